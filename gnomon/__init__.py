@@ -1,0 +1,1 @@
+"""Gnomon turns human judgement into an aligned language model."""

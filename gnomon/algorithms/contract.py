@@ -1,0 +1,82 @@
+"""What the loops know of an algorithm, and how they find it: by listing this folder."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import is_dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from gnomon.core.batches import Experience, Metrics
+from gnomon.models.policy import Critic, Policy, RewardModel
+
+
+class Models(Protocol):
+    """The models that a loop offers to a loss; those an algorithm does not need are absent."""
+
+    @property
+    def policy(self) -> Policy:
+        """The language model being trained."""
+
+    @property
+    def critic(self) -> Critic:
+        """Its value function."""
+
+    @property
+    def reward(self) -> RewardModel:
+        """The reward model being trained."""
+
+    @property
+    def temperature(self) -> float:
+        """Of the distribution that is trained; 1 for stored data."""
+
+
+class Algorithm(Protocol):
+    """A frozen dataclass whose fields are its settings.
+
+    Attributes:
+        consumes: `Demonstration`, `Preference` or `Experience`.
+        trains: the model that a loop makes trainable: `policy` or `reward`.
+        needs: other models that the loop must provide: `reference`, `critic`.
+    """
+
+    consumes: ClassVar[type]
+    trains: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+
+    def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
+        """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
+
+
+@runtime_checkable
+class OnlineAlgorithm(Protocol):
+    """An algorithm that learns from its own samples."""
+
+    def credit(self, experience: Experience) -> Experience:
+        """Fill in advantages (and returns) from rewards (and values)."""
+
+    def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
+        """As for any algorithm."""
+
+
+def algorithms() -> dict[str, type]:
+    """Every algorithm by the name of its file, which holds one frozen dataclass with a `loss`."""
+    package = importlib.import_module("gnomon.algorithms")
+    found: dict[str, type] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name == "contract":
+            continue
+        module = importlib.import_module(f"gnomon.algorithms.{info.name}")
+        classes = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and value.__module__ == module.__name__
+            and is_dataclass(value)
+            and hasattr(value, "loss")
+        ]
+        assert len(classes) == 1, f"{module.__name__} must hold one algorithm"
+        found[info.name] = classes[0]
+    return found

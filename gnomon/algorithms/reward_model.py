@@ -1,0 +1,63 @@
+"""Reward model: a scalar that orders completions as raters do.
+
+Formula: Bradley–Terry (1952) cross-entropy on the difference of two scores, `−p·log σ(Δ) − (1 − p)·log σ(−Δ)`,
+where p is the share of raters who prefer the first (Ouyang et al. 2022, eq. 1, has p = 1). All pairs of a prompt
+are in one batch, so each completion is read once however many pairs it is in.
+
+Wrong when preferences are not transitive, or when who judges matters more than what is judged: one number a
+completion cannot hold either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Metrics, Preferences
+from gnomon.core.types import Preference
+from gnomon.losses.preference import bradley_terry
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModelling:
+    """Bradley–Terry reward modelling.
+
+    Attributes:
+        soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous.
+        use_margin: also demand a lead of the pair's margin (Touvron et al. 2023, eq. 2); scores then are no
+            longer calibrated.
+        centring: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
+    """
+
+    consumes: ClassVar[type] = Preference
+    trains: ClassVar[str] = "reward"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    soft_labels: bool = True
+    use_margin: bool = False
+    centring: float = 0.01
+
+    def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
+        """Mean cross-entropy of a pair, in nats; accuracy counts tied scores as half."""
+        scores = models.reward.scores(batch.tokens)  # [N]
+        place = scores.device
+        chosen, rejected = scores[batch.chosen.to(place)], scores[batch.rejected.to(place)]  # [M]
+        probability = batch.probability.to(place)
+        pairs = bradley_terry(
+            chosen,
+            rejected,
+            probability if self.soft_labels else probability.new_ones(()).expand_as(probability),
+            batch.margin.to(place) if self.use_margin else None,
+        )
+        spread = (chosen + rejected).square()
+        rows = batch.totals.rows
+        loss = (batch.weight.to(place) * (pairs + self.centring * spread)).sum() / rows
+        lead = (chosen - rejected).detach()
+        right = (lead > 0).float() + 0.5 * (lead == 0).float()
+        return loss, {
+            "loss": loss.detach(),
+            "accuracy": right.sum() / rows,
+            "lead": lead.sum() / rows,
+        }

@@ -1,0 +1,119 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gnomon.core.errors import GnomonError, Interrupted
+
+app = typer.Typer(
+    name="gnomon",
+    help="Turn human judgement into an aligned language model.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+err = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
+) -> None:
+    """Run a recipe: every stage that is not finished yet, then the report.
+
+    [bold]Examples[/bold]
+
+      gnomon run recipes/film-reviews.yaml
+
+      gnomon run recipes/film-reviews.yaml run=runs/second seed=1
+
+      gnomon run recipes/film-reviews.yaml aligned.training.steps=40 training.batch_tokens=1024
+
+    A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
+    anew, and what it wrote before is kept under a number.
+    """
+    from gnomon.app.pipeline import run_recipe
+    from gnomon.app.recipe import load_recipe
+
+    run_recipe(load_recipe(recipe, overrides or []))
+
+
+@app.command()
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
+) -> None:
+    """Check a recipe without running it, and list its stages.
+
+    [bold]Example[/bold]
+
+      gnomon check recipes/film-reviews.yaml aligned.training.steps=40
+    """
+    from gnomon.app.recipe import load_recipe
+
+    found = load_recipe(recipe, overrides or [])
+    for stage in found.stages:
+        kind = getattr(stage, "algorithm", None) or ("feedback" if hasattr(stage, "feedback") else "evaluate")
+        typer.echo(f"{stage.name}: {kind}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    language: Annotated[str, typer.Option(help="en or zh: the language it opens in.")] = "en",
+) -> None:
+    """Write a run's report again.
+
+    [bold]Example[/bold]
+
+      gnomon report runs/film-reviews --language zh
+    """
+    from gnomon.core.errors import ConfigError
+    from gnomon.evaluation.report import write_report
+
+    if language not in ("en", "zh"):
+        raise ConfigError(f"--language is '{language}'; give en or zh.")
+    typer.echo(write_report(folder, language=language))
+
+
+@app.command()
+def algorithms() -> None:
+    """List the algorithms, what each learns from, and its settings.
+
+    [bold]Example[/bold]
+
+      gnomon algorithms
+    """
+    from dataclasses import fields
+
+    from gnomon.algorithms.contract import algorithms as known
+
+    for name, kind in known().items():
+        settings = ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "no settings"
+        typer.echo(f"{name}: learns from {kind.consumes.__name__}; {settings}")  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """Run the command line: 0 is success, 2 a mistake that the message explains, 130 stopped by the user."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except Interrupted as stopped:
+        err.print(f"[yellow]{stopped}[/yellow]")
+        sys.exit(130)
+    except GnomonError as error:
+        err.print("[red]error:[/red]", end=" ")
+        err.print(str(error), markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("[yellow]stopped; run the same command again to go on from the last checkpoint.[/yellow]")
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""What crosses layers: types, settings, errors, the run folder."""

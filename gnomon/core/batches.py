@@ -1,0 +1,211 @@
+"""The unit of the system as tensors: prompts, their completions, and one value for each completion token.
+
+Shapes: G prompts, N completions, T tokens of the longest completion. Per-token tensors are `[N, T]`, padded on
+the right, and only entries where the mask is true mean anything. Masks come from lengths, never from token ids:
+a model may use one id both to pad and to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from gnomon.core.types import Completion, Prompt
+
+Metrics = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenGroups:
+    """G ragged prompts and N ragged completions, each completion belonging to one prompt.
+
+    Attributes:
+        prompts: G integer tensors `[P_g]`.
+        completions: N integer tensors `[T_n]`, none of them empty.
+        group: `[N]`, which prompt each completion belongs to.
+        masks: N boolean tensors `[T_n]`; false for tokens the policy did not choose (tool output, other turns).
+    """
+
+    prompts: tuple[Tensor, ...]
+    completions: tuple[Tensor, ...]
+    group: Tensor
+    masks: tuple[Tensor, ...]
+
+    @classmethod
+    def build(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        completions: Sequence[Sequence[int]],
+        group: Sequence[int],
+        masks: Sequence[Sequence[bool]] | None = None,
+    ) -> TokenGroups:
+        """From plain lists; without `masks` every completion token counts."""
+        tokens = tuple(torch.tensor(list(c), dtype=torch.long) for c in completions)
+        kept = (
+            tuple(torch.ones(len(c), dtype=torch.bool) for c in completions)
+            if masks is None
+            else tuple(torch.tensor(list(m), dtype=torch.bool) for m in masks)
+        )
+        built = cls(
+            prompts=tuple(torch.tensor(list(p), dtype=torch.long) for p in prompts),
+            completions=tokens,
+            group=torch.tensor(list(group), dtype=torch.long),
+            masks=kept,
+        )
+        assert all(len(p) for p in built.prompts), "a prompt has no tokens"
+        assert all(len(c) for c in tokens), "a completion has no tokens"
+        assert all(len(c) == len(m) for c, m in zip(tokens, kept, strict=True))
+        return built
+
+    def __len__(self) -> int:
+        """Number of completions, N."""
+        return len(self.completions)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion, `[N]`."""
+        return torch.tensor([len(c) for c in self.completions], dtype=torch.long)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Which entries of a per-token tensor count, `[N, T]` boolean."""
+        return pad_rows(self.masks, False)
+
+    @property
+    def cost(self) -> int:
+        """Tokens a model has to read: each prompt that is used once, and every completion."""
+        used = set(self.group.tolist())
+        return sum(len(self.prompts[g]) for g in used) + int(self.lengths.sum())
+
+    def select(self, rows: Sequence[int]) -> TokenGroups:
+        """The completions `rows`, in that order, with the prompts that they need."""
+        old = [int(self.group[r]) for r in rows]
+        new = {g: i for i, g in enumerate(dict.fromkeys(old))}
+        return TokenGroups(
+            prompts=tuple(self.prompts[g] for g in new),
+            completions=tuple(self.completions[r] for r in rows),
+            group=torch.tensor([new[g] for g in old], dtype=torch.long),
+            masks=tuple(self.masks[r] for r in rows),
+        )
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a loss divides by: counts over the whole optimiser step, not over one micro-batch of it.
+
+    With the same totals in each micro-batch, losses and metrics of micro-batches add up to those of the batch,
+    however it was cut.
+    """
+
+    rows: float
+    tokens: float
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstrations:
+    """A batch to imitate. `weight`: `[N]`."""
+
+    tokens: TokenGroups
+    weight: Tensor
+    totals: Totals
+
+
+@dataclass(frozen=True, eq=False)
+class Preferences:
+    """A batch of M pairs over N distinct completions.
+
+    A completion that takes part in several pairs stands once in `tokens`; `chosen` and `rejected` are `[M]` rows
+    of it. `probability`, `margin`, `weight`: `[M]`, as in `gnomon.core.types.Preference`.
+    """
+
+    tokens: TokenGroups
+    chosen: Tensor
+    rejected: Tensor
+    probability: Tensor
+    margin: Tensor
+    weight: Tensor
+    totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled completion.
+
+    Attributes:
+        logprobs: of the distribution sampled from, in nats, one for each token of `completion.token_ids`.
+        finished: the model ended by itself; false when the length limit cut it off.
+        version: optimiser steps that the policy had taken.
+    """
+
+    prompt: Prompt
+    prompt_ids: tuple[int, ...]
+    completion: Completion
+    logprobs: tuple[float, ...]
+    finished: bool
+    version: int = 0
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The sampled ids, with the terminator when `finished`."""
+        assert self.completion.token_ids is not None
+        return self.completion.token_ids
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """Rollouts with everything an online algorithm learns from; what is not needed stays `None`.
+
+    Per token, `[N, T]`: `logprobs` (of the policy that sampled), `reference_logprobs`, `values`, `rewards` (score
+    on the last token, less any KL), `advantages`, `returns`. Per completion, `[N]`: `scores`, `finished`.
+    `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it need not be asked again.
+    """
+
+    tokens: TokenGroups
+    logprobs: Tensor
+    scores: Tensor
+    finished: Tensor
+    totals: Totals
+    reference_logprobs: Tensor | None = None
+    values: Tensor | None = None
+    critic_states: Tensor | None = None
+    rewards: Tensor | None = None
+    advantages: Tensor | None = None
+    returns: Tensor | None = None
+
+    def select(self, rows: Sequence[int], totals: Totals) -> Experience:
+        """The completions `rows`, with the totals of the optimiser step that they are part of."""
+        tokens = self.tokens.select(rows)
+        width = int(tokens.lengths.max())
+        index = torch.tensor(list(rows))
+        changed: dict[str, Any] = {"tokens": tokens, "totals": totals}
+        for name in (f.name for f in fields(self) if f.name not in changed):
+            value = getattr(self, name)
+            if value is not None:
+                value = value[index.to(value.device)]
+                changed[name] = value[:, :width] if value.dim() > 1 else value
+        return replace(self, **changed)
+
+    def to(self, device: torch.device) -> Self:
+        """The same with its tensors on `device`; token ids travel with the forward pass."""
+        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
+
+
+Padding = TypeVar("Padding", bool, int, float)
+
+
+def pad_rows(rows: Sequence[Tensor], value: Padding) -> Tensor:
+    """Stack ragged rows `[T_n]` into `[N, T]`, `value` on the right."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+
+
+def merge_metrics(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """Add up what the micro-batches of one step reported; each already is its share of the step's mean."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: float(sum(float(part[name]) for part in parts if name in part)) for name in names}

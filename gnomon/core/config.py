@@ -1,0 +1,114 @@
+"""Recipes: YAML in, checked settings out; overrides by dotted path; errors that name the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from gnomon.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no recipe at {path}; give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); give the path of a YAML file in UTF-8.") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise ConfigError(f"{path}{where}: not valid YAML ({problem}); mend that line.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping with keys such as run and stages; this is not one.")
+    return content
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """`training.learning_rate=1e-6` as the path `["training", "learning_rate"]` and the value 1e-6."""
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise ConfigError(f"override '{text}' is not of the form key.subkey=value, as in training.steps=10.")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
+    if isinstance(parsed, str):
+        # YAML 1.1 wants a dot in 1e-6 before it is a number; people do not.
+        try:
+            parsed = float(parsed)
+        except ValueError:
+            pass
+    return path.split("."), parsed
+
+
+def set_path(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a value deep inside nested mappings, making the ones that are missing."""
+    for depth, key in enumerate(path[:-1]):
+        below = tree.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise ConfigError(
+                f"'{'.'.join(path[: depth + 1])}' is a value, so '{'.'.join(path)}' cannot be set."
+            )
+        tree = below
+    tree[path[-1]] = value
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word closest to `word`, or all of them."""
+    options = sorted(known)
+    match = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    return f"did you mean '{match[0]}'?" if match else f"known: {', '.join(options)}."
+
+
+def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
+    """Check `content` against a settings class or dataclass; the first fault becomes one sentence."""
+    adapter = TypeAdapter(kind)
+    known = _field_names(kind)
+    for key in content:
+        if known and key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'; {nearest(str(key), known)}")
+    try:
+        return adapter.validate_python(dict(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            hint = nearest(str(first["loc"][-1]), _nested_names(kind, first["loc"][:-1]))
+            raise ConfigError(f"{where}: unknown key '{path}'; {hint}") from None
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise ConfigError(f"{where}: {path or 'value'}: {message[:1].lower() + message[1:]}.") from None
+
+
+def _field_names(kind: Any) -> list[str]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
+    return [name for name in getattr(kind, "__dataclass_fields__", {})]
+
+
+def _nested_names(kind: Any, path: Sequence[int | str]) -> list[str]:
+    for part in path:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+            kind = kind.model_fields[str(part)].annotation
+            choices = [
+                a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
+            ]
+            kind = choices[0] if choices else kind
+    return _field_names(kind)

@@ -1,0 +1,179 @@
+"""The run folder: everything that a later reader needs, written so that a crash loses nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gnomon.core.errors import DataError
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content`, or leave it as it was: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON values: dataclasses become mappings, what is not a finite number becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "item"):
+        return to_json(value.item())
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_atomically(path, json.dumps(to_json(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that Gnomon wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); remove it to have it made again.") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """Write one JSON object a line, atomically; returns how many."""
+    lines = [json.dumps(to_json(row), ensure_ascii=False) for row in rows]
+    write_atomically(path, "".join(line + "\n" for line in lines))
+    return len(lines)
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; a fault names its line."""
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); give the path of a JSON-lines file."
+        ) from None
+    with file:
+        number = 0
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise DataError(f"{path}, line {number}: not a JSON object; write one object a line.")
+                    yield row
+        except ValueError as error:
+            raise DataError(f"{path}, line {max(number, 1)}: not valid JSON in UTF-8 ({error}).") from None
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one object a step. On resumption, steps after the checkpoint are cut off."""
+
+    def __init__(self, path: Path, keep_steps: int = 0):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in self._written() if row.get("step", 0) <= keep_steps]
+        write_jsonl(path, kept)
+        self.started = time.monotonic() - (kept[-1].get("time", 0.0) if kept else 0.0)
+
+    def _written(self) -> Iterator[dict[str, Any]]:
+        """Rows on disk; a last line that a crash cut short is left out."""
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    return
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one step."""
+        row = {"step": step, "time": round(time.monotonic() - self.started, 3), **metrics}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(to_json(row), ensure_ascii=False) + "\n")
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of keys."""
+    text = json.dumps(to_json(value), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
+    """What a run depends on besides its recipe."""
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "gnomon": installed("gnomon-rlhf"),
+        "python": platform.python_version(),
+        **{name: installed(name) for name in ("torch", "transformers", "peft", "scikit-learn", "numpy")},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "seed": seed,
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "data": dict(data),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str | None:
+    """The commit of the source that runs, when it runs from a checkout."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    found = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

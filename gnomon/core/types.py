@@ -1,0 +1,133 @@
+"""The records that cross layers: who judged what, and what a model can learn from it.
+
+Everything is one prompt with K completions: a demonstration is K=1, a preference K=2, a ranking K=4 and more.
+The tensors made from these records are in `gnomon.core.batches`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is asked. Groups are formed by `id`, never by equal text."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer to a prompt.
+
+    `token_ids` holds the ids that a sampler drew (with the terminator, if it drew one); a text that was
+    written elsewhere has none.
+    """
+
+    id: str
+    text: str
+    source: str = ""
+    token_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one rater said, once. Never changed afterwards: a correction is a new judgement.
+
+    `shown` lists completion ids in the order in which the rater saw them. `value` holds one number for each
+    of them: ratings on the rater's own scale.
+    """
+
+    id: str
+    rater: str
+    prompt_id: str
+    shown: tuple[str, ...]
+    value: tuple[float, ...]
+    reason: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two completions of one prompt, aggregated over raters.
+
+    Attributes:
+        probability: share of raters expected to prefer `chosen`, ties counted half; in [0.5, 1].
+        margin: mean rating of `chosen` less that of `rejected`, on the raters' scale.
+        weight: how much the pair counts in a loss.
+    """
+
+    prompt: Prompt
+    chosen: Completion
+    rejected: Completion
+    probability: float = 1.0
+    margin: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """K completions of one prompt, best first."""
+
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One completion called good or bad."""
+
+    prompt: Prompt
+    completion: Completion
+    good: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A completion to imitate."""
+
+    prompt: Prompt
+    completion: Completion
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RatedText:
+    """A text with the individual ratings that people gave it.
+
+    Attributes:
+        id: unique within its data set.
+        ratings: one number a rater; order carries no meaning unless the source says so.
+    """
+
+    id: str
+    text: str
+    ratings: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean rating, on the raters' scale."""
+        return sum(self.ratings) / len(self.ratings)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An input row that was refused, with the reason; written beside the accepted rows."""
+
+    where: str
+    reason: str
+    content: str = field(default="", repr=False)

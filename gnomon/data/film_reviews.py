@@ -1,0 +1,177 @@
+"""Four sets of short texts that people rated from -4 (most negative) to 4 (most positive).
+
+Source: C.J. Hutto and E.E. Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
+Media Text", ICWSM 2014; MIT licence. The sets lie in an archive inside the source distribution of
+`vaderSentiment`. They are read where they lie; nothing is unpacked to disk.
+
+Each set is two tab-separated files: `<set>_GroundTruth.txt` (id, mean, text) and
+`<set>_anonDataRatings.txt` (id, mean, standard deviation, list of ratings). The stated mean is ignored: for
+195 of the tweets it is not the mean of the ratings listed.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import RatedText, Rejected
+from gnomon.data.packages import fetch_from_pypi
+
+# Our name of each set, and the archive's.
+RATING_SETS = {
+    "film-reviews": "movieReviewSnippets",
+    "product-reviews": "amazonReviewSnippets",
+    "editorials": "nytEditorialSnippets",
+    "tweets": "tweets",
+}
+LOWEST, HIGHEST = -4, 4
+
+_REQUIREMENT = "vaderSentiment==3.3.2"
+_FILE = "vaderSentiment-3.3.2.tar.gz"
+_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+_INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+_FOLDER = "hutto_ICWSM_2014"
+
+# With its semicolon: alone, `html.unescape` would also see an entity in "salt&notion".
+_ENTITY = re.compile(r"&#?\w+;")
+
+_Value = TypeVar("_Value")
+
+
+def load_film_reviews(archive: Path | None = None) -> tuple[list[RatedText], list[Rejected]]:
+    """The 10,605 sentences from film reviews, with 15 to 29 ratings each; see `load_rating_set`."""
+    return load_rating_set("film-reviews", archive)
+
+
+def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedText], list[Rejected]]:
+    """Read one of the four sets.
+
+    Args:
+        name: a key of `RATING_SETS`.
+        archive: the source distribution of vaderSentiment 3.3.2; fetched into the cache when not given.
+
+    Returns:
+        The texts, in the order of the file, with ids such as `film-reviews:17`; and the rows that were
+        refused, each with its file and line.
+
+    Raises:
+        DataError: no such set, or the archive cannot be fetched or read.
+    """
+    if name not in RATING_SETS:
+        raise DataError(f"there is no rating set {name!r}; choose one of {', '.join(RATING_SETS)}.")
+    path = archive or fetch_from_pypi(_REQUIREMENT, _FILE, _SHA256, source=True)
+    texts_file = f"{RATING_SETS[name]}_GroundTruth.txt"
+    ratings_file = f"{RATING_SETS[name]}_anonDataRatings.txt"
+    texts_bytes, ratings_bytes = _read_nested(path, texts_file, ratings_file)
+    rejected: list[Rejected] = []
+    texts = _by_id(texts_file, texts_bytes, 3, _parse_text, rejected)
+    ratings = _by_id(ratings_file, ratings_bytes, 4, _parse_ratings, rejected)
+    items = [
+        RatedText(f"{name}:{row}", text, ratings[row][1]) for row, (_, text) in texts.items() if row in ratings
+    ]
+    rejected += [
+        Rejected(texts[row][0], f"id {row} has no usable ratings in {ratings_file}")
+        for row in texts.keys() - ratings.keys()
+    ]
+    rejected += [
+        Rejected(ratings[row][0], f"id {row} has no usable text in {texts_file}")
+        for row in ratings.keys() - texts.keys()
+    ]
+    return items, sorted(rejected, key=_file_and_line)
+
+
+def _read_nested(archive: Path, *names: str) -> list[bytes]:
+    """The contents of the named files of the archive inside the archive."""
+    try:
+        with tarfile.open(archive) as outer:
+            inner_bytes = _member(outer, _INNER)
+        with tarfile.open(fileobj=io.BytesIO(inner_bytes)) as inner:
+            return [_member(inner, f"{_FOLDER}/{name}") for name in names]
+    # A cut or damaged archive fails in any of these ways, depending on where the damage lies.
+    except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
+        raise DataError(
+            f"{archive} cannot be read as the source distribution of {_REQUIREMENT} ({error}); delete it and "
+            f"fetch it again."
+        ) from error
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    if stream is None:
+        raise KeyError(f"{name} is not a plain file")
+    return stream.read()
+
+
+def _by_id(
+    file: str,
+    content: bytes,
+    columns: int,
+    parse: Callable[[str], _Value],
+    rejected: list[Rejected],
+) -> dict[str, tuple[str, _Value]]:
+    """Parse the last column of every row; id → (where, value). Adds the rows it refuses to `rejected`."""
+    rows: dict[str, tuple[str, _Value]] = {}
+    for where, line in _lines(file, content):
+        try:
+            # A tab in the last column is part of it: texts may hold one, and a list of ratings may too.
+            fields = line.decode("utf-8").split("\t", columns - 1)
+            if len(fields) < columns or not fields[0]:
+                raise ValueError(f"{columns} tab-separated columns expected, the first of them an id")
+            if fields[0] in rows:
+                raise ValueError(f"id {fields[0]} has come before, in {rows[fields[0]][0]}")
+            rows[fields[0]] = (where, parse(fields[-1]))
+        except ValueError as error:  # includes UnicodeDecodeError and JSONDecodeError
+            rejected.append(Rejected(where, str(error), line.decode("utf-8", errors="replace")))
+    return rows
+
+
+def _lines(file: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    """The lines that are not empty, each with its place, such as `tweets_GroundTruth.txt:17`."""
+    content = content.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark that some of the files begin with
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line := line.removesuffix(b"\r"):
+            yield f"{file}:{number}", line
+
+
+def _parse_text(column: str) -> str:
+    text = undo_artefacts(column)
+    if not text:
+        raise ValueError("the text is empty")
+    return text
+
+
+def _parse_ratings(column: str) -> tuple[float, ...]:
+    values = json.loads(column)
+    if not isinstance(values, list) or not values:
+        raise ValueError("a list of ratings expected")
+    for value in values:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not LOWEST <= value <= HIGHEST:  # nan is refused here too
+            raise ValueError(f"{value!r} is not a rating from {LOWEST} to {HIGHEST}")
+    return tuple(float(value) for value in values)
+
+
+def undo_artefacts(text: str) -> str:
+    """Undo what earlier processing left in the texts, where only one reading is possible.
+
+    A doubled apostrophe was a quotation mark; of three in a row the last two were (a quotation that ends in a
+    quotation). HTML entities survive, some of them escaped twice (`&amp;#38;`). Runs of white space are where
+    a dash or hyphen was lost: which of the two cannot be known, so they become one space.
+    """
+    text = text.replace("'''", "'\"").replace("''", '"')
+    for _ in range(2):
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    return " ".join(text.split())
+
+
+def _file_and_line(row: Rejected) -> tuple[str, int]:
+    file, _, line = row.where.rpartition(":")
+    return file, int(line)

@@ -1,0 +1,111 @@
+"""Which texts are for what: a part kept aside, parts for training and testing, a balanced sample.
+
+The splits are by text, not by row: two rows with the same words always fall on the same side, or a test would
+ask about texts that the model was trained on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import RatedText
+
+RESERVED = "reserved"
+
+
+def normalised_text(text: str) -> str:
+    """The text as it counts for equality: case folded, every run of white space one space."""
+    return " ".join(text.casefold().split())
+
+
+def split_items(
+    items: Sequence[RatedText], sizes: Mapping[str, int], reserved: float, seed: int
+) -> dict[str, list[RatedText]]:
+    """Cut a set into disjoint parts.
+
+    The outcome depends on the items and the seed, not on the order of the items. Texts that are equal after
+    `normalised_text` fall into one part together.
+
+    Args:
+        items: the rated texts; ids must be unique.
+        sizes: how many items each named part gets.
+        reserved: share of all items that goes into the part "reserved" first; in [0, 1).
+        seed: of the shuffle.
+
+    Returns:
+        The part "reserved", then the named parts, each in shuffled order. What remains is in no part.
+
+    Raises:
+        DataError: the items do not suffice, or an argument makes no sense.
+    """
+    if not 0 <= reserved < 1:
+        raise DataError(f"the reserved share must be at least 0 and below 1, not {reserved}.")
+    if RESERVED in sizes or any(size < 0 for size in sizes.values()):
+        raise DataError(f"parts need a size of at least 0 and a name other than {RESERVED!r}: {dict(sizes)}.")
+    wanted = {RESERVED: round(reserved * len(items)), **sizes}
+    if sum(wanted.values()) > len(items):
+        raise DataError(f"{len(items)} items are too few for the parts {wanted}; ask for smaller parts.")
+
+    groups = _shuffled_groups(items, seed)
+    parts: dict[str, list[RatedText]] = {}
+    for name, size in wanted.items():
+        part: list[RatedText] = []
+        passed_over = []
+        for place, group in enumerate(groups):
+            if len(part) == size:
+                passed_over += groups[place:]
+                break
+            if len(part) + len(group) <= size:
+                part += group
+            else:  # equal texts that would overfill this part wait for the next
+                passed_over.append(group)
+        if len(part) < size:
+            raise DataError(f"part {name!r} cannot get {size} items without cutting equal texts apart.")
+        parts[name], groups = part, passed_over
+    return parts
+
+
+def _shuffled_groups(items: Sequence[RatedText], seed: int) -> list[list[RatedText]]:
+    """The items in groups of equal text, the groups in random order."""
+    if len({item.id for item in items}) < len(items):
+        raise DataError("two items share an id; give each item its own.")
+    by_text: defaultdict[str, list[RatedText]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: item.id):
+        by_text[normalised_text(item.text)].append(item)
+    groups = list(by_text.values())
+    return [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
+
+
+def neutral_sample(items: Sequence[RatedText], n: int, seed: int) -> list[RatedText]:
+    """A random sample whose mean rating, as a whole, is as near to 0 as it can be made.
+
+    A model that imitates the sample starts out leaning to neither side, so what alignment changes afterwards
+    is alignment's doing. Every item that pushes the running total away from 0 is answered by a random one from
+    the other side: the total never exceeds one item's mean, however long the sample. The last item is not
+    random but the one that cancels the total best.
+
+    Raises:
+        DataError: too few items, or too few on one side of 0.
+    """
+    if n < 1:
+        raise DataError(f"a sample needs at least one item, not {n}.")
+    order = np.random.default_rng(seed).permutation(len(items))
+    shuffled = [items[place] for place in order]
+    above = [item for item in shuffled if item.mean > 0]
+    not_above = [item for item in shuffled if item.mean <= 0]
+    sample: list[RatedText] = []
+    total = 0.0
+    while len(sample) < n - 1:
+        side = not_above if total >= 0 else above
+        if not side:
+            break
+        sample.append(side.pop())
+        total += sample[-1].mean
+    rest = above + not_above
+    if len(sample) < n - 1 or not rest:
+        raise DataError(f"the items do not suffice for a balanced sample of {n}: one side of 0 runs out.")
+    return [*sample, min(rest, key=lambda item: abs(total + item.mean))]

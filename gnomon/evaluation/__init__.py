@@ -1,0 +1,1 @@
+"""Policies and reward models examined; the report."""

@@ -1,0 +1,162 @@
+"""The pictures of a report: small SVGs that take their colours and letters from the page around them.
+
+A picture holds only numbers and names, never words: its title and axes are explained by the caption beside
+it, which can be translated. The same data gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Drawn with these colours, shown with the page's variables of the same names, which know light from dark.
+INK, SOFT, LINE, ACCENT, SECOND = "#1d2429", "#56616a", "#dcd9d1", "#1f5f8b", "#b4541a"
+_VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
+
+_WIDTH, _HEIGHT = 360.0, 216.0  # of a picture, in points: the width of a phone
+_ROW = 30.0  # height of a row of `intervals`
+_LONGEST_NAME = 18
+_MOST_POINTS = 800  # of a scatter
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `intervals`: a name, a value, its interval, and whether it is the one to look at."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    marked: bool = False
+
+
+def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """A metric over the steps: faint as recorded, bold as a running mean where there are many points."""
+    steps, values = np.asarray(points, dtype=float).T
+    window = len(values) // 20
+    figure, axes = _figure(name)
+    smooth = window >= 2
+    axes.plot(steps, values, color=ACCENT, linewidth=0.8 if smooth else 1.8, alpha=0.35 if smooth else 1)
+    if smooth:
+        axes.plot(steps, _running_mean(values, window), color=ACCENT, linewidth=2)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return _svg(figure, name)
+
+
+def scatter(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """One dot for each pair of numbers."""
+    every = -(-len(points) // _MOST_POINTS)
+    x, y = np.asarray(points[::every], dtype=float).T
+    figure, axes = _figure(name)
+    axes.plot(x, y, "o", markersize=3.2, color=ACCENT, alpha=0.45, markeredgewidth=0)
+    return _svg(figure, name)
+
+
+def calibration(name: str, bins: Sequence[tuple[float, float, float]]) -> str:
+    """Predicted against observed shares, a dot's area growing with its count; the diagonal is perfect."""
+    predicted, observed, counts = np.asarray(bins, dtype=float).T
+    figure, axes = _figure(name)
+    axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, dashes=(4, 3))
+    axes.plot(predicted, observed, color=ACCENT, linewidth=1.2, alpha=0.6)
+    sizes = 12 + 90 * counts / max(counts.max(), 1)
+    axes.scatter(predicted, observed, s=sizes, color=ACCENT, linewidths=0, zorder=3)
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    return _svg(figure, name)
+
+
+def intervals(name: str, rows: Sequence[Row], *, line: float | None = None, share: bool = False) -> str:
+    """Values with their intervals, one row each, the marked rows in another colour.
+
+    Args:
+        name: of the picture; unique within the page.
+        rows: from top to bottom.
+        line: a value to compare with, such as one half.
+        share: whether to write the values as percentages.
+    """
+    names = [_shorten(row.name) for row in rows]
+    left = 14 + 6.4 * max(map(_columns, names))
+    figure, axes = _figure(name, height=38 + _ROW * len(rows), left=left, right=50)
+    if line is not None:
+        axes.axvline(line, color=SOFT, linewidth=1, dashes=(4, 3), zorder=1)
+    for place, row in enumerate(rows):
+        colour = SECOND if row.marked else ACCENT
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2.2, zorder=2)
+        axes.plot([row.value], [place], "o", color=colour, markersize=7, zorder=3)
+        written = f"{100 * row.value:.0f}%" if share else f"{row.value:.2f}".replace("-", "−")
+        axes.text(1.03, place, written, transform=axes.get_yaxis_transform(), va="center", color=INK)
+    axes.set_yticks(range(len(rows)), names, color=INK, parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    if share:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    return _svg(figure, name)
+
+
+def _figure(name: str, *, height: float = _HEIGHT, left: float = 46, right: float = 12) -> tuple[Figure, Axes]:
+    """A figure with one bare pair of axes; margins are in points, so that nothing depends on a layout."""
+    top, bottom = 12.0, 26.0
+    figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor="none")
+    FigureCanvasSVG(figure)
+    box = (left / _WIDTH, bottom / height, (_WIDTH - left - right) / _WIDTH, (height - top - bottom) / height)
+    axes = figure.add_axes(box, facecolor="none", label=name)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.grid(color=LINE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=10, labelcolor=SOFT, pad=5)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.get_offset_text().set_color(SOFT)
+    return figure, axes
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element to stand in a page, with ids that no other picture has."""
+    buffer = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify_threshold": 0.5}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A name may be in any script: the reader's browser has the letters, whatever matplotlib has.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    # A style element would reach the whole page, and letters are to be the page's own.
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|font-family: [^;]*; ", "", svg, flags=re.DOTALL)
+    view = re.search(r'viewBox="[^"]*"', svg)
+    assert view is not None
+    svg = re.sub(r"<svg[^>]*>", f'<svg aria-hidden="true" {view[0]}>', svg, count=1)
+    prefix = re.sub(r"\W", "-", name, flags=re.ASCII)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(f": {colour}", f": var({variable})")
+    return svg
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean over up to `window` points to either side; fewer at the ends."""
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    places = np.arange(len(values))
+    first, last = np.maximum(places - window, 0), np.minimum(places + window + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def _shorten(name: str) -> str:
+    printable = "".join(letter for letter in name if letter.isprintable())
+    return printable if len(printable) <= _LONGEST_NAME else printable[: _LONGEST_NAME - 1] + "…"
+
+
+def _columns(name: str) -> int:
+    """The width of a name in Latin letters; a Chinese character is as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name)

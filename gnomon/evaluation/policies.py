@@ -1,0 +1,161 @@
+"""Policies side by side: what judges say, how far they went, and what it cost in language."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnomon.core.batches import Rollout
+from gnomon.core.types import Demonstration
+from gnomon.data.batching import encode_demonstrations, token_groups, within_budget
+from gnomon.evaluation.text_metrics import distinct_n, self_bleu
+from gnomon.feedback.agreement import Estimate, bootstrap
+from gnomon.losses.kl import k1
+from gnomon.losses.reduce import masked_sum
+from gnomon.models.policy import Policy
+from gnomon.rollouts.experience import build_experience
+from gnomon.rollouts.sampler import NativeSampler, Sampling
+
+FloatArray = NDArray[np.float64]
+BUDGET = 2048  # tokens of a micro-batch
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One policy and what it wrote.
+
+    Attributes:
+        rollouts: K for each prompt, prompt by prompt.
+        scores: judge → score of each rollout, `[N]`.
+        kl: k1 estimate of each rollout's KL to the reference, in nats, `[N]`; `None` for the reference itself.
+        perplexity: on texts by people.
+    """
+
+    name: str
+    rollouts: list[Rollout]
+    scores: Mapping[str, FloatArray]
+    kl: FloatArray | None
+    perplexity: float
+
+    @property
+    def texts(self) -> list[str]:
+        """What it wrote."""
+        return [r.completion.text for r in self.rollouts]
+
+
+@torch.no_grad()
+def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float:
+    """`exp` of the mean negative log-likelihood of a completion token, the end included."""
+    examples, _ = encode_demonstrations(texts, policy.tokenizer, max_tokens=100_000)
+    total, count = 0.0, 0
+    for rows in within_budget([e.cost for e in examples], BUDGET):
+        tokens = token_groups([examples[r] for r in rows])
+        total -= float(masked_sum(policy.logprobs(tokens).cpu(), tokens.mask).sum())
+        count += int(tokens.mask.sum())
+    return math.exp(total / count)
+
+
+def sample_all(
+    policy: Policy, prompts: Sequence[Any], sampling: Sampling, seed: int, report: Callable[[int], None]
+) -> list[Rollout]:
+    """K completions a prompt."""
+    return NativeSampler(policy, report).sample(prompts, sampling, seed=seed)
+
+
+@torch.no_grad()
+def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature: float) -> FloatArray:
+    """The k1 estimate of each completion's KL, in nats, `[N]`."""
+    found = np.empty(len(rollouts))
+    costs = [len(r.prompt_ids) + len(r.token_ids) for r in rollouts]
+    for rows in within_budget(costs, BUDGET):
+        part = build_experience([rollouts[r] for r in rows], torch.zeros(len(rows)))
+        theirs = reference.logprobs(part.tokens, temperature=temperature).cpu()
+        found[rows] = masked_sum(k1(part.logprobs, theirs), part.tokens.mask).numpy()
+    return found
+
+
+def describe(voice: Voice, seed: int) -> dict[str, Any]:
+    """One row of the table."""
+    lengths = np.array([len(r.token_ids) for r in voice.rollouts], dtype=np.float64)
+    kl = None if voice.kl is None else _mean(voice.kl, voice, seed)
+    return {
+        "model": voice.name,
+        "scores": {judge: _named("mean", _mean(scores, voice, seed)) for judge, scores in voice.scores.items()},
+        "kl": kl.value if kl else None,
+        "kl_low": kl.low if kl else None,
+        "kl_high": kl.high if kl else None,
+        "perplexity": voice.perplexity,
+        "distinct_1": distinct_n(voice.texts, 1),
+        "distinct_2": distinct_n(voice.texts, 2),
+        "self_bleu": self_bleu(voice.texts, seed=seed),
+        "length_mean": float(lengths.mean()),
+        "unfinished_share": 1 - sum(r.finished for r in voice.rollouts) / len(voice.rollouts),
+    }
+
+
+def win_rate(candidate: Voice, other: Voice, judge: str, seed: int) -> dict[str, Any]:
+    """How often the candidate's completion of a prompt beats the other's; ties count half.
+
+    Every completion of one is compared with every completion of the other for the same prompt: the K draws of a
+    prompt are exchangeable, so this is the estimate with the least variance. The interval is a bootstrap over
+    prompts.
+    """
+    mine, theirs = (_by_prompt(v.scores[judge], v) for v in (candidate, other))
+    signs = [np.sign(a[:, None] - b[None, :]) for a, b in zip(mine, theirs, strict=True)]
+    rates = np.array([((s > 0) + 0.5 * (s == 0)).mean() for s in signs])
+    estimate = bootstrap(lambda at, _: float(rates[at].mean()), len(rates), seed)
+    everything = np.concatenate([s.ravel() for s in signs])
+    return {
+        "model": candidate.name,
+        "against": other.name,
+        "judge": judge,
+        "wins": int((everything > 0).sum()),
+        "ties": int((everything == 0).sum()),
+        "losses": int((everything < 0).sum()),
+        **_named("rate", estimate),
+    }
+
+
+def checks(
+    candidate: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    wins: Sequence[Mapping[str, Any]],
+    independent: Sequence[str],
+) -> list[dict[str, Any]]:
+    """What has to hold before the candidate may be called better."""
+    found: list[dict[str, Any]] = []
+    for row in wins:
+        if (
+            row["model"] == candidate["model"]
+            and row["against"] == reference["model"]
+            and row["judge"] in independent
+        ):
+            clear = row["low"] is not None and row["low"] > 0.5
+            facts = {"judge": row["judge"], "value": row["rate"], "low": row["low"]}
+            found.append({"name": "win_rate", **facts, "threshold": 0.5, "passed": clear})
+    rise = candidate["perplexity"] / reference["perplexity"]
+    found.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
+    variety = candidate["distinct_2"] / reference["distinct_2"]
+    found.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
+    return found
+
+
+def _by_prompt(values: FloatArray, voice: Voice) -> list[FloatArray]:
+    names = [r.prompt.id for r in voice.rollouts]
+    return [values[[i for i, n in enumerate(names) if n == name]] for name in dict.fromkeys(names)]
+
+
+def _mean(values: FloatArray, voice: Voice, seed: int) -> Estimate:
+    """Mean over completions, with a bootstrap interval over prompts."""
+    means = np.array([part.mean() for part in _by_prompt(values, voice)])
+    return bootstrap(lambda at, _: float(means[at].mean()), len(means), seed)
+
+
+def _named(name: str, estimate: Estimate) -> dict[str, float | None]:
+    return {name: estimate.value, "low": estimate.low, "high": estimate.high}

@@ -1,0 +1,90 @@
+"""The report of a run: one page that holds everything and needs nothing, made from the run folder alone.
+
+`report_run` reads the folder, `report_verdict` decides, `report_pictures` draws, `report_texts` speaks, and
+`templates/report.html.j2` puts it on the page.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal, get_args
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gnomon.core.errors import ConfigError
+from gnomon.evaluation import report_format, report_pictures
+from gnomon.evaluation.report_data import Evaluation
+from gnomon.evaluation.report_run import Run, read_run
+from gnomon.evaluation.report_texts import LANGUAGES
+from gnomon.evaluation.report_verdict import judge_run
+
+Language = Literal["en", "zh"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(run_folder: Path, *, language: Language = "en") -> Path:
+    """Write `report.html` into a run folder, from the files that are in it.
+
+    Args:
+        run_folder: of a run, finished or not; what is missing is left out with a note.
+        language: the one the page opens in; the reader can switch to the other.
+    """
+    if language not in get_args(Language):
+        raise ConfigError(f"A report cannot be in {language!r}; choose one of {', '.join(get_args(Language))}.")
+    path = run_folder / "report.html"
+    _write_atomically(path, render(read_run(run_folder), language))
+    return path
+
+
+def render(run: Run, language: Language = "en") -> str:
+    """The page of a run that has been read. The same run gives the same bytes."""
+    page = _environment().get_template("report.html.j2")
+    evaluations = [stage.result for stage in run.finished(Evaluation)]
+    last = evaluations[-1] if evaluations else None
+    assert last is None or isinstance(last, Evaluation)
+    return page.render(
+        run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=judge_run(last)
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        t=report_format.text, text_or_name=report_format.text_or_name, pictures=report_pictures
+    )
+    environment.filters.update(
+        count=report_format.count,
+        duration=report_format.duration,
+        fixed=report_format.fixed,
+        interval=report_format.interval,
+        large=report_format.large,
+        number=report_format.number,
+        percent=report_format.percent,
+        picture=Markup,  # an SVG of ours, in which matplotlib has escaped the names
+    )
+    return environment
+
+
+def _write_atomically(path: Path, content: str) -> None:
+    """Put a file in its place whole, or leave the old one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # a temporary file is private; a report is for others too
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

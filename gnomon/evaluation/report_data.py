@@ -1,0 +1,263 @@
+"""The results that stages leave in a run folder, as a report reads them: without trust.
+
+Every field is optional and unknown keys are ignored, so that a report can be made of a run that is
+unfinished, older or newer than this code. A number that is missing, NaN or not a number is None.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def finite(value: object) -> float | None:
+    """The value, if it is a finite number; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _words(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _pairs_of_numbers(value: object) -> list[tuple[float, float]]:
+    """Keep the rows of a scatter that are two finite numbers."""
+    pairs = []
+    for row in value if isinstance(value, list) else []:
+        x, y = map(finite, row) if isinstance(row, list) and len(row) == 2 else (None, None)
+        if x is not None and y is not None:
+            pairs.append((x, y))
+    return pairs
+
+
+Number = Annotated[float | None, BeforeValidator(finite)]
+Words = Annotated[str, BeforeValidator(_words)]
+Points = Annotated[list[tuple[float, float]], BeforeValidator(_pairs_of_numbers)]
+
+
+class Estimate(NamedTuple):
+    """A value with its interval."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Part(BaseModel):
+    """Base of all that is read: unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    def estimate(self, name: str, low: str = "", high: str = "") -> Estimate:
+        """The field `name` with its interval, which by default is in `name_low` and `name_high`."""
+        keys = (name, low or f"{name}_low", high or f"{name}_high")
+        return Estimate(*(getattr(self, key, None) for key in keys))
+
+
+class Spread(Part):
+    """Raters per item."""
+
+    least: Number = None
+    mean: Number = None
+    most: Number = None
+
+
+class Interval(Part):
+    """A mean or an agreement, with its interval."""
+
+    value: Number = None
+    mean: Number = None
+    low: Number = None
+    high: Number = None
+
+
+class HumanCeiling(Part):
+    """How well one person predicts the others: what a reward model can at best be asked for."""
+
+    one_rater_against_rest_r: Number = None
+    pair_agreement: Number = None
+    pair_low: Number = None
+    pair_high: Number = None
+    tie_share: Number = None
+
+
+class Feedback(Part):
+    """The result of the stage that turns judgements into things to learn from."""
+
+    seconds: Number = None
+    items: Number = None
+    ratings: Number = None
+    raters_per_item: Spread = Spread()
+    krippendorff_alpha: Interval = Interval()
+    human_ceiling: HumanCeiling = HumanCeiling()
+    split: dict[str, Number] = {}
+    preferences: Number = None
+    demonstrations: Number = None
+    rejected: Number = None
+
+
+class Predictor(Part):
+    """A row of the reward model's examination: the model, a baseline, or one person."""
+
+    name: Words = ""
+    kind: Words = ""
+    pearson: Number = None
+    pearson_low: Number = None
+    pearson_high: Number = None
+    spearman: Number = None
+    spearman_low: Number = None
+    spearman_high: Number = None
+    pair_accuracy: Number = None
+    pair_low: Number = None
+    pair_high: Number = None
+
+
+class CalibrationBin(Part):
+    """Pairs whose predicted probability was about the same, and how often the prediction came true."""
+
+    predicted: Number = None
+    observed: Number = None
+    count: Number = None
+
+
+class Calibration(Part):
+    """Whether predicted probabilities mean what they say."""
+
+    ece: Number = None
+    bins: list[CalibrationBin] = []
+
+
+class Examination(Part):
+    """A reward model held against people it has not seen."""
+
+    items: Number = None
+    pairs: Number = None
+    rows: list[Predictor] = []
+    calibration: Calibration = Calibration()
+    scatter: Points = []
+
+
+class Parameters(Part):
+    """How many parameters a model has, and how many of them are trained."""
+
+    total: Number = None
+    trainable: Number = None
+
+
+class Training(Part):
+    """The result of any training stage."""
+
+    algorithm: Words = ""
+    model: Words = ""
+    seconds: Number = None
+    steps: Number = None
+    parameters: Parameters = Parameters()
+    device: Words = ""
+    dtype: Words = ""
+    peak_memory_gb: Number = None
+    final: dict[str, Number] = {}
+    evaluation: Examination | None = None
+
+
+class Judge(Part):
+    """A judge of the evaluation; an independent one took no part in the training."""
+
+    name: Words = ""
+    independent: bool = False
+
+
+class ModelRow(Part):
+    """One model's figures."""
+
+    model: Words = ""
+    scores: dict[str, Interval] = {}
+    kl: Number = None
+    kl_low: Number = None
+    kl_high: Number = None
+    perplexity: Number = None
+    distinct_1: Number = None
+    distinct_2: Number = None
+    self_bleu: Number = None
+    length_mean: Number = None
+    unfinished_share: Number = None
+
+
+class WinRate(Part):
+    """How often one model's completions beat another's, ties counted half."""
+
+    model: Words = ""
+    against: Words = ""
+    judge: Words = ""
+    wins: Number = None
+    ties: Number = None
+    losses: Number = None
+    rate: Number = None
+    low: Number = None
+    high: Number = None
+
+
+class Check(Part):
+    """A demand made on the candidate before it may be called better."""
+
+    name: Words = ""
+    judge: Words = ""
+    value: Number = None
+    low: Number = None
+    threshold: Number = None
+    passed: bool | None = None
+
+
+class ScoredText(Part):
+    """One completion, with what each judge gave it."""
+
+    prompt: Words = ""
+    model: Words = ""
+    text: Words = ""
+    scores: dict[str, Number] = {}
+
+
+class Sample(Part):
+    """One prompt and what each model made of it."""
+
+    prompt: Words = ""
+    completions: list[ScoredText] = []
+
+
+class Evaluation(Part):
+    """The result of the stage that compares models."""
+
+    seconds: Number = None
+    models: list[Words] = []
+    reference: Words = ""
+    candidate: Words = ""
+    judges: list[Judge] = []
+    prompts: Number = None
+    completions_per_prompt: Number = None
+    table: list[ModelRow] = []
+    win_rates: list[WinRate] = []
+    checks: list[Check] = []
+    samples: list[Sample] = []
+    worst: list[ScoredText] = []
+
+
+class Environment(Part):
+    """Where and how the run was made."""
+
+    gnomon: Words = ""
+    python: Words = ""
+    torch: Words = ""
+    transformers: Words = ""
+    platform: Words = ""
+    processor: Words = ""
+    cores: Words = ""
+    seed: Words = ""
+    commit: Words = ""
+    started: Words = ""
+    command: Words = ""
+    data: dict[str, Words] = {}
+
+
+Result = Feedback | Training | Evaluation

@@ -1,0 +1,145 @@
+"""Reading a run folder for its report. Nothing outside the folder is read, and nothing in it is trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from gnomon.core.errors import RunError
+from gnomon.evaluation.report_data import Environment, Evaluation, Feedback, Result, Training, finite
+
+RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
+
+Status = Literal["finished", "unfinished", "unreadable"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the run and what it left behind."""
+
+    name: str
+    status: Status
+    result: Result | None = None
+    metrics: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name → (step, value)
+
+    @property
+    def kind(self) -> str:
+        """The algorithm of a training stage; else "feedback" or "evaluation"; "" where it is not known."""
+        match self.result:
+            case Training(algorithm=algorithm):
+                return algorithm
+            case Feedback():
+                return "feedback"
+            case Evaluation():
+                return "evaluation"
+        return ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read."""
+
+    name: str
+    model: str
+    seed: str
+    config: str
+    environment: Environment
+    stages: tuple[Stage, ...]
+
+    def finished(self, kind: type[Result]) -> list[Stage]:
+        """The finished stages of one kind, in the order in which they ran."""
+        return [stage for stage in self.stages if isinstance(stage.result, kind)]
+
+    @property
+    def gaps(self) -> list[Stage]:
+        """The stages that the report has to leave out."""
+        return [stage for stage in self.stages if stage.result is None]
+
+
+def read_run(folder: Path) -> Run:
+    """Read what there is of a run folder; a missing or damaged part is left out."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a folder; give the folder of a run, the one that holds config.yaml.")
+    config_text = _read(folder / "config.yaml")
+    config = _parse_config(config_text)
+    environment = _parse_json(_read(folder / "environment.json"))
+    model = config.get("model", "")
+    return Run(
+        name=Path(str(config.get("run") or folder.resolve().name)).name,
+        model=str(model.get("name", "") if isinstance(model, dict) else model),
+        seed=str(config.get("seed", environment.get("seed", ""))),
+        config=config_text,
+        environment=_environment(environment),
+        stages=tuple(_read_stage(folder, name) for name in _stage_names(folder, config)),
+    )
+
+
+def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Stages in the order of the recipe; without a recipe, every folder that holds a result."""
+    stages = config.get("stages")
+    rows = stages if isinstance(stages, list) else []
+    names = [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
+    return names or sorted(path.parent.name for path in folder.glob("*/result.json"))
+
+
+def _read_stage(folder: Path, name: str) -> Stage:
+    if Path(name).name != name or name == "..":  # a name is no path: it may not lead out of the run
+        return Stage(name, "unreadable")
+    if not (folder / name / "result.json").is_file():
+        return Stage(name, "unfinished")
+    content = _parse_json(_read(folder / name / "result.json"))
+    kind = RESULTS.get(str(content.get("kind")))
+    if kind is None:
+        return Stage(name, "unreadable")
+    try:
+        result = kind.model_validate(content)
+    except ValidationError:
+        return Stage(name, "unreadable")
+    return Stage(name, "finished", result, _read_metrics(folder / name / "metrics.jsonl"))
+
+
+def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Each metric's course over the steps; a line cut short by a kill is skipped."""
+    metrics: dict[str, list[tuple[float, float]]] = {}
+    for row in map(_parse_json, _read(path).splitlines()):
+        step = finite(row.get("step"))
+        if step is None:
+            continue
+        for name, raw in row.items():
+            value = finite(raw)
+            if value is not None:
+                metrics.setdefault(name, []).append((step, value))
+    return metrics
+
+
+def _environment(content: dict[str, Any]) -> Environment:
+    try:
+        return Environment.model_validate(content)
+    except ValidationError:
+        return Environment()
+
+
+def _read(path: Path) -> str:
+    """The text of a file; "" where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _parse_config(text: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}

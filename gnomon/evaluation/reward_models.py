@@ -1,0 +1,116 @@
+"""How well a judge's scores agree with people, and how honest its probabilities are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import RatedText
+from gnomon.feedback.agreement import Estimate, bootstrap, order_agreement, pearson, random_pairs
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class Bin(TypedDict):
+    """The pairs of one interval of predicted probabilities."""
+
+    predicted: float
+    observed: float
+    count: int
+
+
+class Calibration(TypedDict):
+    """The expected calibration error, and the bins that are not empty, from low to high."""
+
+    ece: float | None
+    bins: list[Bin]
+
+
+def agreement_with_people(
+    scores: ArrayLike, items: Sequence[RatedText], pairs: int, seed: int
+) -> dict[str, Estimate]:
+    """Compare scores with mean ratings.
+
+    The intervals come from a bootstrap over items, with fresh pairs drawn in every resample: pairs that share
+    an item are not independent, and an interval that took them for so would be too narrow.
+
+    Args:
+        scores: the judge's score of each item, [N], on any scale.
+        items: what people said.
+        pairs: random pairs of items for the agreement on order.
+        seed: of everything random.
+
+    Returns:
+        `pearson` and `spearman` over items; `pair_accuracy`, the share of pairs that the scores order as the
+        mean ratings do, equal scores counted half and pairs with equal means skipped.
+
+    Raises:
+        DataError: scores that are missing or not finite.
+    """
+    predicted = np.asarray(scores, dtype=np.float64)
+    if predicted.shape != (len(items),):
+        raise DataError(f"{len(items)} items need as many scores, not an array of shape {predicted.shape}.")
+    if not np.isfinite(predicted).all():
+        raise DataError("a score is not a finite number; a judge that fails on a text must leave it out.")
+    means = np.array([item.mean for item in items], dtype=np.float64)
+
+    def spearman(places: IntArray, _: np.random.Generator) -> float:
+        return pearson(rankdata(predicted[places]), rankdata(means[places]))
+
+    def pair_accuracy(places: IntArray, rng: np.random.Generator) -> float:
+        if places.size < 2:
+            return float("nan")
+        first, second = (places[side] for side in random_pairs(places.size, pairs, rng))
+        return order_agreement(predicted[first] - predicted[second], means[first] - means[second])
+
+    return {
+        "pearson": bootstrap(lambda at, _: pearson(predicted[at], means[at]), len(items), seed),
+        "spearman": bootstrap(spearman, len(items), seed),
+        "pair_accuracy": bootstrap(pair_accuracy, len(items), seed),
+    }
+
+
+def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLike, bins: int) -> Calibration:
+    """Whether pairs given a probability p are preferred by a share p of people.
+
+    ECE = sum over bins b of (n_b / n) * |mean predicted_b - mean observed_b|, with bins of equal width over
+    [0, 1], each closed on the left, the last on both sides (M.P. Naeini et al., AAAI 2015; C. Guo et al., ICML
+    2017). It is undefined without pairs.
+
+    Args:
+        predicted_probability: that a is preferred to b, [P]. Decide which text is a without looking at the
+            answer: with a always the winner, honest predictions look unsure of themselves.
+        observed_probability: share of pairs of human ratings that prefer a, ties counted half, [P].
+        bins: how many.
+
+    Raises:
+        DataError: lengths that differ, values outside [0, 1], or no bins.
+    """
+    predicted = np.asarray(predicted_probability, dtype=np.float64)
+    observed = np.asarray(observed_probability, dtype=np.float64)
+    if predicted.ndim != 1 or predicted.shape != observed.shape:
+        raise DataError(f"predictions {predicted.shape} and observations {observed.shape} must be paired.")
+    if bins < 1:
+        raise DataError(f"calibration needs at least one bin, not {bins}.")
+    both = np.concatenate([predicted, observed])
+    if not ((both >= 0) & (both <= 1)).all():  # also false for nan
+        raise DataError("a probability lies outside 0 to 1.")
+    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    rows = [
+        Bin(
+            predicted=float(predicted[place == number].mean()),
+            observed=float(observed[place == number].mean()),
+            count=int((place == number).sum()),
+        )
+        for number in np.unique(place)
+    ]
+    if not rows:
+        return Calibration(ece=None, bins=[])
+    gaps = [row["count"] * abs(row["predicted"] - row["observed"]) for row in rows]
+    return Calibration(ece=sum(gaps) / predicted.size, bins=rows)

@@ -1,0 +1,35 @@
+"""How per-token values become one number. Which divisor is a choice with consequences, so each has a name."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def masked(values: Tensor, mask: Tensor) -> Tensor:
+    """`values` where `mask`, exact zeros elsewhere (a NaN in the padding stays out), `[N, T]`."""
+    return values.masked_fill(~mask, 0.0)
+
+
+def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the tokens of each completion, `[N, T] -> [N]`."""
+    return masked(values, mask).sum(dim=-1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over all tokens that count, `[N, T] -> []`."""
+    return masked(values, mask).sum() / mask.sum()
+
+
+def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
+    """Variance over all tokens that count, divided by their number, `[N, T] -> []`."""
+    return masked_mean((values - masked_mean(values, mask)).square(), mask)
+
+
+def token_mean(values: Tensor, mask: Tensor, tokens: float) -> Tensor:
+    """Every token weighs the same: sum over `[N, T]`, divided by the step's count of tokens."""
+    return masked(values, mask).sum() / tokens
+
+
+def sequence_mean(values: Tensor, mask: Tensor, rows: float) -> Tensor:
+    """Every completion weighs the same: mean over its tokens, then over the step's `rows` completions."""
+    return (masked_sum(values, mask) / mask.sum(dim=-1).clamp(min=1)).sum() / rows

@@ -1,0 +1,1 @@
+"""Loading, the forward engine, heads, adapters."""

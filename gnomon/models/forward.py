@@ -1,0 +1,209 @@
+"""The forward engine: what a model says about each completion token of `TokenGroups`.
+
+The only place that knows a prompt's padding, the shift by one between a token and the state that predicts it, and
+the vocabulary dimension. A layout lays groups out in rows for the model; the head then runs on completion
+positions only. Two layouts give the same numbers:
+
+* `packed`: a prompt stands once, followed by all its completions, and several groups share a row. A block mask
+  lets a completion see its prompt and itself, and positions restart after the prompt for each completion.
+* `plain`: one row for each completion, padded on the right. The twin that tests hold `packed` to, and the layout
+  for models whose attention cannot take a mask of our own (sliding windows, recurrent layers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+
+LayoutName = Literal["auto", "packed", "plain"]
+ROW_TOKENS = (
+    256  # a packed row is filled up to this; longer rows pay more for attention than they save in padding
+)
+HEAD_TOKENS = 512  # positions whose logits exist at once when no gradient is asked for
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Token groups laid out in R rows of L tokens for a model.
+
+    `state` and `end` have one entry for each completion token, M in all, completion by completion: the flat
+    position (in R·L) of the state that predicts the token, and that of the token itself.
+    """
+
+    input_ids: Tensor  # [R, L]
+    position_ids: Tensor  # [R, L]
+    attention_mask: Tensor  # [R, 1, L, L] boolean when packed, [R, L] when plain
+    state: Tensor  # [M]
+    end: Tensor  # [M]
+
+
+def packed_layout(groups: TokenGroups, row_tokens: int = ROW_TOKENS) -> Layout:
+    """Each group's prompt once, its completions after it; groups fill rows first-fit, longest first."""
+    members: list[list[int]] = [[] for _ in groups.prompts]
+    for row, g in enumerate(groups.group.tolist()):
+        members[g].append(row)
+    sizes = [
+        len(p) + sum(len(groups.completions[n]) for n in rows) if rows else 0
+        for p, rows in zip(groups.prompts, members, strict=True)
+    ]
+    width = max(row_tokens, *sizes)
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for g in sorted((g for g, rows in enumerate(members) if rows), key=lambda g: -sizes[g]):
+        target = next((b for b, free in enumerate(room) if free >= sizes[g]), None)
+        if target is None:
+            bins.append([])
+            room.append(width)
+            target = len(bins) - 1
+        bins[target].append(g)
+        room[target] -= sizes[g]
+
+    length = max(sum(sizes[g] for g in b) for b in bins)
+    ids = torch.zeros(len(bins), length, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    owner = torch.full_like(ids, -1)  # which group a token belongs to; −1 is padding
+    branch = torch.zeros_like(ids)  # 0 in the prompt, 1… in its completions
+    state: list[Tensor] = [torch.empty(0)] * len(groups)
+    end: list[Tensor] = [torch.empty(0)] * len(groups)
+    for r, b in enumerate(bins):
+        at = 0
+        for g in b:
+            prompt = groups.prompts[g]
+            start, depth = at, len(prompt)
+            ids[r, at : at + depth] = prompt
+            positions[r, at : at + depth] = torch.arange(depth)
+            owner[r, start : start + sizes[g]] = g
+            at += depth
+            for order, n in enumerate(members[g], start=1):
+                count = len(groups.completions[n])
+                ids[r, at : at + count] = groups.completions[n]
+                positions[r, at : at + count] = torch.arange(depth, depth + count)
+                branch[r, at : at + count] = order
+                end[n] = torch.arange(at, at + count) + r * length
+                state[n] = torch.cat([torch.tensor([start + depth - 1 + r * length]), end[n][:-1]])
+                at += count
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    same_group = owner[:, :, None] == owner[:, None, :]
+    visible = (branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :])
+    mask = (causal & same_group & visible)[:, None]
+    return Layout(ids, positions, mask, torch.cat(state), torch.cat(end))
+
+
+def plain_layout(groups: TokenGroups) -> Layout:
+    """One row for each completion: its prompt, the completion, padding on the right."""
+    rows = [
+        torch.cat([groups.prompts[g], c])
+        for g, c in zip(groups.group.tolist(), groups.completions, strict=True)
+    ]
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    length = ids.shape[1]
+    lengths = torch.tensor([len(row) for row in rows])
+    mask = torch.arange(length)[None] < lengths[:, None]
+    end = [torch.arange(len(r) - len(c), len(r)) for r, c in zip(rows, groups.completions, strict=True)]
+    flat = torch.cat([e + n * length for n, e in enumerate(end)])
+    positions = torch.arange(length).expand_as(ids)
+    return Layout(ids, positions, mask.long(), flat - 1, flat)
+
+
+def can_pack(config: Any) -> bool:
+    """Whether the model attends fully and takes a mask of our own."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    return (
+        kinds == {"full_attention"}
+        and window is None
+        and getattr(config, "_attn_implementation", "sdpa") in ("sdpa", "eager")
+        and not getattr(config, "is_encoder_decoder", False)
+        and getattr(config, "position_embedding_type", "rotary") != "alibi"
+        and config.model_type not in ("bloom", "mpt", "falcon", "mamba", "mamba2", "rwkv", "jamba")
+    )
+
+
+@contextmanager
+def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Matrix products in `dtype`; nothing to do for float32."""
+    on = dtype != torch.float32
+    with torch.autocast(device.type, dtype=dtype) if on else nullcontext():
+        yield
+
+
+def completion_states(
+    trunk: nn.Module,
+    groups: TokenGroups,
+    *,
+    at: Literal["state", "end"],
+    dtype: torch.dtype = torch.float32,
+    layout: LayoutName = "auto",
+) -> Tensor:
+    """Final hidden states for every completion token, `[M, d]`, completion by completion.
+
+    `at="state"` is what the model knew before the token (it predicts the token, and values it); `at="end"` is
+    what it knows having read it (a reward model's view).
+    """
+    config = trunk.config
+    if layout == "auto":
+        layout = "packed" if can_pack(config) else "plain"
+    if layout == "packed" and not can_pack(config):
+        raise ModelError(f"a {config.model_type} model cannot share prompts in a row; use the plain layout.")
+    plan = packed_layout(groups) if layout == "packed" else plain_layout(groups)
+    device = next(trunk.parameters()).device
+    with autocast(device, dtype):
+        hidden: Tensor = trunk(
+            input_ids=plan.input_ids.to(device),
+            attention_mask=plan.attention_mask.to(device),
+            position_ids=plan.position_ids.to(device),
+            use_cache=False,
+        ).last_hidden_state
+    index = plan.state if at == "state" else plan.end
+    return hidden.flatten(0, 1)[index.to(device)]
+
+
+def to_padded(values: Tensor, groups: TokenGroups) -> Tensor:
+    """Per-token values `[M, …]` as `[N, T, …]`, zeros in the padding."""
+    return nn.utils.rnn.pad_sequence(list(values.split(groups.lengths.tolist())), batch_first=True)
+
+
+def logits(head: nn.Module, config: Any, hidden: Tensor) -> Tensor:
+    """The vocabulary head with what the architecture does to its logits, float32, `[…, d] -> […, vocab]`."""
+    for unknown in ("logit_scale", "logits_scaling"):
+        if getattr(config, unknown, 1.0) not in (None, 1.0):
+            raise ModelError(f"models with {unknown} ({config.model_type}) are not supported.")
+    raw: Tensor = head(hidden).float()
+    cap = getattr(config, "final_logit_softcapping", None)
+    return cap * torch.tanh(raw / cap) if cap else raw
+
+
+def token_logprobs(
+    head: nn.Module,
+    config: Any,
+    states: Tensor,
+    groups: TokenGroups,
+    *,
+    temperature: float = 1.0,
+    entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of the completion tokens at `temperature`, and the entropy if asked, both `[N, T]`.
+
+    Only completion positions meet the vocabulary. Entropy is for monitoring and carries no gradient.
+    """
+    targets = torch.cat(groups.completions).to(states.device)
+    chunk = len(targets) if torch.is_grad_enabled() else HEAD_TOKENS
+    found: list[Tensor] = []
+    spread: list[Tensor] = []
+    for start in range(0, len(targets), chunk):
+        scaled = logits(head, config, states[start : start + chunk]) / temperature
+        normaliser = scaled.logsumexp(dim=-1)
+        found.append(scaled.gather(1, targets[start : start + chunk, None]).squeeze(1) - normaliser)
+        if entropy:
+            with torch.no_grad():
+                spread.append(normaliser - (scaled.softmax(dim=-1) * scaled).sum(dim=-1))
+    per_token = to_padded(torch.cat(found), groups)
+    return per_token, to_padded(torch.cat(spread), groups) if entropy else None

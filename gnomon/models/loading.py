@@ -1,0 +1,158 @@
+"""Models from a catalogue name, a folder, a GGUF file or a Hugging Face name; and back to a plain folder.
+
+Weights are read from safetensors only, and no code from a model folder is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from gnomon.core.errors import ModelError
+from gnomon.data.packages import cache_folder
+from gnomon.models.adapters import Trainable, make_trainable
+from gnomon.models.catalogue import CATALOGUE, convert_gguf, installed_model
+from gnomon.models.policy import Critic, Model, Policy, RewardModel
+from gnomon.models.precision import Compute
+
+FROZEN = Trainable(adapter="none", layers=0)
+
+
+def resolve(name: str) -> str:
+    """What `from_pretrained` understands: a catalogue model's or GGUF file's folder, a folder, or a hub name."""
+    if name in CATALOGUE:
+        return str(installed_model(name))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        return str(_converted(path))
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
+        return str(path)
+    if path.is_absolute() or name.startswith("."):
+        raise ModelError(
+            f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
+        )
+    return name
+
+
+def _converted(gguf: Path) -> Path:
+    if not gguf.exists():
+        raise ModelError(f"no file {gguf}; give an existing GGUF file.")
+    facts = gguf.stat()
+    target = cache_folder() / "models" / f"{gguf.stem}-{facts.st_size}-{facts.st_mtime_ns}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as work:
+            convert_gguf(gguf.resolve(), Path(work) / "model")
+            os.replace(Path(work) / "model", target)
+    return target
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a model."""
+    with _loading(name):
+        return AutoTokenizer.from_pretrained(resolve(name))
+
+
+def load_policy(name: str, compute: Compute, trainable: Trainable = FROZEN) -> Policy:
+    """A causal language model with `trainable` weights."""
+    with _loading(name):
+        network = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=torch.float32, use_safetensors=True)
+    return Policy(network, load_tokenizer(name), compute, make_trainable(network, trainable))
+
+
+def load_reward_model(
+    name: str, compute: Compute, trainable: Trainable = FROZEN, *, seed: int, depth: int | None = None
+) -> RewardModel:
+    """A reward model: one saved as such, or a language model with a new scalar head.
+
+    A new head starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `depth` keeps only that many of the lower layers.
+    """
+    network = _scalar_network(name, seed=seed, depth=depth)
+    return RewardModel(network, load_tokenizer(name), compute, _with_head(network, trainable))
+
+
+def load_critic(name: str, compute: Compute, trainable: Trainable, *, seed: int) -> Critic:
+    """A critic started from a reward model, or from a language model with a head of zeros."""
+    network = _scalar_network(name, seed=seed, depth=None)
+    if getattr(network.config, "score_offset", None) is None:
+        torch.nn.init.zeros_(network.score.weight)
+    return Critic(network, load_tokenizer(name), compute, _with_head(network, trainable))
+
+
+def _scalar_network(name: str, *, seed: int, depth: int | None) -> Any:
+    changes: dict[str, Any] = {"num_labels": 1}
+    if depth is not None:
+        changes["num_hidden_layers"] = depth
+    with _loading(name):
+        network = AutoModelForSequenceClassification.from_pretrained(
+            resolve(name), dtype=torch.float32, use_safetensors=True, **changes
+        )
+    if getattr(network.config, "score_offset", None) is None:
+        width = network.score.weight.shape[1]
+        generator = torch.Generator().manual_seed(seed)
+        torch.nn.init.normal_(network.score.weight, std=1 / math.sqrt(width + 1), generator=generator)
+    return network
+
+
+def _with_head(network: Any, trainable: Trainable) -> Any:
+    adapter = make_trainable(network, trainable)
+    if trainable != FROZEN:
+        network.score.requires_grad_(True)
+    return adapter
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer), all of it or nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    network = model.plain_network()
+    if isinstance(model, RewardModel):
+        _mark_end(network, model.tokenizer)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        network.save_pretrained(Path(work) / "model")
+        model.tokenizer.save_pretrained(Path(work) / "model")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(Path(work) / "model", folder)
+
+
+def _mark_end(network: Any, tokenizer: Any) -> None:
+    """Make transformers score where Gnomon does.
+
+    Its classifier reads the last token that is not padding, which with pad = eos is the token *before* the end.
+    Any other id as padding makes it read the end itself.
+    """
+    end = tokenizer.eos_token_id
+    unused = tokenizer.unk_token_id if tokenizer.unk_token_id not in (None, end) else 0 if end != 0 else 1
+    if network.config.pad_token_id in (None, end):
+        network.config.pad_token_id = unused
+    if network.config.get_text_config().__dict__.get("score_offset") is None:
+        network.config.score_offset = 0.0
+
+
+@contextlib.contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Quiet progress bars, and one sentence for what a user can mend."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
+        raise ModelError(
+            f"model '{name}' could not be loaded ({first}); check the name or the folder."
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)

@@ -1,0 +1,139 @@
+"""The three models of alignment, each answering for `TokenGroups`: policy, reward model, critic."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+from gnomon.models.forward import LayoutName, completion_states, to_padded, token_logprobs
+from gnomon.models.precision import Compute
+
+
+class Model:
+    """A Hugging Face network with, perhaps, an adapter inside it.
+
+    Attributes:
+        network: the Hugging Face model that `save_pretrained` would write.
+        adapter: the PEFT wrapper around it, or `None`.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, compute: Compute, adapter: PeftModel | None = None):
+        self.network = network.to(compute.device).eval()
+        self.tokenizer = tokenizer
+        self.compute = compute
+        self.adapter = adapter
+        self.layout: LayoutName = "auto"
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The decoder without its head."""
+        return self.network.base_model  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.compute.device
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The weights that learn, by name."""
+        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+
+    def parameter_counts(self) -> dict[str, int]:
+        """How many weights there are, and how many of them learn."""
+        counts = [(p.numel(), p.requires_grad) for p in self.network.parameters()]
+        return {"total": sum(n for n, _ in counts), "trainable": sum(n for n, learns in counts if learns)}
+
+    def plain_network(self) -> Any:
+        """The network with the adapter merged into its weights: what is saved. Ends training of this model."""
+        if self.adapter is not None:
+            self.network = self.adapter.merge_and_unload()
+            self.adapter = None
+        return self.network
+
+    def _states(self, tokens: TokenGroups, at: Any) -> Tensor:
+        return completion_states(self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout)
+
+
+class Policy(Model):
+    """A causal language model: the log-probability of each completion token."""
+
+    def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
+        """Log-probabilities in nats at `temperature`, `[N, T]`."""
+        return self.logprobs_and_entropy(tokens, temperature=temperature, entropy=False)[0]
+
+    def logprobs_and_entropy(
+        self, tokens: TokenGroups, *, temperature: float = 1.0, entropy: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities and, without gradient, the entropy of each next-token distribution, `[N, T]`."""
+        states = self._states(tokens, "state")
+        head, config = self.network.get_output_embeddings(), self.network.config
+        with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
+            return token_logprobs(head, config, states, tokens, temperature=temperature, entropy=entropy)
+
+    @torch.no_grad()
+    def reference_logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
+        """What the model said before its adapter learned anything, `[N, T]`: the adapter is switched off."""
+        if self.adapter is None:
+            raise ModelError("this policy has no adapter to switch off; load its reference as a second model.")
+        with self.adapter.disable_adapter():
+            return self.logprobs(tokens, temperature=temperature)
+
+
+class RewardModel(Model):
+    """A decoder with a scalar head (`AutoModelForSequenceClassification`, one label), read at the last token.
+
+    `network.config.score_offset` is subtracted, so that 0 is the average of the completions it was centred on.
+    """
+
+    def scores(self, tokens: TokenGroups) -> Tensor:
+        """One score a completion, `[N]`, in logits of being preferred."""
+        states = self._states(tokens, "end")
+        last = states[tokens.lengths.cumsum(0).to(states.device) - 1]
+        found: Tensor = self.network.score(last.float()).squeeze(-1)
+        return found - self.offset
+
+    @property
+    def offset(self) -> float:
+        """The score that counts as 0."""
+        return float(getattr(self.network.config, "score_offset", 0.0))
+
+    def centre(self, mean: float) -> None:
+        """Move the zero by `mean`, the average score of reference completions."""
+        self.network.config.score_offset = self.offset + mean
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A critic's values `[N, T]`, and the states `[N, T, d]` that its head read if its trunk is frozen."""
+
+    values: Tensor
+    states: Tensor | None
+
+
+class Critic(Model):
+    """A decoder with a scalar head, read before each token: the expected return from there.
+
+    Started from a reward model, its head's first guess is the score of the text so far.
+    """
+
+    @property
+    def frozen_trunk(self) -> bool:
+        """Whether only the head learns: then what the trunk says of a token never changes."""
+        return not any(p.requires_grad for p in self.trunk.parameters())
+
+    def answer(self, tokens: TokenGroups, states: Tensor | None = None) -> Answer:
+        """Values of the states before each token; `states` of an earlier answer spare the trunk."""
+        if states is None:
+            found = self._states(tokens, "state").float()
+            states = to_padded(found, tokens)
+        values: Tensor = self.network.score(states).squeeze(-1) - float(
+            getattr(self.network.config, "score_offset", 0.0)
+        )
+        return Answer(values, states.detach() if self.frozen_trunk else None)

@@ -1,0 +1,1 @@
+"""One protocol for everything that scores."""

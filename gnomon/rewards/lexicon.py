@@ -1,0 +1,27 @@
+"""A judge without training: VADER's lexicon and rules (Hutto & Gilbert, ICWSM 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+
+class Lexicon:
+    """How positive a text is, from the valences of its words; English only.
+
+    It adds up words, so a long row of praise fools it where it would not fool a person: good for showing that
+    a policy overoptimises, and as a second opinion, not as the only reward.
+    """
+
+    name = "vader"
+
+    def __init__(self) -> None:
+        self._analyzer = SentimentIntensityAnalyzer()
+
+    def score_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """VADER's compound score of each text, in [-1, 1], [N]; 0 when it knows none of the words."""
+        scores = [self._analyzer.polarity_scores(text)["compound"] for text in texts]
+        return np.array(scores, dtype=np.float64)

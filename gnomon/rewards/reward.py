@@ -1,0 +1,75 @@
+"""One protocol for everything that scores completions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.batching import encode_completions, token_groups, within_budget
+from gnomon.models.policy import RewardModel
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N completions.
+
+    Attributes:
+        values: `[N]`, float32; NaN where the reward failed, never a made-up 0.
+        parts: named components, `[N]` each.
+        failures: row and reason of each failed row.
+    """
+
+    values: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    failures: Sequence[tuple[int, str]] = ()
+
+
+class Reward(Protocol):
+    """Scores completions, higher is better."""
+
+    name: str
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """`prompts[n]` was answered by `completions[n]`."""
+
+
+class LearnedReward:
+    """A reward model as a reward. Completions with ids of the same vocabulary are not tokenised again."""
+
+    def __init__(self, model: RewardModel, name: str, *, budget: int = 4096):
+        self.model = model
+        self.name = name
+        self.budget = budget
+
+    @torch.inference_mode()
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """Scores in logits of being preferred; 0 is the average of the completions it was centred on."""
+        examples = encode_completions(prompts, completions, self.model.tokenizer)
+        values = torch.empty(len(examples))
+        for rows in within_budget([e.cost for e in examples], self.budget):
+            values[rows] = self.model.scores(token_groups([examples[r] for r in rows])).cpu()
+        return Scores(values, {self.name: values})
+
+
+class FunctionReward:
+    """A Python function of prompt and completion text as a reward; one failing row does not fail the others."""
+
+    def __init__(self, function: Callable[[Prompt, str], float], name: str):
+        self.function = function
+        self.name = name
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """The function's value for each row; a row on which it raises becomes a failure."""
+        values = torch.full((len(completions),), torch.nan)
+        failures: list[tuple[int, str]] = []
+        for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            try:
+                values[row] = self.function(prompt, completion.text)
+            except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
+                failures.append((row, f"{type(error).__name__}: {error}"))
+        return Scores(values, {self.name: values}, failures)

@@ -1,0 +1,67 @@
+"""Rollouts and their scores become `Experience`: padded, compared with the reference, priced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals, pad_rows
+from gnomon.losses.kl import k1
+from gnomon.losses.reduce import masked, masked_sum
+
+
+def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
+    """Rollouts grouped by prompt id."""
+    keys = {r.prompt.id: r.prompt_ids for r in rollouts}
+    place = {key: i for i, key in enumerate(keys)}
+    return TokenGroups.build(
+        prompts=list(keys.values()),
+        completions=[r.token_ids for r in rollouts],
+        group=[place[r.prompt.id] for r in rollouts],
+    )
+
+
+def build_experience(rollouts: Sequence[Rollout], scores: Tensor) -> Experience:
+    """Experience with the sampler's log-probabilities; nothing of reference, critic or credit yet."""
+    tokens = token_groups_of(rollouts)
+    return Experience(
+        tokens=tokens,
+        logprobs=pad_rows([torch.tensor(r.logprobs) for r in rollouts], 0.0),
+        scores=scores,
+        finished=torch.tensor([r.finished for r in rollouts]),
+        totals=Totals(len(rollouts), float(tokens.mask.sum())),
+    )
+
+
+def replace_unfinished(scores: Tensor, finished: Tensor, penalty: float | None) -> Tensor:
+    """The score of a completion that did not end by itself becomes `penalty` (Ziegler et al. 2019), `[N]`."""
+    return scores if penalty is None else torch.where(finished, scores, penalty)
+
+
+def last_token(values: Tensor, mask: Tensor) -> Tensor:
+    """Put one value for each completion, `[N]`, on the last token that counts, `[N, T]`."""
+    places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    last = places.masked_fill(~mask, -1).amax(dim=1)
+    found = torch.zeros(mask.shape, device=values.device)
+    found[torch.arange(len(values)), last] = values
+    return found
+
+
+def price_kl(experience: Experience, coefficient: float) -> Experience:
+    """Rewards `[N, T]`: the score on the last token, less `coefficient` × k1 on every token.
+
+    k1 inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL.
+    """
+    assert experience.reference_logprobs is not None
+    mask = experience.tokens.mask
+    price = masked(k1(experience.logprobs, experience.reference_logprobs), mask)
+    return replace(experience, rewards=last_token(experience.scores, mask) - coefficient * price)
+
+
+def sequence_kl(experience: Experience) -> Tensor:
+    """The k1 estimate of each completion's KL to the reference, in nats, `[N]`."""
+    assert experience.reference_logprobs is not None
+    return masked_sum(k1(experience.logprobs, experience.reference_logprobs), experience.tokens.mask)

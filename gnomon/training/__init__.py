@@ -1,0 +1,1 @@
+"""Two loops: offline and online."""

@@ -1,0 +1,30 @@
+"""What both loops do between steps: save in time, and stop when asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gnomon.core.errors import Interrupted
+from gnomon.core.progress import StopSignal
+
+
+class Saver:
+    """Saves every so many seconds, and before stopping at the user's wish."""
+
+    def __init__(self, save: Callable[[int], None], stop: StopSignal, every_seconds: float):
+        self._save = save
+        self._stop = stop
+        self._every = every_seconds
+        self._last = time.monotonic()
+
+    def after_step(self, step: int, planned: int) -> None:
+        """Save if it is time; raise `Interrupted` if the user asked to stop."""
+        due = time.monotonic() - self._last >= self._every
+        if (due or self._stop) and step < planned:
+            self._save(step)
+            self._last = time.monotonic()
+        if self._stop:
+            raise Interrupted(
+                f"stopped after step {step} of {planned} and saved; run the same command again to go on."
+            )

@@ -1,0 +1,95 @@
+"""AdamW, its schedule, and one optimiser step that refuses to go on from numbers that are not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from gnomon.core.errors import RunError
+from gnomon.training.settings import OptimiserSettings
+
+
+class Optimiser:
+    """AdamW over named groups of weights, each with its own peak learning rate.
+
+    Attributes:
+        taken: optimiser steps so far.
+        planned: optimiser steps in all; the schedule ends there.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[tuple[Mapping[str, nn.Parameter], float]],
+        settings: OptimiserSettings,
+        planned: int,
+    ):
+        self.settings = settings
+        self.planned = planned
+        self.taken = 0
+        self.parameters = {name: p for named, _ in groups for name, p in named.items()}
+        self.adam = torch.optim.AdamW(
+            [g for named, rate in groups for g in _decayed_and_not(named.values(), rate, settings)],
+            betas=settings.betas,
+            eps=settings.epsilon,
+        )
+
+    @property
+    def factor(self) -> float:
+        """The schedule at this step: 0 to 1 times the peak rate."""
+        warm = round(self.settings.warmup * self.planned)
+        if self.taken < warm:
+            return (self.taken + 1) / warm
+        done = (self.taken - warm) / max(1, self.planned - warm)
+        if self.settings.schedule == "linear":
+            return 1 - done
+        return 0.5 * (1 + math.cos(math.pi * done)) if self.settings.schedule == "cosine" else 1.0
+
+    def step(self) -> float:
+        """Clip, step, clear; returns the gradient's norm before clipping."""
+        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.max_grad_norm))
+        if not math.isfinite(norm):
+            raise RunError(
+                f"the gradient of optimiser step {self.taken + 1} is not finite, and nothing was changed; "
+                "lower training.learning_rate and run again."
+            )
+        for group in self.adam.param_groups:
+            group["lr"] = group["peak"] * self.factor
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        self.taken += 1
+        return norm
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The moments of every weight, by name, for a checkpoint."""
+        found: dict[str, torch.Tensor] = {}
+        for name, parameter in self.parameters.items():
+            for key, value in self.adam.state.get(parameter, {}).items():
+                found[f"{name}|{key}"] = value.detach().cpu()
+        return found
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], taken: int) -> None:
+        """Undo `tensors`: go on from a checkpoint."""
+        self.taken = taken
+        for name, parameter in self.parameters.items():
+            state = {k.rpartition("|")[2]: v for k, v in tensors.items() if k.rpartition("|")[0] == name}
+            if state:
+                self.adam.state[parameter] = {
+                    k: v.clone() if k == "step" else v.clone().to(parameter.device) for k, v in state.items()
+                }
+
+
+def _decayed_and_not(
+    parameters: Iterable[nn.Parameter], rate: float, settings: OptimiserSettings
+) -> list[dict[str, object]]:
+    """Weight decay is for matrices; biases and norms go without."""
+    chosen = list(parameters)
+    split = ([p for p in chosen if p.dim() > 1], [p for p in chosen if p.dim() <= 1])
+    decay = (settings.weight_decay, 0.0)
+    return [
+        {"params": part, "weight_decay": d, "lr": rate, "peak": rate}
+        for part, d in zip(split, decay, strict=True)
+        if part
+    ]
