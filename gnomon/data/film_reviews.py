@@ -11,6 +11,7 @@ Each set is two tab-separated files: `<set>_GroundTruth.txt` (id, mean, text) an
 
 from __future__ import annotations
 
+import gzip
 import html
 import io
 import json
@@ -91,8 +92,9 @@ def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedT
 def _read_nested(archive: Path, *names: str) -> list[bytes]:
     """The contents of the named files of the archive inside the archive."""
     try:
-        with tarfile.open(archive) as outer:
-            inner_bytes = _member(outer, _INNER)
+        # Uncompressed as a whole first: that checks the CRC, which tarfile never gets to.
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes()))) as outer:
+            inner_bytes = gzip.decompress(_member(outer, _INNER))
         with tarfile.open(fileobj=io.BytesIO(inner_bytes)) as inner:
             return [_member(inner, f"{_FOLDER}/{name}") for name in names]
     # A cut or damaged archive fails in any of these ways, depending on where the damage lies.

@@ -6,6 +6,7 @@ it, which can be translated. The same data gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import unicodedata
@@ -19,20 +20,22 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 # Drawn with these colours, shown with the page's variables of the same names, which know light from dark.
 INK, SOFT, LINE, ACCENT, SECOND = "#1d2429", "#56616a", "#dcd9d1", "#1f5f8b", "#b4541a"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
 
 _WIDTH, _HEIGHT = 360.0, 216.0  # of a picture, in points: the width of a phone
+_LETTERS = 11.0
 _ROW = 30.0  # height of a row of `intervals`
-_LONGEST_NAME = 18
+_LONGEST_NAME = 18  # in Latin letters
 _MOST_POINTS = 800  # of a scatter
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of `intervals`: a name, a value, its interval, and whether it is the one to look at."""
+    """A line of `intervals`: a name, a value, its interval, and whether to mark it out."""
 
     name: str
     value: float
@@ -47,10 +50,10 @@ def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
     window = len(values) // 20
     figure, axes = _figure(name)
     smooth = window >= 2
-    axes.plot(steps, values, color=ACCENT, linewidth=0.8 if smooth else 1.8, alpha=0.35 if smooth else 1)
+    axes.plot(steps, values, color=ACCENT, linewidth=0.8 if smooth else 1.8, alpha=0.5 if smooth else 1)
     if smooth:
         axes.plot(steps, _running_mean(values, window), color=ACCENT, linewidth=2)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     return _svg(figure, name)
 
 
@@ -75,37 +78,42 @@ def calibration(name: str, bins: Sequence[tuple[float, float, float]]) -> str:
     return _svg(figure, name)
 
 
-def intervals(name: str, rows: Sequence[Row], *, line: float | None = None, share: bool = False) -> str:
-    """Values with their intervals, one row each, the marked rows in another colour.
+def intervals(
+    name: str, rows: Sequence[Row], *, line: float | None = None, shares: tuple[float, float] | None = None
+) -> str:
+    """Values with their intervals, one row each, the marked rows as diamonds in another colour.
 
     Args:
         name: of the picture; unique within the page.
         rows: from top to bottom.
         line: a value to compare with, such as one half.
-        share: whether to write the values as percentages.
+        shares: given where the values are shares, to be written as percentages: the ends of the axis.
     """
     names = [_shorten(row.name) for row in rows]
-    left = 14 + 6.4 * max(map(_columns, names))
-    figure, axes = _figure(name, height=38 + _ROW * len(rows), left=left, right=50)
+    left = 14 + 6.8 * max(map(_columns, names))
+    figure, axes = _figure(name, height=38 + _ROW * len(rows), left=left, right=52)
     if line is not None:
         axes.axvline(line, color=SOFT, linewidth=1, dashes=(4, 3), zorder=1)
     for place, row in enumerate(rows):
         colour = SECOND if row.marked else ACCENT
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2.2, zorder=2)
-        axes.plot([row.value], [place], "o", color=colour, markersize=7, zorder=3)
-        written = f"{100 * row.value:.0f}%" if share else f"{row.value:.2f}".replace("-", "−")
-        axes.text(1.03, place, written, transform=axes.get_yaxis_transform(), va="center", color=INK)
+        axes.plot([row.value], [place], "D" if row.marked else "o", color=colour, markersize=6.5, zorder=3)
+        written = f"{100 * row.value:.0f}%" if shares else f"{row.value:.2f}".replace("-", "−")
+        axes.text(
+            1.03, place, written, transform=axes.get_yaxis_transform(), va="center", color=INK, size=_LETTERS
+        )
     axes.set_yticks(range(len(rows)), names, color=INK, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    if share:
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    if shares:
+        axes.set_xlim(shares)
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
     return _svg(figure, name)
 
 
-def _figure(name: str, *, height: float = _HEIGHT, left: float = 46, right: float = 12) -> tuple[Figure, Axes]:
+def _figure(name: str, *, height: float = _HEIGHT, left: float = 50, right: float = 12) -> tuple[Figure, Axes]:
     """A figure with one bare pair of axes; margins are in points, so that nothing depends on a layout."""
     top, bottom = 12.0, 26.0
     figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor="none")
@@ -116,8 +124,8 @@ def _figure(name: str, *, height: float = _HEIGHT, left: float = 46, right: floa
     axes.spines["bottom"].set_color(LINE)
     axes.grid(color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=10, labelcolor=SOFT, pad=5)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(length=0, labelsize=_LETTERS, labelcolor=SOFT, pad=5)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.get_offset_text().set_color(SOFT)
     return figure, axes
 
@@ -125,8 +133,7 @@ def _figure(name: str, *, height: float = _HEIGHT, left: float = 46, right: floa
 def _svg(figure: Figure, name: str) -> str:
     """The figure as an SVG element to stand in a page, with ids that no other picture has."""
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify_threshold": 0.5}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         # A name may be in any script: the reader's browser has the letters, whatever matplotlib has.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -137,24 +144,28 @@ def _svg(figure: Figure, name: str) -> str:
     view = re.search(r'viewBox="[^"]*"', svg)
     assert view is not None
     svg = re.sub(r"<svg[^>]*>", f'<svg aria-hidden="true" {view[0]}>', svg, count=1)
-    prefix = re.sub(r"\W", "-", name, flags=re.ASCII)
+    prefix = f"p{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"  # a name may be in any script
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(f": {colour}", f": var({variable})")
     return svg
 
 
-def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Mean over up to `window` points to either side; fewer at the ends."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
     places = np.arange(len(values))
     first, last = np.maximum(places - window, 0), np.minimum(places + window + 1, len(values))
-    return (sums[last] - sums[first]) / (last - first)
+    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def _shorten(name: str) -> str:
     printable = "".join(letter for letter in name if letter.isprintable())
-    return printable if len(printable) <= _LONGEST_NAME else printable[: _LONGEST_NAME - 1] + "…"
+    if _columns(printable) <= _LONGEST_NAME:
+        return printable
+    while _columns(printable) >= _LONGEST_NAME:
+        printable = printable[:-1]
+    return printable + "…"
 
 
 def _columns(name: str) -> int:

@@ -46,9 +46,7 @@ def render(run: Run, language: Language = "en") -> str:
     evaluations = [stage.result for stage in run.finished(Evaluation)]
     last = evaluations[-1] if evaluations else None
     assert last is None or isinstance(last, Evaluation)
-    return page.render(
-        run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=judge_run(last)
-    )
+    return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=judge_run(last))
 
 
 def _environment() -> Environment:
@@ -79,7 +77,8 @@ def _write_atomically(path: Path, content: str) -> None:
     """Put a file in its place whole, or leave the old one."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+        # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

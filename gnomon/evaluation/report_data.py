@@ -68,6 +68,7 @@ class Spread(Part):
 class Interval(Part):
     """A mean or an agreement, with its interval."""
 
+    level: Words = ""
     value: Number = None
     mean: Number = None
     low: Number = None

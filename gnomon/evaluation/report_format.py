@@ -29,12 +29,7 @@ def number(value: float | None) -> str:
     """A number of unknown size, with about three digits that matter."""
     if value is None:
         return DASH
-    size = abs(value)
-    if size >= 1000:
-        return count(value)
-    if size and size < 0.001:
-        return f"{value:.1e}".replace("-", "−")
-    return fixed(value, 1 if size >= 100 else 2 if size >= 1 else 3)
+    return count(value) if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
 
 
 def large(value: float | None) -> str:

@@ -63,7 +63,7 @@ def accuracy(stage: Stage, examination: Examination) -> str:
         for row in examination.rows
         if row.pair_accuracy is not None
     ]
-    return plots.intervals(f"{stage.name}-accuracy", rows, line=0.5, share=True) if rows else ""
+    return plots.intervals(f"{stage.name}-judges", rows, line=0.5, shares=(0.4, 1)) if rows else ""
 
 
 def scatter(stage: Stage, examination: Examination) -> str:
@@ -104,6 +104,6 @@ def comparisons(stage: Stage, evaluation: Evaluation) -> list[Comparison]:
             drawn = plots.Row(row.judge, row.rate, row.low, row.high, marked=row.judge in independent)
             pairs.setdefault((row.model, row.against), []).append(drawn)
     return [
-        Comparison(*pair, plots.intervals(f"{stage.name}-wins-{place}", rows, line=0.5, share=True))
+        Comparison(*pair, plots.intervals(f"{stage.name}-wins-{place}", rows, line=0.5, shares=(0, 1)))
         for place, (pair, rows) in enumerate(pairs.items())
     ]

@@ -14,7 +14,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page.model": ("model {model}", "模型 {model}"),
     "page.seed": ("seed {seed}", "随机种子 {seed}"),
     "page.started": ("started {started}", "开始于 {started}"),
-    "page.contents": ("Contents", "目录"),
     "page.footer": (
         "Made by Gnomon from the files of the run folder alone. This page loads nothing from the network.",
         "由 Gnomon 仅根据运行目录中的文件生成。本页不从网络加载任何内容。",
@@ -32,8 +31,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "只有参与训练的评判者认为 {model} 胜过 {reference}。",
     ),
     "verdict.disputed": (
-        "The independent judges do not agree that {model} is better than {reference}.",
-        "对于 {model} 是否优于 {reference}，独立评判者意见不一。",
+        "The judges do not agree that {model} is better than {reference}.",
+        "对于 {model} 是否优于 {reference}，评判者意见不一。",
     ),
     "verdict.unclear": (
         "It is not shown that {model} is better than {reference}.",
@@ -63,8 +62,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "区间包含二分之一。增加提示的数量可以缩小区间。",
     ),
     "verdict.why_worse": (
-        "No judge that counts finds it better, and at least one finds it worse.",
-        "没有一位算数的评判者认为它更好，且至少有一位认为它更差。",
+        "At least one judge finds it worse, and no independent one finds it better.",
+        "至少有一位评判者认为它更差，且没有独立评判者认为它更好。",
     ),
     "verdict.why_none": (
         "This run holds no finished comparison of two models.",
@@ -77,7 +76,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "a win; brackets hold intervals.",
         "{model} 对 {reference}：{prompts} 条提示，每条 {completions} 个回答。平局计为半胜；方括号内为区间。",
     ),
-    "verdict.warning": ("Warning", "警告"),
+    "verdict.failed": (
+        "Check failed: {demand}; found {value}.",
+        "检查未通过：{demand}；实测 {value}。",
+    ),
     "verdict.no_independent": (
         "No judge of this comparison is independent of the training.",
         "本次比较中没有独立于训练的评判者。",
@@ -125,6 +127,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "feedback.ratings": ("ratings", "评分次数"),
     "feedback.raters": ("ratings per text, {least} to {most}", "每篇评分数，{least} 到 {most}"),
     "feedback.alpha": ("Krippendorff’s alpha, {level}", "Krippendorff α，{level}"),
+    "level.interval": ("interval scale", "等距尺度"),
+    "level.ordinal": ("ordinal scale", "顺序尺度"),
+    "level.nominal": ("nominal scale", "名义尺度"),
     "feedback.one_rater": ("correlation of one person with the rest", "单人与其余人的相关系数"),
     "feedback.pairs": ("agreement of one person on pairs", "单人在成对比较上的一致率"),
     "feedback.ties": ("pairs that people tie", "人们评为平局的对"),
@@ -215,8 +220,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "exam.pairs": ("pairs right", "成对正确率"),
     "exam.accuracy": ("Pairs ranked as people rank them", "与人的排序一致的对"),
     "exam.accuracy_note": (
-        "Dots are shares, bars their intervals; the dashed line is chance. In the second colour: the reward model.",
-        "圆点为比例，横线为区间；虚线为随机水平。另一种颜色表示奖励模型。",
+        "Dots are shares, bars intervals; the dashed line is chance. The orange diamond is the reward model.",
+        "圆点为比例，横线为区间；虚线为随机水平。橙色菱形为奖励模型。",
     ),
     "exam.scatter": ("Score and human mean", "评分与人类均值"),
     "exam.scatter_note": (
@@ -235,13 +240,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     # Evaluation
     "evaluation.scores": ("Mean score by {judge}", "{judge} 的平均分"),
     "evaluation.scores_note": (
-        "On the judge’s own scale; bars are intervals. In the second colour: the candidate.",
-        "采用评判者自己的尺度；横线为区间。另一种颜色表示候选模型。",
+        "Mean scores, each on the judge’s own scale; bars are intervals. The orange diamond is the candidate.",
+        "平均分，采用各评判者自己的尺度；横线为区间。橙色菱形为候选模型。",
     ),
     "evaluation.wins": ("Win rate of {model} against {against}", "{model} 对 {against} 的胜率"),
     "evaluation.wins_note": (
-        "One row a judge, ties counted half; the dashed line is one half. In the second colour: independent judges.",
-        "每行一位评判者，平局计半；虚线为二分之一。另一种颜色表示独立评判者。",
+        "One row for each judge, ties counted half; bars are intervals, the dashed line is one half. "
+        "Orange diamonds are independent judges.",
+        "每行一位评判者，平局计半；横线为区间，虚线为二分之一。橙色菱形为独立评判者。",
     ),
     "evaluation.table": ("The models side by side", "模型并列比较"),
     "evaluation.measure": ("measure", "指标"),
@@ -265,6 +271,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "check.demand": ("demand", "要求"),
     "check.value": ("found", "实测"),
+    "check.low": ("interval from {low}", "区间下端 {low}"),
     "check.result": ("result", "结果"),
     "check.passed": ("passed", "通过"),
     "check.failed": ("failed", "未通过"),
@@ -294,8 +301,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     # Reproduction
     "again.title": ("How to reproduce it", "如何复现"),
     "again.note": (
-        "The same command, versions, seed and data give the same figures on the same kind of machine.",
-        "相同的命令、版本、种子和数据，在同类机器上得到相同的数值。",
+        "The same command, versions, seed and data should give the same figures on the same kind of machine.",
+        "相同的命令、版本、种子和数据，在同类机器上应得到相同的数值。",
     ),
     "again.commit": ("commit", "提交"),
     "again.platform": ("platform", "平台"),

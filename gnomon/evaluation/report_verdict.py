@@ -36,6 +36,11 @@ class Verdict:
     opinions: tuple[Opinion, ...] = ()
     failed: tuple[Check, ...] = ()
 
+    @property
+    def unproven(self) -> bool:
+        """Whether there are opinions, but none by an independent judge."""
+        return bool(self.opinions) and not any(opinion.independent for opinion in self.opinions)
+
 
 def judge_run(evaluation: Evaluation | None) -> Verdict:
     """Decide from the last finished evaluation.
@@ -56,14 +61,12 @@ def judge_run(evaluation: Evaluation | None) -> Verdict:
 
 
 def _outcome(opinions: tuple[Opinion, ...], failed: tuple[Check, ...]) -> Outcome:
-    if not opinions:
-        return "none"
-    findings = {opinion.finding for opinion in opinions if opinion.independent}
+    independent = [opinion for opinion in opinions if opinion.independent]
+    findings = {opinion.finding for opinion in independent or opinions}
     if not findings:
-        own = {opinion.finding for opinion in opinions}
-        return "own_judge" if own == {"better"} else "worse" if own == {"worse"} else "unclear"
+        return "none"
     if findings == {"better"}:
-        return "failed_check" if failed else "better"
+        return "own_judge" if not independent else "failed_check" if failed else "better"
     if "better" in findings:
         return "disputed"
     return "worse" if "worse" in findings else "unclear"

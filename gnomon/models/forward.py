@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
+from gnomon.models.head import target_logprobs
 
 LayoutName = Literal["auto", "packed", "plain"]
 ROW_TOKENS = (
     256  # a packed row is filled up to this; longer rows pay more for attention than they save in padding
 )
-HEAD_TOKENS = 512  # positions whose logits exist at once when no gradient is asked for
 
 
 @dataclass(frozen=True)
@@ -171,16 +171,6 @@ def to_padded(values: Tensor, groups: TokenGroups) -> Tensor:
     return nn.utils.rnn.pad_sequence(list(values.split(groups.lengths.tolist())), batch_first=True)
 
 
-def logits(head: nn.Module, config: Any, hidden: Tensor) -> Tensor:
-    """The vocabulary head with what the architecture does to its logits, float32, `[…, d] -> […, vocab]`."""
-    for unknown in ("logit_scale", "logits_scaling"):
-        if getattr(config, unknown, 1.0) not in (None, 1.0):
-            raise ModelError(f"models with {unknown} ({config.model_type}) are not supported.")
-    raw: Tensor = head(hidden).float()
-    cap = getattr(config, "final_logit_softcapping", None)
-    return cap * torch.tanh(raw / cap) if cap else raw
-
-
 def token_logprobs(
     head: nn.Module,
     config: Any,
@@ -195,15 +185,5 @@ def token_logprobs(
     Only completion positions meet the vocabulary. Entropy is for monitoring and carries no gradient.
     """
     targets = torch.cat(groups.completions).to(states.device)
-    chunk = len(targets) if torch.is_grad_enabled() else HEAD_TOKENS
-    found: list[Tensor] = []
-    spread: list[Tensor] = []
-    for start in range(0, len(targets), chunk):
-        scaled = logits(head, config, states[start : start + chunk]) / temperature
-        normaliser = scaled.logsumexp(dim=-1)
-        found.append(scaled.gather(1, targets[start : start + chunk, None]).squeeze(1) - normaliser)
-        if entropy:
-            with torch.no_grad():
-                spread.append(normaliser - (scaled.softmax(dim=-1) * scaled).sum(dim=-1))
-    per_token = to_padded(torch.cat(found), groups)
-    return per_token, to_padded(torch.cat(spread), groups) if entropy else None
+    found, spread = target_logprobs(head, config, states, targets, temperature=temperature, entropy=entropy)
+    return to_padded(found, groups), None if spread is None else to_padded(spread, groups)

@@ -15,7 +15,8 @@ from gnomon.core.batches import Rollout
 from gnomon.core.config import Settings
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.rendering import decode, render_prompt, turn_end
-from gnomon.models.forward import autocast, logits
+from gnomon.models.forward import autocast
+from gnomon.models.head import logits
 from gnomon.models.policy import Policy
 
 Report = Callable[[int], None]

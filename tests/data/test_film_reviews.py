@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def write_archive(folder: Path, texts: bytes, ratings: bytes) -> Path:
 
 
 def test_joins_on_id_and_recomputes_the_mean(tmp_path: Path) -> None:
-    """The stated means are 9.9 and the rows of the second file are in another order, with a BOM."""
-    texts = "1\t9.9\tCafé  noir\r\n2\t9.9\t''Bad''\twith a tab &amp; more\r\n".encode()
+    """The stated means are 9.9, the first file ends in an empty line, the second has a BOM and another order."""
+    texts = "1\t9.9\tCafé  noir\r\n2\t9.9\t''Bad''\twith a tab &amp; more\r\n\r\n".encode()
     ratings = BOM + b"2\t9.9\t0.5\t[-1, -2]\r\n1\t9.9\t0.5\t[0, 1, 4, 3]\r\n"
     items, rejected = load_rating_set("tweets", write_archive(tmp_path, texts, ratings))
     assert rejected == []
@@ -89,6 +90,23 @@ def test_a_cut_archive_is_named(tmp_path: Path) -> None:
         load_rating_set("tweets", path)
 
 
+@pytest.mark.parametrize("place", [10, 60_000, 150_000])
+def test_damage_inside_is_named(tmp_path: Path, place: int) -> None:
+    """The outer archive is whole; in the inner one a part of the compressed stream is overwritten.
+
+    At the first place the stream makes no sense, at the others it still decodes, to other texts or ratings.
+    """
+    content = random.Random(0).randbytes(100_000).hex().encode()
+    names = ("hutto_ICWSM_2014/tweets_GroundTruth.txt", "hutto_ICWSM_2014/tweets_anonDataRatings.txt")
+    inner = bytearray(tar(dict.fromkeys(names, content)))
+    assert len(inner) > 200_000
+    inner[place : place + 100] = b"\xff" * 100
+    path = tmp_path / "archive.tar.gz"
+    path.write_bytes(tar({OUTER: bytes(inner)}))
+    with pytest.raises(DataError, match="cannot be read"):
+        load_rating_set("tweets", path)
+
+
 def test_unknown_set_names_the_known_ones() -> None:
     with pytest.raises(DataError, match="'films'; choose one of film-reviews, product-reviews"):
         load_rating_set("films")
@@ -102,7 +120,7 @@ def test_unknown_set_names_the_known_ones() -> None:
         ("the critics' choice", "the critics' choice"),
         ("I &lt;3 S&amp;M", "I <3 S&M"),
         ("at &amp;#38; t, Hirschl &amp;amp; Adler", "at & t, Hirschl & Adler"),
-        ("salt&notion; AT&T", "salt&notion; AT&T"),
+        ("salt&notion, AT&T", "salt&notion, AT&T"),
         (" comics    even those ", "comics even those"),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_mark_without_a_base_is_no_token() -> None:
 
 
 def test_distinct_n_pools_the_texts() -> None:
-    """"a b a" and "b a": tokens a b a b a: 2 of 5 unique; bigrams ab ba ba: 2 of 3 unique.
+    """ "a b a" and "b a": tokens a b a b a: 2 of 5 unique; bigrams ab ba ba: 2 of 3 unique.
 
     Were n-grams to run across texts there would be a bigram "a b" more, and 2 of 4.
     """
@@ -45,7 +45,7 @@ def test_distinct_n_pools_the_texts() -> None:
 
 
 def test_distinct_n_in_chinese() -> None:
-    """"好看好看": 2 of 4 characters; bigrams 好看 看好 好看: 2 of 3. Split at spaces it would be 1 of 1."""
+    """ "好看好看": 2 of 4 characters; bigrams 好看 看好 好看: 2 of 3. Split at spaces it would be 1 of 1."""
     assert distinct_n(["好看好看"], 1) == pytest.approx(2 / 4)
     assert distinct_n(["好看好看"], 2) == pytest.approx(2 / 3)
 
@@ -62,7 +62,7 @@ def test_distinct_n_refuses_a_senseless_n() -> None:
 
 
 def test_self_bleu_by_hand() -> None:
-    """"a b c d" against "a b c d e": every n-gram matches; 4 tokens for 5: exp(1 - 5/4).
+    """ "a b c d" against "a b c d e": every n-gram matches; 4 tokens for 5: exp(1 - 5/4).
 
     The other way: 4/5, 3/4, 2/3, 1/2 of the n-grams match; their product is 1/5; no penalty for length.
     """

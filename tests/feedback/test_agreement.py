@@ -135,6 +135,12 @@ def test_ceiling_counts_a_tie_of_two_ratings_as_half() -> None:
     assert ceiling.tie_share == pytest.approx(0.5, abs=0.05)
 
 
+def test_ceiling_never_compares_a_text_with_itself() -> None:
+    """Everybody puts a: 0, 4 below b: 9, 9. Half of the resamples pair a with a, where 0 goes against 4."""
+    items = [RatedText("a", "a", (0.0, 4.0)), RatedText("b", "b", (9.0, 9.0))]
+    assert human_ceiling(items, pairs=50, seed=0).pair_agreement == Estimate(1.0, 1.0, 1.0)
+
+
 def test_ceiling_undefined_is_none() -> None:
     single = [RatedText(str(n), str(n), (float(n),)) for n in range(5)]
     ceiling = human_ceiling(single, pairs=10, seed=0)

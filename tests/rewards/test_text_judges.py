@@ -53,10 +53,12 @@ def test_ridge_is_the_same_every_time() -> None:
 def test_ridge_refuses_what_it_cannot_learn_from() -> None:
     with pytest.raises(DataError, match="3 texts came with 2 mean ratings"):
         TfidfRidge.fit(["a", "b", "c"], [1.0, 2.0])
-    with pytest.raises(DataError, match="at least 8 rated texts, not 2"):
+    with pytest.raises(DataError, match="at least 6 rated texts, not 2"):
         TfidfRidge.fit(["some", "words"], [1.0, 2.0])
-    with pytest.raises(DataError, match="no words"):
+    with pytest.raises(DataError, match="nothing to learn from"):
         TfidfRidge.fit(["!"] * 10, [1.0] * 10)
+    with pytest.raises(DataError, match="nothing to learn from"):
+        TfidfRidge.fit(GOOD + BAD, [float("nan")] * 8)
 
 
 @pytest.mark.slow
@@ -67,8 +69,10 @@ def test_judges_of_film_reviews() -> None:
     seen = {item.id for item in learn}
     test = [item for item in items if item.id not in seen]
     texts, means = [item.text for item in test], [item.mean for item in test]
-    start = time.monotonic()
+    start = time.process_time()
     ridge = TfidfRidge.fit([item.text for item in learn], [item.mean for item in learn])
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
+    # The best for the test half is 0.5; a search that leaks the vocabulary ends up at the smallest.
+    assert ridge.alpha in {0.25, 0.5, 1.0}
     assert 0.68 < np.corrcoef(ridge.score_texts(texts), means)[0, 1] < 0.73
     assert np.corrcoef(Lexicon().score_texts(texts), means)[0, 1] == pytest.approx(0.43, abs=0.03)

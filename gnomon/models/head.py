@@ -1,0 +1,115 @@
+"""The vocabulary head: hidden states in, log-probabilities of given tokens out, a chunk of positions at a time.
+
+No `[tokens, vocab]` tensor outlives a chunk. Where the head itself does not learn (an adapter, frozen lower
+layers) the gradient of a log-probability with respect to its hidden state, `(W[y] − Σ_v p_v·W[v]) / temperature`,
+is found in the same pass and kept as `[tokens, d]`, so the backward pass never meets the vocabulary again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gnomon.core.errors import ModelError
+
+CHUNK = 128  # positions whose logits exist at once
+
+
+def logits(head: nn.Module, config: Any, hidden: Tensor) -> Tensor:
+    """Logits with what the architecture does to them, float32, `[…, d] -> […, vocab]`."""
+    for unknown in ("logit_scale", "logits_scaling"):
+        if getattr(config, unknown, 1.0) not in (None, 1.0):
+            raise ModelError(f"models with {unknown} ({config.model_type}) are not supported.")
+    raw: Tensor = head(hidden).float()
+    cap = getattr(config, "final_logit_softcapping", None)
+    return cap * torch.tanh(raw / cap) if cap else raw
+
+
+def target_logprobs(
+    head: nn.Module,
+    config: Any,
+    states: Tensor,
+    targets: Tensor,
+    *,
+    temperature: float = 1.0,
+    entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of `targets` `[M]` at `temperature`, and the entropy (no gradient) if asked, both `[M]`."""
+    states = states.float()
+    plain_head = isinstance(head, nn.Linear) and getattr(config, "final_logit_softcapping", None) is None
+    frozen = not any(p.requires_grad for p in head.parameters())
+    if plain_head and frozen and head.bias is None and torch.is_grad_enabled() and states.requires_grad:
+        logits(head, config, states[:1])  # refuses by name what it does not know
+        found, spread = _FrozenHead.apply(states, head.weight, targets, temperature, entropy)
+        return found, spread if entropy else None
+    parts = [
+        _chunk(head, config, states[i : i + CHUNK], targets[i : i + CHUNK], temperature, entropy)
+        for i in range(0, len(targets), CHUNK)
+    ]
+    spreads = [spread for _, spread in parts if spread is not None]
+    return torch.cat([found for found, _ in parts]), torch.cat(spreads) if entropy else None
+
+
+def _chunk(
+    head: nn.Module, config: Any, states: Tensor, targets: Tensor, temperature: float, entropy: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The plain way; with a gradient, logits are computed again on the way back rather than kept."""
+
+    def plain(states: Tensor) -> tuple[Tensor, Tensor | None]:
+        scaled = logits(head, config, states) / temperature
+        normaliser = scaled.logsumexp(dim=-1)
+        found = scaled.gather(1, targets[:, None]).squeeze(1) - normaliser
+        if not entropy:
+            return found, None
+        with torch.no_grad():
+            return found, normaliser - (scaled.softmax(dim=-1) * scaled).sum(dim=-1)
+
+    if torch.is_grad_enabled() and (states.requires_grad or any(p.requires_grad for p in head.parameters())):
+        result: tuple[Tensor, Tensor | None] = checkpoint(plain, states, use_reentrant=False)
+        return result
+    return plain(states)
+
+
+class _FrozenHead(torch.autograd.Function):
+    """Log-probabilities and their gradient with respect to the states, in one pass over the vocabulary."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        count = len(targets)
+        found, spread = states.new_empty(count), states.new_zeros(count)
+        gradient = torch.empty_like(states)
+        buffer = states.new_empty(min(CHUNK, count), weight.shape[0])
+        for start in range(0, count, CHUNK):
+            part = slice(start, start + CHUNK)
+            chosen = targets[part]
+            scaled = torch.mm(states[part], weight.float().T, out=buffer[: len(chosen)])
+            if temperature != 1.0:
+                scaled.div_(temperature)
+            at_target = scaled.gather(1, chosen[:, None]).squeeze(1)
+            largest = scaled.amax(dim=-1)
+            shifted = scaled.sub_(largest[:, None])
+            if entropy:
+                # Σ p·z needs z beside exp z: one more buffer, for monitoring only.
+                weights = shifted.exp()
+                total = weights.sum(dim=-1)
+                spread[part] = total.log() - torch.linalg.vecdot(weights, shifted) / total
+                probability = weights
+            else:
+                probability = shifted.exp_()
+                total = probability.sum(dim=-1)
+            found[part] = at_target - largest - total.log()
+            mean = torch.mm(probability, weight.float()).div_(total[:, None])
+            gradient[part] = (weight[chosen].float() - mean) / temperature
+        ctx.save_for_backward(gradient)
+        ctx.mark_non_differentiable(spread)
+        return found, spread
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0][:, None], None, None, None, None
