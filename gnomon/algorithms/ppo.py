@@ -52,9 +52,10 @@ class PPO:
 
     def credit(self, experience: Experience) -> Experience:
         """Advantages and returns from rewards and values; returns before whitening."""
-        rewards, values, mask = experience.rewards, experience.values, experience.tokens.mask
+        rewards, values = experience.rewards, experience.values
         assert rewards is not None
         assert values is not None
+        mask = experience.tokens.mask.to(rewards.device)
         if self.whiten_rewards:
             rewards = whiten(rewards, mask, keep_mean=True)
         advantages = generalised_advantages(rewards, values, mask, gamma=self.gamma, gae_lambda=self.gae_lambda)

@@ -41,10 +41,14 @@ def run(
     A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
     anew, and what it wrote before is kept under a number.
     """
-    from gnomon.app.pipeline import run_recipe
-    from gnomon.app.recipe import load_recipe
+    try:
+        from gnomon.app.pipeline import run_recipe
+        from gnomon.app.recipe import load_recipe
 
-    run_recipe(load_recipe(recipe, overrides or []))
+        run_recipe(load_recipe(recipe, overrides or []))
+    except KeyboardInterrupt:
+        # typer would exit with 130 too, but say nothing.
+        raise Interrupted("stopped; run the same command again to go on from the last checkpoint.") from None
 
 
 @app.command()
@@ -82,7 +86,7 @@ def report(
 
     if language not in ("en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
-    typer.echo(write_report(folder, language=language))
+    typer.echo(write_report(folder, language="zh" if language == "zh" else "en"))
 
 
 @app.command()
@@ -108,12 +112,9 @@ def main() -> None:
     try:
         app()
     except Interrupted as stopped:
-        err.print(f"[yellow]{stopped}[/yellow]")
+        err.print(str(stopped), style="yellow", markup=False, soft_wrap=True)
         sys.exit(130)
     except GnomonError as error:
         err.print("[red]error:[/red]", end=" ")
-        err.print(str(error), markup=False)
+        err.print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("[yellow]stopped; run the same command again to go on from the last checkpoint.[/yellow]")
-        sys.exit(130)

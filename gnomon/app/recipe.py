@@ -83,16 +83,18 @@ class TrainStage(Settings):
     critic: str | None = None
     critic_layers: int = Field(default=0, ge=0)
     depth: int | None = Field(default=None, gt=0)
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     trainable: Trainable | None = None
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     sampling: Sampling = Sampling()
 
     @property
     def loop(self) -> OfflineSettings | OnlineSettings:
         """The settings of the loop that the algorithm runs in, checked."""
-        kind = OnlineSettings if self.online else OfflineSettings
-        return validate(kind, self.training, f"stage '{self.name}', training")
+        where = f"stage '{self.name}', training"
+        if self.online:
+            return validate(OnlineSettings, self.training, where)
+        return validate(OfflineSettings, self.training, where)
 
     @property
     def online(self) -> bool:
@@ -148,7 +150,7 @@ class Recipe(Settings):
     seed: int = 0
     model: ModelSettings
     language: Literal["en", "zh"] = "en"
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     stages: list[Any]
 
 
@@ -160,11 +162,15 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     content = read_yaml(path)
     rows = content.get("stages")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{path}: 'stages' is missing or not a list of mappings; give at least one stage.")
     named = {str(row.get("name")): row for row in rows}
     for override in overrides:
         keys, value = parse_override(override)
+        if keys == ["stages"] or (keys[0] in named and len(keys) == 1):
+            raise ConfigError(
+                f"override '{override}' would replace a whole stage; name a key of it, as in sft.model=base."
+            )
         if keys[0] in named:
             set_path(named[keys[0]], keys[1:], value)
             continue
@@ -193,13 +199,18 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
         raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(kinds)}.")
     if found[0] == "algorithm":
         known = algorithms()
-        if row["algorithm"] not in known:
+        if not isinstance(row["algorithm"], str) or row["algorithm"] not in known:
             hint = nearest(str(row["algorithm"]), known)
             raise ConfigError(f"{where}: unknown algorithm '{row['algorithm']}'; {hint}")
-        row = {**row, "training": {**recipe.training, **(row.get("training") or {})}}
+        own = row.get("training") or {}
+        if not isinstance(own, dict):
+            raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
+        row = {**row, "training": {**recipe.training, **own}}
     stage = validate(kinds[found[0]], row, where)
     if isinstance(stage, TrainStage):
         _check_train_stage(stage, where)
+    if isinstance(stage, EvaluateStage):
+        _check_evaluate_stage(stage, where)
     return stage
 
 
@@ -219,9 +230,23 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         raise ConfigError(f"{where}, settings: {error}.") from None
 
 
+def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
+    """Each model stands once, those that are compared are among them, and judges have what they learn from."""
+    for name in stage.evaluate:
+        if stage.evaluate.count(name) > 1:
+            raise ConfigError(f"{where}: evaluate names '{name}' twice; remove one of them.")
+    for key in ("reference", "candidate"):
+        name = getattr(stage, key)
+        if name is not None and name not in stage.evaluate:
+            raise ConfigError(f"{where}: {key} '{name}' is not among those in evaluate; add it there.")
+    if "ridge" in stage.judges and stage.reserved is None:
+        raise ConfigError(f"{where}: the judge ridge needs the key 'reserved', texts to learn from.")
+
+
 def _check_names(stages: Sequence[Stage], where: str) -> None:
-    """Stages are named once, and speak only of earlier ones."""
+    """Stages are named once, and speak only of earlier ones that made what is wanted."""
     seen: dict[str, Stage] = {}
+    names = {stage.name for stage in stages}
     for stage in stages:
         if stage.name in seen or stage.name == BASE:
             raise ConfigError(f"{where}: two stages are called '{stage.name}'; rename one of them.")
@@ -231,7 +256,36 @@ def _check_names(stages: Sequence[Stage], where: str) -> None:
                 raise ConfigError(
                     f"{where}, stage '{stage.name}': {key} names '{name}', no earlier stage; {hint}"
                 )
+            wanted = _wanted(stage, key)
+            if _made(seen.get(name)) not in wanted:
+                kind = " or ".join(wanted)
+                raise ConfigError(
+                    f"{where}, stage '{stage.name}': {key} names '{name}', which is no {kind} model; "
+                    "name a stage that trains one."
+                )
+        for source in sources(stage):
+            owner, _, part = source.partition("/")
+            if part and owner in names - seen.keys():
+                raise ConfigError(
+                    f"{where}, stage '{stage.name}': '{source}' is data of a stage that is not earlier; move it."
+                )
         seen[stage.name] = stage
+
+
+def _made(stage: Stage | None) -> str:
+    """The model that a stage leaves behind: `policy` (so is the base), `reward`, or none."""
+    if stage is None:
+        return "policy"
+    return str(getattr(algorithms()[stage.algorithm], "trains", "")) if isinstance(stage, TrainStage) else ""
+
+
+def _wanted(stage: Stage, key: str) -> list[str]:
+    """The models that may stand under a key."""
+    if key in ("reward", "judges"):
+        return ["reward"]
+    if key == "critic" or (isinstance(stage, TrainStage) and _made(stage) == "reward"):
+        return ["policy", "reward"]
+    return ["policy"]
 
 
 def references(stage: Stage) -> list[tuple[str, str]]:
@@ -244,4 +298,13 @@ def references(stage: Stage) -> list[tuple[str, str]]:
         judges = [("judges", name) for name in stage.judges if name not in ("vader", "ridge")]
         rest = [("reference", stage.reference), ("candidate", stage.candidate or stage.evaluate[-1])]
         return [*models, *judges, *rest]
+    return []
+
+
+def sources(stage: Stage) -> list[str]:
+    """The data that a stage reads: `<stage>/<part>` or paths."""
+    if isinstance(stage, TrainStage):
+        return [source for source in (stage.data, stage.prompts) if source]
+    if isinstance(stage, EvaluateStage):
+        return [source for source in (stage.prompts, stage.texts, stage.reserved) if source]
     return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gnomon.app.recipe import BASE, EvaluateStage, Recipe, Stage, TrainStage, references
+from gnomon.app.recipe import BASE, Recipe, Stage, references, sources
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
@@ -23,6 +23,7 @@ class Workspace:
 
     Attributes:
         keys: what each finished stage was made of; a stage with the same key is not run again.
+        digests: of the user's own files.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class Workspace:
     compute: Compute
     stop: StopSignal
     keys: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def stage_folder(self, name: str) -> Path:
         """Where a stage keeps its files."""
@@ -66,13 +68,16 @@ class Workspace:
             "model": recipe.model.model_dump(),
             "gnomon": environment(recipe.seed, {})["gnomon"],
             "models": {name: self.keys.get(name, name) for _, name in references(stage)},
-            "data": {source: self._source_key(source) for source in _sources(stage)},
+            "data": {source: self._source_key(source) for source in sources(stage)},
         }
         return digest_of(made_of)
 
     def _source_key(self, source: str) -> str:
         stage, _, part = source.partition("/")
-        return self.keys[stage] if part and stage in self.keys else digest_file(self.data_path(source))
+        if part and stage in self.keys:
+            return self.keys[stage]
+        self.digests[source] = digest_file(self.data_path(source))
+        return self.digests[source]
 
     def begin(self, stage: Stage) -> bool:
         """Prepare a stage's folder; false when it is finished already.
@@ -87,11 +92,3 @@ class Workspace:
             os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
         write_json(marker, {"key": key, "stage": stage.model_dump()})
         return not (folder / "result.json").exists()
-
-
-def _sources(stage: Stage) -> list[str]:
-    if isinstance(stage, TrainStage):
-        return [source for source in (stage.data, stage.prompts) if source]
-    if isinstance(stage, EvaluateStage):
-        return [source for source in (stage.prompts, stage.texts, stage.reserved) if source]
-    return []

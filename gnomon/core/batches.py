@@ -193,7 +193,9 @@ class Experience:
 
     def to(self, device: torch.device) -> Self:
         """The same with its tensors on `device`; token ids travel with the forward pass."""
-        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        moved: dict[str, Any] = {
+            f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +18,9 @@ T = TypeVar("T")
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, and unknown keys are refused."""
+    """Base of all settings: immutable; unknown keys, and numbers that are not finite, are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -52,21 +54,17 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
     if isinstance(parsed, str):
         # YAML 1.1 wants a dot in 1e-6 before it is a number; people do not.
-        try:
+        with contextlib.suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     return path.split("."), parsed
 
 
 def set_path(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set a value deep inside nested mappings, making the ones that are missing."""
+    """Set a value deep inside nested mappings, making the ones that are missing or left blank."""
     for depth, key in enumerate(path[:-1]):
-        below = tree.setdefault(key, {})
+        below = tree[key] = {} if tree.get(key) is None else tree[key]
         if not isinstance(below, dict):
-            raise ConfigError(
-                f"'{'.'.join(path[: depth + 1])}' is a value, so '{'.'.join(path)}' cannot be set."
-            )
+            raise ConfigError(f"'{'.'.join(path[: depth + 1])}' is a value, so '{'.'.join(path)}' cannot be set.")
         tree = below
     tree[path[-1]] = value
 
@@ -74,6 +72,8 @@ def set_path(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to `word`, or all of them."""
     options = sorted(known)
+    if not options:
+        return "there are no keys here."
     match = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     return f"did you mean '{match[0]}'?" if match else f"known: {', '.join(options)}."
 
@@ -83,7 +83,7 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     adapter = TypeAdapter(kind)
     known = _field_names(kind)
     for key in content:
-        if known and key not in known:
+        if key not in known:
             raise ConfigError(f"{where}: unknown key '{key}'; {nearest(str(key), known)}")
     try:
         return adapter.validate_python(dict(content))
@@ -100,7 +100,7 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
 def _field_names(kind: Any) -> list[str]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return list(kind.model_fields)
-    return [name for name in getattr(kind, "__dataclass_fields__", {})]
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
 def _nested_names(kind: Any, path: Sequence[int | str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import (
@@ -58,7 +57,7 @@ class StopSignal:
     def __bool__(self) -> bool:
         return self.asked
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, *_: object) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

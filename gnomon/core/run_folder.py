@@ -76,22 +76,23 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; a fault names its line."""
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open("rb")
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror}); give the path of a JSON-lines file."
         ) from None
     with file:
-        number = 0
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise DataError(f"{path}, line {number}: not a JSON object; write one object a line.")
-                    yield row
-        except ValueError as error:
-            raise DataError(f"{path}, line {max(number, 1)}: not valid JSON in UTF-8 ({error}).") from None
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                # Decoded line by line, so that a fault has a line; the first may start with a byte-order mark.
+                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number}: not valid JSON in UTF-8 ({error}); mend it.") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: not a JSON object; write one object a line.")
+            yield row
 
 
 class MetricsLog:

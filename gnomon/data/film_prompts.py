@@ -39,6 +39,5 @@ def film_prompts(held_out: bool = False) -> list[Prompt]:
     """The wordings as prompts."""
     kind, wordings = ("held-out", HELD_OUT) if held_out else ("film", TRAINING)
     return [
-        Prompt(f"{kind}-{number:02d}", (Message("user", text),))
-        for number, text in enumerate(wordings, start=1)
+        Prompt(f"{kind}-{number:02d}", (Message("user", text),)) for number, text in enumerate(wordings, start=1)
     ]

@@ -7,6 +7,7 @@ A prompt is a text, or `{"id": …, "messages": [{"role": …, "content": …}]}
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,16 +21,25 @@ Record = TypeVar("Record")
 
 
 def read_records(kind: type[Record], path: Path) -> list[Record]:
-    """All records of a kind in a JSON-lines file; the first fault is an error that names the line."""
+    """All records of a kind in a JSON-lines file; the first fault is an error that names the row.
+
+    An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
+    """
     parse: Callable[[Mapping[str, Any]], Any] = _PARSERS[kind]
     records: list[Record] = []
+    prompts: dict[str, Prompt] = {}
     for number, row in enumerate(read_jsonl(path), start=1):
         try:
-            records.append(parse(row))
+            record = parse(row)
+            prompt = record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
+                raise DataError(f"prompt id '{prompt.id}' stood for another prompt above")
+            records.append(record)
         except KeyError as error:
             raise DataError(f"{path}, row {number}: no {error} in it; {_EXPECTED[kind]}") from None
         except (TypeError, ValueError, DataError) as error:
-            raise DataError(f"{path}, row {number}: {error}; {_EXPECTED[kind]}") from None
+            problem = str(error).rstrip(".")
+            raise DataError(f"{path}, row {number}: {problem}; {_EXPECTED[kind]}") from None
     if not records:
         raise DataError(f"{path} holds no rows; {_EXPECTED[kind]}")
     return records
@@ -38,22 +48,36 @@ def read_records(kind: type[Record], path: Path) -> list[Record]:
 def _prompt(value: Any) -> Prompt:
     if isinstance(value, str):
         return Prompt(_name(value), (Message("user", _text(value)),))
-    messages = tuple(Message(m["role"], _text(m["content"])) for m in value["messages"])
+    turns = _mapping(value)["messages"]
+    if not isinstance(turns, list):
+        raise TypeError("messages is not a list")
+    messages = tuple(Message(m["role"], _text(m["content"])) for m in map(_mapping, turns))
     if not messages or any(m.role not in ("system", "user", "assistant", "tool") for m in messages):
         raise ValueError("a message has a role of system, user, assistant or tool")
-    return Prompt(str(value.get("id") or _name(repr(messages))), messages)
+    return Prompt(_id(value, repr(messages)), messages)
 
 
 def _completion(value: Any) -> Completion:
     if isinstance(value, str):
         return Completion(_name(value), _text(value))
-    text = _text(value["text"])
-    return Completion(str(value.get("id") or _name(text)), text, str(value.get("source", "")))
+    text = _text(_mapping(value)["text"])
+    return Completion(_id(value, text), text, _text(str(value.get("source", ""))))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r:.40} is neither a text nor a JSON object")
+    return value
+
+
+def _id(row: Mapping[str, Any], content: str) -> str:
+    """The row's id, or one made from its content."""
+    return _name(content) if row.get("id") in (None, "") else _text(str(row["id"]))
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(f"{value!r:.40} is not a text")
     check_text(value, "text")
     return value
 
@@ -86,10 +110,11 @@ def _preference(row: Mapping[str, Any]) -> Preference:
 
 
 def _rated_text(row: Mapping[str, Any]) -> RatedText:
-    ratings = tuple(float(r) for r in row["ratings"])
-    if not ratings:
-        raise ValueError("ratings is empty")
-    return RatedText(str(row["id"]), _text(row["text"]), ratings)
+    found = row["ratings"]
+    ratings = tuple(float(r) for r in found) if isinstance(found, list) else ()
+    if not ratings or not all(map(math.isfinite, ratings)):
+        raise ValueError("ratings is not a list of at least one finite number")
+    return RatedText(_text(str(row["id"])), _text(row["text"]), ratings)
 
 
 _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {

@@ -60,9 +60,7 @@ def turn_end(tokenizer: Any) -> int:
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of sampled ids without special tokens."""
-    return str(
-        tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    ).strip()
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
 
 
 def check_text(text: str, where: str) -> None:

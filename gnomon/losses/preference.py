@@ -6,9 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def bradley_terry(
-    chosen: Tensor, rejected: Tensor, probability: Tensor, margin: Tensor | None = None
-) -> Tensor:
+def bradley_terry(chosen: Tensor, rejected: Tensor, probability: Tensor, margin: Tensor | None = None) -> Tensor:
     """Cross-entropy of raters' preferences under Bradley and Terry (1952), `[M]`.
 
     `−p·log σ(s_c − s_r − m) − (1 − p)·log σ(s_r − s_c + m)`. With p = 1 and no margin it is the usual reward-model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -43,16 +44,18 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
         )
     if trainable.adapter == "lora" and learning:
         network.requires_grad_(False)
-        return get_peft_model(
-            network,
-            LoraConfig(
-                r=trainable.rank,
-                lora_alpha=trainable.alpha,
-                lora_dropout=0.0,
-                bias="none",
-                target_modules=_linear_names(network, learning),
-            ),
+        config = LoraConfig(
+            r=trainable.rank,
+            lora_alpha=trainable.alpha,
+            lora_dropout=0.0,
+            bias="none",
+            target_modules=_linear_names(network, learning),
+            fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
         )
+        with warnings.catch_warnings():
+            # peft asks transformers for a property under its old name.
+            warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+            return get_peft_model(network, config)
     everything = trainable.adapter == "none" and learning == depth
     network.requires_grad_(everything)
     if not everything:

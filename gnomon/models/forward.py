@@ -12,7 +12,8 @@ positions only. Two layouts give the same numbers:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,9 +26,7 @@ from gnomon.core.errors import ModelError
 from gnomon.models.head import target_logprobs
 
 LayoutName = Literal["auto", "packed", "plain"]
-ROW_TOKENS = (
-    256  # a packed row is filled up to this; longer rows pay more for attention than they save in padding
-)
+ATTENTION_TOKENS = 1024  # row length at which attention costs about as much as the rest of a layer
 
 
 @dataclass(frozen=True)
@@ -45,27 +44,17 @@ class Layout:
     end: Tensor  # [M]
 
 
-def packed_layout(groups: TokenGroups, row_tokens: int = ROW_TOKENS) -> Layout:
-    """Each group's prompt once, its completions after it; groups fill rows first-fit, longest first."""
+def packed_layout(groups: TokenGroups) -> Layout:
+    """Each group's prompt once, its completions after it, several groups in a row."""
     members: list[list[int]] = [[] for _ in groups.prompts]
     for row, g in enumerate(groups.group.tolist()):
         members[g].append(row)
-    sizes = [
-        len(p) + sum(len(groups.completions[n]) for n in rows) if rows else 0
-        for p, rows in zip(groups.prompts, members, strict=True)
-    ]
-    width = max(row_tokens, *sizes)
-    bins: list[list[int]] = []
-    room: list[int] = []
-    for g in sorted((g for g, rows in enumerate(members) if rows), key=lambda g: -sizes[g]):
-        target = next((b for b, free in enumerate(room) if free >= sizes[g]), None)
-        if target is None:
-            bins.append([])
-            room.append(width)
-            target = len(bins) - 1
-        bins[target].append(g)
-        room[target] -= sizes[g]
-
+    sizes = {
+        g: len(groups.prompts[g]) + sum(len(groups.completions[n]) for n in rows)
+        for g, rows in enumerate(members)
+        if rows
+    }
+    bins = fill_rows(sizes)
     length = max(sum(sizes[g] for g in b) for b in bins)
     ids = torch.zeros(len(bins), length, dtype=torch.long)
     positions = torch.zeros_like(ids)
@@ -97,11 +86,31 @@ def packed_layout(groups: TokenGroups, row_tokens: int = ROW_TOKENS) -> Layout:
     return Layout(ids, positions, mask, torch.cat(state), torch.cat(end))
 
 
+def fill_rows(sizes: Mapping[int, int]) -> list[list[int]]:
+    """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is least: padding against attention.
+
+    For each number of rows the longest groups are placed first, each into the emptiest row.
+    """
+    order = sorted(sizes, key=lambda g: -sizes[g])
+    best: list[list[int]] = []
+    least = math.inf
+    for count in range(1, len(order) + 1):
+        rows: list[list[int]] = [[] for _ in range(count)]
+        load = [0] * count
+        for g in order:
+            emptiest = load.index(min(load))
+            rows[emptiest].append(g)
+            load[emptiest] += sizes[g]
+        cost = count * max(load) * (1 + max(load) / ATTENTION_TOKENS)
+        if cost < least:
+            best, least = rows, cost
+    return best
+
+
 def plain_layout(groups: TokenGroups) -> Layout:
     """One row for each completion: its prompt, the completion, padding on the right."""
     rows = [
-        torch.cat([groups.prompts[g], c])
-        for g, c in zip(groups.group.tolist(), groups.completions, strict=True)
+        torch.cat([groups.prompts[g], c]) for g, c in zip(groups.group.tolist(), groups.completions, strict=True)
     ]
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     length = ids.shape[1]

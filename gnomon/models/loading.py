@@ -9,12 +9,14 @@ import contextlib
 import math
 import os
 import shutil
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -62,55 +64,75 @@ def _converted(gguf: Path) -> Path:
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a model."""
     with _loading(name):
-        return AutoTokenizer.from_pretrained(resolve(name))
+        return AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
 
 
 def load_policy(name: str, compute: Compute, trainable: Trainable = FROZEN) -> Policy:
     """A causal language model with `trainable` weights."""
-    with _loading(name):
-        network = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=torch.float32, use_safetensors=True)
+    network, _ = _pretrained(AutoModelForCausalLM, name)
     return Policy(network, load_tokenizer(name), compute, make_trainable(network, trainable))
 
 
 def load_reward_model(
     name: str, compute: Compute, trainable: Trainable = FROZEN, *, seed: int, depth: int | None = None
 ) -> RewardModel:
-    """A reward model: one saved as such, or a language model with a new scalar head.
+    """A reward model: one saved as such, with its own head, or a language model with a new scalar head.
 
     A new head starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `depth` keeps only that many of the lower layers.
     """
-    network = _scalar_network(name, seed=seed, depth=depth)
-    return RewardModel(network, load_tokenizer(name), compute, _with_head(network, trainable))
+    network, _ = _scalar_network(name, seed=seed, depth=depth)
+    adapter = make_trainable(network, trainable)
+    network.score.requires_grad_(trainable != FROZEN)
+    return RewardModel(network, load_tokenizer(name), compute, adapter)
 
 
 def load_critic(name: str, compute: Compute, trainable: Trainable, *, seed: int) -> Critic:
     """A critic started from a reward model, or from a language model with a head of zeros."""
-    network = _scalar_network(name, seed=seed, depth=None)
-    if getattr(network.config, "score_offset", None) is None:
+    network, headless = _scalar_network(name, seed=seed, depth=None)
+    if headless:
         torch.nn.init.zeros_(network.score.weight)
-    return Critic(network, load_tokenizer(name), compute, _with_head(network, trainable))
+    adapter = make_trainable(network, trainable)
+    network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
+    return Critic(network, load_tokenizer(name), compute, adapter)
 
 
-def _scalar_network(name: str, *, seed: int, depth: int | None) -> Any:
+def _scalar_network(name: str, *, seed: int, depth: int | None) -> tuple[Any, bool]:
+    """A network with a scalar head, and whether that head is new."""
     changes: dict[str, Any] = {"num_labels": 1}
     if depth is not None:
         changes["num_hidden_layers"] = depth
-    with _loading(name):
-        network = AutoModelForSequenceClassification.from_pretrained(
-            resolve(name), dtype=torch.float32, use_safetensors=True, **changes
-        )
-    if getattr(network.config, "score_offset", None) is None:
+    network, missing = _pretrained(AutoModelForSequenceClassification, name, {"score.weight"}, **changes)
+    if missing:
         width = network.score.weight.shape[1]
         generator = torch.Generator().manual_seed(seed)
         torch.nn.init.normal_(network.score.weight, std=1 / math.sqrt(width + 1), generator=generator)
-    return network
+    return network, bool(missing)
 
 
-def _with_head(network: Any, trainable: Trainable) -> Any:
-    adapter = make_trainable(network, trainable)
-    if trainable != FROZEN:
-        network.score.requires_grad_(True)
-    return adapter
+def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: Any) -> tuple[Any, set[str]]:
+    """A network and which of the weights in `new` its folder lacks; one that lacks others is refused.
+
+    transformers would fill those with random numbers and only warn.
+    """
+    with _loading(name):
+        network, facts = kind.from_pretrained(
+            resolve(name),
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # listed in `facts`, and refused below by name
+            **changes,
+        )
+    missing, misshapen = set(facts["missing_keys"]), [key for key, *_ in facts["mismatched_keys"]]
+    for keys, problem in ((missing - new, "lacks"), (misshapen, "has another shape of")):
+        if keys:
+            first, more = min(keys), f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise ModelError(
+                f"model '{name}' {problem} the weight {first}{more}; "
+                "give a folder whose config.json fits its weights."
+            )
+    return network, missing
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -149,8 +171,8 @@ def _loading(name: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0].rstrip(".")
+    except (OSError, ValueError, SafetensorError, struct.error) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise ModelError(
             f"model '{name}' could not be loaded ({first}); check the name or the folder."
         ) from error

@@ -45,7 +45,7 @@ def last_token(values: Tensor, mask: Tensor) -> Tensor:
     """Put one value for each completion, `[N]`, on the last token that counts, `[N, T]`."""
     places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
     last = places.masked_fill(~mask, -1).amax(dim=1)
-    found = torch.zeros(mask.shape, device=values.device)
+    found = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
     found[torch.arange(len(values)), last] = values
     return found
 
@@ -56,7 +56,7 @@ def price_kl(experience: Experience, coefficient: float) -> Experience:
     k1 inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL.
     """
     assert experience.reference_logprobs is not None
-    mask = experience.tokens.mask
+    mask = experience.tokens.mask.to(experience.logprobs.device)
     price = masked(k1(experience.logprobs, experience.reference_logprobs), mask)
     return replace(experience, rewards=last_token(experience.scores, mask) - coefficient * price)
 
@@ -64,4 +64,5 @@ def price_kl(experience: Experience, coefficient: float) -> Experience:
 def sequence_kl(experience: Experience) -> Tensor:
     """The k1 estimate of each completion's KL to the reference, in nats, `[N]`."""
     assert experience.reference_logprobs is not None
-    return masked_sum(k1(experience.logprobs, experience.reference_logprobs), experience.tokens.mask)
+    mask = experience.tokens.mask.to(experience.logprobs.device)
+    return masked_sum(k1(experience.logprobs, experience.reference_logprobs), mask)

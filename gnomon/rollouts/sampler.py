@@ -45,9 +45,7 @@ class Sampling(Settings):
 class Sampler(Protocol):
     """Anything that draws completions for prompts."""
 
-    def sample(
-        self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, version: int
-    ) -> list[Rollout]:
+    def sample(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, version: int) -> list[Rollout]:
         """K rollouts for each prompt, prompt by prompt."""
 
 
@@ -150,7 +148,12 @@ def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> tupl
     """One token a row and its log-probability under the distribution drawn from, `[B, vocab] -> [B], [B]`."""
     scaled = restrict(logits / sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p)
     logprobs = scaled.log_softmax(dim=-1)
-    token = torch.multinomial(logprobs.exp(), 1, generator=generator)
+    # One uniform number a row and the inverse of the cumulative distribution: `multinomial` draws one for every
+    # entry of the vocabulary, which took a sixth of the time of sampling.
+    cumulative = logprobs.exp().cumsum(dim=-1)
+    uniform = torch.rand(len(logits), 1, generator=generator, device=logits.device)
+    token = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    token = token.clamp(max=logits.shape[-1] - 1)
     return token.squeeze(1), logprobs.gather(1, token).squeeze(1)
 
 

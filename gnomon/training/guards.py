@@ -21,7 +21,7 @@ class Saver:
     def after_step(self, step: int, planned: int) -> None:
         """Save if it is time; raise `Interrupted` if the user asked to stop."""
         due = time.monotonic() - self._last >= self._every
-        if (due or self._stop) and step < planned:
+        if self._stop or (due and step < planned):
             self._save(step)
             self._last = time.monotonic()
         if self._stop:

@@ -222,9 +222,7 @@ class OnlineLoop:
         found = {
             "score_mean": float(experience.scores.mean()),
             "score_std": float(experience.scores.std(unbiased=False)),
-            "reward_mean": float(
-                masked(experience.rewards, experience.tokens.mask.to(kl.device)).sum(1).mean()
-            ),
+            "reward_mean": float(masked(experience.rewards, experience.tokens.mask.to(kl.device)).sum(1).mean()),
             "kl": float(kl.mean()),
             "kl_coefficient": self.kl_coefficient,
             "length_mean": float(experience.tokens.lengths.float().mean()),

@@ -1,0 +1,58 @@
+# make demo    a real chat model aligned to real people's ratings, with a report (about ten minutes on 2 cores)
+# make test    all tests;  make test-fast leaves out those that need the real model or a browser
+# make check   lint, format, types
+# Each makes the virtual environment first if need be. Nothing is downloaded or trained twice.
+
+VENV ?= .venv
+PYTHON ?= python3
+RECIPE ?= recipes/film-reviews.yaml
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-full test test-fast check format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+
+demo: $(VENV)/.installed
+	@echo "==> running $(RECIPE); stop it with Ctrl-C, and make demo goes on where it was"
+	@$(BIN)/gnomon run $(RECIPE)
+
+demo-full: RECIPE := recipes/film-reviews-full.yaml
+demo-full: demo
+
+test: $(VENV)/.installed-dev
+	@echo "==> all tests; the first time, the model (93 MB) and the ratings (2.5 MB) are fetched"
+	@$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.installed-dev
+	@echo "==> lint, format, types"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 demo"; exit 2; }
+	@echo "==> making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "==> installing gnomon and what it needs (once, a few minutes)"
+	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "==> installing what the tests need"
+	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,175 @@
+"""What every algorithm must keep to, found by listing the folder as the loops do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from cases import batch_for, models_for, rows_in, select
+from torch import Tensor
+
+from gnomon.algorithms.contract import OnlineAlgorithm, algorithms
+from gnomon.core.batches import Experience, TokenGroups, merge_metrics
+from gnomon.training.models import TrainedModels
+
+EVERY = algorithms()
+ONLINE = [name for name, kind in EVERY.items() if kind.consumes is Experience]  # type: ignore[attr-defined]
+OF_POLICY = [name for name, kind in EVERY.items() if kind.trains == "policy"]  # type: ignore[attr-defined]
+
+
+def trained(models: TrainedModels) -> list[Any]:
+    return [models.trained] + ([models.critic_model] if models.critic_model else [])
+
+
+def all_gradients(models: TrainedModels, loss: Tensor) -> list[Tensor]:
+    weights = [p for model in trained(models) for p in model.trainable().values()]
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(weights, found, strict=True)]
+
+
+def same(found: list[Tensor], expected: list[Tensor]) -> None:
+    assert max(g.abs().max() for g in expected) > 1e-3
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_the_folder_is_the_list() -> None:
+    assert {"sft", "reward_model", "ppo"} <= set(EVERY)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
+    algorithm = EVERY[name]()
+    for setting in fields(algorithm):
+        with pytest.raises(FrozenInstanceError):
+            setattr(algorithm, setting.name, None)
+    text = sys.modules[type(algorithm).__module__].__doc__ or ""
+    assert "Wrong when" in text
+    assert all(f"{setting.name}: " in (type(algorithm).__doc__ or "") for setting in fields(algorithm))
+    assert algorithm.trains in ("policy", "reward")
+    assert algorithm.needs <= {"reference", "critic"}
+    assert isinstance(algorithm, OnlineAlgorithm) == (name in ONLINE)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_micro_batches_add_up(name: str) -> None:
+    """Loss, gradient and every metric of the parts are those of the whole, however it is cut."""
+    algorithm = EVERY[name]()
+    models = models_for(algorithm)
+    batch = batch_for(algorithm, models)
+    whole, metrics = algorithm.loss(models, batch)
+    rows = list(range(rows_in(batch)))
+    for cut in ([rows[:1], rows[1:]], [[r] for r in rows], [rows[1::2], rows[::2]]):
+        parts = [algorithm.loss(models, select(batch, part)) for part in cut]
+        same(
+            [sum(g, torch.zeros(())) for g in zip(*(all_gradients(models, p[0]) for p in parts), strict=True)],
+            all_gradients(models, algorithm.loss(models, batch)[0]),
+        )
+        assert sum(float(loss.detach()) for loss, _ in parts) == pytest.approx(
+            float(whole.detach()), rel=1e-4, abs=1e-5
+        )
+        merged = merge_metrics([m for _, m in parts])
+        assert merged == pytest.approx({k: float(v) for k, v in metrics.items()}, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_order_of_rows_means_nothing(name: str) -> None:
+    algorithm = EVERY[name]()
+    models = models_for(algorithm)
+    batch = batch_for(algorithm, models)
+    shuffled = select(batch, list(reversed(range(rows_in(batch)))))
+    one, other = (algorithm.loss(models, b)[0] for b in (batch, shuffled))
+    assert float(one.detach()) == pytest.approx(float(other.detach()), rel=1e-5)
+    same(all_gradients(models, one), all_gradients(models, other))
+
+
+class LeafPolicy:
+    """Log-probabilities that are themselves the weights, so that their gradient can be read."""
+
+    def __init__(self, logprobs: Tensor):
+        self.values = logprobs.clone().requires_grad_()
+
+    def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
+        return self.values
+
+    def logprobs_and_entropy(
+        self, tokens: TokenGroups, *, temperature: float = 1.0, entropy: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        return self.values, torch.zeros_like(self.values)
+
+
+def leaf_gradient(algorithm: Any, models: TrainedModels, batch: Any) -> tuple[float, Tensor]:
+    with torch.no_grad():
+        leaf = LeafPolicy(models.policy.logprobs(batch.tokens))
+    stand_in = SimpleNamespace(policy=leaf, critic=models.critic_model, temperature=1.0)
+    loss, _ = algorithm.loss(stand_in, batch)
+    (found,) = torch.autograd.grad(loss, leaf.values)
+    return float(loss.detach()), found
+
+
+@pytest.mark.parametrize("name", OF_POLICY)
+def test_tokens_outside_the_mask_get_no_gradient(name: str) -> None:
+    """Prompts have no entry at all; padding and tokens that the policy did not choose get exactly 0."""
+    algorithm = EVERY[name]()
+    models = models_for(algorithm)
+    batch = batch_for(algorithm, models)
+    _, found = leaf_gradient(algorithm, models, batch)
+    assert not batch.tokens.mask.all()
+    assert (found[~batch.tokens.mask] == 0).all()
+    touched = (found[batch.tokens.mask] != 0).float().mean()
+    assert touched > 0.5  # a clip may stop some
+
+
+@pytest.mark.parametrize("name", OF_POLICY)
+def test_what_stands_in_the_padding_does_not_matter(name: str) -> None:
+    algorithm = EVERY[name]()
+    models = models_for(algorithm)
+    batch = batch_for(algorithm, models)
+    per_token = ("logprobs", "reference_logprobs", "values", "rewards", "advantages", "returns")
+    soiled = {
+        key: value.masked_fill(~batch.tokens.mask, float("nan"))
+        for key in per_token
+        if (value := getattr(batch, key, None)) is not None
+    }
+    loss, gradient = leaf_gradient(algorithm, models, batch)
+    again, same_gradient = leaf_gradient(algorithm, models, replace(batch, **soiled))
+    assert again == pytest.approx(loss, rel=1e-6)
+    assert torch.equal(gradient, same_gradient)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_learning_lowers_the_loss_and_leaves_the_reference(name: str) -> None:
+    algorithm = EVERY[name]()
+    models = models_for(algorithm)
+    batch = batch_for(algorithm, models)
+    frozen = {n: p.clone() for n, p in models.trained.network.named_parameters() if not p.requires_grad}
+    reference = models.policy.reference_logprobs(batch.tokens) if name in OF_POLICY else None
+    adam = torch.optim.Adam([p for m in trained(models) for p in m.trainable().values()], lr=3e-3)
+    losses = []
+    for _ in range(20):
+        loss, _ = algorithm.loss(models, batch)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.01
+    now = dict(models.trained.network.named_parameters())
+    assert all(torch.equal(now[n], value) for n, value in frozen.items())
+    if reference is not None:
+        assert torch.equal(models.policy.reference_logprobs(batch.tokens), reference)
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_the_first_pass_is_on_policy(name: str) -> None:
+    algorithm = EVERY[name]()
+    models = models_for(algorithm)
+    _, metrics = algorithm.loss(models, batch_for(algorithm, models, on_policy=True))
+    assert float(metrics["approx_kl"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(metrics["clip_fraction"]) == 0.0
+    _, off = algorithm.loss(models, batch_for(algorithm, models))
+    assert float(off["approx_kl"]) > 1e-3
+    assert float(off["clip_fraction"]) > 0.0

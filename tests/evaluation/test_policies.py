@@ -1,0 +1,199 @@
+"""Policies side by side, against numbers worked out by hand and models about which everything is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import naive_logprobs, prompts_of, tiny_policy
+
+from gnomon.core.batches import Rollout
+from gnomon.core.types import Completion, Demonstration, Message, Prompt
+from gnomon.data.batching import encode_demonstrations, token_groups
+from gnomon.evaluation.policies import (
+    Voice,
+    checks,
+    describe,
+    kl_to_reference,
+    perplexity,
+    sample_all,
+    win_rate,
+)
+from gnomon.rollouts.sampler import Sampling
+
+A, B = (Prompt(name, (Message("user", name),)) for name in "AB")
+
+
+def rollout(prompt: Prompt, text: str = "so", ids: Sequence[int] = (1, 2), finished: bool = True) -> Rollout:
+    completion = Completion(f"{prompt.id}/{text}", text, token_ids=tuple(ids))
+    return Rollout(prompt, (5, 6), completion, tuple(-1.0 for _ in ids), finished)
+
+
+def voice(name: str, scores: dict[Prompt, list[float]], judge: str = "judge") -> Voice:
+    """Scores of each prompt's completions."""
+    rollouts = [rollout(prompt, f"{name} {value}") for prompt, values in scores.items() for value in values]
+    flat = np.array([value for values in scores.values() for value in values])
+    return Voice(name, rollouts, {judge: flat}, None, 10.0)
+
+
+def demonstrations(*texts: str) -> list[Demonstration]:
+    return [
+        Demonstration(p, Completion(str(i), t))
+        for i, (p, t) in enumerate(zip(prompts_of(*texts), texts, strict=True))
+    ]
+
+
+def test_win_rate_by_hand() -> None:
+    """A: 3 beats 1, 2 and ties 3; 2 beats 1, ties 2, loses to 3: 3 wins, 2 ties, 1 loss: (3 + 2/2) / 6 = 2/3.
+
+    B: 0 loses to 1 twice: 0. Prompts count alike, though A has six comparisons and B two: (2/3 + 0) / 2 = 1/3.
+    """
+    mine = voice("mine", {A: [3.0, 2.0], B: [0.0]})
+    theirs = voice("theirs", {A: [1.0, 2.0, 3.0], B: [1.0, 1.0]})
+    found = win_rate(mine, theirs, "judge", seed=0)
+    assert (found["wins"], found["ties"], found["losses"]) == (3, 2, 3)
+    assert found["rate"] == pytest.approx(1 / 3)
+    assert (found["model"], found["against"], found["judge"]) == ("mine", "theirs", "judge")
+    assert 0 <= found["low"] <= found["rate"] <= found["high"] <= 2 / 3 + 1e-12
+    other = win_rate(theirs, mine, "judge", seed=0)
+    assert other["rate"] == pytest.approx(1 - found["rate"])
+    assert (other["wins"], other["losses"]) == (3, 3)
+
+
+def test_equal_voices_tie_and_better_ones_win() -> None:
+    same = win_rate(voice("a", {A: [1.0], B: [2.0]}), voice("b", {A: [1.0], B: [2.0]}), "judge", seed=0)
+    assert (same["rate"], same["low"], same["high"], same["ties"]) == (0.5, 0.5, 0.5, 2)
+    better = win_rate(voice("a", {A: [1.0], B: [2.0]}), voice("b", {A: [0.0], B: [1.0]}), "judge", seed=0)
+    assert (better["rate"], better["low"], better["high"]) == (1.0, 1.0, 1.0)
+
+
+def test_completions_are_compared_within_their_prompt_only() -> None:
+    """Prompt B is easy for both; across prompts the candidate would win, within them it loses."""
+    found = win_rate(voice("a", {A: [0.0], B: [10.0]}), voice("b", {A: [1.0], B: [11.0]}), "judge", seed=0)
+    assert found["rate"] == 0
+
+
+def test_the_interval_is_over_prompts_not_over_completions() -> None:
+    """Many completions of two prompts that disagree do not make the rate certain."""
+    found = win_rate(
+        voice("a", {A: [1.0] * 50, B: [0.0] * 50}), voice("b", {A: [0.0] * 50, B: [1.0] * 50}), "judge", 0
+    )
+    assert (found["rate"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
+
+
+def row(model: str, perplexity: float = 10.0, distinct: float = 0.5) -> dict[str, Any]:
+    return {"model": model, "perplexity": perplexity, "distinct_2": distinct}
+
+
+def win(low: float | None, judge: str = "vader", model: str = "new", against: str = "old") -> dict[str, Any]:
+    return {"model": model, "against": against, "judge": judge, "rate": 0.6, "low": low}
+
+
+def passed(found: list[dict[str, Any]]) -> dict[str, bool]:
+    return {check["name"]: check["passed"] for check in found}
+
+
+@pytest.mark.parametrize(("low", "clear"), [(0.51, True), (0.5, False), (0.4, False), (None, False)])
+def test_a_win_is_clear_when_its_interval_is_above_a_half(low: float | None, clear: bool) -> None:
+    found = checks(row("new"), row("old"), [win(low)], ["vader"])
+    assert passed(found) == {"win_rate": clear, "perplexity": True, "distinct_2": True}
+    assert found[0] == {
+        "name": "win_rate", "judge": "vader", "value": 0.6, "low": low, "threshold": 0.5, "passed": clear,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("rise", "fine"), [(0.9, True), (1.149, True), (1.151, False), (2.0, False)])
+def test_perplexity_may_rise_by_a_seventh(rise: float, fine: bool) -> None:
+    assert passed(checks(row("new", perplexity=10 * rise), row("old"), [], [])) == {
+        "perplexity": fine,
+        "distinct_2": True,
+    }
+
+
+@pytest.mark.parametrize(("share", "fine"), [(1.2, True), (0.801, True), (0.799, False), (math.nan, False)])
+def test_variety_may_fall_by_a_fifth(share: float, fine: bool) -> None:
+    assert passed(checks(row("new", distinct=0.5 * share), row("old"), [], []))["distinct_2"] is fine
+
+
+def test_only_independent_judges_of_this_pair_count() -> None:
+    wins = [win(0.1, judge="judge"), win(0.1, against="base"), win(0.1, model="other"), win(0.6)]
+    found = checks(row("new"), row("old"), wins, ["vader"])
+    assert passed(found)["win_rate"]
+    assert len(found) == 3
+
+
+def test_describe_a_voice_by_hand() -> None:
+    rollouts = [
+        rollout(A, "good film", [1, 2]),
+        rollout(A, "good film", [1, 2, 3, 4], finished=False),
+        rollout(B, "很好", [1, 2, 3]),
+    ]
+    scores = {"judge": np.array([1.0, 3.0, 5.0])}
+    found = describe(Voice("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
+    # The mean is over prompts: A has (1 + 3) / 2 = 2, B has 5, together 3.5; KL 1 and 3, together 2.
+    assert found["scores"]["judge"]["mean"] == pytest.approx(3.5)
+    assert (found["scores"]["judge"]["low"], found["scores"]["judge"]["high"]) == (2.0, 5.0)
+    assert (found["kl"], found["kl_low"], found["kl_high"]) == (2.0, 1.0, 3.0)
+    assert found["model"] == "mine"
+    assert found["perplexity"] == 12.5
+    assert found["length_mean"] == 3
+    assert found["unfinished_share"] == pytest.approx(1 / 3)
+    # good, film, good, film, 很, 好: four of six; (good film) twice, (很 好): two of three.
+    assert found["distinct_1"] == pytest.approx(4 / 6)
+    assert found["distinct_2"] == pytest.approx(2 / 3)
+
+
+def test_the_reference_has_no_kl() -> None:
+    found = describe(voice("sft", {A: [1.0, 2.0]}), seed=0)
+    assert (found["kl"], found["kl_low"], found["kl_high"]) == (None, None, None)
+
+
+def test_perplexity_of_a_model_without_opinions_is_its_vocabulary(chat_tokenizer: Any) -> None:
+    policy = tiny_policy(chat_tokenizer)
+    torch.nn.init.zeros_(policy.network.lm_head.weight)
+    found = perplexity(policy, demonstrations("good", "a much longer one, with words", "电影"))
+    assert found == pytest.approx(len(chat_tokenizer), rel=1e-5)
+
+
+def test_perplexity_is_over_tokens_with_the_end_and_without_the_prompt(
+    chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.evaluation.policies.BUDGET", 40)  # several micro-batches
+    policy, texts = tiny_policy(chat_tokenizer), demonstrations("so", "a much longer one", "电影")
+    examples, _ = encode_demonstrations(texts, chat_tokenizer, 1000)
+    assert all(e.completions[0][-1] == chat_tokenizer.eos_token_id for e in examples)
+    with torch.no_grad():
+        rows = naive_logprobs(policy.network, token_groups(examples))
+    expected = math.exp(-float(torch.cat(rows).mean()))
+    assert perplexity(policy, texts) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_a_model_is_at_no_distance_from_itself(chat_tokenizer: Any, temperature: float) -> None:
+    policy = tiny_policy(chat_tokenizer)
+    sampling = Sampling(completions=2, max_tokens=5, temperature=temperature)
+    rollouts = sample_all(policy, prompts_of("a", "a longer one"), sampling, 1, lambda _: None)
+    assert len(rollouts) == 4
+    np.testing.assert_allclose(kl_to_reference(rollouts, policy, temperature), np.zeros(4), atol=1e-4)
+
+
+@pytest.mark.parametrize("budget", [40, 2048])  # several micro-batches, or one in another order
+def test_kl_is_the_sum_of_log_ratios_in_the_order_of_the_rollouts(
+    chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    monkeypatch.setattr("gnomon.evaluation.policies.BUDGET", budget)
+    policy, reference = tiny_policy(chat_tokenizer), tiny_policy(chat_tokenizer, seed=1)
+    sampling = Sampling(completions=3, max_tokens=6)
+    rollouts = sample_all(policy, prompts_of("a", "a longer one", "b"), sampling, 1, lambda _: None)
+    found = kl_to_reference(rollouts, reference, 1.0)
+    for one, value in zip(rollouts, found, strict=True):
+        ids = torch.tensor([*one.prompt_ids, *one.token_ids])
+        with torch.no_grad():
+            theirs = reference.network(ids[None]).logits[0].log_softmax(-1)
+        theirs = theirs[len(one.prompt_ids) - 1 : -1].gather(1, ids[len(one.prompt_ids) :, None])
+        assert value == pytest.approx(sum(one.logprobs) - float(theirs.sum()), abs=1e-3)
+    assert found.mean() > 1  # the two differ

@@ -1,0 +1,102 @@
+"""GAE against hand numbers and a plain loop; whitening; explained variance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnomon.losses.advantages import explained_variance, generalised_advantages, whiten
+
+
+def advantages(
+    rewards: list[float], values: list[float], mask: list[bool] | None = None, *, gamma: float, lam: float
+) -> list[float]:
+    kept = torch.tensor([mask or [True] * len(rewards)])
+    found = generalised_advantages(
+        torch.tensor([rewards]), torch.tensor([values]), kept, gamma=gamma, gae_lambda=lam
+    )
+    return [float(value) for value in found[0]]
+
+
+def test_hand_numbers() -> None:
+    """γ = 1, λ = ½; the value after the end is 0.
+
+    δ₃ = 1 − 0.7 = 0.3, δ₂ = 0.7 − 0.6 = 0.1, δ₁ = 0.6 − 0.5 = 0.1;
+    A₃ = 0.3, A₂ = 0.1 + 0.15 = 0.25, A₁ = 0.1 + 0.125 = 0.225.
+    """
+    found = advantages([0.0, 0.0, 1.0], [0.5, 0.6, 0.7], gamma=1.0, lam=0.5)
+    assert found == pytest.approx([0.225, 0.25, 0.3])
+
+
+def test_hand_numbers_with_discount() -> None:
+    """γ = 0.9, λ = ½: δ₃ = 0.3, δ₂ = 0.63 − 0.6, δ₁ = 0.54 − 0.5; A₂ = 0.03 + 0.45·0.3, A₁ = 0.04 + 0.45·A₂."""
+    found = advantages([0.0, 0.0, 1.0], [0.5, 0.6, 0.7], gamma=0.9, lam=0.5)
+    assert found == pytest.approx([0.11425, 0.165, 0.3])
+
+
+def test_credit_passes_over_tokens_that_are_not_actions() -> None:
+    """The middle token is a tool's: its reward and value count for nothing, γ is charged once.
+
+    A₃ = 1 − 0.7 = 0.3; A₁ = 0.9·0.7 − 0.5 + 0.45·0.3 = 0.265.
+    """
+    found = advantages([0.0, 9.0, 1.0], [0.5, 7.0, 0.7], [True, False, True], gamma=0.9, lam=0.5)
+    assert found == pytest.approx([0.265, 0.0, 0.3])
+
+
+def test_padding_behind_a_short_completion_changes_nothing() -> None:
+    short = advantages([0.2, 1.0], [0.5, 0.6], gamma=1.0, lam=0.95)
+    padded = advantages([0.2, 1.0, 5.0], [0.5, 0.6, -3.0], [True, True, False], gamma=1.0, lam=0.95)
+    assert padded == pytest.approx([*short, 0.0])
+
+
+def test_with_lambda_1_the_returns_are_the_rewards_to_go() -> None:
+    values = [0.3, -0.2, 0.9]
+    found = advantages([0.1, 0.2, 1.0], values, gamma=1.0, lam=1.0)
+    assert [a + v for a, v in zip(found, values, strict=True)] == pytest.approx([1.3, 1.2, 1.0])
+
+
+def plain_loop(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+    """The definition, `A_t = Σ_l (γλ)^l·δ_{t+l}`, over the actions of one row at a time."""
+    found = torch.zeros_like(rewards)
+    for n in range(len(rewards)):
+        actions = [t for t in range(rewards.shape[1]) if mask[n, t]]
+        deltas = []
+        for place, t in enumerate(actions):
+            following = float(values[n, actions[place + 1]]) if place + 1 < len(actions) else 0.0
+            deltas.append(float(rewards[n, t]) + gamma * following - float(values[n, t]))
+        for place, t in enumerate(actions):
+            found[n, t] = sum((gamma * lam) ** k * d for k, d in enumerate(deltas[place:]))
+    return found
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.7), (1.0, 0.0), (1.0, 1.0)])
+def test_equals_a_plain_loop_on_random_masks(gamma: float, lam: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rewards, values = torch.randn(2, 8, 11, generator=generator, dtype=torch.float64)
+    mask = torch.rand(8, 11, generator=generator) > 0.3
+    found = generalised_advantages(rewards, values, mask, gamma=gamma, gae_lambda=lam)
+    torch.testing.assert_close(found, plain_loop(rewards, values, mask, gamma, lam), atol=1e-12, rtol=0)
+
+
+def test_whiten_hand_numbers() -> None:
+    """1, 2, 3 have mean 2 and variance ⅔: (1 − 2)/√⅔ = −1.224745; what is masked neither counts nor shows."""
+    values = torch.tensor([[1.0, 2.0], [3.0, float("nan")]])
+    mask = torch.tensor([[True, True], [True, False]])
+    found = whiten(values, mask).flatten().tolist()
+    assert found == pytest.approx([-1.224745, 0.0, 1.224745, 0.0], abs=1e-5)
+    kept = whiten(values, mask, keep_mean=True).flatten().tolist()
+    assert kept == pytest.approx([0.775255, 2.0, 3.224745, 0.0], abs=1e-5)
+
+
+def test_whitening_equal_values_gives_zeros() -> None:
+    assert whiten(torch.full((2, 2), 3.0), torch.ones(2, 2, dtype=torch.bool)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_explained_variance_hand_numbers() -> None:
+    """Returns 0, 2 (variance 1), values 0, 1: the rest is 0, 1 with variance ¼; so ¾ is explained."""
+    mask = torch.tensor([[True, True, False]])
+    returns, values = torch.tensor([[0.0, 2.0, 9.0]]), torch.tensor([[0.0, 1.0, -9.0]])
+    assert explained_variance(values, returns, mask).item() == pytest.approx(0.75)
+    assert explained_variance(returns, returns, mask).item() == 1.0
+    assert explained_variance(torch.full_like(returns, 5.0), returns, mask).item() == pytest.approx(0.0)

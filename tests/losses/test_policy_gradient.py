@@ -1,0 +1,62 @@
+"""Clipped losses: hand numbers, and where the gradient stops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gnomon.losses.policy_gradient import clipped_policy_loss, clipped_share, clipped_value_loss
+
+CASES = [
+    # ratio, advantage, loss, gradient for log π
+    (1.0, 2.0, -2.0, -2.0),  # on policy: −A
+    (1.1, 2.0, -2.2, -2.2),  # inside the clip: −ρ·A
+    (1.5, 1.0, -1.2, 0.0),  # risen enough: clipped at 1.2
+    (1.5, -1.0, 1.5, 1.5),  # risen though bad: never clipped
+    (0.5, 1.0, -0.5, -0.5),  # fallen though good: never clipped
+    (0.5, -1.0, 0.8, 0.0),  # fallen enough: clipped at 0.8
+]
+
+
+@pytest.mark.parametrize(("ratio", "advantage", "loss", "gradient"), CASES)
+def test_policy_loss_hand_numbers(ratio: float, advantage: float, loss: float, gradient: float) -> None:
+    """−min(ρ·A, clip(ρ, 0.8, 1.2)·A), and dρ/dlog π = ρ."""
+    old = torch.tensor([[-1.3]])
+    logprobs = (old + math.log(ratio)).requires_grad_()
+    advantages = torch.tensor([[advantage]])
+    found = clipped_policy_loss(logprobs, old, advantages, clip_low=0.2, clip_high=0.2)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert found.item() == pytest.approx(loss, rel=1e-5)
+    assert logprobs.grad is not None
+    assert logprobs.grad.item() == pytest.approx(gradient, rel=1e-5)
+    share = clipped_share(logprobs.detach(), old, advantages, clip_low=0.2, clip_high=0.2)
+    assert share.item() == float(gradient == 0.0)
+
+
+def test_the_two_sides_of_the_clip_are_separate() -> None:
+    """ρ = 1.25, A = 1 earns 1.25 under clip_high = 0.28; ρ = 0.75, A = −1 loses 0.9 under clip_low = 0.1."""
+    old = torch.zeros(1, 2)
+    logprobs, advantages = torch.tensor([[1.25, 0.75]]).log(), torch.tensor([[1.0, -1.0]])
+    found = clipped_policy_loss(logprobs, old, advantages, clip_low=0.1, clip_high=0.28)
+    assert found[0].tolist() == pytest.approx([-1.25, 0.9], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "loss", "gradient"),
+    [
+        (0.6, 2.0, 0.98, -1.4),  # moved 0.1, inside the clip: ½·1.4²
+        (1.0, 2.0, 0.845, 0.0),  # moved 0.5 towards the return: counts as 0.7, ½·1.3², no gradient
+        (1.0, 0.0, 0.5, 1.0),  # moved away from it: ½·1², pulled back
+        (0.0, 0.2, 0.02, -0.2),  # overshot below: unclipped ½·0.2² against clipped ½·0.1²
+    ],
+)
+def test_value_loss_hand_numbers(value: float, target: float, loss: float, gradient: float) -> None:
+    """The value at sampling time was 0.5 and the clip is 0.2."""
+    values = torch.tensor([[value]], requires_grad=True)
+    found = clipped_value_loss(values, torch.tensor([[0.5]]), torch.tensor([[target]]), clip=0.2)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert found.item() == pytest.approx(loss, rel=1e-5)
+    assert values.grad is not None
+    assert values.grad.item() == pytest.approx(gradient, rel=1e-5)

@@ -1,0 +1,73 @@
+"""Which weights learn, and the reference that stays behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import tiny_network, tiny_policy
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+from gnomon.models.adapters import Trainable, make_trainable
+from gnomon.models.policy import Policy
+
+
+def train(policy: Policy, groups: TokenGroups, steps: int = 3) -> None:
+    optimiser = torch.optim.AdamW(policy.trainable().values(), lr=0.05)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (-policy.logprobs(groups).mean()).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_reference_is_the_adapter_switched_off(kind: str, groups: TokenGroups) -> None:
+    policy = tiny_policy(kind=kind, layers=3, trainable=Trainable(layers=2, rank=4))
+    with torch.no_grad():
+        before = policy.logprobs(groups, temperature=0.8)
+    assert torch.equal(policy.reference_logprobs(groups, temperature=0.8), before)
+    train(policy, groups)
+    after = policy.logprobs(groups, temperature=0.8)
+    assert (after - before).abs().max() > 0.1
+    assert torch.equal(policy.reference_logprobs(groups, temperature=0.8), before)
+    assert torch.equal(policy.logprobs(groups, temperature=0.8), after)  # switched on again
+    assert not policy.reference_logprobs(groups).requires_grad
+
+
+def test_a_policy_without_adapter_has_no_reference_inside(groups: TokenGroups) -> None:
+    with pytest.raises(ModelError, match="second model"):
+        tiny_policy().reference_logprobs(groups)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "none"])
+def test_only_the_upper_layers_learn(adapter: str, groups: TokenGroups) -> None:
+    policy = tiny_policy(layers=3, trainable=Trainable(adapter=adapter, layers=2))
+    frozen = {n: p.detach().clone() for n, p in policy.network.named_parameters() if not p.requires_grad}
+    learning = policy.trainable()
+    assert {name.split(".")[2] for name in learning} == {"1", "2"}
+    assert all(("lora" in name) == (adapter == "lora") for name in learning)
+    train(policy, groups)
+    now = dict(policy.network.named_parameters())
+    assert all(torch.equal(now[name], value) for name, value in frozen.items())
+    assert all(now[name].grad is None for name in frozen)
+    assert all(p.grad is not None for p in learning.values())
+    counts = policy.parameter_counts()
+    assert 0 < counts["trainable"] < counts["total"]
+
+
+def test_every_linear_layer_of_a_block_gets_an_adapter() -> None:
+    policy = tiny_policy(layers=2, trainable=Trainable(layers=1))
+    adapted = {name.rpartition(".lora")[0].rpartition(".")[2] for name in policy.trainable()}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_all_or_nothing() -> None:
+    whole = tiny_policy(trainable=Trainable(adapter="none"))
+    assert whole.parameter_counts()["trainable"] == whole.parameter_counts()["total"]
+    assert not tiny_policy(trainable=Trainable(adapter="none", layers=0)).trainable()
+    assert not tiny_policy(trainable=Trainable(adapter="lora", layers=0)).trainable()
+
+
+def test_more_layers_than_there_are_is_refused() -> None:
+    with pytest.raises(ModelError, match="5 layers should learn, but the model has 2"):
+        make_trainable(tiny_network(layers=2), Trainable(layers=5))

@@ -1,0 +1,104 @@
+"""The vocabulary head: the fused pass equals the plain one, in values, entropy and gradients."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gnomon.core.errors import ModelError
+from gnomon.models.head import CHUNK, target_logprobs
+
+PLAIN = SimpleNamespace(model_type="made-up")
+COUNT, WIDTH, VOCAB = CHUNK + 37, 16, 50
+
+
+def inputs(scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """States, targets, and a weight for each position's log-probability; more positions than one chunk."""
+    torch.manual_seed(0)
+    return scale * torch.randn(COUNT, WIDTH), torch.randint(0, VOCAB, (COUNT,)), torch.randn(COUNT)
+
+
+def made_head(*, learns: bool, bias: bool = False) -> nn.Linear:
+    torch.manual_seed(1)
+    head = nn.Linear(WIDTH, VOCAB, bias=bias)
+    head.requires_grad_(learns)
+    return head
+
+
+def naive(
+    head: nn.Module, states: Tensor, targets: Tensor, temperature: float, cap: float
+) -> tuple[Tensor, Tensor]:
+    """The definition, all logits at once."""
+    logits = head(states)
+    logits = (cap * torch.tanh(logits / cap) if cap else logits) / temperature
+    logprobs = logits.log_softmax(-1)
+    entropy = -(logprobs.exp() * logprobs).sum(-1)
+    return logprobs.gather(1, targets[:, None]).squeeze(1), entropy
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("cap", [0.0, 2.0])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("learns", [False, True])
+def test_equals_the_definition(learns: bool, bias: bool, cap: float, temperature: float) -> None:
+    config = SimpleNamespace(model_type="made-up", final_logit_softcapping=cap or None)
+    states, targets, weights = inputs()
+    answers = []
+    for fast in (True, False):
+        head, own = made_head(learns=learns, bias=bias), states.clone().requires_grad_()
+        found: tuple[Any, Any] = (
+            target_logprobs(head, config, own, targets, temperature=temperature, entropy=True)
+            if fast
+            else naive(head, own, targets, temperature, cap)
+        )
+        (found[0] * weights).sum().backward()
+        answers.append((*found, own.grad, *(p.grad for p in head.parameters())))
+    for fast_value, slow_value in zip(*answers, strict=True):
+        if learns or fast_value is not None:
+            torch.testing.assert_close(fast_value, slow_value, atol=1e-4, rtol=1e-4)
+
+
+def test_a_frozen_head_gets_no_gradient_and_entropy_carries_none() -> None:
+    states, targets, _ = inputs()
+    head, own = made_head(learns=False), states.requires_grad_()
+    found, entropy = target_logprobs(head, PLAIN, own, targets, entropy=True)
+    assert entropy is not None
+    assert not entropy.requires_grad
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert head.weight.grad is None
+
+
+def test_the_same_without_gradient() -> None:
+    states, targets, _ = inputs()
+    head = made_head(learns=False)
+    with torch.no_grad():
+        plain, spread = target_logprobs(head, PLAIN, states, targets)
+    fused, _ = target_logprobs(head, PLAIN, states.requires_grad_(), targets)
+    assert spread is None
+    torch.testing.assert_close(fused.detach(), plain)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    """Logits in the thousands: naive exponentials would overflow, and p·log p would be 0·∞."""
+    states, targets, _ = inputs(scale=5000.0)
+    own = states.requires_grad_()
+    found, entropy = target_logprobs(made_head(learns=False), PLAIN, own, targets, entropy=True)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert entropy is not None
+    assert own.grad is not None
+    assert found.isfinite().all()
+    assert entropy.isfinite().all()
+    assert own.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("name", ["logits_scaling", "logit_scale"])
+def test_what_a_head_does_besides_is_refused_by_name(name: str, learns: bool) -> None:
+    config = SimpleNamespace(model_type="made-up", **{name: 8.0})
+    states, targets, _ = inputs()
+    with pytest.raises(ModelError, match=name):
+        target_logprobs(made_head(learns=learns), config, states.requires_grad_(), targets)

@@ -1,0 +1,71 @@
+"""Learned and written rewards behind one protocol."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from tiny import prompts_of, tiny_reward_model
+
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.rendering import render_completion
+from gnomon.rewards.reward import FunctionReward, LearnedReward
+
+PROMPTS = prompts_of("review a film", "review a very good film")
+TEXTS = ["good", "a very good film", "", "一部好电影", "good film " * 9]
+
+
+def asked() -> tuple[list[Prompt], list[Completion]]:
+    completions = [Completion(f"c{i}", text) for i, text in enumerate(TEXTS)]
+    return [PROMPTS[i % 2] for i in range(len(TEXTS))], completions
+
+
+def test_a_learned_score_does_not_depend_on_company_or_order(chat_tokenizer: Any) -> None:
+    model = tiny_reward_model(chat_tokenizer)
+    prompts, completions = asked()
+    alone = [
+        LearnedReward(model, "judge").score([p], [c]).values.item()
+        for p, c in zip(prompts, completions, strict=True)
+    ]
+    assert max(alone) - min(alone) > 0.1
+    for budget in (1, 60, 4096):
+        found = LearnedReward(model, "judge", budget=budget).score(prompts, completions)
+        assert found.values.tolist() == pytest.approx(alone, abs=1e-5)
+        assert torch.equal(found.parts["judge"], found.values)
+    backwards = LearnedReward(model, "judge").score(prompts[::-1], completions[::-1]).values
+    assert backwards.tolist() == pytest.approx(alone[::-1], abs=1e-5)
+
+
+def test_a_learned_score_counts_from_the_models_zero(chat_tokenizer: Any) -> None:
+    model = tiny_reward_model(chat_tokenizer)
+    before = LearnedReward(model, "judge").score(*asked()).values
+    model.centre(2.0)
+    torch.testing.assert_close(LearnedReward(model, "judge").score(*asked()).values, before - 2.0)
+
+
+def test_sampled_ids_are_scored_as_they_are(chat_tokenizer: Any) -> None:
+    """With its own ids a text scores as without; with other ids, the ids count."""
+    model = tiny_reward_model(chat_tokenizer)
+    ids = tuple(render_completion(chat_tokenizer, "good", ""))
+    texts = [
+        Completion("a", "good"),
+        Completion("b", "good", token_ids=ids),
+        Completion("c", "good", token_ids=(9, 8)),
+    ]
+    written, same, other = LearnedReward(model, "judge").score([PROMPTS[0]] * 3, texts).values.tolist()
+    assert same == pytest.approx(written, abs=1e-5)
+    assert abs(other - written) > 1e-3
+
+
+def test_one_failing_row_does_not_fail_the_others() -> None:
+    def length(prompt: Prompt, text: str) -> float:
+        if not text:
+            raise ValueError("empty")
+        return float(len(text))
+
+    found = FunctionReward(length, "length").score(*asked())
+    assert math.isnan(found.values[2])
+    assert [found.values[i].item() for i in (0, 1, 3, 4)] == [4, 16, 5, 90]
+    assert list(found.failures) == [(2, "ValueError: empty")]

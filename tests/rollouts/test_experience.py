@@ -1,0 +1,88 @@
+"""Rollouts to experience: where the score lands, what a cut-off completion gets, what a nat costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import prompts_of
+
+from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
+from gnomon.core.types import Completion, Prompt
+from gnomon.rollouts.experience import (
+    build_experience,
+    last_token,
+    price_kl,
+    replace_unfinished,
+    sequence_kl,
+    token_groups_of,
+)
+
+
+def rollout(prompt: Prompt, ids: tuple[int, ...], logprobs: tuple[float, ...], finished: bool = True) -> Rollout:
+    completion = Completion(id="c", text="", token_ids=ids)
+    return Rollout(prompt, (1, 2, len(prompt.id)), completion, logprobs, finished)
+
+
+A, B = prompts_of("same words", "same words")
+ROLLOUTS = [
+    rollout(A, (5, 6, 0), (-0.1, -0.2, -0.3)),
+    rollout(B, (7,), (-0.4,), finished=False),
+    rollout(A, (8, 0), (-0.5, -0.6)),
+]
+
+
+def test_groups_are_by_prompt_id_and_not_by_equal_text() -> None:
+    groups = token_groups_of(ROLLOUTS)
+    assert groups.group.tolist() == [0, 1, 0]
+    assert len(groups.prompts) == 2
+    assert [c.tolist() for c in groups.completions] == [[5, 6, 0], [7], [8, 0]]
+
+
+def test_experience_keeps_the_samplers_logprobs_and_counts_what_a_loss_divides_by() -> None:
+    found = build_experience(ROLLOUTS, torch.tensor([1.0, 2.0, 3.0]))
+    expected = torch.tensor([[-0.1, -0.2, -0.3], [-0.4, 0, 0], [-0.5, -0.6, 0]])
+    torch.testing.assert_close(found.logprobs, expected)
+    assert found.finished.tolist() == [True, False, True]
+    assert found.totals == Totals(rows=3, tokens=6.0)
+
+
+def test_the_score_lands_on_the_last_token_that_counts() -> None:
+    """Not on the first padding, and not on a tool's output that came last."""
+    mask = torch.tensor([[True, True, True], [True, False, False], [True, True, False], [True, False, True]])
+    found = last_token(torch.tensor([1.0, 2.0, 3.0, 4.0]), mask)
+    assert found.tolist() == [[0, 0, 1], [2, 0, 0], [0, 3, 0], [0, 0, 4]]
+
+
+def test_a_completion_that_was_cut_off_gets_the_penalty_instead_of_its_score() -> None:
+    scores, finished = torch.tensor([5.0, 5.0, -9.0]), torch.tensor([True, False, False])
+    assert replace_unfinished(scores, finished, -1.0).tolist() == [5, -1, -1]
+    assert torch.equal(replace_unfinished(scores, finished, None), scores)
+
+
+def experience() -> Experience:
+    """Log-ratios to the reference of ½, −0.25 and (masked) 9 in row 0, 1 in row 1."""
+    groups = TokenGroups.build([[1]], [[1, 2, 3], [4]], [0, 0], [[True, True, False], [True]])
+    logprobs = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, float("nan"), float("nan")]])
+    found = Experience(groups, logprobs, torch.tensor([2.0, -1.0]), torch.tensor([True, True]), Totals(2, 3.0))
+    return replace(found, reference_logprobs=torch.tensor([[-1.5, -1.75, -9.5], [-4.0, 0.0, 0.0]]))
+
+
+def test_price_kl_hand_numbers() -> None:
+    """β = 0.1: row 0 pays 0.05 and −0.025 and earns 2 on its second token; row 1 pays 0.1 and earns −1."""
+    rewards = price_kl(experience(), 0.1).rewards
+    assert rewards is not None
+    assert rewards[0].tolist() == pytest.approx([-0.05, 2.025, 0.0])
+    assert rewards[1].tolist() == pytest.approx([-1.1, 0.0, 0.0])
+
+
+def test_sequence_kl_hand_numbers() -> None:
+    """0.5 − 0.25 and 1; what is masked was not chosen and costs nothing."""
+    assert sequence_kl(experience()).tolist() == pytest.approx([0.25, 1.0])
+
+
+def test_a_free_nat_leaves_the_score_alone() -> None:
+    rewards = price_kl(experience(), 0.0).rewards
+    assert rewards is not None
+    assert rewards.tolist() == [[0, 2, 0], [-1, 0, 0]]

@@ -1,0 +1,239 @@
+"""The layers of docs' one picture: each package imports only from itself and those above it, and in no circle."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gnomon
+
+LAYERS = (
+    "core", "losses", "data", "models", "rollouts", "rewards", "feedback",
+    "algorithms", "training", "evaluation", "monitoring", "advisor", "app",
+)  # fmt: skip
+ROOT = Path(gnomon.__file__).parent
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every module below a package's folder, by dotted name."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(name: str, path: Path, known: set[str]) -> Iterator[tuple[str, int]]:
+    """What a module imports, anywhere in it, with the line; names that are modules are given as such."""
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+                base = f"{above}.{base}".rstrip(".")
+            for alias in node.names:
+                below = f"{base}.{alias.name}"
+                yield (below if below in known else base), node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value, node.lineno
+
+
+def layer_faults(root: Path) -> list[str]:
+    """Imports of a lower package by a higher one, packages without a place, and imports of the whole package."""
+    known, own = modules(root), root.name
+    faults = []
+    for name, path in known.items():
+        parts = name.split(".")
+        if len(parts) == 1 or parts == [own, "__main__"]:
+            continue
+        if parts[1] not in LAYERS:
+            faults.append(f"{name} has no place among the layers")
+            continue
+        for target, line in imports(name, path, set(known)):
+            there = target.split(".")
+            if there[0] != own:
+                continue
+            if len(there) < 2 or there[1] not in LAYERS:
+                faults.append(f"{name}:{line} imports {target}, which has no place among the layers")
+            elif LAYERS.index(there[1]) > LAYERS.index(parts[1]):
+                faults.append(f"{name}:{line} imports {target}, a later layer")
+    return faults
+
+
+def cycle(root: Path) -> list[str]:
+    """One circle of imports, function-level ones included; empty where there is none."""
+    known = modules(root)
+    graph = {
+        n: sorted({t for t, _ in imports(n, p, set(known)) if t in known and t != n}) for n, p in known.items()
+    }
+    done: set[str] = set()
+
+    def walk(name: str, trail: list[str]) -> list[str]:
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        if name in done:
+            return []
+        for target in graph[name]:
+            if found := walk(target, [*trail, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in graph if (found := walk(name, []))), [])
+
+
+def outside(root: Path, package: str) -> set[str]:
+    """Top-level packages other than the standard library that a package imports."""
+    known = modules(root)
+    inside = f"{root.name}.{package}"
+    found = {
+        target
+        for name, path in known.items()
+        if name == inside or name.startswith(inside + ".")
+        for target, _ in imports(name, path, set(known))
+    }
+    own = {t for t in found if t == inside or t.startswith(inside + ".")}
+    return {t if t.split(".")[0] == root.name else t.split(".")[0] for t in found - own} - sys.stdlib_module_names
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A small package of the same shape without a fault."""
+    root = tmp_path / "little"
+    for package in ("core", "losses", "data", "app"):
+        (root / package).mkdir(parents=True)
+        (root / package / "__init__.py").write_text("", encoding="utf-8")
+    (root / "__init__.py").write_text("", encoding="utf-8")
+    (root / "core" / "types.py").write_text("import json\n", encoding="utf-8")
+    (root / "losses" / "kl.py").write_text("import math\nfrom torch import Tensor\n", encoding="utf-8")
+    (root / "data" / "records.py").write_text("from little.core.types import json\n", encoding="utf-8")
+    (root / "app" / "cli.py").write_text("from ..data import records\n", encoding="utf-8")
+    return root
+
+
+def test_every_package_imports_only_from_those_above_it() -> None:
+    assert layer_faults(ROOT) == []
+
+
+def test_no_circle_of_imports() -> None:
+    assert cycle(ROOT) == []
+
+
+def test_losses_need_torch_and_nothing_else() -> None:
+    assert outside(ROOT, "losses") <= {"torch"}
+
+
+def test_the_checks_see_the_real_imports() -> None:
+    known = modules(ROOT)
+    pipeline = {t for t, _ in imports("gnomon.app.pipeline", known["gnomon.app.pipeline"], set(known))}
+    assert {"gnomon.app.recipe", "gnomon.core.errors"} & pipeline
+    assert "gnomon.models.policy" in {
+        t for t, _ in imports("gnomon.algorithms.contract", known["gnomon.algorithms.contract"], set(known))
+    }
+
+
+def test_a_sound_tree_passes(planted: Path) -> None:
+    assert layer_faults(planted) == []
+    assert cycle(planted) == []
+    assert outside(planted, "losses") == {"torch"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import little.app.cli\n",
+        "from little.app import cli\n",
+        "from little.app.cli import main\n",
+        "from ..app import cli\n",
+        "from ..app.cli import main\n",
+        "from .. import app\n",
+        "def late() -> None:\n    from little.app.cli import main\n",
+        "if True:\n    import little.app.cli as hidden\n",
+        "import importlib\n\nfound = importlib.import_module('little.app.cli')\n",
+    ],
+)
+def test_an_upward_import_is_found(planted: Path, text: str) -> None:
+    (planted / "data" / "upward.py").write_text(text, encoding="utf-8")
+    found = layer_faults(planted)
+    assert len(found) == 1
+    assert "little.data.upward" in found[0]
+    assert "little.app" in found[0]
+
+
+def test_an_unplaced_package_and_the_whole_package_are_found(planted: Path) -> None:
+    (planted / "extra").mkdir()
+    (planted / "extra" / "thing.py").write_text("", encoding="utf-8")
+    (planted / "data" / "all.py").write_text("import little\n", encoding="utf-8")
+    assert layer_faults(planted) == [
+        "little.data.all:1 imports little, which has no place among the layers",
+        "little.extra.thing has no place among the layers",
+    ]
+
+
+def test_a_circle_is_found_also_inside_functions(planted: Path) -> None:
+    (planted / "data" / "first.py").write_text("from little.data.second import b\n", encoding="utf-8")
+    (planted / "data" / "second.py").write_text("def b() -> None:\n    from . import first\n", encoding="utf-8")
+    assert cycle(planted) == ["little.data.first", "little.data.second", "little.data.first"]
+
+
+@pytest.mark.parametrize(
+    "text", ["import numpy\n", "from little.core import types\n", "from ..core.types import x\n"]
+)
+def test_losses_with_another_import_are_found(planted: Path, text: str) -> None:
+    (planted / "losses" / "more.py").write_text(text, encoding="utf-8")
+    assert outside(planted, "losses") - {"torch"} != set()
+
+
+def undocumented(module: object, name: str) -> Iterator[str]:
+    """Public functions, classes and methods of a module that say nothing of themselves."""
+    for attribute, value in vars(module).items():
+        public = not attribute.startswith("_") and getattr(value, "__module__", None) == name
+        if not public or not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        if not value.__doc__:
+            yield f"{name}.{attribute}"
+        if inspect.isclass(value):
+            for method, found in vars(value).items():
+                plain = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+                if not method.startswith("_") and inspect.isfunction(plain) and not plain.__doc__:
+                    yield f"{name}.{attribute}.{method}"
+
+
+def test_everything_public_says_what_it_is() -> None:
+    missing = []
+    for info in pkgutil.walk_packages(gnomon.__path__, "gnomon."):
+        if info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        if not module.__doc__:
+            missing.append(info.name)
+        missing += undocumented(module, info.name)
+    assert missing == []
+
+
+def test_an_undocumented_function_is_found() -> None:
+    class Module:
+        """A stand-in."""
+
+        class Said:
+            """Says."""
+
+            def spoken(self) -> None:
+                """Says too."""
+
+            def silent(self) -> None: ...
+
+    Module.Said.__module__ = "m"
+    assert list(undocumented(Module, "m")) == ["m.Said.silent"]

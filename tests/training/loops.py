@@ -1,0 +1,136 @@
+"""Both loops on models that take milliseconds, with a fault that can be planted at any step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from tiny import prompts_of, tiny_critic, tiny_policy
+from torch import Tensor
+
+from gnomon.algorithms.ppo import PPO
+from gnomon.algorithms.sft import SFT
+from gnomon.core.batches import Metrics
+from gnomon.core.progress import StopSignal
+from gnomon.data.batching import Example
+from gnomon.models.adapters import Trainable
+from gnomon.models.policy import Policy
+from gnomon.rewards.reward import FunctionReward, Reward
+from gnomon.rollouts.sampler import Sampling
+from gnomon.training.models import TrainedModels
+from gnomon.training.offline import train_offline
+from gnomon.training.online import OnlineLoop
+from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
+
+LORA = Trainable(rank=4)
+TIMES = {"time", "tokens_per_second", "sampling_seconds", "experience_seconds", "update_seconds"}
+
+
+class Killed(BaseException):
+    """Nothing in between catches it, as nothing catches SIGKILL."""
+
+
+class Watched:
+    """An algorithm that calls `before(n)` ahead of its n-th loss."""
+
+    def __init__(self, algorithm: Any, before: Callable[[int], None]):
+        self._algorithm, self._before, self.calls = algorithm, before, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._algorithm, name)
+
+    def loss(self, models: Any, batch: Any) -> tuple[Tensor, Metrics]:
+        self.calls += 1
+        self._before(self.calls)
+        found: tuple[Tensor, Metrics] = self._algorithm.loss(models, batch)
+        return found
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without what a clock said."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def weights_of(models: TrainedModels) -> list[Tensor]:
+    both = [models.trained] + ([models.critic_model] if models.critic_model else [])
+    return [p.detach().clone() for model in both for p in model.trainable().values()]
+
+
+def demonstrations() -> list[Example]:
+    """Ten of ragged lengths, so that steps of four do not divide an epoch."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int) -> tuple[int, ...]:
+        return tuple(torch.randint(0, 61, (n,), generator=generator).tolist())
+
+    return [Example(f"p{i}", draw(1 + i % 4), (draw(2 + i % 5),), weight=1.0 + i) for i in range(10)]
+
+
+def offline(
+    folder: Path,
+    *,
+    before: Callable[[int], None] = lambda call: None,
+    stop: StopSignal | None = None,
+    models: TrainedModels | None = None,
+    **settings: Any,
+) -> TrainedModels:
+    """Seven steps of SFT on a fresh model, or what is left of them; one loss a step."""
+    chosen = {"epochs": 2.6, "batch_size": 4, "learning_rate": 0.01, "batch_tokens": 10_000} | settings
+    models = models or TrainedModels(tiny_policy(trainable=LORA))
+    train_offline(
+        cast(Any, Watched(SFT(), before)),
+        models,
+        demonstrations(),
+        OfflineSettings(**chosen),
+        folder=folder,
+        seed=3,
+        stop=StopSignal() if stop is None else stop,
+        label="sft",
+    )
+    return models
+
+
+def letters_a(prompt: Any, text: str) -> float:
+    """How often the letter a stands in the text, less its length in words."""
+    return text.count("a") - 0.1 * len(text)
+
+
+def online(
+    folder: Path,
+    words: Any,
+    *,
+    before: Callable[[int], None] = lambda call: None,
+    stop: StopSignal | None = None,
+    reward: Reward | None = None,
+    sampling: dict[str, Any] | None = None,
+    reference: Policy | None = None,
+    trainable: Trainable = LORA,
+    **settings: Any,
+) -> OnlineLoop:
+    """Four rounds of PPO on fresh models: 3 of 4 prompts, K = 2, two passes in two minibatches each."""
+    chosen: dict[str, Any] = {
+        "steps": 4,
+        "prompts_per_step": 3,
+        "epochs": 2,
+        "minibatches": 2,
+        "learning_rate": 0.01,
+    }
+    chosen |= {"kl": KLSettings(target=0.05, horizon=20), "batch_tokens": 10_000} | settings
+    models = TrainedModels(tiny_policy(words, trainable), tiny_critic(words, LORA, seed=1), temperature=0.9)
+    draws = {"completions": 2, "max_tokens": 5, "temperature": 0.9} | (sampling or {})
+    return OnlineLoop(
+        algorithm=cast(Any, Watched(PPO(), before)),
+        models=models,
+        reward=reward or FunctionReward(letters_a, "a"),
+        prompts=prompts_of("a", "b c", "c c c", "a b a"),
+        settings=OnlineSettings(**chosen),
+        sampling=Sampling(**draws),
+        folder=folder,
+        seed=5,
+        stop=StopSignal() if stop is None else stop,
+        reference=reference,
+    )

@@ -1,0 +1,68 @@
+"""The offline loop: how much data it walks, in which order, and that micro-batches change nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loops import demonstrations, offline, recorded, weights_of
+from tiny import tiny_policy
+
+from gnomon.core.errors import RunError
+from gnomon.models.adapters import Trainable
+from gnomon.training.models import TrainedModels
+from gnomon.training.offline import batches, planned_steps
+from gnomon.training.settings import OfflineSettings
+
+
+@pytest.mark.parametrize(
+    ("epochs", "size", "steps"), [(1.0, 4, 3), (2.0, 5, 4), (0.5, 5, 1), (0.1, 8, 1), (2.6, 4, 7), (3.0, 10, 3)]
+)
+def test_planned_steps_by_hand(epochs: float, size: int, steps: int) -> None:
+    """Ten examples: ⌈10·epochs/size⌉, and never none."""
+    settings = OfflineSettings(epochs=epochs, batch_size=size)
+    assert planned_steps(10, settings) == steps
+    assert len(list(batches(demonstrations(), settings, seed=0))) == steps
+
+
+def test_an_epoch_shows_every_example_once_and_the_next_in_another_order() -> None:
+    settings = OfflineSettings(epochs=2, batch_size=5)
+    seen = [e.prompt_id for batch in batches(demonstrations(), settings, seed=0) for e in batch]
+    assert set(Counter(seen[:10]).values()) == set(Counter(seen[10:]).values()) == {1}
+    assert seen[:10] != seen[10:]
+    assert seen != [e.prompt_id for batch in batches(demonstrations(), settings, seed=1) for e in batch]
+
+
+def test_metrics_are_complete_and_the_loss_falls(tmp_path: Path) -> None:
+    offline(tmp_path, epochs=10.0)
+    rows = recorded(tmp_path)
+    assert [row["step"] for row in rows] == list(range(1, 26))
+    assert set(rows[0]) == {"step", "loss", "grad_norm", "learning_rate"}
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.3
+    assert rows[0]["learning_rate"] == pytest.approx(0.01)
+
+
+def test_the_size_of_micro_batches_means_nothing(tmp_path: Path) -> None:
+    whole, cut = offline(tmp_path / "whole"), offline(tmp_path / "cut", batch_tokens=8)
+    for one, other in zip(recorded(tmp_path / "whole"), recorded(tmp_path / "cut"), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    for a, b in zip(weights_of(whole), weights_of(cut), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_and_spares_the_weights(tmp_path: Path) -> None:
+    models = TrainedModels(tiny_policy(trainable=Trainable(rank=4)))
+    before: list[Any] = []
+
+    def spoil(n: int) -> None:
+        if n == 3:
+            before.extend(weights_of(models))
+            models.policy.network.lm_head.weight.data[0, 0] = float("nan")
+
+    with pytest.raises(RunError, match="optimiser step 3 is not finite"):
+        offline(tmp_path, before=spoil, models=models)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(models), before, strict=True))
+    assert len(recorded(tmp_path)) == 2

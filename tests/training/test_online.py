@@ -1,0 +1,160 @@
+"""The online loop: what a round records, what a failing reward does, and that it learns."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loops import letters_a, online, recorded
+from tiny import tiny_policy
+
+from gnomon.core.batches import Experience
+from gnomon.core.errors import ConfigError, ModelError, RunError
+from gnomon.core.types import Prompt
+from gnomon.losses.kl import adapt_coefficient
+from gnomon.models.adapters import Trainable
+from gnomon.rewards.reward import FunctionReward
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.training.settings import KLSettings
+
+
+def test_a_round_is_recorded_whole(tmp_path: Path, words: Any) -> None:
+    online(tmp_path, words).run("ppo")
+    rows = recorded(tmp_path)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert rows[0]["first_approx_kl"] == pytest.approx(0.0, abs=1e-6)  # sampler and trainer agree: ratio 1
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-5)  # nothing learned yet: policy and reference agree
+    assert abs(rows[-1]["kl"]) > 1e-3
+    for row in rows:
+        assert abs(row["first_approx_kl"]) < 1e-6
+        assert row["failed_rows"] == 0
+        assert 1 <= row["length_mean"] <= 5
+        assert 0 <= row["missing_eos_share"] <= 1
+        assert row["learning_rate"] > 0
+
+
+def test_the_price_of_a_nat_follows_the_measured_kl(tmp_path: Path, words: Any) -> None:
+    """Round by round, the next price is Ziegler's rule of this one: target 0.05, horizon 20, six samples."""
+    online(tmp_path, words).run("ppo")
+    rows = recorded(tmp_path)
+    assert rows[0]["kl_coefficient"] == 0.15
+    for now, following in pairwise(rows):
+        expected = adapt_coefficient(now["kl_coefficient"], now["kl"], 6, target=0.05, horizon=20)
+        assert following["kl_coefficient"] == pytest.approx(expected)
+    (tmp_path / "metrics.jsonl").unlink()
+    online(tmp_path, words, kl=KLSettings(target=None)).run("ppo")
+    assert {row["kl_coefficient"] for row in recorded(tmp_path)} == {0.15}
+
+
+def test_prompts_take_turns(tmp_path: Path, words: Any) -> None:
+    """Three of four a round: after four rounds each was asked three times, K = 2."""
+    loop = online(tmp_path, words)
+    drawn = [[r.prompt.id for r in loop.sample(step)] for step in range(1, 5)]
+    asked = [prompt for round_ in drawn for prompt in round_]
+    assert {p: asked.count(p) for p in set(asked)} == {"p0": 6, "p1": 6, "p2": 6, "p3": 6}
+    assert all(len(set(round_)) == 3 for round_ in drawn[:1])
+
+
+def test_the_size_of_micro_batches_means_nothing(tmp_path: Path, words: Any) -> None:
+    online(tmp_path / "whole", words, steps=2).run("ppo")
+    online(tmp_path / "cut", words, steps=2, batch_tokens=12).run("ppo")
+    for one, other in zip(recorded(tmp_path / "whole"), recorded(tmp_path / "cut"), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+
+
+def test_a_reward_that_fails_on_some_rows_drops_and_counts_them(tmp_path: Path, words: Any) -> None:
+    def picky(prompt: Prompt, text: str) -> float:
+        if prompt.id == "p1":
+            raise TimeoutError("the judge slept")
+        return float("nan") if prompt.id == "p2" else letters_a(prompt, text)
+
+    loop = online(tmp_path, words, reward=FunctionReward(picky, "picky"), prompts_per_step=4)
+    rollouts, experience, failed = loop.score(loop.sample(1))
+    assert failed == 4
+    assert {r.prompt.id for r in rollouts} == {"p0", "p3"}
+    assert len(experience.tokens) == len(experience.scores) == 4
+    for rollout, row in zip(rollouts, range(4), strict=True):
+        assert tuple(experience.tokens.completions[row].tolist()) == rollout.token_ids
+    loop.run("ppo")
+    assert [row["failed_rows"] for row in recorded(tmp_path)] == [4.0] * 4
+
+
+def test_a_reward_that_fails_on_every_row_ends_the_run(tmp_path: Path, words: Any) -> None:
+    def broken(prompt: Prompt, text: str) -> float:
+        raise ValueError("no such judge")
+
+    with pytest.raises(RunError, match=r"'broken' failed on every completion of a round: ValueError: no such"):
+        online(tmp_path, words, reward=FunctionReward(broken, "broken")).run("ppo")
+
+
+def test_a_completion_that_is_cut_off_gets_the_penalty(tmp_path: Path, words: Any) -> None:
+    loop = online(tmp_path, words, missing_eos_score=-7.0, sampling={"completions": 8})
+    rollouts, experience, _ = loop.score(loop.sample(1))
+    assert {r.finished for r in rollouts} == {True, False}
+    for rollout, score in zip(rollouts, experience.scores.tolist(), strict=True):
+        expected = letters_a(rollout.prompt, rollout.completion.text) if rollout.finished else -7.0
+        assert score == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 5}])
+def test_a_cut_distribution_is_refused(cut: dict[str, Any], tmp_path: Path, words: Any) -> None:
+    with pytest.raises(ConfigError, match="cut the distribution that is trained"):
+        online(tmp_path, words, sampling=cut)
+
+
+def test_a_policy_without_adapter_is_compared_with_a_second_model(tmp_path: Path, words: Any) -> None:
+    whole = Trainable(adapter="none")
+    reference = tiny_policy(words)
+    loop = online(tmp_path, words, trainable=whole, reference=reference)
+    before = [p.clone() for p in reference.network.parameters()]
+    loop.run("ppo")
+    assert recorded(tmp_path)[0]["kl"] == pytest.approx(0.0, abs=1e-5)
+    assert abs(recorded(tmp_path)[-1]["kl"]) > 1e-3
+    assert all(torch.equal(a, b) for a, b in zip(reference.network.parameters(), before, strict=True))
+    with pytest.raises(ModelError, match="second model"):
+        online(tmp_path / "without", words, trainable=whole).run("ppo")
+
+
+def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: Any) -> None:
+    """Cut into micro-batches or not, reference and values are those of each row by itself."""
+    loop = online(tmp_path, words, batch_tokens=12, prompts_per_step=4)
+    with torch.no_grad():
+        for parameter in loop.models.policy.trainable().values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    _, experience, _ = loop.score(loop.sample(1))
+    experience = loop.ask_critic(loop.ask_reference(experience))
+    assert isinstance(experience, Experience)
+    assert experience.reference_logprobs is not None
+    assert experience.values is not None
+    assert (experience.reference_logprobs - experience.logprobs).abs().max() > 0.01
+    for row in range(len(experience.tokens)):
+        alone, length = experience.tokens.select([row]), int(experience.tokens.lengths[row])
+        reference = loop.models.policy.reference_logprobs(alone, temperature=0.9)[0]
+        values = loop.models.critic.answer(alone).values[0]
+        torch.testing.assert_close(experience.reference_logprobs[row, :length], reference, atol=1e-5, rtol=0)
+        torch.testing.assert_close(experience.values[row, :length], values.detach(), atol=1e-5, rtol=0)
+
+
+def test_ppo_learns_what_a_function_rewards(tmp_path: Path, words: Any) -> None:
+    """A reward for ending at once: from about one completion in ten to more than eight in 25 rounds."""
+    short = FunctionReward(lambda prompt, text: 1.0 if not text else 0.0, "short")
+    loop = online(
+        tmp_path,
+        words,
+        reward=short,
+        steps=25,
+        prompts_per_step=4,
+        sampling={"completions": 8},
+        missing_eos_score=None,
+        kl=KLSettings(coefficient=0.01, target=None),
+    )
+    loop.run("ppo")
+    scores = [row["score_mean"] for row in recorded(tmp_path)]
+    assert scores[0] < 0.4
+    assert scores[-1] > 0.8
+    prompts = list(loop.prompts)
+    again = NativeSampler(loop.models.policy).sample(prompts, loop.sampling, seed=123)
+    assert sum(not r.completion.text for r in again) / len(again) > 0.8
