@@ -94,7 +94,7 @@ def say(result: dict[str, Any]) -> None:
         f"{raters['least']}-{raters['most']} raters a text (mean {raters['mean']:.1f})"
     )
     console.print(
-        f"  Krippendorff's alpha {alpha['value']:.3f} ({alpha['low']:.3f}-{alpha['high']:.3f}); one person agrees "
-        f"with the majority on {ceiling['pair_agreement']:.1%} of pairs: the human ceiling"
+        f"  Krippendorff's alpha {alpha['value']:.3f} ({alpha['low']:.3f}-{alpha['high']:.3f}); one person "
+        f"agrees with the majority on {ceiling['pair_agreement']:.1%} of pairs: the human ceiling"
     )
     console.print(f"  {result['preferences']:,} preferences and {result['demonstrations']:,} demonstrations")

@@ -9,9 +9,9 @@ from torch import Tensor
 def bradley_terry(chosen: Tensor, rejected: Tensor, probability: Tensor, margin: Tensor | None = None) -> Tensor:
     """Cross-entropy of raters' preferences under Bradley and Terry (1952), `[M]`.
 
-    `−p·log σ(s_c − s_r − m) − (1 − p)·log σ(s_r − s_c + m)`. With p = 1 and no margin it is the usual reward-model
-    loss (Ouyang et al. 2022, eq. 1); p = ½ is a tie. Its optimum has `s_c − s_r = m + logit p`: the scores are
-    calibrated to the share of raters.
+    `−p·log σ(s_c − s_r − m) − (1 − p)·log σ(s_r − s_c + m)`. With p = 1 and no margin it is the usual
+    reward-model loss (Ouyang et al. 2022, eq. 1); p = ½ is a tie. Its optimum has `s_c − s_r = m + logit p`: the
+    scores are calibrated to the share of raters.
 
     Args:
         chosen: scores `[M]`.

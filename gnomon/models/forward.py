@@ -157,7 +157,7 @@ def completion_states(
     `at="state"` is what the model knew before the token (it predicts the token, and values it); `at="end"` is
     what it knows having read it (a reward model's view).
     """
-    config = trunk.config
+    config: Any = trunk.config
     if layout == "auto":
         layout = "packed" if can_pack(config) else "plain"
     if layout == "packed" and not can_pack(config):
@@ -177,7 +177,7 @@ def completion_states(
 
 def to_padded(values: Tensor, groups: TokenGroups) -> Tensor:
     """Per-token values `[M, …]` as `[N, T, …]`, zeros in the padding."""
-    return nn.utils.rnn.pad_sequence(list(values.split(groups.lengths.tolist())), batch_first=True)
+    return nn.utils.rnn.pad_sequence(list(torch.split(values, groups.lengths.tolist())), batch_first=True)
 
 
 def token_logprobs(

@@ -37,7 +37,7 @@ def target_logprobs(
     temperature: float = 1.0,
     entropy: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of `targets` `[M]` at `temperature`, and the entropy (no gradient) if asked, both `[M]`."""
+    """Log-probabilities of `targets` `[M]` at `temperature`, and if asked the entropy (no gradient), `[M]`."""
     states = states.float()
     plain_head = isinstance(head, nn.Linear) and getattr(config, "final_logit_softcapping", None) is None
     frozen = not any(p.requires_grad for p in head.parameters())

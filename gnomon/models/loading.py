@@ -87,10 +87,14 @@ def load_reward_model(
 
 
 def load_critic(name: str, compute: Compute, trainable: Trainable, *, seed: int) -> Critic:
-    """A critic started from a reward model, or from a language model with a head of zeros."""
-    network, headless = _scalar_network(name, seed=seed, depth=None)
-    if headless:
-        torch.nn.init.zeros_(network.score.weight)
+    """A critic on the trunk of a reward model or a language model, with a head of zeros.
+
+    A reward model's own head is a bad start: it was only ever read at the end of a turn, and what it says in the
+    middle explains less than nothing of the return. Its trunk is a good one.
+    """
+    network, _ = _scalar_network(name, seed=seed, depth=None)
+    torch.nn.init.zeros_(network.score.weight)
+    network.config.score_offset = 0.0
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
     return Critic(network, load_tokenizer(name), compute, adapter)

@@ -118,10 +118,7 @@ class Answer:
 
 
 class Critic(Model):
-    """A decoder with a scalar head, read before each token: the expected return from there.
-
-    Started from a reward model, its head's first guess is the score of the text so far.
-    """
+    """A decoder with a scalar head, read before each token: the expected return from there."""
 
     @property
     def frozen_trunk(self) -> bool:
@@ -133,7 +130,5 @@ class Critic(Model):
         if states is None:
             found = self._states(tokens, "state").float()
             states = to_padded(found, tokens)
-        values: Tensor = self.network.score(states).squeeze(-1) - float(
-            getattr(self.network.config, "score_offset", 0.0)
-        )
+        values: Tensor = self.network.score(states).squeeze(-1)
         return Answer(values, states.detach() if self.frozen_trunk else None)

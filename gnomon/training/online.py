@@ -189,7 +189,7 @@ class OnlineLoop:
         return replace(experience, values=values, critic_states=kept)
 
     def update(self, experience: Experience, step: int) -> dict[str, float]:
-        """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all of them."""
+        """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all."""
         count = len(experience.tokens)
         size = -(-count // self.settings.minibatches)
         steps: list[dict[str, float]] = []

@@ -1,0 +1,56 @@
+"""The demo's own model: what tiny random networks cannot show."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+
+from gnomon.core.types import Message, Prompt
+from gnomon.models.adapters import Trainable
+from gnomon.models.loading import load_policy
+from gnomon.models.policy import Policy
+from gnomon.models.precision import Compute
+from gnomon.rollouts.experience import token_groups_of
+from gnomon.rollouts.sampler import NativeSampler, Sampling
+
+pytestmark = pytest.mark.slow
+QUESTION = Prompt("capital", (Message("user", "What is the capital of France?"),))
+
+
+@cache
+def _policy() -> Policy:
+    return load_policy("smollm2-135m", Compute(torch.device("cpu"), torch.float32), Trainable(layers=2))
+
+
+def test_it_answers_sensibly() -> None:
+    (rollout,) = NativeSampler(_policy()).sample([QUESTION], Sampling(top_k=1, max_tokens=16), seed=0)
+    assert "Paris" in rollout.completion.text
+    assert rollout.finished
+    assert rollout.token_ids[-1] == 2
+
+
+def test_pad_is_its_end_and_yet_sampler_and_trainer_agree() -> None:
+    policy = _policy()
+    assert policy.tokenizer.pad_token_id == policy.tokenizer.eos_token_id
+    other = Prompt("name", (Message("user", "Say a name."),))
+    rollouts = NativeSampler(policy).sample([QUESTION, other], Sampling(completions=3, max_tokens=12), seed=1)
+    tokens = token_groups_of(rollouts)
+    with torch.no_grad():
+        found = policy.logprobs(tokens)
+    for row, rollout in zip(found, rollouts, strict=True):
+        sampled = torch.tensor(rollout.logprobs)
+        torch.testing.assert_close(row[: len(sampled)], sampled, atol=2e-3, rtol=0)
+
+
+def test_a_reference_is_the_adapter_switched_off() -> None:
+    policy = _policy()
+    rollouts = NativeSampler(policy).sample([QUESTION], Sampling(max_tokens=8), seed=2)
+    tokens = token_groups_of(rollouts)
+    before = policy.reference_logprobs(tokens)
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter.add_(0.02)
+        assert (policy.logprobs(tokens) - before).abs().max() > 1e-3
+    torch.testing.assert_close(policy.reference_logprobs(tokens), before, atol=0, rtol=0)
