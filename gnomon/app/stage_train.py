@@ -23,7 +23,7 @@ from gnomon.models.policy import Model, RewardModel
 from gnomon.rewards.reward import LearnedReward
 from gnomon.training.checkpoints import remove_checkpoints
 from gnomon.training.models import TrainedModels
-from gnomon.training.offline import train_offline
+from gnomon.training.offline import planned_steps, train_offline
 from gnomon.training.online import OnlineLoop
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
@@ -90,7 +90,13 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     )
     if isinstance(model, RewardModel):
         centre(model, examples)
-    return {"trained": model, "final": final, "examples": len(examples), "rejected": len(rejected)}
+    return {
+        "trained": model,
+        "final": final,
+        "steps": planned_steps(len(examples), settings),
+        "examples": len(examples),
+        "rejected": len(rejected),
+    }
 
 
 def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
