@@ -127,20 +127,23 @@ def test_a_new_head_is_small_seeded_and_unbiased(tmp_path: Path, chat_tokenizer:
     assert heads[0].config.num_hidden_layers == len(heads[0].model.layers) == 1
 
 
-def test_a_critic_starts_at_zero_or_from_the_reward_model(
+def test_a_critic_starts_at_zero_on_the_trunk_it_was_given(
     tmp_path: Path, language_model: str, chat_tokenizer: Any
 ) -> None:
-    """From a reward model it says of a text so far what that would score, one token later."""
+    """Zero whatever the reward model's head and offset were, and its states are the reward model's own."""
     groups = ended(chat_tokenizer)
-    assert load_critic(language_model, CPU, LORA, seed=0).answer(groups).values.eq(0).all()
     judge = load_reward_model(language_model, CPU, seed=3)
     judge.centre(-0.7)
     save_model(judge, tmp_path / "judge")
-    critic = load_critic(str(tmp_path / "judge"), CPU, Trainable(adapter="none", layers=0), seed=0)
+    frozen = Trainable(adapter="none", layers=0)
+    for source in (language_model, str(tmp_path / "judge")):
+        assert load_critic(source, CPU, frozen, seed=0).answer(groups).values.eq(0).all()
+    critic = load_critic(str(tmp_path / "judge"), CPU, frozen, seed=0)
+    shorter = TokenGroups.build([[30, 31, 32]], [[40, 41, 42], [60]], [0, 0])
     with torch.no_grad():
+        critic.network.score.weight.copy_(judge.network.score.weight)
         values = critic.answer(groups).values
-        shorter = TokenGroups.build([[30, 31, 32]], [[40, 41, 42], [60]], [0, 0])
-        expected = judge.scores(shorter)
+        expected = judge.scores(shorter) + judge.offset
     torch.testing.assert_close(torch.stack([values[0, 3], values[2, 1]]), expected, atol=1e-5, rtol=0)
 
 
