@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gnomon.core.errors import ConfigError
+from gnomon.core.run_folder import write_atomically
 from gnomon.evaluation import report_format, report_pictures
 from gnomon.evaluation.report_data import Evaluation
 from gnomon.evaluation.report_run import Run, read_run
@@ -36,7 +35,8 @@ def write_report(run_folder: Path, *, language: Language = "en") -> Path:
     if language not in get_args(Language):
         raise ConfigError(f"A report cannot be in {language!r}; choose one of {', '.join(get_args(Language))}.")
     path = run_folder / "report.html"
-    _write_atomically(path, render(read_run(run_folder), language))
+    # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
+    write_atomically(path, render(read_run(run_folder), language).encode("utf-8", "replace"))
     return path
 
 
@@ -71,19 +71,3 @@ def _environment() -> Environment:
         picture=Markup,  # an SVG of ours, in which matplotlib has escaped the names
     )
     return environment
-
-
-def _write_atomically(path: Path, content: str) -> None:
-    """Put a file in its place whole, or leave the old one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # a temporary file is private; a report is for others too
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
