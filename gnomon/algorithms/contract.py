@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -39,12 +40,18 @@ class Algorithm(Protocol):
     Attributes:
         consumes: `Demonstration`, `Preference` or `Experience`.
         trains: the model that a loop makes trainable: `policy` or `reward`.
-        needs: other models that the loop must provide: `reference`, `critic`.
+        training: settings of the loop that its paper uses; a recipe may say otherwise.
+        group: how many completions of a prompt it needs at least.
     """
 
     consumes: ClassVar[type]
     trains: ClassVar[str]
-    needs: ClassVar[frozenset[str]]
+    training: ClassVar[Mapping[str, Any]]
+    group: ClassVar[int]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Other models that the loop must provide: `reference`, `critic`, `token_reward`."""
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
@@ -62,11 +69,14 @@ class OnlineAlgorithm(Protocol):
 
 
 def algorithms() -> dict[str, type]:
-    """Every algorithm by the name of its file, which holds one frozen dataclass with a `loss`."""
+    """Every algorithm by the name of its file, which holds one frozen dataclass with a `loss`.
+
+    Files whose names start with an underscore hold what several share.
+    """
     package = importlib.import_module("gnomon.algorithms")
     found: dict[str, type] = {}
     for info in pkgutil.iter_modules(package.__path__):
-        if info.name == "contract":
+        if info.name == "contract" or info.name.startswith("_"):
             continue
         module = importlib.import_module(f"gnomon.algorithms.{info.name}")
         classes = [

@@ -11,42 +11,24 @@ then does as well for less.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
-from torch import Tensor
-
-from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Experience, Metrics
+from gnomon.algorithms._actor_critic import ActorCritic
+from gnomon.core.batches import Experience
 from gnomon.losses.advantages import generalised_advantages, whiten
-from gnomon.losses.kl import log_ratio
-from gnomon.losses.policy_gradient import clipped_policy_loss, clipped_share, clipped_value_loss
-from gnomon.losses.reduce import masked, token_mean
+from gnomon.losses.reduce import masked
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPO:
+class PPO(ActorCritic):
     """Proximal policy optimisation.
 
     Attributes:
-        clip_low: the ratio may fall to 1 − clip_low before its gradient stops.
-        clip_high: and rise to 1 + clip_high.
-        value_clip: how far a value may move in one batch.
-        value_weight: weight of the value loss beside the policy loss.
         gamma: discount per token; 1 because a completion's end is what counts.
-        gae_lambda: 1 trusts the observed return, 0 the critic.
         whiten_rewards: scale rewards to unit variance over the batch, keeping their mean.
         whiten_advantages: scale advantages to mean 0 and unit variance over the batch.
     """
 
-    consumes: ClassVar[type] = Experience
-    trains: ClassVar[str] = "policy"
-    needs: ClassVar[frozenset[str]] = frozenset({"reference", "critic"})
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    value_clip: float = 0.2
-    value_weight: float = 0.1
     gamma: float = 1.0
-    gae_lambda: float = 0.95
     whiten_rewards: bool = False
     whiten_advantages: bool = True
 
@@ -63,30 +45,3 @@ class PPO:
         if self.whiten_advantages:
             advantages = whiten(advantages, mask)
         return replace(experience, advantages=advantages, returns=returns)
-
-    def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """Clipped policy loss plus weighted value loss, each a mean over the step's tokens."""
-        assert batch.advantages is not None
-        assert batch.returns is not None
-        assert batch.values is not None
-        tokens, total = batch.tokens, batch.totals.tokens
-        logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
-        assert entropy is not None
-        values = models.critic.answer(tokens, batch.critic_states).values
-        mask = tokens.mask.to(logprobs.device)
-        clip = {"clip_low": self.clip_low, "clip_high": self.clip_high}
-        policy = clipped_policy_loss(logprobs, batch.logprobs, batch.advantages, **clip)
-        value = clipped_value_loss(values, batch.values, batch.returns, clip=self.value_clip)
-        policy_loss, value_loss = token_mean(policy, mask, total), token_mean(value, mask, total)
-        loss = policy_loss + self.value_weight * value_loss
-        moved = log_ratio(logprobs.detach(), batch.logprobs)
-        return loss, {
-            "loss": loss.detach(),
-            "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "entropy": token_mean(entropy, mask, total),
-            "clip_fraction": token_mean(
-                clipped_share(logprobs.detach(), batch.logprobs, batch.advantages, **clip), mask, total
-            ),
-            "approx_kl": token_mean(moved.exp() - 1 - moved, mask, total),
-        }

@@ -10,8 +10,9 @@ completion cannot hold either.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -35,6 +36,8 @@ class RewardModelling:
     consumes: ClassVar[type] = Preference
     trains: ClassVar[str] = "reward"
     needs: ClassVar[frozenset[str]] = frozenset()
+    training: ClassVar[Mapping[str, Any]] = {}
+    group: ClassVar[int] = 1
     soft_labels: bool = True
     use_margin: bool = False
     centring: float = 0.01

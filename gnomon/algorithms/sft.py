@@ -8,8 +8,9 @@ Wrong when demonstrations are worse than what the model already samples: it will
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -26,6 +27,8 @@ class SFT:
     consumes: ClassVar[type] = Demonstration
     trains: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
+    training: ClassVar[Mapping[str, Any]] = {}
+    group: ClassVar[int] = 1
 
     def loss(self, models: Models, batch: Demonstrations) -> tuple[Tensor, Metrics]:
         """Mean negative log-likelihood of a completion token, in nats."""

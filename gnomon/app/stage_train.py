@@ -122,7 +122,6 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
         folder=work.stage_folder(stage.name),
         seed=seed,
         stop=work.stop,
-        reference=None if policy.adapter else load_policy(work.model(stage.model), compute),
     )
     return {"trained": policy, "final": loop.run(stage.name), "steps": settings.steps}
 

@@ -100,10 +100,16 @@ class Totals:
 
     With the same totals in each micro-batch, losses and metrics of micro-batches add up to those of the batch,
     however it was cut.
+
+    Attributes:
+        rows: completions, or pairs.
+        tokens: completion tokens that count.
+        limit: the length limit of a completion, for losses that divide by a constant.
     """
 
     rows: float
     tokens: float
+    limit: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +163,48 @@ class Rollout:
         return self.completion.token_ids
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Mean and deviation of the returns of former rounds, the last ones most; 0 and 1 before there are any."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+    seen: int = 0
+
+    def after(self, values: Tensor, memory: float = 0.9) -> Moments:
+        """With one more round's `values` `[N]`; a round's weight falls to `memory` with each that follows."""
+        mean, deviation = float(values.mean()), float(values.std(unbiased=False))
+        if not self.seen:
+            return Moments(mean, max(deviation, 1e-6), 1)
+        square = memory * self.deviation**2 + (1 - memory) * deviation**2
+        blended = memory * self.mean + (1 - memory) * mean
+        return Moments(blended, max(square**0.5, 1e-6), self.seen + 1)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A price on the KL inside the loss.
+
+    Attributes:
+        coefficient: of a nat.
+        estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`).
+        exact: weigh it so that its gradient is that of the KL; otherwise as it is commonly written.
+    """
+
+    coefficient: float
+    estimator: str
+    exact: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Experience:
     """Rollouts with everything an online algorithm learns from; what is not needed stays `None`.
 
-    Per token, `[N, T]`: `logprobs` (of the policy that sampled), `reference_logprobs`, `values`, `rewards` (score
-    on the last token, less any KL), `advantages`, `returns`. Per completion, `[N]`: `scores`, `finished`.
-    `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it need not be asked again.
+    Per token, `[N, T]`: `logprobs` (of the policy before this round's update), `sampler_logprobs` (the sampler's,
+    where those are not the trainer's), `reference_logprobs`, `values`, `token_rewards` (of a model that rewards
+    single tokens), `rewards` (score on the last token, less any KL), `advantages`, `returns`. Per completion,
+    `[N]`: `scores`, `finished`. `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it
+    need not be asked again. `past`: the scores of former rounds. `penalty`: the KL's price in the loss.
     """
 
     tokens: TokenGroups
@@ -171,12 +212,16 @@ class Experience:
     scores: Tensor
     finished: Tensor
     totals: Totals
+    sampler_logprobs: Tensor | None = None
     reference_logprobs: Tensor | None = None
     values: Tensor | None = None
     critic_states: Tensor | None = None
+    token_rewards: Tensor | None = None
     rewards: Tensor | None = None
     advantages: Tensor | None = None
     returns: Tensor | None = None
+    past: Moments = Moments()
+    penalty: Penalty | None = None
 
     def select(self, rows: Sequence[int], totals: Totals) -> Experience:
         """The completions `rows`, with the totals of the optimiser step that they are part of."""
@@ -186,7 +231,7 @@ class Experience:
         changed: dict[str, Any] = {"tokens": tokens, "totals": totals}
         for name in (f.name for f in fields(self) if f.name not in changed):
             value = getattr(self, name)
-            if value is not None:
+            if isinstance(value, Tensor):
                 value = value[index.to(value.device)]
                 changed[name] = value[:, :width] if value.dim() > 1 else value
         return replace(self, **changed)
@@ -207,7 +252,7 @@ def pad_rows(rows: Sequence[Tensor], value: Padding) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
 
-def merge_metrics(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+def merge_metrics(parts: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
     """Add up what the micro-batches of one step reported; each already is its share of the step's mean."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: float(sum(float(part[name]) for part in parts if name in part)) for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from rich.progress import (
 )
 
 console = Console(stderr=True)
+LINE_SECONDS = 15.0  # between two lines of a log
 
 
 class Bar:
@@ -32,9 +34,37 @@ class Bar:
         self._progress.update(self._task, completed=done, note=note)
 
 
+class Lines:
+    """Progress as plain lines, for a log: one every so many seconds, and one at the end."""
+
+    def __init__(self, label: str, total: int):
+        self._label, self._total = label, total
+        self._started = self._said = time.monotonic()
+
+    def at(self, done: int, note: str = "") -> None:
+        """Say how much is done, if it is time."""
+        now = time.monotonic()
+        if done < self._total and now - self._said < LINE_SECONDS:
+            return
+        self._said, spent = now, now - self._started
+        left = spent / done * (self._total - done) if done else 0.0
+        times = f"{spent:.0f} s, {left:.0f} s left" if done < self._total else f"{spent:.0f} s"
+        console.print(f"  {self._label} {done}/{self._total}  {times}  {note}".rstrip(), highlight=False)
+
+
+class Silence:
+    """Progress that another process shows."""
+
+    def at(self, done: int, note: str = "") -> None:
+        """Say nothing."""
+
+
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Bar]:
-    """A bar on the terminal; where output is not a terminal, one line at the end."""
+def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Bar | Lines | Silence]:
+    """A bar on the terminal; where output is not a terminal, a line now and then."""
+    if quiet or not console.is_terminal:
+        yield Silence() if quiet else Lines(label, total)
+        return
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(bar_width=24),

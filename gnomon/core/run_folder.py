@@ -95,15 +95,19 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-class MetricsLog:
-    """`metrics.jsonl`: one object a step. On resumption, steps after the checkpoint are cut off."""
+class StepLog:
+    """A JSON-lines file that grows with the steps. On resumption, what came after the checkpoint is cut off.
 
-    def __init__(self, path: Path, keep_steps: int = 0):
+    With `write` off (another process writes) it does nothing.
+    """
+
+    def __init__(self, path: Path, keep_steps: int = 0, *, write: bool = True):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in self._written() if row.get("step", 0) <= keep_steps]
-        write_jsonl(path, kept)
-        self.started = time.monotonic() - (kept[-1].get("time", 0.0) if kept else 0.0)
+        self.write = write
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.kept = [row for row in self._written() if row.get("step", 0) <= keep_steps]
+            write_jsonl(path, self.kept)
 
     def _written(self) -> Iterator[dict[str, Any]]:
         """Rows on disk; a last line that a crash cut short is left out."""
@@ -114,11 +118,24 @@ class MetricsLog:
                 except ValueError:
                     return
 
+    def record(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows, each with its `step`."""
+        if self.write:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(to_json(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one object a step, with the seconds since the stage began."""
+
+    def __init__(self, path: Path, keep_steps: int = 0, *, write: bool = True):
+        self.rows = StepLog(path, keep_steps, write=write)
+        kept = self.rows.kept if write else []
+        self.started = time.monotonic() - (kept[-1].get("time", 0.0) if kept else 0.0)
+
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one step."""
-        row = {"step": step, "time": round(time.monotonic() - self.started, 3), **metrics}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(to_json(row), ensure_ascii=False) + "\n")
+        self.rows.record([{"step": step, "time": round(time.monotonic() - self.started, 3), **metrics}])
 
 
 def digest_of(value: Any) -> str:

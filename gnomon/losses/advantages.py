@@ -39,6 +39,76 @@ def generalised_advantages(
     return advantages
 
 
+def returns_to_go(rewards: Tensor, mask: Tensor, *, gamma: float) -> Tensor:
+    """`G_t = r_t + γ·G_{t+1}` over the tokens that count, `[N, T]`."""
+    returns = torch.zeros_like(rewards)
+    later = torch.zeros_like(rewards[:, 0])
+    for t in reversed(range(rewards.shape[1])):
+        later = torch.where(mask[:, t], rewards[:, t] + gamma * later, later)
+        returns[:, t] = torch.where(mask[:, t], later, 0.0)
+    return returns
+
+
+def group_sums(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """For each completion the sum over its group, and the group's size, both `[N]`."""
+    count = int(group.max()) + 1
+    group = group.to(values.device)
+    totals = values.new_zeros(count).index_add(0, group, values)
+    sizes = values.new_zeros(count).index_add(0, group, torch.ones_like(values))
+    return totals[group], sizes[group]
+
+
+def leave_one_out(returns: Tensor, group: Tensor) -> Tensor:
+    """`R_n` less the mean of the *others* of its group, `[N]` (Kool et al. 2019; Ahmadian et al. 2024, eq. 4).
+
+    The baseline does not depend on the completion itself, so the gradient stays unbiased; with the group's whole
+    mean it would be (K − 1)/K of it. Alone in a group there is nothing to compare with: 0.
+    """
+    total, size = group_sums(returns, group)
+    others = (total - returns) / (size - 1).clamp(min=1)
+    return torch.where(size > 1, returns - others, 0.0)
+
+
+def group_centred(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
+    """`R_n` less its group's mean, and if `scaled` over the group's deviation, `[N]` (Shao et al. 2024, GRPO).
+
+    Groups whose returns are all alike get exact zeros.
+    """
+    total, size = group_sums(returns, group)
+    centred = returns - total / size
+    squares, _ = group_sums(centred.square(), group)
+    deviation = (squares / (size - 1).clamp(min=1)).sqrt()
+    alike = deviation <= 1e-6 * returns.abs().max().clamp(min=1e-6)
+    found = centred / (deviation + 1e-4) if scaled else centred
+    return torch.where(alike, 0.0, found)
+
+
+def best_of_group(returns: Tensor, group: Tensor, keep: int) -> Tensor:
+    """Whether a completion is among the `keep` best of its group (earlier ones win ties), `[N]` boolean."""
+    kept = torch.zeros(len(returns), dtype=torch.bool, device=returns.device)
+    for g in range(int(group.max()) + 1):
+        rows = (group == g).nonzero().squeeze(1).to(returns.device)
+        order = returns[rows].argsort(descending=True, stable=True)
+        kept[rows[order[:keep]]] = True
+    return kept
+
+
+def best_and_worst(returns: Tensor, group: Tensor) -> Tensor:
+    """+1 for the best of each group, −1 for the worst, 0 for the rest and where all are alike, `[N]`."""
+    sides = torch.zeros_like(returns)
+    for g in range(int(group.max()) + 1):
+        rows = (group == g).nonzero().squeeze(1).to(returns.device)
+        if len(rows) and returns[rows].max() > returns[rows].min():
+            sides[rows[returns[rows].argmax()]] = 1.0
+            sides[rows[returns[rows].argmin()]] = -1.0
+    return sides
+
+
+def on_every_token(values: Tensor, mask: Tensor) -> Tensor:
+    """One number a completion on each of its tokens, `[N] -> [N, T]`."""
+    return masked(values[:, None].expand(mask.shape), mask)
+
+
 def whiten(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> Tensor:
     """Scale to unit variance over the tokens that count, and to mean 0 unless `keep_mean`, `[N, T]`."""
     mean = masked_mean(values, mask)

@@ -5,13 +5,21 @@ With `d = log π(y_t) − log π_ref(y_t)` (Schulman 2020, "Approximating KL div
 * k1 = d: unbiased; negative at times. Subtracted from the *reward* with γ=1 it gives the exact gradient of the
   sequence KL.
 * k2 = d²/2: low variance, slightly biased.
-* k3 = exp(−d) − 1 + d: unbiased as a value and never negative. As a penalty in the loss its gradient follows
-  another divergence, so here it serves for monitoring.
+* k3 = exp(−d) − 1 + d: unbiased as a value and never negative.
+
+As a penalty in the *loss*, what an estimator is worth is its gradient: k1's is zero on average, k3's is that of
+another divergence (its fixed point for one token is π = β·π_ref/(λ − r)), k2's is right for the first step after
+sampling. `prefix_weight` makes all of them right.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
+
+from gnomon.losses.reduce import masked
 
 LOG_RATIO_LIMIT = 20.0
 
@@ -34,7 +42,20 @@ def k2(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
 def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     """`exp(−d) − 1 + d`, in nats for each token, `[N, T]`."""
     d = log_ratio(logprobs, reference_logprobs)
-    return (-d).exp() - 1 + d
+    return torch.expm1(-d) + d
+
+
+ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
+
+
+def prefix_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
+    """1 in value; its gradient is that of `log π(y_1 … y_t)`, `[N, T]`.
+
+    A penalty of a sampled token times this weight has the gradient of the expected penalty, which also depends on
+    how often the policy comes to that token: `∇E[k] = E[∇k + k·∇log π(y_≤t)]`.
+    """
+    so_far = masked(logprobs, mask).cumsum(dim=-1)
+    return (so_far - so_far.detach()).exp()
 
 
 def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: float, horizon: float) -> float:
@@ -51,3 +72,10 @@ def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: fl
     """
     error = min(max(kl / target - 1, -0.2), 0.2)
     return coefficient * (1 + error * samples / horizon)
+
+
+def halve_or_raise(coefficient: float, kl: float, *, target: float) -> float:
+    """The simple rule: ×1.5 above 1.5 targets, ×0.5 below half a target, otherwise the price stays."""
+    if kl > 1.5 * target:
+        return coefficient * 1.5
+    return coefficient * 0.5 if kl < 0.5 * target else coefficient

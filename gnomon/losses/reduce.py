@@ -33,3 +33,11 @@ def token_mean(values: Tensor, mask: Tensor, tokens: float) -> Tensor:
 def sequence_mean(values: Tensor, mask: Tensor, rows: float) -> Tensor:
     """Every completion weighs the same: mean over its tokens, then over the step's `rows` completions."""
     return (masked_sum(values, mask) / mask.sum(dim=-1).clamp(min=1)).sum() / rows
+
+
+def constant_mean(values: Tensor, mask: Tensor, rows: float, limit: float) -> Tensor:
+    """Sum over tokens, divided by a constant for each completion: its length limit, not its length.
+
+    Liu et al. 2025 (Dr. GRPO): a divisor that depends on the completion's length changes what is learned.
+    """
+    return masked(values, mask).sum() / (rows * limit)

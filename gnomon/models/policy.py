@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,12 +78,33 @@ class Policy(Model):
         with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
             return token_logprobs(head, config, states, tokens, temperature=temperature, entropy=entropy)
 
+    def copy_weights(self) -> dict[str, Tensor]:
+        """A copy of the weights that learn, by name: what the policy is, to be asked later."""
+        return {name: p.detach().clone() for name, p in self.trainable().items()}
+
+    @contextmanager
+    def as_reference(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+        """Inside, the policy is its own reference: with these `weights`, or with its adapter switched off."""
+        if weights is None:
+            if self.adapter is None:
+                raise ModelError("this policy has no adapter to switch off; give the reference's weights.")
+            with self.adapter.disable_adapter():
+                yield
+            return
+        own = self.trainable()
+        kept = {name: p.data for name, p in own.items()}
+        try:
+            for name, p in own.items():
+                p.data = weights[name]
+            yield
+        finally:
+            for name, p in own.items():
+                p.data = kept[name]
+
     @torch.no_grad()
     def reference_logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
         """What the model said before its adapter learned anything, `[N, T]`: the adapter is switched off."""
-        if self.adapter is None:
-            raise ModelError("this policy has no adapter to switch off; load its reference as a second model.")
-        with self.adapter.disable_adapter():
+        with self.as_reference():
             return self.logprobs(tokens, temperature=temperature)
 
 

@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals, pad_rows
-from gnomon.losses.kl import k1
+from gnomon.losses.kl import ESTIMATORS, k1
 from gnomon.losses.reduce import masked, masked_sum
 
 
 def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
-    """Rollouts grouped by prompt id."""
-    keys = {r.prompt.id: r.prompt_ids for r in rollouts}
+    """Rollouts grouped by prompt id and the policy's version: those of one round are compared with each other."""
+    keys = {(r.prompt.id, r.version): r.prompt_ids for r in rollouts}
     place = {key: i for i, key in enumerate(keys)}
     return TokenGroups.build(
         prompts=list(keys.values()),
         completions=[r.token_ids for r in rollouts],
-        group=[place[r.prompt.id] for r in rollouts],
+        group=[place[r.prompt.id, r.version] for r in rollouts],
     )
 
 
-def build_experience(rollouts: Sequence[Rollout], scores: Tensor) -> Experience:
+def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: float = 1.0) -> Experience:
     """Experience with the sampler's log-probabilities; nothing of reference, critic or credit yet."""
     tokens = token_groups_of(rollouts)
     return Experience(
@@ -32,7 +32,7 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor) -> Experience:
         logprobs=pad_rows([torch.tensor(r.logprobs) for r in rollouts], 0.0),
         scores=scores,
         finished=torch.tensor([r.finished for r in rollouts]),
-        totals=Totals(len(rollouts), float(tokens.mask.sum())),
+        totals=Totals(len(rollouts), float(tokens.mask.sum()), limit),
     )
 
 
@@ -50,15 +50,35 @@ def last_token(values: Tensor, mask: Tensor) -> Tensor:
     return found
 
 
-def price_kl(experience: Experience, coefficient: float) -> Experience:
-    """Rewards `[N, T]`: the score on the last token, less `coefficient` × k1 on every token.
+def soft_overlong(lengths: Tensor, limit: int, buffer: int) -> Tensor:
+    """0 up to `limit − buffer` tokens, then a ramp down to −1 at the limit (Yu et al. 2025, eq. 13), `[N]`."""
+    if not buffer:
+        return torch.zeros(len(lengths))
+    return -((lengths - (limit - buffer)) / buffer).clamp(0, 1)
 
-    k1 inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL.
+
+def price_kl(
+    experience: Experience,
+    coefficient: float,
+    *,
+    where: str = "reward",
+    estimator: str = "k1",
+    entropy_bonus: float = 0.0,
+) -> Experience:
+    """Rewards `[N, T]`: the score on the last token, less the price of the KL on every token.
+
+    Less `coefficient` × the KL estimate, where it is priced in the reward, and plus `entropy_bonus` × `−log π`.
+    k1 inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL, and the bonus
+    that of the entropy of the whole completion.
     """
     assert experience.reference_logprobs is not None
-    mask = experience.tokens.mask.to(experience.logprobs.device)
-    price = masked(k1(experience.logprobs, experience.reference_logprobs), mask)
-    return replace(experience, rewards=last_token(experience.scores, mask) - coefficient * price)
+    logprobs = experience.logprobs
+    mask = experience.tokens.mask.to(logprobs.device)
+    rewards = last_token(experience.scores, mask) - entropy_bonus * masked(logprobs, mask)
+    if where == "reward":
+        cost = ESTIMATORS[estimator](logprobs, experience.reference_logprobs)
+        rewards = rewards - coefficient * masked(cost, mask)
+    return replace(experience, rewards=rewards)
 
 
 def sequence_kl(experience: Experience) -> Tensor:

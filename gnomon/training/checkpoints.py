@@ -24,8 +24,12 @@ def save_checkpoint(
     weights: Mapping[str, nn.Parameter],
     optimiser: Optimiser,
     state: Mapping[str, Any],
+    extra: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write `root/<step>`, then remove older ones: at any moment there is a whole one. `state` must be JSON."""
+    """Write `root/<step>`, then remove older ones: at any moment there is a whole one. `state` must be JSON.
+
+    `extra` are tensors beside those that are trained; they come back under that key.
+    """
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"{step:08d}"
     with tempfile.TemporaryDirectory(dir=root, prefix="partial-") as work:
@@ -33,6 +37,8 @@ def save_checkpoint(
         new.mkdir()
         save_file({n: p.detach().cpu().contiguous() for n, p in weights.items()}, new / "weights.safetensors")
         save_file(optimiser.tensors(), new / "optimiser.safetensors")
+        if extra:
+            save_file({n: t.detach().cpu().contiguous() for n, t in extra.items()}, new / "extra.safetensors")
         write_json(new / "state.json", {**state, "step": step, "optimiser_steps": optimiser.taken})
         for file in new.iterdir():
             with file.open("rb") as written:
@@ -61,6 +67,9 @@ def load_checkpoint(
             parameter.copy_(saved[name])
     state: dict[str, Any] = read_json(newest / "state.json")
     optimiser.restore(load_file(newest / "optimiser.safetensors"), int(state["optimiser_steps"]))
+    if (newest / "extra.safetensors").exists():
+        device = str(next(iter(weights.values())).device)
+        state["extra"] = load_file(newest / "extra.safetensors", device=device)
     return state
 
 

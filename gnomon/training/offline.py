@@ -1,26 +1,38 @@
 """The offline loop: walk stored data, one optimiser step a batch.
 
-It knows of an algorithm only `consumes`, `trains` and `loss`. The data order is a function of the seed and the
-epoch, so a resumed run sees the same batches.
+It knows of an algorithm only `consumes`, `needs`, `trains` and `loss`. The data order is a function of the seed
+and the epoch, so a resumed run sees the same batches.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm
-from gnomon.core.batches import merge_metrics
+from gnomon.core.batches import merge_metrics, pad_rows
+from gnomon.core.errors import DataError, RunError
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
-from gnomon.data.batching import COLLATE, Example, epoch_order, totals_of, within_budget
+from gnomon.data.batching import COLLATE, Example, epoch_order, token_groups, totals_of, within_budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
+from gnomon.training.processes import Processes
 from gnomon.training.settings import OfflineSettings
+from gnomon.training.validation import Best, split
+
+Answers = dict[
+    int, list[Tensor]
+]  # for each example by its identity, the reference's log-probs of its completions
 
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
@@ -31,15 +43,127 @@ def planned_steps(count: int, settings: OfflineSettings) -> int:
 def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> Iterator[list[Example]]:
     """The examples of each step, epoch after epoch, each epoch in an order of its own."""
     left = planned_steps(len(examples), settings)
+    size = min(settings.batch_size, len(examples))
     waiting: list[Example] = []
     for epoch in range(math.ceil(settings.epochs) + 1):
         waiting += [examples[i] for i in epoch_order(len(examples), seed, epoch)]
-        while left and len(waiting) >= settings.batch_size:
-            yield waiting[: settings.batch_size]
-            waiting = waiting[settings.batch_size :]
+        while left and len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
             left -= 1
     if left:
         yield waiting
+
+
+@dataclass
+class OfflineLoop:
+    """One stage of offline training."""
+
+    algorithm: Algorithm
+    models: TrainedModels
+    settings: OfflineSettings
+    folder: Path
+    seed: int
+    stop: StopSignal
+    label: str
+    processes: Processes
+    watch: Callable[[int, dict[str, float]], None] | None = None
+
+    def run(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
+        training, held_out = split(examples, self.settings.validation, self.seed)
+        planned = planned_steps(len(training), self.settings)
+        weights, main = self.models.trained.trainable(), self.processes.main
+        self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
+        self.answers = self.ask_reference(examples)  # before a checkpoint is loaded: these are the start's
+        saved = load_checkpoint(self.folder / "checkpoints", weights, self.optimiser)
+        done = int(saved["step"]) if saved else 0
+        last: dict[str, float] = saved["metrics"] if saved else {}
+        best = Best(self.settings.validation, weights, saved)
+        log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
+
+        def save(step: int) -> None:
+            if main:
+                state = {"metrics": last, **best.state()}
+                save_checkpoint(self.folder / "checkpoints", step, weights, self.optimiser, state, best.weights)
+
+        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
+        with progress(self.label, planned, quiet=not main) as bar:
+            for step, batch in enumerate(batches(training, self.settings, self.seed), start=1):
+                if step <= done:
+                    continue
+                if best.over:
+                    break
+                started = time.monotonic()
+                last = self.train_step(batch)
+                last["tokens_per_second"] = sum(e.cost for e in batch) / (time.monotonic() - started)
+                if best.due(step, planned):
+                    last |= best.look(self.measure(held_out), step)
+                log.record(step, last)
+                if self.watch:
+                    self.watch(step, last)
+                bar.at(step, f"loss {last['loss']:.3f}")
+                saver.after_step(step, planned)
+        best.restore_weights()
+        return last
+
+    def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
+        """One optimiser step over `batch`, cut into micro-batches that add up to it."""
+        parts = []
+        for loss, metrics in self._losses(batch):
+            if not torch.isfinite(loss):
+                names = ", ".join(list(dict.fromkeys(e.prompt_id for e in batch))[:3])
+                raise RunError(
+                    f"the loss of optimiser step {self.optimiser.taken + 1} is not finite (prompts {names} …); "
+                    "the last checkpoint stands; lower training.learning_rate or look at these rows, and run again."
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts.append({name: float(value) for name, value in metrics.items()})
+        self.processes.add_up_gradients(self.optimiser.parameters.values())
+        rate = self.settings.learning_rate * self.optimiser.factor
+        return {**self._merged(parts), "grad_norm": self.optimiser.step(), "learning_rate": rate}
+
+    @torch.no_grad()
+    def measure(self, examples: Sequence[Example]) -> dict[str, float]:
+        """The metrics of examples that are not trained on."""
+        return self._merged([{n: float(v) for n, v in m.items()} for _, m in self._losses(examples)])
+
+    def _losses(self, batch: Sequence[Example]) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        totals = totals_of(batch)
+        cut = list(within_budget([e.cost for e in batch], self.settings.batch_tokens))
+        for rows in self.processes.share(cut):
+            part = [batch[r] for r in rows]
+            made: Any = COLLATE[self.algorithm.consumes](part, totals)
+            if self.answers:
+                made = replace(
+                    made, reference_logprobs=pad_rows([t for e in part for t in self.answers[id(e)]], 0.0)
+                )
+            yield self.algorithm.loss(self.models, made)
+
+    def _merged(self, mine: list[dict[str, float]]) -> dict[str, float]:
+        return merge_metrics([part for theirs in self.processes.collect(mine) for part in theirs])
+
+    @torch.no_grad()
+    def ask_reference(self, examples: Sequence[Example]) -> Answers:
+        """What the model says before it learns: it is its own reference. Asked once for all epochs."""
+        if "reference" not in self.algorithm.needs:
+            return {}
+        policy = self.models.policy
+        cut = list(within_budget([e.cost for e in examples], self.settings.batch_tokens))
+        mine = []
+        shares = self.processes.share(cut)
+        with progress(f"{self.label}: reference", len(shares), quiet=not self.processes.main) as bar:
+            for number, rows in enumerate(shares, start=1):
+                tokens = token_groups([examples[r] for r in rows])
+                logprobs = policy.logprobs(tokens).cpu()
+                mine.append([row[:n] for row, n in zip(logprobs, tokens.lengths.tolist(), strict=True)])
+                bar.at(number)
+        found: Answers = {}
+        for rows, answers in zip(cut, self.processes.gather(mine, len(cut)), strict=True):
+            waiting = iter(answers)
+            for r in rows:
+                found[id(examples[r])] = [next(waiting) for _ in examples[r].completions]
+        return found
 
 
 def train_offline(
@@ -52,48 +176,11 @@ def train_offline(
     seed: int,
     stop: StopSignal,
     label: str,
+    processes: Processes | None = None,
+    watch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, float]:
     """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
-    planned = planned_steps(len(examples), settings)
-    weights = models.trained.trainable()
-    optimiser = Optimiser([(weights, settings.learning_rate)], settings, planned)
-    saved = load_checkpoint(folder / "checkpoints", weights, optimiser)
-    done = int(saved["step"]) if saved else 0
-    last: dict[str, float] = saved["metrics"] if saved else {}
-    log = MetricsLog(folder / "metrics.jsonl", keep_steps=done)
-
-    def save(step: int) -> None:
-        save_checkpoint(folder / "checkpoints", step, weights, optimiser, {"metrics": last})
-
-    saver = Saver(save, stop, settings.checkpoint_seconds)
-    with progress(label, planned) as bar:
-        for step, batch in enumerate(batches(examples, settings, seed), start=1):
-            if step <= done:
-                continue
-            started = time.monotonic()
-            last = train_step(algorithm, models, batch, optimiser, settings.batch_tokens)
-            tokens = sum(e.cost for e in batch)
-            last["tokens_per_second"] = tokens / (time.monotonic() - started)
-            log.record(step, last)
-            bar.at(step, f"loss {last['loss']:.3f}")
-            saver.after_step(step, planned)
-    return last
-
-
-def train_step(
-    algorithm: Algorithm,
-    models: TrainedModels,
-    batch: Sequence[Example],
-    optimiser: Optimiser,
-    batch_tokens: int,
-) -> dict[str, float]:
-    """One optimiser step over `batch`, cut into micro-batches that add up to it."""
-    totals = totals_of(batch)
-    parts = []
-    for rows in within_budget([e.cost for e in batch], batch_tokens):
-        loss, metrics = algorithm.loss(models, COLLATE[algorithm.consumes]([batch[r] for r in rows], totals))
-        loss.backward()  # type: ignore[no-untyped-call]
-        parts.append(metrics)
-    rate = optimiser.settings.learning_rate * optimiser.factor
-    norm = optimiser.step()
-    return {**merge_metrics(parts), "grad_norm": norm, "learning_rate": rate}
+    if not examples:
+        raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
+    loop = OfflineLoop(algorithm, models, settings, folder, seed, stop, label, processes or Processes(), watch)
+    return loop.run(examples)

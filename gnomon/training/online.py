@@ -1,4 +1,4 @@
-"""The online loop: sample, score, reference, value, credit, update, record, adapt.
+"""The online loop: sample, score, compare, credit, update, record, adapt.
 
 It knows of an algorithm only `needs`, `credit` and `loss`.
 """
@@ -6,39 +6,38 @@ It knows of an algorithm only `needs`, `credit` and `loss`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
-from gnomon.core.batches import Experience, Rollout, Totals, merge_metrics
+from gnomon.core.batches import Experience, Moments, Penalty, Rollout, TokenGroups, merge_metrics
 from gnomon.core.errors import ConfigError, RunError
-from gnomon.core.progress import StopSignal, progress
-from gnomon.core.run_folder import MetricsLog, to_json, write_jsonl
+from gnomon.core.progress import StopSignal, console, progress
+from gnomon.core.run_folder import MetricsLog, StepLog
 from gnomon.core.types import Prompt
-from gnomon.data.batching import epoch_order, within_budget
-from gnomon.losses.advantages import explained_variance
-from gnomon.losses.kl import adapt_coefficient
+from gnomon.data.batching import within_budget
+from gnomon.losses.kl import adapt_coefficient, halve_or_raise, log_ratio
 from gnomon.losses.reduce import masked
 from gnomon.models.policy import Policy
 from gnomon.rewards.reward import Reward
-from gnomon.rollouts.experience import (
-    build_experience,
-    price_kl,
-    replace_unfinished,
-    sequence_kl,
-)
+from gnomon.rollouts.experience import build_experience, price_kl, replace_unfinished, sequence_kl, soft_overlong
 from gnomon.rollouts.sampler import NativeSampler, Sampling
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
+from gnomon.training.processes import Processes
+from gnomon.training.prompts import PromptStream
+from gnomon.training.replay import Remembered, ReplayMemory
+from gnomon.training.rounds import alike_groups, describe, explore, minibatches, rows_with_signal, sample_rows
 from gnomon.training.settings import OnlineSettings
 
-SAMPLES_KEPT = 8  # of each round, in samples.jsonl
+GAP_LIMIT, KL_LIMIT = 0.01, 1e-3  # between sampler and trainer, on tokens that the policy has just drawn
 
 
 @dataclass
@@ -46,27 +45,37 @@ class OnlineLoop:
     """One stage of online training.
 
     Attributes:
-        reference: a second model, where the policy has no adapter to switch off.
+        prompts: what is sampled for, or pools of them with weights.
+        token_reward: a policy whose log-ratios to the reference reward single tokens.
         kl_coefficient: the price of a nat now.
+        past: the returns of former rounds.
     """
 
     algorithm: Algorithm
     models: TrainedModels
     reward: Reward
-    prompts: Sequence[Prompt]
+    prompts: Sequence[Prompt] | Sequence[tuple[Sequence[Prompt], float]]
     settings: OnlineSettings
     sampling: Sampling
     folder: Path
     seed: int
     stop: StopSignal
-    reference: Policy | None = None
+    token_reward: Policy | None = None
+    processes: Processes = field(default_factory=Processes)
+    watch: Callable[[int, dict[str, float]], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.sampling.top_p < 1 or self.sampling.top_k > 0:
+        if self.sampling.completions < self.algorithm.group:
             raise ConfigError(
-                "sampling: top_p and top_k cut the distribution that is trained; set top_p: 1 and top_k: 0 here."
+                f"sampling.completions is {self.sampling.completions}, but this algorithm compares several of "
+                f"one prompt; set it to {self.algorithm.group} or more (4 to 16 is usual)."
             )
+        pools = [p if isinstance(p, tuple) else (self.prompts, 1.0) for p in self.prompts]
+        pools = pools if isinstance(self.prompts[0], tuple) else pools[:1]
+        self.stream = PromptStream(cast(Any, pools), self.seed, self.settings.curriculum)
+        self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coefficient = self.settings.kl.coefficient
+        self.past = Moments()
         planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
         groups = [(self._named("policy"), self.settings.learning_rate)]
         if self.models.critic_model is not None:
@@ -74,7 +83,9 @@ class OnlineLoop:
             groups.append((self._named("critic"), rate))
         self.optimiser = Optimiser(groups, self.settings, planned)
         self.sampler = NativeSampler(self.models.policy)
-        self.samples: list[dict[str, object]] = []
+        # Without an adapter to switch off, the reference is a copy of the weights that learn.
+        keep = self.models.policy.adapter is None
+        self.reference_weights = self.models.policy.copy_weights() if keep else None
 
     def _named(self, which: str) -> dict[str, torch.nn.Parameter]:
         model = self.models.policy if which == "policy" else self.models.critic
@@ -82,43 +93,48 @@ class OnlineLoop:
 
     def run(self, label: str) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last round's metrics."""
-        root, planned = self.folder / "checkpoints", self.settings.steps
+        root, planned, main = self.folder / "checkpoints", self.settings.steps, self.processes.main
         saved = load_checkpoint(root, self.optimiser.parameters, self.optimiser)
-        done = int(saved["step"]) if saved else 0
-        last: dict[str, float] = {}
+        done, last = 0, dict[str, float]()
         if saved:
-            self.kl_coefficient, self.samples, last = (
-                saved["kl_coefficient"],
-                saved["samples"],
-                saved["metrics"],
-            )
-        log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done)
+            done, last = int(saved["step"]), saved["metrics"]
+            self.restore(saved)
+        log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
+        samples = StepLog(self.folder / "samples.jsonl", keep_steps=done, write=main)
 
         def save(step: int) -> None:
-            state = {"kl_coefficient": self.kl_coefficient, "samples": self.samples, "metrics": last}
-            save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state)
+            if main:
+                state = {**self.state(), "metrics": last}
+                extra = self.reference_weights if self.settings.reference_every else None
+                save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
-        saver = Saver(save, self.stop, self.settings.checkpoint_seconds)
-        with progress(label, planned) as bar:
+        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
+        with progress(label, planned, quiet=not main) as bar:
             bar.at(done)
             for step in range(done + 1, planned + 1):
-                last = self.step(step)
+                last, shown = self.step(step)
                 log.record(step, last)
+                samples.record(shown)
+                if self.watch:
+                    self.watch(step, last)
                 bar.at(step, f"score {last['score_mean']:+.2f}  KL {last['kl']:.2f}")
                 saver.after_step(step, planned)
-        write_jsonl(self.folder / "samples.jsonl", self.samples)
         return last
 
-    def step(self, step: int) -> dict[str, float]:
-        """One round."""
+    def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """One round: its metrics, and some of its samples."""
         started = time.monotonic()
         rollouts = self.sample(step)
         sampled = time.monotonic()
-        rollouts, experience, failed = self.score(rollouts)
+        rollouts, scores, judged = self.score(rollouts)
+        rollouts, scores, judged = self.resample(step, rollouts, scores, judged)
+        experience = self.remember(step, rollouts, scores)
+        experience = self.ask_policy(experience)
         experience = self.ask_reference(experience)
         experience = self.ask_critic(experience)
-        experience = price_kl(experience, self.kl_coefficient)
-        experience = cast(OnlineAlgorithm, self.algorithm).credit(experience)
+        experience = self.ask_token_rewards(experience)
+        experience = self.price(experience)
+        experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
         experienced = time.monotonic()
         learned = self.update(experience, step)
         times = {
@@ -126,135 +142,244 @@ class OnlineLoop:
             "experience_seconds": experienced - sampled,
             "update_seconds": time.monotonic() - experienced,
         }
-        self.keep_samples(step, rollouts, experience)
-        found = {**self.describe(experience), **learned, **times, "failed_rows": float(failed)}
-        self.adapt(experience)
-        return found
+        found = {**describe(experience), "kl_coefficient": self.kl_coefficient, **judged, **learned, **times}
+        self.adapt(step, experience, rollouts, scores)
+        return found, sample_rows(step, rollouts, scores.tolist())
 
-    def sample(self, step: int) -> list[Rollout]:
-        """K completions for this round's prompts, which are walked in a new order each time round."""
-        count, size = len(self.prompts), self.settings.prompts_per_step
-        places = range((step - 1) * size, step * size)
-        orders = {p // count: epoch_order(count, self.seed, p // count) for p in places}
-        chosen = [self.prompts[orders[p // count][p % count]] for p in places]
-        seed = self.seed * 1_000_003 + step
-        return self.sampler.sample(chosen, self.sampling, seed=seed, version=self.optimiser.taken)
+    def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
+        """K completions for this round's prompts."""
+        chosen = list(enumerate(self.stream.take(self.settings.prompts_per_step)))
+        mine = self.processes.share(chosen)
+        places = [((self.seed * 1_000_003 + step) * 31 + attempt) * 65_537 + place for place, _ in mine]
+        groups = explore(
+            self.sampler,
+            [prompt for _, prompt in mine],
+            self.sampling,
+            self.settings.exploration,
+            seeds=places,
+            version=self.optimiser.taken,
+            reference=self.reference_weights,
+        )
+        return [rollout for group in self.processes.gather(groups, len(chosen)) for rollout in group]
 
-    def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Experience, int]:
-        """Experience with scores; rows on which the reward failed are left out and counted."""
-        found = self.reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
-        kept = [i for i in range(len(rollouts)) if bool(found.values[i].isfinite())]
+    def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        """Scores `[N]`; rows on which the reward failed are left out and counted."""
+        mine = self.processes.share(rollouts)
+        found = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
+        values = torch.tensor(self.processes.gather(found.values.tolist(), len(rollouts)))
+        kept = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
         if not kept:
             reason = found.failures[0][1] if found.failures else "scores are not finite"
             raise RunError(f"the reward '{self.reward.name}' failed on every completion of a round: {reason}.")
+        judged = {"failed_rows": float(len(rollouts) - len(kept))}
+        if len(found.parts) > 1:
+            judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
         rollouts = [rollouts[i] for i in kept]
         finished = torch.tensor([r.finished for r in rollouts])
-        scores = replace_unfinished(found.values[kept], finished, self.settings.missing_eos_score)
-        return (
-            rollouts,
-            build_experience(rollouts, scores).to(self.models.policy.device),
-            len(found.values) - len(kept),
+        scores = replace_unfinished(values[kept], finished, self.settings.missing_eos_score)
+        lengths = torch.tensor([len(r.token_ids) for r in rollouts])
+        limit = self.sampling.max_tokens
+        return rollouts, scores + soft_overlong(lengths, limit, self.settings.overlong_buffer), judged
+
+    def resample(
+        self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
+    ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        """Replace groups whose scores are all alike by other prompts', as often as the settings say."""
+        wanted = self.settings.prompts_per_step
+        for attempt in range(1, self.settings.resample + 1):
+            alike = alike_groups(rollouts, scores)
+            kept = [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
+            if not alike or (len(kept) == 0 and attempt == self.settings.resample):
+                break
+            more, their_scores, _ = self.score(self.sample(step, attempt))
+            known = {rollouts[i].prompt.id for i in kept}
+            dull = alike_groups(more, their_scores)
+            fresh = [i for i, r in enumerate(more) if r.prompt.id not in known | dull]
+            room = list(dict.fromkeys(more[i].prompt.id for i in fresh))[: wanted - len(known)]
+            fresh = [i for i in fresh if more[i].prompt.id in room]
+            if not kept and not fresh:
+                continue
+            rollouts = [rollouts[i] for i in kept] + [more[i] for i in fresh]
+            scores = torch.cat([scores[kept], their_scores[fresh]])
+        return rollouts, scores, judged
+
+    def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
+        """The round's experience, with groups of former rounds where the settings ask for some."""
+        groups = len({r.prompt.id for r in rollouts})
+        for old in self.memory.draw(groups, step) if self.memory else []:
+            rollouts = [*rollouts, *old.rollouts]
+            scores = torch.cat([scores, torch.tensor(old.scores)])
+        found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
+        return found.to(self.models.policy.device)
+
+    @torch.no_grad()
+    def ask_policy(self, experience: Experience) -> Experience:
+        """The policy's own log-probabilities, where completions were drawn from another distribution."""
+        exploring = self.settings.exploration
+        elsewhere = bool(exploring.temperatures) or exploring.reference_share > 0 or self.memory is not None
+        if not (elsewhere or self.settings.recompute_logprobs):
+            return experience
+        found = self._ask(
+            experience, lambda t: self.models.policy.logprobs(t, temperature=self.sampling.temperature)
         )
+        drawn = experience.logprobs if exploring.weighted else None
+        return replace(experience, logprobs=found, sampler_logprobs=drawn)
 
     @torch.no_grad()
     def ask_reference(self, experience: Experience) -> Experience:
-        """The reference's log-probabilities of what the policy drew."""
-        policy, temperature = self.models.policy, self.sampling.temperature
-        parts = []
-        for rows in self._micro_batches(experience):
-            tokens = experience.tokens.select(rows)
-            parts.append(
-                self.reference.logprobs(tokens, temperature=temperature)
-                if self.reference
-                else policy.reference_logprobs(tokens, temperature=temperature)
-            )
-        return replace(experience, reference_logprobs=self._scatter(experience, parts))
+        """The reference's log-probabilities of what was drawn."""
+        temperature = self.sampling.temperature
+        with self.models.policy.as_reference(self.reference_weights):
+            found = self._ask(experience, lambda t: self.models.policy.logprobs(t, temperature=temperature))
+        return replace(experience, reference_logprobs=found)
 
     @torch.no_grad()
     def ask_critic(self, experience: Experience) -> Experience:
         """The critic's values, and what its trunk said if that will not change."""
         if "critic" not in self.algorithm.needs:
             return experience
-        batches = self._micro_batches(experience)
-        answers = [self.models.critic.answer(experience.tokens.select(rows)) for rows in batches]
-        values = self._scatter(
-            experience,
-            [
-                masked(a.values, experience.tokens.select(r).mask.to(a.values.device))
-                for a, r in zip(answers, batches, strict=True)
-            ],
+        critic = self.models.critic
+        if not critic.frozen_trunk:
+            return replace(experience, values=self._ask(experience, lambda t: critic.answer(t).values))
+        states = self._ask(experience, lambda t: cast(Tensor, critic.answer(t).states))
+        values = critic.answer(experience.tokens, states).values
+        return replace(
+            experience, critic_states=states, values=masked(values, experience.tokens.mask.to(values.device))
         )
-        states = [a.states for a in answers if a.states is not None]
-        kept = self._scatter(experience, states) if len(states) == len(answers) else None
-        return replace(experience, values=values, critic_states=kept)
+
+    @torch.no_grad()
+    def ask_token_rewards(self, experience: Experience) -> Experience:
+        """`log π_dpo − log π_ref` of each token, for algorithms that learn from them."""
+        if "token_reward" not in self.algorithm.needs:
+            return experience
+        model, reference = self.token_reward, experience.reference_logprobs
+        assert model is not None
+        assert reference is not None
+        found = self._ask(experience, lambda t: model.logprobs(t, temperature=self.sampling.temperature))
+        return replace(experience, token_rewards=log_ratio(found, reference))
+
+    def price(self, experience: Experience) -> Experience:
+        """Rewards with the price of the KL in them, or the price for the loss to ask."""
+        kl = self.settings.kl
+        priced = price_kl(
+            experience,
+            self.kl_coefficient,
+            where=kl.where,
+            estimator=kl.estimator,
+            entropy_bonus=self.settings.entropy_bonus,
+        )
+        if kl.where != "loss" or not self.kl_coefficient:
+            return priced
+        return replace(priced, penalty=Penalty(self.kl_coefficient, kl.estimator, kl.exact))
 
     def update(self, experience: Experience, step: int) -> dict[str, float]:
         """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all."""
-        count = len(experience.tokens)
-        size = -(-count // self.settings.minibatches)
         steps: list[dict[str, float]] = []
         for epoch in range(self.settings.epochs):
-            order = epoch_order(count, self.seed + step, epoch)
-            for start in range(0, count, size):
-                steps.append(self._update_minibatch(experience, order[start : start + size]))
-                if len(steps) == 1:
-                    first = {"first_approx_kl": steps[0]["approx_kl"]} if "approx_kl" in steps[0] else {}
-        names = dict.fromkeys(name for found in steps for name in found)
-        return {name: sum(found[name] for found in steps) / len(steps) for name in names} | first
+            cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
+            steps += [self._update_minibatch(experience, rows) for rows in cut]
+        learned = [found for found in steps if found]
+        first = self._compare_with_sampler(steps[0], experience)
+        names = dict.fromkeys(name for found in learned for name in found)
+        means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
+        return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
 
     def _update_minibatch(self, experience: Experience, rows: list[int]) -> dict[str, float]:
-        tokens = float(sum(int(experience.tokens.masks[r].sum()) for r in rows))
-        totals = Totals(len(rows), tokens)
-        minibatch = experience.select(rows, totals)
+        """One optimiser step; none where no completion has anything to teach."""
+        totals = replace(
+            experience.totals,
+            rows=len(rows),
+            tokens=float(sum(int(experience.tokens.masks[r].sum()) for r in rows)),
+        )
+        quiet = "critic" not in self.algorithm.needs and experience.penalty is None
+        taught = rows_with_signal(experience, rows) if quiet else rows
+        if not taught:
+            return {}
+        minibatch = experience.select(taught, totals)
         parts = []
-        for micro in self._micro_batches(minibatch):
+        for micro in self.processes.share(self._micro_batches(minibatch.tokens)):
             loss, metrics = self.algorithm.loss(self.models, minibatch.select(micro, totals))
+            if not torch.isfinite(loss):
+                raise RunError(
+                    f"the loss of optimiser step {self.optimiser.taken + 1} is not finite; the last checkpoint "
+                    "stands; lower training.learning_rate and run again."
+                )
             loss.backward()  # type: ignore[no-untyped-call]
-            parts.append(metrics)
+            parts.append({name: float(value) for name, value in metrics.items()})
+        self.processes.add_up_gradients(self.optimiser.parameters.values())
+        everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
         rate = self.settings.learning_rate * self.optimiser.factor
-        norm = self.optimiser.step()
-        return {**merge_metrics(parts), "grad_norm": norm, "learning_rate": rate}
+        return {**merge_metrics(everyone), "grad_norm": self.optimiser.step(), "learning_rate": rate}
 
-    def describe(self, experience: Experience) -> dict[str, float]:
-        """What the round's samples were like, before learning from them."""
-        kl = sequence_kl(experience)
-        assert experience.rewards is not None
-        found = {
-            "score_mean": float(experience.scores.mean()),
-            "score_std": float(experience.scores.std(unbiased=False)),
-            "reward_mean": float(masked(experience.rewards, experience.tokens.mask.to(kl.device)).sum(1).mean()),
-            "kl": float(kl.mean()),
-            "kl_coefficient": self.kl_coefficient,
-            "length_mean": float(experience.tokens.lengths.float().mean()),
-            "missing_eos_share": 1 - float(experience.finished.float().mean()),
-        }
-        if experience.values is not None and experience.returns is not None:
-            mask = experience.tokens.mask.to(kl.device)
-            found["explained_variance"] = float(explained_variance(experience.values, experience.returns, mask))
-        return found
-
-    def adapt(self, experience: Experience) -> None:
-        """Set the price of a nat for the next round."""
-        kl = self.settings.kl
-        if kl.target is not None:
-            self.kl_coefficient = adapt_coefficient(
-                self.kl_coefficient,
-                float(sequence_kl(experience).mean()),
-                len(experience.tokens),
-                target=kl.target,
-                horizon=kl.horizon,
+    def _compare_with_sampler(self, first: dict[str, float], experience: Experience) -> dict[str, float]:
+        """How far the trainer was from what the sampler said, on the first minibatch; alarm if they disagree."""
+        if "approx_kl" not in first:
+            return {}
+        gap, kl = first.get("probability_gap", 0.0), first["approx_kl"]
+        if (gap > GAP_LIMIT or kl > KL_LIMIT) and experience.sampler_logprobs is None and self.processes.main:
+            console.print(
+                f"  [yellow]sampler and trainer disagree[/yellow]: mean |Δp| {gap:.2g}, KL {kl:.2g} a token; "
+                "set training.recompute_logprobs: true, or model.precision: float32"
             )
+        return {"first_approx_kl": kl, "first_probability_gap": gap}
 
-    def keep_samples(self, step: int, rollouts: Sequence[Rollout], experience: Experience) -> None:
-        """The first few of the round, for `samples.jsonl`."""
-        for rollout, score in list(zip(rollouts, experience.scores.tolist(), strict=True))[:SAMPLES_KEPT]:
-            prompt = rollout.prompt.messages[-1].content
-            row = {"step": step, "prompt": prompt, "text": rollout.completion.text, "score": score}
-            self.samples.append(to_json({**row, "finished": rollout.finished}))
+    def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
+        """Set the price of a nat for the next round, and what later rounds know of this one."""
+        kl, settings = float(sequence_kl(experience).mean()), self.settings.kl
+        if settings.target is not None:
+            self.kl_coefficient = (
+                halve_or_raise(self.kl_coefficient, kl, target=settings.target)
+                if settings.rule == "simple"
+                else adapt_coefficient(
+                    self.kl_coefficient,
+                    kl,
+                    len(experience.tokens),
+                    target=settings.target,
+                    horizon=settings.horizon,
+                )
+            )
+        assert experience.rewards is not None
+        assert experience.advantages is not None
+        mask = experience.tokens.mask.to(experience.rewards.device)
+        self.past = self.past.after(masked(experience.rewards, mask).sum(dim=1))
+        by_prompt: dict[str, list[int]] = {}
+        for row, rollout in enumerate(rollouts):
+            by_prompt.setdefault(rollout.prompt.id, []).append(row)
+        self.stream.learn({name: scores[rows].tolist() for name, rows in by_prompt.items()})
+        if self.memory:
+            size = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)
+            self.memory.add(
+                [
+                    Remembered(
+                        tuple(rollouts[r] for r in rows), tuple(scores[rows].tolist()), float(size[rows].mean())
+                    )
+                    for rows in by_prompt.values()
+                ]
+            )
+        if self.settings.reference_every and step % self.settings.reference_every == 0:
+            self.reference_weights = self.models.policy.copy_weights()
 
-    def _micro_batches(self, experience: Experience) -> list[list[int]]:
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights and moments."""
+        return {
+            "kl_coefficient": self.kl_coefficient,
+            "past": [self.past.mean, self.past.deviation, self.past.seen],
+            "stream": self.stream.state(),
+            "memory": self.memory.state() if self.memory else [],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Undo `state`."""
+        self.kl_coefficient = saved["kl_coefficient"]
+        mean, deviation, seen = saved["past"]
+        self.past = Moments(mean, deviation, int(seen))
+        self.stream.restore(saved["stream"])
+        if self.memory:
+            self.memory.restore(saved["memory"])
+        self.reference_weights = saved.get("extra") or self.reference_weights
+
+    def _micro_batches(self, tokens: TokenGroups) -> list[list[int]]:
         """Rows within the token budget; completions of one prompt stay together, so it is read once."""
-        tokens = experience.tokens
         members: dict[int, list[int]] = {}
         for row, g in enumerate(tokens.group.tolist()):
             members.setdefault(g, []).append(row)
@@ -263,10 +388,17 @@ class OnlineLoop:
         cut = within_budget(costs, self.settings.batch_tokens)
         return [[row for i in part for row in groups[i][1]] for part in cut]
 
-    def _scatter(self, experience: Experience, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Put the rows of the micro-batches back in order, `[N, T, …]`."""
+    def _ask(self, experience: Experience, ask: Callable[[TokenGroups], Tensor]) -> Tensor:
+        """Per-token answers of a model for all rows, `[N, T, …]`, zeros in the padding."""
+        batches = self._micro_batches(experience.tokens)
+        device = experience.logprobs.device
+        mine = [ask(experience.tokens.select(rows)) for rows in self.processes.share(batches)]
+        if self.processes.count > 1:
+            mine = [part.cpu() for part in mine]
+        parts = self.processes.gather(mine, len(batches))
         n, width = experience.tokens.mask.shape
-        found = parts[0].new_zeros(n, width, *parts[0].shape[2:])
-        for rows, part in zip(self._micro_batches(experience), parts, strict=True):
-            found[rows, : part.shape[1]] = part
-        return found
+        found = parts[0].new_zeros(n, width, *parts[0].shape[2:], device=device)
+        for rows, part in zip(batches, parts, strict=True):
+            found[rows, : part.shape[1]] = part.to(device)
+        mask = experience.tokens.mask.to(device)
+        return found.masked_fill(~mask.view(n, width, *[1] * (found.dim() - 2)), 0.0)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from gnomon.core.config import Settings
+from gnomon.training.prompts import Curriculum
 
 
 class OptimiserSettings(Settings):
@@ -43,6 +44,25 @@ class LoopSettings(OptimiserSettings):
     checkpoint_seconds: float = Field(default=120.0, ge=0)
 
 
+class Validation(Settings):
+    """A part of the data that is not trained on, and when to stop because of it.
+
+    Attributes:
+        share: of the data's prompts.
+        every: optimiser steps between two looks; the last step is always looked at.
+        metric: what is watched, a name from the training metrics.
+        better: whether more or less of it is better.
+        patience: stop after this many looks without a new best; `None` goes on to the end. The best weights so
+            far are what a stage ends with.
+    """
+
+    share: float = Field(default=0.1, gt=0, lt=1)
+    every: int = Field(default=50, gt=0)
+    metric: str = "loss"
+    better: Literal["more", "less"] = "less"
+    patience: int | None = Field(default=3, gt=0)
+
+
 class OfflineSettings(LoopSettings):
     """Training on stored data.
 
@@ -50,25 +70,64 @@ class OfflineSettings(LoopSettings):
         epochs: passes over the data.
         batch_size: demonstrations, or prompts with all their pairs, that one step sees.
         max_tokens: longer rows (prompt and completion) are refused and written to `rejected.jsonl`.
+        validation: holds a part back and keeps the best weights; `None` trains on everything to the end.
     """
 
     epochs: float = Field(default=1.0, gt=0)
     batch_size: int = Field(default=16, gt=0)
     max_tokens: int = Field(default=1024, gt=0)
+    validation: Validation | None = None
 
 
 class KLSettings(Settings):
-    """The price of leaving the reference: k1 inside the reward.
+    """The price of leaving the reference.
 
     Attributes:
         coefficient: price of a nat at the start, in reward.
         target: KL of a completion, in nats, that the price is adapted to hold; `None` keeps the price.
-        horizon: samples over which the price may change by about a fifth.
+        rule: `proportional` (Ziegler et al. 2019), or `simple`: ×1.5 above 1.5 targets, ×0.5 below half of one.
+        horizon: samples over which the proportional rule may change the price by about a fifth.
+        where: inside the `reward`, or as a term of the `loss`.
+        estimator: `k1`, `k2` or `k3`. In the reward only k1 has the gradient of the KL.
+        exact: in the loss, weigh the estimate so that its gradient is that of the KL; off is as commonly written.
     """
 
     coefficient: float = Field(default=0.15, ge=0)
     target: float | None = Field(default=6.0, gt=0)
+    rule: Literal["proportional", "simple"] = "proportional"
     horizon: float = Field(default=10_000.0, gt=0)
+    where: Literal["reward", "loss"] = "reward"
+    estimator: Literal["k1", "k2", "k3"] = "k1"
+    exact: bool = True
+
+
+class Replay(Settings):
+    """Learn again from groups of former rounds, weighted by how likely the policy still is to write them.
+
+    Attributes:
+        share: replayed groups for each fresh one.
+        capacity: groups that are remembered, newest first.
+        priority: groups are drawn with probability ∝ (mean |advantage| + 0.01)^priority; 0 draws alike.
+    """
+
+    share: float = Field(default=0.25, gt=0)
+    capacity: int = Field(default=256, gt=0)
+    priority: float = Field(default=1.0, ge=0)
+
+
+class Exploration(Settings):
+    """Where a group's completions come from besides the policy at the stage's temperature.
+
+    Attributes:
+        temperatures: the completions of a group take these in turn.
+        reference_share: share of each group's completions that the reference writes.
+        weighted: give completions of another distribution the weight π_old/π_sampler, truncated at the
+            algorithm's `importance_cap`; otherwise they count as if the policy had written them.
+    """
+
+    temperatures: tuple[float, ...] = ()
+    reference_share: float = Field(default=0.0, ge=0, lt=1)
+    weighted: bool = True
 
 
 class OnlineSettings(LoopSettings):
@@ -78,10 +137,21 @@ class OnlineSettings(LoopSettings):
         steps: rounds of sampling and learning.
         prompts_per_step: prompts that a round samples completions for.
         epochs: passes over each round's samples.
-        minibatches: optimiser steps a pass.
+        minibatches: optimiser steps a pass; completions of one prompt stay in one minibatch.
         critic_learning_rate: peak step size of the critic; `None` is the policy's.
         missing_eos_score: replaces the score of a completion that was cut off; `None` keeps the score.
+        overlong_buffer: the last so many tokens before the length limit cost a ramp down to −1 (Yu et al. 2025,
+            eq. 13); 0 is off.
+        entropy_bonus: reward of a nat of `−log π`, on every token.
+        resample: how often groups whose scores are all alike are replaced by other prompts' (Yu et al. 2025,
+            eq. 11).
+        recompute_logprobs: ask the trainer for the log-probabilities of what was sampled, and weigh by the
+            sampler's; for samplers that are another program.
+        reference_every: rounds after which the policy becomes the new reference; `None` never.
         kl: the price of leaving the reference.
+        curriculum: prefer prompts of medium success.
+        replay: learn again from former rounds.
+        exploration: other sources of completions.
     """
 
     epsilon: float = Field(default=1e-5, gt=0)
@@ -92,4 +162,12 @@ class OnlineSettings(LoopSettings):
     minibatches: int = Field(default=2, gt=0)
     critic_learning_rate: float | None = Field(default=None, gt=0)
     missing_eos_score: float | None = -1.0
+    overlong_buffer: int = Field(default=0, ge=0)
+    entropy_bonus: float = Field(default=0.0, ge=0)
+    resample: int = Field(default=0, ge=0)
+    recompute_logprobs: bool = False
+    reference_every: int | None = Field(default=None, gt=0)
     kl: KLSettings = KLSettings()
+    curriculum: Curriculum | None = None
+    replay: Replay | None = None
+    exploration: Exploration = Exploration()

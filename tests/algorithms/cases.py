@@ -13,7 +13,7 @@ import torch
 from tiny import ragged_groups, tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
-from gnomon.core.batches import Demonstrations, Experience, Preferences, TokenGroups, Totals
+from gnomon.core.batches import Demonstrations, Experience, Penalty, Preferences, TokenGroups, Totals
 from gnomon.core.types import Demonstration, Preference
 from gnomon.models.adapters import Trainable
 from gnomon.rollouts.experience import price_kl
@@ -59,6 +59,7 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     assert algorithm.consumes is Experience, f"no batch of {algorithm.consumes} here yet; add one"
     with torch.no_grad():
         now = models.policy.logprobs(groups, temperature=models.temperature)
+    elsewhere = noise(n, width, seed=8)
     drawn = Experience(
         tokens=groups,
         logprobs=now if on_policy else now + 0.3 * noise(n, width, seed=4),
@@ -67,8 +68,13 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
         totals=totals,
         reference_logprobs=now + 0.2 * noise(n, width, seed=6),
         values=noise(n, width, seed=7),
+        token_rewards=elsewhere,
     )
-    found: Experience = algorithm.credit(price_kl(drawn, 0.1))
+    kl = {"where": "reward", "estimator": "k1", "exact": True, **algorithm.training.get("kl", {})}
+    priced = price_kl(drawn, 0.1, where=kl["where"], estimator=kl["estimator"])
+    if kl["where"] == "loss":
+        priced = replace(priced, penalty=Penalty(0.1, kl["estimator"], kl["exact"]))
+    found: Experience = algorithm.credit(priced)
     return found
 
 

@@ -49,9 +49,10 @@ def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
             setattr(algorithm, setting.name, None)
     text = sys.modules[type(algorithm).__module__].__doc__ or ""
     assert "Wrong when" in text
-    assert all(f"{setting.name}: " in (type(algorithm).__doc__ or "") for setting in fields(algorithm))
+    said = "".join(kind.__doc__ or "" for kind in type(algorithm).__mro__)
+    assert all(f"{setting.name}: " in said for setting in fields(algorithm))
     assert algorithm.trains in ("policy", "reward")
-    assert algorithm.needs <= {"reference", "critic"}
+    assert algorithm.needs <= {"reference", "critic", "token_reward"}
     assert isinstance(algorithm, OnlineAlgorithm) == (name in ONLINE)
 
 

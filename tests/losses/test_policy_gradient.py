@@ -26,12 +26,12 @@ def test_policy_loss_hand_numbers(ratio: float, advantage: float, loss: float, g
     old = torch.tensor([[-1.3]])
     logprobs = (old + math.log(ratio)).requires_grad_()
     advantages = torch.tensor([[advantage]])
-    found = clipped_policy_loss(logprobs, old, advantages, clip_low=0.2, clip_high=0.2)
+    found = clipped_policy_loss(logprobs - old, advantages, clip_low=0.2, clip_high=0.2)
     found.sum().backward()  # type: ignore[no-untyped-call]
     assert found.item() == pytest.approx(loss, rel=1e-5)
     assert logprobs.grad is not None
     assert logprobs.grad.item() == pytest.approx(gradient, rel=1e-5)
-    share = clipped_share(logprobs.detach(), old, advantages, clip_low=0.2, clip_high=0.2)
+    share = clipped_share(logprobs.detach() - old, advantages, clip_low=0.2, clip_high=0.2)
     assert share.item() == float(gradient == 0.0)
 
 
@@ -39,7 +39,7 @@ def test_the_two_sides_of_the_clip_are_separate() -> None:
     """ρ = 1.25, A = 1 earns 1.25 under clip_high = 0.28; ρ = 0.75, A = −1 loses 0.9 under clip_low = 0.1."""
     old = torch.zeros(1, 2)
     logprobs, advantages = torch.tensor([[1.25, 0.75]]).log(), torch.tensor([[1.0, -1.0]])
-    found = clipped_policy_loss(logprobs, old, advantages, clip_low=0.1, clip_high=0.28)
+    found = clipped_policy_loss(logprobs - old, advantages, clip_low=0.1, clip_high=0.28)
     assert found[0].tolist() == pytest.approx([-1.25, 0.9], rel=1e-5)
 
 

@@ -1,0 +1,44 @@
+"""What the algorithms with a clipped critic share: the value loss beside the policy loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gnomon.algorithms._policy_gradient import PolicyGradient
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Experience, Metrics
+from gnomon.losses.policy_gradient import clipped_value_loss
+from gnomon.losses.reduce import token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCritic(PolicyGradient):
+    """A policy and its critic.
+
+    Attributes:
+        value_clip: how far a value may move in one batch.
+        value_weight: weight of the value loss beside the policy loss.
+        gae_lambda: 1 trusts the observed return, 0 the critic.
+    """
+
+    value_clip: float = 0.2
+    value_weight: float = 0.1
+    gae_lambda: float = 0.95
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The reference, and a critic."""
+        return frozenset({"reference", "critic"})
+
+    def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
+        """Clipped policy loss plus weighted value loss, each a mean over the step's tokens."""
+        assert batch.values is not None
+        assert batch.returns is not None
+        loss, metrics = super().loss(models, batch)
+        values = models.critic.answer(batch.tokens, batch.critic_states).values
+        value = clipped_value_loss(values, batch.values, batch.returns, clip=self.value_clip)
+        value_loss = token_mean(value, batch.tokens.mask.to(value.device), batch.totals.tokens)
+        loss = loss + self.value_weight * value_loss
+        return loss, {**metrics, "loss": loss.detach(), "value_loss": value_loss.detach()}

@@ -1,0 +1,130 @@
+"""What the policy-gradient algorithms share: ratio, surrogate, penalty in the loss, reduction, metrics.
+
+An algorithm is other defaults of these fields, its own `credit`, and where its paper changes a formula, its own
+`log_ratios` or `surrogate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Experience, Metrics
+from gnomon.losses.advantages import group_centred, on_every_token
+from gnomon.losses.kl import ESTIMATORS, log_ratio, prefix_weight
+from gnomon.losses.policy_gradient import clipped_policy_loss, clipped_share, truncated_weight
+from gnomon.losses.reduce import constant_mean, masked, masked_sum, sequence_mean, token_mean
+
+Aggregate = Literal["token", "sequence", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyGradient:
+    """Fields that every policy-gradient algorithm has.
+
+    Attributes:
+        clip_low: the ratio π/π_old may fall to 1 − clip_low before its gradient stops.
+        clip_high: and rise to 1 + clip_high.
+        dual_clip: bounds what a bad token can cost at this many times its advantage; `None` does not.
+        importance_cap: largest weight π_old/π_sampler, where sampler and trainer are not one program.
+        aggregate: every token weighs the same (`token`), every completion (`sequence`), or the sum over tokens is
+            divided by the length limit (`constant`).
+    """
+
+    consumes: ClassVar[type] = Experience
+    trains: ClassVar[str] = "policy"
+    training: ClassVar[Mapping[str, Any]] = {}
+    group: ClassVar[int] = 1
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float | None = None
+    importance_cap: float = 2.0
+    aggregate: Aggregate = "token"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The reference, for the KL."""
+        return frozenset({"reference"})
+
+    def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
+        """What the surrogate takes for `log π/π_old` of each token, `[N, T]`."""
+        return moved
+
+    def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
+        """The loss of each token, `[N, T]`."""
+        return clipped_policy_loss(
+            log_ratios,
+            advantages,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            dual_clip=self.dual_clip,
+        )
+
+    def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
+        """The surrogate, and the penalty where the KL is priced in the loss."""
+        assert batch.advantages is not None
+        tokens, total = batch.tokens, batch.totals.tokens
+        logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
+        assert entropy is not None
+        mask = tokens.mask.to(logprobs.device)
+        # What stands in the padding, NaN included, must not reach a product with 0.
+        old, advantages = masked(batch.logprobs, mask), masked(batch.advantages, mask)
+        moved = log_ratio(logprobs, torch.where(mask, old, logprobs.detach()))
+        log_ratios = self.log_ratios(moved, mask)
+        per_token = self.surrogate(logprobs, log_ratios, advantages)
+        if batch.sampler_logprobs is not None:
+            per_token = per_token * truncated_weight(
+                old, masked(batch.sampler_logprobs, mask), self.importance_cap
+            )
+        loss = policy_loss = self.reduce(per_token, mask, batch)
+        metrics = {"policy_loss": policy_loss.detach()}
+        if batch.penalty is not None:
+            priced = self.reduce(penalty(logprobs, batch, mask), mask, batch)
+            loss = loss + batch.penalty.coefficient * priced
+            metrics["kl_loss"] = priced.detach()
+        with torch.no_grad():
+            share = clipped_share(log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
+            metrics |= {
+                "entropy": token_mean(entropy, mask, total),
+                "clip_fraction": token_mean(share, mask, total),
+                "approx_kl": token_mean(torch.expm1(moved) - moved, mask, total),
+                "probability_gap": token_mean((logprobs.exp() - old.exp()).abs(), mask, total),
+            }
+        return loss, {"loss": loss.detach(), **metrics}
+
+    def reduce(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
+        """The batch's share of the step's loss, `[N, T] -> []`."""
+        totals = batch.totals
+        if self.aggregate == "token":
+            return token_mean(per_token, mask, totals.tokens)
+        if self.aggregate == "sequence":
+            return sequence_mean(per_token, mask, totals.rows)
+        return constant_mean(per_token, mask, totals.rows, totals.limit)
+
+
+def penalty(logprobs: Tensor, batch: Experience, mask: Tensor) -> Tensor:
+    """The KL estimate of each token that the loss prices, `[N, T]`."""
+    assert batch.penalty is not None
+    assert batch.reference_logprobs is not None
+    reference = torch.where(mask, batch.reference_logprobs, logprobs.detach())
+    found = ESTIMATORS[batch.penalty.estimator](logprobs, reference)
+    return found * prefix_weight(logprobs, mask) if batch.penalty.exact else found
+
+
+def completion_returns(experience: Experience) -> Tensor:
+    """The sum of each completion's rewards, `[N]`."""
+    assert experience.rewards is not None
+    return masked_sum(experience.rewards, experience.tokens.mask.to(experience.rewards.device))
+
+
+def group_credit(experience: Experience, *, scaled: bool) -> Experience:
+    """Each completion's return less its group's mean, if `scaled` in the group's deviations, on every token."""
+    returns = completion_returns(experience)
+    advantages = group_centred(returns, experience.tokens.group, scaled=scaled)
+    mask = experience.tokens.mask.to(returns.device)
+    return replace(experience, advantages=on_every_token(advantages, mask))

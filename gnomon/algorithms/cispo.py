@@ -1,0 +1,39 @@
+"""CISPO: the importance weight is clipped, the token never is.
+
+Paper: MiniMax 2025, "MiniMax-M1", eq. 4 and 5: `−sg(clip(ρ))·A·log π` with group-relative advantages and a mean
+over all tokens. PPO's clip takes the gradient of rare but decisive tokens away; here each keeps it, bounded.
+
+Wrong when batches are used for many passes: nothing stops a token from moving on; keep passes few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms._policy_gradient import PolicyGradient, group_credit
+from gnomon.core.batches import Experience
+from gnomon.losses.policy_gradient import clipped_weight_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class CISPO(PolicyGradient):
+    """Clipped importance weights. `clip_low` of 1 leaves small weights as they are."""
+
+    training: ClassVar[Mapping[str, Any]] = {"kl": {"coefficient": 0.0, "target": None}}
+    group: ClassVar[int] = 2
+    clip_low: float = 1.0
+    clip_high: float = 2.0
+
+    def credit(self, experience: Experience) -> Experience:
+        """The completion's return relative to its group, in its deviations, on every token."""
+        return group_credit(experience, scaled=True)
+
+    def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
+        """`−sg(clip(ρ))·A·log π`."""
+        return clipped_weight_loss(
+            logprobs, log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high
+        )

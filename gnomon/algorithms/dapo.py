@@ -1,0 +1,36 @@
+"""DAPO: GRPO for long chains of thought: clip higher, sample until groups differ, weigh tokens alike.
+
+Paper: Yu et al. 2025, "DAPO", eq. 8 to 13. The upper clip is wider, so that rare tokens may grow; groups whose
+scores are all alike are replaced by other prompts' (`training.resample`); every token of the step weighs the
+same; completions near the length limit pay a ramp down to −1 (`training.overlong_buffer`) instead of a cliff; no
+KL.
+
+Wrong when the policy must stay close to the reference: nothing here holds it; set `training.kl`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gnomon.algorithms._policy_gradient import PolicyGradient, group_credit
+from gnomon.core.batches import Experience
+
+
+@dataclass(frozen=True, kw_only=True)
+class DAPO(PolicyGradient):
+    """Decoupled clip and dynamic sampling."""
+
+    training: ClassVar[Mapping[str, Any]] = {
+        "resample": 2,
+        "overlong_buffer": 8,
+        "missing_eos_score": None,
+        "kl": {"coefficient": 0.0, "target": None},
+    }
+    group: ClassVar[int] = 2
+    clip_high: float = 0.28
+
+    def credit(self, experience: Experience) -> Experience:
+        """The completion's return relative to its group, in its deviations, on every token."""
+        return group_credit(experience, scaled=True)

@@ -1,0 +1,30 @@
+"""Dr. GRPO: GRPO without its two biases.
+
+Paper: Liu et al. 2025, "Understanding R1-Zero-like training", eq. 4: `A_n = R_n − mean`, not divided by the
+group's deviation; the sum over tokens is divided by a constant, not by the completion's length. What is left of a
+bias is the factor (K−1)/K of a mean that includes the completion itself: a matter of the step size.
+
+Wrong when it matters that every prompt moves the policy alike: here prompts of large spread move it more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, group_credit
+from gnomon.core.batches import Experience
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrGRPO(PolicyGradient):
+    """GRPO done right."""
+
+    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
+    group: ClassVar[int] = 2
+    aggregate: Aggregate = "constant"
+
+    def credit(self, experience: Experience) -> Experience:
+        """The completion's return less its group's mean, on every token."""
+        return group_credit(experience, scaled=False)

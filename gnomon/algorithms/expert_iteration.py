@@ -1,0 +1,46 @@
+"""Expert iteration: sample, keep the best of each group, imitate it.
+
+Formula: `−log π(y)` summed over the `keep` best completions of each prompt by reward (Anthony et al. 2017; for
+language models Dong et al. 2023, RAFT; with one round, best-of-n distillation). The KL inside the reward counts
+when the best are chosen.
+
+Wrong when bad samples carry the lesson: they are only left out, never pushed away. It converges to the best that
+is sampled, not to π* ∝ π_ref·exp(r/β).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms._policy_gradient import PolicyGradient, completion_returns
+from gnomon.core.batches import Experience
+from gnomon.losses.advantages import best_of_group, on_every_token
+from gnomon.losses.policy_gradient import reinforce_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertIteration(PolicyGradient):
+    """Imitate the best.
+
+    Attributes:
+        keep: how many of each group are imitated.
+    """
+
+    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coefficient": 0.0, "target": None}}
+    group: ClassVar[int] = 2
+    keep: int = 1
+
+    def credit(self, experience: Experience) -> Experience:
+        """1 on the tokens of the best completions, 0 on the others'."""
+        returns = completion_returns(experience)
+        best = best_of_group(returns, experience.tokens.group, self.keep)
+        mask = experience.tokens.mask.to(returns.device)
+        return replace(experience, advantages=on_every_token(best.to(returns.dtype), mask))
+
+    def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
+        """The negative log-likelihood of what is imitated."""
+        return reinforce_loss(logprobs, advantages)

@@ -1,0 +1,42 @@
+"""GRPO: each completion against its group, in units of the group's deviation; the KL in the loss.
+
+Formula: `A_n = (R_n − mean)/std` on every token of completion n, PPO's clipped surrogate averaged within each
+completion and then over completions, plus `β·k3` (Shao et al. 2024, eq. 3 and 4).
+
+Biased on purpose, or by accident: 1/length favours short good and long bad completions; 1/std favours prompts
+that are nearly always or nearly never solved (Liu et al. 2025); the mean includes the completion itself, which
+scales by (K−1)/K. Dr. GRPO and RLOO are without these. k3 in the loss, as the paper writes it, follows another
+divergence; here it carries the weight that makes its gradient that of the KL unless `kl.exact` is off.
+
+Wrong when rewards differ little within a prompt (most groups give nothing), or when lengths matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, group_credit
+from gnomon.core.batches import Experience
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPO(PolicyGradient):
+    """Group-relative policy optimisation.
+
+    Attributes:
+        scale: divide by the group's deviation.
+    """
+
+    training: ClassVar[Mapping[str, Any]] = {
+        "minibatches": 1,
+        "kl": {"coefficient": 0.04, "target": None, "where": "loss", "estimator": "k3"},
+    }
+    group: ClassVar[int] = 2
+    aggregate: Aggregate = "sequence"
+    scale: bool = True
+
+    def credit(self, experience: Experience) -> Experience:
+        """The completion's return relative to its group, on every token."""
+        return group_credit(experience, scaled=self.scale)

@@ -1,0 +1,39 @@
+"""GSPO: the ratio is the completion's, not the token's.
+
+Paper: Zheng et al. 2025, "Group sequence policy optimization", eq. 5 and 7: `s = exp(mean_t log π/π_old)`,
+clipped in a band of a few ten-thousandths, times the group-relative advantage. A whole completion is kept or
+clipped.
+
+Wrong when several passes must move single tokens apart; and with one pass a batch it equals GRPO without its KL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, group_credit
+from gnomon.core.batches import Experience
+from gnomon.losses.policy_gradient import sequence_log_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSPO(PolicyGradient):
+    """Sequence-level ratio."""
+
+    training: ClassVar[Mapping[str, Any]] = {"kl": {"coefficient": 0.0, "target": None}}
+    group: ClassVar[int] = 2
+    clip_low: float = 3e-4
+    clip_high: float = 4e-4
+    aggregate: Aggregate = "sequence"
+
+    def credit(self, experience: Experience) -> Experience:
+        """The completion's return relative to its group, in its deviations, on every token."""
+        return group_credit(experience, scaled=True)
+
+    def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
+        """The completion's mean, on each of its tokens."""
+        return sequence_log_ratio(moved, mask)

@@ -1,0 +1,74 @@
+"""Online DPO: sample, judge, and learn from the best against the worst of each group.
+
+Paper: Guo et al. 2024, "Direct language model alignment from online AI feedback". The pair is drawn from the
+policy as it is, so the loss never speaks of texts that the policy would not write:
+`−log σ(β·[log π/π_ref(y_best) − log π/π_ref(y_worst)])`.
+
+Wrong when scores are precise and their size matters: only the order is used; RLOO uses all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gnomon.algorithms._policy_gradient import completion_returns
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Experience, Metrics
+from gnomon.losses.advantages import best_and_worst, on_every_token
+from gnomon.losses.kl import log_ratio
+from gnomon.losses.reduce import masked_sum, token_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineDPO:
+    """DPO on pairs that the policy draws itself.
+
+    Attributes:
+        beta: price of a nat of KL; small moves far.
+    """
+
+    consumes: ClassVar[type] = Experience
+    trains: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset({"reference"})
+    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coefficient": 0.0, "target": None}}
+    group: ClassVar[int] = 2
+    beta: float = 0.1
+
+    def credit(self, experience: Experience) -> Experience:
+        """+1 on the best completion of a group, −1 on the worst, 0 on the rest and where all are alike."""
+        returns = completion_returns(experience)
+        sides = best_and_worst(returns, experience.tokens.group)
+        return replace(experience, advantages=on_every_token(sides, experience.tokens.mask.to(returns.device)))
+
+    def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
+        """Mean over groups; minibatches keep groups whole."""
+        assert batch.advantages is not None
+        assert batch.reference_logprobs is not None
+        tokens, rows = batch.tokens, batch.totals.rows
+        logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
+        assert entropy is not None
+        mask, group = tokens.mask.to(logprobs.device), tokens.group.to(logprobs.device)
+        moved = masked_sum(logprobs - batch.reference_logprobs, mask)  # [N]
+        side = batch.advantages.masked_fill(~mask, 0.0).sum(dim=1).sign()  # [N]: +1, −1, 0
+        count = len(tokens.prompts)
+        lead = logprobs.new_zeros(count).index_add(0, group, side * moved)  # [G]
+        size = logprobs.new_zeros(count).index_add(0, group, side.abs() / 2)  # 1 where there is a pair
+        members = logprobs.new_zeros(count).index_add(0, group, torch.ones_like(side))
+        weight = size * members / rows  # a group counts by its completions, so that micro-batches add up
+        loss = -(weight * F.logsigmoid(self.beta * lead)).sum()
+        drift = log_ratio(logprobs.detach(), batch.logprobs.masked_fill(~mask, 0.0))
+        total = batch.totals.tokens
+        return loss, {
+            "loss": loss.detach(),
+            "accuracy": (weight * (lead.detach() > 0)).sum(),
+            "lead": (weight * lead.detach()).sum(),
+            "entropy": token_mean(entropy, mask, total),
+            "approx_kl": token_mean(torch.expm1(drift) - drift, mask, total),
+            "probability_gap": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, total),
+        }

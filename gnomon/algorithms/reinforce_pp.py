@@ -1,0 +1,34 @@
+"""REINFORCE++: reward-to-go with the KL inside the reward, normalised over the whole batch, and PPO's clip.
+
+Paper: Hu et al. 2025, "REINFORCE++", eq. 4 to 6: `A_t = (G_t − mean)/std` over all tokens of the batch, no critic
+and no groups. The baseline is one number for all prompts.
+
+Wrong when prompts differ much in how well they can be answered: what is left of a prompt's own level is noise; a
+group baseline (RLOO) or a critic (PPO) takes it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gnomon.algorithms._policy_gradient import PolicyGradient
+from gnomon.core.batches import Experience
+from gnomon.losses.advantages import returns_to_go, whiten
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforcePP(PolicyGradient):
+    """Global-batch normalisation.
+
+    Attributes:
+        gamma: discount per token.
+    """
+
+    gamma: float = 1.0
+
+    def credit(self, experience: Experience) -> Experience:
+        """Returns-to-go scaled to mean 0 and variance 1 over the batch's tokens."""
+        assert experience.rewards is not None
+        mask = experience.tokens.mask.to(experience.rewards.device)
+        returns = returns_to_go(experience.rewards, mask, gamma=self.gamma)
+        return replace(experience, advantages=whiten(returns, mask), returns=returns)

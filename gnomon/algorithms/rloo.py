@@ -1,0 +1,34 @@
+"""RLOO: each completion against the mean of the others for its prompt.
+
+Formula: `A_n = R_n − (1/(K−1))·Σ_{m≠n} R_m`, the same on each token (Kool et al. 2019; Ahmadian et al. 2024, eq.
+4). The baseline leaves the completion out, so the expected gradient is exactly that of E[R].
+
+Wrong when a prompt can only be answered once (no group), or when credit must reach single tokens of long
+completions: there a critic (PPO) can tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, completion_returns
+from gnomon.core.batches import Experience
+from gnomon.losses.advantages import leave_one_out, on_every_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLOO(PolicyGradient):
+    """Leave-one-out."""
+
+    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
+    group: ClassVar[int] = 2
+    aggregate: Aggregate = "constant"
+
+    def credit(self, experience: Experience) -> Experience:
+        """The completion's return less that of its fellows, on every token."""
+        returns = completion_returns(experience)
+        advantages = leave_one_out(returns, experience.tokens.group)
+        mask = experience.tokens.mask.to(returns.device)
+        return replace(experience, advantages=on_every_token(advantages, mask))

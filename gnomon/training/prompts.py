@@ -1,0 +1,106 @@
+"""Which prompts a round samples: pools by weight, each walked in a new order each time round, or a curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from gnomon.core.config import Settings
+from gnomon.core.types import Prompt
+from gnomon.data.batching import epoch_order
+
+
+class Curriculum(Settings):
+    """Prefer prompts that are neither solved nor hopeless.
+
+    A prompt is drawn with weight `exp(−(rate − target)²/(2·width²))`, `rate` the share of its completions that
+    scored above `success`, averaged over its rounds; one that has not been tried has weight 1.
+
+    Attributes:
+        target: the success rate that teaches most; ½ has the largest variance.
+        width: how quickly the weight falls away from it.
+        success: the score above which a completion counts as solved.
+        memory: share of the former rate that is kept when a prompt is tried again.
+    """
+
+    target: float = Field(default=0.5, ge=0, le=1)
+    width: float = Field(default=0.25, gt=0)
+    success: float = 0.0
+    memory: float = Field(default=0.5, ge=0, lt=1)
+
+
+class PromptStream:
+    """An endless, resumable stream of prompts.
+
+    Without a curriculum a pool is walked in a permutation that depends on the seed and on how often it was walked
+    before. All draws depend on the seed and the place in the stream only.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[tuple[Sequence[Prompt], float]],
+        seed: int,
+        curriculum: Curriculum | None = None,
+    ):
+        self.pools = [list(prompts) for prompts, _ in pools]
+        weights = np.array([weight for _, weight in pools], dtype=np.float64)
+        self.weights = weights / weights.sum()
+        self.seed = seed
+        self.curriculum = curriculum
+        self.taken = [0] * len(self.pools)
+        self.rates: dict[str, float] = {}
+
+    def take(self, count: int) -> list[Prompt]:
+        """The next `count` prompts, no prompt twice while a pool has others."""
+        chosen: dict[str, Prompt] = {}
+        while len(chosen) < count:
+            prompt = self._next(chosen)
+            chosen.setdefault(prompt.id, prompt)
+            if len(chosen) == sum(len({p.id for p in pool}) for pool in self.pools):
+                break
+        found = list(chosen.values())
+        return [found[i % len(found)] for i in range(count)]
+
+    def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
+        """How the completions of each prompt scored."""
+        if self.curriculum is None:
+            return
+        for name, values in scores.items():
+            rate = sum(v > self.curriculum.success for v in values) / len(values)
+            before = self.rates.get(name, rate)
+            self.rates[name] = self.curriculum.memory * before + (1 - self.curriculum.memory) * rate
+
+    def _next(self, chosen: Mapping[str, Prompt]) -> Prompt:
+        place = sum(self.taken)
+        draw = np.random.default_rng([self.seed, 7, place])
+        pool = int(draw.choice(len(self.pools), p=self.weights)) if len(self.pools) > 1 else 0
+        prompts, at = self.pools[pool], self.taken[pool]
+        self.taken[pool] += 1
+        if self.curriculum is None:
+            turn, within = divmod(at, len(prompts))
+            return prompts[epoch_order(len(prompts), self.seed + pool, turn)[within]]
+        weights = np.array([self._weight(p, chosen) for p in prompts])
+        if not weights.any():
+            return prompts[at % len(prompts)]
+        return prompts[int(draw.choice(len(prompts), p=weights / weights.sum()))]
+
+    def _weight(self, prompt: Prompt, chosen: Mapping[str, Prompt]) -> float:
+        assert self.curriculum is not None
+        if prompt.id in chosen:
+            return 0.0
+        rate = self.rates.get(prompt.id)
+        if rate is None:
+            return 1.0
+        distance = (rate - self.curriculum.target) / self.curriculum.width
+        return float(np.exp(-0.5 * distance * distance))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"taken": self.taken, "rates": self.rates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.taken, self.rates = list(state["taken"]), dict(state["rates"])

@@ -1,0 +1,117 @@
+"""The parts of an online round that need nothing but their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from gnomon.core.batches import Experience, Rollout
+from gnomon.core.types import Prompt
+from gnomon.data.batching import epoch_order
+from gnomon.losses.advantages import explained_variance
+from gnomon.losses.reduce import masked
+from gnomon.rollouts.experience import sequence_kl
+from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.training.settings import Exploration
+
+SAMPLES_KEPT = 8  # of each round, in samples.jsonl
+
+
+def explore(
+    sampler: NativeSampler,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    exploration: Exploration,
+    *,
+    seeds: Sequence[int],
+    version: int,
+    reference: Mapping[str, Tensor] | None,
+) -> list[list[Rollout]]:
+    """K completions for each prompt, from the policy, at several temperatures, or from the reference."""
+    foreign = round(exploration.reference_share * sampling.completions)
+    plan: dict[float, int] = {}
+    ladder = exploration.temperatures or (sampling.temperature,)
+    for i in range(sampling.completions - foreign):
+        plan[ladder[i % len(ladder)]] = plan.get(ladder[i % len(ladder)], 0) + 1
+    drawn: list[list[Rollout]] = [[] for _ in prompts]
+
+    def draw(count: int, temperature: float, salt: int) -> None:
+        own = sampling.model_copy(update={"completions": count, "temperature": temperature})
+        shifted = [seed * 17 + salt for seed in seeds]
+        found = sampler.sample(prompts, own, seed=0, version=version, seeds=shifted)
+        for i in range(len(prompts)):
+            drawn[i] += found[i * count : (i + 1) * count]
+
+    for salt, (temperature, count) in enumerate(plan.items()):
+        draw(count, temperature, salt)
+    if foreign:
+        with sampler.policy.as_reference(reference):
+            draw(foreign, sampling.temperature, 16)
+    return drawn
+
+
+def alike_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
+    """The prompts whose completions all scored the same: they teach a group method nothing."""
+    by_prompt: dict[str, list[float]] = {}
+    for rollout, score in zip(rollouts, scores.tolist(), strict=True):
+        by_prompt.setdefault(rollout.prompt.id, []).append(score)
+    return {name for name, values in by_prompt.items() if max(values) == min(values)}
+
+
+def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> list[list[int]]:
+    """Rows of each optimiser step: groups in a new order, about equally many in each, none torn apart."""
+    members: dict[int, list[int]] = {}
+    for row, g in enumerate(experience.tokens.group.tolist()):
+        members.setdefault(g, []).append(row)
+    groups = list(members.values())
+    order = epoch_order(len(groups), seed, epoch)
+    size = -(-len(groups) // count)
+    return [
+        [row for i in order[start : start + size] for row in groups[i]] for start in range(0, len(groups), size)
+    ]
+
+
+def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
+    """Rows with an advantage other than 0 on a token that counts; the rest would cost a pass for nothing."""
+    assert experience.advantages is not None
+    mask = experience.tokens.mask.to(experience.advantages.device)
+    taught = (masked(experience.advantages, mask) != 0).any(dim=1)
+    return [row for row in rows if bool(taught[row])]
+
+
+def describe(experience: Experience) -> dict[str, float]:
+    """What the round's samples were like, before learning from them."""
+    kl = sequence_kl(experience)
+    assert experience.rewards is not None
+    tokens = experience.tokens
+    mask = tokens.mask.to(kl.device)
+    found = {
+        "score_mean": float(experience.scores.mean()),
+        "score_std": float(experience.scores.std(unbiased=False)),
+        "reward_mean": float(masked(experience.rewards, mask).sum(1).mean()),
+        "kl": float(kl.mean()),
+        "length_mean": float(tokens.lengths.float().mean()),
+        "missing_eos_share": 1 - float(experience.finished.float().mean()),
+    }
+    groups = [experience.scores[tokens.group == g] for g in range(len(tokens.prompts))]
+    if any(len(g) > 1 for g in groups):
+        found["alike_groups_share"] = sum(bool((g == g[0]).all()) for g in groups) / len(groups)
+    if experience.values is not None and experience.returns is not None:
+        found["explained_variance"] = float(explained_variance(experience.values, experience.returns, mask))
+    return found
+
+
+def sample_rows(step: int, rollouts: Sequence[Rollout], scores: Sequence[float]) -> list[dict[str, Any]]:
+    """The first few of the round, for `samples.jsonl`."""
+    return [
+        {
+            "step": step,
+            "prompt": rollout.prompt.messages[-1].content,
+            "text": rollout.completion.text,
+            "score": score,
+            "finished": rollout.finished,
+        }
+        for rollout, score in list(zip(rollouts, scores, strict=True))[:SAMPLES_KEPT]
+    ]
