@@ -139,6 +139,7 @@ def test_ppo_loss_by_hand() -> None:
             "entropy": 0.6,
             "clip_fraction": 1 / 3,
             "approx_kl": (0.5 - math.log(1.5)) / 3,
+            "probability_gap": 0.5 * math.exp(float(credited.logprobs[1, 0])) / 3,
         },
         rel=1e-4,
     )
