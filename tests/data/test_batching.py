@@ -12,17 +12,19 @@ from tiny import prompts_of
 from gnomon.core.batches import Totals
 from gnomon.core.types import Completion, Demonstration, Preference
 from gnomon.data.batching import (
-    Example,
-    Pair,
     collate_demonstrations,
     collate_preferences,
-    encode_completions,
-    encode_demonstrations,
-    encode_preferences,
     epoch_order,
     token_groups,
     totals_of,
     within_budget,
+)
+from gnomon.data.encoding import (
+    Example,
+    Pair,
+    encode_completions,
+    encode_demonstrations,
+    encode_preferences,
 )
 from gnomon.data.rendering import render_completion, render_prompt
 
