@@ -60,7 +60,9 @@ def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
-    return prompt_of(required(row, "prompt", "messages"), row)
+    if row.get("prompt") is None and row.get("messages") is not None:
+        return prompt_of(row)
+    return prompt_of(required(row, "prompt"), row)
 
 
 def _weight(row: Mapping[str, Any]) -> float:

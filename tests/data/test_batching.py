@@ -68,7 +68,7 @@ def test_rows_that_are_too_long_are_rejected_and_counted(chat_tokenizer: Any) ->
     )
     assert len(examples) == len(rejected) == 1
     assert rejected[0].where == "demonstration 2 ('good film good')"
-    assert f"more than max_tokens = {limit}" in rejected[0].reason
+    assert f"more than the {limit} that max_tokens and the model's context allow" in rejected[0].reason
     pairs = [Preference(A, text("good"), text("good film good")), Preference(A, text("good"), text("a"))]
     examples, rejected = encode_preferences(pairs, chat_tokenizer, limit)
     assert [len(e.pairs) for e in examples] == [1]
