@@ -7,6 +7,7 @@ ends with the token that ends a turn, which is trained and stops sampling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
@@ -120,16 +121,7 @@ def turn_end(tokenizer: Any) -> int:
 
     Found by rendering a turn: the first special token after its text; `eos` where the template has none.
     """
-    turn = [Message("user", _MARKER), Message("assistant", _MARKER)]
-    text = _rendered(tokenizer, turn, "a question and its answer", answer=False)
-    if text.count(_MARKER) != 2:
-        raise DataError("the chat template does not write a question and its answer once each; mend it.")
-    after = _ids(tokenizer, text[text.rindex(_MARKER) + len(_MARKER) :])
-    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    found = next((i for i in after if i in special), tokenizer.eos_token_id)
-    if found is None:
-        raise DataError("the tokenizer names no end-of-text token; set eos_token in its folder.")
-    return int(found)
+    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
 
 
 def answer_lead(tokenizer: Any) -> str:
@@ -138,16 +130,30 @@ def answer_lead(tokenizer: Any) -> str:
     Templates of the form `Assistant: …` have it. Where the tokenizer adds it by itself there is none to add: what
     counts is that an answer alone gets the tokens that it has inside the whole text.
     """
+    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
+
+
+@lru_cache(maxsize=8)  # every completion asks; what could change the answer is among the arguments
+def _frame(tokenizer: Any, template: str, eos: int | None) -> tuple[str, int]:
+    """What stands around an answer: the white space before it and the id that ends it."""
     asked = [Message("user", _MARKER)]
     opening = _rendered(tokenizer, asked, "a question", answer=True)
     whole = _rendered(
         tokenizer, [*asked, Message("assistant", _MARKER)], "a question and its answer", answer=False
     )
-    lead = whole[len(opening) :].partition(_MARKER)[0] if whole.startswith(opening) else ""
-    if not lead or lead.strip():
-        return ""
-    inside = _ids(tokenizer, opening + lead + _MARKER)[len(_ids(tokenizer, opening)) :]
-    return lead if inside == _ids(tokenizer, lead + _MARKER) else ""
+    if whole.count(_MARKER) != 2:
+        raise DataError("the chat template does not write a question and its answer once each; mend it.")
+    after = _ids(tokenizer, whole[whole.rindex(_MARKER) + len(_MARKER) :])
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    end = next((i for i in after if i in special), eos)
+    if end is None:
+        raise DataError("the tokenizer names no end-of-text token; set eos_token in its folder.")
+    lead = whole[len(opening) : whole.rindex(_MARKER)] if whole.startswith(opening) else ""
+    if lead.isspace():
+        inside = _ids(tokenizer, opening + lead + _MARKER)[len(_ids(tokenizer, opening)) :]
+        if inside == _ids(tokenizer, lead + _MARKER):
+            return lead, int(end)
+    return "", int(end)
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -141,6 +141,17 @@ def test_a_template_that_changes_what_was_said_is_refused(change: tuple[str, str
     assert "\n" not in str(found.value)
 
 
+def test_what_the_template_puts_around_an_answer_is_not_learned() -> None:
+    """Header, "think", the words, a line's end, the end of the turn: the words and the end count."""
+    tokenizer = byte_tokenizer(chat=True)
+    around = "{{ 'think: ' if m.role == 'assistant' }}{{ m.content }}{{ '\\n' }}<|im_end|>"
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ m.content }}<|im_end|>", around)
+    ids, mask = render_turns(tokenizer, PROMPT, [Message("assistant", "a film")])
+    kept = [i for i, counts in zip(ids, mask, strict=True) if counts]
+    assert tokenizer.decode(ids) == "think: a film\n<|im_end|>"
+    assert tokenizer.decode(kept) == "a film<|im_end|>"
+
+
 def test_white_space_that_a_template_strips_is_stripped(chat_tokenizer: Any) -> None:
     tokenizer = byte_tokenizer(chat=True)
     tokenizer.chat_template = CHAT_TEMPLATE.replace("m.content", "m.content | trim")
