@@ -133,8 +133,8 @@ def answer_lead(tokenizer: Any) -> str:
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
 
 
-@lru_cache(maxsize=8)  # every completion asks; what could change the answer is among the arguments
-def _frame(tokenizer: Any, template: str, eos: int | None) -> tuple[str, int]:
+@lru_cache(maxsize=8)  # every completion asks; whatever could change the answer is an argument
+def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int]:
     """What stands around an answer: the white space before it and the id that ends it."""
     asked = [Message("user", _MARKER)]
     opening = _rendered(tokenizer, asked, "a question", answer=True)

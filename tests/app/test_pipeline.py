@@ -219,7 +219,7 @@ def test_rows_that_are_too_long_are_written_beside_the_result(project: Project) 
     assert "demonstration 13" in rejected["where"]
     result = read_json(project.run / "sft" / "result.json")
     assert (result["examples"], result["rejected"]) == (12, 1)
-    with pytest.raises(DataError, match=r"every row was refused; the first: .* tokens, more than max_tokens = 3"):
+    with pytest.raises(DataError, match=r"every row was refused; the first: .* tokens, more than the 3 that"):
         project.go("sft.training.max_tokens=3")
 
 
