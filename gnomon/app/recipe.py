@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.batches import Experience
@@ -28,11 +28,21 @@ class ModelSettings(Trainable):
         name: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
         device: `auto` takes a GPU where there is one.
         precision: of matrix products; `auto` is bfloat16 where the processor is made for it.
+        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file; the
+            tokenizer's own where nothing is said.
     """
 
     name: str
     device: Device = "auto"
     precision: Precision = "auto"
+    chat_template: str | None = None
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value not in (None, "plain") and not Path(str(value)).expanduser().is_file():
+            raise ValueError(f"no file at {value}; give plain or the path of a Jinja file")
+        return value
 
 
 class FeedbackStage(Settings):

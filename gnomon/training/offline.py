@@ -21,7 +21,8 @@ from gnomon.core.batches import merge_metrics, pad_rows
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
-from gnomon.data.batching import COLLATE, Example, epoch_order, token_groups, totals_of, within_budget
+from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
+from gnomon.data.encoding import Example
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver
 from gnomon.training.models import TrainedModels
