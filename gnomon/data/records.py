@@ -110,11 +110,20 @@ def _preference(row: Mapping[str, Any]) -> Preference:
 
 
 def _rated_text(row: Mapping[str, Any]) -> RatedText:
-    found = row["ratings"]
+    """A text with all its ratings; or, in the long form, with the one rating that the row holds."""
+    long = "ratings" not in row and "rating" in row
+    found = [row["rating"]] if long else row["ratings"]
     ratings = tuple(float(r) for r in found) if isinstance(found, list) else ()
     if not ratings or not all(map(math.isfinite, ratings)):
         raise ValueError("ratings is not a list of at least one finite number")
-    return RatedText(_text(str(row["id"])), _text(row["text"]), ratings)
+    named = [row.get("rater") or ""] if long else row.get("raters") or []
+    if not isinstance(named, list) or len(named) not in (0, len(ratings)):
+        raise ValueError("raters is not a list with one name for each rating")
+    raters = tuple(_text(str(name)) for name in named) if any(named) else ()
+    text = _text(row["text"])
+    prompt = None if row.get("prompt") is None else _prompt(row["prompt"])
+    name = _id(row, f"{prompt.id if prompt else ''}\n{text}") if long else _text(str(row["id"]))
+    return RatedText(name, text, ratings, prompt, raters)
 
 
 _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {
@@ -127,5 +136,5 @@ _EXPECTED: dict[Any, str] = {
     Prompt: 'a row is {"prompt": "…"} or {"id": "…", "messages": […]}.',
     Demonstration: 'a row is {"prompt": "…", "completion": "…"}.',
     Preference: 'a row is {"prompt": "…", "chosen": "…", "rejected": "…"}.',
-    RatedText: 'a row is {"id": "…", "text": "…", "ratings": [1, 2]}.',
+    RatedText: 'a row is {"id": "…", "text": "…", "ratings": […]} or {"text": "…", "rater": "…", "rating": 3}.',
 }

@@ -1,4 +1,4 @@
-"""Models by short name: one that a package index carries, so that a first run needs no model hub, and a random one."""
+"""Models by short name, so that a first run needs no model hub: one from a package index, and a random one."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class RandomModel:
 
 
 def byte_tokenizer() -> Any:
-    """One token a byte, and two that start and end a turn; padding is the end of a turn, as in many chat models."""
+    """One token a byte, and two that start and end a turn; padding is the end of a turn, as in many models."""
     special = [TURN_START, TURN_END]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
