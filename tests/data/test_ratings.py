@@ -143,7 +143,7 @@ def test_too_few_texts_or_prompts_are_refused() -> None:
 
 
 def test_best_takes_the_best_of_every_prompt_first() -> None:
-    """Three prompts with answers rated 0-3, 0.1-3.1, 0.2-3.2: by rating alone p2 would give both its best first."""
+    """Three prompts with answers rated 0-3, 0.1-3.1, 0.2-3.2; by rating alone p2 gives its best two first."""
     chosen = demonstration_sample(answers(prompts=3, each=4), 5, "best", 0.0, seed=0)
     assert [item.id for item in chosen] == ["2.3", "1.3", "0.3", "2.2", "1.2"]
 
