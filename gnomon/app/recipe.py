@@ -30,11 +30,14 @@ class ModelSettings(Trainable):
         name: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
         device: `auto` takes a GPU where there is one.
         precision: of matrix products; `auto` is bfloat16 where the processor is made for it.
+        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file; the
+            tokenizer's own where nothing is said.
     """
 
     name: str
     device: Device = "auto"
     precision: Precision = "auto"
+    chat_template: str | None = None
 
 
 def _size(value: float) -> float:

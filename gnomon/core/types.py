@@ -34,12 +34,16 @@ class Completion:
 
     `token_ids` holds the ids that a sampler drew (with the terminator, if it drew one); a text that was
     written elsewhere has none.
+
+    `turns` is for an answer of several turns: the assistant's, and between them those of the user or of tools,
+    which the policy did not write. Its `text` is then what the assistant said, a blank line between turns.
     """
 
     id: str
     text: str
     source: str = ""
     token_ids: tuple[int, ...] | None = None
+    turns: tuple[Message, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from gnomon.algorithms.contract import Algorithm
 from gnomon.core.batches import merge_metrics
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
-from gnomon.data.batching import COLLATE, Example, epoch_order, totals_of, within_budget
+from gnomon.data.batching import COLLATE, epoch_order, totals_of, within_budget
+from gnomon.data.encoding import Example
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver
 from gnomon.training.models import TrainedModels

@@ -12,17 +12,19 @@ from tiny import prompts_of
 from gnomon.core.batches import Totals
 from gnomon.core.types import Completion, Demonstration, Preference
 from gnomon.data.batching import (
-    Example,
-    Pair,
     collate_demonstrations,
     collate_preferences,
-    encode_completions,
-    encode_demonstrations,
-    encode_preferences,
     epoch_order,
     token_groups,
     totals_of,
     within_budget,
+)
+from gnomon.data.encoding import (
+    Example,
+    Pair,
+    encode_completions,
+    encode_demonstrations,
+    encode_preferences,
 )
 from gnomon.data.rendering import render_completion, render_prompt
 
@@ -66,7 +68,7 @@ def test_rows_that_are_too_long_are_rejected_and_counted(chat_tokenizer: Any) ->
     )
     assert len(examples) == len(rejected) == 1
     assert rejected[0].where == "demonstration 2 ('good film good')"
-    assert f"more than max_tokens = {limit}" in rejected[0].reason
+    assert f"more than the {limit} that max_tokens and the model's context allow" in rejected[0].reason
     pairs = [Preference(A, text("good"), text("good film good")), Preference(A, text("good"), text("a"))]
     examples, rejected = encode_preferences(pairs, chat_tokenizer, limit)
     assert [len(e.pairs) for e in examples] == [1]

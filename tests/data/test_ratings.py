@@ -74,6 +74,14 @@ def test_wide_rows_keep_their_ids_and_every_nameless_rating(tmp_path: Path) -> N
     ]
 
 
+def test_a_table_with_one_row_a_rating(tmp_path: Path) -> None:
+    """As a survey tool exports it: a name left blank is nobody's, a prompt left blank is none."""
+    path = tmp_path / "ratings.csv"
+    path.write_text('prompt,text,rater,rating\n,"Good, yes.",ann,2\n,"Good, yes.",,1.5\n', encoding="utf-8")
+    [item] = gather_ratings(read_records(RatedText, path))
+    assert (item.text, item.ratings, item.raters, item.prompt) == ("Good, yes.", (2.0, 1.5), ("ann", ""), None)
+
+
 def test_what_was_read_is_written_and_read_again(tmp_path: Path) -> None:
     items = [RatedText("a", "好", (1.0, 2.0), prompt("p"), ("ann", "")), RatedText("b", "b", (0.0,), prompt("p"))]
     write_jsonl(tmp_path / "part.jsonl", items)
@@ -90,11 +98,11 @@ def test_what_was_read_is_written_and_read_again(tmp_path: Path) -> None:
         ),
         (
             [{"id": "a", "text": "x", "ratings": [1, 2], "raters": ["ann"]}],
-            "row 1: raters is not a list with one",
+            "line 1: raters is not a list with one",
         ),
-        ([{"id": "a", "text": "x", "ratings": [1], "raters": "ann"}], "row 1: raters is not a list with one"),
-        ([{"text": "x", "rater": "ann"}], "row 1: no 'ratings' in it"),
-        ([{"text": "x", "rater": "ann", "rating": "nan"}], "row 1: ratings is not a list of at least one finite"),
+        ([{"id": "a", "text": "x", "ratings": [1], "raters": "ann"}], "line 1: raters is not a list"),
+        ([{"text": "x", "rater": "ann"}], "line 1: no 'ratings' in it"),
+        ([{"text": "x", "rater": "ann", "rating": "nan"}], "line 1: ratings is not a list of at least one finite"),
     ],
 )
 def test_rows_that_make_no_sense_are_one_sentence(

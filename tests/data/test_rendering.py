@@ -24,7 +24,7 @@ def test_a_prompt_is_the_template_once(chat_tokenizer: Any) -> None:
     assert ids.count(chat_tokenizer.bos_token_id) == 3
 
 
-def test_without_a_template_turns_are_named_and_there_is_one_bos(bare_tokenizer: Any) -> None:
+def test_the_plain_template_names_turns_and_has_one_bos(bare_tokenizer: Any) -> None:
     ids = render_prompt(bare_tokenizer, PROMPT)
     assert bare_tokenizer.decode(ids) == "<s>System: Be brief.\n\nHuman: Review: a very\n\nAssistant:"
     assert ids.count(bare_tokenizer.bos_token_id) == 1
@@ -38,7 +38,7 @@ def test_a_completion_comes_back_and_ends_once(text: str, chat: bool) -> None:
     end = tokenizer.eos_token_id
     assert ids.count(end) == 1
     assert ids[-1] == end
-    assert tokenizer.decode(ids[:-1]) == text
+    assert tokenizer.decode(ids[:-1]) == (" " + text if text and not chat else text)  # "Assistant: …"
     assert decode(tokenizer, ids) == text.strip()
 
 

@@ -15,7 +15,7 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.sft import SFT
 from gnomon.core.batches import Metrics
 from gnomon.core.progress import StopSignal
-from gnomon.data.batching import Example
+from gnomon.data.encoding import Example
 from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
 from gnomon.rewards.reward import FunctionReward, Reward
