@@ -39,6 +39,13 @@ class ModelSettings(Trainable):
     precision: Precision = "auto"
     chat_template: str | None = None
 
+    @field_validator("chat_template")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value not in (None, "plain") and not Path(str(value)).expanduser().is_file():
+            raise ValueError(f"no file at {value}; give plain or the path of a Jinja file")
+        return value
+
 
 def _size(value: float) -> float:
     """A share below 1 as it is, a number of texts as a whole number."""

@@ -66,12 +66,18 @@ class Workspace:
         made_of: dict[str, Any] = {
             "stage": stage.model_dump(),
             "seed": recipe.seed,
-            "model": recipe.model.model_dump(),
+            "model": recipe.model.model_dump() | self._template_key(),
             "gnomon": environment(recipe.seed, {})["gnomon"],
             "models": {name: self.keys.get(name, name) for _, name in references(stage)},
             "data": {source: self._source_key(source) for source in sources(stage)},
         }
         return digest_of(made_of)
+
+    def _template_key(self) -> dict[str, str]:
+        """The content of a chat template of the user's own, which may change under the same path."""
+        template = self.recipe.model.chat_template
+        own = template not in (None, "plain")
+        return {"chat_template": digest_source(Path(str(template)).expanduser())} if own else {}
 
     def _source_key(self, source: str) -> str:
         stage, _, part = source.partition("/")

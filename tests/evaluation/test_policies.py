@@ -13,7 +13,8 @@ from tiny import naive_logprobs, prompts_of, tiny_policy
 
 from gnomon.core.batches import Rollout
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
-from gnomon.data.batching import encode_demonstrations, token_groups
+from gnomon.data.batching import token_groups
+from gnomon.data.encoding import encode_demonstrations
 from gnomon.evaluation.policies import (
     Voice,
     checks,
