@@ -26,7 +26,7 @@ from gnomon.models.adapters import Trainable, make_trainable
 from gnomon.models.loading import FROZEN
 from gnomon.models.policy import Critic, Policy, RewardModel
 from gnomon.models.precision import Compute
-from gnomon.models.random_model import CHAT_TEMPLATE
+from gnomon.models.random_model import CHAT_TEMPLATE as CHAT_TEMPLATE
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 WORDS = ["<end>", "<unk>", "Human", "Assistant", ":", "a", "b", "c"]
