@@ -26,13 +26,10 @@ from gnomon.models.adapters import Trainable, make_trainable
 from gnomon.models.loading import FROZEN
 from gnomon.models.policy import Critic, Policy, RewardModel
 from gnomon.models.precision import Compute
+from gnomon.models.random_model import CHAT_TEMPLATE as CHAT_TEMPLATE
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 WORDS = ["<end>", "<unk>", "Human", "Assistant", ":", "a", "b", "c"]
-CHAT_TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def config_of(kind: str, vocab: int, layers: int, **changes: Any) -> Any:

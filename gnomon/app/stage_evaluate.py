@@ -42,7 +42,7 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     seed = work.recipe.seed
     prompts = work.records(Prompt, stage.prompts)
     texts = [
-        Demonstration(prompts[place % len(prompts)], Completion(item.id, item.text))
+        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
         for place, item in enumerate(work.records(RatedText, stage.texts))
     ]
     template = work.recipe.model.chat_template

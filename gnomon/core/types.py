@@ -116,11 +116,15 @@ class RatedText:
     Attributes:
         id: unique within its data set.
         ratings: one number a rater; order carries no meaning unless the source says so.
+        prompt: what the text answers, where that is known.
+        raters: who gave each rating, `""` where that is not known; empty where nobody is.
     """
 
     id: str
     text: str
     ratings: tuple[float, ...]
+    prompt: Prompt | None = None
+    raters: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.conversations import completion_of, prompt_and_completion, prompt_and_sides, prompt_of
-from gnomon.data.fields import listed, number, required, text, truth
+from gnomon.data.fields import identity, listed, number, required, text, truth
 from gnomon.data.sources import scan_rows
 
 Record = TypeVar("Record")
@@ -99,14 +99,24 @@ def _label(row: Mapping[str, Any]) -> Label:
 
 
 def _rated_text(row: Mapping[str, Any]) -> RatedText:
+    """A text with all its ratings; or, in the long form, with the one rating that the row holds."""
+    long = row.get("ratings") is None and row.get("rating") is not None
     problem = "ratings is not a list of at least one finite number"
     try:
-        ratings = tuple(float(r) for r in listed(required(row, "ratings"), "ratings"))
+        found = [row["rating"]] if long else listed(required(row, "ratings"), "ratings")
+        ratings = tuple(float(r) for r in found)
     except (TypeError, ValueError):
         raise DataError(problem) from None
     if not ratings or not all(map(math.isfinite, ratings)):
         raise DataError(problem)
-    return RatedText(text(str(required(row, "id"))), text(required(row, "text")), ratings)
+    named = [row.get("rater")] if long else listed(row.get("raters") or [], "raters")
+    if len(named) not in (0, len(ratings)):
+        raise DataError("raters is not a list with one name for each rating")
+    raters = tuple("" if name is None else text(str(name)) for name in named)
+    prompt = None if row.get("prompt") in (None, "") else prompt_of(row["prompt"])
+    said = text(required(row, "text"))
+    own = identity(row, f"{prompt.id if prompt else ''}\n{said}") if long else text(str(required(row, "id")))
+    return RatedText(own, said, ratings, prompt, raters if any(raters) else ())
 
 
 _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {
@@ -122,6 +132,6 @@ EXPECTED: dict[Any, str] = {
     Ranking: 'a row is {"prompt": "…", "completions": ["best", "…", "worst"]}.',
     Label: 'a row is {"prompt": "…", "completion": "…", "label": true}.',
     Demonstration: 'a row is {"prompt": "…", "completion": "…"} or {"messages": […]}.',
-    RatedText: 'a row is {"id": "…", "text": "…", "ratings": [1, 2]}.',
+    RatedText: 'a row is {"id": "…", "text": "…", "ratings": […]} or {"text": "…", "rater": "…", "rating": 3}.',
     Prompt: 'a row is {"prompt": "…"} or {"id": "…", "messages": […]}.',
 }

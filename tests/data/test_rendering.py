@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny import CHAT_TEMPLATE, byte_tokenizer, prompts_of
+from tiny import byte_tokenizer, prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
@@ -17,6 +17,7 @@ from gnomon.data.rendering import (
     render_turns,
     turn_end,
 )
+from gnomon.models.random_model import CHAT_TEMPLATE
 
 TEXTS = ["a good film", " very good", "", "一部好电影。", "👍🏽 ok", "tab\tand\nline", "nul\x00byte", "Yes "]
 PROMPT = Prompt("p", (Message("system", "Be brief."), Message("user", "Review: a very")))
