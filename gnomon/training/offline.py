@@ -116,7 +116,7 @@ class OfflineLoop:
                 names = ", ".join(list(dict.fromkeys(e.prompt_id for e in batch))[:3])
                 raise RunError(
                     f"the loss of optimiser step {self.optimiser.taken + 1} is not finite (prompts {names} …); "
-                    "the last checkpoint stands; lower training.learning_rate or look at these rows, and run again."
+                    "the last checkpoint stands; lower training.learning_rate or mend these rows, and run again."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
