@@ -62,9 +62,10 @@ class OnlineLoop:
     reference: Policy | None = None
 
     def __post_init__(self) -> None:
-        if self.sampling.top_p < 1 or self.sampling.top_k > 0:
+        if not self.sampling.on_policy:
             raise ConfigError(
-                "sampling: top_p and top_k cut the distribution that is trained; set top_p: 1 and top_k: 0 here."
+                f"sampling: {', '.join(self.sampling.off_policy)} would draw from another distribution than that "
+                "of the model that learns; leave them out here."
             )
         self.kl_coefficient = self.settings.kl.coefficient
         planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
