@@ -56,7 +56,9 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
         with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
             rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
-        kl = None if itself else kl_to_reference(rollouts, reference, stage.sampling.temperature)
+        # What is drawn at temperature 0 comes with its log-probabilities at temperature 1.
+        temperature = stage.sampling.temperature or 1.0
+        kl = None if itself else kl_to_reference(rollouts, reference, temperature)
         drafts.append((name, rollouts, kl, perplexity(policy, texts)))
         if work.stop:
             raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
