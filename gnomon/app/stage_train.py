@@ -11,17 +11,17 @@ from typing import Any
 import torch
 
 from gnomon.app.examine import examine_reward_model
+from gnomon.app.outside import open_policy
 from gnomon.app.recipe import FeedbackStage, TrainStage
+from gnomon.app.rewards import make_reward
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import write_jsonl
 from gnomon.core.types import Prompt, Rejected
 from gnomon.data.batching import ENCODE, Example, token_groups, within_budget
-from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
+from gnomon.models.loading import load_critic, load_reward_model, save_model
 from gnomon.models.policy import Model, RewardModel
-from gnomon.rewards.reward import LearnedReward
-from gnomon.training.checkpoints import remove_checkpoints
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import planned_steps, train_offline
 from gnomon.training.online import OnlineLoop
@@ -52,7 +52,6 @@ def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     if isinstance(model, RewardModel) and feedback is not None:
         result["evaluation"] = examine_reward_model(model, stage.name, feedback, work)
     result["peak_memory_gb"] = peak_memory_gb()
-    remove_checkpoints(work.stage_folder(stage.name) / "checkpoints")
     return result
 
 
@@ -72,7 +71,7 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     if algorithm.trains == "reward":
         model = load_reward_model(source, work.compute, trainable, seed=seed, depth=stage.depth)
     else:
-        model = load_policy(source, work.compute, trainable)
+        model = open_policy(source, work.compute, trainable)
     records = work.records(algorithm.consumes, stage.data)
     examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, settings.max_tokens)
     folder = work.stage_folder(stage.name)
@@ -106,23 +105,22 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     assert stage.prompts is not None
     trainable = stage.trainable or work.recipe.model
     seed, compute = work.recipe.seed, work.compute
-    policy = load_policy(work.model(stage.model), compute, trainable)
+    policy = open_policy(work.model(stage.model), compute, trainable)
     critic = None
     if "critic" in algorithm.needs:
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
-        critic = load_critic(work.model(stage.critic or stage.reward), compute, learning, seed=seed)
-    judge = load_reward_model(work.model(stage.reward), compute, seed=seed)
+        critic = load_critic(work.model(stage.critic_model), compute, learning, seed=seed)
     loop = OnlineLoop(
         algorithm=algorithm,
         models=TrainedModels(policy, critic, stage.sampling.temperature),
-        reward=LearnedReward(judge, stage.reward),
+        reward=make_reward(stage.reward, work),
         prompts=work.records(Prompt, stage.prompts),
         settings=settings,
         sampling=stage.sampling,
         folder=work.stage_folder(stage.name),
         seed=seed,
         stop=work.stop,
-        reference=None if policy.adapter else load_policy(work.model(stage.model), compute),
+        reference=None if policy.adapter else open_policy(work.model(stage.model), compute),
     )
     return {"trained": policy, "final": loop.run(stage.name), "steps": settings.steps}
 

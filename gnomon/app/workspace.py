@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gnomon.app.recipe import BASE, Recipe, Stage, references, sources
+from gnomon.app.outside import digest_model, located
+from gnomon.app.recipe import BASE, FeedbackStage, Recipe, Stage, TrainStage, references, scorers, sources
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
 from gnomon.data.records import Record, read_records
 from gnomon.models.precision import Compute
+from gnomon.rewards.user_function import RewardFunction, function_digest, is_function
 
 T = TypeVar("T")
+NO_EFFECT = {"checkpoint_seconds", "batch_tokens"}  # loop settings that change no number
 
 
 @dataclass
@@ -24,6 +28,7 @@ class Workspace:
     Attributes:
         keys: what each finished stage was made of; a stage with the same key is not run again.
         digests: of the user's own files.
+        functions: rewards that are functions of the calling program, by what the recipe calls them.
     """
 
     folder: Path
@@ -32,6 +37,7 @@ class Workspace:
     stop: StopSignal
     keys: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    functions: Mapping[str, RewardFunction] = field(default_factory=dict)
 
     def stage_folder(self, name: str) -> Path:
         """Where a stage keeps its files."""
@@ -39,12 +45,20 @@ class Workspace:
 
     def model(self, name: str) -> str:
         """What loads the model that a recipe calls `name`."""
-        return self.recipe.model.name if name == BASE else str(self.stage_folder(name) / "model")
+        if name == BASE:
+            return located(self.recipe.model.name)
+        is_stage = name in {s.name for s in self.recipe.stages}
+        return str(self.stage_folder(name) / "model") if is_stage else located(name)
+
+    def is_part(self, source: str) -> bool:
+        """Whether a source is `<stage>/<part>`, not the user's own file."""
+        stage, _, part = source.partition("/")
+        return bool(part) and stage in {s.name for s in self.recipe.stages}
 
     def data_path(self, source: str) -> Path:
         """The file behind `<stage>/<part>` or a path."""
         stage, _, part = source.partition("/")
-        if part and stage in {s.name for s in self.recipe.stages}:
+        if self.is_part(source):
             path = self.stage_folder(stage) / f"{part}.jsonl"
             if path.parent.exists() and not path.exists():
                 parts = ", ".join(sorted(p.stem for p in path.parent.glob("*.jsonl")))
@@ -63,21 +77,42 @@ class Workspace:
         """A digest of everything that a stage's result depends on."""
         recipe = self.recipe
         made_of: dict[str, Any] = {
-            "stage": stage.model_dump(),
+            "stage": _effective(stage),
             "seed": recipe.seed,
-            "model": recipe.model.model_dump(),
             "gnomon": environment(recipe.seed, {})["gnomon"],
-            "models": {name: self.keys.get(name, name) for _, name in references(stage)},
+            "models": {name: self._model_key(name) for _, name in references(stage)},
             "data": {source: self._source_key(source) for source in sources(stage)},
         }
+        if not isinstance(stage, FeedbackStage):  # people's ratings have nothing to do with a model
+            made_of["model"] = recipe.model.model_dump(exclude={"name"})
+        code = [spec for spec in scorers(stage) if spec in self.functions or is_function(spec)]
+        if code:
+            made_of["functions"] = {spec: function_digest(spec) for spec in code}
         return digest_of(made_of)
 
+    def _model_key(self, name: str) -> str:
+        if name in self.keys:
+            return self.keys[name]
+        return digest_model(self.recipe.model.name if name == BASE else name)
+
     def _source_key(self, source: str) -> str:
-        stage, _, part = source.partition("/")
-        if part and stage in self.keys:
-            return self.keys[stage]
+        stage = source.partition("/")[0]
+        return self.keys[stage] if self.is_part(source) else self.digest_source(source)
+
+    def digest_source(self, source: str) -> str:
+        """The digest of a user's own file, kept for `environment.json`."""
         self.digests[source] = digest_file(self.data_path(source))
         return self.digests[source]
+
+    def data_digests(self) -> dict[str, str]:
+        """Digests of the user's files, and of the data parts that stages so far have made."""
+        parts = {
+            str(path.relative_to(self.folder)): digest_file(path)
+            for stage in sorted(self.keys)
+            for path in sorted(self.stage_folder(stage).glob("*.jsonl"))
+            if path.name != "metrics.jsonl"
+        }
+        return {**self.digests, **parts}
 
     def begin(self, stage: Stage) -> bool:
         """Prepare a stage's folder; false when it is finished already.
@@ -92,3 +127,11 @@ class Workspace:
             os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
         write_json(marker, {"key": key, "stage": stage.model_dump()})
         return not (folder / "result.json").exists()
+
+
+def _effective(stage: Stage) -> dict[str, Any]:
+    """A stage's settings, defaults written out, without those that change no number."""
+    content = stage.model_dump()
+    if isinstance(stage, TrainStage):
+        content["training"] = stage.loop.model_dump(exclude=NO_EFFECT)
+    return content
