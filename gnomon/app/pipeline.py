@@ -50,11 +50,11 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
         )
         started = time.monotonic()
         work = Workspace(folder, recipe, compute, stop, functions=functions or {})
-        check_inputs(work)
+        check_inputs(recipe, work.functions)
         setting = environment(recipe.seed, {})
         try:
             write_atomically(folder / "config.yaml", _as_yaml(recipe))
-            write_json(folder / "environment.json", {**setting, "data": work.digests})
+            write_json(folder / "environment.json", {**setting, "data": work.data_digests()})
         except OSError as error:
             raise RunError(
                 f"the run folder {folder} cannot be written ({error.strerror}); set run to another."

@@ -6,26 +6,25 @@ from collections.abc import Collection
 
 from gnomon.app.outside import check_outside_model
 from gnomon.app.recipe import Recipe, outside_models, scorers, sources
-from gnomon.app.workspace import Workspace
+from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
 from gnomon.rewards.user_function import is_function, load_function
 
 
-def check_inputs(work: Workspace) -> None:
-    """Refuse a recipe whose data files, models or reward functions are not there; digest the data.
+def check_inputs(recipe: Recipe, given: Collection[str] = ()) -> None:
+    """Refuse a recipe whose data files, models or reward functions are not there.
 
     The reward functions' files are run, so that a mistake in them is found too. What earlier stages will make
-    cannot be looked at yet.
+    cannot be looked at yet. `given` are functions of the calling program.
     """
-    recipe = work.recipe
     check_outside_model(recipe.model.name)
     for name, wanted in outside_models(recipe).items():
         check_outside_model(name, wanted)
     for stage in recipe.stages:
         for source in sources(stage):
-            if not work.is_part(source):
-                work.digest_source(source)
-    check_functions(recipe, work.functions)
+            if not is_part(source, recipe):
+                own_file(source)
+    check_functions(recipe, given)
 
 
 def check_functions(recipe: Recipe, given: Collection[str]) -> None:

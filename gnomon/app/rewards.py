@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from gnomon.app.outside import open_reward_model
 from gnomon.app.workspace import Workspace
+from gnomon.models.policy import RewardModel
 from gnomon.rewards.lexicon import Lexicon
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.rewards.text_judge import TextReward
-from gnomon.rewards.user_function import is_function, load_function, make_function_reward
+from gnomon.rewards.user_function import RewardFunction, is_function, load_function, make_function_reward
 
 
 def make_reward(spec: str, work: Workspace) -> Reward:
-    """A reward model by stage or path, `path/to/file.py:function`, or `vader`.
+    """A reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`."""
+    return named_reward(
+        spec,
+        work.functions,
+        lambda: open_reward_model(work.model(spec), work.compute, seed=work.recipe.seed),
+    )
 
-    A function that the caller of `run_recipe` handed over stands before a file of the same name.
-    """
+
+def named_reward(
+    spec: str, functions: Mapping[str, RewardFunction], load_model: Callable[[], RewardModel]
+) -> Reward:
+    """The reward that `spec` names; a function in `functions` stands before a file of the same name."""
     if spec == "vader":
         return TextReward(Lexicon())
-    if spec in work.functions or is_function(spec):
-        function = work.functions[spec] if spec in work.functions else load_function(spec)
+    if spec in functions or is_function(spec):
+        function = functions[spec] if spec in functions else load_function(spec)
         return make_function_reward(function, spec.rpartition(":")[2])
-    return LearnedReward(open_reward_model(work.model(spec), work.compute, seed=work.recipe.seed), spec)
+    return LearnedReward(load_model(), spec)

@@ -50,24 +50,16 @@ class Workspace:
         is_stage = name in {s.name for s in self.recipe.stages}
         return str(self.stage_folder(name) / "model") if is_stage else located(name)
 
-    def is_part(self, source: str) -> bool:
-        """Whether a source is `<stage>/<part>`, not the user's own file."""
-        stage, _, part = source.partition("/")
-        return bool(part) and stage in {s.name for s in self.recipe.stages}
-
     def data_path(self, source: str) -> Path:
         """The file behind `<stage>/<part>` or a path."""
         stage, _, part = source.partition("/")
-        if self.is_part(source):
+        if is_part(source, self.recipe):
             path = self.stage_folder(stage) / f"{part}.jsonl"
             if path.parent.exists() and not path.exists():
                 parts = ", ".join(sorted(p.stem for p in path.parent.glob("*.jsonl")))
                 raise DataError(f"stage '{stage}' has no part '{part}'; it has {parts}.")
             return path
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise DataError(f"no data at {source}; give <stage>/<part> or the path of a JSON-lines file.")
-        return path
+        return own_file(source)
 
     def records(self, kind: type[Record], source: str) -> list[Record]:
         """The records of a source."""
@@ -97,7 +89,7 @@ class Workspace:
 
     def _source_key(self, source: str) -> str:
         stage = source.partition("/")[0]
-        return self.keys[stage] if self.is_part(source) else self.digest_source(source)
+        return self.keys[stage] if is_part(source, self.recipe) else self.digest_source(source)
 
     def digest_source(self, source: str) -> str:
         """The digest of a user's own file, kept for `environment.json`."""
@@ -127,6 +119,20 @@ class Workspace:
             os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
         write_json(marker, {"key": key, "stage": stage.model_dump()})
         return not (folder / "result.json").exists()
+
+
+def is_part(source: str, recipe: Recipe) -> bool:
+    """Whether a source is `<stage>/<part>`, not the user's own file."""
+    stage, _, part = source.partition("/")
+    return bool(part) and stage in {s.name for s in recipe.stages}
+
+
+def own_file(source: str) -> Path:
+    """The user's own file behind a source."""
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise DataError(f"no data at {source}; give <stage>/<part> or the path of a JSON-lines file.")
+    return path
 
 
 def _effective(stage: Stage) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def full_disk_said(folder: Path | str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def stop_said() -> Iterator[None]:
+    """Turn a Ctrl-C that came too early or too often for a gentle stop into `Interrupted`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; run the same command again to go on from the last checkpoint.") from None
+
+
 def _is_full(error: BaseException | None) -> bool:
     """Whether a full disk is behind an error, or behind one that it arose from."""
     while error is not None:
