@@ -75,11 +75,12 @@ def check(
 
       gnomon check recipes/film-reviews.yaml aligned.training.steps=40
     """
-    from gnomon.app.preflight import check_inputs
+    from gnomon.app.preflight import check_inputs, load_functions
     from gnomon.app.recipe import load_recipe
 
     found = load_recipe(recipe, overrides or [])
     check_inputs(found)
+    load_functions(found, {})
     for stage in found.stages:
         kind = getattr(stage, "algorithm", None) or ("feedback" if hasattr(stage, "feedback") else "evaluate")
         typer.echo(f"{stage.name}: {kind}")

@@ -11,10 +11,7 @@ import typer
 from gnomon.core.errors import stop_said
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like
-Settings = Annotated[
-    list[str] | None,
-    typer.Argument(help="key=value: any setting by its name, as many as wanted.", show_default=False),
-]
+Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by its name.")]
 
 
 def train(
@@ -38,8 +35,8 @@ def train(
 
       gnomon train ppo --model runs/sft/sft --prompts prompts.jsonl --reward brief.py:score steps=50
 
-    The model is then in OUT/ALGORITHM/model. The same command again goes on where it was stopped; OUT/config.yaml
-    is the whole recipe, which [bold]gnomon run[/bold] runs.
+    The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command again goes
+    on where it was stopped.
     """
     with stop_said():
         from gnomon.app.one_stage import parse_settings, training_recipe
@@ -75,7 +72,7 @@ def evaluate(
 
       gnomon evaluate smollm2-135m runs/sft/sft --prompts held_out.jsonl
 
-      gnomon evaluate runs/sft/sft runs/ppo/ppo --prompts held_out.jsonl --judges vader,runs/rm/reward_model completions=8
+      gnomon evaluate runs/sft/sft runs/ppo/ppo --prompts p.jsonl --judges vader,runs/rm/reward_model completions=8
     """
     with stop_said():
         from gnomon.app.one_stage import evaluation_recipe, parse_settings

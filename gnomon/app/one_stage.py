@@ -30,7 +30,7 @@ def training_recipe(
         model: what training starts from.
         run: the run folder.
         stage: keys of the stage, such as `data`; those that are `None` are left out.
-        settings: any setting by its bare name (`learning_rate`, `clip_low`, `max_tokens`, `rank`), or by its path.
+        settings: any setting by its bare name (`learning_rate`, `clip_low`, `rank`), or by its path.
     """
     known = algorithms()
     if algorithm not in known:

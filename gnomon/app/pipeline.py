@@ -11,7 +11,7 @@ import torch
 import yaml
 from rich.markup import escape
 
-from gnomon.app.preflight import check_inputs
+from gnomon.app.preflight import check_inputs, load_functions
 from gnomon.app.recipe import EvaluateStage, FeedbackStage, Recipe, Stage, TrainStage
 from gnomon.app.stage_evaluate import run_evaluate
 from gnomon.app.stage_feedback import run_feedback
@@ -49,8 +49,8 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
             f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads"
         )
         started = time.monotonic()
-        work = Workspace(folder, recipe, compute, stop, functions=functions or {})
-        check_inputs(recipe, work.functions)
+        check_inputs(recipe)
+        work = Workspace(folder, recipe, compute, stop, functions=load_functions(recipe, functions or {}))
         setting = environment(recipe.seed, {})
         try:
             write_atomically(folder / "config.yaml", _as_yaml(recipe))
