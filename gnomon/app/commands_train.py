@@ -72,7 +72,7 @@ def evaluate(
 
       gnomon evaluate smollm2-135m runs/sft/sft --prompts held_out.jsonl
 
-      gnomon evaluate runs/sft/sft runs/ppo/ppo --prompts p.jsonl --judges vader,runs/rm/reward_model completions=8
+      gnomon evaluate runs/sft/sft runs/ppo/ppo --prompts p.jsonl --judges vader,runs/rm/reward_model
     """
     with stop_said():
         from gnomon.app.one_stage import evaluation_recipe, parse_settings

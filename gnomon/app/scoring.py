@@ -24,8 +24,7 @@ Row = dict[str, Any]
 def score_file(judge: str, path: Path) -> list[Row]:
     """The rows of a file with scores: `score`, or `chosen_score` and `rejected_score` where it holds preferences.
 
-    A row with a list of `completions` is scored as one row for each of them. A row on which the judge failed has
-    the score `None`.
+    A row on which the judge failed has the score `None`.
 
     Raises:
         RunError: the judge failed on every row.
@@ -43,7 +42,7 @@ def _reward(judge: str) -> Reward:
 
 def _score_demonstrations(reward: Reward, records: Sequence[Demonstration]) -> list[Row]:
     scores = _scores(reward, [r.prompt for r in records], [r.completion for r in records])
-    return [{**to_json(record), "score": score} for record, score in zip(records, scores, strict=True)]
+    return [{**_plain(record), "score": score} for record, score in zip(records, scores, strict=True)]
 
 
 def _score_preferences(reward: Reward, records: Sequence[Preference]) -> list[Row]:
@@ -51,18 +50,26 @@ def _score_preferences(reward: Reward, records: Sequence[Preference]) -> list[Ro
     both = [*(r.chosen for r in records), *(r.rejected for r in records)]
     scores = _scores(reward, [*prompts, *prompts], both)
     return [
-        {**to_json(record), "chosen_score": chosen, "rejected_score": rejected}
+        {**_plain(record), "chosen_score": chosen, "rejected_score": rejected}
         for record, chosen, rejected in zip(records, scores[: len(records)], scores[len(records) :], strict=True)
     ]
 
 
 def _scores(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float | None]:
     found = reward.score(prompts, completions)
-    scores = [float(v) if bool(v.isfinite()) else None for v in found.values]
+    scores = [round(float(v), 6) if bool(v.isfinite()) else None for v in found.values]
     if all(score is None for score in scores):
         reason = found.failures[0][1] if found.failures else "no score is a finite number"
         raise RunError(f"the judge '{reward.name}' failed on every completion: {reason}.")
     return scores
+
+
+def _plain(record: Any) -> Row:
+    """A record as JSON, without the token ids that no text from a file has."""
+    row: Row = to_json(record)
+    for completion in (value for value in row.values() if isinstance(value, dict)):
+        completion.pop("token_ids", None)
+    return row
 
 
 def accuracy_of(rows: Sequence[Mapping[str, Any]]) -> str | None:

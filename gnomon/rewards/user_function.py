@@ -23,7 +23,7 @@ from gnomon.core.config import nearest
 from gnomon.core.errors import ConfigError
 from gnomon.core.run_folder import digest_file
 from gnomon.core.types import Completion, Prompt
-from gnomon.rewards.reward import FunctionReward, Reward, Scores
+from gnomon.rewards.reward import FunctionReward, Reward, Scores, said
 
 RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
 _SPEC = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/\\]+)")
@@ -60,7 +60,7 @@ def load_function(spec: str) -> RewardFunction:
     try:
         found.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything
-        raise ConfigError(f"reward '{spec}': {path} cannot be run ({_said(error)}); mend the file.") from error
+        raise ConfigError(f"reward '{spec}': {path} cannot be run ({said(error)}); mend the file.") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
     function = getattr(module, name, None)
@@ -118,7 +118,7 @@ class BatchFunctionReward:
             if len(values) != count:
                 raise ValueError(f"{len(values)} values for {count} completions")
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the rows are reported
-            failures = [(row, _said(error)) for row in range(count)]
+            failures = [(row, said(error)) for row in range(count)]
             return Scores(torch.full((count,), torch.nan), {}, failures)
         return Scores(values, {self.name: values})
 
@@ -129,8 +129,3 @@ def _source(function: RewardFunction) -> Path | None:
         return None
     path = Path(function.__code__.co_filename)
     return path.resolve() if path.suffix == ".py" and path.is_file() else None
-
-
-def _said(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
