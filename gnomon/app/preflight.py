@@ -14,7 +14,7 @@ from gnomon.rewards.user_function import RewardFunction, is_function, load_funct
 def check_inputs(recipe: Recipe) -> None:
     """Refuse a recipe whose data files or models are not there; what its stages will make is not looked at."""
     check_outside_model(recipe.model.name)
-    for name, wanted in outside_models(recipe).items():
+    for name, wanted in outside_models(recipe):
         check_outside_model(name, wanted)
     for stage in recipe.stages:
         for source in sources(stage):

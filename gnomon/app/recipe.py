@@ -370,15 +370,16 @@ def scorers(stage: Stage) -> list[str]:
     return [stage.reward] if isinstance(stage, TrainStage) and stage.reward is not None else []
 
 
-def outside_models(recipe: Recipe) -> dict[str, str]:
+def outside_models(recipe: Recipe) -> list[tuple[str, str]]:
     """The models that stages name and no stage made, `base` aside, with the kind that is wanted of each."""
     names = {stage.name for stage in recipe.stages} | {BASE}
-    return {
-        name: " or ".join(wanted_kinds(stage, key))
+    found = [
+        (name, " or ".join(wanted_kinds(stage, key)))
         for stage in recipe.stages
         for key, name in references(stage)
         if name not in names
-    }
+    ]
+    return list(dict.fromkeys(found))
 
 
 def sources(stage: Stage) -> list[str]:

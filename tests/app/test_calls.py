@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import Project, environment
@@ -48,7 +49,7 @@ def test_the_public_names_are_real() -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, gnomon; print([m for m in ('torch', 'transformers', 'pydantic', 'numpy') if m in sys.modules])"
+    code = "import sys, gnomon; print([m for m in ('torch', 'pydantic', 'numpy') if m in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
     )
@@ -77,14 +78,14 @@ def test_the_readmes_example(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_training_moves_towards_the_function(tiny_model: Path, tmp_path: Path) -> None:
-    """The reward is what the function says; a closure has no file, and a result made with it is not used twice."""
+    """The reward is what the function says; a result made with a closure is not used twice."""
     seen: list[str] = []
 
     def noted(prompt: str, completion: str) -> float:
         seen.append(prompt)
         return 2.5
 
-    settings = {"steps": 1, "prompts_per_step": 2, "max_tokens": 3, "missing_eos_score": None, "device": "cpu"}
+    settings: dict[str, Any] = {"steps": 1, "prompts_per_step": 2, "max_tokens": 3, "missing_eos_score": None}
     for _ in range(2):
         trained = gnomon.train(
             "ppo", model=tiny_model, prompts=["a", "b"], reward=noted, out=tmp_path / "run", **settings

@@ -58,7 +58,7 @@ def test_a_stage_stands_before_a_folder_of_the_same_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sft").mkdir()
     (tmp_path / "aligned").mkdir()
-    assert outside_models(load_recipe(project.recipe)) == {}
+    assert outside_models(load_recipe(project.recipe)) == []
     with pytest.raises(ConfigError, match="model names 'aligned', no earlier stage"):
         load_recipe(project.recipe, ["sft.model=aligned"])
 
@@ -69,12 +69,12 @@ def test_outside_models_come_with_what_is_wanted(project: Project) -> None:
             project, judge={"model": "./a"}, aligned={"model": "./b", "reward": "./c", "critic": "./d"}
         ).recipe
     )
-    assert outside_models(recipe) == {
-        "./a": "policy or reward",
-        "./b": "policy",
-        "./c": "reward",
-        "./d": "policy or reward",
-    }
+    assert outside_models(recipe) == [
+        ("./a", "policy or reward"),
+        ("./b", "policy"),
+        ("./c", "reward"),
+        ("./d", "policy or reward"),
+    ]
 
 
 def test_a_stages_folder_stands_for_its_model(finished: Project, mine: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_run_on_models_by_path(project: Project, finished: Project, mine: Path
 
     path = mine / "model.safetensors"
     data = bytearray(path.read_bytes())
-    data[-1] ^= 64
+    data[-4] ^= 1
     path.write_bytes(bytes(data))
     made.go()
     assert {p.name for p in made.run.glob("*.1")} == {"aligned.1", "report.1"}

@@ -85,8 +85,8 @@ def test_a_batch_of_another_length_fails_every_row(file: Callable[[str], Path]) 
 
 
 def test_a_row_that_fails_does_not_fail_the_others(file: Callable[[str], Path]) -> None:
-    body = "    if not completion:\n        raise KeyError('no\\nway')\n    return completion if prompt == 'one' else True\n"
-    path = file(f"def score(prompt, completion):\n{body}")
+    body = "    if not text:\n        raise KeyError('no\\nway')\n    return text if prompt == 'one' else True\n"
+    path = file(f"def score(prompt, text):\n{body}")
     found = make_function_reward(load_function(f"{path}:score"), "mine").score(PROMPTS, TEXTS)
     assert found.values.isnan().tolist() == [True, True, False]
     assert found.values[2] == 1
