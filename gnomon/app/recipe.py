@@ -9,18 +9,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gnomon.algorithms.contract import algorithms
+from gnomon.app.outside import is_outside_model
 from gnomon.core.batches import Experience
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.data.ratings import Demonstrate
 from gnomon.models.adapters import Trainable
 from gnomon.models.precision import Device, Precision
+from gnomon.rewards.user_function import is_function
 from gnomon.rollouts.sampler import Sampling
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 BASE = "base"  # the name under which stages speak of the recipe's model
 FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
+TEXT_JUDGES = ("vader", "ridge")  # judges that are no model
 
 
 class ModelSettings(Trainable):
@@ -110,11 +113,13 @@ class TrainStage(Settings):
 
     Attributes:
         algorithm: a file of `gnomon/algorithms/`.
-        model: an earlier stage, or `base`.
+        model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalogue or hub name.
         data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
         prompts: for online algorithms, likewise.
-        reward: for online algorithms: the reward-model stage that scores.
-        critic: the model that a critic starts from; the reward's where nothing is said.
+        reward: for online algorithms: what scores: a reward model (an earlier stage, or one of your own),
+            `path/to/file.py:function`, or `vader`.
+        critic: the model that a critic starts from; where nothing is said the reward's, or, where the reward is
+            no model, the policy's.
         critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
         depth: for reward models: keep only this many of the lower layers.
         settings: the algorithm's own settings.
@@ -140,15 +145,18 @@ class TrainStage(Settings):
     @property
     def loop(self) -> OfflineSettings | OnlineSettings:
         """The settings of the loop that the algorithm runs in, checked."""
-        where = f"stage '{self.name}', training"
-        if self.online:
-            return validate(OnlineSettings, self.training, where)
-        return validate(OfflineSettings, self.training, where)
+        return validate(loop_of(self.algorithm), self.training, f"stage '{self.name}', training")
+
+    @property
+    def critic_model(self) -> str:
+        """The model that a critic starts from."""
+        learned = self.reward is not None and not made_of_no_model(self.reward)
+        return self.critic or (str(self.reward) if learned else self.model)
 
     @property
     def online(self) -> bool:
         """Whether the algorithm learns from its own samples."""
-        return bool(algorithms()[self.algorithm].consumes is Experience)  # type: ignore[attr-defined]
+        return loop_of(self.algorithm) is OnlineSettings
 
     def make_algorithm(self) -> Any:
         """The algorithm with its settings, checked."""
@@ -159,12 +167,12 @@ class EvaluateStage(Settings):
     """Models side by side, before judges that training used and judges that it never saw.
 
     Attributes:
-        evaluate: `base` and stages, in the order in which they are shown.
-        judges: reward-model stages, `vader` (a lexicon) and `ridge` (fitted on `reserved`).
+        evaluate: `base`, stages and models of your own, in the order in which they are shown.
+        judges: reward models (stages or your own), `vader` (a lexicon) and `ridge` (fitted on `reserved`).
         prompts: held-out prompts.
-        texts: held-out texts by people, for perplexity.
+        texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
         reserved: rated texts that no other stage touches, for `ridge`.
-        reference: the model that the candidate is compared with.
+        reference: the model that the candidate is compared with; the first where nothing is said.
         candidate: the model that should be better; the last one where nothing is said.
         sampling: how completions are drawn.
     """
@@ -173,11 +181,20 @@ class EvaluateStage(Settings):
     evaluate: list[str] = Field(min_length=1)
     judges: list[str] = Field(min_length=1)
     prompts: str
-    texts: str
+    texts: str | None = None
     reserved: str | None = None
-    reference: str
+    reference: str = ""
     candidate: str | None = None
     sampling: Sampling = Sampling(completions=16)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_is_reference(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("reference") is None:
+            models = content.get("evaluate")
+            first = models[0] if isinstance(models, list) and models else ""
+            return {**content, "reference": first}
+        return content
 
 
 Stage = FeedbackStage | TrainStage | EvaluateStage
@@ -203,22 +220,30 @@ class Recipe(Settings):
     stages: list[Any]
 
 
+RESERVED = {BASE, *TEXT_JUDGES, *Recipe.model_fields}  # a stage so called could not be addressed
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, apply overrides, check all of it.
 
     An override that starts with a stage's name addresses that stage (`sft.training.epochs=2`); `training.…`
-    sets it for every training stage; anything else addresses the top of the recipe.
+    sets it for every training stage whose loop knows the key; anything else addresses the top of the recipe.
     """
-    content = read_yaml(path)
+    return build_recipe(read_yaml(path), str(path), overrides)
+
+
+def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from its content, which is changed; `where` stands in front of what is wrong with it."""
     rows = content.get("stages")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path}: 'stages' is missing or not a list of mappings; give at least one stage.")
+        raise ConfigError(f"{where}: 'stages' is missing or not a list of mappings; give at least one stage.")
     named = {str(row.get("name")): row for row in rows}
     for override in overrides:
         keys, value = parse_override(override)
-        if keys == ["stages"] or (keys[0] in named and len(keys) == 1):
+        if keys in (["stages"], ["training"]) or (keys[0] in named and len(keys) == 1):
+            whole = "all of training" if keys == ["training"] else "a whole stage"
             raise ConfigError(
-                f"override '{override}' would replace a whole stage; name a key of it, as in sft.model=base."
+                f"override '{override}' would replace {whole}; name a key of it, as in sft.model=base."
             )
         if keys[0] in named:
             set_path(named[keys[0]], keys[1:], value)
@@ -229,12 +254,35 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         set_path(content, keys, value)
         if keys[0] == "training":
             for row in rows:
-                if "algorithm" in row:
+                if keys[1] in _loop_keys(row):
                     set_path(row, keys, value)
-    recipe = validate(Recipe, content, str(path))
-    stages = [_stage(row, recipe, f"{path}, stage {n}") for n, row in enumerate(rows, start=1)]
-    _check_names(stages, str(path))
+    recipe = validate(Recipe, content, where)
+    _check_training_keys(recipe, rows, where)
+    stages = [_stage(row, recipe, f"{where}, stage {n}") for n, row in enumerate(rows, start=1)]
+    _check_names(stages, where)
     return recipe.model_copy(update={"stages": stages})
+
+
+def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
+    """The settings of the loop that an algorithm runs in."""
+    online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]
+    return OnlineSettings if online else OfflineSettings
+
+
+def _loop_keys(row: Mapping[str, Any]) -> set[str]:
+    """The keys that a stage's `training` may have; none where it does not train, or nobody knows how."""
+    algorithm = row.get("algorithm")
+    known = isinstance(algorithm, str) and algorithm in algorithms()
+    return set(loop_of(str(algorithm)).model_fields) if known else set()
+
+
+def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Each key of the recipe's `training` means something to at least one stage."""
+    known = {key for row in rows for key in _loop_keys(row)}
+    for key in recipe.training:
+        if known and key not in known:
+            hint = nearest(key, known)
+            raise ConfigError(f"{where}, training: unknown key '{key}' in every training stage; {hint}")
 
 
 def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
@@ -254,7 +302,8 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
         own = row.get("training") or {}
         if not isinstance(own, dict):
             raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
-        row = {**row, "training": {**recipe.training, **own}}
+        shared = {key: value for key, value in recipe.training.items() if key in _loop_keys(row)}
+        row = {**row, "training": {**shared, **own}}
     stage = validate(kinds[found[0]], row, where)
     if isinstance(stage, TrainStage):
         _check_train_stage(stage, where)
@@ -293,25 +342,17 @@ def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
 
 
 def _check_names(stages: Sequence[Stage], where: str) -> None:
-    """Stages are named once, and speak only of earlier ones that made what is wanted."""
+    """Stages are named once, and speak only of earlier ones that made what is wanted, or of the user's models."""
     seen: dict[str, Stage] = {}
     names = {stage.name for stage in stages}
     for stage in stages:
-        if stage.name in seen or stage.name == BASE:
+        if stage.name in seen:
             raise ConfigError(f"{where}: two stages are called '{stage.name}'; rename one of them.")
+        if stage.name in RESERVED:
+            raise ConfigError(f"{where}: a stage may not be called '{stage.name}', a word of recipes; rename it.")
         for key, name in references(stage):
-            if name not in seen and name != BASE:
-                hint = nearest(name, [BASE, *seen])
-                raise ConfigError(
-                    f"{where}, stage '{stage.name}': {key} names '{name}', no earlier stage; {hint}"
-                )
-            wanted = _wanted(stage, key)
-            if _made(seen.get(name)) not in wanted:
-                kind = " or ".join(wanted)
-                raise ConfigError(
-                    f"{where}, stage '{stage.name}': {key} names '{name}', which is no {kind} model; "
-                    "name a stage that trains one."
-                )
+            if name in names or name == BASE or not is_outside_model(name):
+                _check_reference(stage, key, name, seen, where)
         for source in sources(stage):
             owner, _, part = source.partition("/")
             if part and owner in names - seen.keys():
@@ -321,6 +362,21 @@ def _check_names(stages: Sequence[Stage], where: str) -> None:
         seen[stage.name] = stage
 
 
+def _check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage], where: str) -> None:
+    """What `key` names is the base or an earlier stage, and a model of the right kind."""
+    if name not in seen and name != BASE:
+        hint = nearest(name, [BASE, *seen])
+        raise ConfigError(
+            f"{where}, stage '{stage.name}': {key} names '{name}', no earlier stage and no model here; {hint}"
+        )
+    wanted = wanted_kinds(stage, key)
+    if _made(seen.get(name)) not in wanted:
+        raise ConfigError(
+            f"{where}, stage '{stage.name}': {key} names '{name}', which is no {' or '.join(wanted)} model; "
+            "name a stage that trains one."
+        )
+
+
 def _made(stage: Stage | None) -> str:
     """The model that a stage leaves behind: `policy` (so is the base), `reward`, or none."""
     if stage is None:
@@ -328,7 +384,7 @@ def _made(stage: Stage | None) -> str:
     return str(getattr(algorithms()[stage.algorithm], "trains", "")) if isinstance(stage, TrainStage) else ""
 
 
-def _wanted(stage: Stage, key: str) -> list[str]:
+def wanted_kinds(stage: Stage, key: str) -> list[str]:
     """The models that may stand under a key."""
     if key in ("reward", "judges"):
         return ["reward"]
@@ -337,17 +393,42 @@ def _wanted(stage: Stage, key: str) -> list[str]:
     return ["policy"]
 
 
+def made_of_no_model(name: str) -> bool:
+    """Whether a reward or judge is a function or reads texts only, and so is no model."""
+    return name in TEXT_JUDGES or name.startswith("python:") or is_function(name)
+
+
 def references(stage: Stage) -> list[tuple[str, str]]:
     """The models that a stage names, with the key that names them."""
+    found: list[tuple[str, str | None]] = []
     if isinstance(stage, TrainStage):
-        keys = ("model", "reward", "critic")
-        return [(key, name) for key in keys if (name := getattr(stage, key)) is not None]
+        found = [(key, getattr(stage, key)) for key in ("model", "reward", "critic")]
     if isinstance(stage, EvaluateStage):
         models = [("evaluate", name) for name in stage.evaluate]
-        judges = [("judges", name) for name in stage.judges if name not in ("vader", "ridge")]
+        judges = [("judges", name) for name in stage.judges]
         rest = [("reference", stage.reference), ("candidate", stage.candidate or stage.evaluate[-1])]
-        return [*models, *judges, *rest]
-    return []
+        found = [*models, *judges, *rest]
+    scoring = ("reward", "judges")
+    return [(k, n) for k, n in found if n is not None and not (k in scoring and made_of_no_model(n))]
+
+
+def scorers(stage: Stage) -> list[str]:
+    """What scores in a stage: its reward, or its judges."""
+    if isinstance(stage, EvaluateStage):
+        return list(stage.judges)
+    return [stage.reward] if isinstance(stage, TrainStage) and stage.reward is not None else []
+
+
+def outside_models(recipe: Recipe) -> list[tuple[str, str]]:
+    """The models that stages name and no stage made, `base` aside, with the kind that is wanted of each."""
+    names = {stage.name for stage in recipe.stages} | {BASE}
+    found = [
+        (name, " or ".join(wanted_kinds(stage, key)))
+        for stage in recipe.stages
+        for key, name in references(stage)
+        if name not in names
+    ]
+    return list(dict.fromkeys(found))
 
 
 def sources(stage: Stage) -> list[str]:

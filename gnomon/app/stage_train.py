@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from gnomon.app.examine import examine_reward_model
+from gnomon.app.outside import open_policy
 from gnomon.app.recipe import FeedbackStage, TrainStage
+from gnomon.app.rewards import make_reward
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
@@ -19,10 +21,8 @@ from gnomon.core.run_folder import write_jsonl
 from gnomon.core.types import Prompt, Rejected
 from gnomon.data.batching import token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
-from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
+from gnomon.models.loading import load_critic, load_reward_model, save_model
 from gnomon.models.policy import Model, RewardModel
-from gnomon.rewards.reward import LearnedReward
-from gnomon.training.checkpoints import remove_checkpoints
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import planned_steps, train_offline
 from gnomon.training.online import OnlineLoop
@@ -53,7 +53,6 @@ def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     if isinstance(model, RewardModel) and feedback is not None:
         result["evaluation"] = examine_reward_model(model, stage.name, feedback, work)
     result["peak_memory_gb"] = peak_memory_gb()
-    remove_checkpoints(work.stage_folder(stage.name) / "checkpoints")
     return result
 
 
@@ -75,7 +74,7 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
             source, work.compute, trainable, seed=seed, depth=stage.depth, chat_template=template
         )
     else:
-        model = load_policy(source, work.compute, trainable, chat_template=template)
+        model = open_policy(source, work.compute, trainable, chat_template=template)
     records = work.records(algorithm.consumes, stage.data)
     limit = token_limit(settings.max_tokens, model.network.config)
     examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
@@ -110,19 +109,18 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     assert stage.prompts is not None
     trainable = stage.trainable or work.recipe.model
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
-    policy = load_policy(work.model(stage.model), compute, trainable, chat_template=template)
+    policy = open_policy(work.model(stage.model), compute, trainable, chat_template=template)
     prompts = work.records(Prompt, stage.prompts)
     check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     critic = None
     if "critic" in algorithm.needs:
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
-        source = work.model(stage.critic or stage.reward)
+        source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template)
-    judge = load_reward_model(work.model(stage.reward), compute, seed=seed, chat_template=template)
     loop = OnlineLoop(
         algorithm=algorithm,
         models=TrainedModels(policy, critic, stage.sampling.temperature),
-        reward=LearnedReward(judge, stage.reward),
+        reward=make_reward(stage.reward, work),
         prompts=prompts,
         settings=settings,
         sampling=stage.sampling,

@@ -184,7 +184,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("people", {"feedback": "films"}, "stage 1: feedback: 'films' is neither film-reviews nor a path"),
         *(
             ("report", {key: "absent"}, f"stage 5: {key}: field required")
-            for key in ("judges", "prompts", "texts", "reference")
+            for key in ("judges", "prompts")
         ),
         ("report", {"evaluate": []}, "stage 5: evaluate: list should have at least 1 item"),
         ("report", {"judges": []}, "stage 5: judges: list should have at least 1 item"),
@@ -201,15 +201,18 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("sft", {"algorithm": ["ppo"]}, "stage 2: unknown algorithm"),
         # names
         ("sft", {"name": "judge"}, "two stages are called 'judge'; rename one of them"),
-        ("sft", {"name": "base"}, "two stages are called 'base'"),
+        *(
+            ("sft", {"name": word}, f"a stage may not be called '{word}'")
+            for word in ("base", "vader", "ridge", "training", "model", "run", "seed", "language", "stages")
+        ),
         ("sft", {"name": "../up"}, "stage 2: name: string should match pattern"),
         ("sft", {"name": 5}, "stage 2: name: input should be a valid string"),
         # of whom a stage speaks
-        ("sft", {"model": "judge"}, "stage 'sft': model names 'judge', no earlier stage; known: base"),
+        ("sft", {"model": "judge"}, "stage 'sft': model names 'judge', no earlier stage and no model here;"),
         ("sft", {"model": "sft"}, "stage 'sft': model names 'sft', no earlier stage"),
-        ("aligned", {"model": "sfft"}, "model names 'sfft', no earlier stage; did you mean 'sft'?"),
+        ("aligned", {"model": "sfft"}, "model names 'sfft', no earlier stage and no model here; did you mean"),
         ("aligned", {"reward": "aligned"}, "stage 'aligned': reward names 'aligned', no earlier stage"),
-        ("report", {"evaluate": ["sft", "alined"]}, "names 'alined', no earlier stage; did you mean 'aligned'?"),
+        ("report", {"evaluate": ["sft", "alined"]}, "and no model here; did you mean 'aligned'?"),
         ("report", {"judges": ["vadr"]}, "judges names 'vadr', no earlier stage"),
         ("sft", {"data": "judge/preferences"}, "'judge/preferences' is data of a stage that is not earlier"),
         # and what it made
