@@ -13,6 +13,7 @@ from gnomon.core.batches import Experience
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.models.adapters import Trainable
+from gnomon.models.heads import HeadSettings
 from gnomon.models.precision import Device, Precision
 from gnomon.rollouts.sampler import Sampling
 from gnomon.training.settings import OfflineSettings, OnlineSettings
@@ -68,6 +69,7 @@ class TrainStage(Settings):
         critic: the model that a critic starts from; the reward's where nothing is said.
         critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
         depth: for reward models: keep only this many of the lower layers.
+        head: for reward models: the shape of a new head.
         settings: the algorithm's own settings.
         trainable: which weights learn; the recipe's `model` says it otherwise.
         training: the loop's settings.
@@ -83,6 +85,7 @@ class TrainStage(Settings):
     critic: str | None = None
     critic_layers: int = Field(default=0, ge=0)
     depth: int | None = Field(default=None, gt=0)
+    head: HeadSettings = HeadSettings()
     settings: dict[str, Any] = Field(default_factory=dict)
     trainable: Trainable | None = None
     training: dict[str, Any] = Field(default_factory=dict)

@@ -70,9 +70,10 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     source, seed = work.model(stage.model), work.recipe.seed
     model: Model
     if algorithm.trains == "reward":
-        model = load_reward_model(source, work.compute, trainable, seed=seed, depth=stage.depth)
+        model = load_reward_model(source, work.compute, trainable, seed=seed, depth=stage.depth, head=stage.head)
     else:
         model = load_policy(source, work.compute, trainable)
+    model.checkpoint_gradients(settings.gradient_checkpointing)
     records = work.records(algorithm.consumes, stage.data)
     examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, settings.max_tokens)
     folder = work.stage_folder(stage.name)
@@ -107,10 +108,12 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     trainable = stage.trainable or work.recipe.model
     seed, compute = work.recipe.seed, work.compute
     policy = load_policy(work.model(stage.model), compute, trainable)
+    policy.checkpoint_gradients(settings.gradient_checkpointing)
     critic = None
     if "critic" in algorithm.needs:
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
         critic = load_critic(work.model(stage.critic or stage.reward), compute, learning, seed=seed)
+        critic.checkpoint_gradients(settings.gradient_checkpointing)
     judge = load_reward_model(work.model(stage.reward), compute, seed=seed)
     loop = OnlineLoop(
         algorithm=algorithm,

@@ -65,11 +65,17 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
 
 
 def decoder_layers(trunk: nn.Module) -> nn.ModuleList:
-    """The stack of decoder layers: the longest list of modules directly in the trunk."""
-    stacks = [m for m in trunk.children() if isinstance(m, nn.ModuleList)]
-    if not stacks:
-        raise ModelError(f"no stack of layers found in {type(trunk).__name__}; set layers to null.")
-    return max(stacks, key=len)
+    """The stack of decoder layers: the longest list of modules in the trunk, nearest to its surface."""
+    level = list(trunk.children())
+    while level:
+        stacks = [m for m in level if isinstance(m, nn.ModuleList)]
+        if stacks:
+            return max(stacks, key=len)
+        level = [child for module in level for child in module.children()]
+    raise ModelError(
+        f"no stack of layers found in {type(trunk).__name__}; use adapter: none, layers: null and no "
+        "gradient_checkpointing."
+    )
 
 
 def _linear_names(network: Any, learning: int) -> list[str]:
