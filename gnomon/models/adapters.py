@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -12,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
+from gnomon.models.quiet import quiet_peft
 
 
 class Trainable(Settings):
@@ -52,9 +52,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
             target_modules=_linear_names(network, learning),
             fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
         )
-        with warnings.catch_warnings():
-            # peft asks transformers for a property under its old name.
-            warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+        with quiet_peft():
             return get_peft_model(network, config)
     everything = trainable.adapter == "none" and learning == depth
     network.requires_grad_(everything)

@@ -92,8 +92,8 @@ def packed_layout(groups: TokenGroups) -> Layout:
 def fill_rows(sizes: Mapping[int, int]) -> list[list[int]]:
     """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is about least: padding against attention.
 
-    For a number of rows the longest groups are placed first, each into the emptiest row. Numbers of rows are tried
-    in the order of what they must cost at least, until none is left that could be cheaper by more than `WORTHWHILE`.
+    For a number of rows the longest groups are placed first, each into the emptiest row. Numbers of rows are
+    tried in the order of what they must cost at least, until none is left that could save `WORTHWHILE` or more.
     """
     order = sorted(sizes, key=lambda g: -sizes[g])
     sums = list(accumulate((sizes[g] for g in order), initial=0))

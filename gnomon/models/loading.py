@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from gnomon.core.errors import ModelError
+from gnomon.models.adapter_files import adapter_base, merge_adapter
 from gnomon.models.adapters import Trainable, make_trainable
 from gnomon.models.head_files import load_head, save_with_head
 from gnomon.models.heads import PLAIN_HEAD, HeadSettings, ScalarHead, new_head, start_at_zero
@@ -33,7 +34,21 @@ FROZEN = Trainable(adapter="none", layers=0)
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a model."""
     with _loading(name):
-        return AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(_tokenizer_home(name), trust_remote_code=False)
+
+
+def _tokenizer_home(name: str) -> str:
+    """Where a model's tokenizer is: with the model, or with the one that an adapter stands on."""
+    source = resolve(name)
+    known = ("tokenizer*", "vocab*", "*.model")
+    if not Path(source).is_dir() or any(file for pattern in known for file in Path(source).glob(pattern)):
+        return source
+    if base := adapter_base(source):
+        return _tokenizer_home(base)
+    raise ModelError(
+        f"model folder '{name}' holds no tokenizer; copy the files that its tokenizer's save_pretrained writes "
+        "(tokenizer.json, tokenizer_config.json) into it."
+    )
 
 
 def load_policy(name: str, compute: Compute, trainable: Trainable = FROZEN) -> Policy:
@@ -112,8 +127,12 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
     transformers would fill those with random numbers and only warn.
     """
     with _loading(name):
+        source = resolve(name)
+        if base := adapter_base(source):
+            network, missing = _pretrained(kind, base, new, **changes)
+            return network, missing - merge_adapter(network, source, partly=bool(new))
         network, facts = kind.from_pretrained(
-            resolve(name),
+            source,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
@@ -45,8 +46,7 @@ def resolve(name: str) -> str:
         raise ModelError(
             f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
         )
-    _ask_hub(name)
-    return name
+    return _on_hub(name)
 
 
 def _converted(gguf: Path) -> Path:
@@ -62,28 +62,28 @@ def _converted(gguf: Path) -> Path:
     return target
 
 
-def _ask_hub(name: str) -> None:
-    """Refuse a name that neither the hub's cache nor the hub knows, instead of trying for a minute."""
-    hint = nearest(name, CATALOGUE).rstrip(".")
+@cache
+def _on_hub(name: str) -> str:
+    """The name where the hub knows it, else the folder of its copy in the hub's cache.
+
+    One question with a limit: transformers alone would ask for each file, and each time for a minute.
+    """
+    hint = nearest(name, CATALOGUE)  # ends the sentence
+    refusal = f"no model folder '{name}'"
     try:
-        if any(isinstance(try_to_load_from_cache(name, mark), str) for mark in MARKS):
-            return
         if constants.is_offline_mode():
             raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
         HfApi().model_info(name, timeout=HUB_TIMEOUT)
+        return name
     except HFValidationError:
-        raise ModelError(f"no model folder or file '{name}', and it is no hub name either; {hint}.") from None
+        raise ModelError(f"{refusal}, and it is no name for the hub either; {hint}") from None
     except GatedRepoError:
-        raise ModelError(
-            f"the hub gives '{name}' only to those who accepted its terms; accept them there and set HF_TOKEN."
-        ) from None
+        refusal = f"the hub gives '{name}' only to those who accepted its terms; accept them and set HF_TOKEN."
     except RepositoryNotFoundError:
-        raise ModelError(
-            f"no model folder '{name}', and the hub knows no model of that name; {hint}; "
-            "a private one needs HF_TOKEN."
-        ) from None
+        refusal += f", and the hub knows no such model; if it is private, set HF_TOKEN; {hint}"
     except (OSError, NETWORK_ERROR) as error:
-        raise ModelError(
-            f"no model folder '{name}', nothing of that name in the hub's cache, and the hub cannot be reached "
-            f"({type(error).__name__}); {hint}."
-        ) from None
+        refusal += f", no copy in the hub's cache, and no way to the hub ({type(error).__name__}); {hint}"
+    for mark in MARKS:
+        if isinstance(copy := try_to_load_from_cache(name, mark), str):
+            return str(Path(copy).parent)
+    raise ModelError(refusal)

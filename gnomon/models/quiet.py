@@ -1,8 +1,9 @@
-"""Silence for transformers, which draws progress bars of its own amid a run's lines."""
+"""Silence for libraries that draw progress bars or warn of each other amid a run's lines."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,6 +27,14 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence what peft sets off by asking transformers for a property under its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+        yield
 
 
 def _no_bar(rows: Iterable[Any], **_: Any) -> Iterable[Any]:
