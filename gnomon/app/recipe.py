@@ -15,6 +15,7 @@ from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set
 from gnomon.core.errors import ConfigError
 from gnomon.data.ratings import Demonstrate
 from gnomon.models.adapters import Trainable
+from gnomon.models.heads import HeadSettings
 from gnomon.models.precision import Device, Precision
 from gnomon.rewards.user_function import is_function
 from gnomon.rollouts.sampler import Sampling
@@ -122,6 +123,7 @@ class TrainStage(Settings):
             no model, the policy's.
         critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
         depth: for reward models: keep only this many of the lower layers.
+        head: for reward models: the shape of a new head.
         settings: the algorithm's own settings.
         trainable: which weights learn; the recipe's `model` says it otherwise.
         training: the loop's settings.
@@ -137,6 +139,7 @@ class TrainStage(Settings):
     critic: str | None = None
     critic_layers: int = Field(default=0, ge=0)
     depth: int | None = Field(default=None, gt=0)
+    head: HeadSettings = HeadSettings()
     settings: dict[str, Any] = Field(default_factory=dict)
     trainable: Trainable | None = None
     training: dict[str, Any] = Field(default_factory=dict)

@@ -71,10 +71,17 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     model: Model
     if algorithm.trains == "reward":
         model = load_reward_model(
-            source, work.compute, trainable, seed=seed, depth=stage.depth, chat_template=template
+            source,
+            work.compute,
+            trainable,
+            seed=seed,
+            depth=stage.depth,
+            chat_template=template,
+            head=stage.head,
         )
     else:
         model = open_policy(source, work.compute, trainable, chat_template=template)
+    model.checkpoint_gradients(settings.gradient_checkpointing)
     records = work.records(algorithm.consumes, stage.data)
     limit = token_limit(settings.max_tokens, model.network.config)
     examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
@@ -110,6 +117,7 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     trainable = stage.trainable or work.recipe.model
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
     policy = open_policy(work.model(stage.model), compute, trainable, chat_template=template)
+    policy.checkpoint_gradients(settings.gradient_checkpointing)
     prompts = work.records(Prompt, stage.prompts)
     check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     critic = None
@@ -117,6 +125,7 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
         source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template)
+        critic.checkpoint_gradients(settings.gradient_checkpointing)
     loop = OnlineLoop(
         algorithm=algorithm,
         models=TrainedModels(policy, critic, stage.sampling.temperature),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
+from gnomon.models.quiet import quiet_peft
 
 if TYPE_CHECKING:
     from gnomon.models.policy import Model
@@ -59,9 +59,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
             target_modules=_linear_names(network, learning),
             fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
         )
-        with warnings.catch_warnings():
-            # peft asks transformers for a property under its old name.
-            warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+        with quiet_peft():
             return get_peft_model(network, config)
     everything = trainable.adapter == "none" and learning == depth
     network.requires_grad_(everything)
@@ -116,11 +114,17 @@ def _replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
 
 
 def decoder_layers(trunk: nn.Module) -> nn.ModuleList:
-    """The stack of decoder layers: the longest list of modules directly in the trunk."""
-    stacks = [m for m in trunk.children() if isinstance(m, nn.ModuleList)]
-    if not stacks:
-        raise ModelError(f"no stack of layers found in {type(trunk).__name__}; set layers to null.")
-    return max(stacks, key=len)
+    """The stack of decoder layers: the longest list of modules in the trunk, nearest to its surface."""
+    level = list(trunk.children())
+    while level:
+        stacks = [m for m in level if isinstance(m, nn.ModuleList)]
+        if stacks:
+            return max(stacks, key=len)
+        level = [child for module in level for child in module.children()]
+    raise ModelError(
+        f"no stack of layers found in {type(trunk).__name__}; use adapter: none, layers: null and no "
+        "gradient_checkpointing."
+    )
 
 
 def _linear_names(network: Any, learning: int) -> list[str]:
