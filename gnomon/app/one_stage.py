@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.recipe import EvaluateStage, ModelSettings, Recipe, TrainStage, build_recipe, loop_of
+from gnomon.app.recipe import Recipe, build_recipe
+from gnomon.app.stages import EvaluateStage, ModelSettings, TrainStage, loop_of
 from gnomon.core.config import nearest, parse_override, set_path
 from gnomon.core.errors import ConfigError
 from gnomon.rollouts.sampler import Sampling

@@ -12,10 +12,12 @@ import yaml
 from rich.markup import escape
 
 from gnomon.app.preflight import check_inputs, load_functions
-from gnomon.app.recipe import EvaluateStage, FeedbackStage, Recipe, Stage, TrainStage
+from gnomon.app.recipe import Recipe, Stage
 from gnomon.app.stage_evaluate import run_evaluate
 from gnomon.app.stage_feedback import run_feedback
+from gnomon.app.stage_hybrid import run_hybrid
 from gnomon.app.stage_train import run_train
+from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import RunError, full_disk_said
 from gnomon.core.progress import StopSignal, console
@@ -24,10 +26,12 @@ from gnomon.evaluation.report import write_report
 from gnomon.models.precision import find_compute
 from gnomon.rewards.user_function import RewardFunction
 from gnomon.training.checkpoints import remove_checkpoints
+from gnomon.training.processes import Processes
 
 RUNNERS: dict[type, Callable[[Any, Workspace], dict[str, Any]]] = {
     FeedbackStage: run_feedback,
     TrainStage: run_train,
+    HybridStage: run_hybrid,
     EvaluateStage: run_evaluate,
 }
 
@@ -45,23 +49,29 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
     folder = Path(recipe.run)
     with full_disk_said(folder), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
+        processes = Processes(cpu=compute.device.type == "cpu")
+        console.quiet = not processes.main
+        several = f", {processes.count} processes" if processes.count > 1 else ""
         console.print(
-            f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads"
+            f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads{several}"
         )
         started = time.monotonic()
         check_inputs(recipe)
-        work = Workspace(folder, recipe, compute, stop, functions=load_functions(recipe, functions or {}))
+        known = load_functions(recipe, functions or {})
+        work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes)
         setting = environment(recipe.seed, {})
         try:
+            work.note_environment(setting)
             write_atomically(folder / "config.yaml", _as_yaml(recipe))
-            write_json(folder / "environment.json", {**setting, "data": work.data_digests()})
         except OSError as error:
             raise RunError(
                 f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
             ) from None
         for number, stage in enumerate(recipe.stages, start=1):
             _run_stage(stage, work, f"{number}/{len(recipe.stages)}")
-            write_json(folder / "environment.json", {**setting, "data": work.data_digests()})
+            work.note_environment(setting)
+        if not processes.main:
+            return folder / "report.html"
         report = write_report(folder, language=recipe.language)
         minutes = (time.monotonic() - started) / 60
         console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}")
@@ -70,22 +80,33 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
 
 def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
     """Do a stage that is not finished. Its checkpoints go only when its result is on disk."""
-    folder = work.stage_folder(stage.name)
-    if work.begin(stage):
-        console.print(f"[bold]{place} {stage.name}[/bold]")
-        found = RUNNERS[type(stage)](stage, work)
-        write_json(folder / "result.json", found)
-        console.print(f"  {found['seconds']:.0f} s")
-    else:
+    folder, processes = work.stage_folder(stage.name), work.processes
+    if not work.begin(stage):
         seconds = read_json(folder / "result.json")["seconds"]
         console.print(f"[bold]{place} {stage.name}[/bold] finished before ({seconds:.0f} s)")
-    remove_checkpoints(folder / "checkpoints")
+    else:
+        console.print(f"[bold]{place} {stage.name}[/bold]")
+        if processes.main or isinstance(stage, TrainStage | HybridStage):
+            found = RUNNERS[type(stage)](stage, work)
+            if processes.main:
+                write_json(folder / "result.json", found)
+            console.print(f"  {found['seconds']:.0f} s")
+    if processes.main:
+        remove_checkpoints(folder / "checkpoints")
+    processes.wait()
 
 
 def _as_yaml(recipe: Recipe) -> str:
     content = recipe.model_dump(mode="json")
-    content["stages"] = [stage.model_dump(mode="json", exclude_none=True) for stage in recipe.stages]
-    for row, stage in zip(content["stages"], recipe.stages, strict=True):
-        if isinstance(stage, TrainStage):
-            row["training"] = stage.loop.model_dump(mode="json")
+    content["stages"] = [_row(stage) for stage in recipe.stages]
     return yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+
+
+def _row(stage: Stage) -> dict[str, Any]:
+    """A stage as a recipe says it, with every setting of its loop."""
+    row: dict[str, Any] = stage.model_dump(mode="json", exclude_none=True)
+    if isinstance(stage, TrainStage):
+        row["training"] = stage.loop.model_dump(mode="json")
+    if isinstance(stage, HybridStage):
+        row["phases"] = [{k: v for k, v in _row(p).items() if k != "model"} for p in stage.phases]
+    return row

@@ -4,203 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.outside import is_outside_model
-from gnomon.core.batches import Experience
+from gnomon.app.stages import (
+    BASE,
+    FILM_REVIEWS,
+    TEXT_JUDGES,
+    EvaluateStage,
+    FeedbackStage,
+    HybridStage,
+    ModelSettings,
+    Phase,
+    TrainStage,
+    loop_of,
+    made_of_no_model,
+)
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
-from gnomon.data.ratings import Demonstrate
-from gnomon.models.adapters import Trainable
-from gnomon.models.heads import HeadSettings
-from gnomon.models.precision import Device, Precision
-from gnomon.rewards.user_function import is_function
-from gnomon.rollouts.sampler import Sampling
-from gnomon.training.settings import OfflineSettings, OnlineSettings
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-BASE = "base"  # the name under which stages speak of the recipe's model
-FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
-TEXT_JUDGES = ("vader", "ridge")  # judges that are no model
-
-
-class ModelSettings(Trainable):
-    """The model that everything starts from, and which of its weights learn.
-
-    Attributes:
-        name: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
-        device: `auto` takes a GPU where there is one.
-        precision: of matrix products; `auto` is bfloat16 where the processor is made for it.
-        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file; the
-            tokenizer's own where nothing is said.
-    """
-
-    name: str
-    device: Device = "auto"
-    precision: Precision = "auto"
-    chat_template: str | None = None
-
-    @field_validator("chat_template")
-    @classmethod
-    def _is_there(cls, value: str | None) -> str | None:
-        if value not in (None, "plain") and not Path(str(value)).expanduser().is_file():
-            raise ValueError(f"no file at {value}; give plain or the path of a Jinja file")
-        return value
-
-
-def _size(value: float) -> float:
-    """A share below 1 as it is, a number of texts as a whole number."""
-    if 0 < value < 1 or (value >= 2 and value == int(value)):
-        return value if value < 1 else int(value)
-    raise ValueError(f"{value:g} is neither a number of texts of at least 2 nor a share below 1")
-
-
-Size = Annotated[float, AfterValidator(_size)]
-
-
-class FeedbackStage(Settings):
-    """People's ratings become judgements, preferences and demonstrations.
-
-    Sizes are numbers of texts, or shares of all texts where they are below 1. Where nothing is said they are, for
-    film-reviews and for a file of the user's own: `reserved` 0.5 and 0.25, `training` 1600 and 0.6,
-    `demonstrations` 600 and 0.3, `held_out` 400 and 0.15.
-
-    Attributes:
-        feedback: `film-reviews`, or a file of ratings: rows `{"id", "text", "ratings"}`, or one row a rating,
-            `{"text", "rater", "rating"}`; either may have a `prompt`. Texts with prompts are compared within
-            their prompt, and split by prompt; others are taken to answer `wordings`, and split by text.
-        reserved: share of the texts that only independent judges may learn from.
-        training: texts for the reward model.
-        demonstrations: texts for SFT, of those for the reward model.
-        demonstrate: which: `neutral` as a whole in rating (around 0 for film-reviews, around the average text for
-            a file), so that what is gained afterwards is alignment's; or `best`, the highest rated, when a good
-            start matters more than a clean comparison.
-        held_out: texts for evaluation.
-        group_size: texts compared with each other under one prompt, at most.
-        wordings: ways to ask for such a text, where the texts have no prompts of their own.
-        held_out_wordings: others, which only the evaluation asks.
-    """
-
-    name: Name
-    feedback: str
-    reserved: float | None = Field(default=None, ge=0, lt=1)
-    training: Size | None = None
-    demonstrations: Size | None = None
-    demonstrate: Demonstrate = "neutral"
-    held_out: Size | None = None
-    group_size: int = Field(default=8, gt=1)
-    wordings: list[str] = Field(default_factory=list)
-    held_out_wordings: list[str] = Field(default_factory=list)
-
-    @field_validator("feedback")
-    @classmethod
-    def _is_a_source(cls, value: str) -> str:
-        if value != FILM_REVIEWS and Path(value).name == value and not Path(value).suffix:
-            raise ValueError(f"'{value}' is neither {FILM_REVIEWS} nor a path; write ./{value} for a folder")
-        return value
-
-    @model_validator(mode="after")
-    def _wordings_come_in_both_kinds(self) -> FeedbackStage:
-        if bool(self.wordings) != bool(self.held_out_wordings):
-            raise ValueError("wordings and held_out_wordings are given together, or neither")
-        return self
-
-
-class TrainStage(Settings):
-    """One algorithm on one model.
-
-    Attributes:
-        algorithm: a file of `gnomon/algorithms/`.
-        model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalogue or hub name.
-        data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
-        prompts: for online algorithms, likewise.
-        reward: for online algorithms: what scores: a reward model (an earlier stage, or one of your own),
-            `path/to/file.py:function`, or `vader`.
-        critic: the model that a critic starts from; where nothing is said the reward's, or, where the reward is
-            no model, the policy's.
-        critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
-        depth: for reward models: keep only this many of the lower layers.
-        head: for reward models: the shape of a new head.
-        settings: the algorithm's own settings.
-        trainable: which weights learn; the recipe's `model` says it otherwise.
-        training: the loop's settings.
-        sampling: how an online algorithm draws completions.
-    """
-
-    name: Name
-    algorithm: str
-    model: str = BASE
-    data: str | None = None
-    prompts: str | None = None
-    reward: str | None = None
-    critic: str | None = None
-    critic_layers: int = Field(default=0, ge=0)
-    depth: int | None = Field(default=None, gt=0)
-    head: HeadSettings = HeadSettings()
-    settings: dict[str, Any] = Field(default_factory=dict)
-    trainable: Trainable | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
-    sampling: Sampling = Sampling()
-
-    @property
-    def loop(self) -> OfflineSettings | OnlineSettings:
-        """The settings of the loop that the algorithm runs in, checked."""
-        return validate(loop_of(self.algorithm), self.training, f"stage '{self.name}', training")
-
-    @property
-    def critic_model(self) -> str:
-        """The model that a critic starts from."""
-        learned = self.reward is not None and not made_of_no_model(self.reward)
-        return self.critic or (str(self.reward) if learned else self.model)
-
-    @property
-    def online(self) -> bool:
-        """Whether the algorithm learns from its own samples."""
-        return loop_of(self.algorithm) is OnlineSettings
-
-    def make_algorithm(self) -> Any:
-        """The algorithm with its settings, checked."""
-        return validate(algorithms()[self.algorithm], self.settings, f"stage '{self.name}', settings")
-
-
-class EvaluateStage(Settings):
-    """Models side by side, before judges that training used and judges that it never saw.
-
-    Attributes:
-        evaluate: `base`, stages and models of your own, in the order in which they are shown.
-        judges: reward models (stages or your own), `vader` (a lexicon) and `ridge` (fitted on `reserved`).
-        prompts: held-out prompts.
-        texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
-        reserved: rated texts that no other stage touches, for `ridge`.
-        reference: the model that the candidate is compared with; the first where nothing is said.
-        candidate: the model that should be better; the last one where nothing is said.
-        sampling: how completions are drawn.
-    """
-
-    name: Name
-    evaluate: list[str] = Field(min_length=1)
-    judges: list[str] = Field(min_length=1)
-    prompts: str
-    texts: str | None = None
-    reserved: str | None = None
-    reference: str = ""
-    candidate: str | None = None
-    sampling: Sampling = Sampling(completions=16)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_is_reference(cls, content: Any) -> Any:
-        if isinstance(content, dict) and content.get("reference") is None:
-            models = content.get("evaluate")
-            first = models[0] if isinstance(models, list) and models else ""
-            return {**content, "reference": first}
-        return content
-
-
-Stage = FeedbackStage | TrainStage | EvaluateStage
+GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
+Stage = FeedbackStage | TrainStage | HybridStage | EvaluateStage
 
 
 class Recipe(Settings):
@@ -211,6 +38,7 @@ class Recipe(Settings):
         seed: of everything that is random.
         model: what stages start from.
         language: of the report when it is opened: `en` or `zh`.
+        track: trackers that get the metrics too: `tensorboard`, `wandb`, `mlflow`, `trackio`.
         training: loop settings for every training stage that does not say otherwise.
         stages: what is done, in order.
     """
@@ -219,6 +47,7 @@ class Recipe(Settings):
     seed: int = 0
     model: ModelSettings
     language: Literal["en", "zh"] = "en"
+    track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)
     training: dict[str, Any] = Field(default_factory=dict)
     stages: list[Any]
 
@@ -266,12 +95,6 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     return recipe.model_copy(update={"stages": stages})
 
 
-def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
-    """The settings of the loop that an algorithm runs in."""
-    online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]
-    return OnlineSettings if online else OfflineSettings
-
-
 def _loop_keys(row: Mapping[str, Any]) -> set[str]:
     """The keys that a stage's `training` may have; none where it does not train, or nobody knows how."""
     algorithm = row.get("algorithm")
@@ -292,21 +115,16 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
     kinds: dict[str, type[Stage]] = {
         "feedback": FeedbackStage,
         "algorithm": TrainStage,
+        "phases": HybridStage,
         "evaluate": EvaluateStage,
     }
     found = [key for key in kinds if key in row]
     if len(found) != 1:
         raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(kinds)}.")
+    if found[0] == "phases":
+        return _hybrid(row, recipe, where)
     if found[0] == "algorithm":
-        known = algorithms()
-        if not isinstance(row["algorithm"], str) or row["algorithm"] not in known:
-            hint = nearest(str(row["algorithm"]), known)
-            raise ConfigError(f"{where}: unknown algorithm '{row['algorithm']}'; {hint}")
-        own = row.get("training") or {}
-        if not isinstance(own, dict):
-            raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
-        shared = {key: value for key, value in recipe.training.items() if key in _loop_keys(row)}
-        row = {**row, "training": {**shared, **own}}
+        row = _train_row(row, recipe, where)
     stage = validate(kinds[found[0]], row, where)
     if isinstance(stage, TrainStage):
         _check_train_stage(stage, where)
@@ -315,20 +133,65 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
     return stage
 
 
+def _train_row(row: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, Any]:
+    """A training stage's or phase's row with what the recipe and the algorithm say of all of them."""
+    known = algorithms()
+    if not isinstance(row.get("algorithm"), str) or row["algorithm"] not in known:
+        hint = nearest(str(row.get("algorithm")), known)
+        raise ConfigError(f"{where}: unknown algorithm '{row.get('algorithm')}'; {hint}")
+    own = row.get("training") or {}
+    if not isinstance(own, dict):
+        raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
+    shared = {key: value for key, value in recipe.training.items() if key in _loop_keys(row)}
+    found = {**row, "training": {**shared, **own}}
+    group: int = known[row["algorithm"]].group  # type: ignore[attr-defined]
+    sampling = row.get("sampling") or {}
+    if group > 1 and isinstance(sampling, dict) and "completions" not in sampling:
+        found["sampling"] = {"completions": GROUP, **sampling}
+    return found
+
+
+def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
+    """A hybrid stage with its phases, each checked as a training stage of its own."""
+    stage = validate(HybridStage, row, where)
+    phases = []
+    for number, content in enumerate(stage.phases, start=1):
+        place = f"{where}, phase {number}"
+        if not isinstance(content, dict):
+            raise ConfigError(f"{place}: a phase is a mapping with the key algorithm.")
+        if "model" in content or "trainable" in content:
+            raise ConfigError(f"{place}: model and trainable belong to the stage, not to a phase; move them.")
+        named = {"name": f"phase-{number}", **content, "model": stage.model}
+        phase = validate(Phase, _train_row(named, recipe, place), place)
+        _check_train_stage(phase, place)
+        if _made(phase) != "policy":
+            raise ConfigError(f"{place}: {phase.algorithm} trains no policy; give it a stage of its own.")
+        phases.append(phase)
+    if len({phase.name for phase in phases}) < len(phases):
+        raise ConfigError(f"{where}: two phases have one name; rename one of them.")
+    return stage.model_copy(update={"phases": phases})
+
+
 def _check_train_stage(stage: TrainStage, where: str) -> None:
     """A stage has what its algorithm needs, and its loop's and algorithm's settings are right."""
-    wanted = ("prompts", "reward") if stage.online else ("data",)
-    for key in wanted:
+    algorithm = stage.make_algorithm()
+    wanted = {"prompts", "reward"} if stage.online else {"data"}
+    wanted |= {"token_reward"} & algorithm.needs
+    for key in sorted(wanted):
         if getattr(stage, key) is None:
             raise ConfigError(f"{where}: {stage.algorithm} needs the key '{key}'.")
-    for key in {"data", "prompts", "reward", "critic"} - {*wanted, "critic" if stage.online else ""}:
+    optional = {"critic"} if stage.online else set()
+    for key in sorted({"data", "prompts", "reward", "critic", "token_reward"} - wanted - optional):
         if getattr(stage, key) is not None:
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
+    if stage.imitate is not None and algorithm.trains != "policy":
+        raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
+    if stage.online and stage.sampling.completions < algorithm.group:
+        raise ConfigError(
+            f"{where}: {stage.algorithm} compares completions of one prompt, and sampling.completions is "
+            f"{stage.sampling.completions}; set it to {algorithm.group} or more (4 to 16 is usual)."
+        )
     _ = stage.loop
-    try:
-        stage.make_algorithm()
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}, settings: {error}.") from None
 
 
 def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
@@ -384,6 +247,8 @@ def _made(stage: Stage | None) -> str:
     """The model that a stage leaves behind: `policy` (so is the base), `reward`, or none."""
     if stage is None:
         return "policy"
+    if isinstance(stage, HybridStage):
+        return "policy"
     return str(getattr(algorithms()[stage.algorithm], "trains", "")) if isinstance(stage, TrainStage) else ""
 
 
@@ -396,16 +261,15 @@ def wanted_kinds(stage: Stage, key: str) -> list[str]:
     return ["policy"]
 
 
-def made_of_no_model(name: str) -> bool:
-    """Whether a reward or judge is a function or reads texts only, and so is no model."""
-    return name in TEXT_JUDGES or name.startswith("python:") or is_function(name)
-
-
 def references(stage: Stage) -> list[tuple[str, str]]:
     """The models that a stage names, with the key that names them."""
     found: list[tuple[str, str | None]] = []
+    if isinstance(stage, HybridStage):
+        inside = [pair for phase in stage.phases for pair in references(phase)]
+        return list(dict.fromkeys([("model", stage.model), *inside]))
     if isinstance(stage, TrainStage):
-        found = [(key, getattr(stage, key)) for key in ("model", "reward", "critic")]
+        keys = ("model", "critic", "token_reward")
+        found = [*((key, getattr(stage, key)) for key in keys), *(("reward", name) for name in stage.rewards)]
     if isinstance(stage, EvaluateStage):
         models = [("evaluate", name) for name in stage.evaluate]
         judges = [("judges", name) for name in stage.judges]
@@ -416,10 +280,12 @@ def references(stage: Stage) -> list[tuple[str, str]]:
 
 
 def scorers(stage: Stage) -> list[str]:
-    """What scores in a stage: its reward, or its judges."""
+    """What scores in a stage: its rewards, or its judges."""
     if isinstance(stage, EvaluateStage):
         return list(stage.judges)
-    return [stage.reward] if isinstance(stage, TrainStage) and stage.reward is not None else []
+    if isinstance(stage, HybridStage):
+        return [spec for phase in stage.phases for spec in phase.rewards]
+    return stage.rewards if isinstance(stage, TrainStage) else []
 
 
 def outside_models(recipe: Recipe) -> list[tuple[str, str]]:
@@ -438,8 +304,10 @@ def sources(stage: Stage) -> list[str]:
     """The data that a stage reads: `<stage>/<part>` or paths."""
     if isinstance(stage, FeedbackStage):
         return [] if stage.feedback == FILM_REVIEWS else [stage.feedback]
+    if isinstance(stage, HybridStage):
+        return list(dict.fromkeys(source for phase in stage.phases for source in sources(phase)))
     if isinstance(stage, TrainStage):
-        return [source for source in (stage.data, stage.prompts) if source]
+        return [*stage.tasks, *stage.pools, *([stage.imitate.data] if stage.imitate else [])]
     if isinstance(stage, EvaluateStage):
         return [source for source in (stage.prompts, stage.texts, stage.reserved) if source]
     return []

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gnomon.app.outside import open_reward_model
 from gnomon.app.workspace import Workspace
 from gnomon.models.policy import RewardModel
 from gnomon.rewards.lexicon import Lexicon
 from gnomon.rewards.reward import LearnedReward, Reward
+from gnomon.rewards.shaping import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.text_judge import TextReward
 from gnomon.rewards.user_function import RewardFunction, is_function, load_function, make_function_reward
+
+
+def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace) -> Reward:
+    """What a stage's `reward` says: one thing, or a weighted sum of parts."""
+    if isinstance(reward, str):
+        return make_reward(reward, work)
+    return ShapedReward([(p, RuleReward(p) if p.of is None else make_reward(p.of, work)) for p in reward])
 
 
 def make_reward(spec: str, work: Workspace) -> Reward:

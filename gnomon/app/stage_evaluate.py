@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.app.outside import open_policy
-from gnomon.app.recipe import TEXT_JUDGES, EvaluateStage, TrainStage
 from gnomon.app.rewards import make_reward
 from gnomon.app.rows import first_row
+from gnomon.app.stages import TEXT_JUDGES, EvaluateStage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.batches import Rollout
 from gnomon.core.errors import Interrupted, RunError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gnomon.app.recipe import FILM_REVIEWS, FeedbackStage
+from gnomon.app.stages import FILM_REVIEWS, FeedbackStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.app.outside import digest_model, located
-from gnomon.app.recipe import BASE, FeedbackStage, Recipe, Stage, TrainStage, references, scorers, sources
+from gnomon.app.recipe import Recipe, Stage, references, scorers, sources
+from gnomon.app.stages import BASE, FeedbackStage, HybridStage, TrainStage
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
 from gnomon.data.records import Record, read_records
 from gnomon.data.sources import digest_source, locate
 from gnomon.models.precision import Compute
+from gnomon.monitoring.sinks import Sink, open_sink
 from gnomon.rewards.user_function import RewardFunction, function_digest, is_function
+from gnomon.training.processes import Processes
 
 T = TypeVar("T")
 NO_EFFECT = {"checkpoint_seconds", "batch_tokens"}  # loop settings that change no number
@@ -36,6 +39,7 @@ class Workspace:
     recipe: Recipe
     compute: Compute
     stop: StopSignal
+    processes: Processes = field(default_factory=Processes)
     keys: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     functions: Mapping[str, RewardFunction] = field(default_factory=dict)
@@ -120,12 +124,24 @@ class Workspace:
         """
         folder, key = self.stage_folder(stage.name), self.key(stage)
         self.keys[stage.name] = key
-        marker = folder / "stage.json"
-        if folder.exists() and (not marker.exists() or read_json(marker).get("key") != key):
-            number = next(n for n in range(1, 10_000) if not folder.with_name(f"{stage.name}.{n}").exists())
-            os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
-        write_json(marker, {"key": key, "stage": stage.model_dump()})
-        return not (folder / "result.json").exists()
+        if self.processes.main:
+            marker = folder / "stage.json"
+            if folder.exists() and (not marker.exists() or read_json(marker).get("key") != key):
+                number = next(n for n in range(1, 10_000) if not folder.with_name(f"{stage.name}.{n}").exists())
+                os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
+            write_json(marker, {"key": key, "stage": stage.model_dump()})
+        return not self.processes.tell((folder / "result.json").exists())
+
+    def note_environment(self, setting: Mapping[str, Any]) -> None:
+        """Write what the run depends on besides its recipe."""
+        if self.processes.main:
+            write_json(self.folder / "environment.json", {**setting, "data": self.data_digests()})
+
+    def sinks(self, stage: str) -> Sink | None:
+        """Where a stage's metrics go besides its own file."""
+        if not self.processes.main:
+            return None
+        return open_sink(self.recipe.track, self.folder, stage, {"run": self.recipe.run, "stage": stage})
 
 
 def is_part(source: str, recipe: Recipe) -> bool:
@@ -147,4 +163,6 @@ def _effective(stage: Stage) -> dict[str, Any]:
     content = stage.model_dump()
     if isinstance(stage, TrainStage):
         content["training"] = stage.loop.model_dump(exclude=NO_EFFECT)
+    if isinstance(stage, HybridStage):
+        content["phases"] = [_effective(phase) for phase in stage.phases]
     return content
