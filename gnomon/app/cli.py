@@ -102,7 +102,7 @@ def report(
 
     if language not in ("en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
-    if not (folder / "config.yaml").is_file():
+    if folder.is_dir() and not (folder / "config.yaml").is_file():
         raise RunError(f"{folder} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
     typer.echo(write_report(folder, language="zh" if language == "zh" else "en"))
 

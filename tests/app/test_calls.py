@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -56,25 +57,20 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert found.stdout == "[]\n"
 
 
-def test_the_readmes_example(tmp_path: Path, tiny_model: Path) -> None:
-    """A user's own reward and PPO on it, in a program of its own; the model and the sizes are made small."""
+def test_the_readmes_example(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user's own reward and PPO on it, as `python mine.py`; the model and the sizes are made small."""
     assert len(EXAMPLE.strip().splitlines()) <= 17
     small = EXAMPLE.replace("smollm2-135m", str(tiny_model)).replace("steps=40", "steps=2, rank=2")
     (tmp_path / "mine.py").write_text(small.replace("max_tokens=48", "max_tokens=5"), encoding="utf-8")
-    found = subprocess.run(
-        [sys.executable, "mine.py"],
-        capture_output=True, encoding="utf-8", env=environment(), cwd=tmp_path, timeout=120, check=False,
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    assert len(found.stdout.splitlines()) >= 3
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(tmp_path / "mine.py"), run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) >= 3
     run = tmp_path / "runs" / "ppo"
     assert [row["prompt"] for row in read_jsonl(run / "prompts.jsonl")][1] == "Name a film."
-    again = subprocess.run(
-        [sys.executable, "-m", "gnomon", "run", "runs/ppo/config.yaml"],
-        capture_output=True, encoding="utf-8", env=environment(), cwd=tmp_path, timeout=120, check=False,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert "finished before" in again.stderr, "the recipe names the function by its file"
+    gnomon.run("runs/ppo/config.yaml")
+    assert "finished before" in capsys.readouterr().err, "the recipe names the function by its file"
 
 
 def test_training_moves_towards_the_function(tiny_model: Path, tmp_path: Path) -> None:

@@ -96,6 +96,40 @@ def test_a_stage_says_it_over_the_recipe_and_an_override_over_both(tmp_path: Pat
     assert (stage["sft"].loop.learning_rate, stage["judge"].loop.learning_rate) == (0.2, 0.2)
 
 
+def test_a_training_key_reaches_only_the_loops_that_know_it(tmp_path: Path) -> None:
+    stage = by_name(load_recipe(written(tmp_path), ["training.steps=5", "training.kl.target=3"]))
+    assert (stage["aligned"].loop.steps, stage["aligned"].loop.kl.target) == (5, 3)
+    assert stage["sft"].loop == stage["judge"].loop == OfflineSettings()
+    stage = by_name(load_recipe(written(tmp_path, training={"steps": 7, "max_tokens": 99})))
+    assert (stage["aligned"].loop.steps, stage["sft"].loop.max_tokens) == (7, 99)
+
+
+def test_a_training_key_that_no_loop_knows_is_refused(tmp_path: Path) -> None:
+    message = refused(written(tmp_path), "training.stepz=5")
+    assert "training: unknown key 'stepz' in every training stage; did you mean 'steps'?" in message
+    assert "unknown key 'steps'" in refused(written(tmp_path, STAGES[:3]), "training.steps=5")
+    assert "would replace all of training" in refused(written(tmp_path), "training={}")
+
+
+def test_the_critic_starts_from_the_reward_or_from_the_policy(tmp_path: Path) -> None:
+    for changes, expected in (
+        ({}, "judge"),
+        ({"critic": "base"}, "base"),
+        ({"reward": "./mine.py:score"}, "sft"),
+        ({"reward": "vader"}, "sft"),
+        ({"reward": "org/rm"}, "org/rm"),
+    ):
+        stage = by_name(load_recipe(written(tmp_path, stages_with("aligned", **changes))))["aligned"]
+        assert stage.critic_model == expected
+
+
+def test_an_evaluation_compares_with_the_first_and_needs_no_texts(tmp_path: Path) -> None:
+    rows = stages_with("report", reference="absent", texts="absent", judges=["vader", "./j", "a.py:f"])
+    stage = by_name(load_recipe(written(tmp_path, rows)))["report"]
+    assert (stage.reference, stage.texts) == ("base", None)
+    assert [name for key, name in references(stage) if key == "judges"] == ["./j"]
+
+
 def test_overrides_of_all_depths(tmp_path: Path) -> None:
     recipe = load_recipe(
         written(tmp_path, stages_with("aligned", training=None)),
