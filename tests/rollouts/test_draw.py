@@ -96,8 +96,8 @@ def test_frequencies_are_the_exact_probabilities(settings: dict[str, float], voc
     # Rare tokens are counted together: χ² wants five or more of each.
     rare = exact * count < 5
     groups = [torch.cat([x[~rare], x[rare].sum()[None]]) for x in (often, exact * count)]
-    often, wanted = (x[groups[1] > 1e-9].numpy() for x in groups)
-    assert chisquare(often, wanted).pvalue > 0.001
+    counts, wanted = (x[groups[1] > 1e-9].numpy() for x in groups)
+    assert chisquare(counts, wanted).pvalue > 0.001
 
 
 def test_the_search_finds_what_a_plain_cumulative_sum_finds() -> None:
