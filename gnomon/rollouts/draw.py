@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from gnomon.rollouts.sampling import Sampling
 
 BLOCK = 64  # tokens of the vocabulary that are summed before the search
+FEW = 1024  # tokens among which a nucleus is looked for first
 
 
 def uniforms(count: int, *key: object) -> list[float]:
@@ -82,11 +84,18 @@ def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
         kept = logits.topk(top_k, dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(1, kept.indices, kept.values)
     if top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        probability = ordered.softmax(dim=-1)
-        before = probability.cumsum(dim=-1) - probability
-        logits = logits.masked_fill((before >= top_p).scatter(1, order, before >= top_p), -torch.inf)
+        likeliest = _likeliest(logits.softmax(dim=-1), top_p)
+        before = likeliest.values.cumsum(dim=-1) - likeliest.values
+        kept = logits.gather(1, likeliest.indices).masked_fill(before >= top_p, -torch.inf)
+        logits = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, kept)
     return logits
+
+
+def _likeliest(probability: Tensor, top_p: float) -> Any:
+    """The likeliest tokens, most likely first, as many as hold `top_p` in every row: a few are soon sorted."""
+    vocabulary = probability.shape[-1]
+    few = probability.topk(min(FEW, vocabulary), dim=-1)
+    return few if bool((few.values.sum(dim=-1) >= top_p).all()) else probability.sort(dim=-1, descending=True)
 
 
 def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
