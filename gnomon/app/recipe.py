@@ -186,6 +186,11 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
     if stage.imitate is not None and algorithm.trains != "policy":
         raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
+    if stage.online and not stage.sampling.on_policy:
+        raise ConfigError(
+            f"{where}: sampling: {', '.join(stage.sampling.off_policy)} would draw from another distribution than "
+            "that of the model that learns; leave them out here."
+        )
     if stage.online and stage.sampling.completions < algorithm.group:
         raise ConfigError(
             f"{where}: {stage.algorithm} compares completions of one prompt, and sampling.completions is "
@@ -268,8 +273,8 @@ def references(stage: Stage) -> list[tuple[str, str]]:
         inside = [pair for phase in stage.phases for pair in references(phase)]
         return list(dict.fromkeys([("model", stage.model), *inside]))
     if isinstance(stage, TrainStage):
-        keys = ("model", "critic", "token_reward")
-        found = [*((key, getattr(stage, key)) for key in keys), *(("reward", name) for name in stage.rewards)]
+        rewards = [("reward", name) for name in stage.rewards]
+        found = [("model", stage.model), *rewards, ("critic", stage.critic), ("token_reward", stage.token_reward)]
     if isinstance(stage, EvaluateStage):
         models = [("evaluate", name) for name in stage.evaluate]
         judges = [("judges", name) for name in stage.judges]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -16,9 +16,6 @@ from transformers.pytorch_utils import Conv1D
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
 from gnomon.models.quiet import quiet_peft
-
-if TYPE_CHECKING:
-    from gnomon.models.policy import Model
 
 
 class Trainable(Settings):
@@ -70,7 +67,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
 
 
 @contextmanager
-def merged(model: Model) -> Iterator[None]:
+def merged(model: Any) -> Iterator[None]:
     """Compute with weights laid out for many small forward passes without gradients.
 
     In float32 the adapter's product is added to the weights beside it and the adapter switched off. In a lower

@@ -215,9 +215,9 @@ def test_chat_through_a_pipe(ask: Callable[..., Ran], tiny_model: Path) -> None:
     assert len(out.splitlines()) >= 2
     assert "(forgotten)" in err
     assert "/reset forgets" in err
-    code, _, err = ask("chat", tiny_model, "--max-tokens", "4", typed="x" * 900 + "\nhello\n")
+    code, _, err = ask("chat", tiny_model, "--max-tokens", "4", typed="x" * 1200 + "\nhello\n")
     assert code == 0, "a turn that is too long is refused, and the conversation goes on"
-    assert "the model holds 256; say less, or lower --max-tokens" in err
+    assert "the model holds 1024; say less, or lower --max-tokens" in err
 
 
 def test_a_conversation_remembers_and_forgets_its_oldest_turns(tiny_model: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_conversation_remembers_and_forgets_its_oldest_turns(tiny_model: Path)
     first = talk.answer("hello")
     assert [m.content for m in talk.history] == ["hello", first]
     for _ in range(8):
-        talk.answer("and then what happened after that?")
+        talk.answer("and then what happened after that? " * 4)
     assert talk.history[0].content != "hello"
     assert [m.role for m in talk.history][:2] == ["user", "assistant"]
     talk.reset()
@@ -260,7 +260,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "two prompts": (["sample", "M", "--prompt", "x", "--prompts", "D"], "one of the two"),
     "no prompt": (["sample", "M"], "give a prompt with --prompt or a file with --prompts"),
     "a temperature": (
-        ["sample", "M", "--prompt", "x", "--temperature", "0"],
+        ["sample", "M", "--prompt", "x", "--temperature", "-1"],
         "temperature: input should be greater",
     ),
     "no model": (["chat", "./absent"], "./absent"),

@@ -170,7 +170,7 @@ def test_overrides_of_all_depths(tmp_path: Path) -> None:
         ("aligned.settings.needs=[]", "unknown key 'needs'"),
         ("sft.settings.clip_low=0.1", "unknown key 'clip_low'; there are no keys here"),
         ("aligned.sampling.completion=4", "unknown key 'sampling.completion'; did you mean 'completions'?"),
-        ("aligned.sampling.temperature=0", "sampling.temperature: input should be greater than 0"),
+        ("aligned.sampling.temperature=0", "sampling: temperature would draw from another distribution"),
         ("model.nam=x", "unknown key 'model.nam'; did you mean 'name'?"),
         ("model.device=gpu", "model.device: input should be 'auto', 'cpu' or 'cuda'"),
         ("model.precision=float16", "model.precision: input should be 'auto', 'float32' or 'bfloat16'"),
@@ -223,7 +223,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ),
         ("report", {"evaluate": []}, "stage 5: evaluate: list should have at least 1 item"),
         ("report", {"judges": []}, "stage 5: judges: list should have at least 1 item"),
-        ("sft", {"algorithm": "absent"}, "a stage has exactly one of the keys feedback, algorithm, evaluate"),
+        ("sft", {"algorithm": "absent"}, "exactly one of the keys feedback, algorithm, phases, evaluate"),
         ("sft", {"evaluate": ["base"]}, "stage 2: a stage has exactly one of the keys"),
         # what has no place there
         ("aligned", {"data": "x.jsonl"}, "stage 4: ppo has no use for the key 'data'; remove it"),
