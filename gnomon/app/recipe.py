@@ -188,8 +188,8 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
     if stage.online and not stage.sampling.on_policy:
         raise ConfigError(
-            f"{where}: sampling: {', '.join(stage.sampling.off_policy)} would draw from another distribution than "
-            "that of the model that learns; leave them out here."
+            f"{where}: sampling: {', '.join(stage.sampling.off_policy)} would draw from another distribution "
+            "than that of the model that learns; leave them out here."
         )
     if stage.online and stage.sampling.completions < algorithm.group:
         raise ConfigError(

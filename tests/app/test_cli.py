@@ -94,7 +94,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "model.precision: input should be 'auto'",
     ),
     "check": (["check", "RECIPE", "seed=x"], "seed: input should be a valid integer"),
-    "a run": (["report", "absent"], "absent holds no config.yaml; give the folder of a run"),
+    "a run": (["report", "absent"], "absent is not a folder; give the folder of a run"),
     "a language": (["report", ".", "--language", "fr"], "--language is 'fr'; give en or zh."),
 }
 
