@@ -119,6 +119,7 @@ class Demonstrations:
     tokens: TokenGroups
     weight: Tensor
     totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +135,31 @@ class Preferences:
     rejected: Tensor
     probability: Tensor
     margin: Tensor
+    weight: Tensor
+    totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A batch of completions called good or bad, in the order of the data. `good` (boolean), `weight`: `[N]`."""
+
+    tokens: TokenGroups
+    good: Tensor
+    weight: Tensor
+    totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
+
+
+@dataclass(frozen=True, eq=False)
+class Rankings:
+    """A batch of M rankings over N distinct completions.
+
+    `order` holds for each ranking the rows of `tokens` that it ranks, best first, `[K_m]`. `weight`: `[M]`.
+    """
+
+    tokens: TokenGroups
+    order: tuple[Tensor, ...]
     weight: Tensor
     totals: Totals
     reference_logprobs: Tensor | None = None  # [N, T]
