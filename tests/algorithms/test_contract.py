@@ -52,7 +52,7 @@ def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
     said = "".join(kind.__doc__ or "" for kind in type(algorithm).__mro__)
     assert all(f"{setting.name}: " in said for setting in fields(algorithm))
     assert algorithm.trains in ("policy", "reward")
-    assert algorithm.needs <= {"reference", "critic", "token_reward"}
+    assert algorithm.needs <= {"reference", "critic", "token_reward", "mismatched"}
     assert isinstance(algorithm, OnlineAlgorithm) == (name in ONLINE)
 
 
@@ -67,7 +67,9 @@ def test_micro_batches_add_up(name: str) -> None:
     cuts = [[rows[:1], rows[1:]], [[r] for r in rows], [rows[1::2], rows[::2]]]
     if algorithm.group > 1:  # the loops keep completions of one prompt together
         groups = batch.tokens.group.tolist()
-        cuts = [[[r for r in rows if groups[r] in part] for part in cut] for cut in ([[0], [1, 2]], [[2, 0], [1]])]
+        cuts = [
+            [[r for r in rows if groups[r] in part] for part in cut] for cut in ([[0], [1, 2]], [[2, 0], [1]])
+        ]
     for cut in cuts:
         parts = [algorithm.loss(models, select(batch, part)) for part in cut]
         same(
