@@ -8,7 +8,7 @@ a model may use one id both to pad and to end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
@@ -106,11 +106,13 @@ class Totals:
         rows: completions, or pairs.
         tokens: completion tokens that count.
         limit: the length limit of a completion, for losses that divide by a constant.
+        sums: what an algorithm's `survey` added up over the step, by name.
     """
 
     rows: float
     tokens: float
     limit: float = 1.0
+    sums: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
     said = "".join(kind.__doc__ or "" for kind in type(algorithm).__mro__)
     assert all(f"{setting.name}: " in said for setting in fields(algorithm))
     assert algorithm.trains in ("policy", "reward")
-    assert algorithm.needs <= {"reference", "critic", "token_reward"}
+    assert algorithm.needs <= {"reference", "critic", "token_reward", "mismatched"}
     assert isinstance(algorithm, OnlineAlgorithm) == (name in ONLINE)
 
 
