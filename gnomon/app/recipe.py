@@ -69,7 +69,7 @@ class TrainStage(Settings):
         critic: the model that a critic starts from; the reward's where nothing is said.
         critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
         depth: for reward models: keep only this many of the lower layers.
-        head: for reward models: the shape of a new head.
+        head: the shape of a reward model's new head, or of an online algorithm's critic.
         settings: the algorithm's own settings.
         trainable: which weights learn; the recipe's `model` says it otherwise.
         training: the loop's settings.

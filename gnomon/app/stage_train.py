@@ -112,7 +112,8 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     critic = None
     if "critic" in algorithm.needs:
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
-        critic = load_critic(work.model(stage.critic or stage.reward), compute, learning, seed=seed)
+        source = work.model(stage.critic or stage.reward)
+        critic = load_critic(source, compute, learning, seed=seed, head=stage.head)
         critic.checkpoint_gradients(settings.gradient_checkpointing)
     judge = load_reward_model(work.model(stage.reward), compute, seed=seed)
     loop = OnlineLoop(

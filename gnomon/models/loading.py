@@ -26,6 +26,7 @@ from gnomon.models.heads import PLAIN_HEAD, HeadSettings, ScalarHead, new_head, 
 from gnomon.models.names import resolve
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
+from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
 
 FROZEN = Trainable(adapter="none", layers=0)
@@ -54,7 +55,7 @@ def _tokenizer_home(name: str) -> str:
 def load_policy(name: str, compute: Compute, trainable: Trainable = FROZEN) -> Policy:
     """A causal language model with `trainable` weights."""
     network, _ = _pretrained(AutoModelForCausalLM, name)
-    return Policy(network, load_tokenizer(name), compute, make_trainable(network, trainable))
+    return trusted(Policy(network, load_tokenizer(name), compute, make_trainable(network, trainable)))
 
 
 def load_reward_model(
@@ -84,7 +85,7 @@ def load_reward_model(
         )
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
-    return RewardModel(network, load_tokenizer(name), compute, adapter)
+    return trusted(RewardModel(network, load_tokenizer(name), compute, adapter))
 
 
 def load_critic(
@@ -107,7 +108,7 @@ def load_critic(
     network.config.score_offset = 0.0
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
-    return Critic(network, load_tokenizer(name), compute, adapter)
+    return trusted(Critic(network, load_tokenizer(name), compute, adapter))
 
 
 def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None]:
