@@ -1,1 +1,62 @@
-"""Gnomon turns human judgement into an aligned language model."""
+"""Gnomon turns human judgement into an aligned language model.
+
+Everything that the command line does is a call here; what is heavy is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gnomon.core.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from gnomon.app.calls import Trained as Trained
+    from gnomon.app.calls import evaluate as evaluate
+    from gnomon.app.calls import load_policy as load_policy
+    from gnomon.app.calls import load_recipe as load_recipe
+    from gnomon.app.calls import load_reward_model as load_reward_model
+    from gnomon.app.calls import run as run
+    from gnomon.app.calls import sample as sample
+    from gnomon.app.calls import score as score
+    from gnomon.app.calls import train as train
+    from gnomon.core.errors import GnomonError as GnomonError
+
+_HOME = {
+    "GnomonError": "gnomon.core.errors",
+    "Trained": "gnomon.app.calls",
+    "evaluate": "gnomon.app.calls",
+    "load_policy": "gnomon.app.calls",
+    "load_recipe": "gnomon.app.calls",
+    "load_reward_model": "gnomon.app.calls",
+    "run": "gnomon.app.calls",
+    "sample": "gnomon.app.calls",
+    "score": "gnomon.app.calls",
+    "train": "gnomon.app.calls",
+}
+__all__ = [
+    "GnomonError",
+    "Trained",
+    "__version__",
+    "evaluate",
+    "load_policy",
+    "load_recipe",
+    "load_reward_model",
+    "run",
+    "sample",
+    "score",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it lives, once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'gnomon' has no attribute '{name}'")
+    found = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """The public names, those not imported yet too."""
+    return sorted({*globals(), *__all__})

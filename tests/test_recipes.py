@@ -14,7 +14,8 @@ from project import command, environment
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.recipe import TrainStage, load_recipe
+from gnomon.app.recipe import load_recipe
+from gnomon.app.stages import TrainStage
 from gnomon.core.run_folder import read_json, read_jsonl
 from gnomon.core.types import RatedText
 from gnomon.data.records import read_records

@@ -10,17 +10,33 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gnomon.core.errors import GnomonError, Interrupted
+from gnomon.app import commands_train, commands_use
+from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
+from gnomon.core.version import VERSION
 
 app = typer.Typer(
     name="gnomon",
     help="Turn human judgement into an aligned language model.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 err = Console(stderr=True, highlight=False)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gnomon {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def gnomon(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Turn human judgement into an aligned language model."""
 
 
 @app.command()
@@ -41,14 +57,11 @@ def run(
     A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
     anew, and what it wrote before is kept under a number.
     """
-    try:
+    with stop_said():
         from gnomon.app.pipeline import run_recipe
         from gnomon.app.recipe import load_recipe
 
         run_recipe(load_recipe(recipe, overrides or []))
-    except KeyboardInterrupt:
-        # typer would exit with 130 too, but say nothing.
-        raise Interrupted("stopped; run the same command again to go on from the last checkpoint.") from None
 
 
 @app.command()
@@ -56,15 +69,18 @@ def check(
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
 ) -> None:
-    """Check a recipe without running it, and list its stages.
+    """Check a recipe and the files it names without running it, and list its stages.
 
     [bold]Example[/bold]
 
       gnomon check recipes/film-reviews.yaml aligned.training.steps=40
     """
+    from gnomon.app.preflight import check_inputs, load_functions
     from gnomon.app.recipe import load_recipe
 
     found = load_recipe(recipe, overrides or [])
+    check_inputs(found)
+    load_functions(found, {})
     for stage in found.stages:
         kind = getattr(stage, "algorithm", None) or ("feedback" if hasattr(stage, "feedback") else "evaluate")
         typer.echo(f"{stage.name}: {kind}")
@@ -86,7 +102,16 @@ def report(
 
     if language not in ("en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
+    if folder.is_dir() and not (folder / "config.yaml").is_file():
+        raise RunError(f"{folder} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
     typer.echo(write_report(folder, language="zh" if language == "zh" else "en"))
+
+
+app.command()(commands_train.train)
+app.command()(commands_train.evaluate)
+app.command()(commands_use.score)
+app.command()(commands_use.sample)
+app.command()(commands_use.chat)
 
 
 @app.command()
@@ -143,14 +168,15 @@ def inspect(
 
 
 def main() -> None:
-    """Run the command line: 0 is success, 2 a mistake that the message explains, 130 stopped by the user."""
+    """Run the command line: 0 is success, 2 the user's mistake, 3 a full disk, 130 stopped by the user."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        with full_disk_said(Path.cwd()):
+            app()
     except Interrupted as stopped:
         err.print(str(stopped), style="yellow", markup=False, soft_wrap=True)
-        sys.exit(130)
+        sys.exit(stopped.exit_code)
     except GnomonError as error:
         err.print("[red]error:[/red]", end=" ")
         err.print(str(error), markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)

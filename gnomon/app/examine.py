@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.app.recipe import FeedbackStage
+from gnomon.app.stages import FeedbackStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt, RatedText

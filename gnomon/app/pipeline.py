@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,68 +11,102 @@ import torch
 import yaml
 from rich.markup import escape
 
-from gnomon.app.recipe import EvaluateStage, FeedbackStage, Recipe, Stage, TrainStage
+from gnomon.app.preflight import check_inputs, load_functions
+from gnomon.app.recipe import Recipe, Stage
 from gnomon.app.stage_evaluate import run_evaluate
 from gnomon.app.stage_feedback import run_feedback
+from gnomon.app.stage_hybrid import run_hybrid
 from gnomon.app.stage_train import run_train
+from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, TrainStage
 from gnomon.app.workspace import Workspace
-from gnomon.core.errors import RunError
+from gnomon.core.errors import RunError, full_disk_said
 from gnomon.core.progress import StopSignal, console
-from gnomon.core.run_folder import digest_file, environment, read_json, write_atomically, write_json
+from gnomon.core.run_folder import environment, read_json, write_atomically, write_json
 from gnomon.evaluation.report import write_report
 from gnomon.models.precision import find_compute
+from gnomon.rewards.user_function import RewardFunction
+from gnomon.training.checkpoints import remove_checkpoints
+from gnomon.training.processes import Processes
 
 RUNNERS: dict[type, Callable[[Any, Workspace], dict[str, Any]]] = {
     FeedbackStage: run_feedback,
     TrainStage: run_train,
+    HybridStage: run_hybrid,
     EvaluateStage: run_evaluate,
 }
 
 
-def run_recipe(recipe: Recipe) -> Path:
-    """Run every stage that is not finished, and write the report; returns its path."""
+def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = None) -> Path:
+    """Run every stage that is not finished, and write the report; returns its path.
+
+    Args:
+        recipe: what to do.
+        functions: rewards that are functions of the calling program, by what the recipe calls them.
+
+    Raises:
+        GnomonError: the user can mend it; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
+    """
     folder = Path(recipe.run)
-    compute = find_compute(recipe.model.device, recipe.model.precision)
-    console.print(f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads")
-    try:
-        write_atomically(folder / "config.yaml", _as_yaml(recipe))
-    except OSError as error:
-        raise RunError(
-            f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
-        ) from None
-    started = time.monotonic()
-    with StopSignal().listening() as stop:
-        work = Workspace(folder, recipe, compute, stop)
+    with full_disk_said(folder), StopSignal().listening() as stop:
+        compute = find_compute(recipe.model.device, recipe.model.precision)
+        processes = Processes(cpu=compute.device.type == "cpu")
+        console.quiet = not processes.main
+        several = f", {processes.count} processes" if processes.count > 1 else ""
+        console.print(
+            f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads{several}"
+        )
+        started = time.monotonic()
+        check_inputs(recipe)
+        known = load_functions(recipe, functions or {})
+        work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes)
+        setting = environment(recipe.seed, {})
+        try:
+            work.note_environment(setting)
+            write_atomically(folder / "config.yaml", _as_yaml(recipe))
+        except OSError as error:
+            raise RunError(
+                f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
+            ) from None
         for number, stage in enumerate(recipe.stages, start=1):
             _run_stage(stage, work, f"{number}/{len(recipe.stages)}")
-    report = write_report(folder, language=recipe.language)
-    minutes = (time.monotonic() - started) / 60
-    console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}")
-    return report
+            work.note_environment(setting)
+        if not processes.main:
+            return folder / "report.html"
+        report = write_report(folder, language=recipe.language)
+        minutes = (time.monotonic() - started) / 60
+        console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}")
+        return report
 
 
 def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
-    result = work.stage_folder(stage.name) / "result.json"
+    """Do a stage that is not finished. Its checkpoints go only when its result is on disk."""
+    folder, processes = work.stage_folder(stage.name), work.processes
     if not work.begin(stage):
-        console.print(f"[bold]{place} {stage.name}[/bold] finished before ({read_json(result)['seconds']:.0f} s)")
-        return
-    console.print(f"[bold]{place} {stage.name}[/bold]")
-    found = RUNNERS[type(stage)](stage, work)
-    write_json(result, found)
-    data = {
-        str(path.relative_to(work.folder)): digest_file(path)
-        for folder in sorted(work.keys)
-        for path in sorted(work.stage_folder(folder).glob("*.jsonl"))
-        if path.name != "metrics.jsonl"
-    }
-    write_json(work.folder / "environment.json", environment(work.recipe.seed, {**work.digests, **data}))
-    console.print(f"  {found['seconds']:.0f} s")
+        seconds = read_json(folder / "result.json")["seconds"]
+        console.print(f"[bold]{place} {stage.name}[/bold] finished before ({seconds:.0f} s)")
+    else:
+        console.print(f"[bold]{place} {stage.name}[/bold]")
+        if processes.main or isinstance(stage, TrainStage | HybridStage):
+            found = RUNNERS[type(stage)](stage, work)
+            if processes.main:
+                write_json(folder / "result.json", found)
+            console.print(f"  {found['seconds']:.0f} s")
+    if processes.main:
+        remove_checkpoints(folder / "checkpoints")
+    processes.wait()
 
 
 def _as_yaml(recipe: Recipe) -> str:
     content = recipe.model_dump(mode="json")
-    content["stages"] = [stage.model_dump(mode="json", exclude_none=True) for stage in recipe.stages]
-    for row, stage in zip(content["stages"], recipe.stages, strict=True):
-        if isinstance(stage, TrainStage):
-            row["training"] = stage.loop.model_dump(mode="json")
+    content["stages"] = [_row(stage) for stage in recipe.stages]
     return yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+
+
+def _row(stage: Stage) -> dict[str, Any]:
+    """A stage as a recipe says it, with every setting of its loop."""
+    row: dict[str, Any] = stage.model_dump(mode="json", exclude_none=True)
+    if isinstance(stage, TrainStage):
+        row["training"] = stage.loop.model_dump(mode="json")
+    if isinstance(stage, HybridStage):
+        row["phases"] = [{k: v for k, v in _row(p).items() if k != "model"} for p in stage.phases]
+    return row

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.app.recipe import EvaluateStage
+from gnomon.app.outside import open_policy
+from gnomon.app.rewards import make_reward
+from gnomon.app.rows import first_row
+from gnomon.app.stages import TEXT_JUDGES, EvaluateStage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.batches import Rollout
-from gnomon.core.errors import ConfigError, Interrupted
+from gnomon.core.errors import Interrupted, RunError
 from gnomon.core.progress import console, progress
 from gnomon.core.run_folder import write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
@@ -26,9 +29,8 @@ from gnomon.evaluation.policies import (
     sample_all,
     win_rate,
 )
-from gnomon.models.loading import load_policy, load_reward_model
-from gnomon.rewards.lexicon import Lexicon
-from gnomon.rewards.reward import LearnedReward
+from gnomon.rewards.reward import Reward
+from gnomon.rewards.text_judge import TextReward
 from gnomon.rewards.tfidf_ridge import TfidfRidge
 
 SHOWN = 8  # prompts whose samples stand side by side
@@ -41,25 +43,22 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     started = time.monotonic()
     seed = work.recipe.seed
     prompts = work.records(Prompt, stage.prompts)
-    texts = [
-        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
-        for place, item in enumerate(work.records(RatedText, stage.texts))
-    ]
+    texts = held_out_texts(stage, work, prompts)
     template = work.recipe.model.chat_template
-    reference = load_policy(work.model(stage.reference), work.compute, chat_template=template)
-    drafts: list[tuple[str, list[Rollout], FloatArray | None, float]] = []
+    reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
+    drafts: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
     for name in stage.evaluate:
         itself = name == stage.reference
         policy = reference
         if not itself:
-            policy = load_policy(work.model(name), work.compute, chat_template=template)
+            policy = open_policy(work.model(name), work.compute, chat_template=template)
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
         with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
             rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
         # What is drawn at temperature 0 comes with its log-probabilities at temperature 1.
         temperature = stage.sampling.temperature or 1.0
         kl = None if itself else kl_to_reference(rollouts, reference, temperature)
-        drafts.append((name, rollouts, kl, perplexity(policy, texts)))
+        drafts.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
         if work.stop:
             raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
     del reference, policy
@@ -71,32 +70,46 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work)}
 
 
+def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prompt]) -> list[Demonstration]:
+    """Texts by people with the prompts they answer; rated texts have none, and are dealt the stage's prompts."""
+    if stage.texts is None:
+        return []
+    if "completion" in first_row(work.data_path(stage.texts)):
+        return work.records(Demonstration, stage.texts)
+    return [
+        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
+        for place, item in enumerate(work.records(RatedText, stage.texts))
+    ]
+
+
 def ask(
     judge: str, stage: EvaluateStage, work: Workspace, written: Sequence[Sequence[Rollout]]
 ) -> list[FloatArray]:
     """One judge's scores of what each model wrote."""
-    if judge == "vader":
-        lexicon = Lexicon()
-        return [lexicon.score_texts([r.completion.text for r in rollouts]) for rollouts in written]
     if judge == "ridge":
-        if stage.reserved is None:
-            raise ConfigError(
-                f"stage '{stage.name}': the judge ridge needs the key 'reserved', texts to learn from."
-            )
+        assert stage.reserved is not None  # the recipe was checked
         rated = work.records(RatedText, stage.reserved)
-        ridge = TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated])
-        return [ridge.score_texts([r.completion.text for r in rollouts]) for rollouts in written]
-    recipe = work.recipe
-    model = load_reward_model(
-        work.model(judge), work.compute, seed=recipe.seed, chat_template=recipe.model.chat_template
-    )
-    reward = LearnedReward(model, judge)
-    return [
-        reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
-        .values.numpy()
-        .astype(np.float64)
-        for rollouts in written
-    ]
+        reward: Reward = TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))
+    else:
+        reward = make_reward(judge, work)
+    return [_scores(reward, rollouts) for rollouts in written]
+
+
+def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
+    """Scores of a comparison, where no row may be missing, `[N]`."""
+    found = reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
+    values: FloatArray = found.values.numpy().astype(np.float64)
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        reason = dict(found.failures).get(row, "its score is not a finite number")
+        raise RunError(f"the judge '{reward.name}' failed on completion {row + 1} ({reason}); mend it.")
+    return values
+
+
+def independent_judge(judge: str, work: Workspace) -> bool:
+    """Whether it is certain that no model learned from a judge; nobody knows it of a model from elsewhere."""
+    rewards = {stage.reward for stage in work.recipe.stages if isinstance(stage, TrainStage)}
+    return judge in TEXT_JUDGES and judge not in rewards
 
 
 def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
@@ -112,8 +125,10 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         if other is not candidate
         for judge in stage.judges
     ]
-    independent = [j for j in stage.judges if j in ("vader", "ridge")]
-    found = checks(rows[candidate.name], rows[stage.reference], wins, independent)
+    independent = [j for j in stage.judges if independent_judge(j, work)]
+    compared = candidate.name != stage.reference
+    found = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
+    say_table(table)
     for check in found:
         about = f"{check['name']} {check.get('judge', '')}".strip()
         mark = "ok  " if check["passed"] else "FAIL"
@@ -133,6 +148,13 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         "samples": side_by_side(voices, stage.sampling.completions),
         "worst": worst(candidate, independent or stage.judges),
     }
+
+
+def say_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The models' mean scores, a line each."""
+    for row in rows:
+        scores = "  ".join(f"{judge} {found['mean']:+.3f}" for judge, found in row["scores"].items())
+        console.print(f"  {row['model']}  {scores}", markup=False, highlight=False, soft_wrap=True)
 
 
 def side_by_side(voices: Sequence[Voice], completions: int) -> list[dict[str, Any]]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gnomon.app.recipe import FILM_REVIEWS, FeedbackStage
+from gnomon.app.stages import FILM_REVIEWS, FeedbackStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import write_jsonl
-from gnomon.core.types import Completion, Demonstration, Message, Prompt, RatedText, Rejected
+from gnomon.core.types import Completion, Demonstration, Label, Message, Prompt, RatedText, Rejected
 from gnomon.data.film_prompts import film_prompts
 from gnomon.data.film_reviews import load_film_reviews
 from gnomon.data.ratings import demonstration_sample, gather_ratings, split_ratings
@@ -53,6 +53,8 @@ def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
 
     write_jsonl(folder / "judgements.jsonl", judgements)
     write_jsonl(folder / "preferences.jsonl", made.preferences)
+    write_jsonl(folder / "rankings.jsonl", made.rankings)
+    write_jsonl(folder / "labels.jsonl", labels_of(made, known, centre))
     write_jsonl(folder / "demonstrations.jsonl", demonstrations)
     write_jsonl(folder / "prompts.jsonl", prompts)
     write_jsonl(folder / "held_out_prompts.jsonl", held_out_prompts)
@@ -145,6 +147,16 @@ def preferences(
             "bring several texts a prompt."
         )
     return made
+
+
+def labels_of(made: PreferenceSet, rated: Mapping[str, RatedText], centre: float) -> list[Label]:
+    """Each text of a group called good if its mean rating is above `centre`, bad below, left out when equal."""
+    return [
+        Label(ranking.prompt, completion, good=rated[completion.id].mean > centre)
+        for ranking in made.rankings
+        for completion in ranking.completions
+        if rated[completion.id].mean != centre
+    ]
 
 
 def _mean(items: Sequence[RatedText]) -> float:

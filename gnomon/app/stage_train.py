@@ -5,28 +5,33 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gnomon.app.examine import examine_reward_model
-from gnomon.app.recipe import FeedbackStage, TrainStage
+from gnomon.app.outside import open_policy
+from gnomon.app.rewards import make_stage_reward
+from gnomon.app.stages import FeedbackStage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import write_jsonl
-from gnomon.core.types import Prompt, Rejected
-from gnomon.data.batching import token_groups, within_budget
+from gnomon.core.types import Demonstration, Prompt, Rejected
+from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
-from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
-from gnomon.models.policy import Model, RewardModel
-from gnomon.rewards.reward import LearnedReward
-from gnomon.training.checkpoints import remove_checkpoints
+from gnomon.models.loading import load_critic, load_reward_model, save_model
+from gnomon.models.policy import Model, Policy, RewardModel
+from gnomon.monitoring.sinks import Sink
+from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import planned_steps, train_offline
 from gnomon.training.online import OnlineLoop
 from gnomon.training.settings import OfflineSettings, OnlineSettings
+from gnomon.training.side_task import SideTask
 
 CENTRED_ON = 200  # completions whose average score becomes 0
 
@@ -35,26 +40,38 @@ def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     """Train, save `model/`, and return the stage's result."""
     started = time.monotonic()
     torch.manual_seed(work.recipe.seed)
-    found = _online(stage, work) if stage.online else _offline(stage, work)
-    model: Model = found.pop("trained")
-    parameters = model.parameter_counts()
-    save_model(model, work.stage_folder(stage.name) / "model")
-    result = {
-        "kind": "train",
+    folder = work.stage_folder(stage.name)
+    if stage.make_algorithm().trains == "reward":
+        model: Model = _reward_model(stage, work)
+        found = train_stored(stage, work, model, folder)
+    else:
+        trainable = stage.trainable or work.recipe.model
+        model = open_policy(
+            work.model(stage.model), work.compute, trainable, chat_template=work.recipe.model.chat_template
+        )
+        found = (train_sampled if stage.online else train_stored)(stage, work, model, folder)
+    return finish(stage.name, model, work, started) | {
         "algorithm": stage.algorithm,
         "model": stage.model,
+        **found,
+        **_examination(stage, model, work),
+        "peak_memory_gb": peak_memory_gb(),
+    }
+
+
+def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str, Any]:
+    """Save a trained model; what every training stage's result says."""
+    parameters = model.parameter_counts()
+    if work.processes.main:
+        save_model(model, work.stage_folder(name) / "model")
+    return {
+        "kind": "train",
         "seconds": time.monotonic() - started,
         "parameters": parameters,
+        "processes": work.processes.count,
         "device": work.compute.device.type,
         "dtype": str(work.compute.dtype).removeprefix("torch."),
-        **found,
     }
-    feedback = _feedback_behind(stage, work)
-    if isinstance(model, RewardModel) and feedback is not None:
-        result["evaluation"] = examine_reward_model(model, stage.name, feedback, work)
-    result["peak_memory_gb"] = peak_memory_gb()
-    remove_checkpoints(work.stage_folder(stage.name) / "checkpoints")
-    return result
 
 
 def peak_memory_gb() -> float:
@@ -63,39 +80,66 @@ def peak_memory_gb() -> float:
     return peak / (1e9 if sys.platform == "darwin" else 1e6)
 
 
-def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
+def _reward_model(stage: TrainStage, work: Workspace) -> RewardModel:
+    return load_reward_model(
+        work.model(stage.model),
+        work.compute,
+        stage.trainable or work.recipe.model,
+        seed=work.recipe.seed,
+        depth=stage.depth,
+        chat_template=work.recipe.model.chat_template,
+        head=stage.head,
+    )
+
+
+def _examination(stage: TrainStage, model: Model, work: Workspace) -> dict[str, Any]:
+    feedback = _feedback_behind(stage, work)
+    if not isinstance(model, RewardModel) or feedback is None or not work.processes.main:
+        return {}
+    return {"evaluation": examine_reward_model(model, stage.name, feedback, work)}
+
+
+def train_stored(
+    stage: TrainStage,
+    work: Workspace,
+    model: Model,
+    folder: Path,
+    *,
+    reference: Mapping[str, torch.Tensor] | None = None,
+    over: Watch | None = None,
+) -> dict[str, Any]:
+    """Train `model` on the stage's data; files go to `folder`."""
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OfflineSettings)
-    assert stage.data is not None
-    trainable = stage.trainable or work.recipe.model
-    source, seed, template = work.model(stage.model), work.recipe.seed, work.recipe.model.chat_template
-    model: Model
-    if algorithm.trains == "reward":
-        model = load_reward_model(
-            source, work.compute, trainable, seed=seed, depth=stage.depth, chat_template=template
-        )
-    else:
-        model = load_policy(source, work.compute, trainable, chat_template=template)
-    records = work.records(algorithm.consumes, stage.data)
+    model.checkpoint_gradients(settings.gradient_checkpointing)
     limit = token_limit(settings.max_tokens, model.network.config)
-    examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
-    folder = work.stage_folder(stage.name)
-    write_jsonl(folder / "rejected.jsonl", rejected)
-    _say_rejected(rejected, len(records), stage)
+    examples: list[Example] = []
+    rejected: list[Rejected] = []
+    for source, weight in stage.tasks.items():
+        records = work.records(algorithm.consumes, source)
+        found, refused = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
+        _say_rejected(refused, len(records), stage, source)
+        examples += weighed(found, weight, work.recipe.seed)
+        rejected += refused
+    if work.processes.main:
+        write_jsonl(folder / "rejected.jsonl", rejected)
     final = train_offline(
         algorithm,
         TrainedModels(model),
         examples,
         settings,
         folder=folder,
-        seed=seed,
+        seed=work.recipe.seed,
         stop=work.stop,
         label=stage.name,
+        processes=work.processes,
+        watch=watching(work.sinks(stage.name), over),
+        side=side_task(stage, work, model, settings.batch_tokens),
+        reference_weights=reference,
     )
     if isinstance(model, RewardModel):
         centre(model, examples)
     return {
-        "trained": model,
         "final": final,
         "steps": planned_steps(len(examples), settings),
         "examples": len(examples),
@@ -103,34 +147,80 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     }
 
 
-def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
+def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
+    """A task's examples as often as its weight says: 0.5 takes half of them, 2 each twice."""
+    whole, share = int(weight), weight - int(weight)
+    extra = epoch_order(len(examples), seed, 99)[: round(share * len(examples))]
+    return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
+
+
+def side_task(stage: TrainStage, work: Workspace, model: Model, batch_tokens: int) -> SideTask | None:
+    """The SFT term beside the loss, where the stage asks for one."""
+    if stage.imitate is None:
+        return None
+    records = work.records(Demonstration, stage.imitate.data)
+    limit = token_limit(1024, model.network.config)
+    examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
+    _say_rejected(refused, len(records), stage, stage.imitate.data)
+    return SideTask(examples, stage.imitate.weight, stage.imitate.batch_size, batch_tokens, work.recipe.seed)
+
+
+def train_sampled(
+    stage: TrainStage,
+    work: Workspace,
+    policy: Model,
+    folder: Path,
+    *,
+    reference: Mapping[str, torch.Tensor] | None = None,
+    over: Watch | None = None,
+) -> dict[str, Any]:
+    """Train `policy` on its own samples; files go to `folder`."""
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OnlineSettings)
+    assert isinstance(policy, Policy)
     assert stage.reward is not None
-    assert stage.prompts is not None
-    trainable = stage.trainable or work.recipe.model
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
-    policy = load_policy(work.model(stage.model), compute, trainable, chat_template=template)
-    prompts = work.records(Prompt, stage.prompts)
-    check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
-    critic = None
+    policy.checkpoint_gradients(settings.gradient_checkpointing)
+    pools = [(work.records(Prompt, source), weight) for source, weight in stage.pools.items()]
+    for prompts, _ in pools:
+        check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
+    critic = token_reward = None
     if "critic" in algorithm.needs:
+        trainable = stage.trainable or work.recipe.model
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
-        source = work.model(stage.critic or stage.reward)
+        source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template)
-    judge = load_reward_model(work.model(stage.reward), compute, seed=seed, chat_template=template)
+        critic.checkpoint_gradients(settings.gradient_checkpointing)
+    if stage.token_reward is not None:
+        token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
     loop = OnlineLoop(
         algorithm=algorithm,
         models=TrainedModels(policy, critic, stage.sampling.temperature),
-        reward=LearnedReward(judge, stage.reward),
-        prompts=prompts,
+        reward=make_stage_reward(stage.reward, work),
+        prompts=pools,
         settings=settings,
         sampling=stage.sampling,
-        folder=work.stage_folder(stage.name),
+        folder=folder,
         seed=seed,
         stop=work.stop,
+        token_reward=token_reward,
+        reference_weights=reference,
+        side=side_task(stage, work, policy, settings.batch_tokens),
+        processes=work.processes,
+        watch=watching(work.sinks(stage.name), over),
     )
-    return {"trained": policy, "final": loop.run(stage.name), "steps": settings.steps}
+    return {"final": loop.run(stage.name), "steps": settings.steps}
+
+
+def watching(sink: Sink | None, over: Watch | None) -> Watch:
+    """Hand metrics on to trackers, and ask whether the loop should end."""
+
+    def watch(step: int, metrics: Mapping[str, float]) -> bool:
+        if sink:
+            sink.record(step, metrics)
+        return bool(over and over(step, metrics))
+
+    return watch
 
 
 @torch.inference_mode()
@@ -151,12 +241,14 @@ def centre(model: RewardModel, examples: Sequence[Example]) -> None:
 
 def _feedback_behind(stage: TrainStage, work: Workspace) -> FeedbackStage | None:
     """The feedback stage whose held-out texts can examine this stage's model."""
-    name = (stage.data or "").partition("/")[0]
+    name = next(iter(stage.tasks), "").partition("/")[0]
     return next((s for s in work.recipe.stages if s.name == name and isinstance(s, FeedbackStage)), None)
 
 
-def _say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage) -> None:
+def _say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str) -> None:
     if len(rejected) == total:
-        raise DataError(f"stage '{stage.name}': every row was refused; the first: {rejected[0].reason}.")
+        raise DataError(
+            f"stage '{stage.name}': every row of {source} was refused; the first: {rejected[0].reason}."
+        )
     if rejected:
-        console.print(f"  {len(rejected)} of {total} rows refused; see {stage.name}/rejected.jsonl")
+        console.print(f"  {len(rejected)} of {total} rows of {source} refused; see {stage.name}/rejected.jsonl")

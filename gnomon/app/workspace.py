@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gnomon.app.recipe import BASE, Recipe, Stage, references, sources
+from gnomon.app.outside import digest_model, located
+from gnomon.app.recipe import Recipe, Stage, references, scorers, sources
+from gnomon.app.stages import BASE, FeedbackStage, HybridStage, TrainStage
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
-from gnomon.core.run_folder import digest_of, environment, read_json, write_json
+from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
 from gnomon.data.records import Record, read_records
 from gnomon.data.sources import digest_source, locate
 from gnomon.models.precision import Compute
+from gnomon.monitoring.sinks import Sink, open_sink
+from gnomon.rewards.user_function import RewardFunction, function_digest, is_function
+from gnomon.training.processes import Processes
 
 T = TypeVar("T")
+NO_EFFECT = {"checkpoint_seconds", "batch_tokens"}  # loop settings that change no number
 
 
 @dataclass
@@ -25,14 +32,17 @@ class Workspace:
     Attributes:
         keys: what each finished stage was made of; a stage with the same key is not run again.
         digests: of the user's own files.
+        functions: rewards that are functions of the calling program, by what the recipe calls them.
     """
 
     folder: Path
     recipe: Recipe
     compute: Compute
     stop: StopSignal
+    processes: Processes = field(default_factory=Processes)
     keys: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    functions: Mapping[str, RewardFunction] = field(default_factory=dict)
 
     def stage_folder(self, name: str) -> Path:
         """Where a stage keeps its files."""
@@ -40,21 +50,21 @@ class Workspace:
 
     def model(self, name: str) -> str:
         """What loads the model that a recipe calls `name`."""
-        return self.recipe.model.name if name == BASE else str(self.stage_folder(name) / "model")
+        if name == BASE:
+            return located(self.recipe.model.name)
+        is_stage = name in {s.name for s in self.recipe.stages}
+        return str(self.stage_folder(name) / "model") if is_stage else located(name)
 
     def data_path(self, source: str) -> Path:
         """The file behind `<stage>/<part>` or a path."""
         stage, _, part = source.partition("/")
-        if part and stage in {s.name for s in self.recipe.stages}:
+        if is_part(source, self.recipe):
             path = self.stage_folder(stage) / f"{part}.jsonl"
             if path.parent.exists() and not path.exists():
                 parts = ", ".join(sorted(p.stem for p in path.parent.glob("*.jsonl")))
                 raise DataError(f"stage '{stage}' has no part '{part}'; it has {parts}.")
             return path
-        path = Path(source).expanduser()
-        if not locate(path)[0].exists():
-            raise DataError(f"no data at {source}; give <stage>/<part> or the path of a file or folder of data.")
-        return path
+        return own_file(source)
 
     def records(self, kind: type[Record], source: str) -> list[Record]:
         """The records of a source."""
@@ -64,13 +74,17 @@ class Workspace:
         """A digest of everything that a stage's result depends on."""
         recipe = self.recipe
         made_of: dict[str, Any] = {
-            "stage": stage.model_dump(),
+            "stage": _effective(stage),
             "seed": recipe.seed,
-            "model": recipe.model.model_dump() | self._template_key(),
             "gnomon": environment(recipe.seed, {})["gnomon"],
-            "models": {name: self.keys.get(name, name) for _, name in references(stage)},
+            "models": {name: self._model_key(name) for _, name in references(stage)},
             "data": {source: self._source_key(source) for source in sources(stage)},
         }
+        if not isinstance(stage, FeedbackStage):  # people's ratings have nothing to do with a model
+            made_of["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_key()
+        code = [spec for spec in scorers(stage) if spec in self.functions or is_function(spec)]
+        if code:
+            made_of["functions"] = {spec: function_digest(spec) for spec in code}
         return digest_of(made_of)
 
     def _template_key(self) -> dict[str, str]:
@@ -79,12 +93,29 @@ class Workspace:
         own = template not in (None, "plain")
         return {"chat_template": digest_source(Path(str(template)).expanduser())} if own else {}
 
+    def _model_key(self, name: str) -> str:
+        if name in self.keys:
+            return self.keys[name]
+        return digest_model(self.recipe.model.name if name == BASE else name)
+
     def _source_key(self, source: str) -> str:
-        stage, _, part = source.partition("/")
-        if part and stage in self.keys:
-            return self.keys[stage]
+        stage = source.partition("/")[0]
+        return self.keys[stage] if is_part(source, self.recipe) else self.digest_source(source)
+
+    def digest_source(self, source: str) -> str:
+        """The digest of a user's own data, kept for `environment.json`."""
         self.digests[source] = digest_source(self.data_path(source))
         return self.digests[source]
+
+    def data_digests(self) -> dict[str, str]:
+        """Digests of the user's files, and of the data parts that stages so far have made."""
+        parts = {
+            str(path.relative_to(self.folder)): digest_file(path)
+            for stage in sorted(self.keys)
+            for path in sorted(self.stage_folder(stage).glob("*.jsonl"))
+            if path.name != "metrics.jsonl"
+        }
+        return {**self.digests, **parts}
 
     def begin(self, stage: Stage) -> bool:
         """Prepare a stage's folder; false when it is finished already.
@@ -93,9 +124,45 @@ class Workspace:
         """
         folder, key = self.stage_folder(stage.name), self.key(stage)
         self.keys[stage.name] = key
-        marker = folder / "stage.json"
-        if folder.exists() and (not marker.exists() or read_json(marker).get("key") != key):
-            number = next(n for n in range(1, 10_000) if not folder.with_name(f"{stage.name}.{n}").exists())
-            os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
-        write_json(marker, {"key": key, "stage": stage.model_dump()})
-        return not (folder / "result.json").exists()
+        if self.processes.main:
+            marker = folder / "stage.json"
+            if folder.exists() and (not marker.exists() or read_json(marker).get("key") != key):
+                number = next(n for n in range(1, 10_000) if not folder.with_name(f"{stage.name}.{n}").exists())
+                os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
+            write_json(marker, {"key": key, "stage": stage.model_dump()})
+        return not self.processes.tell((folder / "result.json").exists())
+
+    def note_environment(self, setting: Mapping[str, Any]) -> None:
+        """Write what the run depends on besides its recipe."""
+        if self.processes.main:
+            write_json(self.folder / "environment.json", {**setting, "data": self.data_digests()})
+
+    def sinks(self, stage: str) -> Sink | None:
+        """Where a stage's metrics go besides its own file."""
+        if not self.processes.main:
+            return None
+        return open_sink(self.recipe.track, self.folder, stage, {"run": self.recipe.run, "stage": stage})
+
+
+def is_part(source: str, recipe: Recipe) -> bool:
+    """Whether a source is `<stage>/<part>`, not the user's own file."""
+    stage, _, part = source.partition("/")
+    return bool(part) and stage in {s.name for s in recipe.stages}
+
+
+def own_file(source: str) -> Path:
+    """The user's own file behind a source."""
+    path = Path(source).expanduser()
+    if not locate(path)[0].exists():
+        raise DataError(f"no data at {source}; give <stage>/<part> or the path of a file or folder of data.")
+    return path
+
+
+def _effective(stage: Stage) -> dict[str, Any]:
+    """A stage's settings, defaults written out, without those that change no number."""
+    content = stage.model_dump()
+    if isinstance(stage, TrainStage):
+        content["training"] = stage.loop.model_dump(exclude=NO_EFFECT)
+    if isinstance(stage, HybridStage):
+        content["phases"] = [_effective(phase) for phase in stage.phases]
+    return content

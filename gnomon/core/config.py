@@ -85,6 +85,16 @@ def set_path(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     tree[path[-1]] = value
 
 
+def merge_deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`; mappings in both are merged, anything else is replaced."""
+    found = dict(below)
+    for key, value in above.items():
+        former = found.get(key)
+        both = isinstance(former, Mapping) and isinstance(value, Mapping)
+        found[key] = merge_deep(former, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to `word`, or all of them."""
     options = sorted(known)

@@ -1,12 +1,24 @@
 """Errors that a user can act on.
 
 Each message is one sentence: what is wrong, where, and what to do. The command line prints it and exits with
-code 2; a traceback is for mistakes in Gnomon itself.
+the class's code; a traceback is for mistakes in Gnomon itself.
 """
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class GnomonError(Exception):
     """Something the user can mend."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class ConfigError(GnomonError):
@@ -25,5 +37,52 @@ class RunError(GnomonError):
     """A run folder cannot be used, or training cannot go on."""
 
 
+class DiskFullError(GnomonError):
+    """A disk, or the user's share of it, is full; what was whole before is still whole."""
+
+    exit_code = 3
+
+
 class Interrupted(GnomonError):
     """The user stopped the run; what was done is saved."""
+
+    exit_code = 130
+
+
+@contextmanager
+def full_disk_said(folder: Path | str) -> Iterator[None]:
+    """Turn the many errors in which a full disk shows itself into `DiskFullError`; others pass unchanged.
+
+    safetensors and tokenizers report it in words of their own, and a `GnomonError` may stand in front of it: its
+    sentence is kept, for it names the file.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DiskFullError) or not _is_full(error):
+            raise
+        if isinstance(error, GnomonError):
+            raise DiskFullError(str(error)) from error
+        raise DiskFullError(
+            f"no space is left on the disk that holds {folder}, and nothing half-written was kept; "
+            "free some and run the same command again."
+        ) from error
+
+
+@contextmanager
+def stop_said() -> Iterator[None]:
+    """Turn a Ctrl-C that came too early or too often for a gentle stop into `Interrupted`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; run the same command again to go on from the last checkpoint.") from None
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error, or behind one that it arose from."""
+    while error is not None:
+        words = str(error).lower()
+        if getattr(error, "errno", None) in FULL or "no space left on" in words or "quota exceeded" in words:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -22,10 +22,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is asked. Groups are formed by `id`, never by equal text."""
+    """What the model is asked. Groups are formed by `id`, never by equal text.
+
+    `answer` is what a right completion says, where there is such a thing; rules compare with it.
+    """
 
     id: str
     messages: tuple[Message, ...]
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ def prompt_of(value: Any, row: Mapping[str, Any] | None = None) -> Prompt:
         raise DataError(f"the prompt ends {last}; its last message is a user's or a tool's")
     if not turns[-1].content.strip():
         raise DataError("the prompt is empty")
-    return Prompt(identity(named, _content(turns)), turns)
+    answer = named.get("answer")
+    return Prompt(identity(named, _content(turns)), turns, None if answer is None else text(str(answer)))
 
 
 def completion_of(value: Any, prompt: Prompt | None = None) -> Completion:

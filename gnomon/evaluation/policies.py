@@ -35,14 +35,14 @@ class Voice:
         rollouts: K for each prompt, prompt by prompt.
         scores: judge → score of each rollout, `[N]`.
         kl: k1 estimate of each rollout's KL to the reference, in nats, `[N]`; `None` for the reference itself.
-        perplexity: on texts by people.
+        perplexity: on texts by people; `None` where there are none.
     """
 
     name: str
     rollouts: list[Rollout]
     scores: Mapping[str, FloatArray]
     kl: FloatArray | None
-    perplexity: float
+    perplexity: float | None
 
     @property
     def texts(self) -> list[str]:
@@ -129,7 +129,7 @@ def checks(
     wins: Sequence[Mapping[str, Any]],
     independent: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """What has to hold before the candidate may be called better."""
+    """What has to hold before the candidate may be called better; what was not measured is not demanded."""
     found: list[dict[str, Any]] = []
     for row in wins:
         if (
@@ -140,11 +140,18 @@ def checks(
             clear = row["low"] is not None and row["low"] > 0.5
             facts = {"judge": row["judge"], "value": row["rate"], "low": row["low"]}
             found.append({"name": "win_rate", **facts, "threshold": 0.5, "passed": clear})
-    rise = candidate["perplexity"] / reference["perplexity"]
-    found.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
-    variety = candidate["distinct_2"] / reference["distinct_2"]
-    found.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
+    rise = _ratio(candidate["perplexity"], reference["perplexity"])
+    if rise is not None:
+        found.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
+    variety = _ratio(candidate["distinct_2"], reference["distinct_2"])
+    if variety is not None:
+        found.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
     return found
+
+
+def _ratio(value: float | None, to: float | None) -> float | None:
+    """`None` where either is not known or there is nothing to compare with."""
+    return None if value is None or not to else value / to
 
 
 def _by_prompt(values: FloatArray, voice: Voice) -> list[FloatArray]:

@@ -41,9 +41,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "verdict.worse": ("{model} is worse than {reference}.", "{model} 不如 {reference}。"),
     "verdict.none": ("No verdict yet.", "尚无结论。"),
     "verdict.why_better": (
-        "Every judge that took no part in the training prefers it, with the whole interval above one half, "
+        "Every judge that took no part in the training prefers it, with the whole 95% interval above one half, "
         "and no check failed.",
-        "每一位未参与训练的评判者都更偏好它，整个区间都高于二分之一，且没有检查未通过。",
+        "每一位未参与训练的评判者都更偏好它，整个 95% 区间都高于二分之一，且没有检查未通过。",
     ),
     "verdict.why_failed_check": (
         "Every independent judge prefers it, but read the warning below before you use it.",
@@ -58,8 +58,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "至少有一位认为它更好，也至少有一位并不这么认为。",
     ),
     "verdict.why_unclear": (
-        "The intervals include one half. More prompts would narrow them.",
-        "区间包含二分之一。增加提示的数量可以缩小区间。",
+        "The 95% intervals include one half. More prompts would narrow them.",
+        "95% 区间包含二分之一。增加提示的数量可以缩小区间。",
     ),
     "verdict.why_worse": (
         "At least one judge finds it worse, and no independent one finds it better.",
@@ -73,8 +73,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "verdict.counts": ("{wins} won, {ties} tied, {losses} lost", "{wins} 胜，{ties} 平，{losses} 负"),
     "verdict.scope": (
         "{model} against {reference} on {prompts} prompts, {completions} completions each. A tie counts as half "
-        "a win; brackets hold intervals.",
-        "{model} 对 {reference}：{prompts} 条提示，每条 {completions} 个回答。平局计为半胜；方括号内为区间。",
+        "a win; brackets hold 95% intervals.",
+        "{model} 对 {reference}：{prompts} 条提示，每条 {completions} 个回答。平局算半胜；方括号为 95% 区间。",
     ),
     "verdict.failed": (
         "Check failed: {demand}; found {value}.",
@@ -120,8 +120,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "time.hours": ("{h} h {m} min", "{h} 小时 {m} 分"),
     # Feedback
     "feedback.note": (
-        "What people said, how far they agree, and so how much a model can be asked to learn.",
-        "人们说了什么、彼此有多一致，以及因此能要求模型学到多少。",
+        "What people said, how far they agree, and so how much a model can be asked to learn. Brackets hold 95% "
+        "intervals.",
+        "人们说了什么、彼此有多一致，以及因此能要求模型学到多少。方括号内为 95% 区间。",
     ),
     "feedback.items": ("texts judged", "被评文本"),
     "feedback.ratings": ("ratings", "评分次数"),
@@ -211,8 +212,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "exam.title": ("Held against people it has not seen", "与未见过的人类评分对照"),
     "exam.note": (
         "{items} held-out texts and {pairs} pairs of them. A useful judge beats the baselines and comes near to "
-        "what one person achieves.",
-        "{items} 篇留出文本及其中的 {pairs} 对。有用的评判者应胜过基线，并接近单个人的水平。",
+        "what one person achieves. Brackets hold 95% intervals.",
+        "{items} 篇留出文本及其中的 {pairs} 对。有用的评判者应胜过基线，并接近单人水平。方括号为 95% 区间。",
     ),
     "exam.judge": ("judge", "评判者"),
     "exam.pearson": ("Pearson r", "Pearson r"),
@@ -220,8 +221,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "exam.pairs": ("pairs right", "成对正确率"),
     "exam.accuracy": ("Pairs ranked as people rank them", "与人的排序一致的对"),
     "exam.accuracy_note": (
-        "Dots are shares, bars intervals; the dashed line is chance. The orange diamond is the reward model.",
-        "圆点为比例，横线为区间；虚线为随机水平。橙色菱形为奖励模型。",
+        "Dots are shares, bars 95% intervals; the dashed line is chance. The orange diamond is the reward model.",
+        "圆点为比例，横线为 95% 区间；虚线为随机水平。橙色菱形为奖励模型。",
     ),
     "exam.scatter": ("Score and human mean", "评分与人类均值"),
     "exam.scatter_note": (
@@ -240,14 +241,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     # Evaluation
     "evaluation.scores": ("Mean score by {judge}", "{judge} 的平均分"),
     "evaluation.scores_note": (
-        "Mean scores, each on the judge’s own scale; bars are intervals. The orange diamond is the candidate.",
-        "平均分，采用各评判者自己的尺度；横线为区间。橙色菱形为候选模型。",
+        "Mean scores, each on the judge’s own scale; bars are 95% intervals. Orange diamond: the candidate.",
+        "平均分，采用各评判者自己的尺度；横线为 95% 区间。橙色菱形为候选模型。",
     ),
     "evaluation.wins": ("Win rate of {model} against {against}", "{model} 对 {against} 的胜率"),
     "evaluation.wins_note": (
-        "One row for each judge, ties counted half; bars are intervals, the dashed line is one half. "
+        "One row for each judge, ties counted half; bars are 95% intervals, the dashed line is one half. "
         "Orange diamonds are independent judges.",
-        "每行一位评判者，平局计半；横线为区间，虚线为二分之一。橙色菱形为独立评判者。",
+        "每行一位评判者，平局计半；横线为 95% 区间，虚线为二分之一。橙色菱形为独立评判者。",
     ),
     "evaluation.table": ("The models side by side", "模型并列比较"),
     "evaluation.measure": ("measure", "指标"),
@@ -271,14 +272,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "check.demand": ("demand", "要求"),
     "check.value": ("found", "实测"),
-    "check.low": ("interval from {low}", "区间下端 {low}"),
+    "check.low": ("95% interval from {low}", "95% 区间下端 {low}"),
     "check.result": ("result", "结果"),
     "check.passed": ("passed", "通过"),
     "check.failed": ("failed", "未通过"),
     "check.unknown": ("not checked", "未检查"),
     "demand.win_rate": (
-        "by {judge}, the win rate’s interval lies above {threshold}",
-        "由 {judge} 评判，胜率区间高于 {threshold}",
+        "by {judge}, the win rate’s 95% interval lies above {threshold}",
+        "由 {judge} 评判，胜率的 95% 区间高于 {threshold}",
     ),
     "demand.perplexity": ("relative perplexity is at most {threshold}", "相对困惑度不超过 {threshold}"),
     "demand.distinct_2": (

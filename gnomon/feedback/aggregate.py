@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Judgement, Preference, Prompt, RatedText
+from gnomon.core.types import Completion, Judgement, Preference, Prompt, Ranking, RatedText
 from gnomon.data.splits import normalised_text
 
 
@@ -20,6 +20,7 @@ class PreferenceSet:
 
     Attributes:
         preferences: the pairs kept, group by group.
+        rankings: each group's different texts by their mean rating, best first.
         groups: how many groups they come from.
         ties: kept pairs that people would split evenly, with a probability of exactly 0.5.
         equal_texts: pairs dropped because both texts are the same.
@@ -28,6 +29,7 @@ class PreferenceSet:
     """
 
     preferences: list[Preference] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
     groups: int = 0
     ties: int = 0
     equal_texts: int = 0
@@ -164,6 +166,10 @@ def _check(items: Sequence[RatedText], group_size: int) -> None:
 def _add_group(made: PreferenceSet, group: Sequence[RatedText], prompt: Prompt, minimum_margin: float) -> None:
     """Add every pair within one group."""
     made.groups += 1
+    by_text = {normalised_text(item.text): item for item in reversed(group)}  # of equal texts the first stays
+    ranked = sorted(by_text.values(), key=lambda item: -item.mean)
+    if len(ranked) > 1:
+        made.rankings.append(Ranking(prompt, tuple(Completion(item.id, item.text) for item in ranked)))
     probability = win_probabilities(group)
     texts = [normalised_text(item.text) for item in group]
     for first, second in combinations(range(len(group)), 2):

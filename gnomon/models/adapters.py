@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -16,9 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
-
-if TYPE_CHECKING:
-    from gnomon.models.policy import Model
+from gnomon.models.quiet import quiet_peft
 
 
 class Trainable(Settings):
@@ -59,9 +56,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
             target_modules=_linear_names(network, learning),
             fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
         )
-        with warnings.catch_warnings():
-            # peft asks transformers for a property under its old name.
-            warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+        with quiet_peft():
             return get_peft_model(network, config)
     everything = trainable.adapter == "none" and learning == depth
     network.requires_grad_(everything)
@@ -72,7 +67,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
 
 
 @contextmanager
-def merged(model: Model) -> Iterator[None]:
+def merged(model: Any) -> Iterator[None]:
     """Compute with weights laid out for many small forward passes without gradients.
 
     In float32 the adapter's product is added to the weights beside it and the adapter switched off. In a lower
@@ -116,11 +111,17 @@ def _replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
 
 
 def decoder_layers(trunk: nn.Module) -> nn.ModuleList:
-    """The stack of decoder layers: the longest list of modules directly in the trunk."""
-    stacks = [m for m in trunk.children() if isinstance(m, nn.ModuleList)]
-    if not stacks:
-        raise ModelError(f"no stack of layers found in {type(trunk).__name__}; set layers to null.")
-    return max(stacks, key=len)
+    """The stack of decoder layers: the longest list of modules in the trunk, nearest to its surface."""
+    level = list(trunk.children())
+    while level:
+        stacks = [m for m in level if isinstance(m, nn.ModuleList)]
+        if stacks:
+            return max(stacks, key=len)
+        level = [child for module in level for child in module.children()]
+    raise ModelError(
+        f"no stack of layers found in {type(trunk).__name__}; use adapter: none, layers: null and no "
+        "gradient_checkpointing."
+    )
 
 
 def _linear_names(network: Any, learning: int) -> list[str]:

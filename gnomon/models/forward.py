@@ -12,10 +12,12 @@ positions only. Two layouts give the same numbers:
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
@@ -27,6 +29,7 @@ from gnomon.models.head import target_logprobs
 
 LayoutName = Literal["auto", "packed", "plain"]
 ATTENTION_TOKENS = 1024  # row length at which attention costs about as much as the rest of a layer
+WORTHWHILE = 0.01  # share of a pass's cost that is worth the search for a better layout
 
 
 @dataclass(frozen=True)
@@ -87,24 +90,49 @@ def packed_layout(groups: TokenGroups) -> Layout:
 
 
 def fill_rows(sizes: Mapping[int, int]) -> list[list[int]]:
-    """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is least: padding against attention.
+    """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is about least: padding against attention.
 
-    For each number of rows the longest groups are placed first, each into the emptiest row.
+    For a number of rows the longest groups are placed first, each into the emptiest row. Numbers of rows are
+    tried in the order of what they must cost at least, until none is left that could save `WORTHWHILE` or more.
     """
     order = sorted(sizes, key=lambda g: -sizes[g])
+    sums = list(accumulate((sizes[g] for g in order), initial=0))
+    bounds = {n: _rows_cost(n, _least_length(sums, n)) for n in range(1, len(order) + 1)}
     best: list[list[int]] = []
     least = math.inf
-    for count in range(1, len(order) + 1):
-        rows: list[list[int]] = [[] for _ in range(count)]
-        load = [0] * count
-        for g in order:
-            emptiest = load.index(min(load))
-            rows[emptiest].append(g)
-            load[emptiest] += sizes[g]
-        cost = count * max(load) * (1 + max(load) / ATTENTION_TOKENS)
+    for count in sorted(bounds, key=bounds.__getitem__):
+        if bounds[count] >= least * (1 - WORTHWHILE):
+            break
+        rows, length = _emptiest_first(order, sizes, count)
+        cost = _rows_cost(count, length)
         if cost < least:
             best, least = rows, cost
     return best
+
+
+def _rows_cost(count: int, length: int) -> float:
+    return count * length * (1 + length / ATTENTION_TOKENS)
+
+
+def _least_length(sums: Sequence[int], count: int) -> int:
+    """What the longest of `count` rows must hold; `sums[k]` is the sum of the k longest groups.
+
+    At least the average; and of the k·count + 1 longest groups some k + 1 share a row, at best the shortest ones.
+    """
+    groups = len(sums) - 1
+    shared = (sums[k * count + 1] - sums[k * count - k] for k in range((groups - 1) // count + 1))
+    return max(math.ceil(sums[-1] / count), *shared)
+
+
+def _emptiest_first(order: Sequence[int], sizes: Mapping[int, int], count: int) -> tuple[list[list[int]], int]:
+    """Groups in `count` rows, each put into the emptiest one, and the length of the longest row."""
+    rows: list[list[int]] = [[] for _ in range(count)]
+    loads = [(0, row) for row in range(count)]  # a heap
+    for g in order:
+        load, row = loads[0]
+        rows[row].append(g)
+        heapq.heapreplace(loads, (load + sizes[g], row))
+    return rows, max(loads)[0]
 
 
 def plain_layout(groups: TokenGroups) -> Layout:

@@ -6,7 +6,6 @@ Weights are read from safetensors only, and no code from a model folder is run.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import struct
@@ -18,48 +17,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from gnomon.core.errors import DataError, ModelError
-from gnomon.data.packages import cache_folder
 from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
+from gnomon.models.adapter_files import adapter_base, merge_adapter
 from gnomon.models.adapters import Trainable, make_trainable
-from gnomon.models.catalogue import CATALOGUE, convert_gguf, installed_model
+from gnomon.models.head_files import load_head, save_with_head
+from gnomon.models.heads import PLAIN_HEAD, HeadSettings, ScalarHead, new_head, start_at_zero
+from gnomon.models.names import resolve
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
+from gnomon.models.quiet import quiet_transformers
 
 FROZEN = Trainable(adapter="none", layers=0)
-
-
-def resolve(name: str) -> str:
-    """What `from_pretrained` understands: a catalogue model's or GGUF file's folder, a folder, or a hub name."""
-    if name in CATALOGUE:
-        return str(installed_model(name))
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        return str(_converted(path))
-    if path.is_dir():
-        if not (path / "config.json").exists():
-            raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
-        return str(path)
-    if path.is_absolute() or name.startswith("."):
-        raise ModelError(
-            f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
-        )
-    return name
-
-
-def _converted(gguf: Path) -> Path:
-    if not gguf.exists():
-        raise ModelError(f"no file {gguf}; give an existing GGUF file.")
-    facts = gguf.stat()
-    target = cache_folder() / "models" / f"{gguf.stem}-{facts.st_size}-{facts.st_mtime_ns}"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            convert_gguf(gguf.resolve(), Path(work) / "model")
-            os.replace(Path(work) / "model", target)
-    return target
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
@@ -71,7 +41,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
             the tokenizer's own; one that has none is refused.
     """
     with _loading(name):
-        tokenizer = AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_home(name), trust_remote_code=False)
     if chat_template is not None:
         set_template(tokenizer, chat_template)
     if tokenizer.chat_template is None:
@@ -80,6 +50,20 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
             "to the path of a Jinja file."
         )
     return tokenizer
+
+
+def _tokenizer_home(name: str) -> str:
+    """Where a model's tokenizer is: with the model, or with the one that an adapter stands on."""
+    source = resolve(name)
+    known = ("tokenizer*", "vocab*", "*.model")
+    if not Path(source).is_dir() or any(file for pattern in known for file in Path(source).glob(pattern)):
+        return source
+    if base := adapter_base(source):
+        return _tokenizer_home(base)
+    raise ModelError(
+        f"model folder '{name}' holds no tokenizer; copy the files that its tokenizer's save_pretrained writes "
+        "(tokenizer.json, tokenizer_config.json) into it."
+    )
 
 
 def set_template(tokenizer: Any, chat_template: str) -> None:
@@ -112,44 +96,67 @@ def load_reward_model(
     seed: int,
     depth: int | None = None,
     chat_template: str | None = None,
+    head: HeadSettings = PLAIN_HEAD,
 ) -> RewardModel:
-    """A reward model: one saved as such, with its own head, or a language model with a new scalar head.
+    """A reward model: one saved as such, with its own head, or a language model with a new one.
 
-    A new head starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `depth` keeps only that many of the lower layers.
+    A new head has the shape `head` and starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `depth` keeps only that
+    many of the lower layers.
+
+    Raises:
+        ModelError: the folder's own head has another shape than the one asked for.
     """
-    network, _ = _scalar_network(name, seed=seed, depth=depth)
+    network, saved = _scalar_network(name, depth=depth)
+    if saved is None:
+        network.score = new_head(network.score.in_features, head, seed)
+    elif not head.plain and head != saved:
+        raise ModelError(
+            f"reward model '{name}' has a head of its own ({saved}), not {head}; leave head out, or start from a "
+            "language model."
+        )
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
     return RewardModel(network, load_tokenizer(name, chat_template), compute, adapter)
 
 
 def load_critic(
-    name: str, compute: Compute, trainable: Trainable, *, seed: int, chat_template: str | None = None
+    name: str,
+    compute: Compute,
+    trainable: Trainable,
+    *,
+    seed: int,
+    chat_template: str | None = None,
+    head: HeadSettings = PLAIN_HEAD,
 ) -> Critic:
-    """A critic on the trunk of a reward model or a language model, with a head of zeros.
+    """A critic on the trunk of a reward model or a language model, with a new head whose values are all zero.
 
     A reward model's own head is a bad start: it was only ever read at the end of a turn, and what it says in the
     middle explains less than nothing of the return. Its trunk is a good one.
+
+    Raises:
+        ModelError: `head` pools over tokens, while a critic has a value for each.
     """
-    network, _ = _scalar_network(name, seed=seed, depth=None)
-    torch.nn.init.zeros_(network.score.weight)
+    if head.pooling != "last":
+        raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
+    network, _ = _scalar_network(name, depth=None)
+    width = network.config.get_text_config().hidden_size
+    network.score = new_head(width, head, seed)
+    start_at_zero(network.score)
     network.config.score_offset = 0.0
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
     return Critic(network, load_tokenizer(name, chat_template), compute, adapter)
 
 
-def _scalar_network(name: str, *, seed: int, depth: int | None) -> tuple[Any, bool]:
-    """A network with a scalar head, and whether that head is new."""
+def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None]:
+    """A network with a scalar head, and the shape of that head: `None` where the folder holds no head."""
     changes: dict[str, Any] = {"num_labels": 1}
     if depth is not None:
         changes["num_hidden_layers"] = depth
     network, missing = _pretrained(AutoModelForSequenceClassification, name, {"score.weight"}, **changes)
-    if missing:
-        width = network.score.weight.shape[1]
-        generator = torch.Generator().manual_seed(seed)
-        torch.nn.init.normal_(network.score.weight, std=1 / math.sqrt(width + 1), generator=generator)
-    return network, bool(missing)
+    with _loading(name):
+        saved = load_head(network, resolve(name))
+    return network, saved or (None if missing else PLAIN_HEAD)
 
 
 def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: Any) -> tuple[Any, set[str]]:
@@ -158,8 +165,12 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
     transformers would fill those with random numbers and only warn.
     """
     with _loading(name):
+        source = resolve(name)
+        if base := adapter_base(source):
+            network, missing = _pretrained(kind, base, new, **changes)
+            return network, missing - merge_adapter(network, source, partly=bool(new))
         network, facts = kind.from_pretrained(
-            resolve(name),
+            source,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
@@ -185,7 +196,11 @@ def save_model(model: Model, folder: Path) -> None:
     if isinstance(model, RewardModel):
         _mark_end(network, model.tokenizer)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        network.save_pretrained(Path(work) / "model")
+        with quiet_transformers():
+            if isinstance(getattr(network, "score", None), ScalarHead):
+                save_with_head(network, Path(work) / "model")
+            else:
+                network.save_pretrained(Path(work) / "model")
         model.tokenizer.save_pretrained(Path(work) / "model")
         if folder.exists():
             shutil.rmtree(folder)
@@ -209,15 +224,11 @@ def _mark_end(network: Any, tokenizer: Any) -> None:
 @contextlib.contextmanager
 def _loading(name: str) -> Iterator[None]:
     """Quiet progress bars, and one sentence for what a user can mend."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with quiet_transformers():
+            yield
     except (OSError, ValueError, SafetensorError, struct.error) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise ModelError(
             f"model '{name}' could not be loaded ({first}); check the name or the folder."
         ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
+from gnomon.models.adapters import decoder_layers
 from gnomon.models.forward import LayoutName, completion_states, to_padded, token_logprobs
+from gnomon.models.heads import completion_scores, state_scores
 from gnomon.models.precision import Compute
+from gnomon.models.recompute import recomputed
 
 
 class Model:
@@ -31,6 +34,7 @@ class Model:
         self.compute = compute
         self.adapter = adapter
         self.layout: LayoutName = "auto"
+        self._recompute = False
 
     @property
     def trunk(self) -> nn.Module:
@@ -58,8 +62,13 @@ class Model:
             self.adapter = None
         return self.network
 
+    def checkpoint_gradients(self, on: bool) -> None:
+        """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
+        self._recompute = on
+
     def _states(self, tokens: TokenGroups, at: Any) -> Tensor:
-        return completion_states(self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout)
+        with recomputed(decoder_layers(self.trunk)) if self._recompute else nullcontext():
+            return completion_states(self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout)
 
 
 class Policy(Model):
@@ -109,17 +118,23 @@ class Policy(Model):
 
 
 class RewardModel(Model):
-    """A decoder with a scalar head (`AutoModelForSequenceClassification`, one label), read at the last token.
+    """A decoder with a scalar head: a linear layer read at the last token, or a `ScalarHead`.
 
     `network.config.score_offset` is subtracted, so that 0 is the average of the completions it was centred on.
     """
 
     def scores(self, tokens: TokenGroups) -> Tensor:
         """One score a completion, `[N]`, in logits of being preferred."""
-        states = self._states(tokens, "end")
-        last = states[tokens.lengths.cumsum(0).to(states.device) - 1]
-        found: Tensor = self.network.score(last.float()).squeeze(-1)
-        return found - self.offset
+        states = self._states(tokens, "end").float()
+        return completion_scores(self.network.score, states, tokens.lengths) - self.offset
+
+    def token_scores(self, tokens: TokenGroups) -> Tensor:
+        """The score read at each completion token, `[N, T]`: what a process reward model says of each step.
+
+        The last one is what `scores` says. A head that pools over tokens is refused.
+        """
+        found = state_scores(self.network.score, self._states(tokens, "end").float())
+        return to_padded(found - self.offset, tokens)
 
     @property
     def offset(self) -> float:

@@ -57,6 +57,12 @@ class LearnedReward:
         return Scores(values, {self.name: values})
 
 
+def said(error: Exception) -> str:
+    """An exception on one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 class FunctionReward:
     """A Python function of prompt and completion text as a reward; one failing row does not fail the others."""
 
@@ -72,5 +78,5 @@ class FunctionReward:
             try:
                 values[row] = self.function(prompt, completion.text)
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
-                failures.append((row, f"{type(error).__name__}: {error}"))
+                failures.append((row, said(error)))
         return Scores(values, {self.name: values}, failures)

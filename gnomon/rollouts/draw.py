@@ -11,6 +11,7 @@ from torch import Tensor
 from gnomon.rollouts.sampling import Sampling
 
 BLOCK = 64  # tokens of the vocabulary that are summed before the search
+FEW = 256  # tokens among which a nucleus is looked for first
 
 
 def uniforms(count: int, *key: object) -> list[float]:
@@ -79,14 +80,26 @@ def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
     Exactly k are left, also where several tie for the last place.
     """
     if 0 < top_k < logits.shape[-1]:
-        kept = logits.topk(top_k, dim=-1)
-        logits = torch.full_like(logits, -torch.inf).scatter(1, kept.indices, kept.values)
-    if top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        probability = ordered.softmax(dim=-1)
-        before = probability.cumsum(dim=-1) - probability
-        logits = logits.masked_fill((before >= top_p).scatter(1, order, before >= top_p), -torch.inf)
-    return logits
+        likeliest = logits.topk(top_k, dim=-1)
+        logits = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, likeliest.values)
+    return nucleus(logits, top_p) if top_p < 1 else logits
+
+
+def nucleus(logits: Tensor, top_p: float, among: int = FEW) -> Tensor:
+    """The smallest set of tokens with at least probability `top_p`; the others at −∞, `[B, vocab]`.
+
+    It is looked for among the `among` likeliest tokens, and where those are too few among all: to sort a whole
+    vocabulary takes longer than a small model's forward pass.
+    """
+    among = min(among, logits.shape[-1])
+    likeliest = logits.softmax(dim=-1).topk(among, dim=-1)
+    upto = likeliest.values.cumsum(dim=-1)
+    kept = logits.gather(1, likeliest.indices).masked_fill(upto - likeliest.values >= top_p, -torch.inf)
+    found = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, kept)
+    more = upto[:, -1] < top_p
+    if among < logits.shape[-1] and bool(more.any()):
+        found[more] = nucleus(logits[more], top_p, logits.shape[-1])
+    return found
 
 
 def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,24 +114,22 @@ def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, T
         return token.squeeze(1), (logits.gather(1, token) - logits.logsumexp(dim=-1, keepdim=True)).squeeze(1)
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
-    logits = restrict(logits, top_k=sampling.top_k, top_p=sampling.top_p)
-    largest = logits.amax(dim=-1, keepdim=True)
-    weights = (logits - largest).exp_()
-    token = invert(weights, uniform)
-    logprob = logits.gather(1, token[:, None]) - largest - weights.sum(dim=-1, keepdim=True).log()
-    return token, logprob.squeeze(1)
+    probability = restrict(logits, top_k=sampling.top_k, top_p=sampling.top_p).softmax(dim=-1)
+    token = invert(probability, uniform)
+    return token, probability.gather(1, token[:, None]).log().squeeze(1)
 
 
 def invert(weights: Tensor, uniform: Tensor) -> Tensor:
     """The tokens `[B]` at which the cumulative `weights` `[B, vocab]` pass the share `uniform` `[B]`.
 
-    First the block of tokens is searched for, then the token in it, in float64: a cumulative sum over the whole
-    vocabulary is both slower and, in float32, too coarse for rare tokens. A token of weight 0 is never found.
+    First the block of tokens is searched for, then the token in it, and both are cumulated in float64: a
+    cumulative sum over the whole vocabulary is slower and, in float32, too coarse for rare tokens. A token of
+    weight 0 is never found.
     """
     width = weights.shape[-1]
     padded = torch.nn.functional.pad(weights, (0, -width % BLOCK)) if width % BLOCK else weights
     blocks = padded.reshape(len(weights), -1, BLOCK)
-    totals = blocks.sum(dim=-1, dtype=torch.float64)
+    totals = blocks.sum(dim=-1).double()
     block, rest = _search(totals, uniform.to(totals)[:, None] * totals.sum(dim=-1, keepdim=True))
     inside = blocks.gather(1, block[:, :, None].expand(-1, 1, BLOCK)).squeeze(1).double()
     token, _ = _search(inside, rest)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gnomon.core.errors import Interrupted
 from gnomon.core.progress import StopSignal
 from gnomon.training.processes import Processes
+
+Watch = Callable[[int, Mapping[str, float]], bool]  # told of each step's metrics; true ends the loop
 
 
 class Saver:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, 
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched import mismatched
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
-from gnomon.training.guards import Saver
+from gnomon.training.guards import Saver, Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
 from gnomon.training.settings import OfflineSettings
+from gnomon.training.side_task import SideTask
 from gnomon.training.validation import Best, split
 
 Answers = dict[
@@ -69,7 +70,9 @@ class OfflineLoop:
     stop: StopSignal
     label: str
     processes: Processes
-    watch: Callable[[int, dict[str, float]], None] | None = None
+    watch: Watch | None = None
+    side: SideTask | None = None
+    reference_weights: Mapping[str, Tensor] | None = None
 
     def run(self, examples: Sequence[Example]) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
@@ -104,10 +107,10 @@ class OfflineLoop:
                 if best.due(step, planned):
                     last |= best.look(self.measure(held_out), step)
                 log.record(step, last)
-                if self.watch:
-                    self.watch(step, last)
                 bar.at(step, f"loss {last['loss']:.3f}")
                 saver.after_step(step, planned)
+                if self.watch and self.watch(step, last):
+                    break
         best.restore_weights()
         return last
 
@@ -123,6 +126,8 @@ class OfflineLoop:
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
+        if self.side:
+            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes))
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         rate = self.settings.learning_rate * self.optimiser.factor
         return {**self._merged(parts), "grad_norm": self.optimiser.step(), "learning_rate": rate}
@@ -173,14 +178,18 @@ class OfflineLoop:
 
     @torch.no_grad()
     def ask_reference(self, examples: Sequence[Example]) -> Answers:
-        """What the model says before it learns: it is its own reference. Asked once for all epochs."""
+        """What the reference says: the model before it learns, unless the loop was given another.
+
+        Asked once for all epochs.
+        """
         if "reference" not in self.algorithm.needs:
             return {}
         policy = self.models.policy
+        weights = self.reference_weights or (policy.copy_weights() if policy.adapter is None else None)
         cut = list(within_budget([e.cost for e in examples], self.settings.batch_tokens))
-        mine = []
-        shares = self.processes.share(cut)
-        with progress(f"{self.label}: reference", len(shares), quiet=not self.processes.main) as bar:
+        mine, shares = [], self.processes.share(cut)
+        bars = progress(f"{self.label}: reference", len(shares), quiet=not self.processes.main)
+        with bars as bar, policy.as_reference(weights):
             for number, rows in enumerate(shares, start=1):
                 tokens = token_groups([examples[r] for r in rows])
                 logprobs = policy.logprobs(tokens).cpu()
@@ -205,10 +214,24 @@ def train_offline(
     stop: StopSignal,
     label: str,
     processes: Processes | None = None,
-    watch: Callable[[int, dict[str, float]], None] | None = None,
+    watch: Watch | None = None,
+    side: SideTask | None = None,
+    reference_weights: Mapping[str, Tensor] | None = None,
 ) -> dict[str, float]:
     """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
     if not examples:
         raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
-    loop = OfflineLoop(algorithm, models, settings, folder, seed, stop, label, processes or Processes(), watch)
+    loop = OfflineLoop(
+        algorithm,
+        models,
+        settings,
+        folder,
+        seed,
+        stop,
+        label,
+        processes or Processes(),
+        watch,
+        side,
+        reference_weights,
+    )
     return loop.run(examples)

@@ -6,7 +6,7 @@ It knows of an algorithm only `needs`, `credit` and `loss`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,11 +24,12 @@ from gnomon.data.batching import within_budget
 from gnomon.losses.kl import adapt_coefficient, halve_or_raise, log_ratio
 from gnomon.losses.reduce import masked
 from gnomon.models.policy import Policy
-from gnomon.rewards.reward import Reward
+from gnomon.rewards.reward import Reward, Scores
+from gnomon.rewards.shaping import ShapedReward
 from gnomon.rollouts.experience import build_experience, price_kl, replace_unfinished, sequence_kl, soft_overlong
 from gnomon.rollouts.sampler import NativeSampler, Sampling
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
-from gnomon.training.guards import Saver
+from gnomon.training.guards import Saver, Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
@@ -36,6 +37,7 @@ from gnomon.training.prompts import PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
 from gnomon.training.rounds import alike_groups, describe, explore, minibatches, rows_with_signal, sample_rows
 from gnomon.training.settings import OnlineSettings
+from gnomon.training.side_task import SideTask
 
 GAP_LIMIT, KL_LIMIT = 0.01, 1e-3  # between sampler and trainer, on tokens that the policy has just drawn
 
@@ -47,6 +49,10 @@ class OnlineLoop:
     Attributes:
         prompts: what is sampled for, or pools of them with weights.
         token_reward: a policy whose log-ratios to the reference reward single tokens.
+        reference_weights: the weights that make the policy its own reference; where nothing is said, its adapter
+            switched off, or a copy of what it begins with.
+        side: demonstrations to imitate besides.
+        watch: told of every step's metrics; it ends the loop by answering true.
         kl_coefficient: the price of a nat now.
         past: the returns of former rounds.
     """
@@ -61,8 +67,10 @@ class OnlineLoop:
     seed: int
     stop: StopSignal
     token_reward: Policy | None = None
+    reference_weights: Mapping[str, Tensor] | None = None
+    side: SideTask | None = None
     processes: Processes = field(default_factory=Processes)
-    watch: Callable[[int, dict[str, float]], None] | None = None
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         if not self.sampling.on_policy:
@@ -88,9 +96,8 @@ class OnlineLoop:
             groups.append((self._named("critic"), rate))
         self.optimiser = Optimiser(groups, self.settings, planned)
         self.sampler = NativeSampler(self.models.policy)
-        # Without an adapter to switch off, the reference is a copy of the weights that learn.
-        keep = self.models.policy.adapter is None
-        self.reference_weights = self.models.policy.copy_weights() if keep else None
+        if self.reference_weights is None and self.models.policy.adapter is None:
+            self.reference_weights = self.models.policy.copy_weights()
 
     def _named(self, which: str) -> dict[str, torch.nn.Parameter]:
         model = self.models.policy if which == "policy" else self.models.critic
@@ -120,10 +127,10 @@ class OnlineLoop:
                 last, shown = self.step(step)
                 log.record(step, last)
                 samples.record(shown)
-                if self.watch:
-                    self.watch(step, last)
                 bar.at(step, f"score {last['score_mean']:+.2f}  KL {last['kl']:.2f}")
                 saver.after_step(step, planned)
+                if self.watch and self.watch(step, last):
+                    break
         return last
 
     def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -168,9 +175,7 @@ class OnlineLoop:
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
         """Scores `[N]`; rows on which the reward failed are left out and counted."""
-        mine = self.processes.share(rollouts)
-        found = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
-        values = torch.tensor(self.processes.gather(found.values.tolist(), len(rollouts)))
+        found, values = self._scores(rollouts)
         kept = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
         if not kept:
             reason = found.failures[0][1] if found.failures else "scores are not finite"
@@ -184,6 +189,24 @@ class OnlineLoop:
         lengths = torch.tensor([len(r.token_ids) for r in rollouts])
         limit = self.sampling.max_tokens
         return rollouts, scores + soft_overlong(lengths, limit, self.settings.overlong_buffer), judged
+
+    def _scores(self, rollouts: list[Rollout]) -> tuple[Scores, Tensor]:
+        """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
+        names = [(r.prompt.id, r.version) for r in rollouts]
+        groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
+        mine = [rollouts[row] for rows in self.processes.share(groups) for row in rows]
+        scored = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
+        everyone = self.processes.collect((scored.values, dict(scored.parts), list(scored.failures)))
+        order = [
+            row for rank in range(self.processes.count) for g in groups[rank :: self.processes.count] for row in g
+        ]
+        back = torch.tensor(order).argsort()
+        values = torch.cat([theirs[0] for theirs in everyone])[back]
+        parts = {n: torch.cat([theirs[1][n] for theirs in everyone])[back] for n in everyone[0][1]}
+        found = Scores(values, parts, [failure for theirs in everyone for failure in theirs[2]])
+        if isinstance(self.reward, ShapedReward):
+            values = self.reward.combine(parts)
+        return found, values
 
     def resample(
         self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
@@ -310,6 +333,8 @@ class OnlineLoop:
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
+        if self.side:
+            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes))
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
         rate = self.settings.learning_rate * self.optimiser.factor
@@ -370,6 +395,7 @@ class OnlineLoop:
             "past": [self.past.mean, self.past.deviation, self.past.seen],
             "stream": self.stream.state(),
             "memory": self.memory.state() if self.memory else [],
+            "reward": self.reward.state() if isinstance(self.reward, ShapedReward) else {},
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -380,6 +406,8 @@ class OnlineLoop:
         self.stream.restore(saved["stream"])
         if self.memory:
             self.memory.restore(saved["memory"])
+        if isinstance(self.reward, ShapedReward):
+            self.reward.restore(saved["reward"])
         self.reference_weights = saved.get("extra") or self.reference_weights
 
     def _micro_batches(self, tokens: TokenGroups) -> list[list[int]]:

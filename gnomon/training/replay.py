@@ -57,7 +57,8 @@ class ReplayMemory:
 
 
 def _rollout(row: Mapping[str, Any]) -> Rollout:
-    prompt = Prompt(row["prompt"]["id"], tuple(Message(**m) for m in row["prompt"]["messages"]))
+    asked = row["prompt"]
+    prompt = Prompt(asked["id"], tuple(Message(**m) for m in asked["messages"]), asked["answer"])
     told = row["completion"]
     completion = Completion(told["id"], told["text"], told["source"], tuple(told["token_ids"]))
     rest = {key: value for key, value in row.items() if key not in ("prompt", "completion")}

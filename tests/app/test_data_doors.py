@@ -47,14 +47,15 @@ def test_a_split_of_a_saved_data_set_is_trained_on(tmp_path: Path, tiny_model: P
 def test_a_conversation_is_trained_on_and_one_beyond_the_context_is_refused(
     tmp_path: Path, tiny_model: Path
 ) -> None:
-    """The model reads 256 tokens, less than the stage's max_tokens of 1024."""
+    """The model reads 1024 tokens, less than the stage's max_tokens."""
     turns = [("user", "How was it?"), ("assistant", "Good."), ("user", "Why?"), ("assistant", "Long.")]
     talk = {"messages": [{"role": role, "content": text} for role, text in turns]}
-    write_rows(tmp_path / "rows.jsonl", [talk, {"prompt": "Q", "completion": "x" * 300}])
-    run_recipe(load_recipe(recipe(tmp_path, tiny_model, str(tmp_path / "rows.jsonl"))))
+    write_rows(tmp_path / "rows.jsonl", [talk, {"prompt": "Q", "completion": "x" * 1100}])
+    made = recipe(tmp_path, tiny_model, str(tmp_path / "rows.jsonl"))
+    run_recipe(load_recipe(made, ["sft.training.max_tokens=4096"]))
     assert read_json(tmp_path / "run" / "sft" / "result.json")["examples"] == 1
     (rejected,) = read_jsonl(tmp_path / "run" / "sft" / "rejected.jsonl")
-    assert "more than the 256 that max_tokens and the model's context allow" in rejected["reason"]
+    assert "more than the 1024 that max_tokens and the model's context allow" in rejected["reason"]
 
 
 def test_a_model_without_template_needs_one_and_keeps_it(tmp_path: Path, tiny_model: Path) -> None:

@@ -74,10 +74,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a weight is missing": (without_one_weight, "lacks the weight model.layers.1.mlp.up_proj.weight;"),
     "more layers than weights": (reconfigure(num_hidden_layers=4), "lacks the weight model.layers.3"),
     "other shapes": (reconfigure(intermediate_size=64), "has another shape of the weight model.layers.0.mlp"),
-    "no tokenizer": (
-        without_tokenizer,
-        "could not be loaded",
-    ),
+    "no tokenizer": (without_tokenizer, "holds no tokenizer; copy the files"),
     "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{"), "could not be loaded"),
     "its own code": (with_code, "custom code"),
 }

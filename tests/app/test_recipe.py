@@ -10,7 +10,8 @@ import yaml
 
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.sft import SFT
-from gnomon.app.recipe import EvaluateStage, FeedbackStage, Recipe, TrainStage, load_recipe, references, sources
+from gnomon.app.recipe import Recipe, load_recipe, references, sources
+from gnomon.app.stages import EvaluateStage, FeedbackStage, TrainStage
 from gnomon.core.errors import ConfigError
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
@@ -95,6 +96,40 @@ def test_a_stage_says_it_over_the_recipe_and_an_override_over_both(tmp_path: Pat
     assert (stage["sft"].loop.learning_rate, stage["judge"].loop.learning_rate) == (0.2, 0.2)
 
 
+def test_a_training_key_reaches_only_the_loops_that_know_it(tmp_path: Path) -> None:
+    stage = by_name(load_recipe(written(tmp_path), ["training.steps=5", "training.kl.target=3"]))
+    assert (stage["aligned"].loop.steps, stage["aligned"].loop.kl.target) == (5, 3)
+    assert stage["sft"].loop == stage["judge"].loop == OfflineSettings()
+    stage = by_name(load_recipe(written(tmp_path, training={"steps": 7, "max_tokens": 99})))
+    assert (stage["aligned"].loop.steps, stage["sft"].loop.max_tokens) == (7, 99)
+
+
+def test_a_training_key_that_no_loop_knows_is_refused(tmp_path: Path) -> None:
+    message = refused(written(tmp_path), "training.stepz=5")
+    assert "training: unknown key 'stepz' in every training stage; did you mean 'steps'?" in message
+    assert "unknown key 'steps'" in refused(written(tmp_path, STAGES[:3]), "training.steps=5")
+    assert "would replace all of training" in refused(written(tmp_path), "training={}")
+
+
+def test_the_critic_starts_from_the_reward_or_from_the_policy(tmp_path: Path) -> None:
+    for changes, expected in (
+        ({}, "judge"),
+        ({"critic": "base"}, "base"),
+        ({"reward": "./mine.py:score"}, "sft"),
+        ({"reward": "vader"}, "sft"),
+        ({"reward": "org/rm"}, "org/rm"),
+    ):
+        stage = by_name(load_recipe(written(tmp_path, stages_with("aligned", **changes))))["aligned"]
+        assert stage.critic_model == expected
+
+
+def test_an_evaluation_compares_with_the_first_and_needs_no_texts(tmp_path: Path) -> None:
+    rows = stages_with("report", reference="absent", texts="absent", judges=["vader", "./j", "a.py:f"])
+    stage = by_name(load_recipe(written(tmp_path, rows)))["report"]
+    assert (stage.reference, stage.texts) == ("base", None)
+    assert [name for key, name in references(stage) if key == "judges"] == ["./j"]
+
+
 def test_overrides_of_all_depths(tmp_path: Path) -> None:
     recipe = load_recipe(
         written(tmp_path, stages_with("aligned", training=None)),
@@ -135,7 +170,7 @@ def test_overrides_of_all_depths(tmp_path: Path) -> None:
         ("aligned.settings.needs=[]", "unknown key 'needs'"),
         ("sft.settings.clip_low=0.1", "unknown key 'clip_low'; there are no keys here"),
         ("aligned.sampling.completion=4", "unknown key 'sampling.completion'; did you mean 'completions'?"),
-        ("aligned.sampling.temperature=0", "sampling.temperature: input should be greater than 0"),
+        ("aligned.sampling.temperature=0", "sampling: temperature would draw from another distribution"),
         ("model.nam=x", "unknown key 'model.nam'; did you mean 'name'?"),
         ("model.device=gpu", "model.device: input should be 'auto', 'cpu' or 'cuda'"),
         ("model.precision=float16", "model.precision: input should be 'auto', 'float32' or 'bfloat16'"),
@@ -184,11 +219,11 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("people", {"feedback": "films"}, "stage 1: feedback: 'films' is neither film-reviews nor a path"),
         *(
             ("report", {key: "absent"}, f"stage 5: {key}: field required")
-            for key in ("judges", "prompts", "texts", "reference")
+            for key in ("judges", "prompts")
         ),
         ("report", {"evaluate": []}, "stage 5: evaluate: list should have at least 1 item"),
         ("report", {"judges": []}, "stage 5: judges: list should have at least 1 item"),
-        ("sft", {"algorithm": "absent"}, "a stage has exactly one of the keys feedback, algorithm, evaluate"),
+        ("sft", {"algorithm": "absent"}, "exactly one of the keys feedback, algorithm, phases, evaluate"),
         ("sft", {"evaluate": ["base"]}, "stage 2: a stage has exactly one of the keys"),
         # what has no place there
         ("aligned", {"data": "x.jsonl"}, "stage 4: ppo has no use for the key 'data'; remove it"),
@@ -201,15 +236,18 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("sft", {"algorithm": ["ppo"]}, "stage 2: unknown algorithm"),
         # names
         ("sft", {"name": "judge"}, "two stages are called 'judge'; rename one of them"),
-        ("sft", {"name": "base"}, "two stages are called 'base'"),
+        *(
+            ("sft", {"name": word}, f"a stage may not be called '{word}'")
+            for word in ("base", "vader", "ridge", "training", "model", "run", "seed", "language", "stages")
+        ),
         ("sft", {"name": "../up"}, "stage 2: name: string should match pattern"),
         ("sft", {"name": 5}, "stage 2: name: input should be a valid string"),
         # of whom a stage speaks
-        ("sft", {"model": "judge"}, "stage 'sft': model names 'judge', no earlier stage; known: base"),
+        ("sft", {"model": "judge"}, "stage 'sft': model names 'judge', no earlier stage and no model here;"),
         ("sft", {"model": "sft"}, "stage 'sft': model names 'sft', no earlier stage"),
-        ("aligned", {"model": "sfft"}, "model names 'sfft', no earlier stage; did you mean 'sft'?"),
+        ("aligned", {"model": "sfft"}, "model names 'sfft', no earlier stage and no model here; did you mean"),
         ("aligned", {"reward": "aligned"}, "stage 'aligned': reward names 'aligned', no earlier stage"),
-        ("report", {"evaluate": ["sft", "alined"]}, "names 'alined', no earlier stage; did you mean 'aligned'?"),
+        ("report", {"evaluate": ["sft", "alined"]}, "and no model here; did you mean 'aligned'?"),
         ("report", {"judges": ["vadr"]}, "judges names 'vadr', no earlier stage"),
         ("sft", {"data": "judge/preferences"}, "'judge/preferences' is data of a stage that is not earlier"),
         # and what it made

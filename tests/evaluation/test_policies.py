@@ -117,6 +117,12 @@ def test_perplexity_may_rise_by_a_seventh(rise: float, fine: bool) -> None:
     }
 
 
+def test_what_was_not_measured_is_not_demanded() -> None:
+    unknown = {**row("new"), "perplexity": None}
+    assert passed(checks(unknown, row("old"), [], [])) == {"distinct_2": True}
+    assert passed(checks(row("new"), row("old", distinct=0.0), [], [])) == {"perplexity": True}
+
+
 @pytest.mark.parametrize(("share", "fine"), [(1.2, True), (0.801, True), (0.799, False), (math.nan, False)])
 def test_variety_may_fall_by_a_fifth(share: float, fine: bool) -> None:
     assert passed(checks(row("new", distinct=0.5 * share), row("old"), [], []))["distinct_2"] is fine

@@ -8,8 +8,9 @@ from tiny import tiny_network, tiny_policy
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable, make_trainable
+from gnomon.models.adapters import Trainable, make_trainable, merged
 from gnomon.models.policy import Policy
+from gnomon.models.precision import Compute
 
 
 def train(policy: Policy, groups: TokenGroups, steps: int = 3) -> None:
@@ -71,3 +72,54 @@ def test_all_or_nothing() -> None:
 def test_more_layers_than_there_are_is_refused() -> None:
     with pytest.raises(ModelError, match="5 layers should learn, but the model has 2"):
         make_trainable(tiny_network(layers=2), Trainable(layers=5))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_merged_computes_the_same_without_the_adapter_and_leaves_every_weight_as_it_was(
+    kind: str, groups: TokenGroups
+) -> None:
+    policy = tiny_policy(kind=kind, layers=3, trainable=Trainable(layers=2, rank=4))
+    train(policy, groups)
+    kept = {name: (p, p.data_ptr(), p.detach().clone()) for name, p in policy.network.named_parameters()}
+    learning = set(policy.trainable())
+    with torch.no_grad():
+        expected, base = policy.logprobs(groups), policy.reference_logprobs(groups)
+        with merged(policy):
+            found = policy.logprobs(groups)
+            changed = {n for n, p in policy.network.named_parameters() if not torch.equal(p, kept[n][2])}
+        with pytest.raises(KeyError), merged(policy):
+            raise KeyError
+    assert (expected - base).abs().max() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert changed
+    assert all(name.endswith("base_layer.weight") for name in changed)
+    for name, parameter in policy.network.named_parameters():
+        same, place, before = kept[name]
+        assert parameter is same
+        assert parameter.data_ptr() == place
+        assert torch.equal(parameter, before)
+    assert set(policy.trainable()) == learning
+    train(policy, groups, steps=1)
+    assert not torch.equal(policy.logprobs(groups), expected)
+
+
+def test_in_a_lower_precision_the_numbers_are_those_of_training(groups: TokenGroups) -> None:
+    """The adapter stays beside the weights: a rounded sum would be another policy than the one that learns."""
+    policy = tiny_policy(layers=3, trainable=Trainable(layers=2, rank=4))
+    policy.compute = Compute(policy.device, torch.bfloat16)
+    train(policy, groups)
+    with torch.no_grad():
+        expected = policy.logprobs(groups)
+        with merged(policy):
+            matrices = {p.dtype for n, p in policy.network.named_parameters() if n.endswith("proj.weight")}
+            assert matrices <= {torch.bfloat16}
+            assert torch.equal(policy.logprobs(groups), expected)
+    assert {p.dtype for p in policy.network.parameters()} == {torch.float32}
+
+
+def test_merged_leaves_a_model_without_adapter_alone(groups: TokenGroups) -> None:
+    policy = tiny_policy()
+    with torch.no_grad():
+        expected = policy.logprobs(groups)
+        with merged(policy):
+            assert torch.equal(policy.logprobs(groups), expected)

@@ -9,7 +9,8 @@ import torch
 from tiny import CPU, prompts_of
 
 from gnomon.data.rendering import decode, render_completion, render_prompt, turn_end
-from gnomon.models.loading import load_policy, resolve
+from gnomon.models.loading import load_policy
+from gnomon.models.names import resolve
 from gnomon.models.random_model import RandomModel, byte_tokenizer
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Message, Prompt
 from gnomon.data.film_reviews import load_film_reviews
 from gnomon.data.splits import split_items
 from gnomon.rewards.lexicon import Lexicon
-from gnomon.rewards.text_judge import TextJudge
+from gnomon.rewards.text_judge import TextJudge, TextReward
 from gnomon.rewards.tfidf_ridge import ALPHAS, TfidfRidge
 
 GOOD = ["a wonderful film", "truly wonderful acting", "wonderful, moving and warm", "a warm story"]
@@ -76,3 +77,11 @@ def test_judges_of_film_reviews() -> None:
     assert ridge.alpha in {0.25, 0.5, 1.0}
     assert 0.68 < np.corrcoef(ridge.score_texts(texts), means)[0, 1] < 0.73
     assert np.corrcoef(Lexicon().score_texts(texts), means)[0, 1] == pytest.approx(0.43, abs=0.03)
+
+
+def test_a_judge_of_texts_as_a_reward_reads_the_completion_only() -> None:
+    prompts = [Prompt(name, (Message("user", "An awful, dull story?"),)) for name in "ab"]
+    found = TextReward(Lexicon()).score(prompts, [Completion("0", "wonderful"), Completion("1", "awful")])
+    assert found.values.tolist() == pytest.approx(Lexicon().score_texts(["wonderful", "awful"]).tolist())
+    assert found.values[0] > 0 > found.values[1]
+    assert list(found.parts) == ["vader"]

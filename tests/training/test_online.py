@@ -100,10 +100,15 @@ def test_a_completion_that_is_cut_off_gets_the_penalty(tmp_path: Path, words: An
         assert score == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 5}])
-def test_a_cut_distribution_is_refused(cut: dict[str, Any], tmp_path: Path, words: Any) -> None:
-    with pytest.raises(ConfigError, match="another distribution"):
-        online(tmp_path, words, sampling=cut)
+@pytest.mark.parametrize(
+    "changed", [{"top_p": 0.9}, {"top_k": 5, "min_tokens": 2}, {"repetition_penalty": 1.2}, {"temperature": 0}]
+)
+def test_drawing_from_another_distribution_is_refused(
+    changed: dict[str, Any], tmp_path: Path, words: Any
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        online(tmp_path, words, sampling=changed)
+    assert all(key in str(refusal.value) for key in changed)
 
 
 def test_a_policy_without_adapter_is_compared_with_the_weights_it_began_with(tmp_path: Path, words: Any) -> None:

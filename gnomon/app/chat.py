@@ -1,0 +1,104 @@
+"""A conversation with a model, on a terminal or through a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gnomon.app.outside import open_policy
+from gnomon.core.config import validate
+from gnomon.core.errors import DataError
+from gnomon.core.progress import console
+from gnomon.core.types import Message, Prompt
+from gnomon.data.rendering import render_prompt
+from gnomon.models.policy import Policy
+from gnomon.models.precision import find_compute
+from gnomon.rollouts.sampler import NativeSampler, Sampling
+
+HELP = "/reset forgets the conversation, /quit ends it."
+
+
+@dataclass
+class Conversation:
+    """What has been said, and a model that answers.
+
+    Attributes:
+        history: the turns so far, without the system message.
+        turns: answers given, which make each draw a new one.
+    """
+
+    policy: Policy
+    sampling: Sampling
+    system: str | None = None
+    seed: int = 0
+    history: list[Message] = field(default_factory=list)
+    turns: int = 0
+
+    def answer(self, said: str) -> str:
+        """The model's answer, which is remembered with what was said."""
+        self.history.append(Message("user", said))
+        try:
+            prompt = self._fitting_prompt()
+        except DataError:
+            self.history.pop()
+            raise
+        (rollout,) = NativeSampler(self.policy).sample([prompt], self.sampling, seed=self.seed + self.turns)
+        self.history.append(Message("assistant", rollout.completion.text))
+        self.turns += 1
+        return rollout.completion.text
+
+    def reset(self) -> None:
+        """Forget what was said."""
+        self.history.clear()
+
+    def _fitting_prompt(self) -> Prompt:
+        """The conversation as a prompt; its oldest turns are forgotten where the model's context is too short."""
+        limit = getattr(self.policy.network.config.get_text_config(), "max_position_embeddings", None)
+        start = () if self.system is None else (Message("system", self.system),)
+        while True:
+            prompt = Prompt("chat", (*start, *self.history))
+            length = len(render_prompt(self.policy.tokenizer, prompt)) + self.sampling.max_tokens
+            if limit is None or length <= limit:
+                return prompt
+            if len(self.history) == 1:
+                raise DataError(
+                    f"this and an answer of {self.sampling.max_tokens} tokens need {length} tokens, and the "
+                    f"model holds {limit}; say less, or lower --max-tokens."
+                )
+            del self.history[:2]
+
+
+def talk(model: str, settings: Mapping[str, Any], *, system: str | None = None, seed: int = 0) -> None:
+    """Answer each line of standard input until it ends or says /quit."""
+    sampling = validate(Sampling, settings, "chat")
+    conversation = Conversation(open_policy(model, find_compute()), sampling, system, seed)
+    person = sys.stdin.isatty()
+    if person:
+        console.print(f"{model}: {HELP}", markup=False, highlight=False, soft_wrap=True)
+    for said in _lines(person):
+        match said.strip():
+            case "":
+                continue
+            case "/quit" | "/exit":
+                return
+            case "/reset":
+                conversation.reset()
+                console.print("(forgotten)")
+            case "/help":
+                console.print(HELP, markup=False)
+            case words:
+                try:
+                    print(conversation.answer(words), flush=True)
+                except DataError as error:
+                    console.print(str(error), markup=False, style="yellow", soft_wrap=True)
+
+
+def _lines(person: bool) -> Iterator[str]:
+    """Lines of a person at a terminal, with a mark before each, or of a pipe; Ctrl-C and Ctrl-D end them."""
+    try:
+        while True:
+            yield input("> " if person else "")
+    except (EOFError, KeyboardInterrupt):
+        return

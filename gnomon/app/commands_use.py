@@ -1,0 +1,104 @@
+"""`gnomon score`, `gnomon sample` and `gnomon chat`: models at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Argument(help="Catalogue name, folder, GGUF file or hub name.")]
+Temperature = Annotated[float, typer.Option(help="Divides the logits; lower is more cautious.")]
+TopP = Annotated[float, typer.Option(help="Keep the likeliest tokens with this much probability.")]
+TopK = Annotated[int, typer.Option(help="Keep this many of the likeliest tokens; 0 keeps all.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same completions.")]
+
+
+def score(
+    model: Annotated[str, typer.Argument(help="A reward model, vader, or path/to/file.py:function.")],
+    file: Annotated[Path, typer.Argument(help="Rows with a prompt and completion, or chosen and rejected.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the scored rows go.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Score completions; of preferences, say how many are ordered as people order them.
+
+    [bold]Examples[/bold]
+
+      gnomon score runs/rm/reward_model preferences.jsonl --out scored.jsonl
+
+      gnomon score vader demonstrations.jsonl
+    """
+    from gnomon.app.scoring import accuracy_of, as_lines, score_file
+    from gnomon.core.progress import console
+    from gnomon.core.run_folder import write_jsonl
+
+    rows = score_file(model, file)
+    if out is None:
+        typer.echo(as_lines(rows), nl=False)
+    else:
+        write_jsonl(out, rows)
+        console.print(f"{len(rows)} rows in {out}", markup=False, highlight=False, soft_wrap=True)
+    if (said := accuracy_of(rows)) is not None:
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def sample(
+    model: Model,
+    prompt: Annotated[str | None, typer.Option(help="One prompt, as text.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file of prompts.")] = None,
+    completions: Annotated[int, typer.Option("-k", "--completions", help="How many for each prompt.")] = 1,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    max_tokens: Annotated[int, typer.Option(help="Length limit of a completion.")] = 128,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Write JSON lines here.", show_default="text")] = None,
+) -> None:
+    """Draw completions.
+
+    [bold]Examples[/bold]
+
+      gnomon sample smollm2-135m --prompt "Name three films." -k 4 --temperature 0.7
+
+      gnomon sample runs/ppo/ppo --prompts prompts.jsonl -k 8 --out samples.jsonl
+    """
+    from gnomon.app.drawing import draw_completions, shown
+    from gnomon.core.run_folder import write_jsonl
+
+    settings = {
+        "completions": completions,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "max_tokens": max_tokens,
+    }
+    rows = draw_completions(model, prompt, prompts, settings, seed)
+    if out is None:
+        typer.echo(shown(rows), nl=False)
+    else:
+        write_jsonl(out, rows)
+        typer.echo(out)
+
+
+def chat(
+    model: Model,
+    system: Annotated[str | None, typer.Option(help="What the model is told before the first turn.")] = None,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    max_tokens: Annotated[int, typer.Option(help="Length limit of an answer.")] = 256,
+    seed: Seed = 0,
+) -> None:
+    """Talk with a model. It remembers the conversation; /reset starts anew, /quit or Ctrl-D ends.
+
+    [bold]Examples[/bold]
+
+      gnomon chat smollm2-135m
+
+      echo "What is a gnomon?" | gnomon chat runs/ppo/ppo --temperature 0.3
+    """
+    from gnomon.app.chat import talk
+
+    settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
+    talk(model, settings, system=system, seed=seed)

@@ -1,0 +1,96 @@
+"""Scores of the completions in a user's file, row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gnomon.app.outside import open_reward_model
+from gnomon.app.rewards import named_reward
+from gnomon.app.rows import first_row
+from gnomon.core.errors import DataError, RunError
+from gnomon.core.run_folder import to_json
+from gnomon.core.types import Completion, Demonstration, Preference, Prompt
+from gnomon.data.records import read_records
+from gnomon.feedback.agreement import wilson_interval
+from gnomon.models.precision import find_compute
+from gnomon.rewards.reward import Reward
+
+Row = dict[str, Any]
+
+
+def score_file(judge: str, path: Path) -> list[Row]:
+    """The rows of a file with scores: `score`, or `chosen_score` and `rejected_score` where it holds preferences.
+
+    A row on which the judge failed has the score `None`.
+
+    Raises:
+        RunError: the judge failed on every row.
+    """
+    if not path.exists():
+        raise DataError(f"no data at {path}; give a file of demonstrations or preferences.")
+    if "chosen" in first_row(path):
+        return _score_preferences(_reward(judge), read_records(Preference, path))
+    return _score_demonstrations(_reward(judge), read_records(Demonstration, path))
+
+
+def _reward(judge: str) -> Reward:
+    return named_reward(judge, {}, lambda: open_reward_model(judge, find_compute()))
+
+
+def _score_demonstrations(reward: Reward, records: Sequence[Demonstration]) -> list[Row]:
+    scores = _scores(reward, [r.prompt for r in records], [r.completion for r in records])
+    return [{**_plain(record), "score": score} for record, score in zip(records, scores, strict=True)]
+
+
+def _score_preferences(reward: Reward, records: Sequence[Preference]) -> list[Row]:
+    prompts = [r.prompt for r in records]
+    both = [*(r.chosen for r in records), *(r.rejected for r in records)]
+    scores = _scores(reward, [*prompts, *prompts], both)
+    return [
+        {**_plain(record), "chosen_score": chosen, "rejected_score": rejected}
+        for record, chosen, rejected in zip(records, scores[: len(records)], scores[len(records) :], strict=True)
+    ]
+
+
+def _scores(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float | None]:
+    found = reward.score(prompts, completions)
+    scores = [round(float(v), 6) if bool(v.isfinite()) else None for v in found.values]
+    if all(score is None for score in scores):
+        reason = found.failures[0][1] if found.failures else "no score is a finite number"
+        raise RunError(f"the judge '{reward.name}' failed on every completion: {reason}.")
+    return scores
+
+
+def _plain(record: Any) -> Row:
+    """A record as JSON, without the token ids that no text from a file has."""
+    row: Row = to_json(record)
+    for completion in (value for value in row.values() if isinstance(value, dict)):
+        completion.pop("token_ids", None)
+    return row
+
+
+def accuracy_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many preferences the scores order as people do, with Wilson's 95% interval; `None` of other rows.
+
+    Equal scores count half. Pairs that people tie, and those that could not be scored, are left out.
+    """
+    signs: list[float] = []
+    for row in rows:
+        chosen, rejected = row.get("chosen_score"), row.get("rejected_score")
+        if chosen is not None and rejected is not None and row["probability"] != 0.5:
+            lead = (chosen - rejected) * (1 if row["probability"] > 0.5 else -1)
+            signs.append(1.0 if lead > 0 else 0.5 if lead == 0 else 0.0)
+    interval = wilson_interval(sum(signs), len(signs))
+    if interval is None:
+        return None
+    low, high = interval
+    share = sum(signs) / len(signs)
+    return f"pairs right: {share:.1%} of {len(signs)} (95% interval {low:.1%} to {high:.1%})"
+
+
+def as_lines(rows: Sequence[Row]) -> str:
+    """JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

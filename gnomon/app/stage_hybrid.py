@@ -1,0 +1,68 @@
+"""A hybrid stage: several algorithms in turn on one policy, each until its steps or its metric say so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gnomon.app.outside import open_policy
+from gnomon.app.stage_train import finish, peak_memory_gb, train_sampled, train_stored
+from gnomon.app.stages import HybridStage, Phase
+from gnomon.app.workspace import Workspace
+from gnomon.core.progress import console
+from gnomon.core.run_folder import read_json, write_json
+from gnomon.models.policy import Policy
+from gnomon.training.checkpoints import remove_checkpoints
+
+
+def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
+    """Do every phase that is not done, save `model/`, and return the stage's result."""
+    started = time.monotonic()
+    torch.manual_seed(work.recipe.seed)
+    trainable = stage.trainable or work.recipe.model
+    policy = open_policy(
+        work.model(stage.model), work.compute, trainable, chat_template=work.recipe.model.chat_template
+    )
+    reference = None if policy.adapter else policy.copy_weights()
+    phases = {phase.name: _phase(phase, stage, work, policy, reference) for phase in stage.phases}
+    last = phases[stage.phases[-1].name]
+    return finish(stage.name, policy, work, started) | {
+        "algorithm": " → ".join(phase.algorithm for phase in stage.phases),
+        "model": stage.model,
+        "phases": phases,
+        "final": last["final"],
+        "steps": sum(found["steps"] for found in phases.values()),
+        "peak_memory_gb": peak_memory_gb(),
+    }
+
+
+def _phase(
+    phase: Phase, stage: HybridStage, work: Workspace, policy: Policy, reference: dict[str, torch.Tensor] | None
+) -> dict[str, Any]:
+    """One phase; one that is done leaves its weights, from which the next goes on."""
+    folder = work.stage_folder(stage.name) / phase.name
+    ends, done = folder / "weights.safetensors", folder / "result.json"
+    if done.exists():
+        with torch.no_grad():
+            for name, weight in load_file(ends).items():
+                policy.trainable()[name].copy_(weight)
+        found: dict[str, Any] = read_json(done)
+        return found
+    console.print(f"  {phase.name}: {phase.algorithm}")
+
+    def over(_: int, metrics: Mapping[str, float]) -> bool:
+        return phase.until is not None and phase.until.reached(metrics)
+
+    train = train_sampled if phase.online else train_stored
+    found = train(phase, work, policy, folder, reference=reference, over=over)
+    if work.processes.main:
+        weights = {name: p.detach().cpu().contiguous() for name, p in policy.trainable().items()}
+        save_file(weights, ends)
+        write_json(done, found)
+        remove_checkpoints(folder / "checkpoints")
+    work.processes.wait()
+    return found

@@ -1,0 +1,138 @@
+"""Scalar heads: how a completion's states become one score, and how a state becomes a value.
+
+Pooling is over all of a completion's tokens, those that a mask takes out of the loss included: a mask says which
+tokens the policy chose, while a judgement is of the whole completion, however it came about. Prompts and padding
+are never pooled.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gnomon.core.config import Settings
+from gnomon.core.errors import ModelError
+
+
+class HeadSettings(Settings):
+    """The shape of a scalar head.
+
+    Attributes:
+        head: `linear` is one linear map (Ziegler et al. 2019); `mlp` has one hidden layer of tanh units, bounded,
+            so that one outlying component of a state cannot make the score.
+        pooling: which states are read: `last`, that of the last token, which has read everything; `first`, that
+            of the first completion token; `mean` and `max`, component by component over the completion's tokens;
+            `attention`, a mean whose weights are learned (a softmax over the tokens, from equal weights on).
+        hidden: width of the hidden layer; `None` is the model's own width.
+    """
+
+    head: Literal["linear", "mlp"] = "linear"
+    pooling: Literal["last", "mean", "max", "first", "attention"] = "last"
+    hidden: int | None = Field(default=None, gt=0)
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the head of `AutoModelForSequenceClassification`: linear, on the last token."""
+        return self.head == "linear" and self.pooling == "last"
+
+    def __str__(self) -> str:
+        return f"{self.head} on {self.pooling}"
+
+
+PLAIN_HEAD = HeadSettings()
+
+
+class ScalarHead(nn.Module):
+    """A head of any shape on states of width d; `read` is its map from a state to a number."""
+
+    def __init__(self, width: int, settings: HeadSettings):
+        super().__init__()
+        self.settings = settings
+        inner = (settings.hidden or width) if settings.head == "mlp" else width
+        self.query = nn.Linear(width, 1, bias=False) if settings.pooling == "attention" else None
+        self.hidden = nn.Linear(width, inner) if settings.head == "mlp" else None
+        self.out = nn.Linear(inner, 1, bias=False)
+
+    def start(self, seed: int) -> None:
+        """Weights N(0, 1/(d+1)) for d inputs (Ziegler et al. 2019), biases 0, attention to all tokens alike."""
+        generator = torch.Generator().manual_seed(seed)
+        for layer in (self.hidden, self.out):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features + 1), generator=generator)
+        if self.hidden is not None:
+            nn.init.zeros_(self.hidden.bias)
+        if self.query is not None:
+            nn.init.zeros_(self.query.weight)
+
+    def read(self, states: Tensor) -> Tensor:
+        """A number for each state, `[…, d] -> […]`."""
+        if self.hidden is not None:
+            states = torch.tanh(self.hidden(states))
+        found: Tensor = self.out(states).squeeze(-1)
+        return found
+
+    def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """One state a completion: `[M, d]`, completion by completion, and lengths `[N]`, to `[N, d]`."""
+        if self.settings.pooling == "last":
+            return last_states(states, lengths)
+        if self.settings.pooling == "first":
+            return states[(lengths.cumsum(0) - lengths).to(states.device)]
+        rows = list(torch.split(states, lengths.tolist()))
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [N, T, d]
+        real = (torch.arange(padded.shape[1]) < lengths[:, None]).to(states.device)[..., None]  # [N, T, 1]
+        if self.settings.pooling == "max":
+            return padded.masked_fill(~real, -torch.inf).amax(dim=1)
+        if self.query is None:
+            return padded.sum(dim=1) / real.sum(dim=1)
+        attention: Tensor = self.query(padded) / math.sqrt(padded.shape[-1])
+        weights = attention.masked_fill(~real, -torch.inf).softmax(dim=1)
+        return (weights * padded).sum(dim=1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """`read` with the last axis kept, as a linear layer has it: `[…, d] -> […, 1]`."""
+        return self.read(states)[..., None]
+
+
+def new_head(width: int, settings: HeadSettings, seed: int) -> nn.Module:
+    """A head on states of `width`, at its start: a plain linear layer where that is all there is to it."""
+    head = ScalarHead(width, settings)
+    head.start(seed)
+    return head.out if settings.plain else head
+
+
+def start_at_zero(head: nn.Module) -> None:
+    """Make a head say 0 of every state, and yet learn from the first step."""
+    last: Any = head.out if isinstance(head, ScalarHead) else head
+    nn.init.zeros_(last.weight)
+
+
+def last_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """The state at the end of each completion: `[M, d]`, completion by completion, to `[N, d]`."""
+    return states[(lengths.cumsum(0) - 1).to(states.device)]
+
+
+def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
+    """One score a completion `[N]` from the states `[M, d]` at its tokens; a plain layer reads the last token."""
+    if isinstance(head, ScalarHead):
+        return head.read(head.pool(states, lengths))
+    found: Tensor = head(last_states(states, lengths)).squeeze(-1)
+    return found
+
+
+def state_scores(head: nn.Module, states: Tensor) -> Tensor:
+    """A number for each state, `[M, d] -> [M]`.
+
+    Raises:
+        ModelError: the head reads several tokens at once, so that one token has no score of its own.
+    """
+    if isinstance(head, ScalarHead) and head.settings.pooling != "last":
+        raise ModelError(
+            f"a head with {head.settings.pooling} pooling has no score for each token; "
+            "train one with pooling: last."
+        )
+    found: Tensor = head(states).squeeze(-1)
+    return found

@@ -1,0 +1,41 @@
+"""Silence for libraries that draw progress bars or warn of each other amid a run's lines."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from transformers import modeling_gguf_pytorch_utils as gguf_reading
+from transformers.utils import logging as transformers_logging
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars and no warnings from transformers inside; afterwards all is as it was."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    # Its GGUF reader asks tqdm itself, past the switch that the rest of the library obeys.
+    gguf_bar = gguf_reading.tqdm
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    gguf_reading.tqdm = _no_bar
+    try:
+        yield
+    finally:
+        gguf_reading.tqdm = gguf_bar
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence what peft sets off by asking transformers for a property under its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+        yield
+
+
+def _no_bar(rows: Iterable[Any], **_: Any) -> Iterable[Any]:
+    return rows

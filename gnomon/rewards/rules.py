@@ -1,0 +1,66 @@
+"""Rules that score completions without a model: length, repetition, diversity, format, exact match."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gnomon.core.types import Completion, Prompt
+
+
+def length(completions: Sequence[Completion], limit: int) -> Tensor:
+    """−1 for each `limit` characters beyond the first `limit`: 0 up to there, −1 at twice the limit, `[N]`."""
+    return torch.tensor([-max(0, len(c.text) - limit) / limit for c in completions])
+
+
+def repetition(completions: Sequence[Completion], n: int) -> Tensor:
+    """Minus the share of character n-grams that stood in the text before, `[N]`; right for any language."""
+
+    def share(text: str) -> float:
+        grams = [text[i : i + n] for i in range(len(text) - n + 1)]
+        return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+    return torch.tensor([-share(c.text) for c in completions])
+
+
+def diversity(prompts: Sequence[Prompt], completions: Sequence[Completion], n: int) -> Tensor:
+    """How little a completion shares with the others of its prompt, 0 to 1, `[N]`.
+
+    One minus the mean overlap (Jaccard) of its character n-grams with each of theirs; 0 where it is alone.
+    """
+    grams = [Counter(c.text[i : i + n] for i in range(len(c.text) - n + 1)) for c in completions]
+    found = torch.zeros(len(completions))
+    for row, prompt in enumerate(prompts):
+        others = [o for o, p in enumerate(prompts) if p.id == prompt.id and o != row]
+        if others:
+            found[row] = 1 - sum(_overlap(grams[row], grams[o]) for o in others) / len(others)
+    return found
+
+
+def _overlap(a: Counter[str], b: Counter[str]) -> float:
+    either = (a | b).total()
+    return (a & b).total() / either if either else 1.0
+
+
+def matches(completions: Sequence[Completion], pattern: str) -> Tensor:
+    """1 where the whole text has the form of a regular expression, else 0, `[N]`."""
+    form = re.compile(pattern, re.DOTALL)
+    return torch.tensor([float(form.fullmatch(c.text.strip()) is not None) for c in completions])
+
+
+def exact(prompts: Sequence[Prompt], completions: Sequence[Completion], pattern: str | None) -> Tensor:
+    """1 where the text, or what `pattern` finds in it, is the prompt's `answer`; NaN without one, `[N]`."""
+    form = re.compile(pattern, re.DOTALL) if pattern else None
+    found = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        text: str | None = completion.text
+        if form:
+            match = form.search(completion.text)
+            text = match.group(1 if form.groups else 0) if match else None
+        right = text is not None and prompt.answer is not None and text.strip() == prompt.answer.strip()
+        found.append(float("nan") if prompt.answer is None else float(right))
+    return torch.tensor(found)

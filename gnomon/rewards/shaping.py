@@ -1,0 +1,163 @@
+"""Several rewards as one: weighted parts, each whitened and clipped as it needs, with a budget of failures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from gnomon.core.config import Settings
+from gnomon.core.errors import RunError
+from gnomon.core.types import Completion, Prompt
+from gnomon.rewards import rules
+from gnomon.rewards.reward import Reward, Scores
+
+Rule = Literal["length", "repetition", "diversity", "format", "exact"]
+
+
+class RewardPart(Settings):
+    """One part of a reward.
+
+    Attributes:
+        of: a reward model, `path/to/file.py:function` or `vader`.
+        rule: or a rule: `length` (less for more than `limit` characters), `repetition` (less for repeated
+            `n`-grams), `diversity` (more for what other completions of the prompt do not say), `format` (1 where
+            `pattern` fits the whole text), `exact` (1 where the text, or what `pattern` finds in it, is the
+            prompt's `answer`).
+        name: in metrics; `of`, or the rule, where nothing is said.
+        weight: in the sum.
+        whiten: subtract the running mean and divide by the running deviation of this part's scores.
+        clip: then limit it to ±clip.
+        failures: rows of the whole run on which this part may fail; one more stops the run. `None` is any number.
+        limit: characters, for `length`.
+        n: characters of an n-gram, for `repetition` and `diversity`.
+        pattern: a regular expression.
+    """
+
+    of: str | None = None
+    rule: Rule | None = None
+    name: str = ""
+    weight: float = 1.0
+    whiten: bool = False
+    clip: float | None = Field(default=None, gt=0)
+    failures: int | None = Field(default=None, ge=0)
+    limit: int = Field(default=400, gt=0)
+    n: int = Field(default=4, gt=0)
+    pattern: str | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"'{value}' is no regular expression ({error})") from None
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> RewardPart:
+        if (self.of is None) == (self.rule is None):
+            raise ValueError("a part of a reward has exactly one of the keys of and rule")
+        if self.rule == "format" and self.pattern is None:
+            raise ValueError("the rule format needs a pattern")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What metrics call it."""
+        return self.name or self.rule or str(self.of)
+
+
+class RuleReward:
+    """A rule as a reward."""
+
+    def __init__(self, part: RewardPart):
+        self.part = part
+        self.name = part.title
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """The rule's score of each row."""
+        part = self.part
+        if part.rule == "length":
+            values = rules.length(completions, part.limit)
+        elif part.rule == "repetition":
+            values = rules.repetition(completions, part.n)
+        elif part.rule == "diversity":
+            values = rules.diversity(prompts, completions, part.n)
+        elif part.rule == "format":
+            values = rules.matches(completions, str(part.pattern))
+        else:
+            values = rules.exact(prompts, completions, part.pattern)
+        failed = [(r, "the prompt has no answer") for r in (~values.isfinite()).nonzero().flatten().tolist()]
+        return Scores(values, {self.name: values}, failed)
+
+
+class ShapedReward:
+    """A weighted sum of parts.
+
+    `score` gives the parts as they are; `combine` shapes and adds them, and learns the running moments, once a
+    round over all rows, however many processes scored them.
+    """
+
+    def __init__(self, parts: Sequence[tuple[RewardPart, Reward]]):
+        self.parts = list(parts)
+        self.name = " + ".join(part.title for part, _ in parts)
+        self.moments = {part.title: [0.0, 0.0, 0.0] for part, _ in parts}  # count, mean, sum of squares
+        self.failed = {part.title: 0 for part, _ in parts}
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """Each part's own scores, and their sum as they would be shaped now."""
+        found: dict[str, Tensor] = {}
+        failures: list[tuple[int, str]] = []
+        for part, reward in self.parts:
+            scores = reward.score(prompts, completions)
+            found[part.title] = scores.values.float()
+            failures += [(row, f"{part.title}: {reason}") for row, reason in scores.failures]
+        return Scores(self._sum(found), found, failures)
+
+    def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The sum of shaped parts, `[N]`; NaN where one failed. Counts failures and updates the moments."""
+        for part, _ in self.parts:
+            values = parts[part.title]
+            good = values[values.isfinite()]
+            self.failed[part.title] += len(values) - len(good)
+            if part.failures is not None and self.failed[part.title] > part.failures:
+                raise RunError(
+                    f"the reward '{part.title}' failed on {self.failed[part.title]} completions, more than its "
+                    f"budget of {part.failures}; mend it, or raise failures."
+                )
+            self._learn(part.title, good)
+        return self._sum(parts)
+
+    def _sum(self, parts: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([part.weight * self._shape(part, parts[part.title]) for part, _ in self.parts]).sum(0)
+
+    def _shape(self, part: RewardPart, values: Tensor) -> Tensor:
+        count, mean, squares = self.moments[part.title]
+        if part.whiten and count > 1:
+            values = (values - mean) / max((squares / count) ** 0.5, 1e-6)
+        return values if part.clip is None else values.clamp(-part.clip, part.clip)
+
+    def _learn(self, name: str, values: Tensor) -> None:
+        """Welford's update of count, mean and sum of squared deviations (Chan et al. 1979, eq. 2.1)."""
+        if not len(values):
+            return
+        count, mean, squares = self.moments[name]
+        n, theirs = float(len(values)), float(values.double().mean())
+        total = count + n
+        spread = float((values.double() - theirs).square().sum())
+        moved = theirs - mean
+        self.moments[name] = [total, mean + moved * n / total, squares + spread + moved**2 * count * n / total]
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"moments": self.moments, "failed": self.failed}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.moments = {name: list(values) for name, values in state["moments"].items()}
+        self.failed = dict(state["failed"])

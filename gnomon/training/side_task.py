@@ -1,0 +1,47 @@
+"""An SFT term beside any loss: imitate demonstrations while learning something else.
+
+With PPO it is the pretraining mix of Ouyang et al. 2022 (PPO-ptx, eq. 2); with a preference loss, joint training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gnomon.algorithms.contract import Models
+from gnomon.data.batching import collate_demonstrations, epoch_order, totals_of, within_budget
+from gnomon.data.encoding import Example
+from gnomon.losses.reduce import token_mean
+from gnomon.training.processes import Processes
+
+
+@dataclass(frozen=True)
+class SideTask:
+    """Demonstrations, of which each optimiser step sees the next few.
+
+    Attributes:
+        weight: of the mean negative log-likelihood of a token, beside the main loss.
+        batch_size: demonstrations a step.
+    """
+
+    examples: Sequence[Example]
+    weight: float
+    batch_size: int
+    batch_tokens: int
+    seed: int
+
+    def backward(self, models: Models, step: int, processes: Processes) -> dict[str, float]:
+        """Add the term's gradient to those of the main loss; this process's share of the metric."""
+        count = len(self.examples)
+        places = range((step - 1) * self.batch_size, step * self.batch_size)
+        orders = {turn: epoch_order(count, self.seed + 17, turn) for turn in {p // count for p in places}}
+        batch = [self.examples[orders[p // count][p % count]] for p in places]
+        totals, found = totals_of(batch), 0.0
+        cut = list(within_budget([e.cost for e in batch], self.batch_tokens))
+        for rows in processes.share(cut):
+            made = collate_demonstrations([batch[r] for r in rows], totals)
+            logprobs = models.policy.logprobs(made.tokens)
+            loss = token_mean(-logprobs, made.tokens.mask.to(logprobs.device), totals.tokens)
+            (self.weight * loss).backward()  # type: ignore[no-untyped-call]
+            found += float(loss.detach())
+        return {"sft_loss": found}

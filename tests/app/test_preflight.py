@@ -1,0 +1,164 @@
+"""What is missing is said before the first stage; full disks and crashes leave nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from project import Project, command, environment
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gnomon.app import pipeline
+from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, RunError, full_disk_said
+from gnomon.core.run_folder import read_json
+from gnomon.training import checkpoints, guards
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "sentence"),
+    [
+        ("report.texts=absent.jsonl", DataError, r"no data at absent\.jsonl"),
+        ("report.prompts=absent.jsonl", DataError, r"no data at absent\.jsonl"),
+        ("aligned.prompts=absent.jsonl", DataError, r"no data at absent\.jsonl"),
+        ("aligned.reward=absent.py:score", ConfigError, r"there is no file absent\.py"),
+        ("report.judges=[absent.py:score]", ConfigError, r"there is no file absent\.py"),
+        ("aligned.reward=python:lost", ConfigError, "was a function of a program and is in no file"),
+    ],
+)
+def test_what_is_missing_is_said_before_the_first_stage(
+    project: Project, override: str, error: type[GnomonError], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        project.go(override)
+    assert not project.run.exists()
+
+
+def test_the_environment_is_there_from_the_start(project: Project) -> None:
+    with pytest.raises(RunError):
+        project.go("sft.training.learning_rate=1e30", "sft.training.schedule=constant", "model.adapter=none")
+    found = read_json(project.run / "environment.json")
+    assert found["seed"] == 3
+    assert found["data"] == {}
+
+
+def test_settings_that_change_no_number_restart_nothing(copied: Project) -> None:
+    copied.go("training.batch_tokens=512", "training.checkpoint_seconds=1")
+    assert not list(copied.run.glob("*.1"))
+
+
+def test_the_resolved_configuration_restarts_nothing(copied: Project) -> None:
+    copied.go()
+    Project(copied.folder, copied.run / "config.yaml").go()
+    assert not list(copied.run.glob("*.1"))
+
+
+def test_a_crash_before_the_checkpoints_are_removed_restarts_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "remove_checkpoints", crash)
+        with pytest.raises(ZeroDivisionError):
+            project.go("training.checkpoint_seconds=0")
+    assert (project.run / "sft" / "checkpoints").exists()
+    written = (project.run / "sft" / "result.json").stat().st_mtime_ns
+    project.go("training.checkpoint_seconds=0")
+    assert (project.run / "sft" / "result.json").stat().st_mtime_ns == written
+    assert not list(project.run.rglob("checkpoints"))
+
+
+def full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def wrapped() -> GnomonError:
+    try:
+        try:
+            raise full()
+        except OSError as error:
+            raise DataError(f"cannot write x to the cache ({error}); set GNOMON_CACHE.") from None
+    except DataError as found:
+        return found
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (full, "no space is left on the disk that holds runs/x"),
+        (lambda: OSError(errno.EDQUOT, "Disk quota exceeded"), "no space is left on the disk"),
+        (
+            lambda: SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "no space is left on the disk",
+        ),
+        (lambda: Exception("No space left on device (os error 28)"), "no space is left"),
+        (wrapped, "cannot write x to the cache"),
+    ],
+)
+def test_a_full_disk_is_said_however_it_shows_itself(make: Callable[[], Exception], sentence: str) -> None:
+    with pytest.raises(DiskFullError, match=sentence) as found, full_disk_said("runs/x"):
+        raise make()
+    assert found.value.exit_code == 3
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "denied"), ValueError("x"), DataError("no data.")])
+def test_other_errors_pass(error: Exception) -> None:
+    with pytest.raises(type(error)) as found, full_disk_said("runs/x"):
+        raise error
+    assert found.value is error
+
+
+def test_a_disk_that_fills_up_in_a_checkpoint(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last whole checkpoint stays, and the same command goes on from it."""
+    saved = 0
+
+    def fill(tensors: dict[str, Tensor], path: Path) -> None:
+        nonlocal saved
+        saved += 1
+        if saved > 4:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_file", fill)
+        with pytest.raises(DiskFullError, match="free some and run the same command again"):
+            project.go("training.checkpoint_seconds=0")
+    assert [p.name for p in (project.run / "sft" / "checkpoints").iterdir()] == ["00000002"]
+    began: list[int] = []
+    whole = guards.Saver.after_step
+
+    def noted(self: guards.Saver, step: int, planned: int) -> None:
+        began.append(step)
+        whole(self, step, planned)
+
+    monkeypatch.setattr(guards.Saver, "after_step", noted)
+    project.go("training.checkpoint_seconds=0")
+    assert began[0] == 3
+
+
+@pytest.mark.slow
+def test_a_real_disk_that_is_full(project: Project, tmp_path: Path) -> None:
+    """A file system of 400 kB, in a mount namespace of its own; skipped where that is not allowed."""
+    disk, inside = tmp_path / "disk", ["unshare", "-rm", "sh", "-c"]
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=400k none {disk}"
+    if not shutil.which("unshare") or subprocess.run([*inside, mount], check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    gnomon = " ".join(command("run", str(project.recipe), f"run={disk}/run", "training.checkpoint_seconds=0"))
+    partial = f"find {disk} -name '.*' -o -name 'partial-*' -o -name 'tmp*'"
+    found = subprocess.run(
+        [*inside, f"{mount} && {gnomon}; code=$?; {partial}; exit $code"],
+        capture_output=True, encoding="utf-8", env=environment(), timeout=120, check=False,
+    )  # fmt: skip
+    assert found.returncode == 3, found.stderr
+    assert f"no space is left on the disk that holds {disk}/run" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert found.stdout == "", "nothing half-written is left"

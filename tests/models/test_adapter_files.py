@@ -1,0 +1,113 @@
+"""Adapters as users bring them: the numbers of peft itself, without peft."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
+from tiny import CPU, naive_logprobs, ragged_groups, rows_of
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+from gnomon.models.adapters import Trainable
+from gnomon.models.loading import load_policy, load_reward_model, save_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+
+def adapted(base: Path, folder: Path, *, score: bool = False, **changes: Any) -> PeftModel:
+    """An adapter that peft made and saved, moved off its zeros."""
+    torch.manual_seed(0)
+    kind = AutoModelForSequenceClassification if score else AutoModelForCausalLM
+    network = kind.from_pretrained(base, **({"num_labels": 1} if score else {}))
+    settings = {"r": 4, "target_modules": ["q_proj", "up_proj"], "init_lora_weights": False, **changes}
+    model = get_peft_model(network, LoraConfig(task_type="SEQ_CLS" if score else "CAUSAL_LM", **settings)).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def reconfigure(folder: Path, **changes: object) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"modules_to_save": ["lm_head"]}, {"use_dora": True}], ids=str)
+def test_an_adapter_says_what_it_says_in_peft(
+    tmp_path: Path, tiny_model: Path, groups: TokenGroups, changes: dict[str, Any]
+) -> None:
+    theirs = adapted(tiny_model, tmp_path / "adapter", **changes)
+    if changes.get("modules_to_save"):
+        with torch.no_grad():
+            theirs.base_model.model.lm_head.modules_to_save.default.weight.mul_(2)
+        theirs.save_pretrained(tmp_path / "adapter")
+    policy = load_policy(str(tmp_path / "adapter"), CPU, Trainable(rank=2))
+    base = load_policy(str(tiny_model), CPU)
+    with torch.no_grad():
+        found = policy.logprobs(groups)
+        for row, wanted in zip(rows_of(found, groups), naive_logprobs(theirs, groups), strict=True):
+            torch.testing.assert_close(row, wanted, atol=1e-4, rtol=0)
+        assert (found - base.logprobs(groups)).abs().max() > 0.1
+        assert torch.equal(policy.reference_logprobs(groups), found)  # the user's adapter is part of the start
+    assert policy.trainable()
+    assert all("lora" in name for name in policy.trainable())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_model(policy, tmp_path / "merged")
+    assert not list((tmp_path / "merged").glob("adapter*"))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load_policy(str(tmp_path / "merged"), CPU).logprobs(groups), found, atol=1e-4, rtol=0
+        )
+
+
+def test_a_reward_model_from_an_adapter(tmp_path: Path, tiny_model: Path, groups: TokenGroups) -> None:
+    """One for scores brings its head; one for a language model gets a new head on its states."""
+    theirs = adapted(tiny_model, tmp_path / "scores", score=True)
+    judge = load_reward_model(str(tmp_path / "scores"), CPU, seed=7)
+    adapted(tiny_model, tmp_path / "words")
+    fresh = load_reward_model(str(tmp_path / "words"), CPU, seed=7, depth=2)
+    words = load_policy(str(tmp_path / "words"), CPU)
+    ids = torch.cat([groups.prompts[0], groups.completions[0]])[None]
+    with torch.no_grad():
+        torch.testing.assert_close(judge.scores(groups)[:1], theirs(ids).logits[0], atol=1e-5, rtol=0)
+        first = fresh.trunk(ids, output_hidden_states=True).hidden_states[1]
+        torch.testing.assert_close(first, words.trunk(ids, output_hidden_states=True).hidden_states[1])
+
+
+def test_what_cannot_be_merged_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "adapter"
+    adapted(tiny_model, folder)
+    reconfigure(folder, r=8)
+    with pytest.raises(ModelError, match="does not fit the model that it stands on"):
+        load_policy(str(folder), CPU)
+    reconfigure(folder, r=4, target_modules=["q_proj"])
+    with pytest.raises(ModelError, match="does not fit the model that it stands on"):
+        load_policy(str(folder), CPU)
+    reconfigure(folder, base_model_name_or_path=None)
+    with pytest.raises(ModelError, match="does not say base_model_name_or_path"):
+        load_policy(str(folder), CPU)
+    reconfigure(folder, base_model_name_or_path="/absent/base")
+    with pytest.raises(ModelError, match="no model folder at /absent/base"):
+        load_policy(str(folder), CPU)
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    reconfigure(folder, base_model_name_or_path=str(tiny_model))
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors"):
+        load_policy(str(folder), CPU)
+    network = AutoModelForCausalLM.from_pretrained(tiny_model)
+    get_peft_model(network, PromptTuningConfig(num_virtual_tokens=2, task_type="CAUSAL_LM")).save_pretrained(
+        tmp_path / "soft"
+    )
+    with pytest.raises(ModelError, match="PROMPT_TUNING, which cannot be merged"):
+        load_policy(str(tmp_path / "soft"), CPU)
+
+
+def test_the_fixture_can_fail(tiny_model: Path) -> None:
+    """Prompts and completions are ids of the tiny model's vocabulary."""
+    vocabulary = AutoModelForCausalLM.from_pretrained(tiny_model).config.vocab_size
+    assert max(int(c.max()) for c in ragged_groups().completions) < vocabulary

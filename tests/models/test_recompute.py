@@ -1,0 +1,75 @@
+"""Gradient checkpointing changes memory, never numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tiny import gradients, tiny_critic, tiny_policy, tiny_reward_model
+
+from gnomon.core.batches import TokenGroups
+from gnomon.models.adapters import Trainable, decoder_layers
+from gnomon.models.policy import Model
+
+WAYS = [
+    Trainable(adapter="none"),
+    Trainable(adapter="none", layers=1),
+    Trainable(rank=4),
+    Trainable(rank=4, layers=1),
+]
+
+
+def shake(model: Model) -> None:
+    """Move an adapter off its zeros, or half of its gradients would be zero."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.trainable().values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("trainable", WAYS, ids=str)
+@pytest.mark.parametrize("layout", ["packed", "plain"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_same_gradients(kind: str, layout: Any, trainable: Trainable, groups: TokenGroups) -> None:
+    policy = tiny_policy(kind=kind, layers=3, trainable=trainable)
+    policy.layout = layout
+    shake(policy)
+    runs = [0]
+    last: Any = decoder_layers(policy.trunk)[-1]
+    hook = last.mlp.register_forward_pre_hook(lambda *_: runs.append(runs.pop() + 1))
+    found = []
+    for on in (False, True):
+        policy.checkpoint_gradients(on)
+        logprobs = policy.logprobs(groups)
+        found.append((logprobs.detach(), gradients(policy, logprobs.square().sum())))
+    hook.remove()
+    assert runs == [3]  # once plainly; then on the way there and again on the way back
+    (plain_values, plain), (values, recomputed) = found
+    torch.testing.assert_close(values, plain_values, atol=1e-6, rtol=1e-6)
+    assert all(g.abs().max() > 0 for n, g in plain.items() if "lora_B" in n or "mlp" in n)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(recomputed[name], gradient, atol=1e-6, rtol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("make", [tiny_reward_model, tiny_critic])
+def test_scalar_models_too(make: Any, groups: TokenGroups) -> None:
+    found = []
+    for on in (False, True):
+        model = make(trainable=Trainable(rank=4))
+        shake(model)
+        model.checkpoint_gradients(on)
+        answer = model.scores(groups) if make is tiny_reward_model else model.answer(groups).values
+        found.append(gradients(model, answer.square().sum()))
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, atol=1e-6, rtol=1e-6, msg=name)
+
+
+def test_the_reference_and_the_layers_themselves_stay_as_they_were(groups: TokenGroups) -> None:
+    policy = tiny_policy(trainable=Trainable(rank=4))
+    before = policy.reference_logprobs(groups)
+    policy.checkpoint_gradients(True)
+    shake(policy)
+    policy.logprobs(groups).sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.equal(policy.reference_logprobs(groups), before)
+    assert all("forward" not in vars(m) and not m.training for m in policy.network.modules())
