@@ -147,6 +147,7 @@ class Rollout:
         logprobs: of the distribution sampled from, in nats, one for each token of `completion.token_ids`.
         finished: the model ended by itself; false when the length limit cut it off.
         version: optimiser steps that the policy had taken.
+        mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
     """
 
     prompt: Prompt
@@ -155,6 +156,7 @@ class Rollout:
     logprobs: tuple[float, ...]
     finished: bool
     version: int = 0
+    mask: tuple[bool, ...] | None = None
 
     @property
     def token_ids(self) -> tuple[int, ...]:
