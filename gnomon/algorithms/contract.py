@@ -38,7 +38,7 @@ class Algorithm(Protocol):
     """A frozen dataclass whose fields are its settings.
 
     Attributes:
-        consumes: `Demonstration`, `Preference` or `Experience`.
+        consumes: `Demonstration`, `Preference`, `Label`, `Ranking` or `Experience`.
         trains: the model that a loop makes trainable: `policy` or `reward`.
         training: settings of the loop that its paper uses; a recipe may say otherwise.
         group: how many completions of a prompt it needs at least.
@@ -51,7 +51,7 @@ class Algorithm(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Other models that the loop must provide: `reference`, `critic`, `token_reward`."""
+        """What the loop must provide: `reference`, `critic`, `token_reward`, `mismatched` (for `survey`)."""
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
@@ -65,6 +65,20 @@ class OnlineAlgorithm(Protocol):
         """Fill in advantages (and returns) from rewards (and values)."""
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
+        """As for any algorithm."""
+
+
+@runtime_checkable
+class SurveyingAlgorithm(Protocol):
+    """An offline algorithm whose loss needs to know something of the whole step."""
+
+    def survey(self, models: Models, batch: Any, mismatched: Any) -> Metrics:
+        """Sums over a part of the step, without gradient; the loop adds them up in `batch.totals.sums`.
+
+        Where `needs` says so, `mismatched` has the prompts of `batch` with completions of other prompts.
+        """
+
+    def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """As for any algorithm."""
 
 

@@ -8,7 +8,7 @@ a model may use one id both to pad and to end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -105,11 +105,13 @@ class Totals:
         rows: completions, or pairs.
         tokens: completion tokens that count.
         limit: the length limit of a completion, for losses that divide by a constant.
+        sums: what an algorithm's `survey` added up over the step, by name.
     """
 
     rows: float
     tokens: float
     limit: float = 1.0
+    sums: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +121,7 @@ class Demonstrations:
     tokens: TokenGroups
     weight: Tensor
     totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +137,31 @@ class Preferences:
     rejected: Tensor
     probability: Tensor
     margin: Tensor
+    weight: Tensor
+    totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A batch of completions called good or bad, in the order of the data. `good` (boolean), `weight`: `[N]`."""
+
+    tokens: TokenGroups
+    good: Tensor
+    weight: Tensor
+    totals: Totals
+    reference_logprobs: Tensor | None = None  # [N, T]
+
+
+@dataclass(frozen=True, eq=False)
+class Rankings:
+    """A batch of M rankings over N distinct completions.
+
+    `order` holds for each ranking the rows of `tokens` that it ranks, best first, `[K_m]`. `weight`: `[M]`.
+    """
+
+    tokens: TokenGroups
+    order: tuple[Tensor, ...]
     weight: Tensor
     totals: Totals
     reference_logprobs: Tensor | None = None  # [N, T]

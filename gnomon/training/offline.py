@@ -1,7 +1,7 @@
 """The offline loop: walk stored data, one optimiser step a batch.
 
-It knows of an algorithm only `consumes`, `needs`, `trains` and `loss`. The data order is a function of the seed
-and the epoch, so a resumed run sees the same batches.
+It knows of an algorithm only `consumes`, `needs`, `trains`, `loss`, and `survey` where there is one. The data
+order is a function of the seed and the epoch, so a resumed run sees the same batches.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm
-from gnomon.core.batches import merge_metrics, pad_rows
+from gnomon.algorithms.contract import Algorithm, SurveyingAlgorithm
+from gnomon.core.batches import Totals, merge_metrics, pad_rows
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
 from gnomon.data.batching import COLLATE, Example, epoch_order, token_groups, totals_of, within_budget
+from gnomon.data.mismatched import mismatched
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver
 from gnomon.training.models import TrainedModels
@@ -75,7 +76,9 @@ class OfflineLoop:
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
         self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
-        self.answers = self.ask_reference(examples)  # before a checkpoint is loaded: these are the start's
+        self.strangers = self.mismatch(examples)
+        # Before a checkpoint is loaded: these are the start's.
+        self.answers = self.ask_reference([*examples, *self.strangers.values()])
         saved = load_checkpoint(self.folder / "checkpoints", weights, self.optimiser)
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}
@@ -129,19 +132,42 @@ class OfflineLoop:
         return self._merged([{n: float(v) for n, v in m.items()} for _, m in self._losses(examples)])
 
     def _losses(self, batch: Sequence[Example]) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        totals = totals_of(batch)
+        totals = self._survey(batch, totals_of(batch))
+        for part in self._micro_batches(batch):
+            yield self.algorithm.loss(self.models, self._collate(part, totals))
+
+    def _survey(self, batch: Sequence[Example], totals: Totals) -> Totals:
+        """With the sums over the whole step that the algorithm's losses ask for."""
+        if not isinstance(self.algorithm, SurveyingAlgorithm):
+            return totals
+        found = []
+        for part in self._micro_batches(batch):
+            others = [self.strangers[id(e)] for e in part if id(e) in self.strangers]
+            mismatched = self._collate(others, totals) if others else None
+            sums = self.algorithm.survey(self.models, self._collate(part, totals), mismatched)
+            found.append({name: float(value) for name, value in sums.items()})
+        return replace(totals, sums=self._merged(found))
+
+    def _micro_batches(self, batch: Sequence[Example]) -> list[list[Example]]:
+        """This process's share of a step, cut to the token budget."""
         cut = list(within_budget([e.cost for e in batch], self.settings.batch_tokens))
-        for rows in self.processes.share(cut):
-            part = [batch[r] for r in rows]
-            made: Any = COLLATE[self.algorithm.consumes](part, totals)
-            if self.answers:
-                made = replace(
-                    made, reference_logprobs=pad_rows([t for e in part for t in self.answers[id(e)]], 0.0)
-                )
-            yield self.algorithm.loss(self.models, made)
+        return [[batch[r] for r in rows] for rows in self.processes.share(cut)]
+
+    def _collate(self, part: Sequence[Example], totals: Totals) -> Any:
+        made: Any = COLLATE[self.algorithm.consumes](part, totals)
+        if not self.answers:
+            return made
+        return replace(made, reference_logprobs=pad_rows([t for e in part for t in self.answers[id(e)]], 0.0))
 
     def _merged(self, mine: list[dict[str, float]]) -> dict[str, float]:
         return merge_metrics([part for theirs in self.processes.collect(mine) for part in theirs])
+
+    def mismatch(self, examples: Sequence[Example]) -> dict[int, Example]:
+        """For each example by its identity, its prompt with another's completion, if the algorithm needs it."""
+        if "mismatched" not in self.algorithm.needs:
+            return {}
+        found = mismatched(examples, self.settings.max_tokens, self.seed)
+        return {id(e): other for e, other in zip(examples, found, strict=True) if other is not None}
 
     @torch.no_grad()
     def ask_reference(self, examples: Sequence[Example]) -> Answers:

@@ -13,13 +13,23 @@ import torch
 from tiny import ragged_groups, tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
-from gnomon.core.batches import Demonstrations, Experience, Penalty, Preferences, TokenGroups, Totals
-from gnomon.core.types import Demonstration, Preference
+from gnomon.core.batches import (
+    Demonstrations,
+    Experience,
+    Labels,
+    Penalty,
+    Preferences,
+    Rankings,
+    TokenGroups,
+    Totals,
+)
+from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.models.adapters import Trainable
 from gnomon.rollouts.experience import price_kl
 from gnomon.training.models import TrainedModels
 
 PAIRS = [(0, 1), (2, 0), (3, 4), (1, 2)]  # rows of the completions of the first two prompts
+ORDERS = [(2, 0, 1), (3, 4), (0, 1)]  # likewise, best first
 
 
 def noise(*shape: int, seed: int) -> Tensor:
@@ -39,7 +49,7 @@ def models_for(algorithm: Any) -> TrainedModels:
 def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False) -> Any:
     """A batch with several groups, masked tokens and weights that are not 1."""
     groups = ragged_groups(masked=True)
-    if algorithm.consumes is Preference:
+    if algorithm.consumes in (Preference, Ranking):
         groups = groups.select([0, 2, 5, 1, 4])
     n, width = groups.mask.shape
     totals = Totals(n, float(groups.mask.sum()))
@@ -54,6 +64,25 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
             margin=torch.tensor([0.0, 1.0, 0.5, 2.0]),
             weight=torch.tensor([1.0, 2.0, 1.0, 0.5]),
             totals=replace(totals, rows=len(PAIRS)),
+            reference_logprobs=-1.0 - noise(n, width, seed=3).abs(),
+        )
+    if algorithm.consumes is Label:
+        labels = Labels(
+            tokens=groups,
+            good=torch.tensor([True, False, True, True, False, False]),
+            weight=torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0, 1.0]),
+            totals=totals,
+            reference_logprobs=-3.0 - noise(n, width, seed=3).abs(),
+        )
+        strangers = replace(labels, tokens=mismatched(groups))
+        sums = {name: float(value) for name, value in algorithm.survey(models, labels, strangers).items()}
+        return replace(labels, totals=replace(totals, sums=sums))
+    if algorithm.consumes is Ranking:
+        return Rankings(
+            tokens=groups,
+            order=tuple(torch.tensor(order) for order in ORDERS),
+            weight=torch.tensor([1.0, 2.0, 0.5]),
+            totals=replace(totals, rows=len(ORDERS)),
             reference_logprobs=-1.0 - noise(n, width, seed=3).abs(),
         )
     assert algorithm.consumes is Experience, f"no batch of {algorithm.consumes} here yet; add one"
@@ -78,28 +107,56 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     return found
 
 
+def mismatched(groups: TokenGroups) -> TokenGroups:
+    """The same completions, each after the next prompt."""
+    return replace(groups, group=(groups.group + 1) % len(groups.prompts))
+
+
 def rows_in(batch: Any) -> int:
-    """How many rows a loss counts: pairs, or completions."""
+    """How many rows a loss counts: pairs, rankings, or completions."""
+    if isinstance(batch, Rankings):
+        return len(batch.order)
     return len(batch.chosen) if isinstance(batch, Preferences) else len(batch.tokens)
 
 
 def select(batch: Any, rows: Sequence[int]) -> Any:
-    """The rows (pairs, where there are pairs) of a batch, with the totals of the whole."""
+    """The rows (pairs or rankings, where there are any) of a batch, with the totals of the whole."""
     if isinstance(batch, Experience):
         return batch.select(rows, batch.totals)
     index = torch.tensor(list(rows))
     if isinstance(batch, Demonstrations):
         return replace(batch, tokens=batch.tokens.select(rows), weight=batch.weight[index])
-    used = list(dict.fromkeys([*batch.rejected[index].tolist(), *batch.chosen[index].tolist()]))
-    tokens: TokenGroups = batch.tokens.select(used)
-    place = {old: new for new, old in enumerate(used)}
+    if isinstance(batch, Labels):
+        tokens = batch.tokens.select(rows)
+        return replace(
+            batch,
+            tokens=tokens,
+            good=batch.good[index],
+            weight=batch.weight[index],
+            reference_logprobs=_cut(batch.reference_logprobs, rows, tokens),
+        )
+    named = (
+        [batch.order[r] for r in rows]
+        if isinstance(batch, Rankings)
+        else [batch.rejected[index], batch.chosen[index]]
+    )
+    used = list(dict.fromkeys(r for part in named for r in part.tolist()))
+    tokens = batch.tokens.select(used)
+    moved = [torch.tensor([used.index(r) for r in part.tolist()]) for part in named]
+    common = {"tokens": tokens, "weight": batch.weight[index]}
+    common["reference_logprobs"] = _cut(batch.reference_logprobs, used, tokens)
+    if isinstance(batch, Rankings):
+        return replace(batch, order=tuple(moved), **common)
     return replace(
         batch,
-        tokens=tokens,
-        chosen=torch.tensor([place[r] for r in batch.chosen[index].tolist()]),
-        rejected=torch.tensor([place[r] for r in batch.rejected[index].tolist()]),
+        chosen=moved[1],
+        rejected=moved[0],
         probability=batch.probability[index],
         margin=batch.margin[index],
-        weight=batch.weight[index],
-        reference_logprobs=batch.reference_logprobs[used][:, : tokens.mask.shape[1]],
+        **common,
     )
+
+
+def _cut(values: Tensor | None, rows: Sequence[int], tokens: TokenGroups) -> Tensor:
+    assert values is not None
+    return values[list(rows)][:, : tokens.mask.shape[1]]

@@ -52,7 +52,7 @@ def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
     said = "".join(kind.__doc__ or "" for kind in type(algorithm).__mro__)
     assert all(f"{setting.name}: " in said for setting in fields(algorithm))
     assert algorithm.trains in ("policy", "reward")
-    assert algorithm.needs <= {"reference", "critic", "token_reward"}
+    assert algorithm.needs <= {"reference", "critic", "token_reward", "mismatched"}
     assert isinstance(algorithm, OnlineAlgorithm) == (name in ONLINE)
 
 
@@ -64,7 +64,13 @@ def test_micro_batches_add_up(name: str) -> None:
     batch = batch_for(algorithm, models)
     whole, metrics = algorithm.loss(models, batch)
     rows = list(range(rows_in(batch)))
-    for cut in ([rows[:1], rows[1:]], [[r] for r in rows], [rows[1::2], rows[::2]]):
+    cuts = [[rows[:1], rows[1:]], [[r] for r in rows], [rows[1::2], rows[::2]]]
+    if algorithm.group > 1:  # the loops keep completions of one prompt together
+        groups = batch.tokens.group.tolist()
+        cuts = [
+            [[r for r in rows if groups[r] in part] for part in cut] for cut in ([[0], [1, 2]], [[2, 0], [1]])
+        ]
+    for cut in cuts:
         parts = [algorithm.loss(models, select(batch, part)) for part in cut]
         same(
             [sum(g, torch.zeros(())) for g in zip(*(all_gradients(models, p[0]) for p in parts), strict=True)],
@@ -84,7 +90,7 @@ def test_the_order_of_rows_means_nothing(name: str) -> None:
     batch = batch_for(algorithm, models)
     shuffled = select(batch, list(reversed(range(rows_in(batch)))))
     one, other = (algorithm.loss(models, b)[0] for b in (batch, shuffled))
-    assert float(one.detach()) == pytest.approx(float(other.detach()), rel=1e-5)
+    assert float(one.detach()) == pytest.approx(float(other.detach()), rel=1e-5, abs=1e-6)
     same(all_gradients(models, one), all_gradients(models, other))
 
 
@@ -122,7 +128,7 @@ def test_tokens_outside_the_mask_get_no_gradient(name: str) -> None:
     assert not batch.tokens.mask.all()
     assert (found[~batch.tokens.mask] == 0).all()
     touched = (found[batch.tokens.mask] != 0).float().mean()
-    assert touched > 0.5  # a clip may stop some
+    assert touched > 0.25  # a clip may stop some
 
 
 @pytest.mark.parametrize("name", OF_POLICY)
@@ -142,6 +148,14 @@ def test_what_stands_in_the_padding_does_not_matter(name: str) -> None:
     assert torch.equal(gradient, same_gradient)
 
 
+@torch.no_grad()
+def weighted_likelihood(models: TrainedModels, batch: Experience) -> float:
+    """Σ A·log π: what every policy gradient raises at first."""
+    assert batch.advantages is not None
+    logprobs = models.policy.logprobs(batch.tokens, temperature=models.temperature)
+    return float((logprobs * batch.advantages).masked_fill(~batch.tokens.mask, 0.0).sum())
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_learning_lowers_the_loss_and_leaves_the_reference(name: str) -> None:
     algorithm = EVERY[name]()
@@ -150,14 +164,19 @@ def test_learning_lowers_the_loss_and_leaves_the_reference(name: str) -> None:
     frozen = {n: p.clone() for n, p in models.trained.network.named_parameters() if not p.requires_grad}
     reference = models.policy.reference_logprobs(batch.tokens) if name in OF_POLICY else None
     adam = torch.optim.Adam([p for m in trained(models) for p in m.trainable().values()], lr=3e-3)
-    losses = []
+    losses, likelihoods = [], []
     for _ in range(20):
         loss, _ = algorithm.loss(models, batch)
         adam.zero_grad()
         loss.backward()
         adam.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] - 0.01
+        if name in ONLINE:
+            likelihoods.append(weighted_likelihood(models, batch))
+    if name in ONLINE:  # a weight inside the loss may grow with the ratio; what was good must get likelier
+        assert likelihoods[-1] > likelihoods[0] + 0.01
+    else:
+        assert losses[-1] < losses[0] - 0.01
     now = dict(models.trained.network.named_parameters())
     assert all(torch.equal(now[n], value) for n, value in frozen.items())
     if reference is not None:
@@ -170,7 +189,10 @@ def test_the_first_pass_is_on_policy(name: str) -> None:
     models = models_for(algorithm)
     _, metrics = algorithm.loss(models, batch_for(algorithm, models, on_policy=True))
     assert float(metrics["approx_kl"]) == pytest.approx(0.0, abs=1e-6)
-    assert float(metrics["clip_fraction"]) == 0.0
+    assert float(metrics["probability_gap"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(metrics.get("clip_fraction", 0.0)) == 0.0
     _, off = algorithm.loss(models, batch_for(algorithm, models))
     assert float(off["approx_kl"]) > 1e-3
-    assert float(off["clip_fraction"]) > 0.0
+    assert float(off["probability_gap"]) > 1e-3
+    if getattr(algorithm, "clip_low", 1.0) < 1:
+        assert float(off["clip_fraction"]) > 0.0

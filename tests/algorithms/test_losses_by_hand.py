@@ -10,10 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnomon.algorithms.bco import BCO
+from gnomon.algorithms.cpo import CPO
+from gnomon.algorithms.dpo import DPO
+from gnomon.algorithms.hinge import Hinge
+from gnomon.algorithms.ipo import IPO
+from gnomon.algorithms.kto import KTO
+from gnomon.algorithms.orpo import ORPO
+from gnomon.algorithms.plackett_luce import PlackettLuce
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.reward_model import RewardModelling
 from gnomon.algorithms.sft import SFT
-from gnomon.core.batches import Demonstrations, Experience, Preferences, TokenGroups, Totals
+from gnomon.algorithms.simpo import SimPO
+from gnomon.core.batches import Demonstrations, Experience, Labels, Preferences, Rankings, TokenGroups, Totals
 
 
 def stand_in(**answers: Tensor) -> Any:
@@ -139,7 +148,145 @@ def test_ppo_loss_by_hand() -> None:
             "entropy": 0.6,
             "clip_fraction": 1 / 3,
             "approx_kl": (0.5 - math.log(1.5)) / 3,
+            "probability_gap": 0.5 * math.exp(float(credited.logprobs[1, 0])) / 3,
         },
         rel=1e-4,
     )
     assert loss.item() == found["loss"]
+
+
+# Of two tokens with log-ratios ½ and ½, and of one token with −1; what stands in the padding is out of the way.
+LOGPROBS = torch.tensor([[-1.0, -2.0], [-3.0, 50.0], [-1.0, 50.0]])
+REFERENCE = torch.tensor([[-1.5, -2.5], [-2.0, -70.0], [-1.0, 9.0]])
+GROUPS = TokenGroups.build([[1]], [[2, 3], [4], [5]], [0, 0, 0])  # log-ratios 1, −1, 0
+
+
+def pair() -> Preferences:
+    """The first completion against the second: three of four raters prefer it, by half a point."""
+    return Preferences(
+        tokens=GROUPS,
+        chosen=torch.tensor([0]),
+        rejected=torch.tensor([1]),
+        probability=torch.tensor([0.75]),
+        margin=torch.tensor([0.5]),
+        weight=torch.tensor([3.0]),
+        totals=Totals(2, 5),
+        reference_logprobs=REFERENCE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        # lead ½·(1 + 1) = 1: ¾·0.313262 + ¼·1.313262
+        (DPO(beta=0.5), 0.563262),
+        (DPO(beta=0.5, soft_labels=False), 0.313262),
+        # p = ¾·0.9 + ¼·0.1 = 0.7; undone (0.75 − 0.1)/0.8 = 0.8125
+        (DPO(beta=0.5, label_smoothing=0.1), 0.613262),
+        (DPO(beta=0.5, label_smoothing=0.1, robust=True), 0.500762),
+        # lead 1 − ½: ¾·0.474077 + ¼·0.974077
+        (DPO(beta=0.5, margin_weight=1.0), 0.599077),
+        # lead ½·(½ + ½·½ + 1) = 0.875: ¾·0.348444 + ¼·1.223444
+        (DPO(beta=0.5, tail_weight=0.5), 0.567194),
+        # 0.563262 + 2·(¾·1.5 + ¼·3)
+        (DPO(beta=0.5, nll_weight=2.0), 0.563262 + 3.75),
+        # averages ½ and −1, lead 1.5, goal 1/(2·½) = 1: ¾·0.25 + ¼·6.25
+        (IPO(tau=0.5), 1.75),
+        # tail ½: the average stays ½, for its weights are 1 and ½ of it too
+        (IPO(tau=0.5, tail_weight=0.5), 1.75),
+        # lead ½: ¾·½ + ¼·1.5; log-probs −3 and −3 lead by nothing
+        (Hinge(beta=0.25), 0.75),
+        (Hinge(beta=0.25, reference=False), 1.0),
+        # averages −1.5 and −3, lead 2·1.5 = 3: ¾·log(1 + e^−2.5) + ¼·log(1 + e^3.5)
+        (SimPO(beta=2.0, gamma=0.5), 0.75 * 0.0788897 + 0.25 * 3.5297504),
+        # log-probs −3 and −3: log 2, and 1.875 nats of imitation
+        (CPO(beta=1.0), 0.693147 + 1.875),
+        # P = e^−1.5 and e^−3: log odds −1.247517 and −2.948930, lead 1.701413: 0.1·(¾·0.167568 + ¼·1.868981)
+        (ORPO(odds_weight=0.1), 0.059292 + 1.875),
+    ],
+)
+def test_pair_losses_by_hand(algorithm: Any, expected: float) -> None:
+    """One pair of weight 3 in a step of two."""
+    loss, metrics = algorithm.loss(stand_in(logprobs=LOGPROBS), pair())
+    assert loss.item() == pytest.approx(1.5 * expected, abs=2e-5)
+    assert metrics["nll"].item() == pytest.approx((1.5 if not algorithm.soft_labels else 1.875) / 2)
+    if isinstance(algorithm, DPO) and algorithm.tail_weight == 1:
+        found = {name: metrics[name].item() for name in ("accuracy", "lead", "chosen_reward", "rejected_reward")}
+        assert found == pytest.approx(
+            {"accuracy": 0.5, "lead": 0.5, "chosen_reward": 0.25, "rejected_reward": -0.25}
+        )
+    assert ("chosen_reward" in metrics) == ("reference" in algorithm.needs)
+
+
+def labelled(sums: dict[str, float]) -> Labels:
+    return Labels(
+        tokens=GROUPS,
+        good=torch.tensor([True, False, True]),
+        weight=torch.tensor([1.0, 2.0, 1.0]),
+        totals=Totals(3, 4, sums=sums),
+        reference_logprobs=REFERENCE,
+    )
+
+
+def test_kto_by_hand() -> None:
+    """β = ½: rewards ½, −½, 0. Mismatched rewards add up to 0.6 of three, so z = 0.2.
+
+    1 − σ(0.3) = 0.425557 and 1 − σ(−0.2) = 0.549834 for the good, 2·(1 − σ(0.2 + 0.5)) = 2·0.331812 for the bad,
+    of weight 2. Only the first and the second stand on their side of 0.2.
+    """
+    sums = {"good": 2.0, "bad": 1.0, "mismatched": 3.0, "mismatched_rewards": 0.6}
+    algorithm = KTO(beta=0.5, bad_weight=2.0)
+    loss, metrics = algorithm.loss(stand_in(logprobs=LOGPROBS), labelled(sums))
+    assert loss.item() == pytest.approx((0.425557 + 0.549834 + 2 * 2 * 0.331812) / 3, abs=1e-5)
+    found = {name: value.item() for name, value in metrics.items()}
+    assert found == pytest.approx(
+        {
+            "loss": loss.item(),
+            "accuracy": 2 / 3,
+            "baseline": 0.2,
+            "nll": 1.25,
+            "chosen_reward": 0.25,
+            "rejected_reward": -0.5,
+            "lead": 0.75,
+        }
+    )
+    assert algorithm.baseline({**sums, "mismatched_rewards": -9.0}) == 0.0  # a KL is never negative
+    survey = algorithm.survey(stand_in(logprobs=LOGPROBS), labelled({}), labelled({}))
+    assert {k: float(v) for k, v in survey.items()} == pytest.approx({**sums, "mismatched_rewards": 0.0})
+
+
+def test_bco_by_hand() -> None:
+    """β = ½: rewards ½, −½, 0; means 0.25 of the good and −0.5 of the bad, δ = −0.125.
+
+    log(1 + e^−0.625) = 0.428701 and log(1 + e^−0.125) = 0.632599 for the good, log(1 + e^−0.375) = 0.523123 for
+    the bad, of weight 2.
+    """
+    models, algorithm = stand_in(logprobs=LOGPROBS), BCO(beta=0.5)
+    sums = {name: float(value) for name, value in algorithm.survey(models, labelled({}), None).items()}
+    assert sums == pytest.approx({"good": 2, "bad": 1, "good_rewards": 0.5, "bad_rewards": -0.5})
+    loss, metrics = algorithm.loss(models, labelled(sums))
+    assert loss.item() == pytest.approx((0.428701 + 0.632599 + 2 * 0.523123) / 3, abs=1e-5)
+    assert metrics["baseline"].item() == pytest.approx(-0.125)
+    assert metrics["accuracy"].item() == pytest.approx(1.0)
+    assert algorithm.baseline({"good": 2, "bad": 0, "good_rewards": 1.0, "bad_rewards": 0.0}) == 0.5
+
+
+def test_plackett_luce_by_hand() -> None:
+    """Rewards 1, 0, −1 in order: log(e + 1 + e^−1) − 1 + log(1 + e^−1) = 0.407606 + 0.313262.
+
+    The order −1, 1 of two costs log(1 + e²) = 2.126928 and has weight 2; imitation adds 1.5 and 2·3 nats.
+    """
+    batch = Rankings(
+        tokens=GROUPS,
+        order=(torch.tensor([0, 2, 1]), torch.tensor([1, 0])),
+        weight=torch.tensor([1.0, 2.0]),
+        totals=Totals(2, 4),
+        reference_logprobs=REFERENCE,
+    )
+    models = stand_in(logprobs=LOGPROBS)
+    loss, metrics = PlackettLuce(beta=1.0).loss(models, batch)
+    assert loss.item() == pytest.approx((0.720868 + 2 * 2.126928) / 2, abs=1e-5)
+    assert metrics["accuracy"].item() == 0.5
+    assert metrics["lead"].item() == 0.0
+    more, _ = PlackettLuce(beta=1.0, nll_weight=1.0).loss(models, batch)
+    assert more.item() == pytest.approx(loss.item() + 7.5 / 2, abs=1e-5)

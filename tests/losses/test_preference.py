@@ -1,4 +1,4 @@
-"""Bradley–Terry: hand numbers, ties, margins, and strengths recovered from exact probabilities."""
+"""Losses over pairs and rankings: hand numbers, ties, margins, noise, and strengths that are recovered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ import itertools
 import pytest
 import torch
 
-from gnomon.losses.preference import bradley_terry
+from gnomon.losses.preference import (
+    bradley_terry,
+    hinge,
+    log_odds,
+    logistic,
+    majority,
+    over_raters,
+    pair_values,
+    plackett_luce,
+    squared_gap,
+    with_noise,
+)
 
 
 def loss(chosen: float, rejected: float, probability: float, margin: float | None = None) -> float:
@@ -57,3 +68,70 @@ def test_recovers_known_strengths_up_to_a_constant(margin: float) -> None:
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     found = scores.detach() - scores.detach()[0]
     torch.testing.assert_close(found, strengths, atol=1e-4, rtol=0)
+
+
+def test_costs_by_hand() -> None:
+    """At leads 2 and −1; τ = ¼ asks for a lead of 2."""
+    leads = torch.tensor([2.0, -1.0])
+    assert logistic(leads).tolist() == pytest.approx([0.126928, 1.313262], abs=1e-6)
+    assert hinge(leads).tolist() == [0.0, 2.0]
+    assert squared_gap(leads, 0.25).tolist() == [0.0, 9.0]
+    assert over_raters(hinge, leads, torch.tensor([0.75, 0.5])).tolist() == [0.75, 1.0]  # ¼·3, ½·2
+
+
+def test_noise_in_labels_by_hand() -> None:
+    """ε = 0.1: 0.9·0.9 + 0.1·0.1 = 0.82; and back, (0.82 − 0.1)/0.8 = 0.9. A certain label becomes 1.125."""
+    shares = torch.tensor([0.9, 0.5], dtype=torch.float64)
+    noisy = with_noise(shares, 0.1, robust=False)
+    assert noisy.tolist() == pytest.approx([0.82, 0.5])
+    assert with_noise(noisy, 0.1, robust=True).tolist() == pytest.approx([0.9, 0.5])
+    assert with_noise(torch.tensor([1.0]), 0.1, robust=True).item() == pytest.approx(1.125)
+
+
+def test_the_majority_of_a_tie_is_a_tie() -> None:
+    assert majority(torch.tensor([1.0, 0.6, 0.5, 0.2, 0.0])).tolist() == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_log_odds_by_hand() -> None:
+    """P = ½: 0; P = 0.2: log ¼. A token that is certain, or impossible, stays finite, gradient included."""
+    odds = log_odds(torch.tensor([0.5, 0.2]).log())
+    assert odds.tolist() == pytest.approx([0.0, -1.386294], abs=1e-6)
+    extreme = torch.tensor([0.0, -200.0], requires_grad=True)
+    log_odds(extreme).sum().backward()  # type: ignore[no-untyped-call]
+    assert log_odds(extreme).isfinite().all()
+    assert extreme.grad is not None
+    assert extreme.grad.isfinite().all()
+
+
+VALUES = torch.tensor([[1.0, 2.0, 4.0, 8.0], [3.0, float("nan"), 5.0, float("nan")]])
+MASK = torch.tensor([[True, True, True, True], [True, False, True, False]])
+ROWS, OTHERS = torch.tensor([0, 1]), torch.tensor([1, 0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [15.0, 8.0]),
+        ({"average": True}, [3.75, 4.0]),
+        ({"tail_weight": 0.5}, [1 + 2 + 0.5 * (4 + 8), 8.0]),
+        ({"tail_weight": 0.5, "average": True}, [9 / 3, 4.0]),
+        ({"tail_weight": 0.0}, [3.0, 8.0]),
+    ],
+)
+def test_values_of_a_pairs_sides_by_hand(settings: dict[str, float], expected: list[float]) -> None:
+    """Four tokens against two that count, the second of them standing third: only the longer one has a tail."""
+    found = pair_values(VALUES, MASK, ROWS, OTHERS, **settings)  # type: ignore[arg-type]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_plackett_luce_by_hand() -> None:
+    """Scores log 3, log 2, log 1: −log(3/6 · 2/3) = log 3; of two it is Bradley–Terry; large ones are safe."""
+    assert plackett_luce(torch.tensor([3.0, 2.0, 1.0]).log()).item() == pytest.approx(1.098612, abs=1e-6)
+    assert plackett_luce(torch.tensor([2.0, 1.0])).item() == pytest.approx(loss(2.0, 1.0, 1.0), abs=1e-6)
+    assert plackett_luce(torch.tensor([-500.0, 500.0])).item() == pytest.approx(1000.0)
+
+
+def test_plackett_luce_probabilities_add_up_to_one() -> None:
+    scores = torch.tensor([0.3, -1.2, 2.0, 0.9], dtype=torch.float64)
+    total = sum(float((-plackett_luce(scores[list(o)])).exp()) for o in itertools.permutations(range(4)))
+    assert total == pytest.approx(1.0)

@@ -1,0 +1,85 @@
+"""What the algorithms over labelled completions share: rewards, the step's counts, SFT term, metrics.
+
+Both compare a reward with a baseline of the whole step. A micro-batch does not know the step, so the loop adds up
+over all of it, and over all processes, what `survey` says of each part, before the losses are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gnomon.algorithms._preference import Positive, Weight, ahead, completion_values
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Labels, Metrics
+from gnomon.core.types import Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLoss:
+    """Fields that every algorithm over labels has.
+
+    Attributes:
+        beta: price of a nat of KL; small moves far.
+        good_weight: how much a good completion counts.
+        bad_weight: how much a bad one does.
+        nll_weight: of the mean negative log-likelihood of a good completion's token.
+    """
+
+    consumes: ClassVar[type] = Label
+    trains: ClassVar[str] = "policy"
+    training: ClassVar[Mapping[str, Any]] = {}
+    group: ClassVar[int] = 1
+    beta: Positive = 0.1
+    good_weight: Weight = 1.0
+    bad_weight: Weight = 1.0
+    nll_weight: Weight = 0.0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The reference."""
+        return frozenset({"reference"})
+
+    def rewards(self, models: Models, batch: Labels) -> tuple[Tensor, Tensor]:
+        """`β·log π/π_ref` of each completion, and its mean negative log-likelihood of a token, both `[N]`."""
+        values, nll, _ = completion_values(models, batch, reference=True)
+        return self.beta * values.sum(dim=-1), nll
+
+    def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
+        """Counts of good and bad completions; parts of a step add up."""
+        return {"good": batch.good.sum(), "bad": (~batch.good).sum()}
+
+    def baseline(self, sums: Mapping[str, float]) -> float:
+        """What rewards are compared with, from the step's survey."""
+        raise NotImplementedError
+
+    def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+        """The loss of each completion, `[N]`."""
+        raise NotImplementedError
+
+    def loss(self, models: Models, batch: Labels) -> tuple[Tensor, Metrics]:
+        """Mean over completions; `chosen` are the good ones, `rejected` the bad ones."""
+        sums, rows = batch.totals.sums, batch.totals.rows
+        rewards, nll = self.rewards(models, batch)
+        good = batch.good.to(rewards.device)
+        baseline = self.baseline(sums)
+        costs = self.cost(rewards, good, baseline) + self.nll_weight * nll * good
+        loss = (batch.weight.to(rewards) * costs).sum() / rows
+        found = rewards.detach()
+        metrics = {
+            "loss": loss.detach(),
+            "accuracy": ahead(torch.where(good, found - baseline, baseline - found)).sum() / rows,
+            "baseline": baseline * torch.ones_like(found).sum() / rows,
+        }
+        if sums["good"]:
+            metrics["nll"] = nll[good].detach().sum() / sums["good"]
+            metrics["chosen_reward"] = found[good].sum() / sums["good"]
+        if sums["bad"]:
+            metrics["rejected_reward"] = found[~good].sum() / sums["bad"]
+        if sums["good"] and sums["bad"]:
+            metrics["lead"] = metrics["chosen_reward"] - metrics["rejected_reward"]
+        return loss, metrics

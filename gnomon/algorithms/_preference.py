@@ -1,0 +1,118 @@
+"""What the preference algorithms share: values of two sides, labels and their noise, margin, SFT term, metrics.
+
+An algorithm over pairs is a `reward` (what a completion is worth, from its log-probs), and a `cost` of a lead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Labels, Metrics, Preferences, Rankings
+from gnomon.core.types import Preference
+from gnomon.losses.preference import logistic, majority, over_raters, pair_values, with_noise
+from gnomon.losses.reduce import masked, masked_sum
+
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Noise = Annotated[float, Field(ge=0, lt=0.5)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairLoss:
+    """Fields that every algorithm over pairs has.
+
+    Attributes:
+        soft_labels: learn the share of raters, so that a tie pulls the lead to 0; otherwise the majority's side,
+            as if unanimous.
+        label_smoothing: share of labels taken to be flipped.
+        robust: undo the flips (rDPO) instead of expecting them (cDPO).
+        margin_weight: how much of the pair's margin `chosen` must lead by, as in ODPO (Amini et al. 2024).
+        tail_weight: of tokens beyond the other answer's length, as in LD-DPO (Liu et al. 2024); 1 is off.
+        nll_weight: of the mean negative log-likelihood of a preferred token (Pang et al. 2024, eq. 2).
+    """
+
+    consumes: ClassVar[type] = Preference
+    trains: ClassVar[str] = "policy"
+    training: ClassVar[Mapping[str, Any]] = {}
+    group: ClassVar[int] = 1
+    average: ClassVar[bool] = False  # per-token mean of a completion's values instead of their sum
+    soft_labels: bool = True
+    label_smoothing: Noise = 0.0
+    robust: bool = False
+    margin_weight: Weight = 0.0
+    tail_weight: Share = 1.0
+    nll_weight: Weight = 0.0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The reference: values are then log-ratios, otherwise log-probs."""
+        return frozenset({"reference"})
+
+    def reward(self, values: Tensor) -> Tensor:
+        """What a completion is worth, from the sum (or mean) of its values, `[M]`."""
+        return values
+
+    def cost(self, lead: Tensor) -> Tensor:
+        """The loss of a lead that the raters want, `[M]`."""
+        return logistic(lead)
+
+    def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
+        """Mean over pairs; accuracy counts tied rewards as half."""
+        values, nll, mask = completion_values(models, batch, reference="reference" in self.needs)
+        place, rows = values.device, batch.totals.rows
+        first, second = batch.chosen.to(place), batch.rejected.to(place)
+        told = batch.probability.to(values)
+        told = told if self.soft_labels else majority(told)
+
+        def side(one: Tensor, other: Tensor) -> Tensor:
+            found = pair_values(values, mask, one, other, tail_weight=self.tail_weight, average=self.average)
+            return self.reward(found)
+
+        chosen, rejected = side(first, second), side(second, first)  # [M]
+        lead = chosen - rejected
+        noisy = with_noise(told, self.label_smoothing, robust=self.robust)
+        pairs = over_raters(self.cost, lead - self.margin_weight * batch.margin.to(values), noisy)
+        preferred = told * nll[first] + (1 - told) * nll[second]
+        weight = batch.weight.to(values)
+        loss = (weight * (pairs + self.nll_weight * preferred)).sum() / rows
+        metrics = {
+            "loss": loss.detach(),
+            "accuracy": ahead(lead).sum() / rows,
+            "lead": lead.detach().sum() / rows,
+            "nll": preferred.detach().sum() / rows,
+        }
+        if "reference" in self.needs:
+            metrics["chosen_reward"] = chosen.detach().sum() / rows
+            metrics["rejected_reward"] = rejected.detach().sum() / rows
+        return loss, metrics
+
+
+def completion_values(
+    models: Models, batch: Preferences | Labels | Rankings, *, reference: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the policy says of each completion.
+
+    Returns:
+        Log-probs `[N, T]`, less the reference's if `reference`; the mean negative log-likelihood of a token, in
+        nats, `[N]`; the mask `[N, T]`. What stands outside the mask is 0.
+    """
+    found = models.policy.logprobs(batch.tokens)
+    mask = batch.tokens.mask.to(found.device)
+    logprobs = masked(found, mask)
+    nll = -masked_sum(logprobs, mask) / mask.sum(dim=-1).clamp(min=1)
+    if not reference:
+        return logprobs, nll, mask
+    assert batch.reference_logprobs is not None
+    return logprobs - masked(batch.reference_logprobs.to(found.device), mask), nll, mask
+
+
+def ahead(lead: Tensor) -> Tensor:
+    """1 where the lead is positive, ½ where it is 0, else 0, same shape."""
+    return (lead > 0).float() + 0.5 * (lead == 0).float()

@@ -1,0 +1,45 @@
+"""BCO: a classifier of good and bad completions whose logit is the policy's log-ratio.
+
+Paper: Jung et al. 2024, "Binary classifier optimization": `−log σ(βh − δ)` for good, `−log σ(δ − βh)` for bad
+completions, h the summed log-ratio; the shift `δ = ½·(mean βh of good + mean βh of bad)` makes the bound on DPO
+tight. δ is that of the whole step, without gradient, so that nothing is carried from step to step.
+
+Wrong when good and bad completions answer different prompts: the classifier then learns the prompts. The paper
+weighs rows for that; here their `weight` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gnomon.algorithms._labels import LabelLoss
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Labels, Metrics
+from gnomon.losses.unpaired import classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCO(LabelLoss):
+    """Binary classifier optimisation."""
+
+    @torch.no_grad()
+    def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
+        """Counts, and the sums of the rewards of good and of bad completions."""
+        rewards, _ = self.rewards(models, batch)
+        good = batch.good.to(rewards.device)
+        sums = {"good_rewards": rewards[good].sum(), "bad_rewards": rewards[~good].sum()}
+        return {**super().survey(models, batch, mismatched), **sums}
+
+    def baseline(self, sums: Mapping[str, float]) -> float:
+        """Midway between the mean rewards of good and bad completions; the one mean where a step has one kind."""
+        means = [sums[f"{kind}_rewards"] / sums[kind] for kind in ("good", "bad") if sums[kind]]
+        return sum(means) / len(means)
+
+    def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+        """`−log σ(±(reward − δ))`, weighed by kind, `[N]`."""
+        weight = torch.where(good, self.good_weight, self.bad_weight).to(rewards.dtype)
+        return weight * classifier(rewards, good, baseline)

@@ -1,0 +1,32 @@
+"""DPO: the policy as its own reward model, learned from stored pairs.
+
+Paper: Rafailov et al. 2023, eq. 7: `−log σ(β·[log π/π_ref(y_w) − log π/π_ref(y_l)])` with log-probs summed over
+the completion. Its optimum on exact preferences is π_ref·exp(r/β)/Z, where PPO with their reward would go.
+Settings make it cDPO (`label_smoothing`), rDPO (`robust`), ODPO (`margin_weight`), LD-DPO (`tail_weight`) and RPO
+(`nll_weight`); with soft labels it learns the share of raters.
+
+Wrong when labels are hard and pairs few: the lead that it asks for has no end, and both log-probs may fall.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gnomon.algorithms._preference import PairLoss, Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPO(PairLoss):
+    """Direct preference optimisation.
+
+    Attributes:
+        beta: price of a nat of KL; small moves far.
+    """
+
+    beta: Positive = 0.1
+
+    def reward(self, values: Tensor) -> Tensor:
+        """`β·log π/π_ref`, `[M]`."""
+        return self.beta * values

@@ -1,0 +1,44 @@
+"""Hinge: pairs count until the lead is large enough, then no more.
+
+Paper: Zhao et al. 2023, "SLiC-HF", with the reference inside as in Liu et al. 2023, "Statistical rejection
+sampling improves preference optimization": `max(0, 1 − β·[log π/π_ref(y_w) − log π/π_ref(y_l)])`. Without the
+reference it is SLiC-HF itself, whose regulariser is `nll_weight`.
+
+Wrong when raters are split: its optimum is a lead of 1 for any majority, so nothing is calibrated, and at a tie
+all leads up to 1 cost the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gnomon.algorithms._preference import PairLoss, Positive
+from gnomon.losses.preference import hinge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hinge(PairLoss):
+    """Sequence likelihood calibration.
+
+    Attributes:
+        beta: reward of a nat; a lead of 1/β nats is enough.
+        reference: compare with the reference; otherwise log-probs themselves.
+    """
+
+    beta: Positive = 0.1
+    reference: bool = True
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The reference, unless it is left out."""
+        return frozenset({"reference"} if self.reference else ())
+
+    def reward(self, values: Tensor) -> Tensor:
+        """`β·log π/π_ref`, or `β·log π`, `[M]`."""
+        return self.beta * values
+
+    def cost(self, lead: Tensor) -> Tensor:
+        """`max(0, 1 − lead)`, `[M]`."""
+        return hinge(lead)

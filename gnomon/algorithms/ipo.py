@@ -1,0 +1,35 @@
+"""IPO: a lead of a given size, not the largest one.
+
+Paper: Azar et al. 2023, eq. 17: `(h − 1/(2τ))²`, h the difference of log-ratios. A soft label p has the optimum
+`h = (p − ½)/τ`: bounded even where raters are unanimous. Here h is a difference of averages over tokens, so that
+τ means the same for short and long completions.
+
+Wrong when preferences add up: shares of raters are not differences of rewards, so of three pairs that share
+completions not all leads can be met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms._preference import PairLoss, Positive
+from gnomon.losses.preference import squared_gap
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPO(PairLoss):
+    """Identity preference optimisation.
+
+    Attributes:
+        tau: a unanimous pair is to lead by 1/(2τ) nats a token.
+    """
+
+    average: ClassVar[bool] = True
+    tau: Positive = 0.1
+
+    def cost(self, lead: Tensor) -> Tensor:
+        """`(lead − 1/(2τ))²`, `[M]`."""
+        return squared_gap(lead, self.tau)

@@ -1,0 +1,49 @@
+"""KTO: completions called good or bad, one by one, weighed as people weigh gains and losses.
+
+Paper: Ethayarajh et al. 2024, eq. 8: `λ_D·(1 − σ(βh − z))` for good, `λ_U·(1 − σ(z − βh))` for bad completions, h
+the summed log-ratio. The baseline `z = β·max(0, mean h of mismatched pairs)` estimates the KL: each prompt of the
+step with a completion of another prompt, over the whole step and all processes, without gradient.
+
+Wrong when labels come in pairs: DPO uses that the two sides answer one prompt. A completion that most raters call
+good is pushed up without end: KTO finds the better answers, not how much better they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gnomon.algorithms._labels import LabelLoss
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Labels, Metrics
+from gnomon.losses.unpaired import prospect
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTO(LabelLoss):
+    """Kahneman–Tversky optimisation. Weights times counts of good and of bad should be of one size."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The reference, and each prompt with another's completion for `survey`."""
+        return frozenset({"reference", "mismatched"})
+
+    @torch.no_grad()
+    def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
+        """Counts, and the sum of the mismatched completions' rewards."""
+        counts = super().survey(models, batch, mismatched)
+        if mismatched is None:
+            return counts
+        rewards, _ = self.rewards(models, mismatched)
+        return {**counts, "mismatched": torch.tensor(len(rewards)), "mismatched_rewards": rewards.sum()}
+
+    def baseline(self, sums: Mapping[str, float]) -> float:
+        """The mean reward of mismatched completions, never below 0."""
+        return max(0.0, sums["mismatched_rewards"] / sums["mismatched"]) if "mismatched" in sums else 0.0
+
+    def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+        """`λ·(1 − σ(±(reward − z)))`, `[N]`."""
+        return prospect(rewards, good, baseline, good_weight=self.good_weight, bad_weight=self.bad_weight)

@@ -1,0 +1,44 @@
+"""ORPO: imitation and preference in one stage, no reference.
+
+Paper: Hong et al. 2024, eq. 6 and 7: `−log P(y_w) − λ·log σ(log odds(y_w) − log odds(y_l))`, where log P is the
+average log-prob of a token and odds = P/(1 − P). The first term is SFT on the preferred side (`nll_weight`), so
+it starts from a base model.
+
+Wrong when the preferred answers are not worth imitating: most of the gradient is imitation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms._preference import PairLoss, Positive, Weight
+from gnomon.losses.preference import log_odds, logistic
+
+
+@dataclass(frozen=True, kw_only=True)
+class ORPO(PairLoss):
+    """Odds-ratio preference optimisation.
+
+    Attributes:
+        odds_weight: λ, of the odds ratio beside the imitation.
+    """
+
+    average: ClassVar[bool] = True
+    odds_weight: Positive = 0.1
+    nll_weight: Weight = 1.0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """No other model."""
+        return frozenset()
+
+    def reward(self, values: Tensor) -> Tensor:
+        """`log P/(1 − P)`, `[M]`."""
+        return log_odds(values)
+
+    def cost(self, lead: Tensor) -> Tensor:
+        """`−λ·log σ(lead)`, `[M]`."""
+        return self.odds_weight * logistic(lead)

@@ -1,0 +1,68 @@
+"""Plackett–Luce DPO: learns from whole rankings, not from the pairs in them.
+
+Paper: Rafailov et al. 2023, appendix A.3: `−Σ_k log (exp βh_k / Σ_{j≥k} exp βh_j)`, h the summed log-ratio of
+each completion, best first; each place is a choice among those that are left. With two completions it is DPO.
+
+Wrong when the lower places were given without care: they count as much as the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gnomon.algorithms._preference import Positive, Weight, ahead, completion_values
+from gnomon.algorithms.contract import Models
+from gnomon.core.batches import Metrics, Rankings
+from gnomon.core.types import Ranking
+from gnomon.losses.preference import plackett_luce
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlackettLuce:
+    """DPO over rankings of any length.
+
+    Attributes:
+        beta: price of a nat of KL; small moves far.
+        nll_weight: of the mean negative log-likelihood of a token of the best completion.
+    """
+
+    consumes: ClassVar[type] = Ranking
+    trains: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset({"reference"})
+    training: ClassVar[Mapping[str, Any]] = {}
+    group: ClassVar[int] = 1
+    beta: Positive = 0.1
+    nll_weight: Weight = 0.0
+
+    def loss(self, models: Models, batch: Rankings) -> tuple[Tensor, Metrics]:
+        """Mean over rankings; `chosen` is the best completion of each, `rejected` the worst.
+
+        Accuracy is the share of a ranking's pairs that stand in the right order.
+        """
+        values, nll, _ = completion_values(models, batch, reference=True)
+        rewards, rows = self.beta * values.sum(dim=-1), batch.totals.rows  # [N]
+        orders = [order.to(values.device) for order in batch.order]
+        found = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]
+        best, worst = torch.stack([o[0] for o in orders]), torch.stack([o[-1] for o in orders])
+        loss = (batch.weight.to(values) * (found + self.nll_weight * nll[best])).sum() / rows
+        right = torch.stack([_concordant(rewards[order]) for order in orders])
+        chosen, rejected = rewards[best].detach(), rewards[worst].detach()
+        return loss, {
+            "loss": loss.detach(),
+            "accuracy": right.sum() / rows,
+            "lead": (chosen - rejected).sum() / rows,
+            "nll": nll[best].detach().sum() / rows,
+            "chosen_reward": chosen.sum() / rows,
+            "rejected_reward": rejected.sum() / rows,
+        }
+
+
+def _concordant(rewards: Tensor) -> Tensor:
+    """The share of pairs in which the former of `rewards` `[K]` is the larger, `[]`."""
+    above, below = torch.triu_indices(len(rewards), len(rewards), offset=1, device=rewards.device)
+    return ahead(rewards[above] - rewards[below]).mean()

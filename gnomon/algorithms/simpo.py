@@ -1,0 +1,44 @@
+"""SimPO: the average log-prob is the reward, and it must lead by a margin; no reference.
+
+Paper: Meng et al. 2024, eq. 6: `−log σ(β·[log π(y_w)/|y_w| − log π(y_l)/|y_l|] − γ)`. It ranks answers by what
+decoding follows, and length earns nothing.
+
+Wrong when the policy must stay close to where it began: only a small step size holds it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gnomon.algorithms._preference import PairLoss, Positive, Weight
+from gnomon.losses.preference import logistic
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimPO(PairLoss):
+    """Simple preference optimisation.
+
+    Attributes:
+        beta: reward of a nat a token.
+        gamma: lead to exceed, in units of reward.
+    """
+
+    average: ClassVar[bool] = True
+    beta: Positive = 2.0
+    gamma: Weight = 1.0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """No other model."""
+        return frozenset()
+
+    def reward(self, values: Tensor) -> Tensor:
+        """`β·log π/|y|`, `[M]`."""
+        return self.beta * values
+
+    def cost(self, lead: Tensor) -> Tensor:
+        """`−log σ(lead − γ)`, `[M]`."""
+        return logistic(lead - self.gamma)

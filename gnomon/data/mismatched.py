@@ -1,0 +1,37 @@
+"""Prompts with completions that were written for other prompts: what a policy's drift is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gnomon.core.errors import DataError
+from gnomon.data.batching import Example, epoch_order
+
+ORDER = 2_000  # an "epoch" of its own, so that partners have nothing to do with the order of training
+
+
+def mismatched(examples: Sequence[Example], max_tokens: int, seed: int) -> list[Example | None]:
+    """For each example its prompt with another prompt's completions; the same partners for the same seed.
+
+    Partners are neighbours on a ring in random order, so each completion is used about once. `None` where nothing
+    fits into `max_tokens` with the prompt.
+
+    Raises:
+        DataError: all examples are of one prompt.
+    """
+    if len({e.prompt_id for e in examples}) < 2:
+        raise DataError(
+            "all rows have the same prompt, and this algorithm compares completions of two; add another prompt."
+        )
+    ring = epoch_order(len(examples), seed, ORDER)
+    found: list[Example | None] = [None] * len(examples)
+    for place, i in enumerate(ring):
+        own = examples[i]
+        for step in range(1, len(ring)):
+            other = examples[ring[(place + step) % len(ring)]]
+            longest = max(map(len, other.completions))
+            if other.prompt_id != own.prompt_id and len(own.prompt) + longest <= max_tokens:
+                found[i] = replace(other, prompt_id=own.prompt_id, prompt=own.prompt)
+                break
+    return found

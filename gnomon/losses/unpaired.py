@@ -1,0 +1,33 @@
+"""Losses over single completions called good or bad: rewards in, one number each out; the caller reduces."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnomon.losses.preference import logistic
+
+
+def prospect(
+    rewards: Tensor, good: Tensor, baseline: float, *, good_weight: float = 1.0, bad_weight: float = 1.0
+) -> Tensor:
+    """A loss after Kahneman and Tversky's prospect theory, `[N]` (Ethayarajh et al. 2024, eq. 8).
+
+    `λ_D·(1 − σ(r − z))` for good completions, `λ_U·(1 − σ(z − r))` for bad ones: it is flat far from the baseline
+    on both sides, so a label that the policy contradicts by far hardly counts.
+
+    Args:
+        rewards: `[N]`.
+        good: boolean `[N]`.
+        baseline: z, what a reward is compared with.
+        good_weight: λ_D.
+        bad_weight: λ_U.
+    """
+    away = torch.where(good, rewards - baseline, baseline - rewards)
+    weight = torch.where(good, good_weight, bad_weight).to(rewards.dtype)
+    return weight * torch.sigmoid(-away)
+
+
+def classifier(rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+    """Cross-entropy of a classifier whose logit is `r − δ`, `[N]` (Jung et al. 2024, BCO)."""
+    return logistic(torch.where(good, rewards - baseline, baseline - rewards))
