@@ -14,22 +14,14 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny import byte_tokenizer, tiny_network
 
 from gnomon.app.pipeline import run_recipe
 from gnomon.app.recipe import load_recipe
 from gnomon.core.run_folder import read_jsonl
+from gnomon.models.random_model import RandomModel
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 TIMES = {"time", "tokens_per_second", "sampling_seconds", "experience_seconds", "update_seconds"}
-
-
-def save_tiny_model(folder: Path) -> None:
-    """A random causal language model of three thin layers, and its tokenizer, as a user would bring it."""
-    tokenizer = byte_tokenizer(chat=True)
-    end = tokenizer.eos_token_id
-    tiny_network(vocab=len(tokenizer), layers=3, bos_token_id=None, eos_token_id=end).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def write_rows(path: Path, rows: Sequence[object]) -> None:
@@ -148,7 +140,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(folder)
+    RandomModel().write(folder)
     return folder
 
 

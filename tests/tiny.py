@@ -21,17 +21,15 @@ from transformers import (
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Message, Prompt
+from gnomon.data.rendering import PLAIN_TEMPLATE
 from gnomon.models.adapters import Trainable, make_trainable
 from gnomon.models.loading import FROZEN
 from gnomon.models.policy import Critic, Policy, RewardModel
 from gnomon.models.precision import Compute
+from gnomon.models.random_model import CHAT_TEMPLATE as CHAT_TEMPLATE
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 WORDS = ["<end>", "<unk>", "Human", "Assistant", ":", "a", "b", "c"]
-CHAT_TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def config_of(kind: str, vocab: int, layers: int, **changes: Any) -> Any:
@@ -104,7 +102,7 @@ def byte_tokenizer(*, chat: bool) -> Any:
     found = PreTrainedTokenizerFast(
         tokenizer_object=inner, bos_token=special[0], eos_token=special[1], pad_token=special[1]
     )
-    found.chat_template = CHAT_TEMPLATE if chat else None
+    found.chat_template = CHAT_TEMPLATE if chat else PLAIN_TEMPLATE
     return found
 
 
@@ -112,9 +110,11 @@ def word_tokenizer() -> Any:
     """Eight words, so that the end of a completion is likely and distributions can be enumerated."""
     inner = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
+    found = PreTrainedTokenizerFast(
         tokenizer_object=inner, eos_token="<end>", pad_token="<end>", unk_token="<unk>"
     )
+    found.chat_template = PLAIN_TEMPLATE
+    return found
 
 
 def prompts_of(*texts: str) -> list[Prompt]:

@@ -106,6 +106,42 @@ def algorithms() -> None:
         typer.echo(f"{name}: learns from {kind.consumes.__name__}; {settings}")  # type: ignore[attr-defined]
 
 
+data_commands = typer.Typer(no_args_is_help=True, help="Look at data before training on it.")
+app.add_typer(data_commands, name="data")
+
+
+@data_commands.command()
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Count tokens, and render rows, as this model reads them.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many records are shown.")] = 3,
+    chat_template: Annotated[
+        str | None, typer.Option(help="plain or a Jinja file, for a model that has no chat template.")
+    ] = None,
+) -> None:
+    """Say what a file of data holds: kind, refused rows, duplicates, lengths, balance, a few records.
+
+    [bold]Examples[/bold]
+
+      gnomon data inspect preferences.jsonl
+
+      gnomon data inspect my-dataset#train --model smollm2-135m --rows 5
+    """
+    from gnomon.app.inspect_data import inspect as read
+    from gnomon.app.inspect_data import show
+
+    found, tokenizer = read(file), None
+    if model is not None:
+        from gnomon.models.loading import load_tokenizer
+
+        tokenizer = load_tokenizer(model, chat_template)
+    show(found, tokenizer, rows)
+
+
 def main() -> None:
     """Run the command line: 0 is success, 2 a mistake that the message explains, 130 stopped by the user."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

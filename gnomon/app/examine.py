@@ -33,7 +33,8 @@ def examine_reward_model(
     prompts = work.records(Prompt, f"{feedback.name}/prompts")
     texts = [item.text for item in held_out]
     learned = LearnedReward(model, name).score(
-        [prompts[i % len(prompts)] for i in range(len(texts))], [Completion(i.id, i.text) for i in held_out]
+        [item.prompt or prompts[place % len(prompts)] for place, item in enumerate(held_out)],
+        [Completion(item.id, item.text) for item in held_out],
     )
     scores = learned.values.numpy().astype(np.float64)
     ridge = TfidfRidge.fit([item.text for item in training], [item.mean for item in training])
@@ -51,7 +52,8 @@ def examine_reward_model(
         **_interval("pair_accuracy", "pair", ceiling.pair_agreement),
     }
     for row in [*rows, person]:
-        console.print(f"  {row['name']:12} r {row['pearson']:.3f}   pairs {row['pair_accuracy']:.3f}")
+        r, pairs = ("undefined" if row[k] is None else f"{row[k]:.3f}" for k in ("pearson", "pair_accuracy"))
+        console.print(f"  {row['name']:12} r {r}   pairs {pairs}")
     return {
         "items": len(held_out),
         "pairs": PAIRS,

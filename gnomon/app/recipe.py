@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.batches import Experience
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.data.ratings import Demonstrate
 from gnomon.models.adapters import Trainable
 from gnomon.models.precision import Device, Precision
 from gnomon.rollouts.sampler import Sampling
@@ -19,6 +20,7 @@ from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 BASE = "base"  # the name under which stages speak of the recipe's model
+FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
 
 
 class ModelSettings(Trainable):
@@ -28,32 +30,79 @@ class ModelSettings(Trainable):
         name: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
         device: `auto` takes a GPU where there is one.
         precision: of matrix products; `auto` is bfloat16 where the processor is made for it.
+        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file; the
+            tokenizer's own where nothing is said.
     """
 
     name: str
     device: Device = "auto"
     precision: Precision = "auto"
+    chat_template: str | None = None
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value not in (None, "plain") and not Path(str(value)).expanduser().is_file():
+            raise ValueError(f"no file at {value}; give plain or the path of a Jinja file")
+        return value
+
+
+def _size(value: float) -> float:
+    """A share below 1 as it is, a number of texts as a whole number."""
+    if 0 < value < 1 or (value >= 2 and value == int(value)):
+        return value if value < 1 else int(value)
+    raise ValueError(f"{value:g} is neither a number of texts of at least 2 nor a share below 1")
+
+
+Size = Annotated[float, AfterValidator(_size)]
 
 
 class FeedbackStage(Settings):
     """People's ratings become judgements, preferences and demonstrations.
 
+    Sizes are numbers of texts, or shares of all texts where they are below 1. Where nothing is said they are, for
+    film-reviews and for a file of the user's own: `reserved` 0.5 and 0.25, `training` 1600 and 0.6,
+    `demonstrations` 600 and 0.3, `held_out` 400 and 0.15.
+
     Attributes:
-        feedback: where the ratings come from.
+        feedback: `film-reviews`, or a file of ratings: rows `{"id", "text", "ratings"}`, or one row a rating,
+            `{"text", "rater", "rating"}`; either may have a `prompt`. Texts with prompts are compared within
+            their prompt, and split by prompt; others are taken to answer `wordings`, and split by text.
         reserved: share of the texts that only independent judges may learn from.
         training: texts for the reward model.
-        demonstrations: texts for SFT, neutral in rating as a whole, of those for the reward model.
+        demonstrations: texts for SFT, of those for the reward model.
+        demonstrate: which: `neutral` as a whole in rating (around 0 for film-reviews, around the average text for
+            a file), so that what is gained afterwards is alignment's; or `best`, the highest rated, when a good
+            start matters more than a clean comparison.
         held_out: texts for evaluation.
-        group_size: texts compared with each other under one prompt.
+        group_size: texts compared with each other under one prompt, at most.
+        wordings: ways to ask for such a text, where the texts have no prompts of their own.
+        held_out_wordings: others, which only the evaluation asks.
     """
 
     name: Name
-    feedback: Literal["film-reviews"]
-    reserved: float = Field(default=0.5, ge=0, lt=1)
-    training: int = Field(default=1600, gt=1)
-    demonstrations: int = Field(default=600, gt=0)
-    held_out: int = Field(default=400, gt=1)
+    feedback: str
+    reserved: float | None = Field(default=None, ge=0, lt=1)
+    training: Size | None = None
+    demonstrations: Size | None = None
+    demonstrate: Demonstrate = "neutral"
+    held_out: Size | None = None
     group_size: int = Field(default=8, gt=1)
+    wordings: list[str] = Field(default_factory=list)
+    held_out_wordings: list[str] = Field(default_factory=list)
+
+    @field_validator("feedback")
+    @classmethod
+    def _is_a_source(cls, value: str) -> str:
+        if value != FILM_REVIEWS and Path(value).name == value and not Path(value).suffix:
+            raise ValueError(f"'{value}' is neither {FILM_REVIEWS} nor a path; write ./{value} for a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _wordings_come_in_both_kinds(self) -> FeedbackStage:
+        if bool(self.wordings) != bool(self.held_out_wordings):
+            raise ValueError("wordings and held_out_wordings are given together, or neither")
+        return self
 
 
 class TrainStage(Settings):
@@ -303,6 +352,8 @@ def references(stage: Stage) -> list[tuple[str, str]]:
 
 def sources(stage: Stage) -> list[str]:
     """The data that a stage reads: `<stage>/<part>` or paths."""
+    if isinstance(stage, FeedbackStage):
+        return [] if stage.feedback == FILM_REVIEWS else [stage.feedback]
     if isinstance(stage, TrainStage):
         return [source for source in (stage.data, stage.prompts) if source]
     if isinstance(stage, EvaluateStage):

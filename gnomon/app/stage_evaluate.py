@@ -16,6 +16,7 @@ from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import console, progress
 from gnomon.core.run_folder import write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
+from gnomon.data.encoding import check_lengths
 from gnomon.evaluation.policies import (
     Voice,
     checks,
@@ -41,17 +42,23 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     seed = work.recipe.seed
     prompts = work.records(Prompt, stage.prompts)
     texts = [
-        Demonstration(prompts[place % len(prompts)], Completion(item.id, item.text))
+        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
         for place, item in enumerate(work.records(RatedText, stage.texts))
     ]
-    reference = load_policy(work.model(stage.reference), work.compute)
+    template = work.recipe.model.chat_template
+    reference = load_policy(work.model(stage.reference), work.compute, chat_template=template)
     drafts: list[tuple[str, list[Rollout], FloatArray | None, float]] = []
     for name in stage.evaluate:
         itself = name == stage.reference
-        policy = reference if itself else load_policy(work.model(name), work.compute)
+        policy = reference
+        if not itself:
+            policy = load_policy(work.model(name), work.compute, chat_template=template)
+        check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
         with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
             rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
-        kl = None if itself else kl_to_reference(rollouts, reference, stage.sampling.temperature)
+        # What is drawn at temperature 0 comes with its log-probabilities at temperature 1.
+        temperature = stage.sampling.temperature or 1.0
+        kl = None if itself else kl_to_reference(rollouts, reference, temperature)
         drafts.append((name, rollouts, kl, perplexity(policy, texts)))
         if work.stop:
             raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
@@ -79,7 +86,10 @@ def ask(
         rated = work.records(RatedText, stage.reserved)
         ridge = TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated])
         return [ridge.score_texts([r.completion.text for r in rollouts]) for rollouts in written]
-    model = load_reward_model(work.model(judge), work.compute, seed=work.recipe.seed)
+    recipe = work.recipe
+    model = load_reward_model(
+        work.model(judge), work.compute, seed=recipe.seed, chat_template=recipe.model.chat_template
+    )
     reward = LearnedReward(model, judge)
     return [
         reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])

@@ -17,7 +17,8 @@ from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import write_jsonl
 from gnomon.core.types import Prompt, Rejected
-from gnomon.data.batching import ENCODE, Example, token_groups, within_budget
+from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
 from gnomon.models.policy import Model, RewardModel
 from gnomon.rewards.reward import LearnedReward
@@ -67,14 +68,17 @@ def _offline(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     assert isinstance(settings, OfflineSettings)
     assert stage.data is not None
     trainable = stage.trainable or work.recipe.model
-    source, seed = work.model(stage.model), work.recipe.seed
+    source, seed, template = work.model(stage.model), work.recipe.seed, work.recipe.model.chat_template
     model: Model
     if algorithm.trains == "reward":
-        model = load_reward_model(source, work.compute, trainable, seed=seed, depth=stage.depth)
+        model = load_reward_model(
+            source, work.compute, trainable, seed=seed, depth=stage.depth, chat_template=template
+        )
     else:
-        model = load_policy(source, work.compute, trainable)
+        model = load_policy(source, work.compute, trainable, chat_template=template)
     records = work.records(algorithm.consumes, stage.data)
-    examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, settings.max_tokens)
+    limit = token_limit(settings.max_tokens, model.network.config)
+    examples, rejected = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
     folder = work.stage_folder(stage.name)
     write_jsonl(folder / "rejected.jsonl", rejected)
     _say_rejected(rejected, len(records), stage)
@@ -105,18 +109,21 @@ def _online(stage: TrainStage, work: Workspace) -> dict[str, Any]:
     assert stage.reward is not None
     assert stage.prompts is not None
     trainable = stage.trainable or work.recipe.model
-    seed, compute = work.recipe.seed, work.compute
-    policy = load_policy(work.model(stage.model), compute, trainable)
+    seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
+    policy = load_policy(work.model(stage.model), compute, trainable, chat_template=template)
+    prompts = work.records(Prompt, stage.prompts)
+    check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     critic = None
     if "critic" in algorithm.needs:
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
-        critic = load_critic(work.model(stage.critic or stage.reward), compute, learning, seed=seed)
-    judge = load_reward_model(work.model(stage.reward), compute, seed=seed)
+        source = work.model(stage.critic or stage.reward)
+        critic = load_critic(source, compute, learning, seed=seed, chat_template=template)
+    judge = load_reward_model(work.model(stage.reward), compute, seed=seed, chat_template=template)
     loop = OnlineLoop(
         algorithm=algorithm,
         models=TrainedModels(policy, critic, stage.sampling.temperature),
         reward=LearnedReward(judge, stage.reward),
-        prompts=work.records(Prompt, stage.prompts),
+        prompts=prompts,
         settings=settings,
         sampling=stage.sampling,
         folder=work.stage_folder(stage.name),

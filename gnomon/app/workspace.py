@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from gnomon.app.recipe import BASE, Recipe, Stage, references, sources
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
-from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
+from gnomon.core.run_folder import digest_of, environment, read_json, write_json
 from gnomon.data.records import Record, read_records
+from gnomon.data.sources import digest_source, locate
 from gnomon.models.precision import Compute
 
 T = TypeVar("T")
@@ -51,8 +52,8 @@ class Workspace:
                 raise DataError(f"stage '{stage}' has no part '{part}'; it has {parts}.")
             return path
         path = Path(source).expanduser()
-        if not path.is_file():
-            raise DataError(f"no data at {source}; give <stage>/<part> or the path of a JSON-lines file.")
+        if not locate(path)[0].exists():
+            raise DataError(f"no data at {source}; give <stage>/<part> or the path of a file or folder of data.")
         return path
 
     def records(self, kind: type[Record], source: str) -> list[Record]:
@@ -65,18 +66,24 @@ class Workspace:
         made_of: dict[str, Any] = {
             "stage": stage.model_dump(),
             "seed": recipe.seed,
-            "model": recipe.model.model_dump(),
+            "model": recipe.model.model_dump() | self._template_key(),
             "gnomon": environment(recipe.seed, {})["gnomon"],
             "models": {name: self.keys.get(name, name) for _, name in references(stage)},
             "data": {source: self._source_key(source) for source in sources(stage)},
         }
         return digest_of(made_of)
 
+    def _template_key(self) -> dict[str, str]:
+        """The content of a chat template of the user's own, which may change under the same path."""
+        template = self.recipe.model.chat_template
+        own = template not in (None, "plain")
+        return {"chat_template": digest_source(Path(str(template)).expanduser())} if own else {}
+
     def _source_key(self, source: str) -> str:
         stage, _, part = source.partition("/")
         if part and stage in self.keys:
             return self.keys[stage]
-        self.digests[source] = digest_file(self.data_path(source))
+        self.digests[source] = digest_source(self.data_path(source))
         return self.digests[source]
 
     def begin(self, stage: Stage) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from gnomon.core.types import Completion, Prompt
 
 Metrics = dict[str, Tensor]
+FinishReason = Literal["end", "stop", "length"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +174,8 @@ class Rollout:
 
     Attributes:
         logprobs: of the distribution sampled from, in nats, one for each token of `completion.token_ids`.
-        finished: the model ended by itself; false when the length limit cut it off.
+        finish_reason: `end`: the model ended its turn; `stop`: a stop id or a stop text ended it; `length`: the
+            length limit cut it off.
         version: optimiser steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
     """
@@ -182,13 +184,18 @@ class Rollout:
     prompt_ids: tuple[int, ...]
     completion: Completion
     logprobs: tuple[float, ...]
-    finished: bool
+    finish_reason: FinishReason
     version: int = 0
     mask: tuple[bool, ...] | None = None
 
     @property
+    def finished(self) -> bool:
+        """It ended by itself: the length limit did not cut it off."""
+        return self.finish_reason != "length"
+
+    @property
     def token_ids(self) -> tuple[int, ...]:
-        """The sampled ids, with the terminator when `finished`."""
+        """The sampled ids, with those that ended it."""
         assert self.completion.token_ids is not None
         return self.completion.token_ids
 

@@ -17,6 +17,22 @@ from gnomon.core.errors import ConfigError
 T = TypeVar("T")
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML in which a mapping names each key once; YAML itself would let the last one win in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                name = (key.tag, key.value)
+                if name in seen:
+                    problem = f"the key '{key.value}' stands twice in one mapping"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(name)
+        return node
+
+
 class Settings(BaseModel):
     """Base of all settings: immutable; unknown keys, and numbers that are not finite, are refused."""
 
@@ -32,7 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); give the path of a YAML file in UTF-8.") from None
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -49,7 +65,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     if not equals or not all(path.split(".")):
         raise ConfigError(f"override '{text}' is not of the form key.subkey=value, as in training.steps=10.")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = yaml.load(value, _Loader)
     except yaml.YAMLError:
         raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
     if isinstance(parsed, str):

@@ -75,6 +75,14 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; a fault names its line."""
+    for _, row in numbered_jsonl(path):
+        if isinstance(row, DataError):
+            raise row
+        yield row
+
+
+def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
+    """Each line that is not blank, with its number: its object, or what is wrong with it."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -89,10 +97,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 # Decoded line by line, so that a fault has a line; the first may start with a byte-order mark.
                 row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: not valid JSON in UTF-8 ({error}); mend it.") from None
+                yield number, DataError(f"{path}, line {number}: not valid JSON in UTF-8 ({error}); mend it.")
+                continue
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: not a JSON object; write one object a line.")
-            yield row
+                row = DataError(f"{path}, line {number}: not a JSON object; write one object a line.")
+            yield number, row
 
 
 class StepLog:

@@ -34,12 +34,16 @@ class Completion:
 
     `token_ids` holds the ids that a sampler drew (with the terminator, if it drew one); a text that was
     written elsewhere has none.
+
+    `turns` is for an answer of several turns: the assistant's, and between them those of the user or of tools,
+    which the policy did not write. Its `text` is then what the assistant said, a blank line between turns.
     """
 
     id: str
     text: str
     source: str = ""
     token_ids: tuple[int, ...] | None = None
+    turns: tuple[Message, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,15 @@ class RatedText:
     Attributes:
         id: unique within its data set.
         ratings: one number a rater; order carries no meaning unless the source says so.
+        prompt: what the text answers, where that is known.
+        raters: who gave each rating, `""` where that is not known; empty where nobody is.
     """
 
     id: str
     text: str
     ratings: tuple[float, ...]
+    prompt: Prompt | None = None
+    raters: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:

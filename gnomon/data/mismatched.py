@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gnomon.core.errors import DataError
-from gnomon.data.batching import Example, epoch_order
+from gnomon.data.batching import epoch_order
+from gnomon.data.encoding import Example
 
 ORDER = 2_000  # an "epoch" of its own, so that partners have nothing to do with the order of training
 

@@ -1,131 +1,137 @@
-"""Records as JSON lines: what stages hand to each other, and the formats that users bring.
+"""Records from rows: what stages hand to each other, and what users bring, in any format of `data.sources`.
 
-A prompt is a text, or `{"id": …, "messages": [{"role": …, "content": …}]}`; a completion is a text, or
-`{"id": …, "text": …}`. Texts without an id get one from their content, so equal prompts share an id.
+A prompt is a text, a list of messages, or `{"id": …, "messages": [{"role": …, "content": …}]}`; a completion is a
+text, a list of messages, or `{"id": …, "text": …}`. Those without an id get one from their content, so equal
+prompts share an id.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
-from gnomon.core.run_folder import read_jsonl
-from gnomon.core.types import Completion, Demonstration, Message, Preference, Prompt, RatedText
-from gnomon.data.rendering import check_text
+from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.conversations import completion_of, prompt_and_completion, prompt_and_sides, prompt_of
+from gnomon.data.fields import identity, listed, number, required, text, truth
+from gnomon.data.sources import scan_rows
 
 Record = TypeVar("Record")
 
 
 def read_records(kind: type[Record], path: Path) -> list[Record]:
-    """All records of a kind in a JSON-lines file; the first fault is an error that names the row.
-
-    An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
-    """
-    parse: Callable[[Mapping[str, Any]], Any] = _PARSERS[kind]
+    """All records of a kind in a file or folder; the first fault is an error that names the line or row."""
     records: list[Record] = []
-    prompts: dict[str, Prompt] = {}
-    for number, row in enumerate(read_jsonl(path), start=1):
-        try:
-            record = parse(row)
-            prompt = record if isinstance(record, Prompt) else getattr(record, "prompt", None)
-            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
-                raise DataError(f"prompt id '{prompt.id}' stood for another prompt above")
-            records.append(record)
-        except KeyError as error:
-            raise DataError(f"{path}, row {number}: no {error} in it; {_EXPECTED[kind]}") from None
-        except (TypeError, ValueError, DataError) as error:
-            problem = str(error).rstrip(".")
-            raise DataError(f"{path}, row {number}: {problem}; {_EXPECTED[kind]}") from None
+    for _, record in scan_records(kind, path):
+        if isinstance(record, DataError):
+            raise record
+        records.append(record)
     if not records:
-        raise DataError(f"{path} holds no rows; {_EXPECTED[kind]}")
+        raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
     return records
 
 
-def _prompt(value: Any) -> Prompt:
-    if isinstance(value, str):
-        return Prompt(_name(value), (Message("user", _text(value)),))
-    turns = _mapping(value)["messages"]
-    if not isinstance(turns, list):
-        raise TypeError("messages is not a list")
-    messages = tuple(Message(m["role"], _text(m["content"])) for m in map(_mapping, turns))
-    if not messages or any(m.role not in ("system", "user", "assistant", "tool") for m in messages):
-        raise ValueError("a message has a role of system, user, assistant or tool")
-    return Prompt(_id(value, repr(messages)), messages)
+def scan_records(kind: type[Record], path: Path) -> Iterator[tuple[str, Record | DataError]]:
+    """Each row with where it stands: its record, or what is wrong with it.
+
+    An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
+    """
+    prompts: dict[str, Prompt] = {}
+    for where, row in scan_rows(path):
+        if isinstance(row, DataError):
+            yield where, row
+            continue
+        try:
+            record = parse_record(kind, row)
+            prompt = record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
+                raise DataError(f"prompt id '{prompt.id}' stood for another prompt above")
+            yield where, record
+        except DataError as error:
+            yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
 
 
-def _completion(value: Any) -> Completion:
-    if isinstance(value, str):
-        return Completion(_name(value), _text(value))
-    text = _text(_mapping(value)["text"])
-    return Completion(_id(value, text), text, _text(str(value.get("source", ""))))
+def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
+    """One row as a record; a `DataError` says what is wrong with it, without its place."""
+    record: Record = _PARSERS[kind](row)
+    return record
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{value!r:.40} is neither a text nor a JSON object")
-    return value
+def _prompt(row: Mapping[str, Any]) -> Prompt:
+    if row.get("prompt") is None and row.get("messages") is not None:
+        return prompt_of(row)
+    return prompt_of(required(row, "prompt"), row)
 
 
-def _id(row: Mapping[str, Any], content: str) -> str:
-    """The row's id, or one made from its content."""
-    return _name(content) if row.get("id") in (None, "") else _text(str(row["id"]))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is not a text")
-    check_text(value, "text")
-    return value
-
-
-def _name(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def _number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
-    value = float(row.get(key, default))
-    if not low <= value <= high:
-        raise ValueError(f"{key} is {value}, outside {low} to {high}")
-    return value
+def _weight(row: Mapping[str, Any]) -> float:
+    return number(row, "weight", 1.0, 0.0, 1e9)
 
 
 def _demonstration(row: Mapping[str, Any]) -> Demonstration:
-    weight = _number(row, "weight", 1.0, 0.0, 1e9)
-    return Demonstration(_prompt(row["prompt"]), _completion(row["completion"]), weight)
+    return Demonstration(*prompt_and_completion(row), _weight(row))
 
 
 def _preference(row: Mapping[str, Any]) -> Preference:
+    prompt, chosen, rejected = prompt_and_sides(row)
     return Preference(
-        prompt=_prompt(row["prompt"]),
-        chosen=_completion(row["chosen"]),
-        rejected=_completion(row["rejected"]),
-        probability=_number(row, "probability", 1.0, 0.0, 1.0),
-        margin=_number(row, "margin", 0.0, -1e9, 1e9),
-        weight=_number(row, "weight", 1.0, 0.0, 1e9),
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        probability=number(row, "probability", 1.0, 0.0, 1.0),
+        margin=number(row, "margin", 0.0, -1e9, 1e9),
+        weight=_weight(row),
     )
 
 
+def _ranking(row: Mapping[str, Any]) -> Ranking:
+    prompt = prompt_of(required(row, "prompt"))
+    found = listed(required(row, "completions"), "completions")
+    if len(found) < 2:
+        raise DataError("completions are fewer than two, which cannot be ranked")
+    return Ranking(prompt, tuple(completion_of(value, prompt) for value in found), _weight(row))
+
+
+def _label(row: Mapping[str, Any]) -> Label:
+    good = truth(required(row, "label", "good"), "label")
+    return Label(*prompt_and_completion(row), good, _weight(row))
+
+
 def _rated_text(row: Mapping[str, Any]) -> RatedText:
-    found = row["ratings"]
-    ratings = tuple(float(r) for r in found) if isinstance(found, list) else ()
+    """A text with all its ratings; or, in the long form, with the one rating that the row holds."""
+    long = row.get("ratings") is None and row.get("rating") is not None
+    problem = "ratings is not a list of at least one finite number"
+    try:
+        found = [row["rating"]] if long else listed(required(row, "ratings"), "ratings")
+        ratings = tuple(float(r) for r in found)
+    except (TypeError, ValueError):
+        raise DataError(problem) from None
     if not ratings or not all(map(math.isfinite, ratings)):
-        raise ValueError("ratings is not a list of at least one finite number")
-    return RatedText(_text(str(row["id"])), _text(row["text"]), ratings)
+        raise DataError(problem)
+    named = [row.get("rater")] if long else listed(row.get("raters") or [], "raters")
+    if len(named) not in (0, len(ratings)):
+        raise DataError("raters is not a list with one name for each rating")
+    raters = tuple("" if name is None else text(str(name)) for name in named)
+    prompt = None if row.get("prompt") in (None, "") else prompt_of(row["prompt"])
+    said = text(required(row, "text"))
+    own = identity(row, f"{prompt.id if prompt else ''}\n{said}") if long else text(str(required(row, "id")))
+    return RatedText(own, said, ratings, prompt, raters if any(raters) else ())
 
 
 _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {
-    Prompt: lambda row: _prompt(row if "messages" in row else row["prompt"]),
-    Demonstration: _demonstration,
     Preference: _preference,
+    Ranking: _ranking,
+    Label: _label,
+    Demonstration: _demonstration,
     RatedText: _rated_text,
+    Prompt: _prompt,
 }
-_EXPECTED: dict[Any, str] = {
-    Prompt: 'a row is {"prompt": "…"} or {"id": "…", "messages": […]}.',
-    Demonstration: 'a row is {"prompt": "…", "completion": "…"}.',
+EXPECTED: dict[Any, str] = {
     Preference: 'a row is {"prompt": "…", "chosen": "…", "rejected": "…"}.',
-    RatedText: 'a row is {"id": "…", "text": "…", "ratings": [1, 2]}.',
+    Ranking: 'a row is {"prompt": "…", "completions": ["best", "…", "worst"]}.',
+    Label: 'a row is {"prompt": "…", "completion": "…", "label": true}.',
+    Demonstration: 'a row is {"prompt": "…", "completion": "…"} or {"messages": […]}.',
+    RatedText: 'a row is {"id": "…", "text": "…", "ratings": […]} or {"text": "…", "rater": "…", "rating": 3}.',
+    Prompt: 'a row is {"prompt": "…"} or {"id": "…", "messages": […]}.',
 }

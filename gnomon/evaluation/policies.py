@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from gnomon.core.batches import Rollout
 from gnomon.core.types import Demonstration
-from gnomon.data.batching import encode_demonstrations, token_groups, within_budget
+from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.encoding import encode_demonstrations
 from gnomon.evaluation.text_metrics import distinct_n, self_bleu
 from gnomon.feedback.agreement import Estimate, bootstrap
 from gnomon.losses.kl import k1

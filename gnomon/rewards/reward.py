@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.batching import encode_completions, token_groups, within_budget
+from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.encoding import encode_completions
 from gnomon.models.policy import RewardModel
 
 

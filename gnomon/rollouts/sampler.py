@@ -2,68 +2,70 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
-from transformers import DynamicCache
 
-from gnomon.core.batches import Rollout
-from gnomon.core.config import Settings
+from gnomon.core.batches import FinishReason, Rollout
+from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.rendering import decode, render_prompt, turn_end
-from gnomon.models.forward import autocast
+from gnomon.models.adapters import merged
 from gnomon.models.head import logits
 from gnomon.models.policy import Policy
+from gnomon.rollouts.draw import draw, penalise, uniforms
+from gnomon.rollouts.kv_cache import Ids, decoder_for
+from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.stop import StopTexts
+
+__all__ = ["NativeSampler", "Report", "Sampler", "Sampling"]
 
 Report = Callable[[int], None]
-
-
-class Sampling(Settings):
-    """How completions are drawn.
-
-    Attributes:
-        completions: K, how many for each prompt.
-        max_tokens: length limit of a completion, in tokens.
-        temperature: divides the logits.
-        top_p: keep the smallest set of tokens with at least this probability, and renormalise.
-        top_k: keep this many tokens, and renormalise; 0 keeps all.
-        batch: completions drawn side by side.
-    """
-
-    completions: int = Field(default=1, gt=0)
-    max_tokens: int = Field(default=48, gt=0)
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
-    batch: int = Field(default=96, gt=0)
 
 
 class Sampler(Protocol):
     """Anything that draws completions for prompts."""
 
-    def sample(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, version: int) -> list[Rollout]:
-        """K rollouts for each prompt, prompt by prompt."""
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        seed: int,
+        version: int = 0,
+        seeds: Sequence[int] | None = None,
+    ) -> list[Rollout]:
+        """K rollouts for each prompt, prompt by prompt; `seeds` are the prompts' own."""
 
 
 @dataclass
 class _Row:
-    """A completion being drawn."""
+    """A completion being drawn; `number` counts the completions of its prompt."""
 
-    prompt: int
+    prompt: Prompt
+    prompt_ids: Ids
+    number: int
+    stream: tuple[object, ...]
+    uniforms: list[float] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    finished: bool = False
+    reason: FinishReason | None = None
+    text: str = ""
 
 
 class NativeSampler:
     """Samples from a policy in this process.
 
-    Each prompt is read once and its cache shared out to its K completions; completions that have ended leave the
-    batch. The same seed, prompts and settings give the same tokens.
+    Each prompt is read once for its K completions; as completions end, those of waiting prompts take their place,
+    so that `sampling.batch` rows stay busy.
+
+    A completion draws from a stream of its own, made from `seed`, its prompt's id (or the prompt's own seed) and
+    which completion of the prompt it is. So its tokens do not depend on what is drawn beside it, in which order
+    or in how many processes, but for a draw so close to the border of two tokens that rounding decides.
     """
 
     def __init__(self, policy: Policy, report: Report | None = None):
@@ -71,100 +73,105 @@ class NativeSampler:
         self.report = report
         self.end = turn_end(policy.tokenizer)
 
-    @torch.inference_mode()
     def sample(
-        self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int, version: int = 0
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        seed: int,
+        version: int = 0,
+        seeds: Sequence[int] | None = None,
     ) -> list[Rollout]:
-        """K rollouts for each prompt, prompt by prompt."""
-        ids = [render_prompt(self.policy.tokenizer, prompt) for prompt in prompts]
-        generator = torch.Generator(self.policy.device).manual_seed(seed)
-        together = max(1, sampling.batch // sampling.completions)
-        rows: list[_Row] = []
-        for start in range(0, len(prompts), together):
-            rows += self._sample_batch(ids[start : start + together], start, sampling, generator)
-            if self.report:
-                self.report(len(rows))
-        return [self._rollout(row, i, prompts, ids, version) for i, row in enumerate(rows)]
+        """K rollouts for each prompt, prompt by prompt.
 
-    def _sample_batch(
-        self, prompts: list[list[int]], first: int, sampling: Sampling, generator: torch.Generator
-    ) -> list[_Row]:
-        device, k = self.policy.device, sampling.completions
-        width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        cache = DynamicCache(config=self.policy.network.config)
-        hidden = self._trunk(ids, mask, mask.cumsum(1) - 1, cache)[:, -1]
-        if k > 1:
-            cache.batch_repeat_interleave(k)
-            hidden, mask = hidden.repeat_interleave(k, 0), mask.repeat_interleave(k, 0)
-        rows = [_Row(prompt=first + i // k) for i in range(len(prompts) * k)]
-        active = list(rows)
-        for step in range(sampling.max_tokens):
-            token, logprob = draw(self._logits(hidden), sampling, generator)
+        `seeds` holds one for each prompt, which takes the place of its id: prompts that share one draw from the
+        same streams. `version` counts the optimiser steps that the policy has taken.
+
+        Raises:
+            DataError: a prompt leaves no room for `max_tokens` in the model's context; nothing is drawn then.
+            ConfigError: a stop id is not in the vocabulary.
+        """
+        rows = self._rows(prompts, sampling, seed, seeds)
+        with merged(self.policy), torch.inference_mode():
+            self._draw_all(rows, sampling)
+        return [self._rollout(row, version) for row in rows]
+
+    def _draw_all(self, rows: Sequence[_Row], sampling: Sampling) -> None:
+        """Fill in every row: rows enter, each draws a token, those that ended leave, the others read on."""
+        decoder, waiting, active = decoder_for(self.policy), deque(rows), list[_Row]()
+        ends, stop = (self.end, *sampling.stop_ids), StopTexts(self.policy.tokenizer, sampling.stop)
+        while active or waiting:
+            states = [decoder.step([row.ids[-1] for row in active])] if active else []
+            free = sampling.batch - len(active)
+            # Prompts are read several at a time, so rows wait until an eighth of the batch is free.
+            if waiting and (not active or (decoder.joins and 8 * free >= sampling.batch)):
+                entering = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+                for row in entering:
+                    row.uniforms = uniforms(sampling.max_tokens, *row.stream)
+                states.append(decoder.enter([row.prompt_ids for row in entering]))
+                active += entering
+            scores = self._logits(torch.cat(states))
+            scores = penalise(scores, [r.prompt_ids for r in active], [r.ids for r in active], ends, sampling)
+            uniform = torch.tensor([r.uniforms[len(r.ids)] for r in active], dtype=torch.float64)
+            token, logprob = draw(scores, sampling, uniform.to(scores.device))
             for row, t, lp in zip(active, token.tolist(), logprob.tolist(), strict=True):
                 row.ids.append(t)
                 row.logprobs.append(lp)
-                row.finished = t == self.end
-            kept = [i for i, row in enumerate(active) if not row.finished]
-            if not kept or step == sampling.max_tokens - 1:
-                break
+                row.reason = self._finish_reason(row, sampling, stop)
+            kept = [place for place, row in enumerate(active) if row.reason is None]
             if len(kept) < len(active):
-                index = torch.tensor(kept, device=device)
-                cache.batch_select_indices(index)
-                token, mask = token[index], mask[index]
-                active = [active[i] for i in kept]
-            mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
-            hidden = self._trunk(token[:, None], mask, mask.sum(1, keepdim=True) - 1, cache)[:, -1]
-        return rows
+                active = [active[place] for place in decoder.keep(kept)]
+                if self.report:
+                    self.report(len(rows) - len(waiting) - len(active))
 
-    def _trunk(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        with autocast(self.policy.device, self.policy.compute.dtype):
-            output = self.policy.trunk(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions.clamp(min=0),
-                past_key_values=cache,
-                use_cache=True,
+    def _finish_reason(self, row: _Row, sampling: Sampling, stop: StopTexts) -> FinishReason | None:
+        """Why the row ends with its last token, if it does, and then its text."""
+        tokenizer, last = self.policy.tokenizer, row.ids[-1]
+        if last == self.end:
+            row.text = decode(tokenizer, row.ids)
+            return "end"
+        if last in sampling.stop_ids:
+            row.text = decode(tokenizer, row.ids[:-1])
+            return "stop"
+        if (cut := stop.cut(row.ids)) is not None:
+            row.text = cut
+            return "stop"
+        if len(row.ids) == sampling.max_tokens:
+            row.text = decode(tokenizer, row.ids)
+            return "length"
+        return None
+
+    def _rows(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, seeds: Sequence[int] | None
+    ) -> list[_Row]:
+        """K rows for each prompt; a prompt that is given twice goes on counting its completions."""
+        vocabulary = int(self.policy.network.get_output_embeddings().weight.shape[0])
+        if beyond := [i for i in sampling.stop_ids if i >= vocabulary]:
+            raise ConfigError(
+                f"sampling: stop_ids: {beyond[0]} is not in the model's vocabulary of {vocabulary}; remove it."
             )
-        found: Tensor = output.last_hidden_state
-        return found
+        context = getattr(self.policy.network.config, "max_position_embeddings", None)
+        rows: list[_Row] = []
+        drawn: Counter[str] = Counter()
+        for place, prompt in enumerate(prompts):
+            ids = tuple(render_prompt(self.policy.tokenizer, prompt))
+            if context is not None and len(ids) + sampling.max_tokens > context:
+                raise DataError(
+                    f"prompt '{prompt.id}' has {len(ids)} tokens, which with max_tokens {sampling.max_tokens} is "
+                    f"more than the model's context of {context}; shorten it or lower sampling.max_tokens."
+                )
+            for k in range(sampling.completions):
+                number = drawn[prompt.id] + k
+                stream = (seed, prompt.id, number) if seeds is None else (seed, seeds[place], k)
+                rows.append(_Row(prompt, ids, number, stream))
+            drawn[prompt.id] += sampling.completions
+        return rows
 
     def _logits(self, hidden: Tensor) -> Tensor:
         network = self.policy.network
         return logits(network.get_output_embeddings(), network.config, hidden)
 
-    def _rollout(
-        self, row: _Row, index: int, prompts: Sequence[Prompt], ids: list[list[int]], version: int
-    ) -> Rollout:
-        prompt = prompts[row.prompt]
-        completion = Completion(
-            id=f"{prompt.id}/{index}", text=decode(self.policy.tokenizer, row.ids), token_ids=tuple(row.ids)
-        )
-        return Rollout(prompt, tuple(ids[row.prompt]), completion, tuple(row.logprobs), row.finished, version)
-
-
-def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One token a row and its log-probability under the distribution drawn from, `[B, vocab] -> [B], [B]`."""
-    scaled = restrict(logits / sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p)
-    logprobs = scaled.log_softmax(dim=-1)
-    # One uniform number a row and the inverse of the cumulative distribution: `multinomial` draws one for every
-    # entry of the vocabulary, which took a sixth of the time of sampling.
-    cumulative = logprobs.exp().cumsum(dim=-1)
-    uniform = torch.rand(len(logits), 1, generator=generator, device=logits.device)
-    token = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
-    token = token.clamp(max=logits.shape[-1] - 1)
-    return token.squeeze(1), logprobs.gather(1, token).squeeze(1)
-
-
-def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
-    """Send tokens outside the top k and the nucleus (Holtzman et al. 2020) to −∞, `[B, vocab]`."""
-    if 0 < top_k < logits.shape[-1]:
-        least = logits.topk(top_k, dim=-1).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        probability = ordered.softmax(dim=-1)
-        before = probability.cumsum(dim=-1) - probability
-        logits = logits.masked_fill((before >= top_p).scatter(1, order, before >= top_p), -torch.inf)
-    return logits
+    def _rollout(self, row: _Row, version: int) -> Rollout:
+        assert row.reason is not None
+        completion = Completion(id=f"{row.prompt.id}/{row.number}", text=row.text, token_ids=tuple(row.ids))
+        return Rollout(row.prompt, row.prompt_ids, completion, tuple(row.logprobs), row.reason, version)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnomon.core.batches import Rollout, TokenGroups
+from gnomon.core.batches import FinishReason, Rollout, TokenGroups
 from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.rendering import decode, render_prompt, turn_end
@@ -89,8 +89,9 @@ class Transcript:
             )
         own = iter(logprobs)
         told = tuple(float(next(own)) if mine else 0.0 for mine in self.completion_mask)
+        reason: FinishReason = "end" if self.finished else "length"
         mask = self.completion_mask
-        return Rollout(self.prompt, self.prompt_ids, self.completion(), told, self.finished, version, mask)
+        return Rollout(self.prompt, self.prompt_ids, self.completion(), told, reason, version, mask)
 
 
 def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroups:

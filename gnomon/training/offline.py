@@ -21,7 +21,8 @@ from gnomon.core.batches import Totals, merge_metrics, pad_rows
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
-from gnomon.data.batching import COLLATE, Example, epoch_order, token_groups, totals_of, within_budget
+from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
+from gnomon.data.encoding import Example
 from gnomon.data.mismatched import mismatched
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver
@@ -118,7 +119,7 @@ class OfflineLoop:
                 names = ", ".join(list(dict.fromkeys(e.prompt_id for e in batch))[:3])
                 raise RunError(
                     f"the loss of optimiser step {self.optimiser.taken + 1} is not finite (prompts {names} …); "
-                    "the last checkpoint stands; lower training.learning_rate or look at these rows, and run again."
+                    "the last checkpoint stands; lower training.learning_rate or mend these rows, and run again."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})

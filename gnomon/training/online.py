@@ -65,6 +65,11 @@ class OnlineLoop:
     watch: Callable[[int, dict[str, float]], None] | None = None
 
     def __post_init__(self) -> None:
+        if not self.sampling.on_policy:
+            raise ConfigError(
+                f"sampling: {', '.join(self.sampling.off_policy)} would draw from another distribution than that "
+                "of the model that learns; leave them out here."
+            )
         if self.sampling.completions < self.algorithm.group:
             raise ConfigError(
                 f"sampling.completions is {self.sampling.completions}, but this algorithm compares several of "
@@ -148,15 +153,14 @@ class OnlineLoop:
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """K completions for this round's prompts."""
-        chosen = list(enumerate(self.stream.take(self.settings.prompts_per_step)))
+        chosen = self.stream.take(self.settings.prompts_per_step)
         mine = self.processes.share(chosen)
-        places = [((self.seed * 1_000_003 + step) * 31 + attempt) * 65_537 + place for place, _ in mine]
         groups = explore(
             self.sampler,
-            [prompt for _, prompt in mine],
+            mine,
             self.sampling,
             self.settings.exploration,
-            seeds=places,
+            seed=(self.seed * 1_000_003 + step) * 31 + attempt,
             version=self.optimiser.taken,
             reference=self.reference_weights,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -54,15 +54,11 @@ class PromptStream:
         self.rates: dict[str, float] = {}
 
     def take(self, count: int) -> list[Prompt]:
-        """The next `count` prompts, no prompt twice while a pool has others."""
-        chosen: dict[str, Prompt] = {}
-        while len(chosen) < count:
-            prompt = self._next(chosen)
-            chosen.setdefault(prompt.id, prompt)
-            if len(chosen) == sum(len({p.id for p in pool}) for pool in self.pools):
-                break
-        found = list(chosen.values())
-        return [found[i % len(found)] for i in range(count)]
+        """The next `count` prompts; where a walk begins anew a prompt may come twice, and has a larger group."""
+        chosen: list[Prompt] = []
+        for _ in range(count):
+            chosen.append(self._next({p.id for p in chosen}))
+        return chosen
 
     def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
         """How the completions of each prompt scored."""
@@ -73,7 +69,7 @@ class PromptStream:
             before = self.rates.get(name, rate)
             self.rates[name] = self.curriculum.memory * before + (1 - self.curriculum.memory) * rate
 
-    def _next(self, chosen: Mapping[str, Prompt]) -> Prompt:
+    def _next(self, chosen: Set[str]) -> Prompt:
         place = sum(self.taken)
         draw = np.random.default_rng([self.seed, 7, place])
         pool = int(draw.choice(len(self.pools), p=self.weights)) if len(self.pools) > 1 else 0
@@ -87,7 +83,7 @@ class PromptStream:
             return prompts[at % len(prompts)]
         return prompts[int(draw.choice(len(prompts), p=weights / weights.sum()))]
 
-    def _weight(self, prompt: Prompt, chosen: Mapping[str, Prompt]) -> float:
+    def _weight(self, prompt: Prompt, chosen: Set[str]) -> float:
         assert self.curriculum is not None
         if prompt.id in chosen:
             return 0.0

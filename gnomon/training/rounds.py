@@ -25,7 +25,7 @@ def explore(
     sampling: Sampling,
     exploration: Exploration,
     *,
-    seeds: Sequence[int],
+    seed: int,
     version: int,
     reference: Mapping[str, Tensor] | None,
 ) -> list[list[Rollout]]:
@@ -39,8 +39,7 @@ def explore(
 
     def draw(count: int, temperature: float, salt: int) -> None:
         own = sampling.model_copy(update={"completions": count, "temperature": temperature})
-        shifted = [seed * 17 + salt for seed in seeds]
-        found = sampler.sample(prompts, own, seed=0, version=version, seeds=shifted)
+        found = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version)
         for i in range(len(prompts)):
             drawn[i] += found[i * count : (i + 1) * count]
 

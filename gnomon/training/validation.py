@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.core.errors import ConfigError
-from gnomon.data.batching import Example, epoch_order
+from gnomon.data.batching import epoch_order
+from gnomon.data.encoding import Example
 from gnomon.training.settings import Validation
 
 

@@ -1,60 +1,118 @@
-"""A world small enough to enumerate: three letters and an end, completions of at most three tokens.
+"""Worlds small enough to enumerate: a few letters and an end, short completions, more than one prompt.
 
-Its policy and critic are tables with one row for each text so far, and answer as the real models do.
+Their policies and critics are tables with one row for each prompt and text so far, and answer as real models do.
+Everything that theory speaks of (expected reward, KL, the optimum, the expected gradient) is a finite sum here.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from gnomon.core.batches import Experience, TokenGroups, Totals, pad_rows
+from gnomon.core.batches import Experience, Penalty, TokenGroups, Totals, pad_rows
 from gnomon.losses.reduce import masked_sum
 from gnomon.models.policy import Answer
 from gnomon.rollouts.experience import price_kl
 
-LETTERS, END, LONGEST = 3, 3, 3
-STATES = {
-    state: i
-    for i, state in enumerate(s for n in range(LONGEST) for s in itertools.product(range(LETTERS), repeat=n))
-}
-# Those that end by themselves, shortest first, then those that the length limit cuts off: 1 + 3 + 9 + 27.
-COMPLETIONS = [(*state, END) for state in STATES] + list(itertools.product(range(LETTERS), repeat=LONGEST))
+Row = tuple[int, tuple[int, ...]]  # a prompt and a completion
 
 
-def groups_of(rows: list[int]) -> TokenGroups:
-    """The completions `rows` of one prompt."""
-    return TokenGroups.build([[0]], [COMPLETIONS[r] for r in rows], [0] * len(rows))
+@dataclass(frozen=True)
+class World:
+    """`prompts` prompts, answered by up to `longest` tokens: letters, or the end that is the last id."""
+
+    letters: int = 3
+    longest: int = 3
+    prompts: int = 2
+
+    @property
+    def end(self) -> int:
+        return self.letters
+
+    @cached_property
+    def texts(self) -> list[tuple[int, ...]]:
+        """What may stand before a token."""
+        return [s for n in range(self.longest) for s in itertools.product(range(self.letters), repeat=n)]
+
+    @cached_property
+    def completions(self) -> list[tuple[int, ...]]:
+        """Those that end by themselves, then those that the length limit cuts off."""
+        return [(*text, self.end) for text in self.texts] + list(
+            itertools.product(range(self.letters), repeat=self.longest)
+        )
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Every completion of every prompt."""
+        return [(p, c) for p in range(self.prompts) for c in self.completions]
+
+    @cached_property
+    def places(self) -> dict[Row, int]:
+        """The row of a table for each prompt and text so far."""
+        return {key: i for i, key in enumerate((p, t) for p in range(self.prompts) for t in self.texts)}
+
+    @cached_property
+    def paths(self) -> dict[Row, list[int]]:
+        """For each row the places of the texts before its tokens; 0 in the padding."""
+        return {
+            (p, c): [self.places[p, c[:t]] if t < len(c) else 0 for t in range(self.longest)]
+            for p, c in self.rows
+        }
+
+    @cached_property
+    def every(self) -> TokenGroups:
+        """All rows as one batch, a group for each prompt."""
+        return self.groups(self.rows)
+
+    def groups(self, rows: list[Row], group: list[int] | None = None) -> TokenGroups:
+        """Rows as a batch; those with the same number in `group` are compared with each other."""
+        chosen = group or [p for p, _ in rows]
+        names = list(dict.fromkeys(chosen))
+        first = {g: rows[chosen.index(g)][0] for g in names} if group is None else _first(rows, chosen)
+        order = {g: i for i, g in enumerate(names)}
+        return TokenGroups.build([[first[g]] for g in names], [c for _, c in rows], [order[g] for g in chosen])
+
+    def look_up(self, table: Tensor, tokens: TokenGroups) -> Tensor:
+        """The table's row for the text before each token, `[N, T, …]`."""
+        width = int(tokens.lengths.max())
+        prompts = [int(prompt[0]) for prompt in tokens.prompts]
+        keys = zip(tokens.group.tolist(), tokens.completions, strict=True)
+        found = torch.tensor([self.paths[prompts[g], tuple(c.tolist())] for g, c in keys])
+        return table[found[:, :width]]
+
+    def noise(self, seed: int, *shape: int, scale: float = 1.0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def rewards(self, seed: int) -> Tensor:
+        """A reward for each row without any pattern."""
+        return self.noise(seed, len(self.rows))
 
 
-EVERY = groups_of(list(range(len(COMPLETIONS))))
-
-
-_PLACES = {c: [STATES[c[:t]] if t < len(c) else 0 for t in range(LONGEST)] for c in COMPLETIONS}
-
-
-def _look_up(table: Tensor, tokens: TokenGroups) -> Tensor:
-    """The table's row for the text before each token, `[N, T, …]`."""
-    width = int(tokens.lengths.max())
-    return table[torch.tensor([_PLACES[tuple(c.tolist())][:width] for c in tokens.completions])]
+def _first(rows: list[Row], group: list[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for (prompt, _), g in zip(rows, group, strict=True):
+        found.setdefault(g, prompt)
+    return found
 
 
 class TablePolicy(nn.Module):
-    """Logits for each text so far."""
+    """Logits for each prompt and text so far."""
 
-    def __init__(self, seed: int, scale: float = 1.0):
+    def __init__(self, world: World, seed: int, scale: float = 1.0):
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randn(len(STATES), LETTERS + 1, generator=generator, dtype=torch.float64)
-        self.table = nn.Parameter(scale * drawn)
+        self.world = world
+        self.table = nn.Parameter(world.noise(seed, len(world.places), world.letters + 1, scale=scale))
 
     def logprobs_and_entropy(
         self, tokens: TokenGroups, *, temperature: float = 1.0, entropy: bool = True
     ) -> tuple[Tensor, Tensor]:
-        every = _look_up((self.table / temperature).log_softmax(-1), tokens)
+        every = self.world.look_up((self.table / temperature).log_softmax(-1), tokens)
         ids = pad_rows(tokens.completions, 0)
         found = every.gather(2, ids[:, :, None]).squeeze(2)
         return found, -(every.exp() * every).sum(-1).detach()
@@ -63,19 +121,24 @@ class TablePolicy(nn.Module):
         return self.logprobs_and_entropy(tokens, temperature=temperature)[0]
 
     def all_logprobs(self) -> Tensor:
-        """Of every completion, `[40]`; their exponentials add up to 1."""
-        return masked_sum(self.logprobs(EVERY), EVERY.mask)
+        """Of every row; a prompt's exponentials add up to 1."""
+        return masked_sum(self.logprobs(self.world.every), self.world.every.mask)
+
+    def probabilities(self) -> Tensor:
+        """Of every completion given its prompt, `[prompts, completions]`."""
+        return self.all_logprobs().detach().exp().view(self.world.prompts, -1)
 
 
 class TableCritic(nn.Module):
-    """A value for each text so far."""
+    """A value for each prompt and text so far."""
 
-    def __init__(self, table: Tensor):
+    def __init__(self, world: World, table: Tensor):
         super().__init__()
+        self.world = world
         self.table = nn.Parameter(table.clone())
 
     def answer(self, tokens: TokenGroups, states: Tensor | None = None) -> Answer:
-        return Answer(_look_up(self.table, tokens), None)
+        return Answer(self.world.look_up(self.table, tokens), None)
 
 
 @dataclass
@@ -87,22 +150,17 @@ class TableModels:
     temperature: float = 1.0
 
 
-def rewards_of(seed: int) -> Tensor:
-    """A reward for each completion without any pattern, `[40]`."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(len(COMPLETIONS), generator=generator, dtype=torch.float64)
-
-
 def exact_values(policy: TablePolicy, reference: TablePolicy, rewards: Tensor, beta: float) -> Tensor:
-    """The expected reward still to come, price of nats included, for each text so far."""
+    """The expected reward still to come, price of nats included, for each prompt and text so far."""
+    world = policy.world
     with torch.no_grad():
-        logprobs = policy.logprobs(EVERY)
-        ratio = logprobs - reference.logprobs(EVERY)
-        values = torch.zeros(len(STATES), dtype=torch.float64)
-        for state, place in STATES.items():
-            depth, total = len(state), torch.zeros((), dtype=torch.float64)
-            for row, completion in enumerate(COMPLETIONS):
-                if len(completion) > depth and completion[:depth] == state:
+        logprobs = policy.logprobs(world.every)
+        ratio = logprobs - reference.logprobs(world.every)
+        values = torch.zeros(len(world.places), dtype=torch.float64)
+        for (prompt, text), place in world.places.items():
+            depth, total = len(text), torch.zeros((), dtype=torch.float64)
+            for row, (p, completion) in enumerate(world.rows):
+                if p == prompt and len(completion) > depth and completion[:depth] == text:
                     rest = slice(depth, len(completion))
                     gain = rewards[row] - beta * ratio[row, rest].sum()
                     total += logprobs[row, rest].sum().exp() * gain
@@ -110,31 +168,129 @@ def exact_values(policy: TablePolicy, reference: TablePolicy, rewards: Tensor, b
     return values
 
 
+def optimum(reference: TablePolicy, rewards: Tensor, beta: float) -> Tensor:
+    """π* ∝ π_ref·exp(r/β) for each prompt, `[prompts, completions]`."""
+    with torch.no_grad():
+        logits = reference.all_logprobs() + rewards / beta
+        return logits.view(reference.world.prompts, -1).softmax(-1)
+
+
+def as_policy(world: World, probabilities: Tensor) -> TablePolicy:
+    """The table that gives these probabilities to completions, `[prompts, completions]`."""
+    policy = TablePolicy(world, seed=0)
+    flat = probabilities.reshape(-1)
+    logits = torch.full(policy.table.shape, -torch.inf, dtype=torch.float64)
+    for (prompt, text), place in world.places.items():
+        for token in range(world.letters + 1):
+            longer = (*text, token)
+            below = [i for i, (p, c) in enumerate(world.rows) if p == prompt and c[: len(longer)] == longer]
+            if below:
+                logits[place, token] = flat[below].sum().log()
+    policy.table.data.copy_(logits)
+    return policy
+
+
+def objective(policy: TablePolicy, reference: TablePolicy, rewards: Tensor, beta: float) -> Tensor:
+    """E[r] − β·KL(π‖π_ref), exactly, averaged over prompts."""
+    logprobs = policy.all_logprobs()
+    gain = rewards - beta * (logprobs - reference.all_logprobs().detach())
+    return (logprobs.exp() * gain).sum() / policy.world.prompts
+
+
+def total_variation(policy: TablePolicy, best: Tensor) -> float:
+    """Half the sum of absolute differences, the worst prompt's."""
+    return float(0.5 * (policy.probabilities() - best).abs().sum(-1).max())
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """Where and how the KL is priced, as `training.kl` says it."""
+
+    where: str = "reward"
+    estimator: str = "k1"
+    exact: bool = True
+
+
 def experience_of(
-    rows: list[int], models: TableModels, reference: TablePolicy, rewards: Tensor, beta: float
+    rows: list[int],
+    models: TableModels,
+    reference: TablePolicy,
+    rewards: Tensor,
+    beta: float,
+    *,
+    group: list[int] | None = None,
+    pricing: Pricing | None = None,
 ) -> Experience:
-    """What the online loop would hand to `credit` had it drawn these completions."""
-    tokens = groups_of(rows)
+    """What the online loop would hand to `credit` had it drawn these rows."""
+    kl, world = pricing or Pricing(), models.policy.world
+    tokens = world.groups([world.rows[r] for r in rows], group)
     with torch.no_grad():
         found = Experience(
             tokens=tokens,
             logprobs=models.policy.logprobs(tokens),
             scores=rewards[rows],
-            finished=torch.tensor([COMPLETIONS[r][-1] == END for r in rows]),
+            finished=torch.tensor([world.rows[r][1][-1] == world.end for r in rows]),
             totals=Totals(len(rows), float(tokens.mask.sum())),
             reference_logprobs=reference.logprobs(tokens),
             values=models.critic.answer(tokens).values,
+            token_rewards=torch.zeros(tokens.mask.shape, dtype=torch.float64),
         )
-    return price_kl(found, beta)
+    found = price_kl(found, beta, where=kl.where, estimator=kl.estimator)
+    return replace(found, penalty=Penalty(beta, kl.estimator, kl.exact)) if kl.where == "loss" else found
 
 
-def optimum(reference: TablePolicy, rewards: Tensor, beta: float) -> Tensor:
-    """π* ∝ π_ref·exp(r/β), `[40]`."""
+def expected_gradient(
+    algorithm: Any,
+    models: TableModels,
+    reference: TablePolicy,
+    rewards: Tensor,
+    beta: float,
+    *,
+    k: int = 1,
+    pricing: Pricing | None = None,
+) -> Tensor:
+    """The ascent direction that samples give on average, by enumeration of every group of K completions.
+
+    Each draw is a step of its own: with totals of one row and, for token means, as many tokens as there are on
+    average, a loss is linear in its draws; a draw's probability weighs its advantages and its penalty.
+    """
+    world = models.policy.world
+    size = len(world.completions)
+    drawn = [
+        [p * size + i for i in members]
+        for p in range(world.prompts)
+        for members in itertools.product(range(size), repeat=k)
+    ]
+    rows = [r for group in drawn for r in group]
+    group = [g for g, members in enumerate(drawn) for _ in members]
     with torch.no_grad():
-        return (reference.all_logprobs() + rewards / beta).softmax(0)
+        logprobs = models.policy.all_logprobs()
+        chance = torch.stack([logprobs[members].sum().exp() for members in drawn]) / world.prompts
+    credited = algorithm.credit(
+        experience_of(rows, models, reference, rewards, beta, group=group, pricing=pricing)
+    )
+    weight = chance[torch.tensor(group)][:, None] / k
+    credited = replace(
+        credited, advantages=credited.advantages * weight, penalty=None, totals=Totals(1, 1, limit=1)
+    )
+    loss, _ = algorithm.loss(cast(Any, models), credited)
+    if pricing is not None and pricing.where == "loss":
+        loss = loss + beta * expected_penalty(algorithm, models, reference, pricing)
+    return -torch.autograd.grad(loss, models.policy.table)[0]
 
 
-def objective(policy: TablePolicy, reference: TablePolicy, rewards: Tensor, beta: float) -> Tensor:
-    """E[r] − β·KL(π‖π_ref), exactly."""
-    logprobs = policy.all_logprobs()
-    return (logprobs.exp() * (rewards - beta * (logprobs - reference.all_logprobs().detach()))).sum()
+def expected_penalty(algorithm: Any, models: TableModels, reference: TablePolicy, pricing: Pricing) -> Tensor:
+    """The penalty in the loss, averaged over what the policy draws (whose chances are not differentiated)."""
+    from gnomon.algorithms._policy_gradient import penalty
+
+    world = models.policy.world
+    rows = list(range(len(world.rows)))
+    zero = torch.zeros(len(rows), dtype=torch.float64)
+    found = experience_of(rows, models, reference, zero, 1.0, pricing=pricing)
+    logprobs = models.policy.logprobs(found.tokens)
+    mask = found.tokens.mask
+    chance = models.policy.all_logprobs().detach().exp()[:, None] / world.prompts
+    priced = penalty(logprobs, found, mask) * chance
+    cast_totals = replace(found, totals=Totals(1, 1, limit=1))
+    reduced: Tensor = algorithm.reduce(priced, mask, cast_totals)
+    return reduced

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from project import Project
+from project import Project, write_rows
 
+from gnomon.core.errors import DataError
 from gnomon.core.run_folder import read_json, read_jsonl
-from gnomon.core.types import Preference, RatedText, Rejected
+from gnomon.core.types import Demonstration, Preference, Prompt, RatedText, Rejected
 from gnomon.data.records import read_records
 
 SIZES = {"reserved": 0.5, "training": 60, "demonstrations": 20, "held_out": 24, "group_size": 4}
@@ -102,6 +103,106 @@ def test_made_up_ratings(films: Project, monkeypatch: pytest.MonkeyPatch) -> Non
     assert rows["tfidf-ridge"]["pearson"] > 0.8  # words decide here, and it reads words
     data = read_json(films.run / "environment.json")["data"]
     assert "people/preferences.jsonl" in data
+
+
+def own(films: Project, rows: list[dict[str, Any]], **keys: Any) -> Project:
+    """The same route on a file of the user's, the evaluation left out."""
+    path = films.folder / "ratings.jsonl"
+    write_rows(path, rows)
+    content = yaml.safe_load(films.recipe.read_text(encoding="utf-8"))
+    content["stages"] = content["stages"][:2]
+    content["stages"][0] = {"name": "people", "feedback": str(path), "group_size": 4, **keys}
+    films.recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return films
+
+
+def long_rows(prompts: int) -> list[dict[str, Any]]:
+    """Five answers to each prompt, rated 1 to 5 by ann and one lower by bob: one row a rating."""
+    return [
+        {"prompt": f"问题 {p}?", "text": f"Answer {k} to {p}.", "rater": rater, "rating": k - (rater == "bob")}
+        for p in range(prompts)
+        for k in range(1, 6)
+        for rater in ("ann", "bob")
+    ]
+
+
+def test_own_ratings_with_prompts(films: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnomon.app.examine.PAIRS", 200)
+    own(films, long_rows(20), demonstrate="best").go()
+    folder = films.run / "people"
+    result = read_json(folder / "result.json")
+    assert (result["items"], result["ratings"]) == (100, 200)
+    assert result["split"] == {"reserved": 25, "training": 60, "held_out": 15}
+    judgements = list(read_jsonl(folder / "judgements.jsonl"))
+    assert {row["rater"] for row in judgements} == {"ann", "bob"}
+    assert len({row["id"] for row in judgements}) == 120
+    parts = {n: read_records(RatedText, folder / f"{n}.jsonl") for n in ("training", "held_out", "reserved")}
+    asked = {name: {item.prompt for item in part} for name, part in parts.items()}
+    assert [len(found) for found in asked.values()] == [12, 3, 5]
+    assert len(set.union(*asked.values())) == 20
+    assert set(read_records(Prompt, folder / "prompts.jsonl")) == asked["training"]
+    assert set(read_records(Prompt, folder / "held_out_prompts.jsonl")) == asked["held_out"]
+    pairs = read_records(Preference, folder / "preferences.jsonl")
+    prompts = {item.id: item.prompt for item in parts["training"]}
+    for pair in pairs:  # five answers in groups of at most 4: 3 pairs of three, 1 of two, a prompt
+        own_prompt = prompts[pair.chosen.id]
+        assert own_prompt == prompts[pair.rejected.id]
+        assert own_prompt is not None
+        assert pair.prompt.messages == own_prompt.messages
+    assert len(pairs) == 12 * (3 + 1)
+    shown = read_records(Demonstration, folder / "demonstrations.jsonl")
+    assert [prompts[d.completion.id] for d in shown] == [d.prompt for d in shown]
+    assert sorted(d.completion.text.split()[1] for d in shown) == ["3"] * 6 + ["4"] * 12 + ["5"] * 12
+    assert read_json(films.run / "judge" / "result.json")["evaluation"]["items"] == 15
+
+
+def test_own_ratings_without_prompts_answer_the_wordings(films: Project) -> None:
+    """One rating a text: how far people agree is undefined, and said to be so; the rest goes on."""
+    rows = [{"id": str(n), "text": f"Film {n}.", "ratings": [n % 5 + 1]} for n in range(40)]
+    asked = {"wordings": ["Write.", "写。"], "held_out_wordings": ["Please write."]}
+    own(films, rows, reserved=0.2, training=20, held_out=0.25, demonstrations=10, **asked).go()
+    folder = films.run / "people"
+    assert check_parts(films.run).keys() == {"training", "held_out", "reserved"}
+    result = read_json(folder / "result.json")
+    assert result["split"] == {"reserved": 8, "training": 20, "held_out": 10}
+    assert result["krippendorff_alpha"]["value"] is None
+    texts = [row["messages"][0]["content"] for row in read_jsonl(folder / "prompts.jsonl")]
+    assert texts == ["Write.", "写。"]
+    assert [r["messages"][0]["content"] for r in read_jsonl(folder / "held_out_prompts.jsonl")] == [
+        "Please write."
+    ]
+    mean = sum(item.mean for item in read_records(RatedText, folder / "training.jsonl")) / 20
+    assert abs(result["demonstrations_mean_rating"] - mean) < 0.2  # neutral is the average text, not 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "sentence"),
+    [
+        ([{"id": "a", "text": "x", "ratings": [1]}], {}, "have no prompts; give each row one, or give the stage"),
+        (long_rows(4), {"wordings": ["W"], "held_out_wordings": ["V"]}, "prompts of their own; remove wordings"),
+        (long_rows(2), {}, "10 texts leave 1 for held_out, which needs 2"),
+        (long_rows(2), {"held_out": 2, "training": 6}, "2 prompts are too few for 3 parts"),
+        ([{"text": "x"}], {}, r"stage 'people': .*ratings\.jsonl, line 1: no 'ratings' in it"),
+        (
+            [{"prompt": f"Q{n}", "text": str(n), "rater": "ann", "rating": n} for n in range(20)],
+            {},
+            "no two different texts stand under one prompt",
+        ),
+    ],
+)
+def test_own_ratings_that_do_not_do(
+    films: Project, rows: list[dict[str, Any]], keys: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(DataError, match=sentence):
+        own(films, rows, **keys).go()
+
+
+def test_a_changed_ratings_file_is_read_again(films: Project) -> None:
+    own(films, long_rows(20)).go()
+    write_rows(films.folder / "ratings.jsonl", long_rows(24))
+    films.go()
+    assert read_json(films.run / "people" / "result.json")["items"] == 120
+    assert read_json(films.run / "people.1" / "result.json")["items"] == 100
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ def test_code_in_a_folder_is_neither_run_nor_asked_about(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("./absent", r"no model folder at \./absent; give an existing one, a hub name or smollm2-135m\."),
+        ("./absent", r"no model folder at \./absent; give an existing one, a hub name or smollm2-135m, "),
         ("/absent/model", "no model folder at /absent/model"),
         ("absent.gguf", r"no file absent\.gguf; give an existing GGUF file\."),
     ],

@@ -215,11 +215,11 @@ def test_rows_that_are_too_long_are_written_beside_the_result(project: Project) 
     project.recipe.write_text(yaml.safe_dump(stages), encoding="utf-8")
     project.go("sft.training.max_tokens=100")
     (rejected,) = read_jsonl(project.run / "sft" / "rejected.jsonl")
-    assert "more than max_tokens = 100" in rejected["reason"]
+    assert "more than the 100 that max_tokens and the model's context allow" in rejected["reason"]
     assert "demonstration 13" in rejected["where"]
     result = read_json(project.run / "sft" / "result.json")
     assert (result["examples"], result["rejected"]) == (12, 1)
-    with pytest.raises(DataError, match=r"every row was refused; the first: .* tokens, more than max_tokens = 3"):
+    with pytest.raises(DataError, match=r"every row was refused; the first: .* tokens, more than the 3 that"):
         project.go("sft.training.max_tokens=3")
 
 

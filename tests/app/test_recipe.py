@@ -181,7 +181,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("judge", {"data": "absent"}, "stage 3: reward_model needs the key 'data'"),
         ("aligned", {"prompts": "absent"}, "stage 4: ppo needs the key 'prompts'"),
         ("aligned", {"reward": "absent"}, "stage 4: ppo needs the key 'reward'"),
-        ("people", {"feedback": "films"}, "stage 1: feedback: input should be 'film-reviews'"),
+        ("people", {"feedback": "films"}, "stage 1: feedback: 'films' is neither film-reviews nor a path"),
         *(
             ("report", {key: "absent"}, f"stage 5: {key}: field required")
             for key in ("judges", "prompts", "texts", "reference")

@@ -143,6 +143,8 @@ def test_set_path_does_not_go_below_a_value() -> None:
         (b"run: \xff\n", "give the path of a YAML file in UTF-8"),
         (b"run: !!python/object/apply:os.getcwd []\n", "line 1: not valid YAML"),
         (b"run: \x00\n", "not valid YAML"),
+        (b"run: r\nseed: 0\nrun: s\n", r"line 3: not valid YAML \(the key 'run' stands twice in one mapping\)"),
+        (b"run: r\nstages:\n- {name: a, data: x, name: b}\n", r"line 3: .*the key 'name' stands twice"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -165,3 +167,16 @@ def test_texts_of_any_language(tmp_path: Path) -> None:
     path = tmp_path / "配方.yaml"
     path.write_text("run: 运行\n", encoding="utf-8")
     assert read_yaml(path) == {"run": "运行"}
+
+
+def test_a_merged_mapping_may_override_what_it_merges(tmp_path: Path) -> None:
+    """`<<` brings keys that are not written twice; the same key at two levels is two keys."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text("base: &b {x: 1, y: {x: 2}}\n<<: *b\nmore: {<<: *b, x: 3}\n", encoding="utf-8")
+    found = read_yaml(path)
+    assert (found["x"], found["more"]) == (1, {"x": 3, "y": {"x": 2}})
+
+
+def test_an_override_names_each_key_once() -> None:
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        parse_override("training={epochs: 1, epochs: 2}")

@@ -1,87 +1,24 @@
-"""Records to examples, examples to batches: what is shared, refused, counted."""
+"""Examples to batches: what is shared, counted, and cut to a budget."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 import torch
-from tiny import prompts_of
 
 from gnomon.core.batches import Totals
-from gnomon.core.types import Completion, Demonstration, Preference
 from gnomon.data.batching import (
-    Example,
-    Pair,
     collate_demonstrations,
+    collate_labels,
     collate_preferences,
-    encode_completions,
-    encode_demonstrations,
-    encode_preferences,
+    collate_rankings,
     epoch_order,
     token_groups,
     totals_of,
     within_budget,
 )
-from gnomon.data.rendering import render_completion, render_prompt
-
-A, B = prompts_of("first", "second")
-
-
-def text(content: str, ids: tuple[int, ...] | None = None) -> Completion:
-    return Completion(id=content, text=content, token_ids=ids)
-
-
-def test_a_completion_in_several_pairs_is_encoded_once(chat_tokenizer: Any) -> None:
-    """good > bad and good > poor of A, in two places of the file, share "good": three completions, two pairs."""
-    records = [
-        Preference(A, text("good"), text("bad"), probability=0.8, margin=1.5, weight=2.0),
-        Preference(B, text("yes"), text("no")),
-        Preference(A, text("good"), text("poor")),
-    ]
-    examples, rejected = encode_preferences(records, chat_tokenizer, 100)
-    assert not rejected
-    assert [e.prompt_id for e in examples] == ["p0", "p1"]
-    assert examples[0].pairs == (Pair(0, 1, 0.8, 1.5, 2.0), Pair(0, 2, 1.0, 0.0, 1.0))
-    expected = [tuple(render_completion(chat_tokenizer, t, "")) for t in ("good", "bad", "poor")]
-    assert list(examples[0].completions) == expected
-    assert totals_of(examples).rows == 3
-
-
-def test_pairs_that_become_equal_are_rejected_by_tokens_not_text(chat_tokenizer: Any) -> None:
-    """Sampled ids count, whatever the texts: these two are the same completion; "Yes " and "Yes" are not."""
-    same = Preference(A, text("x", (5, 6)), text("y", (5, 6)))
-    other = Preference(A, text("Yes "), text("Yes"))
-    examples, rejected = encode_preferences([same, other], chat_tokenizer, 100)
-    assert [r.where for r in rejected] == ["preference 1 (prompt 'p0')"]
-    assert "same tokens" in rejected[0].reason
-    assert len(examples[0].pairs) == 1
-
-
-def test_rows_that_are_too_long_are_rejected_and_counted(chat_tokenizer: Any) -> None:
-    limit = len(render_prompt(chat_tokenizer, A)) + len(render_completion(chat_tokenizer, "good", ""))
-    examples, rejected = encode_demonstrations(
-        [Demonstration(A, text("good")), Demonstration(A, text("good film good"))], chat_tokenizer, limit
-    )
-    assert len(examples) == len(rejected) == 1
-    assert rejected[0].where == "demonstration 2 ('good film good')"
-    assert f"more than max_tokens = {limit}" in rejected[0].reason
-    pairs = [Preference(A, text("good"), text("good film good")), Preference(A, text("good"), text("a"))]
-    examples, rejected = encode_preferences(pairs, chat_tokenizer, limit)
-    assert [len(e.pairs) for e in examples] == [1]
-    assert [r.where for r in rejected] == ["preference 1 (prompt 'p0')"]
-    assert encode_preferences(pairs[:1], chat_tokenizer, limit)[0] == []
-
-
-def test_sampled_ids_are_never_tokenised_again(chat_tokenizer: Any) -> None:
-    """g-o-o-d as four tokens is not how the tokenizer would write it."""
-    odd = tuple(chat_tokenizer.convert_tokens_to_ids(list("good")))
-    assert odd != tuple(render_completion(chat_tokenizer, "good", ""))[:-1]
-    sampled, written = encode_completions([A, A], [text("good", odd), text("good")], chat_tokenizer)
-    assert sampled.completions == (odd,)
-    assert written.completions == (tuple(render_completion(chat_tokenizer, "good", "")),)
-
+from gnomon.data.encoding import Example, Order, Pair
 
 PAIRED = [
     Example("p0", (1, 2), ((3, 4, 9), (5, 9), (6, 9)), (Pair(0, 1, 0.8, 1.0, 1.0), Pair(2, 0, 0.6, 0.0, 3.0))),
@@ -98,6 +35,45 @@ def test_collated_pairs_point_at_their_completions() -> None:
     assert batch.weight.tolist() == [1.0, 3.0, 1.0]
     assert [c.tolist() for c in batch.tokens.completions] == [[3, 4, 9], [5, 9], [6, 9], [8, 9], [9]]
     assert batch.tokens.group.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_collated_labels_keep_their_order() -> None:
+    """Equal prompts share one, but no completion moves: losses pair neighbours."""
+    examples = [
+        Example("a", (1, 2), ((3,),), weight=2.0, good=True),
+        Example("b", (1,), ((4, 5),), good=False),
+        Example("a", (1, 2), ((6,),), good=False),
+    ]
+    batch = collate_labels(examples, Totals(3, 4))
+    assert batch.good.tolist() == [True, False, False]
+    assert batch.weight.tolist() == [2.0, 1.0, 1.0]
+    assert [c.tolist() for c in batch.tokens.completions] == [[3], [4, 5], [6]]
+    assert batch.tokens.group.tolist() == [0, 1, 0]
+    assert batch.reference_logprobs is None
+
+
+def test_collated_rankings_point_at_their_completions() -> None:
+    """Two rankings of the first prompt share completions; the second prompt's rows start after its three."""
+    examples = [
+        Example("a", (1,), ((3,), (4,), (5,)), orders=(Order((2, 0), 1.0), Order((1, 0, 2), 0.5))),
+        Example("b", (2,), ((6,), (7,)), orders=(Order((1, 0), 3.0),)),
+    ]
+    batch = collate_rankings(examples, totals_of(examples))
+    assert [order.tolist() for order in batch.order] == [[2, 0], [1, 0, 2], [4, 3]]
+    assert batch.weight.tolist() == [1.0, 0.5, 3.0]
+    assert batch.totals == Totals(3, 5)
+
+
+def test_masked_tokens_cost_but_do_not_count() -> None:
+    """Of 4 tokens 2 are the policy's, of the other example all 3; the model reads 1 + 4 and 1 + 3."""
+    examples = [
+        Example("a", (1,), ((3, 4, 5, 6),), masks=((True, False, False, True),)),
+        Example("b", (1,), ((7, 8, 9),)),
+    ]
+    assert totals_of(examples) == Totals(2, 5)
+    assert [e.cost for e in examples] == [5, 4]
+    mask = collate_demonstrations(examples, totals_of(examples)).tokens.mask
+    assert mask.tolist() == [[True, False, False, True], [True, True, True, False]]
 
 
 def test_totals_and_costs() -> None:

@@ -11,9 +11,10 @@ import pytest
 import torch
 from tiny import naive_logprobs, prompts_of, tiny_policy
 
-from gnomon.core.batches import Rollout
+from gnomon.core.batches import FinishReason, Rollout
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
-from gnomon.data.batching import encode_demonstrations, token_groups
+from gnomon.data.batching import token_groups
+from gnomon.data.encoding import encode_demonstrations
 from gnomon.evaluation.policies import (
     Voice,
     checks,
@@ -28,9 +29,11 @@ from gnomon.rollouts.sampler import Sampling
 A, B = (Prompt(name, (Message("user", name),)) for name in "AB")
 
 
-def rollout(prompt: Prompt, text: str = "so", ids: Sequence[int] = (1, 2), finished: bool = True) -> Rollout:
+def rollout(
+    prompt: Prompt, text: str = "so", ids: Sequence[int] = (1, 2), reason: FinishReason = "end"
+) -> Rollout:
     completion = Completion(f"{prompt.id}/{text}", text, token_ids=tuple(ids))
-    return Rollout(prompt, (5, 6), completion, tuple(-1.0 for _ in ids), finished)
+    return Rollout(prompt, (5, 6), completion, tuple(-1.0 for _ in ids), reason)
 
 
 def voice(name: str, scores: dict[Prompt, list[float]], judge: str = "judge") -> Voice:
@@ -129,7 +132,7 @@ def test_only_independent_judges_of_this_pair_count() -> None:
 def test_describe_a_voice_by_hand() -> None:
     rollouts = [
         rollout(A, "good film", [1, 2]),
-        rollout(A, "good film", [1, 2, 3, 4], finished=False),
+        rollout(A, "good film", [1, 2, 3, 4], reason="length"),
         rollout(B, "很好", [1, 2, 3]),
     ]
     scores = {"judge": np.array([1.0, 3.0, 5.0])}

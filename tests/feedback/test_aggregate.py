@@ -10,6 +10,7 @@ from gnomon.core.types import Judgement, Message, Prompt, RatedText
 from gnomon.feedback.aggregate import (
     judgements_from_ratings,
     preferences_from_ratings,
+    preferences_within_prompts,
     rated_texts_from_judgements,
     win_probabilities,
 )
@@ -159,3 +160,22 @@ def test_input_that_makes_no_pairs_is_refused() -> None:
         preferences_from_ratings(ragged(4), PROMPTS, group_size=1, seed=0)
     with pytest.raises(DataError, match="text mute has no ratings"):
         preferences_from_ratings([RatedText("mute", "", ())], PROMPTS, group_size=2, seed=0)
+
+
+def test_a_known_rater_keeps_the_name_and_a_prompt_its_id() -> None:
+    item = RatedText("a", "A", (1.0, 2.0), PROMPTS[0], ("ann", ""))
+    found = [(j.id, j.rater, j.prompt_id) for j in judgements_from_ratings([item])]
+    assert found == [("a:r00", "ann", PROMPTS[0].id), ("a:r01", "a:r01", PROMPTS[0].id)]
+
+
+def test_texts_are_compared_within_their_prompt_only() -> None:
+    """Seven answers in groups of at most three make 3 + 2 + 2: five pairs; one answer alone makes none."""
+    items = [RatedText(f"a{n}", f"A{n}", (float(n),), PROMPTS[0]) for n in range(7)]
+    items.append(RatedText("b", "B", (9.0,), PROMPTS[1]))
+    made = preferences_within_prompts(items, group_size=3, seed=0)
+    assert (made.groups, len(made.preferences), made.left_over) == (3, 3 + 1 + 1, 1)
+    assert {pair.prompt.messages for pair in made.preferences} == {PROMPTS[0].messages}
+    assert {pair.prompt.id for pair in made.preferences} == {f"{PROMPTS[0].id}#{n:04d}" for n in range(3)}
+    assert all(pair.margin > 0 and pair.probability == 1.0 for pair in made.preferences)
+    with pytest.raises(DataError, match="text c has no prompt"):
+        preferences_within_prompts([RatedText("c", "C", (1.0,))], group_size=2, seed=0)

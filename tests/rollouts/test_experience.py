@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import prompts_of
 
-from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
+from gnomon.core.batches import Experience, FinishReason, Rollout, TokenGroups, Totals
 from gnomon.core.types import Completion, Prompt
 from gnomon.rollouts.experience import (
     build_experience,
@@ -20,15 +20,17 @@ from gnomon.rollouts.experience import (
 )
 
 
-def rollout(prompt: Prompt, ids: tuple[int, ...], logprobs: tuple[float, ...], finished: bool = True) -> Rollout:
+def rollout(
+    prompt: Prompt, ids: tuple[int, ...], logprobs: tuple[float, ...], reason: FinishReason = "end"
+) -> Rollout:
     completion = Completion(id="c", text="", token_ids=ids)
-    return Rollout(prompt, (1, 2, len(prompt.id)), completion, logprobs, finished)
+    return Rollout(prompt, (1, 2, len(prompt.id)), completion, logprobs, reason)
 
 
 A, B = prompts_of("same words", "same words")
 ROLLOUTS = [
     rollout(A, (5, 6, 0), (-0.1, -0.2, -0.3)),
-    rollout(B, (7,), (-0.4,), finished=False),
+    rollout(B, (7,), (-0.4,), reason="length"),
     rollout(A, (8, 0), (-0.5, -0.6)),
 ]
 

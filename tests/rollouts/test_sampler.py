@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from scipy.stats import chisquare
 from tiny import prompts_of, rows_of, tiny_policy
-from torch import Tensor
 
 from gnomon.core.batches import Rollout, TokenGroups
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.types import Prompt
 from gnomon.data.rendering import render_prompt
 from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.rollouts.sampler import NativeSampler, Sampling, draw, restrict
+from gnomon.rollouts.kv_cache import PaddedDecoder, SlotDecoder, decoder_for
+from gnomon.rollouts.sampler import NativeSampler, Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
 
@@ -119,39 +122,152 @@ def test_the_seed_decides(words: Any) -> None:
     assert first != other
 
 
-LOGITS = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
+def tokens_of(rollouts: Sequence[Rollout]) -> list[tuple[int, ...]]:
+    return [r.token_ids for r in rollouts]
 
 
-@pytest.mark.parametrize(
-    ("top_k", "top_p", "expected"),
-    [
-        (0, 1.0, [0.15, 0.5, 0.05, 0.3]),
-        (2, 1.0, [0.0, 0.625, 0.0, 0.375]),  # 0.5 and 0.3 of 0.8
-        (0, 0.7, [0.0, 0.625, 0.0, 0.375]),  # 0.5 is not enough, 0.5 + 0.3 is
-        (0, 0.5, [0.0, 1.0, 0.0, 0.0]),  # 0.5 is just enough
-        (0, 0.01, [0.0, 1.0, 0.0, 0.0]),  # never nothing
-        (3, 0.9, [0.15 / 0.95, 0.5 / 0.95, 0.0, 0.3 / 0.95]),  # of the three that are left 0.84 is not enough
-        (3, 0.8, [0.0, 0.625, 0.0, 0.375]),  # 0.8/0.95 = 0.84 is
-        (9, 1.0, [0.15, 0.5, 0.05, 0.3]),
-    ],
-)
-def test_restricted_distributions_by_hand(top_k: int, top_p: float, expected: list[float]) -> None:
-    found = restrict(LOGITS, top_k=top_k, top_p=top_p).softmax(-1)[0].tolist()
-    assert found == pytest.approx(expected, abs=1e-6)
+def assert_same(found: Sequence[Rollout], expected: Sequence[Rollout]) -> None:
+    assert tokens_of(found) == tokens_of(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+        assert (one.completion.id, one.finish_reason) == (other.completion.id, other.finish_reason)
 
 
-def test_each_row_has_its_own_nucleus() -> None:
-    logits = torch.cat([LOGITS, LOGITS.flip(1)])
-    kept = restrict(logits, top_k=0, top_p=0.7).isfinite()
-    assert kept.tolist() == [[False, True, False, True], [True, False, True, False]]
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2", "mistral"])
+@pytest.mark.parametrize("batch", [1, 3, 5, 50])
+def test_each_completion_is_what_it_is_alone(kind: str, batch: int, words: Any) -> None:
+    """Batches in which rows wait, enter beside longer ones and leave, against a prompt and a row at a time."""
+    policy = tiny_policy(words, kind=kind, **({"sliding_window": 6} if kind == "mistral" else {}))
+    sampling = Sampling(completions=4, max_tokens=12, batch=1)
+    alone = [r for p in PROMPTS for r in NativeSampler(policy).sample([p], sampling, seed=3)]
+    assert len({len(r.token_ids) for r in alone}) > 4
+    together = sampling.model_copy(update={"batch": batch})
+    assert_same(NativeSampler(policy).sample(PROMPTS, together, seed=3), alone)
+    turned = NativeSampler(policy).sample(PROMPTS[::-1], together, seed=3)
+    assert_same([r for p in PROMPTS for r in turned if r.prompt == p], alone)
 
 
-def test_a_draw_reports_the_renormalised_temperature_adjusted_logprob() -> None:
-    """Temperature ½ squares: 0.25 and 0.09 of 0.34 are left of the two likeliest."""
-    sampling = Sampling(temperature=0.5, top_k=2)
-    many: Tensor = LOGITS.expand(4000, 4)
-    token, logprob = draw(many, sampling, torch.Generator().manual_seed(0))
-    assert set(token.tolist()) == {1, 3}
-    assert logprob[token == 1][0].item() == pytest.approx(math.log(0.25 / 0.34), abs=1e-6)
-    assert logprob[token == 3][0].item() == pytest.approx(math.log(0.09 / 0.34), abs=1e-6)
-    assert (token == 1).float().mean().item() == pytest.approx(0.25 / 0.34, abs=0.03)  # 4 sigma
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+def test_the_cache_in_place_gives_what_that_of_transformers_gives(
+    kind: str, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tiny_policy(words, kind=kind)
+    assert isinstance(decoder_for(policy), SlotDecoder)
+    found = sample(policy, completions=5, max_tokens=12, batch=7)
+    monkeypatch.setattr("gnomon.rollouts.sampler.decoder_for", PaddedDecoder)
+    assert_same(found, sample(policy, completions=5, max_tokens=12, batch=7))
+
+
+def test_windows_and_attention_without_our_mask_get_the_cache_of_transformers(words: Any) -> None:
+    assert isinstance(decoder_for(tiny_policy(words, kind="mistral", sliding_window=6)), PaddedDecoder)
+    eager = tiny_policy(words)
+    eager.network.config._attn_implementation = "eager"
+    assert isinstance(decoder_for(eager), PaddedDecoder)
+
+
+def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
+    policy = tiny_policy(words)
+    twice = NativeSampler(policy).sample([PROMPTS[0]] * 2, Sampling(completions=2, max_tokens=8), seed=0)
+    once = NativeSampler(policy).sample(PROMPTS[:1], Sampling(completions=4, max_tokens=8), seed=0)
+    assert_same(twice, once)
+    assert len(set(tokens_of(once))) > 2
+
+
+def test_seeds_of_the_prompts_own(words: Any) -> None:
+    """They take the place of ids: the same seed and text draw the same, and another seed something else."""
+    sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
+    alike = [Prompt(name, PROMPTS[0].messages) for name in "xyz"]
+    found = tokens_of(sampler.sample(alike, sampling, seed=0, seeds=[4, 5, 4]))
+    assert found[:2] == found[4:] != found[2:4]
+    assert tokens_of(sampler.sample(alike[1:], sampling, seed=0, seeds=[5, 4])) == found[2:]
+    assert tokens_of(sampler.sample(alike, sampling, seed=1, seeds=[4, 5, 4])) != found
+
+
+def test_temperature_0_is_greedy_with_the_plain_logprobs(words: Any) -> None:
+    policy = tiny_policy(words, seed=4)
+    rollouts = sample(policy, temperature=0, max_tokens=9)
+    assert [list(r.token_ids) for r in rollouts] == [greedy(policy, list(r.prompt_ids), 9) for r in rollouts]
+    groups = token_groups_of(rollouts)
+    with torch.no_grad():
+        for rollout, row in zip(rollouts, rows_of(policy.logprobs(groups), groups), strict=True):
+            assert rollout.logprobs == pytest.approx(row.tolist(), abs=1e-4)
+
+
+def test_min_tokens_and_no_repeated_ngrams_hold(words: Any) -> None:
+    policy, end = tiny_policy(words), words.eos_token_id
+    rollouts = sample(policy, completions=6, max_tokens=9, min_tokens=4, no_repeat_ngram=2)
+    for rollout in rollouts:
+        ids = [*rollout.prompt_ids, *rollout.token_ids]
+        assert end not in rollout.token_ids[:4]
+        pairs = list(itertools.pairwise(ids))
+        before = len(rollout.prompt_ids) - 1
+        new = [pair for pair in pairs[before:] if pair[1] != end]
+        assert len(set(new)) == len(new)
+        assert not set(new) & set(pairs[:before])
+    assert any(end in r.token_ids for r in rollouts)
+
+
+def test_ids_that_end_a_completion(words: Any) -> None:
+    end, b = words.eos_token_id, words.convert_tokens_to_ids("b")
+    rollouts = sample(tiny_policy(words), completions=8, max_tokens=6, stop_ids=[b])
+    assert {r.finish_reason for r in rollouts} == {"end", "stop", "length"}
+    for rollout in rollouts:
+        last = {"end": end, "stop": b}.get(rollout.finish_reason, rollout.token_ids[-1])
+        assert rollout.token_ids[-1] == last
+        assert not {end, b} & set(rollout.token_ids[:-1])
+        assert "b" not in rollout.completion.text
+        assert rollout.finished == (rollout.finish_reason != "length")
+
+
+def test_a_text_that_ends_a_completion(words: Any) -> None:
+    """`c a` comes from two tokens; both stay among the tokens, and the text ends before them."""
+    rollouts = sample(tiny_policy(words), completions=12, max_tokens=9, stop=["c a", "b b"])
+    stopped = [r for r in rollouts if r.finish_reason == "stop"]
+    assert len(stopped) > 5
+    assert any(r.completion.text for r in stopped)
+    for rollout in rollouts:
+        said = words.decode(list(rollout.token_ids), skip_special_tokens=True)
+        assert (rollout.finish_reason == "stop") == said.endswith(("c a", "b b"))
+        assert "c a" not in rollout.completion.text
+        if rollout.finish_reason == "stop":
+            assert rollout.completion.text == said[:-3].strip()
+            assert len(rollout.logprobs) == len(rollout.token_ids)
+
+
+def test_the_adapter_in_the_weights_draws_what_the_adapter_beside_them_draws(
+    words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tiny_policy(words, Trainable(rank=4))
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    before = {name: p.clone() for name, p in policy.network.named_parameters()}
+    found = sample(policy, completions=3, max_tokens=8)
+    after = dict(policy.network.named_parameters())
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    monkeypatch.setattr("gnomon.rollouts.sampler.merged", lambda _: nullcontext())
+    assert_same(found, sample(policy, completions=3, max_tokens=8))
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_before_anything_is_drawn(words: Any) -> None:
+    policy = tiny_policy(words, max_position_embeddings=20)
+    reports: list[int] = []
+    sampler = NativeSampler(policy, reports.append)
+    sampler.sample(PROMPTS, Sampling(max_tokens=8), seed=0)
+    reports.clear()
+    with pytest.raises(DataError, match=r"prompt 'p1' has 12 tokens.*max_tokens 9.*context of 20; shorten it"):
+        sampler.sample(PROMPTS, Sampling(max_tokens=9), seed=0)
+    assert not reports
+
+
+def test_progress_counts_what_is_drawn(words: Any) -> None:
+    reports: list[int] = []
+    sampler = NativeSampler(tiny_policy(words), reports.append)
+    sampler.sample(PROMPTS, Sampling(completions=3, batch=5, max_tokens=6), seed=0)
+    assert reports == sorted(set(reports))
+    assert reports[-1] == 12
+
+
+def test_a_stop_id_beyond_the_vocabulary_is_refused(words: Any) -> None:
+    with pytest.raises(ConfigError, match="stop_ids: 8 is not in the model's vocabulary of 8"):
+        sample(tiny_policy(words), stop_ids=[7, 8])

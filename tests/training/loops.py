@@ -15,9 +15,8 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.sft import SFT
 from gnomon.core.batches import Metrics
 from gnomon.core.progress import StopSignal
-from gnomon.data.batching import Example
+from gnomon.data.encoding import Example
 from gnomon.models.adapters import Trainable
-from gnomon.models.policy import Policy
 from gnomon.rewards.reward import FunctionReward, Reward
 from gnomon.rollouts.sampler import Sampling
 from gnomon.training.models import TrainedModels
@@ -107,7 +106,6 @@ def online(
     stop: StopSignal | None = None,
     reward: Reward | None = None,
     sampling: dict[str, Any] | None = None,
-    reference: Policy | None = None,
     trainable: Trainable = LORA,
     **settings: Any,
 ) -> OnlineLoop:
@@ -132,5 +130,4 @@ def online(
         folder=folder,
         seed=5,
         stop=StopSignal() if stop is None else stop,
-        reference=reference,
     )

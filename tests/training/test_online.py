@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from loops import letters_a, online, recorded
-from tiny import tiny_policy
+from tiny import prompts_of
 
 from gnomon.core.batches import Experience
 from gnomon.core.errors import ConfigError, ModelError, RunError
@@ -72,8 +72,9 @@ def test_a_reward_that_fails_on_some_rows_drops_and_counts_them(tmp_path: Path, 
         return float("nan") if prompt.id == "p2" else letters_a(prompt, text)
 
     loop = online(tmp_path, words, reward=FunctionReward(picky, "picky"), prompts_per_step=4)
-    rollouts, experience, failed = loop.score(loop.sample(1))
-    assert failed == 4
+    rollouts, scores, judged = loop.score(loop.sample(1))
+    experience = loop.remember(1, rollouts, scores)
+    assert judged["failed_rows"] == 4
     assert {r.prompt.id for r in rollouts} == {"p0", "p3"}
     assert len(experience.tokens) == len(experience.scores) == 4
     for rollout, row in zip(rollouts, range(4), strict=True):
@@ -92,30 +93,33 @@ def test_a_reward_that_fails_on_every_row_ends_the_run(tmp_path: Path, words: An
 
 def test_a_completion_that_is_cut_off_gets_the_penalty(tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, missing_eos_score=-7.0, sampling={"completions": 8})
-    rollouts, experience, _ = loop.score(loop.sample(1))
+    rollouts, scores, _ = loop.score(loop.sample(1))
     assert {r.finished for r in rollouts} == {True, False}
-    for rollout, score in zip(rollouts, experience.scores.tolist(), strict=True):
+    for rollout, score in zip(rollouts, scores.tolist(), strict=True):
         expected = letters_a(rollout.prompt, rollout.completion.text) if rollout.finished else -7.0
         assert score == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 5}])
 def test_a_cut_distribution_is_refused(cut: dict[str, Any], tmp_path: Path, words: Any) -> None:
-    with pytest.raises(ConfigError, match="cut the distribution that is trained"):
+    with pytest.raises(ConfigError, match="another distribution"):
         online(tmp_path, words, sampling=cut)
 
 
-def test_a_policy_without_adapter_is_compared_with_a_second_model(tmp_path: Path, words: Any) -> None:
+def test_a_policy_without_adapter_is_compared_with_the_weights_it_began_with(tmp_path: Path, words: Any) -> None:
     whole = Trainable(adapter="none")
-    reference = tiny_policy(words)
-    loop = online(tmp_path, words, trainable=whole, reference=reference)
-    before = [p.clone() for p in reference.network.parameters()]
+    loop = online(tmp_path, words, trainable=whole)
+    before = [p.clone() for p in loop.models.policy.network.parameters()]
     loop.run("ppo")
     assert recorded(tmp_path)[0]["kl"] == pytest.approx(0.0, abs=1e-5)
     assert abs(recorded(tmp_path)[-1]["kl"]) > 1e-3
-    assert all(torch.equal(a, b) for a, b in zip(reference.network.parameters(), before, strict=True))
-    with pytest.raises(ModelError, match="second model"):
-        online(tmp_path / "without", words, trainable=whole).run("ppo")
+    with loop.models.policy.as_reference(loop.reference_weights):
+        now = [p.clone() for p in loop.models.policy.network.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(now, before, strict=True))
+    after = list(loop.models.policy.network.parameters())
+    assert not all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    with pytest.raises(ModelError, match="no adapter to switch off"), loop.models.policy.as_reference():
+        pass
 
 
 def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: Any) -> None:
@@ -124,7 +128,8 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
     with torch.no_grad():
         for parameter in loop.models.policy.trainable().values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    _, experience, _ = loop.score(loop.sample(1))
+    rollouts, scores, _ = loop.score(loop.sample(1))
+    experience = loop.remember(1, rollouts, scores)
     experience = loop.ask_critic(loop.ask_reference(experience))
     assert isinstance(experience, Experience)
     assert experience.reference_logprobs is not None
@@ -155,6 +160,6 @@ def test_ppo_learns_what_a_function_rewards(tmp_path: Path, words: Any) -> None:
     scores = [row["score_mean"] for row in recorded(tmp_path)]
     assert scores[0] < 0.4
     assert scores[-1] > 0.8
-    prompts = list(loop.prompts)
+    prompts = prompts_of("a", "b c", "c c c", "a b a")
     again = NativeSampler(loop.models.policy).sample(prompts, loop.sampling, seed=123)
     assert sum(not r.completion.text for r in again) / len(again) > 0.8

@@ -1,0 +1,237 @@
+"""Records to examples: one prompt with its completions as ids, and what is said of them.
+
+A completion that takes part in several comparisons of one prompt is encoded, and later computed, once. Rows that
+do not fit are rejected with a reason, never cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, Rejected
+from gnomon.data.rendering import render_completion, render_prompt, render_turns
+
+Encoded = tuple[list["Example"], list[Rejected]]
+Answer = tuple[tuple[int, ...], tuple[bool, ...]]  # ids, and which of them the policy chooses
+Compared = TypeVar("Compared", Preference, Ranking)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of an example's completions, and how much the first is preferred."""
+
+    chosen: int
+    rejected: int
+    probability: float
+    margin: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """Rows of an example's completions, best first."""
+
+    rows: tuple[int, ...]
+    weight: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with its completions, as ids. A demonstration has one completion and no pairs.
+
+    Attributes:
+        weight: of a demonstration or a label; pairs and orders have their own.
+        masks: for each completion the tokens that the policy chooses; empty where that is all of them.
+        good: what a label says.
+    """
+
+    prompt_id: str
+    prompt: tuple[int, ...]
+    completions: tuple[tuple[int, ...], ...]
+    pairs: tuple[Pair, ...] = ()
+    weight: float = 1.0
+    masks: tuple[tuple[bool, ...], ...] = ()
+    orders: tuple[Order, ...] = ()
+    good: bool | None = None
+
+    @property
+    def rows(self) -> int:
+        """What a loss counts: pairs or orders, or completions where there are none."""
+        return len(self.pairs) or len(self.orders) or len(self.completions)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of all completions that the policy chooses: what a token's loss is averaged over."""
+        return sum(map(sum, self.masks)) if self.masks else sum(map(len, self.completions))
+
+    @property
+    def cost(self) -> int:
+        """Tokens a model reads: the prompt once, and each completion whole."""
+        return len(self.prompt) + sum(map(len, self.completions))
+
+
+def context_length(config: Any) -> int | None:
+    """How many tokens a model of this configuration can read; `None` where nothing limits it."""
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(found) if found else None
+
+
+def token_limit(max_tokens: int, config: Any) -> int:
+    """The smaller of a stage's `max_tokens` and the model's context."""
+    context = context_length(config)
+    return max_tokens if context is None else min(max_tokens, context)
+
+
+def check_lengths(prompts: Sequence[Prompt], tokenizer: Any, new_tokens: int, config: Any) -> None:
+    """Refuse prompts that do not fit the model's context with a completion of `new_tokens`; names the longest."""
+    context = context_length(config)
+    lengths = [len(render_prompt(tokenizer, prompt)) for prompt in prompts] if context is not None else []
+    if context is None or not lengths or max(lengths) + new_tokens <= context:
+        return
+    over = sum(length + new_tokens > context for length in lengths)
+    prompt, length = prompts[lengths.index(max(lengths))], max(lengths)
+    others = f" (and {over - 1} more)" if over > 1 else ""
+    raise DataError(
+        f"prompt '{prompt.id}'{others} has {length} tokens, which with completions of {new_tokens} exceed the "
+        f"model's context of {context}; shorten or remove it, or lower sampling.max_tokens."
+    )
+
+
+def encode_demonstrations(records: Sequence[Demonstration], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Demonstrations as examples; those longer than `max_tokens` (prompt and completion) are rejected."""
+    named = [(f"demonstration {n} ('{r.completion.id}')", r, None) for n, r in enumerate(records, start=1)]
+    return _encode_single(named, tokenizer, max_tokens)
+
+
+def encode_labels(records: Sequence[Label], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Labelled completions as examples, in the order of the records; those that are too long are rejected."""
+    named = [(f"label {n} ('{r.completion.id}')", r, r.good) for n, r in enumerate(records, start=1)]
+    return _encode_single(named, tokenizer, max_tokens)
+
+
+def _encode_single(
+    named: Iterable[tuple[str, Demonstration | Label, bool | None]], tokenizer: Any, max_tokens: int
+) -> Encoded:
+    examples: list[Example] = []
+    rejected: list[Rejected] = []
+    for where, record, good in named:
+        prompt = tuple(render_prompt(tokenizer, record.prompt))
+        ids, mask = encode_answer(tokenizer, record.prompt, record.completion, where)
+        if len(prompt) + len(ids) > max_tokens:
+            rejected.append(_too_long(where, len(prompt) + len(ids), max_tokens, record.completion.text))
+        else:
+            masks = () if all(mask) else (mask,)
+            examples.append(
+                Example(record.prompt.id, prompt, (ids,), weight=record.weight, masks=masks, good=good)
+            )
+    return examples, rejected
+
+
+def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Preferences as one example a prompt.
+
+    Pairs with a completion that is too long, or whose two sides have the same tokens, are rejected.
+    """
+    return _encode_compared(records, "preference", lambda r: (r.chosen, r.rejected), tokenizer, max_tokens)
+
+
+def encode_rankings(records: Sequence[Ranking], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Rankings as one example a prompt.
+
+    Those with a completion that is too long, or with two of the same tokens, are rejected.
+    """
+    return _encode_compared(records, "ranking", lambda r: r.completions, tokenizer, max_tokens)
+
+
+def _encode_compared(
+    records: Sequence[Compared],
+    noun: str,
+    sides: Callable[[Compared], Sequence[Completion]],
+    tokenizer: Any,
+    max_tokens: int,
+) -> Encoded:
+    by_prompt: dict[str, list[tuple[int, Compared]]] = {}
+    for number, record in enumerate(records, start=1):
+        by_prompt.setdefault(record.prompt.id, []).append((number, record))
+    examples: list[Example] = []
+    rejected: list[Rejected] = []
+    for prompt_id, numbered in by_prompt.items():
+        prompt = tuple(render_prompt(tokenizer, numbered[0][1].prompt))
+        answers: dict[Answer, int] = {}
+        said: list[Pair | Order] = []
+        for number, record in numbered:
+            where = f"{noun} {number} (prompt '{prompt_id}')"
+            found = [encode_answer(tokenizer, record.prompt, side, where) for side in sides(record)]
+            longest = len(prompt) + max(len(ids) for ids, _ in found)
+            if longest > max_tokens:
+                rejected.append(_too_long(where, longest, max_tokens, sides(record)[0].text))
+            elif len({ids for ids, _ in found}) < len(found):
+                reason = f"two completions have the same tokens; remove the {noun}"
+                rejected.append(Rejected(where, reason, sides(record)[0].text))
+            else:
+                said.append(_said(record, [answers.setdefault(answer, len(answers)) for answer in found]))
+        if said:
+            examples.append(_example(prompt_id, prompt, list(answers), said))
+    return examples, rejected
+
+
+def _said(record: Preference | Ranking, rows: Sequence[int]) -> Pair | Order:
+    if isinstance(record, Ranking):
+        return Order(tuple(rows), record.weight)
+    return Pair(rows[0], rows[1], record.probability, record.margin, record.weight)
+
+
+def _example(
+    prompt_id: str, prompt: tuple[int, ...], answers: Sequence[Answer], said: Sequence[Pair | Order]
+) -> Example:
+    masks = tuple(mask for _, mask in answers)
+    return Example(
+        prompt_id,
+        prompt,
+        tuple(ids for ids, _ in answers),
+        pairs=tuple(s for s in said if isinstance(s, Pair)),
+        orders=tuple(s for s in said if isinstance(s, Order)),
+        masks=() if all(map(all, masks)) else masks,
+    )
+
+
+def encode_completions(
+    prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any
+) -> list[Example]:
+    """Completions to be scored, one example each; sampled ids are taken as they are."""
+    rendered: dict[str, tuple[int, ...]] = {}
+    examples = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        if prompt.id not in rendered:
+            rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))
+        ids, mask = encode_answer(tokenizer, prompt, completion, f"completion '{completion.id}'")
+        masks = () if all(mask) else (mask,)
+        examples.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
+    return examples
+
+
+def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where: str) -> Answer:
+    """Ids of a completion, and which of them the policy chooses: all but headers and the turns of others."""
+    if completion.token_ids:
+        return completion.token_ids, (True,) * len(completion.token_ids)
+    if completion.turns is not None:
+        turn_ids, mask = render_turns(tokenizer, prompt, completion.turns, where)
+        return tuple(turn_ids), tuple(mask)
+    ids = tuple(render_completion(tokenizer, completion.text, where))
+    return ids, (True,) * len(ids)
+
+
+def _too_long(where: str, length: int, limit: int, text: str) -> Rejected:
+    allowed = f"more than the {limit} that max_tokens and the model's context allow"
+    return Rejected(where, f"{length} tokens, {allowed}; shorten it or raise max_tokens", text)
+
+
+ENCODE: dict[type, Callable[[Any, Any, int], Encoded]] = {
+    Demonstration: encode_demonstrations,
+    Preference: encode_preferences,
+    Label: encode_labels,
+    Ranking: encode_rankings,
+}

@@ -1,0 +1,62 @@
+"""How completions are drawn: the settings of every sampler."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from gnomon.core.config import Settings
+
+
+class Sampling(Settings):
+    """How completions are drawn.
+
+    The order is that of the list: penalties change the logits, the temperature divides them, `top_k` and then
+    `top_p` restrict them. Ids that end a completion are subject to neither penalty: they stand in most prompts.
+
+    Attributes:
+        completions: K, how many for each prompt.
+        max_tokens: length limit of a completion, in tokens.
+        min_tokens: no id that ends a completion is drawn before this many tokens.
+        repetition_penalty: logits of tokens that prompt or completion holds are divided by it where positive and
+            multiplied where negative (Keskar et al. 2019, §4.1); 1 changes nothing.
+        no_repeat_ngram: no n-gram of this length in prompt and completion is completed a second time; 0 allows
+            all. Lifted for a step on which it would leave nothing to draw.
+        temperature: divides the logits; 0 takes the likeliest token.
+        top_k: keep this many tokens, and renormalise; 0 keeps all.
+        top_p: keep the smallest set of tokens with at least this probability, and renormalise.
+        stop: texts that end a completion; its tokens are kept as drawn, its text is cut before the first of them.
+        stop_ids: ids that end a completion beside the model's own end of a turn.
+        batch: completions drawn side by side.
+    """
+
+    completions: int = Field(default=1, gt=0)
+    max_tokens: int = Field(default=48, gt=0)
+    min_tokens: int = Field(default=0, ge=0)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    no_repeat_ngram: int = Field(default=0, ge=0)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    stop_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    batch: int = Field(default=96, gt=0)
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Self:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens ({self.min_tokens}) is above max_tokens ({self.max_tokens})")
+        return self
+
+    @property
+    def off_policy(self) -> list[str]:
+        """The keys by which the distribution drawn from is not that of the model at `temperature`."""
+        neutral = {"min_tokens": 0, "repetition_penalty": 1, "no_repeat_ngram": 0, "top_p": 1, "top_k": 0}
+        changed = [key for key, value in neutral.items() if getattr(self, key) != value]
+        return changed + ["temperature"] * (self.temperature == 0)
+
+    @property
+    def on_policy(self) -> bool:
+        """Whether the log-probabilities are those of the model at `temperature`, as online training needs."""
+        return not self.off_policy

@@ -1,0 +1,146 @@
+"""Records to examples: what is shared, what is refused and named, and which tokens the policy chooses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tiny import config_of, prompts_of
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Ranking
+from gnomon.data.batching import totals_of
+from gnomon.data.encoding import (
+    ENCODE,
+    Order,
+    Pair,
+    check_lengths,
+    context_length,
+    encode_completions,
+    encode_demonstrations,
+    encode_labels,
+    encode_preferences,
+    encode_rankings,
+    token_limit,
+)
+from gnomon.data.rendering import render_completion, render_prompt
+
+A, B = prompts_of("first", "second")
+TALK = (Message("assistant", "good"), Message("user", "why"), Message("assistant", "very good"))
+
+
+def text(content: str, ids: tuple[int, ...] | None = None) -> Completion:
+    return Completion(id=content, text=content, token_ids=ids)
+
+
+def test_a_completion_in_several_pairs_is_encoded_once(chat_tokenizer: Any) -> None:
+    """good > bad and good > poor of A, in two places of the file, share "good": three completions, two pairs."""
+    records = [
+        Preference(A, text("good"), text("bad"), probability=0.8, margin=1.5, weight=2.0),
+        Preference(B, text("yes"), text("no")),
+        Preference(A, text("good"), text("poor")),
+    ]
+    examples, rejected = encode_preferences(records, chat_tokenizer, 100)
+    assert not rejected
+    assert [e.prompt_id for e in examples] == ["p0", "p1"]
+    assert examples[0].pairs == (Pair(0, 1, 0.8, 1.5, 2.0), Pair(0, 2, 1.0, 0.0, 1.0))
+    expected = [tuple(render_completion(chat_tokenizer, t, "")) for t in ("good", "bad", "poor")]
+    assert list(examples[0].completions) == expected
+    assert totals_of(examples).rows == 3
+
+
+def test_pairs_that_become_equal_are_rejected_by_tokens_not_text(chat_tokenizer: Any) -> None:
+    """Sampled ids count, whatever the texts: these two are the same completion; "Yes " and "Yes" are not."""
+    same = Preference(A, text("x", (5, 6)), text("y", (5, 6)))
+    other = Preference(A, text("Yes "), text("Yes"))
+    examples, rejected = encode_preferences([same, other], chat_tokenizer, 100)
+    assert [r.where for r in rejected] == ["preference 1 (prompt 'p0')"]
+    assert "same tokens" in rejected[0].reason
+    assert len(examples[0].pairs) == 1
+
+
+def test_rows_that_are_too_long_are_rejected_and_counted(chat_tokenizer: Any) -> None:
+    limit = len(render_prompt(chat_tokenizer, A)) + len(render_completion(chat_tokenizer, "good", ""))
+    examples, rejected = encode_demonstrations(
+        [Demonstration(A, text("good")), Demonstration(A, text("good film good"))], chat_tokenizer, limit
+    )
+    assert len(examples) == len(rejected) == 1
+    assert rejected[0].where == "demonstration 2 ('good film good')"
+    assert f"more than the {limit} that max_tokens and the model's context allow" in rejected[0].reason
+    pairs = [Preference(A, text("good"), text("good film good")), Preference(A, text("good"), text("a"))]
+    examples, rejected = encode_preferences(pairs, chat_tokenizer, limit)
+    assert [len(e.pairs) for e in examples] == [1]
+    assert [r.where for r in rejected] == ["preference 1 (prompt 'p0')"]
+    assert encode_preferences(pairs[:1], chat_tokenizer, limit)[0] == []
+
+
+def test_sampled_ids_are_never_tokenised_again(chat_tokenizer: Any) -> None:
+    """g-o-o-d as four tokens is not how the tokenizer would write it."""
+    odd = tuple(chat_tokenizer.convert_tokens_to_ids(list("good")))
+    assert odd != tuple(render_completion(chat_tokenizer, "good", ""))[:-1]
+    sampled, written = encode_completions([A, A], [text("good", odd), text("good")], chat_tokenizer)
+    assert sampled.completions == (odd,)
+    assert written.completions == (tuple(render_completion(chat_tokenizer, "good", "")),)
+
+
+def test_labels_keep_their_order_and_say_good_or_bad(chat_tokenizer: Any) -> None:
+    records = [Label(A, text("x" * 400), True), Label(A, text("a"), False, 2.0), Label(B, text("b"), True)]
+    examples, rejected = encode_labels(records, chat_tokenizer, 100)
+    assert [(e.prompt_id, e.good, e.weight) for e in examples] == [("p0", False, 2.0), ("p1", True, 1.0)]
+    assert rejected[0].where == f"label 1 ('{'x' * 400}')"
+
+
+def test_rankings_of_a_prompt_share_its_completions(chat_tokenizer: Any) -> None:
+    """good > bad > poor and poor > good: three completions, two orders."""
+    good, bad, poor = text("good"), text("bad"), text("poor")
+    records = [Ranking(A, (good, bad, poor)), Ranking(A, (poor, good), 0.5), Ranking(A, (bad, bad))]
+    examples, rejected = encode_rankings(records, chat_tokenizer, 100)
+    assert examples[0].orders == (Order((0, 1, 2), 1.0), Order((2, 0), 0.5))
+    assert examples[0].rows == 2
+    assert [r.where for r in rejected] == ["ranking 3 (prompt 'p0')"]
+    assert "remove the ranking" in rejected[0].reason
+
+
+def test_only_the_assistants_turns_count(chat_tokenizer: Any) -> None:
+    """Of "good", its end, a user's turn and header, "very good", its end: the answers and two ends count."""
+    several = Completion("t", "…", turns=TALK)
+    kinds: dict[type, Any] = {
+        Demonstration: Demonstration(A, several),
+        Label: Label(A, several, True),
+        Preference: Preference(A, text("no"), several),
+        Ranking: Ranking(A, (text("no"), several)),
+    }
+    answers = render_completion(chat_tokenizer, "good", "") + render_completion(chat_tokenizer, "very good", "")
+    for kind, record in kinds.items():
+        (example,), rejected = ENCODE[kind]([record], chat_tokenizer, 200)
+        assert not rejected
+        ids, mask = example.completions[-1], example.masks[-1]
+        assert [i for i, counts in zip(ids, mask, strict=True) if counts] == answers
+        others = sum(map(len, example.completions[:-1]))
+        assert totals_of([example]).tokens == len(answers) + others
+        assert example.cost == len(example.prompt) + len(ids) + others
+    assert encode_completions([A], [several], chat_tokenizer)[0].masks == (mask,)
+
+
+def test_an_answer_in_which_the_assistant_is_silent_is_refused_by_row(chat_tokenizer: Any) -> None:
+    silent = Completion("s", "", turns=(Message("tool", "42"),))
+    with pytest.raises(DataError, match=r"demonstration 2 \('s'\): the assistant says nothing in it; remove it"):
+        encode_demonstrations([Demonstration(A, text("a")), Demonstration(A, silent)], chat_tokenizer, 200)
+
+
+def test_the_context_limits_what_a_stage_asks_for() -> None:
+    llama, gpt2 = (config_of(kind, 61, 1) for kind in ("llama", "gpt2"))
+    assert (context_length(llama), context_length(gpt2)) == (256, 128)
+    assert (token_limit(1024, llama), token_limit(100, llama)) == (256, 100)
+
+
+def test_prompts_that_leave_no_room_are_refused_before_sampling(chat_tokenizer: Any) -> None:
+    """The context is 256: what is left of it after the longer prompt is the most that can be asked for."""
+    prompts, config = [A, *prompts_of("a very good film " * 12)[:1]], config_of("llama", len(chat_tokenizer), 1)
+    room = 256 - max(len(render_prompt(chat_tokenizer, p)) for p in prompts)
+    assert 0 < room < 256
+    check_lengths(prompts, chat_tokenizer, room, config)
+    with pytest.raises(DataError, match=rf"prompt 'p0' has {256 - room} tokens, .* of {room + 1} exceed"):
+        check_lengths(prompts[1:], chat_tokenizer, room + 1, config)
+    with pytest.raises(DataError, match=r"prompt 'p0' \(and 1 more\) has"):
+        check_lengths(prompts, chat_tokenizer, 250, config)

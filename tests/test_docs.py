@@ -1,0 +1,152 @@
+"""What the documents say is so: links, anchors, paths, recipes and commands; and twins in two languages agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from gnomon.app.cli import app
+from gnomon.app.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")])
+TWINS = [("README.md", "README.zh-CN.md"), ("docs/guide.md", "docs/guide.zh-CN.md")]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+PATH = re.compile(r"(?:gnomon|tests|docs|recipes|benchmarks|\.ci)/[\w./-]*")
+MACHINE = re.compile(r"(?<![\w.])/(?:home|root|tmp|work|Users|mnt)/")
+
+
+def anchor(heading: str) -> str:
+    """The name under which GitHub finds a heading."""
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+def prose(text: str) -> str:
+    return FENCE.sub("", text)
+
+
+def link_faults(page: Path) -> Iterator[str]:
+    """Relative links to what is not there, and anchors that no heading has."""
+    for target in LINK.findall(prose(page.read_text(encoding="utf-8"))):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        name, _, wanted = target.partition("#")
+        found = (page.parent / name) if name else page
+        if not found.exists():
+            yield f"{page.name}: {target} is not there"
+        elif wanted and wanted not in map(anchor, HEADING.findall(prose(found.read_text(encoding="utf-8")))):
+            yield f"{page.name}: no heading {target}"
+
+
+def path_faults(page: Path) -> Iterator[str]:
+    """Files and folders of the repository that a page names as code but that are not there."""
+    for code in CODE.findall(prose(page.read_text(encoding="utf-8"))):
+        if PATH.fullmatch(code) and not (ROOT / code).exists():
+            yield f"{page.name}: {code} is not there"
+
+
+def recipes_in(page: Path) -> list[str]:
+    blocks = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [content for language, content in blocks if language in ("yaml", "yml") and "stages:" in content]
+
+
+def commands_in(page: Path) -> set[tuple[str, ...]]:
+    """What follows `gnomon` in code, up to two words: a command, or a group and its command."""
+    text = page.read_text(encoding="utf-8")
+    spans = [
+        *CODE.findall(prose(text)),
+        *(line for _, content in FENCE.findall(text) for line in content.split("\n")),
+    ]
+    words = [re.search(r"(?:^|/|-m )gnomon ([a-z][\w-]*)(?: ([a-z][\w-]*)(?= |$))?", span) for span in spans]
+    return {tuple(word for word in found.groups() if word) for found in words if found}
+
+
+def is_command(words: tuple[str, ...]) -> bool:
+    """Whether the command line knows the first word; of a group, also the second."""
+    group = get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    found = group.commands.get(words[0])
+    below = getattr(found, "commands", None)
+    return found is not None and (below is None or (len(words) > 1 and words[1] in below))
+
+
+def shape(page: Path) -> dict[str, int]:
+    """Counts that a translation keeps."""
+    text = page.read_text(encoding="utf-8")
+    plain = prose(text)
+    return {
+        "headings": len(HEADING.findall(plain)),
+        "table rows": len(re.findall(r"^\|", plain, re.MULTILINE)),
+        "list items": len(re.findall(r"^(?:-|\d+\.) ", plain, re.MULTILINE)),
+        "code blocks": len(FENCE.findall(text)),
+        "links": len([t for t in LINK.findall(plain) if "guide" not in t and "README" not in t]),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_a_page_speaks_of_what_is_there(page: Path) -> None:
+    assert [*link_faults(page), *path_faults(page)] == []
+    assert {words for words in commands_in(page) if not is_command(words)} == set()
+    assert not MACHINE.search(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if recipes_in(p)], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_a_recipe_in_a_page_is_right(page: Path, tmp_path: Path) -> None:
+    for content in recipes_in(page):
+        written = tmp_path / "recipe.yaml"
+        written.write_text(content, encoding="utf-8")
+        assert load_recipe(written).stages
+
+
+@pytest.mark.parametrize(("english", "chinese"), TWINS)
+def test_both_languages_have_the_same_parts(english: str, chinese: str) -> None:
+    assert shape(ROOT / english) == shape(ROOT / chinese)
+    both = [FENCE.findall((ROOT / name).read_text(encoding="utf-8")) for name in (english, chinese)]
+    for (kind, first), (other, second) in zip(*both, strict=True):
+        assert kind == other
+        if kind in ("yaml", "python"):  # comments apart, code is code in any language
+            assert [re.sub(r" *#.*", "", c) for c in first.split("\n")] == [
+                re.sub(r" *#.*", "", c) for c in second.split("\n")
+            ]
+
+
+def test_the_pages_hold_what_is_checked() -> None:
+    """The patterns find something, or the checks above would pass on anything."""
+    names = {page.relative_to(ROOT).as_posix() for page in PAGES}
+    assert {"README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/guide.md"} <= names
+    guide = ROOT / "docs" / "guide.md"
+    assert len(recipes_in(guide)) == 3
+    assert {("run",), ("check",), ("report",), ("data", "inspect")} <= commands_in(guide)
+    assert all(is_command(words) for words in [("run",), ("data", "inspect")])
+    assert not any(is_command(words) for words in [("walk",), ("data",), ("data", "forget")])
+
+
+def test_faults_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    lines = [
+        "# A heading: one, two",
+        "[gone](absent.md) [here](#a-heading-one-two) [no](#another) [far](https://example.org/x)",
+        "`gnomon/absent.py` `gnomon/core` `gnomon walk far` and `gnomon run recipe.yaml`",
+        "```sh",
+        "gnomon data forget x",
+        "```",
+    ]
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert list(link_faults(page)) == ["page.md: absent.md is not there", "page.md: no heading #another"]
+    assert list(path_faults(page)) == ["page.md: gnomon/absent.py is not there"]
+    assert commands_in(page) == {("walk", "far"), ("run",), ("data", "forget")}
+    assert anchor("What is proved, and how") == "what-is-proved-and-how"
+    assert anchor("两条命令") == "两条命令"
+    assert MACHINE.search("in /home/ann/models")
+    assert not MACHINE.search("see https://example.org/home/ann and runs/tmp/x")

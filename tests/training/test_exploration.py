@@ -1,0 +1,230 @@
+"""Where completions come from besides the plain policy, and which prompts are asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loops import online, recorded, weights_of
+from tiny import prompts_of
+
+from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
+from gnomon.core.types import Completion
+from gnomon.rewards.reward import FunctionReward
+from gnomon.rollouts.experience import soft_overlong
+from gnomon.training.prompts import Curriculum, PromptStream
+from gnomon.training.replay import Remembered, ReplayMemory
+from gnomon.training.rounds import alike_groups, describe, minibatches, rows_with_signal
+from gnomon.training.settings import Exploration, Replay
+
+PROMPTS = prompts_of("a", "b", "c", "d")
+
+
+# Prompts.
+
+
+def test_pools_are_drawn_by_weight_and_each_is_walked_whole() -> None:
+    easy, hard = PROMPTS[:2], PROMPTS[2:]
+    stream = PromptStream([(easy, 3.0), (hard, 1.0)], seed=1)
+    counts = Counter(p.id for p in stream.take(400))
+    assert counts["p0"] + counts["p1"] == pytest.approx(300, abs=30)
+    assert abs(counts["p0"] - counts["p1"]) <= 1
+    assert abs(counts["p2"] - counts["p3"]) <= 1
+
+
+def test_a_stream_goes_on_where_it_was() -> None:
+    pools = [(PROMPTS[:3], 1.0), (PROMPTS[3:], 0.5)]
+    whole = PromptStream(pools, seed=4, curriculum=Curriculum())
+    first = whole.take(5)
+    whole.learn({"p1": [1.0, 1.0], "p2": [-1.0, 1.0]})
+    other = PromptStream(pools, seed=4, curriculum=Curriculum())
+    other.restore(whole.state())
+    assert first
+    assert [p.id for p in other.take(9)] == [p.id for p in whole.take(9)]
+
+
+def test_a_curriculum_prefers_prompts_of_medium_success() -> None:
+    """Weights after rates 0, ½, 1 and one untried: exp(−2), 1, exp(−2), 1 with the default width of ¼."""
+    stream = PromptStream([(PROMPTS, 1.0)], seed=0, curriculum=Curriculum())
+    stream.learn({"p0": [-1.0, -1.0], "p1": [-1.0, 1.0], "p2": [1.0, 1.0]})
+    counts = Counter(stream.take(1)[0].id for _ in range(2000))
+    share = 1 / (2 + 2 * 0.1353)
+    assert counts["p1"] / 2000 == pytest.approx(share, abs=0.04)
+    assert counts["p0"] / 2000 == pytest.approx(share * 0.1353, abs=0.02)
+
+
+def test_success_is_remembered_half_and_half() -> None:
+    stream = PromptStream([(PROMPTS, 1.0)], seed=0, curriculum=Curriculum(memory=0.5))
+    stream.learn({"p0": [1.0, 1.0]})
+    stream.learn({"p0": [-1.0, -1.0]})
+    assert stream.rates["p0"] == 0.5
+
+
+# Groups.
+
+
+def rollout(prompt: int, version: int = 0) -> Rollout:
+    completion = Completion("c", "x", token_ids=(1, 2))
+    return Rollout(PROMPTS[prompt], (5,), completion, (-1.0, -1.0), "end", version)
+
+
+def experience(group: list[int], advantages: list[float], scores: list[float] | None = None) -> Experience:
+    n = len(group)
+    tokens = TokenGroups.build([[1]] * (max(group) + 1), [[2, 3]] * n, group)
+    flat = torch.zeros(n, 2)
+    return Experience(
+        tokens=tokens,
+        logprobs=flat,
+        scores=torch.tensor(scores or [0.0] * n),
+        finished=torch.ones(n, dtype=torch.bool),
+        totals=Totals(n, 2 * n),
+        reference_logprobs=flat,
+        rewards=flat,
+        advantages=torch.tensor(advantages)[:, None].expand(n, 2),
+    )
+
+
+def test_alike_groups_by_hand() -> None:
+    rows = [rollout(0), rollout(0), rollout(1), rollout(1)]
+    assert alike_groups(rows, torch.tensor([1.0, 1.0, 0.0, 1.0])) == {"p0"}
+
+
+def test_the_share_of_alike_groups_is_what_theory_says() -> None:
+    """q^K + (1 − q)^K = 0.663 at success rate q = 0.05 and K = 8."""
+    generator = torch.Generator().manual_seed(0)
+    scores = (torch.rand(3000 * 8, generator=generator) < 0.05).float()
+    found = describe(experience([g for g in range(3000) for _ in range(8)], [0.0] * 24000, scores.tolist()))
+    assert found["alike_groups_share"] == pytest.approx(0.05**8 + 0.95**8, abs=0.03)
+    assert pytest.approx(0.663, abs=1e-3) == 0.05**8 + 0.95**8
+
+
+def test_minibatches_keep_groups_whole_and_cover_everything() -> None:
+    found = minibatches(experience([0, 1, 2, 0, 1, 3, 4], [1.0] * 7), 2, seed=3, epoch=0)
+    assert sorted(r for rows in found for r in rows) == list(range(7))
+    assert len(found) == 2
+    assert any({0, 3} <= set(rows) for rows in found)
+    assert any({1, 4} <= set(rows) for rows in found)
+    assert found != minibatches(experience([0, 1, 2, 0, 1, 3, 4], [1.0] * 7), 2, seed=3, epoch=1)
+
+
+def test_rows_without_an_advantage_are_left_out() -> None:
+    assert rows_with_signal(experience([0, 0, 1], [0.0, -2.0, 0.5]), [2, 0, 1]) == [2, 1]
+
+
+def test_soft_overlong_by_hand() -> None:
+    """Limit 10, buffer 4: 0 up to 6 tokens, −¼ a token after that."""
+    found = soft_overlong(torch.tensor([3, 6, 7, 9, 10]), 10, 4)
+    assert found.tolist() == [0.0, 0.0, -0.25, -0.75, -1.0]
+    assert soft_overlong(torch.tensor([10]), 10, 0).tolist() == [0.0]
+
+
+# Memory.
+
+
+def test_a_memory_forgets_the_oldest_and_prefers_what_taught_most() -> None:
+    memory = ReplayMemory(Replay(share=1.0, capacity=3, priority=1.0), seed=0)
+    memory.add([Remembered((rollout(i % 4, i),), (0.0,), p) for i, p in enumerate((5.0, 0.0, 1.0, 9.0))])
+    assert [g.rollouts[0].version for g in memory.groups] == [1, 2, 3]
+    first = Counter(memory.draw(1, step)[0].rollouts[0].version for step in range(600))
+    assert first[3] / 600 == pytest.approx(9.01 / 10.03, abs=0.05)
+    assert first[1] / 600 < 0.02
+    assert len(memory.draw(9, 0)) == 3
+
+
+def test_a_memory_survives_a_checkpoint() -> None:
+    memory = ReplayMemory(Replay(), seed=0)
+    memory.add([Remembered((rollout(0, 2), rollout(0, 2)), (1.0, -1.0), 0.5)])
+    import json
+
+    from gnomon.core.run_folder import to_json
+
+    again = ReplayMemory(Replay(), seed=0)
+    again.restore(json.loads(json.dumps(to_json(memory.state()))))
+    assert again.groups == memory.groups
+
+
+# In the loop.
+
+
+def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, words: Any) -> None:
+    loop = online(tmp_path, words, replay=Replay(share=1.0), steps=2)
+    loop.run("ppo")
+    rollouts, scores, _ = loop.score(loop.sample(3))
+    found = loop.remember(3, rollouts, scores)
+    assert len(found.tokens) > len(rollouts)
+    asked = loop.ask_policy(found)
+    assert asked.sampler_logprobs is not None
+    fresh = asked.tokens.mask[: len(rollouts)]
+    gap = (asked.logprobs - asked.sampler_logprobs).abs()
+    assert gap[: len(rollouts)][fresh].max() < 1e-4
+    assert gap[len(rollouts) :].max() > 1e-3
+
+
+def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any) -> None:
+    exploring = Exploration(temperatures=(0.5, 1.5), reference_share=0.25)
+    loop = online(tmp_path, words, exploration=exploring, sampling={"completions": 8})
+    with torch.no_grad():
+        for parameter in loop.models.policy.trainable().values():
+            parameter.add_(0.2)
+    rollouts = loop.sample(1)
+    assert Counter(r.prompt.id for r in rollouts).most_common(1)[0][1] == 8
+    scored = loop.score(rollouts)
+    found = loop.ask_policy(loop.remember(1, scored[0], scored[1]))
+    assert found.sampler_logprobs is not None
+    theirs = loop.models.policy.reference_logprobs(found.tokens, temperature=0.9)
+    mask = found.tokens.mask
+    distance = (theirs - found.sampler_logprobs).masked_fill(~mask, 0.0).abs().sum(1)
+    assert (distance < 1e-3).sum() >= 2 * 3  # two of each prompt's eight are the reference's
+    loop.run("ppo")
+    assert all(row["loss"] == row["loss"] for row in recorded(tmp_path))
+
+
+def test_groups_that_are_all_alike_are_replaced(tmp_path: Path, words: Any) -> None:
+    """Prompt p0 always scores 1; the others by their letters."""
+    only = FunctionReward(lambda prompt, text: 1.0 if prompt.id == "p0" else float(len(text) % 3), "r")
+    loop = online(tmp_path, words, reward=only, resample=4, sampling={"completions": 6}, missing_eos_score=None)
+    rollouts, scores, judged = loop.score(loop.sample(1))
+    while not any(r.prompt.id == "p0" for r in rollouts):
+        rollouts, scores, judged = loop.score(loop.sample(1))
+    kept, new_scores, _ = loop.resample(1, rollouts, scores, judged)
+    assert "p0" not in {r.prompt.id for r in kept}
+    assert len(kept) == len(new_scores)
+    assert not alike_groups(kept, new_scores)
+
+
+def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, words: Any) -> None:
+    online(tmp_path / "kept", words, steps=4).run("ppo")
+    online(tmp_path / "new", words, steps=4, reference_every=1).run("ppo")
+    assert all(abs(row["kl"]) < 1e-4 for row in recorded(tmp_path / "new"))
+    assert abs(recorded(tmp_path / "kept")[-1]["kl"]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"replay": Replay(share=1.0)},
+        {"reference_every": 2},
+        {"curriculum": Curriculum()},
+        {"exploration": Exploration(temperatures=(0.7, 1.2))},
+    ],
+    ids=lambda s: next(iter(s)),
+)
+def test_a_stopped_run_goes_on_to_the_same_numbers(settings: dict[str, Any], tmp_path: Path, words: Any) -> None:
+    from loops import Killed
+
+    whole = online(tmp_path / "whole", words, **settings)
+    whole.run("ppo")
+
+    def kill(call: int) -> None:
+        if call == 14:
+            raise Killed
+
+    with pytest.raises(Killed):
+        online(tmp_path / "cut", words, before=kill, checkpoint_seconds=0, **settings).run("ppo")
+    again = online(tmp_path / "cut", words, checkpoint_seconds=0, **settings)
+    again.run("ppo")
+    assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(again.models), weights_of(whole.models), strict=True))
