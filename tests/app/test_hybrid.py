@@ -127,7 +127,6 @@ def test_defaults_of_the_papers_are_under_the_users(project: Project) -> None:
 
 
 def test_metrics_go_to_tensorboard_where_asked(project: Project) -> None:
-    pytest.importorskip("tensorboard")
     project.go("track=[tensorboard]")
     assert list((project.run / "aligned" / "tensorboard").glob("events*"))
 
