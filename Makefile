@@ -1,6 +1,6 @@
 # make demo    a real chat model aligned to real people's ratings, with a report (about twelve minutes on 2 cores)
 # make test    all tests;  make test-fast leaves out those that need the real model or a browser
-# make check   lint, format, types
+# make check   lint, format, types, layers, recipes, links in the docs
 # Each makes the virtual environment first if need be. Nothing is downloaded or trained twice.
 
 VENV ?= .venv
@@ -34,6 +34,8 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@echo "==> layers, recipes, links"
+	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_recipes.py tests/test_docs.py
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

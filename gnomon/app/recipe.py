@@ -208,6 +208,14 @@ def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
         name = getattr(stage, key)
         if name is not None and name not in stage.evaluate:
             raise ConfigError(f"{where}: {key} '{name}' is not among those in evaluate; add it there.")
+    if stage.best_of is not None:
+        if stage.best_of.by not in stage.judges:
+            raise ConfigError(f"{where}: best_of.by '{stage.best_of.by}' is not among the judges; add it there.")
+        if stage.best_of.n > stage.sampling.completions:
+            raise ConfigError(
+                f"{where}: best_of.n is {stage.best_of.n}, more than sampling.completions of "
+                f"{stage.sampling.completions}; raise the latter."
+            )
     if "ridge" in stage.judges and stage.reserved is None:
         raise ConfigError(f"{where}: the judge ridge needs the key 'reserved', texts to learn from.")
 

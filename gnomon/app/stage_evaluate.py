@@ -23,6 +23,7 @@ from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
 from gnomon.evaluation.policies import (
     Voice,
+    best_of_n,
     checks,
     describe,
     kl_to_reference,
@@ -68,6 +69,9 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
         Voice(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
         for place, (name, rollouts, kl, text_perplexity) in enumerate(drafts)
     ]
+    if stage.best_of is not None:
+        candidate = next(v for v in voices if v.name == (stage.candidate or stage.evaluate[-1]))
+        voices.append(best_of_n(candidate, stage.best_of.n, stage.best_of.by))
     return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work)}
 
 
@@ -147,7 +151,7 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         "table": table,
         "win_rates": wins,
         "checks": found,
-        "samples": side_by_side(voices, stage.sampling.completions),
+        "samples": side_by_side(voices),
         "worst": worst(candidate, independent or stage.judges),
     }
 
@@ -159,15 +163,15 @@ def say_table(rows: Sequence[Mapping[str, Any]]) -> None:
         console.print(f"  {row['model']}  {scores}", markup=False, highlight=False, soft_wrap=True)
 
 
-def side_by_side(voices: Sequence[Voice], completions: int) -> list[dict[str, Any]]:
+def side_by_side(voices: Sequence[Voice]) -> list[dict[str, Any]]:
     """The first completion of each model for some prompts: chosen before anyone saw a score."""
-    places = range(0, len(voices[0].rollouts), completions)
+    asked = list({r.prompt.id: r.prompt for r in voices[0].rollouts}.values())[:SHOWN]
     return [
         {
-            "prompt": voices[0].rollouts[i].prompt.messages[-1].content,
-            "completions": [_sample(v, i) for v in voices],
+            "prompt": prompt.messages[-1].content,
+            "completions": [_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in voices],
         }
-        for i in list(places)[:SHOWN]
+        for prompt in asked
     ]
 
 

@@ -256,6 +256,18 @@ class HybridStage(Settings):
     phases: list[Any] = Field(min_length=1)
 
 
+class BestOf(Settings):
+    """Best-of-n at inference, shown beside the candidate.
+
+    Attributes:
+        n: completions of which the best is taken; it divides `sampling.completions` without much waste.
+        by: the judge that says which is best.
+    """
+
+    n: int = Field(gt=1)
+    by: str
+
+
 class EvaluateStage(Settings):
     """Models side by side, before judges that training used and judges that it never saw.
 
@@ -267,6 +279,7 @@ class EvaluateStage(Settings):
         reserved: rated texts that no other stage touches, for `ridge`.
         reference: the model that the candidate is compared with; the first where nothing is said.
         candidate: the model that should be better; the last one where nothing is said.
+        best_of: also show the best of every n completions of the candidate, by one of the judges.
         sampling: how completions are drawn.
     """
 
@@ -278,6 +291,7 @@ class EvaluateStage(Settings):
     reserved: str | None = None
     reference: str = ""
     candidate: str | None = None
+    best_of: BestOf | None = None
     sampling: Sampling = Sampling(completions=16)
 
     @model_validator(mode="before")

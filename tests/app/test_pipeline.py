@@ -267,3 +267,17 @@ def test_numbers_that_are_not_finite_stop_the_run_and_say_so(project: Project) -
         project.go("sft.training.learning_rate=1e30", "sft.training.schedule=constant", "model.adapter=none")
     rows = (project.run / "sft" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(row)["loss"] is not None for row in rows)
+
+
+def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
+    project.go("report.best_of={n: 3, by: judge}")
+    found = read_json(project.run / "report" / "result.json")
+    assert found["models"][-1] == "aligned, best of 3"
+    rows = {row["model"]: row for row in found["table"]}
+    best, plain = (rows[name]["scores"]["judge"]["mean"] for name in ("aligned, best of 3", "aligned"))
+    assert best >= plain
+    assert "best of 3" in (project.run / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match="is not among the judges"):
+        project.go("report.best_of={n: 3, by: ridge}")
+    with pytest.raises(ConfigError, match="more than sampling.completions"):
+        project.go("report.best_of={n: 9, by: judge}")

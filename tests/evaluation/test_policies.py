@@ -17,6 +17,7 @@ from gnomon.data.batching import token_groups
 from gnomon.data.encoding import encode_demonstrations
 from gnomon.evaluation.policies import (
     Voice,
+    best_of_n,
     checks,
     describe,
     kl_to_reference,
@@ -206,3 +207,13 @@ def test_kl_is_the_sum_of_log_ratios_in_the_order_of_the_rollouts(
         theirs = theirs[len(one.prompt_ids) - 1 : -1].gather(1, ids[len(one.prompt_ids) :, None])
         assert value == pytest.approx(sum(one.logprobs) - float(theirs.sum()), abs=1e-3)
     assert found.mean() > 1  # the two differ
+
+
+def test_best_of_n_takes_the_best_of_each_n_in_turn() -> None:
+    """Of 1, 3 | 2, 0 under A and 5, 4 | 7 (left over) under B with n = 2."""
+    found = best_of_n(voice("x", {A: [1.0, 3.0, 2.0, 0.0], B: [5.0, 4.0, 7.0]}), 2, "judge")
+    assert found.name == "x, best of 2"
+    assert found.scores["judge"].tolist() == [3.0, 2.0, 5.0]
+    assert [r.completion.text for r in found.rollouts] == ["x 3.0", "x 2.0", "x 5.0"]
+    assert [r.prompt.id for r in found.rollouts] == ["A", "A", "B"]
+    assert (found.kl, found.perplexity) == (None, None)
