@@ -279,5 +279,5 @@ def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
     assert "best of 3" in (project.run / "report.html").read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="is not among the judges"):
         project.go("report.best_of={n: 3, by: ridge}")
-    with pytest.raises(ConfigError, match="more than sampling.completions"):
+    with pytest.raises(ConfigError, match=r"more than sampling\.completions"):
         project.go("report.best_of={n: 9, by: judge}")
