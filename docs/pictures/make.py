@@ -53,7 +53,8 @@ class Watched:
 def distances() -> Found:
     """Total variation to π* before every other round and after the last, five seeds of each online algorithm."""
     reference, rewards = worlds.TablePolicy(proof.SMALL, seed=2), proof.SMALL.rewards(seed=3)
-    best, found = worlds.optimum(reference, rewards, BETA), {}
+    best = worlds.optimum(reference, rewards, BETA)
+    found: Found = {}
     cases = {name: (algorithm, BETA) for name, (algorithm, _) in proof.REACHES.items()}
     cases |= {"expert_iteration": (proof.ExpertIteration(), 0.0), "online_dpo": (proof.OnlineDPO(), 0.0)}
     for name, (algorithm, beta) in cases.items():
