@@ -10,13 +10,11 @@ from tokenizers.models import BPE, WordLevel
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 from transformers import (
+    CONFIG_MAPPING,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     GPT2Config,
-    LlamaConfig,
-    MistralConfig,
     PreTrainedTokenizerFast,
-    Qwen2Config,
 )
 
 from gnomon.core.batches import TokenGroups
@@ -37,7 +35,6 @@ def config_of(kind: str, vocab: int, layers: int, **changes: Any) -> Any:
     if kind == "gpt2":
         sizes = {"n_embd": 32, "n_layer": layers, "n_head": 4, "n_positions": 128}
         return GPT2Config(vocab_size=vocab, initializer_range=0.2, bos_token_id=0, eos_token_id=0, **sizes)
-    kinds = {"llama": LlamaConfig, "qwen2": Qwen2Config, "mistral": MistralConfig}
     shape: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -48,8 +45,9 @@ def config_of(kind: str, vocab: int, layers: int, **changes: Any) -> Any:
         "initializer_range": 0.2,
         "bos_token_id": 0,
         "eos_token_id": 0,
+        "pad_token_id": None,
     }
-    return kinds[kind](vocab_size=vocab, **{**shape, **changes})
+    return CONFIG_MAPPING[kind](vocab_size=vocab, **{**shape, **changes})
 
 
 def tiny_network(kind: str = "llama", *, vocab: int = 61, layers: int = 2, seed: int = 0, **changes: Any) -> Any:

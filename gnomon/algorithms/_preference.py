@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Noise = Annotated[float, Field(ge=0, lt=0.5)]
+ROUNDING = 1e-5  # before the first step a policy is its own reference, and all leads are 0 but for this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,5 +115,5 @@ def completion_values(
 
 
 def ahead(lead: Tensor) -> Tensor:
-    """1 where the lead is positive, ½ where it is 0, else 0, same shape."""
-    return (lead > 0).float() + 0.5 * (lead == 0).float()
+    """1 where the lead is positive, ½ where it is 0 but for rounding, else 0, same shape."""
+    return (lead > ROUNDING).float() + 0.5 * (lead.abs() <= ROUNDING).float()

@@ -2,7 +2,7 @@
 
 Paper: Xu et al. 2024, "Contrastive preference optimization": `−log σ(β·[log π(y_w) − log π(y_l)])` on summed
 log-probs, plus the negative log-likelihood of the preferred side. That is a mean over tokens here (`nll_weight`),
-so that its weight does not grow with length. Half the memory and time of DPO.
+so that its weight does not grow with length.
 
 Wrong when completions differ much in length: without a reference a longer one starts behind.
 """

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.app.outside import open_policy
+from gnomon.app.recipe import scorers
 from gnomon.app.rewards import make_reward
 from gnomon.app.rows import first_row
-from gnomon.app.stages import TEXT_JUDGES, EvaluateStage, TrainStage
+from gnomon.app.stages import TEXT_JUDGES, EvaluateStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.batches import Rollout
 from gnomon.core.errors import Interrupted, RunError
@@ -108,7 +109,8 @@ def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
 
 def independent_judge(judge: str, work: Workspace) -> bool:
     """Whether it is certain that no model learned from a judge; nobody knows it of a model from elsewhere."""
-    rewards = {stage.reward for stage in work.recipe.stages if isinstance(stage, TrainStage)}
+    training = (stage for stage in work.recipe.stages if not isinstance(stage, EvaluateStage))
+    rewards = {spec for stage in training for spec in scorers(stage)}
     return judge in TEXT_JUDGES and judge not in rewards
 
 

@@ -189,7 +189,7 @@ def train_sampled(
         trainable = stage.trainable or work.recipe.model
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
         source = work.model(stage.critic_model)
-        critic = load_critic(source, compute, learning, seed=seed, chat_template=template)
+        critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
         critic.checkpoint_gradients(settings.gradient_checkpointing)
     if stage.token_reward is not None:
         token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)

@@ -137,7 +137,7 @@ class TrainStage(Settings):
             no model, the policy's.
         critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
         depth: for reward models: keep only this many of the lower layers.
-        head: for reward models: the shape of a new head.
+        head: the shape of a reward model's new head, or of an online algorithm's critic.
         settings: the algorithm's own settings.
         trainable: which weights learn; the recipe's `model` says it otherwise.
         training: the loop's settings.

@@ -177,6 +177,7 @@ class Rollout:
         finish_reason: `end`: the model ended its turn; `stop`: a stop id or a stop text ended it; `length`: the
             length limit cut it off.
         version: optimiser steps that the policy had taken.
+        mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
     """
 
     prompt: Prompt
@@ -185,6 +186,7 @@ class Rollout:
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
     version: int = 0
+    mask: tuple[bool, ...] | None = None
 
     @property
     def finished(self) -> bool:

@@ -29,6 +29,9 @@ from gnomon.models.head import target_logprobs
 
 LayoutName = Literal["auto", "packed", "plain"]
 ATTENTION_TOKENS = 1024  # row length at which attention costs about as much as the rest of a layer
+# Architectures that see more of a row than a mask and positions of ours say, though their configuration does not
+# show it: ALiBi, recurrent layers, local attention.
+UNPACKED = ("bloom", "mpt", "falcon", "gpt_neo", "mamba", "mamba2", "rwkv", "jamba")
 WORTHWHILE = 0.01  # share of a pass's cost that is worth the search for a better layout
 
 
@@ -160,7 +163,7 @@ def can_pack(config: Any) -> bool:
         and getattr(config, "_attn_implementation", "sdpa") in ("sdpa", "eager")
         and not getattr(config, "is_encoder_decoder", False)
         and getattr(config, "position_embedding_type", "rotary") != "alibi"
-        and config.model_type not in ("bloom", "mpt", "falcon", "mamba", "mamba2", "rwkv", "jamba")
+        and config.model_type not in UNPACKED
     )
 
 
@@ -191,11 +194,14 @@ def completion_states(
     if layout == "packed" and not can_pack(config):
         raise ModelError(f"a {config.model_type} model cannot share prompts in a row; use the plain layout.")
     plan = packed_layout(groups) if layout == "packed" else plain_layout(groups)
+    mask = plan.attention_mask
+    if layout == "packed" and getattr(config, "_attn_implementation", "sdpa") == "eager":
+        mask = torch.where(mask, 0.0, torch.finfo(torch.float32).min)  # which eager attention adds to its scores
     device = next(trunk.parameters()).device
     with autocast(device, dtype):
         hidden: Tensor = trunk(
             input_ids=plan.input_ids.to(device),
-            attention_mask=plan.attention_mask.to(device),
+            attention_mask=mask.to(device),
             position_ids=plan.position_ids.to(device),
             use_cache=False,
         ).last_hidden_state

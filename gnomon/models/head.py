@@ -16,16 +16,42 @@ from torch.utils.checkpoint import checkpoint
 from gnomon.core.errors import ModelError
 
 CHUNK = 128  # positions whose logits exist at once
+# Factors on logits by their name in a configuration: architectures that apply them, and as which power.
+FACTORS: dict[str, tuple[tuple[str, ...], int]] = {
+    "logit_scale": (("cohere",), 1),
+    "logits_scaling": (("granite",), -1),
+    "lm_head_multiplier": (("falcon_h1",), 1),
+    "output_multiplier": ((), 1),
+}
 
 
 def logits(head: nn.Module, config: Any, hidden: Tensor) -> Tensor:
     """Logits with what the architecture does to them, float32, `[…, d] -> […, vocab]`."""
-    for unknown in ("logit_scale", "logits_scaling"):
-        if getattr(config, unknown, 1.0) not in (None, 1.0):
-            raise ModelError(f"models with {unknown} ({config.model_type}) are not supported.")
-    raw: Tensor = head(hidden).float()
-    cap = getattr(config, "final_logit_softcapping", None)
+    raw: Tensor = head(hidden).float() * logit_factor(config)
+    cap = _soft_cap(config)
     return cap * torch.tanh(raw / cap) if cap else raw
+
+
+def logit_factor(config: Any) -> float:
+    """What an architecture multiplies its logits by.
+
+    Raises:
+        ModelError: the configuration speaks of a factor, and the architecture is none that is known to use it.
+    """
+    factor = 1.0
+    for name, (kinds, power) in FACTORS.items():
+        value = getattr(config, name, None)
+        if value in (None, 1.0):
+            continue
+        if not config.model_type.startswith(kinds):
+            raise ModelError(f"models with {name} ({config.model_type}) are not supported.")
+        factor *= float(value) ** power
+    return factor
+
+
+def _soft_cap(config: Any) -> float | None:
+    """Logits are bent so as to stay within ± this (Gemma Team 2024)."""
+    return getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
 
 
 def target_logprobs(
@@ -39,11 +65,11 @@ def target_logprobs(
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities of `targets` `[M]` at `temperature`, and if asked the entropy (no gradient), `[M]`."""
     states = states.float()
-    plain_head = isinstance(head, nn.Linear) and getattr(config, "final_logit_softcapping", None) is None
+    plain_head = isinstance(head, nn.Linear) and not _soft_cap(config)
     frozen = not any(p.requires_grad for p in head.parameters())
     if plain_head and frozen and head.bias is None and torch.is_grad_enabled() and states.requires_grad:
-        logits(head, config, states[:1])  # refuses by name what it does not know
-        found, spread = _FrozenHead.apply(states, head.weight, targets, temperature, entropy)
+        scaled = temperature / logit_factor(config)
+        found, spread = _FrozenHead.apply(states, head.weight, targets, scaled, entropy)
         return found, spread if entropy else None
     parts = [
         _chunk(head, config, states[i : i + CHUNK], targets[i : i + CHUNK], temperature, entropy)

@@ -27,6 +27,7 @@ from gnomon.models.heads import PLAIN_HEAD, HeadSettings, ScalarHead, new_head, 
 from gnomon.models.names import resolve
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
+from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
 
 FROZEN = Trainable(adapter="none", layers=0)
@@ -85,7 +86,7 @@ def load_policy(
     """A causal language model with `trainable` weights."""
     network, _ = _pretrained(AutoModelForCausalLM, name)
     tokenizer = load_tokenizer(name, chat_template)
-    return Policy(network, tokenizer, compute, make_trainable(network, trainable))
+    return trusted(Policy(network, tokenizer, compute, make_trainable(network, trainable)))
 
 
 def load_reward_model(
@@ -116,7 +117,7 @@ def load_reward_model(
         )
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
-    return RewardModel(network, load_tokenizer(name, chat_template), compute, adapter)
+    return trusted(RewardModel(network, load_tokenizer(name, chat_template), compute, adapter))
 
 
 def load_critic(
@@ -145,7 +146,7 @@ def load_critic(
     network.config.score_offset = 0.0
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
-    return Critic(network, load_tokenizer(name, chat_template), compute, adapter)
+    return trusted(Critic(network, load_tokenizer(name, chat_template), compute, adapter))
 
 
 def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None]:

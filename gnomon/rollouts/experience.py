@@ -21,6 +21,7 @@ def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
         prompts=list(keys.values()),
         completions=[r.token_ids for r in rollouts],
         group=[place[r.prompt.id, r.version] for r in rollouts],
+        masks=[r.mask or (True,) * len(r.token_ids) for r in rollouts],
     )
 
 

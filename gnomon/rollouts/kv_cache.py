@@ -20,6 +20,7 @@ from gnomon.models.forward import autocast, can_pack
 from gnomon.models.policy import Policy
 
 Ids = tuple[int, ...]
+ROOM = 64  # tokens that a cache has room for beyond its first prompts, before it has to grow
 
 
 class Decoder(Protocol):
@@ -112,7 +113,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         slots, _, room, _ = self.stores[0][0].shape
         if rows <= slots and width <= room:
             return
-        size = (max(rows, slots), room if width <= room else max(width, room * 3 // 2))
+        size = (max(rows, slots), room if width <= room else max(width + ROOM, room * 3 // 2))
         for pair in self.stores:
             for place, old in enumerate(pair):
                 pair[place] = old.new_zeros(size[0], old.shape[1], size[1], old.shape[3])

@@ -22,7 +22,7 @@ from gnomon.core.errors import DataError, RunError
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
 from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
-from gnomon.data.encoding import Example
+from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched import mismatched
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver, Watch
@@ -149,8 +149,8 @@ class OfflineLoop:
         found = []
         for part in self._micro_batches(batch):
             others = [self.strangers[id(e)] for e in part if id(e) in self.strangers]
-            mismatched = self._collate(others, totals) if others else None
-            sums = self.algorithm.survey(self.models, self._collate(part, totals), mismatched)
+            strange = self._collate(others, totals) if others else None
+            sums = self.algorithm.survey(self.models, self._collate(part, totals), strange)
             found.append({name: float(value) for name, value in sums.items()})
         return replace(totals, sums=self._merged(found))
 
@@ -172,7 +172,8 @@ class OfflineLoop:
         """For each example by its identity, its prompt with another's completion, if the algorithm needs it."""
         if "mismatched" not in self.algorithm.needs:
             return {}
-        found = mismatched(examples, self.settings.max_tokens, self.seed)
+        limit = token_limit(self.settings.max_tokens, self.models.trained.network.config)
+        found = mismatched(examples, limit, self.seed)
         return {id(e): other for e, other in zip(examples, found, strict=True) if other is not None}
 
     @torch.no_grad()

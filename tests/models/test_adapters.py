@@ -36,7 +36,7 @@ def test_the_reference_is_the_adapter_switched_off(kind: str, groups: TokenGroup
 
 
 def test_a_policy_without_adapter_has_no_reference_inside(groups: TokenGroups) -> None:
-    with pytest.raises(ModelError, match="second model"):
+    with pytest.raises(ModelError, match="no adapter to switch off"):
         tiny_policy().reference_logprobs(groups)
 
 

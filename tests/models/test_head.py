@@ -96,6 +96,31 @@ def test_extreme_logits_stay_finite() -> None:
 
 
 @pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "name", "factor"),
+    [
+        ("cohere2", "logit_scale", 0.25),
+        ("granitemoe", "logits_scaling", 4.0),
+        ("falcon_h1", "lm_head_multiplier", 0.25),
+    ],
+)
+def test_known_factors_on_logits(kind: str, name: str, factor: float, learns: bool) -> None:
+    """Each of them quarters the logits, as a temperature of 4 does."""
+    config = SimpleNamespace(model_type=kind, **{name: factor})
+    states, targets, weights = inputs(scale=4.0)
+    head = made_head(learns=learns)
+    values = []
+    for found, _ in (
+        target_logprobs(head, config, own := states.clone().requires_grad_(), targets, temperature=0.7),
+        naive(head, other := states.clone().requires_grad_(), targets, 2.8, 0.0),
+    ):
+        (found * weights).sum().backward()  # type: ignore[no-untyped-call]
+        values.append(found.detach())
+    torch.testing.assert_close(values[0], values[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(own.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("name", ["logits_scaling", "logit_scale"])
 def test_what_a_head_does_besides_is_refused_by_name(name: str, learns: bool) -> None:
     config = SimpleNamespace(model_type="made-up", **{name: 8.0})

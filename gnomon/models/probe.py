@@ -1,0 +1,89 @@
+"""A model of an unknown architecture is asked the same few tokens twice: by the forward engine, and as it is.
+
+Architectures differ in what they do with masks, positions and logits, and new ones come each month. One that the
+packed layout misleads falls back to the plain one; one that the engine cannot follow at all is refused by name,
+instead of training on wrong numbers. Tests do the same for those in `VERIFIED`, so that they need not pay for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+from gnomon.models.forward import LayoutName, can_pack, completion_states
+from gnomon.models.policy import Model, Policy
+
+M = TypeVar("M", bound=Model)
+# fmt: off
+VERIFIED = frozenset({
+    "bloom", "cohere", "cohere2", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "gpt_oss",
+    "gptj", "granite", "llama", "mamba", "mistral", "mixtral", "olmo2", "olmo3", "opt", "phi", "phi3", "qwen2",
+    "qwen3", "recurrent_gemma", "stablelm",
+})
+# fmt: on
+TOLERANCE = 1e-2  # nats, or share of the largest state; a misled model is off by a hundred times as much
+
+
+@torch.no_grad()
+def trusted(model: M) -> M:
+    """`model` itself, with a layout in which the engine says what the model says.
+
+    Raises:
+        ModelError: there is none.
+    """
+    kind = model.network.config.model_type
+    if kind in VERIFIED:
+        return model
+    if model.trunk is model.network:
+        raise ModelError(f"{kind} models are not supported: their decoder does not stand apart from its head.")
+    groups = _question(model.network.config.get_text_config().vocab_size)
+    expected = [_alone(model, torch.cat([groups.prompts[g], c]), len(c)) for g, c in _rows(groups)]
+    layouts: list[LayoutName] = ["packed", "plain"] if can_pack(model.trunk.config) else ["plain"]
+    for layout in layouts:
+        if _agree(_asked(model, groups, layout), torch.cat(expected)):
+            model.layout = "auto" if layout == layouts[0] else layout
+            return model
+    raise ModelError(f"{kind} models are not supported: the forward engine does not find their own numbers.")
+
+
+def _question(vocab: int) -> TokenGroups:
+    """Two prompts, three completions, no two of a length."""
+    ids = [(37 * n + 5) % vocab for n in range(17)]
+    return TokenGroups.build([ids[:3], ids[3:7]], [ids[7:9], ids[9:13], ids[13:16]], [0, 0, 1])
+
+
+def _rows(groups: TokenGroups) -> list[tuple[int, Tensor]]:
+    return list(zip(groups.group.tolist(), groups.completions, strict=True))
+
+
+def _alone(model: Model, ids: Tensor, count: int) -> Tensor:
+    """What the network says of the last `count` tokens of one sequence without padding: log-probs or states."""
+    ids = ids.to(model.device)
+    if not isinstance(model, Policy):
+        states: Tensor = model.trunk(input_ids=ids[None], use_cache=False).last_hidden_state
+        return states[0, -count:].float()
+    logits = model.network(input_ids=ids[None], use_cache=False).logits[0]
+    logprobs: Tensor = logits[-count - 1 : -1].float().log_softmax(-1)
+    return logprobs.gather(1, ids[-count:, None]).squeeze(1)
+
+
+def _asked(model: Model, groups: TokenGroups, layout: LayoutName) -> Tensor | None:
+    """What the engine says of the same tokens, in float32; `None` where the architecture refuses the layout."""
+    try:
+        if not isinstance(model, Policy):
+            return completion_states(model.trunk, groups, at="end", layout=layout).float()
+        exact = Policy(model.network, model.tokenizer, replace(model.compute, dtype=torch.float32), model.adapter)
+        exact.layout = layout
+        return exact.logprobs(groups)[groups.mask.to(model.device)]
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return None  # it takes no mask or positions of ours; what is left to try, or the refusal, says so
+
+
+def _agree(found: Tensor | None, expected: Tensor) -> bool:
+    scale = 1.0 if expected.dim() == 1 else float(expected.abs().max())
+    return found is not None and float((found - expected).abs().max()) <= TOLERANCE * scale

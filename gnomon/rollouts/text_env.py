@@ -1,0 +1,268 @@
+"""Text generation as a Gymnasium environment, for any code of classic reinforcement learning.
+
+The Markov decision process of a language model (Ramamurthy et al. 2023, section 3.1): the state is the tokens so
+far, an action is the next token, and a step appends it. An episode is one completion. It terminates when the
+policy draws the end token, and is truncated when the length limit cuts it off. With a tool, the end token ends a
+*turn*: what the tool answers is appended, and the policy goes on. A tool's tokens are nobody's action: they are
+seen in the observation, earn nothing, and are false in the `completion_mask`.
+
+An observation is the last `window` tokens, right-aligned, as integers; `vocabulary` itself stands where there is
+no token yet. It is a `MultiDiscrete`, which libraries turn into one-hot rows by themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gnomon.core.batches import FinishReason, Rollout, TokenGroups
+from gnomon.core.errors import ConfigError, DataError, RunError
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.rendering import decode, render_prompt, turn_end
+from gnomon.rollouts.experience import token_groups_of
+
+try:
+    import gymnasium
+    from gymnasium.spaces import Discrete, MultiDiscrete
+except ImportError:
+    raise ConfigError(
+        "gnomon.rollouts.text_env needs gymnasium, which is not installed; run pip install 'gnomon-rlhf[env]'."
+    ) from None
+
+Tokens = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """An episode as far as it has come.
+
+    Attributes:
+        token_ids: everything after the prompt, T tokens: the policy's own and the tool's.
+        completion_mask: `[T]`, true for the policy's own.
+        rewards: `[T]`, what each token earned; 0 for the tool's.
+        finished: the policy ended by itself.
+        truncated: the length limit cut it off.
+        text: what the tokens say, where there is a tokenizer and the reward was asked; otherwise empty.
+    """
+
+    prompt: Prompt
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...] = ()
+    completion_mask: tuple[bool, ...] = ()
+    rewards: tuple[float, ...] = ()
+    finished: bool = False
+    truncated: bool = False
+    text: str = ""
+
+    @property
+    def over(self) -> bool:
+        """No further token can follow."""
+        return self.finished or self.truncated
+
+    @property
+    def score(self) -> float:
+        """The sum of all rewards so far."""
+        return sum(self.rewards)
+
+    def completion(self) -> Completion:
+        """Text and ids, the tool's among them."""
+        return Completion(f"{self.prompt.id}/episode", self.text, source="policy", token_ids=self.token_ids)
+
+    def rollout(self, logprobs: Sequence[float], *, version: int = 0) -> Rollout:
+        """The episode as a rollout, whose mask keeps the tool's tokens out of every loss.
+
+        Args:
+            logprobs: of the policy's own tokens, in nats, in their order.
+            version: optimiser steps that the policy had taken.
+        """
+        count = sum(self.completion_mask)
+        if len(logprobs) != count:
+            raise DataError(
+                f"the episode of prompt '{self.prompt.id}' has {count} tokens of the policy and "
+                f"{len(logprobs)} log-probabilities; give one for each of its own tokens."
+            )
+        own = iter(logprobs)
+        told = tuple(float(next(own)) if mine else 0.0 for mine in self.completion_mask)
+        reason: FinishReason = "end" if self.finished else "length"
+        mask = self.completion_mask
+        return Rollout(self.prompt, self.prompt_ids, self.completion(), told, reason, version, mask)
+
+
+def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroups:
+    """Episodes grouped by prompt id; masks keep the tool's tokens out."""
+    return token_groups_of([t.rollout([0.0] * sum(t.completion_mask)) for t in transcripts])
+
+
+class Scored(Protocol):
+    """What a scorer answers."""
+
+    @property
+    def values(self) -> Tensor:
+        """`[N]`."""
+
+    @property
+    def failures(self) -> Sequence[tuple[int, str]]:
+        """Row and reason of each failed row."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A reward of `gnomon.rewards`."""
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scored:
+        """`prompts[n]` was answered by `completions[n]`."""
+
+
+Tool = Callable[[Transcript], Sequence[int] | None]
+
+
+class TextEnv(gymnasium.Env[Tokens, np.int64]):
+    """One completion an episode, one token a step.
+
+    `info["transcript"]` holds the `Transcript` so far, after `reset` and after every step.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt | Sequence[int]],
+        reward: Scorer | Callable[[Transcript], float],
+        *,
+        max_tokens: int,
+        tokenizer: Any = None,
+        vocabulary: int | None = None,
+        end: int | None = None,
+        every_token: bool = False,
+        tool: Tool | None = None,
+        window: int | None = None,
+        limit_terminates: bool = False,
+    ):
+        """Set up the spaces; nothing is drawn before `reset`.
+
+        Args:
+            prompts: to draw from at `reset`; as ids, or, with a tokenizer, as `Prompt`s.
+            reward: a function of the transcript, or, with a tokenizer, a reward of `gnomon.rewards`.
+            max_tokens: most tokens that the policy may draw in an episode; a tool's do not count.
+            tokenizer: gives `vocabulary`, `end` and texts.
+            vocabulary: number of actions V; token ids are 0 … V − 1.
+            end: the id that ends a turn.
+            every_token: ask for a reward after each token (and the tool's answer to it); otherwise once, at the
+                episode's end.
+            tool: answers a turn that ended with `end` by ids to append, or by `None`: the episode is finished.
+            window: tokens in an observation; by default the longest prompt and `max_tokens` fit.
+            limit_terminates: report the length limit as a termination. A learner adds what its critic hopes for
+                after a truncation; here nothing follows, and the reward has been paid.
+
+        Raises:
+            ConfigError: the settings do not fit together.
+        """
+        if tokenizer is None and isinstance(reward, Scorer):
+            raise ConfigError("a reward that reads texts needs a tokenizer; give TextEnv one.")
+        self.tokenizer = tokenizer
+        self.reward, self.every_token, self.tool = reward, every_token, tool
+        self.max_tokens, self.limit_terminates = max_tokens, limit_terminates
+        self.vocabulary = len(tokenizer) if vocabulary is None and tokenizer is not None else vocabulary
+        self.end = turn_end(tokenizer) if end is None and tokenizer is not None else end
+        if self.vocabulary is None or self.end is None:
+            raise ConfigError("TextEnv needs a tokenizer, or both vocabulary and end.")
+        if not 0 <= self.end < self.vocabulary:
+            raise ConfigError(f"end is {self.end}; it must be one of the ids 0 … {self.vocabulary - 1}.")
+        if max_tokens < 1:
+            raise ConfigError(f"max_tokens is {max_tokens}; an episode needs at least one.")
+        if not len(prompts):
+            raise ConfigError("TextEnv needs at least one prompt.")
+        self.questions = [self._question(i, prompt) for i, prompt in enumerate(prompts)]
+        self.window = window or max(len(q.prompt_ids) for q in self.questions) + max_tokens
+        self.observation_space = MultiDiscrete([self.vocabulary + 1] * self.window)
+        self.action_space = Discrete(self.vocabulary)
+        self._now: Transcript | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Tokens, dict[str, Any]]:
+        """Begin an episode with a prompt drawn at random, or with number `options["prompt"]`."""
+        super().reset(seed=seed)
+        place = (options or {}).get("prompt")
+        if place is None:
+            place = int(self.np_random.integers(len(self.questions)))
+        if not 0 <= place < len(self.questions):
+            raise ConfigError(f"there is no prompt {place}; there are {len(self.questions)}, counted from 0.")
+        self._now = self.questions[place]
+        return self._observation(self._now), {"transcript": self._now}
+
+    def step(self, action: np.int64 | int) -> tuple[Tokens, float, bool, bool, dict[str, Any]]:
+        """Append a token: observation, reward, terminated, truncated, info."""
+        if self._now is None or self._now.over:
+            raise ConfigError("no episode is under way; call reset() before step().")
+        token = int(action)
+        now = self._appended(self._now, [token], own=True)
+        answer = self.tool(now) if token == self.end and self.tool else None
+        if answer is not None:
+            now = self._appended(now, answer, own=False)
+        finished = token == self.end and answer is None
+        truncated = not finished and sum(now.completion_mask) >= self.max_tokens
+        now = replace(now, finished=finished, truncated=truncated)
+        earned = 0.0
+        if now.over or self.every_token:
+            now = replace(now, text=decode(self.tokenizer, now.token_ids) if self.tokenizer is not None else "")
+            earned = self._earned(now)
+        last = len(self._now.token_ids)
+        rewards = (*now.rewards[:last], earned, *now.rewards[last + 1 :])
+        self._now = now = replace(now, rewards=rewards)
+        if self.limit_terminates:
+            finished, truncated = now.over, False
+        return self._observation(now), earned, finished, truncated, {"transcript": now}
+
+    def _question(self, place: int, prompt: Prompt | Sequence[int]) -> Transcript:
+        """The transcript with which episodes of a prompt begin."""
+        if not isinstance(prompt, Prompt):
+            start = Transcript(Prompt(str(place), ()), tuple(int(i) for i in prompt))
+        elif self.tokenizer is None:
+            raise ConfigError(f"prompt '{prompt.id}' is text; give TextEnv a tokenizer, or prompts as ids.")
+        else:
+            start = Transcript(prompt, tuple(render_prompt(self.tokenizer, prompt)))
+        if not start.prompt_ids:
+            raise DataError(f"prompt '{start.prompt.id}' has no tokens; it needs at least one.")
+        self._check(start.prompt_ids, f"prompt '{start.prompt.id}'")
+        return start
+
+    def _appended(self, now: Transcript, tokens: Sequence[int], *, own: bool) -> Transcript:
+        self._check(tokens, "the action" if own else "the tool's answer")
+        return replace(
+            now,
+            token_ids=(*now.token_ids, *(int(i) for i in tokens)),
+            completion_mask=(*now.completion_mask, *[own] * len(tokens)),
+            rewards=(*now.rewards, *[0.0] * len(tokens)),
+        )
+
+    def _check(self, tokens: Sequence[int], what: str) -> None:
+        assert self.vocabulary is not None
+        wrong = next((i for i in tokens if not 0 <= i < self.vocabulary), None)
+        if wrong is not None:
+            raise DataError(f"{what} holds token {wrong}; ids are 0 … {self.vocabulary - 1}.")
+
+    def _earned(self, now: Transcript) -> float:
+        """What the reward says of the transcript; a reward that fails ends the run, it is never 0."""
+        reason = "its value is not a finite number"
+        if isinstance(self.reward, Scorer):
+            scored = self.reward.score([now.prompt], [now.completion()])
+            value = float(scored.values[0])
+            reason = scored.failures[0][1] if scored.failures else reason
+        else:
+            value = float(self.reward(now))
+        if not math.isfinite(value):
+            raise RunError(f"the reward failed on an episode of prompt '{now.prompt.id}' ({reason}); mend it.")
+        return value
+
+    def _observation(self, now: Transcript) -> Tokens:
+        """The last tokens `[window]`, right-aligned."""
+        assert self.vocabulary is not None
+        seen = [*now.prompt_ids, *now.token_ids][-self.window :]
+        found = np.full(self.window, self.vocabulary, dtype=np.int64)
+        found[self.window - len(seen) :] = seen
+        return found
