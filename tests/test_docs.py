@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import typer
 from typer.main import get_command
 
+from gnomon.algorithms.contract import algorithms
 from gnomon.app.cli import app
 from gnomon.app.recipe import load_recipe
+from gnomon.core.batches import Experience
 
 ROOT = Path(__file__).parents[1]
+ABOUT = ROOT / "docs" / "algorithms"
+PICTURES = ROOT / "docs" / "pictures"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")])
-TWINS = [("README.md", "README.zh-CN.md"), ("docs/guide.md", "docs/guide.zh-CN.md")]
+TWINS = [
+    ("README.md", "README.zh-CN.md"),
+    ("docs/guide.md", "docs/guide.zh-CN.md"),
+    ("docs/algorithms/README.md", "docs/algorithms/README.zh-CN.md"),
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -119,6 +132,75 @@ def test_both_languages_have_the_same_parts(english: str, chinese: str) -> None:
             assert [re.sub(r" *#.*", "", c) for c in first.split("\n")] == [
                 re.sub(r" *#.*", "", c) for c in second.split("\n")
             ]
+
+
+def in_code(*pages: Path) -> set[str]:
+    """Every single word that pages set as code."""
+    return {code for page in pages for code in CODE.findall(prose(page.read_text(encoding="utf-8")))}
+
+
+@pytest.mark.parametrize("name", algorithms())
+def test_every_algorithm_has_a_page_and_a_line_in_the_index(name: str) -> None:
+    """Its settings, and what it asks of the loop, are in the page or among those that algorithms share."""
+    kind = cast(Any, algorithms()[name])
+    page = ABOUT / f"{name}.md"
+    assert page.read_text(encoding="utf-8").startswith(f"# {name}: ")
+    for index in ("README.md", "README.zh-CN.md"):
+        assert f"| [{name}]({name}.md) |" in (ABOUT / index).read_text(encoding="utf-8")
+    said = in_code(page, ABOUT / "options.md")
+    assert {field.name for field in fields(kind)} <= said
+    text = page.read_text(encoding="utf-8")
+    assert {key for key in kind.training if key not in text} == set()
+
+
+@pytest.mark.parametrize("name", algorithms())
+def test_every_metric_of_a_loss_is_explained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests" / "algorithms")
+    cases = importlib.import_module("cases")
+    algorithm = algorithms()[name]()
+    models = cases.models_for(algorithm)
+    _, metrics = algorithm.loss(models, cases.batch_for(algorithm, models))
+    assert set(metrics) <= in_code(ABOUT / f"{name}.md", ABOUT / "metrics.md")
+
+
+def test_every_metric_of_the_loops_is_explained(
+    tmp_path: Path, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests" / "training")
+    loops = importlib.import_module("loops")
+    loops.online(tmp_path / "online", words).run("ppo")
+    loops.offline(tmp_path / "offline")
+    found: set[str] = set()
+    for folder in ("online", "offline"):
+        rows = (tmp_path / folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        found |= {name for row in rows for name in json.loads(row)}
+    assert {"kl", "idle_steps", "tokens_per_second", "grad_norm"} <= found
+    assert found - {"step", "time"} <= in_code(ABOUT / "metrics.md")
+
+
+def test_the_proof_page_says_what_was_measured() -> None:
+    """Its tables are those of `docs/pictures/measured.json`."""
+    page = (ROOT / "docs" / "correctness.md").read_text(encoding="utf-8")
+    measured = json.loads((PICTURES / "measured.json").read_text(encoding="utf-8"))
+    online = {name for name, kind in algorithms().items() if cast(Any, kind).consumes is Experience}
+    assert set(measured["distances"]) == online
+    for name, curves in measured["distances"].items():
+        ends = " | ".join(f"{curve[-1]:.4f}" for curve in curves)
+        assert f"| `{name}` | {ends} |" in page
+    for name, (cosine, length) in measured["directions"].items():
+        assert f"| {cosine:.4f} | {length:.4f} |" in page, name
+    for picture in PICTURES.glob("*.png"):
+        assert f"(pictures/{picture.name})" in page
+
+
+@pytest.mark.slow
+def test_the_expected_gradients_are_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(PICTURES), *sys.path])
+    found = importlib.import_module("make").directions()
+    measured = json.loads((PICTURES / "measured.json").read_text(encoding="utf-8"))["directions"]
+    assert set(found) == set(measured)
+    for name, pair in measured.items():
+        assert found[name] == pytest.approx(pair, abs=2e-4), name
 
 
 def test_the_pages_hold_what_is_checked() -> None:
