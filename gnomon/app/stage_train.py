@@ -61,7 +61,7 @@ def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
 
 
 def peak_device_memory() -> dict[str, float]:
-    """The most memory that tensors held on a GPU, under the name that results have for it; nothing without one."""
+    """The most memory that tensors held on a GPU, under the name that results have for it; empty without one."""
     return {"peak_device_memory_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
 
 

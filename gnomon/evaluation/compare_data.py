@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from gnomon.core.errors import RunError
 from gnomon.core.run_folder import read_json
@@ -53,7 +53,7 @@ class Figures(Part):
     """What an evaluation says of one model with one seed."""
 
     seed: Number = None
-    scores: Numbers = {}
+    scores: Numbers = Field(default_factory=dict)
     kl: Number = None
     perplexity: Number = None
     distinct_2: Number = None
@@ -72,8 +72,8 @@ class SeedRun(Figures):
     memory: Number = None
     device_memory: Number = None
     grad_norm: Number = None
-    win_rates: dict[str, Rate] = {}
-    course: Points = []
+    win_rates: dict[str, Rate] = Field(default_factory=dict)
+    course: Points = Field(default_factory=list)
 
 
 class Comparison(Part):
@@ -84,15 +84,15 @@ class Comparison(Part):
     model: Words = ""
     stage: Words = ""
     reference: Words = ""
-    shared: list[Words] = []
-    algorithms: list[Words] = []
-    seeds: list[int] = []
+    shared: list[Words] = Field(default_factory=list)
+    algorithms: list[Words] = Field(default_factory=list)
+    seeds: list[int] = Field(default_factory=list)
     budget: Limit = Limit()
-    judges: list[Judge] = []
-    needs: list[Needs] = []
-    settings: dict[str, Words] = {}
-    runs: list[SeedRun] = []
-    references: list[Figures] = []
+    judges: list[Judge] = Field(default_factory=list)
+    needs: list[Needs] = Field(default_factory=list)
+    settings: dict[str, Words] = Field(default_factory=dict)
+    runs: list[SeedRun] = Field(default_factory=list)
+    references: list[Figures] = Field(default_factory=list)
     environment: Environment = Environment()
 
     def of(self, algorithm: str) -> list[SeedRun]:
@@ -158,16 +158,17 @@ class Comparison(Part):
         if not rates:
             return Leader()
         order = sorted(rates, key=lambda key: -(rates[key].value or 0.0))
-        first, others = rates[order[0]], [rates[key] for key in order[1:]]
+        worst = _least(rates[order[0]])
+        others = [_most(rates[key]) for key in order[1:]]
         several = len(self.of(order[0][0])) > 1
-        ahead = all((first.low or 0.0) > (other.high or 0.0) for other in others)
+        ahead = all(worst > other for other in others)
         return Leader(
             algorithm=order[0][0],
             judge=judges[0].name,
             independent=judges[0].independent,
             clear=bool(others) and several and ahead,
             alone=not others,
-            beats_reference=(first.low or 0.0) > 0.5,
+            beats_reference=worst > 0.5,
         )
 
 
@@ -180,6 +181,19 @@ class Leader(Part):
     clear: bool = False
     alone: bool = False
     beats_reference: bool = False
+
+
+def _least(rate: Estimate) -> float:
+    """The lowest seed of a rate that is known."""
+    found = rate.value if rate.low is None else rate.low
+    assert found is not None
+    return found
+
+
+def _most(rate: Estimate) -> float:
+    found = rate.value if rate.high is None else rate.high
+    assert found is not None
+    return found
 
 
 def spread(values: list[float | None]) -> Estimate:

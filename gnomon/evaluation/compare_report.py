@@ -1,4 +1,4 @@
-"""The report of a comparison: one page that holds everything and needs nothing, made from `compare.json` alone."""
+"""The report of a comparison: one page that holds everything and needs nothing, made from `compare.json`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "compare.nobody": ("No run is finished yet.", "尚无完成的运行。"),
     "compare.why_clear": (
-        "Its worst seed wins more often against {reference} than the best seed of every other algorithm, judged by "
+        "Its worst seed wins more often against {reference} than the best seed of every other "
+        "algorithm, judged by "
         "{judge}.",
         "由 {judge} 评判，它最差的种子对 {reference} 的胜率也高于其他每种算法最好的种子。",
     ),
@@ -43,17 +44,19 @@ TEXTS: dict[str, tuple[str, str]] = {
         "没有评判者能确定独立于训练：策略可能学会讨好评判者。",
     ),
     "compare.without_budget": (
-        "The algorithms had no common budget: each took the steps that its settings say, so time and tokens differ.",
+        "The algorithms had no common budget: each took the steps that its settings say, so time "
+        "and tokens differ.",
         "各算法没有共同的预算：每种算法按其设置的步数训练，因此时间和词元数不同。",
     ),
     "compare.failed": ("{algorithm}, seed {seed}, failed: {error}", "{algorithm}（种子 {seed}）失败：{error}"),
     "compare.missing": (
-        "{algorithm}: {count} of the seeds have not run yet.",
+        "{algorithm}: {count} seeds still to run.",
         "{algorithm}：还有 {count} 个种子未运行。",
     ),
     "compare.frontier_title": ("Score and distance", "评分与距离"),
     "compare.frontier_note": (
-        "Every algorithm pays for a higher score with distance from {reference} (KL, to the right, in nats). Up and to "
+        "Every algorithm pays for a higher score with distance from {reference} (KL, to the right, "
+        "in nats). Up and to "
         "the left is better. Each mark is one seed; the cross is {reference}.",
         "每种算法都以远离 {reference}（横轴：KL，单位奈特）换取更高的评分。越靠左上越好。每个标记是一个种子；"
         "十字是 {reference}。",
@@ -61,7 +64,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "compare.frontier": ("Score by {judge} over KL", "{judge} 的评分与 KL"),
     "compare.courses": ("On the way: score over KL in training", "训练途中：评分与 KL"),
     "compare.courses_note": (
-        "Of algorithms that learn from their own samples, as the training's reward scored them; a line a seed, which "
+        "Of algorithms that learn from their own samples, as the training's reward scored them; a "
+        "line a seed, which "
         "ends at its mark.",
         "仅限从自身样本学习的算法，按训练所用奖励的评分；每条线是一个种子，终点有标记。",
     ),
@@ -81,19 +85,22 @@ TEXTS: dict[str, tuple[str, str]] = {
     "compare.of": ("{count} of {total}", "{count} / {total}"),
     "compare.wins_title": ("Win rates", "胜率"),
     "compare.wins_note": (
-        "How often a completion is preferred to one by {reference}; the line runs from the lowest to the highest seed.",
+        "How often a completion is preferred to one by {reference}; the line runs from the lowest "
+        "to the highest seed.",
         "回答优于 {reference} 的回答的频率；线段从最低的种子到最高的种子。",
     ),
     "compare.wins": ("Judged by {judge}", "由 {judge} 评判"),
     "compare.cost_title": ("What it cost", "代价"),
     "compare.cost_note": (
-        "Each run had a process of its own. The time is that of the whole training stage, with loading and saving "
+        "Each run had a process of its own. The time is that of the whole training stage, with "
+        "loading and saving "
         "the model, on the machine named below; what is shared is not counted.",
         "每次运行都在单独的进程中。时间为整个训练阶段，包括加载和保存模型，机器见下文；共享阶段不计入。",
     ),
     "compare.needs_title": ("What each needs", "各算法的需求"),
     "compare.needs_note": (
-        "More models take more memory and time; an algorithm that learns from stored data needs no reward model, but "
+        "More models take more memory and time; an algorithm that learns from stored data needs no "
+        "reward model, but "
         "judgements of the kind named.",
         "模型越多，所需内存和时间越多；从已存数据学习的算法不需要奖励模型，但需要所列类型的判断。",
     ),
@@ -112,7 +119,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "consumes.rankings": ("rankings", "排序"),
     "consumes.demonstrations": ("demonstrations", "示范"),
     "compare.again": (
-        "The same command goes on where it was stopped, or writes this page again. Each run is a folder of its own, with "
+        "The same command goes on where it was stopped, or writes this page again. Each run is a "
+        "folder of its own, with "
         "a report of its own.",
         "同一条命令会从停止处继续，或重新生成本页。每次运行都有自己的目录和报告。",
     ),

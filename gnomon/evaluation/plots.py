@@ -88,8 +88,9 @@ def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | No
         series: each keeps its colour and shape by its place, so that pictures with the same series agree.
         mark: a point to compare with, drawn as a cross; its name is for the caption.
     """
-    columns = 3 if max(_columns(_shorten(s.name)) for s in series) <= 9 else 2
-    below = 18.0 * -(-len(series) // columns) + 8
+    shown = [(place, _shorten(s.name)) for place, s in enumerate(series) if s.dots or s.courses]
+    columns = 3 if max(_columns(label) for _, label in shown) <= 9 else 2
+    below = 18.0 * -(-len(shown) // columns) + 8
     figure, axes = _figure(name, height=_HEIGHT + 40 + below, below=below)
     for place, one in enumerate(series):
         colour, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
@@ -105,10 +106,10 @@ def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | No
         Line2D(
             [], [], linestyle="", marker=MARKERS[n % len(MARKERS)], color=PALETTE[n % len(PALETTE)], markersize=7
         )
-        for n in range(len(series))
+        for n, _ in shown
     ]
     legend = figure.legend(
-        handles, [_shorten(s.name) for s in series], ncols=columns, loc="lower left", frameon=False,
+        handles, [label for _, label in shown], ncols=columns, loc="lower left", frameon=False,
         labelcolor=INK, fontsize=_LETTERS, handletextpad=0.2, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
     for words in legend.get_texts():

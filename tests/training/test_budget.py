@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from loops import demonstrations, offline, online, recorded, weights_of
 
 from gnomon.core.errors import Interrupted
 from gnomon.core.progress import StopSignal
-from gnomon.training import budget as budget_module
 from gnomon.training.budget import Budget
 from gnomon.training.offline import batches
 from gnomon.training.processes import Processes
@@ -42,7 +42,7 @@ def test_the_plan_follows_the_pace() -> None:
 def test_what_came_before_the_first_step_is_no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 s for the reference's answers, then 2 steps of 10 s: of 100 s there are 40 left, for 4 steps more."""
     clock = [1000.0]
-    monkeypatch.setattr(budget_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("gnomon.training.budget.time.monotonic", lambda: clock[0])
     found = budget(budget_seconds=100)
     clock[0] += 40
     found.begin()
@@ -103,7 +103,7 @@ def test_the_learning_rate_ends_with_the_budget(tmp_path: Path) -> None:
     rates = [row["learning_rate"] for row in recorded(tmp_path)]
     assert rates[0] == 0.01
     assert rates[-1] < 0.2 * 0.01
-    assert all(after < before for before, after in zip(rates[1:], rates[2:], strict=False))
+    assert all(after < before for before, after in pairwise(rates[1:]))
 
 
 def test_online_counts_samples_and_passes(tmp_path: Path, words: Any) -> None:
