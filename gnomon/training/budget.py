@@ -1,11 +1,11 @@
 """What a loop may spend, in seconds or tokens, and what it has spent.
 
-`tokens_seen` counts the tokens of the sequences that the trained model learns from or writes, a prompt that
-several completions share once. Offline: prompts and completions of each step's examples, and of the demonstrations
-that a side task imitates. Online: prompts and completions of all samples of a round (also of those that were
-thrown away), once when they are drawn and once for each pass over them in which they teach. What a reference, a
-critic, a reward model or a look at held-out data reads is not counted: that shows in the seconds, which run from
-the loop's start, the reference's answers included.
+`tokens_seen` counts the tokens of the sequences that the trained model learns from or writes; a prompt that
+several completions share counts once. Offline: prompts and completions of each step's examples, and of the
+demonstrations that a side task imitates. Online: prompts and completions of all samples of a round (also of those
+that were thrown away), once when they are drawn and once for each pass over them in which they teach. What a
+reference, a critic, a reward model or a look at held-out data reads is not counted: that shows in the seconds,
+which run from the loop's start, the reference's answers included.
 """
 
 from __future__ import annotations
