@@ -176,7 +176,7 @@ def gnomon(tmp_path: Path) -> Run:
             encoding="utf-8",
             env=environment(),
             cwd=tmp_path,
-            timeout=120,
+            timeout=500,
             check=False,
         )
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gnomon.app import commands_train, commands_use
+from gnomon.app import commands_compare, commands_train, commands_use
 from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.version import VERSION
 
@@ -109,6 +109,7 @@ def report(
 
 app.command()(commands_train.train)
 app.command()(commands_train.evaluate)
+app.command()(commands_compare.compare)
 app.command()(commands_use.score)
 app.command()(commands_use.sample)
 app.command()(commands_use.chat)

@@ -19,7 +19,7 @@ from gnomon.app.stages import FeedbackStage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
-from gnomon.core.run_folder import write_jsonl
+from gnomon.core.run_folder import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, Rejected
 from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
@@ -28,7 +28,7 @@ from gnomon.models.policy import Model, Policy, RewardModel
 from gnomon.monitoring.sinks import Sink
 from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
-from gnomon.training.offline import planned_steps, train_offline
+from gnomon.training.offline import train_offline
 from gnomon.training.online import OnlineLoop
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 from gnomon.training.side_task import SideTask
@@ -56,7 +56,13 @@ def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
         **found,
         **_examination(stage, model, work),
         "peak_memory_gb": peak_memory_gb(),
+        **peak_device_memory(),
     }
+
+
+def peak_device_memory() -> dict[str, float]:
+    """The most memory that tensors held on a GPU, under the name that results have for it; empty without one."""
+    return {"peak_device_memory_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
 
 
 def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str, Any]:
@@ -75,7 +81,14 @@ def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str
 
 
 def peak_memory_gb() -> float:
-    """The most memory this process has held so far."""
+    """The most memory this process has held so far; of the accelerator nothing."""
+    status = Path(
+        "/proc/self/status"
+    )  # what getrusage says there includes the peak of the process that started it
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    if found:
+        return found[0] * 1024 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e9 if sys.platform == "darwin" else 1e6)
 
@@ -141,7 +154,7 @@ def train_stored(
         centre(model, examples)
     return {
         "final": final,
-        "steps": planned_steps(len(examples), settings),
+        "steps": steps_taken(folder),
         "examples": len(examples),
         "rejected": len(rejected),
     }
@@ -209,7 +222,12 @@ def train_sampled(
         processes=work.processes,
         watch=watching(work.sinks(stage.name), over),
     )
-    return {"final": loop.run(stage.name), "steps": settings.steps}
+    return {"final": loop.run(stage.name), "steps": steps_taken(folder)}
+
+
+def steps_taken(folder: Path) -> int:
+    """Steps that a loop has recorded; fewer than planned where a budget, a watch or its patience ended it."""
+    return max((int(row["step"]) for row in read_jsonl(folder / "metrics.jsonl")), default=0)
 
 
 def watching(sink: Sink | None, over: Watch | None) -> Watch:

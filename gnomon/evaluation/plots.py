@@ -19,12 +19,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 # Drawn with these colours, shown with the page's variables of the same names, which know light from dark.
 INK, SOFT, LINE, ACCENT, SECOND = "#1d2429", "#56616a", "#dcd9d1", "#1f5f8b", "#b4541a"
+# Of things that differ only in name; their shapes differ too, for those who see no colours.
+PALETTE = ("#1f5f8c", "#b4541b", "#1d6b46", "#8a3f8f", "#8a6d00", "#a32a2b", "#3c6e71", "#6b4f3a")
+MARKERS = "osD^vPX*"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
+_VARIABLES |= {colour: f"--series-{n}" for n, colour in enumerate(PALETTE, start=1)}
 
 _WIDTH, _HEIGHT = 360.0, 216.0  # of a picture, in points: the width of a phone
 _LETTERS = 11.0
@@ -42,6 +47,15 @@ class Row:
     low: float | None = None
     high: float | None = None
     marked: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """Dots of one name, and courses: lines through points in their order."""
+
+    name: str
+    dots: Sequence[tuple[float, float]] = ()
+    courses: Sequence[Sequence[tuple[float, float]]] = ()
 
 
 def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
@@ -63,6 +77,44 @@ def scatter(name: str, points: Sequence[tuple[float, float]]) -> str:
     x, y = np.asarray(points[::every], dtype=float).T
     figure, axes = _figure(name)
     axes.plot(x, y, "o", markersize=3.2, color=ACCENT, alpha=0.45, markeredgewidth=0)
+    return _svg(figure, name)
+
+
+def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | None = None) -> str:
+    """Dots and courses of several names in colours and shapes of their own, with a legend below.
+
+    Args:
+        name: of the picture; unique within the page.
+        series: each keeps its colour and shape by its place, so that pictures with the same series agree.
+        mark: a point to compare with, drawn as a cross; its name is for the caption.
+    """
+    shown = [(place, _shorten(s.name)) for place, s in enumerate(series) if s.dots or s.courses]
+    columns = 3 if max(_columns(label) for _, label in shown) <= 9 else 2
+    below = 18.0 * -(-len(shown) // columns) + 8
+    figure, axes = _figure(name, height=_HEIGHT + 40 + below, below=below)
+    for place, one in enumerate(series):
+        colour, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        for course in one.courses:
+            x, y = np.asarray(course, dtype=float).T
+            axes.plot(x, y, color=colour, linewidth=1.1, alpha=0.55)
+            axes.plot(x[-1:], y[-1:], marker, color=colour, markersize=5.5, markeredgewidth=0)
+        dots = np.asarray(one.dots, dtype=float).reshape(-1, 2)
+        axes.plot(dots[:, 0], dots[:, 1], marker, color=colour, markersize=7, markeredgewidth=0, alpha=0.9)
+    if mark is not None:
+        axes.plot([mark[0]], [mark[1]], "+", color=INK, markersize=11, markeredgewidth=1.6)
+    handles = [
+        Line2D(
+            [], [], linestyle="", marker=MARKERS[n % len(MARKERS)], color=PALETTE[n % len(PALETTE)], markersize=7
+        )
+        for n, _ in shown
+    ]
+    legend = figure.legend(
+        handles, [label for _, label in shown], ncols=columns, loc="lower left", frameon=False,
+        labelcolor=INK, fontsize=_LETTERS, handletextpad=0.2, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
+    for words in legend.get_texts():
+        words.set_parse_math(False)
+    axes.margins(0.08)
     return _svg(figure, name)
 
 
@@ -113,9 +165,11 @@ def intervals(
     return _svg(figure, name)
 
 
-def _figure(name: str, *, height: float = _HEIGHT, left: float = 50, right: float = 12) -> tuple[Figure, Axes]:
+def _figure(
+    name: str, *, height: float = _HEIGHT, left: float = 50, right: float = 12, below: float = 0
+) -> tuple[Figure, Axes]:
     """A figure with one bare pair of axes; margins are in points, so that nothing depends on a layout."""
-    top, bottom = 12.0, 26.0
+    top, bottom = 12.0, 26.0 + below
     figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor="none")
     FigureCanvasSVG(figure)
     box = (left / _WIDTH, bottom / height, (_WIDTH - left - right) / _WIDTH, (height - top - bottom) / height)

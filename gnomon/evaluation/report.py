@@ -42,14 +42,15 @@ def write_report(run_folder: Path, *, language: Language = "en") -> Path:
 
 def render(run: Run, language: Language = "en") -> str:
     """The page of a run that has been read. The same run gives the same bytes."""
-    page = _environment().get_template("report.html.j2")
+    page = page_environment().get_template("report.html.j2")
     evaluations = [stage.result for stage in run.finished(Evaluation)]
     last = evaluations[-1] if evaluations else None
     assert last is None or isinstance(last, Evaluation)
     return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=judge_run(last))
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """What templates of reports are rendered with."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -159,6 +159,7 @@ class Training(Part):
     device: Words = ""
     dtype: Words = ""
     peak_memory_gb: Number = None
+    peak_device_memory_gb: Number = None
     final: dict[str, Number] = {}
     evaluation: Examination | None = None
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from gnomon.evaluation import compare_texts
 from gnomon.evaluation.report_data import Estimate
-from gnomon.evaluation.report_texts import LANGUAGES, TEXTS
+from gnomon.evaluation.report_texts import LANGUAGES
+from gnomon.evaluation.report_texts import TEXTS as RUN_TEXTS
+
+TEXTS = {**RUN_TEXTS, **compare_texts.TEXTS}
 
 DASH = "—"  # what is not known is never shown as 0
 

@@ -24,6 +24,7 @@ from gnomon.core.run_folder import MetricsLog
 from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched import mismatched
+from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver, Watch
 from gnomon.training.models import TrainedModels
@@ -76,6 +77,7 @@ class OfflineLoop:
 
     def run(self, examples: Sequence[Example]) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
+        self.budget = budget = Budget(self.settings, self.processes)
         training, held_out = split(examples, self.settings.validation, self.seed)
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
@@ -86,29 +88,34 @@ class OfflineLoop:
         saved = load_checkpoint(self.folder / "checkpoints", weights, self.optimiser)
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}
+        budget.restore(saved["budget"]) if saved else budget.begin()
         best = Best(self.settings.validation, weights, saved)
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
 
         def save(step: int) -> None:
             if main:
-                state = {"metrics": last, **best.state()}
+                state = {"metrics": last, "budget": budget.state(), **best.state()}
                 save_checkpoint(self.folder / "checkpoints", step, weights, self.optimiser, state, best.weights)
 
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
-        with progress(self.label, planned, quiet=not main) as bar:
+        with progress(self.label, budget.place(0, planned)[1], quiet=not main) as bar:
             for step, batch in enumerate(batches(training, self.settings, self.seed), start=1):
                 if step <= done:
                     continue
-                if best.over:
+                if best.over or (budget.over and step > 1):
                     break
+                self.optimiser.planned = ends = budget.planned(step - 1, planned)
                 started = time.monotonic()
                 last = self.train_step(batch)
                 last["tokens_per_second"] = sum(e.cost for e in batch) / (time.monotonic() - started)
-                if best.due(step, planned):
+                budget.tokens += self._tokens(batch, step)
+                budget.lap()
+                last["tokens_seen"] = float(budget.tokens)
+                if best.due(step, step if budget.over else planned):
                     last |= best.look(self.measure(held_out), step)
                 log.record(step, last)
-                bar.at(step, f"loss {last['loss']:.3f}")
-                saver.after_step(step, planned)
+                bar.at(budget.place(step, planned)[0], f"loss {last['loss']:.3f}")
+                saver.after_step(step, ends)
                 if self.watch and self.watch(step, last):
                     break
         best.restore_weights()
@@ -131,6 +138,10 @@ class OfflineLoop:
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         rate = self.settings.learning_rate * self.optimiser.factor
         return {**self._merged(parts), "grad_norm": self.optimiser.step(), "learning_rate": rate}
+
+    def _tokens(self, batch: Sequence[Example], step: int) -> int:
+        """What a step adds to `tokens_seen`."""
+        return sum(e.cost for e in batch) + (self.side.tokens(step) if self.side else 0)
 
     @torch.no_grad()
     def measure(self, examples: Sequence[Example]) -> dict[str, float]:

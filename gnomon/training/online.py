@@ -28,6 +28,7 @@ from gnomon.rewards.reward import Reward, Scores
 from gnomon.rewards.shaping import ShapedReward
 from gnomon.rollouts.experience import build_experience, price_kl, replace_unfinished, sequence_kl, soft_overlong
 from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver, Watch
 from gnomon.training.models import TrainedModels
@@ -89,6 +90,7 @@ class OnlineLoop:
         self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coefficient = self.settings.kl.coefficient
         self.past = Moments()
+        self.budget = Budget(self.settings, self.processes)
         planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
         groups = [(self._named("policy"), self.settings.learning_rate)]
         if self.models.critic_model is not None:
@@ -111,6 +113,8 @@ class OnlineLoop:
         if saved:
             done, last = int(saved["step"]), saved["metrics"]
             self.restore(saved)
+        else:
+            self.budget.begin()
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
         samples = StepLog(self.folder / "samples.jsonl", keep_steps=done, write=main)
 
@@ -121,14 +125,22 @@ class OnlineLoop:
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
-        with progress(label, planned, quiet=not main) as bar:
-            bar.at(done)
+        with progress(label, self.budget.place(0, planned)[1], quiet=not main) as bar:
+            bar.at(self.budget.place(done, planned)[0])
             for step in range(done + 1, planned + 1):
+                if self.budget.over and step > 1:
+                    break
+                ends = self.budget.planned(step - 1, planned)
+                self.optimiser.planned = ends * self.settings.epochs * self.settings.minibatches
                 last, shown = self.step(step)
+                self.budget.lap()
+                last["tokens_seen"] = float(self.budget.tokens)
                 log.record(step, last)
                 samples.record(shown)
-                bar.at(step, f"score {last['score_mean']:+.2f}  KL {last['kl']:.2f}")
-                saver.after_step(step, planned)
+                bar.at(
+                    self.budget.place(step, planned)[0], f"score {last['score_mean']:+.2f}  KL {last['kl']:.2f}"
+                )
+                saver.after_step(step, ends)
                 if self.watch and self.watch(step, last):
                     break
         return last
@@ -171,7 +183,9 @@ class OnlineLoop:
             version=self.optimiser.taken,
             reference=self.reference_weights,
         )
-        return [rollout for group in self.processes.gather(groups, len(chosen)) for rollout in group]
+        drawn = self.processes.gather(groups, len(chosen))
+        self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)
+        return [rollout for group in drawn for rollout in group]
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
         """Scores `[N]`; rows on which the reward failed are left out and counted."""
@@ -323,6 +337,9 @@ class OnlineLoop:
         if not taught:
             return {}
         minibatch = experience.select(taught, totals)
+        self.budget.tokens += minibatch.tokens.cost + (
+            self.side.tokens(self.optimiser.taken + 1) if self.side else 0
+        )
         parts = []
         for micro in self.processes.share(self._micro_batches(minibatch.tokens)):
             loss, metrics = self.algorithm.loss(self.models, minibatch.select(micro, totals))
@@ -392,6 +409,7 @@ class OnlineLoop:
         """What a checkpoint holds besides weights and moments."""
         return {
             "kl_coefficient": self.kl_coefficient,
+            "budget": self.budget.state(),
             "past": [self.past.mean, self.past.deviation, self.past.seen],
             "stream": self.stream.state(),
             "memory": self.memory.state() if self.memory else [],
@@ -401,6 +419,7 @@ class OnlineLoop:
     def restore(self, saved: dict[str, Any]) -> None:
         """Undo `state`."""
         self.kl_coefficient = saved["kl_coefficient"]
+        self.budget.restore(saved["budget"])
         mean, deviation, seen = saved["past"]
         self.past = Moments(mean, deviation, int(seen))
         self.stream.restore(saved["stream"])

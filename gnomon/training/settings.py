@@ -40,11 +40,17 @@ class LoopSettings(OptimiserSettings):
         gradient_checkpointing: compute layers again on the way back rather than keep what they said: less memory,
             about a third more time, the same numbers.
         checkpoint_seconds: how often the state is saved; 0 is after each step.
+        budget_seconds: stop after the step that passes it; steps or epochs remain an upper bound, and the
+            learning rate's schedule ends where the budget will.
+        budget_tokens: likewise, in tokens that the trained model learns from or writes (see
+            `gnomon.training.budget`).
     """
 
     batch_tokens: int = Field(default=1536, gt=0)
     gradient_checkpointing: bool = False
     checkpoint_seconds: float = Field(default=120.0, ge=0)
+    budget_seconds: float | None = Field(default=None, gt=0)
+    budget_tokens: int | None = Field(default=None, gt=0)
 
 
 class Validation(Settings):

@@ -32,10 +32,7 @@ class SideTask:
 
     def backward(self, models: Models, step: int, processes: Processes) -> dict[str, float]:
         """Add the term's gradient to those of the main loss; this process's share of the metric."""
-        count = len(self.examples)
-        places = range((step - 1) * self.batch_size, step * self.batch_size)
-        orders = {turn: epoch_order(count, self.seed + 17, turn) for turn in {p // count for p in places}}
-        batch = [self.examples[orders[p // count][p % count]] for p in places]
+        batch = self._batch(step)
         totals, found = totals_of(batch), 0.0
         cut = list(within_budget([e.cost for e in batch], self.batch_tokens))
         for rows in processes.share(cut):
@@ -45,3 +42,13 @@ class SideTask:
             (self.weight * loss).backward()  # type: ignore[no-untyped-call]
             found += float(loss.detach())
         return {"sft_loss": found}
+
+    def tokens(self, step: int) -> int:
+        """Tokens of the demonstrations that an optimiser step sees, prompts included."""
+        return sum(example.cost for example in self._batch(step))
+
+    def _batch(self, step: int) -> list[Example]:
+        count = len(self.examples)
+        places = range((step - 1) * self.batch_size, step * self.batch_size)
+        orders = {turn: epoch_order(count, self.seed + 17, turn) for turn in {p // count for p in places}}
+        return [self.examples[orders[p // count][p % count]] for p in places]

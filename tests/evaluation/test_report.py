@@ -15,9 +15,8 @@ import gnomon.evaluation
 from gnomon.core.errors import ConfigError, RunError
 from gnomon.evaluation.report import Language, write_report
 from gnomon.evaluation.report_data import Check, Evaluation, Judge, WinRate
-from gnomon.evaluation.report_format import duration, number, percent
+from gnomon.evaluation.report_format import TEXTS, duration, number, percent
 from gnomon.evaluation.report_pictures import CURVES
-from gnomon.evaluation.report_texts import TEXTS
 from gnomon.evaluation.report_verdict import judge_run
 
 SOURCES = Path(gnomon.evaluation.__file__).parent

@@ -40,7 +40,7 @@ def test_metrics_are_complete_and_the_loss_falls(tmp_path: Path) -> None:
     offline(tmp_path, epochs=10.0)
     rows = recorded(tmp_path)
     assert [row["step"] for row in rows] == list(range(1, 26))
-    assert set(rows[0]) == {"step", "loss", "grad_norm", "learning_rate"}
+    assert set(rows[0]) == {"step", "loss", "grad_norm", "learning_rate", "tokens_seen"}
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.3
     assert rows[0]["learning_rate"] == pytest.approx(0.01)
 

@@ -1,0 +1,49 @@
+"""`gnomon compare`: algorithms side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnomon.core.errors import stop_said
+
+
+def compare(
+    recipe: Annotated[Path, typer.Argument(help="A recipe whose evaluation has the stage to vary as candidate.")],
+    algorithms: Annotated[str, typer.Option(help="Those to compare, with commas: dpo,ipo,ppo,grpo.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… is for that one alone.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from the recipe's seed on.")] = 3,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Training time that each may use.", show_default="its own steps")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Training tokens that each may use.", show_default="its own steps")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where everything goes.", show_default="the recipe's run folder-compare")
+    ] = None,
+) -> None:
+    """Compare algorithms on the same data, with the same budget and several seeds; one report with pictures.
+
+    [bold]Examples[/bold]
+
+      gnomon compare recipes/film-reviews.yaml --algorithms dpo,ipo,ppo,grpo --seeds 3 --seconds 300
+
+      gnomon compare recipes/smoke.yaml --algorithms ppo,rloo --tokens 20000 --out runs/bench
+
+      gnomon compare recipes/film-reviews.yaml --algorithms dpo,simpo dpo.settings.beta=0.05
+
+    The stages before the one that varies run once a seed. The report is OUT/compare.html, its figures are in
+    OUT/compare.json. The same command again goes on where it was stopped.
+    """
+    with stop_said():
+        from gnomon.app.compare import compare as run_comparison
+        from gnomon.app.compare_plan import Budget
+
+        names = [name.strip() for name in algorithms.split(",") if name.strip()]
+        budget = Budget(seconds=seconds, tokens=tokens)
+        typer.echo(run_comparison(recipe, names, seeds=seeds, budget=budget, out=out, overrides=overrides or []))

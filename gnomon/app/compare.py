@@ -1,0 +1,174 @@
+"""Compare algorithms: the same data, models and budget for all, several seeds, one report.
+
+`<out>/seed-<n>/shared` holds the run of the stages that all share, `<out>/seed-<n>/<algorithm>` that of the stage
+that varies with its evaluation. All are ordinary run folders, which resume and have reports of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gnomon.app.compare_plan import Budget, Plan, make_plan, needs_of
+from gnomon.app.compare_runs import PassedOn, run_content
+from gnomon.app.preflight import check_inputs
+from gnomon.app.recipe import build_recipe
+from gnomon.core.errors import RunError, full_disk_said
+from gnomon.core.progress import console
+from gnomon.core.run_folder import environment, write_json
+from gnomon.evaluation.compare_report import write_comparison
+from gnomon.evaluation.report_data import Estimate, Evaluation, Training
+from gnomon.evaluation.report_run import Stage, read_run
+
+CURVE_POINTS = 300  # of a training's course, in compare.json
+
+
+def compare(
+    recipe: Path,
+    names: Sequence[str],
+    *,
+    seeds: int,
+    budget: Budget,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Run what is not finished of a comparison, and write its report; returns the report's path.
+
+    A run that fails is reported with its sentence, and the comparison goes on.
+
+    Args:
+        recipe: has the stage that varies, what comes before it, and an evaluation.
+        names: of the algorithms.
+        seeds: how many, from the recipe's `seed` on.
+        budget: of each algorithm's training.
+        out: where everything goes; beside the recipe's run folder where nothing is said.
+        overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
+
+    Raises:
+        GnomonError: the user can mend it; `Interrupted` after Ctrl-C.
+    """
+    plan = make_plan(recipe, names, budget, overrides)
+    folder = out or Path(f"{plan.recipe.run}-compare")
+    numbers = [plan.recipe.seed + n for n in range(seeds)]
+    found = _Found(plan, folder, numbers)
+    if plan.shared:
+        check_inputs(build_recipe(plan.shared_content(folder / "shared", numbers[0]), plan.where))
+    with full_disk_said(folder), PassedOn().listening() as stop:
+        assert isinstance(stop, PassedOn)
+        for seed in numbers:
+            shared = folder / f"seed-{seed}" / "shared"
+            if plan.shared:
+                console.print(f"[bold]seed {seed}[/bold] what all share")
+                outcome = run_content(plan.shared_content(shared, seed), stop)
+                if outcome.error:
+                    raise RunError(f"the stages that all share failed with seed {seed}: {outcome.error}")
+            for name in plan.rows:
+                console.print(f"[bold]seed {seed}[/bold] {name}")
+                place = folder / f"seed-{seed}" / name
+                outcome = run_content(plan.variant_content(name, place, shared, seed), stop)
+                if outcome.error:
+                    console.print(f"  [red]failed:[/red] {name}", end=" ")
+                    console.print(outcome.error, markup=False, soft_wrap=True)
+                found.add(name, seed, place, shared, outcome.error)
+                report = found.write()
+    console.print("[bold]done[/bold]; open", end=" ")
+    console.print(str(report), markup=False, soft_wrap=True)
+    return report
+
+
+class _Found:
+    """What the runs left behind, as `compare.json` has it."""
+
+    def __init__(self, plan: Plan, folder: Path, seeds: Sequence[int]):
+        self.plan = plan
+        self.folder = folder
+        self.seeds = list(seeds)
+        self.runs: list[dict[str, Any]] = []
+        self.references: dict[int, dict[str, Any]] = {}
+        self.environment = environment(plan.recipe.seed, {})
+
+    def add(self, name: str, seed: int, place: Path, shared: Path, error: str) -> None:
+        """Read a run that has ended."""
+        row: dict[str, Any] = {"algorithm": name, "seed": seed, "folder": place.as_posix(), "error": error}
+        if not error:
+            stages = {stage.name: stage for stage in read_run(place).stages}
+            trained, evaluated = stages[self.plan.stage], stages[self.plan.evaluation["name"]]
+            called = {(shared / str(r["name"])).as_posix(): str(r["name"]) for r in self.plan.shared}
+            row |= _training(trained)
+            row |= _measured(evaluated.result, self.plan.stage, called)
+            self.references.setdefault(
+                seed, {"seed": seed, **_measured(evaluated.result, _reference(evaluated), called)}
+            )
+        self.runs.append(row)
+
+    def write(self) -> Path:
+        """Write `compare.json` and the report."""
+        plan = self.plan
+        judges = [{"name": judge, "independent": plan.independent(judge)} for judge in plan.evaluation["judges"]]
+        write_json(
+            self.folder / "compare.json",
+            {
+                "recipe": plan.where,
+                "name": self.folder.name,
+                "model": plan.recipe.model.name,
+                "stage": plan.stage,
+                "reference": plan.evaluation["reference"],
+                "shared": [row["name"] for row in plan.shared],
+                "algorithms": list(plan.rows),
+                "seeds": self.seeds,
+                "budget": {"seconds": plan.budget.seconds, "tokens": plan.budget.tokens},
+                "judges": judges,
+                "needs": [needs_of(row) for row in plan.rows.values()],
+                "settings": {
+                    name: yaml.safe_dump(row, allow_unicode=True, sort_keys=False)
+                    for name, row in plan.rows.items()
+                },
+                "runs": self.runs,
+                "references": list(self.references.values()),
+                "environment": self.environment,
+            },
+        )
+        return write_comparison(self.folder, language=plan.recipe.language)
+
+
+def _reference(evaluated: Stage) -> str:
+    assert isinstance(evaluated.result, Evaluation)
+    return evaluated.result.reference
+
+
+def _training(stage: Stage) -> dict[str, Any]:
+    """What training took, and its course."""
+    result, metrics = stage.result, stage.metrics
+    assert isinstance(result, Training)
+    clock = [value for _, value in metrics.get("time", [])]
+    score = dict(metrics.get("score_mean", []))
+    course = [(kl, score[step]) for step, kl in metrics.get("kl", []) if step in score]
+    every = -(-len(course) // CURVE_POINTS) or 1
+    tokens, norms = metrics.get("tokens_seen", []), metrics.get("grad_norm", [])
+    return {
+        # A stage that was stopped and went on knows the time of its last start; its log has all of it.
+        "seconds": max([result.seconds or 0.0, *clock[-1:]]),
+        "steps": result.steps,
+        "tokens": tokens[-1][1] if tokens else None,
+        "memory": result.peak_memory_gb,
+        "device_memory": result.peak_device_memory_gb,
+        "grad_norm": max((value for _, value in norms), default=None),
+        "course": course[::every],
+    }
+
+
+def _measured(result: object, model: str, called: Mapping[str, str]) -> dict[str, Any]:
+    """What the evaluation says of one model; judges by their names in the recipe."""
+    assert isinstance(result, Evaluation)
+    row = next(row for row in result.table if row.model == model)
+    wins = {w.judge: w for w in result.win_rates if w.model == model and w.against == result.reference}
+    return {
+        "scores": {called.get(judge, judge): score.mean for judge, score in row.scores.items()},
+        "win_rates": {
+            called.get(judge, judge): Estimate(w.rate, w.low, w.high)._asdict() for judge, w in wins.items()
+        },
+        **{key: getattr(row, key) for key in ("kl", "perplexity", "distinct_2", "length_mean")},
+    }

@@ -1,0 +1,35 @@
+"""The report of a comparison: one page that holds everything and needs nothing, made from `compare.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gnomon.core.run_folder import write_atomically
+from gnomon.evaluation import compare_pictures
+from gnomon.evaluation.compare_data import Comparison, read_comparison
+from gnomon.evaluation.report import Language, page_environment
+from gnomon.evaluation.report_texts import LANGUAGES
+
+
+def write_comparison(folder: Path, *, language: Language = "en") -> Path:
+    """Write `compare.html` beside `compare.json`; returns its path.
+
+    Args:
+        folder: of a comparison, finished or not.
+        language: the one the page opens in; the reader can switch to the other.
+    """
+    path = folder / "compare.html"
+    write_atomically(path, render(read_comparison(folder), language).encode("utf-8", "replace"))
+    return path
+
+
+def render(found: Comparison, language: Language = "en") -> str:
+    """The page of a comparison that has been read. The same comparison gives the same bytes."""
+    page = page_environment().get_template("compare.html.j2")
+    return page.render(
+        found=found,
+        leader=found.leader,
+        language=language,
+        languages=LANGUAGES,
+        drawn=compare_pictures,
+    )
