@@ -6,7 +6,7 @@ It knows of an algorithm only `needs`, `credit` and `loss`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,32 +15,32 @@ import torch
 from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
-from gnomon.core.batches import Experience, Moments, Penalty, Rollout, TokenGroups, merge_metrics
-from gnomon.core.errors import ConfigError, RunError
-from gnomon.core.progress import StopSignal, console, progress
+from gnomon.core.batches import Experience, Moments, Penalty, Rollout
+from gnomon.core.errors import ConfigError
+from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog, StepLog
 from gnomon.core.types import Prompt
-from gnomon.data.batching import within_budget
-from gnomon.losses.kl import adapt_coefficient, halve_or_raise, log_ratio
+from gnomon.losses.kl import adapt_coefficient, halve_or_raise
 from gnomon.losses.reduce import masked
 from gnomon.models.policy import Policy
-from gnomon.rewards.reward import Reward, Scores
+from gnomon.rewards.reward import Reward
 from gnomon.rewards.shaping import ShapedReward
-from gnomon.rollouts.experience import build_experience, price_kl, replace_unfinished, sequence_kl, soft_overlong
+from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.training.asking import Asker
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver, Watch
+from gnomon.training.learning import Learner
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
 from gnomon.training.prompts import PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
-from gnomon.training.rounds import alike_groups, describe, explore, minibatches, rows_with_signal, sample_rows
+from gnomon.training.rounds import alike_groups, describe, explore, sample_rows
+from gnomon.training.scoring import Scorer
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
-
-GAP_LIMIT, KL_LIMIT = 0.01, 1e-3  # between sampler and trainer, on tokens that the policy has just drawn
 
 
 @dataclass
@@ -98,6 +98,25 @@ class OnlineLoop:
             groups.append((self._named("critic"), rate))
         self.optimiser = Optimiser(groups, self.settings, planned)
         self.sampler = NativeSampler(self.models.policy)
+        self.scorer = Scorer(self.reward, self.settings, self.sampling.max_tokens, self.processes)
+        self.asker = Asker(
+            self.algorithm,
+            self.models,
+            self.settings,
+            self.sampling.temperature,
+            self.processes,
+            self.token_reward,
+        )
+        self.learner = Learner(
+            self.algorithm,
+            self.models,
+            self.settings,
+            self.optimiser,
+            self.budget,
+            self.processes,
+            self.side,
+            self.seed,
+        )
         if self.reference_weights is None and self.models.policy.adapter is None:
             self.reference_weights = self.models.policy.copy_weights()
 
@@ -153,14 +172,14 @@ class OnlineLoop:
         rollouts, scores, judged = self.score(rollouts)
         rollouts, scores, judged = self.resample(step, rollouts, scores, judged)
         experience = self.remember(step, rollouts, scores)
-        experience = self.ask_policy(experience)
-        experience = self.ask_reference(experience)
-        experience = self.ask_critic(experience)
-        experience = self.ask_token_rewards(experience)
+        experience = self.asker.policy(experience)
+        experience = self.asker.reference(experience, self.reference_weights)
+        experience = self.asker.critic(experience)
+        experience = self.asker.token_rewards(experience)
         experience = self.price(experience)
         experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
         experienced = time.monotonic()
-        learned = self.update(experience, step)
+        learned = self.learner.update(experience, step)
         times = {
             "sampling_seconds": sampled - started,
             "experience_seconds": experienced - sampled,
@@ -189,38 +208,7 @@ class OnlineLoop:
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
         """Scores `[N]`; rows on which the reward failed are left out and counted."""
-        found, values = self._scores(rollouts)
-        kept = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
-        if not kept:
-            reason = found.failures[0][1] if found.failures else "scores are not finite"
-            raise RunError(f"the reward '{self.reward.name}' failed on every completion of a round: {reason}.")
-        judged = {"failed_rows": float(len(rollouts) - len(kept))}
-        if len(found.parts) > 1:
-            judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
-        rollouts = [rollouts[i] for i in kept]
-        finished = torch.tensor([r.finished for r in rollouts])
-        scores = replace_unfinished(values[kept], finished, self.settings.missing_eos_score)
-        lengths = torch.tensor([len(r.token_ids) for r in rollouts])
-        limit = self.sampling.max_tokens
-        return rollouts, scores + soft_overlong(lengths, limit, self.settings.overlong_buffer), judged
-
-    def _scores(self, rollouts: list[Rollout]) -> tuple[Scores, Tensor]:
-        """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
-        names = [(r.prompt.id, r.version) for r in rollouts]
-        groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
-        mine = [rollouts[row] for rows in self.processes.share(groups) for row in rows]
-        scored = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
-        everyone = self.processes.collect((scored.values, dict(scored.parts), list(scored.failures)))
-        order = [
-            row for rank in range(self.processes.count) for g in groups[rank :: self.processes.count] for row in g
-        ]
-        back = torch.tensor(order).argsort()
-        values = torch.cat([theirs[0] for theirs in everyone])[back]
-        parts = {n: torch.cat([theirs[1][n] for theirs in everyone])[back] for n in everyone[0][1]}
-        found = Scores(values, parts, [failure for theirs in everyone for failure in theirs[2]])
-        if isinstance(self.reward, ShapedReward):
-            values = self.reward.combine(parts)
-        return found, values
+        return self.scorer.score(rollouts)
 
     def resample(
         self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
@@ -253,52 +241,6 @@ class OnlineLoop:
         found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
         return found.to(self.models.policy.device)
 
-    @torch.no_grad()
-    def ask_policy(self, experience: Experience) -> Experience:
-        """The policy's own log-probabilities, where completions were drawn from another distribution."""
-        exploring = self.settings.exploration
-        elsewhere = bool(exploring.temperatures) or exploring.reference_share > 0 or self.memory is not None
-        if not (elsewhere or self.settings.recompute_logprobs):
-            return experience
-        found = self._ask(
-            experience, lambda t: self.models.policy.logprobs(t, temperature=self.sampling.temperature)
-        )
-        drawn = experience.logprobs if exploring.weighted else None
-        return replace(experience, logprobs=found, sampler_logprobs=drawn)
-
-    @torch.no_grad()
-    def ask_reference(self, experience: Experience) -> Experience:
-        """The reference's log-probabilities of what was drawn."""
-        temperature = self.sampling.temperature
-        with self.models.policy.as_reference(self.reference_weights):
-            found = self._ask(experience, lambda t: self.models.policy.logprobs(t, temperature=temperature))
-        return replace(experience, reference_logprobs=found)
-
-    @torch.no_grad()
-    def ask_critic(self, experience: Experience) -> Experience:
-        """The critic's values, and what its trunk said if that will not change."""
-        if "critic" not in self.algorithm.needs:
-            return experience
-        critic = self.models.critic
-        if not critic.frozen_trunk:
-            return replace(experience, values=self._ask(experience, lambda t: critic.answer(t).values))
-        states = self._ask(experience, lambda t: cast(Tensor, critic.answer(t).states))
-        values = critic.answer(experience.tokens, states).values
-        return replace(
-            experience, critic_states=states, values=masked(values, experience.tokens.mask.to(values.device))
-        )
-
-    @torch.no_grad()
-    def ask_token_rewards(self, experience: Experience) -> Experience:
-        """`log π_dpo − log π_ref` of each token, for algorithms that learn from them."""
-        if "token_reward" not in self.algorithm.needs:
-            return experience
-        model, reference = self.token_reward, experience.reference_logprobs
-        assert model is not None
-        assert reference is not None
-        found = self._ask(experience, lambda t: model.logprobs(t, temperature=self.sampling.temperature))
-        return replace(experience, token_rewards=log_ratio(found, reference))
-
     def price(self, experience: Experience) -> Experience:
         """Rewards with the price of the KL in them, or the price for the loss to ask."""
         kl = self.settings.kl
@@ -312,62 +254,6 @@ class OnlineLoop:
         if kl.where != "loss" or not self.kl_coefficient:
             return priced
         return replace(priced, penalty=Penalty(self.kl_coefficient, kl.estimator, kl.exact))
-
-    def update(self, experience: Experience, step: int) -> dict[str, float]:
-        """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all."""
-        steps: list[dict[str, float]] = []
-        for epoch in range(self.settings.epochs):
-            cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
-            steps += [self._update_minibatch(experience, rows) for rows in cut]
-        learned = [found for found in steps if found]
-        first = self._compare_with_sampler(steps[0], experience)
-        names = dict.fromkeys(name for found in learned for name in found)
-        means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
-        return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
-
-    def _update_minibatch(self, experience: Experience, rows: list[int]) -> dict[str, float]:
-        """One optimiser step; none where no completion has anything to teach."""
-        totals = replace(
-            experience.totals,
-            rows=len(rows),
-            tokens=float(sum(int(experience.tokens.masks[r].sum()) for r in rows)),
-        )
-        quiet = "critic" not in self.algorithm.needs and experience.penalty is None
-        taught = rows_with_signal(experience, rows) if quiet else rows
-        if not taught:
-            return {}
-        minibatch = experience.select(taught, totals)
-        self.budget.tokens += minibatch.tokens.cost + (
-            self.side.tokens(self.optimiser.taken + 1) if self.side else 0
-        )
-        parts = []
-        for micro in self.processes.share(self._micro_batches(minibatch.tokens)):
-            loss, metrics = self.algorithm.loss(self.models, minibatch.select(micro, totals))
-            if not torch.isfinite(loss):
-                raise RunError(
-                    f"the loss of optimiser step {self.optimiser.taken + 1} is not finite; the last checkpoint "
-                    "stands; lower training.learning_rate and run again."
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            parts.append({name: float(value) for name, value in metrics.items()})
-        if self.side:
-            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes))
-        self.processes.add_up_gradients(self.optimiser.parameters.values())
-        everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
-        rate = self.settings.learning_rate * self.optimiser.factor
-        return {**merge_metrics(everyone), "grad_norm": self.optimiser.step(), "learning_rate": rate}
-
-    def _compare_with_sampler(self, first: dict[str, float], experience: Experience) -> dict[str, float]:
-        """How far the trainer was from what the sampler said, on the first minibatch; alarm if they disagree."""
-        if "approx_kl" not in first:
-            return {}
-        gap, kl = first.get("probability_gap", 0.0), first["approx_kl"]
-        if (gap > GAP_LIMIT or kl > KL_LIMIT) and experience.sampler_logprobs is None and self.processes.main:
-            console.print(
-                f"  [yellow]sampler and trainer disagree[/yellow]: mean |Δp| {gap:.2g}, KL {kl:.2g} a token; "
-                "set training.recompute_logprobs: true, or model.precision: float32"
-            )
-        return {"first_approx_kl": kl, "first_probability_gap": gap}
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
         """Set the price of a nat for the next round, and what later rounds know of this one."""
@@ -428,28 +314,3 @@ class OnlineLoop:
         if isinstance(self.reward, ShapedReward):
             self.reward.restore(saved["reward"])
         self.reference_weights = saved.get("extra") or self.reference_weights
-
-    def _micro_batches(self, tokens: TokenGroups) -> list[list[int]]:
-        """Rows within the token budget; completions of one prompt stay together, so it is read once."""
-        members: dict[int, list[int]] = {}
-        for row, g in enumerate(tokens.group.tolist()):
-            members.setdefault(g, []).append(row)
-        groups = list(members.items())
-        costs = [len(tokens.prompts[g]) + sum(len(tokens.completions[r]) for r in rows) for g, rows in groups]
-        cut = within_budget(costs, self.settings.batch_tokens)
-        return [[row for i in part for row in groups[i][1]] for part in cut]
-
-    def _ask(self, experience: Experience, ask: Callable[[TokenGroups], Tensor]) -> Tensor:
-        """Per-token answers of a model for all rows, `[N, T, …]`, zeros in the padding."""
-        batches = self._micro_batches(experience.tokens)
-        device = experience.logprobs.device
-        mine = [ask(experience.tokens.select(rows)) for rows in self.processes.share(batches)]
-        if self.processes.count > 1:
-            mine = [part.cpu() for part in mine]
-        parts = self.processes.gather(mine, len(batches))
-        n, width = experience.tokens.mask.shape
-        found = parts[0].new_zeros(n, width, *parts[0].shape[2:], device=device)
-        for rows, part in zip(batches, parts, strict=True):
-            found[rows, : part.shape[1]] = part.to(device)
-        mask = experience.tokens.mask.to(device)
-        return found.masked_fill(~mask.view(n, width, *[1] * (found.dim() - 2)), 0.0)

@@ -155,7 +155,7 @@ def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, w
     rollouts, scores, _ = loop.score(loop.sample(3))
     found = loop.remember(3, rollouts, scores)
     assert len(found.tokens) > len(rollouts)
-    asked = loop.ask_policy(found)
+    asked = loop.asker.policy(found)
     assert asked.sampler_logprobs is not None
     fresh = asked.tokens.mask[: len(rollouts)]
     gap = (asked.logprobs - asked.sampler_logprobs).abs()
@@ -172,7 +172,7 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
     rollouts = loop.sample(1)
     assert Counter(r.prompt.id for r in rollouts).most_common(1)[0][1] == 8
     scored = loop.score(rollouts)
-    found = loop.ask_policy(loop.remember(1, scored[0], scored[1]))
+    found = loop.asker.policy(loop.remember(1, scored[0], scored[1]))
     assert found.sampler_logprobs is not None
     theirs = loop.models.policy.reference_logprobs(found.tokens, temperature=0.9)
     mask = found.tokens.mask

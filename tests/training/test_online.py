@@ -135,7 +135,7 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     rollouts, scores, _ = loop.score(loop.sample(1))
     experience = loop.remember(1, rollouts, scores)
-    experience = loop.ask_critic(loop.ask_reference(experience))
+    experience = loop.asker.critic(loop.asker.reference(experience, loop.reference_weights))
     assert isinstance(experience, Experience)
     assert experience.reference_logprobs is not None
     assert experience.values is not None

@@ -1,0 +1,91 @@
+"""Learning from a round: several passes over it in minibatches, an optimiser step each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from gnomon.algorithms.contract import Algorithm
+from gnomon.core.batches import Experience, merge_metrics
+from gnomon.core.errors import RunError
+from gnomon.core.progress import console
+from gnomon.training.budget import Budget
+from gnomon.training.models import TrainedModels
+from gnomon.training.optimiser import Optimiser
+from gnomon.training.processes import Processes
+from gnomon.training.rounds import micro_batches, minibatches, rows_with_signal
+from gnomon.training.settings import OnlineSettings
+from gnomon.training.side_task import SideTask
+
+GAP_LIMIT, KL_LIMIT = 0.01, 1e-3  # between sampler and trainer, on tokens that the policy has just drawn
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Takes the optimiser steps of a round; gradients are sums over micro-batches and processes."""
+
+    algorithm: Algorithm
+    models: TrainedModels
+    settings: OnlineSettings
+    optimiser: Optimiser
+    budget: Budget
+    processes: Processes
+    side: SideTask | None
+    seed: int
+
+    def update(self, experience: Experience, step: int) -> dict[str, float]:
+        """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all."""
+        steps: list[dict[str, float]] = []
+        for epoch in range(self.settings.epochs):
+            cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
+            steps += [self._update_minibatch(experience, rows) for rows in cut]
+        learned = [found for found in steps if found]
+        first = self._compare_with_sampler(steps[0], experience)
+        names = dict.fromkeys(name for found in learned for name in found)
+        means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
+        return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
+
+    def _update_minibatch(self, experience: Experience, rows: list[int]) -> dict[str, float]:
+        """One optimiser step; none where no completion has anything to teach."""
+        totals = replace(
+            experience.totals,
+            rows=len(rows),
+            tokens=float(sum(int(experience.tokens.masks[r].sum()) for r in rows)),
+        )
+        quiet = "critic" not in self.algorithm.needs and experience.penalty is None
+        taught = rows_with_signal(experience, rows) if quiet else rows
+        if not taught:
+            return {}
+        minibatch = experience.select(taught, totals)
+        self.budget.tokens += minibatch.tokens.cost + (
+            self.side.tokens(self.optimiser.taken + 1) if self.side else 0
+        )
+        parts = []
+        for micro in self.processes.share(micro_batches(minibatch.tokens, self.settings.batch_tokens)):
+            loss, metrics = self.algorithm.loss(self.models, minibatch.select(micro, totals))
+            if not torch.isfinite(loss):
+                raise RunError(
+                    f"the loss of optimiser step {self.optimiser.taken + 1} is not finite; the last checkpoint "
+                    "stands; lower training.learning_rate and run again."
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts.append({name: float(value) for name, value in metrics.items()})
+        if self.side:
+            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes))
+        self.processes.add_up_gradients(self.optimiser.parameters.values())
+        everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
+        rate = self.settings.learning_rate * self.optimiser.factor
+        return {**merge_metrics(everyone), "grad_norm": self.optimiser.step(), "learning_rate": rate}
+
+    def _compare_with_sampler(self, first: dict[str, float], experience: Experience) -> dict[str, float]:
+        """How far the trainer was from what the sampler said, on the first minibatch; alarm if they disagree."""
+        if "approx_kl" not in first:
+            return {}
+        gap, kl = first.get("probability_gap", 0.0), first["approx_kl"]
+        if (gap > GAP_LIMIT or kl > KL_LIMIT) and experience.sampler_logprobs is None and self.processes.main:
+            console.print(
+                f"  [yellow]sampler and trainer disagree[/yellow]: mean |Δp| {gap:.2g}, KL {kl:.2g} a token; "
+                "set training.recompute_logprobs: true, or model.precision: float32"
+            )
+        return {"first_approx_kl": kl, "first_probability_gap": gap}
