@@ -45,7 +45,7 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     started = time.monotonic()
     seed = work.recipe.seed
     prompts = work.records(Prompt, stage.prompts)
-    texts = held_out_texts(stage, work, prompts)
+    texts = evenly(held_out_texts(stage, work, prompts), stage.texts_used)
     template = work.recipe.model.chat_template
     reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
     drafts: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
@@ -85,6 +85,13 @@ def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prom
         Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
         for place, item in enumerate(work.records(RatedText, stage.texts))
     ]
+
+
+def evenly(texts: list[Demonstration], most: int | None) -> list[Demonstration]:
+    """At most so many, evenly spaced."""
+    if most is None or len(texts) <= most:
+        return texts
+    return [texts[place * len(texts) // most] for place in range(most)]
 
 
 def ask(

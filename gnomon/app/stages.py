@@ -276,6 +276,7 @@ class EvaluateStage(Settings):
         judges: reward models (stages or your own), `vader` (a lexicon) and `ridge` (fitted on `reserved`).
         prompts: held-out prompts.
         texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
+        texts_used: at most so many of them, evenly spaced.
         reserved: rated texts that no other stage touches, for `ridge`.
         reference: the model that the candidate is compared with; the first where nothing is said.
         candidate: the model that should be better; the last one where nothing is said.
@@ -288,6 +289,7 @@ class EvaluateStage(Settings):
     judges: list[str] = Field(min_length=1)
     prompts: str
     texts: str | None = None
+    texts_used: int | None = Field(default=None, gt=0)
     reserved: str | None = None
     reference: str = ""
     candidate: str | None = None
