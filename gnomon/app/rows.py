@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.run_folder import read_jsonl
+from gnomon.data.sources import read_rows
 
 
 def first_row(path: Path) -> Mapping[str, Any]:
     """The first row of a file; empty where it has none."""
-    return next(read_jsonl(path), {})
+    return next((row for _, row in read_rows(path)), {})

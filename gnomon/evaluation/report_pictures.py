@@ -11,15 +11,22 @@ from gnomon.evaluation.report_run import Stage
 CURVES = (
     "loss",
     "accuracy",
+    "lead",
+    "chosen_reward",
+    "rejected_reward",
+    "nll",
     "score_mean",
     "kl",
     "kl_coefficient",
     "entropy",
     "length_mean",
     "missing_eos_share",
+    "alike_groups_share",
     "clip_fraction",
+    "kl_loss",
     "value_loss",
     "explained_variance",
+    "sft_loss",
 )
 
 

@@ -281,3 +281,11 @@ def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
         project.go("report.best_of={n: 3, by: ridge}")
     with pytest.raises(ConfigError, match=r"more than sampling\.completions"):
         project.go("report.best_of={n: 9, by: judge}")
+
+
+def test_texts_for_perplexity_are_spread_evenly() -> None:
+    from gnomon.app.stage_evaluate import evenly
+
+    texts: Any = list(range(10))
+    assert evenly(texts, None) == evenly(texts, 10) == texts
+    assert evenly(texts, 4) == [0, 2, 5, 7]
