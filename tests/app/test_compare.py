@@ -168,8 +168,8 @@ def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
 
 def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
     stop = PassedOn()
-    code = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(7)"
-    waiting = "print('up', flush=True)\n" + code
+    code = "    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
+    waiting = "import time\ntry:\n" + code
     with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         child.stdout.readline()
