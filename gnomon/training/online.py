@@ -185,8 +185,10 @@ class OnlineLoop:
             "experience_seconds": experienced - sampled,
             "update_seconds": time.monotonic() - experienced,
         }
-        found = {**describe(experience), "kl_coefficient": self.kl_coefficient, **judged, **learned, **times}
-        self.adapt(step, experience, rollouts, scores)
+        # What was replayed says nothing of where the policy is: it was drawn by a former one.
+        fresh = experience.select(range(len(rollouts)), experience.totals)
+        found = {**describe(fresh), "kl_coefficient": self.kl_coefficient, **judged, **learned, **times}
+        self.adapt(step, fresh, rollouts, scores)
         return found, sample_rows(step, rollouts, scores.tolist())
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
