@@ -207,6 +207,24 @@ def test_settings_and_adapter_of_a_stage_are_used(project: Project) -> None:
     assert abs(second["kl"]) > 1e-3  # the policy moved, its reference did not
 
 
+def test_a_head_of_another_shape_goes_the_whole_route(project: Project) -> None:
+    """A pooled judge is trained, saved, loaded again to score for a policy, and read by the evaluation."""
+    project.go("judge.head.pooling=attention", "judge.head.head=mlp", "aligned.head.head=mlp")
+    saved = project.run / "judge" / "model" / "reward_head.safetensors"
+    assert {name.partition(".")[0] for name in load_file(saved)} == {"query", "hidden", "out"}
+    judge = load_reward_model(str(project.run / "judge" / "model"), find_compute("cpu", "float32"), seed=0)
+    assert str(judge.network.score.settings) == "mlp on attention"
+    assert judge.offset != 0
+    assert len(project.metrics("aligned")) == 2
+
+
+def test_gradient_checkpointing_changes_no_number(project: Project, finished: Project) -> None:
+    project.go("training.gradient_checkpointing=true")
+    for stage in ("sft", "judge", "aligned"):
+        for row, expected in zip(project.metrics(stage), finished.metrics(stage), strict=True):
+            assert row == pytest.approx(expected, abs=1e-4)
+
+
 def test_rows_that_are_too_long_are_written_beside_the_result(project: Project) -> None:
     rows = list(read_jsonl(project.folder / "demonstrations.jsonl"))
     write_rows(project.folder / "demonstrations.jsonl", [*rows, {"prompt": "Q", "completion": "long " * 60}])
