@@ -306,4 +306,5 @@ def test_texts_for_perplexity_are_spread_evenly() -> None:
 
     texts: Any = list(range(10))
     assert evenly(texts, None) == evenly(texts, 10) == texts
-    assert evenly(texts, 4) == [0, 2, 5, 7]
+    found: Any = evenly(texts, 4)
+    assert found == [0, 2, 5, 7]
