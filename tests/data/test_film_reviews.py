@@ -75,7 +75,11 @@ def test_malformed_rows_are_rejected_with_their_place(tmp_path: Path) -> None:
     assert next(row for row in rejected if row.where == f"{raw}:2").content == "5\t0\t0\t[1, 5]"
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", tar({"other": b""}), tar({OUTER: b"broken"})])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an archive", tar({"other": b""}), tar({OUTER: b"broken"})],
+    ids=["empty", "no archive", "another", "broken inside"],  # an archive holds the time at which it was made
+)
 def test_a_damaged_archive_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "damaged.tar.gz"
     path.write_bytes(content)
