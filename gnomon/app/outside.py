@@ -61,7 +61,10 @@ def kind_of(name: str) -> str:
         return "policy"
     if path.is_dir():
         task = _read(path / "adapter_config.json").get("task_type")
-        named = _read(path / "config.json").get("architectures")
+        configuration = _read(path / "config.json")
+        if "reward_head" in configuration:  # a head that transformers does not know stands beside the trunk
+            return "reward"
+        named = configuration.get("architectures")
     else:
         task, named = None, _architectures(name)
     last = str(named[0]) if isinstance(named, list) and named else ""

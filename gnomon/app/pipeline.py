@@ -74,7 +74,7 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
             return folder / "report.html"
         report = write_report(folder, language=recipe.language)
         minutes = (time.monotonic() - started) / 60
-        console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}")
+        console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}", soft_wrap=True)
         return report
 
 
