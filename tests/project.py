@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
+from gnomon.app.cli import main
 from gnomon.app.pipeline import run_recipe
 from gnomon.app.recipe import load_recipe
 from gnomon.core.run_folder import read_jsonl
 from gnomon.models.random_model import RandomModel
 
+Ran = tuple[int, str, str]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 TIMES = {"time", "tokens_per_second", "sampling_seconds", "experience_seconds", "update_seconds"}
 
@@ -135,6 +138,27 @@ def environment() -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PYTHONIOENCODING": "utf-8",
     }
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """The command line in this process: exit code, output, errors (unwrapped)."""
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object, typed: str = "") -> Ran:
+        monkeypatch.setattr(sys, "argv", ["gnomon", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

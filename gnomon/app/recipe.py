@@ -25,6 +25,7 @@ from gnomon.app.stages import (
 )
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.training.rounds import sampling_fault
 
 GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
 Stage = FeedbackStage | TrainStage | HybridStage | EvaluateStage
@@ -186,16 +187,8 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
     if stage.imitate is not None and algorithm.trains != "policy":
         raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
-    if stage.online and not stage.sampling.on_policy:
-        raise ConfigError(
-            f"{where}: sampling: {', '.join(stage.sampling.off_policy)} would draw from another distribution "
-            "than that of the model that learns; leave them out here."
-        )
-    if stage.online and stage.sampling.completions < algorithm.group:
-        raise ConfigError(
-            f"{where}: {stage.algorithm} compares completions of one prompt, and sampling.completions is "
-            f"{stage.sampling.completions}; set it to {algorithm.group} or more (4 to 16 is usual)."
-        )
+    if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
+        raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
     _ = stage.loop
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.models.loading import load_critic, load_reward_model, save_model
 from gnomon.models.policy import Model, Policy, RewardModel
-from gnomon.monitoring.sinks import Sink
 from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
@@ -136,20 +136,21 @@ def train_stored(
         rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    final = train_offline(
-        algorithm,
-        TrainedModels(model),
-        examples,
-        settings,
-        folder=folder,
-        seed=work.recipe.seed,
-        stop=work.stop,
-        label=stage.name,
-        processes=work.processes,
-        watch=watching(work.sinks(stage.name), over),
-        side=side_task(stage, work, model, settings.batch_tokens),
-        reference_weights=reference,
-    )
+    with watching(stage.name, work, over) as watch:
+        final = train_offline(
+            algorithm,
+            TrainedModels(model),
+            examples,
+            settings,
+            folder=folder,
+            seed=work.recipe.seed,
+            stop=work.stop,
+            label=stage.name,
+            processes=work.processes,
+            watch=watch,
+            side=side_task(stage, work, model, settings.batch_tokens),
+            reference_weights=reference,
+        )
     if isinstance(model, RewardModel):
         centre(model, examples)
     return {
@@ -206,23 +207,25 @@ def train_sampled(
         critic.checkpoint_gradients(settings.gradient_checkpointing)
     if stage.token_reward is not None:
         token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
-    loop = OnlineLoop(
-        algorithm=algorithm,
-        models=TrainedModels(policy, critic, stage.sampling.temperature),
-        reward=make_stage_reward(stage.reward, work),
-        prompts=pools,
-        settings=settings,
-        sampling=stage.sampling,
-        folder=folder,
-        seed=seed,
-        stop=work.stop,
-        token_reward=token_reward,
-        reference_weights=reference,
-        side=side_task(stage, work, policy, settings.batch_tokens),
-        processes=work.processes,
-        watch=watching(work.sinks(stage.name), over),
-    )
-    return {"final": loop.run(stage.name), "steps": steps_taken(folder)}
+    with watching(stage.name, work, over) as watch:
+        loop = OnlineLoop(
+            algorithm=algorithm,
+            models=TrainedModels(policy, critic, stage.sampling.temperature),
+            reward=make_stage_reward(stage.reward, work),
+            prompts=pools,
+            settings=settings,
+            sampling=stage.sampling,
+            folder=folder,
+            seed=seed,
+            stop=work.stop,
+            token_reward=token_reward,
+            reference_weights=reference,
+            side=side_task(stage, work, policy, settings.batch_tokens),
+            processes=work.processes,
+            watch=watch,
+        )
+        final = loop.run(stage.name)
+    return {"final": final, "steps": steps_taken(folder)}
 
 
 def steps_taken(folder: Path) -> int:
@@ -230,15 +233,21 @@ def steps_taken(folder: Path) -> int:
     return max((int(row["step"]) for row in read_jsonl(folder / "metrics.jsonl")), default=0)
 
 
-def watching(sink: Sink | None, over: Watch | None) -> Watch:
-    """Hand metrics on to trackers, and ask whether the loop should end."""
+@contextmanager
+def watching(stage: str, work: Workspace, over: Watch | None) -> Iterator[Watch]:
+    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end."""
+    sink = work.sinks(stage)
 
     def watch(step: int, metrics: Mapping[str, float]) -> bool:
         if sink:
             sink.record(step, metrics)
         return bool(over and over(step, metrics))
 
-    return watch
+    try:
+        yield watch
+    finally:
+        if sink:
+            sink.close()
 
 
 @torch.inference_mode()

@@ -37,7 +37,7 @@ from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
 from gnomon.training.prompts import PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
-from gnomon.training.rounds import alike_groups, describe, explore, sample_rows
+from gnomon.training.rounds import alike_groups, describe, explore, sample_rows, sampling_fault
 from gnomon.training.scoring import Scorer
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
@@ -74,18 +74,9 @@ class OnlineLoop:
     watch: Watch | None = None
 
     def __post_init__(self) -> None:
-        if not self.sampling.on_policy:
-            raise ConfigError(
-                f"sampling: {', '.join(self.sampling.off_policy)} would draw from another distribution than that "
-                "of the model that learns; leave them out here."
-            )
-        if self.sampling.completions < self.algorithm.group:
-            raise ConfigError(
-                f"sampling.completions is {self.sampling.completions}, but this algorithm compares several of "
-                f"one prompt; set it to {self.algorithm.group} or more (4 to 16 is usual)."
-            )
-        pools = [p if isinstance(p, tuple) else (self.prompts, 1.0) for p in self.prompts]
-        pools = pools if isinstance(self.prompts[0], tuple) else pools[:1]
+        if fault := sampling_fault(self.algorithm, self.sampling):
+            raise ConfigError(fault)
+        pools = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
         self.stream = PromptStream(cast(Any, pools), self.seed, self.settings.curriculum)
         self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coefficient = self.settings.kl.coefficient

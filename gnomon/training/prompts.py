@@ -52,6 +52,7 @@ class PromptStream:
         self.curriculum = curriculum
         self.taken = [0] * len(self.pools)
         self.rates: dict[str, float] = {}
+        self.walks: dict[int, tuple[int, list[int]]] = {}
 
     def take(self, count: int) -> list[Prompt]:
         """The next `count` prompts; where a walk begins anew a prompt may come twice, and has a larger group."""
@@ -77,11 +78,17 @@ class PromptStream:
         self.taken[pool] += 1
         if self.curriculum is None:
             turn, within = divmod(at, len(prompts))
-            return prompts[epoch_order(len(prompts), self.seed + pool, turn)[within]]
+            return prompts[self._order(pool, turn)[within]]
         weights = np.array([self._weight(p, chosen) for p in prompts])
         if not weights.any():
             return prompts[at % len(prompts)]
         return prompts[int(draw.choice(len(prompts), p=weights / weights.sum()))]
+
+    def _order(self, pool: int, turn: int) -> list[int]:
+        """The permutation of a pool's walk, made once a walk."""
+        if self.walks.get(pool, (-1, []))[0] != turn:
+            self.walks[pool] = (turn, epoch_order(len(self.pools[pool]), self.seed + pool, turn))
+        return self.walks[pool][1]
 
     def _weight(self, prompt: Prompt, chosen: Set[str]) -> float:
         assert self.curriculum is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gnomon.algorithms.contract import Algorithm
 from gnomon.core.batches import Experience, Rollout, TokenGroups
 from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order, within_budget
@@ -17,6 +18,21 @@ from gnomon.rollouts.sampler import NativeSampler, Sampling
 from gnomon.training.settings import Exploration
 
 SAMPLES_KEPT = 8  # of each round, in samples.jsonl
+
+
+def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
+    """What is wrong with drawing like this for an online algorithm, in one sentence; `None` if nothing is."""
+    if not sampling.on_policy:
+        return (
+            f"sampling: {', '.join(sampling.off_policy)} would draw from another distribution than that of the "
+            "model that learns; leave them out here."
+        )
+    if sampling.completions < algorithm.group:
+        return (
+            f"sampling.completions is {sampling.completions}, but this algorithm compares several of one prompt; "
+            f"set it to {algorithm.group} or more (4 to 16 is usual)."
+        )
+    return None
 
 
 def explore(
