@@ -82,6 +82,7 @@ def directions() -> Found:
         "GSPO": small.gradient(proof.GSPO(), k=3),
         "DAPO": small.gradient(proof.DAPO(), k=3),
         "CISPO": small.gradient(proof.CISPO(), k=3),
+        "OPO": small.gradient(proof.REACHES["opo"][0], k=3),
         "k1 in the loss": small.gradient(rloo, k=2, pricing=price("loss", "k1", exact=False)),
         "k2 in the loss": small.gradient(rloo, k=2, pricing=price("loss", "k2", exact=False)),
         "k3 in the loss": small.gradient(rloo, k=2, pricing=price("loss", "k3", exact=False)),
@@ -191,9 +192,12 @@ def draw_distances(found: Found) -> None:
     """A small picture for each algorithm, five seeds in each."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(8.4, 5.6), layout="constrained")
-    grid = made.subplots(3, 4, sharex=True, sharey=True).flatten()
-    for axes, (name, curves) in zip(grid, found.items(), strict=True):
+    down = math.ceil(len(found) / 4)
+    made = Figure(figsize=(8.4, 0.5 + 1.7 * down), layout="constrained")
+    grid = made.subplots(down, 4, sharex=True, sharey=True).flatten()
+    for axes in grid[len(found) :]:
+        axes.set_axis_off()
+    for axes, (name, curves) in zip(grid, found.items(), strict=False):
         reaches = name in proof.REACHES
         for curve in curves:
             axes.plot(
