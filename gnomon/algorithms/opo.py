@@ -4,8 +4,8 @@ Paper: Hao et al. 2025, "On-Policy RL with Optimal Reward Baseline". The baselin
 `E[‖∇log π(y)‖²·R(y)] / E[‖∇log π(y)‖²]`. Where the gradients of tokens are equally long and at right angles, the
 squared norm grows with the length, which gives `A_n = R_n − Σ_m l_m·R_m / Σ_m l_m`. One exact step a round.
 
-Wrong when groups are small and their lengths differ: the mean includes the completion itself, with its length for a
-weight, so long completions learn less than their share.
+Wrong when groups are small and their lengths differ: the mean includes the completion itself, with its length for
+a weight, so long completions learn less than their share.
 """
 
 from __future__ import annotations
