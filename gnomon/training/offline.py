@@ -59,6 +59,14 @@ def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -
         yield waiting
 
 
+def visited(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> list[Example]:
+    """The examples that training will see: all, but for less than an epoch."""
+    if settings.epochs >= 1:
+        return list(examples)
+    seen = {id(e) for batch in batches(examples, settings, seed) for e in batch}
+    return [e for e in examples if id(e) in seen]
+
+
 @dataclass
 class OfflineLoop:
     """One stage of offline training."""
@@ -82,9 +90,11 @@ class OfflineLoop:
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
         self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
+        used = [*visited(training, self.settings, self.seed), *held_out]
         self.strangers = self.mismatch(examples)
+        strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
         # Before a checkpoint is loaded: these are the start's.
-        self.answers = self.ask_reference([*examples, *self.strangers.values()])
+        self.answers = self.ask_reference([*used, *strange])
         saved = load_checkpoint(self.folder / "checkpoints", weights, self.optimiser)
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}

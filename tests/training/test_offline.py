@@ -14,7 +14,7 @@ from tiny import tiny_policy
 from gnomon.core.errors import RunError
 from gnomon.models.adapters import Trainable
 from gnomon.training.models import TrainedModels
-from gnomon.training.offline import batches, planned_steps
+from gnomon.training.offline import batches, planned_steps, visited
 from gnomon.training.settings import OfflineSettings
 
 
@@ -34,6 +34,19 @@ def test_an_epoch_shows_every_example_once_and_the_next_in_another_order() -> No
     assert set(Counter(seen[:10]).values()) == set(Counter(seen[10:]).values()) == {1}
     assert seen[:10] != seen[10:]
     assert seen != [e.prompt_id for batch in batches(demonstrations(), settings, seed=1) for e in batch]
+
+
+def test_less_than_an_epoch_visits_as_much_as_its_steps_take() -> None:
+    """What a reference is asked about; order and membership are those of the walk."""
+    examples = demonstrations()
+    half = OfflineSettings(epochs=0.5, batch_size=5)
+    walked = {e.prompt_id for batch in batches(examples, half, seed=0) for e in batch}
+    assert [e.prompt_id for e in visited(examples, half, 0)] == [
+        e.prompt_id for e in examples if e.prompt_id in walked
+    ]
+    assert len(walked) == 5
+    assert len(visited(examples, OfflineSettings(epochs=0.5, batch_size=4), 0)) == 8  # two whole steps
+    assert visited(examples, OfflineSettings(epochs=1.0, batch_size=3), 0) == examples
 
 
 def test_metrics_are_complete_and_the_loss_falls(tmp_path: Path) -> None:
