@@ -197,6 +197,8 @@ def draw_distances(found: Found) -> None:
     grid = made.subplots(down, 4, sharex=True, sharey=True).flatten()
     for axes in grid[len(found) :]:
         axes.set_axis_off()
+    for axes in grid[len(found) - 4 : len(found)]:
+        axes.tick_params(labelbottom=True)  # the lowest of its column, whatever is below it
     for axes, (name, curves) in zip(grid, found.items(), strict=False):
         reaches = name in proof.REACHES
         for curve in curves:

@@ -42,7 +42,7 @@ def compare(
     """
     with stop_said():
         from gnomon.app.compare import compare as run_comparison
-        from gnomon.app.compare_plan import Budget
+        from gnomon.app.compare_rows import Budget
 
         names = [name.strip() for name in algorithms.split(",") if name.strip()]
         budget = Budget(seconds=seconds, tokens=tokens)

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from gnomon.app.compare_plan import Budget, Plan, make_plan, needs_of
+from gnomon.app.compare_plan import Plan, make_plan
+from gnomon.app.compare_rows import Budget, needs_of
 from gnomon.app.compare_runs import PassedOn, run_content
 from gnomon.app.preflight import check_inputs
 from gnomon.app.recipe import build_recipe

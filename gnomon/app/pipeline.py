@@ -12,12 +12,12 @@ import yaml
 from rich.markup import escape
 
 from gnomon.app.preflight import check_inputs, load_functions
-from gnomon.app.recipe import Recipe, Stage
+from gnomon.app.recipe import Recipe
 from gnomon.app.stage_evaluate import run_evaluate
 from gnomon.app.stage_feedback import run_feedback
 from gnomon.app.stage_hybrid import run_hybrid
 from gnomon.app.stage_train import run_train
-from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, TrainStage
+from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import RunError, full_disk_said
 from gnomon.core.progress import StopSignal, console

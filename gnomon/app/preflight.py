@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gnomon.app.outside import check_outside_model
-from gnomon.app.recipe import Recipe, outside_models, scorers, sources
+from gnomon.app.recipe import Recipe
+from gnomon.app.references import outside_models, scorers, sources
 from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
 from gnomon.rewards.user_function import RewardFunction, is_function, load_function
@@ -14,7 +15,7 @@ from gnomon.rewards.user_function import RewardFunction, is_function, load_funct
 def check_inputs(recipe: Recipe) -> None:
     """Refuse a recipe whose data files or models are not there; what its stages will make is not looked at."""
     check_outside_model(recipe.model.name)
-    for name, wanted in outside_models(recipe):
+    for name, wanted in outside_models(recipe.stages):
         check_outside_model(name, wanted)
     for stage in recipe.stages:
         for source in sources(stage):

@@ -9,26 +9,24 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.outside import is_outside_model
+from gnomon.app.references import check_names, made_by
 from gnomon.app.stages import (
     BASE,
-    FILM_REVIEWS,
     TEXT_JUDGES,
     EvaluateStage,
     FeedbackStage,
     HybridStage,
     ModelSettings,
     Phase,
+    Stage,
     TrainStage,
     loop_of,
-    made_of_no_model,
 )
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.training.rounds import sampling_fault
 
 GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
-Stage = FeedbackStage | TrainStage | HybridStage | EvaluateStage
 
 
 class Recipe(Settings):
@@ -92,7 +90,7 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     recipe = validate(Recipe, content, where)
     _check_training_keys(recipe, rows, where)
     stages = [_stage(row, recipe, f"{where}, stage {n}") for n, row in enumerate(rows, start=1)]
-    _check_names(stages, where)
+    check_names(stages, RESERVED, where)
     return recipe.model_copy(update={"stages": stages})
 
 
@@ -165,7 +163,7 @@ def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
         named = {"name": f"phase-{number}", **content, "model": stage.model}
         phase = validate(Phase, _train_row(named, recipe, place), place)
         _check_train_stage(phase, place)
-        if _made(phase) != "policy":
+        if made_by(phase) != "policy":
             raise ConfigError(f"{place}: {phase.algorithm} trains no policy; give it a stage of its own.")
         phases.append(phase)
     if len({phase.name for phase in phases}) < len(phases):
@@ -211,109 +209,3 @@ def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
             )
     if "ridge" in stage.judges and stage.reserved is None:
         raise ConfigError(f"{where}: the judge ridge needs the key 'reserved', texts to learn from.")
-
-
-def _check_names(stages: Sequence[Stage], where: str) -> None:
-    """Stages are named once, and speak only of earlier ones that made what is wanted, or of the user's models."""
-    seen: dict[str, Stage] = {}
-    names = {stage.name for stage in stages}
-    for stage in stages:
-        if stage.name in seen:
-            raise ConfigError(f"{where}: two stages are called '{stage.name}'; rename one of them.")
-        if stage.name in RESERVED:
-            raise ConfigError(f"{where}: a stage may not be called '{stage.name}', a word of recipes; rename it.")
-        for key, name in references(stage):
-            if name in names or name == BASE or not is_outside_model(name):
-                _check_reference(stage, key, name, seen, where)
-        for source in sources(stage):
-            owner, _, part = source.partition("/")
-            if part and owner in names - seen.keys():
-                raise ConfigError(
-                    f"{where}, stage '{stage.name}': '{source}' is data of a stage that is not earlier; move it."
-                )
-        seen[stage.name] = stage
-
-
-def _check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage], where: str) -> None:
-    """What `key` names is the base or an earlier stage, and a model of the right kind."""
-    if name not in seen and name != BASE:
-        hint = nearest(name, [BASE, *seen])
-        raise ConfigError(
-            f"{where}, stage '{stage.name}': {key} names '{name}', no earlier stage and no model here; {hint}"
-        )
-    wanted = wanted_kinds(stage, key)
-    if _made(seen.get(name)) not in wanted:
-        raise ConfigError(
-            f"{where}, stage '{stage.name}': {key} names '{name}', which is no {' or '.join(wanted)} model; "
-            "name a stage that trains one."
-        )
-
-
-def _made(stage: Stage | None) -> str:
-    """The model that a stage leaves behind: `policy` (so is the base), `reward`, or none."""
-    if stage is None:
-        return "policy"
-    if isinstance(stage, HybridStage):
-        return "policy"
-    return str(getattr(algorithms()[stage.algorithm], "trains", "")) if isinstance(stage, TrainStage) else ""
-
-
-def wanted_kinds(stage: Stage, key: str) -> list[str]:
-    """The models that may stand under a key."""
-    if key in ("reward", "judges"):
-        return ["reward"]
-    if key == "critic" or (isinstance(stage, TrainStage) and _made(stage) == "reward"):
-        return ["policy", "reward"]
-    return ["policy"]
-
-
-def references(stage: Stage) -> list[tuple[str, str]]:
-    """The models that a stage names, with the key that names them."""
-    found: list[tuple[str, str | None]] = []
-    if isinstance(stage, HybridStage):
-        inside = [pair for phase in stage.phases for pair in references(phase)]
-        return list(dict.fromkeys([("model", stage.model), *inside]))
-    if isinstance(stage, TrainStage):
-        rewards = [("reward", name) for name in stage.rewards]
-        found = [("model", stage.model), *rewards, ("critic", stage.critic), ("token_reward", stage.token_reward)]
-    if isinstance(stage, EvaluateStage):
-        models = [("evaluate", name) for name in stage.evaluate]
-        judges = [("judges", name) for name in stage.judges]
-        rest = [("reference", stage.reference), ("candidate", stage.candidate or stage.evaluate[-1])]
-        found = [*models, *judges, *rest]
-    scoring = ("reward", "judges")
-    return [(k, n) for k, n in found if n is not None and not (k in scoring and made_of_no_model(n))]
-
-
-def scorers(stage: Stage) -> list[str]:
-    """What scores in a stage: its rewards, or its judges."""
-    if isinstance(stage, EvaluateStage):
-        return list(stage.judges)
-    if isinstance(stage, HybridStage):
-        return [spec for phase in stage.phases for spec in phase.rewards]
-    return stage.rewards if isinstance(stage, TrainStage) else []
-
-
-def outside_models(recipe: Recipe) -> list[tuple[str, str]]:
-    """The models that stages name and no stage made, `base` aside, with the kind that is wanted of each."""
-    names = {stage.name for stage in recipe.stages} | {BASE}
-    found = [
-        (name, " or ".join(wanted_kinds(stage, key)))
-        for stage in recipe.stages
-        for key, name in references(stage)
-        if name not in names
-    ]
-    return list(dict.fromkeys(found))
-
-
-def sources(stage: Stage) -> list[str]:
-    """The data that a stage reads: `<stage>/<part>` or paths."""
-    if isinstance(stage, FeedbackStage):
-        return [] if stage.feedback == FILM_REVIEWS else [stage.feedback]
-    if isinstance(stage, HybridStage):
-        return list(dict.fromkeys(source for phase in stage.phases for source in sources(phase)))
-    if isinstance(stage, TrainStage):
-        return [*stage.tasks, *stage.pools, *([stage.imitate.data] if stage.imitate else [])]
-    if isinstance(stage, EvaluateStage):
-        return [source for source in (stage.prompts, stage.texts, stage.reserved) if source]
-    return []

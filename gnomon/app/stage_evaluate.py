@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.app.outside import open_policy
-from gnomon.app.recipe import scorers
+from gnomon.app.references import scorers
 from gnomon.app.rewards import make_reward
 from gnomon.app.rows import first_row
 from gnomon.app.stages import TEXT_JUDGES, EvaluateStage

@@ -306,6 +306,9 @@ class EvaluateStage(Settings):
         return content
 
 
+Stage = FeedbackStage | TrainStage | HybridStage | EvaluateStage
+
+
 def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
     """The settings of the loop that an algorithm runs in."""
     online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.app.outside import digest_model, located
-from gnomon.app.recipe import Recipe, Stage, references, scorers, sources
-from gnomon.app.stages import BASE, FeedbackStage, HybridStage, TrainStage
+from gnomon.app.recipe import Recipe
+from gnomon.app.references import references, scorers, sources
+from gnomon.app.stages import BASE, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from project import Project, Run
 
-from gnomon.app.compare_plan import Budget, Plan, make_plan, needs_of
+from gnomon.app.compare_plan import Plan, make_plan
+from gnomon.app.compare_rows import Budget, needs_of
 from gnomon.app.compare_runs import PassedOn, run_content
 from gnomon.app.recipe import build_recipe
 from gnomon.app.stages import TrainStage

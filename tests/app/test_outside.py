@@ -21,7 +21,8 @@ from gnomon.app.outside import (
     open_policy,
     open_reward_model,
 )
-from gnomon.app.recipe import load_recipe, outside_models
+from gnomon.app.recipe import load_recipe
+from gnomon.app.references import outside_models
 from gnomon.core.errors import ConfigError, ModelError
 from gnomon.core.run_folder import read_json
 from gnomon.models.precision import find_compute
@@ -58,7 +59,7 @@ def test_a_stage_stands_before_a_folder_of_the_same_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sft").mkdir()
     (tmp_path / "aligned").mkdir()
-    assert outside_models(load_recipe(project.recipe)) == []
+    assert outside_models(load_recipe(project.recipe).stages) == []
     with pytest.raises(ConfigError, match="model names 'aligned', no earlier stage"):
         load_recipe(project.recipe, ["sft.model=aligned"])
 
@@ -69,7 +70,7 @@ def test_outside_models_come_with_what_is_wanted(project: Project) -> None:
             project, judge={"model": "./a"}, aligned={"model": "./b", "reward": "./c", "critic": "./d"}
         ).recipe
     )
-    assert outside_models(recipe) == [
+    assert outside_models(recipe.stages) == [
         ("./a", "policy or reward"),
         ("./b", "policy"),
         ("./c", "reward"),

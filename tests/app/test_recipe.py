@@ -10,7 +10,8 @@ import yaml
 
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.sft import SFT
-from gnomon.app.recipe import Recipe, load_recipe, references, sources
+from gnomon.app.recipe import Recipe, load_recipe
+from gnomon.app.references import references, sources
 from gnomon.app.stages import EvaluateStage, FeedbackStage, TrainStage
 from gnomon.core.errors import ConfigError
 from gnomon.training.settings import OfflineSettings, OnlineSettings

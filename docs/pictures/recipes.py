@@ -1,0 +1,151 @@
+"""Draw the reference curves of docs/algorithms and their frontier from runs of the recipes.
+
+    python docs/pictures/recipes.py RUN ...    take the figures of finished runs into recipes.json, then draw
+    python docs/pictures/recipes.py            draw from recipes.json
+
+A run of `recipes/algorithms/NAME.yaml` gives the figures of NAME; one of `recipes/film-reviews.yaml` those of
+ppo, sft and reward_model. The line that a page shows is `line(found)`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+STORED = HERE / "recipes.json"
+BLUE, ORANGE, GREY = "#1f5f8b", "#b4541a", "#777777"
+STAGE = "aligned"  # what the recipes call the policy that they align
+SHOWN = ("score_mean", "kl", "accuracy", "lead", "length_mean", "loss")  # the first two that a stage recorded
+WORDS = {
+    "score_mean": "reward model's score",
+    "kl": "KL to SFT, nats a completion",
+    "accuracy": "share of pairs in the right order",
+    "lead": "lead of the better completion, nats",
+    "length_mean": "tokens of a completion",
+    "loss": "loss",
+}
+Found = dict[str, Any]
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """A file of metrics."""
+    return [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+
+
+def curves(stage: Path) -> Found:
+    """The first two metrics of interest that the stage recorded at every step; of phases one after the other."""
+    parts = [p for p in (stage / "metrics.jsonl",) if p.exists()] or sorted(stage.glob("*/metrics.jsonl"))
+    rows = [row for part in parts for row in rows_of(part)]
+    names = [name for name in SHOWN if all(name in row for row in rows)][:2]
+    return {name: [round(row[name], 3) for row in rows] for name in names}
+
+
+def beside_sft(result: Found) -> Found:
+    """What the evaluation says of the aligned policy, in units of the SFT model where that makes sense."""
+    table = {row["model"]: row for row in result["table"]}
+    after, before = table[STAGE], table["sft"]
+    wins = {
+        row["judge"]: [round(row[key], 3) for key in ("rate", "low", "high")]
+        for row in result["win_rates"]
+        if (row["model"], row["against"]) == (STAGE, "sft")
+    }
+    return {
+        "wins": {judge: wins[judge] for judge in ("vader", "ridge")},
+        "kl": [round(after[key], 2) for key in ("kl", "kl_low", "kl_high")],
+        "perplexity": round(after["perplexity"] / before["perplexity"], 3),
+        "distinct_2": round(after["distinct_2"] / before["distinct_2"], 3),
+        "ridge": [round(table[model]["scores"]["ridge"]["mean"], 3) for model in ("sft", STAGE)],
+        "length": round(after["length_mean"], 1),
+    }
+
+
+def take(run: Path, found: Found) -> None:
+    """Add a finished run's figures."""
+    recipe = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    stages = {row["name"]: row for row in recipe["stages"]}
+    name = stages[STAGE].get("algorithm", "hybrid")
+    result = json.loads((run / "report" / "result.json").read_text(encoding="utf-8"))
+    found[name] = {"curves": curves(run / STAGE), **beside_sft(result)}
+    if name == "ppo":
+        found["sft"] = {"curves": curves(run / "sft")}
+        judged = json.loads((run / "judge" / "result.json").read_text(encoding="utf-8"))
+        found["reward_model"] = {"curves": curves(run / "judge"), "judged": judged["evaluation"]["rows"][0]}
+
+
+def line(found: Found) -> str:
+    """What a page says of its recipe's run."""
+    said = ", ".join(
+        f"{judge} {rate:.0%} ({low:.0%}–{high:.0%})" for judge, (rate, low, high) in found["wins"].items()
+    )
+    nats, low, high = found["kl"]
+    return (
+        f"Wins against SFT: {said}. KL to SFT {nats:.1f} nats ({low:.1f}–{high:.1f}), perplexity of human texts "
+        f"×{found['perplexity']:.2f}, distinct-2 ×{found['distinct_2']:.2f}, {found['length']:.0f} tokens."
+    )
+
+
+def draw_curves(name: str, found: Found) -> None:
+    """Two small plots side by side."""
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(7.0, 2.2), layout="constrained")
+    panels = made.subplots(1, len(found["curves"]), squeeze=False)[0]
+    for axes, (metric, values) in zip(panels, found["curves"].items(), strict=True):
+        axes.plot(range(1, len(values) + 1), values, color=BLUE, linewidth=1.3)
+        axes.set_title(WORDS[metric], fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    made.supxlabel("step", fontsize=8)
+    made.savefig(HERE / "recipes" / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+def draw_frontier(found: Found) -> None:
+    """What each recipe's nats bought, by a judge that none of them trained on."""
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(7.0, 4.4), layout="constrained")
+    axes = made.subplots()
+    placed = {name: row for name, row in found.items() if "kl" in row}
+    for name, row in placed.items():
+        nats, low, high = row["kl"]
+        online = "score_mean" in row["curves"]
+        axes.errorbar(
+            nats,
+            row["ridge"][1],
+            xerr=[[nats - low], [high - nats]],
+            fmt="o" if online else "s",
+            color=BLUE if online else ORANGE,
+            markersize=4,
+            elinewidth=0.6,
+        )
+        axes.annotate(name, (nats, row["ridge"][1]), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    start = sum(row["ridge"][0] for row in placed.values()) / len(placed)
+    axes.plot(0, start, "x", color=GREY)
+    axes.annotate("sft", (0, start), textcoords="offset points", xytext=(5, 4), fontsize=8, color=GREY)
+    axes.set_xlabel("KL to SFT, nats a completion (95% interval over prompts)")
+    axes.set_ylabel("mean score of the ridge, held-out prompts")
+    axes.spines[["top", "right"]].set_visible(False)
+    made.savefig(HERE / "recipes" / "frontier.png", dpi=110, metadata={"Software": None})
+
+
+def main() -> None:
+    """Collect, then draw."""
+    found: Found = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+    for run in sys.argv[1:]:
+        take(Path(run), found)
+    found = dict(sorted(found.items()))
+    STORED.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    for name, row in found.items():
+        draw_curves(name, row)
+        if "wins" in row:
+            print(f"{name:18}{line(row)}")
+    draw_frontier(found)
+
+
+if __name__ == "__main__":
+    main()
