@@ -178,6 +178,16 @@ def test_every_metric_of_the_loops_is_explained(
     assert found - {"step", "time"} <= in_code(ABOUT / "metrics.md")
 
 
+@pytest.mark.parametrize("name", [*algorithms(), "hybrid"])
+def test_every_page_shows_the_run_of_its_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its picture, and the figures that `docs/pictures/recipes.json` holds."""
+    monkeypatch.setattr(sys, "path", [str(PICTURES), *sys.path])
+    found = json.loads((PICTURES / "recipes.json").read_text(encoding="utf-8"))[name]
+    text = (ABOUT / f"{name}.md").read_text(encoding="utf-8")
+    assert f"(../pictures/recipes/{name}.png)" in text
+    assert importlib.import_module("recipes").line(found) in " ".join(text.split())
+
+
 def test_the_proof_page_says_what_was_measured() -> None:
     """Its tables are those of `docs/pictures/measured.json`."""
     page = (ROOT / "docs" / "correctness.md").read_text(encoding="utf-8")

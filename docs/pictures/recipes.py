@@ -38,10 +38,10 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def curves(stage: Path) -> Found:
-    """The first two metrics of interest that the stage recorded at every step; of phases one after the other."""
-    parts = [p for p in (stage / "metrics.jsonl",) if p.exists()] or sorted(stage.glob("*/metrics.jsonl"))
-    rows = [row for part in parts for row in rows_of(part)]
-    names = [name for name in SHOWN if all(name in row for row in rows)][:2]
+    """The first two metrics of interest that the stage recorded; of several phases those of the longest."""
+    parts = [p for p in (stage / "metrics.jsonl",) if p.exists()] or list(stage.glob("*/metrics.jsonl"))
+    rows = max((rows_of(part) for part in parts), key=len)
+    names = [name for name in SHOWN if name in rows[0]][:2]
     return {name: [round(row[name], 3) for row in rows] for name in names}
 
 
@@ -78,7 +78,17 @@ def take(run: Path, found: Found) -> None:
 
 
 def line(found: Found) -> str:
-    """What a page says of its recipe's run."""
+    """What a page says of its recipe's run; nothing where only the curves speak."""
+    if "judged" in found:
+        r, low, high, pairs = (
+            found["judged"][key] for key in ("pearson", "pearson_low", "pearson_high", "pair_accuracy")
+        )
+        return (
+            f"On held-out texts r = {r:.2f} ({low:.2f}–{high:.2f}) with people's mean rating, and {pairs:.0%} of "
+            "pairs in their order."
+        )
+    if "wins" not in found:
+        return ""
     said = ", ".join(
         f"{judge} {rate:.0%} ({low:.0%}–{high:.0%})" for judge, (rate, low, high) in found["wins"].items()
     )
@@ -142,8 +152,7 @@ def main() -> None:
     STORED.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     for name, row in found.items():
         draw_curves(name, row)
-        if "wins" in row:
-            print(f"{name:18}{line(row)}")
+        print(f"{name:18}{line(row)}")
     draw_frontier(found)
 
 
