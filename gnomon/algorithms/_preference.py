@@ -36,7 +36,7 @@ class PairLoss:
         robust: undo the flips (rDPO) instead of expecting them (cDPO).
         margin_weight: how much of the pair's margin `chosen` must lead by, as in ODPO (Amini et al. 2024).
         tail_weight: of tokens beyond the other answer's length, as in LD-DPO (Liu et al. 2024); 1 is off.
-        nll_weight: of the mean negative log-likelihood of a preferred token (Pang et al. 2024, eq. 2).
+        nll_weight: of the mean negative log-likelihood of a preferred token (Pang et al. 2024, eq. 1).
     """
 
     consumes: ClassVar[type] = Preference

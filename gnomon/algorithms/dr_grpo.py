@@ -1,6 +1,6 @@
 """Dr. GRPO: GRPO without its two biases.
 
-Paper: Liu et al. 2025, "Understanding R1-Zero-like training", eq. 4: `A_n = R_n − mean`, not divided by the
+Paper: Liu et al. 2025, "Understanding R1-Zero-like training", section 3.2: `A_n = R_n − mean`, not divided by the
 group's deviation; the sum over tokens is divided by a constant, not by the completion's length. What is left of a
 bias is the factor (K−1)/K of a mean that includes the completion itself: a matter of the step size.
 

@@ -1,6 +1,6 @@
 """PPO: policy gradient with a critic, several passes over each batch, and a clip that bounds each pass.
 
-Paper: Schulman et al. 2017, eq. 7 and 9, with the language-model details of Ziegler et al. 2019: the score on the
+Paper: Schulman et al. 2017, eq. 7 and 9, with the details of Ziegler et al. 2019 and their code: the score on the
 last token, KL to the reference inside the reward, whitened advantages, clipped values. Advantages are GAE with
 γ=1 (Schulman et al. 2016): `A_t = Σ_l λ^l·δ_{t+l}`, `δ_t = r_t + V_{t+1} − V_t`.
 

@@ -1,7 +1,7 @@
 """REINFORCE++: reward-to-go with the KL inside the reward, normalised over the whole batch, and PPO's clip.
 
-Paper: Hu et al. 2025, "REINFORCE++", eq. 4 to 6: `A_t = (G_t − mean)/std` over all tokens of the batch, no critic
-and no groups. The baseline is one number for all prompts.
+Paper: Hu et al. 2025, "REINFORCE++", eq. 4 and 5: `A_t = (G_t − mean)/std` over all tokens of the batch, no
+critic and no groups. The baseline is one number for all prompts.
 
 Wrong when prompts differ much in how well they can be answered: what is left of a prompt's own level is noise; a
 group baseline (RLOO) or a critic (PPO) takes it out.

@@ -1,7 +1,7 @@
 """RLOO: each completion against the mean of the others for its prompt.
 
-Formula: `A_n = R_n − (1/(K−1))·Σ_{m≠n} R_m`, the same on each token (Kool et al. 2019; Ahmadian et al. 2024, eq.
-4). The baseline leaves the completion out, so the expected gradient is exactly that of E[R].
+Formula: `A_n = R_n − (1/(K−1))·Σ_{m≠n} R_m`, the same on each token (Kool et al. 2019; Ahmadian et al. 2024,
+section 2.3). The baseline leaves the completion out, so the expected gradient is exactly that of E[R].
 
 Wrong when a prompt can only be answered once (no group), or when credit must reach single tokens of long
 completions: there a critic (PPO) can tell them apart.

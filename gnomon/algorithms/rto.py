@@ -1,8 +1,8 @@
 """RTO: token rewards from a model trained with DPO, then PPO.
 
-Paper: Zhong et al. 2024, "DPO meets PPO", eq. 4.3: `r_t = β₁·(log π_dpo − log π_ref)(y_t) − β₂·(log π − log
-π_ref)(y_t) + [t = T]·score`. A DPO model's log-ratio is the token reward that explains the preferences, so credit
-need not travel from the end to the token that earned it. The price β₂ is `training.kl`.
+Paper: Zhong et al. 2024, "DPO meets PPO": `r_t = β₁·(log π_dpo − log π_ref)(y_t) − β₂·(log π − log π_ref)(y_t)`,
+on the last token plus the score. A DPO model's log-ratio is the token reward that explains the preferences, so
+credit need not travel from the end to the token that earned it. The price β₂ is `training.kl`.
 
 Wrong when the DPO model is poor or over-trained: its log-ratios are then large and wrong everywhere.
 """

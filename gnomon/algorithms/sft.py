@@ -1,7 +1,7 @@
 """Supervised fine-tuning: imitate demonstrations, token by token.
 
 Formula: `−(1/T)·Σ_n w_n·Σ_t log π(y_t | x, y_<t)`, T the completion tokens of the whole step; prompt tokens are
-not trained. Ouyang et al. 2022, section 3.5, step 1.
+not trained. Ouyang et al. 2022, section 3.5.
 
 Wrong when demonstrations are worse than what the model already samples: it will learn to be as bad.
 """

@@ -252,7 +252,7 @@ def watching(stage: str, work: Workspace, over: Watch | None) -> Iterator[Watch]
 
 @torch.inference_mode()
 def centre(model: RewardModel, examples: Sequence[Example]) -> None:
-    """Shift the scores so that completions of the training data average 0 (Ziegler et al. 2019)."""
+    """Shift the scores so that completions of the training data average 0 (Ouyang et al. 2022, section 3.5)."""
     chosen: list[Example] = []
     count = 0
     for example in examples:

@@ -59,7 +59,7 @@ def group_sums(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def leave_one_out(returns: Tensor, group: Tensor) -> Tensor:
-    """`R_n` less the mean of the *others* of its group, `[N]` (Kool et al. 2019; Ahmadian et al. 2024, eq. 4).
+    """`R_n` less the mean of the *others* of its group, `[N]` (Kool et al. 2019; Ahmadian et al. 2024).
 
     The baseline does not depend on the completion itself, so the gradient stays unbiased; with the group's whole
     mean it would be (K − 1)/K of it. Alone in a group there is nothing to compare with: 0.

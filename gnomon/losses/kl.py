@@ -61,7 +61,7 @@ def prefix_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
 def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: float, horizon: float) -> float:
     """The next price β of a nat, to hold the KL of a completion at `target` (Ziegler et al. 2019, section 2.2).
 
-    `β·(1 + clip(KL/target − 1, ±0.2)·n/horizon)`.
+    `β·(1 + clip(KL/target − 1, ±0.2)·n/horizon)`. The paper has 0.1 for `n/horizon`, which is their code's.
 
     Args:
         coefficient: β now.

@@ -23,7 +23,7 @@ def clipped_policy_loss(
     """The clipped surrogate of PPO (Schulman et al. 2017, eq. 7), negated to be minimised.
 
     `−min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A)`; with `dual_clip` c > 1 a bad token cannot cost more than
-    `−c·A` however likely it became (Ye et al. 2020, eq. 4).
+    `−c·A` however likely it became (Ye et al. 2020, eq. 5).
 
     Args:
         log_ratios: `[N, T]`.
@@ -79,8 +79,8 @@ def truncated_weight(logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> 
 def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, clip: float) -> Tensor:
     """`½·max((V − R)², (clip(V, V_old ± clip) − R)²)` for each token, `[N, T]`.
 
-    The pessimistic value loss of Ziegler et al. (2019): a move of more than `clip` from the value at sampling
-    time earns nothing.
+    The pessimistic value loss in the code of Ziegler et al. (2019): a move of more than `clip` from the value at
+    sampling time earns nothing.
     """
     kept = old_values + (values - old_values).clamp(-clip, clip)
     return 0.5 * torch.maximum((values - returns).square(), (kept - returns).square())

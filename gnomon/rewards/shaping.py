@@ -143,7 +143,7 @@ class ShapedReward:
         return values if part.clip is None else values.clamp(-part.clip, part.clip)
 
     def _learn(self, name: str, values: Tensor) -> None:
-        """Welford's update of count, mean and sum of squared deviations (Chan et al. 1979, eq. 2.1)."""
+        """Welford's update of count, mean and sum of squared deviations (for batches: Chan et al. 1979)."""
         if not len(values):
             return
         count, mean, squares = self.moments[name]

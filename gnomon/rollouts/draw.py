@@ -48,7 +48,7 @@ def penalise(
 
 
 def repetition_penalty(logits: Tensor, seen: Sequence[set[int]], penalty: float) -> Tensor:
-    """Make `seen` tokens less likely, `[B, vocab]` (CTRL, Keskar et al. 2019, §4.1).
+    """Make `seen` tokens less likely, `[B, vocab]` (CTRL, Keskar et al. 2019).
 
     The paper divides logits; a negative one is multiplied, as dividing would make its token likelier.
     """

@@ -20,7 +20,7 @@ class Sampling(Settings):
         max_tokens: length limit of a completion, in tokens.
         min_tokens: no id that ends a completion is drawn before this many tokens.
         repetition_penalty: logits of tokens that prompt or completion holds are divided by it where positive and
-            multiplied where negative (Keskar et al. 2019, §4.1); 1 changes nothing.
+            multiplied where negative (Keskar et al. 2019); 1 changes nothing.
         no_repeat_ngram: no n-gram of this length in prompt and completion is completed a second time; 0 allows
             all. Lifted for a step on which it would leave nothing to draw.
         temperature: divides the logits; 0 takes the likeliest token.

@@ -1,7 +1,7 @@
 """Text generation as a Gymnasium environment, for any code of classic reinforcement learning.
 
-The Markov decision process of a language model (Ramamurthy et al. 2023, section 3.1): the state is the tokens so
-far, an action is the next token, and a step appends it. An episode is one completion. It terminates when the
+The Markov decision process of a language model (Ramamurthy et al. 2023): the state is the tokens so far, an
+action is the next token, and a step appends it. An episode is one completion. It terminates when the
 policy draws the end token, and is truncated when the length limit cuts it off. With a tool, the end token ends a
 *turn*: what the tool answers is appended, and the policy goes on. A tool's tokens are nobody's action: they are
 seen in the observation, earn nothing, and are false in the `completion_mask`.
