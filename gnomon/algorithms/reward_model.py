@@ -19,7 +19,7 @@ from torch import Tensor
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Preferences
 from gnomon.core.types import Preference
-from gnomon.losses.preference import bradley_terry
+from gnomon.losses.preference import bradley_terry, majority
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RewardModelling:
     """Bradley–Terry reward modelling.
 
     Attributes:
-        soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous.
+        soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous (a tie stays one).
         use_margin: also demand a lead of the pair's margin (Touvron et al. 2023, eq. 2); scores then are no
             longer calibrated.
         centring: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
@@ -51,7 +51,7 @@ class RewardModelling:
         pairs = bradley_terry(
             chosen,
             rejected,
-            probability if self.soft_labels else probability.new_ones(()).expand_as(probability),
+            probability if self.soft_labels else majority(probability),
             batch.margin.to(place) if self.use_margin else None,
         )
         spread = (chosen + rejected).square()

@@ -87,6 +87,14 @@ def test_reward_modelling_hand_numbers(settings: dict[str, Any], weight: float, 
     assert metrics["lead"].item() == pytest.approx(0.0)
 
 
+def test_a_tie_stays_a_tie_whatever_the_labels() -> None:
+    """p = ½ at a lead of 1: ½·0.313262 + ½·1.313262, for soft labels and for the majority's side."""
+    tie = replace(pairs(1.0), probability=torch.tensor([0.5, 0.5, 0.5]))
+    for soft in (True, False):
+        loss, _ = RewardModelling(centring=0.0, soft_labels=soft).loss(stand_in(scores=SCORES), tie)
+        assert loss.item() == pytest.approx((0.813262 + 0.693147 + 0.813262) / 3, abs=1e-5)
+
+
 def experience() -> Experience:
     """Two completions, of 2 tokens and of 1; all values ½, ratios all 1 but the last one's, 1.5."""
     return Experience(
