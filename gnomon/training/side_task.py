@@ -1,7 +1,7 @@
 """An SFT term beside any loss: imitate demonstrations while learning something else.
 
-With PPO it does what the pretraining mix of Ouyang et al. 2022 does (PPO-ptx, eq. 2, there on texts of pretraining),
-on demonstrations and as a mean over tokens; with a preference loss it is joint training.
+With PPO it does what the pretraining mix of Ouyang et al. 2022 does (PPO-ptx, eq. 2, there on texts of
+pretraining), on demonstrations and as a mean over tokens; with a preference loss it is joint training.
 """
 
 from __future__ import annotations
