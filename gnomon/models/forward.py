@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
@@ -40,7 +40,8 @@ class Layout:
     """Token groups laid out in R rows of L tokens for a model.
 
     `state` and `end` have one entry for each completion token, M in all, completion by completion: the flat
-    position (in R·L) of the state that predicts the token, and that of the token itself.
+    position (in R·L) of the state that predicts the token, and that of the token itself. `prompts` has the group
+    and the flat position of the first token of every copy of a prompt.
     """
 
     input_ids: Tensor  # [R, L]
@@ -48,6 +49,10 @@ class Layout:
     attention_mask: Tensor  # [R, 1, L, L] boolean when packed, [R, L] when plain
     state: Tensor  # [M]
     end: Tensor  # [M]
+    prompts: tuple[tuple[int, int], ...]
+
+
+Above = Callable[[TokenGroups, Layout], AbstractContextManager[None]]
 
 
 def packed_layout(groups: TokenGroups) -> Layout:
@@ -68,6 +73,7 @@ def packed_layout(groups: TokenGroups) -> Layout:
     branch = torch.zeros_like(ids)  # 0 in the prompt, 1… in its completions
     state: list[Tensor] = [torch.empty(0)] * len(groups)
     end: list[Tensor] = [torch.empty(0)] * len(groups)
+    prompts: list[tuple[int, int]] = []
     for r, b in enumerate(bins):
         at = 0
         for g in b:
@@ -76,6 +82,7 @@ def packed_layout(groups: TokenGroups) -> Layout:
             ids[r, at : at + depth] = prompt
             positions[r, at : at + depth] = torch.arange(depth)
             owner[r, start : start + sizes[g]] = g
+            prompts.append((g, start + r * length))
             at += depth
             for order, n in enumerate(members[g], start=1):
                 count = len(groups.completions[n])
@@ -89,7 +96,7 @@ def packed_layout(groups: TokenGroups) -> Layout:
     same_group = owner[:, :, None] == owner[:, None, :]
     visible = (branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :])
     mask = (causal & same_group & visible)[:, None]
-    return Layout(ids, positions, mask, torch.cat(state), torch.cat(end))
+    return Layout(ids, positions, mask, torch.cat(state), torch.cat(end), tuple(prompts))
 
 
 def fill_rows(sizes: Mapping[int, int]) -> list[list[int]]:
@@ -150,7 +157,8 @@ def plain_layout(groups: TokenGroups) -> Layout:
     end = [torch.arange(len(r) - len(c), len(r)) for r, c in zip(rows, groups.completions, strict=True)]
     flat = torch.cat([e + n * length for n, e in enumerate(end)])
     positions = torch.arange(length).expand_as(ids)
-    return Layout(ids, positions, mask.long(), flat - 1, flat)
+    prompts = tuple((g, n * length) for n, g in enumerate(groups.group.tolist()))
+    return Layout(ids, positions, mask.long(), flat - 1, flat, prompts)
 
 
 def can_pack(config: Any) -> bool:
@@ -182,11 +190,13 @@ def completion_states(
     at: Literal["state", "end"],
     dtype: torch.dtype = torch.float32,
     layout: LayoutName = "auto",
+    above: Above | None = None,
 ) -> Tensor:
     """Final hidden states for every completion token, `[M, d]`, completion by completion.
 
     `at="state"` is what the model knew before the token (it predicts the token, and values it); `at="end"` is
-    what it knows having read it (a reward model's view).
+    what it knows having read it (a reward model's view). Inside `above`, if given, the trunk may start above
+    layers that said the same before (`gnomon.models.frozen`).
     """
     config: Any = trunk.config
     if layout == "auto":
@@ -198,7 +208,7 @@ def completion_states(
     if layout == "packed" and getattr(config, "_attn_implementation", "sdpa") == "eager":
         mask = torch.where(mask, 0.0, torch.finfo(torch.float32).min)  # which eager attention adds to its scores
     device = next(trunk.parameters()).device
-    with autocast(device, dtype):
+    with autocast(device, dtype), above(groups, plan) if above else nullcontext():
         hidden: Tensor = trunk(
             input_ids=plan.input_ids.to(device),
             attention_mask=mask.to(device),

@@ -15,6 +15,7 @@ from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers
 from gnomon.models.forward import LayoutName, completion_states, to_padded, token_logprobs
+from gnomon.models.frozen import FrozenStates
 from gnomon.models.heads import completion_scores, state_scores
 from gnomon.models.precision import Compute
 from gnomon.models.recompute import recomputed
@@ -35,6 +36,7 @@ class Model:
         self.adapter = adapter
         self.layout: LayoutName = "auto"
         self._recompute = False
+        self._frozen: FrozenStates | None = None
 
     @property
     def trunk(self) -> nn.Module:
@@ -66,9 +68,25 @@ class Model:
         """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
         self._recompute = on
 
+    def keep_frozen_states(self, gigabytes: float) -> None:
+        """Remember what frozen lower layers say, up to so much memory, until told to forget; 0 remembers nothing.
+
+        Nothing is remembered where no layer is frozen, or where an architecture's upper layers need more.
+        """
+        found = FrozenStates(self.trunk, int(gigabytes * 2**30))
+        self._frozen = found if gigabytes and found.depth and found.holds_for(self.compute.dtype) else None
+
+    def forget_frozen_states(self) -> None:
+        """Give back the memory; what comes is remembered anew."""
+        if self._frozen:
+            self._frozen.forget()
+
     def _states(self, tokens: TokenGroups, at: Any) -> Tensor:
+        above = self._frozen.above if self._frozen else None
         with recomputed(decoder_layers(self.trunk)) if self._recompute else nullcontext():
-            return completion_states(self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout)
+            return completion_states(
+                self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout, above=above
+            )
 
 
 class Policy(Model):

@@ -16,6 +16,12 @@ class TrainedModels:
     temperature: float = 1.0
 
     @property
+    def partly_trained(self) -> list[Model]:
+        """Those whose trunks learn, if only above some layers."""
+        critic = self.critic_model
+        return [self.trained, *([critic] if critic and not critic.frozen_trunk else [])]
+
+    @property
     def policy(self) -> Policy:
         """The language model being trained."""
         assert isinstance(self.trained, Policy)

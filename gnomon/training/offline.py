@@ -90,6 +90,8 @@ class OfflineLoop:
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
         self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
+        again = bool(self.algorithm.needs) or self.settings.epochs > 1 or bool(held_out)
+        self.models.trained.keep_frozen_states(self.settings.frozen_states_gb if again else 0.0)
         used = [*visited(training, self.settings, self.seed), *held_out]
         self.strangers = self.mismatch(examples)
         strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
@@ -129,6 +131,7 @@ class OfflineLoop:
                 if self.watch and self.watch(step, last):
                     break
         best.restore_weights()
+        self.models.trained.keep_frozen_states(0.0)
         return last
 
     def train_step(self, batch: Sequence[Example]) -> dict[str, float]:

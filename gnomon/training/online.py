@@ -135,6 +135,8 @@ class OnlineLoop:
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
+        for model in self.models.partly_trained:
+            model.keep_frozen_states(self.settings.frozen_states_gb)
         with progress(label, self.budget.place(0, planned)[1], quiet=not main) as bar:
             bar.at(self.budget.place(done, planned)[0])
             for step in range(done + 1, planned + 1):
@@ -171,6 +173,8 @@ class OnlineLoop:
         experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
         experienced = time.monotonic()
         learned = self.learner.update(experience, step)
+        for model in self.models.partly_trained:
+            model.forget_frozen_states()  # no later round has these tokens
         times = {
             "sampling_seconds": sampled - started,
             "experience_seconds": experienced - sampled,

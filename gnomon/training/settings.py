@@ -39,6 +39,8 @@ class LoopSettings(OptimiserSettings):
         batch_tokens: tokens of one micro-batch; less memory with less, the same numbers with any.
         gradient_checkpointing: compute layers again on the way back rather than keep what they said: less memory,
             about a third more time, the same numbers.
+        frozen_states_gb: memory for what frozen lower layers said of tokens that come again (after a reference's
+            pass, in a second epoch or minibatch): less time, the same numbers; 0 keeps nothing.
         checkpoint_seconds: how often the state is saved; 0 is after each step.
         budget_seconds: stop after the step that passes it; steps or epochs remain an upper bound, and the
             learning rate's schedule ends where the budget will.
@@ -48,6 +50,7 @@ class LoopSettings(OptimiserSettings):
 
     batch_tokens: int = Field(default=1536, gt=0)
     gradient_checkpointing: bool = False
+    frozen_states_gb: float = Field(default=2.0, ge=0)
     checkpoint_seconds: float = Field(default=120.0, ge=0)
     budget_seconds: float | None = Field(default=None, gt=0)
     budget_tokens: int | None = Field(default=None, gt=0)

@@ -46,9 +46,9 @@ def examples_for(algorithm: Any) -> list[Example]:
     return found
 
 
-def train(folder: Path, algorithm: Any, **settings: Any) -> TrainedModels:
+def train(folder: Path, algorithm: Any, models: TrainedModels | None = None, **settings: Any) -> TrainedModels:
     chosen = {"epochs": 2.0, "batch_size": 5, "learning_rate": 0.02, "batch_tokens": 10_000} | settings
-    models = TrainedModels(tiny_policy(trainable=LORA))
+    models = models or TrainedModels(tiny_policy(trainable=LORA))
     loop = OfflineLoop(
         algorithm, models, OfflineSettings(**chosen), folder, 3, StopSignal(), "judged", Processes()
     )
