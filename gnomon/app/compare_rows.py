@@ -13,7 +13,7 @@ from gnomon.app.stages import FeedbackStage, Stage, TrainStage, loop_of
 from gnomon.core.config import set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
-from gnomon.training.settings import OnlineSettings
+from gnomon.training.settings import OF_THE_MACHINE, OnlineSettings
 
 PARTS = {
     Preference: "preferences",
@@ -24,12 +24,6 @@ PARTS = {
 COMPARED = {Preference: 2, Ranking: 2}  # completions of a prompt that a stored record has at least, where not 1
 TOKEN_REWARD = "token_reward"  # the shared stage that trains what rewards single tokens
 UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # where a budget ends the loop
-OF_THE_MACHINE = (
-    "batch_tokens",
-    "gradient_checkpointing",
-    "frozen_states_gb",
-    "checkpoint_seconds",
-)  # say nothing of the method
 OF_ANY_LOOP = ("name", "model", "trainable", "imitate")
 OF_ONLINE = ("prompts", "reward", "sampling", "training", "critic", "critic_layers", "token_reward")
 

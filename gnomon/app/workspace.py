@@ -21,9 +21,9 @@ from gnomon.models.precision import Compute
 from gnomon.monitoring.sinks import Sink, open_sink
 from gnomon.rewards.user_function import RewardFunction, function_digest, is_function
 from gnomon.training.processes import Processes
+from gnomon.training.settings import OF_THE_MACHINE
 
 T = TypeVar("T")
-NO_EFFECT = {"checkpoint_seconds", "batch_tokens"}  # loop settings that change no number
 
 
 @dataclass
@@ -163,7 +163,7 @@ def _effective(stage: Stage) -> dict[str, Any]:
     """A stage's settings, defaults written out, without those that change no number."""
     content = stage.model_dump()
     if isinstance(stage, TrainStage):
-        content["training"] = stage.loop.model_dump(exclude=NO_EFFECT)
+        content["training"] = stage.loop.model_dump(exclude=set(OF_THE_MACHINE))
     if isinstance(stage, HybridStage):
         content["phases"] = [_effective(phase) for phase in stage.phases]
     return content

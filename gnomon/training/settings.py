@@ -9,6 +9,9 @@ from pydantic import Field
 from gnomon.core.config import Settings
 from gnomon.training.prompts import Curriculum
 
+# Settings that a loop's numbers do not depend on.
+OF_THE_MACHINE = ("batch_tokens", "gradient_checkpointing", "frozen_states_gb", "checkpoint_seconds")
+
 
 class OptimiserSettings(Settings):
     """AdamW with warm-up and decay.
