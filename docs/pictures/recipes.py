@@ -10,10 +10,12 @@ ppo, sft and reward_model. The line that a page shows is `line(found)`.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 HERE = Path(__file__).resolve().parent
@@ -64,6 +66,35 @@ def beside_sft(result: Found) -> Found:
     }
 
 
+def best_of_n(samples: list[dict[str, Any]]) -> Found:
+    """The ridge's mean score of the best of n by the reward model, of SFT's K samples a prompt.
+
+    Exact over the choice of n of K without replacement: the i-th best is the best of n in C(K − i, n − 1) of
+    C(K, n) choices. The 95% intervals are over prompts.
+    """
+    by_prompt: dict[str, list[tuple[float, float]]] = {}
+    for row in samples:
+        if row["model"] == "sft":
+            scores = row["scores"]
+            by_prompt.setdefault(row["prompt"], []).append((scores["judge"], scores["ridge"]))
+    size = min(map(len, by_prompt.values()))
+    ranked = np.array([[ridge for _, ridge in sorted(rows, reverse=True)[:size]] for rows in by_prompt.values()])
+    counts = [n for n in (1, 2, 4, 8, 12) if n <= size]
+    chance = np.array(
+        [[math.comb(size - 1 - i, n - 1) / math.comb(size, n) for i in range(size)] for n in counts]
+    )
+    means = ranked @ chance.T  # [prompts, counts]
+    drawn = np.random.default_rng(0).integers(len(means), size=(2000, len(means)))
+    low, high = np.quantile(means[drawn].mean(1), (0.025, 0.975), axis=0)
+    return {
+        "n": counts,
+        "kl": [round(math.log(n) - (n - 1) / n, 3) for n in counts],
+        "ridge": means.mean(0).round(3).tolist(),
+        "low": low.round(3).tolist(),
+        "high": high.round(3).tolist(),
+    }
+
+
 def take(run: Path, found: Found) -> None:
     """Add a finished run's figures."""
     recipe = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
@@ -72,7 +103,10 @@ def take(run: Path, found: Found) -> None:
     result = json.loads((run / "report" / "result.json").read_text(encoding="utf-8"))
     found[name] = {"curves": curves(run / STAGE), **beside_sft(result)}
     if name == "ppo":
-        found["sft"] = {"curves": curves(run / "sft")}
+        found["sft"] = {
+            "curves": curves(run / "sft"),
+            "best_of_n": best_of_n(rows_of(run / "report" / "samples.jsonl")),
+        }
         judged = json.loads((run / "judge" / "result.json").read_text(encoding="utf-8"))
         found["reward_model"] = {"curves": curves(run / "judge"), "judged": judged["evaluation"]["rows"][0]}
 
@@ -134,9 +168,13 @@ def draw_frontier(found: Found) -> None:
             elinewidth=0.6,
         )
         axes.annotate(name, (nats, row["ridge"][1]), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    start = sum(row["ridge"][0] for row in placed.values()) / len(placed)
-    axes.plot(0, start, "x", color=GREY)
-    axes.annotate("sft", (0, start), textcoords="offset points", xytext=(5, 4), fontsize=8, color=GREY)
+    best = found["sft"]["best_of_n"]
+    axes.plot(best["kl"], best["ridge"], "x--", color=GREY, linewidth=0.8, markersize=4)
+    axes.fill_between(best["kl"], best["low"], best["high"], color=GREY, alpha=0.12, linewidth=0)
+    for n, nats, score in zip(best["n"], best["kl"], best["ridge"], strict=True):
+        axes.annotate(
+            f"best of {n}", (nats, score), textcoords="offset points", xytext=(5, -9), fontsize=7, color=GREY
+        )
     axes.set_xlabel("KL to SFT, nats a completion (95% interval over prompts)")
     axes.set_ylabel("mean score of the ridge, held-out prompts")
     axes.spines[["top", "right"]].set_visible(False)
