@@ -32,7 +32,7 @@ try:
     from gymnasium.spaces import Discrete, MultiDiscrete
 except ImportError:
     raise ConfigError(
-        "gnomon.rollouts.text_env needs gymnasium, which is not installed; run pip install 'gnomon-rlhf[env]'."
+        "gnomon.rollouts.text_env needs gymnasium, which is not installed; run pip install gymnasium."
     ) from None
 
 Tokens = NDArray[np.int64]

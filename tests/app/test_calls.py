@@ -28,7 +28,8 @@ def brevity(prompt: str, completion: str) -> float:
 if __name__ == "__main__":
     prompts = ["What is a gnomon?", "Name a film.", "How does rain form?"]
     trained = gnomon.train(
-        "ppo", model="smollm2-135m", prompts=prompts, reward=brevity, steps=40, completions=4, max_tokens=48
+        "ppo", model="smollm2-135m", prompts=prompts, reward=brevity, steps=20, prompts_per_step=3,
+        completions=8, max_tokens=48, missing_eos_score=None,
     )
     for rollout in gnomon.sample(trained.policy, prompts, max_tokens=48):
         print(rollout.completion.text)
