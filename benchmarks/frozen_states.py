@@ -75,15 +75,13 @@ def updates(policy: Policy, gigabytes: float) -> tuple[float, float]:
         [draw(COMPLETION, generator) for _ in range(48)],
         [n // 4 for n in range(48)],
     )
-    policy.keep_frozen_states(gigabytes)
-    started = time.perf_counter()
-    with torch.no_grad():
+    with policy.keeping_frozen_states(gigabytes):
+        started = time.perf_counter()
         policy.reference_logprobs(tokens)
-    for _ in range(2):
-        loss = policy.logprobs(tokens).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-    seconds = time.perf_counter() - started
-    policy.keep_frozen_states(0.0)
+        for _ in range(2):
+            loss = policy.logprobs(tokens).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+        seconds = time.perf_counter() - started
     for parameter in policy.trainable().values():
         parameter.grad = None
     return seconds, float(loss.detach())

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -121,11 +122,10 @@ class StepLog:
     def _written(self) -> Iterator[dict[str, Any]]:
         """Rows on disk; a last line that a crash cut short is left out."""
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    yield json.loads(line)
-                except ValueError:
+            for _, row in numbered_jsonl(self.path):
+                if isinstance(row, DataError):
                     return
+                yield row
 
     def record(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows, each with its `step`."""
@@ -199,6 +199,8 @@ def _commit() -> str | None:
     """The commit of the source that runs, when it runs from a checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
+        return None
+    if shutil.which("git") is None:
         return None
     found = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from gnomon.core.batches import Rollout
+from gnomon.core.progress import console
 from gnomon.core.types import Demonstration
 from gnomon.data.batching import token_groups, within_budget
-from gnomon.data.encoding import encode_demonstrations
+from gnomon.data.encoding import encode_demonstrations, token_limit
 from gnomon.evaluation.text_metrics import distinct_n, self_bleu
 from gnomon.feedback.agreement import Estimate, bootstrap
 from gnomon.losses.kl import k1
@@ -25,6 +26,7 @@ from gnomon.rollouts.sampler import NativeSampler, Sampling
 
 FloatArray = NDArray[np.float64]
 BUDGET = 2048  # tokens of a micro-batch
+LONGEST = 100_000  # tokens of a text, where a model's context is not known
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,17 @@ def best_of_n(voice: Voice, n: int, judge: str) -> Voice:
 
 
 @torch.no_grad()
-def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float:
-    """`exp` of the mean negative log-likelihood of a completion token, the end included."""
-    examples, _ = encode_demonstrations(texts, policy.tokenizer, max_tokens=100_000)
+def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float | None:
+    """`exp` of the mean negative log-likelihood of a completion token, the end included.
+
+    Texts that the model's context does not hold are left out, and said; `None` where none is left.
+    """
+    limit = token_limit(LONGEST, policy.network.config)
+    examples, refused = encode_demonstrations(texts, policy.tokenizer, limit)
+    if refused:
+        console.print(f"  perplexity without {len(refused)} of {len(texts)} texts, longer than {limit} tokens")
+    if not examples:
+        return None
     total, count = 0.0, 0
     for rows in within_budget([e.cost for e in examples], BUDGET):
         tokens = token_groups([examples[r] for r in rows])

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,16 @@ CATALOGUE: dict[str, PackagedModel | RandomModel] = {
 
 def installed_model(name: str) -> Path:
     """The folder of a catalogue model in the cache, written there on first use."""
-    folder = cache_folder() / "models" / name
+    return written_once(cache_folder() / "models" / name, CATALOGUE[name].write)
+
+
+def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """A model's folder, made by `write` where there is none: whole or not at all, also by several processes."""
     if (folder / "config.json").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        CATALOGUE[name].write(Path(work) / "model")
+        write(Path(work) / "model")
         try:
             os.replace(Path(work) / "model", folder)
         except OSError:

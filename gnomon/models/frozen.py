@@ -20,21 +20,30 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers
-from gnomon.models.forward import Layout, completion_states
+from gnomon.models.forward import Layout, LayoutName, completion_states
 
 Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt's own
+BY_THE_BATCH = ("dynamic", "longrope")  # rotary embeddings that depend on the longest row beside a token
 TOLERANCE = 1e-3  # of the largest state in a trial; a model that needs more than the states is off by far more
 
 
 def frozen_depth(trunk: nn.Module) -> int:
     """How many of the lowest layers learn nothing, with nothing below them that does."""
-    layers = decoder_layers(trunk)
+    try:
+        layers = decoder_layers(trunk)
+    except ModelError:
+        return 0
     inside = {id(p) for p in layers.parameters()}
     if any(p.requires_grad and id(p) not in inside for p in trunk.parameters()):
         return 0
     learning = [any(p.requires_grad for p in layer.parameters()) for layer in layers]
     return learning.index(True) if True in learning else len(layers)
+
+
+class _Enough(Exception):
+    """The frozen layers have spoken, and nobody asks those above."""
 
 
 class FrozenStates:
@@ -44,6 +53,8 @@ class FrozenStates:
         limit: bytes; what is beyond is not kept.
         depth: how many layers are frozen.
         size: bytes kept.
+        open: whether passes are still remembered. A loop that may be resumed fills the store in an order of its
+            own and closes it, or the last bits of its numbers would depend on where it was interrupted.
     """
 
     def __init__(self, trunk: nn.Module, limit: int):
@@ -51,13 +62,26 @@ class FrozenStates:
         self.limit = limit
         self.depth = frozen_depth(trunk)
         self.size = 0
+        self.open = True
         self._pieces: dict[Key, Tensor] = {}
         self._as_tuple = False  # what a layer of this architecture returns
+        self._filling = False
 
     def forget(self) -> None:
         """Keep nothing."""
         self._pieces.clear()
         self.size = 0
+
+    def fill(self, groups: TokenGroups, *, dtype: torch.dtype, layout: LayoutName) -> None:
+        """Remember what the frozen layers say of `groups`; those above do not run."""
+        self._filling = True
+        try:
+            with torch.no_grad():
+                completion_states(self.trunk, groups, at="end", dtype=dtype, layout=layout, above=self.above)
+        except _Enough:
+            return
+        finally:
+            self._filling = False
 
     @contextmanager
     def above(self, groups: TokenGroups, plan: Layout) -> Iterator[None]:
@@ -66,7 +90,7 @@ class FrozenStates:
         if all(key in self._pieces for key, _ in places):
             with self._skipped(self._laid_out(places, plan)):
                 yield
-        elif torch.is_inference_mode_enabled():  # such tensors may not meet gradients later
+        elif not self.open or torch.is_inference_mode_enabled():  # such tensors may not meet gradients later
             yield
         else:
             top: Any = decoder_layers(self.trunk)[self.depth - 1]
@@ -77,15 +101,26 @@ class FrozenStates:
                 hook.remove()
 
     def holds_for(self, dtype: torch.dtype) -> bool:
-        """Whether this architecture says the same above kept states: a trial on a few tokens."""
+        """Whether this architecture says the same above kept states: a trial on a few tokens.
+
+        Other tokens go through between remembering and asking, so that what a lower layer left behind is theirs.
+        """
+        if _rope_type(self.trunk.config) in BY_THE_BATCH:
+            return False
         vocabulary = int(getattr(self.trunk.config, "vocab_size", 2))
         ids = [(37 * n + 5) % vocabulary for n in range(13)]
         groups = TokenGroups.build([ids[:3], ids[3:7]], [ids[7:9], ids[9:12], ids[12:]], [0, 0, 1])
+        others = TokenGroups.build([ids[6:9], ids[2:6]], [ids[:2], ids[5:8], ids[3:4]], [0, 0, 1])
         try:
             with torch.no_grad():
-                plain, _, again = (
-                    completion_states(self.trunk, groups, at="end", dtype=dtype, above=above)
-                    for above in (None, self.above, self.above)
+                plain, _, _, again = (
+                    completion_states(self.trunk, asked, at="end", dtype=dtype, above=above)
+                    for asked, above in (
+                        (groups, None),
+                        (groups, self.above),
+                        (others, None),
+                        (groups, self.above),
+                    )
                 )
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
             return False  # its upper layers miss something that the lower ones would have left for them
@@ -102,6 +137,8 @@ class FrozenStates:
             if key not in self._pieces and self.size + piece.nbytes <= self.limit:
                 self._pieces[key] = piece.clone()
                 self.size += piece.nbytes
+        if self._filling:
+            raise _Enough
 
     def _laid_out(self, places: Sequence[tuple[Key, slice]], plan: Layout) -> Tensor:
         """The kept states where the layout has their tokens, zeros in the padding, `[R, L, d]`."""
@@ -133,6 +170,11 @@ class FrozenStates:
             return (found,) if self._as_tuple else found
 
         return forward
+
+
+def _rope_type(config: Any) -> str:
+    settings = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    return str(settings.get("rope_type", settings.get("type", "")))
 
 
 def _places(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, slice]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from huggingface_hub.errors import (
 from gnomon.core.config import nearest
 from gnomon.core.errors import ModelError
 from gnomon.data.packages import cache_folder
-from gnomon.models.catalogue import CATALOGUE, convert_gguf, installed_model
+from gnomon.models.catalogue import CATALOGUE, convert_gguf, installed_model, written_once
 
 # HTTPError of the hub's HTTP library; which library that is depends on the hub's version.
 NETWORK_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
@@ -54,12 +52,7 @@ def _converted(gguf: Path) -> Path:
         raise ModelError(f"no file {gguf}; give an existing GGUF file.")
     facts = gguf.stat()
     target = cache_folder() / "models" / f"{gguf.stem}-{facts.st_size}-{facts.st_mtime_ns}"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            convert_gguf(gguf.resolve(), Path(work) / "model")
-            os.replace(Path(work) / "model", target)
-    return target
+    return written_once(target, lambda folder: convert_gguf(gguf.resolve(), folder))
 
 
 @cache

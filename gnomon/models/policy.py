@@ -68,18 +68,20 @@ class Model:
         """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
         self._recompute = on
 
-    def keep_frozen_states(self, gigabytes: float) -> None:
-        """Remember what frozen lower layers say, up to so much memory, until told to forget; 0 remembers nothing.
+    @contextmanager
+    def keeping_frozen_states(self, gigabytes: float) -> Iterator[FrozenStates | None]:
+        """Inside, what frozen lower layers say is remembered, up to so much memory of the model's device.
 
-        Nothing is remembered where no layer is frozen, or where an architecture's upper layers need more.
+        `None`, and nothing is remembered, for 0, where no layer is frozen, or where an architecture's upper
+        layers need more than states.
         """
-        found = FrozenStates(self.trunk, int(gigabytes * 2**30))
-        self._frozen = found if gigabytes and found.depth and found.holds_for(self.compute.dtype) else None
-
-    def forget_frozen_states(self) -> None:
-        """Give back the memory; what comes is remembered anew."""
-        if self._frozen:
-            self._frozen.forget()
+        found = FrozenStates(self.trunk, int(gigabytes * 2**30)) if gigabytes else None
+        keeps = found is not None and found.depth > 0 and found.holds_for(self.compute.dtype)
+        self._frozen = found if keeps else None
+        try:
+            yield self._frozen
+        finally:
+            self._frozen = None
 
     def _states(self, tokens: TokenGroups, at: Any) -> Tensor:
         above = self._frozen.above if self._frozen else None

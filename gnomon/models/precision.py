@@ -41,7 +41,8 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
     if place.type == "cpu":
         _keep_freed_memory()
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if place.type == "cuda" else _cpu_has_bfloat16()
+        on_cuda = place.type == "cuda"
+        fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_cuda else _cpu_has_bfloat16()
         precision = "bfloat16" if fast else "float32"
     return Compute(place, torch.bfloat16 if precision == "bfloat16" else torch.float32)
 

@@ -24,6 +24,7 @@ from gnomon.core.run_folder import MetricsLog
 from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched import mismatched
+from gnomon.models.frozen import FrozenStates
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.guards import Saver, Watch
@@ -85,13 +86,17 @@ class OfflineLoop:
 
     def run(self, examples: Sequence[Example]) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
+        again = bool(self.algorithm.needs) or self.settings.epochs > 1 or self.settings.validation is not None
+        memory = self.settings.frozen_states_gb if again else 0.0
+        with self.models.trained.keeping_frozen_states(memory) as frozen:
+            return self._run(examples, frozen)
+
+    def _run(self, examples: Sequence[Example], frozen: FrozenStates | None) -> dict[str, float]:
         self.budget = budget = Budget(self.settings, self.processes)
         training, held_out = split(examples, self.settings.validation, self.seed)
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
         self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
-        again = bool(self.algorithm.needs) or self.settings.epochs > 1 or bool(held_out)
-        self.models.trained.keep_frozen_states(self.settings.frozen_states_gb if again else 0.0)
         used = [*visited(training, self.settings, self.seed), *held_out]
         self.strangers = self.mismatch(examples)
         strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
@@ -101,6 +106,8 @@ class OfflineLoop:
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}
         budget.restore(saved["budget"]) if saved else budget.begin()
+        if frozen:
+            self._fill(frozen, used)
         best = Best(self.settings.validation, weights, saved)
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
 
@@ -131,8 +138,20 @@ class OfflineLoop:
                 if self.watch and self.watch(step, last):
                     break
         best.restore_weights()
-        self.models.trained.keep_frozen_states(0.0)
         return last
+
+    def _fill(self, frozen: FrozenStates, examples: Sequence[Example]) -> None:
+        """The frozen layers' states of all examples, in an order that a resumed run has too.
+
+        The reference's pass has them already. Not for several processes, each of which sees a share, nor under a
+        budget, which may end long before all examples are seen.
+        """
+        model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
+        if not (self.answers or limited or self.processes.count > 1):
+            for rows in within_budget([e.cost for e in examples], self.settings.batch_tokens):
+                tokens = token_groups([examples[r] for r in rows])
+                frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
+        frozen.open = False
 
     def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
         """One optimiser step over `batch`, cut into micro-batches that add up to it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from gnomon.core.run_folder import MetricsLog, StepLog
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient, halve_or_raise
 from gnomon.losses.reduce import masked
+from gnomon.models.frozen import FrozenStates
 from gnomon.models.policy import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rewards.shaping import ShapedReward
@@ -81,6 +83,7 @@ class OnlineLoop:
         self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coefficient = self.settings.kl.coefficient
         self.past = Moments()
+        self.frozen: list[FrozenStates] = []
         self.budget = Budget(self.settings, self.processes)
         planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
         groups = [(self._named("policy"), self.settings.learning_rate)]
@@ -135,9 +138,11 @@ class OnlineLoop:
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
-        for model in self.models.partly_trained:
-            model.keep_frozen_states(self.settings.frozen_states_gb)
-        with progress(label, self.budget.place(0, planned)[1], quiet=not main) as bar:
+        kept, memory = ExitStack(), self.settings.frozen_states_gb
+        bars = progress(label, self.budget.place(0, planned)[1], quiet=not main)
+        with kept, bars as bar:
+            found = [kept.enter_context(m.keeping_frozen_states(memory)) for m in self.models.partly_trained]
+            self.frozen = [states for states in found if states]
             bar.at(self.budget.place(done, planned)[0])
             for step in range(done + 1, planned + 1):
                 if self.budget.over and step > 1:
@@ -173,8 +178,8 @@ class OnlineLoop:
         experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
         experienced = time.monotonic()
         learned = self.learner.update(experience, step)
-        for model in self.models.partly_trained:
-            model.forget_frozen_states()  # no later round has these tokens
+        for states in self.frozen:
+            states.forget()  # later rounds have other completions, and a resumed run knows nothing of this one
         times = {
             "sampling_seconds": sampled - started,
             "experience_seconds": experienced - sampled,

@@ -15,6 +15,7 @@ import torch
 from gnomon.core.errors import DataError
 from gnomon.core.run_folder import (
     MetricsLog,
+    StepLog,
     digest_file,
     digest_of,
     environment,
@@ -184,6 +185,16 @@ def test_a_last_line_cut_short_is_ignored(tmp_path: Path) -> None:
         MetricsLog(path, keep_steps=2).record(3, {"loss": 0.5})
         assert steps(path) == ([1, 2, 3] if cut == 1 else [1, 3]), cut
         json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def test_samples_of_any_language_survive_a_resumption(tmp_path: Path) -> None:
+    """Separators that are no line ends in JSON lines, and a last line cut inside a character."""
+    path = tmp_path / "samples.jsonl"
+    texts = ["a", "one\u2028two\u0085three", "电影"]
+    StepLog(path).record([{"step": n, "text": text} for n, text in enumerate(texts, start=1)])
+    assert [row["text"] for row in StepLog(path, keep_steps=3).kept] == texts
+    path.write_bytes(path.read_bytes()[: -len('影"}\n'.encode()) + 1])
+    assert [row["step"] for row in StepLog(path, keep_steps=3).kept] == [1, 2]
 
 
 def test_time_goes_on_where_it_was(tmp_path: Path) -> None:

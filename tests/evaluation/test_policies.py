@@ -182,6 +182,18 @@ def test_perplexity_is_over_tokens_with_the_end_and_without_the_prompt(
     assert perplexity(policy, texts) == pytest.approx(expected, rel=1e-5)
 
 
+def test_perplexity_leaves_out_what_the_context_does_not_hold(
+    chat_tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tiny_policy(chat_tokenizer)
+    short, long = demonstrations("so"), demonstrations("so", "so much " * 200)
+    alone = perplexity(policy, short)
+    policy.network.config.max_position_embeddings = 64
+    assert perplexity(policy, long) == pytest.approx(alone)
+    assert "without 1 of 2 texts" in capsys.readouterr().err
+    assert perplexity(policy, long[1:]) is None
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_a_model_is_at_no_distance_from_itself(chat_tokenizer: Any, temperature: float) -> None:
     policy = tiny_policy(chat_tokenizer)

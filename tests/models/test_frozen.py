@@ -10,12 +10,14 @@ from test_architectures import PACKED, PLAIN, built
 from tiny import gradients, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
 from gnomon.models.adapters import Trainable, decoder_layers
 from gnomon.models.frozen import FrozenStates, frozen_depth
 from gnomon.models.policy import Model
 
 UPPER = Trainable(rank=4, layers=1)
 DIM, FLOAT = 32, 4  # of the tiny models
+KEPT: list[Any] = []
 
 
 def shake(model: Model) -> None:
@@ -23,6 +25,13 @@ def shake(model: Model) -> None:
     with torch.no_grad():
         for parameter in model.trainable().values():
             parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+def keep(model: Model, gigabytes: float = 1.0) -> Any:
+    """What a loop asks for, for as long as the test runs."""
+    context = model.keeping_frozen_states(gigabytes)
+    KEPT.append(context)  # or it would end here
+    return context.__enter__()
 
 
 class Counter:
@@ -72,7 +81,7 @@ def test_the_same_numbers_and_gradients(kind: str, layout: Any, recompute: bool,
     policy.checkpoint_gradients(recompute)
     expected = policy.logprobs(groups)
     wanted = gradients(policy, expected.square().sum())
-    policy.keep_frozen_states(1.0)
+    keep(policy)
     counter = Counter(policy)
     for passes in (1, 1):  # the first runs the lower layers, the second does not
         found = policy.logprobs(groups)
@@ -89,7 +98,7 @@ def test_they_are_found_whatever_batch_they_stand_in(groups: TokenGroups) -> Non
     shake(policy)
     parts = [groups.select([n]) for n in reversed(range(len(groups)))]
     expected = [policy.logprobs(part) for part in parts]
-    policy.keep_frozen_states(1.0)
+    keep(policy)
     policy.logprobs(groups)
     counter = Counter(policy)
     for part, wanted in zip(parts, expected, strict=True):
@@ -106,7 +115,7 @@ def test_the_reference_finds_them_too(groups: TokenGroups) -> None:
     shake(policy)
     changed = policy.logprobs(groups).detach()
     assert (changed - reference).abs().max() > 1e-2
-    policy.keep_frozen_states(1.0)
+    keep(policy)
     torch.testing.assert_close(policy.reference_logprobs(groups), reference, atol=1e-6, rtol=1e-6)
     counter = Counter(policy)
     torch.testing.assert_close(policy.logprobs(groups), changed, atol=1e-6, rtol=1e-6)
@@ -119,7 +128,7 @@ def test_another_prompt_is_another_state() -> None:
     questions = [([5, 6], [7, 8]), ([6, 5], [7, 8]), ([5], [6, 7, 8]), ([5, 6, 7], [8])]
     batches = [TokenGroups.build([p], [c], [0]) for p, c in questions]
     expected = [policy.logprobs(batch).detach() for batch in batches]
-    policy.keep_frozen_states(1.0)
+    keep(policy)
     for _ in range(2):
         for batch, wanted in zip(batches, expected, strict=True):
             torch.testing.assert_close(policy.logprobs(batch), wanted, atol=1e-6, rtol=1e-6)
@@ -131,7 +140,7 @@ def test_scalar_models_too(make: Any, groups: TokenGroups) -> None:
     shake(model)
     ask = model.scores if make is tiny_reward_model else lambda tokens: model.answer(tokens).values
     expected = ask(groups).detach()
-    model.keep_frozen_states(1.0)
+    keep(model)
     counter = Counter(model)
     for _ in range(3):
         torch.testing.assert_close(ask(groups), expected, atol=1e-6, rtol=1e-6)
@@ -147,15 +156,14 @@ def test_a_limit_is_kept_and_what_is_beyond_is_computed(groups: TokenGroups) -> 
     for _ in range(2):
         torch.testing.assert_close(policy.logprobs(groups), expected, atol=1e-6, rtol=1e-6)
     assert 0 < store.size <= first + 1
-    policy.forget_frozen_states()
+    store.forget()
     assert store.size == 0
 
 
 def test_nothing_is_kept_where_nothing_is_asked_or_frozen() -> None:
     for trainable, gigabytes in ((UPPER, 0.0), (Trainable(rank=4), 1.0)):
         policy = tiny_policy(layers=3, trainable=trainable)
-        policy.keep_frozen_states(gigabytes)
-        assert policy._frozen is None
+        assert keep(policy, gigabytes) is None
 
 
 def test_a_model_whose_upper_layers_take_more_goes_without(groups: TokenGroups) -> None:
@@ -165,9 +173,40 @@ def test_a_model_whose_upper_layers_take_more_goes_without(groups: TokenGroups) 
     last: Any = decoder_layers(policy.trunk)[-1]
     said: list[Any] = []
     lowest.mlp.register_forward_hook(lambda _m, _a, out: said.append(out))
-    last.register_forward_hook(lambda _m, _a, out: out + said.pop() if said else out)
-    policy.keep_frozen_states(1.0)
-    assert policy._frozen is None
+    last.register_forward_hook(lambda _m, _a, out: out + said[-1][:, : out.shape[1]] if said else out)
+    assert keep(policy) is None
+
+
+def test_a_model_whose_positions_depend_on_the_batch_goes_without() -> None:
+    policy = tiny_policy(layers=3, trainable=UPPER)
+    assert keep(policy) is not None
+    policy.network.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    assert keep(policy) is None
+
+
+def test_a_trunk_without_a_stack_of_layers_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy(layers=3, trainable=UPPER)
+
+    def none(_: Any) -> Any:
+        raise ModelError("no stack of layers found")
+
+    monkeypatch.setattr("gnomon.models.frozen.decoder_layers", none)
+    assert keep(policy) is None
+
+
+def test_a_closed_store_serves_and_learns_no_more(groups: TokenGroups) -> None:
+    policy = tiny_policy(layers=3, trainable=UPPER)
+    store = keep(policy)
+    counter = Counter(policy)
+    store.fill(groups.select([0]), dtype=torch.float32, layout="packed")
+    assert counter.runs == [1, 1, 0]  # the layer that learns does not run
+    store.open = False
+    size = store.size
+    policy.logprobs(groups)
+    assert store.size == size > 0
+    assert counter.runs == [2, 2, 1]
+    policy.logprobs(groups.select([0]))
+    assert counter.runs == [2, 2, 2]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -180,8 +219,8 @@ def test_every_architecture_says_the_same(kind: str, settings: dict[str, Any], g
     policy.network.requires_grad_(False)
     layers[-1].requires_grad_(True)
     expected = policy.logprobs(groups).detach()
-    policy.keep_frozen_states(1.0)
-    assert policy._frozen is not None
-    assert policy._frozen.depth == 2
+    store = keep(policy)
+    assert store is not None
+    assert store.depth == 2
     for _ in range(2):
         torch.testing.assert_close(policy.logprobs(groups), expected, atol=1e-5, rtol=1e-5)
