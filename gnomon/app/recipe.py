@@ -24,6 +24,7 @@ from gnomon.app.stages import (
 )
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.rewards.shaping import check_titles
 from gnomon.training.rounds import sampling_fault
 
 GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
@@ -187,6 +188,11 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
     if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
         raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
+    if isinstance(stage.reward, list):
+        try:
+            check_titles(stage.reward)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
     _ = stage.loop
 
 

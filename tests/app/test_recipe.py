@@ -235,6 +235,11 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("sft", {"trainable": {"rankk": 1}}, "unknown key 'trainable.rankk'; did you mean 'rank'?"),
         ("sft", {"algorithm": "pppo"}, "stage 2: unknown algorithm 'pppo'; did you mean 'ppo'?"),
         ("sft", {"algorithm": ["ppo"]}, "stage 2: unknown algorithm"),
+        (
+            "aligned",
+            {"reward": [{"rule": "format", "pattern": "a+"}, {"rule": "format", "pattern": "b+", "weight": 10}]},
+            "stage 4: two parts of the reward are called 'format'; give one of them a name.",
+        ),
         # names
         ("sft", {"name": "judge"}, "two stages are called 'judge'; rename one of them"),
         *(
