@@ -18,12 +18,13 @@ from gnomon.app.outside import open_policy
 from gnomon.app.rewards import make_stage_reward
 from gnomon.app.stages import FeedbackStage, TrainStage
 from gnomon.app.workspace import Workspace
-from gnomon.core.errors import DataError
+from gnomon.core.errors import DataError, ModelError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, Rejected
 from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
+from gnomon.data.vocabulary import same_vocabulary
 from gnomon.models.loading import load_critic, load_reward_model, save_model
 from gnomon.models.policy import Model, Policy, RewardModel
 from gnomon.training.guards import Watch
@@ -204,14 +205,16 @@ def train_sampled(
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
         source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
+        require_vocabulary(stage, "critic", stage.critic_model, critic, policy)
         critic.checkpoint_gradients(settings.gradient_checkpointing)
     if stage.token_reward is not None:
         token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
+        require_vocabulary(stage, "token_reward", stage.token_reward, token_reward, policy)
     with watching(stage.name, work, over) as watch:
         loop = OnlineLoop(
             algorithm=algorithm,
             models=TrainedModels(policy, critic, stage.sampling.temperature),
-            reward=make_stage_reward(stage.reward, work),
+            reward=make_stage_reward(stage.reward, work, policy.tokenizer),
             prompts=pools,
             settings=settings,
             sampling=stage.sampling,
@@ -226,6 +229,15 @@ def train_sampled(
         )
         final = loop.run(stage.name)
     return {"final": final, "steps": steps_taken(folder)}
+
+
+def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:
+    """Refuse a model that would read the policy's ids as other tokens."""
+    if not same_vocabulary(model.tokenizer, policy.tokenizer):
+        raise ModelError(
+            f"stage '{stage.name}': {key} '{name}' has another vocabulary than '{stage.model}', whose tokens it "
+            f"reads; set {key} to a model of the same vocabulary."
+        )
 
 
 def steps_taken(folder: Path) -> int:
