@@ -129,11 +129,10 @@ def train_stored(
     limit = token_limit(settings.max_tokens, model.network.config)
     examples: list[Example] = []
     rejected: list[Rejected] = []
-    for source, weight in stage.tasks.items():
-        records = work.records(algorithm.consumes, source)
+    for source, records in work.pooled(algorithm.consumes, stage.tasks).items():
         found, refused = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
         _say_rejected(refused, len(records), stage, source)
-        examples += weighed(found, weight, work.recipe.seed)
+        examples += weighed(found, stage.tasks[source], work.recipe.seed)
         rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
@@ -196,7 +195,7 @@ def train_sampled(
     assert stage.reward is not None
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = [(work.records(Prompt, source), weight) for source, weight in stage.pools.items()]
+    pools = [(prompts, stage.pools[source]) for source, prompts in work.pooled(Prompt, stage.pools).items()]
     for prompts, _ in pools:
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     critic = token_reward = None

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from gnomon.app.recipe import load_recipe
 from gnomon.core.errors import ConfigError
-from gnomon.core.run_folder import read_json
+from gnomon.core.run_folder import read_json, read_jsonl
 
 
 def changed(project: Project, **keys: Any) -> Project:
@@ -95,6 +95,19 @@ def test_parts_pools_and_an_sft_term(project: Project) -> None:
     rows = project.metrics("aligned")
     assert {"score_judge", "score_brief", "score_repetition", "sft_loss"} <= set(rows[0])
     assert all(row["sft_loss"] > 0 for row in rows)
+
+
+def test_sources_that_use_one_id_for_two_prompts_stay_apart(project: Project) -> None:
+    """Each source has a q of its own, and both are in every batch."""
+    for name, said in (("one", "A?"), ("two", "And the other, longer?")):
+        prompt = {"id": "q", "messages": [{"role": "user", "content": said}]}
+        row = {"prompt": prompt, "completion": f"It was {name}."}
+        (project.folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    both = {str(project.folder / f"{name}.jsonl"): 1.0 for name in ("one", "two")}
+    changed(project, prompts=both, sampling={"completions": 2, "max_tokens": 6})
+    project.go(f"sft.data={json.dumps(both)}", "sft.training.batch_size=2", "aligned.training.prompts_per_step=6")
+    rows = list(read_jsonl(project.run / "aligned" / "samples.jsonl"))
+    assert {row["prompt"] for row in rows} == {"A?", "And the other, longer?"}
 
 
 @pytest.mark.parametrize(
