@@ -62,6 +62,29 @@ def test_phases_share_a_policy_and_end_by_their_metric(project: Project) -> None
     assert (project.run / "report.html").exists()
 
 
+def test_a_metric_that_never_comes_is_said_after_the_first_step(project: Project) -> None:
+    rows = phases(project.folder)
+    rows[1]["until"] = {"metric": "kll", "above": 1.0}
+    changed(project, phases=rows)
+    with pytest.raises(
+        ConfigError, match="phase 'main': until.metric is 'kll', unknown here; did you mean 'kl'?"
+    ):
+        project.go()
+    assert len(project.metrics("aligned/main")) == 1
+
+
+def test_a_metric_of_validation_may_come_later(project: Project) -> None:
+    (row, *_) = phases(project.folder)
+    row["training"] = {"batch_size": 1, "epochs": 2, "validation": {"share": 0.25, "every": 2}}
+    row["until"] = {"metric": "validation_loss", "above": 0.0}
+    changed(project, phases=[row])
+    project.go()
+    assert len(project.metrics("aligned/warm-up")) == 2
+    row["until"] = {"metric": "validation_los", "above": 0.0}
+    with pytest.raises(ConfigError, match="did you mean 'validation_loss'?"):
+        changed(project, phases=[row]).go()
+
+
 def test_a_phase_that_is_done_is_not_done_again(project: Project) -> None:
     changed(project, phases=phases(project.folder))
     project.go()
