@@ -131,9 +131,11 @@ def train_stored(
     rejected: list[Rejected] = []
     for source, records in work.pooled(algorithm.consumes, stage.tasks).items():
         found, refused = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
-        _say_rejected(refused, len(records), stage, source)
+        say_rejected(refused, len(records), stage, source, folder)
         examples += weighed(found, stage.tasks[source], work.recipe.seed)
         rejected += refused
+    side, refused = side_task(stage, work, model, folder)
+    rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
     with watching(stage.name, work, over) as watch:
@@ -148,7 +150,7 @@ def train_stored(
             label=stage.name,
             processes=work.processes,
             watch=watch,
-            side=side_task(stage, work, model, settings.batch_tokens),
+            side=side,
             reference_weights=reference,
         )
     if isinstance(model, RewardModel):
@@ -168,15 +170,22 @@ def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Examp
     return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
 
 
-def side_task(stage: TrainStage, work: Workspace, model: Model, batch_tokens: int) -> SideTask | None:
-    """The SFT term beside the loss, where the stage asks for one."""
+def side_task(
+    stage: TrainStage, work: Workspace, model: Model, folder: Path
+) -> tuple[SideTask | None, list[Rejected]]:
+    """The SFT term beside the loss, where the stage asks for one, and the rows that it refused.
+
+    Rows may be as long as the stage's own; an online stage has none, and takes the usual limit.
+    """
     if stage.imitate is None:
-        return None
-    records = work.records(Demonstration, stage.imitate.data)
-    limit = token_limit(1024, model.network.config)
+        return None, []
+    records, loop = work.records(Demonstration, stage.imitate.data), stage.loop
+    stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
+    limit = token_limit(stored.max_tokens, model.network.config)
     examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
-    _say_rejected(refused, len(records), stage, stage.imitate.data)
-    return SideTask(examples, stage.imitate.weight, stage.imitate.batch_size, batch_tokens, work.recipe.seed)
+    say_rejected(refused, len(records), stage, stage.imitate.data, folder)
+    wanted = stage.imitate
+    return SideTask(examples, wanted.weight, wanted.batch_size, loop.batch_tokens, work.recipe.seed), refused
 
 
 def train_sampled(
@@ -209,6 +218,9 @@ def train_sampled(
     if stage.token_reward is not None:
         token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
         require_vocabulary(stage, "token_reward", stage.token_reward, token_reward, policy)
+    side, rejected = side_task(stage, work, policy, folder)
+    if side and work.processes.main:
+        write_jsonl(folder / "rejected.jsonl", rejected)
     with watching(stage.name, work, over) as watch:
         loop = OnlineLoop(
             algorithm=algorithm,
@@ -222,7 +234,7 @@ def train_sampled(
             stop=work.stop,
             token_reward=token_reward,
             reference_weights=reference,
-            side=side_task(stage, work, policy, settings.batch_tokens),
+            side=side,
             processes=work.processes,
             watch=watch,
         )
@@ -283,10 +295,12 @@ def _feedback_behind(stage: TrainStage, work: Workspace) -> FeedbackStage | None
     return next((s for s in work.recipe.stages if s.name == name and isinstance(s, FeedbackStage)), None)
 
 
-def _say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str) -> None:
+def say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path) -> None:
+    """Say how many rows of a source were refused, and where they will be; refuse a source with no other rows."""
     if len(rejected) == total:
         raise DataError(
             f"stage '{stage.name}': every row of {source} was refused; the first: {rejected[0].reason}."
         )
     if rejected:
-        console.print(f"  {len(rejected)} of {total} rows of {source} refused; see {stage.name}/rejected.jsonl")
+        said = f"  {len(rejected)} of {total} rows of {source} refused; see {folder / 'rejected.jsonl'}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)

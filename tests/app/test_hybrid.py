@@ -120,6 +120,25 @@ def test_parts_pools_and_an_sft_term(project: Project) -> None:
     assert all(row["sft_loss"] > 0 for row in rows)
 
 
+def test_refused_rows_of_the_sft_term_are_kept_where_it_is_said(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an offline stage by its own limit of tokens, of an online one by the usual; in a phase's own folder."""
+    rows = [{"prompt": "Q", "completion": word} for word in ("good", "long " * 30, "long " * 250)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (project.folder / "shown.jsonl").write_text(lines, encoding="utf-8")
+    parts = phases(project.folder)[:2]
+    for part in parts:
+        part["imitate"] = {"data": str(project.folder / "shown.jsonl"), "batch_size": 1}
+    parts[0]["training"] = {"max_tokens": 100}
+    changed(project, phases=parts).go()
+    said = "".join(capsys.readouterr().err.split())
+    for name, refused in (("warm-up", 2), ("main", 1)):
+        path = project.run / "aligned" / name / "rejected.jsonl"
+        assert len(list(read_jsonl(path))) == refused
+        assert f"{refused}of3rowsof{project.folder / 'shown.jsonl'}refused;see{path}" in said
+
+
 def test_sources_that_use_one_id_for_two_prompts_stay_apart(project: Project) -> None:
     """Each source has a q of its own, and both are in every batch."""
     for name, said in (("one", "A?"), ("two", "And the other, longer?")):
