@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -82,8 +82,14 @@ def check(
     check_inputs(found)
     load_functions(found, {})
     for stage in found.stages:
-        kind = getattr(stage, "algorithm", None) or ("feedback" if hasattr(stage, "feedback") else "evaluate")
-        typer.echo(f"{stage.name}: {kind}")
+        typer.echo(f"{stage.name}: {_does(stage)}")
+
+
+def _does(stage: Any) -> str:
+    """What a stage does, in a word, or in its phases' algorithms."""
+    if hasattr(stage, "phases"):
+        return f"phases: {', '.join(phase.algorithm for phase in stage.phases)}"
+    return str(getattr(stage, "algorithm", "feedback" if hasattr(stage, "feedback") else "evaluate"))
 
 
 @app.command()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gnomon.app.outside import open_policy
-from gnomon.app.stage_train import finish, peak_memory_gb, train_sampled, train_stored
+from gnomon.app.stage_train import finish, peak_device_memory, peak_memory_gb, train_sampled, train_stored
 from gnomon.app.stages import HybridStage, Phase
 from gnomon.app.workspace import Workspace
 from gnomon.core.config import nearest
@@ -39,6 +39,7 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
         "final": last["final"],
         "steps": sum(found["steps"] for found in phases.values()),
         "peak_memory_gb": peak_memory_gb(),
+        **peak_device_memory(),
     }
 
 

@@ -138,7 +138,7 @@ def train_stored(
     rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(stage.name, work, over) as watch:
+    with watching(folder, work, over) as watch:
         final = train_offline(
             algorithm,
             TrainedModels(model),
@@ -221,7 +221,7 @@ def train_sampled(
     side, rejected = side_task(stage, work, policy, folder)
     if side and work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(stage.name, work, over) as watch:
+    with watching(folder, work, over) as watch:
         loop = OnlineLoop(
             algorithm=algorithm,
             models=TrainedModels(policy, critic, stage.sampling.temperature),
@@ -257,9 +257,12 @@ def steps_taken(folder: Path) -> int:
 
 
 @contextmanager
-def watching(stage: str, work: Workspace, over: Watch | None) -> Iterator[Watch]:
-    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end."""
-    sink = work.sinks(stage)
+def watching(folder: Path, work: Workspace, over: Watch | None) -> Iterator[Watch]:
+    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end.
+
+    Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
+    """
+    sink = work.sinks(folder.relative_to(work.folder).as_posix())
 
     def watch(step: int, metrics: Mapping[str, float]) -> bool:
         if sink:

@@ -20,12 +20,13 @@ Status = Literal["finished", "unfinished", "unreadable"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the run and what it left behind."""
+    """One stage of the run, or a phase of one, and what it left behind."""
 
     name: str
     status: Status
     result: Result | None = None
     metrics: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name → (step, value)
+    phases: tuple[Stage, ...] = ()  # of a hybrid stage, which has the metrics
 
     @property
     def kind(self) -> str:
@@ -100,13 +101,23 @@ def _read_stage(folder: Path, name: str) -> Stage:
         result = kind.model_validate(content)
     except ValidationError:
         return Stage(name, "unreadable")
-    return Stage(name, "finished", result, _read_metrics(folder / name / "metrics.jsonl"))
+    metrics = _read_metrics(folder / name / "metrics.jsonl")
+    return Stage(name, "finished", result, metrics, _read_phases(folder, name, content.get("phases")))
+
+
+def _read_phases(folder: Path, name: str, found: Any) -> tuple[Stage, ...]:
+    """A hybrid stage's phases, in their order, by their places in the run."""
+    inside = [phase for phase in found if Path(phase).name == phase != ".."] if isinstance(found, dict) else []
+    return tuple(
+        Stage(f"{name}/{phase}", "finished", metrics=_read_metrics(folder / name / phase / "metrics.jsonl"))
+        for phase in inside
+    )
 
 
 def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
     """Each metric's course over the steps; a line cut short by a kill is skipped."""
     metrics: dict[str, list[tuple[float, float]]] = {}
-    for row in map(_parse_json, _read(path).splitlines()):
+    for row in map(_parse_json, _read(path).split("\n")):  # a text may hold what Unicode calls a line's end
         step = finite(row.get("step"))
         if step is None:
             continue

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from project import Project, environment
+from project import Project, Ran, environment
 from safetensors.torch import load_file
 
 from gnomon.app.recipe import load_recipe
@@ -184,6 +185,24 @@ def test_defaults_of_the_papers_are_under_the_users(project: Project) -> None:
 def test_metrics_go_to_tensorboard_where_asked(project: Project) -> None:
     project.go("track=[tensorboard]")
     assert list((project.run / "aligned" / "tensorboard").glob("events*"))
+
+
+def test_a_hybrid_is_shown_phase_by_phase(
+    project: Project, ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By check, by trackers and by the report."""
+    rows = phases(project.folder)[:2]
+    del rows[1]["until"]
+    changed(project, phases=rows)
+    _, out, _ = ask("check", project.recipe)
+    assert "aligned: phases: dpo, rloo" in out.splitlines()
+    monkeypatch.setattr("gnomon.app.stage_hybrid.peak_device_memory", lambda: {"peak_device_memory_gb": 1.5})
+    page = project.go("track=[tensorboard]").read_text(encoding="utf-8")
+    for name in ("warm-up", "main"):
+        assert list((project.run / "aligned" / name / "tensorboard").glob("events*"))
+        assert f"aligned/{name}</" in page
+    assert not (project.run / "main").exists()
+    assert read_json(project.run / "aligned" / "result.json")["peak_device_memory_gb"] == 1.5
 
 
 @pytest.mark.slow
