@@ -95,7 +95,10 @@ def _does(stage: Any) -> str:
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
-    language: Annotated[str, typer.Option(help="en or zh: the language it opens in.")] = "en",
+    language: Annotated[
+        str | None,
+        typer.Option(help="en or zh: the language it opens in.", show_default="what the run's recipe says"),
+    ] = None,
 ) -> None:
     """Write a run's report again.
 
@@ -106,11 +109,11 @@ def report(
     from gnomon.core.errors import ConfigError
     from gnomon.evaluation.report import write_report
 
-    if language not in ("en", "zh"):
+    if language not in (None, "en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
     if folder.is_dir() and not (folder / "config.yaml").is_file():
         raise RunError(f"{folder} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
-    typer.echo(write_report(folder, language="zh" if language == "zh" else "en"))
+    typer.echo(write_report(folder, language=None if language is None else "zh" if language == "zh" else "en"))
 
 
 app.command()(commands_train.train)

@@ -10,11 +10,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
+from gnomon.core.config import UNMADE
 from gnomon.core.errors import RunError
 from gnomon.evaluation.report_data import Environment, Evaluation, Feedback, Result, Training, finite
 
 RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
 
+Language = Literal["en", "zh"]
 Status = Literal["finished", "unfinished", "unreadable"]
 
 
@@ -51,6 +53,7 @@ class Run:
     config: str
     environment: Environment
     stages: tuple[Stage, ...]
+    language: Language = "en"
 
     def finished(self, kind: type[Result]) -> list[Stage]:
         """The finished stages of one kind, in the order in which they ran."""
@@ -77,6 +80,7 @@ def read_run(folder: Path) -> Run:
         config=config_text,
         environment=_environment(environment),
         stages=tuple(_read_stage(folder, name) for name in _stage_names(folder, config)),
+        language="zh" if config.get("language") == "zh" else "en",
     )
 
 
@@ -151,6 +155,6 @@ def _parse_json(text: str) -> dict[str, Any]:
 def _parse_config(text: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *UNMADE):
         return {}
     return content if isinstance(content, dict) else {}

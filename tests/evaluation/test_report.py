@@ -13,11 +13,11 @@ from made_up_run import evaluation, feedback, make_run, offline_metrics, ppo_met
 
 import gnomon.evaluation
 from gnomon.core.errors import ConfigError, RunError
-from gnomon.evaluation.report import Language, write_report
+from gnomon.evaluation.report import write_report
 from gnomon.evaluation.report_data import Check, Evaluation, Judge, WinRate
 from gnomon.evaluation.report_format import TEXTS, duration, number, percent
 from gnomon.evaluation.report_pictures import CURVES
-from gnomon.evaluation.report_run import read_run
+from gnomon.evaluation.report_run import Language, read_run
 from gnomon.evaluation.report_verdict import judge_run
 
 SOURCES = Path(gnomon.evaluation.__file__).parent
@@ -66,6 +66,15 @@ def test_a_hybrids_curves_are_those_of_its_phases(run: Path) -> None:
     assert "../sft" not in content
     ids = [attributes["id"] for _, attributes in Tags(content).tags if "id" in attributes]
     assert len(set(ids)) == len(ids)
+
+
+def test_it_opens_in_the_recipes_language_unless_another_is_asked_for(run: Path) -> None:
+    """Left to the recipe, which says nothing at first, and then Chinese."""
+    as_said = [write_report(run).read_text(encoding="utf-8")]
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(f"language: zh\n{config}", encoding="utf-8")
+    as_said += [write_report(run).read_text(encoding="utf-8"), page(run, "en")]
+    assert ['<html lang="zh' in content for content in as_said] == [False, True, False]
 
 
 def test_a_line_of_metrics_ends_at_its_newline_only(run: Path) -> None:
