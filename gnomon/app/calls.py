@@ -127,6 +127,8 @@ def train(
     }
     paths: list[Setting] = [([key], value) for key, value in settings.items()]
     recipe = training_recipe(algorithm, model=os.fspath(model), run=str(folder), stage=stage, settings=paths)
+    _write(data, folder / "data.jsonl")
+    _write(prompts, folder / "prompts.jsonl")
     functions = {str(scored): reward} if callable(reward) else {}
     report = run_recipe(recipe, functions)
     done = folder / algorithm
@@ -163,7 +165,10 @@ def evaluate(
     }
     paths: list[Setting] = [([key], value) for key, value in settings.items()]
     names = [os.fspath(name) for name in models]
-    run_recipe(evaluation_recipe(names, run=str(folder), stage=stage, settings=paths))
+    recipe = evaluation_recipe(names, run=str(folder), stage=stage, settings=paths)
+    _write(prompts, folder / "prompts.jsonl")
+    _write(texts, folder / "texts.jsonl")
+    run_recipe(recipe)
     found: Mapping[str, Any] = read_json(folder / "evaluation" / "result.json")
     return found
 
@@ -199,8 +204,13 @@ def prompt_of(text: str, number: int) -> Prompt:
 
 
 def _file(rows: Rows | None, path: Path) -> str | None:
-    """The file of rows: the one named, or one written for them in the run folder."""
+    """The file of rows: the one named, or the one that `_write` makes of them in the run folder."""
     if rows is None or isinstance(rows, str | os.PathLike):
         return None if rows is None else os.fspath(rows)
-    write_jsonl(path, [{"prompt": row} if isinstance(row, str) else row for row in rows])
     return str(path)
+
+
+def _write(rows: Rows | None, path: Path) -> None:
+    """Rows of the calling program as a file, once nothing is wrong with what is to be done with them."""
+    if rows is not None and not isinstance(rows, str | os.PathLike):
+        write_jsonl(path, [{"prompt": row} if isinstance(row, str) else row for row in rows])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -82,14 +82,23 @@ def check(
     check_inputs(found)
     load_functions(found, {})
     for stage in found.stages:
-        kind = getattr(stage, "algorithm", None) or ("feedback" if hasattr(stage, "feedback") else "evaluate")
-        typer.echo(f"{stage.name}: {kind}")
+        typer.echo(f"{stage.name}: {_does(stage)}")
+
+
+def _does(stage: Any) -> str:
+    """What a stage does, in a word, or in its phases' algorithms."""
+    if hasattr(stage, "phases"):
+        return f"phases: {', '.join(phase.algorithm for phase in stage.phases)}"
+    return str(getattr(stage, "algorithm", "feedback" if hasattr(stage, "feedback") else "evaluate"))
 
 
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
-    language: Annotated[str, typer.Option(help="en or zh: the language it opens in.")] = "en",
+    language: Annotated[
+        str | None,
+        typer.Option(help="en or zh: the language it opens in.", show_default="what the run's recipe says"),
+    ] = None,
 ) -> None:
     """Write a run's report again.
 
@@ -100,11 +109,11 @@ def report(
     from gnomon.core.errors import ConfigError
     from gnomon.evaluation.report import write_report
 
-    if language not in ("en", "zh"):
+    if language not in (None, "en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
     if folder.is_dir() and not (folder / "config.yaml").is_file():
         raise RunError(f"{folder} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
-    typer.echo(write_report(folder, language="zh" if language == "zh" else "en"))
+    typer.echo(write_report(folder, language=None if language is None else "zh" if language == "zh" else "en"))
 
 
 app.command()(commands_train.train)

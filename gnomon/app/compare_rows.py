@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
+from gnomon.app.recipe import CRITIC_KEYS, prices_kl_in_loss
 from gnomon.app.stages import FeedbackStage, Stage, TrainStage, loop_of
 from gnomon.core.config import set_path, validate
 from gnomon.core.errors import ConfigError
@@ -25,7 +26,7 @@ COMPARED = {Preference: 2, Ranking: 2}  # completions of a prompt that a stored 
 TOKEN_REWARD = "token_reward"  # the shared stage that trains what rewards single tokens
 UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # where a budget ends the loop
 OF_ANY_LOOP = ("name", "model", "trainable", "imitate")
-OF_ONLINE = ("prompts", "reward", "sampling", "training", "critic", "critic_layers", "token_reward")
+OF_ONLINE = ("prompts", "reward", "sampling", "training", "critic", "critic_layers", "head", "token_reward")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
     """A row with what its algorithm needs and nothing that it has no use for."""
     name = str(row["algorithm"])
     kind: Any = algorithms()[name]
-    needs = validate(kind, row.get("settings") or {}, f"{name}.settings").needs
+    algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
+    needs = algorithm.needs
     if loop_of(name) is not OnlineSettings:
         return row if "data" in row else {**row, "data": data_for(name, before)}
     for key in ("prompts", "reward"):
@@ -84,8 +86,11 @@ def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
             row[key] = prompts_for(name, before) if key == "prompts" else reward_for(name, before)
     if "token_reward" in needs:
         row.setdefault("token_reward", TOKEN_REWARD)
-    unused = {"token_reward"} - needs | (set() if "critic" in needs else {"critic", "critic_layers"})
+    unused = {"token_reward"} - needs | (set() if "critic" in needs else CRITIC_KEYS)
     row = {key: value for key, value in row.items() if key not in unused}
+    training = row.get("training") or {}
+    if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not prices_kl_in_loss(algorithm):
+        row["training"] = {**training, "kl": {k: v for k, v in training["kl"].items() if k != "where"}}
     sampling = row.get("sampling") or {}
     if isinstance(sampling, dict) and sampling.get("completions", kind.group) < kind.group:
         row["sampling"] = {key: value for key, value in sampling.items() if key != "completions"}
@@ -168,6 +173,8 @@ def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, An
         ("model", "critic", "token_reward", "reward", "evaluate", "judges", "reference", "candidate"), model
     )
     found = {key: kinds[key](value) if key in kinds else value for key, value in row.items()}
+    if isinstance(found.get("best_of"), dict):
+        found["best_of"] = {**found["best_of"], "by": model(found["best_of"].get("by"))}
     if isinstance(found.get("imitate"), dict):
         found["imitate"] = {**found["imitate"], "data": data(found["imitate"].get("data"))}
     return found

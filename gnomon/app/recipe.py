@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.references import check_names, made_by
 from gnomon.app.stages import (
@@ -24,8 +25,12 @@ from gnomon.app.stages import (
 )
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.rewards.shaping import check_titles
 from gnomon.training.rounds import sampling_fault
+from gnomon.training.settings import OnlineSettings
 
+CRITIC_KEYS = {"critic", "critic_layers", "head"}  # what only a stage with a critic has a use for
+LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "depth"}
 GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
 
 
@@ -179,15 +184,38 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
     for key in sorted(wanted):
         if getattr(stage, key) is None:
             raise ConfigError(f"{where}: {stage.algorithm} needs the key '{key}'.")
-    optional = {"critic"} if stage.online else set()
-    for key in sorted({"data", "prompts", "reward", "critic", "token_reward"} - wanted - optional):
-        if getattr(stage, key) is not None:
+    for key in sorted(LEARNING_KEYS - wanted - _optional_keys(stage, algorithm)):
+        if getattr(stage, key) != TrainStage.model_fields[key].get_default():
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
     if stage.imitate is not None and algorithm.trains != "policy":
         raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
     if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
         raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
-    _ = stage.loop
+    if isinstance(stage.reward, list):
+        try:
+            check_titles(stage.reward)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+    loop = stage.loop
+    if isinstance(loop, OnlineSettings) and loop.kl.where == "loss" and not prices_kl_in_loss(algorithm):
+        raise ConfigError(
+            f"{where}: training.kl.where is loss, but the loss of {stage.algorithm} has no place for the price; "
+            "set it to reward."
+        )
+
+
+def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
+    """What a stage may have besides what it needs."""
+    if algorithm.trains == "reward":
+        return {"depth", "head"}
+    if not stage.online:
+        return set()
+    return {"sampling"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
+
+
+def prices_kl_in_loss(algorithm: Any) -> bool:
+    """Whether an online algorithm's loss, which those of the policy gradient share, has the price of the KL."""
+    return isinstance(algorithm, PolicyGradient)
 
 
 def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:

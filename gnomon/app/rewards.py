@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gnomon.app.outside import open_reward_model
 from gnomon.app.workspace import Workspace
@@ -14,31 +15,43 @@ from gnomon.rewards.text_judge import TextReward
 from gnomon.rewards.user_function import RewardFunction, is_function, load_function, make_function_reward
 
 
-def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace) -> Reward:
-    """What a stage's `reward` says: one thing, or a weighted sum of parts."""
+def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampled_by: Any) -> Reward:
+    """What a stage's `reward` says: one thing, or a weighted sum of parts; `sampled_by` as in `make_reward`."""
     if isinstance(reward, str):
-        return make_reward(reward, work)
-    return ShapedReward([(p, RuleReward(p) if p.of is None else make_reward(p.of, work)) for p in reward])
+        return make_reward(reward, work, sampled_by)
+    return ShapedReward(
+        [(p, RuleReward(p) if p.of is None else make_reward(p.of, work, sampled_by)) for p in reward]
+    )
 
 
-def make_reward(spec: str, work: Workspace) -> Reward:
-    """A reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`."""
+def make_reward(spec: str, work: Workspace, sampled_by: Any) -> Reward:
+    """A reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`.
+
+    `sampled_by` is the tokenizer whose ids completions will bring.
+    """
     return named_reward(
         spec,
         work.functions,
         lambda: open_reward_model(
             work.model(spec), work.compute, seed=work.recipe.seed, chat_template=work.recipe.model.chat_template
         ),
+        sampled_by,
     )
 
 
 def named_reward(
-    spec: str, functions: Mapping[str, RewardFunction], load_model: Callable[[], RewardModel]
+    spec: str,
+    functions: Mapping[str, RewardFunction],
+    load_model: Callable[[], RewardModel],
+    sampled_by: Any,
 ) -> Reward:
-    """The reward that `spec` names; a function in `functions` stands before a file of the same name."""
+    """The reward that `spec` names; a function in `functions` stands before a file of the same name.
+
+    `sampled_by` is the tokenizer whose ids completions will bring; `None` where they are texts alone.
+    """
     if spec == "vader":
         return TextReward(Lexicon())
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)
         return make_function_reward(function, spec.rpartition(":")[2])
-    return LearnedReward(load_model(), spec)
+    return LearnedReward(load_model(), spec, sampled_by=sampled_by)

@@ -37,7 +37,7 @@ def score_file(judge: str, path: Path) -> list[Row]:
 
 
 def _reward(judge: str) -> Reward:
-    return named_reward(judge, {}, lambda: open_reward_model(judge, find_compute()))
+    return named_reward(judge, {}, lambda: open_reward_model(judge, find_compute()), None)
 
 
 def _score_demonstrations(reward: Reward, records: Sequence[Demonstration]) -> list[Row]:

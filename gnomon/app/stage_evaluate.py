@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from gnomon.core.progress import console, progress
 from gnomon.core.run_folder import write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
+from gnomon.data.vocabulary import same_vocabulary
 from gnomon.evaluation.policies import (
     Voice,
     best_of_n,
@@ -49,6 +51,7 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     template = work.recipe.model.chat_template
     reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
     drafts: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
+    judged: list[list[Rollout]] = []
     for name in stage.evaluate:
         itself = name == stage.reference
         policy = reference
@@ -59,12 +62,18 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
             rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
         # What is drawn at temperature 0 comes with its log-probabilities at temperature 1.
         temperature = stage.sampling.temperature or 1.0
-        kl = None if itself else kl_to_reference(rollouts, reference, temperature)
+        alike = same_vocabulary(policy.tokenizer, reference.tokenizer)
+        if not alike:
+            said = f"  {name} has another vocabulary than {stage.reference}; their KL is not measured"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+        kl = kl_to_reference(rollouts, reference, temperature) if alike and not itself else None
+        judged.append(rollouts if alike else [without_ids(rollout) for rollout in rollouts])
         drafts.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
         if work.stop:
             raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
+    tokenizer = reference.tokenizer
     del reference, policy
-    scores = {judge: ask(judge, stage, work, [d[1] for d in drafts]) for judge in stage.judges}
+    scores = {judge: ask(judge, stage, work, judged, tokenizer) for judge in stage.judges}
     voices = [
         Voice(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
         for place, (name, rollouts, kl, text_perplexity) in enumerate(drafts)
@@ -73,6 +82,11 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
         candidate = next(v for v in voices if v.name == (stage.candidate or stage.evaluate[-1]))
         voices.append(best_of_n(candidate, stage.best_of.n, stage.best_of.by))
     return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work)}
+
+
+def without_ids(rollout: Rollout) -> Rollout:
+    """The rollout as a text, for a judge that would read its ids in another vocabulary."""
+    return replace(rollout, completion=replace(rollout.completion, token_ids=None))
 
 
 def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prompt]) -> list[Demonstration]:
@@ -95,15 +109,15 @@ def evenly(texts: list[Demonstration], most: int | None) -> list[Demonstration]:
 
 
 def ask(
-    judge: str, stage: EvaluateStage, work: Workspace, written: Sequence[Sequence[Rollout]]
+    judge: str, stage: EvaluateStage, work: Workspace, written: Sequence[Sequence[Rollout]], sampled_by: Any
 ) -> list[FloatArray]:
-    """One judge's scores of what each model wrote."""
+    """One judge's scores of what each model wrote; ids, where a completion has any, are of `sampled_by`."""
     if judge == "ridge":
         assert stage.reserved is not None  # the recipe was checked
         rated = work.records(RatedText, stage.reserved)
         reward: Reward = TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))
     else:
-        reward = make_reward(judge, work)
+        reward = make_reward(judge, work, sampled_by)
     return [_scores(reward, rollouts) for rollouts in written]
 
 

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gnomon.app.outside import open_policy
-from gnomon.app.stage_train import finish, peak_memory_gb, train_sampled, train_stored
+from gnomon.app.stage_train import finish, peak_device_memory, peak_memory_gb, train_sampled, train_stored
 from gnomon.app.stages import HybridStage, Phase
 from gnomon.app.workspace import Workspace
+from gnomon.core.config import nearest
+from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import read_json, write_json
 from gnomon.models.policy import Policy
@@ -37,6 +39,7 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
         "final": last["final"],
         "steps": sum(found["steps"] for found in phases.values()),
         "peak_memory_gb": peak_memory_gb(),
+        **peak_device_memory(),
     }
 
 
@@ -55,7 +58,10 @@ def _phase(
     console.print(f"  {phase.name}: {phase.algorithm}")
 
     def over(_: int, metrics: Mapping[str, float]) -> bool:
-        return phase.until is not None and phase.until.reached(metrics)
+        if phase.until is None:
+            return False
+        check_known(phase, phase.until.metric, metrics)
+        return phase.until.reached(metrics)
 
     train = train_sampled if phase.online else train_stored
     found = train(phase, work, policy, folder, reference=reference, over=over)
@@ -66,3 +72,17 @@ def _phase(
         remove_checkpoints(folder / "checkpoints")
     work.processes.wait()
     return found
+
+
+def check_known(phase: Phase, name: str, metrics: Mapping[str, float]) -> None:
+    """Refuse a phase whose `until` waits for a metric that does not come.
+
+    Some come later than with the first step: those of validation, and those of an update where a round had
+    nothing to teach.
+    """
+    awaited = name.startswith("validation_") and getattr(phase.loop, "validation", None) is not None
+    looked = any(key.startswith("validation_") for key in metrics)
+    if name not in metrics and not metrics.get("idle_steps") and (looked or not awaited):
+        raise ConfigError(
+            f"phase '{phase.name}': until.metric is '{name}', unknown here; {nearest(name, metrics)}"
+        )

@@ -18,12 +18,13 @@ from gnomon.app.outside import open_policy
 from gnomon.app.rewards import make_stage_reward
 from gnomon.app.stages import FeedbackStage, TrainStage
 from gnomon.app.workspace import Workspace
-from gnomon.core.errors import DataError
+from gnomon.core.errors import DataError, ModelError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, Rejected
 from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
+from gnomon.data.vocabulary import same_vocabulary
 from gnomon.models.loading import load_critic, load_reward_model, save_model
 from gnomon.models.policy import Model, Policy, RewardModel
 from gnomon.training.guards import Watch
@@ -128,15 +129,16 @@ def train_stored(
     limit = token_limit(settings.max_tokens, model.network.config)
     examples: list[Example] = []
     rejected: list[Rejected] = []
-    for source, weight in stage.tasks.items():
-        records = work.records(algorithm.consumes, source)
+    for source, records in work.pooled(algorithm.consumes, stage.tasks).items():
         found, refused = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
-        _say_rejected(refused, len(records), stage, source)
-        examples += weighed(found, weight, work.recipe.seed)
+        say_rejected(refused, len(records), stage, source, folder)
+        examples += weighed(found, stage.tasks[source], work.recipe.seed)
         rejected += refused
+    side, refused = side_task(stage, work, model, folder)
+    rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(stage.name, work, over) as watch:
+    with watching(folder, work, over) as watch:
         final = train_offline(
             algorithm,
             TrainedModels(model),
@@ -148,7 +150,7 @@ def train_stored(
             label=stage.name,
             processes=work.processes,
             watch=watch,
-            side=side_task(stage, work, model, settings.batch_tokens),
+            side=side,
             reference_weights=reference,
         )
     if isinstance(model, RewardModel):
@@ -168,15 +170,22 @@ def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Examp
     return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
 
 
-def side_task(stage: TrainStage, work: Workspace, model: Model, batch_tokens: int) -> SideTask | None:
-    """The SFT term beside the loss, where the stage asks for one."""
+def side_task(
+    stage: TrainStage, work: Workspace, model: Model, folder: Path
+) -> tuple[SideTask | None, list[Rejected]]:
+    """The SFT term beside the loss, where the stage asks for one, and the rows that it refused.
+
+    Rows may be as long as the stage's own; an online stage has none, and takes the usual limit.
+    """
     if stage.imitate is None:
-        return None
-    records = work.records(Demonstration, stage.imitate.data)
-    limit = token_limit(1024, model.network.config)
+        return None, []
+    records, loop = work.records(Demonstration, stage.imitate.data), stage.loop
+    stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
+    limit = token_limit(stored.max_tokens, model.network.config)
     examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
-    _say_rejected(refused, len(records), stage, stage.imitate.data)
-    return SideTask(examples, stage.imitate.weight, stage.imitate.batch_size, batch_tokens, work.recipe.seed)
+    say_rejected(refused, len(records), stage, stage.imitate.data, folder)
+    wanted = stage.imitate
+    return SideTask(examples, wanted.weight, wanted.batch_size, loop.batch_tokens, work.recipe.seed), refused
 
 
 def train_sampled(
@@ -195,7 +204,7 @@ def train_sampled(
     assert stage.reward is not None
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = [(work.records(Prompt, source), weight) for source, weight in stage.pools.items()]
+    pools = [(prompts, stage.pools[source]) for source, prompts in work.pooled(Prompt, stage.pools).items()]
     for prompts, _ in pools:
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     critic = token_reward = None
@@ -204,14 +213,19 @@ def train_sampled(
         learning = trainable.model_copy(update={"layers": stage.critic_layers})
         source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
+        require_vocabulary(stage, "critic", stage.critic_model, critic, policy)
         critic.checkpoint_gradients(settings.gradient_checkpointing)
     if stage.token_reward is not None:
         token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
-    with watching(stage.name, work, over) as watch:
+        require_vocabulary(stage, "token_reward", stage.token_reward, token_reward, policy)
+    side, rejected = side_task(stage, work, policy, folder)
+    if side and work.processes.main:
+        write_jsonl(folder / "rejected.jsonl", rejected)
+    with watching(folder, work, over) as watch:
         loop = OnlineLoop(
             algorithm=algorithm,
             models=TrainedModels(policy, critic, stage.sampling.temperature),
-            reward=make_stage_reward(stage.reward, work),
+            reward=make_stage_reward(stage.reward, work, policy.tokenizer),
             prompts=pools,
             settings=settings,
             sampling=stage.sampling,
@@ -220,12 +234,21 @@ def train_sampled(
             stop=work.stop,
             token_reward=token_reward,
             reference_weights=reference,
-            side=side_task(stage, work, policy, settings.batch_tokens),
+            side=side,
             processes=work.processes,
             watch=watch,
         )
         final = loop.run(stage.name)
     return {"final": final, "steps": steps_taken(folder)}
+
+
+def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:
+    """Refuse a model that would read the policy's ids as other tokens."""
+    if not same_vocabulary(model.tokenizer, policy.tokenizer):
+        raise ModelError(
+            f"stage '{stage.name}': {key} '{name}' has another vocabulary than '{stage.model}', whose tokens it "
+            f"reads; set {key} to a model of the same vocabulary."
+        )
 
 
 def steps_taken(folder: Path) -> int:
@@ -234,9 +257,12 @@ def steps_taken(folder: Path) -> int:
 
 
 @contextmanager
-def watching(stage: str, work: Workspace, over: Watch | None) -> Iterator[Watch]:
-    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end."""
-    sink = work.sinks(stage)
+def watching(folder: Path, work: Workspace, over: Watch | None) -> Iterator[Watch]:
+    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end.
+
+    Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
+    """
+    sink = work.sinks(folder.relative_to(work.folder).as_posix())
 
     def watch(step: int, metrics: Mapping[str, float]) -> bool:
         if sink:
@@ -272,10 +298,12 @@ def _feedback_behind(stage: TrainStage, work: Workspace) -> FeedbackStage | None
     return next((s for s in work.recipe.stages if s.name == name and isinstance(s, FeedbackStage)), None)
 
 
-def _say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str) -> None:
+def say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path) -> None:
+    """Say how many rows of a source were refused, and where they will be; refuse a source with no other rows."""
     if len(rejected) == total:
         raise DataError(
             f"stage '{stage.name}': every row of {source} was refused; the first: {rejected[0].reason}."
         )
     if rejected:
-        console.print(f"  {len(rejected)} of {total} rows of {source} refused; see {stage.name}/rejected.jsonl")
+        said = f"  {len(rejected)} of {total} rows of {source} refused; see {folder / 'rejected.jsonl'}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)

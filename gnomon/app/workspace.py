@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from gnomon.app.stages import BASE, FeedbackStage, HybridStage, Stage, TrainStag
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
-from gnomon.data.records import Record, read_records
+from gnomon.data.records import Record, read_records, told_apart
 from gnomon.data.sources import digest_source, locate
 from gnomon.models.precision import Compute
 from gnomon.monitoring.sinks import Sink, open_sink
@@ -70,6 +70,10 @@ class Workspace:
     def records(self, kind: type[Record], source: str) -> list[Record]:
         """The records of a source."""
         return read_records(kind, self.data_path(source))
+
+    def pooled(self, kind: type[Record], sources: Iterable[str]) -> dict[str, list[Record]]:
+        """The records of each source of a stage; an id stands for one prompt in all of them."""
+        return told_apart({source: self.records(kind, source) for source in sources})
 
     def key(self, stage: Stage) -> str:
         """A digest of everything that a stage's result depends on."""

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from gnomon.core.errors import ConfigError
 
 T = TypeVar("T")
+# What yaml's own constructors let through besides a YAMLError: of 2026-02-30, 0x_, !!bool x, or deep nesting.
+UNMADE = (ValueError, LookupError, AttributeError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
@@ -54,6 +56,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "unreadable"
         raise ConfigError(f"{path}{where}: not valid YAML ({problem}); mend that line.") from None
+    except UNMADE as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path}: a value cannot be read as YAML ({problem}); mend or quote it.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a recipe is a mapping with keys such as run and stages; this is not one.")
     return content
@@ -66,7 +71,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise ConfigError(f"override '{text}' is not of the form key.subkey=value, as in training.steps=10.")
     try:
         parsed = yaml.load(value, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *UNMADE):
         raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
     if isinstance(parsed, str):
         # YAML 1.1 wants a dot in 1e-6 before it is a number; people do not.

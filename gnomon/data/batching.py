@@ -21,6 +21,7 @@ def totals_of(examples: Sequence[Example]) -> Totals:
 def token_groups(examples: Sequence[Example]) -> TokenGroups:
     """Examples with the same prompt share it; their completions keep their order."""
     keys = {e.prompt_id: e.prompt for e in examples}
+    assert all(keys[e.prompt_id] == e.prompt for e in examples), "a prompt id stands for one prompt"
     place = {key: i for i, key in enumerate(keys)}
     return TokenGroups.build(
         prompts=list(keys.values()),

@@ -7,12 +7,13 @@ do not fit are rejected with a reason, never cut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, Rejected
 from gnomon.data.rendering import render_completion, render_prompt, render_turns
+from gnomon.data.vocabulary import same_vocabulary
 
 Encoded = tuple[list["Example"], list[Rejected]]
 Answer = tuple[tuple[int, ...], tuple[bool, ...]]  # ids, and which of them the policy chooses
@@ -199,22 +200,31 @@ def _example(
 
 
 def encode_completions(
-    prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any
+    prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any, sampled_by: Any = None
 ) -> list[Example]:
-    """Completions to be scored, one example each; sampled ids are taken as they are."""
+    """Completions to be scored, one example each.
+
+    Sampled ids are taken as they are where `sampled_by`, the tokenizer of the model that drew them, has the same
+    vocabulary; otherwise, and where nobody says whose they are, the texts are tokenised.
+    """
+    readable = sampled_by is not None and same_vocabulary(tokenizer, sampled_by)
     rendered: dict[str, tuple[int, ...]] = {}
     examples = []
     for prompt, completion in zip(prompts, completions, strict=True):
         if prompt.id not in rendered:
             rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))
-        ids, mask = encode_answer(tokenizer, prompt, completion, f"completion '{completion.id}'")
+        answer = completion if readable else replace(completion, token_ids=None)
+        ids, mask = encode_answer(tokenizer, prompt, answer, f"completion '{completion.id}'")
         masks = () if all(mask) else (mask,)
         examples.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
     return examples
 
 
 def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where: str) -> Answer:
-    """Ids of a completion, and which of them the policy chooses: all but headers and the turns of others."""
+    """Ids of a completion, and which of them the policy chooses: all but headers and the turns of others.
+
+    A completion's own ids, where it has any, are taken to be of this tokenizer.
+    """
     if completion.token_ids:
         return completion.token_ids, (True,) * len(completion.token_ids)
     if completion.turns is not None:

@@ -8,7 +8,8 @@ prompts share an id.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,12 +46,42 @@ def scan_records(kind: type[Record], path: Path) -> Iterator[tuple[str, Record |
             continue
         try:
             record = parse_record(kind, row)
-            prompt = record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+            prompt = _prompt_in(record)
             if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
                 raise DataError(f"prompt id '{prompt.id}' stood for another prompt above")
             yield where, record
         except DataError as error:
             yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
+
+
+def told_apart(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record]]:
+    """The records of several sources, in which an id stands for one prompt.
+
+    An id that stands for different prompts in two of them gets its source in front, in all of them.
+    """
+    prompts: dict[str, Prompt] = {}
+    taken: set[str] = set()
+    for records in sources.values():
+        for prompt in map(_prompt_in, records):
+            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
+                taken.add(prompt.id)
+    return {
+        source: [_from(source, record, taken) for record in records] if taken else list(records)
+        for source, records in sources.items()
+    }
+
+
+def _prompt_in(record: Any) -> Prompt | None:
+    return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+
+
+def _from(source: str, record: Any, taken: Set[str]) -> Any:
+    """The record under the name of its source, where its prompt's id is taken."""
+    prompt = _prompt_in(record)
+    if prompt is None or prompt.id not in taken:
+        return record
+    named = replace(prompt, id=f"{source}:{prompt.id}")
+    return named if record is prompt else replace(record, prompt=named)
 
 
 def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:

@@ -7,7 +7,8 @@ from pathlib import Path
 from gnomon.core.run_folder import write_atomically
 from gnomon.evaluation import compare_pictures
 from gnomon.evaluation.compare_data import Comparison, read_comparison
-from gnomon.evaluation.report import Language, page_environment
+from gnomon.evaluation.report import page_environment
+from gnomon.evaluation.report_run import Language
 from gnomon.evaluation.report_texts import LANGUAGES
 
 

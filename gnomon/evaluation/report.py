@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,27 +16,25 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.run_folder import write_atomically
 from gnomon.evaluation import report_format, report_pictures
 from gnomon.evaluation.report_data import Evaluation
-from gnomon.evaluation.report_run import Run, read_run
+from gnomon.evaluation.report_run import Language, Run, read_run
 from gnomon.evaluation.report_texts import LANGUAGES
 from gnomon.evaluation.report_verdict import judge_run
-
-Language = Literal["en", "zh"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(run_folder: Path, *, language: Language = "en") -> Path:
+def write_report(run_folder: Path, *, language: Language | None = None) -> Path:
     """Write `report.html` into a run folder, from the files that are in it.
 
     Args:
         run_folder: of a run, finished or not; what is missing is left out with a note.
-        language: the one the page opens in; the reader can switch to the other.
+        language: the one the page opens in, the recipe's where nothing is said; the reader can switch.
     """
-    if language not in get_args(Language):
+    if language not in (None, *get_args(Language)):
         raise ConfigError(f"A report cannot be in {language!r}; choose one of {', '.join(get_args(Language))}.")
-    path = run_folder / "report.html"
+    path, run = run_folder / "report.html", read_run(run_folder)
     # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
-    write_atomically(path, render(read_run(run_folder), language).encode("utf-8", "replace"))
+    write_atomically(path, render(run, language or run.language).encode("utf-8", "replace"))
     return path
 
 

@@ -10,22 +10,25 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
+from gnomon.core.config import UNMADE
 from gnomon.core.errors import RunError
 from gnomon.evaluation.report_data import Environment, Evaluation, Feedback, Result, Training, finite
 
 RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
 
+Language = Literal["en", "zh"]
 Status = Literal["finished", "unfinished", "unreadable"]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the run and what it left behind."""
+    """One stage of the run, or a phase of one, and what it left behind."""
 
     name: str
     status: Status
     result: Result | None = None
     metrics: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name → (step, value)
+    phases: tuple[Stage, ...] = ()  # of a hybrid stage, which has the metrics
 
     @property
     def kind(self) -> str:
@@ -50,6 +53,7 @@ class Run:
     config: str
     environment: Environment
     stages: tuple[Stage, ...]
+    language: Language = "en"
 
     def finished(self, kind: type[Result]) -> list[Stage]:
         """The finished stages of one kind, in the order in which they ran."""
@@ -76,6 +80,7 @@ def read_run(folder: Path) -> Run:
         config=config_text,
         environment=_environment(environment),
         stages=tuple(_read_stage(folder, name) for name in _stage_names(folder, config)),
+        language="zh" if config.get("language") == "zh" else "en",
     )
 
 
@@ -100,13 +105,23 @@ def _read_stage(folder: Path, name: str) -> Stage:
         result = kind.model_validate(content)
     except ValidationError:
         return Stage(name, "unreadable")
-    return Stage(name, "finished", result, _read_metrics(folder / name / "metrics.jsonl"))
+    metrics = _read_metrics(folder / name / "metrics.jsonl")
+    return Stage(name, "finished", result, metrics, _read_phases(folder, name, content.get("phases")))
+
+
+def _read_phases(folder: Path, name: str, found: Any) -> tuple[Stage, ...]:
+    """A hybrid stage's phases, in their order, by their places in the run."""
+    inside = [phase for phase in found if Path(phase).name == phase != ".."] if isinstance(found, dict) else []
+    return tuple(
+        Stage(f"{name}/{phase}", "finished", metrics=_read_metrics(folder / name / phase / "metrics.jsonl"))
+        for phase in inside
+    )
 
 
 def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
     """Each metric's course over the steps; a line cut short by a kill is skipped."""
     metrics: dict[str, list[tuple[float, float]]] = {}
-    for row in map(_parse_json, _read(path).splitlines()):
+    for row in map(_parse_json, _read(path).split("\n")):  # a text may hold what Unicode calls a line's end
         step = finite(row.get("step"))
         if step is None:
             continue
@@ -140,6 +155,6 @@ def _parse_json(text: str) -> dict[str, Any]:
 def _parse_config(text: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *UNMADE):
         return {}
     return content if isinstance(content, dict) else {}

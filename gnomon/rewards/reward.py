@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -40,17 +40,24 @@ class Reward(Protocol):
 
 
 class LearnedReward:
-    """A reward model as a reward. Completions with ids of the same vocabulary are not tokenised again."""
+    """A reward model as a reward.
 
-    def __init__(self, model: RewardModel, name: str, *, budget: int = 4096):
+    Attributes:
+        sampled_by: the tokenizer whose ids completions bring. Where it has the model's vocabulary they are read
+            as they are; otherwise, and where nothing is said, the texts are tokenised.
+        budget: tokens of a micro-batch.
+    """
+
+    def __init__(self, model: RewardModel, name: str, *, sampled_by: Any = None, budget: int = 4096):
         self.model = model
         self.name = name
+        self.sampled_by = sampled_by
         self.budget = budget
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Scores in logits of being preferred; 0 is the average of the completions it was centred on."""
-        examples = encode_completions(prompts, completions, self.model.tokenizer)
+        examples = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by)
         values = torch.empty(len(examples))
         for rows in within_budget([e.cost for e in examples], self.budget):
             values[rows] = self.model.scores(token_groups([examples[r] for r in rows])).cpu()

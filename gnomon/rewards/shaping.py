@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from gnomon.core.config import Settings
-from gnomon.core.errors import RunError
+from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards import rules
 from gnomon.rewards.reward import Reward, Scores
@@ -72,6 +72,18 @@ class RewardPart(Settings):
         return self.name or self.rule or str(self.of)
 
 
+def check_titles(parts: Sequence[RewardPart]) -> None:
+    """Parts are told apart by their titles: in metrics, in moments, in budgets of failures.
+
+    Raises:
+        ConfigError: two have one title.
+    """
+    titles = [part.title for part in parts]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise ConfigError(f"two parts of the reward are called '{title}'; give one of them a name.")
+
+
 class RuleReward:
     """A rule as a reward."""
 
@@ -100,10 +112,11 @@ class ShapedReward:
     """A weighted sum of parts.
 
     `score` gives the parts as they are; `combine` shapes and adds them, and learns the running moments, once a
-    round over all rows, however many processes scored them.
+    round over all rows, however many processes scored them. No two parts have one title (`check_titles`).
     """
 
     def __init__(self, parts: Sequence[tuple[RewardPart, Reward]]):
+        check_titles([part for part, _ in parts])
         self.parts = list(parts)
         self.name = " + ".join(part.title for part, _ in parts)
         self.moments = {part.title: [0.0, 0.0, 0.0] for part, _ in parts}  # count, mean, sum of squares

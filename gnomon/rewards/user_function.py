@@ -119,7 +119,8 @@ class BatchFunctionReward:
                 raise ValueError(f"{len(values)} values for {count} completions")
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the rows are reported
             failures = [(row, said(error)) for row in range(count)]
-            return Scores(torch.full((count,), torch.nan), {}, failures)
+            values = torch.full((count,), torch.nan)
+            return Scores(values, {self.name: values}, failures)
         return Scores(values, {self.name: values})
 
 

@@ -16,6 +16,8 @@ from gnomon.losses.reduce import masked, masked_sum
 def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
     """Rollouts grouped by prompt id and the policy's version: those of one round are compared with each other."""
     keys = {(r.prompt.id, r.version): r.prompt_ids for r in rollouts}
+    same = all(keys[r.prompt.id, r.version] == r.prompt_ids for r in rollouts)
+    assert same, "a prompt id stands for one prompt"
     place = {key: i for i, key in enumerate(keys)}
     return TokenGroups.build(
         prompts=list(keys.values()),

@@ -105,6 +105,17 @@ def test_a_function_that_always_fails_is_one_sentence(tiny_model: Path, tmp_path
         gnomon.train("ppo", model=tiny_model, prompts=["a"], reward=broken, out=tmp_path / "run", steps=1)
 
 
+def test_nothing_is_written_before_all_of_it_is_right(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ConfigError, match="unknown algorithm 'pppo'; did you mean 'ppo'"):
+        gnomon.train("pppo", model=tiny_model, prompts=["a"], reward="vader", out=out)
+    with pytest.raises(ConfigError, match="unknown setting 'stepz'"):
+        gnomon.train("ppo", model=tiny_model, prompts=["a"], reward="vader", out=out, stepz=3)
+    with pytest.raises(ConfigError, match="evaluate names"):
+        gnomon.evaluate([tiny_model, tiny_model], prompts=["a"], out=out)
+    assert not out.exists()
+
+
 def test_data_from_python(tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"prompt": "Q", "chosen": f"yes {n}", "rejected": "no"} for n in range(4)]
     trained = gnomon.train(

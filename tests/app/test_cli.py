@@ -55,6 +55,7 @@ def test_run_and_report(ask: Callable[..., Ran], copied: Project) -> None:
     assert code == 0
     assert out.strip() == str(copied.run / "report.html")
     assert '<html lang="zh' in (copied.run / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="zh' in (copied.run / "report.html").read_text(encoding="utf-8")
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {

@@ -78,6 +78,27 @@ def test_a_critic_is_only_for_those_that_need_one() -> None:
     assert "completions" not in rows["rloo"]["sampling"]  # it compares several, so it takes the usual number
 
 
+def test_what_an_algorithm_has_no_use_for_is_left_out() -> None:
+    names = ("ppo", "rloo", "online_dpo")
+    rows = plan(*names, overrides=("aligned.head.head=mlp", "aligned.training.kl={where: loss, target: 3}")).rows
+    assert [rows[name].get("head") for name in names] == [{"head": "mlp"}, None, None]
+    assert rows["rloo"]["training"]["kl"] == {"where": "loss", "target": 3}
+    assert rows["online_dpo"]["training"]["kl"] == {"target": 3}
+
+
+def test_best_of_n_speaks_of_the_judge_that_moved() -> None:
+    found = plan("ppo", overrides=("report.best_of={n: 4, by: judge}",))
+    (evaluated,) = build_recipe(
+        found.variant_content("ppo", Path("out/ppo"), Path("out/shared"), 0), "test"
+    ).stages[1:]
+    assert evaluated.best_of.by == "out/shared/judge"
+    other = plan("ppo", overrides=("report.best_of={n: 4, by: vader}",))
+    assert other.variant_content("ppo", Path("o"), Path("s"), 0)["stages"][1]["best_of"] == {
+        "n": 4,
+        "by": "vader",
+    }
+
+
 def test_overrides_for_all_and_for_one() -> None:
     found = plan("ppo", "rloo", overrides=("aligned.training.steps=5", "rloo.training.steps=7", "sft.model=base"))
     assert [found.rows[name]["training"]["steps"] for name in ("ppo", "rloo")] == [5, 7]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from project import Project, environment
+from project import Project, Ran, environment
 from safetensors.torch import load_file
 
 from gnomon.app.recipe import load_recipe
 from gnomon.core.errors import ConfigError
-from gnomon.core.run_folder import read_json
+from gnomon.core.run_folder import read_json, read_jsonl
 
 
 def changed(project: Project, **keys: Any) -> Project:
@@ -62,6 +63,29 @@ def test_phases_share_a_policy_and_end_by_their_metric(project: Project) -> None
     assert (project.run / "report.html").exists()
 
 
+def test_a_metric_that_never_comes_is_said_after_the_first_step(project: Project) -> None:
+    rows = phases(project.folder)
+    rows[1]["until"] = {"metric": "kll", "above": 1.0}
+    changed(project, phases=rows)
+    with pytest.raises(
+        ConfigError, match="phase 'main': until.metric is 'kll', unknown here; did you mean 'kl'?"
+    ):
+        project.go()
+    assert len(project.metrics("aligned/main")) == 1
+
+
+def test_a_metric_of_validation_may_come_later(project: Project) -> None:
+    (row, *_) = phases(project.folder)
+    row["training"] = {"batch_size": 1, "epochs": 2, "validation": {"share": 0.25, "every": 2}}
+    row["until"] = {"metric": "validation_loss", "above": 0.0}
+    changed(project, phases=[row])
+    project.go()
+    assert len(project.metrics("aligned/warm-up")) == 2
+    row["until"] = {"metric": "validation_los", "above": 0.0}
+    with pytest.raises(ConfigError, match="did you mean 'validation_loss'?"):
+        changed(project, phases=[row]).go()
+
+
 def test_a_phase_that_is_done_is_not_done_again(project: Project) -> None:
     changed(project, phases=phases(project.folder))
     project.go()
@@ -97,6 +121,38 @@ def test_parts_pools_and_an_sft_term(project: Project) -> None:
     assert all(row["sft_loss"] > 0 for row in rows)
 
 
+def test_refused_rows_of_the_sft_term_are_kept_where_it_is_said(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an offline stage by its own limit of tokens, of an online one by the usual; in a phase's own folder."""
+    rows = [{"prompt": "Q", "completion": word} for word in ("good", "long " * 30, "long " * 250)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (project.folder / "shown.jsonl").write_text(lines, encoding="utf-8")
+    parts = phases(project.folder)[:2]
+    for part in parts:
+        part["imitate"] = {"data": str(project.folder / "shown.jsonl"), "batch_size": 1}
+    parts[0]["training"] = {"max_tokens": 100}
+    changed(project, phases=parts).go()
+    said = "".join(capsys.readouterr().err.split())
+    for name, refused in (("warm-up", 2), ("main", 1)):
+        path = project.run / "aligned" / name / "rejected.jsonl"
+        assert len(list(read_jsonl(path))) == refused
+        assert f"{refused}of3rowsof{project.folder / 'shown.jsonl'}refused;see{path}" in said
+
+
+def test_sources_that_use_one_id_for_two_prompts_stay_apart(project: Project) -> None:
+    """Each source has a q of its own, and both are in every batch."""
+    for name, said in (("one", "A?"), ("two", "And the other, longer?")):
+        prompt = {"id": "q", "messages": [{"role": "user", "content": said}]}
+        row = {"prompt": prompt, "completion": f"It was {name}."}
+        (project.folder / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    both = {str(project.folder / f"{name}.jsonl"): 1.0 for name in ("one", "two")}
+    changed(project, prompts=both, sampling={"completions": 2, "max_tokens": 6})
+    project.go(f"sft.data={json.dumps(both)}", "sft.training.batch_size=2", "aligned.training.prompts_per_step=6")
+    rows = list(read_jsonl(project.run / "aligned" / "samples.jsonl"))
+    assert {row["prompt"] for row in rows} == {"A?", "And the other, longer?"}
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -129,6 +185,24 @@ def test_defaults_of_the_papers_are_under_the_users(project: Project) -> None:
 def test_metrics_go_to_tensorboard_where_asked(project: Project) -> None:
     project.go("track=[tensorboard]")
     assert list((project.run / "aligned" / "tensorboard").glob("events*"))
+
+
+def test_a_hybrid_is_shown_phase_by_phase(
+    project: Project, ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By check, by trackers and by the report."""
+    rows = phases(project.folder)[:2]
+    del rows[1]["until"]
+    changed(project, phases=rows)
+    _, out, _ = ask("check", project.recipe)
+    assert "aligned: phases: dpo, rloo" in out.splitlines()
+    monkeypatch.setattr("gnomon.app.stage_hybrid.peak_device_memory", lambda: {"peak_device_memory_gb": 1.5})
+    page = project.go("track=[tensorboard]").read_text(encoding="utf-8")
+    for name in ("warm-up", "main"):
+        assert list((project.run / "aligned" / name / "tensorboard").glob("events*"))
+        assert f"aligned/{name}</" in page
+    assert not (project.run / "main").exists()
+    assert read_json(project.run / "aligned" / "result.json")["peak_device_memory_gb"] == 1.5
 
 
 @pytest.mark.slow

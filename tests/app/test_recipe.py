@@ -231,10 +231,31 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("sft", {"prompts": "x.jsonl"}, "stage 2: sft has no use for the key 'prompts'; remove it"),
         ("sft", {"reward": "base"}, "stage 2: sft has no use for the key 'reward'; remove it"),
         ("sft", {"critic": "base"}, "stage 2: sft has no use for the key 'critic'; remove it"),
+        ("sft", {"sampling": {"completions": 2}}, "stage 2: sft has no use for the key 'sampling'; remove it"),
+        ("sft", {"depth": 3}, "stage 2: sft has no use for the key 'depth'; remove it"),
+        ("sft", {"critic_layers": 1}, "stage 2: sft has no use for the key 'critic_layers'; remove it"),
+        ("sft", {"head": {"head": "mlp"}}, "stage 2: sft has no use for the key 'head'; remove it"),
+        ("judge", {"sampling": {"max_tokens": 9}}, "stage 3: reward_model has no use for the key 'sampling'"),
+        ("judge", {"critic_layers": 1}, "stage 3: reward_model has no use for the key 'critic_layers'"),
+        ("aligned", {"depth": 3}, "stage 4: ppo has no use for the key 'depth'; remove it"),
+        *(
+            ("aligned", {"algorithm": "rloo", **key}, f"stage 4: rloo has no use for the key '{next(iter(key))}'")
+            for key in ({"critic": "judge"}, {"critic_layers": 1}, {"head": {"pooling": "mean"}})
+        ),
+        (
+            "aligned",
+            {"algorithm": "online_dpo", "training": {"kl": {"where": "loss"}}},
+            "training.kl.where is loss, but the loss of online_dpo has no place for the price; set it to reward.",
+        ),
         ("people", {"trainin": 3}, "stage 1: unknown key 'trainin'; did you mean 'training'?"),
         ("sft", {"trainable": {"rankk": 1}}, "unknown key 'trainable.rankk'; did you mean 'rank'?"),
         ("sft", {"algorithm": "pppo"}, "stage 2: unknown algorithm 'pppo'; did you mean 'ppo'?"),
         ("sft", {"algorithm": ["ppo"]}, "stage 2: unknown algorithm"),
+        (
+            "aligned",
+            {"reward": [{"rule": "format", "pattern": "a+"}, {"rule": "format", "pattern": "b+", "weight": 10}]},
+            "stage 4: two parts of the reward are called 'format'; give one of them a name.",
+        ),
         # names
         ("sft", {"name": "judge"}, "two stages are called 'judge'; rename one of them"),
         *(
@@ -277,6 +298,9 @@ def test_sound_variants_pass(tmp_path: Path) -> None:
         ("judge", {"model": "absent"}),
         ("aligned", {"critic": "base", "critic_layers": 1}),
         ("aligned", {"critic": "judge"}),
+        ("aligned", {"algorithm": "reinforce", "settings": {"baseline": "critic"}, "critic": "base"}),
+        ("aligned", {"algorithm": "rloo", "training": {"kl": {"where": "loss"}}}),
+        ("judge", {"depth": 2, "head": {"head": "mlp"}}),
         ("aligned", {"model": "base"}),
         ("report", {"judges": ["vader", "ridge"], "reserved": "people/reserved"}),
         ("report", {"evaluate": ["base", "sft"], "reference": "base", "candidate": "sft"}),

@@ -116,6 +116,9 @@ def test_a_malformed_override_is_refused(text: str) -> None:
 
 
 def test_an_override_with_a_broken_value_is_refused() -> None:
+    for value in ("2026-02-30", "0x_", "!!bool x", "!!timestamp x", "[" * 3000):
+        with pytest.raises(ConfigError, match="not valid YAML; quote it"):
+            parse_override(f"run={value}")
     with pytest.raises(ConfigError, match="not valid YAML; quote it"):
         parse_override("a={")
 
@@ -143,6 +146,9 @@ def test_set_path_does_not_go_below_a_value() -> None:
         (b"run: \xff\n", "give the path of a YAML file in UTF-8"),
         (b"run: !!python/object/apply:os.getcwd []\n", "line 1: not valid YAML"),
         (b"run: \x00\n", "not valid YAML"),
+        (b"run: 2026-02-30\n", r"cannot be read as YAML \(day is out of range for month\); mend or quote it"),
+        (b"run: r\nseed: 0x_\n", r"a value cannot be read as YAML \(invalid literal for int"),
+        (b"run: " + b"[" * 3000, r"cannot be read as YAML \(maximum recursion depth exceeded"),
         (b"run: r\nseed: 0\nrun: s\n", r"line 3: not valid YAML \(the key 'run' stands twice in one mapping\)"),
         (b"run: r\nstages:\n- {name: a, data: x, name: b}\n", r"line 3: .*the key 'name' stands twice"),
     ],

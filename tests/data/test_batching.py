@@ -93,6 +93,11 @@ def test_examples_of_one_prompt_share_it() -> None:
     assert torch.equal(batch.weight, torch.ones(3))
 
 
+def test_one_id_with_the_tokens_of_two_prompts_is_a_fault() -> None:
+    with pytest.raises(AssertionError, match="a prompt id stands for one prompt"):
+        token_groups([Example("a", (1, 2), ((3,),)), Example("a", (1, 3), ((4,),))])
+
+
 @pytest.mark.parametrize("budget", [1, 7, 30, 10_000])
 def test_every_item_is_in_one_part_and_parts_respect_the_budget(budget: int) -> None:
     costs = [random.Random(0).randint(1, 12) for _ in range(50)]

@@ -78,9 +78,18 @@ def test_sampled_ids_are_never_tokenised_again(chat_tokenizer: Any) -> None:
     """g-o-o-d as four tokens is not how the tokenizer would write it."""
     odd = tuple(chat_tokenizer.convert_tokens_to_ids(list("good")))
     assert odd != tuple(render_completion(chat_tokenizer, "good", ""))[:-1]
-    sampled, written = encode_completions([A, A], [text("good", odd), text("good")], chat_tokenizer)
+    both = [text("good", odd), text("good")]
+    sampled, written = encode_completions([A, A], both, chat_tokenizer, chat_tokenizer)
     assert sampled.completions == (odd,)
     assert written.completions == (tuple(render_completion(chat_tokenizer, "good", "")),)
+
+
+def test_sampled_ids_of_another_vocabulary_are_not_read(chat_tokenizer: Any, bare_tokenizer: Any) -> None:
+    """Nor are those of which nobody says whose they are."""
+    expected = tuple(render_completion(chat_tokenizer, "good", ""))
+    for sampled_by in (bare_tokenizer, None):
+        (found,) = encode_completions([A], [text("good", (9, 8))], chat_tokenizer, sampled_by)
+        assert found.completions == (expected,)
 
 
 def test_labels_keep_their_order_and_say_good_or_bad(chat_tokenizer: Any) -> None:

@@ -9,14 +9,15 @@ from pathlib import Path
 from string import Formatter
 
 import pytest
-from made_up_run import evaluation, feedback, make_run, write_stage
+from made_up_run import evaluation, feedback, make_run, offline_metrics, ppo_metrics, training, write_stage
 
 import gnomon.evaluation
 from gnomon.core.errors import ConfigError, RunError
-from gnomon.evaluation.report import Language, write_report
+from gnomon.evaluation.report import write_report
 from gnomon.evaluation.report_data import Check, Evaluation, Judge, WinRate
 from gnomon.evaluation.report_format import TEXTS, duration, number, percent
 from gnomon.evaluation.report_pictures import CURVES
+from gnomon.evaluation.report_run import Language, read_run
 from gnomon.evaluation.report_verdict import judge_run
 
 SOURCES = Path(gnomon.evaluation.__file__).parent
@@ -49,6 +50,40 @@ def test_the_report_holds_the_figures_of_every_stage(run: Path) -> None:
     ):
         assert figure in content
     assert content.count("<figure>") == 2 + 2 + 9 + 3 + 2 + 3
+
+
+def test_a_hybrids_curves_are_those_of_its_phases(run: Path) -> None:
+    before = page(run).count("<figure>")
+    result = training("dpo → ppo", 900, 60) | {"phases": {"warm-up": {}, "main": {}, "../sft": {}}}
+    write_stage(run, "aligned", result)
+    (run / "aligned" / "metrics.jsonl").unlink()
+    write_stage(run / "aligned", "warm-up", {}, offline_metrics(20))
+    write_stage(run / "aligned", "main", {}, ppo_metrics(40))
+    content = page(run)
+    shown = content[content.index("aligned/warm-up") :]
+    assert content.count("<figure>") == before + 2  # loss and accuracy of the first phase
+    assert shown.index("Accuracy on pairs") < shown.index("aligned/main") < shown.index("Entropy")
+    assert "../sft" not in content
+    ids = [attributes["id"] for _, attributes in Tags(content).tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_it_opens_in_the_recipes_language_unless_another_is_asked_for(run: Path) -> None:
+    """Left to the recipe, which says nothing at first, and then Chinese."""
+    as_said = [write_report(run).read_text(encoding="utf-8")]
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(f"language: zh\n{config}", encoding="utf-8")
+    as_said += [write_report(run).read_text(encoding="utf-8"), page(run, "en")]
+    assert ['<html lang="zh' in content for content in as_said] == [False, True, False]
+
+
+def test_a_line_of_metrics_ends_at_its_newline_only(run: Path) -> None:
+    """JSON may hold U+2028 and U+0085 as they are."""
+    rows = [{"step": n, "note": "a\u2028b\u0085c", "loss": 1.0 / n} for n in (1, 2)]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (run / "sft" / "metrics.jsonl").write_text(text, encoding="utf-8")
+    (stage,) = [stage for stage in read_run(run).stages if stage.name == "sft"]
+    assert stage.metrics["loss"] == [(1, 1.0), (2, 0.5)]
 
 
 def test_what_is_not_known_is_a_dash_and_never_0(run: Path) -> None:

@@ -54,9 +54,21 @@ def test_sampled_ids_are_scored_as_they_are(chat_tokenizer: Any) -> None:
         Completion("b", "good", token_ids=ids),
         Completion("c", "good", token_ids=(9, 8)),
     ]
-    written, same, other = LearnedReward(model, "judge").score([PROMPTS[0]] * 3, texts).values.tolist()
+    reward = LearnedReward(model, "judge", sampled_by=chat_tokenizer)
+    written, same, other = reward.score([PROMPTS[0]] * 3, texts).values.tolist()
     assert same == pytest.approx(written, abs=1e-5)
     assert abs(other - written) > 1e-3
+
+
+def test_the_text_is_scored_where_a_model_of_another_vocabulary_wrote_it(
+    chat_tokenizer: Any, bare_tokenizer: Any, words: Any
+) -> None:
+    """An id beyond the judge's vocabulary would be an error, one within it another token."""
+    model = tiny_reward_model(words)
+    texts = [Completion(str(ids), "a b", token_ids=ids) for ids in (None, (280, 3), (3,))]
+    for sampled_by in (chat_tokenizer, bare_tokenizer):
+        found = LearnedReward(model, "judge", sampled_by=sampled_by).score([PROMPTS[0]] * 3, texts).values
+        assert found.tolist() == pytest.approx([found[0].item()] * 3, abs=1e-5)
 
 
 def test_one_failing_row_does_not_fail_the_others() -> None:

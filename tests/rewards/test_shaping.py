@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from tiny import prompts_of
 
-from gnomon.core.errors import RunError
+from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.types import Completion
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rewards.shaping import RewardPart, RuleReward, ShapedReward
@@ -69,6 +69,16 @@ def test_state_goes_on() -> None:
     other.restore(one.state())
     both = [r.combine({"size": torch.tensor([5.0, 6.0])}).tolist() for r in (one, other)]
     assert both[0] == both[1]
+
+
+def test_two_parts_of_one_title_are_refused() -> None:
+    parts = [RewardPart(rule="format", pattern="a+"), RewardPart(rule="format", pattern="b+", weight=10.0)]
+    with pytest.raises(ConfigError, match="two parts of the reward are called 'format'; give one of them a name"):
+        ShapedReward([(part, RuleReward(part)) for part in parts])
+    named = [parts[0], parts[1].model_copy(update={"name": "b"})]
+    said = [Completion("1", "aaa"), Completion("2", "bbb")]
+    found = ShapedReward([(part, RuleReward(part)) for part in named]).score(PROMPTS[:2], said)
+    assert found.values.tolist() == [1.0, 10.0]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def test_a_batch_of_another_length_fails_every_row(file: Callable[[str], Path]) 
     found = make_function_reward(load_function(f"{path}:score"), "mine").score(PROMPTS, TEXTS)
     assert found.values.isnan().all()
     assert found.failures == [(row, "ValueError: 1 values for 3 completions") for row in range(3)]
+    assert list(found.parts) == ["mine"]  # as when it does not fail, which it may in another process
+    assert found.parts["mine"].isnan().all()
 
 
 def test_a_row_that_fails_does_not_fail_the_others(file: Callable[[str], Path]) -> None:

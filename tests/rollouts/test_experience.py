@@ -42,6 +42,13 @@ def test_groups_are_by_prompt_id_and_not_by_equal_text() -> None:
     assert [c.tolist() for c in groups.completions] == [[5, 6, 0], [7], [8, 0]]
 
 
+def test_one_id_with_the_tokens_of_two_prompts_is_a_fault() -> None:
+    other = replace(ROLLOUTS[2], prompt_ids=(9, 9))
+    with pytest.raises(AssertionError, match="a prompt id stands for one prompt"):
+        token_groups_of([*ROLLOUTS[:2], other])
+    assert len(token_groups_of([*ROLLOUTS[:2], replace(other, version=1)]).prompts) == 3
+
+
 def test_experience_keeps_the_samplers_logprobs_and_counts_what_a_loss_divides_by() -> None:
     found = build_experience(ROLLOUTS, torch.tensor([1.0, 2.0, 3.0]))
     expected = torch.tensor([[-0.1, -0.2, -0.3], [-0.4, 0, 0], [-0.5, -0.6, 0]])
