@@ -97,22 +97,32 @@ class TokenGroups:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a loss divides by: counts over the whole optimiser step, not over one micro-batch of it.
+    """What losses and metrics divide by: counts over the whole optimiser step, not over one micro-batch of it.
 
     With the same totals in each micro-batch, losses and metrics of micro-batches add up to those of the batch,
-    however it was cut.
+    however it was cut. Online, completions without an advantage may be left out of it: a loss counts them, as the
+    zeros that they would be, and what only describes tokens does not.
 
     Attributes:
-        rows: completions, or pairs.
-        tokens: completion tokens that count.
+        rows: completions, or pairs; with those left out.
+        tokens: completion tokens that count; with those left out.
         limit: the length limit of a completion, for losses that divide by a constant.
         sums: what an algorithm's `survey` added up over the step, by name.
+        unread: tokens of completions that were left out.
+        groups: prompts of which a completion has an advantage.
     """
 
     rows: float
     tokens: float
     limit: float = 1.0
     sums: Mapping[str, float] = field(default_factory=dict)
+    unread: float = 0.0
+    groups: float = 0.0
+
+    @property
+    def read(self) -> float:
+        """The tokens that a model was asked about."""
+        return self.tokens - self.unread
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -14,7 +14,7 @@ from gnomon.training.budget import Budget
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
-from gnomon.training.rounds import micro_batches, minibatches, rows_with_signal
+from gnomon.training.rounds import micro_batches, minibatches, rows_with_signal, step_totals
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
 
@@ -41,23 +41,20 @@ class Learner:
             cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
             steps += [self._update_minibatch(experience, rows) for rows in cut]
         learned = [found for found in steps if found]
-        first = self._compare_with_sampler(steps[0], experience)
+        first = self._compare_with_sampler(learned[0] if learned else {}, experience)
         names = dict.fromkeys(name for found in learned for name in found)
         means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
         return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
 
     def _update_minibatch(self, experience: Experience, rows: list[int]) -> dict[str, float]:
         """One optimiser step; none where no completion has anything to teach."""
-        totals = replace(
-            experience.totals,
-            rows=len(rows),
-            tokens=float(sum(int(experience.tokens.masks[r].sum()) for r in rows)),
-        )
+        taught = rows_with_signal(experience, rows)
         quiet = "critic" not in self.algorithm.needs and experience.penalty is None
-        taught = rows_with_signal(experience, rows) if quiet else rows
-        if not taught:
+        read = taught if quiet else rows
+        if not read:
             return {}
-        minibatch = experience.select(taught, totals)
+        totals = step_totals(experience, rows, read, taught)
+        minibatch = experience.select(read, totals)
         self.budget.tokens += minibatch.tokens.cost + (
             self.side.tokens(self.optimiser.taken + 1) if self.side else 0
         )
@@ -79,7 +76,7 @@ class Learner:
         return {**merge_metrics(everyone), "grad_norm": self.optimiser.step(), "learning_rate": rate}
 
     def _compare_with_sampler(self, first: dict[str, float], experience: Experience) -> dict[str, float]:
-        """How far the trainer was from what the sampler said, on the first minibatch; alarm if they disagree."""
+        """How far the trainer was from what the sampler said, before any step; alarm if they disagree."""
         if "approx_kl" not in first:
             return {}
         gap, kl = first.get("probability_gap", 0.0), first["approx_kl"]

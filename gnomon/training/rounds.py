@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm
-from gnomon.core.batches import Experience, Rollout, TokenGroups
+from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
 from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order, within_budget
 from gnomon.losses.advantages import explained_variance
@@ -105,6 +106,22 @@ def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
     mask = experience.tokens.mask.to(experience.advantages.device)
     taught = (masked(experience.advantages, mask) != 0).any(dim=1)
     return [row for row in rows if bool(taught[row])]
+
+
+def step_totals(
+    experience: Experience, rows: Sequence[int], read: Sequence[int], taught: Sequence[int]
+) -> Totals:
+    """What the losses of an optimiser step over `rows` divide by, of which it reads some and some teach."""
+    counts = [float(mask.sum()) for mask in experience.tokens.masks]
+    tokens = sum(counts[r] for r in rows)
+    group = experience.tokens.group.tolist()
+    return replace(
+        experience.totals,
+        rows=len(rows),
+        tokens=tokens,
+        unread=tokens - sum(counts[r] for r in read),
+        groups=len({group[r] for r in taught}),
+    )
 
 
 def describe(experience: Experience) -> dict[str, float]:
