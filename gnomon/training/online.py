@@ -210,24 +210,31 @@ class OnlineLoop:
     def resample(
         self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
     ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Replace groups whose scores are all alike by other prompts', as often as the settings say."""
-        wanted = self.settings.prompts_per_step
+        """Replace groups whose scores are all alike by other prompts' (Yu et al. 2025, eq. 11).
+
+        Draws until there are as many groups as a round asks for, or the settings' attempts are used up; then the
+        round is smaller. Where no group at all differs, it stays as it was.
+        """
         for attempt in range(1, self.settings.resample + 1):
-            alike = alike_groups(rollouts, scores)
-            kept = [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
-            if not alike or (len(kept) == 0 and attempt == self.settings.resample):
+            differing = self._differing(rollouts, scores)
+            at_hand = {rollouts[i].prompt.id for i in differing}
+            room = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
+            if room <= 0:
                 break
-            more, their_scores, _ = self.score(self.sample(step, attempt))
-            known = {rollouts[i].prompt.id for i in kept}
-            dull = alike_groups(more, their_scores)
-            fresh = [i for i, r in enumerate(more) if r.prompt.id not in known | dull]
-            room = list(dict.fromkeys(more[i].prompt.id for i in fresh))[: wanted - len(known)]
-            fresh = [i for i in fresh if more[i].prompt.id in room]
-            if not kept and not fresh:
-                continue
-            rollouts = [rollouts[i] for i in kept] + [more[i] for i in fresh]
-            scores = torch.cat([scores[kept], their_scores[fresh]])
+            more, their_scores, theirs = self.score(self.sample(step, attempt))
+            judged = {**judged, "failed_rows": judged["failed_rows"] + theirs["failed_rows"]}
+            found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
+            chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:room]
+            fresh = [i for i in found if more[i].prompt.id in chosen]
+            if differing or fresh:
+                rollouts = [rollouts[i] for i in differing] + [more[i] for i in fresh]
+                scores = torch.cat([scores[differing], their_scores[fresh]])
         return rollouts, scores, judged
+
+    def _differing(self, rollouts: Sequence[Rollout], scores: Tensor) -> list[int]:
+        """Rows of groups whose scores are not all alike."""
+        alike = alike_groups(rollouts, scores)
+        return [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
 
     def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
         """The round's experience, with groups of former rounds where the settings ask for some."""

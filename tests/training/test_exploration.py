@@ -10,11 +10,13 @@ import pytest
 import torch
 from loops import online, recorded, weights_of
 from tiny import prompts_of
+from torch import Tensor
 
 from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
 from gnomon.core.types import Completion
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.experience import soft_overlong
+from gnomon.training.online import OnlineLoop
 from gnomon.training.prompts import Curriculum, PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
 from gnomon.training.rounds import alike_groups, describe, minibatches, rows_with_signal
@@ -193,6 +195,62 @@ def test_groups_that_are_all_alike_are_replaced(tmp_path: Path, words: Any) -> N
     assert "p0" not in {r.prompt.id for r in kept}
     assert len(kept) == len(new_scores)
     assert not alike_groups(kept, new_scores)
+
+
+class Draws:
+    """Rounds from a list, in place of a sampler and a reward: for each, prompts with their scores."""
+
+    def __init__(self, loop: OnlineLoop, *rounds: dict[int, tuple[float, float]]):
+        self.loop, self.rounds, self.asked = loop, list(rounds), 0
+        loop.sample = self.sample  # type: ignore[method-assign]
+        loop.score = self.score  # type: ignore[method-assign]
+
+    def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
+        self.asked, self.now = self.asked + 1, self.rounds.pop(0)
+        return [rollout(place) for place in self.now for _ in range(2)]
+
+    def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        return rollouts, torch.tensor([s for pair in self.now.values() for s in pair]), {"failed_rows": 1.0}
+
+    def resampled(self) -> tuple[dict[str, list[float]], float]:
+        rollouts, scores, judged = self.loop.resample(1, *self.loop.score(self.loop.sample(1)))
+        found: dict[str, list[float]] = {}
+        for drawn, score in zip(rollouts, scores.tolist(), strict=True):
+            found.setdefault(drawn.prompt.id, []).append(score)
+        return found, judged["failed_rows"]
+
+
+DULL, GOOD = (1.0, 1.0), (0.0, 1.0)
+
+
+def test_more_is_drawn_until_the_round_is_full(tmp_path: Path, words: Any) -> None:
+    """Three groups are wanted: p0; then p1; then p2, and p3 has no room. A fourth draw is not needed."""
+    loop = online(tmp_path, words, resample=9)
+    draws = Draws(
+        loop, {0: GOOD, 1: DULL, 2: DULL}, {0: (5.0, 6.0), 1: GOOD, 3: DULL}, {1: DULL, 2: GOOD, 3: GOOD}
+    )
+    found, failed = draws.resampled()
+    assert found == {"p0": [0.0, 1.0], "p1": [0.0, 1.0], "p2": [0.0, 1.0]}
+    assert (draws.asked, failed) == (3, 3.0)
+
+
+def test_one_attempt_draws_although_all_are_alike(tmp_path: Path, words: Any) -> None:
+    draws = Draws(online(tmp_path, words, resample=1), {0: DULL, 1: DULL, 2: DULL}, {3: GOOD, 0: DULL})
+    assert draws.resampled()[0] == {"p3": [0.0, 1.0]}
+
+
+def test_where_nothing_differs_the_round_stays(tmp_path: Path, words: Any) -> None:
+    draws = Draws(online(tmp_path, words, resample=2), {0: DULL}, {1: DULL}, {2: DULL})
+    assert draws.resampled() == ({"p0": [1.0, 1.0]}, 3.0)
+    alike = FunctionReward(lambda prompt, text: 1.0, "flat")
+    online(tmp_path, words, reward=alike, resample=2, missing_eos_score=None).run("ppo")
+    assert recorded(tmp_path)[0]["alike_groups_share"] == 1.0
+
+
+def test_a_prompt_that_comes_twice_is_one_group(tmp_path: Path, words: Any) -> None:
+    """Four prompts and eight a round: four groups are all there can be."""
+    draws = Draws(online(tmp_path, words, resample=2, prompts_per_step=8), dict.fromkeys(range(4), GOOD))
+    assert len(draws.resampled()[0]) == 4
 
 
 def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, words: Any) -> None:
