@@ -22,6 +22,7 @@ from gnomon.rollouts.sampler import Sampling
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
 from gnomon.training.online import OnlineLoop
+from gnomon.training.processes import Processes
 from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
 
 LORA = Trainable(rank=4)
@@ -107,6 +108,8 @@ def online(
     reward: Reward | None = None,
     sampling: dict[str, Any] | None = None,
     trainable: Trainable = LORA,
+    processes: Processes | None = None,
+    algorithm: Any = None,
     **settings: Any,
 ) -> OnlineLoop:
     """Four rounds of PPO on fresh models: 3 of 4 prompts, K = 2, two passes in two minibatches each."""
@@ -121,7 +124,7 @@ def online(
     models = TrainedModels(tiny_policy(words, trainable), tiny_critic(words, LORA, seed=1), temperature=0.9)
     draws = {"completions": 2, "max_tokens": 5, "temperature": 0.9} | (sampling or {})
     return OnlineLoop(
-        algorithm=cast(Any, Watched(PPO(), before)),
+        algorithm=cast(Any, Watched(algorithm or PPO(), before)),
         models=models,
         reward=reward or FunctionReward(letters_a, "a"),
         prompts=prompts_of("a", "b c", "c c c", "a b a"),
@@ -130,4 +133,5 @@ def online(
         folder=folder,
         seed=5,
         stop=StopSignal() if stop is None else stop,
+        processes=processes or Processes(),
     )

@@ -188,6 +188,7 @@ class Rollout:
             length limit cut it off.
         version: optimiser steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
+        foreign: drawn from the reference or at another temperature, not from the distribution that is trained.
     """
 
     prompt: Prompt
@@ -197,6 +198,7 @@ class Rollout:
     finish_reason: FinishReason
     version: int = 0
     mask: tuple[bool, ...] | None = None
+    foreign: bool = False
 
     @property
     def finished(self) -> bool:
@@ -251,7 +253,8 @@ class Experience:
     where those are not the trainer's), `reference_logprobs`, `values`, `token_rewards` (of a model that rewards
     single tokens), `rewards` (score on the last token, less any KL), `advantages`, `returns`. Per completion,
     `[N]`: `scores`, `finished`. `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it
-    need not be asked again. `past`: the scores of former rounds. `penalty`: the KL's price in the loss.
+    need not be asked again. `past`: the scores of former rounds. `penalty`: the KL's price in the loss. `names`:
+    N ids of prompts, for messages.
     """
 
     tokens: TokenGroups
@@ -269,13 +272,15 @@ class Experience:
     returns: Tensor | None = None
     past: Moments = Moments()
     penalty: Penalty | None = None
+    names: tuple[str, ...] = ()
 
     def select(self, rows: Sequence[int], totals: Totals) -> Experience:
         """The completions `rows`, with the totals of the optimiser step that they are part of."""
         tokens = self.tokens.select(rows)
         width = int(tokens.lengths.max())
         index = torch.tensor(list(rows))
-        changed: dict[str, Any] = {"tokens": tokens, "totals": totals}
+        names = tuple(self.names[r] for r in rows) if self.names else ()
+        changed: dict[str, Any] = {"tokens": tokens, "totals": totals, "names": names}
         for name in (f.name for f in fields(self) if f.name not in changed):
             value = getattr(self, name)
             if isinstance(value, Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,12 @@ from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
 
 GAP_LIMIT, KL_LIMIT = 0.01, 1e-3  # between sampler and trainer, on tokens that the policy has just drawn
+
+
+def named(prompts: Sequence[str]) -> str:
+    """The first few of a batch's prompts, for a message."""
+    first = list(dict.fromkeys(prompts))[:3]
+    return f"prompts {', '.join(first)} …" if first else "prompts without names"
 
 
 @dataclass(frozen=True)
@@ -58,22 +65,28 @@ class Learner:
         self.budget.tokens += minibatch.tokens.cost + (
             self.side.tokens(self.optimiser.taken + 1) if self.side else 0
         )
-        parts = []
+        parts, number = [], self.optimiser.taken + 1
         for micro in self.processes.share(micro_batches(minibatch.tokens, self.settings.batch_tokens)):
-            loss, metrics = self.algorithm.loss(self.models, minibatch.select(micro, totals))
+            batch = minibatch.select(micro, totals)
+            loss, metrics = self.algorithm.loss(self.models, batch)
             if not torch.isfinite(loss):
                 raise RunError(
-                    f"the loss of optimiser step {self.optimiser.taken + 1} is not finite; the last checkpoint "
-                    "stands; lower training.learning_rate and run again."
+                    f"the loss of optimiser step {number} is not finite ({named(batch.names)}); "
+                    "the last checkpoint stands; lower training.learning_rate or mend these prompts, and "
+                    "run again."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
         if self.side:
-            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes))
+            parts.append(self.side.backward(self.models, number, self.processes))
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
         rate = self.settings.learning_rate * self.optimiser.factor
-        return {**merge_metrics(everyone), "grad_norm": self.optimiser.step(), "learning_rate": rate}
+        return {
+            **merge_metrics(everyone),
+            "grad_norm": self.optimiser.step(named(minibatch.names)),
+            "learning_rate": rate,
+        }
 
     def _compare_with_sampler(self, first: dict[str, float], experience: Experience) -> dict[str, float]:
         """How far the trainer was from what the sampler said, before any step; alarm if they disagree."""

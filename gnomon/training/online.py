@@ -26,7 +26,7 @@ from gnomon.models.policy import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rewards.shaping import ShapedReward
 from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 from gnomon.training.asking import Asker
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
@@ -37,7 +37,7 @@ from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
 from gnomon.training.prompts import PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
-from gnomon.training.rounds import alike_groups, describe, explore, sample_rows, sampling_fault
+from gnomon.training.rounds import alike_groups, describe, explore, own_rows, sample_rows, sampling_fault
 from gnomon.training.scoring import Scorer
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
@@ -182,14 +182,20 @@ class OnlineLoop:
         }
         # What was replayed says nothing of where the policy is: it was drawn by a former one.
         fresh = experience.select(range(len(rollouts)), experience.totals)
-        found = {**describe(fresh), "kl_coefficient": self.kl_coefficient, **judged, **learned, **times}
+        found = {
+            **describe(fresh, own_rows(rollouts)),
+            "kl_coefficient": self.kl_coefficient,
+            **judged,
+            **learned,
+            **times,
+        }
         self.adapt(step, fresh, rollouts, scores)
         return found, sample_rows(step, rollouts, scores.tolist())
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """K completions for this round's prompts."""
         chosen = self.stream.take(self.settings.prompts_per_step)
-        mine = self.processes.share(chosen)
+        mine, before = self.processes.share(chosen), self.processes.share(turns(chosen))
         groups = explore(
             self.sampler,
             mine,
@@ -198,6 +204,7 @@ class OnlineLoop:
             seed=(self.seed * 1_000_003 + step) * 31 + attempt,
             version=self.optimiser.taken,
             reference=self.reference_weights,
+            before=before,
         )
         drawn = self.processes.gather(groups, len(chosen))
         self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)
@@ -243,6 +250,7 @@ class OnlineLoop:
             rollouts = [*rollouts, *old.rollouts]
             scores = torch.cat([scores, torch.tensor(old.scores)])
         found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
+        found = replace(found, names=tuple(r.prompt.id for r in rollouts))
         return found.to(self.models.policy.device)
 
     def price(self, experience: Experience) -> Experience:
@@ -261,15 +269,16 @@ class OnlineLoop:
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
         """Set the price of a nat for the next round, and what later rounds know of this one."""
-        kl, settings = float(sequence_kl(experience).mean()), self.settings.kl
-        if settings.target is not None:
+        kls, settings = sequence_kl(experience)[own_rows(rollouts)], self.settings.kl
+        if settings.target is not None and len(kls):
+            kl = float(kls.mean())
             self.kl_coefficient = (
                 halve_or_raise(self.kl_coefficient, kl, target=settings.target)
                 if settings.rule == "simple"
                 else adapt_coefficient(
                     self.kl_coefficient,
                     kl,
-                    len(experience.tokens),
+                    len(kls),
                     target=settings.target,
                     horizon=settings.horizon,
                 )
