@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
+from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm, wrong_kind
 from gnomon.core.batches import Experience, Moments, Penalty, Rollout
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import StopSignal, progress
@@ -74,7 +74,7 @@ class OnlineLoop:
     watch: Watch | None = None
 
     def __post_init__(self) -> None:
-        if fault := sampling_fault(self.algorithm, self.sampling):
+        if fault := wrong_kind(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling):
             raise ConfigError(fault)
         pools = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
         self.stream = PromptStream(cast(Any, pools), self.seed, self.settings.curriculum)
