@@ -68,7 +68,7 @@ class PolicyGradient:
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """The surrogate, and the penalty where the KL is priced in the loss."""
         assert batch.advantages is not None
-        tokens, total = batch.tokens, batch.totals.tokens
+        tokens, read = batch.tokens, batch.totals.read
         logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
         assert entropy is not None
         mask = tokens.mask.to(logprobs.device)
@@ -90,10 +90,10 @@ class PolicyGradient:
         with torch.no_grad():
             share = clipped_share(log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
             metrics |= {
-                "entropy": token_mean(entropy, mask, total),
-                "clip_fraction": token_mean(share, mask, total),
-                "approx_kl": token_mean(torch.expm1(moved) - moved, mask, total),
-                "probability_gap": token_mean((logprobs.exp() - old.exp()).abs(), mask, total),
+                "entropy": token_mean(entropy, mask, read),
+                "clip_fraction": token_mean(share, mask, read),
+                "approx_kl": token_mean(torch.expm1(moved) - moved, mask, read),
+                "probability_gap": token_mean((logprobs.exp() - old.exp()).abs(), mask, read),
             }
         return loss, {"loss": loss.detach(), **metrics}
 

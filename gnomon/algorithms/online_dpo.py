@@ -47,10 +47,10 @@ class OnlineDPO:
         return replace(experience, advantages=on_every_token(sides, experience.tokens.mask.to(returns.device)))
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """Mean over groups; minibatches keep groups whole."""
+        """Mean over the step's pairs, one of each group that has an order; minibatches keep groups whole."""
         assert batch.advantages is not None
         assert batch.reference_logprobs is not None
-        tokens, rows = batch.tokens, batch.totals.rows
+        tokens, pairs, read = batch.tokens, max(1.0, batch.totals.groups), batch.totals.read
         logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
         assert entropy is not None
         mask, group = tokens.mask.to(logprobs.device), tokens.group.to(logprobs.device)
@@ -58,17 +58,14 @@ class OnlineDPO:
         side = batch.advantages.masked_fill(~mask, 0.0).sum(dim=1).sign()  # [N]: +1, −1, 0
         count = len(tokens.prompts)
         lead = logprobs.new_zeros(count).index_add(0, group, side * moved)  # [G]
-        size = logprobs.new_zeros(count).index_add(0, group, side.abs() / 2)  # 1 where there is a pair
-        members = logprobs.new_zeros(count).index_add(0, group, torch.ones_like(side))
-        weight = size * members / rows  # a group counts by its completions, so that micro-batches add up
+        weight = logprobs.new_zeros(count).index_add(0, group, side.abs() / 2) / pairs  # 0 where there is no pair
         loss = -(weight * F.logsigmoid(self.beta * lead)).sum()
         drift = log_ratio(logprobs.detach(), batch.logprobs.masked_fill(~mask, 0.0))
-        total = batch.totals.tokens
         return loss, {
             "loss": loss.detach(),
-            "accuracy": (weight * (lead.detach() > 0)).sum(),
+            "accuracy": (weight * (1 + lead.detach().sign()) / 2).sum(),  # a tie counts half
             "lead": (weight * lead.detach()).sum(),
-            "entropy": token_mean(entropy, mask, total),
-            "approx_kl": token_mean(torch.expm1(drift) - drift, mask, total),
-            "probability_gap": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, total),
+            "entropy": token_mean(entropy, mask, read),
+            "approx_kl": token_mean(torch.expm1(drift) - drift, mask, read),
+            "probability_gap": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, read),
         }

@@ -97,22 +97,32 @@ class TokenGroups:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a loss divides by: counts over the whole optimiser step, not over one micro-batch of it.
+    """What losses and metrics divide by: counts over the whole optimiser step, not over one micro-batch of it.
 
     With the same totals in each micro-batch, losses and metrics of micro-batches add up to those of the batch,
-    however it was cut.
+    however it was cut. Online, completions without an advantage may be left out of it: a loss counts them, as the
+    zeros that they would be, and what only describes tokens does not.
 
     Attributes:
-        rows: completions, or pairs.
-        tokens: completion tokens that count.
+        rows: completions, or pairs; with those left out.
+        tokens: completion tokens that count; with those left out.
         limit: the length limit of a completion, for losses that divide by a constant.
         sums: what an algorithm's `survey` added up over the step, by name.
+        unread: tokens of completions that were left out.
+        groups: prompts of which a completion has an advantage.
     """
 
     rows: float
     tokens: float
     limit: float = 1.0
     sums: Mapping[str, float] = field(default_factory=dict)
+    unread: float = 0.0
+    groups: float = 0.0
+
+    @property
+    def read(self) -> float:
+        """The tokens that a model was asked about."""
+        return self.tokens - self.unread
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +188,7 @@ class Rollout:
             length limit cut it off.
         version: optimiser steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
+        foreign: drawn from the reference or at another temperature, not from the distribution that is trained.
     """
 
     prompt: Prompt
@@ -187,6 +198,7 @@ class Rollout:
     finish_reason: FinishReason
     version: int = 0
     mask: tuple[bool, ...] | None = None
+    foreign: bool = False
 
     @property
     def finished(self) -> bool:
@@ -241,7 +253,8 @@ class Experience:
     where those are not the trainer's), `reference_logprobs`, `values`, `token_rewards` (of a model that rewards
     single tokens), `rewards` (score on the last token, less any KL), `advantages`, `returns`. Per completion,
     `[N]`: `scores`, `finished`. `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it
-    need not be asked again. `past`: the scores of former rounds. `penalty`: the KL's price in the loss.
+    need not be asked again. `past`: the scores of former rounds. `penalty`: the KL's price in the loss. `names`:
+    N ids of prompts, for messages.
     """
 
     tokens: TokenGroups
@@ -259,13 +272,15 @@ class Experience:
     returns: Tensor | None = None
     past: Moments = Moments()
     penalty: Penalty | None = None
+    names: tuple[str, ...] = ()
 
     def select(self, rows: Sequence[int], totals: Totals) -> Experience:
         """The completions `rows`, with the totals of the optimiser step that they are part of."""
         tokens = self.tokens.select(rows)
         width = int(tokens.lengths.max())
         index = torch.tensor(list(rows))
-        changed: dict[str, Any] = {"tokens": tokens, "totals": totals}
+        names = tuple(self.names[r] for r in rows) if self.names else ()
+        changed: dict[str, Any] = {"tokens": tokens, "totals": totals, "names": names}
         for name in (f.name for f in fields(self) if f.name not in changed):
             value = getattr(self, name)
             if isinstance(value, Tensor):

@@ -62,11 +62,10 @@ def leave_one_out(returns: Tensor, group: Tensor) -> Tensor:
     """`R_n` less the mean of the *others* of its group, `[N]` (Kool et al. 2019; Ahmadian et al. 2024).
 
     The baseline does not depend on the completion itself, so the gradient stays unbiased; with the group's whole
-    mean it would be (K − 1)/K of it. Alone in a group there is nothing to compare with: 0.
+    mean it would be (K − 1)/K of it. Alone in a group there is nothing to compare with: 0; among equals too.
     """
-    total, size = group_sums(returns, group)
-    others = (total - returns) / (size - 1).clamp(min=1)
-    return torch.where(size > 1, returns - others, 0.0)
+    size = group_sums(returns, group)[1]
+    return group_centred(returns, group, scaled=False) * size / (size - 1).clamp(min=1)
 
 
 def group_centred(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
@@ -78,7 +77,9 @@ def group_centred(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
     centred = returns - total / size
     squares, _ = group_sums(centred.square(), group)
     deviation = (squares / (size - 1).clamp(min=1)).sqrt()
-    alike = deviation <= 1e-6 * returns.abs().max().clamp(min=1e-6)
+    # What rounding leaves of equal returns depends on their size, which is each group's own.
+    largest = torch.zeros_like(total).scatter_reduce(0, group.to(returns.device), returns.abs(), "amax")
+    alike = deviation <= 1e-6 * largest[group.to(returns.device)].clamp(min=1e-6)
     found = centred / (deviation + 1e-4) if scaled else centred
     return torch.where(alike, 0.0, found)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from gnomon.core.batches import FinishReason, Rollout
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Prompt
+from gnomon.data.encoding import context_length
 from gnomon.data.rendering import decode, render_prompt, turn_end
 from gnomon.models.adapters import merged
 from gnomon.models.head import logits
@@ -22,9 +23,19 @@ from gnomon.rollouts.kv_cache import Ids, decoder_for
 from gnomon.rollouts.sampling import Sampling
 from gnomon.rollouts.stop import StopTexts
 
-__all__ = ["NativeSampler", "Report", "Sampler", "Sampling"]
+__all__ = ["NativeSampler", "Report", "Sampler", "Sampling", "turns"]
 
 Report = Callable[[int], None]
+
+
+def turns(prompts: Sequence[Prompt]) -> list[int]:
+    """How often each prompt already stood before, by its id."""
+    seen: Counter[str] = Counter()
+    found = []
+    for prompt in prompts:
+        found.append(seen[prompt.id])
+        seen[prompt.id] += 1
+    return found
 
 
 class Sampler(Protocol):
@@ -38,8 +49,9 @@ class Sampler(Protocol):
         seed: int,
         version: int = 0,
         seeds: Sequence[int] | None = None,
+        first: Sequence[int] | None = None,
     ) -> list[Rollout]:
-        """K rollouts for each prompt, prompt by prompt; `seeds` are the prompts' own."""
+        """K rollouts for each prompt, prompt by prompt; `seeds` are the prompts' own, `first` their numbers."""
 
 
 @dataclass
@@ -81,17 +93,22 @@ class NativeSampler:
         seed: int,
         version: int = 0,
         seeds: Sequence[int] | None = None,
+        first: Sequence[int] | None = None,
     ) -> list[Rollout]:
         """K rollouts for each prompt, prompt by prompt.
 
         `seeds` holds one for each prompt, which takes the place of its id: prompts that share one draw from the
-        same streams. `version` counts the optimiser steps that the policy has taken.
+        same streams. `version` counts the optimiser steps that the policy has taken. `first` holds the number of
+        each prompt's first completion, where others of it are drawn elsewhere; without, a prompt that is given
+        twice goes on counting.
 
         Raises:
             DataError: a prompt leaves no room for `max_tokens` in the model's context; nothing is drawn then.
             ConfigError: a stop id is not in the vocabulary.
         """
-        rows = self._rows(prompts, sampling, seed, seeds)
+        if first is None:
+            first = [sampling.completions * turn for turn in turns(prompts)]
+        rows = self._rows(prompts, sampling, seed, seeds, first)
         with merged(self.policy), torch.inference_mode():
             self._draw_all(rows, sampling)
         return [self._rollout(row, version) for row in rows]
@@ -142,17 +159,21 @@ class NativeSampler:
         return None
 
     def _rows(
-        self, prompts: Sequence[Prompt], sampling: Sampling, seed: int, seeds: Sequence[int] | None
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: int,
+        seeds: Sequence[int] | None,
+        first: Sequence[int],
     ) -> list[_Row]:
-        """K rows for each prompt; a prompt that is given twice goes on counting its completions."""
+        """K rows for each prompt, numbered from its `first`."""
         vocabulary = int(self.policy.network.get_output_embeddings().weight.shape[0])
         if beyond := [i for i in sampling.stop_ids if i >= vocabulary]:
             raise ConfigError(
                 f"sampling: stop_ids: {beyond[0]} is not in the model's vocabulary of {vocabulary}; remove it."
             )
-        context = getattr(self.policy.network.config, "max_position_embeddings", None)
+        context = context_length(self.policy.network.config)
         rows: list[_Row] = []
-        drawn: Counter[str] = Counter()
         for place, prompt in enumerate(prompts):
             ids = tuple(render_prompt(self.policy.tokenizer, prompt))
             if context is not None and len(ids) + sampling.max_tokens > context:
@@ -161,15 +182,15 @@ class NativeSampler:
                     f"more than the model's context of {context}; shorten it or lower sampling.max_tokens."
                 )
             for k in range(sampling.completions):
-                number = drawn[prompt.id] + k
+                number = first[place] + k
                 stream = (seed, prompt.id, number) if seeds is None else (seed, seeds[place], k)
                 rows.append(_Row(prompt, ids, number, stream))
-            drawn[prompt.id] += sampling.completions
         return rows
 
     def _logits(self, hidden: Tensor) -> Tensor:
         network = self.policy.network
-        return logits(network.get_output_embeddings(), network.config, hidden)
+        # A trunk that ends in a projection says bfloat16 under autocast; the head's weights are float32.
+        return logits(network.get_output_embeddings(), network.config, hidden.float())
 
     def _rollout(self, row: _Row, version: int) -> Rollout:
         assert row.reason is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -14,11 +15,17 @@ from gnomon.training.budget import Budget
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
-from gnomon.training.rounds import micro_batches, minibatches, rows_with_signal
+from gnomon.training.rounds import micro_batches, minibatches, rows_with_signal, step_totals
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
 
 GAP_LIMIT, KL_LIMIT = 0.01, 1e-3  # between sampler and trainer, on tokens that the policy has just drawn
+
+
+def named(prompts: Sequence[str]) -> str:
+    """The first few of a batch's prompts, for a message."""
+    first = list(dict.fromkeys(prompts))[:3]
+    return f"prompts {', '.join(first)} …" if first else "prompts without names"
 
 
 @dataclass(frozen=True)
@@ -41,45 +48,48 @@ class Learner:
             cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
             steps += [self._update_minibatch(experience, rows) for rows in cut]
         learned = [found for found in steps if found]
-        first = self._compare_with_sampler(steps[0], experience)
+        first = self._compare_with_sampler(learned[0] if learned else {}, experience)
         names = dict.fromkeys(name for found in learned for name in found)
         means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
         return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
 
     def _update_minibatch(self, experience: Experience, rows: list[int]) -> dict[str, float]:
         """One optimiser step; none where no completion has anything to teach."""
-        totals = replace(
-            experience.totals,
-            rows=len(rows),
-            tokens=float(sum(int(experience.tokens.masks[r].sum()) for r in rows)),
-        )
+        taught = rows_with_signal(experience, rows)
         quiet = "critic" not in self.algorithm.needs and experience.penalty is None
-        taught = rows_with_signal(experience, rows) if quiet else rows
-        if not taught:
+        read = taught if quiet else rows
+        if not read:
             return {}
-        minibatch = experience.select(taught, totals)
+        totals = step_totals(experience, rows, read, taught)
+        minibatch = experience.select(read, totals)
         self.budget.tokens += minibatch.tokens.cost + (
             self.side.tokens(self.optimiser.taken + 1) if self.side else 0
         )
-        parts = []
+        parts, number = [], self.optimiser.taken + 1
         for micro in self.processes.share(micro_batches(minibatch.tokens, self.settings.batch_tokens)):
-            loss, metrics = self.algorithm.loss(self.models, minibatch.select(micro, totals))
+            batch = minibatch.select(micro, totals)
+            loss, metrics = self.algorithm.loss(self.models, batch)
             if not torch.isfinite(loss):
                 raise RunError(
-                    f"the loss of optimiser step {self.optimiser.taken + 1} is not finite; the last checkpoint "
-                    "stands; lower training.learning_rate and run again."
+                    f"the loss of optimiser step {number} is not finite ({named(batch.names)}); "
+                    "the last checkpoint stands; lower training.learning_rate or mend these prompts, and "
+                    "run again."
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
         if self.side:
-            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes))
+            parts.append(self.side.backward(self.models, number, self.processes))
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
         rate = self.settings.learning_rate * self.optimiser.factor
-        return {**merge_metrics(everyone), "grad_norm": self.optimiser.step(), "learning_rate": rate}
+        return {
+            **merge_metrics(everyone),
+            "grad_norm": self.optimiser.step(named(minibatch.names)),
+            "learning_rate": rate,
+        }
 
     def _compare_with_sampler(self, first: dict[str, float], experience: Experience) -> dict[str, float]:
-        """How far the trainer was from what the sampler said, on the first minibatch; alarm if they disagree."""
+        """How far the trainer was from what the sampler said, before any step; alarm if they disagree."""
         if "approx_kl" not in first:
             return {}
         gap, kl = first.get("probability_gap", 0.0), first["approx_kl"]

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm, SurveyingAlgorithm
+from gnomon.algorithms.contract import Algorithm, SurveyingAlgorithm, wrong_kind
 from gnomon.core.batches import Totals, merge_metrics, pad_rows
-from gnomon.core.errors import DataError, RunError
+from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.run_folder import MetricsLog
 from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
@@ -264,6 +264,8 @@ def train_offline(
     """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
     if not examples:
         raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
+    if fault := wrong_kind(algorithm, examples):
+        raise ConfigError(fault)
     loop = OfflineLoop(
         algorithm,
         models,

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
+from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm, wrong_kind
 from gnomon.core.batches import Experience, Moments, Penalty, Rollout
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import StopSignal, progress
@@ -28,7 +28,7 @@ from gnomon.models.policy import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rewards.shaping import ShapedReward
 from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 from gnomon.training.asking import Asker
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
@@ -39,7 +39,7 @@ from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
 from gnomon.training.prompts import PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
-from gnomon.training.rounds import alike_groups, describe, explore, sample_rows, sampling_fault
+from gnomon.training.rounds import alike_groups, describe, explore, own_rows, sample_rows, sampling_fault
 from gnomon.training.scoring import Scorer
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
@@ -76,7 +76,7 @@ class OnlineLoop:
     watch: Watch | None = None
 
     def __post_init__(self) -> None:
-        if fault := sampling_fault(self.algorithm, self.sampling):
+        if fault := wrong_kind(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling):
             raise ConfigError(fault)
         pools = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
         self.stream = PromptStream(cast(Any, pools), self.seed, self.settings.curriculum)
@@ -187,14 +187,20 @@ class OnlineLoop:
         }
         # What was replayed says nothing of where the policy is: it was drawn by a former one.
         fresh = experience.select(range(len(rollouts)), experience.totals)
-        found = {**describe(fresh), "kl_coefficient": self.kl_coefficient, **judged, **learned, **times}
+        found = {
+            **describe(fresh, own_rows(rollouts)),
+            "kl_coefficient": self.kl_coefficient,
+            **judged,
+            **learned,
+            **times,
+        }
         self.adapt(step, fresh, rollouts, scores)
         return found, sample_rows(step, rollouts, scores.tolist())
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """K completions for this round's prompts."""
         chosen = self.stream.take(self.settings.prompts_per_step)
-        mine = self.processes.share(chosen)
+        mine, before = self.processes.share(chosen), self.processes.share(turns(chosen))
         groups = explore(
             self.sampler,
             mine,
@@ -203,6 +209,7 @@ class OnlineLoop:
             seed=(self.seed * 1_000_003 + step) * 31 + attempt,
             version=self.optimiser.taken,
             reference=self.reference_weights,
+            before=before,
         )
         drawn = self.processes.gather(groups, len(chosen))
         self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)
@@ -215,24 +222,31 @@ class OnlineLoop:
     def resample(
         self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
     ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Replace groups whose scores are all alike by other prompts', as often as the settings say."""
-        wanted = self.settings.prompts_per_step
+        """Replace groups whose scores are all alike by other prompts' (Yu et al. 2025, eq. 11).
+
+        Draws until there are as many groups as a round asks for, or the settings' attempts are used up; then the
+        round is smaller. Where no group at all differs, it stays as it was.
+        """
         for attempt in range(1, self.settings.resample + 1):
-            alike = alike_groups(rollouts, scores)
-            kept = [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
-            if not alike or (len(kept) == 0 and attempt == self.settings.resample):
+            differing = self._differing(rollouts, scores)
+            at_hand = {rollouts[i].prompt.id for i in differing}
+            room = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
+            if room <= 0:
                 break
-            more, their_scores, _ = self.score(self.sample(step, attempt))
-            known = {rollouts[i].prompt.id for i in kept}
-            dull = alike_groups(more, their_scores)
-            fresh = [i for i, r in enumerate(more) if r.prompt.id not in known | dull]
-            room = list(dict.fromkeys(more[i].prompt.id for i in fresh))[: wanted - len(known)]
-            fresh = [i for i in fresh if more[i].prompt.id in room]
-            if not kept and not fresh:
-                continue
-            rollouts = [rollouts[i] for i in kept] + [more[i] for i in fresh]
-            scores = torch.cat([scores[kept], their_scores[fresh]])
+            more, their_scores, theirs = self.score(self.sample(step, attempt))
+            judged = {**judged, "failed_rows": judged["failed_rows"] + theirs["failed_rows"]}
+            found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
+            chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:room]
+            fresh = [i for i in found if more[i].prompt.id in chosen]
+            if differing or fresh:
+                rollouts = [rollouts[i] for i in differing] + [more[i] for i in fresh]
+                scores = torch.cat([scores[differing], their_scores[fresh]])
         return rollouts, scores, judged
+
+    def _differing(self, rollouts: Sequence[Rollout], scores: Tensor) -> list[int]:
+        """Rows of groups whose scores are not all alike."""
+        alike = alike_groups(rollouts, scores)
+        return [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
 
     def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
         """The round's experience, with groups of former rounds where the settings ask for some."""
@@ -241,6 +255,7 @@ class OnlineLoop:
             rollouts = [*rollouts, *old.rollouts]
             scores = torch.cat([scores, torch.tensor(old.scores)])
         found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
+        found = replace(found, names=tuple(r.prompt.id for r in rollouts))
         return found.to(self.models.policy.device)
 
     def price(self, experience: Experience) -> Experience:
@@ -259,15 +274,16 @@ class OnlineLoop:
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
         """Set the price of a nat for the next round, and what later rounds know of this one."""
-        kl, settings = float(sequence_kl(experience).mean()), self.settings.kl
-        if settings.target is not None:
+        kls, settings = sequence_kl(experience)[own_rows(rollouts)], self.settings.kl
+        if settings.target is not None and len(kls):
+            kl = float(kls.mean())
             self.kl_coefficient = (
                 halve_or_raise(self.kl_coefficient, kl, target=settings.target)
                 if settings.rule == "simple"
                 else adapt_coefficient(
                     self.kl_coefficient,
                     kl,
-                    len(experience.tokens),
+                    len(kls),
                     target=settings.target,
                     horizon=settings.horizon,
                 )

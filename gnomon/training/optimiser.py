@@ -47,13 +47,16 @@ class Optimiser:
             return 1 - done
         return 0.5 * (1 + math.cos(math.pi * done)) if self.settings.schedule == "cosine" else 1.0
 
-    def step(self) -> float:
-        """Clip, step, clear; returns the gradient's norm before clipping."""
+    def step(self, of: str = "") -> float:
+        """Clip, step, clear; returns the gradient's norm before clipping.
+
+        `of` says what was learned from, for a refusal.
+        """
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.max_grad_norm))
         if not math.isfinite(norm):
             raise RunError(
-                f"the gradient of optimiser step {self.taken + 1} is not finite, and nothing was changed; "
-                "lower training.learning_rate and run again."
+                f"the gradient of optimiser step {self.taken + 1}{of and f' ({of})'} is not finite, and nothing "
+                "was changed; lower training.learning_rate and run again."
             )
         for group in self.adam.param_groups:
             group["lr"] = group["peak"] * self.factor

@@ -61,6 +61,10 @@ class PromptStream:
             chosen.append(self._next({p.id for p in chosen}))
         return chosen
 
+    def groups(self, count: int) -> int:
+        """How many groups `count` prompts can make: a prompt that comes twice has one."""
+        return min(count, len({p.id for prompts in self.pools for p in prompts}))
+
     def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
         """How the completions of each prompt scored."""
         if self.curriculum is None:

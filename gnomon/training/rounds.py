@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm
-from gnomon.core.batches import Experience, Rollout, TokenGroups
+from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
 from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order, within_budget
 from gnomon.losses.advantages import explained_variance
 from gnomon.losses.reduce import masked
 from gnomon.rollouts.experience import sequence_kl
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 from gnomon.training.settings import Exploration
 
 SAMPLES_KEPT = 8  # of each round, in samples.jsonl
@@ -44,18 +45,26 @@ def explore(
     seed: int,
     version: int,
     reference: Mapping[str, Tensor] | None,
+    before: Sequence[int] | None = None,
 ) -> list[list[Rollout]]:
-    """K completions for each prompt, from the policy, at several temperatures, or from the reference."""
+    """K completions for each prompt, from the policy, at several temperatures, or from the reference.
+
+    `before`: how often each prompt stands before in the round, of which `prompts` may be a share.
+    """
     foreign = round(exploration.reference_share * sampling.completions)
     plan: dict[float, int] = {}
     ladder = exploration.temperatures or (sampling.temperature,)
     for i in range(sampling.completions - foreign):
         plan[ladder[i % len(ladder)]] = plan.get(ladder[i % len(ladder)], 0) + 1
     drawn: list[list[Rollout]] = [[] for _ in prompts]
+    stood = turns(prompts) if before is None else before
 
-    def draw(count: int, temperature: float, salt: int) -> None:
+    def draw(count: int, temperature: float, salt: int, *, of: str = "policy") -> None:
         own = sampling.model_copy(update={"completions": count, "temperature": temperature})
-        found = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version)
+        first = [turn * count for turn in stood]
+        found = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version, first=first)
+        if of == "reference" or temperature != sampling.temperature:
+            found = [replace(rollout, foreign=True) for rollout in found]
         for i in range(len(prompts)):
             drawn[i] += found[i * count : (i + 1) * count]
 
@@ -63,7 +72,7 @@ def explore(
         draw(count, temperature, salt)
     if foreign:
         with sampler.policy.as_reference(reference):
-            draw(foreign, sampling.temperature, 16)
+            draw(foreign, sampling.temperature, 16, of="reference")
     return drawn
 
 
@@ -107,20 +116,46 @@ def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
     return [row for row in rows if bool(taught[row])]
 
 
-def describe(experience: Experience) -> dict[str, float]:
-    """What the round's samples were like, before learning from them."""
-    kl = sequence_kl(experience)
-    assert experience.rewards is not None
+def step_totals(
+    experience: Experience, rows: Sequence[int], read: Sequence[int], taught: Sequence[int]
+) -> Totals:
+    """What the losses of an optimiser step over `rows` divide by, of which it reads some and some teach."""
+    counts = [float(mask.sum()) for mask in experience.tokens.masks]
+    tokens = sum(counts[r] for r in rows)
+    group = experience.tokens.group.tolist()
+    return replace(
+        experience.totals,
+        rows=len(rows),
+        tokens=tokens,
+        unread=tokens - sum(counts[r] for r in read),
+        groups=len({group[r] for r in taught}),
+    )
+
+
+def own_rows(rollouts: Sequence[Rollout]) -> list[int]:
+    """Those that the policy drew from the distribution that is trained."""
+    return [row for row, rollout in enumerate(rollouts) if not rollout.foreign]
+
+
+def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
+    """What the round's samples were like, before learning from them.
+
+    Of the policy only the rows `own` speak: over what others drew, the mean of log π/π_ref is not its KL. Without
+    any, all rows are described.
+    """
+    whose = experience.select(own, experience.totals) if own else experience
+    kl = sequence_kl(whose)
+    assert whose.rewards is not None
+    found = {
+        "score_mean": float(whose.scores.mean()),
+        "score_std": float(whose.scores.std(unbiased=False)),
+        "reward_mean": float(masked(whose.rewards, whose.tokens.mask.to(kl.device)).sum(1).mean()),
+        "kl": float(kl.mean()),
+        "length_mean": float(whose.tokens.lengths.float().mean()),
+        "missing_eos_share": 1 - float(whose.finished.float().mean()),
+    }
     tokens = experience.tokens
     mask = tokens.mask.to(kl.device)
-    found = {
-        "score_mean": float(experience.scores.mean()),
-        "score_std": float(experience.scores.std(unbiased=False)),
-        "reward_mean": float(masked(experience.rewards, mask).sum(1).mean()),
-        "kl": float(kl.mean()),
-        "length_mean": float(tokens.lengths.float().mean()),
-        "missing_eos_share": 1 - float(experience.finished.float().mean()),
-    }
     groups = [experience.scores[tokens.group == g] for g in range(len(tokens.prompts))]
     if any(len(g) > 1 for g in groups):
         found["alike_groups_share"] = sum(bool((g == g[0]).all()) for g in groups) / len(groups)

@@ -158,8 +158,8 @@ class OnlineSettings(LoopSettings):
         overlong_buffer: the last so many tokens before the length limit cost a ramp down to −1 (Yu et al. 2025,
             eq. 13); 0 is off.
         entropy_bonus: reward of a nat of `−log π`, on every token.
-        resample: how often groups whose scores are all alike are replaced by other prompts' (Yu et al. 2025,
-            eq. 11).
+        resample: how often more prompts are drawn in place of those whose scores are all alike, until the round
+            has as many groups as it asks for (Yu et al. 2025, eq. 11).
         recompute_logprobs: ask the trainer for the log-probabilities of what was sampled, and weigh by the
             sampler's; for samplers that are another program.
         reference_every: rounds after which the policy becomes the new reference; `None` never.

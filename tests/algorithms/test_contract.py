@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import sys
 from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from cases import batch_for, models_for, rows_in, select
+from loops import LORA, Killed, examples_for, offline, online, recorded, weights_of
+from tiny import tiny_policy, tiny_reward_model
 from torch import Tensor
 
 from gnomon.algorithms.contract import OnlineAlgorithm, algorithms
+from gnomon.algorithms.dpo import DPO
+from gnomon.algorithms.kto import KTO
+from gnomon.algorithms.plackett_luce import PlackettLuce
+from gnomon.algorithms.sft import SFT
 from gnomon.core.batches import Experience, TokenGroups, merge_metrics
+from gnomon.core.errors import ConfigError
+from gnomon.core.progress import StopSignal
 from gnomon.training.models import TrainedModels
+from gnomon.training.offline import train_offline
+from gnomon.training.settings import OfflineSettings
 
 EVERY = algorithms()
 ONLINE = [name for name, kind in EVERY.items() if kind.consumes is Experience]  # type: ignore[attr-defined]
@@ -181,6 +192,57 @@ def test_learning_lowers_the_loss_and_leaves_the_reference(name: str) -> None:
     assert all(torch.equal(now[n], value) for n, value in frozen.items())
     if reference is not None:
         assert torch.equal(models.policy.reference_logprobs(batch.tokens), reference)
+
+
+def start(folder: Path, words: Any, algorithm: Any, loop: Any, before: Any = lambda call: None) -> list[Tensor]:
+    """Two small steps of a loop on fresh models, a checkpoint after each; the weights that come out."""
+    small: dict[str, Any] = {"before": before, "algorithm": algorithm, "checkpoint_seconds": 0.0}
+    if loop is offline:
+        make = {"policy": tiny_policy, "reward": tiny_reward_model}[algorithm.trains]
+        models = TrainedModels(make(trainable=LORA))
+        return weights_of(offline(folder, models=models, epochs=1.0, batch_size=5, **small))
+    small |= {"steps": 2, "prompts_per_step": 2, "epochs": 1, "minibatches": 1, "sampling": {"completions": 4}}
+    started = online(folder, words, **small)
+    started.run("online")
+    return weights_of(started.models)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_killed_in_the_middle_it_goes_on_to_the_same_bits(name: str, tmp_path: Path, words: Any) -> None:
+    algorithm, loop = EVERY[name](), online if name in ONLINE else offline
+
+    def kill(call: int) -> None:
+        if call == 2:
+            raise Killed
+
+    expected = start(tmp_path / "whole", words, algorithm, loop)
+    with pytest.raises(Killed):
+        start(tmp_path / "cut", words, algorithm, loop, kill)
+    assert len(recorded(tmp_path / "cut")) == 1
+    found = start(tmp_path / "cut", words, algorithm, loop)
+    assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_it_cannot_learn_from_is_refused_at_the_loops_door(name: str, tmp_path: Path, words: Any) -> None:
+    """Stored records of every other kind, and the loop that is not its own; the sentence names what it wants."""
+    algorithm = EVERY[name]()
+    others = [SFT(), DPO(), KTO(), PlackettLuce()]
+    wanted = "its own samples" if name in ONLINE else algorithm.consumes.__name__
+    models = TrainedModels(tiny_policy(trainable=LORA))
+    for other in others:
+        if other.consumes is algorithm.consumes:
+            continue
+        with pytest.raises(ConfigError, match=f"^{type(algorithm).__name__} learns from {wanted}"):
+            train_offline(
+                algorithm, models, examples_for(other), OfflineSettings(),
+                folder=tmp_path, seed=0, stop=StopSignal(), label="x",
+            )  # fmt: skip
+    if name not in ONLINE:
+        with pytest.raises(ConfigError, match=f"learns from {wanted}s; train it in the offline loop"):
+            online(tmp_path, words, algorithm=algorithm)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ONLINE)

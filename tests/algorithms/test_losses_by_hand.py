@@ -17,6 +17,7 @@ from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.hinge import Hinge
 from gnomon.algorithms.ipo import IPO
 from gnomon.algorithms.kto import KTO
+from gnomon.algorithms.online_dpo import OnlineDPO
 from gnomon.algorithms.orpo import ORPO
 from gnomon.algorithms.plackett_luce import PlackettLuce
 from gnomon.algorithms.ppo import PPO
@@ -162,6 +163,27 @@ def test_ppo_loss_by_hand() -> None:
         rel=1e-4,
     )
     assert loss.item() == found["loss"]
+
+
+def test_online_dpo_by_hand() -> None:
+    """β = ½. Leads: 1 − (−1) = 2 in the first group, 0 in the second; the third has no order.
+
+    log(1 + e^−1) = 0.313262 and log 2; right, and tied. Of the step's 6 tokens one was not read.
+    """
+    batch = Experience(
+        tokens=TokenGroups.build([[1]] * 3, [[2], [3], [4], [5], [6]], [0, 0, 1, 1, 2]),
+        logprobs=torch.full((5, 1), -1.0),
+        scores=torch.zeros(5),
+        finished=torch.ones(5, dtype=torch.bool),
+        totals=Totals(6, 6, unread=1, groups=2),
+        reference_logprobs=torch.tensor([[-2.0], [0.0], [-1.0], [-1.0], [-1.0]]),
+        advantages=torch.tensor([[1.0], [-1.0], [-1.0], [1.0], [0.0]]),
+    )
+    models = stand_in(logprobs=torch.full((5, 1), -1.0), entropy=torch.full((5, 1), 0.7))
+    loss, metrics = OnlineDPO(beta=0.5).loss(models, batch)
+    assert loss.item() == pytest.approx((0.313262 + 0.693147) / 2, abs=1e-5)
+    found = {name: metrics[name].item() for name in ("accuracy", "lead", "entropy", "approx_kl")}
+    assert found == pytest.approx({"accuracy": 0.75, "lead": 1.0, "entropy": 0.7, "approx_kl": 0.0})
 
 
 # Of two tokens with log-ratios ½ and ½, and of one token with −1; what stands in the padding is out of the way.

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnomon.losses.advantages import explained_variance, generalised_advantages, whiten
+from gnomon.losses.advantages import (
+    explained_variance,
+    generalised_advantages,
+    group_centred,
+    leave_one_out,
+    whiten,
+)
 
 
 def advantages(
@@ -77,6 +83,23 @@ def test_equals_a_plain_loop_on_random_masks(gamma: float, lam: float) -> None:
     mask = torch.rand(8, 11, generator=generator) > 0.3
     found = generalised_advantages(rewards, values, mask, gamma=gamma, gae_lambda=lam)
     torch.testing.assert_close(found, plain_loop(rewards, values, mask, gamma, lam), atol=1e-12, rtol=0)
+
+
+def test_an_outlier_silences_no_other_group() -> None:
+    """0.1 and 0.3: ±0.1 about their mean, whatever stands in another group; over the deviation √0.02 + 1e-4."""
+    returns, group = torch.tensor([0.1, 0.3, -1e6, 5.0, 0.1, 0.1, 0.1]), torch.tensor([0, 0, 1, 1, 2, 2, 2])
+    found = group_centred(returns, group, scaled=False)
+    assert found[:2].tolist() == pytest.approx([-0.1, 0.1], rel=1e-5)
+    assert found[4:].tolist() == [0.0, 0.0, 0.0]
+    assert group_centred(returns, group, scaled=True)[1].item() == pytest.approx(0.1 / 0.141521, rel=1e-4)
+
+
+def test_leave_one_out_by_hand() -> None:
+    """1, 2, 6 against the means of the others, 4, 3½, 1½; alone 0; alike exactly 0."""
+    returns, group = torch.tensor([1.0, 2.0, 6.0, 9.0, 0.1, 0.1, 0.1]), torch.tensor([0, 0, 0, 1, 2, 2, 2])
+    found = leave_one_out(returns, group).tolist()
+    assert found[:3] == pytest.approx([-3.0, -1.5, 4.5])
+    assert found[3:] == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_whiten_hand_numbers() -> None:

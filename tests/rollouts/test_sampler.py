@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tiny import prompts_of, rows_of, tiny_policy
+from transformers import AutoModelForCausalLM, OPTConfig
 
 from gnomon.core.batches import Rollout, TokenGroups
 from gnomon.core.errors import ConfigError, DataError
@@ -18,9 +19,10 @@ from gnomon.core.types import Prompt
 from gnomon.data.rendering import render_prompt
 from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
+from gnomon.models.precision import Compute
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.kv_cache import PaddedDecoder, SlotDecoder, decoder_for
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
 
@@ -172,6 +174,30 @@ def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
     once = NativeSampler(policy).sample(PROMPTS[:1], Sampling(completions=4, max_tokens=8), seed=0)
     assert_same(twice, once)
     assert len(set(tokens_of(once))) > 2
+
+
+def test_a_helping_may_be_drawn_elsewhere(words: Any) -> None:
+    sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
+    twice = sampler.sample([PROMPTS[0], PROMPTS[1], PROMPTS[0]], sampling, seed=0)
+    assert turns([PROMPTS[0], PROMPTS[1], PROMPTS[0]]) == [0, 0, 1]
+    assert_same(twice[4:], sampler.sample(PROMPTS[:1], sampling, seed=0, first=[2]))
+    assert twice[4].completion.id == "p0/2"
+
+
+def test_a_trunk_that_ends_in_a_projection_draws_in_bfloat16(words: Any) -> None:
+    """OPT with word embeddings narrower than its layers: under autocast its states are bfloat16."""
+    shape: dict[str, Any] = {"hidden_size": 32, "word_embed_proj_dim": 16, "ffn_dim": 48, "num_hidden_layers": 1}
+    shape |= {"num_attention_heads": 4, "max_position_embeddings": 32, "init_std": 0.2, "dropout": 0.0}
+    torch.manual_seed(0)
+    config = OPTConfig(vocab_size=len(words), bos_token_id=0, eos_token_id=0, pad_token_id=0, **shape)
+    network = AutoModelForCausalLM.from_config(config).eval()
+    policy = Policy(network, words, Compute(torch.device("cpu"), torch.bfloat16))
+    rollouts = sample(policy, completions=2, max_tokens=4)
+    groups = token_groups_of(rollouts)
+    with torch.no_grad():
+        found = rows_of(policy.logprobs(groups), groups)
+    for rollout, row in zip(rollouts, found, strict=True):
+        torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=0.05, rtol=0)
 
 
 def test_seeds_of_the_prompts_own(words: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ import pytest
 import torch
 from loops import online, recorded, weights_of
 from tiny import prompts_of
+from torch import Tensor
 
 from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
 from gnomon.core.types import Completion
 from gnomon.rewards.reward import FunctionReward
-from gnomon.rollouts.experience import soft_overlong
+from gnomon.rollouts.experience import sequence_kl, soft_overlong
+from gnomon.training.online import OnlineLoop
+from gnomon.training.processes import Processes
 from gnomon.training.prompts import Curriculum, PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
 from gnomon.training.rounds import alike_groups, describe, minibatches, rows_with_signal
-from gnomon.training.settings import Exploration, Replay
+from gnomon.training.settings import Exploration, KLSettings, Replay
 
 PROMPTS = prompts_of("a", "b", "c", "d")
 
@@ -96,7 +100,8 @@ def test_the_share_of_alike_groups_is_what_theory_says() -> None:
     """q^K + (1 − q)^K = 0.663 at success rate q = 0.05 and K = 8."""
     generator = torch.Generator().manual_seed(0)
     scores = (torch.rand(3000 * 8, generator=generator) < 0.05).float()
-    found = describe(experience([g for g in range(3000) for _ in range(8)], [0.0] * 24000, scores.tolist()))
+    drawn = experience([g for g in range(3000) for _ in range(8)], [0.0] * 24000, scores.tolist())
+    found = describe(drawn, range(24000))
     assert found["alike_groups_share"] == pytest.approx(0.05**8 + 0.95**8, abs=0.03)
     assert pytest.approx(0.663, abs=1e-3) == 0.05**8 + 0.95**8
 
@@ -193,6 +198,115 @@ def test_groups_that_are_all_alike_are_replaced(tmp_path: Path, words: Any) -> N
     assert "p0" not in {r.prompt.id for r in kept}
     assert len(kept) == len(new_scores)
     assert not alike_groups(kept, new_scores)
+
+
+class Draws:
+    """Rounds from a list, in place of a sampler and a reward: for each, prompts with their scores."""
+
+    def __init__(self, loop: OnlineLoop, *rounds: dict[int, tuple[float, float]]):
+        self.loop, self.rounds, self.asked = loop, list(rounds), 0
+        loop.sample = self.sample  # type: ignore[method-assign]
+        loop.score = self.score  # type: ignore[method-assign]
+
+    def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
+        self.asked, self.now = self.asked + 1, self.rounds.pop(0)
+        return [rollout(place) for place in self.now for _ in range(2)]
+
+    def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        return rollouts, torch.tensor([s for pair in self.now.values() for s in pair]), {"failed_rows": 1.0}
+
+    def resampled(self) -> tuple[dict[str, list[float]], float]:
+        rollouts, scores, judged = self.loop.resample(1, *self.loop.score(self.loop.sample(1)))
+        found: dict[str, list[float]] = {}
+        for drawn, score in zip(rollouts, scores.tolist(), strict=True):
+            found.setdefault(drawn.prompt.id, []).append(score)
+        return found, judged["failed_rows"]
+
+
+def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any) -> None:
+    """Half of each group is the reference's: the KL is that of the other half, which is what a target holds."""
+    kl, half = KLSettings(target=0.05, rule="simple"), Exploration(reference_share=0.5)
+    loop = online(tmp_path, words, exploration=half, kl=kl, sampling={"completions": 8})
+    with torch.no_grad():
+        for parameter in loop.models.policy.trainable().values():
+            parameter.add_(0.2)
+    rollouts = loop.sample(1)
+    own = [i for i, r in enumerate(rollouts) if not r.foreign]
+    assert len(own) == len(rollouts) / 2 == 12
+    scores = torch.arange(24.0)
+    found = loop.asker.reference(loop.asker.policy(loop.remember(1, rollouts, scores)), None)
+    found = replace(found, rewards=found.logprobs, advantages=found.logprobs)
+    kls = sequence_kl(found)
+    said = describe(found, own)
+    assert said["kl"] == pytest.approx(float(kls[own].mean()), rel=1e-5)
+    assert said["kl"] > 0.5 > float(kls.mean())
+    assert said["score_mean"] == pytest.approx(float(scores[own].mean()))
+    assert describe(found, [])["kl"] == pytest.approx(float(kls.mean()), rel=1e-5)
+    far = found.logprobs.clone()
+    far[[i for i in range(24) if i not in own]] = -100.0
+    loop.adapt(1, replace(found, logprobs=far), rollouts, scores)
+    assert loop.kl_coefficient == pytest.approx(0.15 * 1.5)
+    strangers = [replace(r, foreign=True) for r in rollouts]
+    loop.adapt(2, found, strangers, scores)
+    assert loop.kl_coefficient == pytest.approx(0.15 * 1.5)
+
+
+def test_other_temperatures_are_others(tmp_path: Path, words: Any) -> None:
+    loop = online(tmp_path, words, exploration=Exploration(temperatures=(0.9, 1.5)), sampling={"completions": 4})
+    assert [r.foreign for r in loop.sample(1)] == [False, False, True, True] * 3
+
+
+DULL, GOOD = (1.0, 1.0), (0.0, 1.0)
+
+
+def test_more_is_drawn_until_the_round_is_full(tmp_path: Path, words: Any) -> None:
+    """Three groups are wanted: p0; then p1; then p2, and p3 has no room. A fourth draw is not needed."""
+    loop = online(tmp_path, words, resample=9)
+    draws = Draws(
+        loop, {0: GOOD, 1: DULL, 2: DULL}, {0: (5.0, 6.0), 1: GOOD, 3: DULL}, {1: DULL, 2: GOOD, 3: GOOD}
+    )
+    found, failed = draws.resampled()
+    assert found == {"p0": [0.0, 1.0], "p1": [0.0, 1.0], "p2": [0.0, 1.0]}
+    assert (draws.asked, failed) == (3, 3.0)
+
+
+def test_one_attempt_draws_although_all_are_alike(tmp_path: Path, words: Any) -> None:
+    draws = Draws(online(tmp_path, words, resample=1), {0: DULL, 1: DULL, 2: DULL}, {3: GOOD, 0: DULL})
+    assert draws.resampled()[0] == {"p3": [0.0, 1.0]}
+
+
+def test_where_nothing_differs_the_round_stays(tmp_path: Path, words: Any) -> None:
+    draws = Draws(online(tmp_path, words, resample=2), {0: DULL}, {1: DULL}, {2: DULL})
+    assert draws.resampled() == ({"p0": [1.0, 1.0]}, 3.0)
+    alike = FunctionReward(lambda prompt, text: 1.0, "flat")
+    online(tmp_path, words, reward=alike, resample=2, missing_eos_score=None).run("ppo")
+    assert recorded(tmp_path)[0]["alike_groups_share"] == 1.0
+
+
+def test_a_prompt_that_comes_twice_is_one_group(tmp_path: Path, words: Any) -> None:
+    """Four prompts and eight a round: four groups are all there can be."""
+    draws = Draws(online(tmp_path, words, resample=2, prompts_per_step=8), dict.fromkeys(range(4), GOOD))
+    assert len(draws.resampled()[0]) == 4
+
+
+def test_shares_drawn_apart_are_the_round_drawn_at_once(tmp_path: Path, words: Any) -> None:
+    """Nine prompts of four, K = 2: no two completions from one stream, whichever process draws them."""
+
+    def share(rank: int, count: int) -> list[Rollout]:
+        one = Processes()
+        one.rank, one.count = rank, count
+        one.gather = lambda mine, total: list(mine)  # type: ignore[method-assign, assignment, misc]
+        exploring = Exploration(temperatures=(0.9, 2.0))
+        return online(
+            tmp_path, words, processes=one, prompts_per_step=9, exploration=exploring, sampling={"max_tokens": 9}
+        ).sample(1)
+
+    def sign(rollouts: list[Rollout]) -> list[tuple[Any, ...]]:
+        return sorted((r.prompt.id, r.completion.id, r.foreign, r.token_ids) for r in rollouts)
+
+    whole = share(0, 1)
+    assert sign(whole) == sign([r for rank in (0, 1) for r in share(rank, 2)])
+    assert len({(r.completion.id, r.foreign) for r in whole}) == 18
 
 
 def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, words: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from loops import LORA, Killed, recorded, weights_of
+from loops import LORA, Killed, examples_for, recorded, weights_of
 from tiny import tiny_policy
 
 from gnomon.algorithms.bco import BCO
@@ -15,35 +15,12 @@ from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.plackett_luce import PlackettLuce
 from gnomon.core.progress import StopSignal
-from gnomon.data.encoding import Example, Order, Pair
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import OfflineLoop
 from gnomon.training.processes import Processes
 from gnomon.training.settings import OfflineSettings
 
 ALGORITHMS = [DPO(), KTO(beta=0.5), BCO(beta=0.5), PlackettLuce()]
-
-
-def examples_for(algorithm: Any) -> list[Example]:
-    """Ten prompts of ragged completions: three in pairs and orders, one where there are labels."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(n: int) -> tuple[int, ...]:
-        return tuple(torch.randint(0, 61, (n,), generator=generator).tolist())
-
-    found = []
-    for i in range(10):
-        prompt, completions = draw(1 + i % 4), tuple((*draw(1 + (i + k) % 5), 60 - k) for k in range(3))
-        if isinstance(algorithm, (KTO, BCO)):
-            found.append(Example(f"p{i}", prompt, completions[:1], good=i % 3 != 0))
-        elif isinstance(algorithm, DPO):
-            pairs = (Pair(0, 1, 0.9, 1.0, 1.0), Pair(1, 2, 0.6, 0.2, 2.0))
-            found.append(Example(f"p{i}", prompt, completions, pairs))
-        else:
-            found.append(
-                Example(f"p{i}", prompt, completions, orders=(Order((0, 1, 2), 1.0), Order((0, 2), 2.0)))
-            )
-    return found
 
 
 def train(folder: Path, algorithm: Any, models: TrainedModels | None = None, **settings: Any) -> TrainedModels:

@@ -11,7 +11,8 @@ import torch
 from loops import letters_a, online, recorded
 from tiny import prompts_of
 
-from gnomon.core.batches import Experience
+from gnomon.algorithms.ppo import PPO
+from gnomon.core.batches import Experience, Metrics
 from gnomon.core.errors import ConfigError, ModelError, RunError
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient
@@ -89,6 +90,26 @@ def test_a_reward_that_fails_on_every_row_ends_the_run(tmp_path: Path, words: An
 
     with pytest.raises(RunError, match=r"'broken' failed on every completion of a round: ValueError: no such"):
         online(tmp_path, words, reward=FunctionReward(broken, "broken")).run("ppo")
+
+
+def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> None:
+    """A loss those of its micro-batch, a gradient those of its step."""
+
+    class Spoiled(PPO):
+        def loss(self, models: Any, batch: Experience) -> tuple[torch.Tensor, Metrics]:
+            loss, metrics = super().loss(models, batch)
+            return (loss * float("nan") if "p1" in batch.names else loss), metrics
+
+    with pytest.raises(RunError, match=r"the loss of optimiser step \d is not finite \(prompts p1 …\); the last"):
+        online(tmp_path / "loss", words, algorithm=Spoiled(), batch_tokens=1, minibatches=1).run("ppo")
+
+    class Overflowing(PPO):
+        def loss(self, models: Any, batch: Experience) -> tuple[torch.Tensor, Metrics]:
+            loss, metrics = super().loss(models, batch)
+            return loss + (loss - loss.detach()).abs().sqrt(), metrics  # its value is finite, its slope is not
+
+    with pytest.raises(RunError, match=r"gradient of optimiser step 1 \(prompts p\d, p\d, p\d …\) is not finite"):
+        online(tmp_path / "gradient", words, algorithm=Overflowing(), minibatches=1).run("ppo")
 
 
 def test_a_completion_that_is_cut_off_gets_the_penalty(tmp_path: Path, words: Any) -> None:

@@ -15,13 +15,15 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.sft import SFT
 from gnomon.core.batches import Metrics
 from gnomon.core.progress import StopSignal
-from gnomon.data.encoding import Example
+from gnomon.core.types import Demonstration, Label, Preference, Ranking
+from gnomon.data.encoding import Example, Order, Pair
 from gnomon.models.adapters import Trainable
 from gnomon.rewards.reward import FunctionReward, Reward
 from gnomon.rollouts.sampler import Sampling
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
 from gnomon.training.online import OnlineLoop
+from gnomon.training.processes import Processes
 from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
 
 LORA = Trainable(rank=4)
@@ -69,21 +71,43 @@ def demonstrations() -> list[Example]:
     return [Example(f"p{i}", draw(1 + i % 4), (draw(2 + i % 5),), weight=1.0 + i) for i in range(10)]
 
 
+def examples_for(algorithm: Any) -> list[Example]:
+    """Ten prompts of ragged completions: three in pairs and orders, one where there are labels or nothing."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int) -> tuple[int, ...]:
+        return tuple(torch.randint(0, 61, (n,), generator=generator).tolist())
+
+    said: dict[type, Callable[[int], dict[str, Any]]] = {
+        Demonstration: lambda i: {},
+        Label: lambda i: {"good": i % 3 != 0},
+        Preference: lambda i: {"pairs": (Pair(0, 1, 0.9, 1.0, 1.0), Pair(1, 2, 0.6, 0.2, 2.0))},
+        Ranking: lambda i: {"orders": (Order((0, 1, 2), 1.0), Order((0, 2), 2.0))},
+    }
+    count = 3 if algorithm.consumes in (Preference, Ranking) else 1
+    found = []
+    for i in range(10):
+        prompt, completions = draw(1 + i % 4), tuple((*draw(1 + (i + k) % 5), 60 - k) for k in range(3))
+        found.append(Example(f"p{i}", prompt, completions[:count], **said[algorithm.consumes](i)))
+    return found
+
+
 def offline(
     folder: Path,
     *,
     before: Callable[[int], None] = lambda call: None,
     stop: StopSignal | None = None,
     models: TrainedModels | None = None,
+    algorithm: Any = None,
     **settings: Any,
 ) -> TrainedModels:
-    """Seven steps of SFT on a fresh model, or what is left of them; one loss a step."""
+    """Seven steps of SFT on a fresh model, or what is left of them; one loss a step. Or another algorithm."""
     chosen = {"epochs": 2.6, "batch_size": 4, "learning_rate": 0.01, "batch_tokens": 10_000} | settings
     models = models or TrainedModels(tiny_policy(trainable=LORA))
     train_offline(
-        cast(Any, Watched(SFT(), before)),
+        cast(Any, Watched(algorithm or SFT(), before)),
         models,
-        demonstrations(),
+        demonstrations() if algorithm is None else examples_for(algorithm),
         OfflineSettings(**chosen),
         folder=folder,
         seed=3,
@@ -107,6 +131,8 @@ def online(
     reward: Reward | None = None,
     sampling: dict[str, Any] | None = None,
     trainable: Trainable = LORA,
+    processes: Processes | None = None,
+    algorithm: Any = None,
     **settings: Any,
 ) -> OnlineLoop:
     """Four rounds of PPO on fresh models: 3 of 4 prompts, K = 2, two passes in two minibatches each."""
@@ -121,7 +147,8 @@ def online(
     models = TrainedModels(tiny_policy(words, trainable), tiny_critic(words, LORA, seed=1), temperature=0.9)
     draws = {"completions": 2, "max_tokens": 5, "temperature": 0.9} | (sampling or {})
     return OnlineLoop(
-        algorithm=cast(Any, Watched(PPO(), before)),
+        algorithm=cast(Any, Watched(algorithm or PPO(), before)),
+        token_reward=tiny_policy(words, seed=2) if algorithm and "token_reward" in algorithm.needs else None,
         models=models,
         reward=reward or FunctionReward(letters_a, "a"),
         prompts=prompts_of("a", "b c", "c c c", "a b a"),
@@ -130,4 +157,5 @@ def online(
         folder=folder,
         seed=5,
         stop=StopSignal() if stop is None else stop,
+        processes=processes or Processes(),
     )

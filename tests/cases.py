@@ -27,6 +27,7 @@ from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.models.adapters import Trainable
 from gnomon.rollouts.experience import price_kl
 from gnomon.training.models import TrainedModels
+from gnomon.training.rounds import rows_with_signal, step_totals
 
 PAIRS = [(0, 1), (2, 0), (3, 4), (1, 2)]  # rows of the completions of the first two prompts
 ORDERS = [(2, 0, 1), (3, 4), (0, 1)]  # likewise, best first
@@ -104,7 +105,8 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     if kl["where"] == "loss":
         priced = replace(priced, penalty=Penalty(0.1, kl["estimator"], kl["exact"]))
     found: Experience = algorithm.credit(priced)
-    return found
+    every = range(n)
+    return replace(found, totals=step_totals(found, every, every, rows_with_signal(found, every)))
 
 
 def mismatched(groups: TokenGroups) -> TokenGroups:
