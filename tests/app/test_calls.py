@@ -21,15 +21,14 @@ import gnomon
 
 
 def brevity(prompt: str, completion: str) -> float:
-    """Higher is better: one point for an end mark, less a tenth for each word."""
-    return completion.strip().endswith((".", "!", "?")) - 0.1 * len(completion.split())
+    """Higher is better: one point for an end mark, less a little for each character."""
+    return completion.strip().endswith((".", "!", "?")) - 0.005 * len(completion)
 
 
 if __name__ == "__main__":
     prompts = ["What is a gnomon?", "Name a film.", "How does rain form?"]
     trained = gnomon.train(
-        "ppo", model="smollm2-135m", prompts=prompts, reward=brevity, steps=20, prompts_per_step=3,
-        completions=8, max_tokens=48, missing_eos_score=None,
+        "ppo", model="smollm2-135m", prompts=prompts, reward=brevity, steps=20, prompts_per_step=3, completions=8
     )
     for rollout in gnomon.sample(trained.policy, prompts, max_tokens=48):
         print(rollout.completion.text)
