@@ -68,7 +68,7 @@ def test_a_metric_that_never_comes_is_said_after_the_first_step(project: Project
     rows[1]["until"] = {"metric": "kll", "above": 1.0}
     changed(project, phases=rows)
     with pytest.raises(
-        ConfigError, match=r"phase 'main': until.metric is 'kll', unknown here; did you mean 'kl'\?"
+        ConfigError, match=r"phase 'main': until\.metric is 'kll', unknown here; did you mean 'kl'\?"
     ):
         project.go()
     assert len(project.metrics("aligned/main")) == 1

@@ -226,7 +226,7 @@ def test_without_gymnasium_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     monkeypatch.delitem(sys.modules, "gnomon.rollouts.text_env")
     monkeypatch.delattr(gnomon.rollouts, "text_env")
-    with pytest.raises(ConfigError, match=r"pip install 'gnomon-rlhf\[env\]'"):
+    with pytest.raises(ConfigError, match=r"pip install gymnasium"):
         importlib.import_module("gnomon.rollouts.text_env")
 
 
