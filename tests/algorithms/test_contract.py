@@ -228,7 +228,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bits(name: str, tmp_path: P
 def test_what_it_cannot_learn_from_is_refused_at_the_loops_door(name: str, tmp_path: Path, words: Any) -> None:
     """Stored records of every other kind, and the loop that is not its own; the sentence names what it wants."""
     algorithm = EVERY[name]()
-    others = [SFT(), DPO(), KTO(), PlackettLuce()]
+    others: list[Any] = [SFT(), DPO(), KTO(), PlackettLuce()]
     wanted = "its own samples" if name in ONLINE else algorithm.consumes.__name__
     models = TrainedModels(tiny_policy(trainable=LORA))
     for other in others:

@@ -64,7 +64,7 @@ def with_alike(experience: Experience, times: int) -> Experience:
         group=torch.cat([tokens.group + i * groups for i in range(times + 1)]),
         masks=tokens.masks * (times + 1),
     )
-    changed = {
+    changed: dict[str, Any] = {
         f.name: torch.cat([value] * (times + 1))
         for f in fields(experience)
         if isinstance(value := getattr(experience, f.name), Tensor)
