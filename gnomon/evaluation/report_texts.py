@@ -160,6 +160,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "feedback.split": ("How the texts were divided", "文本的划分"),
     "feedback.part": ("part", "部分"),
     "feedback.texts": ("texts", "文本数"),
+    "split.held_out": ("held out, to examine the models", "留出，用来检验模型"),
     "split.reserved": ("reserved for judges that take no part in training", "留给不参与训练的评判者"),
     "split.training": ("training", "训练"),
     "split.validation": ("validation", "验证"),
