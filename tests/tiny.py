@@ -22,7 +22,7 @@ from gnomon.core.types import Message, Prompt
 from gnomon.data.rendering import PLAIN_TEMPLATE
 from gnomon.models.adapters import Trainable, make_trainable
 from gnomon.models.loading import FROZEN
-from gnomon.models.policy import Critic, Policy, RewardModel
+from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
 from gnomon.models.random_model import CHAT_TEMPLATE as CHAT_TEMPLATE
 
@@ -156,3 +156,11 @@ def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
     named = model.trainable()
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named.items(), found, strict=True)}
+
+
+def shake(model: Model, by: float = 0.1) -> None:
+    """Move every weight that learns: an adapter's zeros too, or half of its gradients would be zero."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.trainable().values():
+            parameter.add_(by * torch.randn_like(parameter))

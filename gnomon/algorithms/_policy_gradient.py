@@ -38,6 +38,7 @@ class PolicyGradient:
 
     consumes: ClassVar[type] = Experience
     trains: ClassVar[str] = "policy"
+    prices_kl: ClassVar[bool] = True
     training: ClassVar[Mapping[str, Any]] = {}
     group: ClassVar[int] = 1
     clip_low: float = 0.2
@@ -125,6 +126,10 @@ def completion_returns(experience: Experience) -> Tensor:
 def group_credit(experience: Experience, *, scaled: bool) -> Experience:
     """Each completion's return less its group's mean, if `scaled` in the group's deviations, on every token."""
     returns = completion_returns(experience)
-    advantages = group_centred(returns, experience.tokens.group, scaled=scaled)
-    mask = experience.tokens.mask.to(returns.device)
+    return credited(experience, group_centred(returns, experience.tokens.group, scaled=scaled))
+
+
+def credited(experience: Experience, advantages: Tensor) -> Experience:
+    """The experience with one advantage a completion, `[N]`, on each of its tokens."""
+    mask = experience.tokens.mask.to(advantages.device)
     return replace(experience, advantages=on_every_token(advantages, mask))

@@ -61,7 +61,13 @@ class Algorithm(Protocol):
 
 @runtime_checkable
 class OnlineAlgorithm(Protocol):
-    """An algorithm that learns from its own samples."""
+    """An algorithm that learns from its own samples.
+
+    Attributes:
+        prices_kl: whether its loss has a place for the price of the KL (`training.kl.where: loss`).
+    """
+
+    prices_kl: ClassVar[bool]
 
     def credit(self, experience: Experience) -> Experience:
         """Fill in advantages (and returns) from rewards (and values)."""

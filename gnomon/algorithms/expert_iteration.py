@@ -11,14 +11,14 @@ is sampled, not to π* ∝ π_ref·exp(r/β).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gnomon.algorithms._policy_gradient import PolicyGradient, completion_returns
+from gnomon.algorithms._policy_gradient import PolicyGradient, completion_returns, credited
 from gnomon.core.batches import Experience
-from gnomon.losses.advantages import best_of_group, on_every_token
+from gnomon.losses.advantages import best_of_group
 from gnomon.losses.policy_gradient import reinforce_loss
 
 
@@ -38,8 +38,7 @@ class ExpertIteration(PolicyGradient):
         """1 on the tokens of the best completions, 0 on the others'."""
         returns = completion_returns(experience)
         best = best_of_group(returns, experience.tokens.group, self.keep)
-        mask = experience.tokens.mask.to(returns.device)
-        return replace(experience, advantages=on_every_token(best.to(returns.dtype), mask))
+        return credited(experience, best.to(returns.dtype))
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
         """The negative log-likelihood of what is imitated."""

@@ -10,17 +10,17 @@ Wrong when scores are precise and their size matters: only the order is used; RL
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gnomon.algorithms._policy_gradient import completion_returns
+from gnomon.algorithms._policy_gradient import completion_returns, credited
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
-from gnomon.losses.advantages import best_and_worst, on_every_token
+from gnomon.losses.advantages import best_and_worst
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.reduce import masked_sum, token_mean
 
@@ -35,6 +35,7 @@ class OnlineDPO:
 
     consumes: ClassVar[type] = Experience
     trains: ClassVar[str] = "policy"
+    prices_kl: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
     training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coefficient": 0.0, "target": None}}
     group: ClassVar[int] = 2
@@ -43,8 +44,7 @@ class OnlineDPO:
     def credit(self, experience: Experience) -> Experience:
         """+1 on the best completion of a group, −1 on the worst, 0 on the rest and where all are alike."""
         returns = completion_returns(experience)
-        sides = best_and_worst(returns, experience.tokens.group)
-        return replace(experience, advantages=on_every_token(sides, experience.tokens.mask.to(returns.device)))
+        return credited(experience, best_and_worst(returns, experience.tokens.group))
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """Mean over the step's pairs, one of each group that has an order; minibatches keep groups whole."""

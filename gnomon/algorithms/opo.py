@@ -11,12 +11,12 @@ a weight, so long completions learn less than their share.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, completion_returns
+from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, completion_returns, credited
 from gnomon.core.batches import Experience
-from gnomon.losses.advantages import group_centred, group_sums, on_every_token
+from gnomon.losses.advantages import group_centred, group_sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,8 @@ class OPO(PolicyGradient):
     def credit(self, experience: Experience) -> Experience:
         """The completion's return less its group's mean a token, on every token."""
         returns, group = completion_returns(experience), experience.tokens.group
-        mask = experience.tokens.mask.to(returns.device)
         # The plain mean is taken out first, which leaves exact zeros where all returns of a group are alike.
         centred = group_centred(returns, group, scaled=False)
-        lengths = mask.sum(1).to(returns.dtype)
+        lengths = experience.tokens.mask.sum(1).to(returns)
         total, tokens = group_sums(lengths * centred, group)[0], group_sums(lengths, group)[0]
-        return replace(experience, advantages=on_every_token(centred - total / tokens.clamp(min=1), mask))
+        return credited(experience, centred - total / tokens.clamp(min=1))

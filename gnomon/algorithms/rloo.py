@@ -10,12 +10,12 @@ completions: there a critic (PPO) can tell them apart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, completion_returns
+from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient, completion_returns, credited
 from gnomon.core.batches import Experience
-from gnomon.losses.advantages import leave_one_out, on_every_token
+from gnomon.losses.advantages import leave_one_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,4 @@ class RLOO(PolicyGradient):
     def credit(self, experience: Experience) -> Experience:
         """The completion's return less that of its fellows, on every token."""
         returns = completion_returns(experience)
-        advantages = leave_one_out(returns, experience.tokens.group)
-        mask = experience.tokens.mask.to(returns.device)
-        return replace(experience, advantages=on_every_token(advantages, mask))
+        return credited(experience, leave_one_out(returns, experience.tokens.group))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -108,12 +108,13 @@ def report(
     """
     from gnomon.core.errors import ConfigError
     from gnomon.evaluation.report import write_report
+    from gnomon.evaluation.report_run import Language
 
     if language not in (None, "en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
     if folder.is_dir() and not (folder / "config.yaml").is_file():
         raise RunError(f"{folder} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
-    typer.echo(write_report(folder, language=None if language is None else "zh" if language == "zh" else "en"))
+    typer.echo(write_report(folder, language=cast("Language | None", language)))
 
 
 app.command()(commands_train.train)

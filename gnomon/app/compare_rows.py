@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.recipe import CRITIC_KEYS, prices_kl_in_loss
+from gnomon.app.recipe import CRITIC_KEYS
 from gnomon.app.stages import FeedbackStage, Stage, TrainStage, loop_of
 from gnomon.core.config import set_path, validate
 from gnomon.core.errors import ConfigError
@@ -89,7 +89,7 @@ def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
     unused = {"token_reward"} - needs | (set() if "critic" in needs else CRITIC_KEYS)
     row = {key: value for key, value in row.items() if key not in unused}
     training = row.get("training") or {}
-    if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not prices_kl_in_loss(algorithm):
+    if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not algorithm.prices_kl:
         row["training"] = {**training, "kl": {k: v for k, v in training["kl"].items() if k != "where"}}
     sampling = row.get("sampling") or {}
     if isinstance(sampling, dict) and sampling.get("completions", kind.group) < kind.group:
@@ -103,22 +103,12 @@ def data_for(name: str, before: Sequence[Stage]) -> Any:
     for stage in reversed(before):
         if isinstance(stage, TrainStage) and not stage.online and _consumed(stage.algorithm) is kind:
             return stage.data
-    feedback = _last(before, FeedbackStage)
-    if feedback is None:
-        raise ConfigError(
-            f"{name} learns from {PARTS[kind]}, and no shared stage has any; add {name}.data=FILE to the command."
-        )
-    return f"{feedback.name}/{PARTS[kind]}"
+    return _part(f"{name} learns from", PARTS[kind], before, f"{name}.data")
 
 
 def prompts_for(name: str, before: Sequence[Stage]) -> str:
     """What an online algorithm samples for: the prompts of the feedback stage."""
-    feedback = _last(before, FeedbackStage)
-    if feedback is None:
-        raise ConfigError(
-            f"{name} samples for prompts, and no shared stage has any; add {name}.prompts=FILE to the command."
-        )
-    return f"{feedback.name}/prompts"
+    return _part(f"{name} samples for", "prompts", before, f"{name}.prompts")
 
 
 def reward_for(name: str, before: Sequence[Stage]) -> str:
@@ -195,5 +185,9 @@ def _consumed(name: str) -> Any:
     return algorithms()[name].consumes  # type: ignore[attr-defined]
 
 
-def _last(stages: Sequence[Stage], kind: type[FeedbackStage]) -> FeedbackStage | None:
-    return next((stage for stage in reversed(stages) if isinstance(stage, kind)), None)
+def _part(does: str, part: str, before: Sequence[Stage], key: str) -> str:
+    """A part of the newest feedback stage; without one the user has to say what stands under `key`."""
+    for stage in reversed(before):
+        if isinstance(stage, FeedbackStage):
+            return f"{stage.name}/{part}"
+    raise ConfigError(f"{does} {part}, and no shared stage has any; add {key}=FILE to the command.")

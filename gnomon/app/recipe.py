@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.references import check_names, made_by
 from gnomon.app.stages import (
@@ -197,7 +196,7 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
     loop = stage.loop
-    if isinstance(loop, OnlineSettings) and loop.kl.where == "loss" and not prices_kl_in_loss(algorithm):
+    if isinstance(loop, OnlineSettings) and loop.kl.where == "loss" and not algorithm.prices_kl:
         raise ConfigError(
             f"{where}: training.kl.where is loss, but the loss of {stage.algorithm} has no place for the price; "
             "set it to reward."
@@ -211,11 +210,6 @@ def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
     if not stage.online:
         return set()
     return {"sampling"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
-
-
-def prices_kl_in_loss(algorithm: Any) -> bool:
-    """Whether an online algorithm's loss, which those of the policy gradient share, has the price of the KL."""
-    return isinstance(algorithm, PolicyGradient)
 
 
 def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:

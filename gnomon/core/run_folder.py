@@ -198,9 +198,7 @@ def _processor() -> str:
 def _commit() -> str | None:
     """The commit of the source that runs, when it runs from a checkout."""
     here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return None
-    if shutil.which("git") is None:
+    if not (here / ".git").exists() or shutil.which("git") is None:
         return None
     found = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False

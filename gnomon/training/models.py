@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from gnomon.models.frozen import FrozenStates
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 
 
@@ -15,11 +18,14 @@ class TrainedModels:
     critic_model: Critic | None = None
     temperature: float = 1.0
 
-    @property
-    def partly_trained(self) -> list[Model]:
-        """Those whose trunks learn, if only above some layers."""
+    @contextmanager
+    def keeping_frozen_states(self, gigabytes: float) -> Iterator[list[FrozenStates]]:
+        """Inside, each model whose trunk learns remembers what its frozen layers say, if it can."""
         critic = self.critic_model
-        return [self.trained, *([critic] if critic and not critic.frozen_trunk else [])]
+        with ExitStack() as kept:
+            models = [self.trained, *([critic] if critic and not critic.frozen_trunk else [])]
+            found = [kept.enter_context(model.keeping_frozen_states(gigabytes)) for model in models]
+            yield [states for states in found if states]
 
     @property
     def policy(self) -> Policy:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -138,11 +137,9 @@ class OnlineLoop:
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes)
-        kept, memory = ExitStack(), self.settings.frozen_states_gb
+        keeping = self.models.keeping_frozen_states(self.settings.frozen_states_gb)
         bars = progress(label, self.budget.place(0, planned)[1], quiet=not main)
-        with kept, bars as bar:
-            found = [kept.enter_context(m.keeping_frozen_states(memory)) for m in self.models.partly_trained]
-            self.frozen = [states for states in found if states]
+        with keeping as self.frozen, bars as bar:
             bar.at(self.budget.place(done, planned)[0])
             for step in range(done + 1, planned + 1):
                 if self.budget.over and step > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,11 @@ class PromptStream:
 
     def groups(self, count: int) -> int:
         """How many groups `count` prompts can make: a prompt that comes twice has one."""
-        return min(count, len({p.id for prompts in self.pools for p in prompts}))
+        return min(count, self._distinct)
+
+    @cached_property
+    def _distinct(self) -> int:
+        return len({p.id for prompts in self.pools for p in prompts})
 
     def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
         """How the completions of each prompt scored."""

@@ -120,8 +120,8 @@ def step_totals(
     experience: Experience, rows: Sequence[int], read: Sequence[int], taught: Sequence[int]
 ) -> Totals:
     """What the losses of an optimiser step over `rows` divide by, of which it reads some and some teach."""
-    counts = [float(mask.sum()) for mask in experience.tokens.masks]
-    tokens = sum(counts[r] for r in rows)
+    counts = {r: float(experience.tokens.masks[r].sum()) for r in rows}
+    tokens = sum(counts.values())
     group = experience.tokens.group.tolist()
     return replace(
         experience.totals,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from test_architectures import PACKED, PLAIN, built
-from tiny import gradients, tiny_critic, tiny_policy, tiny_reward_model
+from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
@@ -18,13 +18,6 @@ from gnomon.models.policy import Model
 UPPER = Trainable(rank=4, layers=1)
 DIM, FLOAT = 32, 4  # of the tiny models
 KEPT: list[Any] = []
-
-
-def shake(model: Model) -> None:
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.trainable().values():
-            parameter.add_(0.1 * torch.randn_like(parameter))
 
 
 def keep(model: Model, gigabytes: float = 1.0) -> Any:

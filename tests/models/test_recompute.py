@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import gradients, tiny_critic, tiny_policy, tiny_reward_model
+from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups
 from gnomon.models.adapters import Trainable, decoder_layers
-from gnomon.models.policy import Model
 
 WAYS = [
     Trainable(adapter="none"),
@@ -18,14 +17,6 @@ WAYS = [
     Trainable(rank=4),
     Trainable(rank=4, layers=1),
 ]
-
-
-def shake(model: Model) -> None:
-    """Move an adapter off its zeros, or half of its gradients would be zero."""
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.trainable().values():
-            parameter.add_(0.1 * torch.randn_like(parameter))
 
 
 @pytest.mark.parametrize("trainable", WAYS, ids=str)

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CPU, naive_logprobs, rows_of, tiny_network, tiny_policy, tiny_reward_model
+from tiny import CPU, naive_logprobs, rows_of, shake, tiny_network, tiny_policy, tiny_reward_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
-from gnomon.models.policy import Model
 
 LORA = Trainable(layers=1, rank=4)
 
@@ -26,14 +25,6 @@ def ended(tokenizer: Any) -> TokenGroups:
     assert end == tokenizer.pad_token_id
     completions = [[40, 41, 42, end], [50, end], [60, 61, 62, 63, 64, end], [end]]
     return TokenGroups.build([[30, 31, 32], [33]], completions, [0, 1, 0, 1])
-
-
-def shake(model: Model) -> None:
-    """Move every weight that learns, an adapter's zeros included."""
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.trainable().values():
-            parameter.add_(0.3 * torch.randn_like(parameter))
 
 
 @pytest.fixture
@@ -51,7 +42,7 @@ def test_a_saved_policy_is_a_plain_model_with_its_adapter_merged(
     policy, groups = load_policy(language_model, CPU, LORA), ended(chat_tokenizer)
     with torch.no_grad():
         start = policy.logprobs(groups)
-        shake(policy)
+        shake(policy, by=0.3)
         trained = policy.logprobs(groups)
     assert (trained - start).abs().max() > 0.1
     save_model(policy, tmp_path / "model")
@@ -72,7 +63,7 @@ def test_transformers_scores_a_saved_reward_model_alike(
 ) -> None:
     """Its own classifier, on a padded batch, less `score_offset`, reads the same token and says the same."""
     model, groups = load_reward_model(language_model, CPU, LORA, seed=3), ended(chat_tokenizer)
-    shake(model)
+    shake(model, by=0.3)
     model.centre(1.25)
     with torch.no_grad():
         scores = model.scores(groups)
@@ -158,7 +149,7 @@ def test_a_critic_with_a_frozen_trunk_need_not_read_twice(
     critic = load_critic(language_model, CPU, Trainable(adapter=adapter, layers=0), seed=0)
     assert list(critic.trainable()) == ["score.weight"]
     states = critic.answer(groups).states
-    shake(critic)
+    shake(critic, by=0.3)
     again, kept = critic.answer(groups), critic.answer(groups, states)
     assert again.values.abs().max() > 0.1
     torch.testing.assert_close(kept.values, again.values)
