@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ LONG = {
     "sft": ["sft.training.epochs=15"],
     "aligned": ["aligned.training.steps=20", "aligned.sampling.max_tokens=12"],
 }
+LONG["both"] = LONG["sft"] + LONG["aligned"]
 
 
 def weights(project: Project, stage: str) -> dict[str, torch.Tensor]:
@@ -145,7 +147,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, finished: Project) -> Callab
     ("stage", "number"),
     [
         ("sft", signal.SIGTERM),
-        ("sft", signal.SIGKILL),
         ("aligned", signal.SIGINT),
         ("aligned", signal.SIGKILL),
     ],
@@ -178,3 +179,22 @@ def test_a_real_signal_to_a_real_process(
     assert_same(stopped, whole(stage), ["sft", "judge", "aligned"])
     results = [{**read_json(p.run / "report" / "result.json"), "seconds": 0} for p in (stopped, whole(stage))]
     assert results[0] == results[1]
+
+
+@pytest.mark.slow
+def test_five_kills_at_random_moments(
+    finished: Project, whole: Callable[[str], Project], tmp_path: Path
+) -> None:
+    """Wherever they fall, in a step or while a checkpoint is written: the numbers are those of a whole run."""
+    chance = random.Random()
+    stopped = Project(tmp_path, finished.recipe)
+    logs = [stopped.run / stage / "metrics.jsonl" for stage in ("sft", "aligned")]
+    for kill in range(5):
+        process = start(stopped, *LONG["both"])
+        wait_for_steps(process, logs[kill // 3], 1 + 3 * (kill % 3))
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.communicate(timeout=60)
+    stopped.go("training.checkpoint_seconds=0", *LONG["both"])
+    assert not list(stopped.run.glob("*.1")), "it went on; it did not start again"
+    assert_same(stopped, whole("both"), ["sft", "judge", "aligned"])
