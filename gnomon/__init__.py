@@ -11,37 +11,52 @@ from typing import TYPE_CHECKING, Any
 from gnomon.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from gnomon.app.calls import Trained as Trained
-    from gnomon.app.calls import evaluate as evaluate
-    from gnomon.app.calls import load_policy as load_policy
+    from gnomon.app.calls import check as check
+    from gnomon.app.calls import compare as compare
     from gnomon.app.calls import load_recipe as load_recipe
-    from gnomon.app.calls import load_reward_model as load_reward_model
+    from gnomon.app.calls import report as report
     from gnomon.app.calls import run as run
-    from gnomon.app.calls import sample as sample
-    from gnomon.app.calls import score as score
-    from gnomon.app.calls import train as train
+    from gnomon.app.calls_train import Trained as Trained
+    from gnomon.app.calls_train import evaluate as evaluate
+    from gnomon.app.calls_train import train as train
+    from gnomon.app.calls_use import chat as chat
+    from gnomon.app.calls_use import inspect as inspect
+    from gnomon.app.calls_use import load_policy as load_policy
+    from gnomon.app.calls_use import load_reward_model as load_reward_model
+    from gnomon.app.calls_use import sample as sample
+    from gnomon.app.calls_use import score as score
     from gnomon.core.errors import GnomonError as GnomonError
 
 _HOME = {
     "GnomonError": "gnomon.core.errors",
-    "Trained": "gnomon.app.calls",
-    "evaluate": "gnomon.app.calls",
-    "load_policy": "gnomon.app.calls",
+    "Trained": "gnomon.app.calls_train",
+    "chat": "gnomon.app.calls_use",
+    "check": "gnomon.app.calls",
+    "compare": "gnomon.app.calls",
+    "evaluate": "gnomon.app.calls_train",
+    "inspect": "gnomon.app.calls_use",
+    "load_policy": "gnomon.app.calls_use",
     "load_recipe": "gnomon.app.calls",
-    "load_reward_model": "gnomon.app.calls",
+    "load_reward_model": "gnomon.app.calls_use",
+    "report": "gnomon.app.calls",
     "run": "gnomon.app.calls",
-    "sample": "gnomon.app.calls",
-    "score": "gnomon.app.calls",
-    "train": "gnomon.app.calls",
+    "sample": "gnomon.app.calls_use",
+    "score": "gnomon.app.calls_use",
+    "train": "gnomon.app.calls_train",
 }
 __all__ = [
     "GnomonError",
     "Trained",
     "__version__",
+    "chat",
+    "check",
+    "compare",
     "evaluate",
+    "inspect",
     "load_policy",
     "load_recipe",
     "load_reward_model",
+    "report",
     "run",
     "sample",
     "score",

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from gnomon.app import commands_compare, commands_train, commands_use
-from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
+from gnomon.core.errors import GnomonError, Interrupted, full_disk_said, stop_said
 from gnomon.core.version import VERSION
 
 app = typer.Typer(
@@ -58,10 +58,9 @@ def run(
     anew, and what it wrote before is kept under a number.
     """
     with stop_said():
-        from gnomon.app.pipeline import run_recipe
-        from gnomon.app.recipe import load_recipe
+        from gnomon.app.calls import run as run_recipe
 
-        run_recipe(load_recipe(recipe, overrides or []))
+        run_recipe(recipe, *(overrides or []))
 
 
 @app.command()
@@ -75,13 +74,9 @@ def check(
 
       gnomon check recipes/film-reviews.yaml aligned.training.steps=40
     """
-    from gnomon.app.preflight import check_inputs, load_functions
-    from gnomon.app.recipe import load_recipe
+    from gnomon.app.calls import check as check_recipe
 
-    found = load_recipe(recipe, overrides or [])
-    check_inputs(found)
-    load_functions(found, {})
-    for stage in found.stages:
+    for stage in check_recipe(recipe, *(overrides or [])).stages:
         typer.echo(f"{stage.name}: {_does(stage)}")
 
 
@@ -106,15 +101,13 @@ def report(
 
       gnomon report runs/film-reviews --language zh
     """
+    from gnomon.app.calls import report as write
     from gnomon.core.errors import ConfigError
-    from gnomon.evaluation.report import write_report
     from gnomon.evaluation.report_run import Language
 
     if language not in (None, "en", "zh"):
         raise ConfigError(f"--language is '{language}'; give en or zh.")
-    if folder.is_dir() and not (folder / "config.yaml").is_file():
-        raise RunError(f"{folder} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
-    typer.echo(write_report(folder, language=cast("Language | None", language)))
+    typer.echo(write(folder, language=cast("Language | None", language)))
 
 
 app.command()(commands_train.train)

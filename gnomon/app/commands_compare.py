@@ -41,9 +41,8 @@ def compare(
     OUT/compare.json. The same command again goes on where it was stopped.
     """
     with stop_said():
-        from gnomon.app.compare import compare as run_comparison
-        from gnomon.app.compare_rows import Budget
+        from gnomon.app.calls import compare as run_comparison
 
         names = [name.strip() for name in algorithms.split(",") if name.strip()]
-        budget = Budget(seconds=seconds, tokens=tokens)
-        typer.echo(run_comparison(recipe, names, seeds=seeds, budget=budget, out=out, overrides=overrides or []))
+        settings = overrides or []
+        typer.echo(run_comparison(recipe, names, *settings, seeds=seeds, seconds=seconds, tokens=tokens, out=out))

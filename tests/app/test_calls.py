@@ -12,9 +12,11 @@ import pytest
 from project import Project, environment
 
 import gnomon
-from gnomon.app import calls
-from gnomon.core.errors import ConfigError, GnomonError, ModelError, RunError
+from gnomon.app import calls, calls_train, calls_use
+from gnomon.app.cli import app
+from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError, RunError
 from gnomon.core.run_folder import read_json, read_jsonl
+from gnomon.core.types import Demonstration
 
 EXAMPLE = '''
 import gnomon
@@ -42,11 +44,18 @@ def test_the_public_names_are_real() -> None:
         assert name == "__version__" or found.__doc__
     assert set(gnomon._HOME) == set(gnomon.__all__) - {"__version__"}
     assert set(gnomon.__all__) <= set(dir(gnomon))
-    public = {n for n, v in vars(calls).items() if getattr(v, "__module__", "") == calls.__name__ and n[0] != "_"}
-    assert public - {"prompt_of"} <= set(gnomon.__all__)
+    for module in (calls, calls_train, calls_use):
+        own = {n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
+        assert {n for n in own if n[0] != "_"} - {"prompt_of"} <= set(gnomon.__all__)
     assert gnomon.GnomonError is GnomonError
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gnomon.nothing  # noqa: B018
+
+
+def test_each_command_is_a_call() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    assert commands - {"algorithms"} <= set(gnomon.__all__)
+    assert callable(gnomon.inspect), "gnomon data inspect"
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
@@ -152,3 +161,42 @@ def test_evaluating(tiny_model: Path, finished: Project, tmp_path: Path) -> None
     )
     assert found["reference"] == str(tiny_model)
     assert found == read_json(tmp_path / "run" / "evaluation" / "result.json")
+
+
+def test_checking(project: Project) -> None:
+    assert [stage.name for stage in gnomon.check(project.recipe).stages][-1] == "report"
+    (project.folder / "demonstrations.jsonl").unlink()
+    with pytest.raises(DataError, match="demonstrations"):
+        gnomon.check(project.recipe)
+
+
+def test_a_report_again(copied: Project, tmp_path: Path) -> None:
+    (copied.run / "report.html").unlink()
+    assert gnomon.report(copied.run, language="zh") == copied.run / "report.html"
+    assert '<html lang="zh' in (copied.run / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(RunError, match="holds no config"):
+        gnomon.report(tmp_path)
+
+
+def test_a_conversation(tiny_model: Path) -> None:
+    policy = gnomon.load_policy(tiny_model)
+    talk = gnomon.chat(policy, system="Be brief.", max_tokens=4, seed=3)
+    first, second = talk.answer("Hello"), talk.answer("And now?")
+    assert [m.content for m in talk.history] == ["Hello", first, "And now?", second]
+    talk.reset()
+    assert talk.history == []
+    with pytest.raises(ConfigError, match="did you mean 'max_tokens'"):
+        gnomon.chat(policy, max_token=4)
+
+
+def test_inspecting(project: Project) -> None:
+    found = gnomon.inspect(project.folder / "demonstrations.jsonl")
+    assert found.kind is Demonstration
+    assert found.rows == len(found.records)
+
+
+@pytest.mark.slow
+def test_comparing(project: Project, tmp_path: Path) -> None:
+    report = gnomon.compare(project.recipe, ["ppo"], "ppo.training.steps=1", seeds=1, out=tmp_path / "bench")
+    assert report == tmp_path / "bench" / "compare.html"
+    assert [run["algorithm"] for run in read_json(tmp_path / "bench" / "compare.json")["runs"]] == ["ppo"]

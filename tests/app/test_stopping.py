@@ -182,9 +182,7 @@ def test_a_real_signal_to_a_real_process(
 
 
 @pytest.mark.slow
-def test_five_kills_at_random_moments(
-    finished: Project, whole: Callable[[str], Project], tmp_path: Path
-) -> None:
+def test_five_kills_at_random_moments(finished: Project, whole: Callable[[str], Project], tmp_path: Path) -> None:
     """Wherever they fall, in a step or while a checkpoint is written: the numbers are those of a whole run."""
     chance = random.Random()
     stopped = Project(tmp_path, finished.recipe)

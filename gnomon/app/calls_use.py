@@ -1,0 +1,89 @@
+"""Models and data at work, as typed calls: load, sample, score, chat, inspect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gnomon.app.calls import Name
+from gnomon.app.chat import Conversation
+from gnomon.app.inspect_data import Inspection
+from gnomon.app.inspect_data import inspect as read_file
+from gnomon.app.outside import open_policy, open_reward_model
+from gnomon.core.batches import Rollout
+from gnomon.core.config import validate
+from gnomon.core.errors import ConfigError
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.models.policy import Policy, RewardModel
+from gnomon.models.precision import Device, Precision, find_compute
+from gnomon.rewards.reward import LearnedReward
+from gnomon.rollouts.sampler import NativeSampler, Sampling
+
+
+def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "auto") -> Policy:
+    """A language model: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a hub name.
+
+    Raises:
+        ModelError: there is no such model, or it is no language model.
+    """
+    return open_policy(os.fspath(name), find_compute(device, precision))
+
+
+def load_reward_model(name: Name, *, device: Device = "auto", precision: Precision = "auto") -> RewardModel:
+    """A trained reward model: a stage's folder, or any other that `save_pretrained` wrote.
+
+    Raises:
+        ModelError: there is no such model, or it is no reward model.
+    """
+    return open_reward_model(os.fspath(name), find_compute(device, precision))
+
+
+def sample(policy: Policy, prompts: Sequence[str | Prompt], *, seed: int = 0, **sampling: Any) -> list[Rollout]:
+    """Completions of prompts, prompt by prompt; the text of one is `rollout.completion.text`.
+
+    Args:
+        policy: from `load_policy`, or `.policy` of a training.
+        prompts: texts, or `Prompt`s with whole conversations.
+        seed: the same seed, prompts and settings give the same completions.
+        sampling: `completions` (for each prompt), `temperature`, `max_tokens`, `top_p`, `top_k`.
+    """
+    asked = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
+    return NativeSampler(policy).sample(asked, validate(Sampling, sampling, "sample"), seed=seed)
+
+
+def score(model: RewardModel, prompts: Sequence[str | Prompt], completions: Sequence[str]) -> list[float]:
+    """A reward model's scores: `completions[n]` answers `prompts[n]`; in logits of being preferred."""
+    if len(prompts) != len(completions):
+        raise ConfigError(f"{len(prompts)} prompts and {len(completions)} completions; give as many of each.")
+    asked = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
+    written = [Completion(str(n), text) for n, text in enumerate(completions)]
+    found: list[float] = LearnedReward(model, "reward").score(asked, written).values.tolist()
+    return found
+
+
+def prompt_of(text: str, number: int) -> Prompt:
+    """One user's turn as a prompt; `number` makes it a group of its own."""
+    return Prompt(f"prompt-{number}", (Message("user", text),))
+
+
+def chat(policy: Policy, *, system: str | None = None, seed: int = 0, **sampling: Any) -> Conversation:
+    """A conversation: `.answer("Hello")` gives the model's answer and remembers both; `.reset()` forgets.
+
+    Args:
+        policy: from `load_policy`, or `.policy` of a training.
+        system: what the model is told before the first turn.
+        seed: the same seed and the same turns give the same answers.
+        sampling: `temperature`, `max_tokens`, `top_p`, `top_k`.
+    """
+    return Conversation(policy, validate(Sampling, sampling, "chat"), system, seed)
+
+
+def inspect(file: Name) -> Inspection:
+    """What a file of data holds: its kind, its sound records, and the rows that were refused with the reason.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or no row of it is a record of any kind.
+    """
+    return read_file(Path(file))
