@@ -23,7 +23,7 @@ from gnomon.core.errors import RunError, full_disk_said
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.run_folder import environment, read_json, write_atomically, write_json
 from gnomon.evaluation.report import write_report
-from gnomon.models.precision import find_compute
+from gnomon.models.precision import Compute, find_compute
 from gnomon.rewards.user_function import RewardFunction
 from gnomon.training.checkpoints import remove_checkpoints
 from gnomon.training.processes import Processes
@@ -50,32 +50,44 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
     with full_disk_said(folder), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
         processes = Processes(cpu=compute.device.type == "cpu")
-        console.quiet = not processes.main
-        several = f", {processes.count} processes" if processes.count > 1 else ""
-        console.print(
-            f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads{several}"
-        )
-        started = time.monotonic()
-        check_inputs(recipe)
-        known = load_functions(recipe, functions or {})
-        work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes)
-        setting = environment(recipe.seed, {})
-        try:
-            work.note_environment(setting)
-            write_atomically(folder / "config.yaml", _as_yaml(recipe))
-        except OSError as error:
-            raise RunError(
-                f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
-            ) from None
-        for number, stage in enumerate(recipe.stages, start=1):
-            _run_stage(stage, work, f"{number}/{len(recipe.stages)}")
-            work.note_environment(setting)
-        if not processes.main:
-            return folder / "report.html"
-        report = write_report(folder, language=recipe.language)
-        minutes = (time.monotonic() - started) / 60
-        console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}", soft_wrap=True)
-        return report
+        with processes.watching():
+            return _run(recipe, functions or {}, compute, processes, stop)
+
+
+def _run(
+    recipe: Recipe,
+    functions: Mapping[str, RewardFunction],
+    compute: Compute,
+    processes: Processes,
+    stop: StopSignal,
+) -> Path:
+    folder = Path(recipe.run)
+    console.quiet = not processes.main
+    several = f", {processes.count} processes" if processes.count > 1 else ""
+    console.print(
+        f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads{several}"
+    )
+    started = time.monotonic()
+    check_inputs(recipe)
+    known = load_functions(recipe, functions)
+    work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes)
+    setting = environment(recipe.seed, {})
+    try:
+        work.note_environment(setting)
+        write_atomically(folder / "config.yaml", _as_yaml(recipe))
+    except OSError as error:
+        raise RunError(
+            f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
+        ) from None
+    for number, stage in enumerate(recipe.stages, start=1):
+        _run_stage(stage, work, f"{number}/{len(recipe.stages)}")
+        work.note_environment(setting)
+    if not processes.main:
+        return folder / "report.html"
+    report = write_report(folder, language=recipe.language)
+    minutes = (time.monotonic() - started) / 60
+    console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}", soft_wrap=True)
+    return report
 
 
 def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
