@@ -26,7 +26,17 @@ COMPARED = {Preference: 2, Ranking: 2}  # completions of a prompt that a stored 
 TOKEN_REWARD = "token_reward"  # the shared stage that trains what rewards single tokens
 UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # where a budget ends the loop
 OF_ANY_LOOP = ("name", "model", "trainable", "imitate")
-OF_ONLINE = ("prompts", "reward", "sampling", "training", "critic", "critic_layers", "head", "token_reward")
+OF_ONLINE = (
+    "prompts",
+    "reward",
+    "sampling",
+    "training",
+    "critic",
+    "critic_layers",
+    "head",
+    "token_reward",
+    "stored",
+)
 
 
 @dataclass(frozen=True)
@@ -165,8 +175,9 @@ def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, An
     found = {key: kinds[key](value) if key in kinds else value for key, value in row.items()}
     if isinstance(found.get("best_of"), dict):
         found["best_of"] = {**found["best_of"], "by": model(found["best_of"].get("by"))}
-    if isinstance(found.get("imitate"), dict):
-        found["imitate"] = {**found["imitate"], "data": data(found["imitate"].get("data"))}
+    for key in ("imitate", "stored"):
+        if isinstance(found.get(key), dict):
+            found[key] = {**found[key], "data": data(found[key].get("data"))}
     return found
 
 

@@ -29,7 +29,7 @@ from gnomon.training.rounds import sampling_fault
 from gnomon.training.settings import OnlineSettings
 
 CRITIC_KEYS = {"critic", "critic_layers", "head"}  # what only a stage with a critic has a use for
-LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "depth"}
+LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "depth"}
 GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
 
 
@@ -190,17 +190,28 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
     if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
         raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
+    loop = stage.loop
+    if isinstance(loop, OnlineSettings) and _own_completions(stage, loop) < 1:
+        raise ConfigError(
+            f"{where}: of {stage.sampling.completions} completions, stored ones and the reference's leave the "
+            "policy none; lower their shares or raise sampling.completions."
+        )
     if isinstance(stage.reward, list):
         try:
             check_titles(stage.reward)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-    loop = stage.loop
     if isinstance(loop, OnlineSettings) and loop.kl.where == "loss" and not algorithm.prices_kl:
         raise ConfigError(
             f"{where}: training.kl.where is loss, but the loss of {stage.algorithm} has no place for the price; "
             "set it to reward."
         )
+
+
+def _own_completions(stage: TrainStage, loop: OnlineSettings) -> int:
+    """How many completions of a group the policy draws itself."""
+    shares = (loop.exploration.reference_share, stage.stored.share if stage.stored else 0.0)
+    return stage.sampling.completions - sum(round(share * stage.sampling.completions) for share in shares)
 
 
 def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
@@ -209,7 +220,7 @@ def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
         return {"depth", "head"}
     if not stage.online:
         return set()
-    return {"sampling"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
+    return {"sampling", "stored"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
 
 
 def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:

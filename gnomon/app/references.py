@@ -45,7 +45,7 @@ def sources(stage: Stage) -> list[str]:
     if isinstance(stage, HybridStage):
         return list(dict.fromkeys(source for phase in stage.phases for source in sources(phase)))
     if isinstance(stage, TrainStage):
-        return [*stage.tasks, *stage.pools, *([stage.imitate.data] if stage.imitate else [])]
+        return [*stage.tasks, *stage.pools, *(part.data for part in (stage.imitate, stage.stored) if part)]
     if isinstance(stage, EvaluateStage):
         return [source for source in (stage.prompts, stage.texts, stage.reserved) if source]
     return []

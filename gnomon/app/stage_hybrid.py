@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gnomon.app.outside import open_policy
-from gnomon.app.stage_train import finish, peak_device_memory, peak_memory_gb, train_sampled, train_stored
+from gnomon.app.stage_loops import train_sampled, train_stored
+from gnomon.app.stage_train import finish, peak_device_memory, peak_memory_gb
 from gnomon.app.stages import HybridStage, Phase
 from gnomon.app.workspace import Workspace
 from gnomon.core.config import nearest

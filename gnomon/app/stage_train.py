@@ -5,9 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +12,11 @@ import torch
 
 from gnomon.app.examine import examine_reward_model
 from gnomon.app.outside import open_policy
-from gnomon.app.rewards import make_stage_reward
+from gnomon.app.stage_loops import train_sampled, train_stored
 from gnomon.app.stages import FeedbackStage, TrainStage
 from gnomon.app.workspace import Workspace
-from gnomon.core.errors import DataError, ModelError
-from gnomon.core.progress import console
-from gnomon.core.run_folder import read_jsonl, write_jsonl
-from gnomon.core.types import Demonstration, Prompt, Rejected
-from gnomon.data.batching import epoch_order, token_groups, within_budget
-from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
-from gnomon.data.vocabulary import same_vocabulary
-from gnomon.models.loading import load_critic, load_reward_model, save_model
-from gnomon.models.policy import Model, Policy, RewardModel
-from gnomon.training.guards import Watch
-from gnomon.training.models import TrainedModels
-from gnomon.training.offline import train_offline
-from gnomon.training.online import OnlineLoop
-from gnomon.training.settings import OfflineSettings, OnlineSettings
-from gnomon.training.side_task import SideTask
-
-CENTRED_ON = 200  # completions whose average score becomes 0
+from gnomon.models.loading import load_reward_model, save_model
+from gnomon.models.policy import Model, RewardModel
 
 
 def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
@@ -113,197 +95,7 @@ def _examination(stage: TrainStage, model: Model, work: Workspace) -> dict[str, 
     return {"evaluation": examine_reward_model(model, stage.name, feedback, work)}
 
 
-def train_stored(
-    stage: TrainStage,
-    work: Workspace,
-    model: Model,
-    folder: Path,
-    *,
-    reference: Mapping[str, torch.Tensor] | None = None,
-    over: Watch | None = None,
-) -> dict[str, Any]:
-    """Train `model` on the stage's data; files go to `folder`."""
-    algorithm, settings = stage.make_algorithm(), stage.loop
-    assert isinstance(settings, OfflineSettings)
-    model.checkpoint_gradients(settings.gradient_checkpointing)
-    limit = token_limit(settings.max_tokens, model.network.config)
-    examples: list[Example] = []
-    rejected: list[Rejected] = []
-    for source, records in work.pooled(algorithm.consumes, stage.tasks).items():
-        found, refused = ENCODE[algorithm.consumes](records, model.tokenizer, limit)
-        say_rejected(refused, len(records), stage, source, folder)
-        examples += weighed(found, stage.tasks[source], work.recipe.seed)
-        rejected += refused
-    side, refused = side_task(stage, work, model, folder)
-    rejected += refused
-    if work.processes.main:
-        write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(folder, work, over) as watch:
-        final = train_offline(
-            algorithm,
-            TrainedModels(model),
-            examples,
-            settings,
-            folder=folder,
-            seed=work.recipe.seed,
-            stop=work.stop,
-            label=stage.name,
-            processes=work.processes,
-            watch=watch,
-            side=side,
-            reference_weights=reference,
-        )
-    if isinstance(model, RewardModel):
-        centre(model, examples)
-    return {
-        "final": final,
-        "steps": steps_taken(folder),
-        "examples": len(examples),
-        "rejected": len(rejected),
-    }
-
-
-def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
-    """A task's examples as often as its weight says: 0.5 takes half of them, 2 each twice."""
-    whole, share = int(weight), weight - int(weight)
-    extra = epoch_order(len(examples), seed, 99)[: round(share * len(examples))]
-    return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
-
-
-def side_task(
-    stage: TrainStage, work: Workspace, model: Model, folder: Path
-) -> tuple[SideTask | None, list[Rejected]]:
-    """The SFT term beside the loss, where the stage asks for one, and the rows that it refused.
-
-    Rows may be as long as the stage's own; an online stage has none, and takes the usual limit.
-    """
-    if stage.imitate is None:
-        return None, []
-    records, loop = work.records(Demonstration, stage.imitate.data), stage.loop
-    stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
-    limit = token_limit(stored.max_tokens, model.network.config)
-    examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
-    say_rejected(refused, len(records), stage, stage.imitate.data, folder)
-    wanted = stage.imitate
-    return SideTask(examples, wanted.weight, wanted.batch_size, loop.batch_tokens, work.recipe.seed), refused
-
-
-def train_sampled(
-    stage: TrainStage,
-    work: Workspace,
-    policy: Model,
-    folder: Path,
-    *,
-    reference: Mapping[str, torch.Tensor] | None = None,
-    over: Watch | None = None,
-) -> dict[str, Any]:
-    """Train `policy` on its own samples; files go to `folder`."""
-    algorithm, settings = stage.make_algorithm(), stage.loop
-    assert isinstance(settings, OnlineSettings)
-    assert isinstance(policy, Policy)
-    assert stage.reward is not None
-    seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
-    policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = [(prompts, stage.pools[source]) for source, prompts in work.pooled(Prompt, stage.pools).items()]
-    for prompts, _ in pools:
-        check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
-    critic = token_reward = None
-    if "critic" in algorithm.needs:
-        trainable = stage.trainable or work.recipe.model
-        learning = trainable.model_copy(update={"layers": stage.critic_layers})
-        source = work.model(stage.critic_model)
-        critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
-        require_vocabulary(stage, "critic", stage.critic_model, critic, policy)
-        critic.checkpoint_gradients(settings.gradient_checkpointing)
-    if stage.token_reward is not None:
-        token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
-        require_vocabulary(stage, "token_reward", stage.token_reward, token_reward, policy)
-    side, rejected = side_task(stage, work, policy, folder)
-    if side and work.processes.main:
-        write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(folder, work, over) as watch:
-        loop = OnlineLoop(
-            algorithm=algorithm,
-            models=TrainedModels(policy, critic, stage.sampling.temperature),
-            reward=make_stage_reward(stage.reward, work, policy.tokenizer),
-            prompts=pools,
-            settings=settings,
-            sampling=stage.sampling,
-            folder=folder,
-            seed=seed,
-            stop=work.stop,
-            token_reward=token_reward,
-            reference_weights=reference,
-            side=side,
-            processes=work.processes,
-            watch=watch,
-        )
-        final = loop.run(stage.name)
-    return {"final": final, "steps": steps_taken(folder)}
-
-
-def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:
-    """Refuse a model that would read the policy's ids as other tokens."""
-    if not same_vocabulary(model.tokenizer, policy.tokenizer):
-        raise ModelError(
-            f"stage '{stage.name}': {key} '{name}' has another vocabulary than '{stage.model}', whose tokens it "
-            f"reads; set {key} to a model of the same vocabulary."
-        )
-
-
-def steps_taken(folder: Path) -> int:
-    """Steps that a loop has recorded; fewer than planned where a budget, a watch or its patience ended it."""
-    return max((int(row["step"]) for row in read_jsonl(folder / "metrics.jsonl")), default=0)
-
-
-@contextmanager
-def watching(folder: Path, work: Workspace, over: Watch | None) -> Iterator[Watch]:
-    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end.
-
-    Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
-    """
-    sink = work.sinks(folder.relative_to(work.folder).as_posix())
-
-    def watch(step: int, metrics: Mapping[str, float]) -> bool:
-        if sink:
-            sink.record(step, metrics)
-        return bool(over and over(step, metrics))
-
-    try:
-        yield watch
-    finally:
-        if sink:
-            sink.close()
-
-
-@torch.inference_mode()
-def centre(model: RewardModel, examples: Sequence[Example]) -> None:
-    """Shift the scores so that completions of the training data average 0 (Ouyang et al. 2022, section 3.5)."""
-    chosen: list[Example] = []
-    count = 0
-    for example in examples:
-        if count >= CENTRED_ON:
-            break
-        chosen.append(example)
-        count += len(example.completions)
-    total = 0.0
-    for rows in within_budget([e.cost for e in chosen], 4096):
-        total += float(model.scores(token_groups([chosen[r] for r in rows])).sum())
-    model.centre(total / count)
-
-
 def _feedback_behind(stage: TrainStage, work: Workspace) -> FeedbackStage | None:
     """The feedback stage whose held-out texts can examine this stage's model."""
     name = next(iter(stage.tasks), "").partition("/")[0]
     return next((s for s in work.recipe.stages if s.name == name and isinstance(s, FeedbackStage)), None)
-
-
-def say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path) -> None:
-    """Say how many rows of a source were refused, and where they will be; refuse a source with no other rows."""
-    if len(rejected) == total:
-        raise DataError(
-            f"stage '{stage.name}': every row of {source} was refused; the first: {rejected[0].reason}."
-        )
-    if rejected:
-        said = f"  {len(rejected)} of {total} rows of {source} refused; see {folder / 'rejected.jsonl'}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)

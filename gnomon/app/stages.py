@@ -123,6 +123,18 @@ class Imitate(Settings):
     batch_size: int = Field(default=8, gt=0)
 
 
+class Stored(Settings):
+    """Completions that others wrote, as members of a round's groups.
+
+    Attributes:
+        data: demonstrations, whose prompts are among those that the stage samples for.
+        share: of each group's completions that are taken from there.
+    """
+
+    data: str
+    share: float = Field(default=0.25, gt=0, lt=1)
+
+
 class TrainStage(Settings):
     """One algorithm on one model.
 
@@ -141,6 +153,7 @@ class TrainStage(Settings):
         settings: the algorithm's own settings.
         trainable: which weights learn; the recipe's `model` says it otherwise.
         training: the loop's settings.
+        stored: completions of others that join the policy's own in an online algorithm's groups.
         sampling: how an online algorithm draws completions.
     """
 
@@ -152,6 +165,7 @@ class TrainStage(Settings):
     reward: str | list[RewardPart] | None = None
     token_reward: str | None = None
     imitate: Imitate | None = None
+    stored: Stored | None = None
     critic: str | None = None
     critic_layers: int = Field(default=0, ge=0)
     depth: int | None = Field(default=None, gt=0)

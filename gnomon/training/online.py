@@ -42,6 +42,7 @@ from gnomon.training.rounds import alike_groups, describe, explore, own_rows, sa
 from gnomon.training.scoring import Scorer
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
+from gnomon.training.stored import StoredCompletions
 
 
 @dataclass
@@ -69,6 +70,7 @@ class OnlineLoop:
     seed: int
     stop: StopSignal
     token_reward: Policy | None = None
+    stored: StoredCompletions | None = None
     reference_weights: Mapping[str, Tensor] | None = None
     side: SideTask | None = None
     processes: Processes = field(default_factory=Processes)
@@ -207,6 +209,7 @@ class OnlineLoop:
             version=self.optimiser.taken,
             reference=self.reference_weights,
             before=before,
+            stored=self.stored,
         )
         drawn = self.processes.gather(groups, len(chosen))
         self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,6 +17,9 @@ from gnomon.losses.reduce import masked
 from gnomon.rollouts.experience import sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 from gnomon.training.settings import Exploration
+
+if TYPE_CHECKING:
+    from gnomon.training.stored import StoredCompletions
 
 SAMPLES_KEPT = 8  # of each round, in samples.jsonl
 
@@ -46,15 +49,18 @@ def explore(
     version: int,
     reference: Mapping[str, Tensor] | None,
     before: Sequence[int] | None = None,
+    stored: StoredCompletions | None = None,
 ) -> list[list[Rollout]]:
-    """K completions for each prompt, from the policy, at several temperatures, or from the reference.
+    """K completions for each prompt: the policy's, at several temperatures, the reference's, and stored ones.
 
-    `before`: how often each prompt stands before in the round, of which `prompts` may be a share.
+    `before`: how often each prompt stands before in the round, of which `prompts` may be a share. A prompt for
+    which too few are stored has a smaller group.
     """
     foreign = round(exploration.reference_share * sampling.completions)
+    given = stored.count(sampling.completions) if stored else 0
     plan: dict[float, int] = {}
     ladder = exploration.temperatures or (sampling.temperature,)
-    for i in range(sampling.completions - foreign):
+    for i in range(sampling.completions - foreign - given):
         plan[ladder[i % len(ladder)]] = plan.get(ladder[i % len(ladder)], 0) + 1
     drawn: list[list[Rollout]] = [[] for _ in prompts]
     stood = turns(prompts) if before is None else before
@@ -73,6 +79,12 @@ def explore(
     if foreign:
         with sampler.policy.as_reference(reference):
             draw(foreign, sampling.temperature, 16, of="reference")
+    if stored and given:
+        temperature = sampling.temperature
+        theirs = stored.draw(
+            sampler.policy, prompts, given, temperature=temperature, seed=seed, version=version, stood=stood
+        )
+        drawn = [group + more for group, more in zip(drawn, theirs, strict=True)]
     return drawn
 
 

@@ -136,7 +136,7 @@ class Exploration(Settings):
     Attributes:
         temperatures: the completions of a group take these in turn.
         reference_share: share of each group's completions that the reference writes.
-        weighted: give completions of another distribution the weight π_old/π_sampler, truncated at the
+        weighted: give completions of another known distribution the weight π_old/π_sampler, truncated at the
             algorithm's `importance_cap`; otherwise they count as if the policy had written them.
     """
 
