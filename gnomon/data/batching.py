@@ -105,3 +105,14 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     """A permutation of `count` items that depends on nothing but its arguments."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(count, generator=generator).tolist()
+
+
+def micro_batches(tokens: TokenGroups, budget: int) -> list[list[int]]:
+    """Rows within the token budget; completions of one prompt stay together, so it is read once."""
+    members: dict[int, list[int]] = {}
+    for row, g in enumerate(tokens.group.tolist()):
+        members.setdefault(g, []).append(row)
+    groups = list(members.items())
+    costs = [len(tokens.prompts[g]) + sum(len(tokens.completions[r]) for r in rows) for g, rows in groups]
+    cut = within_budget(costs, budget)
+    return [[row for i in part for row in groups[i][1]] for part in cut]

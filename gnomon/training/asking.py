@@ -11,12 +11,12 @@ from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm
 from gnomon.core.batches import Experience, TokenGroups
+from gnomon.data.batching import micro_batches
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.reduce import masked
 from gnomon.models.policy import Policy
 from gnomon.training.models import TrainedModels
 from gnomon.training.processes import Processes
-from gnomon.training.rounds import micro_batches
 from gnomon.training.settings import OnlineSettings
 
 

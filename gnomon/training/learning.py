@@ -11,11 +11,12 @@ from gnomon.algorithms.contract import Algorithm
 from gnomon.core.batches import Experience, merge_metrics
 from gnomon.core.errors import RunError
 from gnomon.core.progress import console
+from gnomon.data.batching import micro_batches
 from gnomon.training.budget import Budget
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
-from gnomon.training.rounds import micro_batches, minibatches, rows_with_signal, step_totals
+from gnomon.training.rounds import minibatches, rows_with_signal, step_totals
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
 

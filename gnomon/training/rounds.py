@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm
-from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
+from gnomon.core.batches import Experience, Rollout, Totals
 from gnomon.core.types import Prompt
-from gnomon.data.batching import epoch_order, within_budget
+from gnomon.data.batching import epoch_order
 from gnomon.losses.advantages import explained_variance
 from gnomon.losses.reduce import masked
 from gnomon.rollouts.experience import sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 from gnomon.training.settings import Exploration
-
-if TYPE_CHECKING:
-    from gnomon.training.stored import StoredCompletions
+from gnomon.training.stored import StoredCompletions
 
 SAMPLES_KEPT = 8  # of each round, in samples.jsonl
 
@@ -94,17 +92,6 @@ def alike_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
     for rollout, score in zip(rollouts, scores.tolist(), strict=True):
         by_prompt.setdefault(rollout.prompt.id, []).append(score)
     return {name for name, values in by_prompt.items() if max(values) == min(values)}
-
-
-def micro_batches(tokens: TokenGroups, budget: int) -> list[list[int]]:
-    """Rows within the token budget; completions of one prompt stay together, so it is read once."""
-    members: dict[int, list[int]] = {}
-    for row, g in enumerate(tokens.group.tolist()):
-        members.setdefault(g, []).append(row)
-    groups = list(members.items())
-    costs = [len(tokens.prompts[g]) + sum(len(tokens.completions[r]) for r in rows) for g, rows in groups]
-    cut = within_budget(costs, budget)
-    return [[row for i in part for row in groups[i][1]] for part in cut]
 
 
 def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> list[list[int]]:

@@ -17,11 +17,11 @@ import torch
 
 from gnomon.core.batches import Rollout
 from gnomon.core.types import Completion, Demonstration, Message, Prompt, Rejected
+from gnomon.data.batching import micro_batches
 from gnomon.data.encoding import encode_answer
 from gnomon.data.rendering import render_prompt
 from gnomon.models.policy import Policy
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.training.rounds import micro_batches
 
 Turns = tuple[Message, ...]
 Encoded = tuple[Completion, tuple[bool, ...]]

@@ -137,8 +137,7 @@ def test_a_stop_goes_on_with_the_same(tmp_path: Path, words: Any) -> None:
 def test_in_a_recipe(project: Project) -> None:
     """From the stage's own key; data that answers none of its prompts is refused."""
     rows = [
-        {"prompt": row["prompt"], "completion": "Yes."}
-        for row in read_jsonl(project.folder / "prompts.jsonl")
+        {"prompt": row["prompt"], "completion": "Yes."} for row in read_jsonl(project.folder / "prompts.jsonl")
     ]
     write_rows(
         project.folder / "others.jsonl", [*rows, {"prompt": rows[0]["prompt"], "completion": "word " * 500}]
