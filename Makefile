@@ -1,6 +1,7 @@
 # make demo    a real chat model aligned to real people's ratings, with a report (ten to twelve minutes on 2 cores)
 # make test    all tests;  make test-fast leaves out those that need the real model or a browser
 # make check   lint, format, types, layers, recipes, links in the docs
+# make bench   speed and memory beside TRL and transformers (an hour on 2 cores)
 # Each makes the virtual environment first if need be. Nothing is downloaded or trained twice.
 
 VENV ?= .venv
@@ -10,10 +11,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-fast check format clean
+.PHONY: help demo demo-full test test-fast check bench format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 demo: $(VENV)/.installed
 	@echo "==> running $(RECIPE); stop it with Ctrl-C, and make demo goes on where it was"
@@ -36,6 +37,10 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 	@echo "==> layers, recipes, links"
 	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_recipes.py tests/test_docs.py
+
+bench: $(VENV)/.installed-dev
+	@echo "==> Gnomon beside TRL: leave the machine alone meanwhile, or the times mean nothing"
+	@GOMP_SPINCOUNT=20000 $(BIN)/python -W ignore benchmarks/versus_peers.py
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -99,6 +99,7 @@ def offline(
     stop: StopSignal | None = None,
     models: TrainedModels | None = None,
     algorithm: Any = None,
+    reference_cache: Path | None = None,
     **settings: Any,
 ) -> TrainedModels:
     """Seven steps of SFT on a fresh model, or what is left of them; one loss a step. Or another algorithm."""
@@ -113,6 +114,7 @@ def offline(
         seed=3,
         stop=StopSignal() if stop is None else stop,
         label="sft",
+        reference_cache=reference_cache,
     )
     return models
 

@@ -74,7 +74,8 @@ def variant_row(
         row["algorithm"] = name
         if not alike:
             told = template.get("training") or {}
-            row["training"] = {key: told[key] for key in OF_THE_MACHINE if key in told}
+            known = set(OF_THE_MACHINE) & loop_of(name).model_fields.keys()
+            row["training"] = {key: told[key] for key in told if key in known}
         if alike and _consumed(name) is _consumed(str(template["algorithm"])) and "data" in template:
             row["data"] = copy.deepcopy(template["data"])
     if budget.settings():

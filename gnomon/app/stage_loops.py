@@ -20,6 +20,7 @@ from gnomon.core.run_folder import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, Rejected
 from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
+from gnomon.data.packages import cache_folder
 from gnomon.data.vocabulary import same_vocabulary
 from gnomon.models.loading import load_critic
 from gnomon.models.policy import Model, Policy, RewardModel
@@ -73,6 +74,7 @@ def train_stored(
             watch=watch,
             side=side,
             reference_weights=reference,
+            reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
         )
     if isinstance(model, RewardModel):
         centre(model, examples)

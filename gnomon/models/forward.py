@@ -4,8 +4,9 @@ The only place that knows a prompt's padding, the shift by one between a token a
 the vocabulary dimension. A layout lays groups out in rows for the model; the head then runs on completion
 positions only. Two layouts give the same numbers:
 
-* `packed`: a prompt stands once, followed by all its completions, and several groups share a row. A block mask
-  lets a completion see its prompt and itself, and positions restart after the prompt for each completion.
+* `packed`: a prompt stands once, followed by all its completions, and several prompts share a row, with what
+  they begin alike (a chat template's system turn) once at its start. A mask lets a completion see its prompt and
+  itself, and positions restart after the prompt for each completion.
 * `plain`: one row for each completion, padded on the right. The twin that tests hold `packed` to, and the layout
   for models whose attention cannot take a mask of our own (sliding windows, recurrent layers).
 """
@@ -32,6 +33,7 @@ ATTENTION_TOKENS = 1024  # row length at which attention costs about as much as 
 # Architectures that see more of a row than a mask and positions of ours say, though their configuration does not
 # show it: ALiBi, recurrent layers, local attention.
 UNPACKED = ("bloom", "mpt", "falcon", "gpt_neo", "mamba", "mamba2", "rwkv", "jamba")
+STEM, PADDING = 0, -1  # numbers of segments in a packed row
 WORTHWHILE = 0.01  # share of a pass's cost that is worth the search for a better layout
 
 
@@ -40,8 +42,8 @@ class Layout:
     """Token groups laid out in R rows of L tokens for a model.
 
     `state` and `end` have one entry for each completion token, M in all, completion by completion: the flat
-    position (in R·L) of the state that predicts the token, and that of the token itself. `prompts` has the group
-    and the flat position of the first token of every copy of a prompt.
+    position (in R·L) of the state that predicts the token, and that of the token itself. `prompts` has groups and
+    the flat positions of their prompts' tokens, `[P]`, for every copy of a prompt.
     """
 
     input_ids: Tensor  # [R, L]
@@ -49,72 +51,98 @@ class Layout:
     attention_mask: Tensor  # [R, 1, L, L] boolean when packed, [R, L] when plain
     state: Tensor  # [M]
     end: Tensor  # [M]
-    prompts: tuple[tuple[int, int], ...]
+    prompts: tuple[tuple[int, Tensor], ...]
 
 
 Above = Callable[[TokenGroups, Layout], AbstractContextManager[None]]
 
 
 def packed_layout(groups: TokenGroups) -> Layout:
-    """Each group's prompt once, its completions after it, several groups in a row."""
-    members: list[list[int]] = [[] for _ in groups.prompts]
-    for row, g in enumerate(groups.group.tolist()):
-        members[g].append(row)
+    """Equal text once: the beginning that all prompts share, then each prompt's own rest, then its completions.
+
+    A row is a tree of segments: the stem, prompts that branch off it, completions that branch off these. A token
+    sees what stands before it in its own segment, in its prompt's and in the stem.
+    """
+    bundles = _bundles(groups)
+    stem = _common_length([prompt for prompt, _ in bundles])
     sizes = {
-        g: len(groups.prompts[g]) + sum(len(groups.completions[n]) for n in rows)
-        for g, rows in enumerate(members)
-        if rows
+        b: len(prompt) - stem + sum(len(groups.completions[n]) for n in members)
+        for b, (prompt, members) in enumerate(bundles)
     }
-    bins = fill_rows(sizes)
-    length = max(sum(sizes[g] for g in b) for b in bins)
-    ids = torch.zeros(len(bins), length, dtype=torch.long)
+    rows = fill_rows(sizes, stem)
+    length = stem + max(sum(sizes[b] for b in row) for row in rows)
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
     positions = torch.zeros_like(ids)
-    owner = torch.full_like(ids, -1)  # which group a token belongs to; −1 is padding
-    branch = torch.zeros_like(ids)  # 0 in the prompt, 1… in its completions
+    segment = torch.full_like(ids, PADDING)
+    branch_of = torch.full_like(ids, PADDING)  # the segment of a token's prompt
     state: list[Tensor] = [torch.empty(0)] * len(groups)
     end: list[Tensor] = [torch.empty(0)] * len(groups)
-    prompts: list[tuple[int, int]] = []
-    for r, b in enumerate(bins):
-        at = 0
-        for g in b:
-            prompt = groups.prompts[g]
-            start, depth = at, len(prompt)
-            ids[r, at : at + depth] = prompt
-            positions[r, at : at + depth] = torch.arange(depth)
-            owner[r, start : start + sizes[g]] = g
-            prompts.append((g, start + r * length))
-            at += depth
-            for order, n in enumerate(members[g], start=1):
-                count = len(groups.completions[n])
+    prompts: list[tuple[int, Tensor]] = []
+    for r, row in enumerate(rows):
+        ids[r, :stem] = bundles[row[0]][0][:stem]
+        positions[r, :stem] = torch.arange(stem)
+        segment[r, :stem] = branch_of[r, :stem] = STEM
+        at, number = stem, STEM
+        for b in row:
+            prompt, members = bundles[b]
+            depth, number = len(prompt), number + 1
+            own = slice(at, at + depth - stem)
+            ids[r, own] = prompt[stem:]
+            positions[r, own] = torch.arange(stem, depth)
+            segment[r, own] = number
+            branch_of[r, at : at + sizes[b]] = number
+            path = torch.cat([torch.arange(stem), torch.arange(own.start, own.stop)]) + r * length
+            prompts += [(g, path) for g in dict.fromkeys(groups.group[members].tolist())]
+            at = own.stop
+            for n in members:
+                count, number = len(groups.completions[n]), number + 1
                 ids[r, at : at + count] = groups.completions[n]
                 positions[r, at : at + count] = torch.arange(depth, depth + count)
-                branch[r, at : at + count] = order
+                segment[r, at : at + count] = number
                 end[n] = torch.arange(at, at + count) + r * length
-                state[n] = torch.cat([torch.tensor([start + depth - 1 + r * length]), end[n][:-1]])
+                state[n] = torch.cat([path[-1:], end[n][:-1]])
                 at += count
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    same_group = owner[:, :, None] == owner[:, None, :]
-    visible = (branch[:, None, :] == 0) | (branch[:, :, None] == branch[:, None, :])
-    mask = (causal & same_group & visible)[:, None]
+    seen = segment[:, None, :]
+    visible = (seen == STEM) | (seen == segment[:, :, None]) | (seen == branch_of[:, :, None])
+    mask = (causal & visible)[:, None]
     return Layout(ids, positions, mask, torch.cat(state), torch.cat(end), tuple(prompts))
 
 
-def fill_rows(sizes: Mapping[int, int]) -> list[list[int]]:
+def _bundles(groups: TokenGroups) -> list[tuple[Tensor, list[int]]]:
+    """Each text that is a prompt, with all completions of it, whichever of its groups they are in."""
+    found: dict[bytes, tuple[Tensor, list[int]]] = {}
+    for n, g in enumerate(groups.group.tolist()):
+        prompt = groups.prompts[g]
+        found.setdefault(prompt.numpy().tobytes(), (prompt, []))[1].append(n)
+    return list(found.values())
+
+
+def _common_length(prompts: Sequence[Tensor]) -> int:
+    """How many tokens at their beginning all prompts have in common."""
+    shortest = min(len(prompt) for prompt in prompts)
+    heads = torch.stack([prompt[:shortest] for prompt in prompts])
+    return int((heads == heads[0]).all(dim=0).long().cumprod(0).sum())
+
+
+def fill_rows(sizes: Mapping[int, int], stem: int = 0) -> list[list[int]]:
     """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is about least: padding against attention.
+
+    Each row also holds a stem of so many tokens.
 
     For a number of rows the longest groups are placed first, each into the emptiest row. Numbers of rows are
     tried in the order of what they must cost at least, until none is left that could save `WORTHWHILE` or more.
     """
     order = sorted(sizes, key=lambda g: -sizes[g])
     sums = list(accumulate((sizes[g] for g in order), initial=0))
-    bounds = {n: _rows_cost(n, _least_length(sums, n)) for n in range(1, len(order) + 1)}
+    bounds = {n: _rows_cost(n, stem + _least_length(sums, n)) for n in range(1, len(order) + 1)}
     best: list[list[int]] = []
     least = math.inf
     for count in sorted(bounds, key=bounds.__getitem__):
         if bounds[count] >= least * (1 - WORTHWHILE):
             break
         rows, length = _emptiest_first(order, sizes, count)
-        cost = _rows_cost(count, length)
+        cost = _rows_cost(count, stem + length)
         if cost < least:
             best, least = rows, cost
     return best
@@ -157,7 +185,9 @@ def plain_layout(groups: TokenGroups) -> Layout:
     end = [torch.arange(len(r) - len(c), len(r)) for r, c in zip(rows, groups.completions, strict=True)]
     flat = torch.cat([e + n * length for n, e in enumerate(end)])
     positions = torch.arange(length).expand_as(ids)
-    prompts = tuple((g, n * length) for n, g in enumerate(groups.group.tolist()))
+    prompts = tuple(
+        (g, torch.arange(len(groups.prompts[g])) + n * length) for n, g in enumerate(groups.group.tolist())
+    )
     return Layout(ids, positions, mask.long(), flat - 1, flat, prompts)
 
 

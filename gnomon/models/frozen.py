@@ -24,6 +24,7 @@ from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers
 from gnomon.models.forward import Layout, LayoutName, completion_states
 
+Place = slice | Tensor  # flat positions in a layout
 Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt's own
 BY_THE_BATCH = ("dynamic", "longrope")  # rotary embeddings that depend on the longest row beside a token
 TOLERANCE = 1e-3  # of the largest state in a trial; a model that needs more than the states is off by far more
@@ -129,7 +130,7 @@ class FrozenStates:
             self.forget()
         return served and float((again - plain).abs().max()) <= TOLERANCE * float(plain.abs().max())
 
-    def _remember(self, said: Any, places: Sequence[tuple[Key, slice]]) -> None:
+    def _remember(self, said: Any, places: Sequence[tuple[Key, Place]]) -> None:
         self._as_tuple = isinstance(said, tuple)
         states = (said[0] if self._as_tuple else said).detach().flatten(0, 1)
         for key, place in places:
@@ -140,7 +141,7 @@ class FrozenStates:
         if self._filling:
             raise _Enough
 
-    def _laid_out(self, places: Sequence[tuple[Key, slice]], plan: Layout) -> Tensor:
+    def _laid_out(self, places: Sequence[tuple[Key, Place]], plan: Layout) -> Tensor:
         """The kept states where the layout has their tokens, zeros in the padding, `[R, L, d]`."""
         rows, length = plan.input_ids.shape
         first = self._pieces[places[0][0]]
@@ -177,11 +178,11 @@ def _rope_type(config: Any) -> str:
     return str(settings.get("rope_type", settings.get("type", "")))
 
 
-def _places(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, slice]]:
+def _places(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, Place]]:
     """Where a layout's flat positions hold each prompt and completion, by what the states there depend on."""
     prompts = [p.numpy().tobytes() for p in groups.prompts]
-    for g, start in plan.prompts:
-        yield (prompts[g], b""), slice(start, start + len(groups.prompts[g]))
+    for g, path in plan.prompts:
+        yield (prompts[g], b""), path
     at = 0
     for g, completion in zip(groups.group.tolist(), groups.completions, strict=True):
         start = int(plan.end[at])

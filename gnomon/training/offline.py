@@ -33,11 +33,8 @@ from gnomon.training.optimiser import Optimiser
 from gnomon.training.processes import Processes
 from gnomon.training.settings import OfflineSettings
 from gnomon.training.side_task import SideTask
+from gnomon.training.stored_reference import Answers, ReferenceAsker
 from gnomon.training.validation import Best, split
-
-Answers = dict[
-    int, list[Tensor]
-]  # for each example by its identity, the reference's log-probs of its completions
 
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
@@ -83,6 +80,7 @@ class OfflineLoop:
     watch: Watch | None = None
     side: SideTask | None = None
     reference_weights: Mapping[str, Tensor] | None = None
+    reference_cache: Path | None = None
 
     def run(self, examples: Sequence[Example]) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
@@ -101,13 +99,13 @@ class OfflineLoop:
         self.strangers = self.mismatch(examples)
         strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
         # Before a checkpoint is loaded: these are the start's.
-        self.answers = self.ask_reference([*used, *strange])
+        self.answers = self.ask_reference(asked := [*used, *strange])
         saved = load_checkpoint(self.folder / "checkpoints", weights, self.optimiser)
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}
         budget.restore(saved["budget"]) if saved else budget.begin()
         if frozen:
-            self._fill(frozen, used)
+            self._fill(frozen, asked if self.answers else used)
         best = Best(self.settings.validation, weights, saved)
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
 
@@ -143,11 +141,13 @@ class OfflineLoop:
     def _fill(self, frozen: FrozenStates, examples: Sequence[Example]) -> None:
         """The frozen layers' states of all examples, in an order that a resumed run has too.
 
-        The reference's pass has them already. Not for several processes, each of which sees a share, nor under a
-        budget, which may end long before all examples are seen.
+        The reference's pass has left them already, unless its answers were known; the numbers are the same. Not
+        for several processes, each of which sees a share, nor, without a reference, under a budget, which may end
+        long before all examples are seen.
         """
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
-        if not (self.answers or limited or self.processes.count > 1):
+        known = bool(self.answers) and not frozen.size
+        if self.processes.count == 1 and (known or not (self.answers or limited)):
             for rows in within_budget([e.cost for e in examples], self.settings.batch_tokens):
                 tokens = token_groups([examples[r] for r in rows])
                 frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
@@ -219,7 +219,6 @@ class OfflineLoop:
         found = mismatched(examples, limit, self.seed)
         return {id(e): other for e, other in zip(examples, found, strict=True) if other is not None}
 
-    @torch.no_grad()
     def ask_reference(self, examples: Sequence[Example]) -> Answers:
         """What the reference says: the model before it learns, unless the loop was given another.
 
@@ -229,21 +228,8 @@ class OfflineLoop:
             return {}
         policy = self.models.policy
         weights = self.reference_weights or (policy.copy_weights() if policy.adapter is None else None)
-        cut = list(within_budget([e.cost for e in examples], self.settings.batch_tokens))
-        mine, shares = [], self.processes.share(cut)
-        bars = progress(f"{self.label}: reference", len(shares), quiet=not self.processes.main)
-        with bars as bar, policy.as_reference(weights):
-            for number, rows in enumerate(shares, start=1):
-                tokens = token_groups([examples[r] for r in rows])
-                logprobs = policy.logprobs(tokens).cpu()
-                mine.append([row[:n] for row, n in zip(logprobs, tokens.lengths.tolist(), strict=True)])
-                bar.at(number)
-        found: Answers = {}
-        for rows, answers in zip(cut, self.processes.gather(mine, len(cut)), strict=True):
-            waiting = iter(answers)
-            for r in rows:
-                found[id(examples[r])] = [next(waiting) for _ in examples[r].completions]
-        return found
+        budget, cache = self.settings.batch_tokens, self.reference_cache
+        return ReferenceAsker(policy, weights, budget, cache, self.label, self.processes).ask(examples)
 
 
 def train_offline(
@@ -260,6 +246,7 @@ def train_offline(
     watch: Watch | None = None,
     side: SideTask | None = None,
     reference_weights: Mapping[str, Tensor] | None = None,
+    reference_cache: Path | None = None,
 ) -> dict[str, float]:
     """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
     if not examples:
@@ -278,5 +265,6 @@ def train_offline(
         watch,
         side,
         reference_weights,
+        reference_cache,
     )
     return loop.run(examples)

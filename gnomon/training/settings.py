@@ -10,7 +10,13 @@ from gnomon.core.config import Settings
 from gnomon.training.prompts import Curriculum
 
 # Settings that a loop's numbers do not depend on.
-OF_THE_MACHINE = ("batch_tokens", "gradient_checkpointing", "frozen_states_gb", "checkpoint_seconds")
+OF_THE_MACHINE = (
+    "batch_tokens",
+    "gradient_checkpointing",
+    "frozen_states_gb",
+    "reference_cache",
+    "checkpoint_seconds",
+)
 
 
 class OptimiserSettings(Settings):
@@ -86,12 +92,14 @@ class OfflineSettings(LoopSettings):
         batch_size: demonstrations, or prompts with all their pairs, that one step sees.
         max_tokens: longer rows (prompt and completion) are refused and written to `rejected.jsonl`.
         validation: holds a part back and keeps the best weights; `None` trains on everything to the end.
+        reference_cache: keep what the reference says on disk, for later runs that ask it the same.
     """
 
     epochs: float = Field(default=1.0, gt=0)
     batch_size: int = Field(default=16, gt=0)
     max_tokens: int = Field(default=1024, gt=0)
     validation: Validation | None = None
+    reference_cache: bool = True
 
 
 class KLSettings(Settings):

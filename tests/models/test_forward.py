@@ -153,12 +153,75 @@ def test_mistral_without_a_window_is_packed(groups: TokenGroups) -> None:
     assert can_pack(tiny_network("mistral", sliding_window=None).config)
 
 
+def alike(*, stem: int) -> TokenGroups:
+    """Prompts that begin alike: one is the whole beginning of another, and two groups have the same one."""
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(count: int) -> list[int]:
+        return torch.randint(0, 61, (count,), generator=generator).tolist()
+
+    start, rest = draw(stem), draw(4)
+    prompts = [[*start, *rest], start, [*start, *rest], [*start, *draw(3)], [*start, *rest, *draw(2)]]
+    completions = [draw(n) for n in (4, 1, 6, 3, 2, 5, 2, 3)]
+    return TokenGroups.build(prompts, completions, [0, 1, 0, 2, 3, 4, 2, 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_prompts_begin_alike_is_read_once(kind: str) -> None:
+    """To the same log-probs and gradients as in the plain layout, and as transformers has it."""
+    groups, found = alike(stem=5), {}
+    weights = torch.randn(len(groups), int(groups.lengths.max()), generator=torch.Generator().manual_seed(1))
+    for layout in ("packed", "plain"):
+        policy = learning_policy(kind)
+        policy.layout = layout
+        logprobs = policy.logprobs(groups)
+        found[layout] = logprobs.detach(), gradients(policy, (logprobs * weights).sum())
+    close(found["packed"][0], found["plain"][0])
+    for name, gradient in found["packed"][1].items():
+        torch.testing.assert_close(gradient, found["plain"][1][name], atol=2e-5, rtol=1e-4, msg=name)
+    network = learning_policy(kind).network
+    for row, wanted in zip(rows_of(found["packed"][0], groups), naive_logprobs(network, groups), strict=True):
+        close(row, wanted.detach())
+
+
+def test_how_much_a_shared_beginning_saves() -> None:
+    """5 of the stem; 4 + 15 of the prompt that two groups have, 4 of the stem itself, 3 + 2, 6 + 5."""
+    groups = alike(stem=5)
+    plan = packed_layout(groups)
+    assert plan.input_ids.shape == (1, 5 + 19 + 4 + 5 + 11)
+    assert plain_layout(groups).input_ids.numel() == 8 * 16
+    assert {g for g, _ in plan.prompts} == set(range(5))
+    for g, path in plan.prompts:
+        assert torch.equal(plan.input_ids.flatten()[path], groups.prompts[g])
+        assert torch.equal(plan.position_ids.flatten()[path], torch.arange(len(path)))
+
+
+def test_nothing_leaks_where_prompts_begin_alike() -> None:
+    """A completion is its own; a prompt's rest belongs to those with this prompt; the stem to all."""
+    groups, policy = alike(stem=5), tiny_policy()
+    with torch.no_grad():
+        before = policy.logprobs(groups)
+        for changed in range(8):
+            completions = list(groups.completions)
+            completions[changed] = (completions[changed] + 1) % 61
+            after = policy.logprobs(replace(groups, completions=tuple(completions)))
+            assert [(after[n] - before[n]).abs().max() > 1e-3 for n in range(8)] == [
+                n == changed for n in range(8)
+            ]
+        prompts = [p.clone() for p in groups.prompts]
+        prompts[0][-1] = (prompts[0][-1] + 1) % 61
+        after = policy.logprobs(replace(groups, prompts=tuple(prompts)))
+        moved = [bool((after[n] - before[n]).abs().max() > 1e-4) for n in range(8)]
+        assert moved == (groups.group == 0).tolist()
+
+
 def test_every_group_gets_one_row() -> None:
     """Equal groups need no company; 10 and 3 cost 13 side by side, and 20 with padding."""
     assert len(fill_rows(dict.fromkeys(range(8), 300))) == 8
     assert fill_rows({0: 3, 1: 10}) == [[1, 0]]
     sizes = {3: 40, 5: 900, 6: 7, 9: 450, 11: 460}
     assert sorted(g for row in fill_rows(sizes) for g in row) == sorted(sizes)
+    assert len(fill_rows(dict.fromkeys(range(8), 300), stem=300)) < 8, "a stem is worth sharing"
 
 
 def every_number_of_rows(sizes: dict[int, int]) -> list[list[int]]:

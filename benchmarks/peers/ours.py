@@ -1,0 +1,146 @@
+"""Gnomon's side of a case, in a process of its own: python ours.py CASE RESULT."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import work
+from work import Case
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.core.progress import StopSignal, console
+from gnomon.core.types import Message, Prompt
+from gnomon.data.encoding import Example, Pair
+from gnomon.models.adapters import Trainable
+from gnomon.models.loading import load_critic, load_policy, load_reward_model
+from gnomon.models.precision import find_compute
+from gnomon.rewards.reward import FunctionReward, LearnedReward
+from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.training import offline
+from gnomon.training.models import TrainedModels
+from gnomon.training.online import OnlineLoop
+from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
+
+ALL = Trainable(adapter="none")
+PLAIN = {"learning_rate": work.LEARNING_RATE, "schedule": "constant", "warmup": 0.0, "checkpoint_seconds": 1e6}
+
+
+def examples(case: Case) -> list[Example]:
+    pairs = (Pair(0, 1, 1.0, 0.0, 1.0),)
+    return [
+        Example(f"p{n}", r.prompt, (r.chosen,))
+        if case.work == "sft"
+        else Example(f"p{n}", r.prompt, (r.chosen, r.rejected), pairs)
+        for n, r in enumerate(work.rows(case))
+    ]
+
+
+def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
+    """Seconds and losses of each step; the reference's pass over all data is shared out to the steps."""
+    compute = find_compute("cpu", "float32")
+    if case.work == "reward_model":
+        model = load_reward_model(f"{case.model}/scorer", compute, ALL, seed=0)
+    else:
+        model = load_policy(f"{case.model}/policy", compute, ALL)
+    offline.epoch_order = lambda count, seed, epoch: list(range(count))  # type: ignore[attr-defined]
+    settings = OfflineSettings(batch_size=case.rows, frozen_states_gb=0.0, **PLAIN)
+    made = algorithms()[case.work](**({"centring": 0.0} if case.work == "reward_model" else {}))
+    seconds, asked = list[float](), 0.0
+    step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.ask_reference
+
+    def timed(self: offline.OfflineLoop, batch: Any) -> dict[str, float]:
+        started = time.perf_counter()
+        found = step(self, batch)
+        seconds.append(time.perf_counter() - started)
+        return found
+
+    def asking(self: offline.OfflineLoop, examples: Any) -> Any:
+        nonlocal asked
+        started = time.perf_counter()
+        found = ask(self, examples)
+        asked = time.perf_counter() - started
+        return found
+
+    offline.OfflineLoop.train_step = timed  # type: ignore[method-assign]
+    offline.OfflineLoop.ask_reference = asking  # type: ignore[method-assign]
+    offline.train_offline(
+        made,
+        TrainedModels(model),
+        examples(case),
+        settings,
+        folder=folder,
+        seed=0,
+        stop=StopSignal(),
+        label=case.work,
+    )
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [s + asked / case.steps for s in seconds], [row["loss"] for row in rows]
+
+
+def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
+    compute = find_compute("cpu", "float32")
+    policy = load_policy(f"{case.model}/policy", compute, ALL)
+    critic = reward = None
+    if case.work == "ppo":
+        critic = load_critic(f"{case.model}/scorer", compute, ALL, seed=0)
+        reward = LearnedReward(
+            load_reward_model(f"{case.model}/scorer", compute, Trainable(layers=0), seed=0), "r"
+        )
+    texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]
+    loop = OnlineLoop(
+        algorithm=algorithms()[case.work](),
+        models=TrainedModels(policy, critic),
+        reward=reward or FunctionReward(lambda prompt, text: work.letters(text), "e"),
+        prompts=[Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)],
+        settings=OnlineSettings(
+            steps=case.steps,
+            prompts_per_step=case.rows,
+            minibatches=1,
+            missing_eos_score=None,
+            frozen_states_gb=0.0,
+            epochs=4 if case.work == "ppo" else 1,
+            kl=KLSettings(coefficient=0.05, target=None),
+            **PLAIN,
+        ),
+        sampling=Sampling(completions=case.completions, max_tokens=case.limit),
+        folder=folder,
+        seed=0,
+        stop=StopSignal(),
+    )
+    loop.sampler.end = work.NEVER
+    loop.run(case.work)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    parts = ("sampling_seconds", "experience_seconds", "update_seconds")
+    return [sum(row[part] for part in parts) for row in rows], []
+
+
+def sample(case: Case) -> tuple[list[float], list[float]]:
+    policy = load_policy(f"{case.model}/policy", find_compute("cpu", "float32"))
+    sampler, seconds = NativeSampler(policy), []
+    sampler.end = work.NEVER
+    texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]
+    for step in range(case.steps):
+        mine = [Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)][step :: case.steps]
+        started = time.perf_counter()
+        sampler.sample(mine, Sampling(completions=case.completions, max_tokens=case.limit), seed=step)
+        seconds.append(time.perf_counter() - started)
+    return seconds, []
+
+
+def main(case: Case, result: Path) -> None:
+    console.quiet = True
+    with tempfile.TemporaryDirectory() as name:
+        if case.work == "sample":
+            seconds, losses = sample(case)
+        else:
+            seconds, losses = (train_stored if case.work in work.OFFLINE else train_sampled)(case, Path(name))
+    work.report(result, seconds=seconds, tokens=work.tokens_of(case), losses=losses)
+
+
+if __name__ == "__main__":
+    main(Case.read(Path(sys.argv[1])), Path(sys.argv[2]))

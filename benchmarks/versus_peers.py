@@ -1,0 +1,183 @@
+"""Gnomon beside TRL and transformers: the same weights, token ids, batches and precision, one after the other.
+
+    make bench                                             everything, on SmolLM2-135M
+    python benchmarks/versus_peers.py --model random-20m   a quick look
+    python benchmarks/versus_peers.py --works dpo,sft --data long_prompts --pairs 3
+
+Each measurement is a process of its own, so that its peak memory is its own; A B A B, and the ratio of each pair.
+Losses of the first three steps are compared before any time is printed. Writes `benchmarks/results.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "peers"))
+import work  # noqa: E402
+from work import Case  # noqa: E402
+
+from gnomon.core.run_folder import environment, write_json  # noqa: E402
+from gnomon.data.packages import cache_folder, fetch_from_pypi  # noqa: E402
+from gnomon.models.catalogue import installed_model, written_once  # noqa: E402
+
+WORKS = ("dpo", "reward_model", "sft", "grpo", "ppo", "sample")
+PPO_PEER = (
+    "trl==1.12.0",
+    "trl-1.12.0-py3-none-any.whl",
+    "9c8f117b21a941edbc85744f5a341c9453d38e81f24ae81d3c6e9b9ca3b96409",
+)
+TOLERANCE = 1e-3  # of the losses, relative
+SIZES = {"dpo": 8, "reward_model": 8, "sft": 8, "grpo": 4, "ppo": 4, "sample": 4}
+
+
+def prepare(model: str) -> Path:
+    """The model as both sides load it: a policy, and a scorer on the same trunk with a head from a seed."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    def write(folder: Path) -> None:
+        home = installed_model("smollm2-135m")
+        torch.manual_seed(0)
+        if model == "random-20m":
+            config = AutoConfig.from_pretrained(home)
+            config.update({"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8})
+            config.update(
+                {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "layer_types": None}
+            )
+            policy = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        else:
+            policy = AutoModelForCausalLM.from_pretrained(installed_model(model), dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(home)
+        policy.save_pretrained(folder / "policy")
+        scorer = AutoModelForSequenceClassification.from_pretrained(folder / "policy", num_labels=1)
+        scorer.config.pad_token_id = 0
+        scorer.save_pretrained(folder / "scorer")
+        for part in ("policy", "scorer"):
+            tokenizer.save_pretrained(folder / part)
+        (folder / "config.json").write_text("{}")
+
+    return written_once(cache_folder() / "bench" / model, write)
+
+
+def measure(side: str, case: Case, folder: Path) -> dict[str, Any]:
+    """One process of one side; its seconds a step, tokens, losses and peak memory."""
+    case.write(folder / "case.json")
+    result = folder / "result.json"
+    result.unlink(missing_ok=True)
+    paths = [str(HERE / "peers"), os.environ.get("PYTHONPATH", "")]
+    if side == "theirs" and case.work == "ppo":
+        peer = folder / "trl-1.12"
+        if not peer.exists():
+            requirement, wheel, digest = PPO_PEER
+            with zipfile.ZipFile(fetch_from_pypi(requirement, wheel, digest, source=False)) as archive:
+                archive.extractall(peer)
+        paths.insert(0, str(peer))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            str(HERE / "peers" / f"{side}.py"),
+            str(folder / "case.json"),
+            str(result),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRL_EXPERIMENTAL_SILENCE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{side}, {case.work}, {case.data}:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found
+
+
+def compare(case: Case, pairs: int, folder: Path) -> dict[str, Any]:
+    """A B A B …: medians of the pairs' ratios. The first step of each warms up and is left out."""
+    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
+    for _ in range(pairs):
+        for side, found in sides.items():
+            found.append(measure(side, case, folder))
+    losses = [sides[side][0]["losses"][:3] for side in sides]
+    for a, b in zip(*losses, strict=True):
+        if abs(a - b) > TOLERANCE * abs(b):
+            raise SystemExit(
+                f"{case.work}, {case.data}: the losses differ, {losses[0]} and {losses[1]}; no times."
+            )
+
+    def seconds(found: dict[str, Any]) -> float:
+        return statistics.median(found["seconds"][1:])
+
+    ratios = [seconds(b) / seconds(a) for a, b in zip(*sides.values(), strict=True)]
+    memory = [a["peak_gb"] / b["peak_gb"] for a, b in zip(*sides.values(), strict=True)]
+    return {
+        "speed_ratio": statistics.median(ratios),
+        "speed_ratios": ratios,
+        "memory_ratio": statistics.median(memory),
+        "tokens_per_second": {s: [f["tokens"] / seconds(f) for f in found] for s, found in sides.items()},
+        "peak_gb": {s: [f["peak_gb"] for f in found] for s, found in sides.items()},
+        "losses": dict(zip(sides, losses, strict=True)),
+        "case": asdict(replace(case, model=Path(case.model).name)),
+    }
+
+
+def matrix_rate() -> float:
+    """GFLOP/s of a float32 matrix product of 1024 × 1024, the best of several: what the machine can do."""
+    import time
+
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    best = 0.0
+    for _ in range(20):
+        started = time.perf_counter()
+        a @ b
+        best = max(best, 2 * 1024**3 / (time.perf_counter() - started) / 1e9)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m", choices=["smollm2-135m", "random-20m"])
+    parser.add_argument("--works", default=",".join(WORKS))
+    parser.add_argument("--data", default=",".join(work.LENGTHS))
+    parser.add_argument("--pairs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=HERE / "results.json")
+    asked = parser.parse_args()
+    results: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    model = prepare(asked.model)
+    results["machine"] = {
+        **environment(0, {}),
+        "matrix_gflops": matrix_rate(),
+        "threads": torch.get_num_threads(),
+    }
+    rate = results["machine"]["matrix_gflops"]
+    print(f"{asked.model}, float32, {torch.get_num_threads()} threads, {rate:.0f} GFLOP/s")
+    with tempfile.TemporaryDirectory() as name:
+        for data in asked.data.split(","):
+            for kind in asked.works.split(","):
+                case = Case(kind, data, str(model), rows=SIZES[kind], steps=asked.steps)
+                found = compare(case, asked.pairs, Path(name))
+                results.setdefault(data, {})[kind] = found
+                write_json(asked.out, results)
+                ours, theirs = (statistics.median(v) for v in found["tokens_per_second"].values())
+                print(
+                    f"{data:14} {kind:13} {found['speed_ratio']:5.2f} times as fast ({ours:.0f} and {theirs:.0f} "
+                    f"tokens/s), {found['memory_ratio']:.2f} of the memory",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
