@@ -148,12 +148,39 @@ def draw_curves(name: str, found: Found) -> None:
     made.savefig(HERE / "recipes" / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
+def write_names(axes: Any, names: list[tuple[float, float, str]]) -> None:
+    """By each point its name, moved as little as it takes to stand free, with a thread to it."""
+    axes.figure.canvas.draw()
+    scale = axes.figure.dpi / 72
+    spots = [tuple(axes.transData.transform((x, y)) / scale) for x, y, _ in names]  # in points of 1/72 inch
+    taken = [(px - 3, py - 3, px + 3, py + 3) for px, py in spots]
+    moves = sorted(
+        ((dx, dy) for dx in range(-90, 60, 6) for dy in range(-90, 91, 3)), key=lambda m: math.hypot(*m)
+    )
+    for (x, y, name), (px, py) in sorted(zip(names, spots, strict=True), key=lambda found: -found[0][1]):
+        width, height = 4.4 * len(name) + 2, 9
+        for dx, dy in moves:
+            left, low = px + 6 + dx, py - height / 2 + dy
+            box = (left, low, left + width, low + height)
+            if all(box[2] <= o[0] or o[2] <= box[0] or box[3] <= o[1] or o[3] <= box[1] for o in taken):
+                taken.append(box)
+                thread = {"arrowstyle": "-", "lw": 0.4, "color": GREY} if math.hypot(dx, dy) > 7 else None
+                axes.annotate(
+                    name, (x, y), xytext=(6 + dx, dy), textcoords="offset points", va="center", fontsize=7.5,
+                    arrowprops=thread,
+                )  # fmt: skip
+                break
+
+
 def draw_frontier(found: Found) -> None:
     """What each recipe's nats bought, by a judge that none of them trained on."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(7.0, 4.4), layout="constrained")
+    made = Figure(figsize=(7.0, 5.2), dpi=110)
+    FigureCanvasAgg(made)
     axes = made.subplots()
+    names: list[tuple[float, float, str]] = []
     placed = {name: row for name, row in found.items() if "kl" in row}
     for name, row in placed.items():
         nats, low, high = row["kl"]
@@ -167,7 +194,7 @@ def draw_frontier(found: Found) -> None:
             markersize=4,
             elinewidth=0.6,
         )
-        axes.annotate(name, (nats, row["ridge"][1]), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        names.append((nats, row["ridge"][1], name))
     best = found["sft"]["best_of_n"]
     axes.plot(best["kl"], best["ridge"], "x--", color=GREY, linewidth=0.8, markersize=4)
     axes.fill_between(best["kl"], best["low"], best["high"], color=GREY, alpha=0.12, linewidth=0)
@@ -178,7 +205,9 @@ def draw_frontier(found: Found) -> None:
     axes.set_xlabel("KL to SFT, nats a completion (95% interval over prompts)")
     axes.set_ylabel("mean score of the ridge, held-out prompts")
     axes.spines[["top", "right"]].set_visible(False)
-    made.savefig(HERE / "recipes" / "frontier.png", dpi=110, metadata={"Software": None})
+    write_names(axes, names)
+    path = HERE / "recipes" / "frontier.png"
+    made.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def main() -> None:
