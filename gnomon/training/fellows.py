@@ -23,6 +23,8 @@ from gnomon.core.errors import GnomonError, Interrupted, RunError
 BEAT = 0.5  # seconds between two signs of life
 SILENCE = 30.0  # seconds without a sign, or at different meetings, after which nobody waits any longer
 FAREWELL = 5.0  # seconds for the others to read why this one failed
+ANSWER = 5.0  # seconds in which the store answers if it is there
+GONE = "process 0 is gone; its own message, if it left one, is above or in its log."
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Fellows:
         now = time.monotonic()
         self._seen = {other: Seen(beat_at=now, place_at=now) for other in range(count) if other != rank}
         self._place, self._meetings, self._beats = "", 0, 0
+        self._alone = False  # the store has gone, and with it every way to hear of the others
         self._over, self._looking = threading.Event(), threading.Lock()
 
     @contextmanager
@@ -108,7 +111,8 @@ class Fellows:
                 found = (self._fault_of(other, seen) for other, seen in self._seen.items())
                 return next((fault for fault in found if fault), None)
             except RuntimeError:  # the store's, which lives in the first process
-                return "process 0 is gone; its own message, if it left one, is above or in its log."
+                self._alone = True
+                return GONE
 
     def _fault_of(self, other: int, seen: Seen) -> str | None:
         if self.store.check([f"failed/{other}"]):
@@ -142,6 +146,7 @@ class Fellows:
     def _leave(self) -> None:
         """Go, but not before the others could read what was said: the store goes with the first process."""
         self._tell(f"left/{self.rank}", "")
+        # The others need the store until they have left too.
         until = time.monotonic() + FAREWELL
         while self.rank == 0 and time.monotonic() < until:
             if self.store.check([f"left/{other}" for other in self._seen]):
@@ -149,12 +154,23 @@ class Fellows:
             time.sleep(BEAT / 4)
 
     def _tell(self, key: str, value: str) -> None:
+        if self._alone:
+            return
         try:
             self.store.set(key, value)
-        except RuntimeError:  # the first process has gone and its store with it; nobody is left to read this
-            return
+        except RuntimeError:  # nobody is left to read this
+            self._alone = True
 
 
 def shared_store(host: str, port: int, *, keeps: bool) -> TCPStore:
-    """A store that all processes reach; the first keeps it, on a free port where `port` is 0."""
-    return TCPStore(host, port, is_master=keeps, wait_for_workers=False, timeout=timedelta(seconds=SILENCE))
+    """A store that all processes reach; the first keeps it, on a free port where `port` is 0.
+
+    Raises:
+        RunError: it cannot be reached.
+    """
+    try:
+        store = TCPStore(host, port, is_master=keeps, wait_for_workers=False, timeout=timedelta(seconds=SILENCE))
+    except RuntimeError as error:
+        raise RunError(GONE) from error
+    store.set_timeout(timedelta(seconds=ANSWER))
+    return store

@@ -55,6 +55,7 @@ class Processes:
         store = shared_store(host, 0, keeps=True) if self.main else None
         port = self.tell(store.port if store else 0)
         store = store or shared_store(host, port, keeps=False)
+        self.wait()  # until all have reached the store: from here on, one that fails can say so
         self._fellows = Fellows(self.rank, self.count, store, silence)
         return self._fellows.watching()
 
