@@ -191,7 +191,8 @@ def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
 def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
     stop = PassedOn()
     code = "    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
-    waiting = "import time\ntry:\n" + code
+    # A shell that starts tests in the background has SIGINT ignored, and children inherit that.
+    waiting = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\ntry:\n" + code
     with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         child.stdout.readline()
