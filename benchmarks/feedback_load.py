@@ -38,7 +38,8 @@ from gnomon.feedback.tables import ItemRow, JudgementRow, voices
 
 PROJECT = "load"
 VOTES = 3
-PAUSE = 0.25  # seconds before what failed is sent again
+RETRY = (1.0, 3.0, 10.0)  # seconds before what failed is sent again, as on the page
+RUSH = 5.0  # seconds after the server is back, in which everybody who waited comes at once
 PATIENCE = 60.0  # seconds that an annotator keeps trying after the end
 
 
@@ -47,12 +48,12 @@ class Noted:
     """What an annotator saw.
 
     Attributes:
-        seconds: by path, of each answered request.
+        answered: when each answered request began, in seconds of a clock, and how many seconds it took.
         acknowledged: ids of judgements that the server said it has.
         lost: requests that got no answer.
     """
 
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    answered: list[tuple[float, float]] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     lost: int = 0
 
@@ -60,9 +61,17 @@ class Noted:
 class Annotator(threading.Thread):
     """Judges until it is told to stop; then brings its last answer home."""
 
-    def __init__(self, port: int, token: str, think: tuple[float, float], seed: int, over: threading.Event):
+    def __init__(
+        self,
+        port: int,
+        token: str,
+        think: tuple[float, float],
+        seed: int,
+        begin: threading.Event,
+        over: threading.Event,
+    ):
         super().__init__(daemon=True)
-        self.port, self.token, self.think, self.over = port, token, think, over
+        self.port, self.token, self.think, self.begin, self.over = port, token, think, begin, over
         self.chance = random.Random(seed)
         self.noted = Noted()
         self.connection: http.client.HTTPConnection | None = None
@@ -73,12 +82,14 @@ class Annotator(threading.Thread):
     def run(self) -> None:
         try:
             self.enter()
-            while not self.over.wait(self.chance.uniform(*self.think)):
+            self.begin.wait()
+            time.sleep(self.chance.uniform(*self.think))
+            while not self.over.is_set():
                 item = self.post("/api/task", {})["task"]
-                if item is None:
-                    continue
-                self.over.wait(self.chance.uniform(*self.think))
-                self.answer(item["item"])
+                time.sleep(self.chance.uniform(*self.think))
+                if item is not None:
+                    self.answer(item["item"])
+                    time.sleep(self.chance.uniform(*self.think))
         except Exception as error:  # noqa: BLE001 - whatever it is, the run says it
             self.failure = repr(error)
         finally:
@@ -114,7 +125,7 @@ class Annotator(threading.Thread):
 
     def insist(self, method: str, path: str, body: str | None) -> tuple[http.client.HTTPResponse, bytes]:
         """Send it until it is answered."""
-        deadline = None
+        deadline, failures = None, 0
         while True:
             if self.over.is_set():
                 deadline = deadline or time.monotonic() + PATIENCE
@@ -126,10 +137,11 @@ class Annotator(threading.Thread):
             except (OSError, http.client.HTTPException):
                 self.noted.lost += 1
                 self.hang_up()
-                time.sleep(PAUSE)
+                time.sleep(RETRY[min(failures, len(RETRY) - 1)])
+                failures += 1
                 continue
             if path.startswith("/api/"):
-                self.noted.seconds.setdefault(path, []).append(time.monotonic() - started)
+                self.noted.answered.append((started, time.monotonic() - started))
             return found
 
     def request(self, method: str, path: str, body: str | None) -> tuple[http.client.HTTPResponse, bytes]:
@@ -217,17 +229,20 @@ def measure(url: str, annotators: int, seconds: float, think: tuple[float, float
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    over = threading.Event()
+    begin, over = threading.Event(), threading.Event()
     server = start(url, port)
-    people = [Annotator(port, token, think, n, over) for n, token in enumerate(tokens)]
+    people = [Annotator(port, token, think, n, begin, over) for n, token in enumerate(tokens)]
     try:
         for one in people:
             one.start()
             one.inside.wait(PATIENCE)  # they come in one after the other
+        begin.set()
         time.sleep(seconds / 2)
+        killed = time.monotonic()
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
         server = start(url, port)
+        back = time.monotonic()
         time.sleep(seconds / 2)
         over.set()
         for one in people:
@@ -236,18 +251,25 @@ def measure(url: str, annotators: int, seconds: float, think: tuple[float, float
         server.send_signal(signal.SIGINT)
         server.wait(30)
     acknowledged = [name for one in people for name in one.noted.acknowledged]
-    every = [s for one in people for taken in one.noted.seconds.values() for s in taken]
+    answered = [pair for one in people for pair in one.noted.answered]
+    every = [taken for _, taken in answered]
+    rush = [taken for began, taken in answered if killed <= began <= back + RUSH]
+    calm = [taken for began, taken in answered if not killed <= began <= back + RUSH]
     found = {
         "database": store.engine.dialect.name,
         "annotators": annotators,
         "seconds": seconds,
         "judgements": len(acknowledged),
         "requests": len(every),
-        "requests_a_second": round(len(every) / seconds, 1),
+        "think_seconds": list(think),
+        "away_seconds": round(back - killed, 1),
+        "requests_a_second": round(len(every) / (seconds + back - killed), 1),
         "unanswered": sum(one.noted.lost for one in people),
         "p50_ms": round(1000 * quantile(every, 0.5), 1),
         "p99_ms": round(1000 * quantile(every, 0.99), 1),
         "worst_ms": round(1000 * max(every), 1),
+        "p99_ms_but_for_the_rush": round(1000 * quantile(calm, 0.99), 1),
+        "p50_ms_in_the_rush": round(1000 * quantile(rush, 0.5), 1) if rush else None,
         "failures": [one.failure for one in people if one.failure],
         "faults": faults(store, acknowledged),
     }
@@ -261,7 +283,11 @@ def main() -> None:
     parser.add_argument("--annotators", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument(
-        "--think", type=float, nargs=2, default=(1.5, 3.5), help="seconds, before and after an item"
+        "--think",
+        type=float,
+        nargs=2,
+        default=(2.5, 7.5),
+        help="seconds, before an item is asked for and before it is answered",
     )
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()

@@ -14,6 +14,7 @@ from gnomon.core.progress import console
 if TYPE_CHECKING:  # heavy, so imported by what uses it: the command line starts through here
     from gnomon.feedback.store import Store
 
+KEPT = 75  # seconds that a connection without requests is kept: longer than most items take
 DEMO, DEMO_ITEMS = "film-reviews", 40
 GUIDELINES = """Which sentence speaks better of its film? Choose the one that would rather make you go and see it.
 
@@ -54,7 +55,9 @@ def feedback_serve(
             said = f"your personal link, shown this once: {address}/join/{token}"
             console.print(said, markup=False, highlight=False, soft_wrap=True)
         app = make_app(store, name, secure=https)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=KEPT
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 

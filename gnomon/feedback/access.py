@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from gnomon.core.errors import DataError
 from gnomon.feedback.store import Store, existing
@@ -21,6 +21,13 @@ from gnomon.feedback.tables import AnnotatorRow, InviteRow, ProjectRow, SessionR
 
 Role = Literal["admin", "reviewer", "annotator"]
 LASTS = 30 * 24 * 3600.0  # seconds of a session
+
+VISITOR = (  # made once: each request asks it
+    select(InviteRow, AnnotatorRow)
+    .join(SessionRow, SessionRow.invite == InviteRow.token)
+    .join(AnnotatorRow, AnnotatorRow.id == InviteRow.annotator)
+    .where(SessionRow.token == bindparam("cookie"), SessionRow.until > bindparam("now"), ~InviteRow.revoked)
+)
 
 
 @dataclass(frozen=True)
@@ -100,14 +107,8 @@ class Access:
         """Who a session's cookie belongs to; `None` where it is over, made up, or its link was revoked."""
         if not cookie:
             return None
-        wanted = (
-            select(InviteRow, AnnotatorRow)
-            .join(SessionRow, SessionRow.invite == InviteRow.token)
-            .join(AnnotatorRow, AnnotatorRow.id == InviteRow.annotator)
-            .where(SessionRow.token == _digest(cookie), SessionRow.until > self.clock(), ~InviteRow.revoked)
-        )
         with self.store.reading() as session:
-            row = session.execute(wanted).first()
+            row = session.execute(VISITOR, {"cookie": _digest(cookie), "now": self.clock()}).first()
             if row is None:
                 return None
             link, person = row

@@ -62,6 +62,11 @@ class Setup(Settings):
         """Least and greatest score of a task that scores; zeros for the others."""
         return (self.scale or SCALES[task]) if task in SCALES else (0, 0)
 
+    def whole_scale_of(self, task: str) -> tuple[int, int]:
+        """The least and the greatest whole number of it, which are what a person may give."""
+        low, high = self.scale_of(task)
+        return math.ceil(low), math.floor(high)
+
 
 class Rewrite(Settings):
     """A completion edited into a better one: a demonstration."""

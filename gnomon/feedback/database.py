@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 
 from gnomon.core.errors import ConfigError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY = 30.0  # seconds that a writer waits for another
+IDLE = 10.0  # seconds after which a connection may have been closed by a server that was started again
+POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 24}
 LOCK = 71_836  # PostgreSQL's advisory lock for making tables; any number that nobody else uses
 
 
@@ -77,8 +79,9 @@ def _shown(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=16, max_overflow=16)
-    made = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY, "check_same_thread": False})
+        return _asking_the_idle(create_engine(url, **POOL))
+    pool = {} if sqlite_file(url) is None else POOL
+    made = create_engine(url, connect_args={"timeout": BUSY, "check_same_thread": False}, **pool)
 
     @event.listens_for(made, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -89,6 +92,28 @@ def _engine(url: str) -> Engine:
         cursor.close()
 
     return made
+
+
+def _asking_the_idle(engine: Engine) -> Engine:
+    """Let the pool replace connections that a server has closed since they were used last.
+
+    `pool_pre_ping` would ask of each one, before each transaction.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def used(_: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: Any, _: Any) -> None:
+        if time.monotonic() - record.info.get("used", time.monotonic()) < IDLE:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
+
+    return engine
 
 
 def _migrate(engine: Engine) -> None:

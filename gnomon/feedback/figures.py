@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gnomon.feedback.agreement import Level, cohen_kappa, percent_agreement
-from gnomon.feedback.answers import SCALES, label
+from gnomon.feedback.answers import label
 from gnomon.feedback.dawid_skene import dawid_skene
 from gnomon.feedback.exporting import annotator_table
 from gnomon.feedback.minority import MinorityView, minority_views
@@ -117,9 +117,26 @@ def figures(store: Store, project: str) -> Figures:
             Person(about, records.get(about["id"]), likely.get(about["id"]))
             for about in annotator_table(store, project)
         ],
-        minority=minority_views(plain),
+        minority=minority_views(_sides(plain, heard)),
         when=time.time(),
     )
+
+
+def _sides(votes: list[Vote], heard: Heard) -> list[Vote]:
+    """Votes as views can be told apart: scores of a single completion by the third of the scale they are in.
+
+    Who gives 2 where most give 9 sees it otherwise; who gives 8 does not.
+    """
+    low, high = heard.setup.whole_scale_of(heard.task)
+    if high <= low:
+        return votes
+    thirds = ("low", "middle", "high")
+    return [
+        replace(vote, label=thirds[int(3 * (vote.label - low + 0.5) / (high - low + 1))])
+        if isinstance(vote.label, int)
+        else vote
+        for vote in votes
+    ]
 
 
 def _aspects(heard: Heard) -> dict[str, PanelAgreement]:
@@ -138,8 +155,8 @@ def _aspects(heard: Heard) -> dict[str, PanelAgreement]:
                     part = replace(vote, item=(vote.item, place), label=score)
                     found.setdefault(criterion, []).append(part)
     level = LEVELS.get(heard.task, "nominal")
-    low, high = SCALES.get(heard.task, (0, 0))
-    labels: Sequence[Any] | None = range(low, high + 1) if high else ("a", "b")
+    low, high = heard.setup.whole_scale_of(heard.task)
+    labels: Sequence[Any] | None = range(low, high + 1) if high > low else ("a", "b")
     return {name: panel_agreement(votes, level, labels=labels) for name, votes in found.items()}
 
 

@@ -18,11 +18,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback import queries
 from gnomon.feedback.answers import check_answer, setup_of
 from gnomon.feedback.settling import settle
 from gnomon.feedback.store import Store, as_prompt, digest, existing
@@ -35,14 +36,11 @@ from gnomon.feedback.tables import (
     ProjectRow,
     PromptRow,
     standing,
-    superseded,
-    taken,
 )
 
 LEASE = 20 * 60.0  # seconds
 ATTEMPTS = 8  # of taking an item, while others hold all that are left
 ENDLESS = 1  # places of a gold item, however many are taken
-TRIED = 32  # items looked at before an annotator is told that there is nothing; others hold those before
 
 
 @dataclass(frozen=True)
@@ -131,23 +129,28 @@ class Queue:
             person = existing(session.get(AnnotatorRow, annotator), "annotator", annotator)
             if person.state != "active":
                 return None, False
-            mine = self._of(annotator).where(AssignmentRow.state == "leased", ItemRow.state.in_(("open", "gold")))
-            for assignment in session.scalars(mine.order_by(AssignmentRow.until.desc())).all():
+            project = existing(session.get(ProjectRow, self.project), "project", self.project)
+            whose = {"annotator": annotator, "project": self.project}
+            for assignment in session.scalars(queries.HELD, whose).all():
                 item = self._locked(session, assignment.item, wait=False)
                 passed_over |= item is None
-                if item is None or item.state not in ("open", "gold"):
+                if item is None or item.state not in queries.ASKED:
                     continue
                 # A lease of one's own that ran out may be taken up again while the item has a place.
                 if assignment.until > now or self._free(session, item, now) > 0:
                     assignment.until = now + self.lease
                     return self._task(session, item, assignment), False
-            gold = self._gold(session, annotator)
-            for key in [*gold, *session.scalars(self._wanted(annotator, now).limit(TRIED))]:
+            gold = self._gold(session, project, annotator)
+            for key in [*gold, *session.scalars(queries.WANTED, {**whose, "now": now})]:
                 item = self._locked(session, key, wait=False)
                 passed_over |= item is None
-                if item is None or item.state not in ("open", "gold") or self._free(session, item, now) <= 0:
+                if item is None or item.state not in queries.ASKED:
                     continue
-                if session.scalars(self._of(annotator).where(AssignmentRow.item == key)).first():
+                which = {"item": key, "annotator": annotator, "now": now}
+                places, lent = session.execute(queries.ROOM, which).one()
+                if item.state == "open" and places >= item.wanted:
+                    continue
+                if lent:
                     passed_over = True  # they asked twice at once: the next look finds it as held
                     continue
                 assignment = AssignmentRow(
@@ -167,7 +170,7 @@ class Queue:
         now = self.clock()
         with self.store.writing() as session:
             row = self._locked(session, item)
-            found = session.scalars(self._of(annotator).where(AssignmentRow.item == item)).first()
+            found = self._lent(session, annotator, item)
             if row is None or found is None or found.state != "leased":
                 return None
             if draft is not None:
@@ -196,12 +199,12 @@ class Queue:
         now = self.clock()
         with self.store.writing() as session:
             # Before the item, as a withdrawal does, so that neither waits for the other.
-            known_as = select(AnnotatorRow).where(AnnotatorRow.id == said.annotator).with_for_update(read=True)
-            person = existing(session.scalars(known_as).first(), "annotator", said.annotator)
+            known_as = session.scalars(queries.PERSON, {"annotator": said.annotator})
+            person = existing(known_as.first(), "annotator", said.annotator)
             item = existing(self._locked(session, said.item), "item", said.item)
             project = existing(session.get(ProjectRow, self.project), "project", self.project)
             answer = check_answer(project.task, setup_of(project.settings), len(item.completions), said.answer)
-            known = session.scalars(select(JudgementRow).where(JudgementRow.id == said.id)).first()
+            known = session.scalars(queries.JUDGEMENT, {"judgement": said.id}).first()
             if known is not None:
                 if (known.item, known.annotator, known.answer) != (said.item, said.annotator, answer):
                     raise DataError(f"judgement id '{said.id}' is of another answer; make a new one.")
@@ -240,13 +243,7 @@ class Queue:
     def last(self, annotator: str) -> tuple[Task, JudgementRow] | None:
         """What the annotator judged last: the item as they saw it, and their judgement."""
         with self.store.reading() as session:
-            wanted = (
-                select(JudgementRow)
-                .join(ItemRow, ItemRow.key == JudgementRow.item)
-                .where(JudgementRow.annotator == annotator, ItemRow.project == self.project, ~superseded())
-                .order_by(JudgementRow.sequence.desc())
-            )
-            found = session.scalars(wanted).first()
+            found = session.scalars(queries.LAST, {"annotator": annotator, "project": self.project}).first()
             if found is None:
                 return None
             item = session.get(ItemRow, found.item)
@@ -268,28 +265,12 @@ class Queue:
     def judged_by(self, annotator: str) -> int:
         """How many items of the project the annotator has judged."""
         with self.store.reading() as session:
-            wanted = (
-                select(func.count())
-                .select_from(JudgementRow)
-                .join(ItemRow, ItemRow.key == JudgementRow.item)
-                .where(JudgementRow.annotator == annotator, ItemRow.project == self.project, ~superseded())
-            )
-            return int(session.scalar(wanted) or 0)
+            return int(session.scalar(queries.JUDGED, {"annotator": annotator, "project": self.project}) or 0)
 
     def left_for(self, annotator: str) -> int:
         """How many items the annotator may still be given at most: those that are asked, and all gold ones."""
-        answered = AssignmentRow.annotator == annotator, AssignmentRow.state != "leased"
-        wanted = (
-            select(func.count())
-            .select_from(ItemRow)
-            .where(
-                ItemRow.project == self.project,
-                ItemRow.state.in_(("open", "gold")),
-                ~exists().where(AssignmentRow.item == ItemRow.key, *answered),
-            )
-        )
         with self.store.reading() as session:
-            return int(session.scalar(wanted) or 0)
+            return int(session.scalar(queries.LEFT, {"annotator": annotator, "project": self.project}) or 0)
 
     def progress(self) -> dict[str, int]:
         """Items by state, judgements that count, and surplus ones; without what is gold."""
@@ -313,63 +294,45 @@ class Queue:
                 "surplus": counts.get(True, 0),
             }
 
-    def _of(self, annotator: str) -> Select[AssignmentRow]:
-        return (
-            select(AssignmentRow)
-            .join(ItemRow, ItemRow.key == AssignmentRow.item)
-            .where(AssignmentRow.annotator == annotator, ItemRow.project == self.project)
-        )
+    def _lent(self, session: Session, annotator: str, item: int) -> AssignmentRow | None:
+        which = {"annotator": annotator, "project": self.project, "item": item}
+        return session.scalars(queries.ASSIGNED, which).first()
 
     def _assigned(self, session: Session, annotator: str, item: int) -> AssignmentRow:
-        found = session.scalars(self._of(annotator).where(AssignmentRow.item == item)).first()
+        found = self._lent(session, annotator, item)
         if found is None:
             raise DataError(f"item {item} was never given to annotator '{annotator}'.")
         return found
 
     def _locked(self, session: Session, item: int, *, wait: bool = True) -> ItemRow | None:
-        """The item, about which nobody else decides until this transaction is over.
+        """The item, about which nobody else decides until this transaction is over."""
+        locked = queries.LOCKED if wait else queries.LOCKED_IF_FREE
+        return session.scalars(locked, {"item": item, "project": self.project}).first()
 
-        Without waiting an item that another decides about is passed over: two that hold one and wait for the
-        other's would wait for ever.
-        """
-        wanted = select(ItemRow).where(ItemRow.key == item, ItemRow.project == self.project)
-        locked = wanted.with_for_update(skip_locked=not wait).execution_options(populate_existing=True)
-        return session.scalars(locked).first()
-
-    def _wanted(self, annotator: str, now: float) -> Select[int]:
-        """Items with a place, never given to the annotator: urgent ones first, then those nearest to done."""
-        places = taken(ItemRow.key, now)
-        mine = exists().where(AssignmentRow.item == ItemRow.key, AssignmentRow.annotator == annotator)
-        return (
-            select(ItemRow.key)
-            .where(ItemRow.project == self.project, ItemRow.state == "open", ~mine, places < ItemRow.wanted)
-            .order_by(ItemRow.priority.desc(), places.desc(), ItemRow.key)
-        )
-
-    def _gold(self, session: Session, annotator: str) -> list[int]:
+    def _gold(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
         """Gold items that the annotator never saw, drawn by lot; none if this question is to be no test."""
-        project = existing(session.get(ProjectRow, self.project), "project", self.project)
-        given = session.scalar(select(func.count()).select_from(self._of(annotator).subquery()))
-        chance = random.Random(digest([project.salt, annotator, given]))
-        if chance.random() >= setup_of(project.settings).gold_rate:
+        rate, whose = setup_of(project.settings).gold_rate, {"annotator": annotator, "project": self.project}
+        if not rate:
             return []
-        mine = exists().where(AssignmentRow.item == ItemRow.key, AssignmentRow.annotator == annotator)
-        wanted = select(ItemRow.key).where(ItemRow.project == self.project, ItemRow.state == "gold", ~mine)
-        found = list(session.scalars(wanted.order_by(ItemRow.key)))
+        given = session.scalar(queries.GIVEN, whose)
+        chance = random.Random(digest([project.salt, annotator, given]))
+        if chance.random() >= rate:
+            return []
+        found = list(session.scalars(queries.GOLD, whose))
         chance.shuffle(found)
-        return found[:TRIED]
+        return found[: queries.TRIED]
 
     def _free(self, session: Session, item: ItemRow, now: float) -> int:
         """Places of a locked item that neither a judgement nor a lease has: counted after the lock was had."""
         if item.state == "gold":
             return ENDLESS
-        return item.wanted - int(session.scalar(select(taken(item.key, now))) or 0)
+        return item.wanted - int(session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0)
 
     def _corrected(self, session: Session, said: Said) -> JudgementRow:
-        found = session.scalars(select(JudgementRow).where(JudgementRow.id == said.corrects)).first()
+        found = session.scalars(queries.JUDGEMENT, {"judgement": said.corrects}).first()
         if found is None or (found.item, found.annotator) != (said.item, said.annotator):
             raise DataError(f"judgement '{said.corrects}' is none that '{said.annotator}' made of this item.")
-        if session.scalar(select(exists().where(JudgementRow.supersedes == said.corrects))):
+        if session.scalar(queries.CORRECTED, {"judgement": said.corrects}):
             raise DataError(f"judgement '{said.corrects}' was corrected already; correct the newer one.")
         return found
 
@@ -391,7 +354,7 @@ class Queue:
 
 def _shown(session: Session, item: ItemRow, assignment: AssignmentRow) -> list[CompletionRow]:
     """An item's completions in the order in which its annotator sees them."""
-    found = session.scalars(select(CompletionRow).where(CompletionRow.key.in_(item.completions))).all()
+    found = session.scalars(queries.COMPLETIONS, {"completions": item.completions}).all()
     rows = {row.key: row for row in found}
     return [rows[item.completions[place]] for place in assignment.shown]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.answers import SCALES, Setup, setup_of
+from gnomon.feedback.answers import Setup, setup_of
 from gnomon.feedback.generating import Watching
 from gnomon.feedback.queue import Queue, Said, Task
 from gnomon.feedback.store import Store, digest
@@ -141,7 +141,7 @@ def answer_by(
         return {"choice": "first" if first > second else "second"}
     if task == "ranking":
         return {"order": sorted(range(len(scores)), key=lambda place: -scores[place])}
-    low, high = SCALES[task]
+    low, high = setup.whole_scale_of(task)
     worst, best = min(scores), max(scores)
     if unit:
         shares = [0.5 * (1 + math.tanh(score / 2)) for score in scores]

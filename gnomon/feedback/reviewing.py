@@ -171,13 +171,16 @@ def decide(
         corrects: the decision that stood when the reviewer looked.
 
     Raises:
-        DataError: the item is not disputed, the answer is none of the project's task, or somebody else decided
-            in the meantime.
+        DataError: the reviewer has withdrawn, the item is not disputed, the answer is none of the project's
+            task, or somebody else decided in the meantime.
     """
     with store.writing() as session:
         wanted = select(ItemRow).where(ItemRow.key == item, ItemRow.project == project).with_for_update()
         row = existing(session.scalars(wanted).first(), "item", item)
         asked = existing(session.get(ProjectRow, project), "project", project)
+        who = existing(session.get(AnnotatorRow, reviewer), "annotator", reviewer)
+        if who.state == "withdrawn":
+            raise DataError(f"reviewer '{reviewer}' has withdrawn; nothing more is taken of them.")
         checked = check_answer(asked.task, setup_of(asked.settings), len(row.completions), answer)
         known = session.scalars(select(DecisionRow).where(DecisionRow.id == id)).first()
         if known is not None:

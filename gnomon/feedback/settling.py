@@ -6,21 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from gnomon.feedback import queries
 from gnomon.feedback.answers import setup_of, verdict
-from gnomon.feedback.tables import (
-    CompletionRow,
-    DecisionRow,
-    ItemRow,
-    JudgementRow,
-    ProjectRow,
-    decisions,
-    standing,
-    taken,
-    voices,
-)
+from gnomon.feedback.tables import DecisionRow, ItemRow, JudgementRow, ProjectRow
 
 
 def agreed(said: Sequence[Hashable], split: float) -> bool:
@@ -46,31 +36,33 @@ def settle(session: Session, item: ItemRow, project: ProjectRow, now: float | No
     if decision(session, item.key) is not None:
         item.state = "done"
         return
-    _state(session, item, project)
-    while item.state == "open" and _fill(session, item, time.time() if now is None else now):
-        _state(session, item, project)
+    said = session.scalars(queries.SAID, {"item": item.key}).all()
+    _state(item, project, said)
+    while item.state == "open" and _fill(session, item, said, time.time() if now is None else now):
+        _state(item, project, said)
 
 
-def _state(session: Session, item: ItemRow, project: ProjectRow) -> None:
+def _state(item: ItemRow, project: ProjectRow, said: Sequence[JudgementRow]) -> None:
     """What the voices that count come down to."""
-    said = verdicts(session, item)
-    if len(said) < item.wanted:
+    # All were shown the same completions: any order that is the same for all will do.
+    counted = [verdict(one.answer, one.shown, sorted(one.shown)) for one in said if not one.surplus]
+    item.heard = len(counted)
+    if len(counted) < item.wanted:
         item.state = "open"
-    elif agreed(said, setup_of(project.settings).split):
+    elif agreed(counted, setup_of(project.settings).split):
         item.state = "done"
-    elif len(said) >= max(project.most, item.wanted):
+    elif len(counted) >= max(project.most, item.wanted):
         item.state = "disputed"
     else:
-        item.state, item.wanted = "open", len(said) + 1
+        item.state, item.wanted = "open", len(counted) + 1
 
 
-def _fill(session: Session, item: ItemRow, now: float) -> bool:
+def _fill(session: Session, item: ItemRow, said: Sequence[JudgementRow], now: float) -> bool:
     """Let the oldest surplus judgement count, if there is one, and a place."""
-    late = standing(JudgementRow).where(JudgementRow.item == item.key, JudgementRow.surplus)
-    found = session.scalars(late.order_by(JudgementRow.sequence).limit(1)).first()
-    if found is None or item.wanted <= int(session.scalar(select(taken(item.key, now))) or 0):
+    late = next((one for one in said if one.surplus), None)
+    if late is None or item.wanted <= int(session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0):
         return False
-    found.surplus = False
+    late.surplus = False
     session.flush()
     return True
 
@@ -78,19 +70,18 @@ def _fill(session: Session, item: ItemRow, now: float) -> bool:
 def verdicts(session: Session, item: ItemRow) -> list[Hashable]:
     """What each voice that counts says of an item, in the item's own order."""
     names = names_of(session, item)
-    found = session.execute(voices(item.key, JudgementRow.answer, JudgementRow.shown)).all()
+    found = session.execute(queries.VOICES, {"item": item.key}).all()
     return [verdict(answer, shown, names) for answer, shown in found]
 
 
 def names_of(session: Session, item: ItemRow) -> list[str]:
     """The ids of an item's completions, in its own order."""
-    wanted = select(CompletionRow.key, CompletionRow.id).where(CompletionRow.key.in_(item.completions))
-    ids = {row.key: row.id for row in session.execute(wanted)}
+    found = session.execute(queries.NAMES, {"completions": item.completions})
+    ids = {row.key: row.id for row in found}
     return [ids[key] for key in item.completions]
 
 
 def decision(session: Session, item: int) -> DecisionRow | None:
     """The decision that stands: the last one of nobody who withdrew."""
-    wanted = decisions(DecisionRow.item == item).order_by(None).order_by(DecisionRow.sequence.desc()).limit(1)
-    found: DecisionRow | None = session.scalars(wanted).first()
+    found: DecisionRow | None = session.scalars(queries.DECISION, {"item": item}).first()
     return found

@@ -26,7 +26,7 @@ from pydantic import Field
 from gnomon.core.config import Settings, validate
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.answers import SCALES, Setup
+from gnomon.feedback.answers import Setup
 from gnomon.feedback.queue import Task
 from gnomon.feedback.raters import Kind, Opinion
 from gnomon.feedback.store import digest
@@ -156,7 +156,8 @@ class SimulatedRater:
             noisy = [value - math.log(-math.log(_open(chance))) for value in seen]  # Gumbel's distribution
             return Opinion({"order": sorted(range(count), key=lambda place: -noisy[place])})
         criteria = setup.asked_of(task.kind)
-        scores = [{name: self._score(value, task.kind, chance) for name in criteria} for value in seen]
+        scale = setup.whole_scale_of(task.kind)
+        scores = [{name: self._score(value, scale, chance) for name in criteria} for value in seen]
         return Opinion({"scores": scores})
 
     def _seen(self, task: Task) -> list[float]:
@@ -170,12 +171,12 @@ class SimulatedRater:
             for place, (one, size) in enumerate(zip(task.completions, sizes, strict=True))
         ]
 
-    def _score(self, seen: float, task: str, chance: random.Random) -> int:
+    def _score(self, seen: float, scale: tuple[int, int], chance: random.Random) -> int:
         """The place of a noisy utility among those of all texts: each number of the scale is as common."""
         share = _open(chance)
         noisy = seen + math.log(share / (1 - share))  # the logistic distribution, as in σ(d); variance π²/3
         spread = math.sqrt(self.manner.sharpness**2 + math.pi**2 / 3)
-        low, high = SCALES[task]
+        low, high = scale
         return min(high, low + int(NormalDist().cdf(noisy / spread) * (high - low + 1)))
 
 
@@ -185,7 +186,7 @@ def _at_random(count: int, task: str, setup: Setup, chance: random.Random) -> di
         return {"choice": chance.choice(("first", "second"))}
     if task == "ranking":
         return {"order": chance.sample(range(count), count)}
-    low, high = SCALES[task]
+    low, high = setup.whole_scale_of(task)
     return {"scores": [{name: chance.randint(low, high) for name in setup.asked_of(task)} for _ in range(count)]}
 
 
@@ -195,7 +196,7 @@ def _as_shown(count: int, task: str, setup: Setup) -> dict[str, Any]:
         return {"choice": "first"}
     if task == "ranking":
         return {"order": list(range(count))}
-    return {"scores": [dict.fromkeys(setup.asked_of(task), SCALES[task][1]) for _ in range(count)]}
+    return {"scores": [dict.fromkeys(setup.asked_of(task), setup.whole_scale_of(task)[1]) for _ in range(count)]}
 
 
 def _open(chance: random.Random) -> float:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,16 @@ class Store:
     def __init__(self, url: str | Path):
         self.url = as_url(url)
         self.engine = open_database(self.url)
+        sqlite = self.engine.dialect.name == "sqlite"
+        # SQLite has one writer at a time, and makes others sleep and ask again: ours wait in line.
+        self._line = threading.Lock() if sqlite else nullcontext()
+        # PostgreSQL is spared the beginning and the end of a transaction that writes nothing.
+        self._reader = self.engine if sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that writes nothing."""
-        with Session(self.engine) as session:
+        with Session(self._reader) as session:
             yield session
             session.expunge_all()  # rows stay readable after the session
 
@@ -107,7 +113,7 @@ class Store:
             yield within
             return
         try:
-            with Session(self.engine) as session, session.begin():
+            with self._line, Session(self.engine) as session, session.begin():
                 if self.engine.dialect.name == "sqlite":
                     session.connection().exec_driver_sql("BEGIN IMMEDIATE")
                 yield session

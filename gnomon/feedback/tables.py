@@ -22,6 +22,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
@@ -120,6 +121,7 @@ class ItemRow(Table):
     Attributes:
         completions: keys of completions, in the store's order; each annotator sees an order of their own.
         wanted: judgements before it is done; raised where those that came disagree.
+        heard: judgements that counted when it was last settled: only the queue's order goes by it.
         gold: the right answer, where it is known: what `check_answer` makes of it when the completions are shown
             in this row's order.
         state: `open`, `done`, `disputed` (waits for adjudication), `gold` (tests annotators, as many as come) or
@@ -135,6 +137,7 @@ class ItemRow(Table):
     completions: Mapped[list[Any]]
     digest: Mapped[str]
     wanted: Mapped[int]
+    heard: Mapped[int] = mapped_column(default=0, server_default="0")
     priority: Mapped[float] = mapped_column(default=0.0)
     gold: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(default="open")
@@ -144,7 +147,7 @@ class ItemRow(Table):
     __table_args__ = (
         UniqueConstraint("project", "digest"),
         CheckConstraint("state IN ('open', 'done', 'disputed', 'gold', 'closed')", name="state"),
-        Index("ix_items_queue", "project", "state", "priority"),
+        Index("ix_items_queue", "project", "state", text("priority DESC"), text("heard DESC"), "key"),
     )
 
 
@@ -319,7 +322,7 @@ def voices(item: Any, *what: Any) -> Any:
     return standing(*what).where(JudgementRow.item == item, ~JudgementRow.surplus)
 
 
-def taken(item: Any, now: float) -> Any:
+def taken(item: Any, now: Any) -> Any:
     """How many places of an item are taken: by judgements that count, and by leases that run at that time."""
     leases = (
         select(func.count())

@@ -92,3 +92,40 @@ def test_scores_are_compared_by_criterion(store: Store) -> None:
     found = figures(store, "films")
     assert found.overall.percent.value == 1.0, "a is best for both"
     assert found.aspects["kind"].percent.value == 0.5
+
+
+def test_scores_far_from_most_are_a_view_and_scores_beside_them_are_none(store: Store) -> None:
+    """Five score four texts from 1 to 10: three say 8 to 10, two say 1 to 3, none of them twice the same."""
+    names = ("ann", "bob", "cyd", "dan", "eve")
+    queue = project(store, 4, task="rating", sides="a", wanted=5, most=5, names=names, criteria=["overall"])
+    scores = {
+        "ann": (8, 9, 10, 8),
+        "bob": (9, 10, 8, 9),
+        "cyd": (10, 8, 9, 10),
+        "dan": (1, 2, 3, 1),
+        "eve": (2, 3, 1, 2),
+    }
+    for who in names:
+        for score in scores[who]:
+            task = take(queue, who)
+            queue.submit(Said(f"{who}-{task.item}", task.item, who, {"scores": [{"overall": score}]}))
+    views = figures(store, "films").minority
+    assert [(view.majority, view.label, view.annotators) for view in views] == [
+        ("high", "low", ("dan", "eve"))
+    ] * 4
+
+
+def test_the_middle_of_a_scale_is_its_middle(store: Store) -> None:
+    """Of -4 … 4 three scores each are low, in the middle and high."""
+    from gnomon.feedback.figures import _sides
+    from gnomon.feedback.watch import hear
+
+    names = tuple(f"rater {n}" for n in range(9))
+    queue = project(
+        store, 1, task="rating", sides="a", wanted=9, most=9, names=names, criteria=["o"], scale=[-4, 4]
+    )
+    for score, who in zip(range(-4, 5), names, strict=True):
+        task = take(queue, who)
+        queue.submit(Said(who, task.item, who, {"scores": [{"o": score}]}))
+    heard = hear(store, "films")
+    assert [vote.label for vote in _sides(heard.votes, heard)] == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3

@@ -72,7 +72,7 @@ def test_draws_differ_between_annotators_and_projects(small: Store) -> None:
         salted(small, salt)
         for who in ("ann", "bob"):
             with small.reading() as session:
-                said[salt, who] = tuple(queue._gold(session, who))
+                said[salt, who] = tuple(queue._gold(session, session.get_one(ProjectRow, "films"), who))
     assert len(set(said.values())) > 2
 
 
@@ -148,7 +148,7 @@ def test_a_late_answer_to_gold_is_no_surplus(store: Store) -> None:
 def _draws(store: Store, queue: Queue, salt: str) -> bool:
     salted(store, salt)
     with store.reading() as session:
-        return bool(queue._gold(session, "ann"))
+        return bool(queue._gold(session, session.get_one(ProjectRow, "films"), "ann"))
 
 
 def test_gold_is_never_exported(store: Store) -> None:

@@ -138,6 +138,14 @@ def test_a_decision_is_corrected_by_another_that_saw_it(store: Store) -> None:
     assert state_of(store, item)[0] == "disputed"
 
 
+def test_who_has_withdrawn_decides_nothing(store: Store) -> None:
+    _, item = disputed_item(store)
+    store.set_annotator("eve", "withdrawn")
+    with pytest.raises(DataError, match="reviewer 'eve' has withdrawn"):
+        decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1))
+    assert state_of(store, item)[0] == "disputed"
+
+
 def test_a_decision_outlives_a_voice(store: Store) -> None:
     _, item = disputed_item(store)
     decide(store, "films", item, "eve", {"choice": "tie"}, id=ID.format(1))

@@ -40,8 +40,13 @@ def filled(store: Store) -> None:
 
 def test_the_tables_are_those_that_the_code_speaks_of(store: Store) -> None:
     """The migrations make them; nothing is left to change, and there are no others."""
+
+    def seen(_: Any, name: str | None, kind: str, *rest: Any) -> bool:
+        # SQLite does not tell which columns of an index run backwards; see test_database's plan of the queue.
+        return not (kind == "index" and name == "ix_items_queue" and store.engine.dialect.name == "sqlite")
+
     with store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": seen})
         assert compare_metadata(context, Table.metadata) == []
     assert set(inspect(store.engine).get_table_names()) == {*Table.metadata.tables, "alembic_version"}
 

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from starlette.background import BackgroundTask
 
 from gnomon.app.web.answers import Again, GoldMark, Invitation, SetUp, State
+from gnomon.app.web.asking import scores_of
 from gnomon.app.web.site import Admin, Server, admin
 from gnomon.core.errors import DataError
 from gnomon.core.run_folder import to_json
@@ -88,7 +89,8 @@ def show_setup(request: Request, here: Server, who: Admin) -> HTMLResponse:
         "asking": [field for field in fields if field["name"] not in WATCHING],
         "watching": [field for field in fields if field["name"] in WATCHING],
     }
-    return here.page("setup.html.j2", request, visitor=who, groups=groups)
+    low, high = scores_of(asked)
+    return here.page("setup.html.j2", request, visitor=who, groups=groups, asking={"low": low, "high": high})
 
 
 @router.get("/api/admin/progress")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +35,7 @@ def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
 
 def scores_of(project: Project) -> tuple[int, int]:
     """The least and the greatest whole number that the project's scale has; zeros where nothing is scored."""
-    low, high = setup_of(project.settings).scale_of(project.task)
-    return math.ceil(low), math.floor(high)
+    return setup_of(project.settings).whole_scale_of(project.task)
 
 
 def item_for_page(task: Task) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gnomon.app.web import admin, review
 from gnomon.app.web.answers import Draft, ItemOnly, Skip, Submission
@@ -22,12 +26,20 @@ from gnomon.feedback.answers import setup_of
 from gnomon.feedback.queue import Said
 from gnomon.feedback.store import Store
 
+THREADS = 8
 LARGEST = 200_000  # bytes of a request
 LARGER = {"/api/admin/setup": 1_000_000}  # guidelines of 100,000 characters, of as many as 6 bytes in JSON
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers hide the origin of our own forms too
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 router = APIRouter()
 
 
@@ -39,12 +51,12 @@ def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
         project: the one that is served.
         secure: whether browsers come by https, so that cookies may be kept to it.
     """
-    app = FastAPI(title="Gnomon", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Gnomon", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_few_threads)
     app.state.served = Served(store, project, secure)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     for part in (router, admin.router, review.router):
         app.include_router(part)
-    app.middleware("http")(_guard)
+    app.add_middleware(Guard)
     app.exception_handler(DataError)(_say)
     app.exception_handler(ConfigError)(_say)
     app.exception_handler(StarletteHTTPException)(_not_let)
@@ -52,19 +64,35 @@ def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
     return app
 
 
-async def _guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse what no page of ours sends, and tell browsers what our pages may do."""
-    response = _refusal(request) or await go_on(request)
-    response.headers.update(
-        {
-            "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "same-origin",  # with no-referrer, browsers hide the origin of our own forms too
-            "Cache-Control": "no-store",
-            "Cross-Origin-Opener-Policy": "same-origin",
-        }
-    )
-    return response
+@asynccontextmanager
+async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
+    """Requests wait in line for few threads: Python runs one at a time, and many make all of them late."""
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
+
+
+class Guard:
+    """Refuses what no page of ours sends, and tells browsers what our pages may do.
+
+    Written to the protocol itself: middleware of functions makes tasks for each request, which cost more than the
+    request.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request through, or not."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await (_refusal(Request(scope)) or self.app)(scope, receive, send_guarded)
 
 
 async def _say(request: Request, error: Exception) -> Response:

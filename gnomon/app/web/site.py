@@ -101,6 +101,11 @@ def served(request: Request) -> Served:
     return found
 
 
+async def _served(request: Request) -> Served:
+    """The same for routes: what is not async is called in a thread, and a hop there costs more than this."""
+    return served(request)
+
+
 def visitor(request: Request) -> Visitor:
     """Who sent the request.
 
@@ -137,7 +142,7 @@ def reviewer(request: Request) -> Visitor:
     return found
 
 
-Server = Annotated[Served, Depends(served)]
+Server = Annotated[Served, Depends(_served)]
 Known = Annotated[Visitor, Depends(visitor)]
 Reviewer = Annotated[Visitor, Depends(reviewer)]
 Admin = Annotated[Visitor, Depends(admin)]

@@ -47,6 +47,13 @@ def verdict_in_words(verdict: Hashable, t: Mapping[str, Any]) -> str:
     return str(verdict)
 
 
+def on_scale(text: str, asking: Mapping[str, Any]) -> str:
+    """A text with the least and the greatest score of a project, and those that a number key can give."""
+    low, high = int(asking["low"]), int(asking["high"])
+    digits = f"{max(low, 0)} … {min(high, 9)}"
+    return text.replace("{low}", str(low)).replace("{high}", str(high)).replace("{digits}", digits)
+
+
 def answer_in_words(answer: Mapping[str, Any], t: Mapping[str, Any]) -> str:
     """An answer on completions in the order in which the page shows them."""
     if "choice" in answer:
@@ -67,4 +74,5 @@ FILTERS = {
     "moment": moment,
     "verdict": verdict_in_words,
     "answer": answer_in_words,
+    "on_scale": on_scale,
 }

@@ -170,6 +170,11 @@ def test_an_answer_that_is_refused_is_said_and_stays_said(come_in: Open, site: S
     press(other, "2", 2)
     expect(other.locator("#status")).to_contain_text("has judged item")
     assert len(judgements(site)) == 2
+    other.get_by_role("button", name="Seen").click()
+    expect(other.locator("#status")).to_have_text("2 judged")
+    expect(other.locator("#seen")).to_be_hidden()
+    other.reload()
+    expect(other.locator("#status")).to_have_text("2 judged")
 
 
 def test_undo_right_after_an_answer_corrects_that_one(come_in: Open, site: Site) -> None:

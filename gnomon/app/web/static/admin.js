@@ -1,22 +1,12 @@
 // The administrators' and reviewers' pages: forms that are sent as JSON, links for new people, live progress.
 
+import { post, Refused, send, uuid } from "./posting.js";
+
 const at = (id) => document.getElementById(id);
 const texts = JSON.parse(document.querySelector("main").dataset.texts);
 const BEAT = 5_000;
 
-async function post(path, body) {
-  const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }).catch(() => null);
-  const said = await answer?.json().catch(() => ({}));
-  if (!answer?.ok) throw new Error(typeof said?.detail === "string" ? said.detail : texts.failed);
-  return said;
-}
-
-function uuid() { // crypto.randomUUID is only for https and this machine
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 15) | 64;
-  bytes[8] = (bytes[8] & 63) | 128;
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}
+const why = (error) => (error instanceof Refused && error.message) || texts.failed;
 
 // --- Forms -----------------------------------------------------------------------------------------------------------
 
@@ -70,7 +60,7 @@ for (const form of document.querySelectorAll("form[data-send]")) {
       if (form.dataset.then === "reload") location.reload();
       else if (form.dataset.then === "say") sayIn(form, texts.saved, false);
       else location.assign(form.dataset.then);
-    } catch (error) { sayIn(form, error.message, true); }
+    } catch (error) { sayIn(form, why(error), true); }
   });
 }
 
@@ -79,15 +69,14 @@ at("export")?.addEventListener("submit", async (event) => {
   const form = at("export"), button = form.querySelector("button");
   button.disabled = true; // two clicks would be two exports
   try {
-    const answer = await fetch("/api/admin/export", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" }).catch(() => null);
-    if (!answer?.ok) throw new Error((await answer?.json().catch(() => null))?.detail ?? texts.failed);
+    const answer = await send("/api/admin/export");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await answer.blob());
     link.download = form.dataset.name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     sayIn(form, "", false);
-  } catch (error) { sayIn(form, error.message, true); }
+  } catch (error) { sayIn(form, why(error), true); }
   button.disabled = false;
 });
 
@@ -110,7 +99,7 @@ function showLink(name, path) {
 
 for (const button of document.querySelectorAll("[data-link]")) button.addEventListener("click", async () => {
   if (button.dataset.confirm && !confirm(button.dataset.confirm)) return;
-  try { showLink(button.dataset.name, (await post("/api/admin/link", { id: button.dataset.link })).link); } catch (error) { sayIn(document.body, error.message, true); }
+  try { showLink(button.dataset.name, (await post("/api/admin/link", { id: button.dataset.link })).link); } catch (error) { sayIn(document.body, why(error), true); }
 });
 
 at("invite")?.addEventListener("submit", async (event) => {

@@ -3,7 +3,8 @@
 import { make } from "./cards.js";
 import { IDLE, quietFor, restart, seconds } from "./clock.js";
 import { markDifference } from "./difference.js";
-import { asking, at, draftOf, dropDraft, keepAnswer, keepDraft, mayPass, outbox, post, Refused, refused, sendAll, texts, uuid, who } from "./kept.js";
+import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
+import { post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
 import { rewriting } from "./rewrite.js";
@@ -32,6 +33,7 @@ function say(text = "", warn = false) {
   if (text) parts.push(text);
   at("status").textContent = parts.join(" · ");
   at("status").classList.toggle("warn", warn || lost.length > 0);
+  at("seen").hidden = !lost.length;
 }
 
 function trouble(error) {
@@ -213,6 +215,7 @@ at("compare").addEventListener("click", compare);
 at("edit")?.addEventListener("click", edit);
 at("undo-last").addEventListener("click", undo);
 at("again").addEventListener("click", next);
+at("seen").addEventListener("click", () => { forgetRefused(); say(); });
 at("guidelines-button").addEventListener("click", () => toggle("guidelines"));
 at("help-button").addEventListener("click", () => toggle("help"));
 at("reason").addEventListener("input", keep);

@@ -1,6 +1,8 @@
 // What the browser keeps until the server has it: answers on their way, and drafts. Each answer has an id that was
 // made here, once, so that sending it twice adds nothing.
 
+import { post, Refused } from "./posting.js";
+
 export const at = (id) => document.getElementById(id);
 export const texts = JSON.parse(at("work").dataset.texts);
 export const asking = JSON.parse(at("work").dataset.asking);
@@ -12,6 +14,7 @@ const write = (key, value) => localStorage.setItem(key, JSON.stringify(value));
 
 export const outbox = () => read(OUTBOX, []);
 export const refused = () => read(REFUSED, []);
+export const forgetRefused = () => localStorage.removeItem(REFUSED);
 export const draftOf = (item) => read(DRAFT + item, null);
 export const keepDraft = (item, draft) => write(DRAFT + item, draft);
 export const dropDraft = (item) => localStorage.removeItem(DRAFT + item);
@@ -21,20 +24,7 @@ export function keepAnswer(said) { // throws where the browser lets the page kee
   dropDraft(said.item);
 }
 
-export class Refused extends Error {
-  constructor(status, detail) { super(detail); this.status = status; }
-}
-
 export const mayPass = (error) => !(error instanceof Refused) || error.status >= 500; // what may be better in a while
-
-export async function post(path, body = {}, more = {}) {
-  const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...more });
-  if (!answer.ok) {
-    const said = await answer.json().catch(() => ({}));
-    throw new Refused(answer.status, typeof said.detail === "string" ? said.detail : answer.statusText);
-  }
-  return answer.json();
-}
 
 export async function sendAll() { // throws at the first that could not be sent
   while (outbox().length) {
@@ -46,11 +36,4 @@ export async function sendAll() { // throws at the first that could not be sent
     }
     write(OUTBOX, outbox().filter((one) => one.id !== first.id));
   }
-}
-
-export function uuid() { // crypto.randomUUID is only for https and this machine
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 15) | 64;
-  bytes[8] = (bytes[8] & 63) | 128;
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

@@ -1,7 +1,8 @@
 // A completion edited into a better one. Its text comes only when it is asked for, and only into a text field.
 
 import { answerName } from "./cards.js";
-import { asking, at, post, texts } from "./kept.js";
+import { asking, at, texts } from "./kept.js";
+import { post } from "./posting.js";
 
 export function rewriting(changed) {
   let place = null, original = null;

@@ -1,0 +1,28 @@
+"""What the pages say of a project's own scale."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gnomon.app.web.site import HERE
+from gnomon.app.web.wording import on_scale
+
+
+@pytest.mark.parametrize(("low", "high", "digits"), [(1, 10, "1 … 9"), (1, 5, "1 … 5"), (-4, 4, "0 … 4")])
+def test_texts_name_the_projects_scale(low: int, high: int, digits: str) -> None:
+    """Digits are what a key gives: no minus, no ten."""
+    asking = {"low": low, "high": high}
+    assert on_scale("from {low} to {high}", asking) == f"from {low} to {high}"
+    assert on_scale("{digits}", asking) == digits
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_text_knows_a_scale_of_its_own(language: str) -> None:
+    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    for task in ("rating", "likert"):
+        for text in (texts["no_guidelines"][task], texts["adm"]["tasks"][task]):
+            assert "{low}" in text
+            assert "{high}" in text
+            assert not any(digit in text for digit in "15")

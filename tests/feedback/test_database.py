@@ -1,0 +1,113 @@
+"""What stays true of a store while the program and the server behind it change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from asked import project, say, take
+from sqlalchemy import event, select, text
+
+from gnomon.feedback import database as opened
+from gnomon.feedback.store import Store
+from gnomon.feedback.tables import ItemRow
+
+
+def to_revision(store: Store, revision: str, go: Callable[[Config, str], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(opened.MIGRATIONS).replace("%", "%%"))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        go(config, revision)
+
+
+def heard(store: Store) -> dict[int, int]:
+    with store.reading() as session:
+        return {row.key: row.heard for row in session.scalars(select(ItemRow))}
+
+
+def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: str) -> None:
+    """Items of the first tables do not say how many were heard: it is counted when they are opened."""
+    store = Store(database)
+    queue = project(store, 2, wanted=3)
+    for who, better in (("ann", "a"), ("bob", "b"), ("cyd", "a")):
+        say(queue, take(queue, who), who, better)
+    for who in ("ann", "bob"):
+        say(queue, take(queue, who), who, "a")
+    store.set_annotator("bob", "withdrawn")
+    now = heard(store)
+    assert sorted(now.values()) == [1, 2]
+    to_revision(store, "0001", command.downgrade)
+    store.close()
+    again = Store(database)
+    assert heard(again) == now
+    again.close()
+
+
+def test_what_is_heard_follows_every_change(database: str) -> None:
+    """The count that orders the queue is that of the voices, after answers, corrections and withdrawals."""
+    store = Store(database)
+    queue = project(store, 1, wanted=2)
+    first = say(queue, take(queue, "ann"), "ann", "a")
+    assert set(heard(store).values()) == {1}
+    queue.submit(replace(first, id="second thoughts", corrects=first.id))
+    assert set(heard(store).values()) == {1}
+    say(queue, take(queue, "bob"), "bob", "a")
+    assert set(heard(store).values()) == {2}
+    store.set_annotator("ann", "withdrawn")
+    assert set(heard(store).values()) == {1}
+    store.set_annotator("ann", "active")
+    assert set(heard(store).values()) == {2}
+    store.close()
+
+
+def test_items_nearest_to_done_come_first(database: str) -> None:
+    store = Store(database)
+    queue = project(store, 3, wanted=3)
+    with store.writing() as session:
+        last = session.scalars(select(ItemRow).order_by(ItemRow.key.desc()).limit(1)).one()
+        last.priority = 1.0
+    nearest = take(queue, "ann")
+    say(queue, nearest, "ann", "a")
+    with store.writing() as session:
+        session.execute(text("UPDATE items SET priority = 0"))
+    assert take(queue, "bob").item == nearest.item
+    store.close()
+
+
+def test_the_queue_looks_at_few_of_many_items(tmp_path: Path) -> None:
+    """In the order of an index: nothing is sorted, so an item costs the same in a large project."""
+    store = Store(tmp_path / "store.db")
+    queue = project(store, 4)
+    said: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
+    take(queue, "ann")
+    (wanted,) = [sql for sql in said if "ORDER BY items.priority DESC" in sql]
+    plan = wanted.replace("?", "0")
+    with store.engine.connect() as connection:
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
+    assert any("ix_items_queue" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)
+    store.close()
+
+
+def test_a_connection_that_the_server_closed_is_replaced(
+    postgres: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was not used for a while is asked before it is used again."""
+    if not database.startswith("postgresql"):
+        pytest.skip("SQLite has no server")
+    store = Store(database)
+    project(store, 1)
+    monkeypatch.setattr(opened, "IDLE", 0.0)
+    other = Store(database)
+    with other.writing() as session:
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        session.execute(text(f"{end} AND datname = current_database()"))
+    assert store.projects() == ["films"]
+    other.close()
+    store.close()
