@@ -26,6 +26,7 @@ from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
 from gnomon.training.online import OnlineLoop
 from gnomon.training.settings import OfflineSettings, OnlineSettings
+from gnomon.training.showing import Showing
 from gnomon.training.side_task import SideTask
 from gnomon.training.stored import StoredCompletions, store_completions
 
@@ -50,7 +51,8 @@ def train_stored(
     rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(folder, work, over) as watch:
+    shown = showing(stage, work, model, settings.samples_every, folder)
+    with watching(folder, work, over, shown) as watch:
         final = train_offline(
             algorithm,
             TrainedModels(model),
@@ -74,6 +76,14 @@ def train_stored(
         "examples": len(examples),
         "rejected": len(rejected),
     }
+
+
+def showing(stage: TrainStage, work: Workspace, model: Model, every: int | None, folder: Path) -> Watch | None:
+    """Writes what a policy says every so often; one process is enough for it."""
+    if every is None or not isinstance(model, Policy) or not work.processes.main:
+        return None
+    pooled = work.pooled(stage.make_algorithm().consumes, stage.tasks)
+    return Showing(model, [record.prompt for records in pooled.values() for record in records], every, folder)
 
 
 def encoded(
@@ -193,7 +203,7 @@ def steps_taken(folder: Path) -> int:
 
 
 @contextmanager
-def watching(folder: Path, work: Workspace, over: Watch | None) -> Iterator[Watch]:
+def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | None = None) -> Iterator[Watch]:
     """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end.
 
     Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
@@ -203,6 +213,8 @@ def watching(folder: Path, work: Workspace, over: Watch | None) -> Iterator[Watc
     def watch(step: int, metrics: Mapping[str, float]) -> bool:
         if sink:
             sink.record(step, metrics)
+        if shown:
+            shown(step, metrics)
         return bool(over and over(step, metrics))
 
     try:

@@ -165,7 +165,10 @@ def checks(
     rise = _ratio(candidate["perplexity"], reference["perplexity"])
     if rise is not None:
         found.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
-    variety = _ratio(candidate["distinct_2"], reference["distinct_2"])
+    # Texts of one word have no pairs of words. Of a candidate that is no variety; of a reference, no measure.
+    own, theirs = candidate["distinct_2"], reference["distinct_2"]
+    own = 0.0 if own is not None and math.isnan(own) else own
+    variety = _ratio(own, None if theirs is None or math.isnan(theirs) else theirs)
     if variety is not None:
         found.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
     return found

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import logsumexp
 
 from gnomon.core.errors import DataError
@@ -128,24 +129,27 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: 
     annotators = in_order(vote.annotator for vote in votes)
     items = in_order(vote.item for vote in votes)
     item, annotator, said = _places(votes, items, annotators, labels)
-    expected = np.zeros((len(items), len(labels)))  # [N, L]
-    np.add.at(expected, (item, said), 1.0)
+    shape = (len(annotators), len(labels), len(labels))
+    # How often each annotator said each label of each item, sparse, and the same seen from the items.
+    by_speaker = csr_array(
+        (np.ones(len(votes)), (annotator * len(labels) + said, item)), (shape[0] * shape[1], len(items))
+    )  # [A·L, N]
+    by_item = by_speaker.T.tocsr()  # [N, A·L]
+    expected = by_item @ np.tile(np.eye(len(labels)), (len(annotators), 1))  # [N, L]
     posterior = expected / expected.sum(axis=1, keepdims=True)
     last, step, converged = -math.inf, 0, False
     while not converged and step < most_steps:
         step += 1
         # M (equations 2.3 and 2.4): parameters as if the posterior were the truth.
         priors = posterior.mean(axis=0)  # [L]
-        counts = np.zeros((len(annotators), len(labels), len(labels)))  # [A, said, true]
-        np.add.at(counts, (annotator, said), posterior[item])
-        counts = counts.swapaxes(1, 2)  # [A, true, said]
+        counts = (by_speaker @ posterior).reshape(shape).swapaxes(1, 2)  # [A, true, said]
         seen = counts.sum(axis=2, keepdims=True)
         # Of a class that an annotator never met any row is a maximum; an even one rules nothing out.
         confusion = np.divide(counts, seen, out=np.full_like(counts, 1 / len(labels)), where=seen > 0)
         # E (equation 2.5), in logarithms: products of many votes leave the range of floats.
         with np.errstate(divide="ignore"):
-            log_joint = np.repeat(np.log(priors)[None, :], len(items), axis=0)  # [N, L]
-            np.add.at(log_joint, item, np.log(confusion)[annotator, :, said])
+            given = np.log(confusion).swapaxes(1, 2).reshape(-1, len(labels))  # [A·L, true]
+            log_joint = np.log(priors) + by_item @ given  # [N, L]
         evidence = logsumexp(log_joint, axis=1)  # [N]
         posterior = np.exp(log_joint - evidence[:, None])
         log_likelihood = float(evidence.sum())

@@ -17,6 +17,7 @@ OF_THE_MACHINE = (
     "frozen_states_gb",
     "reference_cache",
     "checkpoint_seconds",
+    "samples_every",
 )
 
 
@@ -96,6 +97,8 @@ class OfflineSettings(LoopSettings):
         batch_size: demonstrations, or prompts with all their pairs, that one step sees.
         max_tokens: longer rows (prompt and completion) are refused and written to `rejected.jsonl`.
         validation: holds a part back and keeps the best weights; `None` trains on everything to the end.
+        samples_every: steps after which the policy answers the data's first prompts, into `samples.jsonl`;
+            `None` never.
         reference_cache: keep what the reference says on disk, for later runs that ask it the same.
     """
 
@@ -103,6 +106,7 @@ class OfflineSettings(LoopSettings):
     batch_size: int = Field(default=16, gt=0)
     max_tokens: int = Field(default=1024, gt=0)
     validation: Validation | None = None
+    samples_every: int | None = Field(default=100, gt=0)
     reference_cache: bool = True
 
 

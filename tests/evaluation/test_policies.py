@@ -123,6 +123,8 @@ def test_what_was_not_measured_is_not_demanded() -> None:
     unknown = {**row("new"), "perplexity": None}
     assert passed(checks(unknown, row("old"), [], [])) == {"distinct_2": True}
     assert passed(checks(row("new"), row("old", distinct=0.0), [], [])) == {"perplexity": True}
+    assert passed(checks(row("new"), row("old", distinct=math.nan), [], [])) == {"perplexity": True}
+    assert passed(checks(row("new", distinct=math.nan), row("old"), [], []))["distinct_2"] is False
 
 
 @pytest.mark.parametrize(("share", "fine"), [(1.2, True), (0.801, True), (0.799, False), (math.nan, False)])

@@ -141,6 +141,32 @@ def test_a_row_is_dragged_by_its_handle(come_in: Open, site: Site, width: int) -
     assert answered(page, site) == {"order": [3, 0, 1, 2]}
 
 
+@of({"task": "ranking", "texts": FOUR})
+def test_a_finger_drags_a_row_and_the_page_stays_where_it_is(come_in: Open, site: Site) -> None:
+    """Touches as the browser gets them from a screen: without `touch-action` they would scroll the page."""
+    page = come_in(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    rows = page.locator("#ranks li")
+    rows.last.scroll_into_view_if_needed()
+    handle, target = rows.nth(3).locator(".handle").bounding_box(), rows.nth(0).bounding_box()
+    assert handle is not None
+    assert target is not None
+    before = page.evaluate("scrollY")
+    screen = page.context.new_cdp_session(page)
+    x, y, goal = handle["x"] + 8, handle["y"] + 8, target["y"] + 2
+
+    def touch(kind: str, *heights: float) -> None:
+        points = [{"x": x, "y": height} for height in heights]
+        screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", y)
+    for step in range(1, 9):
+        touch("touchMove", y + (goal - y) * step / 8)
+    touch("touchEnd")
+    assert ranks(page) == ["1 4", "2 1", "3 2", "4 3"]
+    assert page.evaluate("scrollY") == before
+    assert answered(page, site) == {"order": [3, 0, 1, 2]}
+
+
 @of({"task": "ranking", "texts": FOUR[:3]})
 def test_buttons_move_a_row_and_keep_the_focus(come_in: Open, site: Site) -> None:
     page = come_in()
