@@ -1,4 +1,4 @@
-# make demo    a real chat model aligned to real people's ratings, with a report (ten to twelve minutes on 2 cores)
+# make demo    a real chat model aligned to real people's ratings, with a report (ten to eleven minutes on 2 cores)
 # make test    all tests but those that kill and race processes for minutes, which make test-long runs;
 #              make test-fast leaves out those that need the real model or a browser
 # make check   lint, format, types, layers, recipes, links in the docs
