@@ -1,5 +1,5 @@
 # make demo    a real chat model aligned to real people's ratings, with a report (ten to eleven minutes on 2 cores)
-# make test    all tests but those that kill and race processes for minutes, which make test-long runs;
+# make test    all tests but make test-long's: training to an optimum, kills, races of processes, PostgreSQL;
 #              make test-fast leaves out those that need the real model or a browser
 # make check   lint, format, types, layers, recipes, links in the docs
 # make bench   speed and memory beside TRL and transformers (an hour on 2 cores)
@@ -32,7 +32,7 @@ test-fast: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long"
 
 test-long: $(VENV)/.installed-dev
-	@echo "==> runs that are killed, compared and raced"
+	@echo "==> training to known optima, runs that are killed, compared and raced, PostgreSQL"
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m long
 
 check: $(VENV)/.installed-dev
@@ -41,7 +41,7 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@echo "==> layers, recipes, links"
-	@$(BIN)/python -m pytest -q tests/test_layers.py tests/test_recipes.py tests/test_docs.py
+	@$(BIN)/python -m pytest -q -m "not slow and not long" tests/test_layers.py tests/test_recipes.py tests/test_docs.py
 
 bench: $(VENV)/.installed-dev
 	@echo "==> Gnomon beside TRL: leave the machine alone meanwhile, or the times mean nothing"

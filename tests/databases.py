@@ -46,9 +46,9 @@ def postgres() -> Iterator[str]:
         as_postgres([pg_ctl, "-D", data, "-m", "immediate", "stop"], folder)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; every test that takes it runs on both kinds."""
+    """The URL of an empty database; every test that takes it runs on both kinds, on the second with the long ones."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'feedback.db'}"
     import psycopg

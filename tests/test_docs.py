@@ -223,6 +223,7 @@ def test_what_seeds_reach_is_as_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert script.table(found) in (ROOT / "docs" / "correctness.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_expected_gradients_are_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(PICTURES), *sys.path])

@@ -88,6 +88,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_the_smoke_recipe_runs_from_start_to_end(smoke: Path) -> None:
     page = (smoke / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page or "<img" in page

@@ -28,7 +28,7 @@ from gnomon.app.compare_rows import moved
 ROOT = HERE.parents[1]
 STORED = HERE / "prices.json"
 SEEDS = (1, 2, 3)
-PPO, DPO = (0.1, 0.4, 1.6), (0.05, 0.2, 0.8)
+PPO, DPO = (0.1, 1.6, 0.4), (0.05, 0.8, 0.2)
 ROUNDS, SHARE = 8, 0.5  # PPO's rounds; DPO's share of an epoch
 SHARED = {"feedback", "sft", "judge"}
 Found = dict[str, Any]
@@ -41,27 +41,33 @@ def stages(recipe: str) -> dict[str, Found]:
 
 
 def planned() -> list[tuple[str, float, int, Found]]:
-    """Algorithm, price, seed, and the stage that is trained; one seed after the other."""
+    """Algorithm, price, seed, and the stage that is trained: the outer prices first, the middle ones last."""
     ppo = stages("recipes/film-reviews.yaml")["aligned"]
     dpo = stages("recipes/algorithms/dpo.yaml")["aligned"]
     found = []
-    for seed in SEEDS:
-        for price in PPO:
+    for dear, beta in zip(PPO, DPO, strict=True):
+        for seed in SEEDS:
             row = copy.deepcopy(ppo)
-            row["training"] |= {"kl": {"coefficient": price, "target": None}, "steps": ROUNDS}
-            found.append(("ppo", price, seed, row))
-        for price in DPO:
+            row["training"] |= {"kl": {"coefficient": dear, "target": None}, "steps": ROUNDS}
+            found.append(("ppo", dear, seed, row))
             row = copy.deepcopy(dpo)
-            row["settings"] = {**row.get("settings", {}), "beta": price}
+            row["settings"] = {**row.get("settings", {}), "beta": beta}
             row["training"] |= {"epochs": SHARE}
-            found.append(("dpo", price, seed, row))
+            found.append(("dpo", beta, seed, row))
     return found
+
+
+def trained(out: Path) -> list[tuple[str, float, int]]:
+    """Algorithm, price and seed of what is trained already, the lowest price first."""
+    there = [(name, price, seed) for name, price, seed, _ in planned()]
+    done = (one for one in there if (out / "{}-{}-{}".format(*one) / "aligned" / "result.json").exists())
+    return sorted(done, key=lambda one: (one[0] != "ppo", *one[1:]))
 
 
 def run(folder: Path, seed: int, rows: list[Found]) -> None:
     """Run stages in a folder, if they are not finished there."""
     model = yaml.safe_load((ROOT / "recipes/film-reviews.yaml").read_text(encoding="utf-8"))["model"]
-    recipe = folder.with_suffix(".yaml")
+    recipe = folder.parent / f"{folder.name}.yaml"
     recipe.parent.mkdir(parents=True, exist_ok=True)
     content = {"run": folder.as_posix(), "seed": seed, "model": model, "stages": rows}
     recipe.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -77,9 +83,9 @@ def train(base: Path, out: Path, part: str = "1/1") -> None:
 
 
 def judge(base: Path, out: Path) -> None:
-    """All trained policies before the judges, in one evaluation."""
+    """All policies that are trained before the judges, in one evaluation."""
     row = copy.deepcopy(stages("recipes/film-reviews.yaml")["report"])
-    models = [str(out / f"{name}-{price}-{seed}" / "aligned") for name, price, seed, _ in planned()]
+    models = [str(out / f"{name}-{price}-{seed}" / "aligned") for name, price, seed in trained(out)]
     row = moved(row, SHARED, base) | {"evaluate": [str(base / "sft"), *models], "candidate": models[0]}
     run(out / "judged", 0, [{key: value for key, value in row.items() if not key.startswith("texts")}])
 
@@ -90,7 +96,7 @@ def take(out: Path) -> Found:
     before, *others = result["table"]
     rows = {Path(row["model"]).parent.name: row for row in others}
     found: Found = {}
-    for name, price, seed, _ in planned():
+    for name, price, seed in trained(out):
         row = rows[f"{name}-{price}-{seed}"]
         gains = {
             judge: round(row["scores"][judge]["mean"] - before["scores"][judge]["mean"], 4)

@@ -62,8 +62,6 @@ def feedback_init(url: Name, project: Project) -> None:
     criteria = setup_of(project.settings).criteria
     if criteria and not setup_of(project.settings).asked_of(project.task):
         raise ConfigError(f"a {project.task} has no criteria; leave them out, or make it a rating or a likert.")
-    if len({name.strip() for name in criteria} - {""}) < len(criteria):
-        raise ConfigError(f"the criteria are {', '.join(criteria)}; give different names.")
     with closing(open_store(url, make=True)) as store:
         store.add_project(project)
 

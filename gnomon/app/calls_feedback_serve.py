@@ -47,8 +47,9 @@ def feedback_serve(
             raise ConfigError(f"name the project to serve with --project (the store has: {listed}).")
         name = project or known[0]
         store.project(name)
-        address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
-        console.print(f"[bold]{name}[/bold] at {address}; Ctrl-C ends it", soft_wrap=True)
+        listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+        address = "https://YOUR-PROXY" if https else f"http://{listens}"
+        console.print(f"[bold]{name}[/bold] at http://{listens}; Ctrl-C ends it", soft_wrap=True)
         access = Access(store)
         if not access.has_admin(name):
             token = access.invite(name, "admin", "admin")

@@ -41,6 +41,10 @@ class NotFiniteError(RunError):
     """A loss or a gradient is no number; the weights are as they were before that optimiser step."""
 
 
+class BusyError(GnomonError):
+    """Another program holds what is needed; the same may work in a while."""
+
+
 class DiskFullError(GnomonError):
     """A disk, or the user's share of it, is full; what was whole before is still whole."""
 

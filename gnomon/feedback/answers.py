@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError, DataError
@@ -53,6 +53,13 @@ class Setup(Settings):
     shortest_reason: int = Field(default=0, ge=0)
     contact: str = Field(default="", max_length=200)
     scale: tuple[float, float] | None = None
+
+    @field_validator("criteria")
+    @classmethod
+    def _differ(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        if len({name.strip() for name in named} - {""}) < len(named):
+            raise ValueError(f"the criteria are {', '.join(named)}; give different names")
+        return named
 
     def asked_of(self, task: str) -> tuple[str, ...]:
         """The criteria of a task that scores; none for the others."""

@@ -304,7 +304,8 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
 
     `judgements` are those that count, or would if they had not withdrawn; `surplus` ones and those of `gold`
     items have numbers of their own. Of all who did not withdraw they add up to what `Queue.progress` says.
-    `role` is None without a link that is valid; `below` and `resumed` are as in `AnnotatorRow`.
+    `role` is None without a link that is valid, `invited` says whether there ever was one; `below` and
+    `resumed` are as in `AnnotatorRow`.
     """
     plain = ItemRow.gold.is_(None)
     mine = (
@@ -333,10 +334,11 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
     )
     with store.reading() as session:
         found: Sequence[Any] = session.execute(wanted).all()
-        links = select(InviteRow.annotator, InviteRow.role).where(
-            InviteRow.project == project, ~InviteRow.revoked
-        )
-        roles = {row.annotator: row.role for row in session.execute(links)}
+        links = session.execute(
+            select(InviteRow.annotator, InviteRow.role, InviteRow.revoked).where(InviteRow.project == project)
+        ).all()
+        roles = {row.annotator: row.role for row in links if not row.revoked}
+        invited = {row.annotator for row in links}
         return [
             {
                 "id": who.id,
@@ -344,6 +346,7 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
                 "kind": who.kind,
                 "state": who.state,
                 "role": roles.get(who.id),
+                "invited": who.id in invited,
                 "below": who.below,
                 "resumed": who.resumed,
                 "judgements": row.judgements or 0,

@@ -104,7 +104,8 @@ def figures(store: Store, project: str) -> Figures:
     known = {item: name for item, name in heard.categories.items() if name}
     labels = PAIR_LABELS if heard.task == "pair" else None
     records = {record.annotator: record for record in heard.records()}
-    likely = _likely(plain)
+    of_people = heard.of_people(plain)
+    likely = _likely(of_people)
     return Figures(
         task=heard.task,
         votes=len(plain),
@@ -112,12 +113,12 @@ def figures(store: Store, project: str) -> Figures:
         overall=panel_agreement(plain, labels=labels),
         aspects=_aspects(heard),
         categories=agreement_by_category(plain, known, labels=labels),
-        pairs=_pairs(plain),
+        pairs=_pairs(of_people),
         people=[
             Person(about, records.get(about["id"]), likely.get(about["id"]))
             for about in annotator_table(store, project)
         ],
-        minority=minority_views(_sides(plain, heard)),
+        minority=minority_views(_sides(of_people, heard)),
         when=time.time(),
     )
 
@@ -132,7 +133,7 @@ def _sides(votes: list[Vote], heard: Heard) -> list[Vote]:
         return votes
     thirds = ("low", "middle", "high")
     return [
-        replace(vote, label=thirds[int(3 * (vote.label - low + 0.5) / (high - low + 1))])
+        replace(vote, label=thirds[min(2, max(0, int(3 * (vote.label - low + 0.5) / (high - low + 1))))])
         if isinstance(vote.label, int)
         else vote
         for vote in votes

@@ -66,11 +66,22 @@ GOLD = select(ItemRow.key).where(_here, ItemRow.state == "gold", ~_mine).order_b
 # An item about which nobody else decides until the transaction is over. Without waiting, one that another decides
 # about is passed over: two that hold one and wait for the other's would wait for ever.
 LOCKED, LOCKED_IF_FREE = _one.with_for_update(), _one.with_for_update(skip_locked=True)
-# Places of an item that are taken; the same, and whether the annotator was ever lent it.
+_late = standing(JudgementRow.sequence).where(JudgementRow.surplus)
+# Places of an item that are taken; the same, whether the annotator was ever lent it, and whether a surplus
+# judgement waits for one.
 TAKEN = select(taken(_item, _now))
 ROOM = select(
     taken(_item, _now),
     exists().where(AssignmentRow.item == _item, AssignmentRow.annotator == _annotator),
+    _late.where(JudgementRow.item == _item).exists(),
+)
+# Items with a free place for which a surplus judgement waits.
+STRANDED = (
+    select(ItemRow.key)
+    .where(_here, ItemRow.state == "open", _places < ItemRow.wanted)
+    .where(_late.where(JudgementRow.item == ItemRow.key).exists())
+    .order_by(ItemRow.key)
+    .limit(TRIED)
 )
 # Items that an annotator may still be given at most: those that are asked, and all gold ones.
 LEFT = (

@@ -147,8 +147,12 @@ class Queue:
                 if item is None or item.state not in queries.ASKED:
                     continue
                 which = {"item": key, "annotator": annotator, "now": now}
-                places, lent = session.execute(queries.ROOM, which).one()
-                if item.state == "open" and places >= item.wanted:
+                places, lent, late = session.execute(queries.ROOM, which).one()
+                if late and item.state == "open":  # its place is for who came late, before anybody is asked
+                    settle(session, item, project, now)
+                    places = item.wanted - self._free(session, item, now)
+                if item.state not in queries.ASKED or (item.state == "open" and places >= item.wanted):
+                    passed_over = True  # decided behind the lock: there may be others
                     continue
                 if lent:
                     passed_over = True  # they asked twice at once: the next look finds it as held
@@ -163,6 +167,9 @@ class Queue:
                 session.add(assignment)
                 session.flush()
                 return self._task(session, item, assignment), False
+            for key in session.scalars(queries.STRANDED, {"project": self.project, "now": now}).all():
+                if (item := self._locked(session, key, wait=False)) is not None:
+                    settle(session, item, project, now)
         return None, passed_over
 
     def heartbeat(self, annotator: str, item: int, draft: dict[str, Any] | None = None) -> float | None:
@@ -183,10 +190,12 @@ class Queue:
     def skip(self, annotator: str, item: int, reason: str) -> None:
         """Give an item back for good; the place is free, and this annotator is not asked again."""
         with self.store.writing() as session:
-            self._locked(session, item)
+            row = existing(self._locked(session, item), "item", item)
             found = self._assigned(session, annotator, item)
             if found.state == "leased":
                 found.state, found.draft = "skipped", {"reason": reason}
+                session.flush()
+                settle(session, row, existing(session.get(ProjectRow, self.project), "project", self.project))
 
     def submit(self, said: Said) -> Kept:
         """Keep an answer.

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback import queries
 from gnomon.feedback.answers import check_answer, setup_of, verdict
 from gnomon.feedback.settling import decision, settle, verdicts
 from gnomon.feedback.store import Store, as_prompt, existing
@@ -175,10 +176,11 @@ def decide(
             task, or somebody else decided in the meantime.
     """
     with store.writing() as session:
+        # Before the item, as a withdrawal does, so that neither waits for the other.
+        who = existing(session.scalars(queries.PERSON, {"annotator": reviewer}).first(), "annotator", reviewer)
         wanted = select(ItemRow).where(ItemRow.key == item, ItemRow.project == project).with_for_update()
         row = existing(session.scalars(wanted).first(), "item", item)
         asked = existing(session.get(ProjectRow, project), "project", project)
-        who = existing(session.get(AnnotatorRow, reviewer), "annotator", reviewer)
         if who.state == "withdrawn":
             raise DataError(f"reviewer '{reviewer}' has withdrawn; nothing more is taken of them.")
         checked = check_answer(asked.task, setup_of(asked.settings), len(row.completions), answer)

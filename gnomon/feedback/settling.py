@@ -47,10 +47,11 @@ def _state(item: ItemRow, project: ProjectRow, said: Sequence[JudgementRow]) -> 
     # All were shown the same completions: any order that is the same for all will do.
     counted = [verdict(one.answer, one.shown, sorted(one.shown)) for one in said if not one.surplus]
     item.heard = len(counted)
-    if len(counted) < item.wanted:
+    if len(counted) >= project.wanted and agreed(counted, setup_of(project.settings).split):
+        # Fewer than it wanted will do where those who disagreed have thought again, or withdrew.
+        item.state, item.wanted = "done", min(item.wanted, len(counted))
+    elif len(counted) < item.wanted:
         item.state = "open"
-    elif agreed(counted, setup_of(project.settings).split):
-        item.state = "done"
     elif len(counted) >= max(project.most, item.wanted):
         item.state = "disputed"
     else:

@@ -11,19 +11,20 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import DataError as BadValue
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from gnomon.core.errors import DataError
+from gnomon.core.errors import BusyError, DataError
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.feedback.answers import limits_of, setup_of
-from gnomon.feedback.database import as_url, first_line, open_database
+from gnomon.feedback.database import BUSY, as_url, first_line, open_database
 from gnomon.feedback.settling import settle
 from gnomon.feedback.tables import (
     AnnotatorRow,
@@ -37,6 +38,9 @@ from gnomon.feedback.tables import (
 
 CHUNK = 500  # rows written at once
 THEIRS = ((JudgementRow, JudgementRow.annotator), (DecisionRow, DecisionRow.reviewer))
+
+
+BUSY_SAID = "the feedback store is busy: another program is writing to it; wait until it is done, and try again."
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Store:
         self.engine = open_database(self.url)
         sqlite = self.engine.dialect.name == "sqlite"
         # SQLite has one writer at a time, and makes others sleep and ask again: ours wait in line.
-        self._line = threading.Lock() if sqlite else nullcontext()
+        self._line = threading.Lock() if sqlite else None
         # PostgreSQL is spared the beginning and the end of a transaction that writes nothing.
         self._reader = self.engine if sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -107,19 +111,36 @@ class Store:
         """One transaction: all of it, or nothing; or a part of the one that is `within`.
 
         Raises:
+            BusyError: another program has been writing for longer than one waits.
             DataError: the database cannot hold a value.
         """
         if within is not None:
             yield within
             return
         try:
-            with self._line, Session(self.engine) as session, session.begin():
+            with self._alone(), Session(self.engine) as session, session.begin():
                 if self.engine.dialect.name == "sqlite":
                     session.connection().exec_driver_sql("BEGIN IMMEDIATE")
                 yield session
+        except OperationalError as error:
+            if "database is locked" not in str(error.orig):
+                raise
+            raise BusyError(BUSY_SAID) from None
         except BadValue as error:
             problem = first_line(error.orig)
             raise DataError(f"the feedback store cannot hold a value ({problem}); nothing was written.") from None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._line is None:
+            yield
+            return
+        if not self._line.acquire(timeout=BUSY):
+            raise BusyError(BUSY_SAID)
+        try:
+            yield
+        finally:
+            self._line.release()
 
     def close(self) -> None:
         """Let go of the database."""
@@ -173,10 +194,13 @@ class Store:
             row = existing(session.scalars(wanted).first(), "project", project.id)
             before = setup_of(row.settings)
             judged = select(JudgementRow.item).join(ItemRow, ItemRow.key == JudgementRow.item)
-            if before.asked_of(row.task) != setup.asked_of(row.task) and session.scalar(
-                select(judged.where(ItemRow.project == row.id).exists())
+            known = select(ItemRow.key).where(ItemRow.gold.is_not(None))
+            if before.asked_of(row.task) != setup.asked_of(row.task) and any(
+                session.scalar(select(said.where(ItemRow.project == row.id).exists())) for said in (judged, known)
             ):
-                raise DataError("the criteria cannot change once something was judged; make a new project.")
+                raise DataError(
+                    "the criteria cannot change once something was judged or is known (gold); make a new project."
+                )
             asked, most = row.wanted, row.most
             row.title, row.guidelines = project.title, project.guidelines
             row.wanted, row.most, row.settings = project.wanted, project.most, project.settings

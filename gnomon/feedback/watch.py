@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from gnomon.feedback.tables import (
     PromptRow,
     standing,
 )
-from gnomon.feedback.voices import as_spoken, vote_of
+from gnomon.feedback.voices import as_spoken, snapshot, vote_of
 from gnomon.feedback.votes import Vote
 
 EVERY = 5  # judgements of an annotator between two looks
@@ -48,6 +48,8 @@ class Heard:
         names: ids of each item's completions, in the item's own order.
         setup: the project's.
         task: the project's.
+        nameless: annotators that are places in lists of ratings without names: the same place is another person
+            on each item, so nothing may be said of it as of a person.
     """
 
     votes: list[Vote]
@@ -57,15 +59,20 @@ class Heard:
     names: dict[int, list[str]]
     setup: Setup
     task: str
+    nameless: frozenset[str] = frozenset()
+
+    def of_people(self, votes: Iterable[Vote]) -> list[Vote]:
+        """Those of annotators that are the same from item to item."""
+        return [vote for vote in votes if vote.annotator not in self.nameless]
 
     def records(self) -> list[Record]:
         """How far each annotator can be relied on, by id."""
-        return records(self.votes, self.gold, limits_of(self.setup))
+        return records(self.of_people(self.votes), self.gold, limits_of(self.setup))
 
 
 def hear(store: Store, project: str) -> Heard:
     """Read all judgements that count, and on gold items, which want as many as come, all that stand."""
-    with store.reading() as session:
+    with snapshot(store) as session:
         asked = existing(session.get(ProjectRow, project), "project", project)
         setup = setup_of(asked.settings)
         about = select(CompletionRow.key, CompletionRow.id, func.length(CompletionRow.text).label("length"))
@@ -86,8 +93,9 @@ def hear(store: Store, project: str) -> Heard:
                 continue
             votes.append(vote_of(as_spoken(row), row.item, names[row.item], lengths))
             answers.append((row.answer, row.shown))
+        nameless = frozenset(session.scalars(select(AnnotatorRow.id).where(AnnotatorRow.kind == "anonymous")))
     categories = {row.key: row.category for row in items}
-    return Heard(votes, gold, categories, answers, names, setup, asked.task)
+    return Heard(votes, gold, categories, answers, names, setup, asked.task, nameless)
 
 
 class Watch:
@@ -135,7 +143,7 @@ class Watch:
         stopped = []
         with self.store.writing() as session:
             wanted = select(AnnotatorRow).where(AnnotatorRow.id.in_(low), AnnotatorRow.state == "active")
-            for who in session.scalars(wanted.order_by(AnnotatorRow.id).with_for_update()).all():
+            for who in session.scalars(wanted.order_by(AnnotatorRow.id).with_for_update(key_share=True)).all():
                 # Whom a person let go on is given as many judgements as anybody before they are looked at again.
                 since = sum(v.annotator == who.id and v.when > (who.resumed or 0.0) for v in heard.votes)
                 if since >= least:

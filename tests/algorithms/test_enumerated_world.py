@@ -257,6 +257,7 @@ def test_the_optimum_is_a_fixed_point(algorithm: Any) -> None:
     assert expected_gradient(algorithm, models, reference, rewards, BETA, k=k).abs().max() < 1e-6
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REACHES)
 def test_training_on_samples_reaches_the_optimum(name: str) -> None:

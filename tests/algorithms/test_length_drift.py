@@ -71,6 +71,7 @@ def drift() -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_wrong_completions_grow_longer_under_grpo_alone() -> None:
     """GRPO's drifts stand clear of 0 and of Dr. GRPO's, which are within a fifth of them."""

@@ -153,6 +153,7 @@ def missed(algorithm: Any, seed: int) -> float:
     return float((1 - policy.probabilities().gather(1, best)).max())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITS)
 def test_training_goes_to_the_best_completion(name: str) -> None:

@@ -148,6 +148,7 @@ def test_a_server_that_goes_away_leaves_what_it_gave(ask: Ask, here: Path, serve
     assert (code, out) == (0, "5 answers added, 7 there already, 6 items added\n"), err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_made(ask: Ask, here: Path, server: ChatServer) -> None:
     """A real process, a real signal; nothing that was answered is asked for again."""

@@ -205,6 +205,7 @@ def test_a_changed_ratings_file_is_read_again(films: Project) -> None:
     assert read_json(films.run / "people.1" / "result.json")["items"] == 100
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_real_ratings(films: Project) -> None:
     """The film reviews themselves; fetched once."""

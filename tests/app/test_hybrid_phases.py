@@ -74,6 +74,7 @@ def test_a_phase_begins_with_moments_that_know_nothing_of_the_former(
         torch.testing.assert_close(moved[strong], -rate * pull[strong].sign(), rtol=0.01, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("phase", "step", "left"), [("warm-up", 2, 3), ("main", 2, 2), ("settle", 3, 2)])
 def test_killed_inside_a_phase_it_goes_on_at_that_phases_checkpoint(
     project: Project, monkeypatch: pytest.MonkeyPatch, phase: str, step: int, left: int

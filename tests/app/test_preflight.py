@@ -178,6 +178,7 @@ def test_a_disk_that_fills_up_in_a_checkpoint(project: Project, monkeypatch: pyt
     assert began[0] == 3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_real_disk_that_is_full(project: Project, tmp_path: Path) -> None:
     """A file system of 400 kB, in a mount namespace of its own; skipped where that is not allowed."""

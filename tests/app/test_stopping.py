@@ -59,6 +59,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return at
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("step", "stage", "where"), [(2, "sft", "2 of 6"), (7, "judge", "1 of 2"), (9, "aligned", "1 of 2")]
 )

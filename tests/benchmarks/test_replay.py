@@ -16,6 +16,7 @@ from gnomon.core.types import Message, Prompt, RatedText
 from gnomon.feedback.store import Store
 from gnomon.feedback.tables import AssignmentRow, ItemRow, JudgementRow
 
+pytestmark = pytest.mark.long
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PROMPT = Prompt("p", (Message("user", "写一句话"),))
 TEXTS, HELD_OUT, WIDTH, PLACES = 120, 200, 6, 7

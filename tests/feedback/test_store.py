@@ -119,6 +119,7 @@ def test_a_value_that_the_database_cannot_hold_is_said(store: Store) -> None:
         store.add_prompts("films", [BankPrompt(Prompt("nul", (Message("user", "a"),)), category="a\0b")])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_several_that_open_a_new_store_at_once(database: str) -> None:
     line = "import sys; from gnomon.feedback.store import Store; Store(sys.argv[1]).close()"

@@ -50,6 +50,7 @@ def start(trouble: str) -> list[subprocess.Popen[str]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "witness", "codes", "said"),
@@ -83,6 +84,7 @@ def test_trouble_ends_all_with_a_name(
     assert "Traceback" not in err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_long_work_of_one_is_no_trouble(started: list[subprocess.Popen[str]]) -> None:
     started += (both := start("is_slow"))

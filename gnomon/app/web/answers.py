@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
+from fastapi import HTTPException
 from pydantic import BeforeValidator, Field
 
 from gnomon.core.config import Settings
+from gnomon.feedback.access import Visitor
 from gnomon.feedback.answers import LONGEST
 
 DAY = 86_400.0
@@ -39,6 +41,27 @@ Item = Annotated[int, Field(ge=1, lt=2**31)]
 Id = Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
 
+class Mine(Settings):
+    """What a page sends for the person it was made for.
+
+    Several may use one browser: a tab that stood open since another came in works for nobody.
+
+    Attributes:
+        who: the annotator for whom the page was made; programs need not say it.
+    """
+
+    who: str | None = Field(default=None, max_length=200)
+
+    def check(self, visitor: Visitor) -> None:
+        """Compare with who sent it.
+
+        Raises:
+            HTTPException: they are not the same.
+        """
+        if self.who not in (None, visitor.annotator):
+            raise HTTPException(403, "This page is somebody else's; open your link again.")
+
+
 class Time(Settings):
     """Seconds at the item: active, and without a sign of life."""
 
@@ -46,12 +69,11 @@ class Time(Settings):
     idle: Seconds
 
 
-class Submission(Settings):
+class Submission(Mine):
     """An answer with everything around it.
 
     Attributes:
         id: made by the page, once.
-        who: the annotator for whom the page was made.
         answer: of the project's task, as `feedback.answers` checks it.
     """
 
@@ -65,13 +87,13 @@ class Submission(Settings):
     seconds: Time
 
 
-class ItemOnly(Settings):
+class ItemOnly(Mine):
     """An item that something is asked about."""
 
     item: Item
 
 
-class Draft(Settings):
+class Draft(Mine):
     """What was answered so far: not yet an answer, so only what can be kept is checked."""
 
     item: Item
@@ -80,7 +102,7 @@ class Draft(Settings):
     confidence: Sure | None = None
 
 
-class Skip(Settings):
+class Skip(Mine):
     """An item given back."""
 
     item: Item

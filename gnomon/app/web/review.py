@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse
 
-from gnomon.app.web.answers import Decision
+from gnomon.app.web.answers import Decision, Item
 from gnomon.app.web.asking import scores_of
 from gnomon.app.web.rendering import as_html
 from gnomon.app.web.site import Reviewer, Server, reviewer
@@ -30,7 +30,7 @@ def show_disputed(request: Request, here: Server, who: Reviewer) -> HTMLResponse
 
 
 @router.get("/review/{item}")
-def show_item(item: int, request: Request, here: Server, who: Reviewer) -> HTMLResponse:
+def show_item(item: Annotated[Item, Path()], request: Request, here: Server, who: Reviewer) -> HTMLResponse:
     """An item with all that was said of it.
 
     Names are for administrators, and so are items that nobody disputes or whose answer is known.

@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gnomon.app.web import admin, review
-from gnomon.app.web.answers import Draft, ItemOnly, Skip, Submission
+from gnomon.app.web.answers import Draft, ItemOnly, Mine, Skip, Submission
 from gnomon.app.web.asking import item_for_page, way_of_asking
 from gnomon.app.web.site import HERE, Known, Served, Server, language_of, served
-from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.errors import BusyError, ConfigError, DataError
 from gnomon.feedback.access import LASTS
 from gnomon.feedback.answers import setup_of
 from gnomon.feedback.queue import Said
@@ -59,6 +59,7 @@ def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
     app.add_middleware(Guard)
     app.exception_handler(DataError)(_say)
     app.exception_handler(ConfigError)(_say)
+    app.exception_handler(BusyError)(_later)
     app.exception_handler(StarletteHTTPException)(_not_let)
     app.exception_handler(RequestValidationError)(_not_understood)
     return app
@@ -97,6 +98,10 @@ class Guard:
 
 async def _say(request: Request, error: Exception) -> Response:
     return _trouble(request, str(error), 409, "not_there")
+
+
+async def _later(request: Request, error: Exception) -> Response:
+    return _trouble(request, str(error), 503, "busy")
 
 
 async def _not_let(request: Request, error: Exception) -> Response:
@@ -154,8 +159,9 @@ def show(request: Request, here: Server) -> Response:
 
 
 @router.post("/api/task")
-def task(here: Server, who: Known) -> dict[str, Any]:
+def task(sent: Mine, here: Server, who: Known) -> dict[str, Any]:
     """The next item, or none."""
+    sent.check(who)
     found = here.queue.take(who.annotator)
     return {
         "task": item_for_page(found) if found else None,
@@ -165,8 +171,9 @@ def task(here: Server, who: Known) -> dict[str, Any]:
 
 
 @router.post("/api/last")
-def last(here: Server, who: Known) -> dict[str, Any]:
+def last(sent: Mine, here: Server, who: Known) -> dict[str, Any]:
     """What was judged last, to be corrected."""
+    sent.check(who)
     found = here.queue.last(who.annotator)
     if found is None:
         return {"task": None}
@@ -183,6 +190,7 @@ def last(here: Server, who: Known) -> dict[str, Any]:
 @router.post("/api/text")
 def text(sent: ItemOnly, here: Server, who: Known) -> dict[str, Any]:
     """The completions of an item as they were written, to be edited; only where the project asks for that."""
+    sent.check(who)
     if not setup_of(here.store.project(here.project).settings).rewrite:
         raise HTTPException(403, "This project does not ask for rewritten answers.")
     return {"texts": here.queue.texts(who.annotator, sent.item)}
@@ -191,15 +199,15 @@ def text(sent: ItemOnly, here: Server, who: Known) -> dict[str, Any]:
 @router.post("/api/heartbeat")
 def heartbeat(draft: Draft, here: Server, who: Known) -> dict[str, Any]:
     """Someone is still at it."""
-    so_far = draft.model_dump(exclude={"item"}, exclude_defaults=True)
+    draft.check(who)
+    so_far = draft.model_dump(exclude={"item", "who"}, exclude_defaults=True)
     return {"until": here.queue.heartbeat(who.annotator, draft.item, so_far)}
 
 
 @router.post("/api/submit")
 def submit(sent: Submission, here: Server, who: Known, later: BackgroundTasks) -> dict[str, Any]:
     """An answer; sent again, it is acknowledged again. One that was made for somebody else is theirs to send."""
-    if sent.who != who.annotator:
-        raise HTTPException(403, "This answer is somebody else's; open your link again.")
+    sent.check(who)
     kept = here.queue.submit(
         Said(
             id=sent.id,
@@ -220,6 +228,7 @@ def submit(sent: Submission, here: Server, who: Known, later: BackgroundTasks) -
 @router.post("/api/skip")
 def skip(sent: Skip, here: Server, who: Known) -> dict[str, Any]:
     """An item that this annotator does not judge."""
+    sent.check(who)
     here.queue.skip(who.annotator, sent.item, sent.reason)
     return {}
 

@@ -70,14 +70,19 @@ class Served:
         return found
 
     def figures(self) -> Figures:
-        """How everybody does; reckoned again after five times as long as it took."""
-        with self._figuring:
+        """How everybody does; reckoned again after five times as long as it took, by one request at a time."""
+        if not self._figuring.acquire(blocking=self._figures is None):
+            assert self._figures is not None
+            return self._figures
+        try:
             began = time.perf_counter()
             if self._figures is None or began >= self._figures_until:
                 self._figures = figures(self.store, self.project)
                 now = time.perf_counter()
                 self._figures_until = now + AGAIN * (now - began)
             return self._figures
+        finally:
+            self._figuring.release()
 
     def visitor(self, request: Request) -> Visitor | None:
         """Who sent a request, if they may be here."""

@@ -163,7 +163,7 @@ def test_a_finger_drags_a_row_and_the_page_stays_where_it_is(come_in: Open, site
         touch("touchMove", y + (goal - y) * step / 8)
     touch("touchEnd")
     assert ranks(page) == ["1 4", "2 1", "3 2", "4 3"]
-    assert page.evaluate("scrollY") == before
+    assert abs(page.evaluate("scrollY") - before) < 20, "the finger went over 100 pixels"
     assert answered(page, site) == {"order": [3, 0, 1, 2]}
 
 

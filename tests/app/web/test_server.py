@@ -339,6 +339,20 @@ def test_an_answer_made_for_somebody_else_is_not_taken(here: Site) -> None:
     assert bob.judge(item, 1).status_code == 200
 
 
+def test_a_tab_that_stood_open_works_for_nobody_else(here: Site) -> None:
+    """Ann's page in a browser in which Bob came in since: it is lent nothing and skips nothing of his."""
+    bob, item = here.visitor("bob"), {"item": 1}
+    for path, more in (("task", {}), ("last", {}), ("skip", item), ("heartbeat", item), ("text", item)):
+        refused = bob.post(f"/api/{path}", {"who": "ann", **more})
+        assert (refused.status_code, "somebody else's" in refused.json()["detail"]) == (403, True), path
+    assert bob.post("/api/task", {"who": bob.who}).status_code == 200
+
+
+def test_items_have_numbers_that_a_database_can_hold(here: Site) -> None:
+    root = here.visitor("root", "admin")
+    assert root.http.get(f"{here.address}/review/100000000000000000000").status_code == 422
+
+
 def test_valid_links_are_not_counted_as_guesses(here: Site) -> None:
     assert all(here.visitor(f"pupil {n}") for n in range(TRIES + 3))
 

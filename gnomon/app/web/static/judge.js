@@ -38,7 +38,7 @@ function say(text = "", warn = false) {
 
 function trouble(error) {
   if (error instanceof Refused && error.status === 401) say(texts.session, true);
-  else if (error instanceof Refused) say(error.message, true);
+  else if (error instanceof Refused && error.status < 500) say(error.message, true);
   else say(texts.offline, true);
 }
 
@@ -74,7 +74,7 @@ function show(found, said) { // said: the earlier answer that is corrected, or w
 async function next() {
   const mine = ++turn;
   try {
-    const found = await post("/api/task");
+    const found = await post("/api/task", { who });
     if (mine !== turn) return;
     done = found.done;
     corrects = null;
@@ -147,7 +147,7 @@ async function skip() {
   const mine = ++turn, before = task;
   task = null; // no key judges what is about to leave the screen
   try {
-    await post("/api/skip", { item: before.item, reason: at("reason").value });
+    await post("/api/skip", { who, item: before.item, reason: at("reason").value });
     dropDraft(before.item);
     if (mine === turn) await next();
   } catch (error) {
@@ -161,7 +161,7 @@ async function undo() {
   const mine = ++turn, before = task;
   task = null; // no key judges what is about to leave the screen
   try {
-    const last = await post("/api/last");
+    const last = await post("/api/last", { who });
     if (mine !== turn) return;
     if (!last.task) { task = before; say(texts.nothing_to_undo); return; }
     corrects = last.corrects;
@@ -223,7 +223,7 @@ addEventListener("online", () => send());
 
 async function beat(more = {}) {
   if (!task || corrects) return;
-  try { await post("/api/heartbeat", { item: task.item, ...soFar() }, more); } catch (error) { if (!more.keepalive) trouble(error); }
+  try { await post("/api/heartbeat", { who, item: task.item, ...soFar() }, more); } catch (error) { if (!more.keepalive) trouble(error); }
 }
 setInterval(() => { seconds(); if (quietFor() < 10 * IDLE) beat(); }, BEAT); // nobody is there: the lease may run out
 addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") beat({ keepalive: true }); });

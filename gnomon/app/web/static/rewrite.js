@@ -1,7 +1,7 @@
 // A completion edited into a better one. Its text comes only when it is asked for, and only into a text field.
 
 import { answerName } from "./cards.js";
-import { asking, at, texts } from "./kept.js";
+import { asking, at, texts, who } from "./kept.js";
 import { post } from "./posting.js";
 
 export function rewriting(changed) {
@@ -29,7 +29,7 @@ export function rewriting(changed) {
     },
     async begin(item, best, stillAsked) { // what was edited already is never written over
       if (edited()) { field.focus(); return; }
-      const { texts: written } = await post("/api/text", { item });
+      const { texts: written } = await post("/api/text", { who, item });
       if (!stillAsked()) return;
       original = written[best];
       open(best, original);
