@@ -48,7 +48,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; every test that takes it runs on both kinds, on the second with the long ones."""
+    """The URL of an empty database; every test that takes it runs on both kinds, on PostgreSQL as a long one."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'feedback.db'}"
     import psycopg

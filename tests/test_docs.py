@@ -223,6 +223,18 @@ def test_what_seeds_reach_is_as_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert script.table(found) in (ROOT / "docs" / "correctness.md").read_text(encoding="utf-8")
 
 
+def test_what_prices_buy_is_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of `prices.json`."""
+    monkeypatch.setattr(sys, "path", [str(PICTURES), *sys.path])
+    script = importlib.import_module("prices")
+    assert {(name, price) for name, price, _, _ in script.planned()} == {
+        *(("ppo", price) for price in script.PPO),
+        *(("dpo", price) for price in script.DPO),
+    }
+    found = json.loads((PICTURES / "prices.json").read_text(encoding="utf-8"))
+    assert script.table(found) in (ROOT / "docs" / "correctness.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_the_expected_gradients_are_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
