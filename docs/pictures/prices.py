@@ -87,6 +87,7 @@ def judge(base: Path, out: Path) -> None:
     row = copy.deepcopy(stages("recipes/film-reviews.yaml")["report"])
     models = [str(out / f"{name}-{price}-{seed}" / "aligned") for name, price, seed in trained(out)]
     row = moved(row, SHARED, base) | {"evaluate": [str(base / "sft"), *models], "candidate": models[0]}
+    row["judges"] = ["vader", "ridge"]
     run(out / "judged", 0, [{key: value for key, value in row.items() if not key.startswith("texts")}])
 
 
