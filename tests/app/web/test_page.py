@@ -166,9 +166,9 @@ def test_an_answer_that_is_refused_is_said_and_stays_said(come_in: Open, site: S
     other.keyboard.press("2")
     expect(other.locator("#status")).to_contain_text("1 not accepted")
     expect(other.locator("#first .text p")).to_be_visible()
-    expect(other.locator("#status")).to_contain_text("has judged item")
+    expect(other.locator("#status")).to_contain_text("you have judged that one already")
     press(other, "2", 2)
-    expect(other.locator("#status")).to_contain_text("has judged item")
+    expect(other.locator("#status")).to_contain_text("you have judged that one already")
     assert len(judgements(site)) == 2
     other.get_by_role("button", name="Seen").click()
     expect(other.locator("#status")).to_have_text("2 judged")

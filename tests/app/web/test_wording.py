@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 
@@ -10,6 +11,7 @@ from sqlalchemy import CheckConstraint
 
 from gnomon.app.web.site import HERE
 from gnomon.app.web.wording import on_scale
+from gnomon.feedback import answers, queue
 from gnomon.feedback.tables import Table
 
 
@@ -41,3 +43,11 @@ def test_no_text_knows_a_scale_of_its_own(language: str) -> None:
             assert "{low}" in text
             assert "{high}" in text
             assert not any(digit in text for digit in "15")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_words_for_refusals_are_of_sentences_that_the_queue_says(language: str) -> None:
+    """A page knows a refusal by a part of its sentence; said otherwise it would stand there in English."""
+    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))["page"]["refusals"]
+    said = "".join(inspect.getsource(module) for module in (queue, answers))
+    assert [part for part in texts if part not in said] == []
