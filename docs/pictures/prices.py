@@ -60,8 +60,13 @@ def planned() -> list[tuple[str, float, int, Found]]:
 def trained(out: Path) -> list[tuple[str, float, int]]:
     """Algorithm, price and seed of what is trained already, the lowest price first."""
     there = [(name, price, seed) for name, price, seed, _ in planned()]
-    done = (one for one in there if (out / "{}-{}-{}".format(*one) / "aligned" / "result.json").exists())
+    done = (one for one in there if (place(out, *one) / "aligned" / "result.json").exists())
     return sorted(done, key=lambda one: (one[0] != "ppo", *one[1:]))
+
+
+def place(out: Path, name: str, price: float, seed: int) -> Path:
+    """The folder of a run."""
+    return out / f"{name}-{price}-{seed}"
 
 
 def run(folder: Path, seed: int, rows: list[Found]) -> None:
@@ -79,13 +84,13 @@ def train(base: Path, out: Path, part: str = "1/1") -> None:
     mine, parts = (int(number) for number in part.split("/"))
     for number, (name, price, seed, row) in enumerate(planned()):
         if number % parts == mine - 1:
-            run(out / f"{name}-{price}-{seed}", seed, [moved(row, SHARED, base)])
+            run(place(out, name, price, seed), seed, [moved(row, SHARED, base)])
 
 
 def judge(base: Path, out: Path) -> None:
     """All policies that are trained before the judges, in one evaluation."""
     row = copy.deepcopy(stages("recipes/film-reviews.yaml")["report"])
-    models = [str(out / f"{name}-{price}-{seed}" / "aligned") for name, price, seed in trained(out)]
+    models = [str(place(out, *one) / "aligned") for one in trained(out)]
     row = moved(row, SHARED, base) | {"evaluate": [str(base / "sft"), *models], "candidate": models[0]}
     row["judges"] = ["vader", "ridge"]
     run(out / "judged", 0, [{key: value for key, value in row.items() if not key.startswith("texts")}])
@@ -98,7 +103,7 @@ def take(out: Path) -> Found:
     rows = {Path(row["model"]).parent.name: row for row in others}
     found: Found = {}
     for name, price, seed in trained(out):
-        row = rows[f"{name}-{price}-{seed}"]
+        row = rows[place(out, name, price, seed).name]
         gains = {
             judge: round(row["scores"][judge]["mean"] - before["scores"][judge]["mean"], 4)
             for judge in ("vader", "ridge")

@@ -88,11 +88,12 @@ def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: floa
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    examples, _ = encoded(stage, work, model, work.stage_folder(stage.name))
+    records = work.pooled(stage.make_algorithm().consumes, stage.tasks)
+    examples, _ = encoded(records, stage, work, model, work.stage_folder(stage.name))
     models = TrainedModels(model)
     shape = shape_of(examples)
     room = _room(settings, models, shape, stage.name)
-    found = footprint(models, shape)
+    found = footprint(models, shape, settings.moments)
     costs = [[e.cost for e in batch] for batch in batches(examples, settings, work.recipe.seed)]
     cut = [[sum(step[i] for i in rows) for rows in within_budget(step, room.tokens)] for step in costs]
     largest = max(max(step) for step in cut)
@@ -117,7 +118,7 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
     room = _room(settings, models, shape, stage.name)
-    found = footprint(models, shape)
+    found = footprint(models, shape, settings.moments)
     asked = _judges(others.reward)
     loaded = [policy, *([others.critic] if others.critic else []), *asked]
     loaded += [others.token_reward] if others.token_reward else []
@@ -175,7 +176,7 @@ def _judges(reward: Reward | None) -> list[RewardModel]:
 def _room(settings: LoopSettings, models: TrainedModels, shape: Shape, label: str) -> Fit:
     if settings.memory_gb is None:
         return Fit(settings.batch_tokens, settings.frozen_states_gb)
-    return fit(models, settings.memory_gb, shape, label)
+    return fit(models, settings.memory_gb, shape, label, settings.moments)
 
 
 def _states_bytes(model: Model, tokens: float, limit: float) -> float:

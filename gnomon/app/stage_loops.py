@@ -46,12 +46,13 @@ def train_stored(
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    examples, rejected = encoded(stage, work, model, folder)
+    records = work.pooled(algorithm.consumes, stage.tasks)
+    examples, rejected = encoded(records, stage, work, model, folder)
     side, refused = side_task(stage, work, model, folder)
     rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    shown = showing(stage, work, model, settings.samples_every, folder)
+    shown = showing(records, work, model, settings.samples_every, folder)
     with watching(folder, work, over, shown) as watch:
         final = train_offline(
             algorithm,
@@ -78,24 +79,33 @@ def train_stored(
     }
 
 
-def showing(stage: TrainStage, work: Workspace, model: Model, every: int | None, folder: Path) -> Watch | None:
+def showing(
+    records: Mapping[str, Sequence[Any]], work: Workspace, model: Model, every: int | None, folder: Path
+) -> Watch | None:
     """Writes what a policy says every so often; one process is enough for it."""
     if every is None or not isinstance(model, Policy) or not work.processes.main:
         return None
-    pooled = work.pooled(stage.make_algorithm().consumes, stage.tasks)
-    return Showing(model, [record.prompt for records in pooled.values() for record in records], every, folder)
+    return Showing(model, [one.prompt for theirs in records.values() for one in theirs], every, folder)
 
 
 def encoded(
-    stage: TrainStage, work: Workspace, model: Model, folder: Path
+    pooled: Mapping[str, Sequence[Any]], stage: TrainStage, work: Workspace, model: Model, folder: Path
 ) -> tuple[list[Example], list[Rejected]]:
-    """The examples of an offline stage's tasks, and the rows that were refused."""
+    """The examples of an offline stage's tasks, and the rows that were refused.
+
+    Args:
+        pooled: each task's records, as `Workspace.pooled` reads them.
+        stage: which.
+        work: where it is.
+        model: that will learn from them.
+        folder: of the stage, which messages name.
+    """
     consumes, settings = stage.make_algorithm().consumes, stage.loop
     assert isinstance(settings, OfflineSettings)
     limit = token_limit(settings.max_tokens, model.network.config)
     examples: list[Example] = []
     rejected: list[Rejected] = []
-    for source, records in work.pooled(consumes, stage.tasks).items():
+    for source, records in pooled.items():
         found, refused = ENCODE[consumes](records, model.tokenizer, limit)
         say_rejected(refused, len(records), stage, source, folder)
         examples += weighed(found, stage.tasks[source], work.recipe.seed)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Ranking
+from gnomon.feedback import queries
 from gnomon.feedback.answers import check_answer, setup_of, verdict
 from gnomon.feedback.conduct import Share
 from gnomon.feedback.settling import names_of, settle
@@ -163,6 +164,6 @@ def _project(session: Session, project: str) -> ProjectRow:
 
 
 def _locked(session: Session, project: str, item: int) -> ItemRow:
-    wanted = select(ItemRow).where(ItemRow.key == item, ItemRow.project == project).with_for_update()
-    found: ItemRow = existing(session.scalars(wanted).first(), "item", item)
+    locked = session.scalars(queries.LOCKED, {"item": item, "project": project})
+    found: ItemRow = existing(locked.first(), "item", item)
     return found

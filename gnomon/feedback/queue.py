@@ -147,11 +147,12 @@ class Queue:
                 if item is None or item.state not in queries.ASKED:
                     continue
                 which = {"item": key, "annotator": annotator, "now": now}
-                places, lent, late = session.execute(queries.ROOM, which).one()
-                if late and item.state == "open":  # its place is for who came late, before anybody is asked
+                taken, lent, late = session.execute(queries.ROOM, which).one()
+                free = ENDLESS if item.state == "gold" else item.wanted - taken
+                if late and free > 0:  # its place is for who came late, before anybody is asked
                     settle(session, item, project, now)
-                    places = item.wanted - self._free(session, item, now)
-                if item.state not in queries.ASKED or (item.state == "open" and places >= item.wanted):
+                    free = self._free(session, item, now)
+                if item.state not in queries.ASKED or free <= 0:
                     passed_over = True  # decided behind the lock: there may be others
                     continue
                 if lent:

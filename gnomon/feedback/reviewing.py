@@ -178,8 +178,8 @@ def decide(
     with store.writing() as session:
         # Before the item, as a withdrawal does, so that neither waits for the other.
         who = existing(session.scalars(queries.PERSON, {"annotator": reviewer}).first(), "annotator", reviewer)
-        wanted = select(ItemRow).where(ItemRow.key == item, ItemRow.project == project).with_for_update()
-        row = existing(session.scalars(wanted).first(), "item", item)
+        locked = session.scalars(queries.LOCKED, {"item": item, "project": project})
+        row = existing(locked.first(), "item", item)
         asked = existing(session.get(ProjectRow, project), "project", project)
         if who.state == "withdrawn":
             raise DataError(f"reviewer '{reviewer}' has withdrawn; nothing more is taken of them.")

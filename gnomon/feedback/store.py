@@ -38,8 +38,6 @@ from gnomon.feedback.tables import (
 
 CHUNK = 500  # rows written at once
 THEIRS = ((JudgementRow, JudgementRow.annotator), (DecisionRow, DecisionRow.reviewer))
-
-
 BUSY_SAID = "the feedback store is busy: another program is writing to it; wait until it is done, and try again."
 
 

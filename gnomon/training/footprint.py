@@ -26,10 +26,12 @@ from gnomon.data.encoding import Example
 from gnomon.models.head import CHUNK
 from gnomon.models.policy import Model, RewardModel
 from gnomon.training.models import TrainedModels
+from gnomon.training.settings import Moments
 
 TRIAL = 512  # tokens
 WARM = 32  # tokens of the pass before it
-MOMENTS = 2  # of AdamW, each as large as the weight
+# AdamW's two moments, as a share of the gradient's bytes: each as large, or a byte a weight and a scale for 256.
+MOMENTS: dict[Moments, float] = {"float32": 2.0, "8bit": 2 * (1 + 4 / 256) / 4}
 SMALLEST = 64  # tokens of a micro-batch that is worth a pass
 MOST = 16384  # tokens of a micro-batch beyond which none gets faster
 FOR_FROZEN_STATES = 0.2  # at most this share of what the models leave
@@ -78,7 +80,7 @@ def shape_of(examples: Sequence[Example]) -> Shape:
     )
 
 
-def footprint(models: TrainedModels, shape: Shape) -> Footprint:
+def footprint(models: TrainedModels, shape: Shape, moments: Moments = "float32") -> Footprint:
     """Try a pass of the models on made-up tokens; their weights stay as they are."""
     loaded = [models.trained, *([models.critic_model] if models.critic_model else [])]
     device = models.trained.device
@@ -101,7 +103,7 @@ def footprint(models: TrainedModels, shape: Shape) -> Footprint:
     return Footprint(
         weights=weight_bytes(loaded),
         gradients=gradients,
-        moments=MOMENTS * gradients,
+        moments=int(MOMENTS[moments] * gradients),
         fixed=float(passing),
         per_token=growing / groups.cost,
         tokens_per_second=groups.cost / seconds,
@@ -235,14 +237,14 @@ class Fit:
     states_gb: float
 
 
-def fit(models: TrainedModels, gigabytes: float, shape: Shape, label: str) -> Fit:
+def fit(models: TrainedModels, gigabytes: float, shape: Shape, label: str, moments: Moments = "float32") -> Fit:
     """The largest micro-batch for which a loop on `models`, about to begin, stays within `gigabytes`.
 
     Raises:
         ConfigError: the models alone leave no room.
     """
     held = held_bytes(models.trained.device)
-    found = footprint(models, shape)
+    found = footprint(models, shape, moments)
     left = gigabytes * 1e9 - held - found.gradients - found.moments - found.fixed
     for_states = FOR_FROZEN_STATES * max(left, 0.0)
     tokens = int((left - for_states) / found.per_token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -30,10 +31,8 @@ class Optimiser:
         self.planned = planned
         self.taken = 0
         self.parameters = {name: p for named, _ in groups for name, p in named.items()}
-        self.adam = torch.optim.AdamW(
-            [g for named, rate in groups for g in _decayed_and_not(named.values(), rate, settings)],
-            betas=settings.betas,
-            eps=settings.epsilon,
+        self.adam = _adam(
+            [g for named, rate in groups for g in _decayed_and_not(named.values(), rate, settings)], settings
         )
 
     @property
@@ -75,7 +74,7 @@ class Optimiser:
         found: dict[str, torch.Tensor] = {}
         for name, parameter in self.parameters.items():
             for key, value in self.adam.state.get(parameter, {}).items():
-                found[f"{name}|{key}"] = value.detach().cpu()
+                found[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu()
         return found
 
     def restore(self, tensors: Mapping[str, torch.Tensor], taken: int) -> None:
@@ -84,9 +83,25 @@ class Optimiser:
         for name, parameter in self.parameters.items():
             state = {k.rpartition("|")[2]: v for k, v in tensors.items() if k.rpartition("|")[0] == name}
             if state:
-                self.adam.state[parameter] = {
-                    k: v.clone() if k == "step" else v.clone().to(parameter.device) for k, v in state.items()
-                }
+                self.adam.state[parameter] = {k: self._restored(k, v, parameter) for k, v in state.items()}
+
+    def _restored(self, key: str, value: torch.Tensor, parameter: nn.Parameter) -> Any:
+        """A part of the state as the optimiser keeps it: it counts steps where it likes, as it likes."""
+        if key == "step" and self.settings.moments == "8bit":
+            return int(value)
+        stays = key == "step" and not parameter.is_cuda  # one kernel for all of AdamW counts beside the weights
+        return value.clone() if stays else value.clone().to(parameter.device)
+
+
+def _adam(groups: list[dict[str, object]], settings: OptimiserSettings) -> torch.optim.Optimizer:
+    if settings.moments == "float32":
+        # One kernel for a weight's whole step pays on a GPU; on a processor the plain loop is as fast.
+        fused = all(p.is_cuda for group in groups for p in cast("list[nn.Parameter]", group["params"]))
+        return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=fused)
+    from bitsandbytes.optim import AdamW8bit  # not everybody's
+
+    found: torch.optim.Optimizer = AdamW8bit(groups, betas=settings.betas, eps=settings.epsilon)
+    return found
 
 
 def _decayed_and_not(

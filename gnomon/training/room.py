@@ -104,7 +104,7 @@ def make_room(
     file, asked = folder / "room.json", settings.memory_gb
     known = processes.tell(read_json(file) if processes.main and file.exists() else {})
     if known.get("memory_gb") != asked:
-        found = processes.collect(fit(models, asked, shape(), folder.name))
+        found = processes.collect(fit(models, asked, shape(), folder.name, settings.moments))
         known = {
             "memory_gb": asked,
             "tokens": min(one.tokens for one in found),

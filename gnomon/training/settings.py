@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib.util import find_spec
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gnomon.core.config import Settings
 from gnomon.training.prompts import Curriculum
 
+Moments = Literal["float32", "8bit"]
 # Settings that a loop's numbers do not depend on.
 OF_THE_MACHINE = (
     "batch_tokens",
@@ -32,6 +34,9 @@ class OptimiserSettings(Settings):
         betas: decay of the two moment estimates.
         epsilon: added to the root of the second moment.
         max_grad_norm: gradients are scaled down to this norm.
+        moments: how AdamW's two moments are kept: `float32`, or `8bit`, a quarter of the memory, in blocks with a
+            scale each (Dettmers et al. 2022). These need bitsandbytes, and make a large model's steps slow on a
+            processor.
     """
 
     learning_rate: float = Field(default=3e-4, gt=0)
@@ -41,6 +46,13 @@ class OptimiserSettings(Settings):
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = Field(default=1e-8, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    moments: Moments = "float32"
+
+    @model_validator(mode="after")
+    def _library_is_there(self) -> Self:
+        if self.moments == "8bit" and find_spec("bitsandbytes") is None:
+            raise ValueError("moments: 8bit needs bitsandbytes; pip install bitsandbytes, or leave moments away")
+        return self
 
 
 class LoopSettings(OptimiserSettings):

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from gnomon.core.errors import NotFiniteError
+from gnomon.core.config import validate
+from gnomon.core.errors import ConfigError, NotFiniteError
+from gnomon.training.footprint import MOMENTS
 from gnomon.training.optimiser import Optimiser
 from gnomon.training.settings import OptimiserSettings
 
@@ -108,3 +110,51 @@ def test_moments_come_back_from_a_checkpoint() -> None:
         optimiser.step()
     assert torch.equal(matrix, matrix_too)
     assert torch.equal(bias, bias_too)
+
+
+def eight_bit(seed: int = 0) -> tuple[Optimiser, nn.Parameter]:
+    """A matrix large enough for blocks; bitsandbytes keeps what has fewer than 4,096 entries in float32."""
+    weight = nn.Parameter(torch.randn(64, 128, generator=torch.Generator().manual_seed(seed)))
+    chosen = OptimiserSettings(learning_rate=0.1, warmup=0.0, schedule="constant", moments="8bit")
+    return Optimiser([({"weight": weight}, 0.1)], chosen, 10), weight
+
+
+def test_moments_of_eight_bits_take_a_quarter_and_step_as_adam_does() -> None:
+    optimiser, weight = eight_bit()
+    plain = weight.detach().clone().requires_grad_()
+    adam = torch.optim.AdamW([plain], lr=0.1, weight_decay=0.0)
+    draw, moved = torch.Generator().manual_seed(1), torch.zeros_like(weight)
+    for _ in range(5):
+        gradient = torch.randn(weight.shape, generator=draw) * 1e-3
+        weight.grad, plain.grad = gradient.clone(), gradient
+        before = plain.detach().clone()
+        optimiser.step()
+        adam.step()
+        moved += (plain - before).abs().detach()
+    kept = {key.rpartition("|")[2]: value for key, value in optimiser.tensors().items()}
+    assert kept["state1"].dtype == kept["state2"].dtype == torch.uint8
+    blocks = sum(value.nbytes for key, value in kept.items() if key.startswith(("state", "absmax")))
+    assert blocks == int(MOMENTS["8bit"] * weight.nbytes)
+    assert (weight - plain).abs().sum() < 0.05 * moved.sum()  # of the way
+
+
+def test_moments_of_eight_bits_come_back_from_a_checkpoint() -> None:
+    one, weight = eight_bit()
+    for scale in (1.0, -2.0):
+        weight.grad = scale * torch.ones_like(weight)
+        one.step()
+    other, too = eight_bit(seed=1)
+    with torch.no_grad():
+        too.copy_(weight)
+    other.restore(one.tensors(), one.taken)
+    for optimiser, of in ((one, weight), (other, too)):
+        of.grad = 0.5 * torch.ones_like(of)
+        optimiser.step()
+    assert torch.equal(weight, too)
+    assert [optimiser.adam.state[of]["step"] for optimiser, of in ((one, weight), (other, too))] == [3, 3]
+
+
+def test_eight_bits_without_the_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnomon.training.settings.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="moments: 8bit needs bitsandbytes; pip install bitsandbytes"):
+        validate(OptimiserSettings, {"moments": "8bit"}, "training")

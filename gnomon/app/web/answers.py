@@ -74,6 +74,7 @@ class Submission(Mine):
 
     Attributes:
         id: made by the page, once.
+        who: said by programs too: an answer may come long after it was made.
         answer: of the project's task, as `feedback.answers` checks it.
     """
 
