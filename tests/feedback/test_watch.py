@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asked import NAMES, answer_all, project, say, take
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from gnomon.core.errors import ConfigError
+from gnomon.feedback import queries
 from gnomon.feedback.queue import Queue, Said
 from gnomon.feedback.store import Project, Store
-from gnomon.feedback.tables import AnnotatorRow, ItemRow, JudgementRow, ProjectRow
+from gnomon.feedback.tables import AnnotatorRow, AssignmentRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.watch import EVERY, REST, Watch, hear
 
 
@@ -145,3 +148,42 @@ def test_limits_that_cannot_be_are_not_taken(small: Store) -> None:
     with pytest.raises(ConfigError, match="setting 'flor' is wrong"):
         small.set_up(Project("films", "T", "pair", 1, 1, "", {"flor": 9.0}))
     assert small.project("films").settings.get("fastest") is None
+
+
+def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ann's next item is being written down, Bob's answer to it waits for that, a look at both waits for Bob.
+
+    A look that kept Ann's row from being named as well would close the ring: each would wait for the next.
+    """
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    queue = project(store, 1, floor=0.9, names=("ann", "bob"))
+    item = take(queue, "bob").item
+    monkeypatch.setattr("gnomon.feedback.watch.paused", lambda *_: {"ann", "bob"})
+    others = (
+        threading.Thread(target=say, args=(queue, take(queue, "bob"), "bob", "a")),
+        threading.Thread(target=Watch(store, "films").look),
+    )
+
+    def waiting() -> int:
+        held = "datname = current_database() AND wait_event_type = 'Lock'"
+        asked = text(f"SELECT count(*) FROM pg_stat_activity WHERE {held}")
+        with store.reading() as session:
+            return int(session.execute(asked).scalar_one())
+
+    with store.writing() as session:
+        assert session.scalars(queries.LOCKED, {"item": item, "project": "films"}).one()
+        for number, other in enumerate(others, start=1):
+            other.start()
+            deadline = time.monotonic() + 20
+            while waiting() < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        session.execute(text("SET LOCAL lock_timeout = '3s'"))
+        session.add(AssignmentRow(item=item, annotator="ann", shown=[0, 1], until=0.0, created=0.0))
+        session.flush()
+    for other in others:
+        other.join(20)
+        assert not other.is_alive()
+    assert about(store, "ann").state == about(store, "bob").state == "active"
+    assert queue.progress()["judgements"] == 1
