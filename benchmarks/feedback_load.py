@@ -38,7 +38,7 @@ from gnomon.feedback.tables import ItemRow, JudgementRow, voices
 
 PROJECT = "load"
 VOTES = 3
-RETRY = (1.0, 3.0, 10.0)  # seconds before what failed is sent again, as on the page
+RETRY = (1.0, 3.0, 10.0)  # seconds, or half of it more or less, before what failed is sent again, as on the page
 RUSH = 5.0  # seconds after the server is back, in which everybody who waited comes at once
 PATIENCE = 60.0  # seconds that an annotator keeps trying after the end
 
@@ -137,7 +137,7 @@ class Annotator(threading.Thread):
             except (OSError, http.client.HTTPException):
                 self.noted.lost += 1
                 self.hang_up()
-                time.sleep(RETRY[min(failures, len(RETRY) - 1)])
+                time.sleep(RETRY[min(failures, len(RETRY) - 1)] * self.chance.uniform(0.5, 1.5))
                 failures += 1
                 continue
             if path.startswith("/api/"):

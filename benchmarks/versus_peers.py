@@ -34,14 +34,14 @@ from gnomon.core.run_folder import environment, write_json  # noqa: E402
 from gnomon.data.packages import cache_folder, fetch_from_pypi  # noqa: E402
 from gnomon.models.catalogue import installed_model, written_once  # noqa: E402
 
-WORKS = ("dpo", "reward_model", "sft", "grpo", "ppo", "sample")
+WORKS = ("dpo", "reward_model", "sft", "kto", "grpo", "rloo", "ppo", "sample")
 PPO_PEER = (
     "trl==1.12.0",
     "trl-1.12.0-py3-none-any.whl",
     "9c8f117b21a941edbc85744f5a341c9453d38e81f24ae81d3c6e9b9ca3b96409",
 )
 TOLERANCE = 1e-3  # of the losses, relative
-SIZES = {"dpo": 8, "reward_model": 8, "sft": 8, "grpo": 4, "ppo": 4, "sample": 4}
+SIZES = {"dpo": 8, "reward_model": 8, "sft": 8, "kto": 8, "grpo": 4, "rloo": 4, "ppo": 4, "sample": 4}
 GROWTH: dict[str, tuple[str, str, tuple[int, ...]]] = {  # what grows, in which work, over which values
     "completions": ("grpo", "completions of a prompt", (2, 4, 8, 16)),
     "prompt": ("dpo", "tokens of a prompt", (64, 256, 1024)),
@@ -142,14 +142,19 @@ def compare(case: Case, pairs: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def share_of_rate(case: Case, folder: Path, found: dict[str, Any], rate: float) -> None:
-    """Add how much of the measured matrix rate Gnomon's steps reach, by the operations that they really do."""
+def share_of_rate(case: Case, folder: Path, found: dict[str, Any], rate: float, memory: float) -> None:
+    """Add how much of the measured rates Gnomon's steps reach, by the operations that they really do.
+
+    Where a sampler's share of the matrix rate is the larger one, arithmetic binds it, otherwise memory does.
+    """
     flops = measure("ours", replace(case, count_flops=True), folder)["flops"]
     tokens = work.tokens_of(case)
     found["gflop_per_step"] = flops / 1e9
-    found["share_of_matrix_rate"] = statistics.median(
-        flops / (tokens / pace) / 1e9 / rate for pace in found["tokens_per_second"]["ours"]
-    )
+    seconds = statistics.median(tokens / pace for pace in found["tokens_per_second"]["ours"])
+    found["share_of_matrix_rate"] = flops / seconds / 1e9 / rate
+    if case.work == "sample":  # each token's pass reads all weights once, whatever the rows
+        weights = sum(p.stat().st_size for p in (Path(case.model) / "policy").glob("*.safetensors")) / 1e9
+        found["share_of_memory_rate"] = weights * case.limit / seconds / memory
 
 
 def grow(pairs: int, folder: Path) -> dict[str, Any]:
@@ -186,6 +191,19 @@ def matrix_rate() -> float:
     return best
 
 
+def memory_rate() -> float:
+    """GB/s of reading memory, the best of several."""
+    import time
+
+    numbers = torch.ones(1 << 27)
+    best = 0.0
+    for _ in range(5):
+        started = time.perf_counter()
+        numbers.sum()
+        best = max(best, numbers.nbytes / (time.perf_counter() - started) / 1e9)
+    return best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m", choices=["smollm2-135m", "random-20m"])
@@ -201,10 +219,11 @@ def main() -> None:
     results["machine"] = {
         **environment(0, {}),
         "matrix_gflops": matrix_rate(),
+        "memory_gb_per_second": memory_rate(),
         "threads": torch.get_num_threads(),
     }
-    rate = results["machine"]["matrix_gflops"]
-    print(f"{asked.model}, float32, {torch.get_num_threads()} threads, {rate:.0f} GFLOP/s")
+    rate, memory = results["machine"]["matrix_gflops"], results["machine"]["memory_gb_per_second"]
+    print(f"{asked.model}, float32, {torch.get_num_threads()} threads, {rate:.0f} GFLOP/s, {memory:.0f} GB/s")
     with tempfile.TemporaryDirectory() as name:
         if asked.growth:
             results["growth"] = grow(asked.pairs, Path(name))
@@ -214,7 +233,7 @@ def main() -> None:
             for kind in asked.works.split(","):
                 case = Case(kind, data, str(model), rows=SIZES[kind], steps=asked.steps)
                 found = compare(case, asked.pairs, Path(name))
-                share_of_rate(case, Path(name), found, rate)
+                share_of_rate(case, Path(name), found, rate, memory)
                 results.setdefault(data, {})[kind] = found
                 write_json(asked.out, results)
                 ours, theirs = (statistics.median(v) for v in found["tokens_per_second"].values())

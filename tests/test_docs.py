@@ -210,6 +210,7 @@ def test_the_proof_page_says_what_was_measured() -> None:
     for name, (share, *moved) in measured["drift"].items():
         wrong, right = (f"{moved[i]:+.3f} ± {moved[i + 1]:.3f}".replace("-", "−") for i in (0, 2))
         assert f"| `{name}` | {share:.3f} | {wrong} | {right} |" in page
+    page += (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     for picture in PICTURES.glob("*.png"):
         assert f"(pictures/{picture.name})" in page
 
@@ -233,6 +234,16 @@ def test_what_prices_buy_is_as_measured(monkeypatch: pytest.MonkeyPatch) -> None
     }
     found = json.loads((PICTURES / "prices.json").read_text(encoding="utf-8"))
     assert script.table(found) in (ROOT / "docs" / "correctness.md").read_text(encoding="utf-8")
+
+
+def test_speed_and_memory_are_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of `benchmarks/results.json`."""
+    monkeypatch.setattr(sys, "path", [str(PICTURES), *sys.path])
+    script = importlib.import_module("bench")
+    found = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for data in script.DATA:
+        assert script.table(found, data) in page
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ PLAIN = {"learning_rate": work.LEARNING_RATE, "schedule": "constant", "warmup": 
 
 
 def examples(case: Case) -> list[Example]:
+    if case.work == "kto":
+        told = [(r, *work.labelled(n, r)) for n, r in enumerate(work.rows(case))]
+        return [Example(f"p{n}", r.prompt, (said,), good=good) for n, (r, said, good) in enumerate(told)]
     pairs = (Pair(0, 1, 1.0, 0.0, 1.0),)
     return [
         Example(f"p{n}", r.prompt, (r.chosen,))
@@ -51,6 +55,10 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     else:
         model = load_policy(f"{case.model}/policy", compute, ALL)
     offline.epoch_order = lambda count, seed, epoch: list(range(count))  # type: ignore[attr-defined]
+    offline.mismatched = lambda found, *_: [  # type: ignore[attr-defined]
+        replace(found[work.before(case, n)], prompt_id=own.prompt_id, prompt=own.prompt)
+        for n, own in enumerate(found)
+    ]
     settings = OfflineSettings(batch_size=case.rows, frozen_states_gb=0.0, **PLAIN)
     made = algorithms()[case.work](**({"centring": 0.0} if case.work == "reward_model" else {}))
     seconds, asked = list[float](), 0.0

@@ -88,8 +88,9 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         "dpo": (trl.DPOTrainer, trl.DPOConfig, language_model),
         "sft": (trl.SFTTrainer, trl.SFTConfig, language_model),
         "reward_model": (trl.RewardTrainer, trl.RewardConfig, scorer),
+        "kto": (trl.KTOTrainer, trl.KTOConfig, language_model),
     }[case.work]
-    given = [as_theirs(case.work, row) for row in work.rows(case)]
+    given = labelled(case) if case.work == "kto" else [as_theirs(case.work, row) for row in work.rows(case)]
     more = {"loss_type": "nll", "packing": False} if case.work == "sft" else {}
     clock = Clock()
 
@@ -125,17 +126,35 @@ def as_theirs(kind: str, row: work.Row) -> dict[str, list[int]]:
     return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
 
 
+def labelled(case: Case) -> list[dict[str, Any]]:
+    """KTO's rows, each with the completion of the row before in its step."""
+    told = [(row, *work.labelled(n, row)) for n, row in enumerate(work.rows(case))]
+    return [
+        {
+            "prompt_ids": list(row.prompt),
+            "completion_ids": list(said),
+            "KL_completion_ids": list(told[work.before(case, n)][1]),
+            "label": good,
+        }
+        for n, (row, said, good) in enumerate(told)
+    ]
+
+
 def chats(case: Case, tokenizer: Any) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": tokenizer.decode(row.prompt)}] for row in work.rows(case)]
 
 
-def grpo(case: Case, folder: Path) -> tuple[list[float], list[float]]:
+def grouped(case: Case, folder: Path) -> tuple[list[float], list[float]]:
+    """GRPO and RLOO."""
     import trl
 
+    kind, config = {"grpo": (trl.GRPOTrainer, trl.GRPOConfig), "rloo": (trl.RLOOTrainer, trl.RLOOConfig)}[
+        case.work
+    ]
     tokenizer = tokenizer_of(case)
     tokenizer.eos_token_id = work.NEVER
 
-    class Timed(trl.GRPOTrainer):  # type: ignore[misc]
+    class Timed(kind):  # type: ignore[misc,valid-type]
         """A step is the drawing of its samples and the update."""
 
         def training_step(self, *arguments: Any, **named: Any) -> Any:
@@ -146,7 +165,7 @@ def grpo(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     trainer = Timed(
         language_model(case),
         reward_funcs=lambda completions, **_: [work.letters(c[0]["content"]) for c in completions],
-        args=trl.GRPOConfig(
+        args=config(
             output_dir=str(folder),
             per_device_train_batch_size=case.rows * case.completions,
             num_generations=case.completions,
@@ -251,7 +270,7 @@ def main(case: Case, result: Path) -> None:
         if case.work == "sample":
             seconds, losses = sample(case)
         else:
-            ways = {"grpo": grpo, "ppo": ppo}
+            ways = {"grpo": grouped, "rloo": grouped, "ppo": ppo}
             seconds, losses = ways.get(case.work, train_stored)(case, Path(name))
     work.report(result, seconds=seconds, tokens=work.tokens_of(case), losses=losses)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-OFFLINE = ("dpo", "sft", "reward_model")
+OFFLINE = ("dpo", "sft", "reward_model", "kto")
 NEVER = 3  # an id that the models hardly ever draw: where it ends a text, all completions reach the length limit
 LEARNING_RATE = 1e-5
 LENGTHS = {  # prompt and completion tokens, from and to
@@ -22,7 +22,7 @@ class Case:
     """One piece of work.
 
     Attributes:
-        work: `dpo`, `sft`, `reward_model`, `grpo`, `ppo` or `sample`.
+        work: one of `OFFLINE`, `grpo`, `rloo`, `ppo` or `sample`.
         data: a key of `LENGTHS`.
         model: a folder with `policy`, `scorer` and their tokenizer.
         rows: pairs or demonstrations of an optimiser step; prompts of an online one.
@@ -84,6 +84,17 @@ def rows(case: Case) -> list[Row]:
     return [Row(draw(low, high), draw(short, long), draw(short, long)) for _ in range(count)]
 
 
+def labelled(number: int, row: Row) -> tuple[tuple[int, ...], bool]:
+    """A completion that is called good in every other row, bad in the rest: KTO's data."""
+    return (row.rejected, False) if number % 2 else (row.chosen, True)
+
+
+def before(case: Case, number: int) -> int:
+    """The row before in the same step, from the first round to the last: whose completion KTO mismatches."""
+    start = number - number % case.rows
+    return start + (number - start - 1) % case.rows
+
+
 def letters(text: str) -> float:
     """A reward that costs nothing: the share of the letter e."""
     return text.count("e") / max(1, len(text))
@@ -107,6 +118,8 @@ def tokens_of(case: Case) -> float:
     """Tokens of a step as a user counts them: each prompt with each of its completions."""
     if case.work not in OFFLINE:
         return float(case.rows * case.completions * case.limit)
+    if case.work == "kto":
+        return sum(len(r.prompt) + len(labelled(n, r)[0]) for n, r in enumerate(rows(case))) / case.steps
     sides = 1 if case.work == "sft" else 2
     both = [(len(r.prompt) * sides, len(r.chosen) + (sides - 1) * len(r.rejected)) for r in rows(case)]
     return sum(p + c for p, c in both) / case.steps

@@ -11,6 +11,8 @@ import { rewriting } from "./rewrite.js";
 import { scaleOf, scores } from "./scores.js";
 
 const BEAT = 60_000, RETRY = [1_000, 3_000, 10_000, 30_000];
+// Half as long or half as long again: pages that lost the server together do not come back together.
+const soon = (tries) => RETRY[Math.min(tries, RETRY.length - 1)] * (0.5 + Math.random());
 const AT_ONCE = asking.task === "pair" && !asking.confidence && !asking.rewrite; // a choice is all that is asked
 
 let task = null, corrects = null, done = 0, failures = 0, sending = false;
@@ -88,7 +90,7 @@ async function next() {
   } catch (error) {
     if (mine !== turn) return;
     trouble(error);
-    if (mayPass(error)) setTimeout(() => { if (mine === turn) next(); }, RETRY[2]);
+    if (mayPass(error)) setTimeout(() => { if (mine === turn) next(); }, soon(2));
   }
 }
 
@@ -140,7 +142,7 @@ async function send() {
   } catch (error) {
     sending = false;
     trouble(error);
-    setTimeout(send, RETRY[Math.min(failures++, RETRY.length - 1)]);
+    setTimeout(send, soon(failures++));
   }
 }
 
