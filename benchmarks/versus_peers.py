@@ -41,7 +41,8 @@ PPO_PEER = (
     "9c8f117b21a941edbc85744f5a341c9453d38e81f24ae81d3c6e9b9ca3b96409",
 )
 TOLERANCE = 1e-3  # of the losses, relative
-SIZES = {"dpo": 8, "reward_model": 8, "sft": 8, "kto": 8, "grpo": 4, "rloo": 4, "ppo": 2, "sample": 4}
+# Rows of a step; prompts of an online one, with eight completions each (TRL's GRPO of four overflows 24 GB).
+SIZES = {"dpo": 8, "reward_model": 8, "sft": 8, "kto": 8, "grpo": 2, "rloo": 2, "ppo": 2, "sample": 4}
 STEPS = {"grpo": 2, "rloo": 2, "ppo": 2}  # a step takes minutes; of the others three
 GROWTH: dict[str, tuple[str, str, tuple[int, ...]]] = {  # what grows, in which work, over which values
     "completions": ("grpo", "completions of a prompt", (2, 4, 8, 16)),

@@ -203,18 +203,20 @@ def ppo(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         for chat in chats(case, tokenizer)
         for _ in range(case.completions)
     ]
+    # In two parts: sixteen rows at once need more than 24 GB.
     batch, seconds = case.rows * case.completions, list[float]()
     trainer = peer.PPOTrainer(
         peer.PPOConfig(
             output_dir=str(folder),
-            per_device_train_batch_size=batch,
+            per_device_train_batch_size=batch // 2,
+            gradient_accumulation_steps=2,
             num_mini_batches=1,
             num_ppo_epochs=4,
             total_episodes=batch * case.steps,
             num_sample_generations=0,
             response_length=case.limit,
             temperature=1.0,
-            local_rollout_forward_batch_size=batch,
+            local_rollout_forward_batch_size=batch // 2,
             kl_coef=0.05,
             **{k: v for k, v in PLAIN.items() if k != "num_train_epochs"},
         ),
