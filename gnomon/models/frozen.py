@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers
-from gnomon.models.forward import Layout, LayoutName, completion_states
+from gnomon.models.forward import LayoutName, completion_states
+from gnomon.models.layout import Layout
 
 Place = slice | Tensor  # flat positions in a layout
 Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt's own

@@ -14,16 +14,8 @@ from torch import Tensor
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.forward import (
-    ATTENTION_TOKENS,
-    LayoutName,
-    can_pack,
-    completion_states,
-    fill_rows,
-    packed_layout,
-    plain_layout,
-    to_padded,
-)
+from gnomon.models.forward import LayoutName, can_pack, completion_states, to_padded
+from gnomon.models.layout import ATTENTION_TOKENS, fill_rows, packed_layout, plain_layout
 from gnomon.models.policy import Policy
 
 KINDS = ["llama", "qwen2", "gpt2"]
