@@ -36,8 +36,8 @@ PLAIN = {"learning_rate": work.LEARNING_RATE, "schedule": "constant", "warmup": 
 
 def examples(case: Case) -> list[Example]:
     if case.work == "kto":
-        told = [(r, *work.labelled(n, r)) for n, r in enumerate(work.rows(case))]
-        return [Example(f"p{n}", r.prompt, (said,), good=good) for n, (r, said, good) in enumerate(told)]
+        told = enumerate(work.labelled(case))
+        return [Example(f"p{n}", row.prompt, (said,), good=good) for n, (row, said, good) in told]
     pairs = (Pair(0, 1, 1.0, 0.0, 1.0),)
     return [
         Example(f"p{n}", r.prompt, (r.chosen,))

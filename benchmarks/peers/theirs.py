@@ -128,7 +128,7 @@ def as_theirs(kind: str, row: work.Row) -> dict[str, list[int]]:
 
 def labelled(case: Case) -> list[dict[str, Any]]:
     """KTO's rows, each with the completion of the row before in its step."""
-    told = [(row, *work.labelled(n, row)) for n, row in enumerate(work.rows(case))]
+    told = work.labelled(case)
     return [
         {
             "prompt_ids": list(row.prompt),

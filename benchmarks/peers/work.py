@@ -84,9 +84,9 @@ def rows(case: Case) -> list[Row]:
     return [Row(draw(low, high), draw(short, long), draw(short, long)) for _ in range(count)]
 
 
-def labelled(number: int, row: Row) -> tuple[tuple[int, ...], bool]:
-    """A completion that is called good in every other row, bad in the rest: KTO's data."""
-    return (row.rejected, False) if number % 2 else (row.chosen, True)
+def labelled(case: Case) -> list[tuple[Row, tuple[int, ...], bool]]:
+    """Each row with a completion that is called good in every other row, bad in the rest: KTO's data."""
+    return [(r, r.rejected, False) if n % 2 else (r, r.chosen, True) for n, r in enumerate(rows(case))]
 
 
 def before(case: Case, number: int) -> int:
@@ -119,7 +119,7 @@ def tokens_of(case: Case) -> float:
     if case.work not in OFFLINE:
         return float(case.rows * case.completions * case.limit)
     if case.work == "kto":
-        return sum(len(r.prompt) + len(labelled(n, r)[0]) for n, r in enumerate(rows(case))) / case.steps
+        return sum(len(row.prompt) + len(said) for row, said, _ in labelled(case)) / case.steps
     sides = 1 if case.work == "sft" else 2
     both = [(len(r.prompt) * sides, len(r.chosen) + (sides - 1) * len(r.rejected)) for r in rows(case)]
     return sum(p + c for p, c in both) / case.steps

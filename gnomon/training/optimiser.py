@@ -89,8 +89,7 @@ class Optimiser:
         """A part of the state as the optimiser keeps it: it counts steps where it likes, as it likes."""
         if key == "step" and self.settings.moments == "8bit":
             return int(value)
-        stays = key == "step" and not parameter.is_cuda  # one kernel for all of AdamW counts beside the weights
-        return value.clone() if stays else value.clone().to(parameter.device)
+        return value.clone().to(parameter.device)
 
 
 def _adam(groups: list[dict[str, object]], settings: OptimiserSettings) -> torch.optim.Optimizer:

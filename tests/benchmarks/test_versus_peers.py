@@ -31,10 +31,10 @@ def test_both_sides_of_kto_mismatch_the_same_rows(bench: Any, model: str) -> Non
     case = bench.Case("kto", "long_prompts", model, rows=3, steps=2)
     assert [bench.work.before(case, n) for n in range(6)] == [2, 0, 1, 5, 3, 4]
     rows = bench.work.rows(case)
-    told = [bench.work.labelled(n, row) for n, row in enumerate(rows)]
-    assert [good for _, good in told] == [True, False, True, False, True, False]
-    assert told[1][0] == rows[1].rejected
-    read = sum(len(row.prompt) + len(said) for row, (said, _) in zip(rows, told, strict=True))
+    told = bench.work.labelled(case)
+    assert [good for *_, good in told] == [True, False, True, False, True, False]
+    assert told[1][1] == rows[1].rejected
+    read = sum(len(row.prompt) + len(said) for row, (_, said, _) in zip(rows, told, strict=True))
     assert bench.work.tokens_of(case) == read / 2
 
 
