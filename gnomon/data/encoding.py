@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, Rejected
 from gnomon.data.rendering import render_completion, render_prompt, render_turns
@@ -132,7 +136,7 @@ def _encode_single(
 
 
 def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Preferences as one example a prompt.
+    """Preferences as examples: of one prompt all pairs that hang together by a completion of both.
 
     Pairs with a completion that is too long, or whose two sides have the same tokens, are rejected.
     """
@@ -140,7 +144,7 @@ def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens
 
 
 def encode_rankings(records: Sequence[Ranking], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Rankings as one example a prompt.
+    """Rankings as examples: of one prompt all that hang together by a completion of both.
 
     Those with a completion that is too long, or with two of the same tokens, are rejected.
     """
@@ -161,8 +165,7 @@ def _encode_compared(
     rejected: list[Rejected] = []
     for prompt_id, numbered in by_prompt.items():
         prompt = tuple(render_prompt(tokenizer, numbered[0][1].prompt))
-        answers: dict[Answer, int] = {}
-        said: list[Pair | Order] = []
+        accepted: list[tuple[Compared, list[Answer]]] = []
         for number, record in numbered:
             where = f"{noun} {number} (prompt '{prompt_id}')"
             found = [encode_answer(tokenizer, record.prompt, side, where) for side in sides(record)]
@@ -173,10 +176,31 @@ def _encode_compared(
                 reason = f"two completions have the same tokens; remove the {noun}"
                 rejected.append(Rejected(where, reason, sides(record)[0].text))
             else:
-                said.append(_said(record, [answers.setdefault(answer, len(answers)) for answer in found]))
-        if said:
+                accepted.append((record, found))
+        for part in _hanging_together([found for _, found in accepted]):
+            answers: dict[Answer, int] = {}
+            said = [
+                _said(record, [answers.setdefault(answer, len(answers)) for answer in found])
+                for record, found in (accepted[place] for place in part)
+            ]
             examples.append(_example(prompt_id, prompt, list(answers), said))
     return examples, rejected
+
+
+def _hanging_together(compared: Sequence[Sequence[Answer]]) -> list[list[int]]:
+    """Which comparisons are linked by answers that they share, perhaps over others, in the order given.
+
+    Only what shares an answer saves a pass by standing in one example; a prompt's other comparisons are free to
+    be seen in other steps.
+    """
+    number = {answer: n for n, answer in enumerate(dict.fromkeys(a for found in compared for a in found))}
+    links = [(place, len(compared) + number[a]) for place, found in enumerate(compared) for a in found]
+    size = len(compared) + len(number)
+    edges = coo_array((np.ones(len(links)), np.array(links, dtype=int).reshape(-1, 2).T), shape=(size, size))
+    parts: dict[int, list[int]] = {}
+    for place, part in enumerate(connected_components(edges)[1][: len(compared)].tolist()):
+        parts.setdefault(part, []).append(place)
+    return list(parts.values())
 
 
 def _said(record: Preference | Ranking, rows: Sequence[int]) -> Pair | Order:

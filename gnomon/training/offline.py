@@ -20,7 +20,7 @@ from torch import Tensor
 from gnomon.algorithms.contract import Algorithm, SurveyingAlgorithm
 from gnomon.core.batches import Totals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
-from gnomon.core.progress import StopSignal, progress
+from gnomon.core.progress import StopSignal, console, progress
 from gnomon.core.run_folder import MetricsLog
 from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
 from gnomon.data.encoding import Example, token_limit
@@ -40,10 +40,12 @@ from gnomon.training.side_task import SideTask
 from gnomon.training.stored_reference import Answers, ReferenceAsker
 from gnomon.training.validation import Best, split
 
+FEW_STEPS = 5  # optimiser steps below which a stage says that it hardly learns
+
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
     """Optimiser steps over `count` examples."""
-    return max(1, math.ceil(count * settings.epochs / settings.batch_size))
+    return max(1, math.ceil(count * settings.epochs / min(settings.batch_size, count)))
 
 
 def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> Iterator[list[Example]]:
@@ -101,6 +103,12 @@ class OfflineLoop:
         training, held_out = split(examples, self.settings.validation, self.seed)
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
+        if main and planned < FEW_STEPS:
+            steps = f"{planned} optimiser step{'s' if planned > 1 else ''} over {len(training)} examples"
+            console.print(
+                f"  [yellow]{self.label}: {steps} teach little[/yellow]; raise training.epochs or lower "
+                "training.batch_size"
+            )
         self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
         used = [*visited(training, self.settings, self.seed), *held_out]
         self.strangers = self.mismatch(examples)
@@ -140,7 +148,8 @@ class OfflineLoop:
                 if best.due(step, step if budget.over else planned):
                     last |= best.look(self.measure(held_out), step)
                 log.record(step, last)
-                bar.at(budget.place(step, planned)[0], f"loss {last['loss']:.3f}")
+                right = f", accuracy {last['accuracy']:.0%}" if "accuracy" in last else ""
+                bar.at(budget.place(step, planned)[0], f"loss {last['loss']:.3f}{right}")
                 saver.after_step(step, ends)
                 if self.watch and self.watch(step, last):
                     break

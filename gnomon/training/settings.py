@@ -106,7 +106,8 @@ class OfflineSettings(LoopSettings):
 
     Attributes:
         epochs: passes over the data.
-        batch_size: demonstrations, or prompts with all their pairs, that one step sees.
+        batch_size: examples that one step sees, at most all: demonstrations, labels, or of a prompt all pairs or
+            rankings that hang together by a completion of both.
         max_tokens: longer rows (prompt and completion) are refused and written to `rejected.jsonl`.
         validation: holds a part back and keeps the best weights; `None` trains on everything to the end.
         samples_every: steps after which the policy answers the data's first prompts, into `samples.jsonl`;

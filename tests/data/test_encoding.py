@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -47,6 +48,26 @@ def test_a_completion_in_several_pairs_is_encoded_once(chat_tokenizer: Any) -> N
     expected = [tuple(render_completion(chat_tokenizer, t, "")) for t in ("good", "bad", "poor")]
     assert list(examples[0].completions) == expected
     assert totals_of(examples).rows == 3
+
+
+def test_comparisons_of_a_prompt_that_share_no_completion_are_examples_of_their_own(chat_tokenizer: Any) -> None:
+    """a–b, c–d, e–f, d–a, g–h: the fourth links the first two, over completions of theirs."""
+    pairs = [Preference(A, text(x), text(y)) for x, y in ("ab", "cd", "ef", "da", "gh")]
+    examples, _ = encode_preferences(pairs, chat_tokenizer, 100)
+    assert [len(e.pairs) for e in examples] == [3, 1, 1]
+    assert [(p.chosen, p.rejected) for p in examples[0].pairs] == [(0, 1), (2, 3), (3, 0)]
+    assert [len(e.completions) for e in examples] == [4, 2, 2]
+    assert {e.prompt_id for e in examples} == {"p0"}
+    assert totals_of(examples).rows == 5
+    rankings = [Ranking(A, tuple(map(text, letters))) for letters in ("abc", "def", "cg")]
+    assert [len(e.orders) for e in encode_rankings(rankings, chat_tokenizer, 100)[0]] == [2, 1]
+
+
+def test_thousands_of_pairs_of_one_prompt_are_quickly_told_apart(chat_tokenizer: Any) -> None:
+    pairs = [Preference(A, text("", (n, 1)), text("", (n, 2))) for n in range(5_000)]
+    started = time.process_time()
+    assert len(encode_preferences(pairs, chat_tokenizer, 100)[0]) == 5_000
+    assert time.process_time() - started < 5  # 0.1 s; pair by pair against all others it would be minutes
 
 
 def test_pairs_that_become_equal_are_rejected_by_tokens_not_text(chat_tokenizer: Any) -> None:

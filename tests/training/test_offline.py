@@ -20,10 +20,11 @@ from gnomon.training.settings import OfflineSettings
 
 
 @pytest.mark.parametrize(
-    ("epochs", "size", "steps"), [(1.0, 4, 3), (2.0, 5, 4), (0.5, 5, 1), (0.1, 8, 1), (2.6, 4, 7), (3.0, 10, 3)]
+    ("epochs", "size", "steps"),
+    [(1.0, 4, 3), (2.0, 5, 4), (0.5, 5, 1), (0.1, 8, 1), (2.6, 4, 7), (3.0, 10, 3), (3.0, 99, 3)],
 )
 def test_planned_steps_by_hand(epochs: float, size: int, steps: int) -> None:
-    """Ten examples: ⌈10·epochs/size⌉, and never none."""
+    """Ten examples: ⌈10·epochs/size⌉, and never none; a step takes ten at most."""
     settings = OfflineSettings(epochs=epochs, batch_size=size)
     assert planned_steps(10, settings) == steps
     assert len(list(batches(demonstrations(), settings, seed=0))) == steps
