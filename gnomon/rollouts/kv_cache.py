@@ -52,13 +52,15 @@ def decoder_for(policy: Policy) -> Decoder:
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     """Keys and values `[slots, heads, tokens, d]` of each layer, written in place; grows by half when full.
 
-    Every row starts at its slot's first place. What is beyond a row's length was left by others and is for the
+    They are held in `dtype`, in which attention computes: under autocast a layer says them in float32, at twice the
+    size and of the same worth. Every row starts at its slot's first place. What is beyond a row's length was left by others and is for the
     attention mask to hide; it is zeros or finite numbers, never uninitialised memory, in which a NaN would pass
     through the mask.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
         super().__init__(layers=[])
+        self.dtype = dtype
         self.stores: list[list[Tensor]] = []  # of each layer: keys, values
         self.lengths: list[int] = []  # tokens in each row
 
@@ -66,7 +68,10 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         """Rows behind those that are there: copies of the rows `source` of each layer's keys and values."""
         first, rows = len(self.lengths), len(self.lengths) + len(source)
         if not self.stores:
-            self.stores = [[new.new_zeros(0, new.shape[1], 0, new.shape[3]) for new in pair] for pair in layers]
+            self.stores = [
+                [new.new_zeros(0, new.shape[1], 0, new.shape[3], dtype=self.dtype) for new in pair]
+                for pair in layers
+            ]
         width = layers[0][0].shape[2]
         self._grow(rows, width)
         index = torch.tensor(source, dtype=torch.long, device=layers[0][0].device)
@@ -90,8 +95,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     ) -> tuple[Tensor, Tensor]:
         """Write one token's keys and values `[B, heads, 1, d]`; returns views of all, `[B, heads, tokens, d]`."""
         keys, values = self.stores[layer_idx]
-        keys[self._rows, :, self._places] = key_states[:, :, 0]
-        values[self._rows, :, self._places] = value_states[:, :, 0]
+        keys[self._rows, :, self._places] = key_states[:, :, 0].to(self.dtype)
+        values[self._rows, :, self._places] = value_states[:, :, 0].to(self.dtype)
         rows = len(self.lengths)
         return keys[:rows, :, : self._width], values[:rows, :, : self._width]
 
@@ -140,7 +145,7 @@ class SlotDecoder:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.cache = SlotCache()
+        self.cache = SlotCache(policy.compute.dtype)
         self._read = _Read({}, [], torch.empty(0))
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:

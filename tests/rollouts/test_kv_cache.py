@@ -31,7 +31,7 @@ def seen(rows: Tensor) -> list[list[float]]:
 
 
 def test_rows_of_all_lengths_side_by_side_by_hand() -> None:
-    cache = SlotCache()
+    cache = SlotCache(torch.float32)
     prompts = states(1.0, 2.0, width=3)
     cache.enter([(prompts, -prompts)], source=[0, 1, 1], lengths=[3, 1, 1])
     found, positions = write(cache, 10.0, 20.0, 30.0)
@@ -47,9 +47,21 @@ def test_rows_of_all_lengths_side_by_side_by_hand() -> None:
     assert cache.keep([]) == []
 
 
+def test_states_of_any_precision_are_held_in_the_one_of_attention() -> None:
+    """Under autocast turned keys are float32 and values bfloat16."""
+    cache = SlotCache(torch.bfloat16)
+    prompt = states(1.0)
+    cache.enter([(prompt, -prompt.bfloat16())], source=[0, 0], lengths=[1, 1])
+    cache.open(torch.device("cpu"))
+    keys, values = cache.update(states(2.0, 3.0), states(-2.0, -3.0).bfloat16(), 0)
+    assert keys.dtype == values.dtype == torch.bfloat16
+    assert keys[:, 0, :, 0].tolist() == [[1, 2], [1, 3]]
+    assert torch.equal(keys, -values)
+
+
 def test_a_cache_grows_in_slots_and_tokens_and_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kv_cache, "ROOM", 0)
-    cache = SlotCache()
+    cache = SlotCache(torch.float32)
     for prompt in (1.0, 2.0, 3.0):
         one = states(prompt)
         cache.enter([(one, -one)], source=[0], lengths=[1])

@@ -33,9 +33,13 @@ def sample(policy: Policy, *, seed: int = 0, **sampling: Any) -> list[Rollout]:
 
 @pytest.mark.parametrize("batch", [100, 8])
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral"])
-def test_logprobs_are_those_that_the_trainer_computes(kind: str, batch: int, words: Any) -> None:
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_logprobs_are_those_that_the_trainer_computes(
+    dtype: torch.dtype, near: float, kind: str, batch: int, words: Any
+) -> None:
     window: dict[str, Any] = {"sliding_window": 6} if kind == "mistral" else {}
     policy = tiny_policy(words, kind=kind, **window)
+    policy.compute = Compute(policy.device, dtype)
     rollouts = sample(policy, completions=4, max_tokens=9, temperature=1.7, batch=batch)
     groups = token_groups_of(rollouts)
     assert len({len(r.token_ids) for r in rollouts}) > 1
@@ -43,7 +47,7 @@ def test_logprobs_are_those_that_the_trainer_computes(kind: str, batch: int, wor
     with torch.no_grad():
         found = rows_of(policy.logprobs(groups, temperature=1.7), groups)
     for rollout, row in zip(rollouts, found, strict=True):
-        torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=1e-4, rtol=0)
+        torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=near, rtol=0)
 
 
 def test_the_adapter_takes_part(words: Any) -> None:
