@@ -49,7 +49,7 @@ def examples(case: Case) -> list[Example]:
 
 def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     """Seconds and losses of each step; the reference's pass over all data is shared out to the steps."""
-    compute = find_compute("cpu", "float32")
+    compute = find_compute("cpu", case.precision)
     if case.work == "reward_model":
         model = load_reward_model(f"{case.model}/scorer", compute, ALL, seed=0)
     else:
@@ -94,7 +94,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
 
 
 def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
-    compute = find_compute("cpu", "float32")
+    compute = find_compute("cpu", case.precision)
     policy = load_policy(f"{case.model}/policy", compute, ALL)
     critic = reward = None
     if case.work == "ppo":
@@ -131,7 +131,7 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
 
 
 def sample(case: Case) -> tuple[list[float], list[float]]:
-    policy = load_policy(f"{case.model}/policy", find_compute("cpu", "float32"))
+    policy = load_policy(f"{case.model}/policy", find_compute("cpu", case.precision))
     sampler, seconds = NativeSampler(policy), []
     sampler.end = work.NEVER
     texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]

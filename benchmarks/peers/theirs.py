@@ -1,6 +1,7 @@
 """TRL's and transformers' side of a case, in a process of its own: python theirs.py CASE RESULT.
 
-Their trainers run as they come, given the same token ids in the same order, float32 and plain AdamW steps.
+Their trainers run as they come, given the same token ids in the same order, the same precision and plain AdamW
+steps.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from transformers import (  # noqa: E402
 PLAIN: dict[str, Any] = {
     "report_to": [],
     "use_cpu": True,
-    "bf16": False,
     "learning_rate": work.LEARNING_RATE,
     "save_strategy": "no",
     "lr_scheduler_type": "constant",
@@ -39,6 +39,11 @@ PLAIN: dict[str, Any] = {
     "num_train_epochs": 1,
     "gradient_checkpointing": False,
 }
+
+
+def plain(case: Case) -> dict[str, Any]:
+    """The trainers' settings; their own bfloat16 is autocast over float32 weights."""
+    return {**PLAIN, "bf16": case.precision == "bfloat16"}
 
 
 class Clock(TrainerCallback):
@@ -104,7 +109,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
             return SequentialSampler(self.train_dataset)
 
     arguments = config(
-        output_dir=str(folder), per_device_train_batch_size=case.rows, max_length=None, **PLAIN, **more
+        output_dir=str(folder), per_device_train_batch_size=case.rows, max_length=None, **plain(case), **more
     )
     trainer = Given(
         network(case),
@@ -172,7 +177,7 @@ def grouped(case: Case, folder: Path) -> tuple[list[float], list[float]]:
             max_completion_length=case.limit,
             beta=0.05,
             temperature=1.0,
-            **PLAIN,
+            **plain(case),
         ),
         train_dataset=Dataset.from_list([{"prompt": chat} for chat in chats(case, tokenizer)]),
         processing_class=tokenizer,
@@ -218,7 +223,7 @@ def ppo(case: Case, folder: Path) -> tuple[list[float], list[float]]:
             temperature=1.0,
             local_rollout_forward_batch_size=batch // 2,
             kl_coef=0.05,
-            **{k: v for k, v in PLAIN.items() if k != "num_train_epochs"},
+            **{k: v for k, v in plain(case).items() if k != "num_train_epochs"},
         ),
         tokenizer,
         language_model(case),
@@ -247,7 +252,8 @@ class Again(TrainerCallback):
 
 
 def sample(case: Case) -> tuple[list[float], list[float]]:
-    tokenizer, network, seconds = tokenizer_of(case), language_model(case).eval(), []
+    tokenizer, seconds = tokenizer_of(case), list[float]()
+    network = language_model(case).to(getattr(torch, case.precision)).eval()
     asked = chats(case, tokenizer)
     for step in range(case.steps):
         given = tokenizer.apply_chat_template(

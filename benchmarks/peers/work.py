@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -29,6 +30,7 @@ class Case:
         completions: of each prompt, online.
         steps: optimiser steps, or rounds.
         prompt: tokens of a prompt, from and to, in the place of those of `data`.
+        precision: of matrix products, `float32` or `bfloat16`; weights being trained stay in float32.
         count_flops: count the operations of each step; its times then mean nothing.
     """
 
@@ -39,6 +41,7 @@ class Case:
     completions: int = 8
     steps: int = 3
     prompt: tuple[int, int] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     count_flops: bool = False
 
     @classmethod
