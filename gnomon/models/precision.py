@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -40,6 +42,7 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
     )
     if place.type == "cpu":
         _keep_freed_memory()
+        _use_whole_vectors()
     if precision == "auto":
         on_cuda = place.type == "cuda"
         fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_cuda else _cpu_has_bfloat16()
@@ -47,9 +50,44 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
     return Compute(place, torch.bfloat16 if precision == "bfloat16" else torch.float32)
 
 
+def _cpu() -> dict[str, Any]:
+    """What the processor can do, as PyTorch found it."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return found
+
+
 def _cpu_has_bfloat16() -> bool:
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return any(_cpu().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _use_whole_vectors() -> None:
+    """Let oneDNN multiply float32 matrices where MKL leaves half of the processor idle.
+
+    On processors of other makers than Intel MKL keeps to AVX2, also where there is AVX-512. PyTorch hands float32
+    products to oneDNN under a setting that would allow bfloat16 inside; only AMX has such kernels, and a product
+    that bfloat16 gets wrong makes sure of it.
+    """
+    cpu = _cpu()
+    if cpu.get("avx512_f") and not cpu.get("amx_tile") and "Intel" not in cpu.get("cpu_name", "Intel"):
+        with onednn_products(True):
+            exact = torch.full((256, 256), 1 + 2**-12) @ torch.ones(256, 256)
+        if bool((exact == 256 + 2**-4).all()):
+            _product_settings().fp32_precision = "bf16"
+
+
+@contextmanager
+def onednn_products(on: bool) -> Iterator[None]:
+    """Inside, whether plain float32 products on a CPU are oneDNN's rather than MKL's."""
+    settings = _product_settings()
+    before, settings.fp32_precision = settings.fp32_precision, "bf16" if on else "none"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+def _product_settings() -> Any:
+    return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
 
 def _keep_freed_memory() -> None:

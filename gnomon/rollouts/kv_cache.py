@@ -18,6 +18,7 @@ from transformers import Cache, DynamicCache
 
 from gnomon.models.forward import autocast, can_pack
 from gnomon.models.policy import Policy
+from gnomon.rollouts.one_token import one_token
 
 Ids = tuple[int, ...]
 ROOM = 64  # tokens that a cache has room for beyond its first prompts, before it has to grow
@@ -52,10 +53,9 @@ def decoder_for(policy: Policy) -> Decoder:
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     """Keys and values `[slots, heads, tokens, d]` of each layer, written in place; grows by half when full.
 
-    They are held in `dtype`, in which attention computes: under autocast a layer says them in float32, at twice
-    the size and of the same worth. Every row starts at its slot's first place. What is beyond a row's length was
-    left by others and is for the attention mask to hide; it is zeros or finite numbers, never uninitialised
-    memory, in which a NaN would pass through the mask.
+    They are held in `dtype`, in which attention computes, whatever a layer says them in. Every row starts at its
+    slot's first place. What is beyond a row's length was left by others and is for the attention mask to hide; it
+    is zeros or finite numbers, never uninitialised memory, in which a NaN would pass through the mask.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -145,7 +145,8 @@ class SlotDecoder:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.cache = SlotCache(policy.compute.dtype)
+        # On a CPU the attention of one token is float32's; elsewhere that of the kernel.
+        self.cache = SlotCache(torch.float32 if policy.device.type == "cpu" else policy.compute.dtype)
         self._read = _Read({}, [], torch.empty(0))
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
@@ -181,7 +182,8 @@ class SlotDecoder:
         device = self.policy.device
         positions, mask = self.cache.open(device)
         ids = torch.tensor(tokens, device=device)[:, None]
-        return run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, 0]
+        with one_token(self.policy):
+            return run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, 0]
 
     def keep(self, rows: Sequence[int]) -> list[int]:
         """Let go of all other rows; returns which row stands in each place afterwards."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -94,9 +94,7 @@ class Optimiser:
 
 def _adam(groups: list[dict[str, object]], settings: OptimiserSettings) -> torch.optim.Optimizer:
     if settings.moments == "float32":
-        # One kernel for a weight's whole step pays on a GPU; on a processor the plain loop is as fast.
-        fused = all(p.is_cuda for group in groups for p in cast("list[nn.Parameter]", group["params"]))
-        return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=fused)
+        return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
     from bitsandbytes.optim import AdamW8bit  # not everybody's
 
     found: torch.optim.Optimizer = AdamW8bit(groups, betas=settings.betas, eps=settings.epsilon)

@@ -62,6 +62,18 @@ def test_a_failure_leaves_nothing_behind() -> None:
     assert not replaced(policy)
 
 
+def test_converted_weights_give_the_numbers_of_autocast(groups: TokenGroups) -> None:
+    """All products in bfloat16 but the head's; sums may be rounded in another order."""
+    policy = tiny_policy(layers=3, trainable=Trainable(layers=2, rank=4))
+    policy.compute = Compute(policy.device, torch.bfloat16)
+    with torch.no_grad():
+        plain = policy.logprobs(groups)
+        with merged(policy), prepacked(policy):
+            assert len(replaced(policy)) > 20
+            torch.testing.assert_close(policy.logprobs(groups), plain, atol=0.1, rtol=0)
+    assert not replaced(policy)
+
+
 def test_a_limit_lower_precision_and_other_builds_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny_policy()
     monkeypatch.setattr(module, "LIMIT", 2 * policy.network.lm_head.weight.nbytes)
@@ -71,7 +83,7 @@ def test_a_limit_lower_precision_and_other_builds_of_torch(monkeypatch: pytest.M
     monkeypatch.setattr(module, "LIMIT", 2**30)
     policy.compute = Compute(policy.device, torch.bfloat16)
     with prepacked(policy):
-        assert not replaced(policy)
+        assert replaced(policy) == ["lm_head"]  # what autocast would convert on each call is not packed
     policy.compute = Compute(policy.device, torch.float32)
     monkeypatch.setattr(module, "_available", lambda: False)
     with prepacked(policy):
