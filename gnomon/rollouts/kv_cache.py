@@ -53,7 +53,7 @@ def decoder_for(policy: Policy) -> Decoder:
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     """Keys and values `[slots, heads, tokens, d]` of each layer, written in place; grows by half when full.
 
-    They are held in `dtype`, in which attention computes, whatever a layer says them in. Every row starts at its
+    They are held in `dtype`, whatever a layer says them in: under autocast that is float32 in part. Every row starts at its
     slot's first place. What is beyond a row's length was left by others and is for the attention mask to hide; it
     is zeros or finite numbers, never uninitialised memory, in which a NaN would pass through the mask.
     """
@@ -145,8 +145,7 @@ class SlotDecoder:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        # On a CPU the attention of one token is float32's; elsewhere that of the kernel.
-        self.cache = SlotCache(torch.float32 if policy.device.type == "cpu" else policy.compute.dtype)
+        self.cache = SlotCache(policy.compute.dtype)
         self._read = _Read({}, [], torch.empty(0))
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
