@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+Precision = Literal["float32", "bfloat16"]
 OFFLINE = ("dpo", "sft", "reward_model", "kto")
 NEVER = 3  # an id that the models hardly ever draw: where it ends a text, all completions reach the length limit
 LEARNING_RATE = 1e-5
@@ -41,7 +42,7 @@ class Case:
     completions: int = 8
     steps: int = 3
     prompt: tuple[int, int] | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     count_flops: bool = False
 
     @classmethod

@@ -53,9 +53,10 @@ def decoder_for(policy: Policy) -> Decoder:
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     """Keys and values `[slots, heads, tokens, d]` of each layer, written in place; grows by half when full.
 
-    They are held in `dtype`, whatever a layer says them in: under autocast that is float32 in part. Every row starts at its
-    slot's first place. What is beyond a row's length was left by others and is for the attention mask to hide; it
-    is zeros or finite numbers, never uninitialised memory, in which a NaN would pass through the mask.
+    They are held in `dtype`, whatever a layer says them in: under autocast that is float32 in part. Every row
+    starts at its slot's first place. What is beyond a row's length was left by others and is for the attention
+    mask to hide; it is zeros or finite numbers, never uninitialised memory, in which a NaN would pass through the
+    mask.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
