@@ -7,8 +7,8 @@
     python benchmarks/versus_peers.py --growth             how time and memory grow, on the random model
 
 Each measurement is a process of its own, so that its peak memory is its own; A B A B, and the ratio of each pair.
-Losses of the first three steps are compared before any time is printed; in bfloat16 the first step's, for two orders
-of the same sums soon part. Writes `benchmarks/results.json`, bfloat16 apart.
+Losses of the first three steps are compared before any time is printed; in bfloat16 the first step's, for two
+orders of the same sums soon part. Writes `benchmarks/results.json`, bfloat16 apart.
 """
 
 from __future__ import annotations
