@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
@@ -254,6 +255,24 @@ def test_urgent_items_come_first(store: Store) -> None:
     with store.reading() as session:
         urgent = session.scalars(select(ItemRow.key).where(ItemRow.priority == 1.0)).one()
     assert held(queue.take("ann")) == urgent
+
+
+def test_what_others_decide_about_is_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is given another item, or waits for what becomes of the last one."""
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    fill(store, 2, wanted=1)
+    queue, came = Queue(store, "films"), list[int]()
+    waiting = threading.Thread(target=lambda: came.append(held(queue.take("bob"))))
+    with store.writing() as session:
+        first = session.scalars(select(ItemRow.key).order_by(ItemRow.key).limit(1).with_for_update()).one()
+        assert held(queue.take("ann")) != first
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(20)
+    assert came == [first]
 
 
 @pytest.mark.long
