@@ -16,6 +16,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.queue import Queue, Said, Task
 from gnomon.feedback.store import BankPrompt, Project, Store
 from gnomon.feedback.tables import AssignmentRow, ItemRow, JudgementRow
@@ -33,12 +34,14 @@ class Clock:
 def fill(store: Store, items: int, *, wanted: int = 2, most: int = 4, names: tuple[str, ...] = NAMES) -> None:
     """Items of two completions each, and annotators."""
     store.add_project(Project("films", "Which is better?", "pair", wanted, most))
-    store.add_prompts("films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(items)))])
+    add_prompts(store, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(items)))])
     texts = [(i, side, f"{side} of {i}") for i in range(items) for side in "ab"]
-    store.add_completions(
-        "films", [(f"p{i}", Completion(f"{side}{i}", said, f"model {side}"), {}) for i, side, said in texts]
+    add_completions(
+        store,
+        "films",
+        [(f"p{i}", Completion(f"{side}{i}", said, f"model {side}"), {}) for i, side, said in texts],
     )
-    store.add_items("films", [[f"a{i}", f"b{i}"] for i in range(items)])
+    add_items(store, "films", [[f"a{i}", f"b{i}"] for i in range(items)])
     for name in names:
         store.add_annotator(name, id=name)
 
@@ -249,8 +252,8 @@ def test_leases_of_items_that_are_done_are_not_looked_at_again(queue: Queue, clo
 
 def test_urgent_items_come_first(store: Store) -> None:
     fill(store, 2)
-    store.add_completions("films", [("p0", Completion("c0", "c of 0"), {})])
-    store.add_items("films", [["a0", "c0"]], priority=1.0)
+    add_completions(store, "films", [("p0", Completion("c0", "c of 0"), {})])
+    add_items(store, "films", [["a0", "c0"]], priority=1.0)
     queue = Queue(store, "films")
     with store.reading() as session:
         urgent = session.scalars(select(ItemRow.key).where(ItemRow.priority == 1.0)).one()
