@@ -33,6 +33,7 @@ from sqlalchemy import func, select
 
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.feedback.access import Access
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.store import BankPrompt, Project, Store
 from gnomon.feedback.tables import ItemRow, JudgementRow, voices
 
@@ -159,13 +160,13 @@ def prepare(store: Store, annotators: int, items: int) -> list[str]:
     """A project with pairs to judge; personal links for everybody."""
     store.add_project(Project(PROJECT, "Load", "pair", wanted=VOTES, most=VOTES, settings={"gold_rate": 0.0}))
     prompt = Prompt("p", (Message("user", "Write one sentence of a film review."),))
-    store.add_prompts(PROJECT, [BankPrompt(prompt)])
+    add_prompts(store, PROJECT, [BankPrompt(prompt)])
     texts = [
         Completion(f"c{n}", f"A sentence of a film review, the {n}th, of ordinary length.")
         for n in range(2 * items)
     ]
-    store.add_completions(PROJECT, [("p", text, {}) for text in texts])
-    store.add_items(PROJECT, [[texts[2 * n].id, texts[2 * n + 1].id] for n in range(items)])
+    add_completions(store, PROJECT, [("p", text, {}) for text in texts])
+    add_items(store, PROJECT, [[texts[2 * n].id, texts[2 * n + 1].id] for n in range(items)])
     access = Access(store)
     access.invite(PROJECT, "admin", "admin")
     return [access.invite(PROJECT, f"annotator {n}", "annotator") for n in range(annotators)]

@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, update
 from gnomon.core.types import Completion, Judgement, Message, Prompt, RatedText
 from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
 from gnomon.data.splits import normalised_text
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.aggregate import judgements_from_ratings, rated_texts_from_judgements
 from gnomon.feedback.agreement import krippendorff_alpha
 from gnomon.feedback.answers import check_answer, setup_of
@@ -75,9 +76,9 @@ def write_ratings(store: Store, project: str, items: Sequence[RatedText]) -> Non
     most = max(len(item.ratings) for item in kept)
     settings = {"criteria": [CRITERION]}
     store.add_project(Project(project, "How positive is it?", "rating", 1, most, settings=settings))
-    store.add_prompts(project, [BankPrompt(prompt)])
-    store.add_completions(project, ((prompt.id, Completion(item.id, item.text), {}) for item in kept))
-    store.add_items(project, ([item.id] for item in kept))
+    add_prompts(store, project, [BankPrompt(prompt)])
+    add_completions(store, project, ((prompt.id, Completion(item.id, item.text), {}) for item in kept))
+    add_items(store, project, ([item.id] for item in kept))
     places = [f"{project}:place-{place:02d}" for place in range(most)]
     for annotator in places:
         store.add_annotator(annotator, id=annotator)

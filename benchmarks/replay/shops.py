@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gnomon.core.types import Completion, Preference, Prompt, RatedText
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.exporting import pair_preferences
 from gnomon.feedback.queue import Queue, Said
 from gnomon.feedback.store import BankPrompt, Project, Store
@@ -54,14 +55,14 @@ class StoreShop:
         self.ratings = {item.id: item.ratings for item in items}
         anyhow = {"split": 0.0}  # however the voices fall, an item is done when it has them
         self.store.add_project(Project(PROJECT, "Which is better?", "pair", each, each, settings=anyhow))
-        self.store.add_prompts(PROJECT, [BankPrompt(prompt)])
-        self.store.add_completions(PROJECT, ((prompt.id, Completion(item.id, item.text), {}) for item in items))
+        add_prompts(self.store, PROJECT, [BankPrompt(prompt)])
+        add_completions(self.store, PROJECT, ((prompt.id, Completion(item.id, item.text), {}) for item in items))
         self.annotators = [self.store.add_annotator(n, kind="simulated", id=n) for n in annotators_of(items)]
         self.queue = Queue(self.store, PROJECT, lease=LEASE)
 
     def ask(self, pairs: Sequence[Pair]) -> None:
         """Items of the store."""
-        added = self.store.add_items(PROJECT, pairs).added
+        added = add_items(self.store, PROJECT, pairs).added
         assert added == len(pairs), "a pair was asked before, or two texts are equal"
 
     def answer(self, annotator: str) -> bool:

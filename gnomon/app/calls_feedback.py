@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from gnomon.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
+    from gnomon.feedback.adding import Counted
     from gnomon.feedback.bank import Coverage, Picked
     from gnomon.feedback.exporting import Wanted
     from gnomon.feedback.figures import Figures
-    from gnomon.feedback.store import Counted, Project, Store
+    from gnomon.feedback.store import Project, Store
 
 Name = str | os.PathLike[str]
 Role = Literal["admin", "reviewer", "annotator"]

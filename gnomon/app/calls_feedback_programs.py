@@ -98,6 +98,7 @@ def _asked(store: Store, project: str, file: Path | None, most: int | None, seed
     """The prompts to answer: those of a file, which the bank gets, or the bank's; so many by its mix."""
     from gnomon.core.types import Prompt
     from gnomon.data.records import read_records
+    from gnomon.feedback.adding import add_prompts
     from gnomon.feedback.asking import answered, bank_of
     from gnomon.feedback.bank import Mix, select
     from gnomon.feedback.store import BankPrompt
@@ -108,7 +109,7 @@ def _asked(store: Store, project: str, file: Path | None, most: int | None, seed
         if not file.exists():
             raise DataError(f"no data at {file}; give a file of prompts.")
         read = read_records(Prompt, file)
-        wanted = set(store.add_prompts(project, [BankPrompt(one) for one in read]).ids.values())
+        wanted = set(add_prompts(store, project, [BankPrompt(one) for one in read]).ids.values())
     bank = [one for one in bank_of(store, project) if wanted is None or one.prompt.id in wanted]
     if not bank:
         raise DataError(f"project '{project}' has no prompts; give a file of them with --prompts.")

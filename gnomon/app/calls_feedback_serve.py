@@ -78,6 +78,7 @@ def make_demo(store: Store, seed: int = 0) -> str:
     """A project with pairs of film-review snippets, made once; returns its id."""
     from gnomon.core.types import Completion, Message, Prompt
     from gnomon.data.film_reviews import load_film_reviews
+    from gnomon.feedback.adding import add_completions, add_items, add_prompts
     from gnomon.feedback.store import BankPrompt, Project
 
     if DEMO in store.projects():
@@ -95,7 +96,7 @@ def make_demo(store: Store, seed: int = 0) -> str:
         )
     )
     prompt = Prompt("sentence", (Message("user", "Write one sentence of a film review."),))
-    store.add_prompts(DEMO, [BankPrompt(prompt)])
-    store.add_completions(DEMO, [(prompt.id, Completion(text.id, text.text), {}) for text in chosen])
-    store.add_items(DEMO, [[a.id, b.id] for a, b in zip(chosen[::2], chosen[1::2], strict=True)])
+    add_prompts(store, DEMO, [BankPrompt(prompt)])
+    add_completions(store, DEMO, [(prompt.id, Completion(text.id, text.text), {}) for text in chosen])
+    add_items(store, DEMO, [[a.id, b.id] for a, b in zip(chosen[::2], chosen[1::2], strict=True)])
     return DEMO

@@ -19,7 +19,8 @@ from gnomon.feedback.answers import SCALES, setup_of
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from gnomon.feedback.store import Counted, Project, Store
+    from gnomon.feedback.adding import Counted
+    from gnomon.feedback.store import Project, Store
 
 CHUNK = 2000  # groups in memory at a time
 COMPARED = "give rows with a prompt and completions, or with chosen and rejected"
@@ -67,7 +68,7 @@ def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int
     Returns:
         How many items were added, and how many were there; of groups without completions, how many prompts.
     """
-    from gnomon.feedback.store import Counted
+    from gnomon.feedback.adding import Counted
 
     about = store.project(project)
     size = setup_of(about.settings).size
@@ -82,11 +83,12 @@ def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int
 def _add_chunk(
     store: Store, session: Session, about: Project, groups: Sequence[Group], size: int, seed: int
 ) -> Counted:
+    from gnomon.feedback.adding import add_completions, add_items, add_prompts
     from gnomon.feedback.asking import items_of
     from gnomon.feedback.store import BankPrompt
 
     bank = [BankPrompt(one.prompt, one.category, one.tags, one.value, one.edge) for one in groups]
-    prompts = store.add_prompts(about.id, bank, within=session)
+    prompts = add_prompts(store, about.id, bank, within=session)
     asked = [(group.prompt.id, different(group)) for group in groups]
     if not any(some for _, some in asked):
         return prompts
@@ -94,8 +96,8 @@ def _add_chunk(
     answers: list[tuple[str, Completion, dict[str, Any]]] = [
         (prompts.ids[name], one, {}) for name, some in asked for one in some
     ]
-    known = store.add_completions(about.id, answers, within=session).ids
-    return store.add_items(about.id, [[known[name] for name in ids] for ids in chosen], within=session)
+    known = add_completions(store, about.id, answers, within=session).ids
+    return add_items(store, about.id, [[known[name] for name in ids] for ids in chosen], within=session)
 
 
 def different(group: Group) -> list[Completion]:

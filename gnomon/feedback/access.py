@@ -23,7 +23,8 @@ Role = Literal["admin", "reviewer", "annotator"]
 LASTS = 30 * 24 * 3600.0  # seconds of a session
 
 VISITOR = (  # made once: each request asks it
-    select(InviteRow, AnnotatorRow)
+    select(AnnotatorRow.id, AnnotatorRow.name, InviteRow.role, InviteRow.project, AnnotatorRow.state)
+    .select_from(InviteRow)
     .join(SessionRow, SessionRow.invite == InviteRow.token)
     .join(AnnotatorRow, AnnotatorRow.id == InviteRow.annotator)
     .where(SessionRow.token == bindparam("cookie"), SessionRow.until > bindparam("now"), ~InviteRow.revoked)
@@ -111,8 +112,7 @@ class Access:
             row = session.execute(VISITOR, {"cookie": _digest(cookie), "now": self.clock()}).first()
             if row is None:
                 return None
-            link, person = row
-            return Visitor(person.id, person.name, cast(Role, link.role), link.project, person.state)
+            return Visitor(row.id, row.name, cast(Role, row.role), row.project, row.state)
 
     def revoke(self, annotator: str, project: str | None = None) -> None:
         """End an annotator's links, all or those to one project, and the sessions that began with them."""

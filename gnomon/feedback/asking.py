@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import select
 
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback.adding import Counted, add_items
 from gnomon.feedback.answers import SCALES, setup_of
 from gnomon.feedback.pairing import pairs, rankings, uncertainty
-from gnomon.feedback.store import BankPrompt, Counted, Store, as_prompt
+from gnomon.feedback.store import BankPrompt, Store, as_prompt
 from gnomon.feedback.tables import CompletionRow, ItemRow, PromptRow
 
 Scoring = Callable[
@@ -64,7 +65,7 @@ def ask_about(
             continue
         unsure = None if scores is None or task != "pair" else uncertainty(scores(one.prompt, one.answers))
         found += items_of(task, one.answers, size, seed, count=count, unsure=unsure, asked=one.asked)
-    return store.add_items(project, found)
+    return add_items(store, project, found)
 
 
 def items_of(

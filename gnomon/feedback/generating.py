@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from gnomon.core.errors import ModelError
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback.adding import add_completions
 from gnomon.feedback.authors import Author, Cache, Draft, Order, Refusal, settings_of
 from gnomon.feedback.orders import TRIES, Drawing, order_for, too_alike, wording_for
 from gnomon.feedback.store import Store, digest
@@ -209,7 +210,7 @@ def _there(store: Store, project: str) -> dict[str, list[tuple[str, str]]]:
 
 def _write(store: Store, project: str, found: list[tuple[str, Completion, dict[str, Any]]], made: Made) -> None:
     if found:
-        made.added += store.add_completions(project, found).added
+        made.added += add_completions(store, project, found).added
         found.clear()
 
 

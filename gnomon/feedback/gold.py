@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Ranking
 from gnomon.feedback import queries
+from gnomon.feedback.adding import Counted, add_completions, add_items, add_prompts
 from gnomon.feedback.answers import check_answer, setup_of, verdict
 from gnomon.feedback.conduct import Share
 from gnomon.feedback.settling import names_of, settle
-from gnomon.feedback.store import BankPrompt, Counted, Store, digest, existing
+from gnomon.feedback.store import BankPrompt, Store, digest, existing
 from gnomon.feedback.tables import CompletionRow, ItemRow, JudgementRow, ProjectRow, standing
 
 
@@ -81,13 +82,13 @@ def add_gold(store: Store, project: str, known: Sequence[Ranking]) -> Counted:
                     f"gold prompt '{row.prompt.id}' needs "
                     f"{'two' if asked.task == 'pair' else 'only'} different completions; mend it."
                 )
-        prompts = store.add_prompts(project, [BankPrompt(row.prompt) for row in known], within=session)
+        prompts = add_prompts(store, project, [BankPrompt(row.prompt) for row in known], within=session)
         answers: list[tuple[str, Completion, dict[str, Any]]] = [
             (prompts.ids[row.prompt.id], one, {}) for row in known for one in row.completions
         ]
-        ids = store.add_completions(project, answers, within=session).ids
+        ids = add_completions(store, project, answers, within=session).ids
         ordered = [[ids[one.id] for one in row.completions] for row in known]
-        counted = store.add_items(project, ordered, within=session)
+        counted = add_items(store, project, ordered, within=session)
         session.flush()
         keys = {
             row.id: row.key

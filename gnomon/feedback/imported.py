@@ -23,9 +23,10 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.data.records import EXPECTED, parse_record
 from gnomon.data.sources import scan_rows
+from gnomon.feedback.adding import Counted, add_completions, add_items, add_prompts
 from gnomon.feedback.answers import SCALES, setup_of
 from gnomon.feedback.settling import settle
-from gnomon.feedback.store import BankPrompt, Counted, Project, Store, digest, existing
+from gnomon.feedback.store import BankPrompt, Project, Store, digest, existing
 from gnomon.feedback.tables import AnnotatorRow, CompletionRow, ItemRow, JudgementRow, ProjectRow
 
 CHUNK = 1000  # rows in memory at a time
@@ -129,13 +130,13 @@ def _chunk(
 ) -> Counted:
     """Add some rows: their prompts, texts, items, annotators and judgements."""
     prompts = {row.prompt.id: row.prompt for row in rows if row.prompt}
-    asked = store.add_prompts(project.id, [BankPrompt(one) for one in prompts.values()], within=session).ids
+    asked = add_prompts(store, project.id, [BankPrompt(one) for one in prompts.values()], within=session).ids
     texts: list[tuple[str, Completion, dict[str, Any]]] = [
         (asked[row.prompt.id], Completion(row.id, row.text), {}) for row in rows if row.prompt
     ]
     before = session.scalar(select(ItemRow.key).order_by(ItemRow.key.desc()).limit(1)) or 0
-    ids = store.add_completions(project.id, texts, within=session).ids
-    store.add_items(project.id, [[one] for one in dict.fromkeys(ids[row.id] for row in rows)], within=session)
+    ids = add_completions(store, project.id, texts, within=session).ids
+    add_items(store, project.id, [[one] for one in dict.fromkeys(ids[row.id] for row in rows)], within=session)
     items = _items(session, project.id, set(ids.values()))
     for item in items.values():
         if item.key > before:

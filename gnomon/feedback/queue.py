@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,13 +29,10 @@ from gnomon.feedback.answers import check_answer, setup_of
 from gnomon.feedback.settling import settle
 from gnomon.feedback.store import Store, as_prompt, digest, existing
 from gnomon.feedback.tables import (
-    AnnotatorRow,
     AssignmentRow,
-    CompletionRow,
     ItemRow,
     JudgementRow,
     ProjectRow,
-    PromptRow,
     standing,
 )
 
@@ -126,12 +124,13 @@ class Queue:
         """A task, if one is free now, and whether there were items that others were just deciding about."""
         now, passed_over = self.clock(), False
         with self.store.writing() as session:
-            person = existing(session.get(AnnotatorRow, annotator), "annotator", annotator)
-            if person.state != "active":
-                return None, False
-            project = existing(session.get(ProjectRow, self.project), "project", self.project)
             whose = {"annotator": annotator, "project": self.project}
-            for assignment in session.scalars(queries.HELD, whose).all():
+            found = session.execute(queries.ASKER, whose).all()
+            state, project, _ = existing(next(iter(found), None), "annotator", annotator)
+            if state != "active":
+                return None, False
+            existing(project, "project", self.project)
+            for assignment in (held for _, _, held in found if held is not None):
                 item = self._locked(session, assignment.item, wait=False)
                 passed_over |= item is None
                 if item is None or item.state not in queries.ASKED:
@@ -139,14 +138,12 @@ class Queue:
                 # A lease of one's own that ran out may be taken up again while the item has a place.
                 if assignment.until > now or self._free(session, item, now) > 0:
                     assignment.until = now + self.lease
-                    return self._task(session, item, assignment), False
-            gold = self._gold(session, project, annotator)
-            for key in [*gold, *session.scalars(queries.WANTED, {**whose, "now": now})]:
-                item = self._locked(session, key, wait=False)
+                    return _task(session, project, item, assignment), False
+            for item in self._candidates(session, project, annotator, now):
                 passed_over |= item is None
                 if item is None or item.state not in queries.ASKED:
                     continue
-                which = {"item": key, "annotator": annotator, "now": now}
+                which = {"item": item.key, "annotator": annotator, "now": now}
                 taken, lent, late = session.execute(queries.ROOM, which).one()
                 free = ENDLESS if item.state == "gold" else item.wanted - taken
                 if late and free > 0:  # its place is for who came late, before anybody is asked
@@ -159,15 +156,15 @@ class Queue:
                     passed_over = True  # they asked twice at once: the next look finds it as held
                     continue
                 assignment = AssignmentRow(
-                    item=key,
+                    item=item.key,
                     annotator=annotator,
-                    shown=_order(len(item.completions), annotator, key),
+                    shown=_order(len(item.completions), annotator, item.key),
                     until=now + self.lease,
                     created=now,
                 )
                 session.add(assignment)
                 session.flush()
-                return self._task(session, item, assignment), False
+                return _task(session, project, item, assignment), False
             for key in session.scalars(queries.STRANDED, {"project": self.project, "now": now}).all():
                 if (item := self._locked(session, key, wait=False)) is not None:
                     settle(session, item, project, now)
@@ -209,19 +206,20 @@ class Queue:
         now = self.clock()
         with self.store.writing() as session:
             # Before the item, as a withdrawal does, so that neither waits for the other.
-            known_as = session.scalars(queries.PERSON, {"annotator": said.annotator})
-            person = existing(known_as.first(), "annotator", said.annotator)
+            known_as = session.scalar(queries.PERSON, {"annotator": said.annotator})
+            state = existing(known_as, "annotator", said.annotator)
             item = existing(self._locked(session, said.item), "item", said.item)
-            project = existing(session.get(ProjectRow, self.project), "project", self.project)
+            which = {"item": said.item, "annotator": said.annotator, "judgement": said.id}
+            found = session.execute(queries.ANSWER, {**which, "completions": item.completions}).all()
+            project, assignment, known, _, _ = found[0]
             answer = check_answer(project.task, setup_of(project.settings), len(item.completions), said.answer)
-            known = session.scalars(queries.JUDGEMENT, {"judgement": said.id}).first()
             if known is not None:
                 if (known.item, known.annotator, known.answer) != (said.item, said.annotator, answer):
                     raise DataError(f"judgement id '{said.id}' is of another answer; make a new one.")
                 return Kept(known.id, known.surplus, again=True)
-            if person.state == "withdrawn":
+            if state == "withdrawn":
                 raise DataError(f"annotator '{said.annotator}' has withdrawn; nothing more is taken of them.")
-            assignment = self._assigned(session, said.annotator, said.item)
+            assignment = _given(assignment, said.annotator, said.item)
             if said.corrects is not None:
                 surplus = self._corrected(session, said).surplus
             elif assignment.state == "done":
@@ -229,13 +227,13 @@ class Queue:
             else:
                 holds = assignment.state == "leased" and assignment.until > now
                 surplus = not (holds or self._free(session, item, now) > 0)
-            rows = _shown(session, item, assignment)
+            names = {row.key: row.id for row in found}
             session.add(
                 JudgementRow(
                     id=said.id,
                     item=said.item,
                     annotator=said.annotator,
-                    shown=[row.id for row in rows],
+                    shown=[names[item.completions[place]] for place in assignment.shown],
                     answer=answer,
                     reason=said.reason,
                     confidence=said.confidence,
@@ -256,10 +254,8 @@ class Queue:
             found = session.scalars(queries.LAST, {"annotator": annotator, "project": self.project}).first()
             if found is None:
                 return None
-            item = session.get(ItemRow, found.item)
-            assert item is not None
-            task = self._task(session, item, self._assigned(session, annotator, found.item))
-            return task, found
+            item, project = session.get_one(ItemRow, found.item), session.get_one(ProjectRow, self.project)
+            return _task(session, project, item, self._assigned(session, annotator, found.item)), found
 
     def texts(self, annotator: str, item: int) -> list[str]:
         """What an item's completions say, in the order in which the annotator was shown them.
@@ -309,15 +305,26 @@ class Queue:
         return session.scalars(queries.ASSIGNED, which).first()
 
     def _assigned(self, session: Session, annotator: str, item: int) -> AssignmentRow:
-        found = self._lent(session, annotator, item)
-        if found is None:
-            raise DataError(f"item {item} was never given to annotator '{annotator}'.")
-        return found
+        return _given(self._lent(session, annotator, item), annotator, item)
 
     def _locked(self, session: Session, item: int, *, wait: bool = True) -> ItemRow | None:
         """The item, about which nobody else decides until this transaction is over."""
         locked = queries.LOCKED if wait else queries.LOCKED_IF_FREE
         return session.scalars(locked, {"item": item, "project": self.project}).first()
+
+    def _candidates(
+        self, session: Session, project: ProjectRow, annotator: str, now: float
+    ) -> Iterator[ItemRow | None]:
+        """Items that the annotator might be given, each locked; `None` where others decide about one."""
+        for key in self._gold(session, project, annotator):
+            yield self._locked(session, key, wait=False)
+        whose = {"annotator": annotator, "project": self.project, "now": now}
+        for _ in range(queries.TRIED):
+            if (item := session.scalars(queries.WANTED, whose).first()) is None:
+                break
+            yield item
+        if session.scalar(queries.ANY_WANTED, whose):
+            yield None
 
     def _gold(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
         """Gold items that the annotator never saw, drawn by lot; none if this question is to be no test."""
@@ -346,25 +353,29 @@ class Queue:
             raise DataError(f"judgement '{said.corrects}' was corrected already; correct the newer one.")
         return found
 
-    def _task(self, session: Session, item: ItemRow, assignment: AssignmentRow) -> Task:
-        prompt = session.get(PromptRow, item.prompt)
-        project = session.get(ProjectRow, self.project)
-        assert prompt is not None
-        assert project is not None
-        return Task(
-            item.key,
-            self.project,
-            project.task,
-            as_prompt(prompt),
-            tuple(Completion(row.id, row.text) for row in _shown(session, item, assignment)),
-            assignment.until,
-            assignment.draft,
-        )
+
+def _given(found: AssignmentRow | None, annotator: str, item: int) -> AssignmentRow:
+    if found is None:
+        raise DataError(f"item {item} was never given to annotator '{annotator}'.")
+    return found
 
 
-def _shown(session: Session, item: ItemRow, assignment: AssignmentRow) -> list[CompletionRow]:
-    """An item's completions in the order in which its annotator sees them."""
-    found = session.scalars(queries.COMPLETIONS, {"completions": item.completions}).all()
+def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> Task:
+    rows = _shown(session, item, assignment)
+    return Task(
+        item.key,
+        project.id,
+        project.task,
+        as_prompt(rows[0].PromptRow),
+        tuple(Completion(row.id, row.text) for row in rows),
+        assignment.until,
+        assignment.draft,
+    )
+
+
+def _shown(session: Session, item: ItemRow, assignment: AssignmentRow) -> list[Any]:
+    """An item's completions in the order in which its annotator sees them; see `queries.COMPLETIONS`."""
+    found = session.execute(queries.COMPLETIONS, {"completions": item.completions})
     rows = {row.key: row for row in found}
     return [rows[item.completions[place]] for place in assignment.shown]
 

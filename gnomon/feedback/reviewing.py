@@ -177,11 +177,11 @@ def decide(
     """
     with store.writing() as session:
         # Before the item, as a withdrawal does, so that neither waits for the other.
-        who = existing(session.scalars(queries.PERSON, {"annotator": reviewer}).first(), "annotator", reviewer)
+        state = existing(session.scalar(queries.PERSON, {"annotator": reviewer}), "annotator", reviewer)
         locked = session.scalars(queries.LOCKED, {"item": item, "project": project})
         row = existing(locked.first(), "item", item)
         asked = existing(session.get(ProjectRow, project), "project", project)
-        if who.state == "withdrawn":
+        if state == "withdrawn":
             raise DataError(f"reviewer '{reviewer}' has withdrawn; nothing more is taken of them.")
         checked = check_answer(asked.task, setup_of(asked.settings), len(row.completions), answer)
         known = session.scalars(select(DecisionRow).where(DecisionRow.id == id)).first()

@@ -33,10 +33,11 @@ def settle(session: Session, item: ItemRow, project: ProjectRow, now: float | No
     """
     if item.state in ("gold", "closed"):
         return
-    if decision(session, item.key) is not None:
+    found = session.execute(queries.SAID, {"item": item.key}).all()
+    if found[0].decided:
         item.state = "done"
         return
-    said = session.scalars(queries.SAID, {"item": item.key}).all()
+    said = [voice for _, voice in found if voice is not None]
     _state(item, project, said)
     while item.state == "open" and _fill(session, item, said, time.time() if now is None else now):
         _state(item, project, said)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from gnomon.core.errors import BusyError, DataError
-from gnomon.core.types import Completion, Message, Prompt
+from gnomon.core.types import Message, Prompt
 from gnomon.feedback.answers import limits_of, setup_of
 from gnomon.feedback.database import BUSY, as_url, first_line, open_database
 from gnomon.feedback.settling import settle
 from gnomon.feedback.tables import (
     AnnotatorRow,
-    CompletionRow,
     DecisionRow,
     ItemRow,
     JudgementRow,
@@ -36,7 +35,6 @@ from gnomon.feedback.tables import (
     PromptRow,
 )
 
-CHUNK = 500  # rows written at once
 THEIRS = ((JudgementRow, JudgementRow.annotator), (DecisionRow, DecisionRow.reviewer))
 BUSY_SAID = "the feedback store is busy: another program is writing to it; wait until it is done, and try again."
 
@@ -63,19 +61,6 @@ class BankPrompt:
     tags: tuple[str, ...] = ()
     value: float = 0.5
     edge: bool = False
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How many of some rows were added, and how many were there already.
-
-    Attributes:
-        ids: what each row's id is in the store: another, where the same was there under another.
-    """
-
-    added: int = 0
-    known: int = 0
-    ids: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 class Store:
@@ -242,158 +227,6 @@ class Store:
             for item in session.scalars(touched.order_by(ItemRow.key).with_for_update()).all():
                 settle(session, item, existing(session.get(ProjectRow, item.project), "project", item.project))
 
-    def add_prompts(
-        self, project: str, prompts: Iterable[BankPrompt], *, within: Session | None = None
-    ) -> Counted:
-        """Add prompts that the bank does not hold; two that say the same are one.
-
-        Raises:
-            DataError: an id stands for another prompt; then nothing is added.
-        """
-        with self.writing(within) as session:
-            existing(session.get(ProjectRow, project), "project", project)
-            rows = session.execute(
-                select(PromptRow.id, PromptRow.digest).where(PromptRow.project == project)
-            ).all()
-            by_id, said, ids = {r.id: r.digest for r in rows}, {r.digest: r.id for r in rows}, {}
-            added = known = 0
-            for one in prompts:
-                messages = [{"role": m.role, "content": m.content} for m in one.prompt.messages]
-                mark = digest(messages)
-                if by_id.get(one.prompt.id, mark) != mark:
-                    raise DataError(
-                        f"prompt id '{one.prompt.id}' is of another prompt in the store; give another."
-                    )
-                ids[one.prompt.id] = said.setdefault(mark, one.prompt.id)
-                if ids[one.prompt.id] != one.prompt.id or one.prompt.id in by_id:
-                    known += 1
-                    continue
-                by_id[one.prompt.id] = mark
-                added += 1
-                session.add(
-                    PromptRow(
-                        project=project,
-                        id=one.prompt.id,
-                        messages=messages,
-                        answer=one.prompt.answer,
-                        digest=mark,
-                        category=one.category,
-                        tags=list(one.tags),
-                        value=one.value,
-                        edge=one.edge,
-                        created=time.time(),
-                    )
-                )
-                _let_go(session, added)
-        return Counted(added, known, ids)
-
-    def add_completions(
-        self,
-        project: str,
-        answers: Iterable[tuple[str, Completion, dict[str, Any]]],
-        *,
-        within: Session | None = None,
-    ) -> Counted:
-        """Add answers: a prompt's id, the completion, and how it was made; equal texts of a prompt are one.
-
-        Raises:
-            DataError: a prompt is not in the bank, or an id stands for another text; then nothing is added.
-        """
-        with self.writing(within) as session:
-            prompts = {
-                r.id: r.key
-                for r in session.execute(
-                    select(PromptRow.id, PromptRow.key).where(PromptRow.project == project)
-                ).all()
-            }
-            rows = session.execute(
-                select(CompletionRow.id, CompletionRow.prompt, CompletionRow.digest).where(
-                    CompletionRow.project == project
-                )
-            ).all()
-            taken, said, ids = {r.id for r in rows}, {(r.prompt, r.digest): r.id for r in rows}, {}
-            added = known = 0
-            for prompt, completion, made in answers:
-                key = existing(prompts.get(prompt), "prompt", prompt)
-                mark = digest(completion.text)
-                if (key, mark) in said:
-                    ids[completion.id] = said[key, mark]
-                    known += 1
-                    continue
-                if completion.id in taken:
-                    raise DataError(
-                        f"completion id '{completion.id}' is of another text in the store; give another."
-                    )
-                taken.add(completion.id)
-                ids[completion.id] = said[key, mark] = completion.id
-                added += 1
-                session.add(
-                    CompletionRow(
-                        project=project,
-                        prompt=key,
-                        id=completion.id,
-                        text=completion.text,
-                        digest=mark,
-                        source=completion.source,
-                        made=made,
-                        created=time.time(),
-                    )
-                )
-                _let_go(session, added)
-        return Counted(added, known, ids)
-
-    def add_items(
-        self,
-        project: str,
-        items: Iterable[Sequence[str]],
-        *,
-        priority: float = 0.0,
-        gold: dict[str, Any] | None = None,
-        within: Session | None = None,
-    ) -> Counted:
-        """Add questions: the ids of the completions that one compares, all of one prompt.
-
-        Raises:
-            DataError: a completion is not in the store, one stands twice, or they answer different prompts.
-        """
-        with self.writing(within) as session:
-            found = existing(session.get(ProjectRow, project), "project", project)
-            rows = session.execute(
-                select(CompletionRow.id, CompletionRow.key, CompletionRow.prompt).where(
-                    CompletionRow.project == project
-                )
-            ).all()
-            known_as = {r.id: (r.key, r.prompt) for r in rows}
-            there = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
-            added = known = 0
-            for ids in items:
-                places = [existing(known_as.get(name), "completion", name) for name in ids]
-                if len({key for key, _ in places}) != len(places) or len({p for _, p in places}) != 1:
-                    raise DataError(
-                        f"the item of {', '.join(ids)} needs different completions of one prompt; mend it."
-                    )
-                mark = digest(sorted(key for key, _ in places))
-                if mark in there:
-                    known += 1
-                    continue
-                there.add(mark)
-                added += 1
-                session.add(
-                    ItemRow(
-                        project=project,
-                        prompt=places[0][1],
-                        completions=[key for key, _ in places],
-                        digest=mark,
-                        wanted=found.wanted,
-                        priority=priority,
-                        gold=gold,
-                        state="open" if gold is None else "gold",
-                        created=time.time(),
-                    )
-                )
-                _let_go(session, added)
-        return Counted(added, known)
-
     def prompts(self, project: str) -> list[Prompt]:
         """All prompts of a project's bank, in the order in which they came."""
         with self.reading() as session:
@@ -441,10 +274,3 @@ def existing(found: Any, what: str, name: object) -> Any:
     if found is None:
         raise DataError(f"the store has no {what} {name!r}.")
     return found
-
-
-def _let_go(session: Session, added: int) -> None:
-    """Send what was added to the database every so often, and keep none of it in memory."""
-    if added % CHUNK == 0:
-        session.flush()
-        session.expunge_all()

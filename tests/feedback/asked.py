@@ -7,6 +7,7 @@ from typing import Any
 from tiny import prompts_of
 
 from gnomon.core.types import Completion
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.queue import Queue, Said, Task
 from gnomon.feedback.store import BankPrompt, Project, Store
 
@@ -28,14 +29,15 @@ def project(
     """Items `0…` and after them gold ones, of completions `a0`, `b0`, …; of gold ones `a` is best."""
     store.add_project(Project("films", "Which is better?", task, wanted, most, settings=settings))
     count = items + gold
-    store.add_prompts("films", [BankPrompt(p, "old" if n % 2 else "new") for n, p in enumerate(_prompts(count))])
-    store.add_completions(
+    add_prompts(store, "films", [BankPrompt(p, "old" if n % 2 else "new") for n, p in enumerate(_prompts(count))])
+    add_completions(
+        store,
         "films",
         [(f"p{n}", Completion(f"{side}{n}", f"{side} of {n}"), {}) for n in range(count) for side in sides],
     )
-    store.add_items("films", [[f"{side}{n}" for side in sides] for n in range(items)])
+    add_items(store, "films", [[f"{side}{n}" for side in sides] for n in range(items)])
     right: dict[str, Any] = {"choice": "first"} if task == "pair" else {"order": list(range(len(sides)))}
-    store.add_items("films", [[f"{side}{n}" for side in sides] for n in range(items, count)], gold=right)
+    add_items(store, "films", [[f"{side}{n}" for side in sides] for n in range(items, count)], gold=right)
     for name in names:
         store.add_annotator(name, id=name)
     return Queue(store, "films")

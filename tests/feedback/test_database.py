@@ -95,6 +95,19 @@ def test_the_queue_looks_at_few_of_many_items(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_vote_is_few_statements(tmp_path: Path) -> None:
+    """Each costs a way to the server and back: five for an item, seven for an answer."""
+    store = Store(tmp_path / "store.db")
+    queue, said = project(store, 4, gold_rate=0.0), list[str]()
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
+    task = take(queue, "ann")
+    given = len(said)
+    say(queue, task, "ann", "a")
+    assert {sql for sql in said if "BEGIN" in sql} == {"BEGIN IMMEDIATE"}
+    assert (given - 1, len(said) - given - 1) == (5, 7)
+    store.close()
+
+
 def test_a_connection_that_the_server_closed_is_replaced(
     postgres: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from gnomon.core.run_folder import read_json
 from gnomon.core.types import Completion, Demonstration, Preference, Ranking
 from gnomon.data.records import read_records
 from gnomon.data.sources import digest_source, read_rows
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.combining import Scheme, weightless
 from gnomon.feedback.exporting import Tally, Wanted, annotator_table, begin, made_rows, pair_preferences
 from gnomon.feedback.lineage import lineage_of
@@ -39,10 +40,10 @@ def store(database: str) -> Iterator[Store]:
 def project(store: Store, task: str, items: list[list[str]], **settings: Any) -> None:
     """A project whose items are of completions `a`, `b`, … of one prompt."""
     store.add_project(Project("p", "?", task, settings=settings))
-    store.add_prompts("p", [BankPrompt(one) for one in prompts_of("Q?")])
+    add_prompts(store, "p", [BankPrompt(one) for one in prompts_of("Q?")])
     names = sorted({name for item in items for name in item})
-    store.add_completions("p", [("p0", Completion(name, name.upper(), f"model-{name}"), {}) for name in names])
-    store.add_items("p", items)
+    add_completions(store, "p", [("p0", Completion(name, name.upper(), f"model-{name}"), {}) for name in names])
+    add_items(store, "p", items)
 
 
 def say(store: Store, item: int, who: str, shown: str, answer: Answer, **more: Any) -> str:
@@ -217,9 +218,9 @@ def ten_pairs(store: Store) -> None:
     """Ann, Bob and Dan agree on ten items, Eve says the opposite of them."""
     names = [f"{letter}{n}" for n in range(10) for letter in "ab"]
     store.add_project(Project("p", "?", "pair"))
-    store.add_prompts("p", [BankPrompt(one) for one in prompts_of("Q?")])
-    store.add_completions("p", [("p0", Completion(name, name), {}) for name in names])
-    store.add_items("p", [[f"a{n}", f"b{n}"] for n in range(10)])
+    add_prompts(store, "p", [BankPrompt(one) for one in prompts_of("Q?")])
+    add_completions(store, "p", [("p0", Completion(name, name), {}) for name in names])
+    add_items(store, "p", [[f"a{n}", f"b{n}"] for n in range(10)])
     for who in ("ann", "bob", "dan", "eve"):
         store.add_annotator(who, id=who)
     with store.writing() as session:
@@ -275,8 +276,8 @@ def test_what_a_project_cannot_give(wanted: dict[str, Any], said: str) -> None:
 def test_a_view_that_two_hold_together_is_in_the_manifest(store: Store) -> None:
     items = [[f"a{n}", f"b{n}"] for n in range(4)]
     project(store, "pair", [])
-    store.add_completions("p", [("p0", Completion(name, name), {}) for item in items for name in item])
-    store.add_items("p", items)
+    add_completions(store, "p", [("p0", Completion(name, name), {}) for item in items for name in item])
+    add_items(store, "p", items)
     for who in "abcde":
         store.add_annotator(who, id=who)
     with store.writing() as session:

@@ -13,6 +13,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError, ModelError
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback.adding import add_completions, add_prompts
 from gnomon.feedback.asking import answered, ask_about
 from gnomon.feedback.authors import Cache, Draft, Keep, Order, Refusal
 from gnomon.feedback.generating import Made, generate
@@ -62,7 +63,7 @@ def store(database: str) -> Iterator[Store]:
 @pytest.fixture
 def prompts(store: Store) -> list[Prompt]:
     found = prompts_of("Name a film.", "这部电影怎么样？", "Why?")
-    store.add_prompts("films", [BankPrompt(one) for one in found])
+    add_prompts(store, "films", [BankPrompt(one) for one in found])
     return found
 
 
@@ -111,7 +112,7 @@ def test_the_cache_answers_for_another_store(
     other = Store(tmp_path / "other.db")
     other.add_project(Project("later", "Again", "pair", 1))
     renamed = [Prompt(f"q{n}", one.messages) for n, one in enumerate(prompts)]
-    other.add_prompts("later", [BankPrompt(one) for one in renamed])
+    add_prompts(other, "later", [BankPrompt(one) for one in renamed])
     made = generate(other, "later", renamed, writer, Drawing(), cache)
     assert (made.added, len(writer.orders)) == (6, 6)
     assert sorted(row.text for row in rows(other)) == sorted(row.text for row in rows(store))
@@ -181,7 +182,7 @@ def test_the_tries_end(store: Store, prompts: list[Prompt], cache: Cache) -> Non
 
 def test_answers_of_people_count_as_there(store: Store, prompts: list[Prompt], cache: Cache) -> None:
     by_hand = Completion("mine", "Always the very same words!", "a person")
-    store.add_completions("films", [("p0", by_hand, {})])
+    add_completions(store, "films", [("p0", by_hand, {})])
     made = generate(
         store, "films", prompts[:1], Writer("one", lambda _: "Always the very same words."), Drawing(), cache
     )
@@ -252,7 +253,7 @@ def test_items_where_reward_models_are_unsure(store: Store, prompts: list[Prompt
     answers: list[tuple[str, Completion, dict[str, Any]]] = [
         (prompts[0].id, Completion(f"c{n}", WORDS[n], "one"), {}) for n in range(6)
     ]
-    store.add_completions("films", answers)
+    add_completions(store, "films", answers)
     first = [0.0, 9.0, 18.0, 27.0, 36.0, 36.0]
     second = [0.0, 9.0, 18.0, 27.0, 36.0, 32.0]
     for seed in range(3):
@@ -266,8 +267,8 @@ def test_items_where_reward_models_are_unsure(store: Store, prompts: list[Prompt
 def test_items_of_other_tasks(store: Store, task: str, sizes: list[int]) -> None:
     store.add_project(Project("other", "How good?", task, 1, settings={"size": 3}))
     (prompt,) = prompts_of("Why?")
-    store.add_prompts("other", [BankPrompt(prompt)])
-    store.add_completions("other", [("p0", Completion(f"c{n}", WORDS[n]), {}) for n in range(3)])
+    add_prompts(store, "other", [BankPrompt(prompt)])
+    add_completions(store, "other", [("p0", Completion(f"c{n}", WORDS[n]), {}) for n in range(3)])
     assert ask_about(store, "other").added == len(sizes)
     assert ask_about(store, "other").added == 0
     with store.reading() as session:

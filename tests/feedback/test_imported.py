@@ -12,11 +12,12 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion
+from gnomon.feedback.adding import Counted, add_completions, add_items, add_prompts
 from gnomon.feedback.exporting import Wanted, begin, made_rows
 from gnomon.feedback.gold import mark, unmark
 from gnomon.feedback.imported import import_ratings, scan_ratings
 from gnomon.feedback.queue import Queue
-from gnomon.feedback.store import BankPrompt, Counted, Project, Store
+from gnomon.feedback.store import BankPrompt, Project, Store
 from gnomon.feedback.tables import AnnotatorRow, ItemRow, JudgementRow
 
 SCALED = Project("r", "?", "rating", settings={"criteria": ["overall"], "scale": [-4, 4]})
@@ -83,11 +84,11 @@ def test_the_last_rating_stands_even_if_it_is_one_of_before(store: Store, tmp_pa
 
 
 def test_ratings_settle_an_item_that_people_are_asked(store: Store, tmp_path: Path) -> None:
-    store.add_prompts("r", [BankPrompt(ASKED)])
-    store.add_completions(
-        "r", [(ASKED.id, Completion("x", "Good."), {}), (ASKED.id, Completion("y", "Bad."), {})]
+    add_prompts(store, "r", [BankPrompt(ASKED)])
+    add_completions(
+        store, "r", [(ASKED.id, Completion("x", "Good."), {}), (ASKED.id, Completion("y", "Bad."), {})]
     )
-    store.add_items("r", [["x"], ["y"]])
+    add_items(store, "r", [["x"], ["y"]])
     rows: list[object] = [
         {"id": "x", "text": "Good.", "rater": who, "rating": 2} for who in ("Ann", "Bob", "Cem")
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
@@ -15,6 +16,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.queue import Queue, Said, Task
 from gnomon.feedback.store import BankPrompt, Project, Store
 from gnomon.feedback.tables import AssignmentRow, ItemRow, JudgementRow
@@ -32,12 +34,14 @@ class Clock:
 def fill(store: Store, items: int, *, wanted: int = 2, most: int = 4, names: tuple[str, ...] = NAMES) -> None:
     """Items of two completions each, and annotators."""
     store.add_project(Project("films", "Which is better?", "pair", wanted, most))
-    store.add_prompts("films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(items)))])
+    add_prompts(store, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(items)))])
     texts = [(i, side, f"{side} of {i}") for i in range(items) for side in "ab"]
-    store.add_completions(
-        "films", [(f"p{i}", Completion(f"{side}{i}", said, f"model {side}"), {}) for i, side, said in texts]
+    add_completions(
+        store,
+        "films",
+        [(f"p{i}", Completion(f"{side}{i}", said, f"model {side}"), {}) for i, side, said in texts],
     )
-    store.add_items("films", [[f"a{i}", f"b{i}"] for i in range(items)])
+    add_items(store, "films", [[f"a{i}", f"b{i}"] for i in range(items)])
     for name in names:
         store.add_annotator(name, id=name)
 
@@ -248,12 +252,30 @@ def test_leases_of_items_that_are_done_are_not_looked_at_again(queue: Queue, clo
 
 def test_urgent_items_come_first(store: Store) -> None:
     fill(store, 2)
-    store.add_completions("films", [("p0", Completion("c0", "c of 0"), {})])
-    store.add_items("films", [["a0", "c0"]], priority=1.0)
+    add_completions(store, "films", [("p0", Completion("c0", "c of 0"), {})])
+    add_items(store, "films", [["a0", "c0"]], priority=1.0)
     queue = Queue(store, "films")
     with store.reading() as session:
         urgent = session.scalars(select(ItemRow.key).where(ItemRow.priority == 1.0)).one()
     assert held(queue.take("ann")) == urgent
+
+
+def test_what_others_decide_about_is_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is given another item, or waits for what becomes of the last one."""
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    fill(store, 2, wanted=1)
+    queue, came = Queue(store, "films"), list[int]()
+    waiting = threading.Thread(target=lambda: came.append(held(queue.take("bob"))))
+    with store.writing() as session:
+        first = session.scalars(select(ItemRow.key).order_by(ItemRow.key).limit(1).with_for_update()).one()
+        assert held(queue.take("ann")) != first
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(20)
+    assert came == [first]
 
 
 @pytest.mark.long

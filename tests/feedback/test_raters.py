@@ -10,6 +10,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.answers import Setup, check_answer
 from gnomon.feedback.queue import Queue, Said, Task
 from gnomon.feedback.raters import Rater, ScoredRater, answer_by, enrol, work
@@ -25,12 +26,12 @@ def store(database: str) -> Iterator[Store]:
     """Ten items: `aN` is a long answer, `bN` a short one."""
     found = Store(database)
     found.add_project(Project("films", "Which is better?", "pair", 2, 3))
-    found.add_prompts("films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(10)))])
+    add_prompts(found, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(10)))])
     texts = [(i, side, "a long answer" if side == "a" else "short") for i in range(10) for side in "ab"]
-    found.add_completions(
-        "films", [(f"p{i}", Completion(f"{side}{i}", f"{text} {i}"), {}) for i, side, text in texts]
+    add_completions(
+        found, "films", [(f"p{i}", Completion(f"{side}{i}", f"{text} {i}"), {}) for i, side, text in texts]
     )
-    found.add_items("films", [[f"a{i}", f"b{i}"] for i in range(10)])
+    add_items(found, "films", [[f"a{i}", f"b{i}"] for i in range(10)])
     yield found
     found.close()
 

@@ -17,8 +17,9 @@ from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Message, Prompt
+from gnomon.feedback.adding import Counted, add_completions, add_items, add_prompts
 from gnomon.feedback.database import as_url
-from gnomon.feedback.store import BankPrompt, Counted, Project, Store
+from gnomon.feedback.store import BankPrompt, Project, Store
 from gnomon.feedback.tables import Table
 
 FILMS = Project("films", "Which review is better?", "pair")
@@ -33,9 +34,9 @@ def store(database: str) -> Iterator[Store]:
 
 
 def filled(store: Store) -> None:
-    store.add_prompts("films", [BankPrompt(p) for p in prompts_of("Solaris?", "Playtime?")])
+    add_prompts(store, "films", [BankPrompt(p) for p in prompts_of("Solaris?", "Playtime?")])
     answers = [("p0", Completion("a", "Good."), {}), ("p0", Completion("b", "Bad."), {"model": "m", "seed": 3})]
-    store.add_completions("films", [*answers, ("p1", Completion("c", "Good."), {})])
+    add_completions(store, "films", [*answers, ("p1", Completion("c", "Good."), {})])
 
 
 def test_the_tables_are_those_that_the_code_speaks_of(store: Store) -> None:
@@ -67,7 +68,7 @@ def test_prompts_come_back_as_they_went_in(store: Store) -> None:
         Message("assistant", "…"),
     )
     prompts = [Prompt("one", conversation, answer="42"), *prompts_of("a")]
-    assert store.add_prompts("films", [BankPrompt(p, category="c", tags=("t",)) for p in prompts]) == Counted(
+    assert add_prompts(store, "films", [BankPrompt(p, category="c", tags=("t",)) for p in prompts]) == Counted(
         2, 0
     )
     assert store.prompts("films") == prompts
@@ -75,12 +76,12 @@ def test_prompts_come_back_as_they_went_in(store: Store) -> None:
 
 def test_the_same_twice_is_one(store: Store) -> None:
     filled(store)
-    assert store.add_prompts(
-        "films", [BankPrompt(Prompt("other", prompts_of("Solaris?")[0].messages))]
+    assert add_prompts(
+        store, "films", [BankPrompt(Prompt("other", prompts_of("Solaris?")[0].messages))]
     ) == Counted(0, 1)
-    assert store.add_completions("films", [("p0", Completion("z", "Good."), {})]) == Counted(0, 1)
-    assert store.add_items("films", [["a", "b"], ["b", "a"]]) == Counted(1, 1)
-    assert store.add_items("films", [["a", "b"]]) == Counted(0, 1)
+    assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]) == Counted(0, 1)
+    assert add_items(store, "films", [["a", "b"], ["b", "a"]]) == Counted(1, 1)
+    assert add_items(store, "films", [["a", "b"]]) == Counted(0, 1)
 
 
 def test_a_broken_import_changes_nothing(store: Store) -> None:
@@ -89,12 +90,12 @@ def test_a_broken_import_changes_nothing(store: Store) -> None:
     new: tuple[str, Completion, dict[str, Any]] = ("p0", Completion("n", "New."), {})
     other = BankPrompt(Prompt("p0", (Message("user", "Other?"),)))
     broken: list[Callable[[], object]] = [
-        lambda: store.add_prompts("films", [fine, other]),
-        lambda: store.add_completions("films", [new, ("p9", Completion("m", ""), {})]),
-        lambda: store.add_completions("films", [new, ("p0", Completion("a", "?"), {})]),
-        lambda: store.add_items("films", [["a", "b"], ["a", "c"]]),
-        lambda: store.add_items("films", [["a", "b"], ["a", "a"]]),
-        lambda: store.add_items("nowhere", [["a", "b"]]),
+        lambda: add_prompts(store, "films", [fine, other]),
+        lambda: add_completions(store, "films", [new, ("p9", Completion("m", ""), {})]),
+        lambda: add_completions(store, "films", [new, ("p0", Completion("a", "?"), {})]),
+        lambda: add_items(store, "films", [["a", "b"], ["a", "c"]]),
+        lambda: add_items(store, "films", [["a", "b"], ["a", "a"]]),
+        lambda: add_items(store, "nowhere", [["a", "b"]]),
     ]
     for add in broken:
         with pytest.raises(DataError, match=r"give another\.|has no |different completions of one prompt"):
@@ -108,15 +109,15 @@ def test_a_broken_import_changes_nothing(store: Store) -> None:
 def test_what_is_known_under_another_id_is_said_by_its_own(store: Store) -> None:
     filled(store)
     twin = BankPrompt(Prompt("twin", prompts_of("Solaris?")[0].messages))
-    assert store.add_prompts("films", [twin]).ids == {"twin": "p0"}
-    assert store.add_completions("films", [("p0", Completion("z", "Good."), {})]).ids == {"z": "a"}
+    assert add_prompts(store, "films", [twin]).ids == {"twin": "p0"}
+    assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]).ids == {"z": "a"}
 
 
 def test_a_value_that_the_database_cannot_hold_is_said(store: Store) -> None:
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite holds any text")
     with pytest.raises(DataError, match="cannot hold a value"):
-        store.add_prompts("films", [BankPrompt(Prompt("nul", (Message("user", "a"),)), category="a\0b")])
+        add_prompts(store, "films", [BankPrompt(Prompt("nul", (Message("user", "a"),)), category="a\0b")])
 
 
 @pytest.mark.long
@@ -134,7 +135,7 @@ def test_several_that_open_a_new_store_at_once(database: str) -> None:
 
 def test_many_rows(store: Store) -> None:
     many = (BankPrompt(Prompt(f"m{i}", (Message("user", f"{i}?"),))) for i in range(1203))
-    assert store.add_prompts("films", many) == Counted(1203, 0)
+    assert add_prompts(store, "films", many) == Counted(1203, 0)
     assert len(store.prompts("films")) == 1203
 
 

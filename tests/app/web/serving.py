@@ -18,6 +18,7 @@ from tiny import prompts_of
 from gnomon.app.web.server import make_app
 from gnomon.core.types import Completion
 from gnomon.feedback.access import Access
+from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.store import BankPrompt, Project, Store
 from gnomon.feedback.tables import JudgementRow
 
@@ -80,14 +81,15 @@ def fill(
     """A project of items of the texts each, `{}` in them being the item's number."""
     about = Project(project, "Which is better?", task, wanted, 4, "Be kind.\n\nBe fair.", settings)
     store.add_project(about)
-    store.add_prompts(project, [BankPrompt(p) for p in prompts_of(*(f"How was film {i}?" for i in range(items)))])
+    prompts = prompts_of(*(f"How was film {i}?" for i in range(items)))
+    add_prompts(store, project, [BankPrompt(one) for one in prompts])
     for i in range(items):
         answers: list[tuple[str, Completion, dict[str, Any]]] = [
             (f"p{i}", Completion(f"{side}{i}", text.replace("{}", str(i)), f"secret-model-{side}"), {})
             for side, text in zip("abcdefghi", texts, strict=False)
         ]
-        store.add_completions(project, answers)
-    store.add_items(project, [[f"{side}{i}" for side in "abcdefghi"[: len(texts)]] for i in range(items)])
+        add_completions(store, project, answers)
+    add_items(store, project, [[f"{side}{i}" for side in "abcdefghi"[: len(texts)]] for i in range(items)])
 
 
 @contextmanager
