@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 from contextlib import closing
@@ -16,9 +17,6 @@ if TYPE_CHECKING:  # heavy, so imported by what uses it: the command line starts
 
 KEPT = 75  # seconds that a connection without requests is kept: longer than most items take
 DEMO, DEMO_ITEMS = "film-reviews", 40
-GUIDELINES = """Which sentence speaks better of its film? Choose the one that would rather make you go and see it.
-
-How well it is written does not matter. If both say the same, choose “equally good”."""
 
 
 def feedback_serve(
@@ -76,22 +74,24 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def make_demo(store: Store, seed: int = 0) -> str:
     """A project with pairs of film-review snippets, made once; returns its id."""
+    from gnomon.app.web.site import HERE
     from gnomon.core.types import Completion, Message, Prompt
     from gnomon.data.film_reviews import load_film_reviews
     from gnomon.feedback.store import BankPrompt, Project
 
     if DEMO in store.projects():
         return DEMO
+    said = json.loads((HERE / "texts.en.json").read_text("utf-8"))["demo"]  # pages know it in both languages
     texts, _ = load_film_reviews()
     chosen = random.Random(seed).sample(texts, 2 * DEMO_ITEMS)
     store.add_project(
         Project(
             DEMO,
-            "Film reviews",
+            said["title"],
             "pair",
             wanted=1,
             most=3,
-            guidelines=GUIDELINES,
+            guidelines=said["guidelines"],
         )
     )
     prompt = Prompt("sentence", (Message("user", "Write one sentence of a film review."),))

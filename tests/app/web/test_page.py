@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -241,8 +242,30 @@ def test_it_is_accessible_and_fits(come_in: Open, width: int, locale: str, schem
         assert found.violations_count == 0, found.generate_report()
 
 
+def test_the_question_is_shown_and_guidelines_are_until_they_are_read(come_in: Open, site: Site) -> None:
+    """Open and without the focus at first, closed after a reload, open again where they changed."""
+    page = come_in()
+    expect(page.get_by_role("heading", name="Which is better?")).to_be_visible()
+    guidelines = page.locator("#guidelines")
+    expect(guidelines).to_contain_text("Be fair.")
+    expect(page.locator("#guidelines-button")).to_have_attribute("aria-expanded", "true")
+    press(page, "1", 1)
+    expect(guidelines).to_be_visible()
+    page.get_by_role("button", name="Got it").click()
+    expect(guidelines).to_be_hidden()
+    press(page, "1", 2)
+    page.reload()
+    expect(page.locator("#first .text p")).to_be_visible()
+    expect(guidelines).to_be_hidden()
+    site.store.set_up(replace(site.store.project("films"), guidelines="Be brief."))
+    page.reload()
+    expect(guidelines).to_contain_text("Be brief.")
+    expect(guidelines).to_be_visible()
+
+
 def test_guidelines_and_keys_open_by_key(come_in: Open) -> None:
     page = come_in()
+    page.keyboard.press("g")
     for key, panel in (("g", "#guidelines"), ("?", "#help")):
         expect(page.locator(panel)).to_be_hidden()
         page.keyboard.press(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from serving import ID, Site, Visitor, fill, serving, visible
 from sqlalchemy import select
 
 from gnomon.app.web.server import LARGEST
-from gnomon.app.web.site import TRIES
+from gnomon.app.web.site import HERE, TRIES
 from gnomon.core.run_folder import to_json
 from gnomon.core.types import Preference
 from gnomon.data.records import parse_record
@@ -364,6 +365,33 @@ def test_pages_say_what_browsers_may_do(here: Site) -> None:
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
+    """They name the buttons as the pages do; what an administrator changed is said as it was written."""
+    words = {name: json.loads((HERE / f"texts.{name}.json").read_text("utf-8")) for name in ("en", "zh")}
+    for t in words.values():
+        assert all(
+            any(p.startswith(t[b]) for p in t["demo"]["guidelines"].split("\n\n")) for b in ("tie", "bad", "skip")
+        )
+    store = Store(tmp_path / "demo.db")
+    fill(store, 1)
+    asked = replace(store.project("films"), **words["en"]["demo"])
+    store.set_up(asked)
+    chinese = {"Accept-Language": "zh-CN"}
+    with serving(store) as site:
+        ann = site.visitor("Root", "admin")
+        page = visible(ann.http.get(site.address, headers=chinese).text)
+        assert words["zh"]["demo"]["title"] in page
+        assert "文笔好坏不重要" in page
+        assert words["en"]["demo"]["title"] in visible(ann.http.get(site.address).text)
+        form = ann.http.get(f"{site.address}/admin/setup", headers=chinese).text
+        assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change what is kept"
+        store.set_up(replace(asked, title="Mine"))
+        page = visible(ann.http.get(site.address, headers=chinese).text)
+        assert "Mine" in page
+        assert "文笔好坏不重要" in page
+    store.close()
 
 
 def test_both_languages_have_the_same_texts(here: Site) -> None:

@@ -3,7 +3,7 @@
 import { make } from "./cards.js";
 import { IDLE, quietFor, restart, seconds } from "./clock.js";
 import { markDifference } from "./difference.js";
-import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
+import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, keepGuidelinesRead, guidelinesRead, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
 import { post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
@@ -187,11 +187,16 @@ async function edit() {
 
 // --- Panels, keys, beats ---------------------------------------------------------------------------------------------
 
-function toggle(name) {
-  const panel = at(name), open = panel.hidden;
-  panel.hidden = !open;
+function unfold(name, open) {
+  at(name).hidden = !open;
   at(`${name}-button`).setAttribute("aria-expanded", String(open));
-  if (open) panel.focus();
+}
+
+function toggle(name) {
+  const open = at(name).hidden;
+  unfold(name, open);
+  if (open) at(name).focus();
+  else if (name === "guidelines") keepGuidelinesRead();
 }
 
 function length() {
@@ -222,6 +227,7 @@ at("undo-last").addEventListener("click", undo);
 at("again").addEventListener("click", next);
 at("seen").addEventListener("click", () => { forgetRefused(); say(); });
 at("guidelines-button").addEventListener("click", () => toggle("guidelines"));
+at("guidelines-close").addEventListener("click", (event) => { event.currentTarget.blur(); toggle("guidelines"); });
 at("help-button").addEventListener("click", () => toggle("help"));
 at("reason").addEventListener("input", keep);
 addEventListener("online", () => send());
@@ -233,5 +239,6 @@ async function beat(more = {}) {
 setInterval(() => { seconds(); if (quietFor() < 10 * IDLE) beat(); }, BEAT); // nobody is there: the lease may run out
 addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") beat({ keepalive: true }); });
 
+unfold("guidelines", !guidelinesRead());
 say();
 send();
