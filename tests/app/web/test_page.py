@@ -62,12 +62,49 @@ def test_undo_is_a_correction(come_in: Open, site: Site) -> None:
     press(page, "1", 1)
     page.keyboard.press("u")
     expect(page.locator(".choice.chosen")).to_have_attribute("data-choice", "first")
-    expect(page.locator("#status")).to_contain_text("again")
+    expect(page.locator("#correcting")).to_contain_text("again")
+    expect(page.locator("#correcting")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("1 judged")
     page.keyboard.press("2")
+    expect(page.locator("#correcting")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("1 judged")
     rows = judgements(site)
     assert [row.answer["choice"] for row in rows] == ["first", "second"]
     assert rows[1].supersedes == rows[0].id
+
+
+@pytest.mark.parametrize("way", ["u", "button"])
+def test_what_is_undone_can_be_kept_as_it_was(come_in: Open, site: Site, way: str) -> None:
+    """The choice of before looks chosen, not focused; nothing is offered then that does nothing."""
+    page = come_in()
+    press(page, "1", 1)
+    now = page.locator("#prompt .said").inner_text()
+    page.get_by_label("Why?").fill("half a thou")
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    first, second = (page.locator(f"[data-choice={name}]") for name in ("first", "second"))
+    expect(first).to_have_attribute("aria-pressed", "true")
+    colours = [one.evaluate("element => getComputedStyle(element).backgroundColor") for one in (first, second)]
+    assert colours[0] != colours[1]
+    expect(first).to_have_css("outline-style", "none")
+    for name in ("Undo", "Skip"):
+        expect(page.get_by_role("button", name=name)).to_be_hidden()
+    keep = page.get_by_role("button", name="Keep it as it was")
+    expect(keep).to_be_visible()
+    page.get_by_label("Why?").fill("not to be kept")
+    if way == "u":
+        page.keyboard.press("Escape")
+        page.keyboard.press("u")
+    else:
+        keep.click()
+    expect(page.locator("#prompt .said")).to_have_text(now)
+    expect(page.get_by_label("Why?")).to_have_value("half a thou")
+    expect(page.locator("#correcting")).to_be_hidden()
+    expect(keep).to_be_hidden()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    (row,) = judgements(site)
+    assert (row.answer["choice"], row.reason) == ("first", "")
+    press(page, "2", 2)
 
 
 def test_skipping_says_why_and_goes_on(come_in: Open, site: Site) -> None:
@@ -194,6 +231,7 @@ def test_undo_right_after_an_answer_corrects_that_one(come_in: Open, site: Site)
     page.wait_for_timeout(900)
     expect(page.locator(".choice.chosen")).to_have_attribute("data-choice", "first")
     page.keyboard.press("2")
+    expect(page.locator("#correcting")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("1 judged")
     rows = judgements(site)
     assert [row.answer["choice"] for row in rows] == ["first", "second"]

@@ -70,10 +70,17 @@ function show(found, said) { // said: the earlier answer that is corrected, or w
   at("compare").hidden = task.completions.length !== 2;
   at("compare").setAttribute("aria-pressed", "false");
   at("differ").textContent = at("missing").textContent = "";
-  at("correcting").hidden = !corrects;
+  at("correcting").hidden = at("leave").hidden = !corrects;
+  at("skip").hidden = at("undo").hidden = Boolean(corrects);
+  at("said").textContent = corrects ? texts.correcting : ""; // for who does not see the line above the item
+  reachCode();
   length();
   restart();
   scrollTo(0, 0);
+}
+
+function reachCode() { // lines that are longer than their card are scrolled by keys too
+  for (const code of document.querySelectorAll("#work pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
 }
 
 async function next() {
@@ -100,6 +107,7 @@ function compare() {
   sides.forEach((side, place) => { side.innerHTML = task.completions[place].html; });
   at("compare").setAttribute("aria-pressed", String(on));
   const words = on ? markDifference(...sides) : 0;
+  reachCode();
   at("differ").textContent = !on ? "" : words === null ? texts.too_long : texts.differ.replace("{n}", words);
 }
 
@@ -162,7 +170,8 @@ async function skip() {
 }
 
 async function undo() {
-  if (outbox().length || corrects) return; // what is on its way must arrive before it can be corrected
+  if (corrects) { leave(); return; }
+  if (outbox().length) return; // what is on its way must arrive before it can be corrected
   const mine = ++turn, before = task;
   task = null; // no key judges what is about to leave the screen
   try {
@@ -171,11 +180,18 @@ async function undo() {
     if (!last.task) { task = before; say(texts.nothing_to_undo); return; }
     corrects = last.corrects;
     show(last.task, last);
-    say(texts.correcting);
+    say();
   } catch (error) {
     if (mine === turn) task = before;
     trouble(error);
   }
+}
+
+function leave() { // what was to be corrected stays as it was
+  if (!task || !corrects) return;
+  task = null;
+  document.activeElement?.blur();
+  next();
 }
 
 async function edit() {
@@ -214,13 +230,14 @@ addEventListener("keydown", (event) => {
   if (Object.hasOwn(KEYS, event.key)) KEYS[event.key]();
   else if (event.key === "Enter" && !event.target.closest?.("button, a")) submit();
   else if (sure && step && !/^\d$/.test(event.key)) { sure.value = (step - 1) / 4; keep(); } // Shift and a digit
-  else if (event.target.type === "radio" && event.key.startsWith("Arrow")) return; // goes to the radio's neighbour
+  else if (event.key.startsWith("Arrow") && (event.target.type === "radio" || event.target.closest?.("pre"))) return; // theirs
   else if (!task || !answer.key(event)) return;
   event.preventDefault();
 });
 at("submit").addEventListener("click", submit);
 at("skip").addEventListener("click", skip);
 at("undo").addEventListener("click", undo);
+at("leave").addEventListener("click", leave);
 at("compare").addEventListener("click", compare);
 at("edit")?.addEventListener("click", edit);
 at("undo-last").addEventListener("click", undo);
