@@ -8,7 +8,7 @@ import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from gnomon.app.calls_feedback import Name, open_store
+from gnomon.app.calls_feedback import Name, only_project, open_store
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
 
@@ -39,11 +39,8 @@ def feedback_serve(
     from gnomon.feedback.access import Access
 
     with closing(_listening(host, port)) as listener, closing(open_store(url, make=demo)) as store:
-        known = [make_demo(store)] if demo else store.projects()
-        if project is None and len(known) != 1:
-            listed = ", ".join(known) or "none; make one with gnomon feedback init"
-            raise ConfigError(f"name the project to serve with --project (the store has: {listed}).")
-        name = project or known[0]
+        made = make_demo(store) if demo else None
+        name = project or made or only_project(store)
         store.project(name)
         listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
         address = "https://YOUR-PROXY" if https else f"http://{listens}"

@@ -10,13 +10,16 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, help="Collect judgements of people, and make preferences of them.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
-ProjectId = Annotated[str, typer.Option("--project", help="The project's id.")]
+NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
+ProjectId = Annotated[
+    str | None, typer.Option("--project", help="The project's id.", show_default="the only one")
+]
 
 
 @app.command()
 def init(
     store: Url,
-    project: ProjectId,
+    project: NewProject,
     title: Annotated[str, typer.Option(help="What annotators read above each item.")],
     guidelines: Annotated[Path | None, typer.Option(help="A text file: how to judge.")] = None,
     wanted: Annotated[int, typer.Option(min=1, help="Judgements an item, by different people.")] = 3,
@@ -61,7 +64,7 @@ def init(
 def import_(
     store: Url,
     file: Annotated[str, typer.Argument(help="Rows with a prompt and completions, or chosen and rejected.")],
-    project: ProjectId,
+    project: ProjectId = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="The rows are prompts alone, for the bank.")] = False,
     ratings: Annotated[
         bool, typer.Option("--ratings", help="The rows are people's ratings: a text, a rater, a rating.")
@@ -101,7 +104,7 @@ def pick(
     store: Url,
     count: Annotated[int, typer.Option(min=1, help="How many prompts.")],
     out: Annotated[Path, typer.Option(help="A JSON-lines file for them.")],
-    project: Annotated[str | None, typer.Option(help="The project's id.", show_default="the only one")] = None,
+    project: ProjectId = None,
     mix: Annotated[
         str | None,
         typer.Option(
@@ -158,7 +161,7 @@ def bounds_of(scale: str) -> tuple[float, float]:
 @app.command()
 def serve(
     store: Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")] = "feedback.db",
-    project: Annotated[str | None, typer.Option(help="The project's id.", show_default="the only one")] = None,
+    project: ProjectId = None,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     demo: Annotated[bool, typer.Option("--demo", help="A ready project with pairs of film reviews.")] = False,
@@ -178,12 +181,12 @@ def serve(
 
 
 @app.command()
-def status(store: Url, project: ProjectId) -> None:
+def status(store: Url, project: ProjectId = None) -> None:
     """Say how far a project is, and who judged how much.
 
     [bold]Example[/bold]
 
-      gnomon feedback status feedback.db --project tone
+      gnomon feedback status feedback.db
     """
     from gnomon.app.calls_feedback import feedback_status
 
@@ -199,7 +202,7 @@ def status(store: Url, project: ProjectId) -> None:
 def gold(
     store: Url,
     file: Annotated[Path, typer.Argument(help="Rows with a prompt, chosen and rejected.")],
-    project: ProjectId,
+    project: ProjectId = None,
 ) -> None:
     """Add questions whose answer is known, which test annotators unseen; items that are there become such.
 
@@ -216,14 +219,14 @@ def gold(
 @app.command()
 def agreement(
     store: Url,
-    project: ProjectId,
+    project: ProjectId = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
 ) -> None:
     """Say how far annotators agree, by category and pair too, and how far each can be relied on.
 
     [bold]Example[/bold]
 
-      gnomon feedback agreement feedback.db --project tone
+      gnomon feedback agreement feedback.db
     """
     import json
 
@@ -242,7 +245,7 @@ def agreement(
 def export(
     store: Url,
     out: Annotated[Path, typer.Option(help="A folder for the rows and manifest.json.")],
-    project: Annotated[str | None, typer.Option(help="The project's id.", show_default="the only one")] = None,
+    project: ProjectId = None,
     by: Annotated[
         str, typer.Option(help="How voices are combined: majority, reliability, dawid_skene or bradley_terry.")
     ] = "majority",
@@ -283,7 +286,7 @@ def export(
 @app.command()
 def link(
     store: Url,
-    project: ProjectId,
+    project: ProjectId = None,
     name: Annotated[str | None, typer.Option(help="Whose link it is: somebody new.")] = None,
     annotator: Annotated[
         str | None, typer.Option(help="The id of somebody known; their links of before end.")

@@ -289,6 +289,50 @@ def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: lis
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["status"],
+        ["agreement"],
+        ["link", "--name", "Ann"],
+        ["import", "answers.jsonl"],
+        ["import", "answers.jsonl", "--prompts"],
+        ["gold", "answers.jsonl"],
+        ["pick", "--count", "1", "--out", "next.jsonl"],
+        ["judge", "--by", "rule:longer"],
+        ["generate", "--from", "nowhere", "--prompts", "nowhere.jsonl"],
+        ["export", "--out", "data"],
+        ["serve", "--port", "0"],
+        ["import", "answers.jsonl", "--ratings"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_takes_the_only_project(ask: Ask, here: Path, line: list[str]) -> None:
+    """What fails beyond that says another thing; of several the same sentence says that one is to be named."""
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all()
+    if line[0] != "serve":
+        code, _, err = ask("feedback", line[0], "f.db", *line[1:])
+        meant = line[0] != "generate" and "--ratings" not in line
+        assert (code == 0) == meant, err
+        assert "--project" not in err
+    with closing(Store("f.db")) as store:
+        store.add_project(Project("other", "Which?", "pair"))
+    code, _, err = ask("feedback", line[0], "f.db", *line[1:])
+    assert code == 2
+    assert err.strip() == "error: name the project with --project (the store has: tone, other)."
+
+
+def test_a_store_without_a_project_says_how_to_make_one(ask: Ask, here: Path) -> None:
+    Store("f.db").close()
+    code, _, err = ask("feedback", "status", "f.db")
+    said = "error: the store has no project; make one with gnomon feedback init."
+    assert (code, err.strip()) == (2, said)
+    write_rows(Path("ratings.jsonl"), [{"text": "Hi", "rater": "ann", "rating": 3}])
+    assert ask("feedback", "import", "no.db", "ratings.jsonl", "--ratings")[0] == 2
+    assert not Path("no.db").exists()
+
+
 def test_known_answers_of_scores_are_refused_before_the_file_is_read(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "completion": "Hello!"}], "--task", "rating")
     write_rows(Path("known.jsonl"), [{"prompt": "Hi", "completion": "Hello!"}])
