@@ -10,6 +10,16 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, help="Collect judgements of people, and make preferences of them.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
+LEFT_OUT = {  # what a manifest counts so
+    "gold_items": "items with a known answer (gold)",
+    "unjudged_items": "items that nobody judged",
+    "weightless_items": "items of which nobody is relied on",
+    "both_bad_items": "items of which both are bad",
+    "both_bad_judgements": "judgements of “both bad”",
+    "surplus_judgements": "judgements too late to count (surplus)",
+    "withdrawn_judgements": "judgements of annotators who withdrew",
+    "judgements_without": "judgements left out by --without",
+}
 NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
 ProjectId = Annotated[
     str | None, typer.Option("--project", help="The project's id.", show_default="the only one")
@@ -194,8 +204,9 @@ def status(store: Url, project: ProjectId = None) -> None:
     for name, count in progress.items():
         typer.echo(f"{name}: {count}")
     for who in people:
+        gold = f", and {who['gold']} of gold questions" if who["gold"] else ""
         kind = "" if who["kind"] == "person" else f"{who['kind']}, "
-        typer.echo(f"{who['name']} ({kind}{who['state']}, id {who['id']}): {who['judgements']}")
+        typer.echo(f"{who['name']} ({kind}{who['state']}, id {who['id']}): {who['judgements']}{gold}")
 
 
 @app.command()
@@ -272,15 +283,21 @@ def export(
 
     wanted = Wanted(by, tuple(kinds or ()), criterion, tuple(without or ()))
     made = feedback_export(store, project, out, wanted, format)
-    rows = ", ".join(f"{n} {kind}" for kind, n in made["rows"].items() if n and kind != "judgements")
-    people = len(made["annotators"])
-    said = f"{rows or 'nothing'} from {made['judgements']} judgements of {people} annotator{'s' * (people != 1)}"
+    rows = ", ".join(_counted(n, kind) for kind, n in made["rows"].items() if n and kind != "judgements")
+    voices, people = _counted(made["judgements"], "judgements"), _counted(len(made["annotators"]), "annotators")
+    said = f"{rows or 'nothing'} from {voices} of {people}"
     typer.echo(f"{said} in {out} (digest {made['digest'][:12]})")
     for why, n in made["left_out"].items():
         if n:
-            typer.echo(f"left out: {n} {why.replace('_', ' ')}")
+            typer.echo(f"left out: {_counted(n, LEFT_OUT[why])}")
     if made["minority_views"]:
         typer.echo(f"minority views: {len(made['minority_views'])}, in {out / 'manifest.json'}")
+
+
+def _counted(n: int, things: str) -> str:
+    """So many things, or one; the first word names them, in the plural."""
+    noun, blank, rest = things.partition(" ")
+    return f"{n} {noun if n != 1 else noun.removesuffix('s')}{blank}{rest}"
 
 
 @app.command()

@@ -18,6 +18,7 @@ import requests
 from project import Ran, write_rows
 
 from gnomon.app.calls_feedback_serve import make_demo
+from gnomon.app.commands_feedback import LEFT_OUT
 from gnomon.core.run_folder import read_json, read_jsonl
 from gnomon.core.types import Preference
 from gnomon.data.records import read_records
@@ -101,8 +102,36 @@ def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Pat
     code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone")
     assert (code, f"8 judgements, {given - 8} of gold questions" in out) == (0, True), err
     assert "ann" in out
+    code, out, err = ask("feedback", "status", "f.db")
+    assert (code, f"ann (active, id ann): 8, and {given - 8} of gold questions" in out) == (0, True), err
     code, out, err = ask("feedback", "link", "f.db", "--project", "tone", "--name", "Rae", "--reviewer")
     assert (code, out.startswith("/join/")) == (0, True), err
+
+
+def test_names_are_whole_in_a_narrow_terminal(
+    ask: Ask, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
+    ask("feedback", "judge", "f.db", "--by", "simulated:always-first")
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = ask("feedback", "agreement", "f.db")
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80
+    table = out[out.index("\nannotators") :]
+    assert "…" not in table
+    width = table.splitlines()[3].index("judged")
+    names = "".join(line[:width].strip() for line in table.splitlines()[5:]).replace(" ", "")
+    assert "simulated:always-first#0" in names, table
+
+
+def test_what_is_left_out_is_counted_in_words(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all("bad")
+    code, out, err = ask("feedback", "export", "f.db", "--out", "data")
+    assert code == 0, err
+    assert out.startswith("nothing from 1 judgement of 1 annotator in data")
+    assert "left out: 1 item of which both are bad\n" in out
+    assert set(read_json(Path("data/manifest.json"))["left_out"]) <= set(LEFT_OUT)
 
 
 def test_importing_again_adds_nothing(ask: Ask, here: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from serving import ID, Site, Visitor, fill, serving, visible
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from gnomon.app.web.server import LARGEST
 from gnomon.app.web.site import HERE, TRIES
@@ -239,12 +239,26 @@ def test_a_project_of_any_name_lets_people_in(tmp_path: Path) -> None:
     store.close()
 
 
-def test_links_are_not_guessed_at_leisure(here: Site) -> None:
+@pytest.mark.parametrize("way", ["get", "post"])
+def test_links_are_not_guessed_at_leisure(here: Site, way: str) -> None:
     codes = [
-        requests.post(f"{here.address}/join/guess{n}", headers={"Origin": here.address}).status_code
+        requests.request(way, f"{here.address}/join/guess{n}", headers={"Origin": here.address}).status_code
         for n in range(TRIES + 2)
     ]
     assert codes == [404] * TRIES + [429] * 2
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "This link is not valid."), ("zh-CN", "此链接无效")])
+def test_a_link_that_leads_nowhere_says_so_at_once(here: Site, language: str, said: str) -> None:
+    """Before anybody presses a button; one that was ended does too."""
+    link = here.link("Ann")
+    headers = {"Accept": "text/html", "Accept-Language": language}
+    assert "<button" in requests.get(link, headers=headers).text
+    with here.store.writing() as session:
+        session.execute(update(InviteRow).values(revoked=True))
+    for address in (link, f"{here.address}/join/none"):
+        page = requests.get(address, headers=headers)
+        assert (page.status_code, said in visible(page.text), "<button" in page.text) == (404, True, False)
 
 
 # --- What is sent ---------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import { make } from "./cards.js";
 import { IDLE, quietFor, restart, seconds } from "./clock.js";
 import { markDifference } from "./difference.js";
 import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, keepGuidelinesRead, guidelinesRead, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
-import { post, Refused, uuid } from "./posting.js";
+import { inWords, post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
 import { rewriting } from "./rewrite.js";
@@ -28,13 +28,10 @@ if (sure) {
 
 // --- Saying ----------------------------------------------------------------------------------------------------------
 
-// Why the server refused, in the reader's language; what it has no words for stays as the server said it.
-const inWords = (why) => Object.entries(texts.refusals).find(([part]) => why.includes(part))?.[1] ?? why;
-
 function say(text = "", warn = false) {
   const waiting = outbox().length, lost = refused(), parts = [texts.done.replace("{n}", done)];
   if (waiting) parts.push(texts.sending.replace("{n}", waiting));
-  if (lost.length) parts.push(texts.refused.replace("{n}", lost.length).replace("{why}", inWords(lost.at(-1).why)));
+  if (lost.length) parts.push(texts.refused.replace("{n}", lost.length).replace("{why}", inWords(lost.at(-1).why, texts.refusals)));
   if (text) parts.push(text);
   at("status").textContent = parts.join(" · ");
   at("status").classList.toggle("warn", warn || lost.length > 0);
@@ -43,7 +40,7 @@ function say(text = "", warn = false) {
 
 function trouble(error) {
   if (error instanceof Refused && error.status === 401) say(texts.session, true);
-  else if (error instanceof Refused && error.status < 500) say(inWords(error.message), true);
+  else if (error instanceof Refused && error.status < 500) say(inWords(error.message, texts.refusals), true);
   else say(texts.offline, true);
 }
 
