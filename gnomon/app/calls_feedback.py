@@ -49,6 +49,20 @@ def open_store(url: Name, *, make: bool = False) -> Store:
     return Store(where)
 
 
+def only_project(store: Store) -> str:
+    """The id of a store's only project.
+
+    Raises:
+        ConfigError: it has none, or several.
+    """
+    known = store.projects()
+    if not known:
+        raise ConfigError("the store has no project; make one with gnomon feedback init.")
+    if len(known) > 1:
+        raise ConfigError(f"name the project with --project (the store has: {', '.join(known)}).")
+    return known[0]
+
+
 def feedback_init(url: Name, project: Project) -> None:
     """Make a project in a store, which is made too if it is not there.
 
@@ -67,12 +81,12 @@ def feedback_init(url: Name, project: Project) -> None:
         store.add_project(project)
 
 
-def feedback_import(url: Name, project: str, file: Name, *, bare: bool = False) -> Counted:
+def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = False) -> Counted:
     """Add prompts with their completions, and the items of the project's task: see `feedback_items.add_groups`.
 
     Args:
         url: of the store.
-        project: its id.
+        project: its id; the only one where nothing is said.
         file: rows with a prompt and `completions`, or `chosen` and `rejected`, or, where completions are scored,
             one `completion`; any format of `data.sources`. A prompt's `category`, `tags`, `value` and `edge` go
             into the bank.
@@ -87,17 +101,24 @@ def feedback_import(url: Name, project: str, file: Name, *, bare: bool = False) 
     from gnomon.app.feedback_items import add_groups, read_groups
 
     with closing(open_store(url)) as store:
-        return add_groups(store, project, read_groups(Path(file), store.project(project).task, bare=bare))
+        name = project or only_project(store)
+        return add_groups(store, name, read_groups(Path(file), store.project(name).task, bare=bare))
 
 
 def feedback_import_ratings(
-    url: Name, project: str, file: Name, *, prompt: str | None = None, scale: tuple[float, float] | None = None
+    url: Name,
+    project: str | None,
+    file: Name,
+    *,
+    prompt: str | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> Counted:
     """Add ratings that were collected elsewhere as judgements; see `gnomon.feedback.imported`.
 
     Args:
         url: of the store.
-        project: its id; if there is none of it, one that rates on one criterion is made.
+        project: its id; if there is none of it, one that rates on one criterion is made. The only one where
+            nothing is said.
         file: rows of ratings, or the name of a set of `gnomon.data.film_reviews`.
         prompt: what texts answer that have no prompt of their own.
         scale: least and greatest rating, for a project that is made.
@@ -117,7 +138,8 @@ def feedback_import_ratings(
     published = name in RATING_SETS and not Path(file).exists()
     asked = prompt or (PUBLISHED[name] if published else None)
     default = prompt_of(asked) if asked else None
-    with closing(open_store(url, make=True)) as store:
+    with closing(open_store(url, make=project is not None)) as store:
+        project = project or only_project(store)
         if project in store.projects():
             about, new = store.project(project), False
             if scale is not None:
@@ -189,25 +211,12 @@ def feedback_export(
         return write_export(store, project or only_project(store), Path(folder), wanted, format)
 
 
-def only_project(store: Store) -> str:
-    """The id of a store's only project.
-
-    Raises:
-        ConfigError: it has none, or several.
-    """
-    known = store.projects()
-    if len(known) != 1:
-        listed = ", ".join(known) or "none; make one with gnomon feedback init"
-        raise ConfigError(f"name the project with --project (the store has: {listed}).")
-    return known[0]
-
-
-def feedback_gold(url: Name, project: str, file: Name) -> Counted:
+def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
     """Add questions whose answer is known; items that are there become gold ones.
 
     Args:
         url: of the store.
-        project: its id, one of pairs or rankings.
+        project: its id, one of pairs or rankings; the only one where nothing is said.
         file: rows with a prompt, `chosen` and `rejected`; for rankings with `completions`, best first.
 
     Raises:
@@ -219,6 +228,7 @@ def feedback_gold(url: Name, project: str, file: Name) -> Counted:
     from gnomon.feedback.gold import add_gold, check_ordered
 
     with closing(open_store(url)) as store:
+        project = project or only_project(store)
         task = store.project(project).task
         check_ordered(project, task)
         if task == "ranking":
@@ -229,27 +239,28 @@ def feedback_gold(url: Name, project: str, file: Name) -> Counted:
         return add_gold(store, project, known)
 
 
-def feedback_agreement(url: Name, project: str) -> Figures:
-    """How far a project's annotators agree, and how far each can be relied on.
+def feedback_agreement(url: Name, project: str | None = None) -> Figures:
+    """How far a project's annotators agree, and how far each can be relied on; the only project's by default.
 
     Raises:
+        ConfigError: none was named, and the store has none, or several.
         DataError: there is no such project.
     """
     from gnomon.feedback.figures import figures
 
     with closing(open_store(url)) as store:
-        return figures(store, project)
+        return figures(store, project or only_project(store))
 
 
-def feedback_link(url: Name, project: str, name: str, role: Role = "annotator") -> str:
+def feedback_link(url: Name, project: str | None, name: str, role: Role = "annotator") -> str:
     """A new personal link's path, `/join/…`; nobody can be told it again."""
     from gnomon.feedback.access import Access
 
     with closing(open_store(url)) as store:
-        return f"/join/{Access(store).invite(project, name, role)}"
+        return f"/join/{Access(store).invite(project or only_project(store), name, role)}"
 
 
-def feedback_link_again(url: Name, project: str, annotator: str) -> str:
+def feedback_link_again(url: Name, project: str | None, annotator: str) -> str:
     """Another personal link's path for somebody who was invited; the ones before end.
 
     Raises:
@@ -258,7 +269,7 @@ def feedback_link_again(url: Name, project: str, annotator: str) -> str:
     from gnomon.feedback.access import Access
 
     with closing(open_store(url)) as store:
-        return f"/join/{Access(store).invite_again(project, annotator)}"
+        return f"/join/{Access(store).invite_again(project or only_project(store), annotator)}"
 
 
 def feedback_annotator(url: Name, annotator: str, state: State) -> None:
@@ -275,15 +286,17 @@ def feedback_annotator(url: Name, annotator: str, state: State) -> None:
             Access(store).revoke(annotator)
 
 
-def feedback_status(url: Name, project: str) -> tuple[dict[str, int], list[dict[str, Any]]]:
+def feedback_status(url: Name, project: str | None = None) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """How far a project is, as `Queue.progress` counts it; and a row for whoever was invited or has judged.
 
     Raises:
+        ConfigError: none was named, and the store has none, or several.
         DataError: there is no such project.
     """
     from gnomon.feedback.exporting import annotator_table
     from gnomon.feedback.queue import Queue
 
     with closing(open_store(url)) as store:
-        store.project(project)
-        return Queue(store, project).progress(), annotator_table(store, project)
+        name = project or only_project(store)
+        store.project(name)
+        return Queue(store, name).progress(), annotator_table(store, name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnomon.app.calls_feedback import Name, open_store
+from gnomon.app.calls_feedback import Name, only_project, open_store
 from gnomon.core.errors import ConfigError, DataError, Interrupted, RunError
 from gnomon.core.progress import StopSignal, progress
 
@@ -32,7 +32,7 @@ class Generated:
 
 def feedback_generate(
     url: Name,
-    project: str,
+    project: str | None,
     sources: Sequence[str],
     drawing: Drawing,
     *,
@@ -48,7 +48,7 @@ def feedback_generate(
 
     Args:
         url: of the store.
-        project: its id.
+        project: its id; the only one where nothing is said.
         sources: local models, or `http://host/v1#model`.
         drawing: how many answers, and how they are drawn.
         prompts: a file of prompts that are added to the bank first; these are answered.
@@ -75,6 +75,7 @@ def feedback_generate(
     authors = [open_author(source, named, **settings) for source in dict.fromkeys(sources)]
     kept = Cache(Path(cache) if cache is not None else cache_folder() / "answers")
     with closing(open_store(url)) as store:
+        project = project or only_project(store)
         asked = _asked(store, project, Path(prompts) if prompts is not None else None, most, drawing.seed)
         made, stop = Made(), StopSignal()
         with stop.listening(), progress("answers", len(asked) * len(authors) * drawing.count) as bar:
@@ -144,7 +145,7 @@ def scoring(names: Sequence[str]) -> Scoring:
 
 def feedback_judge(
     url: Name,
-    project: str,
+    project: str | None,
     judges: Sequence[str],
     *,
     copies: int = 1,
@@ -157,7 +158,7 @@ def feedback_judge(
 
     Args:
         url: of the store.
-        project: its id.
+        project: its id; the only one where nothing is said.
         judges: `rule:longer`, `model:PATH`, `simulated:careful`; see `rater_named`.
         copies: of each simulated annotator, which err independently.
         most: judgements of each program in this call.
@@ -182,6 +183,7 @@ def feedback_judge(
     found: dict[str, Worked] = {}
     stop = StopSignal()
     with closing(open_store(url)) as store, stop.listening():
+        project = project or only_project(store)
         store.project(project)
         for rater in raters:
             left = Queue(store, project).left_for(enrol(store, rater))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from gnomon.app.calls_feedback import Name, open_store
+from gnomon.app.calls_feedback import Name, only_project, open_store
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:  # heavy, so imported by what uses it: the command line starts
 
 KEPT = 75  # seconds that a connection without requests is kept: longer than most items take
 DEMO, DEMO_ITEMS = "film-reviews", 40
-GUIDELINES = """Which sentence speaks better of its film? Choose the one that would rather make you go and see it.
-
-How well it is written does not matter. If both say the same, choose “equally good”."""
 
 
 def feedback_serve(
@@ -41,11 +39,8 @@ def feedback_serve(
     from gnomon.feedback.access import Access
 
     with closing(_listening(host, port)) as listener, closing(open_store(url, make=demo)) as store:
-        known = [make_demo(store)] if demo else store.projects()
-        if project is None and len(known) != 1:
-            listed = ", ".join(known) or "none; make one with gnomon feedback init"
-            raise ConfigError(f"name the project to serve with --project (the store has: {listed}).")
-        name = project or known[0]
+        made = make_demo(store) if demo else None
+        name = project or made or only_project(store)
         store.project(name)
         listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
         address = "https://YOUR-PROXY" if https else f"http://{listens}"
@@ -76,6 +71,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def make_demo(store: Store, seed: int = 0) -> str:
     """A project with pairs of film-review snippets, made once; returns its id."""
+    from gnomon.app.web.site import HERE
     from gnomon.core.types import Completion, Message, Prompt
     from gnomon.data.film_reviews import load_film_reviews
     from gnomon.feedback.adding import add_completions, add_items, add_prompts
@@ -83,16 +79,17 @@ def make_demo(store: Store, seed: int = 0) -> str:
 
     if DEMO in store.projects():
         return DEMO
+    said = json.loads((HERE / "texts.en.json").read_text("utf-8"))["demo"]  # pages know it in both languages
     texts, _ = load_film_reviews()
     chosen = random.Random(seed).sample(texts, 2 * DEMO_ITEMS)
     store.add_project(
         Project(
             DEMO,
-            "Film reviews",
+            said["title"],
             "pair",
             wanted=1,
             most=3,
-            guidelines=GUIDELINES,
+            guidelines=said["guidelines"],
         )
     )
     prompt = Prompt("sentence", (Message("user", "Write one sentence of a film review."),))

@@ -10,13 +10,26 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, help="Collect judgements of people, and make preferences of them.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
-ProjectId = Annotated[str, typer.Option("--project", help="The project's id.")]
+LEFT_OUT = {  # what a manifest counts so
+    "gold_items": "items with a known answer (gold)",
+    "unjudged_items": "items that nobody judged",
+    "weightless_items": "items of which nobody is relied on",
+    "both_bad_items": "items of which both are bad",
+    "both_bad_judgements": "judgements of “both bad”",
+    "surplus_judgements": "judgements too late to count (surplus)",
+    "withdrawn_judgements": "judgements of annotators who withdrew",
+    "judgements_without": "judgements left out by --without",
+}
+NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
+ProjectId = Annotated[
+    str | None, typer.Option("--project", help="The project's id.", show_default="the only one")
+]
 
 
 @app.command()
 def init(
     store: Url,
-    project: ProjectId,
+    project: NewProject,
     title: Annotated[str, typer.Option(help="What annotators read above each item.")],
     guidelines: Annotated[Path | None, typer.Option(help="A text file: how to judge.")] = None,
     wanted: Annotated[int, typer.Option(min=1, help="Judgements an item, by different people.")] = 3,
@@ -61,7 +74,7 @@ def init(
 def import_(
     store: Url,
     file: Annotated[str, typer.Argument(help="Rows with a prompt and completions, or chosen and rejected.")],
-    project: ProjectId,
+    project: ProjectId = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="The rows are prompts alone, for the bank.")] = False,
     ratings: Annotated[
         bool, typer.Option("--ratings", help="The rows are people's ratings: a text, a rater, a rating.")
@@ -101,7 +114,7 @@ def pick(
     store: Url,
     count: Annotated[int, typer.Option(min=1, help="How many prompts.")],
     out: Annotated[Path, typer.Option(help="A JSON-lines file for them.")],
-    project: Annotated[str | None, typer.Option(help="The project's id.", show_default="the only one")] = None,
+    project: ProjectId = None,
     mix: Annotated[
         str | None,
         typer.Option(
@@ -158,7 +171,7 @@ def bounds_of(scale: str) -> tuple[float, float]:
 @app.command()
 def serve(
     store: Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")] = "feedback.db",
-    project: Annotated[str | None, typer.Option(help="The project's id.", show_default="the only one")] = None,
+    project: ProjectId = None,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     demo: Annotated[bool, typer.Option("--demo", help="A ready project with pairs of film reviews.")] = False,
@@ -178,12 +191,12 @@ def serve(
 
 
 @app.command()
-def status(store: Url, project: ProjectId) -> None:
+def status(store: Url, project: ProjectId = None) -> None:
     """Say how far a project is, and who judged how much.
 
     [bold]Example[/bold]
 
-      gnomon feedback status feedback.db --project tone
+      gnomon feedback status feedback.db
     """
     from gnomon.app.calls_feedback import feedback_status
 
@@ -191,15 +204,16 @@ def status(store: Url, project: ProjectId) -> None:
     for name, count in progress.items():
         typer.echo(f"{name}: {count}")
     for who in people:
+        gold = f", and {who['gold']} of gold questions" if who["gold"] else ""
         kind = "" if who["kind"] == "person" else f"{who['kind']}, "
-        typer.echo(f"{who['name']} ({kind}{who['state']}, id {who['id']}): {who['judgements']}")
+        typer.echo(f"{who['name']} ({kind}{who['state']}, id {who['id']}): {who['judgements']}{gold}")
 
 
 @app.command()
 def gold(
     store: Url,
     file: Annotated[Path, typer.Argument(help="Rows with a prompt, chosen and rejected.")],
-    project: ProjectId,
+    project: ProjectId = None,
 ) -> None:
     """Add questions whose answer is known, which test annotators unseen; items that are there become such.
 
@@ -216,14 +230,14 @@ def gold(
 @app.command()
 def agreement(
     store: Url,
-    project: ProjectId,
+    project: ProjectId = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
 ) -> None:
     """Say how far annotators agree, by category and pair too, and how far each can be relied on.
 
     [bold]Example[/bold]
 
-      gnomon feedback agreement feedback.db --project tone
+      gnomon feedback agreement feedback.db
     """
     import json
 
@@ -242,7 +256,7 @@ def agreement(
 def export(
     store: Url,
     out: Annotated[Path, typer.Option(help="A folder for the rows and manifest.json.")],
-    project: Annotated[str | None, typer.Option(help="The project's id.", show_default="the only one")] = None,
+    project: ProjectId = None,
     by: Annotated[
         str, typer.Option(help="How voices are combined: majority, reliability, dawid_skene or bradley_terry.")
     ] = "majority",
@@ -269,21 +283,27 @@ def export(
 
     wanted = Wanted(by, tuple(kinds or ()), criterion, tuple(without or ()))
     made = feedback_export(store, project, out, wanted, format)
-    rows = ", ".join(f"{n} {kind}" for kind, n in made["rows"].items() if n and kind != "judgements")
-    people = len(made["annotators"])
-    said = f"{rows or 'nothing'} from {made['judgements']} judgements of {people} annotator{'s' * (people != 1)}"
+    rows = ", ".join(_counted(n, kind) for kind, n in made["rows"].items() if n and kind != "judgements")
+    voices, people = _counted(made["judgements"], "judgements"), _counted(len(made["annotators"]), "annotators")
+    said = f"{rows or 'nothing'} from {voices} of {people}"
     typer.echo(f"{said} in {out} (digest {made['digest'][:12]})")
     for why, n in made["left_out"].items():
         if n:
-            typer.echo(f"left out: {n} {why.replace('_', ' ')}")
+            typer.echo(f"left out: {_counted(n, LEFT_OUT[why])}")
     if made["minority_views"]:
         typer.echo(f"minority views: {len(made['minority_views'])}, in {out / 'manifest.json'}")
+
+
+def _counted(n: int, things: str) -> str:
+    """So many things, or one; the first word names them, in the plural."""
+    noun, blank, rest = things.partition(" ")
+    return f"{n} {noun if n != 1 else noun.removesuffix('s')}{blank}{rest}"
 
 
 @app.command()
 def link(
     store: Url,
-    project: ProjectId,
+    project: ProjectId = None,
     name: Annotated[str | None, typer.Option(help="Whose link it is: somebody new.")] = None,
     annotator: Annotated[
         str | None, typer.Option(help="The id of somebody known; their links of before end.")

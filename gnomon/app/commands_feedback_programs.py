@@ -15,8 +15,8 @@ __all__ = ["app"]
 @app.command()
 def generate(
     store: Url,
-    project: ProjectId,
     sources: Annotated[list[str], typer.Option("--from", help="A local model, or http://host/v1#model.")],
+    project: ProjectId = None,
     count: Annotated[int, typer.Option(min=1, help="Answers of each model to each prompt.")] = 2,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts, added to the bank first.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many prompts, by the bank's mix.")] = None,
@@ -91,8 +91,8 @@ def generate(
 @app.command()
 def judge(
     store: Url,
-    project: ProjectId,
     by: Annotated[list[str], typer.Option(help="rule:longer, model:PATH, or simulated:careful.")],
+    project: ProjectId = None,
     count: Annotated[int | None, typer.Option(min=1, help="Judgements of each program now.")] = None,
     tie: Annotated[float, typer.Option(min=0, help="Scores that differ by no more are equally good.")] = 0.0,
     copies: Annotated[int, typer.Option(min=1, help="Simulated annotators of each manner.")] = 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -57,16 +58,20 @@ def _panels(panels: Mapping[str, PanelAgreement]) -> Table:
 
 
 def _people(people: Sequence[Person]) -> Table:
-    table = _table("annotators", "name", "state", "judgements", "gold", "κ", "first", "seconds", "reliability")
+    """As narrow as a terminal of 80 columns: intervals stand below their shares, and only names are folded."""
+    table = _table("annotators", "name", "judged", "gold", "κ", "first", "seconds", "reliability")
+    table.box, table.columns[0].overflow = SIMPLE_HEAD, "fold"
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for person in people:
         about, record = person.about, person.record
+        name = about["name"] + (f" ({about['state']})" if about["state"] != "active" else "")
         if record is None:
-            table.add_row(about["name"], about["state"], "0", *["–"] * 5)
+            table.add_row(name, "0", *["–"] * 5)
             continue
         done = record.conduct
         table.add_row(
-            about["name"],
-            about["state"],
+            name,
             str(about["judgements"]),
             _share(done.gold),
             number(done.agreement.kappa),
@@ -78,7 +83,7 @@ def _people(people: Sequence[Person]) -> Table:
 
 
 def _share(found: Share) -> str:
-    return f"{percent(found.value)} {interval(found, shares=True)}".rstrip()
+    return f"{percent(found.value)}\n{interval(found, shares=True)}".rstrip()
 
 
 def _table(title: str, *columns: str) -> Table:

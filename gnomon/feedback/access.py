@@ -104,6 +104,12 @@ class Access:
             session.add(SessionRow(token=_digest(cookie), invite=found.token, until=self.clock() + LASTS))
         return cookie
 
+    def opens(self, token: str) -> bool:
+        """Whether a link would let its holder in; does not use it."""
+        with self.store.reading() as session:
+            found = session.get(InviteRow, _digest(token))
+            return found is not None and not found.revoked
+
     def visitor(self, cookie: str | None) -> Visitor | None:
         """Who a session's cookie belongs to; `None` where it is over, made up, or its link was revoked."""
         if not cookie:

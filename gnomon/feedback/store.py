@@ -171,7 +171,10 @@ class Store:
         setup = setup_of(project.settings)
         limits_of(setup)
         if not 1 <= project.wanted <= project.most:
-            raise DataError("an item wants at least one judgement, and at most no fewer than that; mend it.")
+            raise DataError(
+                f"each item asks for {project.wanted} judgements and allows {project.most} at most; make the "
+                "first at least 1, and the second no smaller than the first."
+            )
         with self.writing() as session:
             wanted = select(ProjectRow).where(ProjectRow.id == project.id).with_for_update()
             row = existing(session.scalars(wanted).first(), "project", project.id)

@@ -18,6 +18,7 @@ import requests
 from project import Ran, write_rows
 
 from gnomon.app.calls_feedback_serve import make_demo
+from gnomon.app.commands_feedback import LEFT_OUT
 from gnomon.core.run_folder import read_json, read_jsonl
 from gnomon.core.types import Preference
 from gnomon.data.records import read_records
@@ -101,8 +102,37 @@ def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Pat
     code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone")
     assert (code, f"8 judgements, {given - 8} of gold questions" in out) == (0, True), err
     assert "ann" in out
+    code, out, err = ask("feedback", "status", "f.db")
+    gold = f", and {given - 8} of gold questions" if given > 8 else ""
+    assert (code, f"ann (active, id ann): 8{gold}\n" in out) == (0, True), (out, err)
     code, out, err = ask("feedback", "link", "f.db", "--project", "tone", "--name", "Rae", "--reviewer")
     assert (code, out.startswith("/join/")) == (0, True), err
+
+
+def test_names_are_whole_in_a_narrow_terminal(
+    ask: Ask, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
+    ask("feedback", "judge", "f.db", "--by", "simulated:always-first")
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = ask("feedback", "agreement", "f.db")
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80
+    table = out[out.index("\nannotators") :]
+    assert "…" not in table
+    width = table.splitlines()[3].index("judged")
+    names = "".join(line[:width].strip() for line in table.splitlines()[5:]).replace(" ", "")
+    assert "simulated:always-first#0" in names, table
+
+
+def test_what_is_left_out_is_counted_in_words(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all("bad")
+    code, out, err = ask("feedback", "export", "f.db", "--out", "data")
+    assert code == 0, err
+    assert out.startswith("nothing from 1 judgement of 1 annotator in data")
+    assert "left out: 1 item of which both are bad\n" in out
+    assert set(read_json(Path("data/manifest.json"))["left_out"]) <= set(LEFT_OUT)
 
 
 def test_importing_again_adds_nothing(ask: Ask, here: Path) -> None:
@@ -289,6 +319,50 @@ def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: lis
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["status"],
+        ["agreement"],
+        ["link", "--name", "Ann"],
+        ["import", "answers.jsonl"],
+        ["import", "answers.jsonl", "--prompts"],
+        ["gold", "answers.jsonl"],
+        ["pick", "--count", "1", "--out", "next.jsonl"],
+        ["judge", "--by", "rule:longer"],
+        ["generate", "--from", "nowhere", "--prompts", "nowhere.jsonl"],
+        ["export", "--out", "data"],
+        ["serve", "--port", "0"],
+        ["import", "answers.jsonl", "--ratings"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_takes_the_only_project(ask: Ask, here: Path, line: list[str]) -> None:
+    """What fails beyond that says another thing; of several the same sentence says that one is to be named."""
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all()
+    if line[0] != "serve":
+        code, _, err = ask("feedback", line[0], "f.db", *line[1:])
+        meant = line[0] != "generate" and "--ratings" not in line
+        assert (code == 0) == meant, err
+        assert "--project" not in err
+    with closing(Store("f.db")) as store:
+        store.add_project(Project("other", "Which?", "pair"))
+    code, _, err = ask("feedback", line[0], "f.db", *line[1:])
+    assert code == 2
+    assert err.strip() == "error: name the project with --project (the store has: tone, other)."
+
+
+def test_a_store_without_a_project_says_how_to_make_one(ask: Ask, here: Path) -> None:
+    Store("f.db").close()
+    code, _, err = ask("feedback", "status", "f.db")
+    said = "error: the store has no project; make one with gnomon feedback init."
+    assert (code, err.strip()) == (2, said)
+    write_rows(Path("ratings.jsonl"), [{"text": "Hi", "rater": "ann", "rating": 3}])
+    assert ask("feedback", "import", "no.db", "ratings.jsonl", "--ratings")[0] == 2
+    assert not Path("no.db").exists()
+
+
 def test_known_answers_of_scores_are_refused_before_the_file_is_read(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "completion": "Hello!"}], "--task", "rating")
     write_rows(Path("known.jsonl"), [{"prompt": "Hi", "completion": "Hello!"}])
@@ -336,7 +410,7 @@ def test_the_demo_is_one_command(here: Path) -> None:
                 break
             except requests.ConnectionError:
                 time.sleep(0.1)
-        assert "Film reviews" in page
+        assert "Which sentence speaks better of its film?" in page
         task = visitor.post(f"{address[0]}/api/task", json={}, headers={"Origin": address[0]}).json()["task"]
         assert len(task["completions"]) == 2
         assert all(c["html"].startswith("<p>") for c in task["completions"])
@@ -354,7 +428,7 @@ def test_the_demo_is_made_once(here: Path) -> None:
     store = Store("demo.db")
     assert make_demo(store) == make_demo(store) == "film-reviews"
     assert Queue(store, "film-reviews").progress()["open"] == 40
-    assert json.loads(json.dumps(store.project("film-reviews").guidelines)).startswith("Which sentence")
+    assert store.project("film-reviews").guidelines.startswith("Choose the sentence")
     store.close()
 
 

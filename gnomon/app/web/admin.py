@@ -90,7 +90,8 @@ def show_setup(request: Request, here: Server, who: Admin) -> HTMLResponse:
         "watching": [field for field in fields if field["name"] in WATCHING],
     }
     low, high = scores_of(asked)
-    return here.page("setup.html.j2", request, visitor=who, groups=groups, asking={"low": low, "high": high})
+    asking = {"low": low, "high": high}
+    return here.page("setup.html.j2", request, visitor=who, groups=groups, asking=asking, kept=asked)
 
 
 @router.get("/api/admin/progress")

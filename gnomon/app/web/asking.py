@@ -8,7 +8,7 @@ from typing import Any
 from gnomon.app.web.rendering import as_html
 from gnomon.feedback.answers import LONGEST, setup_of
 from gnomon.feedback.queue import Task
-from gnomon.feedback.store import Project
+from gnomon.feedback.store import Project, digest
 
 
 def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
         "rewrite": setup.rewrite,
         "shortest": setup.shortest_reason,
         "longest": LONGEST,
+        "guidelines": digest(project.guidelines)[:16],  # which they are: those that were read need not stay open
     }
 
 

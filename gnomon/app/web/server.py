@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from anyio import to_thread
@@ -41,6 +41,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 router = APIRouter()
+Found = TypeVar("Found")
 
 
 def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
@@ -127,25 +128,36 @@ async def _not_understood(request: Request, __: Exception) -> Response:
 
 @router.get("/join/{token}")
 def show_door(token: str, request: Request, here: Server) -> HTMLResponse:
-    """A page with a button: what only looks at links, such as a mail scanner, does not come in."""
+    """A page with a button: what only looks at links, such as a mail scanner, does not come in.
+
+    Raises:
+        HTTPException: the link leads nowhere, which is said before anybody presses the button.
+    """
+    _try(here.access.opens, token, request, here)
     return here.page("join.html.j2", request, token=token)
 
 
 @router.post("/join/{token}")
 def join(token: str, request: Request, here: Server) -> Response:
     """Begin a session for the holder of a link."""
-    address = request.client.host if request.client else ""
-    if here.guesses(address):
-        raise HTTPException(429, "Too many links were tried from here; wait a minute.")
-    cookie = here.access.enter(token)
-    if cookie is None:
-        here.guesses(address, failed=True)
-        raise HTTPException(404, "This link is not valid; ask for a new one.")
+    cookie = _try(here.access.enter, token, request, here)
     response = RedirectResponse("/", status_code=303)
     response.set_cookie(
         here.cookie, cookie, max_age=int(LASTS), httponly=True, samesite="strict", secure=here.secure, path="/"
     )
     return response
+
+
+def _try(door: Callable[[str], Found | None], token: str, request: Request, here: Served) -> Found:
+    """What a link leads to; one that leads nowhere is counted."""
+    address = request.client.host if request.client else ""
+    if here.guesses(address):
+        raise HTTPException(429, "Too many links were tried from here; wait a minute.")
+    found = door(token)
+    if not found:
+        here.guesses(address, failed=True)
+        raise HTTPException(404, "This link is not valid; ask for a new one.")
+    return found
 
 
 @router.get("/")

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from gnomon.app.web.wording import FILTERS
 from gnomon.feedback.access import LASTS, Access, Visitor
 from gnomon.feedback.figures import Figures, figures
 from gnomon.feedback.queue import Queue
-from gnomon.feedback.store import Store
+from gnomon.feedback.store import Project, Store
 from gnomon.feedback.watch import Watch
 
 HERE = Path(__file__).parent
@@ -60,7 +61,7 @@ class Served:
         content = self.pages.get_template(name).render(
             language=language,
             t=self.texts[language],
-            project=self.store.project(self.project),
+            project=self.asked_in(language),
             path=request.url.path,
             **more,
         )
@@ -68,6 +69,13 @@ class Served:
         if request.query_params.get("lang") in LANGUAGES:
             found.set_cookie("gnomon_language", language, max_age=int(LASTS), samesite="strict")
         return found
+
+    def asked_in(self, language: str) -> Project:
+        """The project; a question and guidelines that are the demo's own are said in the language."""
+        found = self.store.project(self.project)
+        known, words = self.texts["en"]["demo"], self.texts[language]["demo"]
+        same = [name for name in ("title", "guidelines") if getattr(found, name) == known[name]]
+        return replace(found, **{name: words[name] for name in same})
 
     def figures(self) -> Figures:
         """How everybody does; reckoned again after five times as long as it took, by one request at a time."""

@@ -60,8 +60,8 @@ def answer_in_words(answer: Mapping[str, Any], t: Mapping[str, Any]) -> str:
         return verdict_in_words({"first": "a", "second": "b"}.get(answer["choice"], answer["choice"]), t)
     if "order" in answer:
         return " > ".join(letter(place) for place in answer["order"])
-    return "; ".join(
-        f"{letter(place)}: " + ", ".join(f"{name} {score}" for name, score in scores.items())
+    return str(t["semicolon"]).join(
+        f"{letter(place)}{t['colon']}" + t["comma"].join(f"{name} {score}" for name, score in scores.items())
         for place, scores in enumerate(answer["scores"])
     )
 

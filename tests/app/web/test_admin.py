@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -294,6 +295,18 @@ def test_skips_are_counted_and_their_reasons_shown(here: Site) -> None:
     page = visible(get(root, f"/review/{item}").text)
     assert "Ann I do not read &lt;b&gt;Greek" in page
     assert "Skipped 1" in visible(get(root, "/admin").text)
+
+
+def test_people_are_invited_once_somebody_is_who_judges(here: Site) -> None:
+    """Another administrator is not yet an annotator."""
+    root = here.visitor("Root", "admin")
+    here.link("Eve", "admin")
+    step = "Invite people"
+    for role in ("admin", "annotator"):
+        here.link("Pat", role)
+        done = re.search(f'<li( class="done")?>{step}', get(root, "/admin").text)
+        assert done is not None
+        assert bool(done[1]) == (role == "annotator")
 
 
 def test_long_guidelines_in_any_script_can_be_saved(here: Site) -> None:

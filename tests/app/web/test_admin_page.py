@@ -104,10 +104,32 @@ def test_a_reviewer_decides_and_an_administrator_sees_to_the_rest(browser: Brows
     assert (settings["gold_rate"], settings["confidence"], "floor" in settings) == (0.25, True, False)
     root.get_by_label("At most").fill("1")
     root.get_by_role("button", name="Save").click()
-    expect(root.get_by_text("at most no fewer")).to_be_visible()
+    expect(root.get_by_text("must be no smaller than “Judgements an item”")).to_be_visible()
+    root.get_by_role("link", name="中文").click()
+    root.get_by_label("意见不一时最多").fill("1")
+    root.get_by_role("button", name="保存").click()
+    expect(root.get_by_text("“意见不一时最多”不能小于“每题评判数”。")).to_be_visible()
     root.context.close()
     assert complaints == []
     assert all("409" in said for said in more), "the browser notes the refused one"
+
+
+def test_no_short_word_is_broken_on_a_phone(browser: Browser, site: Site) -> None:
+    """Names of any length leave roles and states whole; choices to tick stand below each other."""
+    site.link("a rather long name of somebody or of a program")
+    page, _ = come_in(browser, site, "admin", locale="zh-CN", viewport={"width": 390, "height": 844})
+    page.goto(f"{site.address}/admin")
+    lines = (
+        "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects().length; }"
+    )
+    cells = page.locator("td.short").all()
+    assert cells
+    assert all(cell.evaluate(lines) == 1 for cell in cells)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{site.address}/admin/setup")
+    ticks = [box for box in (one.bounding_box() for one in page.locator("[type=checkbox]").all()) if box]
+    assert len({box["x"] for box in ticks}) == 1
+    page.context.close()
 
 
 @pytest.mark.parametrize(

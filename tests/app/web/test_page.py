@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -61,12 +62,49 @@ def test_undo_is_a_correction(come_in: Open, site: Site) -> None:
     press(page, "1", 1)
     page.keyboard.press("u")
     expect(page.locator(".choice.chosen")).to_have_attribute("data-choice", "first")
-    expect(page.locator("#status")).to_contain_text("again")
+    expect(page.locator("#correcting")).to_contain_text("again")
+    expect(page.locator("#correcting")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("1 judged")
     page.keyboard.press("2")
+    expect(page.locator("#correcting")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("1 judged")
     rows = judgements(site)
     assert [row.answer["choice"] for row in rows] == ["first", "second"]
     assert rows[1].supersedes == rows[0].id
+
+
+@pytest.mark.parametrize("way", ["u", "button"])
+def test_what_is_undone_can_be_kept_as_it_was(come_in: Open, site: Site, way: str) -> None:
+    """The choice of before looks chosen, not focused; nothing is offered then that does nothing."""
+    page = come_in()
+    press(page, "1", 1)
+    now = page.locator("#prompt .said").inner_text()
+    page.get_by_label("Why?").fill("half a thou")
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    first, second = (page.locator(f"[data-choice={name}]") for name in ("first", "second"))
+    expect(first).to_have_attribute("aria-pressed", "true")
+    colours = [one.evaluate("element => getComputedStyle(element).backgroundColor") for one in (first, second)]
+    assert colours[0] != colours[1]
+    expect(first).to_have_css("outline-style", "none")
+    for name in ("Undo", "Skip"):
+        expect(page.get_by_role("button", name=name)).to_be_hidden()
+    keep = page.get_by_role("button", name="Keep it as it was")
+    expect(keep).to_be_visible()
+    page.get_by_label("Why?").fill("not to be kept")
+    if way == "u":
+        page.keyboard.press("Escape")
+        page.keyboard.press("u")
+    else:
+        keep.click()
+    expect(page.locator("#prompt .said")).to_have_text(now)
+    expect(page.get_by_label("Why?")).to_have_value("half a thou")
+    expect(page.locator("#correcting")).to_be_hidden()
+    expect(keep).to_be_hidden()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    (row,) = judgements(site)
+    assert (row.answer["choice"], row.reason) == ("first", "")
+    press(page, "2", 2)
 
 
 def test_skipping_says_why_and_goes_on(come_in: Open, site: Site) -> None:
@@ -193,6 +231,7 @@ def test_undo_right_after_an_answer_corrects_that_one(come_in: Open, site: Site)
     page.wait_for_timeout(900)
     expect(page.locator(".choice.chosen")).to_have_attribute("data-choice", "first")
     page.keyboard.press("2")
+    expect(page.locator("#correcting")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("1 judged")
     rows = judgements(site)
     assert [row.answer["choice"] for row in rows] == ["first", "second"]
@@ -241,8 +280,30 @@ def test_it_is_accessible_and_fits(come_in: Open, width: int, locale: str, schem
         assert found.violations_count == 0, found.generate_report()
 
 
+def test_the_question_is_shown_and_guidelines_are_until_they_are_read(come_in: Open, site: Site) -> None:
+    """Open and without the focus at first, closed after a reload, open again where they changed."""
+    page = come_in()
+    expect(page.get_by_role("heading", name="Which is better?")).to_be_visible()
+    guidelines = page.locator("#guidelines")
+    expect(guidelines).to_contain_text("Be fair.")
+    expect(page.locator("#guidelines-button")).to_have_attribute("aria-expanded", "true")
+    press(page, "1", 1)
+    expect(guidelines).to_be_visible()
+    page.get_by_role("button", name="Got it").click()
+    expect(guidelines).to_be_hidden()
+    press(page, "1", 2)
+    page.reload()
+    expect(page.locator("#first .text p")).to_be_visible()
+    expect(guidelines).to_be_hidden()
+    site.store.set_up(replace(site.store.project("films"), guidelines="Be brief."))
+    page.reload()
+    expect(guidelines).to_contain_text("Be brief.")
+    expect(guidelines).to_be_visible()
+
+
 def test_guidelines_and_keys_open_by_key(come_in: Open) -> None:
     page = come_in()
+    page.keyboard.press("g")
     for key, panel in (("g", "#guidelines"), ("?", "#help")):
         expect(page.locator(panel)).to_be_hidden()
         page.keyboard.press(key)

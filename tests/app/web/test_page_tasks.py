@@ -81,7 +81,8 @@ def leave_and_forget(page: Page) -> None:
 
 @of("ranking")
 def test_numbers_make_an_order_best_first(come_in: Open, site: Site) -> None:
-    """The last of four has the place that is left; a number again takes its answer out; another begins anew."""
+    """A number again takes its answer out. The last of four has the place that is left, and its number, typed all
+    the same, changes nothing; in a whole order another begins anew."""
     page = come_in()
     assert ranks(page) == ["– 1", "– 2", "– 3", "– 4"]
     for key, order in (
@@ -90,6 +91,8 @@ def test_numbers_make_an_order_best_first(come_in: Open, site: Site) -> None:
         ("3", ["1 1", "– 3", "– 2", "– 4"]),
         ("4", ["1 1", "2 4", "– 3", "– 2"]),
         ("2", ["1 1", "2 4", "3 2", "4 3"]),
+        ("3", ["1 1", "2 4", "3 2", "4 3"]),
+        ("3", ["1 1", "2 4", "3 2", "4 3"]),
         ("4", ["1 4", "– 1", "– 2", "– 3"]),
         ("3", ["1 4", "2 3", "– 1", "– 2"]),
         ("1", ["1 4", "2 3", "3 1", "4 2"]),
@@ -102,6 +105,20 @@ def test_numbers_make_an_order_best_first(come_in: Open, site: Site) -> None:
     (row,) = judgements(site)
     assert row.confidence == 0.25
     assert ranks(page) == ["– 1", "– 2", "– 3", "– 4"]
+
+
+@of({"task": "ranking", "texts": ("```python\n" + "long_name = " * 60 + "{}\n```", *FOUR[1:])})
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_long_line_of_code_scrolls_in_its_card(come_in: Open, site: Site, width: int) -> None:
+    """Neither the page scrolls aside, nor does a card lie below the order."""
+    page = come_in(viewport={"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    code = page.locator("#cards pre")
+    assert code.evaluate("element => element.scrollWidth > element.clientWidth")
+    boxes = [page.locator(name).bounding_box() for name in ("#cards article >> nth=0", "#order")]
+    card, order = (box for box in boxes if box is not None)
+    assert card["x"] + card["width"] <= (order["x"] if width > 1000 else width)
+    assert Axe().run(page).violations_count == 0
 
 
 @of("ranking")

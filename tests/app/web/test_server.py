@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from serving import ID, Site, Visitor, fill, serving, visible
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from gnomon.app.web.server import LARGEST
-from gnomon.app.web.site import TRIES
+from gnomon.app.web.site import HERE, TRIES
 from gnomon.core.run_folder import to_json
 from gnomon.core.types import Preference
 from gnomon.data.records import parse_record
@@ -238,12 +239,26 @@ def test_a_project_of_any_name_lets_people_in(tmp_path: Path) -> None:
     store.close()
 
 
-def test_links_are_not_guessed_at_leisure(here: Site) -> None:
+@pytest.mark.parametrize("way", ["get", "post"])
+def test_links_are_not_guessed_at_leisure(here: Site, way: str) -> None:
     codes = [
-        requests.post(f"{here.address}/join/guess{n}", headers={"Origin": here.address}).status_code
+        requests.request(way, f"{here.address}/join/guess{n}", headers={"Origin": here.address}).status_code
         for n in range(TRIES + 2)
     ]
     assert codes == [404] * TRIES + [429] * 2
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "This link is not valid."), ("zh-CN", "此链接无效")])
+def test_a_link_that_leads_nowhere_says_so_at_once(here: Site, language: str, said: str) -> None:
+    """Before anybody presses a button; one that was ended does too."""
+    link = here.link("Ann")
+    headers = {"Accept": "text/html", "Accept-Language": language}
+    assert "<button" in requests.get(link, headers=headers).text
+    with here.store.writing() as session:
+        session.execute(update(InviteRow).values(revoked=True))
+    for address in (link, f"{here.address}/join/none"):
+        page = requests.get(address, headers=headers)
+        assert (page.status_code, said in visible(page.text), "<button" in page.text) == (404, True, False)
 
 
 # --- What is sent ---------------------------------------------------------------------------------------------
@@ -364,6 +379,33 @@ def test_pages_say_what_browsers_may_do(here: Site) -> None:
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
+    """They name the buttons as the pages do; what an administrator changed is said as it was written."""
+    words = {name: json.loads((HERE / f"texts.{name}.json").read_text("utf-8")) for name in ("en", "zh")}
+    for t in words.values():
+        assert all(
+            any(p.startswith(t[b]) for p in t["demo"]["guidelines"].split("\n\n")) for b in ("tie", "bad", "skip")
+        )
+    store = Store(tmp_path / "demo.db")
+    fill(store, 1)
+    asked = replace(store.project("films"), **words["en"]["demo"])
+    store.set_up(asked)
+    chinese = {"Accept-Language": "zh-CN"}
+    with serving(store) as site:
+        ann = site.visitor("Root", "admin")
+        page = visible(ann.http.get(site.address, headers=chinese).text)
+        assert words["zh"]["demo"]["title"] in page
+        assert "文笔好坏不重要" in page
+        assert words["en"]["demo"]["title"] in visible(ann.http.get(site.address).text)
+        form = ann.http.get(f"{site.address}/admin/setup", headers=chinese).text
+        assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change what is kept"
+        store.set_up(replace(asked, title="Mine"))
+        page = visible(ann.http.get(site.address, headers=chinese).text)
+        assert "Mine" in page
+        assert "文笔好坏不重要" in page
+    store.close()
 
 
 def test_both_languages_have_the_same_texts(here: Site) -> None:

@@ -9,9 +9,10 @@ import re
 import pytest
 from sqlalchemy import CheckConstraint
 
+from gnomon.app.web import admin, site
 from gnomon.app.web.site import HERE
-from gnomon.app.web.wording import on_scale
-from gnomon.feedback import answers, queue
+from gnomon.app.web.wording import answer_in_words, on_scale
+from gnomon.feedback import access, answers, conduct, queue, reviewing, store, writing
 from gnomon.feedback.tables import Table
 
 
@@ -48,6 +49,18 @@ def test_no_text_knows_a_scale_of_its_own(language: str) -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_words_for_refusals_are_of_sentences_that_the_queue_says(language: str) -> None:
     """A page knows a refusal by a part of its sentence; said otherwise it would stand there in English."""
-    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))["page"]["refusals"]
-    said = "".join(inspect.getsource(module) for module in (queue, answers))
-    assert [part for part in texts if part not in said] == []
+    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    judging, more = (queue, answers), (store, access, conduct, reviewing, writing, site, admin)
+    for words, modules in ((texts["page"], judging), (texts["adm"]["page"], judging + more)):
+        said = "".join(inspect.getsource(module) for module in modules)
+        assert [part for part in words["refusals"] if part not in said] == []
+
+
+def test_chinese_has_its_own_punctuation() -> None:
+    texts = json.loads((HERE / "texts.zh.json").read_text("utf-8"))
+    assert (
+        answer_in_words({"scores": [{"真实": 3, "有用": 4}, {"真实": 1}]}, texts)
+        == "A：真实 3、有用 4；B：真实 1"
+    )
+    for page in (HERE / "templates").iterdir():
+        assert not re.search(r"}}[:,;] |{{ \"[:,;]", page.read_text("utf-8")), page.name

@@ -1,12 +1,12 @@
 // The administrators' and reviewers' pages: forms that are sent as JSON, links for new people, live progress.
 
-import { post, Refused, send, uuid } from "./posting.js";
+import { inWords, post, Refused, send, uuid } from "./posting.js";
 
 const at = (id) => document.getElementById(id);
 const texts = JSON.parse(document.querySelector("main").dataset.texts);
 const BEAT = 5_000;
 
-const why = (error) => (error instanceof Refused && error.message) || texts.failed;
+const why = (error) => (error instanceof Refused && inWords(error.message, texts.refusals)) || texts.failed;
 
 // --- Forms -----------------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 import { make } from "./cards.js";
 import { IDLE, quietFor, restart, seconds } from "./clock.js";
 import { markDifference } from "./difference.js";
-import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
-import { post, Refused, uuid } from "./posting.js";
+import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, keepGuidelinesRead, guidelinesRead, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
+import { inWords, post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
 import { rewriting } from "./rewrite.js";
@@ -28,13 +28,10 @@ if (sure) {
 
 // --- Saying ----------------------------------------------------------------------------------------------------------
 
-// Why the server refused, in the reader's language; what it has no words for stays as the server said it.
-const inWords = (why) => Object.entries(texts.refusals).find(([part]) => why.includes(part))?.[1] ?? why;
-
 function say(text = "", warn = false) {
   const waiting = outbox().length, lost = refused(), parts = [texts.done.replace("{n}", done)];
   if (waiting) parts.push(texts.sending.replace("{n}", waiting));
-  if (lost.length) parts.push(texts.refused.replace("{n}", lost.length).replace("{why}", inWords(lost.at(-1).why)));
+  if (lost.length) parts.push(texts.refused.replace("{n}", lost.length).replace("{why}", inWords(lost.at(-1).why, texts.refusals)));
   if (text) parts.push(text);
   at("status").textContent = parts.join(" · ");
   at("status").classList.toggle("warn", warn || lost.length > 0);
@@ -43,7 +40,7 @@ function say(text = "", warn = false) {
 
 function trouble(error) {
   if (error instanceof Refused && error.status === 401) say(texts.session, true);
-  else if (error instanceof Refused && error.status < 500) say(inWords(error.message), true);
+  else if (error instanceof Refused && error.status < 500) say(inWords(error.message, texts.refusals), true);
   else say(texts.offline, true);
 }
 
@@ -70,10 +67,17 @@ function show(found, said) { // said: the earlier answer that is corrected, or w
   at("compare").hidden = task.completions.length !== 2;
   at("compare").setAttribute("aria-pressed", "false");
   at("differ").textContent = at("missing").textContent = "";
-  at("correcting").hidden = !corrects;
+  at("correcting").hidden = at("leave").hidden = !corrects;
+  at("skip").hidden = at("undo").hidden = Boolean(corrects);
+  at("said").textContent = corrects ? texts.correcting : ""; // for who does not see the line above the item
+  reachCode();
   length();
   restart();
   scrollTo(0, 0);
+}
+
+function reachCode() { // lines that are longer than their card are scrolled by keys too
+  for (const code of document.querySelectorAll("#work pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
 }
 
 async function next() {
@@ -100,6 +104,7 @@ function compare() {
   sides.forEach((side, place) => { side.innerHTML = task.completions[place].html; });
   at("compare").setAttribute("aria-pressed", String(on));
   const words = on ? markDifference(...sides) : 0;
+  reachCode();
   at("differ").textContent = !on ? "" : words === null ? texts.too_long : texts.differ.replace("{n}", words);
 }
 
@@ -162,7 +167,8 @@ async function skip() {
 }
 
 async function undo() {
-  if (outbox().length || corrects) return; // what is on its way must arrive before it can be corrected
+  if (corrects) { leave(); return; }
+  if (outbox().length) return; // what is on its way must arrive before it can be corrected
   const mine = ++turn, before = task;
   task = null; // no key judges what is about to leave the screen
   try {
@@ -171,11 +177,18 @@ async function undo() {
     if (!last.task) { task = before; say(texts.nothing_to_undo); return; }
     corrects = last.corrects;
     show(last.task, last);
-    say(texts.correcting);
+    say();
   } catch (error) {
     if (mine === turn) task = before;
     trouble(error);
   }
+}
+
+function leave() { // what was to be corrected stays as it was
+  if (!task || !corrects) return;
+  task = null;
+  document.activeElement?.blur();
+  next();
 }
 
 async function edit() {
@@ -187,11 +200,16 @@ async function edit() {
 
 // --- Panels, keys, beats ---------------------------------------------------------------------------------------------
 
-function toggle(name) {
-  const panel = at(name), open = panel.hidden;
-  panel.hidden = !open;
+function unfold(name, open) {
+  at(name).hidden = !open;
   at(`${name}-button`).setAttribute("aria-expanded", String(open));
-  if (open) panel.focus();
+}
+
+function toggle(name) {
+  const open = at(name).hidden;
+  unfold(name, open);
+  if (open) at(name).focus();
+  else if (name === "guidelines") keepGuidelinesRead();
 }
 
 function length() {
@@ -209,19 +227,21 @@ addEventListener("keydown", (event) => {
   if (Object.hasOwn(KEYS, event.key)) KEYS[event.key]();
   else if (event.key === "Enter" && !event.target.closest?.("button, a")) submit();
   else if (sure && step && !/^\d$/.test(event.key)) { sure.value = (step - 1) / 4; keep(); } // Shift and a digit
-  else if (event.target.type === "radio" && event.key.startsWith("Arrow")) return; // goes to the radio's neighbour
+  else if (event.key.startsWith("Arrow") && (event.target.type === "radio" || event.target.closest?.("pre"))) return; // theirs
   else if (!task || !answer.key(event)) return;
   event.preventDefault();
 });
 at("submit").addEventListener("click", submit);
 at("skip").addEventListener("click", skip);
 at("undo").addEventListener("click", undo);
+at("leave").addEventListener("click", leave);
 at("compare").addEventListener("click", compare);
 at("edit")?.addEventListener("click", edit);
 at("undo-last").addEventListener("click", undo);
 at("again").addEventListener("click", next);
 at("seen").addEventListener("click", () => { forgetRefused(); say(); });
 at("guidelines-button").addEventListener("click", () => toggle("guidelines"));
+at("guidelines-close").addEventListener("click", (event) => { event.currentTarget.blur(); toggle("guidelines"); });
 at("help-button").addEventListener("click", () => toggle("help"));
 at("reason").addEventListener("input", keep);
 addEventListener("online", () => send());
@@ -233,5 +253,6 @@ async function beat(more = {}) {
 setInterval(() => { seconds(); if (quietFor() < 10 * IDLE) beat(); }, BEAT); // nobody is there: the lease may run out
 addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") beat({ keepalive: true }); });
 
+unfold("guidelines", !guidelinesRead());
 say();
 send();

@@ -7,7 +7,7 @@ export const at = (id) => document.getElementById(id);
 export const texts = JSON.parse(at("work").dataset.texts);
 export const asking = JSON.parse(at("work").dataset.asking);
 export const who = at("work").dataset.who; // several people may use one browser, and several projects one address
-const OUTBOX = `gnomon-outbox:${who}`, REFUSED = `gnomon-refused:${who}`, DRAFT = `gnomon-draft:${who}:`;
+const OUTBOX = `gnomon-outbox:${who}`, REFUSED = `gnomon-refused:${who}`, DRAFT = `gnomon-draft:${who}:`, GUIDELINES = `gnomon-guidelines:${who}`;
 
 const read = (key, otherwise) => { try { return JSON.parse(localStorage.getItem(key)) ?? otherwise; } catch { return otherwise; } };
 const write = (key, value) => localStorage.setItem(key, JSON.stringify(value));
@@ -23,6 +23,9 @@ export function keepAnswer(said) { // throws where the browser lets the page kee
   write(OUTBOX, [...outbox(), said]);
   dropDraft(said.item);
 }
+
+export const guidelinesRead = () => read(GUIDELINES, "") === asking.guidelines; // those of now: new ones are shown again
+export function keepGuidelinesRead() { try { write(GUIDELINES, asking.guidelines); } catch { /* they are shown again */ } }
 
 export const mayPass = (error) => !(error instanceof Refused) || error.status >= 500; // what may be better in a while
 

@@ -15,6 +15,9 @@ export async function send(path, body = {}, more = {}) { // throws Refused, or w
 
 export const post = async (path, body, more) => (await send(path, body, more)).json();
 
+// Why the server refused, in the reader's language; what it has no words for stays as the server said it.
+export const inWords = (why, words) => Object.entries(words).find(([part]) => why.includes(part))?.[1] ?? why;
+
 export function uuid() { // crypto.randomUUID is only for https and this machine
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 15) | 64;

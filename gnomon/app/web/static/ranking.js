@@ -35,8 +35,10 @@ export function ranking(changed) {
     at("said").textContent = text.replace("{answer}", answerName(answer)) + (complete() ? ` ${texts.order_complete}` : "");
   }
   function place(answer) {
+    const rank = order.indexOf(answer);
+    if (complete() && rank === order.length - 1) { tell(answer); return; } // it has the place that was left already
     if (complete()) placed = 0;
-    const rank = order.indexOf(answer), out = rank < placed;
+    const out = rank < placed;
     order.splice(rank, 1);
     if (out) placed -= 1;
     order.splice(placed, 0, answer);
