@@ -98,6 +98,8 @@ def main() -> None:
     for data in DATA:
         if data in found:
             print(f"{data}\n\n{table(found, data)}\n")
+        if data in found.get("bfloat16", {}):
+            print(f"{data}, bfloat16\n\n{table(found['bfloat16'], data)}\n")
 
 
 if __name__ == "__main__":
