@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -63,15 +63,15 @@ def chat_server() -> Iterator[ChatServer]:
                 state.at_once += 1
                 state.most_at_once = max(state.most_at_once, state.at_once)
             try:
-                self._answer(state.reply(number, body))
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # who asked did not wait
+                answer = state.reply(number, body)
+                time.sleep(answer.after)
             finally:
-                with state.lock:
+                with state.lock:  # before it is sent: whoever has it may ask again at once
                     state.at_once -= 1
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asked did not wait
+                self._answer(answer)
 
         def _answer(self, answer: Answer) -> None:
-            time.sleep(answer.after)
             raw = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             self.send_response(answer.status)
             for name, value in {"Content-Type": "application/json", **answer.headers}.items():

@@ -206,7 +206,7 @@ def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
     store.set_up(change(1))
     assert state_of(store, item) == ("done", 1)
     assert queue.progress()["open"] == 1
-    with pytest.raises(DataError, match="at least one judgement"):
+    with pytest.raises(DataError, match="no smaller than the first"):
         store.set_up(change(5))
 
 
