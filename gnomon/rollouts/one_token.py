@@ -7,7 +7,7 @@ are so small that a call costs more than its arithmetic: in bfloat16 six times t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,14 +48,10 @@ AttentionInterface.register(NAME, one_token_attention)
 @contextmanager
 def one_token(policy: Policy) -> Iterator[None]:
     """Inside, the policy's trunk reads one token a row, under a mask of our own; on a GPU nothing changes."""
-    with _attending(policy.network.config) if policy.device.type == "cpu" else nullcontext():
-        yield
-
-
-@contextmanager
-def _attending(config: Any) -> Iterator[None]:
+    config = policy.network.config
     before = config._attn_implementation
-    config._attn_implementation = NAME
+    if policy.device.type == "cpu":
+        config._attn_implementation = NAME
     try:
         yield
     finally:

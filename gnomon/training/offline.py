@@ -45,13 +45,18 @@ FEW_STEPS = 5  # optimiser steps below which a stage says that it hardly learns
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
     """Optimiser steps over `count` examples."""
-    return max(1, math.ceil(count * settings.epochs / min(settings.batch_size, count)))
+    return max(1, math.ceil(count * settings.epochs / _step_size(count, settings)))
+
+
+def _step_size(count: int, settings: OfflineSettings) -> int:
+    """Examples of a step: at most all there are."""
+    return min(settings.batch_size, count)
 
 
 def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> Iterator[list[Example]]:
     """The examples of each step, epoch after epoch, each epoch in an order of its own."""
     left = planned_steps(len(examples), settings)
-    size = min(settings.batch_size, len(examples))
+    size = _step_size(len(examples), settings)
     waiting: list[Example] = []
     for epoch in range(math.ceil(settings.epochs) + 1):
         waiting += [examples[i] for i in epoch_order(len(examples), seed, epoch)]
