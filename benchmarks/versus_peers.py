@@ -48,7 +48,7 @@ PPO_PEER = (
 TOLERANCE = {"float32": (3, 1e-3), "bfloat16": (1, 1e-2)}  # losses of how many steps agree, relative
 # Rows of a step; prompts of an online one, with eight completions each (TRL's GRPO of four overflows 24 GB).
 SIZES = {"dpo": 8, "reward_model": 8, "sft": 8, "kto": 8, "grpo": 2, "rloo": 2, "ppo": 2, "sample": 4}
-STEPS = {"grpo": 2, "rloo": 2, "ppo": 2}  # a step takes minutes; of the others three
+STEPS = {"grpo": 2, "rloo": 2, "ppo": 2, "sample": 4}  # a step takes minutes; of the others five
 GROWTH: dict[str, tuple[str, str, tuple[int, ...]]] = {  # what grows, in which work, over which values
     "completions": ("grpo", "completions of a prompt", (2, 4, 8, 16)),
     "prompt": ("dpo", "tokens of a prompt", (64, 256, 1024)),
@@ -234,7 +234,7 @@ def main() -> None:
             return
         for data in asked.data.split(","):
             for kind in asked.works.split(","):
-                steps = STEPS.get(kind, 3)
+                steps = STEPS.get(kind, 5)
                 case = Case(kind, data, str(model), rows=SIZES[kind], steps=steps, precision=asked.precision)
                 found = compare(case, asked.pairs, Path(name))
                 share_of_rate(case, Path(name), found, max(rate, matrix_rate(asked.precision)), memory)

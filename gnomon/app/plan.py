@@ -21,7 +21,7 @@ from gnomon.app.recipe import Recipe
 from gnomon.app.stages import FeedbackStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.progress import StopSignal, console
-from gnomon.models.precision import find_compute
+from gnomon.models.precision import fill_kernels, find_compute
 from gnomon.training.footprint import held_bytes
 
 
@@ -53,6 +53,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     check_inputs(recipe)
     import_module("gnomon.rewards.tfidf_ridge")  # scikit-learn, which a run loads too, is the process's own
     compute = find_compute(recipe.model.device, recipe.model.precision)
+    fill_kernels(compute)
     found: list[StagePlan] = []
     other = 0.0
     with tempfile.TemporaryDirectory(prefix="gnomon-plan-") as place:

@@ -2,9 +2,10 @@
 
 The only place, with its layouts and its head, that knows a prompt's padding, the shift by one between a token and
 the state that predicts it, and the vocabulary dimension. A layout lays groups out in rows for the model
-(`gnomon.models.layout`); the head then runs on completion positions only (`gnomon.models.head`). The two layouts
-give the same numbers: `packed` reads each prompt once; `plain` is the twin that tests hold it to, and the one for
-models whose attention cannot take a mask of our own (sliding windows, recurrent layers).
+(`gnomon.models.layout`); the head then runs on completion positions only (`gnomon.models.head`). The layouts
+give the same numbers: `packed` reads each prompt once; `branched` does so without padding or mask, on a CPU;
+`plain` is the twin that tests hold them to, and the one for models whose attention cannot take a mask of our own
+(sliding windows, recurrent layers).
 """
 
 from __future__ import annotations
@@ -18,13 +19,24 @@ from torch import Tensor, nn
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
+from gnomon.models import branches
 from gnomon.models.head import target_logprobs
-from gnomon.models.layout import Layout, packed_layout, plain_layout
+from gnomon.models.layout import Layout, branched_layout, packed_layout, plain_layout
 
-LayoutName = Literal["auto", "packed", "plain"]
+LayoutName = Literal["auto", "branched", "packed", "plain"]
+LAYOUTS: dict[LayoutName, Callable[[TokenGroups], Layout]] = {
+    "branched": branched_layout,
+    "packed": packed_layout,
+    "plain": plain_layout,
+}
 # Architectures that see more of a row than a mask and positions of ours say, though their configuration does not
 # show it: ALiBi, recurrent layers, local attention.
 UNPACKED = ("bloom", "mpt", "falcon", "gpt_neo", "mamba", "mamba2", "rwkv", "jamba")
+# Those known to hand their callers' words on to attention; any other would meet an empty mask, and fail.
+BRANCHING = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "phi", "phi3"),
+    *("gpt2", "gpt_neox", "olmo2", "opt", "cohere", "granite"),
+)
 Above = Callable[[TokenGroups, Layout], AbstractContextManager[None]]
 
 
@@ -35,11 +47,19 @@ def can_pack(config: Any) -> bool:
     return (
         kinds == {"full_attention"}
         and window is None
-        and getattr(config, "_attn_implementation", "sdpa") in ("sdpa", "eager")
+        and getattr(config, "_attn_implementation", "sdpa") in ("sdpa", "eager", branches.NAME)
         and not getattr(config, "is_encoder_decoder", False)
         and getattr(config, "position_embedding_type", "rotary") != "alibi"
         and config.model_type not in UNPACKED
     )
+
+
+def best_layout(config: Any, device: torch.device) -> LayoutName:
+    """The quickest that the model understands."""
+    if not can_pack(config):
+        return "plain"
+    branching = device.type == "cpu" and config.model_type in BRANCHING
+    return "branched" if branching and config._attn_implementation in ("sdpa", branches.NAME) else "packed"
 
 
 @contextmanager
@@ -66,21 +86,24 @@ def completion_states(
     layers that said the same before (`gnomon.models.frozen`).
     """
     config: Any = trunk.config
+    device = next(trunk.parameters()).device
     if layout == "auto":
-        layout = "packed" if can_pack(config) else "plain"
-    if layout == "packed" and not can_pack(config):
+        layout = best_layout(config, device)
+    if layout != "plain" and not can_pack(config):
         raise ModelError(f"a {config.model_type} model cannot share prompts in a row; use the plain layout.")
-    plan = packed_layout(groups) if layout == "packed" else plain_layout(groups)
+    plan = LAYOUTS[layout](groups)
     mask = plan.attention_mask
+    if layout == "branched":
+        config._attn_implementation = branches.NAME  # for good: layers that are computed again ask it again
     if layout == "packed" and getattr(config, "_attn_implementation", "sdpa") == "eager":
         mask = torch.where(mask, 0.0, torch.finfo(torch.float32).min)  # which eager attention adds to its scores
-    device = next(trunk.parameters()).device
     with autocast(device, dtype), above(groups, plan) if above else nullcontext():
         hidden: Tensor = trunk(
             input_ids=plan.input_ids.to(device),
             attention_mask=mask.to(device),
             position_ids=plan.position_ids.to(device),
             use_cache=False,
+            **({"pieces": plan.pieces} if plan.pieces else {}),
         ).last_hidden_state
     index = plan.state if at == "state" else plan.end
     return hidden.flatten(0, 1)[index.to(device)]

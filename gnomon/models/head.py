@@ -2,11 +2,13 @@
 
 No `[tokens, vocab]` tensor outlives a chunk. Where the head itself does not learn (an adapter, frozen lower
 layers) the gradient of a log-probability with respect to its hidden state, `(W[y] − Σ_v p_v·W[v]) / temperature`,
-is found in the same pass and kept as `[tokens, d]`, so the backward pass never meets the vocabulary again.
+is found in the same pass and kept as `[tokens, d]`, so the backward pass never meets the vocabulary again. A head
+that learns computes its logits again there; so do heads with a bias or bent logits, in the plain way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -65,11 +67,12 @@ def target_logprobs(
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities of `targets` `[M]` at `temperature`, and if asked the entropy (no gradient), `[M]`."""
     states = states.float()
-    plain_head = isinstance(head, nn.Linear) and not _soft_cap(config)
-    frozen = not any(p.requires_grad for p in head.parameters())
-    if plain_head and frozen and head.bias is None and torch.is_grad_enabled() and states.requires_grad:
+    learns = any(p.requires_grad for p in head.parameters())
+    followed = torch.is_grad_enabled() and (learns or states.requires_grad)
+    if followed and isinstance(head, nn.Linear) and head.bias is None and not _soft_cap(config):
         scaled = temperature / logit_factor(config)
-        found, spread = _FrozenHead.apply(states, head.weight, targets, scaled, entropy)
+        way = _LearningHead if learns else _FrozenHead
+        found, spread = way.apply(states, head.weight, targets, scaled, entropy)
         return found, spread if entropy else None
     parts = [
         _chunk(head, config, states[i : i + CHUNK], targets[i : i + CHUNK], temperature, entropy)
@@ -93,7 +96,7 @@ def _chunk(
         with torch.no_grad():
             return found, normaliser - (scaled.softmax(dim=-1) * scaled).sum(dim=-1)
 
-    if torch.is_grad_enabled() and (states.requires_grad or any(p.requires_grad for p in head.parameters())):
+    if torch.is_grad_enabled():
         result: tuple[Tensor, Tensor | None] = checkpoint(plain, states, use_reentrant=False)
         return result
     return plain(states)
@@ -106,31 +109,15 @@ class _FrozenHead(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool
     ) -> tuple[Tensor, Tensor]:
-        count = len(targets)
-        found, spread = states.new_empty(count), states.new_zeros(count)
+        found, spread = states.new_empty(len(targets)), states.new_zeros(len(targets))
         gradient = torch.empty_like(states)
-        buffer = states.new_empty(min(CHUNK, count), weight.shape[0])
-        for start in range(0, count, CHUNK):
-            part = slice(start, start + CHUNK)
+        for part, scaled in _chunks(states, weight, temperature):
             chosen = targets[part]
-            scaled = torch.mm(states[part], weight.float().T, out=buffer[: len(chosen)])
-            if temperature != 1.0:
-                scaled.div_(temperature)
-            at_target = scaled.gather(1, chosen[:, None]).squeeze(1)
-            largest = scaled.amax(dim=-1)
-            shifted = scaled.sub_(largest[:, None])
-            if entropy:
-                # Σ p·z needs z beside exp z: one more buffer, for monitoring only.
-                weights = shifted.exp()
-                total = weights.sum(dim=-1)
-                spread[part] = total.log() - torch.linalg.vecdot(weights, shifted) / total
-                probability = weights
-            else:
-                probability = shifted.exp_()
-                total = probability.sum(dim=-1)
-            found[part] = at_target - largest - total.log()
-            mean = torch.mm(probability, weight.float()).div_(total[:, None])
-            gradient[part] = (weight[chosen].float() - mean) / temperature
+            found[part], normaliser, of_part = _normalise(scaled, chosen, entropy)
+            if of_part is not None:
+                spread[part] = of_part
+            probability = scaled.sub_(normaliser[:, None]).exp_()
+            gradient[part] = (weight[chosen].float() - torch.mm(probability, weight.float())) / temperature
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(spread)
         return found, spread
@@ -139,3 +126,54 @@ class _FrozenHead(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grads[0][:, None], None, None, None, None
+
+
+class _LearningHead(torch.autograd.Function):
+    """Log-probabilities; on the way back logits are computed again, and the weight's gradient is one matrix."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        found, spread = states.new_empty(len(targets)), states.new_zeros(len(targets))
+        normaliser = torch.empty_like(found)
+        for part, scaled in _chunks(states, weight, temperature):
+            found[part], normaliser[part], of_part = _normalise(scaled, targets[part], entropy)
+            if of_part is not None:
+                spread[part] = of_part
+        ctx.save_for_backward(states, weight, targets, normaliser)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(spread)
+        return found, spread
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        states, weight, targets, normaliser = ctx.saved_tensors
+        wanted = (grads[0] / ctx.temperature)[:, None]
+        to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=torch.float32)
+        for part, scaled in _chunks(states, weight, ctx.temperature):
+            probability = scaled.sub_(normaliser[part, None]).exp_()
+            change = probability.mul_(-wanted[part]).scatter_add_(1, targets[part, None], wanted[part])
+            torch.mm(change, weight.float(), out=to_states[part])
+            to_weight.addmm_(change.T, states[part])
+        return to_states, to_weight.to(weight.dtype), None, None, None
+
+
+def _chunks(states: Tensor, weight: Tensor, temperature: float) -> Iterator[tuple[slice, Tensor]]:
+    """Scaled logits `[≤ CHUNK, vocab]` of the states, a chunk at a time, in a buffer that the next one takes."""
+    count = len(states)
+    buffer = states.new_empty(min(CHUNK, count), weight.shape[0])
+    for start in range(0, count, CHUNK):
+        part = slice(start, min(start + CHUNK, count))
+        scaled = torch.mm(states[part], weight.float().T, out=buffer[: part.stop - start])
+        yield part, scaled if temperature == 1.0 else scaled.div_(temperature)
+
+
+def _normalise(scaled: Tensor, targets: Tensor, entropy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Log-probabilities of the targets, log Σ exp of the logits and if asked the entropy, all `[M]`."""
+    normaliser = scaled.logsumexp(dim=-1)
+    found = scaled.gather(1, targets[:, None]).squeeze(1) - normaliser
+    if not entropy:
+        return found, normaliser, None
+    # p·z where p is 0: z is at least finite.
+    return found, normaliser, normaliser - torch.linalg.vecdot((scaled - normaliser[:, None]).exp_(), scaled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import torch
 
 from gnomon.core.errors import ModelError
 
+KERNELS = 128  # compiled products that are kept: more than one pass of a model takes
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -41,6 +43,7 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
         "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     )
     if place.type == "cpu":
+        _keep_few_kernels()
         _keep_freed_memory()
         _use_whole_vectors()
     if precision == "auto":
@@ -88,6 +91,23 @@ def onednn_products(on: bool) -> Iterator[None]:
 
 def _product_settings() -> Any:
     return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+
+def _keep_few_kernels() -> None:
+    """Bound what oneDNN, and PyTorch's layer above it, keep of every shape that was ever multiplied.
+
+    A thousand each by default, of half a megabyte and more: a gigabyte, where texts have many lengths. One costs
+    less than a millisecond to compile again. Both read their bound when the first product is asked for.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(KERNELS))
+
+
+def fill_kernels(compute: Compute) -> None:
+    """Multiply as many shapes as are kept, so that the process holds what it will hold in any run."""
+    if compute.device.type == "cpu":
+        for rows in range(1, KERNELS + 1):
+            torch.ones(rows, 64, dtype=compute.dtype) @ torch.ones(64, 64, dtype=compute.dtype)
 
 
 def _keep_freed_memory() -> None:

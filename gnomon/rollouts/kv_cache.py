@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from gnomon.models import branches
 from gnomon.models.forward import autocast, can_pack
 from gnomon.models.policy import Policy
 from gnomon.rollouts.one_token import one_token
@@ -46,7 +47,7 @@ class Decoder(Protocol):
 def decoder_for(policy: Policy) -> Decoder:
     """The decoder that the architecture allows."""
     config = policy.network.config
-    in_slots = can_pack(config) and config._attn_implementation == "sdpa"
+    in_slots = can_pack(config) and config._attn_implementation in ("sdpa", branches.NAME)
     return SlotDecoder(policy) if in_slots else PaddedDecoder(policy)
 
 

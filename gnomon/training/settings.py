@@ -59,7 +59,8 @@ class LoopSettings(OptimiserSettings):
     """What both loops need.
 
     Attributes:
-        batch_tokens: tokens of one micro-batch; less memory with less, the same numbers with any.
+        batch_tokens: tokens of one micro-batch; less memory with less, the same numbers with any. A CPU is no
+            faster with more; a GPU is: give it what its memory holds, or say `memory_gb`.
         memory_gb: what the process, or on a GPU its tensors, may take in all, in gigabytes of 10^9 bytes: a
             trial at the start sets `batch_tokens` and bounds `frozen_states_gb`. `None` leaves them as they are.
         gradient_checkpointing: compute layers again on the way back rather than keep what they said: less memory,
@@ -73,7 +74,7 @@ class LoopSettings(OptimiserSettings):
             `gnomon.training.budget`).
     """
 
-    batch_tokens: int = Field(default=1536, gt=0)
+    batch_tokens: int = Field(default=640, gt=0)
     memory_gb: float | None = Field(default=None, gt=0)
     gradient_checkpointing: bool = False
     frozen_states_gb: float = Field(default=2.0, ge=0)

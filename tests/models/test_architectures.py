@@ -73,7 +73,7 @@ def test_logprobs_and_gradients_are_transformers_own(
     weights = [torch.linspace(-1, 1, len(row)) for row in alone]
     wanted = gradients(policy, torch.stack([(r * w).sum() for r, w in zip(alone, weights, strict=True)]).sum())
     assert sum(g.abs().max() > 1e-4 for g in wanted.values()) > len(wanted) / 2
-    for layout in ("auto", "plain"):
+    for layout in ("auto", "packed", "plain") if packs else ("auto", "plain"):
         policy.layout = layout
         rows = rows_of(policy.logprobs(groups), groups)
         for row, expected in zip(rows, alone, strict=True):

@@ -31,7 +31,7 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("layout", ["packed", "plain"])
+@pytest.mark.parametrize("layout", ["branched", "packed", "plain"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_logprobs_equal_those_of_each_sequence_alone(kind: str, layout: LayoutName, groups: TokenGroups) -> None:
     policy = tiny_policy(kind=kind)
@@ -44,27 +44,29 @@ def test_logprobs_equal_those_of_each_sequence_alone(kind: str, layout: LayoutNa
     assert (found[~groups.mask] == 0).all()
 
 
+@pytest.mark.parametrize("quick", ["branched", "packed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_gradients_equal_plain_gradients(kind: str, groups: TokenGroups) -> None:
+def test_gradients_equal_those_of_the_plain_layout(kind: str, quick: LayoutName, groups: TokenGroups) -> None:
     weights = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
-    found = {}
-    for layout in ("packed", "plain"):
+    found: dict[str, dict[str, Tensor]] = {}
+    for layout in (quick, "plain"):
         policy = learning_policy(kind)
         policy.layout = layout
         found[layout] = gradients(policy, (policy.logprobs(groups) * weights).sum())
-    assert len(found["packed"]) > 10
-    for name, gradient in found["packed"].items():
+    assert len(found[quick]) > 10
+    for name, gradient in found[quick].items():
         torch.testing.assert_close(gradient, found["plain"][name], atol=2e-5, rtol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize("quick", ["branched", "packed"])
 @pytest.mark.parametrize("at", ["state", "end"])
-def test_states_before_and_after_each_token(at: str, groups: TokenGroups) -> None:
+def test_states_before_and_after_each_token(at: str, quick: LayoutName, groups: TokenGroups) -> None:
     """`end` has read the token; `state` has not: for the first token it is the prompt's last."""
     network = tiny_network()
     trunk = network.base_model
     packed, plain = (
         completion_states(trunk, groups, at=at, layout=layout)  # type: ignore[arg-type]
-        for layout in ("packed", "plain")
+        for layout in (quick, "plain")
     )
     close(packed, plain)
     rows = rows_of(to_padded(packed, groups), groups)
@@ -158,21 +160,22 @@ def alike(*, stem: int) -> TokenGroups:
     return TokenGroups.build(prompts, completions, [0, 1, 0, 2, 3, 4, 2, 1])
 
 
+@pytest.mark.parametrize("quick", ["branched", "packed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_prompts_begin_alike_is_read_once(kind: str) -> None:
+def test_what_prompts_begin_alike_is_read_once(kind: str, quick: LayoutName) -> None:
     """To the same log-probs and gradients as in the plain layout, and as transformers has it."""
     groups, found = alike(stem=5), {}
     weights = torch.randn(len(groups), int(groups.lengths.max()), generator=torch.Generator().manual_seed(1))
-    for layout in ("packed", "plain"):
+    for layout in (quick, "plain"):
         policy = learning_policy(kind)
         policy.layout = layout
         logprobs = policy.logprobs(groups)
         found[layout] = logprobs.detach(), gradients(policy, (logprobs * weights).sum())
-    close(found["packed"][0], found["plain"][0])
-    for name, gradient in found["packed"][1].items():
+    close(found[quick][0], found["plain"][0])
+    for name, gradient in found[quick][1].items():
         torch.testing.assert_close(gradient, found["plain"][1][name], atol=2e-5, rtol=1e-4, msg=name)
     network = learning_policy(kind).network
-    for row, wanted in zip(rows_of(found["packed"][0], groups), naive_logprobs(network, groups), strict=True):
+    for row, wanted in zip(rows_of(found[quick][0], groups), naive_logprobs(network, groups), strict=True):
         close(row, wanted.detach())
 
 

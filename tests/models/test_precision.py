@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -66,3 +68,22 @@ def test_the_setting_before_comes_back() -> None:
     with pytest.raises(KeyError), onednn_products(True):
         raise KeyError(routed())
     assert setting() == before
+
+
+GROWTH = """
+import sys, psutil, torch
+from gnomon.models.precision import find_compute, fill_kernels
+compute = find_compute("cpu", "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32")
+fill_kernels(compute)
+weight, before = torch.ones(64, 64, dtype=compute.dtype), psutil.Process().memory_info().rss
+for rows in range(1, 1001):
+    torch.ones(rows, 64, dtype=compute.dtype) @ weight
+print((psutil.Process().memory_info().rss - before) / 1e6)
+"""
+
+
+@pytest.mark.slow
+def test_a_thousand_shapes_leave_little_behind() -> None:
+    """Without a bound it is half a gigabyte where oneDNN multiplies."""
+    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60

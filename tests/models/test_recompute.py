@@ -20,7 +20,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("trainable", WAYS, ids=str)
-@pytest.mark.parametrize("layout", ["packed", "plain"])
+@pytest.mark.parametrize("layout", ["branched", "packed", "plain"])
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_the_same_gradients(kind: str, layout: Any, trainable: Trainable, groups: TokenGroups) -> None:
     policy = tiny_policy(kind=kind, layers=3, trainable=trainable)
