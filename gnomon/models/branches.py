@@ -40,11 +40,10 @@ def branched_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
     heads, total, depth = key.shape[1:]
     scale = depth**-0.5 if scaling is None else scaling
-    asking = query.to(value.dtype).reshape(heads, -1, total, depth)  # as autocast would have it
-    found: Tensor = _Branched.apply(  # type: ignore[no-untyped-call]
-        asking, key[0].to(value.dtype), value[0], pieces, scale
-    )
-    return found.flatten(0, 1).transpose(0, 1)[None].contiguous(), None
+    grouped = query.view(heads, -1, total, depth).transpose(1, 2)  # [heads, T, G, d]
+    asking, key, value = (t.to(value.dtype) for t in (grouped.flatten(1, 2), key[0], value[0]))
+    found: Tensor = _Branched.apply(asking, key, value, pieces, scale)  # type: ignore[no-untyped-call]
+    return found.view(heads, total, -1, value.shape[-1]).transpose(0, 1).flatten(1, 2)[None], None
 
 
 AttentionInterface.register(NAME, branched_attention)
@@ -54,8 +53,9 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 class _Branched(torch.autograd.Function):
     """Softmax attention that keeps its normalisers only and finds the weights again on the way back.
 
-    Queries are `[heads, G, T, d]`, keys and values `[heads, T, d]`. Scores are float32; products of weights and
-    of gradients have the values' precision. Dao et al. 2022, "FlashAttention", algorithms 2 and 4.
+    Queries are `[heads, T·G, d]`, the G that share a head of keys side by side; keys and values `[heads, T, d]`.
+    Scores are float32; products of weights and of gradients have the values' precision. Dao et al. 2022,
+    "FlashAttention", algorithms 2 and 4.
     """
 
     @staticmethod
@@ -63,16 +63,16 @@ class _Branched(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: Sequence[Piece], scale: float
     ) -> Tensor:
         with torch.autocast(query.device.type, enabled=False):
-            out = query.new_empty(*query.shape[:-1], value.shape[-1])
-            normaliser = query.new_empty(query.shape[:-1], dtype=torch.float32)
-            for piece, asks in _asking(pieces):
-                scores = _scores(query[:, :, asks], _of(key, piece), piece, scale)
+            out = query.new_empty(*query.shape[:2], value.shape[-1])
+            normaliser = query.new_empty(*query.shape[:2], 1, dtype=torch.float32)
+            scaled, known = query.float() * scale, key.float()
+            for piece, asks in _asking(pieces, query.shape[1] // key.shape[1]):
+                scores = _scores(scaled[:, asks], _of(known, piece), piece)
                 largest = scores.amax(dim=-1, keepdim=True)
                 weights = scores.sub_(largest).exp_()
                 total = weights.sum(dim=-1, keepdim=True)
-                normaliser[:, :, asks] = _ungrouped(largest + total.log(), query).squeeze(-1)
-                said = torch.bmm(weights.div_(total).to(value.dtype), _of(value, piece))
-                out[:, :, asks] = _ungrouped(said, query)
+                normaliser[:, asks] = largest + total.log()
+                out[:, asks] = torch.bmm(weights.div_(total).to(value.dtype), _of(value, piece))
         ctx.save_for_backward(query, key, value, out, normaliser)
         ctx.pieces, ctx.scale = pieces, scale
         return out
@@ -82,36 +82,27 @@ class _Branched(torch.autograd.Function):
         query, key, value, out, normaliser = ctx.saved_tensors
         (grad,) = grads
         with torch.autocast(query.device.type, enabled=False):
-            to_query, to_key, to_value = (torch.zeros_like(t, dtype=torch.float32) for t in (query, key, value))
-            mean = (grad.float() * out.float()).sum(dim=-1)  # of the weights' gradients under the weights
-            for piece, asks in _asking(ctx.pieces):
-                keys, values = _of(key, piece), _of(value, piece)
-                scores = _scores(query[:, :, asks], keys, piece, ctx.scale)
-                weights = scores.sub_(_grouped(normaliser[:, :, asks, None])).exp_()
-                wanted = _grouped(grad[:, :, asks])
-                change = torch.bmm(wanted, values.mT).float().sub_(_grouped(mean[:, :, asks, None]))
-                change = change.mul_(weights).mul_(ctx.scale).to(key.dtype)
-                to_query[:, :, asks] = _ungrouped(torch.bmm(change, keys), query)
-                _add(to_key, piece, torch.bmm(change.mT, _grouped(query[:, :, asks])))
-                _add(to_value, piece, torch.bmm(weights.to(value.dtype).mT, wanted))
-        return to_query.to(query.dtype), to_key.to(key.dtype), to_value.to(value.dtype), None, None
+            to_query = torch.empty_like(query)
+            to_key, to_value = (torch.zeros_like(t, dtype=torch.float32) for t in (key, value))
+            scaled, known = query.float() * ctx.scale, key.float()
+            mean = (grad.float() * out.float()).sum(dim=-1, keepdim=True)  # of what follows, under the weights
+            for piece, asks in _asking(ctx.pieces, query.shape[1] // key.shape[1]):
+                scores = _scores(scaled[:, asks], _of(known, piece), piece)
+                weights = scores.sub_(normaliser[:, asks]).exp_()
+                change = torch.bmm(grad[:, asks], _of(value, piece).mT).float().sub_(mean[:, asks])
+                change = change.mul_(weights).to(key.dtype)
+                to_query[:, asks] = torch.bmm(change, _of(key, piece))
+                _add(to_key, piece, torch.bmm(change.mT, query[:, asks]))
+                _add(to_value, piece, torch.bmm(weights.to(value.dtype).mT, grad[:, asks]))
+        return to_query * ctx.scale, (to_key * ctx.scale).to(key.dtype), to_value.to(value.dtype), None, None
 
 
-def _asking(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, slice]]:
-    """Each piece with the stretch of the row that it asks for."""
+def _asking(pieces: Sequence[Piece], sharing: int) -> Iterator[tuple[Piece, slice]]:
+    """Each piece with the queries that it asks, `sharing` of them for each token."""
     start = 0
     for piece in pieces:
-        yield piece, slice(start, piece.stop)
+        yield piece, slice(start * sharing, piece.stop * sharing)
         start = piece.stop
-
-
-def _grouped(of_heads: Tensor) -> Tensor:
-    """The queries that share a head of keys, one after the other: `[heads, G, m, x] -> [heads, G·m, x]`."""
-    return of_heads.flatten(1, 2)
-
-
-def _ungrouped(rows: Tensor, query: Tensor) -> Tensor:
-    return rows.view(rows.shape[0], query.shape[1], -1, rows.shape[-1])
 
 
 def _of(whole: Tensor, piece: Piece) -> Tensor:
@@ -128,9 +119,10 @@ def _add(whole: Tensor, piece: Piece, found: Tensor) -> None:
         at += stop - start
 
 
-def _scores(asking: Tensor, keys: Tensor, piece: Piece, scale: float) -> Tensor:
-    """What a piece's queries say to what it sees, hidden where they may not look: `[heads, G·m, n]`, float32."""
-    scores = torch.bmm(_grouped(asking.float() * scale), keys.float().mT)
-    own = _ungrouped(scores, asking)[..., -piece.hidden.shape[1] :]
-    own.masked_fill_(piece.hidden, -torch.inf)
+def _scores(asking: Tensor, known: Tensor, piece: Piece) -> Tensor:
+    """What a piece's queries say to what it sees, hidden where they may not look: `[heads, m·G, n]`."""
+    scores = torch.bmm(asking, known.mT)
+    own = len(piece.hidden)
+    by_token = scores.view(len(scores), own, -1, scores.shape[-1])  # [heads, m, G, n]
+    by_token[..., -own:].masked_fill_(piece.hidden[:, None], -torch.inf)
     return scores
