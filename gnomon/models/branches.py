@@ -122,7 +122,7 @@ def _add(whole: Tensor, piece: Piece, found: Tensor) -> None:
 def _scores(asking: Tensor, known: Tensor, piece: Piece) -> Tensor:
     """What a piece's queries say to what it sees, hidden where they may not look: `[heads, m·G, n]`."""
     scores = torch.bmm(asking, known.mT)
-    own = len(piece.hidden)
-    by_token = scores.view(len(scores), own, -1, scores.shape[-1])  # [heads, m, G, n]
-    by_token[..., -own:].masked_fill_(piece.hidden[:, None], -torch.inf)
+    tokens, last = piece.hidden.shape
+    by_token = scores.view(len(scores), tokens, -1, scores.shape[-1])  # [heads, m, G, n]
+    by_token[..., scores.shape[-1] - last :].masked_fill_(piece.hidden[:, None], -torch.inf)
     return scores

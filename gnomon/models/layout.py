@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,8 @@ class Piece:
 
     Attributes:
         stop: where it ends; it begins where the one before ends.
-        seen: stretches `(start, stop)` of the row that it sees: the path from the tree's root to it, and itself.
-        hidden: boolean, `[m, m]` for m tokens: what of itself each of them does not see; of the path it sees all.
+        seen: stretches of the row, in order, that any of its tokens sees.
+        hidden: boolean, `[m, k]` for m tokens: which of the last k tokens of `seen` each of them does not see.
     """
 
     stop: int
@@ -64,13 +64,13 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Branch:
-    """Where a prompt's own rest stands in its row, and where each of its completions ends."""
+class _Segment:
+    """A stretch of a row, a prompt's own rest or a completion, and where its prompt's own rest is."""
 
     row: int
     start: int
     stop: int
-    ends: tuple[int, ...]
+    prompt: Stretch
 
 
 def packed_layout(groups: TokenGroups) -> Layout:
@@ -82,86 +82,95 @@ def packed_layout(groups: TokenGroups) -> Layout:
     bundles = _bundles(groups)
     stem = _common_length([prompt for prompt, _ in bundles])
     rows = fill_rows(_sizes(groups, bundles, stem), stem)
-    plan, branches = _lay_out(groups, bundles, stem, rows)
-    segment = torch.full_like(plan.input_ids, PADDING)
-    branch_of = torch.full_like(segment, PADDING)  # the segment of a token's prompt
-    segment[:, :stem] = branch_of[:, :stem] = STEM
-    number = STEM
-    for branch in branches:
-        cuts = (branch.start, branch.stop, *branch.ends)
-        branch_of[branch.row, branch.start : cuts[-1]] = number + 1
-        for start, stop in pairwise(cuts):
-            number += 1
-            segment[branch.row, start:stop] = number
+    plan, segments = _lay_out(groups, bundles, stem, rows)
+    segment, prompt = _numbers(plan, segments, stem)
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    seen = segment[:, None, :]
-    visible = (seen == STEM) | (seen == segment[:, :, None]) | (seen == branch_of[:, :, None])
+    visible = _visible(segment[:, None, :], segment[:, :, None], prompt[:, :, None])
     return replace(plan, attention_mask=(causal & visible)[:, None])
 
 
 def branched_layout(groups: TokenGroups) -> Layout:
-    """The same tree in one row without padding, cut into pieces for an attention that takes them one by one."""
+    """The same tree in one row without padding, cut into pieces for an attention that takes them one by one.
+
+    Long segments are cut into slices, which do not ask what comes after them; neighbours ask together where that
+    costs less than a call.
+    """
     bundles = _bundles(groups)
     stem = _common_length([prompt for prompt, _ in bundles])
-    plan, branches = _lay_out(groups, bundles, stem, [range(len(bundles))])
-    pieces = list(_pieces((), 0, [stem])) if stem else []
-    for start, stop, ends in ((b.start, b.stop, b.ends) for b in branches):
-        if start < stop:  # a prompt may be no more than the stem
-            pieces += _pieces(((0, stem),), start, [stop])
-        pieces += _pieces(((0, stem), (start, stop)), stop, ends)
-    nothing = torch.empty(1, 1, 0, 0, dtype=torch.bool)
-    return replace(plan, attention_mask=nothing, pieces=tuple(pieces))
+    plan, segments = _lay_out(groups, bundles, stem, [range(len(bundles))])
+    cuts: list[_Cut] = []
+    for segment in [_Segment(0, 0, stem, (0, stem)), *segments]:
+        for at in range(segment.start, segment.stop, SLICE):
+            stop = min(at + SLICE, segment.stop)
+            prompt = segment.prompt[0], min(segment.prompt[1], stop)
+            cut = _Cut(at, stop, _joined([(0, min(stem, stop)), prompt, (segment.start, stop)]))
+            both = _Cut(cuts[-1].start, stop, _joined([*cuts[-1].seen, *cut.seen])) if cuts else cut
+            if cuts and both.cost <= cuts[-1].cost + cut.cost:
+                cuts[-1] = both
+            else:
+                cuts.append(cut)
+    numbers = [of_row[0] for of_row in _numbers(plan, segments, stem)]
+    pieces = tuple(_piece(cut, *numbers) for cut in cuts)
+    return replace(plan, attention_mask=torch.empty(1, 1, 0, 0, dtype=torch.bool), pieces=pieces)
 
 
-def _pieces(path: tuple[Stretch, ...], start: int, ends: Sequence[int]) -> Iterator[Piece]:
-    """Texts that follow the same path, one after the other: long ones in slices, short ones together."""
-    above = sum(stop - at for at, stop in path)
-    waiting: list[Stretch] = []
-    for stop in ends:
-        text = (start, stop)
-        if waiting and not (_short(text) and _better_together(above, waiting, text)):
-            yield _piece(path, waiting)
-            waiting = []
-        if _short(text):
-            waiting.append(text)
-        else:
-            for at in range(start, stop, SLICE):
-                yield _piece((*path, (start, at)), [(at, min(at + SLICE, stop))])
-        start = stop
-    if waiting:
-        yield _piece(path, waiting)
+@dataclass(frozen=True)
+class _Cut:
+    """A stretch that asks together and what it sees; its cost in pairs of a query and a key."""
+
+    start: int
+    stop: int
+    seen: tuple[Stretch, ...]
+
+    @property
+    def cost(self) -> int:
+        return (self.stop - self.start) * sum(stop - start for start, stop in self.seen) + CALL
 
 
-def _short(text: Stretch) -> bool:
-    return text[1] - text[0] <= SLICE
+def _piece(cut: _Cut, segment: Tensor, prompt: Tensor) -> Piece:
+    asks = torch.arange(cut.start, cut.stop)[:, None]
+    asked = torch.cat([torch.arange(*stretch) for stretch in cut.seen])
+    hidden = ~_visible(segment[asked], segment[asks], prompt[asks]) | (asked > asks)
+    plain = int((~hidden.any(dim=0)).long().cumprod(0).sum())  # what all of them see stands first
+    return Piece(cut.stop, cut.seen, hidden[:, plain:])
 
 
-def _better_together(above: int, texts: Sequence[Stretch], text: Stretch) -> bool:
-    """Whether texts that cannot see one another ask in one call for less than in two."""
-    first, last = texts[-1][1] - texts[0][0], text[1] - text[0]
-    both = first + last
-    return both * (above + both) <= first * (above + first) + last * (above + last) + CALL
+def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
+    """The same positions in as few stretches as may be, in order."""
+    found: list[Stretch] = []
+    for start, stop in sorted(stretches):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        elif start < stop:
+            found.append((start, stop))
+    return tuple(found)
 
 
-def _piece(path: Sequence[Stretch], texts: Sequence[Stretch]) -> Piece:
-    start, stop = texts[0][0], texts[-1][1]
-    hidden = torch.ones(stop - start, stop - start, dtype=torch.bool).triu(1)
-    for _, end in texts[:-1]:
-        hidden[end - start :, : end - start] = True
-    seen: list[Stretch] = []
-    for at, to in (*path, (start, stop)):
-        if seen and seen[-1][1] == at:
-            seen[-1] = (seen[-1][0], to)
-        elif at < to:
-            seen.append((at, to))
-    return Piece(stop, tuple(seen), hidden)
+def _numbers(plan: Layout, segments: Sequence[_Segment], stem: int) -> tuple[Tensor, Tensor]:
+    """For each token the number of its segment and that of its prompt's, `[R, L]`."""
+    segment = torch.full_like(plan.input_ids, PADDING)
+    segment[:, :stem] = STEM
+    prompt, branch = segment.clone(), STEM
+    for number, own in enumerate(segments, STEM + 1):
+        segment[own.row, own.start : own.stop] = number
+        branch = number if own.prompt == (own.start, own.stop) else branch
+        prompt[own.row, own.start : own.stop] = branch
+    return segment, prompt
+
+
+def _visible(asked: Tensor, asking: Tensor, prompt: Tensor) -> Tensor:
+    """Whether tokens of segments `asking`, whose prompts' are `prompt`, may see those of segments `asked`."""
+    return (asked == STEM) | (asked == asking) | (asked == prompt)
 
 
 def _lay_out(
     groups: TokenGroups, bundles: Sequence[Bundle], stem: int, rows: Sequence[Sequence[int]]
-) -> tuple[Layout, list[_Branch]]:
-    """Bundles in rows, each of which begins with the stem; the mask is left to the caller."""
+) -> tuple[Layout, list[_Segment]]:
+    """Bundles in rows, each of which begins with the stem: a prompt's segment, then its completions'.
+
+    The mask is left to the caller.
+    """
     sizes = _sizes(groups, bundles, stem)
     length = stem + max(sum(sizes[b] for b in row) for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
@@ -169,7 +178,7 @@ def _lay_out(
     state: list[Tensor] = [torch.empty(0)] * len(groups)
     end: list[Tensor] = [torch.empty(0)] * len(groups)
     prompts: list[tuple[int, Tensor]] = []
-    branches: list[_Branch] = []
+    segments: list[_Segment] = []
     for r, row in enumerate(rows):
         ids[r, :stem] = bundles[row[0]][0][:stem]
         positions[r, :stem] = torch.arange(stem)
@@ -183,18 +192,17 @@ def _lay_out(
             path = torch.cat([torch.arange(stem), torch.arange(own.start, own.stop)]) + r * length
             prompts += [(g, path) for g in dict.fromkeys(groups.group[members].tolist())]
             at = own.stop
-            ends = []
+            segments.append(_Segment(r, own.start, own.stop, (own.start, own.stop)))
             for n in members:
                 count = len(groups.completions[n])
                 ids[r, at : at + count] = groups.completions[n]
                 positions[r, at : at + count] = torch.arange(depth, depth + count)
                 end[n] = torch.arange(at, at + count) + r * length
                 state[n] = torch.cat([path[-1:], end[n][:-1]])
+                segments.append(_Segment(r, at, at + count, (own.start, own.stop)))
                 at += count
-                ends.append(at)
-            branches.append(_Branch(r, own.start, own.stop, tuple(ends)))
     nothing = torch.empty(0, dtype=torch.bool)
-    return Layout(ids, positions, nothing, torch.cat(state), torch.cat(end), tuple(prompts)), branches
+    return Layout(ids, positions, nothing, torch.cat(state), torch.cat(end), tuple(prompts)), segments
 
 
 def _sizes(groups: TokenGroups, bundles: Sequence[Bundle], stem: int) -> dict[int, int]:
