@@ -93,6 +93,9 @@ def main() -> None:
     found: Found = json.loads(RESULTS.read_text(encoding="utf-8"))
     draw_bars(found, "speed_ratio", "bench_speed", "times as fast as the peer")
     draw_bars(found, "memory_ratio", "bench_memory", "peak memory, share of the peer's")
+    if "bfloat16" in found:
+        draw_bars(found["bfloat16"], "speed_ratio", "bench_speed_bfloat16", "times as fast as the peer")
+        draw_bars(found["bfloat16"], "memory_ratio", "bench_memory_bfloat16", "peak memory, share of the peer's")
     if "growth" in found:
         draw_growth(found["growth"])
     for data in DATA:
