@@ -43,6 +43,11 @@ class Piece:
     seen: tuple[Stretch, ...]
     hidden: Tensor
 
+    @property
+    def pairs(self) -> int:
+        """Queries times keys."""
+        return len(self.hidden) * sum(stop - start for start, stop in self.seen)
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -23,7 +23,9 @@ from torch.utils._pytree import tree_leaves
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ConfigError
 from gnomon.data.encoding import Example
+from gnomon.models.forward import best_layout
 from gnomon.models.head import CHUNK
+from gnomon.models.layout import branched_layout
 from gnomon.models.policy import Model, RewardModel
 from gnomon.training.models import TrainedModels
 from gnomon.training.settings import Moments
@@ -97,7 +99,7 @@ def footprint(models: TrainedModels, shape: Shape, moments: Moments = "float32")
         for parameter in learning:
             parameter.grad = None
     # Of what passes, a matrix's gradient and a chunk of the vocabulary are as large in any micro-batch.
-    passing = 0 if models.trained.recomputes else min(max(peak - saved.bytes, 0), _constant(models, learning))
+    passing = min(max(peak - saved.bytes, 0), _constant(models, learning, groups))
     growing = peak - passing
     gradients = sum(p.nbytes for p in learning)
     return Footprint(
@@ -110,11 +112,17 @@ def footprint(models: TrainedModels, shape: Shape, moments: Moments = "float32")
     )
 
 
-def _constant(models: TrainedModels, learning: Sequence[Tensor]) -> int:
-    """Bytes that pass through memory whatever the tokens: gradients before they are added up, logits."""
+def _constant(models: TrainedModels, learning: Sequence[Tensor], groups: TokenGroups) -> int:
+    """Bytes that pass through memory whatever the tokens: gradients before they are added up, logits, scores."""
     matrix = max((p.nbytes for p in learning), default=0)
     vocabulary = int(models.trained.network.get_input_embeddings().weight.shape[0])
-    return 3 * matrix + 2 * CHUNK * vocabulary * 4
+    config: Any = models.trained.network.config.get_text_config()
+    scores = 0
+    if best_layout(models.trained.trunk.config, models.trained.device) == "branched":
+        asked = max(piece.pairs for piece in branched_layout(groups).pieces)
+        scores = 3 * asked * int(config.num_attention_heads) * 4  # weights, their gradients, one of them cast
+    # Where layers are computed again, most of what passes is what they say, and grows with the tokens.
+    return scores if models.trained.recomputes else scores + 3 * matrix + 2 * CHUNK * vocabulary * 4
 
 
 class _Saved:
