@@ -19,6 +19,7 @@ from transformers.masking_utils import sdpa_mask
 from gnomon.models.layout import Piece
 
 NAME = "gnomon_branches"
+PLAIN = ("sdpa", NAME)  # attention that is the plain kernel's where a pass brings no pieces
 
 
 def branched_attention(

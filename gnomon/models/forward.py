@@ -47,7 +47,7 @@ def can_pack(config: Any) -> bool:
     return (
         kinds == {"full_attention"}
         and window is None
-        and getattr(config, "_attn_implementation", "sdpa") in ("sdpa", "eager", branches.NAME)
+        and getattr(config, "_attn_implementation", "sdpa") in (*branches.PLAIN, "eager")
         and not getattr(config, "is_encoder_decoder", False)
         and getattr(config, "position_embedding_type", "rotary") != "alibi"
         and config.model_type not in UNPACKED
@@ -59,7 +59,7 @@ def best_layout(config: Any, device: torch.device) -> LayoutName:
     if not can_pack(config):
         return "plain"
     branching = device.type == "cpu" and config.model_type in BRANCHING
-    return "branched" if branching and config._attn_implementation in ("sdpa", branches.NAME) else "packed"
+    return "branched" if branching and config._attn_implementation in branches.PLAIN else "packed"
 
 
 @contextmanager

@@ -111,13 +111,11 @@ class _FrozenHead(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         found, spread = states.new_empty(len(targets)), states.new_zeros(len(targets))
         gradient = torch.empty_like(states)
-        for part, scaled in _chunks(states, weight, temperature):
-            chosen = targets[part]
-            found[part], normaliser, of_part = _normalise(scaled, chosen, entropy)
-            if of_part is not None:
-                spread[part] = of_part
+        answers = found, spread if entropy else None
+        for part, scaled, normaliser in _read(states, weight, targets, temperature, *answers):
             probability = scaled.sub_(normaliser[:, None]).exp_()
-            gradient[part] = (weight[chosen].float() - torch.mm(probability, weight.float())) / temperature
+            mean = torch.mm(probability, weight.float())
+            gradient[part] = (weight[targets[part]].float() - mean) / temperature
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(spread)
         return found, spread
@@ -137,10 +135,9 @@ class _LearningHead(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         found, spread = states.new_empty(len(targets)), states.new_zeros(len(targets))
         normaliser = torch.empty_like(found)
-        for part, scaled in _chunks(states, weight, temperature):
-            found[part], normaliser[part], of_part = _normalise(scaled, targets[part], entropy)
-            if of_part is not None:
-                spread[part] = of_part
+        answers = found, spread if entropy else None
+        for part, _, of_part in _read(states, weight, targets, temperature, *answers):
+            normaliser[part] = of_part
         ctx.save_for_backward(states, weight, targets, normaliser)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(spread)
@@ -169,11 +166,17 @@ def _chunks(states: Tensor, weight: Tensor, temperature: float) -> Iterator[tupl
         yield part, scaled if temperature == 1.0 else scaled.div_(temperature)
 
 
-def _normalise(scaled: Tensor, targets: Tensor, entropy: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Log-probabilities of the targets, log Σ exp of the logits and if asked the entropy, all `[M]`."""
-    normaliser = scaled.logsumexp(dim=-1)
-    found = scaled.gather(1, targets[:, None]).squeeze(1) - normaliser
-    if not entropy:
-        return found, normaliser, None
-    # p·z where p is 0: z is at least finite.
-    return found, normaliser, normaliser - torch.linalg.vecdot((scaled - normaliser[:, None]).exp_(), scaled)
+def _read(
+    states: Tensor, weight: Tensor, targets: Tensor, temperature: float, found: Tensor, spread: Tensor | None
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Write log-probabilities of the targets to `found` and the entropy to `spread`, `[M]`, a chunk at a time.
+
+    Yields the chunk, its scaled logits and their log Σ exp.
+    """
+    for part, scaled in _chunks(states, weight, temperature):
+        normaliser = scaled.logsumexp(dim=-1)
+        found[part] = scaled.gather(1, targets[part, None]).squeeze(1) - normaliser
+        if spread is not None:  # p·z where p is 0: z is at least finite
+            probability = (scaled - normaliser[:, None]).exp_()
+            spread[part] = normaliser - torch.linalg.vecdot(probability, scaled)
+        yield part, scaled, normaliser

@@ -47,7 +47,7 @@ class Decoder(Protocol):
 def decoder_for(policy: Policy) -> Decoder:
     """The decoder that the architecture allows."""
     config = policy.network.config
-    in_slots = can_pack(config) and config._attn_implementation in ("sdpa", branches.NAME)
+    in_slots = can_pack(config) and config._attn_implementation in branches.PLAIN
     return SlotDecoder(policy) if in_slots else PaddedDecoder(policy)
 
 

@@ -116,9 +116,9 @@ def _constant(models: TrainedModels, learning: Sequence[Tensor], groups: TokenGr
     """Bytes that pass through memory whatever the tokens: gradients before they are added up, logits, scores."""
     matrix = max((p.nbytes for p in learning), default=0)
     vocabulary = int(models.trained.network.get_input_embeddings().weight.shape[0])
-    config: Any = models.trained.network.config.get_text_config()
     scores = 0
     if best_layout(models.trained.trunk.config, models.trained.device) == "branched":
+        config: Any = models.trained.network.config.get_text_config()
         asked = max(piece.pairs for piece in branched_layout(groups).pieces)
         scores = 3 * asked * int(config.num_attention_heads) * 4  # weights, their gradients, one of them cast
     # Where layers are computed again, most of what passes is what they say, and grows with the tokens.
