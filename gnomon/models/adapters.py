@@ -68,26 +68,19 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
 
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
-    """Compute with weights laid out for many small forward passes without gradients.
+    """Compute with the adapter's product added to the weights beside it, and the adapter switched off.
 
-    In float32 the adapter's product is added to the weights beside it and the adapter switched off. In a lower
-    precision that sum would be rounded otherwise than when training; there the trunk's matrices are converted
-    once, not on every pass. Afterwards every weight is the very tensor it was: nothing is subtracted.
+    Not in a lower precision than float32, where that sum would be rounded otherwise than when training.
+    Afterwards every weight is the very tensor it was: nothing is subtracted.
     """
-    if model.compute.dtype != torch.float32:
-        matrices = [m.get_parameter("weight") for m in model.trunk.modules() if isinstance(m, nn.Linear | Conv1D)]
-        with _replaced({weight: weight.data.to(model.compute.dtype) for weight in matrices}):
-            yield
-    elif model.adapter is not None:
-        tuned = [m for m in model.adapter.modules() if isinstance(m, LoraLayer)]
-        if any(layer.disable_adapters for layer in tuned):  # it is asked as its own reference
-            yield
-            return
-        with torch.no_grad():
-            sums = dict(_with_adapter(layer) for layer in tuned)
-        with _replaced(sums), model.adapter.disable_adapter():
-            yield
-    else:
+    tuned = [m for m in model.adapter.modules() if isinstance(m, LoraLayer)] if model.adapter is not None else []
+    asked_as_reference = any(layer.disable_adapters for layer in tuned)
+    if not tuned or asked_as_reference or model.compute.dtype != torch.float32:
+        yield
+        return
+    with torch.no_grad():
+        sums = dict(_with_adapter(layer) for layer in tuned)
+    with replaced(sums), model.adapter.disable_adapter():
         yield
 
 
@@ -98,7 +91,7 @@ def _with_adapter(layer: Any) -> tuple[nn.Parameter, Tensor]:
 
 
 @contextmanager
-def _replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
+def replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
     """Let parameters hold other tensors for a while."""
     before = {weight: weight.data for weight in weights}
     try:

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
+from gnomon.models.adapters import replaced
 from gnomon.models.precision import onednn_products
 
 LIMIT = 2 * 2**30  # bytes of packed weights beside the plain ones; matrices beyond stay as they are
@@ -23,18 +25,19 @@ ROWS = 32  # for which the blocks are chosen; any number of rows may come
 def prepacked(model: Any) -> Iterator[None]:
     """Inside, linear layers compute with packed copies of their weights; without gradients, on a CPU.
 
-    In bfloat16 of weights that were converted already, and of the head's, which stay in float32. Nothing changes
-    where PyTorch was built without oneDNN. The weights must not change inside.
+    The trunk's in the model's precision, the head's in float32. Matrices that cannot be packed are converted
+    once, not on every pass: all of them on a GPU, or where PyTorch was built without oneDNN. The weights must not
+    change inside.
     """
-    changed = _linears(model) if _available() else []
+    packed = _linears(model) if _available() else {}
     try:
-        for module in changed:
-            module.forward = _packed(module)
+        for module, dtype in packed.items():
+            module.forward = _packed(module, dtype)
         # What is left, the attention of single tokens, is many products too small for oneDNN.
-        with onednn_products(False) if changed else nullcontext():
+        with onednn_products(False) if packed else nullcontext(), replaced(_converted(model)):
             yield
     finally:
-        for module in changed:
+        for module in packed:
             module.__dict__.pop("forward", None)
 
 
@@ -43,24 +46,33 @@ def _available() -> bool:
     return built and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
-def _linears(model: Any) -> list[Any]:
-    """The linear layers that are nothing but that, as many as the limit allows."""
+def _linears(model: Any) -> dict[Any, torch.dtype]:
+    """The linear layers that are nothing but that, as many as the limit allows, and each one's precision."""
     head = model.network.get_output_embeddings()
-    found: list[Any] = []
+    found: dict[Any, torch.dtype] = {}
     room = LIMIT
-    for module in model.network.modules():
-        if type(module) is nn.Linear and "forward" not in module.__dict__:
-            weight = module.weight
-            plain = weight.device.type == "cpu" and (weight.dtype == model.compute.dtype or module is head)
-            if plain and weight.nbytes <= room:
-                found.append(module)
-                room -= weight.nbytes
+    for module in (head, *model.trunk.modules()):
+        if type(module) is nn.Linear and "forward" not in module.__dict__ and module.weight.device.type == "cpu":
+            dtype = module.weight.dtype if module is head else model.compute.dtype
+            size = module.weight.numel() * dtype.itemsize
+            if size <= room:
+                found[module] = dtype
+                room -= size
     return found
 
 
-def _packed(module: Any) -> Callable[[Tensor], Tensor]:
+def _converted(model: Any) -> dict[nn.Parameter, Tensor]:
+    """The trunk's matrices that are not packed, in the model's precision."""
+    dtype = model.compute.dtype
+    layers = [
+        m for m in model.trunk.modules() if isinstance(m, nn.Linear | Conv1D) and "forward" not in m.__dict__
+    ]
+    return {m.get_parameter("weight"): m.weight.data.to(dtype) for m in layers} if dtype != torch.float32 else {}
+
+
+def _packed(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """What stands for the layer's `forward`; like autocast it takes states in any precision."""
-    weight, dtype = torch.ops.mkldnn._reorder_linear_weight(module.weight.data, ROWS), module.weight.dtype
+    weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.data.to(dtype), ROWS)
     bias = None if module.bias is None else module.bias.data.to(dtype)
 
     def forward(states: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from gnomon.models.adapters import merged
 from gnomon.models.head import logits
 from gnomon.models.policy import Policy
 from gnomon.models.prepacked import prepacked
+from gnomon.rollouts.decoders import Ids, decoder_for
 from gnomon.rollouts.draw import draw, penalise, uniforms
-from gnomon.rollouts.kv_cache import Ids, decoder_for
 from gnomon.rollouts.sampling import Sampling
 from gnomon.rollouts.stop import StopTexts
 

