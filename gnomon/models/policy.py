@@ -17,6 +17,7 @@ from gnomon.models.adapters import decoder_layers
 from gnomon.models.forward import LayoutName, completion_states, to_padded, token_logprobs
 from gnomon.models.frozen import FrozenStates
 from gnomon.models.heads import completion_scores, state_scores
+from gnomon.models.norms import lean_norms
 from gnomon.models.precision import Compute
 from gnomon.models.recompute import recomputed
 
@@ -31,6 +32,7 @@ class Model:
 
     def __init__(self, network: Any, tokenizer: Any, compute: Compute, adapter: PeftModel | None = None):
         self.network = network.to(compute.device).eval()
+        lean_norms(self.network)
         self.tokenizer = tokenizer
         self.compute = compute
         self.adapter = adapter
