@@ -3,12 +3,13 @@
     make bench                                             everything, on SmolLM2-135M
     python benchmarks/versus_peers.py --model random-20m   a quick look
     python benchmarks/versus_peers.py --works dpo,sft --data long_prompts --pairs 3
-    python benchmarks/versus_peers.py --precision bfloat16 where the processor is made for it
+    python benchmarks/versus_peers.py --precision float32  also where the processor is made for bfloat16
     python benchmarks/versus_peers.py --growth             how time and memory grow, on the random model
 
 Each measurement is a process of its own, so that its peak memory is its own; A B A B, and the ratio of each pair.
 Losses of the first three steps are compared before any time is printed; in bfloat16 the first step's, for two
-orders of the same sums soon part. Writes `benchmarks/results.json`, bfloat16 apart.
+orders of the same sums soon part. Writes `benchmarks/results.json`, the other precision than the processor's own
+apart.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from work import Case, Precision  # noqa: E402
 from gnomon.core.run_folder import environment, write_json  # noqa: E402
 from gnomon.data.packages import cache_folder, fetch_from_pypi  # noqa: E402
 from gnomon.models.catalogue import installed_model, written_once  # noqa: E402
-from gnomon.models.precision import find_compute  # noqa: E402
+from gnomon.models.precision import Compute, find_compute  # noqa: E402
 
 WORKS = ("dpo", "reward_model", "sft", "kto", "grpo", "rloo", "ppo", "sample")
 PPO_PEER = (
@@ -187,6 +188,10 @@ def grow(pairs: int, precision: Precision, folder: Path) -> dict[str, Any]:
     return curves
 
 
+def precision_of(compute: Compute) -> Precision:
+    return "bfloat16" if compute.dtype == torch.bfloat16 else "float32"
+
+
 def matrix_rate(precision: str) -> float:
     """GFLOP/s of a product of two matrices of 1024 × 1024: what the machine can do."""
     a, b = (torch.randn(1024, 1024, dtype=getattr(torch, precision)) for _ in range(2))
@@ -209,44 +214,55 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", choices=["smollm2-135m", "random-20m"])
     parser.add_argument("--works", default=",".join(WORKS))
     parser.add_argument("--data", default=",".join(work.LENGTHS))
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--growth", action="store_true", help="growth curves in the place of the table")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     asked = parser.parse_args()
     everything: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    results = everything if asked.precision == "float32" else everything.setdefault(asked.precision, {})
+    own = precision_of(find_compute("cpu"))
+    precision = own if asked.precision == "auto" else asked.precision
+    results = everything if precision == own else everything.setdefault(precision, {})
     model = prepare(asked.model)
-    find_compute("cpu", asked.precision)
     results["machine"] = {
         **environment(0, {}),
-        "matrix_gflops": matrix_rate(asked.precision),
+        "precision": precision,
+        "matrix_gflops": matrix_rate(precision),
         "memory_gb_per_second": memory_rate(),
         "threads": torch.get_num_threads(),
     }
     rate, memory = results["machine"]["matrix_gflops"], results["machine"]["memory_gb_per_second"]
     threads = torch.get_num_threads()
-    print(f"{asked.model}, {asked.precision}, {threads} threads, {rate:.0f} GFLOP/s, {memory:.0f} GB/s")
+    print(f"{asked.model}, {precision}, {threads} threads, {rate:.0f} GFLOP/s, {memory:.0f} GB/s")
     with tempfile.TemporaryDirectory() as name:
         if asked.growth:
-            results["growth"] = grow(asked.pairs, asked.precision, Path(name))
+            results["growth"] = grow(asked.pairs, precision, Path(name))
             write_json(asked.out, everything)
             return
+        unmeasured = []
         for data in asked.data.split(","):
             for kind in asked.works.split(","):
                 steps = STEPS.get(kind, 5)
-                case = Case(kind, data, str(model), rows=SIZES[kind], steps=steps, precision=asked.precision)
-                found = compare(case, asked.pairs, Path(name))
-                share_of_rate(case, Path(name), found, max(rate, matrix_rate(asked.precision)), memory)
+                case = Case(kind, data, str(model), rows=SIZES[kind], steps=steps, precision=precision)
+                try:
+                    found = compare(case, asked.pairs, Path(name))
+                except SystemExit as problem:
+                    unmeasured.append(str(problem))
+                    continue
+                share_of_rate(case, Path(name), found, max(rate, matrix_rate(precision)), memory)
                 results.setdefault(data, {})[kind] = found
                 write_json(asked.out, everything)
-                ours, theirs = (statistics.median(v) for v in found["tokens_per_second"].values())
-                print(
-                    f"{data:14} {kind:13} {found['speed_ratio']:5.2f} times as fast ({ours:.0f} and {theirs:.0f} "
-                    f"tokens/s), {found['memory_ratio']:.2f} of the memory, "
-                    f"{found['share_of_matrix_rate']:.0%} of the matrix rate",
-                    flush=True,
-                )
+                print(line(data, kind, found), flush=True)
+    if unmeasured:
+        raise SystemExit("\n".join(unmeasured))
+
+
+def line(data: str, kind: str, found: dict[str, Any]) -> str:
+    ours, theirs = (statistics.median(v) for v in found["tokens_per_second"].values())
+    return (
+        f"{data:14} {kind:13} {found['speed_ratio']:5.2f} times as fast ({ours:.0f} and {theirs:.0f} tokens/s), "
+        f"{found['memory_ratio']:.2f} of the memory, {found['share_of_matrix_rate']:.0%} of the matrix rate"
+    )
 
 
 if __name__ == "__main__":

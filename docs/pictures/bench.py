@@ -93,16 +93,16 @@ def main() -> None:
     found: Found = json.loads(RESULTS.read_text(encoding="utf-8"))
     draw_bars(found, "speed_ratio", "bench_speed", "times as fast as the peer")
     draw_bars(found, "memory_ratio", "bench_memory", "peak memory, share of the peer's")
-    if "bfloat16" in found:
-        draw_bars(found["bfloat16"], "speed_ratio", "bench_speed_bfloat16", "times as fast as the peer")
-        draw_bars(found["bfloat16"], "memory_ratio", "bench_memory_bfloat16", "peak memory, share of the peer's")
+    if "float32" in found:
+        draw_bars(found["float32"], "speed_ratio", "bench_speed_float32", "times as fast as the peer")
+        draw_bars(found["float32"], "memory_ratio", "bench_memory_float32", "peak memory, share of the peer's")
     if "growth" in found:
         draw_growth(found["growth"])
     for data in DATA:
         if data in found:
             print(f"{data}\n\n{table(found, data)}\n")
-        if data in found.get("bfloat16", {}):
-            print(f"{data}, bfloat16\n\n{table(found['bfloat16'], data)}\n")
+        if data in found.get("float32", {}):
+            print(f"{data}, float32\n\n{table(found['float32'], data)}\n")
 
 
 if __name__ == "__main__":
