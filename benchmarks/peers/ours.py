@@ -99,9 +99,9 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     critic = reward = None
     if case.work == "ppo":
         critic = load_critic(f"{case.model}/scorer", compute, ALL, seed=0)
-        reward = LearnedReward(
-            load_reward_model(f"{case.model}/scorer", compute, Trainable(layers=0), seed=0), "r"
-        )
+        judge = load_reward_model(f"{case.model}/scorer", compute, Trainable(layers=0), seed=0)
+        judge.round_weights()  # as a stage's is
+        reward = LearnedReward(judge, "r")
     texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]
     loop = OnlineLoop(
         algorithm=algorithms()[case.work](),

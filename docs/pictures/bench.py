@@ -24,6 +24,14 @@ NAMES = {
     "sample": "sampling",
 }
 DATA = {"long_prompts": (BLUE, "prompts of 128–256 tokens"), "short_prompts": (ORANGE, "prompts of 32 tokens")}
+GOALS = {  # on long prompts: at least so many times as fast, at most such a share of the memory
+    "dpo": (5, 0.4),
+    "reward_model": (3, 0.5),
+    "sft": (3, 0.5),
+    "grpo": (5, 0.4),
+    "ppo": (6, 0.4),
+    "sample": (2.5, 0.7),
+}
 Found = dict[str, Any]
 
 
@@ -88,6 +96,19 @@ def table(found: Found, data: str) -> str:
     return "\n".join(lines)
 
 
+def goals(found: Found) -> str:
+    """A row for each work that had a goal on long prompts: what came, and whether it was met."""
+    lines = ["| work | times as fast, goal | | share of memory, goal | |", "|---|---|---|---|---|"]
+    for work, (speed, memory) in GOALS.items():
+        if work in found["long_prompts"]:
+            row = found["long_prompts"][work]
+            fast, small = row["speed_ratio"], row["memory_ratio"]
+            said = [NAMES[work], f"{fast:.1f} of {speed}", "met" if fast >= speed else "not met"]
+            said += [f"{small:.2f} of {memory}", "met" if small <= memory else "not met"]
+            lines.append(f"| {' | '.join(said)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """All of it."""
     found: Found = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -98,11 +119,12 @@ def main() -> None:
         draw_bars(found["float32"], "memory_ratio", "bench_memory_float32", "peak memory, share of the peer's")
     if "growth" in found:
         draw_growth(found["growth"])
-    for data in DATA:
-        if data in found:
-            print(f"{data}\n\n{table(found, data)}\n")
-        if data in found.get("float32", {}):
-            print(f"{data}, float32\n\n{table(found['float32'], data)}\n")
+    for precision, mine in (("", found), (", float32", found.get("float32", {}))):
+        for data in DATA:
+            if data in mine:
+                print(f"{data}{precision}\n\n{table(mine, data)}\n")
+        if "long_prompts" in mine:
+            print(f"goals{precision}\n\n{goals(mine)}\n")
 
 
 if __name__ == "__main__":

@@ -60,4 +60,6 @@ def named_reward(
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)
         return make_function_reward(function, spec.rpartition(":")[2])
-    return LearnedReward(load_model(), spec, sampled_by=sampled_by)
+    judge = load_model()
+    judge.round_weights()
+    return LearnedReward(judge, spec, sampled_by=sampled_by)

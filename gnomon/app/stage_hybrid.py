@@ -28,7 +28,7 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
     torch.manual_seed(work.recipe.seed)
     policy = load_trained(stage, work)
     assert isinstance(policy, Policy)
-    reference = None if policy.adapter else policy.copy_weights()
+    reference = None if policy.adapter else policy.reference_weights()
     phases = {phase.name: _phase(phase, stage, work, policy, reference) for phase in stage.phases}
     last = phases[stage.phases[-1].name]
     return finish(stage.name, policy, work, started) | {

@@ -9,24 +9,19 @@
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from gnomon.core.batches import TokenGroups
+from gnomon.models.filling import fill_rows
 
-ATTENTION_TOKENS = 1024  # row length at which attention costs about as much as the rest of a layer
 STEM, PADDING = 0, -1  # numbers of segments in a packed row
 SLICE = 128  # tokens of a text that ask together: shorter slices ask less of what they may not see, in more calls
 CALL = 5000  # pairs of a query and a key that take as long as what a call of attention costs beside them
 Stretch = tuple[int, int]  # of a row, from and to
-Bundle = tuple[Tensor, list[int]]  # a prompt's tokens, and which completions follow it
-WORTHWHILE = 0.01  # share of a pass's cost that is worth the search for a better layout
 
 
 @dataclass(frozen=True)
@@ -84,11 +79,9 @@ def packed_layout(groups: TokenGroups) -> Layout:
     A row is a tree of segments: the stem, prompts that branch off it, completions that branch off these. A token
     sees what stands before it in its own segment, in its prompt's and in the stem.
     """
-    bundles = _bundles(groups)
-    stem = _common_length([prompt for prompt, _ in bundles])
-    rows = fill_rows(_sizes(groups, bundles, stem), stem)
-    plan, segments = _lay_out(groups, bundles, stem, rows)
-    segment, prompt = _numbers(plan, segments, stem)
+    tree = _tree(groups)
+    plan, segments = _lay_out(groups, tree, fill_rows(dict(enumerate(tree.sizes)), tree.stem))
+    segment, prompt = _numbers(plan, segments, tree.stem)
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     visible = _visible(segment[:, None, :], segment[:, :, None], prompt[:, :, None])
@@ -101,9 +94,9 @@ def branched_layout(groups: TokenGroups) -> Layout:
     Long segments are cut into slices, which do not ask what comes after them; neighbours ask together where that
     costs less than a call.
     """
-    bundles = _bundles(groups)
-    stem = _common_length([prompt for prompt, _ in bundles])
-    plan, segments = _lay_out(groups, bundles, stem, [range(len(bundles))])
+    tree = _tree(groups)
+    stem = tree.stem
+    plan, segments = _lay_out(groups, tree, [range(len(tree.bundles))])
     cuts: list[_Cut] = []
     for segment in [_Segment(0, 0, stem, (0, stem)), *segments]:
         for at in range(segment.start, segment.stop, SLICE):
@@ -169,15 +162,46 @@ def _visible(asked: Tensor, asking: Tensor, prompt: Tensor) -> Tensor:
     return (asked == STEM) | (asked == asking) | (asked == prompt)
 
 
-def _lay_out(
-    groups: TokenGroups, bundles: Sequence[Bundle], stem: int, rows: Sequence[Sequence[int]]
-) -> tuple[Layout, list[_Segment]]:
+@dataclass(frozen=True)
+class _Tree:
+    """Texts by what they begin alike.
+
+    Attributes:
+        stem: how many tokens all prompts have in common at their start.
+        bundles: each text that is a prompt, and all completions of it, whichever of its groups they are in.
+        sizes: tokens of each bundle beside the stem.
+    """
+
+    stem: int
+    bundles: list[tuple[Tensor, list[int]]]
+    sizes: list[int]
+
+
+def _tree(groups: TokenGroups) -> _Tree:
+    found: dict[bytes, tuple[Tensor, list[int]]] = {}
+    for n, g in enumerate(groups.group.tolist()):
+        prompt = groups.prompts[g]
+        found.setdefault(prompt.numpy().tobytes(), (prompt, []))[1].append(n)
+    bundles = list(found.values())
+    stem = _common_length([prompt for prompt, _ in bundles])
+    sizes = [len(prompt) - stem + sum(len(groups.completions[n]) for n in members) for prompt, members in bundles]
+    return _Tree(stem, bundles, sizes)
+
+
+def _common_length(prompts: Sequence[Tensor]) -> int:
+    """How many tokens at their beginning all prompts have in common."""
+    shortest = min(len(prompt) for prompt in prompts)
+    heads = torch.stack([prompt[:shortest] for prompt in prompts])
+    return int((heads == heads[0]).all(dim=0).long().cumprod(0).sum())
+
+
+def _lay_out(groups: TokenGroups, tree: _Tree, rows: Sequence[Sequence[int]]) -> tuple[Layout, list[_Segment]]:
     """Bundles in rows, each of which begins with the stem: a prompt's segment, then its completions'.
 
     The mask is left to the caller.
     """
-    sizes = _sizes(groups, bundles, stem)
-    length = stem + max(sum(sizes[b] for b in row) for row in rows)
+    stem = tree.stem
+    length = stem + max(sum(tree.sizes[b] for b in row) for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     positions = torch.zeros_like(ids)
     state: list[Tensor] = [torch.empty(0)] * len(groups)
@@ -185,11 +209,11 @@ def _lay_out(
     prompts: list[tuple[int, Tensor]] = []
     segments: list[_Segment] = []
     for r, row in enumerate(rows):
-        ids[r, :stem] = bundles[row[0]][0][:stem]
+        ids[r, :stem] = tree.bundles[row[0]][0][:stem]
         positions[r, :stem] = torch.arange(stem)
         at = stem
         for b in row:
-            prompt, members = bundles[b]
+            prompt, members = tree.bundles[b]
             depth = len(prompt)
             own = slice(at, at + depth - stem)
             ids[r, own] = prompt[stem:]
@@ -208,78 +232,6 @@ def _lay_out(
                 at += count
     nothing = torch.empty(0, dtype=torch.bool)
     return Layout(ids, positions, nothing, torch.cat(state), torch.cat(end), tuple(prompts)), segments
-
-
-def _sizes(groups: TokenGroups, bundles: Sequence[Bundle], stem: int) -> dict[int, int]:
-    """Tokens of each bundle beside the stem."""
-    return {
-        b: len(prompt) - stem + sum(len(groups.completions[n]) for n in members)
-        for b, (prompt, members) in enumerate(bundles)
-    }
-
-
-def _bundles(groups: TokenGroups) -> list[Bundle]:
-    """Each text that is a prompt, with all completions of it, whichever of its groups they are in."""
-    found: dict[bytes, tuple[Tensor, list[int]]] = {}
-    for n, g in enumerate(groups.group.tolist()):
-        prompt = groups.prompts[g]
-        found.setdefault(prompt.numpy().tobytes(), (prompt, []))[1].append(n)
-    return list(found.values())
-
-
-def _common_length(prompts: Sequence[Tensor]) -> int:
-    """How many tokens at their beginning all prompts have in common."""
-    shortest = min(len(prompt) for prompt in prompts)
-    heads = torch.stack([prompt[:shortest] for prompt in prompts])
-    return int((heads == heads[0]).all(dim=0).long().cumprod(0).sum())
-
-
-def fill_rows(sizes: Mapping[int, int], stem: int = 0) -> list[list[int]]:
-    """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is about least: padding against attention.
-
-    Each row also holds a stem of so many tokens.
-
-    For a number of rows the longest groups are placed first, each into the emptiest row. Numbers of rows are
-    tried in the order of what they must cost at least, until none is left that could save `WORTHWHILE` or more.
-    """
-    order = sorted(sizes, key=lambda g: -sizes[g])
-    sums = list(accumulate((sizes[g] for g in order), initial=0))
-    bounds = {n: _rows_cost(n, stem + _least_length(sums, n)) for n in range(1, len(order) + 1)}
-    best: list[list[int]] = []
-    least = math.inf
-    for count in sorted(bounds, key=bounds.__getitem__):
-        if bounds[count] >= least * (1 - WORTHWHILE):
-            break
-        rows, length = _emptiest_first(order, sizes, count)
-        cost = _rows_cost(count, stem + length)
-        if cost < least:
-            best, least = rows, cost
-    return best
-
-
-def _rows_cost(count: int, length: int) -> float:
-    return count * length * (1 + length / ATTENTION_TOKENS)
-
-
-def _least_length(sums: Sequence[int], count: int) -> int:
-    """What the longest of `count` rows must hold; `sums[k]` is the sum of the k longest groups.
-
-    At least the average; and of the k·count + 1 longest groups some k + 1 share a row, at best the shortest ones.
-    """
-    groups = len(sums) - 1
-    shared = (sums[k * count + 1] - sums[k * count - k] for k in range((groups - 1) // count + 1))
-    return max(math.ceil(sums[-1] / count), *shared)
-
-
-def _emptiest_first(order: Sequence[int], sizes: Mapping[int, int], count: int) -> tuple[list[list[int]], int]:
-    """Groups in `count` rows, each put into the emptiest one, and the length of the longest row."""
-    rows: list[list[int]] = [[] for _ in range(count)]
-    loads = [(0, row) for row in range(count)]  # a heap
-    for g in order:
-        load, row = loads[0]
-        rows[row].append(g)
-        heapq.heapreplace(loads, (load + sizes[g], row))
-    return rows, max(loads)[0]
 
 
 def plain_layout(groups: TokenGroups) -> Layout:

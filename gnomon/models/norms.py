@@ -26,15 +26,22 @@ def lean_norms(network: nn.Module) -> None:
 
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """`weight · x / sqrt(mean(x²) + ε)`, `[…, d]` in float32 (Zhang and Sennrich 2019, equation 4)."""
+    if not torch.is_grad_enabled():  # a token at a time, the way through autograd takes longer than the norm
+        return (states * _scale(states, epsilon)).mul_(weight)
     found: Tensor = _RMSNorm.apply(states, weight, epsilon)  # type: ignore[no-untyped-call]
     return found
+
+
+def _scale(states: Tensor, epsilon: float) -> Tensor:
+    """What each token is multiplied by, `[…, 1]`."""
+    size: Tensor = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
+    return (size.square_() / states.shape[-1] + epsilon).rsqrt_()
 
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        size = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
-        scale = (size.square_() / states.shape[-1] + epsilon).rsqrt_()
+        scale = _scale(states, epsilon)
         ctx.save_for_backward(states, weight, scale)
         found: Tensor = (states * scale).mul_(weight)
         return found

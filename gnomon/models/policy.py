@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import decoder_layers
-from gnomon.models.forward import LayoutName, completion_states, to_padded, token_logprobs
+from gnomon.models.adapters import decoder_layers, replaced
+from gnomon.models.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
 from gnomon.models.frozen import FrozenStates
 from gnomon.models.heads import completion_scores, state_scores
 from gnomon.models.norms import lean_norms
@@ -66,6 +67,33 @@ class Model:
             self.adapter = None
         return self.network
 
+    @property
+    def reads(self) -> LayoutName:
+        """The layout that its passes take."""
+        return best_layout(self.trunk.config, self.device) if self.layout == "auto" else self.layout
+
+    def linear_layers(self) -> list[Any]:
+        """The trunk's matrices: what is multiplied in the model's precision, while the rest is float32."""
+        return [m for m in self.trunk.modules() if isinstance(m, nn.Linear | Conv1D)]
+
+    @contextmanager
+    def rounded(self) -> Iterator[None]:
+        """Inside, matrices that do not learn are held as every product rounds them, not rounded in each pass.
+
+        Afterwards they are the very tensors that they were.
+        """
+        with replaced(self._as_multiplied()):
+            yield
+
+    def round_weights(self) -> None:
+        """The same for good, in half the memory: for a model that is asked only, and never saved."""
+        for weight, rounded in self._as_multiplied().items():
+            weight.data = rounded
+
+    def _as_multiplied(self) -> dict[nn.Parameter, Tensor]:
+        frozen = (layer.weight for layer in self.linear_layers() if not layer.weight.requires_grad)
+        return {weight: weight.data.to(self.compute.dtype) for weight in frozen}
+
     def checkpoint_gradients(self, on: bool) -> None:
         """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
         self._recompute = on
@@ -114,9 +142,14 @@ class Policy(Model):
         with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
             return token_logprobs(head, config, states, tokens, temperature=temperature, entropy=entropy)
 
-    def copy_weights(self) -> dict[str, Tensor]:
-        """A copy of the weights that learn, by name: what the policy is, to be asked later."""
-        return {name: p.detach().clone() for name, p in self.trainable().items()}
+    def reference_weights(self) -> dict[str, Tensor]:
+        """The weights that learn, by name, as they are now: what `as_reference` is to be asked with later.
+
+        A copy, whose matrices are rounded as every product rounds them: it says the same, in half the memory.
+        """
+        rounded = {layer.weight for layer in self.linear_layers()}
+        dtypes = {name: self.compute.dtype if p in rounded else p.dtype for name, p in self.trainable().items()}
+        return {name: p.detach().to(dtypes[name], copy=True) for name, p in self.trainable().items()}
 
     @contextmanager
     def as_reference(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:

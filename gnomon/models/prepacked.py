@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from gnomon.models.adapters import replaced
 from gnomon.models.precision import onednn_products
@@ -64,10 +63,10 @@ def _linears(model: Any) -> dict[Any, torch.dtype]:
 def _converted(model: Any) -> dict[nn.Parameter, Tensor]:
     """The trunk's matrices that are not packed, in the model's precision."""
     dtype = model.compute.dtype
-    layers = [
-        m for m in model.trunk.modules() if isinstance(m, nn.Linear | Conv1D) and "forward" not in m.__dict__
-    ]
-    return {m.get_parameter("weight"): m.weight.data.to(dtype) for m in layers} if dtype != torch.float32 else {}
+    if dtype == torch.float32:
+        return {}
+    layers = (layer for layer in model.linear_layers() if "forward" not in layer.__dict__)
+    return {layer.weight: layer.weight.data.to(dtype) for layer in layers}
 
 
 def _packed(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

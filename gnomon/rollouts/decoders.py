@@ -1,15 +1,15 @@
 """The trunk one token further in every row of completions.
 
 `SlotDecoder` keeps rows of any length side by side; they leave, and give way to others. `PaddedDecoder` is for
-models whose own cache has other layers than full attention (sliding windows, recurrent states): its rows enter
-together.
+models whose own cache has other layers than full attention (sliding windows, recurrent states), or whose
+attention cannot be replaced: its rows enter together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -45,9 +45,9 @@ class Decoder(Protocol):
 
 def decoder_for(policy: Policy) -> Decoder:
     """The decoder that the architecture allows."""
-    config = policy.network.config
-    in_slots = can_pack(config) and config._attn_implementation in branches.PLAIN
-    return SlotDecoder(policy) if in_slots else PaddedDecoder(policy)
+    trunk: Any = policy.trunk
+    asks_us = trunk._supports_attention_backend and trunk.config._attn_implementation in branches.PLAIN
+    return SlotDecoder(policy) if asks_us and can_pack(trunk.config) else PaddedDecoder(policy)
 
 
 class SlotDecoder:

@@ -70,7 +70,7 @@ AttentionInterface.register(NAME, one_token_attention)
 @contextmanager
 def one_token(policy: Policy, cache: SlotCache) -> Iterator[None]:
     """Inside, the policy's trunk reads one token a row, after what `cache` holds."""
-    config = policy.network.config
+    config: Any = policy.trunk.config
     before, token = config._attn_implementation, _reading.set(cache)
     config._attn_implementation = NAME
     try:

@@ -23,7 +23,6 @@ from torch.utils._pytree import tree_leaves
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ConfigError
 from gnomon.data.encoding import Example
-from gnomon.models.forward import best_layout
 from gnomon.models.head import CHUNK
 from gnomon.models.layout import branched_layout
 from gnomon.models.policy import Model, RewardModel
@@ -117,7 +116,7 @@ def _constant(models: TrainedModels, learning: Sequence[Tensor], groups: TokenGr
     matrix = max((p.nbytes for p in learning), default=0)
     vocabulary = int(models.trained.network.get_input_embeddings().weight.shape[0])
     scores = 0
-    if best_layout(models.trained.trunk.config, models.trained.device) == "branched":
+    if models.trained.reads == "branched":
         config: Any = models.trained.network.config.get_text_config()
         asked = max(piece.pairs for piece in branched_layout(groups).pieces)
         scores = 3 * asked * int(config.num_attention_heads) * 4  # weights, their gradients, one of them cast

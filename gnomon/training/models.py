@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from gnomon.models.frozen import FrozenStates
@@ -17,6 +17,12 @@ class TrainedModels:
     trained: Model
     critic_model: Critic | None = None
     temperature: float = 1.0
+
+    @contextmanager
+    def rounded(self) -> Iterator[None]:
+        """Inside, matrices that do not learn are held in the precision that they are multiplied in."""
+        with self.trained.rounded(), self.critic_model.rounded() if self.critic_model else nullcontext():
+            yield
 
     @contextmanager
     def keeping_frozen_states(self, gigabytes: float) -> Iterator[list[FrozenStates]]:

@@ -100,7 +100,7 @@ class OfflineLoop:
             self.settings, self.models, partial(shape_of, examples), self.folder, self.processes
         )
         memory = for_states if again else 0.0
-        with self.models.trained.keeping_frozen_states(memory) as frozen:
+        with self.models.rounded(), self.models.trained.keeping_frozen_states(memory) as frozen:
             return self._run(examples, frozen)
 
     def _run(self, examples: Sequence[Example], frozen: FrozenStates | None) -> dict[str, float]:
@@ -263,7 +263,7 @@ class OfflineLoop:
         if "reference" not in self.algorithm.needs:
             return {}
         policy = self.models.policy
-        weights = self.reference_weights or (policy.copy_weights() if policy.adapter is None else None)
+        weights = self.reference_weights or (policy.reference_weights() if policy.adapter is None else None)
         cache = self.reference_cache
         return ReferenceAsker(policy, weights, self.room, cache, self.label, self.processes).ask(examples)
 

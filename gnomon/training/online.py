@@ -131,7 +131,7 @@ class OnlineLoop:
             self.seed,
         )
         if self.reference_weights is None and self.models.policy.adapter is None:
-            self.reference_weights = self.models.policy.copy_weights()
+            self.reference_weights = self.models.policy.reference_weights()
 
     def _named(self, which: str) -> dict[str, torch.nn.Parameter]:
         model = self.models.policy if which == "policy" else self.models.critic
@@ -159,7 +159,7 @@ class OnlineLoop:
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root)
         keeping = self.models.keeping_frozen_states(self.for_states)
         bars = progress(label, self.budget.place(0, planned)[1], quiet=not main)
-        with keeping as self.frozen, bars as bar:
+        with self.models.rounded(), keeping as self.frozen, bars as bar:
             bar.at(self.budget.place(done, planned)[0])
             for step in range(done + 1, planned + 1):
                 if self.budget.over and step > 1:
@@ -327,7 +327,7 @@ class OnlineLoop:
                 ]
             )
         if self.settings.reference_every and step % self.settings.reference_every == 0:
-            self.reference_weights = self.models.policy.copy_weights()
+            self.reference_weights = self.models.policy.reference_weights()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds besides weights and moments."""

@@ -38,8 +38,10 @@ def said_and_learned(norm: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_by_hand() -> None:
     """x = (3, 4): the mean square is 12.5."""
-    found = rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 10.0]), 0.0)
-    torch.testing.assert_close(found, torch.tensor([[3.0, 40.0]]) / 12.5**0.5)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            found = rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 10.0]), 0.0)
+        torch.testing.assert_close(found, torch.tensor([[3.0, 40.0]]) / 12.5**0.5)
 
 
 def test_gradients() -> None:

@@ -170,6 +170,7 @@ def test_windows_and_attention_without_our_mask_get_the_cache_of_transformers(wo
     eager = tiny_policy(words)
     eager.network.config._attn_implementation = "eager"
     assert isinstance(decoder_for(eager), PaddedDecoder)
+    assert isinstance(decoder_for(tiny_policy(words, kind="stablelm")), PaddedDecoder)  # has attention of its own
 
 
 def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
