@@ -29,8 +29,10 @@ FACTORS: dict[str, tuple[tuple[str, ...], int]] = {
 
 def logits(head: nn.Module, config: Any, hidden: Tensor) -> Tensor:
     """Logits with what the architecture does to them, float32, `[…, d] -> […, vocab]`."""
-    raw: Tensor = head(hidden).float() * logit_factor(config)
-    cap = _soft_cap(config)
+    raw: Tensor = head(hidden).float()
+    factor, cap = logit_factor(config), _soft_cap(config)
+    if factor != 1:
+        raw = raw * factor
     return cap * torch.tanh(raw / cap) if cap else raw
 
 
