@@ -50,6 +50,7 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     texts = evenly(held_out_texts(stage, work, prompts), stage.texts_used)
     template = work.recipe.model.chat_template
     reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
+    reference.round_weights()
     drafts: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
     judged: list[list[Rollout]] = []
     for name in stage.evaluate:
@@ -57,6 +58,7 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
         policy = reference
         if not itself:
             policy = open_policy(work.model(name), work.compute, chat_template=template)
+            policy.round_weights()
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
         with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
             rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)

@@ -70,11 +70,15 @@ def target_logprobs(
     """Log-probabilities of `targets` `[M]` at `temperature`, and if asked the entropy (no gradient), `[M]`."""
     states = states.float()
     learns = any(p.requires_grad for p in head.parameters())
-    followed = torch.is_grad_enabled() and (learns or states.requires_grad)
-    if followed and isinstance(head, nn.Linear) and head.bias is None and not _soft_cap(config):
+    if isinstance(head, nn.Linear) and head.bias is None and not _soft_cap(config):
         scaled = temperature / logit_factor(config)
-        way = _LearningHead if learns else _FrozenHead
-        found, spread = way.apply(states, head.weight, targets, scaled, entropy)
+        if torch.is_grad_enabled() and (learns or states.requires_grad):
+            way = _LearningHead if learns else _FrozenHead
+            found, spread = way.apply(states, head.weight, targets, scaled, entropy)
+        else:
+            found, spread = states.new_empty(len(targets)), states.new_empty(len(targets))
+            for _ in _read(states, head.weight, targets, scaled, found, spread if entropy else None):
+                pass
         return found, spread if entropy else None
     parts = [
         _chunk(head, config, states[i : i + CHUNK], targets[i : i + CHUNK], temperature, entropy)

@@ -72,14 +72,23 @@ def test_a_frozen_head_gets_no_gradient_and_entropy_carries_none() -> None:
     assert head.weight.grad is None
 
 
-def test_the_same_without_gradient() -> None:
+@pytest.mark.parametrize("cap", [0.0, 2.0])
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_same_without_gradient(learns: bool, cap: float) -> None:
+    config = SimpleNamespace(model_type="made-up", final_logit_softcapping=cap or None)
     states, targets, _ = inputs()
-    head = made_head(learns=False)
+    head = made_head(learns=learns)
     with torch.no_grad():
-        plain, spread = target_logprobs(head, PLAIN, states, targets)
-    fused, _ = target_logprobs(head, PLAIN, states.requires_grad_(), targets)
-    assert spread is None
-    torch.testing.assert_close(fused.detach(), plain)
+        found, spread = target_logprobs(head, config, states, targets, temperature=0.6)
+        assert spread is None
+        for one, other in zip(
+            target_logprobs(head, config, states, targets, temperature=0.6, entropy=True),
+            naive(head, states, targets, 0.6, cap),
+            strict=True,
+        ):
+            assert one is not None
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found, naive(head, states, targets, 0.6, cap)[0].detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_extreme_logits_stay_finite() -> None:
