@@ -1,8 +1,8 @@
-# make demo    a real chat model aligned to real people's ratings, with a report (ten to eleven minutes on 2 cores)
+# make demo    a real chat model aligned to real people's ratings, with a report (four to eleven minutes on 2 cores)
 # make test    all tests but make test-long's: training to an optimum, kills, races of processes, PostgreSQL;
 #              make test-fast leaves out those that need the real model or a browser
 # make check   lint, format, types, layers, recipes, links in the docs
-# make bench   speed and memory beside TRL and transformers (over two hours on 2 cores)
+# make bench   speed and memory beside TRL and transformers (an hour on 2 cores that have bfloat16, over two else)
 # Each makes the virtual environment first if need be. Nothing is downloaded or trained twice.
 
 VENV ?= .venv

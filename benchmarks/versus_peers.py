@@ -167,25 +167,24 @@ def share_of_rate(case: Case, folder: Path, found: dict[str, Any], rate: float, 
         found["share_of_memory_rate"] = weights * case.limit * pace / work.tokens_of(case) / memory
 
 
-def grow(pairs: int, precision: Precision, folder: Path) -> dict[str, Any]:
+def grow(key: str, pairs: int, precision: Precision, folder: Path) -> dict[str, Any]:
     """Seconds a step and peak memory of both sides as one size grows, on the random model."""
-    curves: dict[str, Any] = {}
-    for key, (kind, about, values) in GROWTH.items():
-        curves[key] = {"work": kind, "about": about, "values": list(values), "ours": [], "theirs": []}
-        for value in values:
-            model = prepare("random-20m", value if key == "vocabulary" else None)
-            case = Case(kind, "long_prompts", str(model), rows=4, completions=8, steps=2, precision=precision)
-            if key in ("rows", "completions"):
-                case = replace(case, **{key: value})
-            elif key == "prompt":
-                case = replace(case, prompt=(value, value))
-            found = compare(case, pairs, folder)
-            tokens = work.tokens_of(case)
-            for side in ("ours", "theirs"):
-                pace, peak = (statistics.median(found[what][side]) for what in ("tokens_per_second", "peak_gb"))
-                curves[key][side].append({"seconds": tokens / pace, "peak_gb": peak})
-            print(f"{kind}, {value} {about}: {found['speed_ratio']:.2f} times as fast", flush=True)
-    return curves
+    kind, about, values = GROWTH[key]
+    curve: dict[str, Any] = {"work": kind, "about": about, "values": list(values), "ours": [], "theirs": []}
+    for value in values:
+        model = prepare("random-20m", value if key == "vocabulary" else None)
+        case = Case(kind, "long_prompts", str(model), rows=4, completions=8, steps=2, precision=precision)
+        if key in ("rows", "completions"):
+            case = replace(case, **{key: value})
+        elif key == "prompt":
+            case = replace(case, prompt=(value, value))
+        found = compare(case, pairs, folder)
+        tokens = work.tokens_of(case)
+        for side in ("ours", "theirs"):
+            pace, peak = (statistics.median(found[what][side]) for what in ("tokens_per_second", "peak_gb"))
+            curve[side].append({"seconds": tokens / pace, "peak_gb": peak})
+        print(f"{kind}, {value} {about}: {found['speed_ratio']:.2f} times as fast", flush=True)
+    return curve
 
 
 def precision_of(compute: Compute) -> Precision:
@@ -236,8 +235,9 @@ def main() -> None:
     print(f"{asked.model}, {precision}, {threads} threads, {rate:.0f} GFLOP/s, {memory:.0f} GB/s")
     with tempfile.TemporaryDirectory() as name:
         if asked.growth:
-            results["growth"] = grow(asked.pairs, precision, Path(name))
-            write_json(asked.out, everything)
+            for key in GROWTH:
+                results.setdefault("growth", {})[key] = grow(key, asked.pairs, precision, Path(name))
+                write_json(asked.out, everything)
             return
         unmeasured = []
         for data in asked.data.split(","):
