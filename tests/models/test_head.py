@@ -127,6 +127,9 @@ def test_known_factors_on_logits(kind: str, name: str, factor: float, learns: bo
         values.append(found.detach())
     torch.testing.assert_close(values[0], values[1], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(own.grad, other.grad, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        found, _ = target_logprobs(head, config, states, targets, temperature=0.7)
+    torch.testing.assert_close(found, values[1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("learns", [False, True])
