@@ -8,8 +8,7 @@
 
 Each measurement is a process of its own, so that its peak memory is its own; A B A B, and the ratio of each pair.
 Losses of the first three steps are compared before any time is printed; in bfloat16 the first step's, for two
-orders of the same sums soon part. Writes `benchmarks/results.json`, the other precision than the processor's own
-apart.
+orders of the same sums soon part. Writes `benchmarks/results.json`, each precision apart.
 """
 
 from __future__ import annotations
@@ -191,6 +190,13 @@ def precision_of(compute: Compute) -> Precision:
     return "bfloat16" if compute.dtype == torch.bfloat16 else "float32"
 
 
+def shelf(everything: dict[str, Any], precision: Precision) -> dict[str, Any]:
+    """Where results of a precision belong: at the top those of the first one measured, others by its name."""
+    first = everything.get("machine", {}).get("precision", precision)
+    found: dict[str, Any] = everything if precision == first else everything.setdefault(precision, {})
+    return found
+
+
 def matrix_rate(precision: str) -> float:
     """GFLOP/s of a product of two matrices of 1024 × 1024: what the machine can do."""
     a, b = (torch.randn(1024, 1024, dtype=getattr(torch, precision)) for _ in range(2))
@@ -219,9 +225,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     asked = parser.parse_args()
     everything: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    own = precision_of(find_compute("cpu"))
-    precision = own if asked.precision == "auto" else asked.precision
-    results = everything if precision == own else everything.setdefault(precision, {})
+    precision = precision_of(find_compute("cpu")) if asked.precision == "auto" else asked.precision
+    results = shelf(everything, precision)
     model = prepare(asked.model)
     results["machine"] = {
         **environment(0, {}),

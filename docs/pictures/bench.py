@@ -112,19 +112,14 @@ def goals(found: Found) -> str:
 def main() -> None:
     """All of it."""
     found: Found = json.loads(RESULTS.read_text(encoding="utf-8"))
-    draw_bars(found, "speed_ratio", "bench_speed", "times as fast as the peer")
-    draw_bars(found, "memory_ratio", "bench_memory", "peak memory, share of the peer's")
-    if "float32" in found:
-        draw_bars(found["float32"], "speed_ratio", "bench_speed_float32", "times as fast as the peer")
-        draw_bars(found["float32"], "memory_ratio", "bench_memory_float32", "peak memory, share of the peer's")
     if "growth" in found:
         draw_growth(found["growth"])
-    for precision, mine in (("", found), (", float32", found.get("float32", {}))):
+    for name, mine in (("", found), ("_float32", found["float32"])):
+        draw_bars(mine, "speed_ratio", f"bench_speed{name}", "times as fast as the peer")
+        draw_bars(mine, "memory_ratio", f"bench_memory{name}", "peak memory, share of the peer's")
         for data in DATA:
-            if data in mine:
-                print(f"{data}{precision}\n\n{table(mine, data)}\n")
-        if "long_prompts" in mine:
-            print(f"goals{precision}\n\n{goals(mine)}\n")
+            print(f"{data}{name}\n\n{table(mine, data)}\n")
+        print(f"goals{name}\n\n{goals(mine)}\n")
 
 
 if __name__ == "__main__":

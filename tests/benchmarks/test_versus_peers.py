@@ -74,3 +74,12 @@ def test_the_share_of_the_rates(bench: Any, model: str, tmp_path: Path, monkeypa
     assert found["gflop_per_token"] == 2.0
     assert found["share_of_matrix_rate"] == 0.5
     assert found["share_of_memory_rate"] == pytest.approx(0.5)
+
+
+def test_results_of_two_precisions_are_never_mixed(bench: Any) -> None:
+    everything: dict[str, Any] = {}
+    assert bench.shelf(everything, "bfloat16") is everything
+    everything["machine"] = {"precision": "bfloat16"}
+    bench.shelf(everything, "float32")["dpo"] = 1
+    assert bench.shelf(everything, "bfloat16") is everything
+    assert everything["float32"] == {"dpo": 1}
