@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -82,17 +82,20 @@ class Model:
 
         Afterwards they are the very tensors that they were.
         """
-        with replaced(self._as_multiplied()):
+        with replaced(self.as_multiplied(self._frozen_layers())):
             yield
 
     def round_weights(self) -> None:
         """The same for good, in half the memory: for a model that is asked only, and never saved."""
-        for weight, rounded in self._as_multiplied().items():
+        for weight, rounded in self.as_multiplied(self._frozen_layers()).items():
             weight.data = rounded
 
-    def _as_multiplied(self) -> dict[nn.Parameter, Tensor]:
-        frozen = (layer.weight for layer in self.linear_layers() if not layer.weight.requires_grad)
-        return {weight: weight.data.to(self.compute.dtype) for weight in frozen}
+    def as_multiplied(self, layers: Iterable[Any]) -> dict[nn.Parameter, Tensor]:
+        """The matrices of these layers in the precision of products."""
+        return {layer.weight: layer.weight.data.to(self.compute.dtype) for layer in layers}
+
+    def _frozen_layers(self) -> list[Any]:
+        return [layer for layer in self.linear_layers() if not layer.weight.requires_grad]
 
     def checkpoint_gradients(self, on: bool) -> None:
         """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
@@ -148,8 +151,10 @@ class Policy(Model):
         A copy, whose matrices are rounded as every product rounds them: it says the same, in half the memory.
         """
         rounded = {layer.weight for layer in self.linear_layers()}
-        dtypes = {name: self.compute.dtype if p in rounded else p.dtype for name, p in self.trainable().items()}
-        return {name: p.detach().to(dtypes[name], copy=True) for name, p in self.trainable().items()}
+        return {
+            name: p.detach().to(self.compute.dtype if p in rounded else p.dtype, copy=True)
+            for name, p in self.trainable().items()
+        }
 
     @contextmanager
     def as_reference(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:

@@ -32,8 +32,9 @@ def prepacked(model: Any) -> Iterator[None]:
     try:
         for module, dtype in packed.items():
             module.forward = _packed(module, dtype)
+        others = (layer for layer in model.linear_layers() if "forward" not in layer.__dict__)
         # What is left, the attention of single tokens, is many products too small for oneDNN.
-        with onednn_products(False) if packed else nullcontext(), replaced(_converted(model)):
+        with onednn_products(False) if packed else nullcontext(), replaced(model.as_multiplied(others)):
             yield
     finally:
         for module in packed:
@@ -58,15 +59,6 @@ def _linears(model: Any) -> dict[Any, torch.dtype]:
                 found[module] = dtype
                 room -= size
     return found
-
-
-def _converted(model: Any) -> dict[nn.Parameter, Tensor]:
-    """The trunk's matrices that are not packed, in the model's precision."""
-    dtype = model.compute.dtype
-    if dtype == torch.float32:
-        return {}
-    layers = (layer for layer in model.linear_layers() if "forward" not in layer.__dict__)
-    return {layer.weight: layer.weight.data.to(dtype) for layer in layers}
 
 
 def _packed(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -98,7 +98,7 @@ class SlotDecoder:
         positions = self.cache.open(self.policy.device)
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
         with one_token(self.policy, self.cache):
-            mask = self.cache.sharing.mask
+            mask = self.cache.sharing.mask  # so that transformers makes none; our attention reads the cache's
             return run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, 0]
 
     def keep(self, rows: Sequence[int]) -> list[int]:
