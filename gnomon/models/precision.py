@@ -13,10 +13,40 @@ from typing import Any, Literal
 import torch
 
 from gnomon.core.errors import ModelError
+from gnomon.core.progress import console
 
 KERNELS = 128  # compiled products that are kept: more than one pass of a model takes
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
+# Values of ONEDNN_MAX_CPU_ISA under which oneDNN has no bfloat16 products in hardware, in their own order.
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Instructions that matrix products on this CPU use, with the limits of the environment applied.
+
+    Attributes:
+        name: of the processor, empty where PyTorch does not know it.
+        vectors: the widest that PyTorch's own kernels use, such as `AVX2` or `AVX512`.
+        avx512: whether oneDNN multiplies float32 with 512-bit vectors.
+        amx: whether oneDNN multiplies bfloat16 in tiles.
+        packs_bfloat16: whether oneDNN has bfloat16 products at all; elsewhere PyTorch multiplies in plain loops,
+            about a hundred times slower than in float32.
+        fast_bfloat16: whether they are in hardware, and so faster than float32.
+    """
+
+    name: str = ""
+    vectors: str = "DEFAULT"
+    avx512: bool = False
+    amx: bool = False
+    packs_bfloat16: bool = False
+    fast_bfloat16: bool = False
+
+    def __str__(self) -> str:
+        bfloat16 = "fast" if self.fast_bfloat16 else "slow" if self.packs_bfloat16 else "none"
+        names = [self.vectors, *["AVX-512 products"] * self.avx512, *["AMX"] * self.amx, f"bfloat16: {bfloat16}"]
+        return f"{self.name or 'unknown processor'} ({', '.join(names)})"
 
 
 @dataclass(frozen=True)
@@ -33,7 +63,9 @@ class Compute:
 def find_compute(device: Device = "auto", precision: Precision = "auto") -> Compute:
     """CUDA where there is one; bfloat16 where the processor has instructions for it, float32 elsewhere.
 
-    Emulated bfloat16 on an older processor is a hundred times slower than float32, so "auto" never picks it.
+    A processor for which oneDNN has no bfloat16 products computes them a hundred times slower than float32: there
+    `bfloat16` falls back to float32, with a warning. Where it has them but no instructions, `bfloat16` is obeyed
+    and `auto` is float32.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError(
@@ -46,21 +78,42 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
         _keep_few_kernels()
         _keep_freed_memory()
         _use_whole_vectors()
+    if place.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        cpu = processor()
+        fast = cpu.fast_bfloat16
+        if precision == "bfloat16" and not cpu.packs_bfloat16:
+            console.print(
+                f"  [yellow]precision: bfloat16[/yellow] falls back to float32: {cpu} has no bfloat16 products",
+                soft_wrap=True,
+            )
+            precision = "float32"
     if precision == "auto":
-        on_cuda = place.type == "cuda"
-        fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_cuda else _cpu_has_bfloat16()
         precision = "bfloat16" if fast else "float32"
     return Compute(place, torch.bfloat16 if precision == "bfloat16" else torch.float32)
 
 
-def _cpu() -> dict[str, Any]:
-    """What the processor can do, as PyTorch found it."""
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return found
+def processor() -> Processor:
+    """Ask PyTorch and oneDNN; ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA limit them from the process's start."""
+    hardware: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    packs = has_onednn() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    native = packs and limit.upper() not in WITHOUT_BFLOAT16
+    return Processor(
+        name=str(hardware.get("cpu_name", "")),
+        vectors=torch.backends.cpu.get_cpu_capability(),
+        avx512=packs and bool(hardware.get("avx512_f")),  # oneDNN has bfloat16 wherever it may use AVX-512
+        amx=native and bool(hardware.get("amx_tile")),
+        packs_bfloat16=packs,
+        fast_bfloat16=native and any(hardware.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")),
+    )
 
 
-def _cpu_has_bfloat16() -> bool:
-    return any(_cpu().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+def has_onednn() -> bool:
+    """Whether PyTorch was built with oneDNN and the operators that this package calls directly."""
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return built and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
 def _use_whole_vectors() -> None:
@@ -70,8 +123,8 @@ def _use_whole_vectors() -> None:
     products to oneDNN under a setting that would allow bfloat16 inside; only AMX has such kernels, and a product
     that bfloat16 gets wrong makes sure of it.
     """
-    cpu = _cpu()
-    if cpu.get("avx512_f") and not cpu.get("amx_tile") and "Intel" not in cpu.get("cpu_name", "Intel"):
+    cpu = processor()
+    if cpu.avx512 and not cpu.amx and cpu.name and "Intel" not in cpu.name:
         with onednn_products(True):
             exact = torch.full((256, 256), 1 + 2**-12) @ torch.ones(256, 256)
         if bool((exact == 256 + 2**-4).all()):

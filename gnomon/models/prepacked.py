@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.models.adapters import replaced
-from gnomon.models.precision import onednn_products
+from gnomon.models.precision import has_onednn, onednn_products, processor
 
 LIMIT = 2 * 2**30  # bytes of packed weights beside the plain ones; matrices beyond stay as they are
 ROWS = 32  # for which the blocks are chosen; any number of rows may come
@@ -25,10 +25,10 @@ def prepacked(model: Any) -> Iterator[None]:
     """Inside, linear layers compute with packed copies of their weights; without gradients, on a CPU.
 
     The trunk's in the model's precision, the head's in float32. Matrices that cannot be packed are converted
-    once, not on every pass: all of them on a GPU, or where PyTorch was built without oneDNN. The weights must not
-    change inside.
+    once, not on every pass: all of them on a GPU, where PyTorch was built without oneDNN, or in bfloat16 where
+    oneDNN has no such products for the processor. The weights must not change inside.
     """
-    packed = _linears(model) if _available() else {}
+    packed = _linears(model) if has_onednn() else {}
     try:
         for module, dtype in packed.items():
             module.forward = _packed(module, dtype)
@@ -41,21 +41,16 @@ def prepacked(model: Any) -> Iterator[None]:
             module.__dict__.pop("forward", None)
 
 
-def _available() -> bool:
-    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return built and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-
-
 def _linears(model: Any) -> dict[Any, torch.dtype]:
     """The linear layers that are nothing but that, as many as the limit allows, and each one's precision."""
     head = model.network.get_output_embeddings()
     found: dict[Any, torch.dtype] = {}
-    room = LIMIT
+    room, packable = LIMIT, {torch.float32, *[torch.bfloat16] * processor().packs_bfloat16}
     for module in (head, *model.trunk.modules()):
         if type(module) is nn.Linear and "forward" not in module.__dict__ and module.weight.device.type == "cpu":
             dtype = module.weight.dtype if module is head else model.compute.dtype
             size = module.weight.numel() * dtype.itemsize
-            if size <= room:
+            if dtype in packable and size <= room:
                 found[module] = dtype
                 room -= size
     return found

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from gnomon.models import precision
-from gnomon.models.precision import find_compute, onednn_products
+from gnomon.models.precision import Processor, find_compute, onednn_products, processor
 
-ZEN4 = {"avx512_f": True, "avx512_bf16": True, "amx_tile": False, "cpu_name": "AMD EPYC"}
+ZEN4 = Processor("AMD EPYC", "AVX512", avx512=True, packs_bfloat16=True, fast_bfloat16=True)
+AVX2 = Processor("AMD EPYC", "AVX2")
+HERE = processor()
 
 
 def setting() -> str:
@@ -29,38 +33,79 @@ def routed() -> bool:
     ("change", "expected"),
     [
         ({}, True),
-        ({"avx512_f": False}, False),
-        ({"amx_tile": True}, False),  # there oneDNN would round to bfloat16
-        ({"cpu_name": "Intel Xeon"}, False),
+        ({"avx512": False}, False),
+        ({"amx": True}, False),  # there oneDNN would round to bfloat16
+        ({"name": "Intel Xeon"}, False),
+        ({"name": ""}, False),
     ],
 )
 def test_float32_products_go_where_the_processor_is_used_whole(
     change: dict[str, Any], expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu", lambda: {**ZEN4, **change})
+    monkeypatch.setattr(precision, "processor", lambda: replace(ZEN4, **change))
     with onednn_products(False):
         found = find_compute("cpu", "float32")
-        assert routed() is expected
+        assert routed() is (expected and not HERE.amx)  # where there is AMX after all, the product gives it away
         near = torch.full((256, 256), 1 + 2**-12) @ torch.ones(256, 256)
         assert bool((near == 256 + 2**-4).all())
     assert str(found) == "cpu, float32"
 
 
 def test_products_that_bfloat16_gets_wrong_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_cpu", lambda: ZEN4)
+    monkeypatch.setattr(precision, "processor", lambda: ZEN4)
     monkeypatch.setattr(torch, "full", lambda size, value: torch.ones(size) * torch.tensor(value).bfloat16())
     with onednn_products(False):
         find_compute("cpu", "float32")
         assert not routed()
 
 
-@pytest.mark.parametrize(("name", "expected"), [("avx512_bf16", "bfloat16"), ("avx2", "float32")])
+@pytest.mark.parametrize(
+    ("cpu", "auto", "explicit"),
+    [
+        (ZEN4, "bfloat16", "bfloat16"),
+        (replace(ZEN4, fast_bfloat16=False), "float32", "bfloat16"),  # AVX-512 without bfloat16 instructions
+        (AVX2, "float32", "float32"),
+    ],
+)
 def test_bfloat16_only_where_there_are_instructions(
-    name: str, expected: str, monkeypatch: pytest.MonkeyPatch
+    cpu: Processor,
+    auto: str,
+    explicit: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu", lambda: {name: True})
+    monkeypatch.setattr(precision, "processor", lambda: cpu)
     with onednn_products(False):
-        assert str(find_compute("cpu")) == f"cpu, {expected}"
+        assert str(find_compute("cpu")) == f"cpu, {auto}"
+        assert not capsys.readouterr().err
+        assert str(find_compute("cpu", "bfloat16")) == f"cpu, {explicit}"
+    assert ("falls back to float32: AMD EPYC (AVX2" in capsys.readouterr().err) == (explicit == "float32")
+
+
+AS_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+LIMITED = """
+import torch
+from gnomon.models.precision import find_compute, processor
+print(processor().vectors, processor().packs_bfloat16)
+print(find_compute("cpu"))
+print(find_compute("cpu", "bfloat16"))
+try:
+    torch.ops.mkldnn._reorder_linear_weight(torch.ones(64, 64, dtype=torch.bfloat16), 32)
+except RuntimeError:
+    print("refused")
+"""
+
+
+def test_limits_of_the_environment_are_obeyed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **AS_AVX2, "COLUMNS": "300"},
+    )
+    assert done.stdout.splitlines() == ["AVX2 False", "cpu, float32", "cpu, float32", "refused"]
+    assert done.stderr.count("precision: bfloat16 falls back to float32") == 1
 
 
 def test_the_setting_before_comes_back() -> None:
@@ -73,7 +118,7 @@ def test_the_setting_before_comes_back() -> None:
 GROWTH = """
 import sys, psutil, torch
 from gnomon.models.precision import find_compute, fill_kernels
-compute = find_compute("cpu", "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16") else "float32")
+compute = find_compute("cpu", "auto")
 fill_kernels(compute)
 weight, before = torch.ones(64, 64, dtype=compute.dtype), psutil.Process().memory_info().rss
 for rows in range(1, 1001):

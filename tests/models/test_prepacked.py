@@ -12,7 +12,7 @@ from torch import nn
 from gnomon.core.batches import TokenGroups
 from gnomon.models import prepacked as module
 from gnomon.models.adapters import Trainable, merged
-from gnomon.models.precision import Compute
+from gnomon.models.precision import Compute, Processor, processor
 from gnomon.models.prepacked import prepacked
 
 
@@ -62,6 +62,10 @@ def test_a_failure_leaves_nothing_behind() -> None:
     assert not in_place(policy)
 
 
+packs_bfloat16 = pytest.mark.skipif(not processor().packs_bfloat16, reason="no bfloat16 products in oneDNN here")
+
+
+@packs_bfloat16
 def test_in_bfloat16_the_numbers_of_autocast(groups: TokenGroups, monkeypatch: pytest.MonkeyPatch) -> None:
     """All products but the head's; sums may be rounded in another order where weights are packed."""
     policy = tiny_policy(layers=3, trainable=Trainable(layers=2, rank=4))
@@ -73,7 +77,7 @@ def test_in_bfloat16_the_numbers_of_autocast(groups: TokenGroups, monkeypatch: p
             assert len(in_place(policy)) > 20
             assert {p.dtype for p in matrices.values()} == {torch.float32}  # no second copy
             torch.testing.assert_close(policy.logprobs(groups), plain, atol=0.1, rtol=0)
-        monkeypatch.setattr(module, "_available", lambda: False)
+        monkeypatch.setattr(module, "has_onednn", lambda: False)
         with prepacked(policy):  # converted only
             assert not in_place(policy)
             assert {p.dtype for p in matrices.values()} == {torch.bfloat16}
@@ -82,7 +86,22 @@ def test_in_bfloat16_the_numbers_of_autocast(groups: TokenGroups, monkeypatch: p
     assert {p.dtype for p in policy.network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_bfloat16_products_only_the_head_is_packed(
+    groups: TokenGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tiny_policy(layers=3)
+    policy.compute = Compute(policy.device, torch.bfloat16)
+    monkeypatch.setattr(module, "processor", Processor)
+    with torch.no_grad():
+        plain = policy.logprobs(groups)
+        with prepacked(policy):
+            assert in_place(policy) == ["lm_head"]
+            matrices = [p for n, p in policy.network.named_parameters() if n.endswith("proj.weight")]
+            assert {p.dtype for p in matrices} == {torch.bfloat16}  # converted once
+            torch.testing.assert_close(policy.logprobs(groups), plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=packs_bfloat16)])
 def test_a_limit_and_other_builds_of_torch(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny_policy()
     policy.compute = Compute(policy.device, dtype)
@@ -92,6 +111,6 @@ def test_a_limit_and_other_builds_of_torch(dtype: torch.dtype, monkeypatch: pyte
         head = packed.pop("lm_head").weight.nbytes
         assert 0 < head + sum(p.weight.numel() * dtype.itemsize for p in packed.values()) <= module.LIMIT
         assert packed
-    monkeypatch.setattr(module, "_available", lambda: False)
+    monkeypatch.setattr(module, "has_onednn", lambda: False)
     with prepacked(policy):
         assert not in_place(policy)
