@@ -20,6 +20,7 @@ from gnomon.data.encoding import Example, Order, Pair
 from gnomon.models.adapters import Trainable
 from gnomon.rewards.reward import FunctionReward, Reward
 from gnomon.rollouts.sampler import Sampling
+from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
 from gnomon.training.online import OnlineLoop
@@ -100,6 +101,7 @@ def offline(
     models: TrainedModels | None = None,
     algorithm: Any = None,
     reference_cache: Path | None = None,
+    watch: Watch | None = None,
     **settings: Any,
 ) -> TrainedModels:
     """Seven steps of SFT on a fresh model, or what is left of them; one loss a step. Or another algorithm."""
@@ -115,6 +117,7 @@ def offline(
         stop=StopSignal() if stop is None else stop,
         label="sft",
         reference_cache=reference_cache,
+        watch=watch,
     )
     return models
 
@@ -135,6 +138,7 @@ def online(
     trainable: Trainable = LORA,
     processes: Processes | None = None,
     algorithm: Any = None,
+    watch: Watch | None = None,
     **settings: Any,
 ) -> OnlineLoop:
     """Four rounds of PPO on fresh models: 3 of 4 prompts, K = 2, two passes in two minibatches each."""
@@ -160,4 +164,5 @@ def online(
         seed=5,
         stop=StopSignal() if stop is None else stop,
         processes=processes or Processes(),
+        watch=watch,
     )

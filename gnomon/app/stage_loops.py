@@ -21,6 +21,7 @@ from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.packages import cache_folder
 from gnomon.models.policy import Model, Policy, RewardModel
+from gnomon.training.checkpoints import newest_step
 from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
@@ -218,7 +219,8 @@ def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | N
 
     Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
     """
-    sink = work.sinks(folder.relative_to(work.folder).as_posix())
+    done = newest_step(folder / "checkpoints") or 0
+    sink = work.sinks(folder.relative_to(work.folder).as_posix(), done)
 
     def watch(step: int, metrics: Mapping[str, float]) -> bool:
         if sink:

@@ -162,11 +162,12 @@ class Workspace:
             found = {**setting, "data": self.data_digests(), "judgements": self.judged}
             write_json(self.folder / "environment.json", found)
 
-    def sinks(self, stage: str) -> Sink | None:
-        """Where a stage's metrics go besides its own file."""
+    def sinks(self, stage: str, done: int) -> Sink | None:
+        """Where a stage's metrics go besides its own file, after `done` steps in an earlier start."""
         if not self.processes.main:
             return None
-        return open_sink(self.recipe.track, self.folder, stage, {"run": self.recipe.run, "stage": stage})
+        config = {"run": self.recipe.run, "stage": stage}
+        return open_sink(self.recipe.track, self.folder, stage, config, done=done)
 
 
 def is_part(source: str, recipe: Recipe) -> bool:

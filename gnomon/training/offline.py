@@ -124,6 +124,7 @@ class OfflineLoop:
         saved = load_checkpoint(root, weights, self.optimiser)
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}
+        ended = bool(saved and saved.get("ended"))
         budget.restore(saved["budget"]) if saved else budget.begin()
         if frozen:
             self._fill(frozen, asked if self.answers else used)
@@ -132,7 +133,7 @@ class OfflineLoop:
 
         def save(step: int) -> None:
             if main:
-                state = {"metrics": last, "budget": budget.state(), **best.state()}
+                state = {"metrics": last, "ended": ended, "budget": budget.state(), **best.state()}
                 save_checkpoint(root, step, weights, self.optimiser, state, best.weights)
 
         saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root)
@@ -140,7 +141,7 @@ class OfflineLoop:
             for step, batch in enumerate(batches(training, self.settings, self.seed), start=1):
                 if step <= done:
                     continue
-                if best.over or (budget.over and step > 1):
+                if ended or best.over or (budget.over and step > 1):
                     break
                 self.optimiser.planned = ends = budget.planned(step - 1, planned)
                 started = time.monotonic()
@@ -155,9 +156,9 @@ class OfflineLoop:
                 log.record(step, last)
                 right = f", accuracy {last['accuracy']:.0%}" if "accuracy" in last else ""
                 bar.at(budget.place(step, planned)[0], f"loss {last['loss']:.3f}{right}")
+                # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
+                ended = bool(self.watch and self.watch(step, last))
                 saver.after_step(step, ends)
-                if self.watch and self.watch(step, last):
-                    break
         best.restore_weights()
         return last
 

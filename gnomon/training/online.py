@@ -141,9 +141,9 @@ class OnlineLoop:
         """Train to the end, or from the newest checkpoint to the end; returns the last round's metrics."""
         root, planned, main = self.folder / "checkpoints", self.settings.steps, self.processes.main
         saved = load_checkpoint(root, self.optimiser.parameters, self.optimiser)
-        done, last = 0, dict[str, float]()
+        done, last, ended = 0, dict[str, float](), False
         if saved:
-            done, last = int(saved["step"]), saved["metrics"]
+            done, last, ended = int(saved["step"]), saved["metrics"], bool(saved.get("ended"))
             self.restore(saved)
         else:
             self.budget.begin()
@@ -152,7 +152,7 @@ class OnlineLoop:
 
         def save(step: int) -> None:
             if main:
-                state = {**self.state(), "metrics": last}
+                state = {**self.state(), "metrics": last, "ended": ended}
                 extra = self.reference_weights if self.settings.reference_every else None
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
@@ -162,7 +162,7 @@ class OnlineLoop:
         with self.models.rounded(), keeping as self.frozen, bars as bar:
             bar.at(self.budget.place(done, planned)[0])
             for step in range(done + 1, planned + 1):
-                if self.budget.over and step > 1:
+                if ended or (self.budget.over and step > 1):
                     break
                 ends = self.budget.planned(step - 1, planned)
                 self.optimiser.planned = ends * self.settings.epochs * self.settings.minibatches
@@ -175,9 +175,9 @@ class OnlineLoop:
                 bar.at(
                     self.budget.place(step, planned)[0], f"score {last['score_mean']:+.2f}  KL {last['kl']:.2f}"
                 )
+                # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
+                ended = bool(self.watch and self.watch(step, last))
                 saver.after_step(step, ends)
-                if self.watch and self.watch(step, last):
-                    break
         return last
 
     def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:

@@ -126,6 +126,45 @@ def test_stopped_in_the_last_step(run: Run, tmp_path: Path) -> None:
     same(weights_of(found), weights_of(expected))
 
 
+def test_the_step_of_a_stop_reaches_the_watch_once(run: Run, tmp_path: Path) -> None:
+    """Ctrl-C during a step: trackers have that step, and the next start sends the next one."""
+    stop, seen = StopSignal(), list[int]()
+
+    def before(n: int) -> None:
+        stop.asked = stop.asked or n == 2
+
+    def watch(step: int, _: Any) -> bool:
+        seen.append(step)
+        return False
+
+    with pytest.raises(Interrupted):
+        run(tmp_path, before=before, stop=stop, watch=watch)
+    assert seen == [row["step"] for row in recorded(tmp_path)]
+    run(tmp_path, watch=watch)
+    assert seen == [row["step"] for row in recorded(tmp_path)]
+
+
+def test_an_end_reached_in_the_step_of_a_stop_is_an_end(run: Run, tmp_path: Path) -> None:
+    """Stopped in the very step that ends the loop: the next start trains no further."""
+
+    def until(step: int, _: Any) -> bool:
+        return step == 2
+
+    expected = run(tmp_path / "whole", watch=until)
+    assert len(recorded(tmp_path / "whole")) == 2
+    stop = StopSignal()
+
+    def watch(step: int, metrics: Any) -> bool:
+        stop.asked = stop.asked or step == 2
+        return until(step, metrics)
+
+    with pytest.raises(Interrupted, match="stopped after step 2"):
+        run(tmp_path / "cut", stop=stop, watch=watch)
+    found = run(tmp_path / "cut", watch=until)
+    assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
+    same(weights_of(found), weights_of(expected))
+
+
 def test_samples_survive_a_stop(words: Any, tmp_path: Path) -> None:
     whole = online(tmp_path / "whole", words)
     whole.run("ppo")
