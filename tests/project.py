@@ -24,6 +24,14 @@ from gnomon.models.random_model import RandomModel
 
 Ran = tuple[int, str, str]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+# Each step turns every weight around, ever larger, until the loss is no number.
+DIVERGING = [
+    "model.adapter=none",
+    "sft.training.learning_rate=10",
+    "sft.training.weight_decay=100",
+    "sft.training.epochs=20",
+    "sft.training.schedule=constant",
+]
 TIMES = {"time", "tokens_per_second", "sampling_seconds", "experience_seconds", "update_seconds"}
 
 

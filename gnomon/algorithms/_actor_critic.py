@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
+from gnomon.core.ranges import Range, Weight
 from gnomon.losses.policy_gradient import clipped_value_loss
 from gnomon.losses.reduce import token_mean
 
@@ -23,9 +25,9 @@ class ActorCritic(PolicyGradient):
         gae_lambda: 1 trusts the observed return, 0 the critic.
     """
 
-    value_clip: float = 0.2
-    value_weight: float = 0.1
-    gae_lambda: float = 0.95
+    value_clip: Annotated[float, Range("it is how far a value may move", gt=0, le=1e6)] = 0.2
+    value_weight: Weight = 0.1
+    gae_lambda: Annotated[float, Range("it mixes the observed return, 1, with the critic, 0", ge=0, le=1)] = 0.95
 
     @property
     def needs(self) -> frozenset[str]:

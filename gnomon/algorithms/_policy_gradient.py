@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,11 +16,15 @@ from torch import Tensor
 from gnomon.algorithms._penalty import penalty
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
+from gnomon.core.ranges import Positive, Range
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.policy_gradient import clipped_policy_loss, clipped_share, truncated_weight
 from gnomon.losses.reduce import constant_mean, masked, sequence_mean, token_mean
 
 Aggregate = Literal["token", "sequence", "constant"]
+ClipLow = Annotated[float, Range("the ratio may fall to 1 − clip_low, which is not negative", ge=0, le=1)]
+ClipHigh = Annotated[float, Range("the ratio may rise to 1 + clip_high", ge=0, le=1e6)]
+Discount = Annotated[float, Range("a discount above 1 would grow with each token", ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +46,10 @@ class PolicyGradient:
     used_once: ClassVar[bool] = False
     training: ClassVar[Mapping[str, Any]] = {}
     group: ClassVar[int] = 1
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float | None = None
-    importance_cap: float = 2.0
+    clip_low: ClipLow = 0.2
+    clip_high: Annotated[float, Range("the ratio may rise to 1 + clip_high", ge=0, le=1e6)] = 0.2
+    dual_clip: Annotated[float, Range("it bounds a loss beyond its advantage", gt=1, le=1e6)] | None = None
+    importance_cap: Positive = 2.0
     aggregate: Aggregate = "token"
 
     @property

@@ -9,19 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics, Preferences, Rankings
+from gnomon.core.ranges import Range, Share, Weight
 from gnomon.core.types import Preference
 from gnomon.losses.preference import logistic, majority, over_raters, pair_values, with_noise
 from gnomon.losses.reduce import masked, masked_sum
 
-Positive = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Noise = Annotated[float, Field(ge=0, lt=0.5)]
+Noise = Annotated[float, Range("with half of all labels flipped there is nothing to learn", ge=0, lt=0.5)]
 ROUNDING = 1e-5  # before the first step a policy is its own reference, and all leads are 0 but for this
 
 

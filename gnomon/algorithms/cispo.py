@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gnomon.algorithms._credit import group_credit
-from gnomon.algorithms._policy_gradient import PolicyGradient
+from gnomon.algorithms._policy_gradient import ClipHigh, ClipLow, PolicyGradient
 from gnomon.core.batches import Experience
 from gnomon.losses.policy_gradient import clipped_weight_loss
 
@@ -26,8 +26,8 @@ class CISPO(PolicyGradient):
 
     training: ClassVar[Mapping[str, Any]] = {"kl": {"coefficient": 0.0, "target": None}}
     group: ClassVar[int] = 2
-    clip_low: float = 1.0
-    clip_high: float = 2.0
+    clip_low: ClipLow = 1.0
+    clip_high: ClipHigh = 2.0
 
     def credit(self, experience: Experience) -> Experience:
         """The completion's return relative to its group, in its deviations, on every token."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gnomon.algorithms._preference import PairLoss, Positive, Weight
+from gnomon.algorithms._preference import PairLoss
+from gnomon.core.ranges import Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

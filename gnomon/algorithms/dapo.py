@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gnomon.algorithms._credit import group_credit
-from gnomon.algorithms._policy_gradient import PolicyGradient
+from gnomon.algorithms._policy_gradient import ClipHigh, PolicyGradient
 from gnomon.core.batches import Experience
 
 
@@ -30,7 +30,7 @@ class DAPO(PolicyGradient):
         "kl": {"coefficient": 0.0, "target": None},
     }
     group: ClassVar[int] = 2
-    clip_high: float = 0.28
+    clip_high: ClipHigh = 0.28
 
     def credit(self, experience: Experience) -> Experience:
         """The completion's return relative to its group, in its deviations, on every token."""

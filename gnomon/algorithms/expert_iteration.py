@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.core.batches import Experience
+from gnomon.core.ranges import Range
 from gnomon.losses.advantages import best_of_group
 from gnomon.losses.policy_gradient import reinforce_loss
 
@@ -33,7 +34,7 @@ class ExpertIteration(PolicyGradient):
 
     training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coefficient": 0.0, "target": None}}
     group: ClassVar[int] = 2
-    keep: int = 1
+    keep: Annotated[int, Range("it counts completions of a group", ge=1, le=10**6)] = 1
 
     def credit(self, experience: Experience) -> Experience:
         """1 on the tokens of the best completions, 0 on the others'."""

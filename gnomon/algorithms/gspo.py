@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gnomon.algorithms._credit import group_credit
-from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
+from gnomon.algorithms._policy_gradient import Aggregate, ClipHigh, ClipLow, PolicyGradient
 from gnomon.core.batches import Experience
 from gnomon.losses.policy_gradient import sequence_log_ratio
 
@@ -27,8 +27,8 @@ class GSPO(PolicyGradient):
 
     training: ClassVar[Mapping[str, Any]] = {"kl": {"coefficient": 0.0, "target": None}}
     group: ClassVar[int] = 2
-    clip_low: float = 3e-4
-    clip_high: float = 4e-4
+    clip_low: ClipLow = 3e-4
+    clip_high: ClipHigh = 4e-4
     aggregate: Aggregate = "sequence"
 
     def credit(self, experience: Experience) -> Experience:

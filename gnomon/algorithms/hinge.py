@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gnomon.algorithms._preference import PairLoss, Positive
+from gnomon.algorithms._preference import PairLoss
+from gnomon.core.ranges import Positive
 from gnomon.losses.preference import hinge
 
 

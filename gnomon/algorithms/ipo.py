@@ -15,7 +15,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gnomon.algorithms._preference import PairLoss, Positive
+from gnomon.algorithms._preference import PairLoss
+from gnomon.core.ranges import Positive
 from gnomon.losses.preference import squared_gap
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
+from gnomon.core.ranges import Positive
 from gnomon.losses.advantages import best_and_worst
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.reduce import masked_sum, token_mean
@@ -42,7 +43,7 @@ class OnlineDPO:
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
     training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coefficient": 0.0, "target": None}}
     group: ClassVar[int] = 2
-    beta: float = 0.1
+    beta: Positive = 0.1
 
     def credit(self, experience: Experience) -> Experience:
         """+1 on the best completion of a group, −1 on the worst, 0 on the rest and where all are alike."""

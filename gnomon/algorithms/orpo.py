@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gnomon.algorithms._preference import PairLoss, Positive, Weight
+from gnomon.algorithms._preference import PairLoss
+from gnomon.core.ranges import Positive, Weight
 from gnomon.losses.preference import log_odds, logistic
 
 

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gnomon.algorithms._preference import Positive, Weight, ahead, completion_values
+from gnomon.algorithms._preference import ahead, completion_values
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Rankings
+from gnomon.core.ranges import Positive, Weight
 from gnomon.core.types import Ranking
 from gnomon.losses.preference import plackett_luce
 

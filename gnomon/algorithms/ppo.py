@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gnomon.algorithms._actor_critic import ActorCritic
+from gnomon.algorithms._policy_gradient import Discount
 from gnomon.core.batches import Experience
 from gnomon.losses.advantages import generalised_advantages, whiten
 from gnomon.losses.reduce import masked
@@ -28,7 +29,7 @@ class PPO(ActorCritic):
         whiten_advantages: scale advantages to mean 0 and unit variance over the batch.
     """
 
-    gamma: float = 1.0
+    gamma: Discount = 1.0
     whiten_rewards: bool = False
     whiten_advantages: bool = True
 

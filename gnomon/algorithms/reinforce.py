@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
+from gnomon.algorithms._policy_gradient import Aggregate, Discount, PolicyGradient
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
+from gnomon.core.ranges import Weight
 from gnomon.losses.advantages import returns_to_go
 from gnomon.losses.policy_gradient import reinforce_loss
 from gnomon.losses.reduce import constant_mean, masked
@@ -39,8 +40,8 @@ class Reinforce(PolicyGradient):
     training: ClassVar[Mapping[str, Any]] = {"epochs": 1, "minibatches": 1}
     baseline: Literal["running", "critic", "none"] = "running"
     normalise: bool = True
-    value_weight: float = 0.1
-    gamma: float = 1.0
+    value_weight: Weight = 0.1
+    gamma: Discount = 1.0
     aggregate: Aggregate = "constant"
 
     @property

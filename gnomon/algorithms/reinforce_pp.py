@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gnomon.algorithms._policy_gradient import PolicyGradient
+from gnomon.algorithms._policy_gradient import Discount, PolicyGradient
 from gnomon.core.batches import Experience
 from gnomon.losses.advantages import returns_to_go, whiten
 
@@ -24,7 +24,7 @@ class ReinforcePP(PolicyGradient):
         gamma: discount per token.
     """
 
-    gamma: float = 1.0
+    gamma: Discount = 1.0
 
     def credit(self, experience: Experience) -> Experience:
         """Returns-to-go scaled to mean 0 and variance 1 over the batch's tokens."""

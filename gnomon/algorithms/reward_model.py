@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Preferences
+from gnomon.core.ranges import Weight
 from gnomon.core.types import Preference
 from gnomon.losses.preference import bradley_terry, majority
 
@@ -40,7 +41,7 @@ class RewardModelling:
     group: ClassVar[int] = 1
     soft_labels: bool = True
     use_margin: bool = False
-    centring: float = 0.01
+    centring: Weight = 0.01
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean cross-entropy of a pair, in nats; accuracy counts tied scores as half."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from gnomon.algorithms._actor_critic import ActorCritic
 from gnomon.core.batches import Experience
+from gnomon.core.ranges import Weight
 from gnomon.losses.advantages import generalised_advantages, whiten
 from gnomon.losses.reduce import masked
 
@@ -25,7 +26,7 @@ class RTO(ActorCritic):
         token_weight: β₁, the weight of the token rewards.
     """
 
-    token_weight: float = 0.05
+    token_weight: Weight = 0.05
 
     @property
     def needs(self) -> frozenset[str]:

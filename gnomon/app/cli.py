@@ -11,8 +11,12 @@ import typer
 from rich.console import Console
 
 from gnomon.app import commands_compare, commands_feedback_programs, commands_train, commands_use
+from gnomon.app.options import number
 from gnomon.core.errors import GnomonError, Interrupted, full_disk_said, stop_said
+from gnomon.core.ranges import Range
 from gnomon.core.version import VERSION
+
+ROWS = Range("it counts records", ge=0, le=10**9)
 
 app = typer.Typer(
     name="gnomon",
@@ -169,7 +173,7 @@ def inspect(
     model: Annotated[
         str | None, typer.Option(help="Count tokens, and render rows, as this model reads them.")
     ] = None,
-    rows: Annotated[int, typer.Option(min=0, help="How many records are shown.")] = 3,
+    rows: Annotated[int, number(ROWS, "How many records are shown.")] = 3,
     chat_template: Annotated[
         str | None, typer.Option(help="plain or a Jinja file, for a model that has no chat template.")
     ] = None,

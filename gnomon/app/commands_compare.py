@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from gnomon.app.options import number
+from gnomon.core import ranges
 from gnomon.core.errors import stop_said
+
+SECONDS = ranges.Range("an optimizer step takes about as long", ge=1, le=1e9)
 
 
 def compare(
@@ -16,12 +20,18 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… is for that one alone.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many, from the recipe's seed on.")] = 3,
+    seeds: Annotated[int, number(ranges.Count, "How many, from the recipe's seed on.")] = 3,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="Training time that each may use.", show_default="its own steps")
+        float | None,
+        number(SECONDS, "Training time that each may use.", show_default="its own steps"),
     ] = None,
     tokens: Annotated[
-        int | None, typer.Option(min=1, help="Training tokens that each may use.", show_default="its own steps")
+        int | None,
+        number(
+            ranges.TokenBudget,
+            "Training tokens that each may use.",
+            show_default="its own steps",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where everything goes.", show_default="the recipe's run folder-compare")

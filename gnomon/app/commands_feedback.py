@@ -8,6 +8,12 @@ from typing import Annotated
 
 import typer
 
+from gnomon.app.options import number
+from gnomon.core import ranges
+
+SETUP = "gnomon.feedback.answers:Setup"
+VOTES = ranges.Range("it counts judgements of an item", ge=1, le=1000)
+PORT = ranges.Range("ports of TCP are numbered so", ge=0, le=65535)
 app = typer.Typer(no_args_is_help=True, help="Collect judgements of people, and make preferences of them.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
 LEFT_OUT = {  # what a manifest counts so
@@ -32,14 +38,23 @@ def init(
     project: NewProject,
     title: Annotated[str, typer.Option(help="What annotators read above each item.")],
     guidelines: Annotated[Path | None, typer.Option(help="A text file: how to judge.")] = None,
-    wanted: Annotated[int, typer.Option(min=1, help="Judgements an item, by different people.")] = 3,
-    most: Annotated[int | None, typer.Option(min=1, help="At most, where they disagree.")] = None,
+    wanted: Annotated[int, number(VOTES, "Judgements an item, by different people.")] = 3,
+    most: Annotated[int | None, number(VOTES, "At most, where they disagree.")] = None,
     task: Annotated[str, typer.Option(help="pair, ranking, rating (1 to 10) or likert (1 to 5).")] = "pair",
     criteria: Annotated[str | None, typer.Option(help="What is scored, with commas between.")] = None,
-    size: Annotated[int | None, typer.Option(min=3, max=9, help="Answers that are ranked at once.")] = None,
+    size: Annotated[
+        int | None,
+        number(SETUP + ".size", "Answers that are ranked at once."),
+    ] = None,
     confidence: Annotated[bool, typer.Option("--confidence", help="Ask how sure they are.")] = False,
     rewrite: Annotated[bool, typer.Option("--rewrite", help="Let them edit an answer into a better.")] = False,
-    shortest_reason: Annotated[int, typer.Option(min=0, help="Characters that a reason should have.")] = 0,
+    shortest_reason: Annotated[
+        int,
+        number(
+            SETUP + ".shortest_reason",
+            "Characters that a reason should have.",
+        ),
+    ] = 0,
 ) -> None:
     """Make a project.
 
@@ -112,7 +127,7 @@ def import_(
 @app.command()
 def pick(
     store: Url,
-    count: Annotated[int, typer.Option(min=1, help="How many prompts.")],
+    count: Annotated[int, number(ranges.Count, "How many prompts.")],
     out: Annotated[Path, typer.Option(help="A JSON-lines file for them.")],
     project: ProjectId = None,
     mix: Annotated[
@@ -122,7 +137,7 @@ def pick(
             show_default="high_value=0.4,under_covered=0.3,edge=0.2,random=0.1",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is left to chance.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Of what is left to chance.")] = 0,
 ) -> None:
     """Choose prompts of the bank to ask next: by value, coverage, edge cases and chance.
 
@@ -173,7 +188,7 @@ def serve(
     store: Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")] = "feedback.db",
     project: ProjectId = None,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, number(PORT, "0 takes a free one.")] = 8000,
     demo: Annotated[bool, typer.Option("--demo", help="A ready project with pairs of film reviews.")] = False,
     https: Annotated[bool, typer.Option("--https", help="Browsers come by a proxy with TLS.")] = False,
 ) -> None:

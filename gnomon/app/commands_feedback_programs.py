@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 
 from gnomon.app.commands_feedback import ProjectId, Url, app
+from gnomon.app.options import number
+from gnomon.core import ranges
 
 __all__ = ["app"]
+WISH, DRAWING = "gnomon.feedback.planning:Wish", "gnomon.feedback.orders:Drawing"
+PARALLEL = ranges.Range("more connections serve nobody", ge=1, le=1000)
+TIMEOUT = ranges.Range("a server needs some time, and nobody waits for more than a day", ge=0.1, le=86_400)
+TIE = ranges.Range("it is a distance between scores", ge=0, le=1e30)
+COPIES = ranges.Range("each is an annotator in the store", ge=1, le=10**4)
 
 
 @app.command()
@@ -17,33 +24,47 @@ def generate(
     store: Url,
     sources: Annotated[list[str], typer.Option("--from", help="A local model, or http://host/v1#model.")],
     project: ProjectId = None,
-    count: Annotated[int, typer.Option(min=1, help="Answers of each model to each prompt.")] = 2,
+    count: Annotated[
+        int,
+        number(DRAWING + ".count", "Answers of each model to each prompt."),
+    ] = 2,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts, added to the bank first.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many prompts, by the bank's mix.")] = None,
+    limit: Annotated[int | None, number(ranges.Count, "So many prompts, by the bank's mix.")] = None,
     temperature: Annotated[
-        list[float] | None, typer.Option(help="A step of the ladder.", show_default="0.7, 1.0, 1.3")
+        list[float] | None,
+        number(ranges.Temperature, "A step of the ladder.", show_default="0.7, 1.0, 1.3"),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Length limit of an answer.")] = 256,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens with this much probability.")] = 1.0,
-    alike: Annotated[float, typer.Option(help="Answers as similar as this are nearly the same.")] = 0.7,
+    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of an answer.")] = 256,
+    top_p: Annotated[
+        float,
+        number(ranges.TopP, "Keep the likeliest tokens with this much probability."),
+    ] = 1.0,
+    alike: Annotated[
+        float,
+        number(
+            DRAWING + ".alike",
+            "Answers as similar as this are nearly the same.",
+        ),
+    ] = 0.7,
     wording: Annotated[
         list[str] | None, typer.Option(help="Added to a prompt whose answers are too alike.")
     ] = None,
     key: Annotated[
         list[str] | None, typer.Option(help="HOST=VARIABLE: the environment variable with its key.")
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="Requests on their way to an endpoint.")] = 4,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds without a word from it.")] = 60.0,
+    parallel: Annotated[int, number(PARALLEL, "Requests on their way to an endpoint.")] = 4,
+    timeout: Annotated[float, number(TIMEOUT, "Seconds without a word from it.")] = 60.0,
     uncertain_by: Annotated[
         list[str] | None, typer.Option(help="A reward model; pairs that it is unsure of come first.")
     ] = None,
     pairs: Annotated[
-        int | None, typer.Option(min=1, help="Items a prompt.", show_default="as many as answers")
+        int | None,
+        number(ranges.Count, "Items a prompt.", show_default="as many as answers"),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="A folder for answers.", show_default="Gnomon's cache")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Of everything drawn.")] = 0,
 ) -> None:
     """Have models answer a project's prompts, and make items of the answers. Ctrl-C keeps what is made.
 
@@ -93,13 +114,13 @@ def judge(
     store: Url,
     by: Annotated[list[str], typer.Option(help="rule:longer, model:PATH, or simulated:careful.")],
     project: ProjectId = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Judgements of each program now.")] = None,
-    tie: Annotated[float, typer.Option(min=0, help="Scores that differ by no more are equally good.")] = 0.0,
-    copies: Annotated[int, typer.Option(min=1, help="Simulated annotators of each manner.")] = 1,
+    count: Annotated[int | None, number(ranges.Count, "Judgements of each program now.")] = None,
+    tie: Annotated[float, number(TIE, "Scores that differ by no more are equally good.")] = 0.0,
+    copies: Annotated[int, number(COPIES, "Simulated annotators of each manner.")] = 1,
     truth: Annotated[
         str | None, typer.Option(help="What simulated annotators see: rule:…, model:…", show_default="made up")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of simulated annotators.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Of simulated annotators.")] = 0,
 ) -> None:
     """Have programs judge a project's items, as annotators of their own kind.
 
@@ -123,17 +144,50 @@ def judge(
 
 @app.command()
 def plan(
-    effect: Annotated[float, typer.Option(help="Win rate that a judge without error would find.")] = 0.6,
-    kappa: Annotated[float, typer.Option(help="Cohen's κ of two annotators.")] = 0.4,
-    power: Annotated[float, typer.Option(help="With which it is to be told from 50%.")] = 0.8,
-    votes: Annotated[int, typer.Option(min=1, help="Judgements of each item.")] = 3,
-    ties: Annotated[float, typer.Option(help="Share of the judgements that are ties.")] = 0.0,
-    width: Annotated[float, typer.Option(help="How far the win rate's interval may reach.")] = 0.05,
-    accuracy: Annotated[float, typer.Option(help="How often a majority is to be right.")] = 0.9,
-    each: Annotated[int, typer.Option(min=1, help="Judgements that one annotator makes.")] = 200,
-    alpha: Annotated[float, typer.Option(help="Of the test; the interval has the level 1 - alpha.")] = 0.05,
+    effect: Annotated[
+        float,
+        number(
+            WISH + ".effect",
+            "Win rate that a judge without error would find.",
+        ),
+    ] = 0.6,
+    kappa: Annotated[
+        float,
+        number(WISH + ".kappa", "Cohen's κ of two annotators."),
+    ] = 0.4,
+    power: Annotated[
+        float,
+        number(WISH + ".power", "With which it is to be told from 50%."),
+    ] = 0.8,
+    votes: Annotated[int, number(WISH + ".votes", "Judgements of each item.")] = 3,
+    ties: Annotated[
+        float,
+        number(WISH + ".ties", "Share of the judgements that are ties."),
+    ] = 0.0,
+    width: Annotated[
+        float,
+        number(
+            WISH + ".width",
+            "How far the win rate's interval may reach.",
+        ),
+    ] = 0.05,
+    accuracy: Annotated[
+        float,
+        number(WISH + ".accuracy", "How often a majority is to be right."),
+    ] = 0.9,
+    each: Annotated[
+        int,
+        number(WISH + ".each", "Judgements that one annotator makes."),
+    ] = 200,
+    alpha: Annotated[
+        float,
+        number(
+            WISH + ".alpha",
+            "Of the test; the interval has the level 1 - alpha.",
+        ),
+    ] = 0.05,
     simulate: Annotated[bool, typer.Option("--simulate", help="Also try it with simulated annotators.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the simulated annotators.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Of the simulated annotators.")] = 0,
 ) -> None:
     """Say how many judgements, items and annotators it takes, before anybody is asked.
 

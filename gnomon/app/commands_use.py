@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from gnomon.app.options import number
+from gnomon.core import ranges
+
 Model = Annotated[str, typer.Argument(help="Catalogue name, folder, GGUF file or hub name.")]
-Temperature = Annotated[float, typer.Option(help="Divides the logits; lower is more cautious.")]
-TopP = Annotated[float, typer.Option(help="Keep the likeliest tokens with this much probability.")]
-TopK = Annotated[int, typer.Option(help="Keep this many of the likeliest tokens; 0 keeps all.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same completions.")]
+Temperature = Annotated[float, number(ranges.Temperature, "Divides the logits; lower is more cautious.")]
+TopP = Annotated[
+    float,
+    number(ranges.TopP, "Keep the likeliest tokens with this much probability."),
+]
+TopK = Annotated[int, number(ranges.TopK, "Keep this many of the likeliest tokens; 0 keeps all.")]
+Seed = Annotated[int, number(ranges.Seed, "The same seed gives the same completions.")]
 
 
 def score(
@@ -47,13 +53,15 @@ def sample(
     model: Model,
     prompt: Annotated[str | None, typer.Option(help="One prompt, as text.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts.")] = None,
-    completions: Annotated[int, typer.Option("-k", "--completions", help="How many for each prompt.")] = 1,
+    completions: Annotated[
+        int, number(ranges.Completions, "How many for each prompt.", "-k", "--completions")
+    ] = 1,
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     top_k: TopK = 0,
-    max_tokens: Annotated[int, typer.Option(help="Length limit of a completion.")] = 128,
+    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of a completion.")] = 128,
     seed: Seed = 0,
-    best_of: Annotated[int | None, typer.Option(help="Draw so many for each, and keep the best.")] = None,
+    best_of: Annotated[int | None, number(ranges.Finite, "Draw so many for each, and keep the best.")] = None,
     by: Annotated[
         str | None, typer.Option(help="Which is best: a reward model, vader, or path/to/file.py:function.")
     ] = None,
@@ -94,7 +102,7 @@ def chat(
     temperature: Temperature = 0.7,
     top_p: TopP = 1.0,
     top_k: TopK = 0,
-    max_tokens: Annotated[int, typer.Option(help="Length limit of an answer.")] = 256,
+    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of an answer.")] = 256,
     seed: Seed = 0,
 ) -> None:
     """Talk with a model. It remembers the conversation; /reset starts anew, /quit or Ctrl-D ends.

@@ -24,6 +24,7 @@ from gnomon.app.stages import (
 )
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.core.ranges import Seed
 from gnomon.rewards.shaping import check_titles
 from gnomon.training.rounds import reuse_fault, sampling_fault
 from gnomon.training.settings import OnlineSettings
@@ -47,7 +48,7 @@ class Recipe(Settings):
     """
 
     run: str
-    seed: int = 0
+    seed: Seed = 0
     model: ModelSettings
     language: Literal["en", "zh"] = "en"
     track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)

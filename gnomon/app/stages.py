@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.batches import Experience
 from gnomon.core.config import Settings, merge_deep, validate
+from gnomon.core.ranges import Finite, Range
 from gnomon.data.ratings import Demonstrate
 from gnomon.models.adapters import Trainable
 from gnomon.models.heads import HeadSettings
@@ -21,7 +22,7 @@ from gnomon.rollouts.sampler import Sampling
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Weight = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
 BASE = "base"  # the name under which stages speak of the recipe's model
 FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
 TEXT_JUDGES = ("vader", "ridge")  # judges that are no model
@@ -58,7 +59,11 @@ def _size(value: float) -> float:
     raise ValueError(f"{value:g} is neither a number of texts of at least 2 nor a share below 1")
 
 
-Size = Annotated[float, AfterValidator(_size)]
+Size = Annotated[
+    float,
+    Range("it is a share below 1, or a number of texts", gt=0, le=10**9),
+    AfterValidator(_size),
+]
 
 
 class FeedbackStage(Settings):
@@ -86,12 +91,12 @@ class FeedbackStage(Settings):
 
     name: Name
     feedback: str
-    reserved: float | None = Field(default=None, ge=0, lt=1)
+    reserved: Annotated[float, Range("it is a share, and some are trained on", ge=0, lt=1)] | None = None
     training: Size | None = None
     demonstrations: Size | None = None
     demonstrate: Demonstrate = "neutral"
     held_out: Size | None = None
-    group_size: int = Field(default=8, gt=1)
+    group_size: Annotated[int, Range("fewer than 2 texts cannot be compared", ge=2, le=10**4)] = 8
     wordings: list[str] = Field(default_factory=list)
     held_out_wordings: list[str] = Field(default_factory=list)
 
@@ -119,8 +124,8 @@ class Imitate(Settings):
     """
 
     data: str
-    weight: float = Field(default=0.1, gt=0)
-    batch_size: int = Field(default=8, gt=0)
+    weight: Weight = 0.1
+    batch_size: Annotated[int, Range("a step sees demonstrations", ge=1, le=10**9)] = 8
 
 
 class Stored(Settings):
@@ -132,7 +137,7 @@ class Stored(Settings):
     """
 
     data: str
-    share: float = Field(default=0.25, gt=0, lt=1)
+    share: Annotated[float, Range("it is a share of a group, and the policy writes the rest", gt=0, lt=1)] = 0.25
 
 
 class TrainStage(Settings):
@@ -167,8 +172,8 @@ class TrainStage(Settings):
     imitate: Imitate | None = None
     stored: Stored | None = None
     critic: str | None = None
-    critic_layers: int = Field(default=0, ge=0)
-    depth: int | None = Field(default=None, gt=0)
+    critic_layers: Annotated[int, Range("it counts layers; 0 trains the head alone", ge=0, le=10**4)] = 0
+    depth: Annotated[int, Range("a model keeps at least one layer", ge=1, le=10**4)] | None = None
     head: HeadSettings = HeadSettings()
     settings: dict[str, Any] = Field(default_factory=dict)
     trainable: Trainable | None = None
@@ -224,8 +229,8 @@ class Until(Settings):
     """
 
     metric: str
-    above: float | None = None
-    below: float | None = None
+    above: Finite | None = None
+    below: Finite | None = None
 
     @model_validator(mode="after")
     def _says_when(self) -> Until:
@@ -278,7 +283,7 @@ class BestOf(Settings):
         by: the judge that says which is best.
     """
 
-    n: int = Field(gt=1)
+    n: Annotated[int, Range("the best of fewer than 2 is no choice", ge=2, le=10**6)]
     by: str
 
 
@@ -303,7 +308,7 @@ class EvaluateStage(Settings):
     judges: list[str] = Field(min_length=1)
     prompts: str
     texts: str | None = None
-    texts_used: int | None = Field(default=None, gt=0)
+    texts_used: Annotated[int, Range("it counts texts", ge=1, le=10**9)] | None = None
     reserved: str | None = None
     reference: str = ""
     candidate: str | None = None

@@ -103,7 +103,7 @@ def within_budget(costs: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     """A permutation of `count` items that depends on nothing but its arguments."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**64)  # torch takes 64 bits
     return torch.randperm(count, generator=generator).tolist()
 
 

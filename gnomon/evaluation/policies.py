@@ -26,6 +26,7 @@ from gnomon.rollouts.experience import build_experience
 from gnomon.rollouts.sampler import NativeSampler, Sampling
 
 FloatArray = NDArray[np.float64]
+LARGEST_NLL = 700.0  # nats; exp of more fits into no double, and weights that diverged have more
 BUDGET = 2048  # tokens of a micro-batch
 LONGEST = 100_000  # tokens of a text, where a model's context is not known
 
@@ -81,7 +82,7 @@ def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float | None:
         tokens = token_groups([examples[r] for r in rows])
         total -= float(masked_sum(policy.logprobs(tokens).cpu(), tokens.mask).sum())
         count += int(tokens.mask.sum())
-    return math.exp(total / count)
+    return math.exp(min(total / count, LARGEST_NLL))
 
 
 def sample_all(

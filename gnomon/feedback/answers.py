@@ -14,11 +14,13 @@ from pydantic import Field, ValidationError, field_validator
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.ranges import Finite, Range
 from gnomon.feedback.conduct import Limits
 
 Task = Literal["pair", "ranking", "rating", "likert"]
 SCALES: dict[str, tuple[int, int]] = {"rating": (1, 10), "likert": (1, 5)}
 CRITERIA = {"rating": ("helpful", "harmless", "honest"), "likert": ("overall",)}
+SCORE = Range("no scale is longer", ge=-(10**9), le=10**9)
 LONGEST = 20_000  # characters of a text that a person writes
 
 
@@ -41,18 +43,18 @@ class Setup(Settings):
     """
 
     criteria: tuple[str, ...] = ()
-    size: int = Field(default=4, ge=3, le=9)
+    size: Annotated[int, Range("people rank from 3 to 9 completions at once", ge=3, le=9)] = 4
     confidence: bool = False
     rewrite: bool = False
-    gold_rate: float = Field(default=0.1, ge=0, le=0.5)
-    floor: float | None = Field(default=None, ge=0, le=1)
-    least_votes: int = Field(default=20, ge=1)
-    split: float = Field(default=0.5, ge=0, lt=1)
-    fastest: float | None = Field(default=None, ge=0)
-    slowest: float | None = Field(default=None, gt=0)
-    shortest_reason: int = Field(default=0, ge=0)
+    gold_rate: Annotated[float, Range("at least half of the questions must be real ones", ge=0, le=0.5)] = 0.1
+    floor: Annotated[float, Range("it is a reliability; null pauses nobody", ge=0, le=1)] | None = None
+    least_votes: Annotated[int, Range("it counts judgements", ge=1, le=10**9)] = 20
+    split: Annotated[float, Range("it is a share that the commonest answer can exceed", ge=0, lt=1)] = 0.5
+    fastest: Annotated[float, Range("it is a time in seconds", ge=0, le=1e9)] | None = None
+    slowest: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
+    shortest_reason: Annotated[int, Range("it counts characters; 0 asks for none", ge=0, le=10**5)] = 0
     contact: str = Field(default="", max_length=200)
-    scale: tuple[float, float] | None = None
+    scale: tuple[Finite, Finite] | None = None
 
     @field_validator("criteria")
     @classmethod
@@ -78,7 +80,7 @@ class Setup(Settings):
 class Rewrite(Settings):
     """A completion edited into a better one: a demonstration."""
 
-    place: int = Field(ge=0)
+    place: Annotated[int, Range("it is the place of a completion, from 0", ge=0, le=1000)]
     text: str = Field(min_length=1, max_length=LONGEST)
 
 
@@ -92,14 +94,14 @@ class PairAnswer(Settings):
 class RankingAnswer(Settings):
     """All places, best first."""
 
-    order: tuple[int, ...]
+    order: tuple[Annotated[int, Range("it is the place of a completion, from 0", ge=0, le=1000)], ...]
     rewrite: Rewrite | None = None
 
 
 class ScoresAnswer(Settings):
     """A whole number for each criterion, for each completion as shown."""
 
-    scores: tuple[dict[str, Annotated[int, Field(strict=True)]], ...]
+    scores: tuple[dict[str, Annotated[int, Field(strict=True), SCORE]], ...]
     rewrite: Rewrite | None = None
 
 

@@ -19,10 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import DataError
+from gnomon.core.ranges import Share
 from gnomon.core.types import Prompt
 from gnomon.data.splits import normalised_text
 from gnomon.feedback.store import BankPrompt
@@ -46,10 +47,10 @@ class Mix(Settings):
         random: drawn uniformly, so that nothing is out of reach.
     """
 
-    high_value: float = Field(default=0.4, ge=0, le=1)
-    under_covered: float = Field(default=0.3, ge=0, le=1)
-    edge: float = Field(default=0.2, ge=0, le=1)
-    random: float = Field(default=0.1, ge=0, le=1)
+    high_value: Share = 0.4
+    under_covered: Share = 0.3
+    edge: Share = 0.2
+    random: Share = 0.1
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:

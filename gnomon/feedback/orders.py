@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gnomon.core.config import Settings
+from gnomon.core.ranges import Range, Seed, Temperature, Tokens, TopP
 from gnomon.core.types import Message, Prompt
 from gnomon.feedback.authors import Order, spoken
 from gnomon.feedback.bank import similarity
@@ -40,13 +41,13 @@ class Drawing(Settings):
         seed: of everything that is drawn.
     """
 
-    count: int = Field(default=2, ge=1)
-    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.7, 1.0, 1.3), min_length=1)
-    max_tokens: int = Field(default=256, ge=1)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    alike: float = Field(default=0.7, gt=0, le=1)
+    count: Annotated[int, Range("it counts answers of an author to a prompt", ge=1, le=10**6)] = 2
+    temperatures: tuple[Temperature, ...] = Field(default=(0.7, 1.0, 1.3), min_length=1)
+    max_tokens: Tokens = 256
+    top_p: TopP = 1.0
+    alike: Annotated[float, Range("it is a similarity, and at 0 all answers would be alike", gt=0, le=1)] = 0.7
     wordings: tuple[str, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
 
 def order_for(prompt: Prompt, number: int, tried: int, drawing: Drawing) -> Order:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError
+from gnomon.core.ranges import Range
 from gnomon.feedback.estimates import wilson_interval
 from gnomon.feedback.power import (
     NORMAL,
@@ -45,15 +46,15 @@ class Wish(Settings):
         alpha: how often a test may find a difference where there is none; 1 − alpha is the interval's level.
     """
 
-    effect: float = Field(default=0.6, ge=0, le=1)
-    kappa: float = Field(default=0.4, ge=0, le=1)
-    power: float = Field(default=0.8, gt=0, lt=1)
-    votes: int = Field(default=3, ge=1)
-    ties: float = Field(default=0.0, ge=0, lt=1)
-    width: float = Field(default=0.05, gt=0, lt=0.5)
-    accuracy: float = Field(default=0.9, gt=0, lt=1)
-    each: int = Field(default=200, ge=1)
-    alpha: float = Field(default=0.05, gt=0, lt=1)
+    effect: Annotated[float, Range("it is a win rate", ge=0, le=1)] = 0.6
+    kappa: Annotated[float, Range("it is an agreement beyond chance", ge=0, le=1)] = 0.4
+    power: Annotated[float, Range("it is a probability that no finite test reaches 0 or 1 of", gt=0, lt=1)] = 0.8
+    votes: Annotated[int, Range("it counts judgements of an item", ge=1, le=10**6)] = 3
+    ties: Annotated[float, Range("it is a share, and some votes must decide", ge=0, lt=1)] = 0.0
+    width: Annotated[float, Range("no interval of a share is wider", gt=0, lt=0.5)] = 0.05
+    accuracy: Annotated[float, Range("it is a probability that no majority reaches 0 or 1 of", gt=0, lt=1)] = 0.9
+    each: Annotated[int, Range("it counts judgements of an annotator", ge=1, le=10**9)] = 200
+    alpha: Annotated[float, Range("it is the probability of an error", gt=0, lt=1)] = 0.05
 
     @property
     def noise(self) -> Noise:

@@ -19,12 +19,11 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Annotated, Any, Literal
 
 from gnomon.core.config import Settings, validate
 from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.ranges import Range, Share
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.answers import Setup
 from gnomon.feedback.queue import Task
@@ -48,14 +47,14 @@ class Manner(Settings):
         skips: share of items given back.
     """
 
-    sharpness: float = Field(default=2.0, ge=0)
-    position: float = 0.0
-    length: float = 0.0
-    ties: float = Field(default=0.0, ge=0)
-    spam: float = Field(default=0.0, ge=0, le=1)
-    first: float = Field(default=0.0, ge=0, le=1)
-    tires_after: int | None = Field(default=None, ge=0)
-    skips: float = Field(default=0.0, ge=0, le=1)
+    sharpness: Annotated[float, Range("it multiplies differences; 0 is blind", ge=0, le=1e6)] = 2.0
+    position: Annotated[float, Range("it is a lead in logits", ge=-1e6, le=1e6)] = 0.0
+    length: Annotated[float, Range("it is a lead in logits", ge=-1e6, le=1e6)] = 0.0
+    ties: Annotated[float, Range("it is the weight of a tie", ge=0, le=1e6)] = 0.0
+    spam: Share = 0.0
+    first: Share = 0.0
+    tires_after: Annotated[int, Range("it counts judgements; null never tires", ge=0, le=10**18)] | None = None
+    skips: Share = 0.0
 
 
 MANNERS = {

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from pydantic import Field
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
+from gnomon.core.ranges import Range
 from gnomon.models.quiet import quiet_peft
 
 
@@ -30,9 +30,12 @@ class Trainable(Settings):
     """
 
     adapter: Literal["lora", "none"] = "lora"
-    rank: int = Field(default=16, gt=0)
-    alpha: float = Field(default=32.0, gt=0)
-    layers: int | None = Field(default=None, ge=0)
+    rank: Annotated[int, Range("a wider matrix fits no memory", ge=1, le=2**16)] = 16
+    alpha: Annotated[
+        float,
+        Range("at 0 nothing would be learned", gt=0, le=1e6),
+    ] = 32.0
+    layers: Annotated[int, Range("it counts layers; null is all", ge=0, le=10**4)] | None = None
 
 
 def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:

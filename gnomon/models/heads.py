@@ -8,14 +8,14 @@ are never pooled.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
+from gnomon.core.ranges import Range
 
 
 class HeadSettings(Settings):
@@ -32,7 +32,7 @@ class HeadSettings(Settings):
 
     head: Literal["linear", "mlp"] = "linear"
     pooling: Literal["last", "mean", "max", "first", "attention"] = "last"
-    hidden: int | None = Field(default=None, gt=0)
+    hidden: Annotated[int, Range("a wider layer fits no memory", ge=1, le=2**20)] | None = None
 
     @property
     def plain(self) -> bool:

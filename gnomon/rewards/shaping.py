@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError, RunError
+from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards import rules
 from gnomon.rewards.reward import Reward, Scores
@@ -41,12 +42,12 @@ class RewardPart(Settings):
     of: str | None = None
     rule: Rule | None = None
     name: str = ""
-    weight: float = 1.0
+    weight: Finite = 1.0
     whiten: bool = False
-    clip: float | None = Field(default=None, gt=0)
-    failures: int | None = Field(default=None, ge=0)
-    limit: int = Field(default=400, gt=0)
-    n: int = Field(default=4, gt=0)
+    clip: Annotated[float, Range("a part that is clipped at 0 says nothing", gt=0, le=1e30)] | None = None
+    failures: Annotated[int, Range("it counts rows; null is any number", ge=0, le=10**18)] | None = None
+    limit: Annotated[int, Range("it counts characters", ge=1, le=10**9)] = 400
+    n: Annotated[int, Range("it counts characters of an n-gram", ge=1, le=10**6)] = 4
     pattern: str | None = None
 
     @field_validator("pattern")

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from gnomon.core.config import Settings
+from gnomon.core.ranges import Completions, Range, Temperature, Tokens, TopK, TopP
 
 
 class Sampling(Settings):
@@ -31,17 +32,17 @@ class Sampling(Settings):
         batch: completions drawn side by side.
     """
 
-    completions: int = Field(default=1, gt=0)
-    max_tokens: int = Field(default=48, gt=0)
-    min_tokens: int = Field(default=0, ge=0)
-    repetition_penalty: float = Field(default=1.0, gt=0)
-    no_repeat_ngram: int = Field(default=0, ge=0)
-    temperature: float = Field(default=1.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
+    completions: Completions = 1
+    max_tokens: Tokens = 48
+    min_tokens: Annotated[int, Range("it counts tokens", ge=0, le=2**27)] = 0
+    repetition_penalty: Annotated[float, Range("it divides logits; 1 changes nothing", gt=0, le=1e6)] = 1.0
+    no_repeat_ngram: Annotated[int, Range("it counts tokens; 0 allows all", ge=0, le=2**27)] = 0
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    stop_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    batch: int = Field(default=96, gt=0)
+    stop_ids: tuple[Annotated[int, Range("it is the id of a token", ge=0, lt=2**31)], ...] = ()
+    batch: Annotated[int, Range("it counts completions drawn side by side", ge=1, le=10**6)] = 96
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
 
 from gnomon.core.config import Settings
+from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order
 
@@ -27,10 +27,10 @@ class Curriculum(Settings):
         memory: share of the former rate that is kept when a prompt is tried again.
     """
 
-    target: float = Field(default=0.5, ge=0, le=1)
-    width: float = Field(default=0.25, gt=0)
-    success: float = 0.0
-    memory: float = Field(default=0.5, ge=0, lt=1)
+    target: Annotated[float, Range("it is a success rate", ge=0, le=1)] = 0.5
+    width: Annotated[float, Range("it is a distance between success rates", gt=0, le=1e6)] = 0.25
+    success: Finite = 0.0
+    memory: Annotated[float, Range("at 1 no rate would ever change", ge=0, lt=1)] = 0.5
 
 
 class PromptStream:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from gnomon.core.config import Settings
+from gnomon.core.ranges import (
+    Finite,
+    Gigabytes,
+    Positive,
+    Range,
+    Seconds,
+    Share,
+    Temperature,
+    TokenBudget,
+    Tokens,
+)
 from gnomon.training.prompts import Curriculum
 
 Moments = Literal["float32", "8bit"]
+LearningRate = Annotated[float, Range("a step of that size destroys the weights", gt=0, le=10)]
+Decay = Annotated[float, Range("a moment is an average that forgets; at 1 it would never move", ge=0, lt=1)]
 # Settings that a loop's numbers do not depend on.
 OF_THE_MACHINE = (
     "batch_tokens",
@@ -39,13 +52,13 @@ class OptimiserSettings(Settings):
             processor.
     """
 
-    learning_rate: float = Field(default=3e-4, gt=0)
-    warmup: float = Field(default=0.05, ge=0, le=1)
+    learning_rate: LearningRate = 3e-4
+    warmup: Share = 0.05
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = Field(default=1e-8, gt=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    weight_decay: Annotated[float, Range("weights would turn around within a few steps", ge=0, le=100)] = 0.0
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    epsilon: Annotated[float, Range("it keeps a division by 0 away", gt=0, le=1e6)] = 1e-8
+    max_grad_norm: Positive = 1.0
     moments: Moments = "float32"
 
     @model_validator(mode="after")
@@ -74,13 +87,13 @@ class LoopSettings(OptimiserSettings):
             `gnomon.training.budget`).
     """
 
-    batch_tokens: int = Field(default=640, gt=0)
-    memory_gb: float | None = Field(default=None, gt=0)
+    batch_tokens: Annotated[int, Range("a micro-batch has tokens", ge=1, le=10**9)] = 640
+    memory_gb: Annotated[float, Range("it is memory in gigabytes", gt=0, le=1e6)] | None = None
     gradient_checkpointing: bool = False
-    frozen_states_gb: float = Field(default=2.0, ge=0)
-    checkpoint_seconds: float = Field(default=120.0, ge=0)
-    budget_seconds: float | None = Field(default=None, gt=0)
-    budget_tokens: int | None = Field(default=None, gt=0)
+    frozen_states_gb: Gigabytes = 2.0
+    checkpoint_seconds: Seconds = 120.0
+    budget_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
+    budget_tokens: TokenBudget | None = None
 
 
 class Validation(Settings):
@@ -95,11 +108,11 @@ class Validation(Settings):
             far are what a stage ends with.
     """
 
-    share: float = Field(default=0.1, gt=0, lt=1)
-    every: int = Field(default=50, gt=0)
+    share: Annotated[float, Range("some prompts are held out and some trained on", gt=0, lt=1)] = 0.1
+    every: Annotated[int, Range("it counts optimizer steps", ge=1, le=10**9)] = 50
     metric: str = "loss"
     better: Literal["more", "less"] = "less"
-    patience: int | None = Field(default=3, gt=0)
+    patience: Annotated[int, Range("it counts looks at the held-out part", ge=1, le=10**9)] | None = 3
 
 
 class OfflineSettings(LoopSettings):
@@ -116,11 +129,11 @@ class OfflineSettings(LoopSettings):
         reference_cache: keep what the reference says on disk, for later runs that ask it the same.
     """
 
-    epochs: float = Field(default=1.0, gt=0)
-    batch_size: int = Field(default=16, gt=0)
-    max_tokens: int = Field(default=1024, gt=0)
+    epochs: Annotated[float, Range("a pass sees at least one row in a million", ge=1e-6, le=1e6)] = 1.0
+    batch_size: Annotated[int, Range("a step sees examples", ge=1, le=10**9)] = 16
+    max_tokens: Tokens = 1024
     validation: Validation | None = None
-    samples_every: int | None = Field(default=100, gt=0)
+    samples_every: Annotated[int, Range("it counts steps; null never samples", ge=1, le=10**9)] | None = 100
     reference_cache: bool = True
 
 
@@ -138,10 +151,10 @@ class KLSettings(Settings):
             KL, however the surrogate weighs tokens; off is as commonly written.
     """
 
-    coefficient: float = Field(default=0.15, ge=0)
-    target: float | None = Field(default=6.0, gt=0)
+    coefficient: Annotated[float, Range("a negative price pays for leaving the reference", ge=0, le=1e6)] = 0.15
+    target: Annotated[float, Range("a KL is positive; null keeps the price", gt=0, le=1e6)] | None = 6.0
     rule: Literal["proportional", "simple"] = "proportional"
-    horizon: float = Field(default=10_000.0, gt=0)
+    horizon: Annotated[float, Range("it counts samples", gt=0, le=1e12)] = 10_000.0
     where: Literal["reward", "loss"] = "reward"
     estimator: Literal["k1", "k2", "k3"] = "k1"
     exact: bool = True
@@ -156,9 +169,9 @@ class Replay(Settings):
         priority: groups are drawn with probability ∝ (mean |advantage| + 0.01)^priority; 0 draws alike.
     """
 
-    share: float = Field(default=0.25, gt=0)
-    capacity: int = Field(default=256, gt=0)
-    priority: float = Field(default=1.0, ge=0)
+    share: Annotated[float, Range("it counts replayed groups for each fresh one", gt=0, le=1000)] = 0.25
+    capacity: Annotated[int, Range("it counts groups", ge=1, le=10**9)] = 256
+    priority: Annotated[float, Range("it is an exponent; 0 draws all alike", ge=0, le=100)] = 1.0
 
 
 class Exploration(Settings):
@@ -171,8 +184,8 @@ class Exploration(Settings):
             algorithm's `importance_cap`; otherwise they count as if the policy had written them.
     """
 
-    temperatures: tuple[float, ...] = ()
-    reference_share: float = Field(default=0.0, ge=0, lt=1)
+    temperatures: tuple[Temperature, ...] = ()
+    reference_share: Annotated[float, Range("the policy writes the rest of a group", ge=0, lt=1)] = 0.0
     weighted: bool = True
 
 
@@ -200,19 +213,19 @@ class OnlineSettings(LoopSettings):
         exploration: other sources of completions.
     """
 
-    epsilon: float = Field(default=1e-5, gt=0)
+    epsilon: Annotated[float, Range("it keeps a division by 0 away", gt=0, le=1e6)] = 1e-5
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    steps: int = Field(default=100, gt=0)
-    prompts_per_step: int = Field(default=16, gt=0)
-    epochs: int = Field(default=1, gt=0)
-    minibatches: int = Field(default=2, gt=0)
-    critic_learning_rate: float | None = Field(default=None, gt=0)
-    missing_eos_score: float | None = -1.0
-    overlong_buffer: int = Field(default=0, ge=0)
-    entropy_bonus: float = Field(default=0.0, ge=0)
-    resample: int = Field(default=0, ge=0)
+    steps: Annotated[int, Range("it counts rounds", ge=1, le=10**9)] = 100
+    prompts_per_step: Annotated[int, Range("a round needs prompts", ge=1, le=10**7)] = 16
+    epochs: Annotated[int, Range("it counts passes over a round's samples", ge=1, le=10**6)] = 1
+    minibatches: Annotated[int, Range("each pass has at least one", ge=1, le=10**6)] = 2
+    critic_learning_rate: LearningRate | None = None
+    missing_eos_score: Finite | None = -1.0
+    overlong_buffer: Annotated[int, Range("it counts tokens; 0 is off", ge=0, le=2**27)] = 0
+    entropy_bonus: Annotated[float, Range("a negative bonus would pay for certainty", ge=0, le=1e6)] = 0.0
+    resample: Annotated[int, Range("it counts tries; 0 is off", ge=0, le=1000)] = 0
     recompute_logprobs: bool = False
-    reference_every: int | None = Field(default=None, gt=0)
+    reference_every: Annotated[int, Range("it counts rounds; null never", ge=1, le=10**9)] | None = None
     kl: KLSettings = KLSettings()
     curriculum: Curriculum | None = None
     replay: Replay | None = None

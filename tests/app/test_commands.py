@@ -254,7 +254,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no prompt": (["sample", "M"], "give a prompt with --prompt or a file with --prompts"),
     "a temperature": (
         ["sample", "M", "--prompt", "x", "--temperature", "-1"],
-        "temperature: input should be greater",
+        "--temperature must be at least 0 and at most 1000, not -1, since it divides logits",
     ),
     "no judge": (["sample", "M", "--prompt", "x", "--best-of", "4"], "--best-of and --by go together"),
     "of what": (["sample", "M", "--prompt", "x", "--by", "vader"], "--best-of and --by go together"),

@@ -209,7 +209,7 @@ def test_no_key_is_written_down(
         (["generate", "--from", "tiny-random", "--prompts", "none.jsonl"], "no data at none.jsonl"),
         (["generate", "--from", "http://127.0.0.1:9/v1"], "names no model"),
         (["generate", "--from", "nowhere/at/all"], "no model folder at nowhere/at/all"),
-        (["generate", "--from", "tiny-random", "--temperature", "-1"], "temperatures"),
+        (["generate", "--from", "tiny-random", "--temperature", "-1"], "--temperature must be"),
         (["generate", "--from", "tiny-random", "--alike", "0"], "alike"),
         (["generate", "--from", "tiny-random", "--key", "sk-x"], "--key number 1 is not HOST=VARIABLE"),
         (["judge", "--by", "longer"], "'longer' is no program that judges; give rule:…, model:… or simulated:…."),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from project import Project, write_rows
+from project import DIVERGING, Project, write_rows
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -282,7 +282,7 @@ def test_a_gpu_that_is_not_there_is_said(project: Project, monkeypatch: pytest.M
 
 def test_numbers_that_are_not_finite_stop_the_run_and_say_so(project: Project) -> None:
     with pytest.raises(RunError, match=r"is not finite .*; lower training\.learning_rate"):
-        project.go("sft.training.learning_rate=1e30", "sft.training.schedule=constant", "model.adapter=none")
+        project.go(*DIVERGING)
     rows = (project.run / "sft" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(row)["loss"] is not None for row in rows)
 

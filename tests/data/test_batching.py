@@ -121,3 +121,7 @@ def test_an_epochs_order_depends_on_its_arguments_only() -> None:
     assert epoch_order(20, seed=3, epoch=1) == first
     assert sorted(first) == list(range(20))
     assert len({tuple(epoch_order(20, seed=s, epoch=e)) for s in range(3) for e in range(3)}) == 9
+
+
+def test_any_seed_that_settings_take_orders_an_epoch() -> None:
+    assert sorted(epoch_order(5, 2**63 - 1, 10**9)) == list(range(5))

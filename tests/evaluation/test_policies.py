@@ -172,6 +172,14 @@ def test_perplexity_of_a_model_without_opinions_is_its_vocabulary(chat_tokenizer
     assert found == pytest.approx(len(chat_tokenizer), rel=1e-5)
 
 
+def test_perplexity_of_weights_that_diverged_is_a_number(chat_tokenizer: Any) -> None:
+    """A token costs more nats than the exponential of a double takes."""
+    policy = tiny_policy(chat_tokenizer)
+    with torch.no_grad():
+        policy.network.get_output_embeddings().weight.mul_(1e6)
+    assert perplexity(policy, demonstrations("hello")) == pytest.approx(math.exp(700))
+
+
 def test_perplexity_is_over_tokens_with_the_end_and_without_the_prompt(
     chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

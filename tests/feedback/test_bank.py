@@ -221,7 +221,7 @@ def test_coverage_has_a_row_a_category_the_least_asked_first() -> None:
 def test_shares_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"high_value, under_covered add up to 1\.2; make it 1"):
         validate(Mix, {"high_value": 0.6}, "recipe.yaml")
-    with pytest.raises(ConfigError, match="greater than or equal to 0"):
+    with pytest.raises(ConfigError, match="edge: must be at least 0 and at most 1"):
         validate(Mix, {"edge": -0.2, "high_value": 0.8}, "recipe.yaml")
     assert validate(Mix, {"high_value": 0.3, "random": 0.2}, "recipe.yaml").shares() == {
         "random": 0.2,

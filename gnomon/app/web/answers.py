@@ -9,6 +9,7 @@ from fastapi import HTTPException
 from pydantic import BeforeValidator, Field
 
 from gnomon.core.config import Settings
+from gnomon.core.ranges import Range, Share
 from gnomon.feedback.access import Visitor
 from gnomon.feedback.answers import LONGEST
 
@@ -35,9 +36,10 @@ def _within_a_day(seconds: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_writable), Field(max_length=LONGEST)]
 Words = Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=200)]
 Said = Annotated[dict[str, Any], BeforeValidator(_writable)]
-Sure = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, BeforeValidator(_within_a_day)]
-Item = Annotated[int, Field(ge=1, lt=2**31)]
+Sure = Share
+Seconds = Annotated[float, Range("no more of a day is counted", ge=0, le=DAY), BeforeValidator(_within_a_day)]
+Item = Annotated[int, Range("items are numbered from 1", ge=1, lt=2**31)]
+Votes = Annotated[int, Range("it counts judgements of an item", ge=1, le=1000)]
 Id = Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
 
@@ -157,6 +159,6 @@ class SetUp(Settings):
 
     title: Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=500)]
     guidelines: Annotated[str, BeforeValidator(_writable), Field(max_length=100_000)] = ""
-    wanted: int = Field(ge=1, le=1000)
-    most: int = Field(ge=1, le=1000)
+    wanted: Votes
+    most: Votes
     settings: Said
