@@ -14,9 +14,9 @@ from gnomon.core.progress import StopSignal, progress
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
     from gnomon.core.types import Completion, Prompt
-    from gnomon.feedback.asking import Scoring
     from gnomon.feedback.generating import Made
     from gnomon.feedback.orders import Drawing
+    from gnomon.feedback.priority import Scoring
     from gnomon.feedback.raters import Rater, Worked
     from gnomon.feedback.simulated import Utility
     from gnomon.feedback.store import Store
@@ -41,6 +41,7 @@ def feedback_generate(
     keys: Sequence[str] = (),
     cache: Name | None = None,
     uncertain_by: Sequence[str] = (),
+    random_share: float = 0.2,
     pairs: int | None = None,
     **settings: Any,
 ) -> Generated:
@@ -55,7 +56,8 @@ def feedback_generate(
         most: prompts to answer, chosen by the bank's mix; `None`: all.
         keys: `HOST=VARIABLE`, the environment variables that hold the keys of endpoints.
         cache: a folder for answers; `None` takes Gnomon's own.
-        uncertain_by: reward models; pairs that they are uncertain of are asked first.
+        uncertain_by: reward models; items of which they are uncertain are asked first.
+        random_share: of those items, the share that stands at a random place of the order.
         pairs: items a prompt; `None`: as many as answers.
         settings: `parallel`, `timeout` and `retries` of endpoints.
 
@@ -68,6 +70,7 @@ def feedback_generate(
     from gnomon.feedback.asking import ask_about
     from gnomon.feedback.authors import Cache
     from gnomon.feedback.generating import Made, generate
+    from gnomon.feedback.priority import check_orderable
 
     if not sources:
         raise ConfigError("nobody is asked; name a model with --from.")
@@ -76,6 +79,8 @@ def feedback_generate(
     kept = Cache(Path(cache) if cache is not None else cache_folder() / "answers")
     with closing(open_store(url)) as store:
         project = project or only_project(store)
+        if uncertain_by:
+            check_orderable(project, store.project(project).task)
         asked = _asked(store, project, Path(prompts) if prompts is not None else None, most, drawing.seed)
         made, stop = Made(), StopSignal()
         with stop.listening(), progress("answers", len(asked) * len(authors) * drawing.count) as bar:
@@ -90,8 +95,15 @@ def feedback_generate(
             reason = made.refused[0][1] if made.refused else "all answers are nearly the same"
             raise RunError(f"no prompt was answered: {reason.rstrip('.')}.")
         names = [prompt.id for prompt in asked]
-        scores = scoring(uncertain_by) if uncertain_by else None
-        items = ask_about(store, project, names, scores=scores, count=pairs, seed=drawing.seed).added
+        items = ask_about(
+            store,
+            project,
+            names,
+            scores=scoring(uncertain_by) if uncertain_by else None,
+            count=pairs,
+            seed=drawing.seed,
+            random_share=random_share,
+        ).added
     return Generated(made, items)
 
 
@@ -118,6 +130,41 @@ def _asked(store: Store, project: str, file: Path | None, most: int | None, seed
         return [one.prompt for one in bank]
     times = {one.prompt.id: one.items for one in answered(store, project, [one.prompt.id for one in bank])}
     return [one.prompt.prompt for one in select(bank, most, Mix(), times, seed)]
+
+
+def feedback_reorder(
+    url: Name,
+    project: str | None,
+    judges: Sequence[str] = (),
+    *,
+    random_share: float = 0.2,
+    seed: int = 0,
+) -> list[float]:
+    """Reorder the items that wait: those of which reward models are uncertain first; see `feedback.priority`.
+
+    Args:
+        url: of the store.
+        project: its id; `None`: the only one.
+        judges: reward models; none: items come in the order in which they were added.
+        random_share: the share of items that stands at a random place of the order.
+        seed: of that share.
+
+    Returns:
+        The priority of each waiting item.
+
+    Raises:
+        ConfigError: a judge is none, the share cannot be, or the project's items compare nothing.
+        RunError: a judge fails on an answer.
+    """
+    from gnomon.feedback.priority import reorder, waiting
+
+    with closing(open_store(url)) as store:
+        project = project or only_project(store)
+        store.project(project)
+        if not judges:
+            return reorder(store, project, None)
+        with progress("items", len(waiting(store, project))) as bar:
+            return reorder(store, project, scoring(judges), share=random_share, seed=seed, watch=bar.at)
 
 
 def scoring(names: Sequence[str]) -> Scoring:

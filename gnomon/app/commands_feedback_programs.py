@@ -19,6 +19,11 @@ TIE = ranges.Range("it is a distance between scores", ge=0, le=1e30)
 COPIES = ranges.Range("each is an annotator in the store", ge=1, le=10**4)
 
 
+RandomShare = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of those items at a random place of the order.")
+]
+
+
 @app.command()
 def generate(
     store: Url,
@@ -55,8 +60,9 @@ def generate(
     parallel: Annotated[int, number(PARALLEL, "Requests on their way to an endpoint.")] = 4,
     timeout: Annotated[float, number(TIMEOUT, "Seconds without a word from it.")] = 60.0,
     uncertain_by: Annotated[
-        list[str] | None, typer.Option(help="A reward model; pairs that it is unsure of come first.")
+        list[str] | None, typer.Option(help="A reward model; what it is unsure of comes first.")
     ] = None,
+    random_share: RandomShare = 0.2,
     pairs: Annotated[
         int | None,
         number(ranges.Count, "Items a prompt.", show_default="as many as answers"),
@@ -93,6 +99,7 @@ def generate(
             keys=key or (),
             cache=cache,
             uncertain_by=uncertain_by or (),
+            random_share=random_share,
             pairs=pairs,
             parallel=parallel,
             timeout=timeout,
@@ -107,6 +114,34 @@ def generate(
         typer.echo(f"no answer to '{prompt}': {reason}")
     if len(made.refused) > 3:
         typer.echo(f"and none to {len(made.refused) - 3} others")
+
+
+@app.command()
+def reorder(
+    store: Url,
+    project: ProjectId = None,
+    uncertain_by: Annotated[
+        list[str] | None, typer.Option(help="A reward model; what it is unsure of comes first.")
+    ] = None,
+    random_share: RandomShare = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the random share.")] = 0,
+) -> None:
+    """Reorder the items that wait by what reward models are unsure of; without one, as they were added.
+
+    [bold]Examples[/bold]
+
+      gnomon feedback reorder feedback.db --project tone --uncertain-by runs/rm2/judge
+
+      gnomon feedback reorder feedback.db --project tone
+    """
+    from gnomon.app.calls_feedback_programs import feedback_reorder
+
+    judges = uncertain_by or ()
+    found = feedback_reorder(store, project, judges, random_share=random_share, seed=seed)
+    if not judges or not found:
+        typer.echo(f"{len(found)} waiting items, in the order in which they were added")
+    else:
+        typer.echo(f"{len(found)} waiting items, uncertainty {max(found):.3g} first and {min(found):.3g} last")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,11 +132,19 @@ def add_items(
     project: str,
     items: Iterable[Sequence[str]],
     *,
-    priority: float = 0.0,
+    priorities: Iterable[float] | None = None,
     gold: dict[str, Any] | None = None,
     within: Session | None = None,
 ) -> Counted:
     """Add questions: the ids of the completions that one compares, all of one prompt.
+
+    Args:
+        store: with the completions.
+        project: its id.
+        items: the ids of each.
+        priorities: of each; those with the greatest are asked first. `None`: 0 for all.
+        gold: the right answer, where it is known.
+        within: a transaction to be part of.
 
     Raises:
         DataError: a completion is not in the store, one stands twice, or they answer different prompts.
@@ -151,7 +159,7 @@ def add_items(
         known_as = {r.id: (r.key, r.prompt) for r in rows}
         there = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
         added = known = 0
-        for ids in items:
+        for ids, priority in _with_priorities(items, priorities):
             places = [existing(known_as.get(name), "completion", name) for name in ids]
             if len({key for key, _ in places}) != len(places) or len({p for _, p in places}) != 1:
                 raise DataError(
@@ -178,6 +186,14 @@ def add_items(
             )
             _let_go(session, added)
     return Counted(added, known)
+
+
+def _with_priorities(
+    items: Iterable[Sequence[str]], priorities: Iterable[float] | None
+) -> Iterator[tuple[Sequence[str], float]]:
+    if priorities is None:
+        return ((ids, 0.0) for ids in items)
+    return zip(items, priorities, strict=True)
 
 
 def _let_go(session: Session, added: int) -> None:

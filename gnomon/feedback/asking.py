@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.adding import Counted, add_items
 from gnomon.feedback.answers import SCALES, setup_of
 from gnomon.feedback.pairing import pairs, rankings, uncertainty
+from gnomon.feedback.priority import RANDOM_SHARE, Scoring, check_orderable, item_uncertainty, priorities
 from gnomon.feedback.store import BankPrompt, Store, as_prompt
 from gnomon.feedback.tables import CompletionRow, ItemRow, PromptRow
-
-Scoring = Callable[
-    [Prompt, Sequence[Completion]], ArrayLike
-]  # [members, answers], as `pairing.uncertainty` reads
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,7 @@ def ask_about(
     scores: Scoring | None = None,
     count: int | None = None,
     seed: int = 0,
+    random_share: float = RANDOM_SHARE,
 ) -> Counted:
     """Make items of the project's task from the answers that prompts have; all of them, or none.
 
@@ -51,21 +49,34 @@ def ask_about(
         store: with the answers.
         project: its id.
         prompts: ids; `None` takes the whole bank.
-        scores: of reward models, so that pairs that are uncertain to them are asked first.
+        scores: of reward models: pairs of which they are uncertain are preferred, and the items are asked in the
+            order of `priority.priorities`.
         count: pairs or rankings a prompt.
         seed: of the choice.
+        random_share: of items that stand at a random place of that order.
+
+    Raises:
+        ConfigError: there are scores, and the task scores single answers.
     """
     about = store.project(project)
     size, task = setup_of(about.settings).size, about.task
+    if scores is not None:
+        check_orderable(project, task)
     found: list[Sequence[str]] = []
+    uncertain: list[float] = []
     for one in answered(store, project, prompts):
         wanted = count or len(one.answers)
         enough = min(wanted, math.comb(len(one.answers), 2)) if task == "pair" else int(task == "ranking")
         if enough and one.items >= enough:
             continue
-        unsure = None if scores is None or task != "pair" else uncertainty(scores(one.prompt, one.answers))
-        found += items_of(task, one.answers, size, seed, count=count, unsure=unsure, asked=one.asked)
-    return add_items(store, project, found)
+        unsure = None if scores is None else uncertainty(scores(one.prompt, one.answers))
+        items = items_of(task, one.answers, size, seed, count=count, unsure=unsure, asked=one.asked)
+        found += items
+        if unsure is not None:
+            place = {answer.id: at for at, answer in enumerate(one.answers)}
+            uncertain += [item_uncertainty(unsure, [place[name] for name in ids]) for ids in items]
+    order = priorities(uncertain, found, share=random_share, seed=seed) if scores is not None else None
+    return add_items(store, project, found, priorities=order)
 
 
 def items_of(

@@ -44,8 +44,9 @@ def various(number: int, body: dict[str, Any]) -> Answer:
     return chat(" ".join(WORDS[int(digit)] for digit in str(body["seed"])))
 
 
-def init(ask: Ask, wanted: int = 1) -> None:
-    code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "Kinder?", "--wanted", wanted)
+def init(ask: Ask, wanted: int = 1, *more: object) -> None:
+    line = ("--project", "tone", "--title", "Kinder?", "--wanted", wanted, *more)
+    code, _, err = ask("feedback", "init", "f.db", *line)
     assert code == 0, err
 
 
@@ -113,6 +114,33 @@ def test_a_trained_reward_model_judges_and_says_where_it_is_unsure(
     assert (code, out) == (0, "30 answers added, 0 there already, 24 items added\n"), err
     code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", f"model:{judge}")
     assert (code, out) == (0, f"judge: {judge}: 24 judged\n"), err
+
+
+def test_a_judge_orders_the_queue_and_a_later_one_reorders_it(ask: Ask, here: Path, server: ChatServer) -> None:
+    """Uncertain first: of a judge that is sure where the numbers of the answers are far apart."""
+    for name, sign in (("early", ""), ("late", "-")):
+        Path(f"{name}.py").write_text(f"def score(prompt, text):\n    return {sign}len(text) % 7\n")
+    init(ask)
+    line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertain-by", "early.py:score"]
+    assert generate(ask, *line, "--random-share", 0)[0] == 0
+    order = "SELECT priority FROM items WHERE state = 'open' ORDER BY priority DESC"
+    assert all(0 < priority <= 0.25 for (priority,) in rows(order)), "p(1 - p) of a single judge"
+    code, out, err = ask("feedback", "reorder", "f.db", "--uncertain-by", "late.py:score", "--random-share", 0)
+    assert code == 0, err
+    highest, lowest = rows(order)[0][0], rows(order)[-1][0]
+    assert out == f"6 waiting items, uncertainty {highest:.3g} first and {lowest:.3g} last\n"
+    code, out, err = ask("feedback", "reorder", "f.db")
+    assert (code, out) == (0, "6 waiting items, in the order in which they were added\n"), err
+    assert rows(order) == [(0.0,)] * 6
+
+
+def test_projects_that_compare_nothing_have_no_uncertainty(ask: Ask, here: Path, server: ChatServer) -> None:
+    init(ask, 1, "--task", "likert")
+    code, _, err = generate(
+        ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertain-by", "vader"
+    )
+    assert (code, "scores answers one by one" in " ".join(err.split())) == (2, True)
+    assert rows("SELECT count(*) FROM completions") == [(0,)]
 
 
 def test_so_many_prompts_by_the_mix(ask: Ask, here: Path, server: ChatServer) -> None:

@@ -253,7 +253,7 @@ def test_leases_of_items_that_are_done_are_not_looked_at_again(queue: Queue, clo
 def test_urgent_items_come_first(store: Store) -> None:
     fill(store, 2)
     add_completions(store, "films", [("p0", Completion("c0", "c of 0"), {})])
-    add_items(store, "films", [["a0", "c0"]], priority=1.0)
+    add_items(store, "films", [["a0", "c0"]], priorities=[1.0])
     queue = Queue(store, "films")
     with store.reading() as session:
         urgent = session.scalars(select(ItemRow.key).where(ItemRow.priority == 1.0)).one()
