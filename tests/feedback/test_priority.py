@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,9 @@ def test_items_made_of_answers_are_asked_in_that_order(database: str) -> None:
     store = Store(database)
     queue = project(store, 0, wanted=1, most=1, names=("ann",), gold_rate=0)
     add_prompts(store, "films", map(BankPrompt, prompts_of(*(f"film {n}?" for n in range(ITEMS)))))
-    texts = [(f"p{n}", Completion(f"{side}{n}", f"{side} of {n}"), {}) for n in range(ITEMS) for side in "ab"]
+    texts: list[tuple[str, Completion, dict[str, Any]]] = [
+        (f"p{n}", Completion(f"{side}{n}", f"{side} of {n}"), {}) for n in range(ITEMS) for side in "ab"
+    ]
     add_completions(store, "films", texts)
     assert ask_about(store, "films", scores=ensemble, random_share=0.0).added == ITEMS
     came = order_asked(store, queue)
