@@ -92,6 +92,7 @@ def evaluate(
     *,
     prompts: Rows,
     judges: Sequence[str] = ("vader",),
+    independent: Sequence[str] = (),
     texts: Rows | None = None,
     reference: Name | None = None,
     out: Name = "runs/evaluation",
@@ -103,6 +104,7 @@ def evaluate(
         models: in the order in which they are shown; the last is the candidate.
         prompts: held-out prompts.
         judges: reward models by name, `vader`, `file.py:function`.
+        independent: those of them that took no part in the training.
         texts: texts by people, for perplexity.
         reference: what the candidate is compared with; the first where nothing is said.
         out: the run folder.
@@ -111,6 +113,7 @@ def evaluate(
     folder = Path(out)
     stage = {
         "judges": list(judges),
+        "independent": list(independent),
         "prompts": _file(prompts, folder / "prompts.jsonl"),
         "texts": _file(texts, folder / "texts.jsonl"),
         "reference": None if reference is None else os.fspath(reference),

@@ -60,6 +60,9 @@ def evaluate(
     ],
     prompts: Annotated[str, typer.Option(help="Held-out prompts.")],
     judges: Annotated[str, typer.Option(help="vader, reward models, file.py:function; with commas.")] = "vader",
+    independent: Annotated[
+        str | None, typer.Option(help="Judges that took no part in the training; with commas.")
+    ] = None,
     texts: Annotated[str | None, typer.Option(help="Texts by people, for perplexity.")] = None,
     reference: Annotated[
         str | None, typer.Option(help="What the candidate is compared with.", show_default="the first")
@@ -79,7 +82,8 @@ def evaluate(
         from gnomon.app.pipeline import run_recipe
 
         stage = {
-            "judges": [name.strip() for name in judges.split(",") if name.strip()],
+            "judges": names_in(judges),
+            "independent": names_in(independent) if independent else None,
             "prompts": prompts,
             "texts": texts,
             "reference": reference,
@@ -91,3 +95,8 @@ def evaluate(
             settings=parse_settings(name for name in models if SETTING.match(name)),
         )
         typer.echo(run_recipe(recipe))
+
+
+def names_in(said: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in said.split(",") if name.strip()]

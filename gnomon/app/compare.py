@@ -89,6 +89,7 @@ class _Found:
         self.seeds = list(seeds)
         self.runs: list[dict[str, Any]] = []
         self.references: dict[int, dict[str, Any]] = {}
+        self.involved: set[str] = set()  # judges that took part in a training, by what the runs found
         self.environment = environment(plan.recipe.seed, {})
 
     def add(self, name: str, seed: int, place: Path, shared: Path, error: str) -> None:
@@ -100,6 +101,8 @@ class _Found:
             called = {(shared / str(r["name"])).as_posix(): str(r["name"]) for r in self.plan.shared}
             row |= _training(trained)
             row |= _measured(evaluated.result, self.plan.stage, called)
+            assert isinstance(evaluated.result, Evaluation)
+            self.involved |= {called.get(j.name, j.name) for j in evaluated.result.judges if not j.independent}
             self.references.setdefault(
                 seed, {"seed": seed, **_measured(evaluated.result, _reference(evaluated), called)}
             )
@@ -108,7 +111,10 @@ class _Found:
     def write(self) -> Path:
         """Write `compare.json` and the report."""
         plan = self.plan
-        judges = [{"name": judge, "independent": plan.independent(judge)} for judge in plan.evaluation["judges"]]
+        judges = [
+            {"name": judge, "independent": plan.independent(judge) and judge not in self.involved}
+            for judge in plan.evaluation["judges"]
+        ]
         write_json(
             self.folder / "compare.json",
             {

@@ -61,8 +61,12 @@ class Plan:
         return head | ({"training": training} if training else {}) | {"stages": copy.deepcopy(list(rows))}
 
     def independent(self, judge: str) -> bool:
-        """Whether it is certain that no algorithm of the comparison learned from a judge."""
-        return judge in TEXT_JUDGES and all(judge not in rewards(row) for row in self.rows.values())
+        """Whether a judge counts as independent before any run has ended: it rewards none of the algorithms.
+
+        What the runs then find stands above this.
+        """
+        claimed = judge in TEXT_JUDGES or judge in self.evaluation["independent"]
+        return claimed and all(judge not in rewards(row) for row in self.rows.values())
 
 
 def make_plan(path: Path, names: Sequence[str], budget: Budget, overrides: Sequence[str] = ()) -> Plan:
@@ -86,7 +90,12 @@ def make_plan(path: Path, names: Sequence[str], budget: Budget, overrides: Seque
     rows = {str(row["name"]): row for row in content["stages"]}
     top = {key: value for key, value in content.items() if key not in ("run", "seed", "stages")}
     shared = [rows[s.name] for s in before]
-    judged = {"evaluate": [evaluation.reference, stage.name], "reference": evaluation.reference}
+    judged = {
+        "evaluate": [evaluation.reference, stage.name],
+        "reference": evaluation.reference,
+        "judges": evaluation.judges,
+        "independent": evaluation.independent,
+    }
     own = {n: [parse_override(t) for t in overrides if first[t] == n] for n in (*names, TOKEN_REWARD)}
     made = {name: variant_row(name, rows[stage.name], before, own[name], budget) for name in names}
     if any(row.get("token_reward") == TOKEN_REWARD for row in made.values()) and TOKEN_REWARD not in rows:

@@ -171,7 +171,11 @@ def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, An
 
     kinds: dict[str, Any] = dict.fromkeys(("data", "prompts", "texts", "reserved"), data)
     kinds |= dict.fromkeys(
-        ("model", "critic", "token_reward", "reward", "evaluate", "judges", "reference", "candidate"), model
+        (
+            *("model", "critic", "token_reward", "reward"),
+            *("evaluate", "judges", "independent", "reference", "candidate"),
+        ),
+        model,
     )
     found = {key: kinds[key](value) if key in kinds else value for key, value in row.items()}
     if isinstance(found.get("best_of"), dict):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gnomon.algorithms.contract import algorithms
+from gnomon.app.claims import check_claims
 from gnomon.app.references import check_names, made_by
 from gnomon.app.stages import (
     BASE,
@@ -96,6 +97,7 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     _check_training_keys(recipe, rows, where)
     stages = [_stage(row, recipe, f"{where}, stage {n}") for n, row in enumerate(rows, start=1)]
     check_names(stages, RESERVED, where)
+    check_claims(stages, where)
     return recipe.model_copy(update={"stages": stages})
 
 
@@ -235,6 +237,14 @@ def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
         name = getattr(stage, key)
         if name is not None and name not in stage.evaluate:
             raise ConfigError(f"{where}: {key} '{name}' is not among those in evaluate; add it there.")
+    for name in stage.judges:
+        if stage.judges.count(name) > 1:
+            raise ConfigError(f"{where}: judges names '{name}' twice; remove one of them.")
+    for name in stage.independent:
+        if name not in stage.judges:
+            raise ConfigError(
+                f"{where}: independent names '{name}', which is not among the judges; add it there."
+            )
     if stage.best_of is not None:
         if stage.best_of.by not in stage.judges:
             raise ConfigError(f"{where}: best_of.by '{stage.best_of.by}' is not among the judges; add it there.")

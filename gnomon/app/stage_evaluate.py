@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnomon.app.independence import judges_of
 from gnomon.app.outside import open_policy
-from gnomon.app.references import scorers
 from gnomon.app.rewards import make_reward
 from gnomon.app.rows import first_row
-from gnomon.app.stages import TEXT_JUDGES, EvaluateStage
+from gnomon.app.stages import EvaluateStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.batches import Rollout
 from gnomon.core.errors import Interrupted, RunError
@@ -136,13 +136,6 @@ def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
     return values
 
 
-def independent_judge(judge: str, work: Workspace) -> bool:
-    """Whether it is certain that no model learned from a judge; nobody knows it of a model from elsewhere."""
-    training = (stage for stage in work.recipe.stages if not isinstance(stage, EvaluateStage))
-    rewards = {spec for stage in training for spec in scorers(stage)}
-    return judge in TEXT_JUDGES and judge not in rewards
-
-
 def examinations(work: Workspace) -> dict[str, list[dict[str, Any]]]:
     """What the run's reward models were found to be worth, by stage."""
     results = {stage.name: work.stage_folder(stage.name) / "result.json" for stage in work.recipe.stages}
@@ -163,7 +156,8 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         if other is not candidate
         for judge in stage.judges
     ]
-    independent = [j for j in stage.judges if independent_judge(j, work)]
+    judges = judges_of(stage, work)
+    independent = [row["name"] for row in judges if row["independent"]]
     compared = candidate.name != stage.reference
     found = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
     found += judge_checks(examinations(work))
@@ -178,7 +172,7 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         "models": [v.name for v in voices],
         "reference": stage.reference,
         "candidate": candidate.name,
-        "judges": [{"name": j, "independent": j in independent} for j in stage.judges],
+        "judges": judges,
         "prompts": len({r.prompt.id for r in candidate.rollouts}),
         "completions_per_prompt": stage.sampling.completions,
         "table": table,

@@ -287,12 +287,26 @@ class BestOf(Settings):
     by: str
 
 
+class Judge(Settings):
+    """A judge, and whether it took no part in the training of what it judges.
+
+    Attributes:
+        judge: as `judges` names one.
+        independent: counts for the verdict, unless the folders of the training show otherwise.
+    """
+
+    judge: str
+    independent: bool = False
+
+
 class EvaluateStage(Settings):
     """Models side by side, before judges that training used and judges that it never saw.
 
     Attributes:
         evaluate: `base`, stages and models of your own, in the order in which they are shown.
-        judges: reward models (stages or your own), `vader` (a lexicon) and `ridge` (fitted on `reserved`).
+        judges: reward models (stages or your own), functions, `vader` (a lexicon) and `ridge` (fitted on
+            `reserved`); `{judge: NAME, independent: true}` says that one took no part in the training.
+        independent: the judges of which that is said.
         prompts: held-out prompts.
         texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
         texts_used: at most so many of them, evenly spaced.
@@ -306,6 +320,7 @@ class EvaluateStage(Settings):
     name: Name
     evaluate: list[str] = Field(min_length=1)
     judges: list[str] = Field(min_length=1)
+    independent: list[str] = Field(default_factory=list)
     prompts: str
     texts: str | None = None
     texts_used: Annotated[int, Range("it counts texts", ge=1, le=10**9)] | None = None
@@ -314,6 +329,18 @@ class EvaluateStage(Settings):
     candidate: str | None = None
     best_of: BestOf | None = None
     sampling: Sampling = Sampling(completions=16)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judges_by_name(cls, content: Any) -> Any:
+        """Judges that are mappings become names, those called independent in `independent`."""
+        judges = content.get("judges") if isinstance(content, dict) else None
+        if not isinstance(judges, list) or not any(isinstance(one, dict) for one in judges):
+            return content
+        told = [validate(Judge, one, "judges") if isinstance(one, dict) else one for one in judges]
+        names = [one.judge if isinstance(one, Judge) else one for one in told]
+        claimed = [one.judge for one in told if isinstance(one, Judge) and one.independent]
+        return {**content, "judges": names, "independent": [*(content.get("independent") or []), *claimed]}
 
     @model_validator(mode="before")
     @classmethod

@@ -165,11 +165,20 @@ class Training(Part):
     evaluation: Examination | None = None
 
 
+class Dependence(Part):
+    """Why a judge that the recipe calls independent is not: `reward`, `derived`, `weights` or `rows`."""
+
+    reason: Words = ""
+    count: Number = None
+    of: Number = None
+
+
 class Judge(Part):
     """A judge of the evaluation; an independent one took no part in the training."""
 
     name: Words = ""
     independent: bool = False
+    dependence: Dependence | None = None
 
 
 class ModelRow(Part):

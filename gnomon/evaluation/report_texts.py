@@ -84,6 +84,23 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No judge of this comparison is independent of the training.",
         "本次比较中没有独立于训练的评判者。",
     ),
+    "verdict.dependent": (
+        "{judge} does not count as independent, though the recipe says so: {why}.",
+        "{judge} 不算独立评判者，尽管配方如此声明：{why}。",
+    ),
+    "dependence.reward": ("training used it as its reward", "训练以它为奖励"),
+    "dependence.derived": (
+        "it was trained from a model that rewarded the training",
+        "它由给训练打分的模型继续训练而来",
+    ),
+    "dependence.weights": (
+        "its weights are those of a model that rewarded the training",
+        "它的权重与给训练打分的模型相同",
+    ),
+    "dependence.rows": (
+        "{count} of the {of} texts it learned from were read by the training too",
+        "它学习的 {of} 条文本中有 {count} 条也被训练读过",
+    ),
     "judge.independent": ("independent", "独立"),
     "judge.involved": ("took part in training", "参与了训练"),
     "finding.better": ("better", "更好"),
