@@ -20,9 +20,9 @@ from gnomon.app.outside import open_policy
 from gnomon.core.batches import TokenGroups
 from gnomon.core.progress import StopSignal, console
 from gnomon.data.encoding import Example, Pair
-from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
 from gnomon.models.precision import find_compute
+from gnomon.models.settings import Trainable
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
 from gnomon.training.settings import OfflineSettings

@@ -24,7 +24,7 @@ from gnomon.core.batches import (
     Totals,
 )
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
-from gnomon.models.adapters import Trainable
+from gnomon.models.settings import Trainable
 from gnomon.rollouts.experience import price_kl
 from gnomon.training.models import TrainedModels
 from gnomon.training.rounds import rows_with_signal, step_totals

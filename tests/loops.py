@@ -17,9 +17,9 @@ from gnomon.core.batches import Metrics
 from gnomon.core.progress import StopSignal
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example, Order, Pair
-from gnomon.models.adapters import Trainable
+from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward, Reward
-from gnomon.rollouts.sampler import Sampling
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline

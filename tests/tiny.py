@@ -20,11 +20,11 @@ from transformers import (
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Message, Prompt
 from gnomon.data.rendering import PLAIN_TEMPLATE
-from gnomon.models.adapters import Trainable, make_trainable
-from gnomon.models.loading import FROZEN
+from gnomon.models.adapters import make_trainable
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
 from gnomon.models.random_model import CHAT_TEMPLATE as CHAT_TEMPLATE
+from gnomon.models.settings import FROZEN, Trainable
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 WORDS = ["<end>", "<unk>", "Human", "Assistant", ":", "a", "b", "c"]

@@ -20,11 +20,12 @@ from gnomon.core.progress import StopSignal, console
 from gnomon.core.types import Message, Prompt
 from gnomon.data.encoding import Example, Pair
 from gnomon.models import prepacked
-from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
 from gnomon.models.precision import find_compute
+from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward, LearnedReward
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training import offline
 from gnomon.training.models import TrainedModels
 from gnomon.training.online import OnlineLoop

@@ -15,10 +15,11 @@ from gnomon.data.encoding import encode_completions
 from gnomon.data.film_prompts import film_prompts
 from gnomon.feedback.store import digest
 from gnomon.models.forward import completion_states
-from gnomon.models.heads import HeadSettings, ScalarHead
+from gnomon.models.heads import ScalarHead
 from gnomon.models.loading import load_reward_model
 from gnomon.models.policy import RewardModel
 from gnomon.models.precision import find_compute
+from gnomon.models.settings import HeadSettings
 
 MODEL, DEPTH = "smollm2-135m", 20  # layers of 30, as in recipes/film-reviews.yaml
 HEAD = HeadSettings(pooling="mean")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated
 
 from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.algorithms.contract import Models
@@ -13,6 +11,9 @@ from gnomon.core.batches import Experience, Metrics
 from gnomon.core.ranges import Range, Weight
 from gnomon.losses.policy_gradient import clipped_value_loss
 from gnomon.losses.reduce import token_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

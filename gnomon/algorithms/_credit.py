@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.core.batches import Experience
 from gnomon.losses.advantages import group_centred, on_every_token
 from gnomon.losses.reduce import masked_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def completion_returns(experience: Experience) -> Tensor:

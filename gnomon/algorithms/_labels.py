@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms._preference import ahead, completion_values
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
+from gnomon.core.lazy import torch
 from gnomon.core.ranges import Positive, Weight
 from gnomon.core.types import Label
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

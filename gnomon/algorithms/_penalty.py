@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.core.batches import Experience
+from gnomon.core.lazy import torch
 from gnomon.losses.kl import ESTIMATORS, prefix_weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def penalty(logprobs: Tensor, batch: Experience, mask: Tensor) -> Tensor:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from gnomon.algorithms._penalty import penalty
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
+from gnomon.core.lazy import torch
 from gnomon.core.ranges import Positive, Range
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.policy_gradient import clipped_policy_loss, clipped_share, truncated_weight
 from gnomon.losses.reduce import constant_mean, masked, sequence_mean, token_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Aggregate = Literal["token", "sequence", "constant"]
 ClipLow = Annotated[float, Range("the ratio may fall to 1 − clip_low, which is not negative", ge=0, le=1)]

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics, Preferences, Rankings
@@ -17,6 +15,9 @@ from gnomon.core.ranges import Range, Share, Weight
 from gnomon.core.types import Preference
 from gnomon.losses.preference import logistic, majority, over_raters, pair_values, with_noise
 from gnomon.losses.reduce import masked, masked_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Noise = Annotated[float, Range("with half of all labels flipped there is nothing to learn", ge=0, lt=0.5)]
 ROUNDING = 1e-5  # before the first step a policy is its own reference, and all leads are 0 but for this

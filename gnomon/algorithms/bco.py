@@ -12,24 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.algorithms._labels import LabelLoss
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
+from gnomon.core.lazy import torch
 from gnomon.losses.unpaired import classifier
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class BCO(LabelLoss):
     """Binary classifier optimisation."""
 
-    @torch.no_grad()
     def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
         """Counts, and the sums of the rewards of good and of bad completions."""
-        rewards, _ = self.rewards(models, batch)
+        with torch.no_grad():
+            rewards, _ = self.rewards(models, batch)
         good = batch.good.to(rewards.device)
         sums = {"good_rewards": rewards[good].sum(), "bad_rewards": rewards[~good].sum()}
         return {**super().survey(models, batch, mismatched), **sums}

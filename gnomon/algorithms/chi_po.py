@@ -11,11 +11,13 @@ Wrong when the reference is far from good: what it hardly ever writes cannot bec
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST = 20.0  # log-ratio whose exponential is still taken
 

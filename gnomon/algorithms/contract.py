@@ -6,12 +6,14 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from gnomon.core.batches import Experience, Metrics
-from gnomon.models.policy import Critic, Policy, RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gnomon.models.policy import Critic, Policy, RewardModel
 
 
 class Models(Protocol):

@@ -10,11 +10,13 @@ Wrong when completions differ much in length: without a reference a longer one s
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive, Weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,13 @@ Wrong when labels are hard and pairs few: the lead that it asks for has no end, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms._policy_gradient import PolicyGradient
@@ -22,6 +20,9 @@ from gnomon.core.batches import Experience
 from gnomon.core.ranges import Range
 from gnomon.losses.advantages import best_of_group
 from gnomon.losses.policy_gradient import reinforce_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

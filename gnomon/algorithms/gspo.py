@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms._credit import group_credit
 from gnomon.algorithms._policy_gradient import Aggregate, ClipHigh, ClipLow, PolicyGradient
 from gnomon.core.batches import Experience
 from gnomon.losses.policy_gradient import sequence_log_ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

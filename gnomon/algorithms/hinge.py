@@ -11,12 +11,14 @@ all leads up to 1 cost the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive
 from gnomon.losses.preference import hinge
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,14 @@ completions not all leads can be met.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive
 from gnomon.losses.preference import squared_gap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

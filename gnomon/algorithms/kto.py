@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gnomon.algorithms._labels import LabelLoss
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
+from gnomon.core.lazy import torch
 from gnomon.losses.unpaired import prospect
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,13 @@ class KTO(LabelLoss):
         """The reference, and each prompt with another's completion for `survey`."""
         return frozenset({"reference", "mismatched"})
 
-    @torch.no_grad()
     def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
         """Counts, and the sum of the mismatched completions' rewards."""
         counts = super().survey(models, batch, mismatched)
         if mismatched is None:
             return counts
-        rewards, _ = self.rewards(models, mismatched)
+        with torch.no_grad():
+            rewards, _ = self.rewards(models, mismatched)
         return {**counts, "mismatched": torch.tensor(len(rewards)), "mismatched_rewards": rewards.sum()}
 
     def baseline(self, sums: Mapping[str, float]) -> float:

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
+from gnomon.core.lazy import F, torch
 from gnomon.core.ranges import Positive
 from gnomon.losses.advantages import best_and_worst
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.reduce import masked_sum, token_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gnomon.algorithms._policy_gradient import Aggregate, Discount, PolicyGradient
 from gnomon.algorithms.contract import Models
@@ -23,6 +21,9 @@ from gnomon.core.ranges import Weight
 from gnomon.losses.advantages import returns_to_go
 from gnomon.losses.policy_gradient import reinforce_loss
 from gnomon.losses.reduce import constant_mean, masked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

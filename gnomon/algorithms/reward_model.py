@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Preferences
 from gnomon.core.ranges import Weight
 from gnomon.core.types import Preference
 from gnomon.losses.preference import bradley_terry, majority
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Demonstrations, Metrics
 from gnomon.core.types import Demonstration
 from gnomon.losses.reduce import token_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,14 @@ Wrong when the policy must stay close to where it began: only a small step size 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive, Weight
 from gnomon.losses.preference import logistic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

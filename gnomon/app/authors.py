@@ -16,7 +16,8 @@ from gnomon.feedback.authors import Author, Draft, Keep, Order, Refusal, setting
 from gnomon.models.policy import Policy
 from gnomon.models.precision import find_compute
 from gnomon.rollouts.endpoint import ChatEndpoint, shown
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 SIDE_BY_SIDE = 64  # answers that a model in this process draws before they are kept
 KNOWN_KEYS = {"api.openai.com": "OPENAI_API_KEY"}

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gnomon.core.errors import ConfigError, RunError
-from gnomon.evaluation.report import write_report
-from gnomon.evaluation.report_run import Language
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
     from gnomon.app.plan import Plan
     from gnomon.app.recipe import Recipe
+    from gnomon.evaluation.report_run import Language
 
 Name = str | os.PathLike[str]
 
@@ -80,6 +79,8 @@ def report(folder: Name, *, language: Language | None = None) -> Path:
     Raises:
         RunError: there is no run.
     """
+    from gnomon.evaluation.report import write_report
+
     path = Path(folder)
     if path.is_dir() and not (path / "config.yaml").is_file():
         raise RunError(f"{path} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")

@@ -17,9 +17,11 @@ from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.models.policy import Policy, RewardModel
-from gnomon.models.precision import Device, Precision, find_compute
+from gnomon.models.precision import find_compute
+from gnomon.models.settings import Device, Precision
 from gnomon.rewards.reward import LearnedReward
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 
 def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "auto") -> Policy:

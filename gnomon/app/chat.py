@@ -15,7 +15,8 @@ from gnomon.core.types import Message, Prompt
 from gnomon.data.rendering import render_prompt
 from gnomon.models.policy import Policy
 from gnomon.models.precision import find_compute
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 HELP = "/reset forgets the conversation, /quit ends it."
 

@@ -17,7 +17,8 @@ from gnomon.core.types import Message, Prompt
 from gnomon.data.records import read_records
 from gnomon.evaluation.best_of_n import best_rows
 from gnomon.models.precision import find_compute
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gnomon.app.recipe import Recipe, build_recipe
 from gnomon.app.stages import EvaluateStage, ModelSettings, TrainStage, loop_of
 from gnomon.core.config import nearest, parse_override, set_path
 from gnomon.core.errors import ConfigError
-from gnomon.rollouts.sampler import Sampling
+from gnomon.rollouts.sampling import Sampling
 
 Setting = tuple[list[str], Any]  # a path into the stage or recipe, and what stands there
 

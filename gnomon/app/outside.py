@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import ModelError
 from gnomon.core.run_folder import digest_file, digest_of
-from gnomon.models.adapters import Trainable
 from gnomon.models.catalogue import CATALOGUE
-from gnomon.models.loading import FROZEN, load_policy, load_reward_model
-from gnomon.models.names import resolve
-from gnomon.models.policy import Policy, RewardModel
-from gnomon.models.precision import Compute
+from gnomon.models.settings import FROZEN, Trainable
+
+if TYPE_CHECKING:  # heavy: what only names or checks models starts without them
+    from gnomon.models.policy import Policy, RewardModel
+    from gnomon.models.precision import Compute
 
 READ = {".json", ".safetensors", ".gguf", ".jinja", ".model", ".txt"}  # files that a loaded model depends on
 MARKS = ("config.json", "adapter_config.json")  # a folder with one of them is a model
@@ -87,6 +87,8 @@ def _architectures(name: str) -> Any:
     """What a model of the hub says it is; one that is not to be had is refused before it asks."""
     from transformers import AutoConfig
 
+    from gnomon.models.names import resolve
+
     found = resolve(name)
     try:
         return AutoConfig.from_pretrained(found, trust_remote_code=False).architectures
@@ -110,6 +112,8 @@ def open_policy(
     name: str, compute: Compute, trainable: Trainable = FROZEN, *, chat_template: str | None = None
 ) -> Policy:
     """A language model by any name a user may give it."""
+    from gnomon.models.loading import load_policy
+
     name = located(name)
     require_kind(name, "policy")
     return load_policy(name, compute, trainable, chat_template=chat_template)
@@ -119,6 +123,8 @@ def open_reward_model(
     name: str, compute: Compute, *, seed: int = 0, chat_template: str | None = None
 ) -> RewardModel:
     """A trained reward model by any name a user may give it."""
+    from gnomon.models.loading import load_reward_model
+
     name = located(name)
     require_kind(name, "reward")
     return load_reward_model(name, compute, seed=seed, chat_template=chat_template)

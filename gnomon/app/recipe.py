@@ -27,7 +27,7 @@ from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set
 from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Seed
 from gnomon.rewards.shaping import check_titles
-from gnomon.training.rounds import reuse_fault, sampling_fault
+from gnomon.training.checks import reuse_fault, sampling_fault
 from gnomon.training.settings import OnlineSettings
 
 CRITIC_KEYS = {"critic", "critic_layers", "head"}  # what only a stage with a critic has a use for

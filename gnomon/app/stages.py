@@ -13,12 +13,10 @@ from gnomon.core.batches import Experience
 from gnomon.core.config import Settings, merge_deep, validate
 from gnomon.core.ranges import Finite, Range
 from gnomon.data.ratings import Demonstrate
-from gnomon.models.adapters import Trainable
-from gnomon.models.heads import HeadSettings
-from gnomon.models.precision import Device, Precision
+from gnomon.models.settings import Device, HeadSettings, Precision, Trainable
 from gnomon.rewards.shaping import RewardPart
 from gnomon.rewards.user_function import is_function
-from gnomon.rollouts.sampler import Sampling
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]

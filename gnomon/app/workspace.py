@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.markup import escape
 
@@ -20,13 +20,21 @@ from gnomon.core.run_folder import digest_file, digest_of, environment, read_jso
 from gnomon.data.records import Record, read_records, told_apart
 from gnomon.data.sources import digest_source, locate
 from gnomon.feedback.lineage import lineage_of
-from gnomon.models.precision import Compute
 from gnomon.monitoring.sinks import Sink, open_sink
 from gnomon.rewards.user_function import RewardFunction, function_digest, is_function
-from gnomon.training.processes import Processes
 from gnomon.training.settings import OF_THE_MACHINE
 
+if TYPE_CHECKING:  # heavy: a check of a recipe starts without them
+    from gnomon.models.precision import Compute
+    from gnomon.training.processes import Processes
+
 T = TypeVar("T")
+
+
+def _processes() -> Processes:
+    from gnomon.training.processes import Processes
+
+    return Processes()
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Workspace:
     recipe: Recipe
     compute: Compute
     stop: StopSignal
-    processes: Processes = field(default_factory=Processes)
+    processes: Processes = field(default_factory=_processes)
     keys: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     judged: dict[str, dict[str, Any]] = field(default_factory=dict)

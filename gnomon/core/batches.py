@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-import torch
-from torch import Tensor
-
+from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 
-Metrics = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Metrics = dict[str, "Tensor"]
 FinishReason = Literal["end", "stop", "length"]
 
 
@@ -283,7 +284,7 @@ class Experience:
         changed: dict[str, Any] = {"tokens": tokens, "totals": totals, "names": names}
         for name in (f.name for f in fields(self) if f.name not in changed):
             value = getattr(self, name)
-            if isinstance(value, Tensor):
+            if isinstance(value, torch.Tensor):
                 value = value[index.to(value.device)]
                 changed[name] = value[:, :width] if value.dim() > 1 else value
         return replace(self, **changed)
@@ -291,7 +292,7 @@ class Experience:
     def to(self, device: torch.device) -> Self:
         """The same with its tensors on `device`; token ids travel with the forward pass."""
         moved: dict[str, Any] = {
-            f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)
+            f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
         }
         return replace(self, **moved)
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-import torch
-
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
+from gnomon.core.lazy import torch
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example
 

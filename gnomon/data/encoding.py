@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import sparse
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, Rejected
 from gnomon.data.rendering import render_completion, render_prompt, render_turns
 from gnomon.data.vocabulary import same_vocabulary
@@ -196,9 +195,11 @@ def _hanging_together(compared: Sequence[Sequence[Answer]]) -> list[list[int]]:
     number = {answer: n for n, answer in enumerate(dict.fromkeys(a for found in compared for a in found))}
     links = [(place, len(compared) + number[a]) for place, found in enumerate(compared) for a in found]
     size = len(compared) + len(number)
-    edges = coo_array((np.ones(len(links)), np.array(links, dtype=int).reshape(-1, 2).T), shape=(size, size))
+    edges = sparse.coo_array(
+        (np.ones(len(links)), np.array(links, dtype=int).reshape(-1, 2).T), shape=(size, size)
+    )
     parts: dict[int, list[int]] = {}
-    for place, part in enumerate(connected_components(edges)[1][: len(compared)].tolist()):
+    for place, part in enumerate(sparse.csgraph.connected_components(edges)[1][: len(compared)].tolist()):
         parts.setdefault(part, []).append(place)
     return list(parts.values())
 

@@ -23,7 +23,8 @@ from gnomon.losses.kl import k1
 from gnomon.losses.reduce import masked_sum
 from gnomon.models.policy import Policy
 from gnomon.rollouts.experience import build_experience
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 FloatArray = NDArray[np.float64]
 LARGEST_NLL = 700.0  # nats; exp of more fits into no double, and weights that diverged have more

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from gnomon.core.errors import ConfigError
+from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.raters import ScoredRater
 from gnomon.rewards.reward import Scores

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from gnomon.core.lazy import torch
 from gnomon.losses.reduce import masked, masked_mean, masked_variance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def generalised_advantages(

@@ -16,11 +16,13 @@ the KL, for k2 half the mean square of d.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from gnomon.core.lazy import torch
 from gnomon.losses.reduce import masked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOG_RATIO_LIMIT = 20.0
 

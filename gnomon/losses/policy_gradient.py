@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from gnomon.core.lazy import torch
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.reduce import masked_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def reinforce_loss(logprobs: Tensor, advantages: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ A soft label p stands for raters of whom the share p prefers the first: the loss
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from gnomon.core.lazy import F, torch
 from gnomon.losses.reduce import masked_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def bradley_terry(chosen: Tensor, rejected: Tensor, probability: Tensor, margin: Tensor | None = None) -> Tensor:

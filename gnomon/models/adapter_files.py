@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers.utils import cached_file
 
 from gnomon.core.errors import ModelError
+from gnomon.core.lazy import peft
 from gnomon.models.quiet import quiet_peft
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -40,17 +40,18 @@ def merge_adapter(network: Any, source: str, *, partly: bool) -> set[str]:
     Raises:
         ModelError: the adapter does not fit the network, or is of a kind that cannot be merged.
     """
-    config = PeftConfig.from_pretrained(source)
+    with quiet_peft():
+        config = peft.PeftConfig.from_pretrained(source)
     if config.is_prompt_learning:
         raise ModelError(
             f"adapter '{source}' is of the kind {config.peft_type.value}, which cannot be merged; use LoRA."
         )
     weights = load_file(cached_file(source, WEIGHTS_FILE))
     with quiet_peft():
-        wrapped = PeftModel(network, config)
-    adapted = set(get_peft_model_state_dict(wrapped))
+        wrapped = peft.PeftModel(network, config)
+    adapted = set(peft.get_peft_model_state_dict(wrapped))
     try:
-        set_peft_model_state_dict(wrapped, weights)
+        peft.set_peft_model_state_dict(wrapped, weights)
         fits = adapted <= set(weights) and (partly or set(weights) <= adapted)
     except RuntimeError:  # shapes differ
         fits = False

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
-from gnomon.core.ranges import Range
+from gnomon.core.lazy import peft
 from gnomon.models.quiet import quiet_peft
+from gnomon.models.settings import Trainable
 
-
-class Trainable(Settings):
-    """Which weights of a model learn.
-
-    Attributes:
-        adapter: `lora` (Hu et al. 2021) trains two thin matrices beside each linear layer and leaves the model as
-            it was; `none` trains the weights themselves.
-        rank: width of the adapter.
-        alpha: the adapter's output is scaled by alpha / rank.
-        layers: how many of the upper layers learn; `None` is all. Layers below need no backward pass.
-    """
-
-    adapter: Literal["lora", "none"] = "lora"
-    rank: Annotated[int, Range("a wider matrix fits no memory", ge=1, le=2**16)] = 16
-    alpha: Annotated[
-        float,
-        Range("at 0 nothing would be learned", gt=0, le=1e6),
-    ] = 32.0
-    layers: Annotated[int, Range("it counts layers; null is all", ge=0, le=10**4)] | None = None
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
@@ -51,16 +32,16 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
         )
     if trainable.adapter == "lora" and learning:
         network.requires_grad_(False)
-        config = LoraConfig(
-            r=trainable.rank,
-            lora_alpha=trainable.alpha,
-            lora_dropout=0.0,
-            bias="none",
-            target_modules=_linear_names(network, learning),
-            fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
-        )
         with quiet_peft():
-            return get_peft_model(network, config)
+            config = peft.LoraConfig(
+                r=trainable.rank,
+                lora_alpha=trainable.alpha,
+                lora_dropout=0.0,
+                bias="none",
+                target_modules=_linear_names(network, learning),
+                fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
+            )
+            return peft.get_peft_model(network, config)
     everything = trainable.adapter == "none" and learning == depth
     network.requires_grad_(everything)
     if not everything:
@@ -76,7 +57,7 @@ def merged(model: Any) -> Iterator[None]:
     Not in a lower precision than float32, where that sum would be rounded otherwise than when training.
     Afterwards every weight is the very tensor it was: nothing is subtracted.
     """
-    tuned = [m for m in model.adapter.modules() if isinstance(m, LoraLayer)] if model.adapter is not None else []
+    tuned = _adapted_layers(model.adapter) if model.adapter is not None else []
     asked_as_reference = any(layer.disable_adapters for layer in tuned)
     if not tuned or asked_as_reference or model.compute.dtype != torch.float32:
         yield
@@ -85,6 +66,10 @@ def merged(model: Any) -> Iterator[None]:
         sums = dict(_with_adapter(layer) for layer in tuned)
     with replaced(sums), model.adapter.disable_adapter():
         yield
+
+
+def _adapted_layers(adapter: PeftModel) -> list[Any]:
+    return [m for m in adapter.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
 
 
 def _with_adapter(layer: Any) -> tuple[nn.Parameter, Tensor]:

@@ -16,7 +16,8 @@ from transformers.utils import cached_file
 
 from gnomon.core.config import validate
 from gnomon.core.errors import ModelError
-from gnomon.models.heads import HeadSettings, ScalarHead
+from gnomon.models.heads import ScalarHead
+from gnomon.models.settings import HeadSettings
 
 HEAD_FILE = "reward_head.safetensors"
 

@@ -8,42 +8,13 @@ are never pooled.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gnomon.core.config import Settings
 from gnomon.core.errors import ModelError
-from gnomon.core.ranges import Range
-
-
-class HeadSettings(Settings):
-    """The shape of a scalar head.
-
-    Attributes:
-        head: `linear` is one linear map (Ziegler et al. 2019); `mlp` has one hidden layer of tanh units, bounded,
-            so that one outlying component of a state cannot make the score.
-        pooling: which states are read: `last`, that of the last token, which has read everything; `first`, that
-            of the first completion token; `mean` and `max`, component by component over the completion's tokens;
-            `attention`, a mean whose weights are learned (a softmax over the tokens, from equal weights on).
-        hidden: width of the hidden layer; `None` is the model's own width.
-    """
-
-    head: Literal["linear", "mlp"] = "linear"
-    pooling: Literal["last", "mean", "max", "first", "attention"] = "last"
-    hidden: Annotated[int, Range("a wider layer fits no memory", ge=1, le=2**20)] | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether this is the head of `AutoModelForSequenceClassification`: linear, on the last token."""
-        return self.head == "linear" and self.pooling == "last"
-
-    def __str__(self) -> str:
-        return f"{self.head} on {self.pooling}"
-
-
-PLAIN_HEAD = HeadSettings()
+from gnomon.models.settings import HeadSettings
 
 
 class ScalarHead(nn.Module):

@@ -22,16 +22,15 @@ from gnomon.core.errors import DataError, ModelError
 from gnomon.core.run_folder import sync_entry, sync_folder
 from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
 from gnomon.models.adapter_files import adapter_base, merge_adapter
-from gnomon.models.adapters import Trainable, make_trainable
+from gnomon.models.adapters import make_trainable
 from gnomon.models.head_files import load_head, save_with_head
-from gnomon.models.heads import PLAIN_HEAD, HeadSettings, ScalarHead, new_head, start_at_zero
+from gnomon.models.heads import ScalarHead, new_head, start_at_zero
 from gnomon.models.names import resolve
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
 from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
-
-FROZEN = Trainable(adapter="none", layers=0)
+from gnomon.models.settings import FROZEN, PLAIN_HEAD, HeadSettings, Trainable
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -21,6 +20,9 @@ from gnomon.models.heads import completion_scores, state_scores
 from gnomon.models.norms import lean_norms
 from gnomon.models.precision import Compute
 from gnomon.models.recompute import recomputed
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 class Model:

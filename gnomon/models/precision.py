@@ -8,16 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from gnomon.core.errors import ModelError
 from gnomon.core.progress import console
+from gnomon.models.settings import Device, Precision
 
 KERNELS = 128  # compiled products that are kept: more than one pass of a model takes
-Precision = Literal["auto", "float32", "bfloat16"]
-Device = Literal["auto", "cpu", "cuda"]
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN has no bfloat16 products in hardware, in their own order.
 WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from gnomon.core.lazy import torch, transformers
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
@@ -43,7 +40,7 @@ class RandomModel:
     def write(self, folder: Path) -> None:
         """Write model and tokenizer as a plain `save_pretrained` folder, the same bytes each time."""
         tokenizer = byte_tokenizer()
-        config = LlamaConfig(
+        config = transformers.LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=self.width,
             intermediate_size=self.width * 3 // 2,
@@ -58,20 +55,23 @@ class RandomModel:
         # `torch.manual_seed` would seed the GPUs as well, which the fork does not restore.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
-            network = LlamaForCausalLM(config)
+            network = transformers.LlamaForCausalLM(config)
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
 def byte_tokenizer() -> Any:
     """One token a byte, and two that start and end a turn; padding is the end of a turn, as in many models."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+
     special = [TURN_START, TURN_END]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens(special)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=inner, bos_token=TURN_START, eos_token=TURN_END, pad_token=TURN_END
     )
     tokenizer.chat_template = CHAT_TEMPLATE

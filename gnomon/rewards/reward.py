@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor
-
+from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.batching import token_groups, within_budget
 from gnomon.data.encoding import context_length, encode_completions
-from gnomon.models.policy import RewardModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gnomon.models.policy import RewardModel
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,6 @@ class LearnedReward:
         self.sampled_by = sampled_by
         self.budget = budget
 
-    @torch.no_grad()  # not inference mode: a critic may learn from states that were read here
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Scores in logits of being preferred; 0 is the average of the completions it was centred on.
 
@@ -73,7 +74,8 @@ class LearnedReward:
         values = torch.full((len(examples),), torch.nan)
         for part in within_budget([lengths[r] for r in read], self.budget):
             rows = [read[place] for place in part]
-            values[rows] = self.model.scores(token_groups([examples[r] for r in rows])).cpu()
+            with torch.no_grad():  # not inference mode: a critic may learn from states that were read here
+                values[rows] = self.model.scores(token_groups([examples[r] for r in rows])).cpu()
         return Scores(values, {self.name: values}, failures)
 
 

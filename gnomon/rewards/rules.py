@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def length(completions: Sequence[Completion], limit: int) -> Tensor:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import field_validator, model_validator
-from torch import Tensor
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError, RunError
+from gnomon.core.lazy import torch
 from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards import rules
 from gnomon.rewards.reward import Reward, Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rule = Literal["length", "repetition", "diversity", "format", "exact"]
 

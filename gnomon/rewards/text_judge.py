@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards.reward import Scores
 

@@ -17,10 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gnomon.core.config import nearest
 from gnomon.core.errors import ConfigError
+from gnomon.core.lazy import torch
 from gnomon.core.run_folder import digest_file
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards.reward import FunctionReward, Reward, Scores, said

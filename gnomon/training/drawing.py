@@ -12,7 +12,8 @@ import torch
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Prompt
 from gnomon.models.policy import Model, Policy
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training.footprint import TRIAL, Shape, made_up, peak_bytes
 
 DRAWN = (2, 10)  # tokens of the two draws

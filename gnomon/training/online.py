@@ -28,11 +28,13 @@ from gnomon.models.policy import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rewards.shaping import ShapedReward
 from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
-from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
+from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training.agreement import agreement
 from gnomon.training.asking import Asker
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
+from gnomon.training.checks import reuse_fault, sampling_fault
 from gnomon.training.guards import Saver, Watch
 from gnomon.training.kinds import wrong_kind
 from gnomon.training.learning import Learner
@@ -47,9 +49,7 @@ from gnomon.training.rounds import (
     describe,
     explore,
     own_rows,
-    reuse_fault,
     sample_rows,
-    sampling_fault,
     shape_of_round,
 )
 from gnomon.training.scoring import Scorer

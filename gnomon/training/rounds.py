@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
 from gnomon.core.batches import Experience, Rollout, Totals
 from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order
@@ -17,39 +16,14 @@ from gnomon.data.rendering import render_prompt
 from gnomon.losses.advantages import explained_variance
 from gnomon.losses.reduce import masked
 from gnomon.rollouts.experience import sequence_kl
-from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
+from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training.footprint import Shape
-from gnomon.training.settings import Exploration, OnlineSettings
+from gnomon.training.settings import Exploration
 from gnomon.training.stored import StoredCompletions
 
 SAMPLES_KEPT = 8  # of each round, in samples.jsonl
 LOOKED_AT = 32  # prompts of each pool, to learn how long they are
-
-
-def reuse_fault(algorithm: Algorithm, settings: OnlineSettings) -> str | None:
-    """What is wrong with learning so often from a round's samples, in one sentence; `None` if nothing is."""
-    if settings.epochs * settings.minibatches == 1 or not cast(OnlineAlgorithm, algorithm).used_once:
-        return None
-    return (
-        f"training: {type(algorithm).__name__} has no ratio that would follow the policy away from its samples, "
-        f"so it takes one step a round; set epochs ({settings.epochs}) and minibatches "
-        f"({settings.minibatches}) to 1."
-    )
-
-
-def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
-    """What is wrong with drawing like this for an online algorithm, in one sentence; `None` if nothing is."""
-    if not sampling.on_policy:
-        return (
-            f"sampling: {', '.join(sampling.off_policy)} would draw from another distribution than that of the "
-            "model that learns; leave them out here."
-        )
-    if sampling.completions < algorithm.group:
-        return (
-            f"sampling.completions is {sampling.completions}, but this algorithm compares several of one prompt; "
-            f"set it to {algorithm.group} or more (4 to 16 is usual)."
-        )
-    return None
 
 
 def shape_of_round(pools: Sequence[Sequence[Prompt]], tokenizer: Any, sampling: Sampling) -> Shape:

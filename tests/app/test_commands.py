@@ -215,7 +215,7 @@ def test_chat_through_a_pipe(ask: Callable[..., Ran], tiny_model: Path) -> None:
 
 def test_a_conversation_remembers_and_forgets_its_oldest_turns(tiny_model: Path) -> None:
     from gnomon.app.chat import Conversation
-    from gnomon.rollouts.sampler import Sampling
+    from gnomon.rollouts.sampling import Sampling
 
     talk = Conversation(load_policy(str(tiny_model), find_compute("cpu")), Sampling(max_tokens=4), "Be kind.")
     first = talk.answer("hello")

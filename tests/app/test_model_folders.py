@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
 from gnomon.models.precision import Compute
+from gnomon.models.settings import Trainable
 
 HEAD = Trainable(adapter="none", layers=0)
 CPU = Compute(torch.device("cpu"), torch.float32)

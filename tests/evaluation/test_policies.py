@@ -26,7 +26,7 @@ from gnomon.evaluation.policies import (
     sample_all,
     win_rate,
 )
-from gnomon.rollouts.sampler import Sampling
+from gnomon.rollouts.sampling import Sampling
 
 A, B = (Prompt(name, (Message("user", name),)) for name in "AB")
 

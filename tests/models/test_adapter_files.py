@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_policy, load_reward_model, save_model
+from gnomon.models.settings import Trainable
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

@@ -8,9 +8,10 @@ from tiny import tiny_network, tiny_policy
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable, make_trainable, merged
+from gnomon.models.adapters import make_trainable, merged
 from gnomon.models.policy import Policy
 from gnomon.models.precision import Compute
+from gnomon.models.settings import Trainable
 
 
 def train(policy: Policy, groups: TokenGroups, steps: int = 3) -> None:

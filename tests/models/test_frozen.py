@@ -13,9 +13,10 @@ from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable, decoder_layers
+from gnomon.models.adapters import decoder_layers
 from gnomon.models.frozen import FrozenStates, frozen_depth
 from gnomon.models.policy import Model
+from gnomon.models.settings import Trainable
 
 UPPER = Trainable(rank=4, layers=1)
 DIM, FLOAT = 32, 4  # of the tiny models

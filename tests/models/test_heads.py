@@ -17,11 +17,11 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable
 from gnomon.models.head_files import HEAD_FILE
-from gnomon.models.heads import HeadSettings, ScalarHead, new_head
-from gnomon.models.loading import FROZEN, load_critic, load_reward_model, save_model
+from gnomon.models.heads import ScalarHead, new_head
+from gnomon.models.loading import load_critic, load_reward_model, save_model
 from gnomon.models.policy import RewardModel
+from gnomon.models.settings import FROZEN, HeadSettings, Trainable
 
 POOLINGS = get_args(HeadSettings.model_fields["pooling"].annotation)
 SHAPES = [HeadSettings(head=h, pooling=p) for h in ("linear", "mlp") for p in POOLINGS]

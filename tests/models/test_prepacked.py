@@ -11,9 +11,10 @@ from torch import nn
 
 from gnomon.core.batches import TokenGroups
 from gnomon.models import prepacked as module
-from gnomon.models.adapters import Trainable, merged
+from gnomon.models.adapters import merged
 from gnomon.models.precision import Compute, Processor, processor
 from gnomon.models.prepacked import prepacked
+from gnomon.models.settings import Trainable
 
 
 def in_place(model: Any) -> list[str]:

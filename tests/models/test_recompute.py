@@ -9,7 +9,8 @@ import torch
 from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups
-from gnomon.models.adapters import Trainable, decoder_layers
+from gnomon.models.adapters import decoder_layers
+from gnomon.models.settings import Trainable
 
 WAYS = [
     Trainable(adapter="none"),

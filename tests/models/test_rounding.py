@@ -10,8 +10,8 @@ import torch
 from tiny import tiny_policy
 
 from gnomon.core.batches import TokenGroups
-from gnomon.models.adapters import Trainable
 from gnomon.models.precision import Compute
+from gnomon.models.settings import Trainable
 
 ROUGH = Compute(torch.device("cpu"), torch.bfloat16)
 

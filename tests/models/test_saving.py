@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
+from gnomon.models.settings import Trainable
 
 LORA = Trainable(layers=1, rank=4)
 

@@ -15,8 +15,8 @@ from tiny import naive_logprobs, tiny_network, tiny_policy, word_tokenizer
 from torch import Tensor
 
 from gnomon.core.batches import Labels, Preferences, TokenGroups, Totals, pad_rows
-from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
+from gnomon.models.settings import Trainable
 from gnomon.training.models import TrainedModels
 
 EVERYTHING = Trainable(adapter="none")

@@ -17,12 +17,13 @@ from gnomon.core.batches import Rollout, TokenGroups
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Prompt
 from gnomon.data.rendering import render_prompt
-from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
 from gnomon.models.precision import Compute
+from gnomon.models.settings import Trainable
 from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder, decoder_for
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.rollouts.sampler import NativeSampler, Sampling, turns
+from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampling import Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
 

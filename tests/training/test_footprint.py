@@ -13,7 +13,7 @@ from tiny import shake, tiny_critic, tiny_policy, tiny_reward_model, word_tokeni
 from gnomon.algorithms.dpo import DPO
 from gnomon.core.errors import ConfigError
 from gnomon.core.run_folder import read_json, write_json
-from gnomon.models.adapters import Trainable
+from gnomon.models.settings import Trainable
 from gnomon.training import footprint as module
 from gnomon.training.footprint import (
     Shape,

@@ -13,7 +13,8 @@ from test_offline_kinds import ALGORITHMS, kinds, train
 from tiny import tiny_policy
 from torch import Tensor
 
-from gnomon.models.adapters import Trainable, decoder_layers
+from gnomon.models.adapters import decoder_layers
+from gnomon.models.settings import Trainable
 from gnomon.training.models import TrainedModels
 
 UPPER = Trainable(rank=4, layers=1)

@@ -12,7 +12,7 @@ from loops import demonstrations, offline, recorded, weights_of
 from tiny import tiny_policy
 
 from gnomon.core.errors import RunError
-from gnomon.models.adapters import Trainable
+from gnomon.models.settings import Trainable
 from gnomon.training.checkpoints import newest_step
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import batches, planned_steps, visited

@@ -17,7 +17,7 @@ from gnomon.core.batches import Experience, Metrics
 from gnomon.core.errors import ConfigError, ModelError, RunError
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient
-from gnomon.models.adapters import Trainable
+from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.training.settings import KLSettings

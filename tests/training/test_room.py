@@ -19,7 +19,8 @@ from gnomon.algorithms.sft import SFT
 from gnomon.core.errors import RunError
 from gnomon.data.encoding import Example
 from gnomon.models.policy import Model
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training import room as room_module
 from gnomon.training.room import Room
 from gnomon.training.side_task import SideTask

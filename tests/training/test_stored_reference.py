@@ -15,8 +15,8 @@ from tiny import shake, tiny_policy
 from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.ipo import IPO
 from gnomon.algorithms.kto import KTO
-from gnomon.models.adapters import Trainable
 from gnomon.models.policy import Policy
+from gnomon.models.settings import Trainable
 from gnomon.training import stored_reference
 from gnomon.training.models import TrainedModels
 

@@ -1,0 +1,62 @@
+"""Settings of models: where they compute, which weights learn, the shape of a head. Read without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from gnomon.core.config import Settings
+from gnomon.core.ranges import Range
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Trainable(Settings):
+    """Which weights of a model learn.
+
+    Attributes:
+        adapter: `lora` (Hu et al. 2021) trains two thin matrices beside each linear layer and leaves the model as
+            it was; `none` trains the weights themselves.
+        rank: width of the adapter.
+        alpha: the adapter's output is scaled by alpha / rank.
+        layers: how many of the upper layers learn; `None` is all. Layers below need no backward pass.
+    """
+
+    adapter: Literal["lora", "none"] = "lora"
+    rank: Annotated[int, Range("a wider matrix fits no memory", ge=1, le=2**16)] = 16
+    alpha: Annotated[
+        float,
+        Range("at 0 nothing would be learned", gt=0, le=1e6),
+    ] = 32.0
+    layers: Annotated[int, Range("it counts layers; null is all", ge=0, le=10**4)] | None = None
+
+
+FROZEN = Trainable(adapter="none", layers=0)
+
+
+class HeadSettings(Settings):
+    """The shape of a scalar head.
+
+    Attributes:
+        head: `linear` is one linear map (Ziegler et al. 2019); `mlp` has one hidden layer of tanh units, bounded,
+            so that one outlying component of a state cannot make the score.
+        pooling: which states are read: `last`, that of the last token, which has read everything; `first`, that
+            of the first completion token; `mean` and `max`, component by component over the completion's tokens;
+            `attention`, a mean whose weights are learned (a softmax over the tokens, from equal weights on).
+        hidden: width of the hidden layer; `None` is the model's own width.
+    """
+
+    head: Literal["linear", "mlp"] = "linear"
+    pooling: Literal["last", "mean", "max", "first", "attention"] = "last"
+    hidden: Annotated[int, Range("a wider layer fits no memory", ge=1, le=2**20)] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the head of `AutoModelForSequenceClassification`: linear, on the last token."""
+        return self.head == "linear" and self.pooling == "last"
+
+    def __str__(self) -> str:
+        return f"{self.head} on {self.pooling}"
+
+
+PLAIN_HEAD = HeadSettings()
