@@ -64,13 +64,8 @@ class PolicyGradient:
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
         """The loss of each token, `[N, T]`."""
-        return clipped_policy_loss(
-            log_ratios,
-            advantages,
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
-            dual_clip=self.dual_clip,
-        )
+        low, high = self.clip_low, self.clip_high
+        return clipped_policy_loss(log_ratios, advantages, clip_low=low, clip_high=high, dual_clip=self.dual_clip)
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """The surrogate, and the penalty where the KL is priced in the loss."""
