@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,23 @@ import torch
 from tiny import byte_tokenizer, ragged_groups, word_tokenizer
 
 from gnomon.core.batches import TokenGroups
+from gnomon.core.boundary import CRASH_FOLDER
 
 pytest_plugins = ["project", "databases", "browsing"]  # fixtures of whole projects, databases and browsers
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_crashes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for tracebacks of mistakes in Gnomon, which every test leaves empty, its processes too."""
+    folder = tmp_path_factory.getbasetemp() / "crashes"
+    monkeypatch.setenv(CRASH_FOLDER, str(folder))
+    yield folder
+    files = sorted(folder.glob("*"))
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    for file in files:
+        file.unlink()
+    assert not texts, "\n".join(texts)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from gnomon.app import commands_compare, commands_feedback_programs, commands_train, commands_use
 from gnomon.app.options import number
-from gnomon.core.errors import GnomonError, Interrupted, full_disk_said, stop_said
+from gnomon.core.boundary import CRASH_CODE, input_errors, shown, write_crash
+from gnomon.core.errors import ConfigError, GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.ranges import Range
 from gnomon.core.version import VERSION
 
@@ -127,7 +129,6 @@ def report(
       gnomon report runs/film-reviews --language zh
     """
     from gnomon.app.calls import report as write
-    from gnomon.core.errors import ConfigError
     from gnomon.evaluation.report_run import Language
 
     if language not in (None, "en", "zh"):
@@ -198,18 +199,49 @@ def inspect(
 
 
 def main() -> None:
-    """Run the command line: 0 is success, 2 the user's mistake, 3 a full disk, 130 stopped by the user."""
+    """Run the command line.
+
+    Exit statuses: 0 is success, 2 the user's mistake, 3 a full disk, 70 a mistake in Gnomon, 130 stopped by the
+    user.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # How long a thread waits awake for the others. The usual millisecond made a step ten times slower whenever
     # another program used a core; no waiting at all makes sampling, thousands of small steps, half as slow again.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
-        with full_disk_said(Path.cwd()):
+        with full_disk_said(_working_folder()), input_errors():
+            _check_arguments(sys.argv[1:])
             app()
     except Interrupted as stopped:
         err.print(str(stopped), style="yellow", markup=False, soft_wrap=True)
         sys.exit(stopped.exit_code)
     except GnomonError as error:
         err.print("[red]error:[/red]", end=" ")
-        err.print(str(error), markup=False, soft_wrap=True)
+        err.print(_printable(str(error)), markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last resort: a traceback is no answer to a user
+        file = write_crash(error)
+        where = f"its traceback is in {file}; please report it" if file else "its traceback could not be written"
+        err.print("[red]error:[/red]", end=" ")
+        problem = f"a mistake in Gnomon ({type(error).__name__}) stopped this command; {where}."
+        err.print(problem, markup=False, soft_wrap=True)
+        sys.exit(CRASH_CODE)
+
+
+def _working_folder() -> str:
+    """The folder that the command was started in, which may be gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        raise RunError("the working folder is gone; change to one that exists.") from None
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments that no file, store or page could hold: bytes that are not UTF-8."""
+    for place, text in enumerate(arguments, start=1):
+        if _printable(text) != text:
+            raise ConfigError(f"argument {place} ({shown(text)}) is not text in UTF-8; write it in UTF-8.")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -17,6 +17,7 @@ from gnomon.app.compare_rows import Budget, needs_of
 from gnomon.app.compare_runs import PassedOn, run_content
 from gnomon.app.preflight import check_inputs
 from gnomon.app.recipe import build_recipe
+from gnomon.core.boundary import input_errors
 from gnomon.core.errors import RunError, full_disk_said
 from gnomon.core.progress import console
 from gnomon.core.run_folder import environment, write_json
@@ -57,7 +58,7 @@ def compare(
     found = _Found(plan, folder, numbers)
     if plan.shared:
         check_inputs(build_recipe(plan.shared_content(folder / "shared", numbers[0]), plan.where))
-    with full_disk_said(folder), PassedOn().listening() as stop:
+    with full_disk_said(folder), input_errors(), PassedOn().listening() as stop:
         assert isinstance(stop, PassedOn)
         for seed in numbers:
             shared = folder / f"seed-{seed}" / "shared"

@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A JSON file; what cannot be read is empty here, and loading says what is wrong with it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -19,6 +19,7 @@ from gnomon.app.stage_hybrid import run_hybrid
 from gnomon.app.stage_train import run_train
 from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.app.workspace import Workspace
+from gnomon.core.boundary import input_errors
 from gnomon.core.errors import RunError, full_disk_said
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.run_folder import environment, read_json, write_atomically, write_json
@@ -47,7 +48,7 @@ def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = 
         GnomonError: the user can mend it; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
     """
     folder = Path(recipe.run)
-    with full_disk_said(folder), StopSignal().listening() as stop:
+    with full_disk_said(folder), input_errors(), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
         processes = Processes(cpu=compute.device.type == "cpu")
         with processes.watching():

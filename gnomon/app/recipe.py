@@ -26,6 +26,7 @@ from gnomon.app.stages import (
 from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Seed
+from gnomon.models.settings import Trainable
 from gnomon.rewards.shaping import check_titles
 from gnomon.training.checks import reuse_fault, sampling_fault
 from gnomon.training.settings import OnlineSettings
@@ -134,6 +135,7 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
     stage = validate(kinds[found[0]], row, where)
     if isinstance(stage, TrainStage):
         _check_train_stage(stage, where)
+        _check_something_learns(stage.trainable or recipe.model, stage, where)
     if isinstance(stage, EvaluateStage):
         _check_evaluate_stage(stage, where)
     return stage
@@ -170,6 +172,7 @@ def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
         named = {"name": f"phase-{number}", **content, "model": stage.model}
         phase = validate(Phase, _train_row(named, recipe, place), place)
         _check_train_stage(phase, place)
+        _check_something_learns(stage.trainable or recipe.model, phase, place)
         if made_by(phase) != "policy":
             raise ConfigError(f"{place}: {phase.algorithm} trains no policy; give it a stage of its own.")
         phases.append(phase)
@@ -211,6 +214,12 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
             f"{where}: training.kl.where is loss, but the loss of {stage.algorithm} has no place for the price; "
             "set it to reward."
         )
+
+
+def _check_something_learns(trainable: Trainable, stage: TrainStage, where: str) -> None:
+    """A policy has layers that learn; a reward model and a critic have their heads at least."""
+    if trainable.layers == 0 and made_by(stage) == "policy":
+        raise ConfigError(f"{where}: layers is 0, so nothing of the policy would learn; set it to 1 or more.")
 
 
 def _own_completions(stage: TrainStage, loop: OnlineSettings) -> int:

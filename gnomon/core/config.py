@@ -12,27 +12,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from gnomon.core.boundary import first_line, shown
 from gnomon.core.errors import ConfigError
+from gnomon.core.yaml_text import DEEPEST, LONGEST, UNMADE, load_yaml
 
 T = TypeVar("T")
-# What yaml's own constructors let through besides a YAMLError: of 2026-02-30, 0x_, !!bool x, or deep nesting.
-UNMADE = (ValueError, LookupError, AttributeError, RecursionError)
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML in which a mapping names each key once; YAML itself would let the last one win in silence."""
-
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                name = (key.tag, key.value)
-                if name in seen:
-                    problem = f"the key '{key.value}' stands twice in one mapping"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-                seen.add(name)
-        return node
 
 
 class Settings(BaseModel):
@@ -44,17 +28,19 @@ class Settings(BaseModel):
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file whose top level is a mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)  # a device or a wrong file may have no end
     except FileNotFoundError:
         raise ConfigError(f"no recipe at {path}; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); give the path of a YAML file in UTF-8.") from None
+    except (OSError, ValueError) as error:
+        problem = f"{shown(path)} cannot be read ({first_line(error)})"
+        raise ConfigError(f"{problem}; give the path of a YAML file in UTF-8.") from None
     try:
-        content = yaml.load(text, _Loader)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "unreadable"
+        problem = getattr(error, "problem", None) or first_line(error)
         raise ConfigError(f"{path}{where}: not valid YAML ({problem}); mend that line.") from None
     except UNMADE as error:
         problem = " ".join(str(error).split())
@@ -70,7 +56,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     if not equals or not all(path.split(".")):
         raise ConfigError(f"override '{text}' is not of the form key.subkey=value, as in training.steps=10.")
     try:
-        parsed = yaml.load(value, _Loader)
+        parsed = load_yaml(value)
     except (yaml.YAMLError, *UNMADE):
         raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
     if isinstance(parsed, str):
@@ -111,6 +97,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     """Check `content` against a settings class or dataclass; the first fault becomes one sentence."""
+    check_texts(content, where)
     adapter = TypeAdapter(kind)
     known = _field_names(kind)
     for key in content:
@@ -119,13 +106,33 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     try:
         return adapter.validate_python(dict(content))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             hint = nearest(str(first["loc"][-1]), _nested_names(kind, first["loc"][:-1]))
             raise ConfigError(f"{where}: unknown key '{path}'; {hint}") from None
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ConfigError(f"{where}: {path or 'value'}: {message[:1].lower() + message[1:]}.") from None
+
+
+def check_texts(content: Any, where: str, depth: int = 0) -> None:
+    """Refuse settings that hold text which no file name, store or page could, or that are nested without end.
+
+    Raises:
+        ConfigError: a text holds NUL or half of a surrogate pair, or values are nested too deeply.
+    """
+    if depth > DEEPEST:
+        raise ConfigError(f"{where}: values are nested more than {DEEPEST} levels deep; write them flatter.")
+    if isinstance(content, str):
+        if "\0" in content or content.encode("utf-8", "replace").decode() != content:
+            raise ConfigError(f"{where}: {shown(content)!a} holds a character that is no text; remove it.")
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            check_texts(key, where, depth + 1)
+            check_texts(value, where, depth + 1)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            check_texts(value, where, depth + 1)
 
 
 def _field_names(kind: Any) -> list[str]:

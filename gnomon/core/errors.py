@@ -87,9 +87,14 @@ def stop_said() -> Iterator[None]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error, or behind one that it arose from."""
-    while error is not None:
-        words = str(error).lower()
+    """Whether a full disk is behind an error, or behind one that it arose from.
+
+    Only texts that the error was made with are read: others, as pydantic's, write out all of their input.
+    """
+    seen: set[int] = set()  # chains may be cyclic
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        words = " ".join(part for part in error.args if isinstance(part, str)).lower()
         if getattr(error, "errno", None) in FULL or "no space left on" in words or "quota exceeded" in words:
             return True
         error = error.__cause__ or error.__context__

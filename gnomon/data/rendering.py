@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError
-
+from gnomon.core.boundary import first_line
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
 
@@ -106,10 +105,9 @@ def _rendered(tokenizer: Any, messages: Sequence[Message], where: str, *, answer
     plain = [{"role": message.role, "content": message.content} for message in messages]
     try:
         return str(tokenizer.apply_chat_template(plain, add_generation_prompt=answer, tokenize=False))
-    except TemplateError as error:
-        raise DataError(
-            f"{where}: the chat template refuses it ({str(error).rstrip('.')}); change the turns."
-        ) from None
+    except Exception as error:  # noqa: BLE001 - a template raises what its expressions do: OverflowError, TypeError
+        problem = f"{where}: the chat template refuses it ({first_line(error)})"
+        raise DataError(f"{problem}; change the turns.") from None
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
-from gnomon.core.config import UNMADE
 from gnomon.core.errors import RunError
+from gnomon.core.yaml_text import UNMADE, load_yaml
 from gnomon.evaluation.report_data import Environment, Evaluation, Feedback, Result, Training, finite
 
 RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
@@ -154,7 +154,7 @@ def _parse_json(text: str) -> dict[str, Any]:
 
 def _parse_config(text: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except (yaml.YAMLError, *UNMADE):
         return {}
     return content if isinstance(content, dict) else {}

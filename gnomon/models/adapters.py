@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.errors import ModelError
 from gnomon.core.lazy import peft
+from gnomon.models.config_limits import require_memory
 from gnomon.models.quiet import quiet_peft
 from gnomon.models.settings import Trainable
 
@@ -32,13 +33,15 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
         )
     if trainable.adapter == "lora" and learning:
         network.requires_grad_(False)
+        names = _linear_names(network, learning)
+        _check_rank(network, names, trainable.rank)
         with quiet_peft():
             config = peft.LoraConfig(
                 r=trainable.rank,
                 lora_alpha=trainable.alpha,
                 lora_dropout=0.0,
                 bias="none",
-                target_modules=_linear_names(network, learning),
+                target_modules=names,
                 fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
             )
             return peft.get_peft_model(network, config)
@@ -89,6 +92,13 @@ def replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
     finally:
         for weight, tensor in before.items():
             weight.data = tensor
+
+
+def _check_rank(network: Any, names: Collection[str], rank: int) -> None:
+    """Refuse an adapter that fits no memory: its weights, their gradients and two moments."""
+    chosen = set(names)
+    widths = sum(sum(m.weight.shape) for name, m in network.named_modules() if name in chosen)
+    require_memory(4 * 4 * rank * widths, f"an adapter of rank {rank}; lower rank")
 
 
 def decoder_layers(trunk: nn.Module) -> nn.ModuleList:

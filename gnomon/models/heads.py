@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.core.errors import ModelError
+from gnomon.models.config_limits import require_memory
 from gnomon.models.settings import HeadSettings
 
 
@@ -24,6 +25,7 @@ class ScalarHead(nn.Module):
         super().__init__()
         self.settings = settings
         inner = (settings.hidden or width) if settings.head == "mlp" else width
+        require_memory(4 * 4 * width * inner, f"a head with hidden: {inner}; lower hidden")
         self.query = nn.Linear(width, 1, bias=False) if settings.pooling == "attention" else None
         self.hidden = nn.Linear(width, inner) if settings.head == "mlp" else None
         self.out = nn.Linear(inner, 1, bias=False)

@@ -8,21 +8,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from gnomon.core.errors import DataError, ModelError
+from gnomon.core.boundary import first_line
+from gnomon.core.errors import DataError, GnomonError, ModelError
 from gnomon.core.run_folder import sync_entry, sync_folder
 from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
+from gnomon.data.template_trial import try_template
 from gnomon.models.adapter_files import adapter_base, merge_adapter
 from gnomon.models.adapters import make_trainable
+from gnomon.models.config_limits import check_config
 from gnomon.models.head_files import load_head, save_with_head
 from gnomon.models.heads import ScalarHead, new_head, start_at_zero
 from gnomon.models.names import resolve
@@ -50,6 +51,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
             f"the tokenizer of model '{name}' has no chat template; set chat_template of the model to plain, or "
             "to the path of a Jinja file."
         )
+    try_template(tokenizer, f"model '{name}'")
     return tokenizer
 
 
@@ -72,6 +74,7 @@ def set_template(tokenizer: Any, chat_template: str) -> None:
     try:
         plain = chat_template == "plain"
         tokenizer.chat_template = PLAIN_TEMPLATE if plain else Path(chat_template).expanduser().read_text("utf-8")
+        try_template(tokenizer, chat_template)
         turn_end(tokenizer)
     except (OSError, UnicodeDecodeError, DataError) as error:
         problem = str(error).rstrip(".")
@@ -167,6 +170,7 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
     """
     with _loading(name):
         source = resolve(name)
+        check_config(Path(source), name)
         if base := adapter_base(source):
             network, missing = _pretrained(kind, base, new, **changes)
             return network, missing - merge_adapter(network, source, partly=bool(new))
@@ -230,8 +234,10 @@ def _loading(name: str) -> Iterator[None]:
     try:
         with quiet_transformers():
             yield
-    except (OSError, ValueError, SafetensorError, struct.error) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    except GnomonError:
+        raise
+    except Exception as error:  # libraries raise anything for a broken folder: KeyError, ZeroDivisionError, …
+        first = first_line(error)
         raise ModelError(
             f"model '{name}' could not be loaded ({first}); check the name or the folder."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from gnomon.core.boundary import shown
 from gnomon.core.config import nearest
 from gnomon.core.errors import ModelError
 from gnomon.data.packages import cache_folder
@@ -36,19 +39,19 @@ def resolve(name: str) -> str:
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         return str(_converted(path))
-    if path.is_dir():
+    if os.path.isdir(path):  # False for what is too long to be a name
         if not any((path / mark).exists() for mark in MARKS):
             raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
         return str(path)
     if path.is_absolute() or name.startswith("."):
         raise ModelError(
-            f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
+            f"no model folder at {shown(name)}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
         )
     return _on_hub(name)
 
 
 def _converted(gguf: Path) -> Path:
-    if not gguf.exists():
+    if not os.path.exists(gguf):
         raise ModelError(f"no file {gguf}; give an existing GGUF file.")
     facts = gguf.stat()
     target = cache_folder() / "models" / f"{gguf.stem}-{facts.st_size}-{facts.st_mtime_ns}"
@@ -62,8 +65,9 @@ def _on_hub(name: str) -> str:
     One question with a limit: transformers alone would ask for each file, and each time for a minute.
     """
     hint = nearest(name, CATALOGUE)  # ends the sentence
-    refusal = f"no model folder '{name}'"
+    refusal = f"no model folder '{shown(name)}'"
     try:
+        validate_repo_id(name)
         if constants.is_offline_mode():
             raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
         HfApi().model_info(name, timeout=HUB_TIMEOUT)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gnomon.core.errors import NotFiniteError
+from gnomon.core.errors import ConfigError, NotFiniteError
 from gnomon.training.settings import OptimiserSettings
 
 
@@ -31,6 +31,8 @@ class Optimiser:
         self.planned = planned
         self.taken = 0
         self.parameters = {name: p for named, _ in groups for name, p in named.items()}
+        if not self.parameters:
+            raise ConfigError("nothing of the model learns; set layers to 1 or more, or adapter to lora.")
         self.adam = _adam(
             [g for named, rate in groups for g in _decayed_and_not(named.values(), rate, settings)], settings
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from project import Project, Ran, Run
@@ -108,12 +109,17 @@ def test_an_early_ctrl_c_says_how_to_go_on(
     assert "run the same command again to go on" in err
 
 
-def test_what_is_not_the_users_mistake_surfaces(
-    ask: Callable[..., Ran], project: Project, monkeypatch: pytest.MonkeyPatch
+def test_a_mistake_in_gnomon_is_one_sentence_and_a_file(
+    ask: Callable[..., Ran], project: Project, monkeypatch: pytest.MonkeyPatch, no_crashes: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(pipeline, "run_recipe", fail)
-    with pytest.raises(ZeroDivisionError):
-        ask("run", str(project.recipe))
+    code, out, err = ask("run", str(project.recipe))
+    assert (code, out) == (70, "")
+    (file,) = no_crashes.iterdir()
+    sentence = "error: a mistake in Gnomon (ZeroDivisionError) stopped this command; its traceback is in"
+    assert err == f"{sentence} {file}; please report it.\n"
+    assert file.read_text(encoding="utf-8").splitlines()[-1] == "ZeroDivisionError"
+    file.unlink()

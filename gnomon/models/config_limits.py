@@ -1,0 +1,83 @@
+"""Sizes in a model folder's config.json, checked before a network of these sizes is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from gnomon.core.boundary import first_line
+from gnomon.core.errors import ModelError
+from gnomon.core.ranges import Range
+
+LAYERS = Range("a model has some layers, and building so many would take minutes", ge=1, le=10_000)
+HEADS = Range("states are divided among the heads", ge=1, le=100_000)
+WIDTH = Range("it is the size of a tensor", ge=1, le=10**7)
+WORDS = Range("it is the size of a tensor", ge=1, le=10**8)
+LIMITS = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"), LAYERS),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_key_value_heads"), HEADS),
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "head_dim", "intermediate_size"), WIDTH),
+    "vocab_size": WORDS,
+}
+DEEPEST = 8  # configurations inside of configurations
+WEIGHT = 4  # bytes
+
+
+def check_config(folder: Path, name: str) -> None:
+    """Refuse a folder whose config.json is no configuration, or names sizes that no network can have.
+
+    Names of the hub, and folders without the file, pass: loading says what is wrong with them.
+
+    Raises:
+        ModelError: with the key, its value and the reason.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"model '{name}': config.json is no JSON ({first_line(error)}); copy it again."
+        ) from None
+    if not isinstance(content, dict):
+        raise ModelError(f"model '{name}': config.json is no JSON object; copy it again.")
+    _check_sizes(content, f"model '{name}': config.json", 0)
+
+
+def require_memory(bytes_needed: float, what: str) -> None:
+    """Refuse what cannot fit into the memory of this machine, before an allocation takes it down.
+
+    Args:
+        bytes_needed: for the tensors alone.
+        what: their name and the way out, which end the sentence.
+
+    Raises:
+        ModelError: there is less memory in all.
+    """
+    there = psutil.virtual_memory().total
+    if bytes_needed > there:
+        raise ModelError(
+            f"{bytes_needed / 1e9:,.0f} GB are needed, and this machine has {there / 1e9:,.0f}, for {what}."
+        )
+
+
+def _check_sizes(content: Mapping[str, Any], where: str, depth: int) -> None:
+    for key, value in content.items():
+        if isinstance(value, Mapping) and depth < DEEPEST and key.endswith("_config"):
+            _check_sizes(value, f"{where}: {key}", depth + 1)
+        if (allowed := LIMITS.get(key)) is None or value is None or isinstance(value, list | dict):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ModelError(f"{where}: {key} must be a whole number, not {str(value)[:40]!r}; copy it again.")
+        if fault := allowed.fault(value):
+            raise ModelError(f"{where}: {key} {fault}.")
+    width = next((content[key] for key in ("hidden_size", "n_embd", "d_model") if content.get(key)), 0)
+    words = content.get("vocab_size") or 0
+    if isinstance(width, int) and isinstance(words, int):
+        what = f"an embedding of {words} tokens by {width} ({where}); copy it again"
+        require_memory(WEIGHT * width * words, what)
