@@ -33,8 +33,11 @@ def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "
     return open_policy(os.fspath(name), find_compute(device, precision))
 
 
-def load_reward_model(name: Name, *, device: Device = "auto", precision: Precision = "auto") -> RewardModel:
+def load_reward_model(name: Name, *, device: Device = "auto", precision: Precision = "float32") -> RewardModel:
     """A trained reward model: a stage's folder, or any other that `save_pretrained` wrote.
+
+    It computes in float32, so that a text has one score on every processor; `precision="auto"` is faster where
+    there are instructions for bfloat16.
 
     Raises:
         ModelError: there is no such model, or it is no reward model.

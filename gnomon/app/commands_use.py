@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from gnomon.app.options import number
 from gnomon.core import ranges
+
+if TYPE_CHECKING:
+    from gnomon.models.settings import Precision
 
 Model = Annotated[str, typer.Argument(help="Catalogue name, folder, GGUF file or hub name.")]
 Temperature = Annotated[float, number(ranges.Temperature, "Divides the logits; lower is more cautious.")]
@@ -20,12 +24,23 @@ TopK = Annotated[int, number(ranges.TopK, "Keep this many of the likeliest token
 Seed = Annotated[int, number(ranges.Seed, "The same seed gives the same completions.")]
 
 
+class PrecisionName(StrEnum):
+    """The precision of matrix products."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 def score(
     model: Annotated[str, typer.Argument(help="A reward model, vader, or path/to/file.py:function.")],
     file: Annotated[Path, typer.Argument(help="Rows with a prompt and completion, or chosen and rejected.")],
     out: Annotated[
         Path | None, typer.Option(help="Where the scored rows go.", show_default="standard output")
     ] = None,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="auto is faster where the processor has bfloat16, and rounds there.")
+    ] = PrecisionName.float32,
 ) -> None:
     """Score completions; of preferences, say how many are ordered as people order them.
 
@@ -39,7 +54,7 @@ def score(
     from gnomon.core.progress import console
     from gnomon.core.run_folder import write_jsonl
 
-    rows = score_file(model, file)
+    rows = score_file(model, file, cast("Precision", precision.value))
     if out is None:
         typer.echo(as_lines(rows), nl=False)
     else:

@@ -16,14 +16,14 @@ from gnomon.core.run_folder import to_json
 from gnomon.core.types import Completion, Demonstration, Preference, Prompt
 from gnomon.data.records import read_records
 from gnomon.feedback.estimates import wilson_interval
-from gnomon.models.precision import find_compute
+from gnomon.models.precision import Precision, find_compute
 from gnomon.rewards.reward import Reward
 
 Row = dict[str, Any]
 SAID = 3  # failures that are said one by one
 
 
-def score_file(judge: str, path: Path) -> list[Row]:
+def score_file(judge: str, path: Path, precision: Precision = "float32") -> list[Row]:
     """The rows of a file with scores: `score`, or `chosen_score` and `rejected_score` where it holds preferences.
 
     A row on which the judge failed has the score `None`.
@@ -34,13 +34,16 @@ def score_file(judge: str, path: Path) -> list[Row]:
     if not path.exists():
         raise DataError(f"no data at {path}; give a file of demonstrations or preferences.")
     if "chosen" in first_row(path):
-        return _score_preferences(reward_named(judge), read_records(Preference, path))
-    return _score_demonstrations(reward_named(judge), read_records(Demonstration, path))
+        return _score_preferences(reward_named(judge, precision), read_records(Preference, path))
+    return _score_demonstrations(reward_named(judge, precision), read_records(Demonstration, path))
 
 
-def reward_named(judge: str) -> Reward:
-    """What scores by that name: a reward model, `vader`, or `path/to/file.py:function`."""
-    return named_reward(judge, {}, lambda: open_reward_model(judge, find_compute()), None)
+def reward_named(judge: str, precision: Precision = "float32") -> Reward:
+    """What scores by that name: a reward model, `vader`, or `path/to/file.py:function`.
+
+    A model computes in float32 unless told otherwise, so that a text has one score on every processor.
+    """
+    return named_reward(judge, {}, lambda: open_reward_model(judge, find_compute("auto", precision)), None)
 
 
 def _score_demonstrations(reward: Reward, records: Sequence[Demonstration]) -> list[Row]:

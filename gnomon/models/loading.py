@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -32,6 +32,7 @@ from gnomon.models.precision import Compute
 from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
 from gnomon.models.settings import FROZEN, PLAIN_HEAD, HeadSettings, Trainable
+from gnomon.models.special_tokens import announced
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
@@ -183,6 +184,8 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
             ignore_mismatched_sizes=True,  # listed in `facts`, and refused below by name
             **changes,
         )
+    # Padding is never read here, and the padding token may be a text's own: its embedding learns like any other.
+    network.get_input_embeddings().padding_idx = None
     missing, misshapen = set(facts["missing_keys"]), [key for key, *_ in facts["mismatched_keys"]]
     for keys, problem in ((missing - new, "lacks"), (misshapen, "has another shape of")):
         if keys:
@@ -195,37 +198,30 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
 
 
 def save_model(model: Model, folder: Path) -> None:
-    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer), all of it or nothing."""
+    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer), all of it or nothing.
+
+    transformers alone computes with it what `model` computes, and ends answers where Gnomon ends them.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     network = model.plain_network()
-    if isinstance(model, RewardModel):
-        _mark_end(network, model.tokenizer)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+    kind: Literal["policy", "scorer"] = "policy" if isinstance(model, Policy) else "scorer"
+    if kind == "scorer" and network.config.get_text_config().__dict__.get("score_offset") is None:
+        network.config.score_offset = 0.0
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent) as work,
+        announced(network, model.tokenizer, kind) as tokenizer,
+    ):
         with quiet_transformers():
             if isinstance(getattr(network, "score", None), ScalarHead):
                 save_with_head(network, Path(work) / "model")
             else:
                 network.save_pretrained(Path(work) / "model")
-        model.tokenizer.save_pretrained(Path(work) / "model")
+        tokenizer.save_pretrained(Path(work) / "model")
         sync_folder(Path(work) / "model")
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(Path(work) / "model", folder)
         sync_entry(folder.parent)
-
-
-def _mark_end(network: Any, tokenizer: Any) -> None:
-    """Make transformers score where Gnomon does.
-
-    Its classifier reads the last token that is not padding, which with pad = eos is the token *before* the end.
-    Any other id as padding makes it read the end itself.
-    """
-    end = tokenizer.eos_token_id
-    unused = tokenizer.unk_token_id if tokenizer.unk_token_id not in (None, end) else 0 if end != 0 else 1
-    if network.config.pad_token_id in (None, end):
-        network.config.pad_token_id = unused
-    if network.config.get_text_config().__dict__.get("score_offset") is None:
-        network.config.score_offset = 0.0
 
 
 @contextlib.contextmanager

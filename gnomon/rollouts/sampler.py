@@ -15,11 +15,12 @@ from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.encoding import context_length
-from gnomon.data.rendering import decode, render_prompt, turn_end
+from gnomon.data.rendering import decode, render_prompt
 from gnomon.models.adapters import merged
 from gnomon.models.head import logits
 from gnomon.models.policy import Policy
 from gnomon.models.prepacked import prepacked
+from gnomon.models.special_tokens import end_ids
 from gnomon.rollouts.decoders import Ids, decoder_for
 from gnomon.rollouts.draw import draw, penalise, uniforms
 from gnomon.rollouts.sampling import Sampling
@@ -85,7 +86,7 @@ class NativeSampler:
     def __init__(self, policy: Policy, report: Report | None = None):
         self.policy = policy
         self.report = report
-        self.end = turn_end(policy.tokenizer)
+        self.ends = end_ids(policy.network, policy.tokenizer)
         self.most: int | None = None  # rows side by side, once an accelerator's memory has run out
 
     def sample(
@@ -141,7 +142,7 @@ class NativeSampler:
     def _draw_all(self, rows: Sequence[_Row], sampling: Sampling) -> None:
         """Fill in every row: rows enter, each draws a token, those that ended leave, the others read on."""
         decoder, waiting, active = decoder_for(self.policy), deque(rows), list[_Row]()
-        ends, stop = (self.end, *sampling.stop_ids), StopTexts(self.policy.tokenizer, sampling.stop)
+        ends, stop = (*self.ends, *sampling.stop_ids), StopTexts(self.policy.tokenizer, sampling.stop)
         while active or waiting:
             states = [decoder.step([row.ids[-1] for row in active])] if active else []
             free = sampling.batch - len(active)
@@ -169,7 +170,7 @@ class NativeSampler:
     def _finish_reason(self, row: _Row, sampling: Sampling, stop: StopTexts) -> FinishReason | None:
         """Why the row ends with its last token, if it does, and then its text."""
         tokenizer, last = self.policy.tokenizer, row.ids[-1]
-        if last == self.end:
+        if last in self.ends:
             row.text = decode(tokenizer, row.ids)
             return "end"
         if last in sampling.stop_ids:

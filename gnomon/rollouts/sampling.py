@@ -28,7 +28,7 @@ class Sampling(Settings):
         top_k: keep this many tokens, and renormalise; 0 keeps all.
         top_p: keep the smallest set of tokens with at least this probability, and renormalise.
         stop: texts that end a completion; its tokens are kept as drawn, its text is cut before the first of them.
-        stop_ids: ids that end a completion beside the model's own end of a turn.
+        stop_ids: ids that end a completion beside the template's end of a turn and the ends that the model lists.
         batch: completions drawn side by side.
     """
 

@@ -156,16 +156,17 @@ def test_a_critic_with_a_frozen_trunk_need_not_read_twice(
     assert kept.values.requires_grad
 
 
-def test_a_failed_save_leaves_the_old_model(tmp_path: Path, chat_tokenizer: Any) -> None:
+def test_a_failed_save_leaves_the_old_model(
+    tmp_path: Path, chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = tiny_policy(chat_tokenizer)
     save_model(policy, tmp_path / "model")
     before = (tmp_path / "model" / "model.safetensors").read_bytes()
 
-    class Broken:
-        def save_pretrained(self, folder: Path) -> None:
-            raise OSError("disk full")
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("disk full")
 
-    policy.tokenizer = Broken()
+    monkeypatch.setattr(type(chat_tokenizer), "save_pretrained", full)
     with pytest.raises(OSError, match="disk full"):
         save_model(policy, tmp_path / "model")
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before

@@ -1,0 +1,145 @@
+"""Which tokens end an answer and which one pads, alike in all files of a saved model.
+
+Programs that load it elsewhere read different ones: transformers' `generate` the generation settings, vLLM these
+and the tokenizer's eos, transformers' classifier the configuration's padding, batches of texts the tokenizer's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from torch import nn
+from transformers import GenerationConfig
+
+from gnomon.data.rendering import turn_end
+from gnomon.data.vocabulary import ADDED_PAD
+
+PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+
+
+def end_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The ids that end an answer: the template's end of a turn first, then those that the model itself lists.
+
+    Of its list only special tokens count: a configuration that was never adapted to its tokenizer names others.
+    """
+    generation = getattr(network, "generation_config", None)
+    listed = getattr(generation, "eos_token_id", None)
+    if listed is None:
+        listed = network.config.get_text_config().eos_token_id
+    own = list(listed) if isinstance(listed, Sequence) else [listed]
+    rows, special = network.get_input_embeddings().weight.shape[0], _special_ids(tokenizer)
+    ends = [i for i in (*own, tokenizer.eos_token_id) if i in special and i < rows]
+    return tuple(dict.fromkeys([turn_end(tokenizer), *ends]))
+
+
+@contextmanager
+def announced(network: Any, tokenizer: Any, kind: Literal["policy", "scorer"]) -> Iterator[Any]:
+    """Inside, `network` carries its ends and padding where other programs look; yields a tokenizer that does too.
+
+    A policy is padded on the left, where `generate` needs it. A scorer is padded on the right and with a token
+    that ends no text: transformers' classifier reads the last token that is not padding.
+    """
+    tokenizer, ends = copy.deepcopy(tokenizer), end_ids(network, tokenizer)
+    rows = network.get_input_embeddings().weight.shape[0]
+    _name_end(tokenizer, ends[0])
+    pad = tokenizer.pad_token_id if kind == "policy" else None
+    if pad is None or pad >= rows:
+        pad = _padding_id(tokenizer, ends, rows)
+    if pad is None:
+        pad = ends[0] if kind == "policy" else _add_padding(tokenizer)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
+    tokenizer.padding_side = "left" if kind == "policy" else "right"
+    tokenizer.init_kwargs["padding_side"] = (
+        tokenizer.padding_side
+    )  # transformers saves what was there at the start
+    with _configured(network, ends, pad), _grown(network, max(rows, pad + 1)):
+        yield tokenizer
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    return set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+
+
+def _name_end(tokenizer: Any, end: int) -> None:
+    """Make the end of a turn the tokenizer's eos, unless its template writes eos somewhere else too."""
+    eos, before = tokenizer.eos_token, _probe(tokenizer)
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+    if _probe(tokenizer) != before:
+        tokenizer.eos_token = eos
+
+
+def _probe(tokenizer: Any) -> list[str]:
+    asked = ((PROBE, False), (PROBE[:1], True))
+    return [tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=g) for m, g in asked]
+
+
+def _padding_id(tokenizer: Any, ends: Collection[int], rows: int) -> int | None:
+    """A special token that ends no text, best one made for padding; `None` where there is none."""
+    special = sorted(_special_ids(tokenizer))
+    named = [i for i in special if "pad" in str(tokenizer.convert_ids_to_tokens(i)).lower()]
+    wanted = [tokenizer.pad_token_id, *named, tokenizer.unk_token_id, tokenizer.bos_token_id, *special]
+    return next((i for i in wanted if i is not None and i not in ends and i < rows), None)
+
+
+def _add_padding(tokenizer: Any) -> int:
+    """A new token, where every special token ends texts, as GPT-2's only one."""
+    tokenizer.add_special_tokens({"pad_token": ADDED_PAD})
+    return int(tokenizer.pad_token_id)
+
+
+@contextmanager
+def _configured(network: Any, ends: Sequence[int], pad: int) -> Iterator[None]:
+    """Inside, the configuration and, of a language model, the generation settings name ends and padding."""
+    eos = ends[0] if len(ends) == 1 else list(ends)
+    configs = {id(c): c for c in (network.config, network.config.get_text_config())}.values()
+    before = [(c, c.eos_token_id, c.pad_token_id) for c in configs]
+    generation = getattr(network, "generation_config", None)
+    try:
+        for config in configs:
+            config.eos_token_id, config.pad_token_id = eos, pad
+        if generation is not None:
+            network.generation_config = _generation(generation, eos, pad)
+        yield
+    finally:
+        for config, old_eos, old_pad in before:
+            config.eos_token_id, config.pad_token_id = old_eos, old_pad
+        if generation is not None:
+            network.generation_config = generation
+
+
+def _generation(own: Any, eos: int | list[int], pad: int) -> Any:
+    """Generation settings with these ids; what transformers would refuse to save is set right or left out."""
+    found = copy.deepcopy(own)
+    found.eos_token_id, found.pad_token_id = eos, pad
+    found._from_model_config = False
+    for _ in range(2):
+        try:
+            found.validate(strict=True)
+            return found
+        except ValueError:
+            found.do_sample = True  # a temperature beside do_sample: false, as in some published folders
+    return GenerationConfig(bos_token_id=own.bos_token_id, eos_token_id=eos, pad_token_id=pad)
+
+
+@contextmanager
+def _grown(network: Any, rows: int) -> Iterator[None]:
+    """Inside, the embeddings have so many rows, the new ones zero; afterwards they are the old module."""
+    own = network.get_input_embeddings()
+    if rows <= own.weight.shape[0]:
+        yield
+        return
+    config = network.config.get_text_config()
+    size = config.vocab_size
+    larger = nn.Embedding(rows, own.weight.shape[1], dtype=own.weight.dtype, device=own.weight.device)
+    nn.init.zeros_(larger.weight)
+    larger.weight.data[: len(own.weight)] = own.weight.data
+    try:
+        network.set_input_embeddings(larger)
+        config.vocab_size = rows
+        yield
+    finally:
+        network.set_input_embeddings(own)
+        config.vocab_size = size
