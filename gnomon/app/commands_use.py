@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from gnomon.app.options import number
 from gnomon.core import ranges
-
-if TYPE_CHECKING:
-    from gnomon.models.settings import Precision
 
 Model = Annotated[str, typer.Argument(help="Catalogue name, folder, GGUF file or hub name.")]
 Temperature = Annotated[float, number(ranges.Temperature, "Divides the logits; lower is more cautious.")]
@@ -54,7 +51,7 @@ def score(
     from gnomon.core.progress import console
     from gnomon.core.run_folder import write_jsonl
 
-    rows = score_file(model, file, cast("Precision", precision.value))
+    rows = score_file(model, file, precision.value)
     if out is None:
         typer.echo(as_lines(rows), nl=False)
     else:

@@ -16,7 +16,8 @@ from gnomon.core.run_folder import to_json
 from gnomon.core.types import Completion, Demonstration, Preference, Prompt
 from gnomon.data.records import read_records
 from gnomon.feedback.estimates import wilson_interval
-from gnomon.models.precision import Precision, find_compute
+from gnomon.models.precision import find_compute
+from gnomon.models.settings import Precision
 from gnomon.rewards.reward import Reward
 
 Row = dict[str, Any]

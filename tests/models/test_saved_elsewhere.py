@@ -26,9 +26,9 @@ from gnomon.data.batching import token_groups
 from gnomon.data.encoding import encode_completions
 from gnomon.data.rendering import turn_end
 from gnomon.data.vocabulary import ADDED_PAD, same_vocabulary
-from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
 from gnomon.models.policy import Model
+from gnomon.models.settings import Trainable
 from gnomon.models.special_tokens import end_ids
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling import Sampling
@@ -223,7 +223,7 @@ def test_the_embedding_of_the_padding_token_learns(tmp_path: Path) -> None:
     """It is the end of a turn here, which prompts of several turns hold."""
     policy = load_policy(base(tmp_path / "base", "same"), CPU, Trainable(adapter="none"))
     groups = TokenGroups.build([[1, 4, 2, 1, 5]], [[4, 2]], [0])
-    policy.logprobs(groups).sum().backward()
+    policy.logprobs(groups).sum().backward()  # type: ignore[no-untyped-call]
     slope = policy.network.get_input_embeddings().weight.grad
     assert slope is not None
     assert slope[2].abs().max() > 1e-3
