@@ -25,7 +25,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
 
     The adapter's modules are put inside `network`, which goes on working as before.
     """
-    depth = int(network.config.num_hidden_layers)
+    depth = int(network.config.get_text_config().num_hidden_layers)
     learning = depth if trainable.layers is None else trainable.layers
     if learning > depth:
         raise ModelError(

@@ -42,15 +42,16 @@ Above = Callable[[TokenGroups, Layout], AbstractContextManager[None]]
 
 def can_pack(config: Any) -> bool:
     """Whether the model attends fully and takes a mask of our own."""
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    text = config.get_text_config()  # of a model that reads pictures too, the part that reads text
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
     return (
         kinds == {"full_attention"}
         and window is None
         and getattr(config, "_attn_implementation", "sdpa") in (*branches.PLAIN, "eager")
         and not getattr(config, "is_encoder_decoder", False)
-        and getattr(config, "position_embedding_type", "rotary") != "alibi"
-        and config.model_type not in UNPACKED
+        and getattr(text, "position_embedding_type", "rotary") != "alibi"
+        and text.model_type not in UNPACKED
     )
 
 

@@ -42,7 +42,7 @@ def logit_factor(config: Any) -> float:
     Raises:
         ModelError: the configuration speaks of a factor, and the architecture is none that is known to use it.
     """
-    factor = 1.0
+    config, factor = config.get_text_config(), 1.0
     for name, (kinds, power) in FACTORS.items():
         value = getattr(config, name, None)
         if value in (None, 1.0):
@@ -55,7 +55,8 @@ def logit_factor(config: Any) -> float:
 
 def _soft_cap(config: Any) -> float | None:
     """Logits are bent so as to stay within ± this (Gemma Team 2024)."""
-    return getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
+    text = config.get_text_config()
+    return getattr(text, "final_logit_softcapping", None) or getattr(text, "logits_soft_cap", None)
 
 
 def target_logprobs(

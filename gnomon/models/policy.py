@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +132,13 @@ class Model:
 
 
 class Policy(Model):
-    """A causal language model: the log-probability of each completion token."""
+    """A causal language model: the log-probability of each completion token.
+
+    Attributes:
+        decoder: which of `gnomon.rollouts.choice.DECODERS` draws from it; `None` until one has been chosen.
+    """
+
+    decoder: Literal["slots", "padded", "unpadded", "alone", "recomputing"] | None = None
 
     def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
         """Log-probabilities in nats at `temperature`, `[N, T]`."""

@@ -1,13 +1,15 @@
-"""The trunk one token further in every row of completions.
+"""The trunk one token further in every row of completions: the fast ways.
 
 `SlotDecoder` keeps rows of any length side by side; they leave, and give way to others. `PaddedDecoder` is for
 models whose own cache has other layers than full attention (sliding windows, recurrent states), or whose
-attention cannot be replaced: its rows enter together.
+attention cannot be replaced: its rows enter together. `gnomon.rollouts.plain_decoders` has the ways for models
+that neither of them follows, and `gnomon.rollouts.choice` chooses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -15,8 +17,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from gnomon.models import branches
-from gnomon.models.forward import autocast, can_pack
+from gnomon.models.forward import autocast
 from gnomon.models.policy import Policy
 from gnomon.rollouts.one_token import one_token
 from gnomon.rollouts.slots import SlotCache
@@ -41,13 +42,6 @@ class Decoder(Protocol):
 
     def keep(self, rows: Sequence[int]) -> list[int]:
         """Let go of all other rows; returns which row stands in each place afterwards."""
-
-
-def decoder_for(policy: Policy) -> Decoder:
-    """The decoder that the architecture allows."""
-    trunk: Any = policy.trunk
-    asks_us = trunk._supports_attention_backend and trunk.config._attn_implementation in branches.PLAIN
-    return SlotDecoder(policy) if asks_us and can_pack(trunk.config) else PaddedDecoder(policy)
 
 
 class SlotDecoder:
@@ -113,6 +107,7 @@ class PaddedDecoder:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.cache_argument = cache_argument(policy.trunk) or "past_key_values"
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
         """Rows for `prompts` in place of those that were there; the state that predicts their first token."""
@@ -121,26 +116,32 @@ class PaddedDecoder:
         ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in unique], device=device)
         mask = torch.tensor([[*[0] * (width - len(p)), *[1] * len(p)] for p in unique], device=device)
         self.cache = DynamicCache(config=self.policy.network.config)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        hidden = run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, -1]
+        hidden = self._run(ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
         source = torch.tensor([unique.index(prompt) for prompt in prompts], device=device)
-        self.cache.batch_select_indices(source)
+        self.cache.reorder_cache(source)  # every kind of layer can; fewer have `batch_select_indices`
         self.mask = mask[source]
         return hidden[source]
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Read one more token in every row; the state that predicts the next, `[B, d]`."""
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
+        if self.cache_argument == "cache_params":
+            return self._run(
+                ids
+            )  # a state knows no padding any more, and a mask of the whole text does not fit it
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
-        positions = self.mask.sum(1, keepdim=True) - 1
-        return run_trunk(self.policy, ids, self.cache, attention_mask=self.mask, position_ids=positions)[:, -1]
+        return self._run(ids, attention_mask=self.mask, position_ids=self.mask.sum(1, keepdim=True) - 1)
 
     def keep(self, rows: Sequence[int]) -> list[int]:
         """Let go of all other rows; returns which row stands in each place afterwards."""
         index = torch.tensor(rows, dtype=torch.long, device=self.policy.device)
-        self.cache.batch_select_indices(index)
+        self.cache.reorder_cache(index)
         self.mask = self.mask[index]
         return list(rows)
+
+    def _run(self, ids: Tensor, **layout: Tensor) -> Tensor:
+        """The states of the last column of `ids` `[B, T]`, `[B, d]`."""
+        return run_trunk(self.policy, ids, self.cache, self.cache_argument, **layout)[:, -1]
 
 
 def shared_start(prompts: Sequence[Ids]) -> int:
@@ -149,10 +150,21 @@ def shared_start(prompts: Sequence[Ids]) -> int:
     return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
 
-def run_trunk(policy: Policy, ids: Tensor, cache: Cache, **layout: Tensor) -> Tensor:
+def run_trunk(
+    policy: Policy, ids: Tensor, cache: Cache, cache_argument: str = "past_key_values", **layout: Tensor
+) -> Tensor:
     """Hidden states of `ids` `[B, T]` after what `cache` holds, `[B, T, d]`; the cache then holds them too."""
     with autocast(policy.device, policy.compute.dtype):
         found: Tensor = policy.trunk(
-            input_ids=ids, past_key_values=cache, use_cache=True, **layout
+            input_ids=ids, use_cache=True, **{cache_argument: cache}, **layout
         ).last_hidden_state
     return found
+
+
+def cache_argument(trunk: Any) -> str | None:
+    """Under which name the trunk takes what it has read, and gives it back; `None` where it keeps nothing.
+
+    State-space models call it `cache_params` or `state`, and ignore one that comes under the usual name.
+    """
+    takes = signature(trunk.forward).parameters
+    return next((name for name in ("past_key_values", "cache_params", "state") if name in takes), None)

@@ -21,7 +21,8 @@ from gnomon.models.head import logits
 from gnomon.models.policy import Policy
 from gnomon.models.prepacked import prepacked
 from gnomon.models.special_tokens import end_ids
-from gnomon.rollouts.decoders import Ids, decoder_for
+from gnomon.rollouts.choice import choose, decoder_for
+from gnomon.rollouts.decoders import Ids
 from gnomon.rollouts.draw import draw, penalise, uniforms
 from gnomon.rollouts.sampling import Sampling
 from gnomon.rollouts.stop import StopTexts
@@ -84,6 +85,12 @@ class NativeSampler:
     """
 
     def __init__(self, policy: Policy, report: Report | None = None):
+        """Choose how to read the policy token by token.
+
+        Raises:
+            ModelError: no way to read it token by token gives its own numbers.
+        """
+        choose(policy)
         self.policy = policy
         self.report = report
         self.ends = end_ids(policy.network, policy.tokenizer)

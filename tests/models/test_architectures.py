@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from kinds import HEADS, PACKED, PLAIN, TRIED
 from tiny import CPU, gradients, naive_logprobs, rows_of, tiny_network
 from torch import nn
 
@@ -16,39 +17,6 @@ from gnomon.models.forward import can_pack, completion_states
 from gnomon.models.policy import Critic, Policy
 from gnomon.models.probe import VERIFIED, trusted
 
-HEADS = {"head_dim": 8}
-WINDOW = {"sliding_window": 4}
-GEMMA = {**HEADS, **WINDOW, "query_pre_attn_scalar": 8}
-PACKED: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "qwen2": {},
-    "qwen3": HEADS,
-    "gemma": HEADS,
-    "mistral": {"sliding_window": None},
-    "phi": {},
-    "phi3": {},
-    "gpt2": {},
-    "gpt_neox": {},
-    "gptj": {"rotary_dim": 4, "n_embd": 32, "n_head": 4, "n_layer": 2},  # its attention adds the mask
-    "olmo2": {},
-    "stablelm": {},
-    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
-    "mixtral": {"num_local_experts": 4},
-    "cohere": {"logit_scale": 0.3},
-    "granite": {"logits_scaling": 8.0, "attention_multiplier": 0.3, "residual_multiplier": 0.5},
-}
-PLAIN: dict[str, dict[str, Any]] = {
-    "gemma2": {**GEMMA, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 3.0},
-    "gemma3_text": GEMMA,
-    "mistral": WINDOW,
-    "cohere2": {**HEADS, **WINDOW, "logit_scale": 0.3},
-    "olmo3": WINDOW,
-    "gpt_oss": {**HEADS, **WINDOW, "num_local_experts": 4},
-    "bloom": {},
-    "falcon": {},
-    "mamba": {"state_size": 4},
-    "recurrent_gemma": {"logits_soft_cap": 2.0},
-}
 # transformers warns that kernels of its own choice are missing, and of aliases inside its own models.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -61,7 +29,7 @@ def built(kind: str, settings: dict[str, Any]) -> Policy:
 
 @pytest.mark.parametrize(
     ("kind", "settings", "packs"),
-    [(k, s, True) for k, s in PACKED.items()] + [(k, s, False) for k, s in PLAIN.items()],
+    [(k, s, True) for k, s in PACKED.items()] + [(k, s, False) for k, s in (PLAIN | TRIED).items()],
     ids=str,
 )
 def test_logprobs_and_gradients_are_transformers_own(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import CPU, gradients, naive_logprobs, ragged_groups, rows_of, tiny_network, tiny_policy
 from torch import Tensor
+from transformers import CONFIG_MAPPING
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
@@ -142,6 +143,9 @@ def test_a_sliding_window_is_served_by_the_plain_layout(groups: TokenGroups) -> 
 
 def test_mistral_without_a_window_is_packed(groups: TokenGroups) -> None:
     assert can_pack(tiny_network("mistral", sliding_window=None).config)
+    assert not can_pack(
+        CONFIG_MAPPING["gemma3"](text_config={"sliding_window": 4})
+    )  # windows of the part that reads
 
 
 def alike(*, stem: int) -> TokenGroups:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_architectures import PACKED, PLAIN, built
+from kinds import PACKED, PLAIN, built
 from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups

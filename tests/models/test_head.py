@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from gnomon.core.errors import ModelError
 from gnomon.models.head import CHUNK, target_logprobs
 
-PLAIN = SimpleNamespace(model_type="made-up")
+
+class Config(SimpleNamespace):
+    """A configuration without parts."""
+
+    def get_text_config(self) -> Config:
+        return self
+
+
+PLAIN = Config(model_type="made-up")
 COUNT, WIDTH, VOCAB = CHUNK + 37, 16, 50
 
 
@@ -45,7 +53,7 @@ def naive(
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("learns", [False, True])
 def test_equals_the_definition(learns: bool, bias: bool, cap: float, temperature: float) -> None:
-    config = SimpleNamespace(model_type="made-up", final_logit_softcapping=cap or None)
+    config = Config(model_type="made-up", final_logit_softcapping=cap or None)
     states, targets, weights = inputs()
     answers = []
     for fast in (True, False):
@@ -75,7 +83,7 @@ def test_a_frozen_head_gets_no_gradient_and_entropy_carries_none() -> None:
 @pytest.mark.parametrize("cap", [0.0, 2.0])
 @pytest.mark.parametrize("learns", [False, True])
 def test_the_same_without_gradient(learns: bool, cap: float) -> None:
-    config = SimpleNamespace(model_type="made-up", final_logit_softcapping=cap or None)
+    config = Config(model_type="made-up", final_logit_softcapping=cap or None)
     states, targets, _ = inputs()
     head = made_head(learns=learns)
     with torch.no_grad():
@@ -115,7 +123,7 @@ def test_extreme_logits_stay_finite() -> None:
 )
 def test_known_factors_on_logits(kind: str, name: str, factor: float, learns: bool) -> None:
     """Each of them quarters the logits, as a temperature of 4 does."""
-    config = SimpleNamespace(model_type=kind, **{name: factor})
+    config = Config(model_type=kind, **{name: factor})
     states, targets, weights = inputs(scale=4.0)
     head = made_head(learns=learns)
     values = []
@@ -135,7 +143,7 @@ def test_known_factors_on_logits(kind: str, name: str, factor: float, learns: bo
 @pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("name", ["logits_scaling", "logit_scale"])
 def test_what_a_head_does_besides_is_refused_by_name(name: str, learns: bool) -> None:
-    config = SimpleNamespace(model_type="made-up", **{name: 8.0})
+    config = Config(model_type="made-up", **{name: 8.0})
     states, targets, _ = inputs()
     with pytest.raises(ModelError, match=name):
         target_logprobs(made_head(learns=learns), config, states.requires_grad_(), targets)

@@ -20,12 +20,20 @@ from gnomon.data.rendering import render_prompt
 from gnomon.models.policy import Policy
 from gnomon.models.precision import Compute
 from gnomon.models.settings import Trainable
-from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder, decoder_for
+from gnomon.rollouts import choice
+from gnomon.rollouts.choice import decoder_for
+from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler, turns
 from gnomon.rollouts.sampling import Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
+
+
+@pytest.fixture(params=["slots", "unpadded", "recomputing"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The laws hold for every way of drawing; padded rows and rows alone differ from the unpadded in little."""
+    monkeypatch.setattr(choice, "_chosen", lambda _: request.param)
 
 
 def sample(policy: Policy, *, seed: int = 0, **sampling: Any) -> list[Rollout]:
@@ -75,6 +83,7 @@ def greedy(policy: Policy, ids: list[int], limit: int) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("way")
 def test_top_k_1_is_greedy_decoding(words: Any) -> None:
     policy = tiny_policy(words, seed=4)
     rollouts = sample(policy, top_k=1, max_tokens=9)
@@ -83,9 +92,11 @@ def test_top_k_1_is_greedy_decoding(words: Any) -> None:
     assert [r.logprobs for r in rollouts] == [(0.0,) * len(ids) for ids in expected]
 
 
-def test_frequencies_are_the_models_probabilities(words: Any) -> None:
+@pytest.mark.parametrize("decoder", ["slots", "unpadded"])
+def test_frequencies_are_the_models_probabilities(decoder: Any, words: Any) -> None:
     """All 8 + 7·8 completions of at most two tokens are enumerated; χ² over 6,000 draws at a fixed seed."""
     policy, end, count = tiny_policy(words), words.eos_token_id, 6000
+    policy.decoder = decoder
     every = [(end,)] + [(a, b) for a, b in itertools.product(range(8), range(8)) if a != end]
     prompt = render_prompt(words, PROMPTS[1])
     with torch.no_grad():
@@ -101,6 +112,7 @@ def test_frequencies_are_the_models_probabilities(words: Any) -> None:
     assert chisquare(often.numpy(), wanted.numpy()).pvalue > 0.001
 
 
+@pytest.mark.usefixtures("way")
 def test_an_end_closes_a_completion_and_nothing_follows(words: Any) -> None:
     rollouts = sample(tiny_policy(words), completions=8, max_tokens=5)
     end = words.eos_token_id
@@ -113,6 +125,7 @@ def test_an_end_closes_a_completion_and_nothing_follows(words: Any) -> None:
         assert "<end>" not in rollout.completion.text
 
 
+@pytest.mark.usefixtures("way")
 def test_k_completions_for_each_prompt_in_order(words: Any) -> None:
     policy = tiny_policy(words)
     rollouts = NativeSampler(policy).sample(PROMPTS, Sampling(completions=3, batch=6), seed=0, version=7)
@@ -122,6 +135,7 @@ def test_k_completions_for_each_prompt_in_order(words: Any) -> None:
     assert all(r.prompt_ids == tuple(render_prompt(words, r.prompt)) for r in rollouts)
 
 
+@pytest.mark.usefixtures("way")
 def test_the_seed_decides(words: Any) -> None:
     policy = tiny_policy(words)
     first, again, other = ([r.token_ids for r in sample(policy, completions=4, seed=seed)] for seed in (1, 1, 2))
@@ -156,14 +170,12 @@ def test_each_completion_is_what_it_is_alone(kind: str, batch: int, words: Any) 
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
-def test_the_cache_in_place_gives_what_that_of_transformers_gives(
-    kind: str, words: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_way_of_drawing_draws_the_same(kind: str, words: Any) -> None:
     policy = tiny_policy(words, kind=kind)
     assert isinstance(decoder_for(policy), SlotDecoder)
     found = sample(policy, completions=5, max_tokens=12, batch=7)
-    monkeypatch.setattr("gnomon.rollouts.sampler.decoder_for", PaddedDecoder)
-    assert_same(found, sample(policy, completions=5, max_tokens=12, batch=7))
+    for policy.decoder in set(choice.DECODERS) - {"slots"}:
+        assert_same(found, sample(policy, completions=5, max_tokens=12, batch=7))
 
 
 def test_windows_and_attention_without_our_mask_get_the_cache_of_transformers(words: Any) -> None:
@@ -174,6 +186,7 @@ def test_windows_and_attention_without_our_mask_get_the_cache_of_transformers(wo
     assert isinstance(decoder_for(tiny_policy(words, kind="stablelm")), PaddedDecoder)  # has attention of its own
 
 
+@pytest.mark.usefixtures("way")
 def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
     policy = tiny_policy(words)
     twice = NativeSampler(policy).sample([PROMPTS[0]] * 2, Sampling(completions=2, max_tokens=8), seed=0)
@@ -182,6 +195,7 @@ def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
     assert len(set(tokens_of(once))) > 2
 
 
+@pytest.mark.usefixtures("way")
 def test_a_helping_may_be_drawn_elsewhere(words: Any) -> None:
     sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
     twice = sampler.sample([PROMPTS[0], PROMPTS[1], PROMPTS[0]], sampling, seed=0)
@@ -206,6 +220,7 @@ def test_a_trunk_that_ends_in_a_projection_draws_in_bfloat16(words: Any) -> None
         torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=0.05, rtol=0)
 
 
+@pytest.mark.usefixtures("way")
 def test_seeds_of_the_prompts_own(words: Any) -> None:
     """They take the place of ids: the same seed and text draw the same, and another seed something else."""
     sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
@@ -216,6 +231,7 @@ def test_seeds_of_the_prompts_own(words: Any) -> None:
     assert tokens_of(sampler.sample(alike, sampling, seed=1, seeds=[4, 5, 4])) != found
 
 
+@pytest.mark.usefixtures("way")
 def test_temperature_0_is_greedy_with_the_plain_logprobs(words: Any) -> None:
     policy = tiny_policy(words, seed=4)
     rollouts = sample(policy, temperature=0, max_tokens=9)
@@ -226,6 +242,7 @@ def test_temperature_0_is_greedy_with_the_plain_logprobs(words: Any) -> None:
             assert rollout.logprobs == pytest.approx(row.tolist(), abs=1e-4)
 
 
+@pytest.mark.usefixtures("way")
 def test_min_tokens_and_no_repeated_ngrams_hold(words: Any) -> None:
     policy, end = tiny_policy(words), words.eos_token_id
     rollouts = sample(policy, completions=6, max_tokens=9, min_tokens=4, no_repeat_ngram=2)
@@ -240,6 +257,7 @@ def test_min_tokens_and_no_repeated_ngrams_hold(words: Any) -> None:
     assert any(end in r.token_ids for r in rollouts)
 
 
+@pytest.mark.usefixtures("way")
 def test_ids_that_end_a_completion(words: Any) -> None:
     end, b = words.eos_token_id, words.convert_tokens_to_ids("b")
     rollouts = sample(tiny_policy(words), completions=8, max_tokens=6, stop_ids=[b])
@@ -252,6 +270,7 @@ def test_ids_that_end_a_completion(words: Any) -> None:
         assert rollout.finished == (rollout.finish_reason != "length")
 
 
+@pytest.mark.usefixtures("way")
 def test_a_text_that_ends_a_completion(words: Any) -> None:
     """`c a` comes from two tokens; both stay among the tokens, and the text ends before them."""
     rollouts = sample(tiny_policy(words), completions=12, max_tokens=9, stop=["c a", "b b"])
@@ -293,6 +312,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_before_anything_is_drawn(words:
     assert not reports
 
 
+@pytest.mark.usefixtures("way")
 def test_progress_counts_what_is_drawn(words: Any) -> None:
     reports: list[int] = []
     sampler = NativeSampler(tiny_policy(words), reports.append)

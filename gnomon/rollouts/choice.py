@@ -1,0 +1,184 @@
+"""Which decoder draws from a model: the first of which a trial shows that it follows the model's own numbers.
+
+Architectures differ in what they cache, and in what padding does to it. A decoder that goes wrong does so in
+silence: it draws from another distribution than the one it reports. So a model of an unknown architecture reads a
+few tokens of prompts of several lengths through each decoder, the fastest first, and is compared with its own
+forward pass. Tests do the same for the architectures in `gnomon.models.probe.VERIFIED`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gnomon.core.errors import GnomonError, ModelError
+from gnomon.core.progress import console
+from gnomon.models import branches
+from gnomon.models.adapters import replaced
+from gnomon.models.forward import can_pack
+from gnomon.models.head import logits
+from gnomon.models.policy import Policy
+from gnomon.models.probe import TOLERANCE, VERIFIED, own_numbers
+from gnomon.rollouts.decoders import Decoder, Ids, PaddedDecoder, SlotDecoder
+from gnomon.rollouts.plain_decoders import AloneDecoder, RecomputingDecoder, UnpaddedDecoder
+
+DecoderName = Literal["slots", "padded", "unpadded", "alone", "recomputing"]
+DECODERS: dict[DecoderName, Callable[[Policy], Decoder]] = {
+    "slots": SlotDecoder,
+    "padded": PaddedDecoder,
+    "unpadded": UnpaddedDecoder,
+    "alone": AloneDecoder,
+    "recomputing": RecomputingDecoder,
+}
+ROUNDING = 1e-3  # nats in float32: within it the fastest decoder is taken, beyond it the next is asked first
+
+
+def decoder_for(policy: Policy) -> Decoder:
+    """A new decoder, of the kind that `choose` chose."""
+    return DECODERS[choose(policy)](policy)
+
+
+def choose(policy: Policy) -> DecoderName:
+    """The fastest decoder that follows the policy's own numbers; the policy remembers it.
+
+    Raises:
+        ModelError: none does.
+    """
+    if policy.decoder is None:
+        policy.decoder = _chosen(policy)
+        if policy.decoder == "recomputing":
+            kind = policy.network.config.model_type
+            console.print(
+                f"  [yellow]no cache gives the numbers of {kind} models[/yellow]; each token is drawn by reading "
+                "the whole text, so long completions are slow"
+            )
+    return policy.decoder
+
+
+def fast_decoder(trunk: Any) -> DecoderName:
+    """The fast decoder that an architecture allows by what it says of itself."""
+    takes_ours = trunk._supports_attention_backend and trunk.config._attn_implementation in branches.PLAIN
+    return "slots" if takes_ours and can_pack(trunk.config) else "padded"
+
+
+def _chosen(policy: Policy) -> DecoderName:
+    kind, fast = policy.network.config.model_type, fast_decoder(policy.trunk)
+    if kind in VERIFIED:
+        return fast
+    near: list[DecoderName] = []
+    for name, make in DECODERS.items():
+        gap = _exact_gap(policy, make) if name != "slots" or fast == "slots" else torch.inf
+        lower = policy.compute.dtype != torch.float32
+        if gap > TOLERANCE or (lower and _tried(policy, make) is None):  # there it must at least work
+            continue
+        if gap <= ROUNDING:
+            return name
+        near.append(name)
+    if near:
+        return near[0]
+    raise ModelError(
+        f"{kind} models cannot be sampled from: read token by token they do not give the numbers of their own "
+        "forward pass; train them on stored data, or take another model."
+    )
+
+
+def _exact_gap(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
+    """`off_by` in float32, whatever the policy computes in or its weights are rounded to."""
+    exact = Policy(policy.network, policy.tokenizer, replace(policy.compute, dtype=torch.float32), policy.adapter)
+    exact.layout = policy.layout
+    lower = (torch.float16, torch.bfloat16)
+    with replaced({p: p.data.float() for p in policy.network.parameters() if p.dtype in lower}):
+        return off_by(exact, make)
+
+
+@torch.no_grad()
+def off_by(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
+    """The most nats by which a decoder's log-probabilities of some tokens miss those of a forward pass.
+
+    Infinite where the architecture does not work with such a decoder.
+    """
+    tried = _tried(policy, make)
+    if tried is None:
+        return torch.inf
+    whole = [text for text in tried if not any(_begins(other, text) for other in tried)]
+    own = {text: own_numbers(policy, torch.tensor(text), len(text) - 1).tolist() for text in whole}
+    gaps = [
+        abs(logprobs[len(text) - 2] - logprob)
+        for text, logprob in tried.items()
+        for longer, logprobs in own.items()
+        if longer == text or _begins(longer, text)
+    ]
+    return max(gaps) if all(math.isfinite(gap) for gap in gaps) else torch.inf
+
+
+@torch.no_grad()
+def _tried(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[Ids, float] | None:
+    """What the decoder says of a few texts' last tokens, in nats; `None` where it fails."""
+    try:
+        trial = _Trial(policy, make(policy))
+        trial.run()
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, GnomonError):
+        return None  # what is left to try, or the refusal, says so
+    return trial.logprobs
+
+
+def _begins(text: Ids, start: Ids) -> bool:
+    """Whether a text begins with `start` and goes on."""
+    return len(text) > len(start) and text[: len(start)] == start
+
+
+class _Trial:
+    """A few tokens through a decoder: rows of several lengths enter, leave and are joined by others.
+
+    Attributes:
+        logprobs: of the last token of each text that a row has read, in nats.
+    """
+
+    def __init__(self, policy: Policy, decoder: Decoder) -> None:
+        self.policy, self.decoder = policy, decoder
+        self.vocabulary = int(policy.network.get_output_embeddings().weight.shape[0])
+        self.rows: list[Ids] = []
+        self.logprobs: dict[Ids, float] = {}
+
+    def run(self) -> None:
+        """Two batches of prompts; one prompt has two rows, which read different tokens."""
+        ids = tuple((37 * n + 5) % self.vocabulary for n in range(13))
+        first, second = [ids[:4], ids[3:12], ids[:4], ids[5:7]], [ids[2:5], ids[4:12]]
+        states = self._enter(first)
+        states = self._step(states)
+        states = self._step(states, staying=[1, 2, 3])
+        if self.decoder.joins:
+            states = torch.cat([self._step(states, staying=[1, 2]), self._enter(second)])
+        else:
+            self.rows = []
+            states = self._enter(second)
+        states = self._step(states)
+        states = self._step(states, staying=list(range(1, len(self.rows))))
+        self._note(states)
+
+    def _enter(self, prompts: Sequence[Ids]) -> Tensor:
+        self.rows += prompts
+        return self.decoder.enter(prompts)
+
+    def _step(self, states: Tensor, staying: Sequence[int] | None = None) -> Tensor:
+        """Give each row a token; those that stay read it. The states that predict the next, `[B, d]`."""
+        tokens = self._note(states)
+        if staying is not None:
+            order = self.decoder.keep(staying)
+            self.rows, tokens = [self.rows[row] for row in order], [tokens[row] for row in order]
+        return self.decoder.step(tokens)
+
+    def _note(self, states: Tensor) -> list[int]:
+        """Give each row a token, and note how likely it was."""
+        head, config = self.policy.network.get_output_embeddings(), self.policy.network.config
+        logprobs = logits(head, config, states.float()).log_softmax(-1)
+        tokens = [(11 * len(self.logprobs) + 7 * row + 3) % self.vocabulary for row in range(len(self.rows))]
+        self.rows = [(*row, token) for row, token in zip(self.rows, tokens, strict=True)]
+        for row, token, of_row in zip(self.rows, tokens, logprobs, strict=True):
+            self.logprobs[row] = float(of_row[token])
+        return tokens
