@@ -25,6 +25,7 @@ from gnomon.models.policy import Policy
 from gnomon.models.precision import Compute
 from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
+from gnomon.rollouts.choice import ROUNDING
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler, Sampling
 
@@ -153,7 +154,7 @@ def _sampling(sampler: NativeSampler) -> str:
             for r in rollouts
         )
     way = WAYS[str(sampler.policy.decoder)]
-    return way if gap <= NEAR else f"{way}, off by {gap:.1g} nats"
+    return way if gap <= ROUNDING else f"{way}, off by {gap:.1g} nats"
 
 
 def _saving(policy: Policy) -> str:

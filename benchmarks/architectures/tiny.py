@@ -126,6 +126,7 @@ def tiny_network(kind: str) -> Any:
     """A causal language model of random weights, none of which is exactly 0 or 1."""
     torch.manual_seed(0)
     network = AutoModelForCausalLM.from_config(tiny_config(kind), dtype=torch.float32).eval()
+    network.tie_weights()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -17,11 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 from gnomon.core.errors import ModelError
 
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")  # in configurations
 CHUNK = 128  # positions whose logits exist at once
 # Factors on logits by their name in a configuration: architectures that apply them, and as which power.
 FACTORS: dict[str, tuple[tuple[str, ...], int]] = {
     "logit_scale": (("cohere",), 1),
-    "logits_scaling": (("granite",), -1),
+    "logits_scaling": (("granite", "minicpm3"), -1),
     "lm_head_multiplier": (("falcon_h1",), 1),
     "output_multiplier": ((), 1),
 }
@@ -56,7 +57,8 @@ def logit_factor(config: Any) -> float:
 def _soft_cap(config: Any) -> float | None:
     """Logits are bent so as to stay within ± this (Gemma Team 2024)."""
     text = config.get_text_config()
-    return getattr(text, "final_logit_softcapping", None) or getattr(text, "logits_soft_cap", None)
+    caps = (getattr(text, name, None) for name in CAPS)
+    return next((float(cap) for cap in caps if cap), None)
 
 
 def target_logprobs(

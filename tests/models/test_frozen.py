@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from kinds import PACKED, PLAIN, built
+from kinds import PACKED, PLAIN
+from test_architectures import built
 from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 
 from gnomon.core.batches import TokenGroups
