@@ -27,7 +27,8 @@ from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
 from gnomon.rollouts.choice import ROUNDING
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 NEAR = 1e-4  # nats; and of a gradient, the length of the difference over its own length

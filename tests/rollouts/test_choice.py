@@ -19,7 +19,8 @@ from gnomon.rollouts import choice
 from gnomon.rollouts.choice import DECODERS, choose, fast_decoder, off_by
 from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.rollouts.sampler import NativeSampler, Sampling
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
 # transformers warns that kernels of its own choice are missing, and of aliases inside its own models.
