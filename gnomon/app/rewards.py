@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnomon.app.outside import open_reward_model
 from gnomon.app.workspace import Workspace
-from gnomon.models.policy import RewardModel
 from gnomon.rewards.lexicon import Lexicon
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.rewards.shaping import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.text_judge import TextReward
 from gnomon.rewards.user_function import RewardFunction, is_function, load_function, make_function_reward
+
+if TYPE_CHECKING:
+    from gnomon.models.policy import RewardModel
 
 
 def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampled_by: Any) -> Reward:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnomon.app.outside import open_reward_model
 from gnomon.app.rewards import named_reward
@@ -16,9 +17,11 @@ from gnomon.core.run_folder import to_json
 from gnomon.core.types import Completion, Demonstration, Preference, Prompt
 from gnomon.data.records import read_records
 from gnomon.feedback.estimates import wilson_interval
-from gnomon.models.precision import find_compute
 from gnomon.models.settings import Precision
-from gnomon.rewards.reward import Reward
+from gnomon.rewards.reward import Reward, numbers_of
+
+if TYPE_CHECKING:
+    from gnomon.models.policy import RewardModel
 
 Row = dict[str, Any]
 SAID = 3  # failures that are said one by one
@@ -44,7 +47,13 @@ def reward_named(judge: str, precision: Precision = "float32") -> Reward:
 
     A model computes in float32 unless told otherwise, so that a text has one score on every processor.
     """
-    return named_reward(judge, {}, lambda: open_reward_model(judge, find_compute("auto", precision)), None)
+
+    def load() -> RewardModel:
+        from gnomon.models.precision import find_compute
+
+        return open_reward_model(judge, find_compute("auto", precision))
+
+    return named_reward(judge, {}, load, None)
 
 
 def _score_demonstrations(reward: Reward, records: Sequence[Demonstration]) -> list[Row]:
@@ -68,17 +77,17 @@ def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[C
     Raises:
         RunError: it failed on every one.
     """
-    found = reward.score(prompts, completions)
-    scores = [round(float(v), 6) if bool(v.isfinite()) else None for v in found.values]
+    numbers, failures = numbers_of(reward, prompts, completions)
+    scores = [round(value, 6) if math.isfinite(value) else None for value in numbers]
     missing = [row for row, score in enumerate(scores) if score is None]
-    reasons = dict(found.failures)
+    reasons = dict(failures)
     for row in missing[:SAID] if len(missing) < len(scores) else ():
         said = reasons.get(row, "its score is not a finite number")
         console.print(f"completion '{completions[row].id}' has no score: {said}", markup=False, soft_wrap=True)
     if len(missing) > SAID and len(missing) < len(scores):
         console.print(f"{len(missing)} of {len(scores)} completions have no score")
     if len(missing) == len(scores):
-        reason = found.failures[0][1] if found.failures else "no score is a finite number"
+        reason = failures[0][1] if failures else "no score is a finite number"
         raise RunError(f"the judge '{reward.name}' failed on every completion: {reason}.")
     return scores
 

@@ -7,9 +7,9 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import stats
 from gnomon.core.types import RatedText
 from gnomon.feedback.ceilings import order_agreement, pearson, random_pairs
 from gnomon.feedback.estimates import Estimate, bootstrap
@@ -70,7 +70,7 @@ def agreement_with_people(
     means = np.array([item.mean for item in items], dtype=np.float64)
 
     def spearman(places: IntArray, _: np.random.Generator) -> float:
-        return pearson(rankdata(predicted[places]), rankdata(means[places]))
+        return pearson(stats.rankdata(predicted[places]), stats.rankdata(means[places]))
 
     def pair_accuracy(places: IntArray, rng: np.random.Generator) -> float:
         if places.size < 2:

@@ -19,10 +19,10 @@ from typing import Literal
 import krippendorff
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 from gnomon.core.errors import DataError
-from gnomon.feedback.estimates import Estimate, bootstrap, wilson_interval
+from gnomon.core.lazy import special
+from gnomon.feedback.estimates import NORMAL_975, Estimate, bootstrap, wilson_interval
 from gnomon.feedback.votes import in_order
 
 FloatArray = NDArray[np.float64]
@@ -197,7 +197,7 @@ def cohen_kappa(
     spread = (table * (agreed - margins * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2
     null = (np.outer(rows, columns) * (agreed - margins) ** 2).sum() - expected**2
     error, null_error = (math.sqrt(max(0.0, float(one)) / scale) for one in (spread, null))
-    return Kappa(_with_error(kappa, error, float(norm.ppf(0.975))), error, null_error, len(said))
+    return Kappa(_with_error(kappa, error, NORMAL_975), error, null_error, len(said))
 
 
 def _counts(units: Units) -> tuple[IntArray, list[Hashable]]:
@@ -239,7 +239,7 @@ def _corrected(counts: IntArray, expected: float, expected_each: FloatArray) -> 
     each[compared] = (n / compared.sum()) * (equal - expected) / (1 - expected)
     each -= 2 * (1 - value) * (expected_each - expected) / (1 - expected)
     error = math.sqrt(float(((each - value) ** 2).sum()) / (n * (n - 1)))
-    return _with_error(value, error, float(t.ppf(0.975, n - 1)))
+    return _with_error(value, error, float(special.stdtrit(n - 1, 0.975)))
 
 
 def _with_error(value: float, error: float, times: float) -> Estimate:

@@ -6,11 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 
@@ -116,17 +112,32 @@ def _asking_the_idle(engine: Engine) -> Engine:
     return engine
 
 
+def revisions() -> list[str]:
+    """Revisions of the tables, oldest first: the numbers that the files of migrations start with."""
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _revision(engine: Engine) -> str | None:
+    """The revision of a database's tables, `None` of an empty one; alembic would take longer to import."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return found
+
+
 def _migrate(engine: Engine) -> None:
     """Bring the tables to this version of Gnomon, or make them."""
+    now, known = _revision(engine), revisions()
+    if now == known[-1]:
+        return
+    if now is not None and now not in known:
+        raise ConfigError(f"the feedback store is of a newer Gnomon (its tables: {now}); upgrade Gnomon.")
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
-    with engine.connect() as connection:
-        now = MigrationContext.configure(connection).get_current_revision()
-    if now == scripts.get_current_head():
-        return
-    if now is not None and now not in {s.revision for s in scripts.walk_revisions()}:
-        raise ConfigError(f"the feedback store is of a newer Gnomon (its tables: {now}); upgrade Gnomon.")
     with engine.begin() as connection:
         # One of several that open a new store makes its tables; the others wait, and find them.
         sqlite = engine.dialect.name == "sqlite"

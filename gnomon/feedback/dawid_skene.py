@@ -18,10 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.special import logsumexp
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import sparse, special
 from gnomon.feedback.votes import Vote, in_order
 
 FloatArray = NDArray[np.float64]
@@ -131,7 +130,7 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: 
     item, annotator, said = _places(votes, items, annotators, labels)
     shape = (len(annotators), len(labels), len(labels))
     # How often each annotator said each label of each item, sparse, and the same seen from the items.
-    by_speaker = csr_array(
+    by_speaker = sparse.csr_array(
         (np.ones(len(votes)), (annotator * len(labels) + said, item)), (shape[0] * shape[1], len(items))
     )  # [A·L, N]
     by_item = by_speaker.T.tocsr()  # [N, A·L]
@@ -150,7 +149,7 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: 
         with np.errstate(divide="ignore"):
             given = np.log(confusion).swapaxes(1, 2).reshape(-1, len(labels))  # [A·L, true]
             log_joint = np.log(priors) + by_item @ given  # [N, L]
-        evidence = logsumexp(log_joint, axis=1)  # [N]
+        evidence = special.logsumexp(log_joint, axis=1)  # [N]
         posterior = np.exp(log_joint - evidence[:, None])
         log_likelihood = float(evidence.sum())
         converged = abs(log_likelihood - last) <= tolerance * max(1.0, abs(log_likelihood))

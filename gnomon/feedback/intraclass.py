@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import stats
 from gnomon.feedback.estimates import Estimate
 
 UNDEFINED = Estimate(None, None, None)
@@ -123,8 +123,8 @@ def _from_f(between: float, error: float, of: _MeanSquares, error_freedom: int) 
     if error <= ROUNDING * between:
         return Estimate(value, None, None)
     low, high = (
-        between / error / float(f_distribution.ppf(0.975, of.n - 1, error_freedom)),
-        between / error * float(f_distribution.ppf(0.975, error_freedom, of.n - 1)),
+        between / error / float(stats.f.ppf(0.975, of.n - 1, error_freedom)),
+        between / error * float(stats.f.ppf(0.975, error_freedom, of.n - 1)),
     )
     return Estimate(value, (low - 1) / (low + of.k - 1), (high - 1) / (high + of.k - 1))
 
@@ -142,8 +142,8 @@ def _agreement(of: _MeanSquares) -> Estimate:
     rest = n * (1 + (k - 1) * value) - k * value
     freedom = (k - 1) * (n - 1) * (k * value * ratio + rest) ** 2
     freedom /= (n - 1) * (k * value * ratio) ** 2 + rest**2
-    above = float(f_distribution.ppf(0.975, n - 1, freedom))
-    below = float(f_distribution.ppf(0.975, freedom, n - 1))
+    above = float(stats.f.ppf(0.975, n - 1, freedom))
+    below = float(stats.f.ppf(0.975, freedom, n - 1))
     spread = k * of.raters + (k * n - k - n) * of.residual
     # Divided by the quantiles, which are infinite where the degrees of freedom are next to none.
     lowest = spread + n * of.targets / above

@@ -18,9 +18,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import special
 from gnomon.core.types import Completion
 from gnomon.feedback.store import digest
 
@@ -63,7 +63,7 @@ def uncertainty(scores: ArrayLike) -> NDArray[np.float64]:
     rewards = np.atleast_2d(np.asarray(scores, dtype=np.float64))  # [M, N]
     if rewards.ndim != 2 or rewards.shape[0] < 1 or not np.isfinite(rewards).all():
         raise DataError(f"scores must be finite and [members, answers], not {list(rewards.shape)}; mend them.")
-    wins = expit(rewards[:, :, None] - rewards[:, None, :])  # [M, N, N]
+    wins = special.expit(rewards[:, :, None] - rewards[:, None, :])  # [M, N, N]
     found = wins.var(axis=0) if len(wins) > 1 else wins[0] * (1 - wins[0])
     np.fill_diagonal(found, 0.0)
     return np.asarray(found, dtype=np.float64)

@@ -35,9 +35,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import binom
 
 from gnomon.core.errors import ConfigError
+from gnomon.core.lazy import stats
 from gnomon.feedback.simulated import Manner
 
 MOST_VOTES = 999  # an item; where more would be needed, no number of votes is of use
@@ -166,9 +166,9 @@ def majority_accuracy(votes: int, noise: Noise) -> float:
         raise ConfigError(f"{votes} votes have no majority; give at least 1.")
     said = np.arange(votes + 1)  # [V + 1], votes that are no ties
     half = said // 2
-    right = binom.sf(half, said, noise.accuracy)  # more than half of them
-    right += np.where(said % 2 == 0, binom.pmf(half, said, noise.accuracy) / 2, 0.0)
-    return float((binom.pmf(said, votes, 1 - noise.ties) * right).sum())
+    right = stats.binom.sf(half, said, noise.accuracy)  # more than half of them
+    right += np.where(said % 2 == 0, stats.binom.pmf(half, said, noise.accuracy) / 2, 0.0)
+    return float((stats.binom.pmf(said, votes, 1 - noise.ties) * right).sum())
 
 
 def votes_for_accuracy(target: float, noise: Noise) -> int | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import stats
 from gnomon.feedback.estimates import Estimate, bootstrap
 
 
@@ -37,7 +37,7 @@ def kendall_tau(one: Sequence[float], other: Sequence[float]) -> Tau | None:
         )
     if len(set(one)) < 2 or len(set(other)) < 2:
         return None
-    found = kendalltau(one, other)
+    found = stats.kendalltau(one, other)
     return Tau(float(found.statistic), float(found.pvalue))
 
 

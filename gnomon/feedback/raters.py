@@ -17,7 +17,7 @@ from gnomon.feedback.answers import Setup, setup_of
 from gnomon.feedback.generating import Watching
 from gnomon.feedback.queue import Queue, Said, Task
 from gnomon.feedback.store import Store, digest
-from gnomon.rewards.reward import Reward
+from gnomon.rewards.reward import Reward, numbers_of
 
 Kind = Literal["rule", "judge", "simulated"]
 NAMESPACE = uuid.UUID("5f1b7a52-0d8e-4f55-9c9d-2f0c5a0c9b11")  # of the ids of programs' judgements
@@ -112,10 +112,9 @@ class ScoredRater:
 
     def judge(self, task: Task, setup: Setup, number: int) -> Opinion:
         """By the scores; an item on which one of them failed is given back."""
-        found = self.reward.score([task.prompt] * len(task.completions), task.completions)
-        scores = [float(value) for value in found.values]
+        scores, failures = numbers_of(self.reward, [task.prompt] * len(task.completions), task.completions)
         if not all(math.isfinite(score) for score in scores):
-            reasons = [reason for _, reason in found.failures] or ["a score is not a finite number"]
+            reasons = [reason for _, reason in failures] or ["a score is not a finite number"]
             return Opinion(None, reasons[0])
         return Opinion(answer_by(scores, task.kind, setup, tie=self.tie, unit=self.kind == "judge"))
 

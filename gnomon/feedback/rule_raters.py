@@ -7,30 +7,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnomon.core.errors import ConfigError
-from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.raters import ScoredRater
-from gnomon.rewards.reward import Scores
+from gnomon.rewards.reward import Numbers, PlainReward
 from gnomon.rewards.shaping import RewardPart, RuleReward
 
 RULES = ("longer", "shorter", "contains", "format", "exact", "repetition", "diversity")
 
 
-class _Measure:
+class _Measure(PlainReward):
     """The length of a text in characters, or whether it holds another."""
 
     def __init__(self, rule: str, value: str):
         self.rule, self.value = rule, value
         self.name = f"{rule}={value}" if value else rule
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """In characters, or 1 and 0, `[N]`."""
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """In characters, or 1 and 0."""
         if self.rule == "contains":
             found = [float(self.value.casefold() in one.text.casefold()) for one in completions]
         else:
             found = [len(one.text) * (1.0 if self.rule == "longer" else -1.0) for one in completions]
-        values = torch.tensor(found)
-        return Scores(values, {self.name: values})
+        return found, []
 
 
 def rule_rater(said: str, *, tie: float = 0.0) -> ScoredRater:

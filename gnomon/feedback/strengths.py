@@ -15,12 +15,10 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
-from scipy.special import expit
-from scipy.stats import norm
 
 from gnomon.core.errors import ConfigError, DataError
-from gnomon.feedback.estimates import Estimate
+from gnomon.core.lazy import sparse, special
+from gnomon.feedback.estimates import NORMAL_975, Estimate
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -60,13 +58,13 @@ class Strengths:
         a, b = self.names.index(one), self.names.index(other)
         value = float(self.values[a] - self.values[b])
         variance = float(self.covariance[a, a] + self.covariance[b, b] - 2 * self.covariance[a, b])
-        half = float(norm.ppf(0.975)) * math.sqrt(max(0.0, variance))
+        half = NORMAL_975 * math.sqrt(max(0.0, variance))
         return Estimate(value, value - half, value + half)
 
     def probability(self, one: str, other: str) -> float | None:
         """That one beats the other; None where nothing links the two."""
         value = self.difference(one, other).value
-        return None if value is None else float(expit(value))
+        return None if value is None else float(special.expit(value))
 
     def elo(self, mean: float = 1000.0) -> dict[str, float]:
         """Strengths on the scale of chess: 400 points are odds of ten to one; the mean of each group is given."""
@@ -107,10 +105,10 @@ def strengths(
     won, among, counts = _choices(tiers, names)
     beaten = np.zeros((len(names), len(names)))
     np.add.at(beaten, won, among * 1.0)
-    _, group = connected_components(beaten, directed=True, connection="weak")
+    _, group = sparse.csgraph.connected_components(beaten, directed=True, connection="weak")
     same = (group[:, None] == group[None, :]).astype(np.float64)  # [N, N]
     if prior is None:
-        parts, part = connected_components(beaten, directed=True, connection="strong")
+        parts, part = sparse.csgraph.connected_components(beaten, directed=True, connection="strong")
         if parts > group.max() + 1:
             stuck = next(names[n] for n in range(len(names)) if same[n].sum() > (part == part[n]).sum())
             raise DataError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnomon.models.policy import RewardModel
+
+Numbers = tuple[list[float], list[tuple[int, str]]]  # scores, and row and reason of each failure
 
 
 @dataclass(frozen=True)
@@ -79,26 +83,57 @@ class LearnedReward:
         return Scores(values, {self.name: values}, failures)
 
 
+class PlainReward(ABC):
+    """A reward that computes plain numbers and so needs no torch: `score` gives them as tensors."""
+
+    name: str
+
+    @abstractmethod
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """The score of each row, NaN where it failed, and the failures."""
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """The same in float32."""
+        numbers, failures = self.numbers(prompts, completions)
+        values = torch.tensor(numbers, dtype=torch.float32)
+        return Scores(values, {self.name: values}, failures)
+
+
+def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+    """Scores as plain numbers, NaN where the reward failed, and the failures."""
+    if isinstance(reward, PlainReward):
+        return reward.numbers(prompts, completions)
+    scores = reward.score(prompts, completions)
+    return scores.values.tolist(), list(scores.failures)
+
+
+def number(value: Any) -> float:
+    """A function's value as a number; text is none, not even `"1"`."""
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{value!r} is text, not a number")
+    return float(value)
+
+
 def said(error: Exception) -> str:
     """An exception on one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-class FunctionReward:
+class FunctionReward(PlainReward):
     """A Python function of prompt and completion text as a reward; one failing row does not fail the others."""
 
     def __init__(self, function: Callable[[Prompt, str], float], name: str):
         self.function = function
         self.name = name
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The function's value for each row; a row on which it raises becomes a failure."""
-        values = torch.full((len(completions),), torch.nan)
+        values = [math.nan] * len(completions)
         failures: list[tuple[int, str]] = []
         for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             try:
-                values[row] = self.function(prompt, completion.text)
+                values[row] = number(self.function(prompt, completion.text))
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
                 failures.append((row, said(error)))
-        return Scores(values, {self.name: values}, failures)
+        return values, failures

@@ -5,37 +5,32 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def length(completions: Sequence[Completion], limit: int) -> Tensor:
+def length(completions: Sequence[Completion], limit: int) -> list[float]:
     """−1 for each `limit` characters beyond the first `limit`: 0 up to there, −1 at twice the limit, `[N]`."""
-    return torch.tensor([-max(0, len(c.text) - limit) / limit for c in completions])
+    return [-max(0, len(c.text) - limit) / limit for c in completions]
 
 
-def repetition(completions: Sequence[Completion], n: int) -> Tensor:
+def repetition(completions: Sequence[Completion], n: int) -> list[float]:
     """Minus the share of character n-grams that stood in the text before, `[N]`; right for any language."""
 
     def share(text: str) -> float:
         grams = [text[i : i + n] for i in range(len(text) - n + 1)]
         return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
-    return torch.tensor([-share(c.text) for c in completions])
+    return [-share(c.text) for c in completions]
 
 
-def diversity(prompts: Sequence[Prompt], completions: Sequence[Completion], n: int) -> Tensor:
+def diversity(prompts: Sequence[Prompt], completions: Sequence[Completion], n: int) -> list[float]:
     """How little a completion shares with the others of its prompt, 0 to 1, `[N]`.
 
     One minus the mean overlap (Jaccard) of its character n-grams with each of theirs; 0 where it is alone.
     """
     grams = [Counter(c.text[i : i + n] for i in range(len(c.text) - n + 1)) for c in completions]
-    found = torch.zeros(len(completions))
+    found = [0.0] * len(completions)
     for row, prompt in enumerate(prompts):
         others = [o for o, p in enumerate(prompts) if p.id == prompt.id and o != row]
         if others:
@@ -48,13 +43,13 @@ def _overlap(a: Counter[str], b: Counter[str]) -> float:
     return (a & b).total() / either if either else 1.0
 
 
-def matches(completions: Sequence[Completion], pattern: str) -> Tensor:
+def matches(completions: Sequence[Completion], pattern: str) -> list[float]:
     """1 where the whole text has the form of a regular expression, else 0, `[N]`."""
     form = re.compile(pattern, re.DOTALL)
-    return torch.tensor([float(form.fullmatch(c.text.strip()) is not None) for c in completions])
+    return [float(form.fullmatch(c.text.strip()) is not None) for c in completions]
 
 
-def exact(prompts: Sequence[Prompt], completions: Sequence[Completion], pattern: str | None) -> Tensor:
+def exact(prompts: Sequence[Prompt], completions: Sequence[Completion], pattern: str | None) -> list[float]:
     """1 where the text, or what `pattern` finds in it, is the prompt's `answer`; NaN without one, `[N]`."""
     form = re.compile(pattern, re.DOTALL) if pattern else None
     found = []
@@ -65,4 +60,4 @@ def exact(prompts: Sequence[Prompt], completions: Sequence[Completion], pattern:
             text = match.group(1 if form.groups else 0) if match else None
         right = text is not None and prompt.answer is not None and text.strip() == prompt.answer.strip()
         found.append(float("nan") if prompt.answer is None else float(right))
-    return torch.tensor(found)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +15,7 @@ from gnomon.core.lazy import torch
 from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards import rules
-from gnomon.rewards.reward import Reward, Scores
+from gnomon.rewards.reward import Numbers, PlainReward, Reward, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,14 +88,14 @@ def check_titles(parts: Sequence[RewardPart]) -> None:
             raise ConfigError(f"two parts of the reward are called '{title}'; give one of them a name.")
 
 
-class RuleReward:
+class RuleReward(PlainReward):
     """A rule as a reward."""
 
     def __init__(self, part: RewardPart):
         self.part = part
         self.name = part.title
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The rule's score of each row."""
         part = self.part
         if part.rule == "length":
@@ -107,8 +108,7 @@ class RuleReward:
             values = rules.matches(completions, str(part.pattern))
         else:
             values = rules.exact(prompts, completions, part.pattern)
-        failed = [(r, "the prompt has no answer") for r in (~values.isfinite()).nonzero().flatten().tolist()]
-        return Scores(values, {self.name: values}, failed)
+        return values, [(row, "the prompt has no answer") for row, v in enumerate(values) if not math.isfinite(v)]
 
 
 class ShapedReward:

@@ -8,9 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
-from gnomon.rewards.reward import Scores
+from gnomon.rewards.reward import Numbers, PlainReward
 
 
 class TextJudge(Protocol):
@@ -26,14 +25,13 @@ class TextJudge(Protocol):
         ...
 
 
-class TextReward:
+class TextReward(PlainReward):
     """A judge of texts as a reward: the prompt is not read."""
 
     def __init__(self, judge: TextJudge):
         self.judge = judge
         self.name = judge.name
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """The judge's scores of the completions' texts, `[N]`."""
-        values = torch.from_numpy(self.judge.score_texts([c.text for c in completions])).float()
-        return Scores(values, {self.name: values})
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """The judge's scores of the completions' texts."""
+        return self.judge.score_texts([c.text for c in completions]).tolist(), []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import uuid
@@ -19,10 +20,9 @@ from typing import Any
 
 from gnomon.core.config import nearest
 from gnomon.core.errors import ConfigError
-from gnomon.core.lazy import torch
 from gnomon.core.run_folder import digest_file
 from gnomon.core.types import Completion, Prompt
-from gnomon.rewards.reward import FunctionReward, Reward, Scores, said
+from gnomon.rewards.reward import FunctionReward, Numbers, PlainReward, Reward, said
 
 RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
 _SPEC = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/\\]+)")
@@ -101,26 +101,24 @@ def last_request(prompt: Prompt) -> str:
     return said[-1] if said else prompt.messages[-1].content
 
 
-class BatchFunctionReward:
+class BatchFunctionReward(PlainReward):
     """A function of all prompts and completions at once."""
 
     def __init__(self, function: RewardFunction, name: str):
         self.function = function
         self.name = name
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """The function's values, `[N]`; if it raises, or gives another number of them, every row failed."""
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """The function's values; if it raises, or gives another number of them, every row failed."""
         count = len(completions)
         try:
             found = self.function([last_request(p) for p in prompts], [c.text for c in completions])
-            values = torch.tensor([float(value) for value in found])
+            values = [float(value) for value in found]
             if len(values) != count:
                 raise ValueError(f"{len(values)} values for {count} completions")
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the rows are reported
-            failures = [(row, said(error)) for row in range(count)]
-            values = torch.full((count,), torch.nan)
-            return Scores(values, {self.name: values}, failures)
-        return Scores(values, {self.name: values})
+            return [math.nan] * count, [(row, said(error)) for row in range(count)]
+        return values, []
 
 
 def _source(function: RewardFunction) -> Path | None:

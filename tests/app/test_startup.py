@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import gnomon
+from gnomon.core.run_folder import write_jsonl
+from gnomon.feedback.store import Project
 
 HEAVY = ("accelerate", "bitsandbytes", "datasets", "matplotlib", "peft", "sklearn", "torch", "transformers")
 RUN = f"""
@@ -33,10 +38,61 @@ def imported(folder: Path, *arguments: str) -> list[str]:
     return last.split()[1:]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows to score, and a feedback store whose items a rule judged."""
+    found = tmp_path_factory.mktemp("start")
+    rows = [{"prompt": "How was it?", "completion": text} for text in ("A fine film.", "A bad film.")]
+    write_jsonl(found / "rows.jsonl", rows)
+    write_jsonl(found / "items.jsonl", [{"prompt": "Name a film.", "completions": ["Alien.", "I cannot."]}])
+    store = found / "judged.db"
+    gnomon.feedback_init(store, Project("films", "Which is better?", "pair"))
+    gnomon.feedback_import(store, None, found / "items.jsonl")
+    gnomon.feedback_judge(store, None, ["rule:longer"])
+    (found / "run").mkdir()
+    (found / "run" / "config.yaml").write_text(Path(RECIPE).read_text("utf-8"), "utf-8")
+    return found
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("algorithms",), ("check", RECIPE)],
-    ids=["help", "algorithms", "check"],
+    [
+        ("--help",),
+        ("algorithms",),
+        ("check", RECIPE),
+        ("score", "vader", "rows.jsonl"),
+        ("data", "inspect", "rows.jsonl"),
+        ("feedback", "init", "new.db", "--project", "films", "--title", "Which is better?"),
+        ("feedback", "judge", "judged.db", "--by", "rule:shorter"),
+        ("feedback", "status", "judged.db"),
+        ("feedback", "agreement", "judged.db"),
+        ("feedback", "export", "judged.db", "--out", "exported"),
+        ("report", "run"),
+    ],
+    ids=lambda arguments: arguments[0] if arguments[0] != "feedback" else arguments[1],
 )
-def test_what_needs_no_model_imports_no_library_for_models(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    assert imported(tmp_path, *arguments) == []
+def test_what_needs_no_model_imports_no_library_for_models(arguments: tuple[str, ...], folder: Path) -> None:
+    drawn = ["matplotlib"] if arguments[0] == "report" else []
+    assert imported(folder, *arguments) == drawn
+
+
+ADAPTED = """
+import sys
+from gnomon.app.outside import open_policy
+from gnomon.models.precision import find_compute
+from gnomon.models.settings import Trainable
+
+policy = open_policy("tiny-random", find_compute("cpu", "float32"))
+assert policy.adapter is None
+assert "peft" not in sys.modules
+adapted = open_policy("tiny-random", find_compute("cpu", "float32"), Trainable(rank=2))
+assert adapted.adapter is not None
+assert "peft" in sys.modules
+assert "bitsandbytes" not in sys.modules
+"""
+
+
+@pytest.mark.slow
+def test_peft_is_imported_for_an_adapter_and_bitsandbytes_not_even_then() -> None:
+    assert importlib.util.find_spec("bitsandbytes") is not None
+    subprocess.run([sys.executable, "-c", ADAPTED], check=True)

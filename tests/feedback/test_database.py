@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from asked import project, say, take
 from sqlalchemy import event, select, text
 
@@ -23,6 +24,14 @@ def to_revision(store: Store, revision: str, go: Callable[[Config, str], None]) 
     with store.engine.begin() as connection:
         config.attributes["connection"] = connection
         go(config, revision)
+
+
+def test_revisions_are_those_of_alembic() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(opened.MIGRATIONS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    assert opened.revisions() == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert opened.revisions()[-1] == scripts.get_current_head()
 
 
 def heard(store: Store) -> dict[int, int]:
