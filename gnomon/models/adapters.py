@@ -45,12 +45,17 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
                 fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
             )
             return peft.get_peft_model(network, config)
-    everything = trainable.adapter == "none" and learning == depth
+    everything = trains_all(network, trainable)
     network.requires_grad_(everything)
     if not everything:
         for layer in decoder_layers(network.base_model)[depth - learning :]:
             layer.requires_grad_(True)
     return None
+
+
+def trains_all(network: Any, trainable: Trainable) -> bool:
+    """Whether every weight learns, the embeddings among them."""
+    return trainable.adapter == "none" and trainable.layers in (None, int(network.config.num_hidden_layers))
 
 
 @contextmanager

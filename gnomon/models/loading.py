@@ -22,8 +22,9 @@ from gnomon.core.run_folder import sync_entry, sync_folder
 from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
 from gnomon.data.template_trial import try_template
 from gnomon.models.adapter_files import adapter_base, merge_adapter
-from gnomon.models.adapters import make_trainable
+from gnomon.models.adapters import make_trainable, trains_all
 from gnomon.models.config_limits import check_config
+from gnomon.models.embedding_rows import fit_embeddings
 from gnomon.models.head_files import load_head, save_with_head
 from gnomon.models.heads import ScalarHead, new_head, start_at_zero
 from gnomon.models.names import resolve
@@ -90,6 +91,7 @@ def load_policy(
     """A causal language model with `trainable` weights."""
     network, _ = _pretrained(AutoModelForCausalLM, name)
     tokenizer = load_tokenizer(name, chat_template)
+    fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
     return trusted(Policy(network, tokenizer, compute, make_trainable(network, trainable)))
 
 
@@ -119,9 +121,11 @@ def load_reward_model(
             f"reward model '{name}' has a head of its own ({saved}), not {head}; leave head out, or start from a "
             "language model."
         )
+    tokenizer = load_tokenizer(name, chat_template)
+    fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
-    return trusted(RewardModel(network, load_tokenizer(name, chat_template), compute, adapter))
+    return trusted(RewardModel(network, tokenizer, compute, adapter))
 
 
 def load_critic(
@@ -148,9 +152,11 @@ def load_critic(
     network.score = new_head(width, head, seed)
     start_at_zero(network.score)
     network.config.score_offset = 0.0
+    tokenizer = load_tokenizer(name, chat_template)
+    fit_embeddings(network, tokenizer, name, grow=True)  # it reads what its policy writes
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
-    return trusted(Critic(network, load_tokenizer(name, chat_template), compute, adapter))
+    return trusted(Critic(network, tokenizer, compute, adapter))
 
 
 def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None]:
