@@ -10,7 +10,7 @@ from typing import Any
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.outside import located
-from gnomon.app.stages import BASE, made_of_no_model
+from gnomon.app.stages import BASE, CRITIC, made_of_no_model
 from gnomon.core.config import read_yaml
 from gnomon.core.errors import GnomonError
 from gnomon.core.run_folder import read_json
@@ -78,7 +78,8 @@ def _folder_of(name: str, run: Path) -> tuple[Path | None, str]:
         name = _base_of(run)
     elif (run / name / "stage.json").is_file() and "/" not in name:
         return run / name, str((run / name / "model").resolve())
-    model = Path(located(name)).expanduser()
+    inside = run / name  # a critic beside its policy
+    model = inside if name.endswith(f"/{CRITIC}") and inside.is_dir() else Path(located(name)).expanduser()
     if not model.exists():
         return None, name
     stage = model.resolve().parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gnomon.app.references import references, scorers
+from gnomon.app.references import maker, references, scorers
 from gnomon.app.stages import EvaluateStage, HybridStage, Stage, TrainStage
 from gnomon.core.errors import ConfigError
 
@@ -47,7 +47,7 @@ def _leading_to(names: Sequence[str], named: dict[str, Stage]) -> Iterator[Stage
         seen.add(name)
         stage = named[name]
         yield stage
-        waiting += [other for _, other in references(stage)]
+        waiting += [maker(other, named) for _, other in references(stage)]
 
 
 def _learned_by(stage: Stage | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.compare_rows import TOKEN_REWARD, Budget, data_for, moved, overridden, rewards, variant_row
 from gnomon.app.recipe import Recipe, build_recipe
-from gnomon.app.references import references, sources
+from gnomon.app.references import maker, references, sources
 from gnomon.app.stages import TEXT_JUDGES, EvaluateStage, Stage, TrainStage, loop_of
 from gnomon.core.config import nearest, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
@@ -146,7 +146,8 @@ def shared_stages(recipe: Recipe, varied: TrainStage, where: str) -> list[Stage]
     """All stages but the evaluations and the one that varies, on which none of them may build."""
     found = [s for s in recipe.stages if not isinstance(s, EvaluateStage) and s.name != varied.name]
     for stage in found:
-        named = {name for _, name in references(stage)} | {s.partition("/")[0] for s in sources(stage)}
+        named = {maker(name, {varied.name}) for _, name in references(stage)}
+        named |= {s.partition("/")[0] for s in sources(stage)}
         if varied.name in named:
             raise ConfigError(
                 f"{where}: stage '{stage.name}' builds on '{varied.name}', which varies; remove it here."

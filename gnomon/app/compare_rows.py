@@ -10,6 +10,7 @@ from typing import Any
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.recipe import CRITIC_KEYS
+from gnomon.app.references import maker
 from gnomon.app.stages import FeedbackStage, Stage, TrainStage, loop_of
 from gnomon.core.config import set_path, validate
 from gnomon.core.errors import ConfigError
@@ -161,7 +162,8 @@ def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, An
     def model(name: Any) -> Any:
         if isinstance(name, list):
             return [{**n, "of": model(n["of"])} if isinstance(n, dict) and "of" in n else model(n) for n in name]
-        return (shared / name).as_posix() if isinstance(name, str) and name in names else name
+        own = isinstance(name, str) and maker(name, names) in names
+        return (shared / name).as_posix() if own else name
 
     def data(source: Any) -> Any:
         if isinstance(source, dict):

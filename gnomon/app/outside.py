@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gnomon.core.errors import ModelError
 from gnomon.core.run_folder import digest_file, digest_of
 from gnomon.models.catalogue import CATALOGUE
-from gnomon.models.settings import FROZEN, Trainable
+from gnomon.models.settings import FROZEN, VALUE_HEAD, Trainable
 
 if TYPE_CHECKING:  # heavy: what only names or checks models starts without them
     from gnomon.models.policy import Policy, RewardModel
@@ -56,13 +56,15 @@ def check_outside_model(name: str, wanted: str = "policy or reward") -> None:
 
 
 def kind_of(name: str) -> str:
-    """`policy` or `reward`, by what a model's configuration says of itself; "" where it says nothing."""
+    """`policy`, `reward` or `critic`, by a model's configuration; "" where it says nothing of this."""
     path = Path(name).expanduser()
     if name in CATALOGUE or path.suffix == ".gguf":
         return "policy"
     if path.is_dir():
         task = _read(path / "adapter_config.json").get("task_type")
         configuration = _read(path / "config.json")
+        if configuration.get(VALUE_HEAD):
+            return "critic"
         if "reward_head" in configuration:  # a head that transformers does not know stands beside the trunk
             return "reward"
         named = configuration.get("architectures")
@@ -104,8 +106,9 @@ def require_kind(name: str, wanted: str) -> None:
     """
     found = kind_of(name)
     if found and found not in wanted.split(" or "):
-        kinds = {"policy": "a language model", "reward": "a reward model"}
-        raise ModelError(f"{name} holds {kinds[found]}, where {kinds[wanted]} is wanted; name another.")
+        kinds = {"policy": "a language model", "reward": "a reward model", "critic": "a critic"}
+        asked = " or ".join(kinds[kind] for kind in wanted.split(" or "))
+        raise ModelError(f"{name} holds {kinds[found]}, where {asked} is wanted; name another.")
 
 
 def open_policy(

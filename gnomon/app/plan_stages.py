@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from gnomon.app.outside import open_policy
+from gnomon.app.references import saved_critic
 from gnomon.app.rewards import make_reward
 from gnomon.app.stage_evaluate import held_out_texts
 from gnomon.app.stage_feedback import run_feedback
 from gnomon.app.stage_loops import encoded
 from gnomon.app.stage_models import load_helpers, load_trained
-from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
+from gnomon.app.stages import CRITIC, EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.types import Prompt
 from gnomon.data.batching import within_budget
-from gnomon.models.loading import save_model
+from gnomon.models.loading import load_critic, save_model
 from gnomon.models.policy import Model, Policy, RewardModel
+from gnomon.models.settings import FROZEN
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.rewards.shaping import ShapedReward
 from gnomon.training.drawing import reading_pace, try_drawing
@@ -79,9 +82,18 @@ def plan_stage(stage: Stage, work: Workspace, process: float) -> list[StagePlan]
     for phase in phases:
         name = stage.name if phase is stage else f"{stage.name}/{phase.name}"
         made = (_plan_sampled if phase.online else _plan_stored)(phase, work, model, process)
+        if saved_critic(phase):
+            _save_start_of_critic(phase, work, work.stage_folder(name) / CRITIC)
         planned.append(replace(made, name=name))
     save_model(model, work.stage_folder(stage.name) / "model")
     return planned
+
+
+def _save_start_of_critic(stage: TrainStage, work: Workspace, folder: Path) -> None:
+    """What later stages may name: the critic as it starts, which takes what it takes trained."""
+    source, compute, template = work.model(stage.critic_model), work.compute, work.recipe.model.chat_template
+    critic = load_critic(source, compute, FROZEN, seed=work.recipe.seed, chat_template=template, head=stage.head)
+    save_model(critic, folder)
 
 
 def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: float) -> StagePlan:

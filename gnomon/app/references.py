@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.outside import is_outside_model
 from gnomon.app.stages import (
     BASE,
+    CRITIC,
     FILM_REVIEWS,
     EvaluateStage,
     FeedbackStage,
@@ -19,6 +20,22 @@ from gnomon.app.stages import (
 from gnomon.core.config import nearest
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Prompt, RatedText
+
+
+def saved_critic(stage: Stage) -> str | None:
+    """Where in a run a stage saves its critic, a hybrid stage its last one; `None` where it trains none."""
+    if isinstance(stage, HybridStage):
+        inside = [place for phase in stage.phases if (place := saved_critic(phase))]
+        return f"{stage.name}/{inside[-1]}" if inside else None
+    if isinstance(stage, TrainStage) and "critic" in stage.make_algorithm().needs:
+        return f"{stage.name}/{CRITIC}"
+    return None
+
+
+def maker(name: str, names: Collection[str]) -> str:
+    """The stage that makes the model called `name`: itself, or in `<stage>/critic` the stage; else `name`."""
+    stage, _, part = name.partition("/")
+    return stage if part == CRITIC and stage in names else name
 
 
 def references(stage: Stage) -> list[tuple[str, str]]:
@@ -81,7 +98,7 @@ def outside_models(stages: Sequence[Stage]) -> list[tuple[str, str]]:
         (name, " or ".join(wanted_kinds(stage, key)))
         for stage in stages
         for key, name in references(stage)
-        if name not in names
+        if maker(name, names) not in names
     ]
     return list(dict.fromkeys(found))
 
@@ -99,7 +116,9 @@ def wanted_kinds(stage: Stage, key: str) -> list[str]:
     """The models that may stand under a key."""
     if key in ("reward", "judges"):
         return ["reward"]
-    if key == "critic" or (isinstance(stage, TrainStage) and made_by(stage) == "reward"):
+    if key == "critic":
+        return ["policy", "reward", "critic"]
+    if isinstance(stage, TrainStage) and made_by(stage) == "reward":
         return ["policy", "reward"]
     return ["policy"]
 
@@ -123,7 +142,7 @@ def check_names(stages: Sequence[Stage], reserved: Set[str], where: str) -> None
         if stage.name in reserved:
             raise ConfigError(f"{where}: a stage may not be called '{stage.name}', a word of recipes; rename it.")
         for key, name in references(stage):
-            if name in names or name == BASE or not is_outside_model(name):
+            if maker(name, names) in names or name == BASE or not is_outside_model(name):
                 check_reference(stage, key, name, seen, where)
         for source in sources(stage):
             owner, _, part = source.partition("/")
@@ -136,6 +155,13 @@ def check_names(stages: Sequence[Stage], reserved: Set[str], where: str) -> None
 
 def check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage], where: str) -> None:
     """What `key` names is the base or an earlier stage, and a model of the right kind."""
+    owner = maker(name, seen) if key == "critic" else name
+    if owner != name and saved_critic(seen[owner]) is None:
+        raise ConfigError(
+            f"{where}, stage '{stage.name}': {key} names '{name}', but '{owner}' trains no critic; name another."
+        )
+    if owner != name:
+        return
     if name not in seen and name != BASE:
         hint = nearest(name, [BASE, *seen])
         raise ConfigError(

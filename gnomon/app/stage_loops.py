@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gnomon.app.stage_models import load_helpers
-from gnomon.app.stages import TrainStage
+from gnomon.app.stages import CRITIC, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
@@ -20,6 +20,7 @@ from gnomon.core.types import Demonstration, Prompt, Rejected
 from gnomon.data.batching import epoch_order, token_groups, within_budget
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.packages import cache_folder
+from gnomon.models.loading import save_model
 from gnomon.models.policy import Model, Policy, RewardModel
 from gnomon.training.checkpoints import newest_step
 from gnomon.training.guards import Watch
@@ -205,6 +206,8 @@ def train_sampled(
             watch=watch,
         )
         final = loop.run(stage.name)
+    if others.critic and work.processes.main:
+        save_model(others.critic, folder / CRITIC)
     return {"final": final, "steps": steps_taken(folder)}
 
 

@@ -21,6 +21,7 @@ from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
+CRITIC = "critic"  # the folder of a stage's critic; `<stage>/critic` in recipes
 BASE = "base"  # the name under which stages speak of the recipe's model
 FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
 TEXT_JUDGES = ("vader", "ridge")  # judges that are no model
@@ -148,8 +149,8 @@ class TrainStage(Settings):
         prompts: for online algorithms, likewise.
         reward: for online algorithms: what scores: a reward model (an earlier stage, or one of your own),
             `path/to/file.py:function`, or `vader`.
-        critic: the model that a critic starts from; where nothing is said the reward's, or, where the reward is
-            no model, the policy's.
+        critic: the model that a critic starts from, or `<stage>/critic`, the critic of an earlier stage, which
+            goes on as it is; where nothing is said the reward's, or, where the reward is no model, the policy's.
         critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
         depth: for reward models: keep only this many of the lower layers.
         head: the shape of a reward model's new head, or of an online algorithm's critic.

@@ -12,8 +12,8 @@ from rich.markup import escape
 
 from gnomon.app.outside import digest_model, located
 from gnomon.app.recipe import Recipe
-from gnomon.app.references import references, scorers, sources
-from gnomon.app.stages import BASE, FeedbackStage, HybridStage, Stage, TrainStage
+from gnomon.app.references import maker, references, saved_critic, scorers, sources
+from gnomon.app.stages import BASE, CRITIC, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.core.errors import DataError
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
@@ -66,8 +66,11 @@ class Workspace:
         """What loads the model that a recipe calls `name`."""
         if name == BASE:
             return located(self.recipe.model.name)
-        is_stage = name in {s.name for s in self.recipe.stages}
-        return str(self.stage_folder(name) / "model") if is_stage else located(name)
+        stages = {s.name: s for s in self.recipe.stages}
+        if (owner := maker(name, stages)) not in stages:
+            return located(name)
+        part = f"{name}/model" if owner == name else saved_critic(stages[owner])
+        return str(self.folder / str(part))
 
     def data_path(self, source: str) -> Path:
         """The file behind `<stage>/<part>` or a path."""
@@ -114,6 +117,8 @@ class Workspace:
     def _model_key(self, name: str) -> str:
         if name in self.keys:
             return self.keys[name]
+        if (owner := maker(name, self.keys)) != name:
+            return f"{CRITIC} of {self.keys[owner]}"
         return digest_model(self.recipe.model.name if name == BASE else name)
 
     def _source_key(self, source: str) -> str:

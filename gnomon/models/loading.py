@@ -32,7 +32,7 @@ from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute
 from gnomon.models.probe import trusted
 from gnomon.models.quiet import quiet_transformers
-from gnomon.models.settings import FROZEN, PLAIN_HEAD, HeadSettings, Trainable
+from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
 from gnomon.models.special_tokens import announced
 
 
@@ -113,7 +113,7 @@ def load_reward_model(
     Raises:
         ModelError: the folder's own head has another shape than the one asked for.
     """
-    network, saved = _scalar_network(name, depth=depth)
+    network, saved, _ = _scalar_network(name, depth=depth)
     if saved is None:
         network.score = new_head(network.score.in_features, head, seed)
     elif not head.plain and head != saved:
@@ -137,21 +137,25 @@ def load_critic(
     chat_template: str | None = None,
     head: HeadSettings = PLAIN_HEAD,
 ) -> Critic:
-    """A critic on the trunk of a reward model or a language model, with a new head whose values are all zero.
+    """A critic as one was saved, or on the trunk of a reward model or a language model with a new head.
 
-    A reward model's own head is a bad start: it was only ever read at the end of a turn, and what it says in the
-    middle explains less than nothing of the return. Its trunk is a good one.
+    A new head's values are all zero. A reward model's own head is a bad start: it was only ever read at the end
+    of a turn, and what it reads in the middle explains less than nothing of the return. Its trunk is a good one.
 
     Raises:
-        ModelError: `head` pools over tokens, while a critic has a value for each.
+        ModelError: `head` pools over tokens, while a critic has a value for each; or the saved head is another.
     """
     if head.pooling != "last":
         raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
-    network, _ = _scalar_network(name, depth=None)
-    width = network.config.get_text_config().hidden_size
-    network.score = new_head(width, head, seed)
-    start_at_zero(network.score)
-    network.config.score_offset = 0.0
+    network, saved, is_critic = _scalar_network(name, depth=None)
+    if not is_critic:
+        network.score = new_head(network.config.get_text_config().hidden_size, head, seed)
+        start_at_zero(network.score)
+        network.config.score_offset = 0.0
+    elif not head.plain and head != saved:
+        raise ModelError(
+            f"critic '{name}' has a head of its own ({saved}), not {head}; leave head out, or start from a model."
+        )
     tokenizer = load_tokenizer(name, chat_template)
     fit_embeddings(network, tokenizer, name, grow=True)  # it reads what its policy writes
     adapter = make_trainable(network, trainable)
@@ -159,15 +163,19 @@ def load_critic(
     return trusted(Critic(network, tokenizer, compute, adapter))
 
 
-def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None]:
-    """A network with a scalar head, and the shape of that head: `None` where the folder holds no head."""
+def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None, bool]:
+    """A network with a scalar head, the shape of that head, and whether it was saved as a critic's.
+
+    The shape is `None` where the folder holds no head.
+    """
     changes: dict[str, Any] = {"num_labels": 1}
     if depth is not None:
         changes["num_hidden_layers"] = depth
     network, missing = _pretrained(AutoModelForSequenceClassification, name, {"score.weight"}, **changes)
     with _loading(name):
         saved = load_head(network, resolve(name))
-    return network, saved or (None if missing else PLAIN_HEAD)
+    is_critic = bool(network.config.__dict__.pop(VALUE_HEAD, False))
+    return network, saved or (None if missing else PLAIN_HEAD), is_critic
 
 
 def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: Any) -> tuple[Any, set[str]]:
@@ -213,6 +221,8 @@ def save_model(model: Model, folder: Path) -> None:
     kind: Literal["policy", "scorer"] = "policy" if isinstance(model, Policy) else "scorer"
     if kind == "scorer" and network.config.get_text_config().__dict__.get("score_offset") is None:
         network.config.score_offset = 0.0
+    if isinstance(model, Critic):
+        setattr(network.config, VALUE_HEAD, True)
     with (
         tempfile.TemporaryDirectory(dir=folder.parent) as work,
         announced(network, model.tokenizer, kind) as tokenizer,

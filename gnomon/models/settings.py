@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
 
+VALUE_HEAD = "value_head"  # key of a saved critic's config.json: its head reads values, not scores
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 
