@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from gnomon.core.types import Completion, Preference, Prompt, RatedText
+from gnomon.data.records import parse_record
 from gnomon.feedback.adding import add_completions, add_items, add_prompts
-from gnomon.feedback.exporting import pair_preferences
+from gnomon.feedback.exporting import Wanted, begin, made_rows
 from gnomon.feedback.queue import Queue, Said
 from gnomon.feedback.store import BankPrompt, Project, Store
 
@@ -79,7 +80,9 @@ class StoreShop:
 
     def bought(self) -> list[Preference]:
         """What the store exports."""
-        return pair_preferences(self.store, PROJECT).rows
+        tally = begin(self.store.project(PROJECT), Wanted(kinds=("preferences",)))
+        made = made_rows(self.store, tally)
+        return [parse_record(Preference, row) for kind, row in made if kind == "preferences"]
 
     def close(self) -> int:
         """Votes that count, of items that are done; there are no others."""

@@ -70,10 +70,11 @@ def feedback_init(url: Name, project: Project) -> None:
         ConfigError: the task or a setting of the project cannot be.
         DataError: there is a project of that id.
     """
-    from gnomon.feedback.answers import SHAPES, setup_of
+    from gnomon.feedback.answers import SHAPES, limits_of, setup_of
 
     if project.task not in SHAPES:
         raise ConfigError(f"the task is '{project.task}'; give one of {', '.join(SHAPES)}.")
+    limits_of(setup_of(project.settings))
     criteria = setup_of(project.settings).criteria
     if criteria and not setup_of(project.settings).asked_of(project.task):
         raise ConfigError(f"a {project.task} has no criteria; leave them out, or make it a rating or a likert.")

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gnomon.app.best_sampling import best_of as asked_best
+from gnomon.app.best_sampling import draw
 from gnomon.app.calls import Name
 from gnomon.app.chat import Conversation
 from gnomon.app.inspect_data import Inspection
 from gnomon.app.inspect_data import inspect as read_file
 from gnomon.app.outside import open_policy, open_reward_model
+from gnomon.app.scoring import reward_named
 from gnomon.core.batches import Rollout
 from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError
@@ -20,7 +23,6 @@ from gnomon.models.policy import Policy, RewardModel
 from gnomon.models.precision import find_compute
 from gnomon.models.settings import Device, Precision
 from gnomon.rewards.reward import LearnedReward
-from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling import Sampling
 
 
@@ -45,17 +47,31 @@ def load_reward_model(name: Name, *, device: Device = "auto", precision: Precisi
     return open_reward_model(os.fspath(name), find_compute(device, precision))
 
 
-def sample(policy: Policy, prompts: Sequence[str | Prompt], *, seed: int = 0, **sampling: Any) -> list[Rollout]:
+def sample(
+    policy: Policy,
+    prompts: Sequence[str | Prompt],
+    *,
+    seed: int = 0,
+    best_of: int | None = None,
+    by: str | None = None,
+    **sampling: Any,
+) -> list[Rollout]:
     """Completions of prompts, prompt by prompt; the text of one is `rollout.completion.text`.
 
     Args:
         policy: from `load_policy`, or `.policy` of a training.
         prompts: texts, or `Prompt`s with whole conversations.
         seed: the same seed, prompts and settings give the same completions.
-        sampling: `completions` (for each prompt), `temperature`, `max_tokens`, `top_p`, `top_k`.
+        best_of: draw so many for each completion, and keep the best.
+        by: the judge of the best: a reward model's name, `vader`, or `file.py:function`.
+        sampling: any of `gnomon.rollouts.sampling.Sampling`: `completions` (for each prompt), `temperature`,
+            `max_tokens`, `top_p`, `top_k`, `repetition_penalty`, `stop`.
     """
     asked = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
-    return NativeSampler(policy).sample(asked, validate(Sampling, sampling, "sample"), seed=seed)
+    how = validate(Sampling, sampling, "sample")
+    chosen = asked_best(best_of, by, how)
+    judge = reward_named(chosen.by) if chosen else None
+    return [one.rollout for one in draw(policy, asked, how, seed=seed, best=chosen, judge=judge)]
 
 
 def score(model: RewardModel, prompts: Sequence[str | Prompt], completions: Sequence[str]) -> list[float]:
@@ -77,16 +93,28 @@ def prompt_of(text: str, number: int) -> Prompt:
     return Prompt(f"prompt-{number}", (Message("user", text),))
 
 
-def chat(policy: Policy, *, system: str | None = None, seed: int = 0, **sampling: Any) -> Conversation:
+def chat(
+    policy: Policy,
+    *,
+    system: str | None = None,
+    seed: int = 0,
+    best_of: int | None = None,
+    by: str | None = None,
+    **sampling: Any,
+) -> Conversation:
     """A conversation: `.answer("Hello")` gives the model's answer and remembers both; `.reset()` forgets.
 
     Args:
         policy: from `load_policy`, or `.policy` of a training.
         system: what the model is told before the first turn.
         seed: the same seed and the same turns give the same answers.
-        sampling: `temperature`, `max_tokens`, `top_p`, `top_k`.
+        best_of: draw so many answers, and give the best.
+        by: the judge of the best, as for `sample`.
+        sampling: as for `sample`, without `completions`.
     """
-    return Conversation(policy, validate(Sampling, sampling, "chat"), system, seed)
+    how = validate(Sampling, sampling, "chat")
+    chosen = asked_best(best_of, by, how)
+    return Conversation(policy, how, system, seed, best=chosen, judge=reward_named(chosen.by) if chosen else None)
 
 
 def inspect(file: Name) -> Inspection:

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gnomon.app.best_sampling import best_of, draw
 from gnomon.app.outside import open_policy
+from gnomon.app.scoring import reward_named
+from gnomon.app.stages import BestOf
 from gnomon.core.config import validate
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
@@ -15,7 +18,7 @@ from gnomon.core.types import Message, Prompt
 from gnomon.data.rendering import render_prompt
 from gnomon.models.policy import Policy
 from gnomon.models.precision import find_compute
-from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling import Sampling
 
 HELP = "/reset forgets the conversation, /quit ends it."
@@ -28,6 +31,8 @@ class Conversation:
     Attributes:
         history: the turns so far, without the system message.
         turns: answers given, which make each draw a new one.
+        best: how many answers are drawn for each that is given, where the best is chosen.
+        judge: whose highest score is the best.
     """
 
     policy: Policy
@@ -36,6 +41,8 @@ class Conversation:
     seed: int = 0
     history: list[Message] = field(default_factory=list)
     turns: int = 0
+    best: BestOf | None = None
+    judge: Reward | None = None
 
     def answer(self, said: str) -> str:
         """The model's answer, which is remembered with what was said."""
@@ -45,10 +52,11 @@ class Conversation:
         except DataError:
             self.history.pop()
             raise
-        (rollout,) = NativeSampler(self.policy).sample([prompt], self.sampling, seed=self.seed + self.turns)
-        self.history.append(Message("assistant", rollout.completion.text))
+        seed = self.seed + self.turns
+        (drawn,) = draw(self.policy, [prompt], self.sampling, seed=seed, best=self.best, judge=self.judge)
+        self.history.append(Message("assistant", drawn.rollout.completion.text))
         self.turns += 1
-        return rollout.completion.text
+        return drawn.rollout.completion.text
 
     def reset(self) -> None:
         """Forget what was said."""
@@ -71,10 +79,30 @@ class Conversation:
             del self.history[:2]
 
 
-def talk(model: str, settings: Mapping[str, Any], *, system: str | None = None, seed: int = 0) -> None:
-    """Answer each line of standard input until it ends or says /quit."""
+def talk(
+    model: str,
+    settings: Mapping[str, Any],
+    *,
+    system: str | None = None,
+    seed: int = 0,
+    best: int | None = None,
+    by: str | None = None,
+) -> None:
+    """Answer each line of standard input until it ends or says /quit.
+
+    Args:
+        model: who answers.
+        settings: of `Sampling`.
+        system: what the model is told before the first turn.
+        seed: the same seed and the same turns give the same answers.
+        best: draw so many answers, and give the best.
+        by: the judge of the best.
+    """
     sampling = validate(Sampling, settings, "chat")
-    conversation = Conversation(open_policy(model, find_compute()), sampling, system, seed)
+    chosen = best_of(best, by, sampling)
+    judge = reward_named(chosen.by) if chosen else None
+    policy = open_policy(model, find_compute())
+    conversation = Conversation(policy, sampling, system, seed, best=chosen, judge=judge)
     person = sys.stdin.isatty()
     if person:
         console.print(f"{model}: {HELP}", markup=False, highlight=False, soft_wrap=True)

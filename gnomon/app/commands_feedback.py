@@ -55,8 +55,26 @@ def init(
             "Characters that a reason should have.",
         ),
     ] = 0,
+    gold_rate: Annotated[
+        float | None,
+        number(SETUP + ".gold_rate", "Share of questions whose answer is known.", show_default="0.1"),
+    ] = None,
+    floor: Annotated[
+        float | None, number(SETUP + ".floor", "Reliability below which an annotator is paused.")
+    ] = None,
+    least_votes: Annotated[
+        int | None, number(SETUP + ".least_votes", "Judgements before anybody is paused.", show_default="20")
+    ] = None,
+    split: Annotated[
+        float | None, number(SETUP + ".split", "Share that the commonest answer must exceed.", show_default="0.5")
+    ] = None,
+    fastest: Annotated[
+        float | None, number(SETUP + ".fastest", "Seconds below which no judgement is careful.")
+    ] = None,
+    slowest: Annotated[float | None, number(SETUP + ".slowest", "Seconds above which none is.")] = None,
+    contact: Annotated[str | None, typer.Option(help="Whom somebody paused may ask.")] = None,
 ) -> None:
-    """Make a project.
+    """Make a project. The page /admin/setup changes its settings later.
 
     [bold]Examples[/bold]
 
@@ -77,9 +95,18 @@ def init(
         "size": size,
         "confidence": confidence,
         "rewrite": rewrite,
-        "shortest_reason": shortest_reason,
+        "shortest_reason": shortest_reason or None,
+        "gold_rate": gold_rate,
+        "floor": floor,
+        "least_votes": least_votes,
+        "split": split,
+        "fastest": fastest,
+        "slowest": slowest,
+        "contact": contact,
     }
-    settings = {name: value for name, value in asked.items() if value}
+    settings = {
+        name: value for name, value in asked.items() if value is not None and value is not False and value != ""
+    }
     feedback_init(store, Project(project, title, task, wanted, max(wanted, most or wanted), text, settings))
     where, which = shlex.quote(store), shlex.quote(project)
     typer.echo(f"project {project} in {store}; next: gnomon feedback import {where} --project {which} FILE")

@@ -16,12 +16,11 @@ WISH, DRAWING = "gnomon.feedback.planning:Wish", "gnomon.feedback.orders:Drawing
 PARALLEL = ranges.Range("more connections serve nobody", ge=1, le=1000)
 TIMEOUT = ranges.Range("a server needs some time, and nobody waits for more than a day", ge=0.1, le=86_400)
 TIE = ranges.Range("it is a distance between scores", ge=0, le=1e30)
+SHARE = ranges.Range("it is a share of the items", ge=0, le=1)
 COPIES = ranges.Range("each is an annotator in the store", ge=1, le=10**4)
 
 
-RandomShare = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of those items at a random place of the order.")
-]
+RandomShare = Annotated[float, number(SHARE, "Share of those items at a random place of the order.")]
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gnomon.app.commands_use import BestOfN, By
 from gnomon.core.errors import stop_said
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like
@@ -67,6 +68,8 @@ def evaluate(
     reference: Annotated[
         str | None, typer.Option(help="What the candidate is compared with.", show_default="the first")
     ] = None,
+    best_of: BestOfN = None,
+    by: By = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/evaluation"),
 ) -> None:
     """Compare models before judges, and write a report.
@@ -87,6 +90,7 @@ def evaluate(
             "prompts": prompts,
             "texts": texts,
             "reference": reference,
+            "best_of": best_of_row(best_of, by),
         }
         recipe = evaluation_recipe(
             [name for name in models if not SETTING.match(name)],
@@ -95,6 +99,15 @@ def evaluate(
             settings=parse_settings(name for name in models if SETTING.match(name)),
         )
         typer.echo(run_recipe(recipe))
+
+
+def best_of_row(n: int | None, by: str | None) -> dict[str, object] | None:
+    """A stage's `best_of`, by two options that go together."""
+    from gnomon.core.errors import ConfigError
+
+    if (n is None) != (by is None):
+        raise ConfigError("--best-of and --by go together; give how many make a draw, and the judge of the best.")
+    return None if n is None else {"n": n, "by": by}
 
 
 def names_in(said: str) -> list[str]:

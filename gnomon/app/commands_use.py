@@ -18,6 +18,19 @@ TopP = Annotated[
     number(ranges.TopP, "Keep the likeliest tokens with this much probability."),
 ]
 TopK = Annotated[int, number(ranges.TopK, "Keep this many of the likeliest tokens; 0 keeps all.")]
+OF_SAMPLING = "gnomon.rollouts.sampling:Sampling"
+MinTokens = Annotated[int, number(OF_SAMPLING + ".min_tokens", "No end before so many tokens.")]
+RepetitionPenalty = Annotated[
+    float, number(OF_SAMPLING + ".repetition_penalty", "Above 1: tokens that were there already are less likely.")
+]
+NoRepeatNgram = Annotated[
+    int, number(OF_SAMPLING + ".no_repeat_ngram", "No n-gram of so many tokens comes twice; 0 allows all.")
+]
+Stop = Annotated[list[str] | None, typer.Option(help="A text that ends a completion; several times.")]
+BestOfN = Annotated[int | None, number(ranges.Finite, "Draw so many for each, and keep the best.")]
+By = Annotated[
+    str | None, typer.Option(help="Which is best: a reward model, vader, or path/to/file.py:function.")
+]
 Seed = Annotated[int, number(ranges.Seed, "The same seed gives the same completions.")]
 
 
@@ -41,13 +54,15 @@ def score(
 ) -> None:
     """Score completions; of preferences, say how many are ordered as people order them.
 
+    Of files of RewardBench 1 and 2, which name a subset in each row, its own scores follow.
+
     [bold]Examples[/bold]
 
       gnomon score runs/rm/reward_model preferences.jsonl --out scored.jsonl
 
       gnomon score vader demonstrations.jsonl
     """
-    from gnomon.app.scoring import accuracy_of, as_lines, score_file
+    from gnomon.app.scoring import accuracy_of, as_lines, bench_lines, score_file
     from gnomon.core.progress import console
     from gnomon.core.run_folder import write_jsonl
 
@@ -57,8 +72,9 @@ def score(
     else:
         write_jsonl(out, rows)
         console.print(f"{len(rows)} rows in {out}", markup=False, highlight=False, soft_wrap=True)
-    if (said := accuracy_of(rows)) is not None:
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    said = accuracy_of(rows)
+    for line in [*([said] if said else []), *bench_lines(file, rows)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def sample(
@@ -73,10 +89,12 @@ def sample(
     top_k: TopK = 0,
     max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of a completion.")] = 128,
     seed: Seed = 0,
-    best_of: Annotated[int | None, number(ranges.Finite, "Draw so many for each, and keep the best.")] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Which is best: a reward model, vader, or path/to/file.py:function.")
-    ] = None,
+    min_tokens: MinTokens = 0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    no_repeat_ngram: NoRepeatNgram = 0,
+    stop: Stop = None,
+    best_of: BestOfN = None,
+    by: By = None,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here.", show_default="text")] = None,
 ) -> None:
     """Draw completions, or the best of several by a judge.
@@ -89,7 +107,6 @@ def sample(
 
       gnomon sample runs/sft/sft --prompt "Name three films." --best-of 16 --by runs/rm/reward_model
     """
-    from gnomon.app.drawing import best_of as asked_for
     from gnomon.app.drawing import draw_completions, shown
     from gnomon.core.run_folder import write_jsonl
 
@@ -99,8 +116,12 @@ def sample(
         "top_p": top_p,
         "top_k": top_k,
         "max_tokens": max_tokens,
+        "min_tokens": min_tokens,
+        "repetition_penalty": repetition_penalty,
+        "no_repeat_ngram": no_repeat_ngram,
+        "stop": stop or (),
     }
-    rows = draw_completions(model, prompt, prompts, settings, seed, asked_for(best_of, by))
+    rows = draw_completions(model, prompt, prompts, settings, seed, best_of, by)
     if out is None:
         typer.echo(shown(rows), nl=False)
     else:
@@ -115,6 +136,12 @@ def chat(
     top_p: TopP = 1.0,
     top_k: TopK = 0,
     max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of an answer.")] = 256,
+    min_tokens: MinTokens = 0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    no_repeat_ngram: NoRepeatNgram = 0,
+    stop: Stop = None,
+    best_of: BestOfN = None,
+    by: By = None,
     seed: Seed = 0,
 ) -> None:
     """Talk with a model. It remembers the conversation; /reset starts anew, /quit or Ctrl-D ends.
@@ -127,5 +154,14 @@ def chat(
     """
     from gnomon.app.chat import talk
 
-    settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "max_tokens": max_tokens}
-    talk(model, settings, system=system, seed=seed)
+    settings = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "max_tokens": max_tokens,
+        "min_tokens": min_tokens,
+        "repetition_penalty": repetition_penalty,
+        "no_repeat_ngram": no_repeat_ngram,
+        "stop": stop or (),
+    }
+    talk(model, settings, system=system, seed=seed, best=best_of, by=by)

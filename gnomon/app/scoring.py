@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnomon.app.outside import open_reward_model
+from gnomon.app.reward_bench import is_version_2, lines_of, read_version_2
 from gnomon.app.rewards import named_reward
 from gnomon.app.rows import first_row
 from gnomon.core.errors import DataError, RunError
@@ -16,6 +17,7 @@ from gnomon.core.progress import console
 from gnomon.core.run_folder import to_json
 from gnomon.core.types import Completion, Demonstration, Preference, Prompt
 from gnomon.data.records import read_records
+from gnomon.data.sources import read_rows
 from gnomon.feedback.estimates import wilson_interval
 from gnomon.models.settings import Precision
 from gnomon.rewards.reward import Reward, numbers_of
@@ -37,7 +39,10 @@ def score_file(judge: str, path: Path, precision: Precision = "float32") -> list
     """
     if not path.exists():
         raise DataError(f"no data at {path}; give a file of demonstrations or preferences.")
-    if "chosen" in first_row(path):
+    first = first_row(path)
+    if is_version_2(first):
+        return _score_lists(reward_named(judge, precision), path)
+    if "chosen" in first:
         return _score_preferences(reward_named(judge, precision), read_records(Preference, path))
     return _score_demonstrations(reward_named(judge, precision), read_records(Demonstration, path))
 
@@ -69,6 +74,29 @@ def _score_preferences(reward: Reward, records: Sequence[Preference]) -> list[Ro
         {**_plain(record), "chosen_score": chosen, "rejected_score": rejected}
         for record, chosen, rejected in zip(records, scores[: len(records)], scores[len(records) :], strict=True)
     ]
+
+
+def _score_lists(reward: Reward, path: Path) -> list[Row]:
+    """Rows of RewardBench 2, which have several right and several wrong answers."""
+    records = read_version_2(path)
+    prompts = [prompt for _, prompt, right, wrong in records for _ in (*right, *wrong)]
+    answers = [one for _, _, right, wrong in records for one in (*right, *wrong)]
+    scores = iter(scores_of(reward, prompts, answers))
+    return [
+        {
+            **{key: row.get(key) for key in ("id", "subset", "prompt")},
+            "chosen_scores": [next(scores) for _ in right],
+            "rejected_scores": [next(scores) for _ in wrong],
+        }
+        for row, _, right, wrong in records
+    ]
+
+
+def bench_lines(path: Path, rows: Sequence[Row]) -> list[str]:
+    """RewardBench's scores, where the rows of a file of preferences name its subsets."""
+    if not rows or not {"chosen_score", "chosen_scores"} & rows[0].keys() or "subset" not in first_row(path):
+        return []
+    return list(lines_of(rows, [row.get("subset") for _, row in read_rows(path)]))
 
 
 def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float | None]:

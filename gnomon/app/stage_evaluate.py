@@ -25,6 +25,7 @@ from gnomon.data.encoding import check_lengths
 from gnomon.data.vocabulary import same_vocabulary
 from gnomon.evaluation.policies import (
     Voice,
+    best_of_kl,
     best_of_n,
     checks,
     describe,
@@ -80,10 +81,17 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
         Voice(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
         for place, (name, rollouts, kl, text_perplexity) in enumerate(drafts)
     ]
+    found: dict[str, Any] = {}
     if stage.best_of is not None:
         candidate = next(v for v in voices if v.name == (stage.candidate or stage.evaluate[-1]))
-        voices.append(best_of_n(candidate, stage.best_of.n, stage.best_of.by))
-    return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work)}
+        best = best_of_n(candidate, stage.best_of.n, stage.best_of.by)
+        voices.append(best)
+        far = best_of_kl(best, stage.best_of.n, stage.sampling)
+        found["best_of"] = {"model": best.name, "candidate": candidate.name, **far}
+        about = "" if far["kl_estimate"] is None else f", about {far['kl_estimate']:.3g}"
+        said = f"  {best.name}: KL to {candidate.name} at most {far['kl_bound']:.3g} nats{about}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work), **found}
 
 
 def without_ids(rollout: Rollout) -> Rollout:

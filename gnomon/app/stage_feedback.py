@@ -75,6 +75,7 @@ def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
         "split": {name: len(part) for name, part in parts.items()},
         "preferences": len(made.preferences),
         "ties": made.ties,
+        "close_pairs": made.close,
         "demonstrations": len(demonstrations),
         "demonstrations_mean_rating": _mean(shown),
         "rejected": len(rejected) + made.equal_texts,
@@ -138,10 +139,16 @@ def preferences(
     training: Sequence[RatedText], prompts: Sequence[Prompt], stage: FeedbackStage, seed: int
 ) -> PreferenceSet:
     """Texts compared within their own prompts, or in random groups under the wordings."""
+    size, margin = stage.group_size, stage.minimum_margin
     if training[0].prompt:
-        made = preferences_within_prompts(training, group_size=stage.group_size, seed=seed)
+        made = preferences_within_prompts(training, group_size=size, seed=seed, minimum_margin=margin)
     else:
-        made = preferences_from_ratings(training, prompts, group_size=stage.group_size, seed=seed)
+        made = preferences_from_ratings(training, prompts, group_size=size, seed=seed, minimum_margin=margin)
+    if not made.preferences and made.close:
+        raise DataError(
+            f"stage '{stage.name}': the mean ratings of all {made.close} pairs are nearer than minimum_margin "
+            f"({margin:g}); lower it."
+        )
     if not made.preferences:
         raise DataError(
             f"stage '{stage.name}': no two different texts stand under one prompt, so nothing can be compared; "

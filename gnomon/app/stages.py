@@ -84,6 +84,7 @@ class FeedbackStage(Settings):
             start matters more than a clean comparison.
         held_out: texts for evaluation.
         group_size: texts compared with each other under one prompt, at most.
+        minimum_margin: pairs whose mean ratings are nearer than this, on the raters' scale, make no preference.
         wordings: ways to ask for such a text, where the texts have no prompts of their own.
         held_out_wordings: others, which only the evaluation asks.
     """
@@ -96,6 +97,7 @@ class FeedbackStage(Settings):
     demonstrate: Demonstrate = "neutral"
     held_out: Size | None = None
     group_size: Annotated[int, Range("fewer than 2 texts cannot be compared", ge=2, le=10**4)] = 8
+    minimum_margin: Annotated[float, Range("it is a distance of mean ratings", ge=0)] = 0.0
     wordings: list[str] = Field(default_factory=list)
     held_out_wordings: list[str] = Field(default_factory=list)
 

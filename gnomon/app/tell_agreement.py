@@ -13,10 +13,17 @@ from gnomon.app.web.wording import interval, number, percent
 
 if TYPE_CHECKING:
     from gnomon.feedback.conduct import Share
+    from gnomon.feedback.estimates import Estimate
     from gnomon.feedback.figures import Figures, Person
     from gnomon.feedback.panel import PanelAgreement
+    from gnomon.feedback.score_agreement import Intraclass
 
 PAIRS_SHOWN = 20
+FORMS = {  # of Shrout and Fleiss
+    "1": "any raters (1)",
+    "2": "same raters, agreement (2)",
+    "3": "same raters, consistency (3)",
+}
 
 
 def tell(found: Figures, console: Console | None = None) -> None:
@@ -30,6 +37,10 @@ def tell(found: Figures, console: Console | None = None) -> None:
     }
     out.print(f"{found.votes} judgements, {found.gold} of gold questions; 95% intervals")
     out.print(_panels(panels))
+    if found.order.value is not None:
+        out.print(f"Kendall's τ-b of two orders of one item: {number(found.order.value)} {interval(found.order)}")
+    if any(one.any_raters or one.same_raters for one in found.intraclass.values()):
+        out.print(_intraclass(found.intraclass))
     if found.pairs:
         table = _table(f"each two annotators (first {PAIRS_SHOWN})", "two", "items", "same answer", "Cohen κ")
         for one, other, pair in found.pairs[:PAIRS_SHOWN]:
@@ -54,6 +65,26 @@ def _panels(panels: Mapping[str, PanelAgreement]) -> Table:
         chance = [f"{number(e.value)} {interval(e)}" for e in (panel.alpha, panel.fleiss, panel.ac1)]
         same = f"{percent(panel.percent.value)} {interval(panel.percent, shares=True)}"
         table.add_row(name, str(panel.items), same, *chance)
+    return table
+
+
+def intraclass_rows(found: Mapping[str, Intraclass]) -> list[tuple[str, str, int, int, Estimate, Estimate]]:
+    """For each criterion and form: its name, the form, texts, raters, and the correlation of one and of all."""
+    rows = []
+    for name, one in found.items():
+        if (any_raters := one.any_raters) is not None:
+            rows.append((name, "1", any_raters, any_raters.one_way, any_raters.one_way_mean))
+        if (same := one.same_raters) is not None:
+            rows.append((name, "2", same, same.agreement, same.agreement_mean))
+            rows.append((name, "3", same, same.consistency, same.consistency_mean))
+    return [(name, form, of.targets, of.raters, single, mean) for name, form, of, single, mean in rows]
+
+
+def _intraclass(found: Mapping[str, Intraclass]) -> Table:
+    table = _table("intraclass correlations", "", "texts", "raters", "ICC of one", "of their mean")
+    for name, form, texts, raters, *both in intraclass_rows(found):
+        cells = [f"{number(one.value)} {interval(one)}" for one in both]
+        table.add_row(f"{name}: {FORMS[form]}", str(texts), str(raters), *cells)
     return table
 
 

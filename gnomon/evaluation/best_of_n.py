@@ -69,36 +69,6 @@ def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
     return float((others + found).mean())
 
 
-def kl_exact(n: int, probabilities: ArrayLike, rewards: ArrayLike) -> float:
-    """The KL of a policy of which every answer is known, as in a test or a choice among a few answers.
-
-    Of equal rewards the first drawn wins, so answers of one reward keep their shares and count as one.
-
-    Args:
-        n: draws.
-        probabilities: of each answer, [answers]; their sum is 1.
-        rewards: of each answer, [answers].
-
-    Raises:
-        ConfigError: n is below 1.
-        DataError: the two do not fit, a reward is not a number, or the probabilities are none.
-    """
-    kl_bound(n)
-    chances, worth = np.asarray(probabilities, dtype=np.float64), np.asarray(rewards, dtype=np.float64)
-    if chances.shape != worth.shape or chances.ndim != 1 or np.isnan(worth).any():
-        raise DataError(f"answers need one probability and one reward each, not {chances.shape}, {worth.shape}.")
-    if not ((chances >= 0).all() and math.isclose(float(chances.sum()), 1.0, abs_tol=1e-6)):
-        raise DataError(f"the probabilities of all answers add up to {chances.sum():.4g}, not to 1.")
-    chances = chances / chances.sum()
-    _, level = np.unique(worth, return_inverse=True)
-    mass = np.bincount(level, chances)  # [rewards], from the worst up
-    up_to = np.minimum(np.cumsum(mass), 1.0)
-    up_to[-1] = 1.0
-    best = np.diff(up_to**n, prepend=0.0)
-    there = best > 0
-    return float((best[there] * np.log(best[there] / mass[there])).sum())
-
-
 def best_rows(prompts: Sequence[str], scores: Sequence[float | None], n: int) -> list[int]:
     """The rows of the best of every n completions of a prompt, in order; fewer than n at its end are left out.
 

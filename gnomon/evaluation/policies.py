@@ -16,7 +16,7 @@ from gnomon.core.progress import console
 from gnomon.core.types import Demonstration
 from gnomon.data.batching import token_groups, within_budget
 from gnomon.data.encoding import encode_demonstrations, token_limit
-from gnomon.evaluation.best_of_n import best_rows
+from gnomon.evaluation.best_of_n import best_rows, kl_bound, kl_estimate
 from gnomon.evaluation.text_metrics import distinct_n, self_bleu
 from gnomon.feedback.estimates import Estimate, bootstrap
 from gnomon.losses.kl import k1
@@ -53,6 +53,23 @@ class Voice:
     def texts(self) -> list[str]:
         """What it wrote."""
         return [r.completion.text for r in self.rollouts]
+
+
+def best_of_kl(best: Voice, n: int, sampling: Sampling) -> dict[str, float | None]:
+    """How far best-of-n moves a policy from itself, in nats: the bound for any judge, and an estimate.
+
+    Args:
+        best: from `best_of_n`.
+        n: of how many each of its completions is the best.
+        sampling: how they were drawn. The estimate needs the probabilities of whole texts as they were drawn, so
+            there is none where the sampling is another distribution than the policy's, or a text was cut off.
+
+    Returns:
+        `kl_bound`, which is log n − (n − 1)/n, and `kl_estimate` (see `evaluation.best_of_n`), or `None`.
+    """
+    known = sampling.on_policy and all(rollout.finished for rollout in best.rollouts)
+    logprobs = [min(math.fsum(rollout.logprobs), 0.0) for rollout in best.rollouts]
+    return {"kl_bound": kl_bound(n), "kl_estimate": kl_estimate(n, logprobs) if known else None}
 
 
 def best_of_n(voice: Voice, n: int, judge: str) -> Voice:

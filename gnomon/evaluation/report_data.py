@@ -238,6 +238,15 @@ class Sample(Part):
     completions: list[ScoredText] = []
 
 
+class BestOf(Part):
+    """How far taking the best of n moves a model from itself, in nats."""
+
+    model: Words = ""
+    candidate: Words = ""
+    kl_bound: Number = None
+    kl_estimate: Number = None
+
+
 class Evaluation(Part):
     """The result of the stage that compares models."""
 
@@ -253,6 +262,7 @@ class Evaluation(Part):
     checks: list[Check] = []
     samples: list[Sample] = []
     worst: list[ScoredText] = []
+    best_of: BestOf | None = None
 
 
 class Judged(Part):

@@ -101,6 +101,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} of the {of} texts it learned from were read by the training too",
         "它学习的 {of} 条文本中有 {count} 条也被训练读过",
     ),
+    "evaluation.best_of": (
+        "{model}: its KL to {candidate} is at most {bound} nats whatever the judge; about {estimate} by the "
+        "probabilities of the texts (Beirami et al. 2024).",
+        "{model}：无论评判者是谁，它对 {candidate} 的 KL 至多为 {bound} nat；"
+        "按文本概率估计约为 {estimate}（Beirami 等 2024）。",
+    ),
     "judge.independent": ("independent", "独立"),
     "judge.involved": ("took part in training", "参与了训练"),
     "finding.better": ("better", "更好"),

@@ -124,7 +124,9 @@ def preferences_from_ratings(
     return made
 
 
-def preferences_within_prompts(items: Sequence[RatedText], *, group_size: int, seed: int) -> PreferenceSet:
+def preferences_within_prompts(
+    items: Sequence[RatedText], *, group_size: int, seed: int, minimum_margin: float = 0.0
+) -> PreferenceSet:
     """The same for texts that have prompts of their own: only texts that answer one prompt are compared.
 
     A prompt with more than `group_size` texts is cut into groups of about equal size. A text that has nothing
@@ -134,6 +136,7 @@ def preferences_within_prompts(items: Sequence[RatedText], *, group_size: int, s
         items: rated texts, each with its prompt. Each group's prompt gets an id of its own, as there.
         group_size: the most texts that are compared with each other, at least 2.
         seed: of the shuffle within a prompt.
+        minimum_margin: pairs whose means are nearer than this are dropped.
 
     Raises:
         DataError: groups of fewer than two, or a text without ratings or prompt.
@@ -152,7 +155,7 @@ def preferences_within_prompts(items: Sequence[RatedText], *, group_size: int, s
                 made.left_over += 1
                 continue
             group = [texts[place] for place in places]
-            _add_group(made, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), 0.0)
+            _add_group(made, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), minimum_margin)
     return made
 
 

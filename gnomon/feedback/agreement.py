@@ -102,24 +102,6 @@ def gwet_ac1(units: Units, labels: Collection[Hashable] | None = None) -> Estima
     return _corrected(counts, float(shares.mean(axis=0) @ rest), shares @ rest)
 
 
-def randolph_kappa(units: Units, labels: Collection[Hashable] | None = None) -> Estimate:
-    """Kappa with a chance of one in as many as there are labels, whatever people mostly say.
-
-    E.M. Bennett et al.'s S (1954) for two raters, J.J. Randolph's free-marginal kappa (2005) for more. Where
-    items have different numbers of labels it is Brennan and Prediger's coefficient as K.L. Gwet has it (2014),
-    whose interval this is.
-
-    Args:
-        units: the labels of each item.
-        labels: all that could be said; without them, all that was said.
-    """
-    counts, said = _counts(units)
-    possible = len(set(labels or ()) | set(said))
-    if not len(counts) or possible < 2:
-        return UNDEFINED
-    return _corrected(counts, 1 / possible, np.full(len(counts), 1 / possible))
-
-
 def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
     """Krippendorff's alpha: 1 is perfect agreement, 0 what chance would give.
 

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.run_folder import to_json
 from gnomon.core.types import Preference
-from gnomon.data.records import parse_record
 from gnomon.feedback.answers import setup_of
 from gnomon.feedback.combining import (
     By,
@@ -76,19 +75,6 @@ class Wanted:
     kinds: tuple[str, ...] = ()
     criterion: str | None = None
     without: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Preferences in memory, and what they were made of.
-
-    Attributes:
-        rows: of each item every two completions of which somebody said which is better.
-        manifest: see `Tally.manifest`.
-    """
-
-    rows: list[Preference]
-    manifest: dict[str, Any]
 
 
 @dataclass
@@ -194,13 +180,6 @@ def made_rows(store: Store, tally: Tally) -> Iterator[Made]:
                     yield _preference(preference, keys, tally)
                 for preference, of in compared_by_strength(together, scheme) if together else ():
                     yield _preference(preference, of, tally)
-
-
-def pair_preferences(store: Store, project: str) -> DataSet:
-    """All preferences of a project by majority, in memory."""
-    tally = begin(store.project(project), Wanted(kinds=("preferences",)))
-    rows = [parse_record(Preference, row) for kind, row in made_rows(store, tally) if kind == "preferences"]
-    return DataSet(rows, tally.manifest)
 
 
 def record_export(store: Store, manifest: dict[str, Any]) -> None:

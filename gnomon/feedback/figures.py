@@ -18,10 +18,12 @@ import numpy as np
 from gnomon.feedback.agreement import Level, cohen_kappa, percent_agreement
 from gnomon.feedback.answers import label
 from gnomon.feedback.dawid_skene import dawid_skene
+from gnomon.feedback.estimates import Estimate
 from gnomon.feedback.exporting import annotator_table
 from gnomon.feedback.minority import MinorityView, minority_views
 from gnomon.feedback.panel import PairAgreement, PanelAgreement, agreement_by_category, panel_agreement
 from gnomon.feedback.reliability import Record
+from gnomon.feedback.score_agreement import Intraclass, intraclass, order_agreement
 from gnomon.feedback.store import Store
 from gnomon.feedback.votes import Vote
 from gnomon.feedback.watch import Heard, hear, without_gold
@@ -56,6 +58,8 @@ class Figures:
         votes: on items that test nobody; `gold` are the others.
         overall: everybody together.
         aspects: the same for each criterion of scores, or for pairs of a ranking.
+        order: mean Kendall's τ-b of two annotators on one item, of rankings.
+        intraclass: intraclass correlations by criterion, of scores.
         categories: of prompts that have one.
         pairs: each two annotators with an item in common, those with most in common first; `PAIRS` at most.
         people: whoever was invited or judged.
@@ -68,6 +72,8 @@ class Figures:
     gold: int
     overall: PanelAgreement
     aspects: dict[str, PanelAgreement]
+    order: Estimate
+    intraclass: dict[str, Intraclass]
     categories: dict[str, PanelAgreement]
     pairs: list[tuple[str, str, PairAgreement]]
     people: list[Person]
@@ -106,12 +112,17 @@ def figures(store: Store, project: str) -> Figures:
     records = {record.annotator: record for record in heard.records()}
     of_people = heard.of_people(plain)
     likely = _likely(of_people)
+    parts = _aspects(heard)
     return Figures(
         task=heard.task,
         votes=len(plain),
         gold=len(heard.votes) - len(plain),
         overall=panel_agreement(plain, labels=labels),
-        aspects=_aspects(heard),
+        aspects=_panels(heard, parts),
+        order=order_agreement(heard),
+        intraclass={
+            name: intraclass(heard.of_people(votes)) for name, votes in parts.items() if heard.task in LEVELS
+        },
         categories=agreement_by_category(plain, known, labels=labels),
         pairs=_pairs(of_people),
         people=[
@@ -140,8 +151,8 @@ def _sides(votes: list[Vote], heard: Heard) -> list[Vote]:
     ]
 
 
-def _aspects(heard: Heard) -> dict[str, PanelAgreement]:
-    """Agreement on what a verdict leaves out."""
+def _aspects(heard: Heard) -> dict[str, list[Vote]]:
+    """What a verdict leaves out, as votes: on each two of a ranking, by criterion on each completion."""
     found: dict[str, list[Vote]] = {}
     for vote, answer, shown in without_gold(heard):
         said: Any = label(answer, shown, heard.names[vote.item])  # type: ignore[index]
@@ -155,10 +166,15 @@ def _aspects(heard: Heard) -> dict[str, PanelAgreement]:
                 for criterion, score in scores:
                     part = replace(vote, item=(vote.item, place), label=score)
                     found.setdefault(criterion, []).append(part)
+    return found
+
+
+def _panels(heard: Heard, aspects: dict[str, list[Vote]]) -> dict[str, PanelAgreement]:
+    """Agreement on each aspect."""
     level = LEVELS.get(heard.task, "nominal")
     low, high = heard.setup.whole_scale_of(heard.task)
     labels: Sequence[Any] | None = range(low, high + 1) if high > low else ("a", "b")
-    return {name: panel_agreement(votes, level, labels=labels) for name, votes in found.items()}
+    return {name: panel_agreement(votes, level, labels=labels) for name, votes in aspects.items()}
 
 
 def _pairs(votes: list[Vote]) -> list[tuple[str, str, PairAgreement]]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 from gnomon.feedback.agreement import (
     Kappa,
     Level,
-    cohen_kappa,
     fleiss_kappa,
     gwet_ac1,
     krippendorff_alpha,
@@ -95,18 +93,6 @@ def agreement_by_category(
         if item in categories:
             groups[categories[item]][item] = voices
     return {name: _panel(groups[name], level, labels, seed) for name in sorted(groups)}
-
-
-def agreement_by_pair(votes: Iterable[Vote]) -> dict[tuple[str, str], PairAgreement]:
-    """Each two annotators who judged an item in common, by their names in order."""
-    shared: dict[tuple[str, str], list[tuple[Hashable, Hashable]]] = defaultdict(list)
-    for voices in _by_item(votes).values():
-        for one, other in combinations(sorted(voices, key=lambda voice: voice.annotator), 2):
-            shared[one.annotator, other.annotator].append((one.label, other.label))
-    return {
-        names: PairAgreement(percent_agreement(shared[names]), cohen_kappa(shared[names]))
-        for names in sorted(shared)
-    }
 
 
 def _by_item(votes: Iterable[Vote]) -> dict[Hashable, list[Vote]]:

@@ -106,13 +106,6 @@ def accuracy_from_kappa(kappa: float, prevalence: float = 0.5) -> float:
     return (1 + math.sqrt(kappa / 4 / (even + kappa * off))) / 2  # κ solved for (2a − 1)²
 
 
-def kappa_from_accuracy(accuracy: float, prevalence: float = 0.5) -> float:
-    """κ of two annotators who are right with probability `accuracy`; the other way round."""
-    told = 2 * accuracy - 1
-    share = 0.5 + (prevalence - 0.5) * told
-    return told**2 * prevalence * (1 - prevalence) / (share * (1 - share))
-
-
 def items_for_power(
     effect: float, noise: Noise, *, votes: int = 1, power: float = 0.8, alpha: float = 0.05
 ) -> int:

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
 from gnomon.core.config import Settings, validate
-from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Range, Share
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.answers import Setup
@@ -86,17 +86,6 @@ def manner_of(said: str) -> Manner:
 def made_up_utility(_: Prompt, completion: Completion) -> float:
     """A utility for texts of which nobody knows one: from N(0, 1), always the same for the same text."""
     return random.Random(digest(["utility", completion.text])).gauss(0, 1)
-
-
-def known_utility(utilities: Mapping[str, float]) -> Utility:
-    """Utilities by the ids of completions."""
-
-    def found(_: Prompt, completion: Completion) -> float:
-        if completion.id not in utilities:
-            raise DataError(f"completion '{completion.id}' has no utility; give it one.")
-        return utilities[completion.id]
-
-    return found
 
 
 def choice_probabilities(lead: float, ties: float = 0.0) -> dict[Literal["first", "second", "tie"], float]:

@@ -1,57 +1,14 @@
-"""What judgements of a prompt's completions become in training: how probable, how far apart, of what weight.
-
-A tie is a soft label of one half. The weight of a pair is the sum of its voices' weights, so ten voices count ten
-times as much as one, and those of an unreliable annotator less.
-"""
+"""What judgements of a prompt's completions say of each two of them: probability, margin and weight."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Preference, Prompt
 from gnomon.feedback.strengths import PRIOR, strengths
-
-
-def preference_by_voices(
-    prompt: Prompt,
-    completions: tuple[Completion, Completion],
-    said: Sequence[Mapping[str, float]],
-    weights: Sequence[float] | None = None,
-) -> Preference | None:
-    """One pair by the voices on it alone.
-
-    Args:
-        prompt: what both answer.
-        completions: the pair. Where voices split evenly, the first is the chosen one.
-        said: how good each voice calls each of the two, by id, as `answers.worth` gives it.
-        weights: how much each voice counts; 1 each without them.
-
-    Returns:
-        Its probability is the weighted share of voices for `chosen`, a tie half a voice; its margin the weighted
-        mean difference of worth; its weight the sum of weights. None where no voice has a weight.
-
-    Raises:
-        DataError: a voice says nothing of one of the two, or weights are missing or below 0.
-    """
-    heard = _weighed(said, weights)
-    total = math.fsum(weight for _, weight in heard)
-    if not total:
-        return None
-    first, second = completions
-    differences = []
-    for worth, weight in heard:
-        if missing := [one.id for one in completions if one.id not in worth]:
-            raise DataError(f"a judgement says nothing of completion {missing[0]!r}; leave it out of this pair.")
-        differences.append((worth[first.id] - worth[second.id], weight))
-    wins = math.fsum(weight * ((gap > 0) + 0.5 * (gap == 0)) for gap, weight in differences) / total
-    margin = math.fsum(weight * gap for gap, weight in differences) / total
-    if wins < 0.5:
-        first, second, wins, margin = second, first, 1 - wins, -margin
-    return Preference(prompt, first, second, wins, margin, total)
 
 
 def preferences_by_strength(
@@ -98,18 +55,6 @@ def preferences_by_strength(
             Preference(prompt, by_id[better], by_id[worse], max(probability, 1 - probability), abs(margin), total)
         )
     return made
-
-
-def with_mean_weight_one(preferences: Sequence[Preference]) -> list[Preference]:
-    """The same with their weights scaled to a mean of 1, so that a learning rate means what it does elsewhere.
-
-    Raises:
-        DataError: no preference has a weight.
-    """
-    total = math.fsum(one.weight for one in preferences)
-    if not total:
-        raise DataError("no preference has a weight above 0, so nothing could be learnt; weigh some voices.")
-    return [replace(one, weight=one.weight * len(preferences) / total) for one in preferences]
 
 
 def _weighed(

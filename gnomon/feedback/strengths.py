@@ -46,11 +46,6 @@ class Strengths:
     covariance: FloatArray
     groups: tuple[tuple[str, ...], ...]
 
-    @property
-    def connected(self) -> bool:
-        """Whether all are compared with one another, so that one scale holds for all."""
-        return len(self.groups) == 1
-
     def difference(self, one: str, other: str) -> Estimate:
         """One's log-strength less the other's, with its 95% interval; None where nothing links the two."""
         if not any(one in group and other in group for group in self.groups):
@@ -65,12 +60,6 @@ class Strengths:
         """That one beats the other; None where nothing links the two."""
         value = self.difference(one, other).value
         return None if value is None else float(special.expit(value))
-
-    def elo(self, mean: float = 1000.0) -> dict[str, float]:
-        """Strengths on the scale of chess: 400 points are odds of ten to one; the mean of each group is given."""
-        return {
-            name: mean + 400 / math.log(10) * float(v) for name, v in zip(self.names, self.values, strict=True)
-        }
 
 
 def strengths(

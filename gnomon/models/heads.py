@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnomon.core.errors import ModelError
 from gnomon.models.config_limits import require_memory
 from gnomon.models.settings import HeadSettings
 
@@ -93,19 +92,4 @@ def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tenso
     if isinstance(head, ScalarHead):
         return head.read(head.pool(states, lengths))
     found: Tensor = head(last_states(states, lengths)).squeeze(-1)
-    return found
-
-
-def state_scores(head: nn.Module, states: Tensor) -> Tensor:
-    """A number for each state, `[M, d] -> [M]`.
-
-    Raises:
-        ModelError: the head reads several tokens at once, so that one token has no score of its own.
-    """
-    if isinstance(head, ScalarHead) and head.settings.pooling != "last":
-        raise ModelError(
-            f"a head with {head.settings.pooling} pooling has no score for each token; "
-            "train one with pooling: last."
-        )
-    found: Tensor = head(states).squeeze(-1)
     return found

@@ -16,7 +16,7 @@ from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers, replaced
 from gnomon.models.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
 from gnomon.models.frozen import FrozenStates
-from gnomon.models.heads import completion_scores, state_scores
+from gnomon.models.heads import completion_scores
 from gnomon.models.norms import lean_norms
 from gnomon.models.precision import Compute
 from gnomon.models.recompute import recomputed
@@ -200,14 +200,6 @@ class RewardModel(Model):
         """One score a completion, `[N]`, in logits of being preferred."""
         states = self._states(tokens, "end").float()
         return completion_scores(self.network.score, states, tokens.lengths) - self.offset
-
-    def token_scores(self, tokens: TokenGroups) -> Tensor:
-        """The score read at each completion token, `[N, T]`: what a process reward model says of each step.
-
-        The last one is what `scores` says. A head that pools over tokens is refused.
-        """
-        found = state_scores(self.network.score, self._states(tokens, "end").float())
-        return to_padded(found - self.offset, tokens)
 
     @property
     def offset(self) -> float:

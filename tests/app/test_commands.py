@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -198,6 +199,31 @@ def test_sample_keeps_the_best_of_each_n(ask: Callable[..., Ran], data: Path, ti
     for n, row in enumerate(kept):
         assert {k: v for k, v in row.items() if k != "score"} in drawn[3 * n : 3 * n + 3]
     assert ask("score", "vader", "best.jsonl")[0] == 0
+
+
+def test_the_sampler_is_the_same_in_sample_chat_and_programs(ask: Callable[..., Ran], tiny_model: Path) -> None:
+    """Penalties, stops and the best of n by a judge."""
+    import gnomon
+
+    Path("sums.py").write_text("def sum_of(prompt, text):\n    return float(sum(map(ord, text)) % 97)\n")
+    options: dict[str, Any] = {"max_tokens": 6, "min_tokens": 2, "repetition_penalty": 1.3, "no_repeat_ngram": 2}
+    line = [str(part) for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    best = ["--best-of", "4", "--by", "sums.py:sum_of", "--seed", "5", "--temperature", "0.9"]
+    code, out, err = ask("chat", tiny_model, *line, *best, typed="hello\n")
+    assert code == 0, err
+    code, _, err = ask("sample", tiny_model, "--prompt", "hello", *line, *best, "--stop", "好")
+    assert code == 0, err
+    policy, how = gnomon.load_policy(tiny_model), {**options, "temperature": 0.9}
+    (drawn,) = gnomon.sample(policy, ["hello"], seed=5, best_of=4, by="sums.py:sum_of", **how)
+    four = gnomon.sample(policy, ["hello"], seed=5, completions=4, **how)
+    worth = [sum(map(ord, one.completion.text)) % 97 for one in four]
+    assert drawn.completion.text == four[worth.index(max(worth))].completion.text
+    talk = gnomon.chat(policy, seed=5, best_of=4, by="sums.py:sum_of", **how)
+    assert talk.answer("hello").strip() == out.strip()
+    plain = gnomon.chat(policy, seed=5, **how)
+    assert plain.answer("hello") != talk.history[-1].content
+    code, _, err = ask("chat", tiny_model, "--best-of", "4", typed="hello\n")
+    assert (code, "--best-of and --by go together" in " ".join(err.split())) == (2, True)
 
 
 def test_chat_through_a_pipe(ask: Callable[..., Ran], tiny_model: Path) -> None:

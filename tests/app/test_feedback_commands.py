@@ -82,6 +82,24 @@ def test_from_answers_to_preferences(ask: Ask, here: Path) -> None:
     assert {row.probability for row in rows} == {1.0}
 
 
+def test_all_settings_of_the_page_can_be_given_at_the_start(ask: Ask, here: Path) -> None:
+    asked = {
+        "gold_rate": 0.0, "floor": 0.4, "least_votes": 7, "split": 0.6, "fastest": 2.0, "slowest": 90.0,
+        "contact": "Ann, room 4",
+    }  # fmt: skip
+    line = [str(part) for name, value in asked.items() for part in (f"--{name.replace('_', '-')}", value)]
+    code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "x", *line)
+    assert code == 0, err
+    store = Store("f.db")
+    assert store.project("tone").settings == asked, "a gold rate of 0 is a setting, not the default"
+    store.close()
+    code, _, err = ask("feedback", "init", "f.db", "--project", "two", "--title", "x", "--split", 1)
+    assert (code, "--split must be at least 0 and below 1" in " ".join(err.split())) == (2, True)
+    settings = ("fastest", 9, "slowest", 3)
+    line = [str(part) for n in (0, 2) for part in (f"--{settings[n]}", settings[n + 1])]
+    assert ask("feedback", "init", "f.db", "--project", "two", "--title", "x", *line)[0] == 2
+
+
 def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
     write_rows(
@@ -211,7 +229,7 @@ def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
         (["--criteria", "kind"], "a pair has no criteria"),
         (["--task", "rating", "--criteria", "kind,kind"], "give different names"),
         (["--task", "rating", "--criteria", "kind,,true"], "give different names"),
-        (["--task", "ranking", "--size", "12"], "Invalid value for"),
+        (["--task", "ranking", "--size", "12"], "--size must be at least 3 and at most 9"),
     ],
     ids=str,
 )

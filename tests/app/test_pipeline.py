@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,10 @@ def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
     rows = {row["model"]: row for row in found["table"]}
     best, plain = (rows[name]["scores"]["judge"]["mean"] for name in ("aligned, best of 3", "aligned"))
     assert best >= plain
-    assert "best of 3" in (project.run / "report.html").read_text(encoding="utf-8")
+    page = (project.run / "report.html").read_text(encoding="utf-8")
+    assert "aligned, best of 3" in page
+    assert found["best_of"]["kl_bound"] == pytest.approx(math.log(3) - 2 / 3)
+    assert "nats whatever the judge" in page
     with pytest.raises(ConfigError, match="is not among the judges"):
         project.go("report.best_of={n: 3, by: ridge}")
     with pytest.raises(ConfigError, match=r"more than sampling\.completions"):

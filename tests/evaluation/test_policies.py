@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gnomon.data.batching import token_groups
 from gnomon.data.encoding import encode_demonstrations
 from gnomon.evaluation.policies import (
     Voice,
+    best_of_kl,
     best_of_n,
     checks,
     describe,
@@ -88,6 +90,22 @@ def test_the_interval_is_over_prompts_not_over_completions() -> None:
         voice("a", {A: [1.0] * 50, B: [0.0] * 50}), voice("b", {A: [0.0] * 50, B: [1.0] * 50}), "judge", 0
     )
     assert (found["rate"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
+
+
+def test_how_far_best_of_n_moves_a_policy() -> None:
+    """The bound holds for any judge: log 4 − 3/4. An unlikely text moves as far; a certain one not at all."""
+    plain = voice("mine", {A: [3.0, 2.0]})
+    sampling = Sampling(completions=4)
+    far = replace(plain, rollouts=[replace(one, logprobs=(-40.0,)) for one in plain.rollouts])
+    still = replace(plain, rollouts=[replace(one, logprobs=(0.0,)) for one in plain.rollouts])
+    bound = math.log(4) - 3 / 4
+    assert best_of_kl(far, 4, sampling) == {"kl_bound": bound, "kl_estimate": pytest.approx(bound)}
+    assert best_of_kl(still, 4, sampling)["kl_estimate"] == 0.0
+    cut = replace(plain, rollouts=[replace(one, finish_reason="length") for one in still.rollouts])
+    assert best_of_kl(cut, 4, sampling)["kl_estimate"] is None, (
+        "of a text that was cut off nobody knows the whole"
+    )
+    assert best_of_kl(far, 4, Sampling(top_k=5))["kl_estimate"] is None, "another distribution than the policy's"
 
 
 def row(model: str, perplexity: float = 10.0, distinct: float = 0.5) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,9 @@ def test_minimum_margin_drops_close_pairs() -> None:
     made = preferences_from_ratings(items, PROMPTS, group_size=3, seed=0, minimum_margin=2.0)
     assert sorted(pair.margin for pair in made.preferences) == [2.0, 3.0]
     assert made.close == 1
+    asked = [replace(item, prompt=PROMPTS[0]) for item in items]
+    within = preferences_within_prompts(asked, group_size=3, seed=0, minimum_margin=2.0)
+    assert (sorted(pair.margin for pair in within.preferences), within.close) == ([2.0, 3.0], 1)
 
 
 def test_the_favourite_of_most_may_have_the_lower_mean() -> None:

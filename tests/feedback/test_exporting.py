@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exported import pair_preferences
 from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError, DataError
@@ -18,7 +19,7 @@ from gnomon.data.records import read_records
 from gnomon.data.sources import digest_source, read_rows
 from gnomon.feedback.adding import add_completions, add_items, add_prompts
 from gnomon.feedback.combining import Scheme, weightless
-from gnomon.feedback.exporting import Tally, Wanted, annotator_table, begin, made_rows, pair_preferences
+from gnomon.feedback.exporting import Tally, Wanted, annotator_table, begin, made_rows
 from gnomon.feedback.lineage import lineage_of
 from gnomon.feedback.queue import Queue
 from gnomon.feedback.reviewing import decide

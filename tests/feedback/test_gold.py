@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from asked import answer_all, project, say, state_of, take
+from exported import pair_preferences
 from sqlalchemy import select
 from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Ranking
-from gnomon.feedback.exporting import pair_preferences
 from gnomon.feedback.gold import add_gold, gold_items, mark, unmark
 from gnomon.feedback.queue import Queue, Said
 from gnomon.feedback.store import Store

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.feedback.agreement import cohen_kappa, krippendorff_alpha
+from gnomon.feedback.agreement import krippendorff_alpha
 from gnomon.feedback.estimates import Estimate
-from gnomon.feedback.panel import agreement_by_category, agreement_by_pair, panel_agreement
+from gnomon.feedback.panel import agreement_by_category, panel_agreement
 from gnomon.feedback.votes import Vote
 
 # ann, bob and cid on six items; cid missed two, and item 6 has one voice.
@@ -53,22 +53,11 @@ def test_by_category_chance_is_the_categorys() -> None:
     assert agreement_by_category(votes(), categories, labels="abcdefghij")["art"].ac1.value == pytest.approx(1.0)
 
 
-def test_each_two() -> None:
-    found = agreement_by_pair(votes())
-    assert list(found) == [("ann", "bob"), ("ann", "cid"), ("bob", "cid")]
-    pair = found["ann", "bob"]
-    assert pair.percent.value == pytest.approx(4 / 5)
-    assert pair.kappa == cohen_kappa([("a", "a"), ("a", "a"), ("b", "b"), ("a", "b"), ("b", "b")])
-    assert found["ann", "cid"].kappa.items == 3
-    assert agreement_by_pair([Vote("ann", 1, "a"), Vote("bob", 2, "a")]) == {}
-
-
 def test_the_latest_word_counts_and_the_order_does_not() -> None:
     earlier = [Vote("bob", 2, "b", when=-1.0), Vote("ann", 3, "a", when=-2.0)]
     mixed = [*votes(), *earlier]
     random.Random(0).shuffle(mixed)
     assert panel_agreement(mixed) == panel_agreement(votes())
-    assert agreement_by_pair(mixed) == agreement_by_pair(votes())
 
 
 def test_levels_take_numbers() -> None:

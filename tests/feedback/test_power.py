@@ -23,13 +23,12 @@ from gnomon.feedback.power import (
     half_width,
     items_for_power,
     items_for_width,
-    kappa_from_accuracy,
     majority_accuracy,
     power_of_items,
     votes_for_accuracy,
 )
 from gnomon.feedback.queue import Task
-from gnomon.feedback.simulated import SimulatedRater, known_utility
+from gnomon.feedback.simulated import SimulatedRater
 
 PROMPT = Prompt("p", (Message("user", "Which?"),))
 ONE_BETTER = {"better": 0.5, "worse": -0.5}
@@ -44,14 +43,14 @@ def judged(noise: Noise, better: np.ndarray, votes: int, name: str) -> np.ndarra
 
     Who judges sees A first in every other item, so that no order is on A's side.
     """
-    utilities = {
+    utilities: dict[str, float] = {
         f"{side}{i}": 0.5 if (side == "a") == bool(best) else -0.5
         for i, best in enumerate(better)
         for side in "ab"
     }
     found = np.empty((len(better), votes))
     for vote in range(votes):
-        rater = SimulatedRater(noise.manner(), known_utility(utilities), seed=vote, truth=name)
+        rater = SimulatedRater(noise.manner(), lambda _, one: utilities[one.id], seed=vote, truth=name)
         for i in range(len(better)):
             sides = "ab" if (i + vote) % 2 == 0 else "ba"
             shown = tuple(Completion(f"{side}{i}", "same length") for side in sides)
@@ -60,6 +59,13 @@ def judged(noise: Noise, better: np.ndarray, votes: int, name: str) -> np.ndarra
             worth = {"first": 1.0, "second": 0.0, "tie": 0.5}[answer["choice"]]
             found[i, vote] = worth if sides == "ab" else 1 - worth
     return found
+
+
+def kappa_from_accuracy(accuracy: float, prevalence: float = 0.5) -> float:
+    """Of two annotators who are right with probability `accuracy`: `accuracy_from_kappa` the other way round."""
+    told = 2 * accuracy - 1
+    share = 0.5 + (prevalence - 0.5) * told
+    return told**2 * prevalence * (1 - prevalence) / (share * (1 - share))
 
 
 def test_accuracy_from_kappa_by_hand() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from asked import NAMES, project, say, state_of, take
+from exported import pair_preferences
 from sqlalchemy import select
 
 from gnomon.core.errors import ConfigError, DataError
-from gnomon.feedback.exporting import pair_preferences
 from gnomon.feedback.gold import mark, unmark
 from gnomon.feedback.queue import Queue, Said
 from gnomon.feedback.reviewing import decide, decided, disputed, reviewed, unanimous

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.feedback.answers import Setup, check_answer
 from gnomon.feedback.queue import Task
@@ -17,7 +17,6 @@ from gnomon.feedback.simulated import (
     Manner,
     SimulatedRater,
     choice_probabilities,
-    known_utility,
     made_up_utility,
     manner_of,
 )
@@ -174,9 +173,6 @@ def test_utilities() -> None:
     many = [made_up_utility(prompt, Completion("", str(n))) for n in range(N)]
     assert sum(many) / N == pytest.approx(0, abs=4 / math.sqrt(N))
     assert sum(u * u for u in many) / N == pytest.approx(1, abs=4 * math.sqrt(2 / N))
-    assert known_utility({"a": 2.5})(prompt, one) == 2.5
-    with pytest.raises(DataError, match="completion 'a' has no utility"):
-        known_utility({})(prompt, one)
 
 
 def test_manners_by_name() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -121,32 +120,6 @@ def test_poolings_by_hand() -> None:
     with torch.no_grad():
         attention.query.weight.copy_(torch.tensor([[math.sqrt(2) * math.log(3) / 2, 0.0]]))  # weights 1:3
     torch.testing.assert_close(attention.pool(states, lengths), torch.tensor([[2.5, -2.5], [-5.0, -6.0]]))
-
-
-@pytest.mark.parametrize("head", ["linear", "mlp"])
-def test_a_score_for_each_token(head: Any, groups: TokenGroups) -> None:
-    """The score of a completion cut after that token; the last is the completion's own."""
-    model = judge(HeadSettings(head=head))
-    model.centre(0.25)
-    with torch.no_grad():
-        tokens = model.token_scores(groups)
-        assert tokens.shape == (6, 6)
-        assert (tokens[~groups.mask] == 0).all()
-        for end in range(1, 5):
-            rows = [n for n in range(6) if len(groups.completions[n]) >= end]
-            shorter = groups.select(rows)
-            cut = replace(
-                shorter,
-                completions=tuple(c[:end] for c in shorter.completions),
-                masks=tuple(m[:end] for m in shorter.masks),
-            )
-            torch.testing.assert_close(tokens[rows, end - 1], model.scores(cut), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("pooling", ["mean", "max", "first", "attention"])
-def test_pooled_heads_have_no_score_for_each_token(pooling: Any, groups: TokenGroups) -> None:
-    with pytest.raises(ModelError, match=f"a head with {pooling} pooling has no score for each token"):
-        judge(HeadSettings(pooling=pooling)).token_scores(groups)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from sqlalchemy import func, select
 from starlette.background import BackgroundTask
 
+from gnomon.app.tell_agreement import intraclass_rows
 from gnomon.app.web.answers import Again, GoldMark, Invitation, SetUp, State
 from gnomon.app.web.asking import scores_of
 from gnomon.app.web.site import Admin, Server, admin
@@ -58,7 +59,13 @@ def show_agreement(request: Request, here: Server, who: Admin) -> HTMLResponse:
     """How far people agree, all together, by category, and each two of them."""
     found = here.figures()
     return here.page(
-        "agreement.html.j2", request, visitor=who, found=found, names=found.names(), most=PAIRS_SHOWN
+        "agreement.html.j2",
+        request,
+        visitor=who,
+        found=found,
+        intraclass=intraclass_rows(found.intraclass),
+        names=found.names(),
+        most=PAIRS_SHOWN,
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from exported import pair_preferences
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Site, fill, serving
 
-from gnomon.feedback.exporting import pair_preferences
 from gnomon.feedback.gold import gold_items
 from gnomon.feedback.queue import Queue, Said
 from gnomon.feedback.store import Project, Store

@@ -13,11 +13,11 @@ from zipfile import ZipFile
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import Open, press
+from exported import pair_preferences
 from playwright.sync_api import Browser, expect
 from serving import Site, fill, judgements, serving
 from test_texts_as_html import HOSTILE
 
-from gnomon.feedback.exporting import pair_preferences
 from gnomon.feedback.store import Store
 
 pytestmark = [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from exported import pair_preferences
 from serving import ID, Site, Visitor, fill, serving, visible
 from sqlalchemy import select, update
 
@@ -18,7 +19,6 @@ from gnomon.app.web.site import HERE, TRIES
 from gnomon.core.run_folder import to_json
 from gnomon.core.types import Preference
 from gnomon.data.records import parse_record
-from gnomon.feedback.exporting import pair_preferences
 from gnomon.feedback.store import Store
 from gnomon.feedback.tables import InviteRow, JudgementRow, SessionRow
 
