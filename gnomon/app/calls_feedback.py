@@ -189,7 +189,13 @@ def feedback_pick(
 
 
 def feedback_export(
-    url: Name, project: str | None, folder: Name, wanted: Wanted | None = None, format: str = "jsonl"
+    url: Name,
+    project: str | None,
+    folder: Name,
+    wanted: Wanted | None = None,
+    format: str = "jsonl",
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a project's data, row by row, and `manifest.json`, which says what it was made of.
 
@@ -199,17 +205,21 @@ def feedback_export(
         folder: gets a file for each kind of rows, in the place of those of an earlier export.
         wanted: how voices are combined, and which rows and annotators are left out.
         format: `jsonl`, `parquet` or `datasets`.
+        overwrite: replace files of the same names that no export wrote or somebody changed; other files stay.
 
     Returns:
         The manifest.
 
     Raises:
-        DataError: nobody has judged anything yet.
+        DataError: nobody has judged anything yet, or the folder holds something else than an export.
+        BusyError: another process exports into the folder.
     """
     from gnomon.feedback.writing import write_export
 
     with closing(open_store(url)) as store:
-        return write_export(store, project or only_project(store), Path(folder), wanted, format)
+        return write_export(
+            store, project or only_project(store), Path(folder), wanted, format, overwrite=overwrite
+        )
 
 
 def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:

@@ -82,7 +82,7 @@ def feedback_generate(
         if uncertain_by:
             check_orderable(project, store.project(project).task)
         asked = _asked(store, project, Path(prompts) if prompts is not None else None, most, drawing.seed)
-        made, stop = Made(), StopSignal()
+        made, stop = Made(), StopSignal(waits=True)
         with stop.listening(), progress("answers", len(asked) * len(authors) * drawing.count) as bar:
             for author in authors:
                 with closing(author):
@@ -228,7 +228,7 @@ def feedback_judge(
         for copy in range(copies if one.startswith("simulated:") else 1)
     ]
     found: dict[str, Worked] = {}
-    stop = StopSignal()
+    stop = StopSignal(waits=True)
     with closing(open_store(url)) as store, stop.listening():
         project = project or only_project(store)
         store.project(project)

@@ -13,7 +13,7 @@ from gnomon.app.calls import Name
 from gnomon.app.calls_use import load_policy, load_reward_model
 from gnomon.app.one_stage import Setting, evaluation_recipe, training_recipe
 from gnomon.app.pipeline import run_recipe
-from gnomon.core.run_folder import read_json, write_jsonl
+from gnomon.core.run_folder import jsonl, read_json
 from gnomon.models.policy import Policy, RewardModel
 from gnomon.rewards.user_function import RewardFunction, spec_of
 
@@ -79,10 +79,9 @@ def train(
     }
     paths: list[Setting] = [([key], value) for key, value in settings.items()]
     recipe = training_recipe(algorithm, model=os.fspath(model), run=str(folder), stage=stage, settings=paths)
-    _write(data, folder / "data.jsonl")
-    _write(prompts, folder / "prompts.jsonl")
+    rows = _rows({"data.jsonl": data, "prompts.jsonl": prompts})
     functions = {str(scored): reward} if callable(reward) else {}
-    report = run_recipe(recipe, functions)
+    report = run_recipe(recipe, functions, rows)
     done = folder / algorithm
     return Trained(done / "model", read_json(done / "result.json"), report)
 
@@ -121,21 +120,23 @@ def evaluate(
     paths: list[Setting] = [([key], value) for key, value in settings.items()]
     names = [os.fspath(name) for name in models]
     recipe = evaluation_recipe(names, run=str(folder), stage=stage, settings=paths)
-    _write(prompts, folder / "prompts.jsonl")
-    _write(texts, folder / "texts.jsonl")
-    run_recipe(recipe)
+    run_recipe(recipe, rows=_rows({"prompts.jsonl": prompts, "texts.jsonl": texts}))
     found: Mapping[str, Any] = read_json(folder / "evaluation" / "result.json")
     return found
 
 
 def _file(rows: Rows | None, path: Path) -> str | None:
-    """The file of rows: the one named, or the one that `_write` makes of them in the run folder."""
+    """The file of rows: the one named, or the one that the run makes of them in its folder."""
     if rows is None or isinstance(rows, str | os.PathLike):
         return None if rows is None else os.fspath(rows)
     return str(path)
 
 
-def _write(rows: Rows | None, path: Path) -> None:
-    """Rows of the calling program as a file, once nothing is wrong with what is to be done with them."""
-    if rows is not None and not isinstance(rows, str | os.PathLike):
-        write_jsonl(path, [{"prompt": row} if isinstance(row, str) else row for row in rows])
+def _rows(files: Mapping[str, Rows | None]) -> dict[str, bytes]:
+    """Rows of the calling program as the content of files by name; what is a file already is left out."""
+    own = {name: rows for name, rows in files.items() if rows is not None}
+    return {
+        name: jsonl([{"prompt": row} if isinstance(row, str) else row for row in rows])
+        for name, rows in own.items()
+        if not isinstance(rows, str | os.PathLike)
+    }

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from gnomon.app import commands_compare, commands_feedback_programs, commands_train, commands_use
 from gnomon.app.options import number
@@ -20,7 +21,18 @@ from gnomon.core.version import VERSION
 
 ROWS = Range("it counts records", ge=0, le=10**9)
 
+
+class Commands(TyperGroup):
+    """The commands, each of which ends in order when it is stopped."""
+
+    def invoke(self, context: Any) -> Any:
+        """Run the command that was given."""
+        with stop_said("stopped; run the same command again."):
+            return super().invoke(context)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="gnomon",
     help="Turn human judgement into an aligned language model.",
     no_args_is_help=True,

@@ -311,6 +311,9 @@ def export(
         list[str] | None, typer.Option(help="An annotator's id, whose judgements are left out; repeatable.")
     ] = None,
     criterion: Annotated[str | None, typer.Option(help="Of scores, instead of their mean.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of the same names; leave all others alone.")
+    ] = False,
 ) -> None:
     """Make preferences, rankings and demonstrations of all judgements, with a manifest of what is in them.
 
@@ -319,12 +322,14 @@ def export(
       gnomon feedback export feedback.db --project tone --out data/tone
 
       gnomon feedback export feedback.db --out data/tone --by reliability --format parquet --without 3f1c
+
+    A folder that holds anything else than an earlier export is refused, unless you add --overwrite.
     """
     from gnomon.app.calls_feedback import feedback_export
     from gnomon.feedback.exporting import Wanted
 
     wanted = Wanted(by, tuple(kinds or ()), criterion, tuple(without or ()))
-    made = feedback_export(store, project, out, wanted, format)
+    made = feedback_export(store, project, out, wanted, format, overwrite=overwrite)
     rows = ", ".join(_counted(n, kind) for kind, n in made["rows"].items() if n and kind != "judgements")
     voices, people = _counted(made["judgements"], "judgements"), _counted(len(made["annotators"]), "annotators")
     said = f"{rows or 'nothing'} from {voices} of {people}"

@@ -6,6 +6,7 @@ that varies with its evaluation. All are ordinary run folders, which resume and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,17 @@ from gnomon.app.preflight import check_inputs
 from gnomon.app.recipe import build_recipe
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import RunError, full_disk_said
+from gnomon.core.folder_lock import FolderLock
+from gnomon.core.leftovers import remove_leftovers
+from gnomon.core.ownership import entries, listed
 from gnomon.core.progress import console
-from gnomon.core.run_folder import environment, write_json
+from gnomon.core.run_folder import environment
+from gnomon.core.sealed_files import adopt_file, check_sealed, is_comparison, write_sealed_json
 from gnomon.evaluation.compare_report import write_comparison
 from gnomon.evaluation.report_data import Estimate, Evaluation, Training
 from gnomon.evaluation.report_run import Stage, read_run
 
+FILES = ("compare.html", "compare.json")
 CURVE_POINTS = 300  # of a training's course, in compare.json
 
 
@@ -50,7 +56,8 @@ def compare(
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
 
     Raises:
-        GnomonError: the user can mend it; `Interrupted` after Ctrl-C.
+        GnomonError: the user can mend it; `Interrupted` after Ctrl-C; `BusyError` where another comparison runs
+            in the folder.
     """
     plan = make_plan(recipe, names, budget, overrides)
     folder = out or Path(f"{plan.recipe.run}-compare")
@@ -58,8 +65,16 @@ def compare(
     found = _Found(plan, folder, numbers)
     if plan.shared:
         check_inputs(build_recipe(plan.shared_content(folder / "shared", numbers[0]), plan.where))
-    with full_disk_said(folder), input_errors(), PassedOn().listening() as stop:
+    check_folder(folder)
+    with (
+        full_disk_said(folder),
+        input_errors(),
+        FolderLock(folder, "folder") as lock,
+        PassedOn().listening() as stop,
+    ):
         assert isinstance(stop, PassedOn)
+        stop.checks.append(lock.check)
+        remove_leftovers(folder)
         for seed in numbers:
             shared = folder / f"seed-{seed}" / "shared"
             if plan.shared:
@@ -74,11 +89,30 @@ def compare(
                 if outcome.error:
                     console.print(f"  [red]failed:[/red] {name}", end=" ")
                     console.print(outcome.error, markup=False, soft_wrap=True)
+                stop.check()
                 found.add(name, seed, place, shared, outcome.error)
                 report = found.write()
     console.print("[bold]done[/bold]; open", end=" ")
     console.print(str(report), markup=False, soft_wrap=True)
     return report
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything else than a comparison.
+
+    Raises:
+        RunError: it does, or somebody changed a file that would be replaced.
+    """
+    others = [name for name in entries(folder) if name not in FILES and not re.fullmatch(r"seed-\d+", name)]
+    if others:
+        raise RunError(
+            f"the folder {folder} holds {listed(others)}, which no comparison wrote; give --out a folder that is "
+            "empty or does not exist."
+        )
+    for name in FILES:
+        if is_comparison(folder):
+            adopt_file(folder / name)
+        check_sealed(folder / name)
 
 
 class _Found:
@@ -116,8 +150,8 @@ class _Found:
             {"name": judge, "independent": plan.independent(judge) and judge not in self.involved}
             for judge in plan.evaluation["judges"]
         ]
-        write_json(
-            self.folder / "compare.json",
+        write_sealed_json(
+            self.folder / FILES[-1],
             {
                 "recipe": plan.where,
                 "name": self.folder.name,

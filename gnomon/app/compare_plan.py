@@ -14,7 +14,7 @@ from typing import Any
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.compare_rows import TOKEN_REWARD, Budget, data_for, moved, overridden, rewards, variant_row
-from gnomon.app.recipe import Recipe, build_recipe
+from gnomon.app.recipe import Recipe, at_home, build_recipe
 from gnomon.app.references import maker, references, sources
 from gnomon.app.stages import TEXT_JUDGES, EvaluateStage, Stage, TrainStage, loop_of
 from gnomon.core.config import nearest, parse_override, read_yaml
@@ -84,6 +84,8 @@ def make_plan(path: Path, names: Sequence[str], budget: Budget, overrides: Seque
     check_algorithms(names)
     first = {text: parse_override(text)[0][0] for text in overrides}
     content = read_yaml(path)
+    at_home(content, path)
+    content["home"] = "."  # what follows names everything from the working directory
     recipe = build_recipe(content, str(path), [t for t in overrides if first[t] not in (*names, TOKEN_REWARD)])
     evaluation, stage = varied_stage(recipe, str(path))
     before = shared_stages(recipe, stage, str(path))

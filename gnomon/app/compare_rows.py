@@ -11,6 +11,7 @@ from typing import Any
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.recipe import CRITIC_KEYS
 from gnomon.app.references import maker
+from gnomon.app.row_paths import is_part, with_paths
 from gnomon.app.stages import FeedbackStage, Stage, TrainStage, loop_of
 from gnomon.core.config import set_path, validate
 from gnomon.core.errors import ConfigError
@@ -159,33 +160,14 @@ def rewards(row: Mapping[str, Any]) -> list[str]:
 def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, Any]:
     """A row in which shared stages and their data parts are named by path."""
 
-    def model(name: Any) -> Any:
-        if isinstance(name, list):
-            return [{**n, "of": model(n["of"])} if isinstance(n, dict) and "of" in n else model(n) for n in name]
-        own = isinstance(name, str) and maker(name, names) in names
-        return (shared / name).as_posix() if own else name
+    def data(source: str) -> str:
+        stage, _, part = source.partition("/")
+        return (shared / stage / f"{part}.jsonl").as_posix() if is_part(source, names) else source
 
-    def data(source: Any) -> Any:
-        if isinstance(source, dict):
-            return {data(key): weight for key, weight in source.items()}
-        stage, _, part = str(source).partition("/")
-        return (shared / stage / f"{part}.jsonl").as_posix() if part and stage in names else source
+    def model(name: str) -> str:
+        return (shared / name).as_posix() if maker(name, names) in names else name
 
-    kinds: dict[str, Any] = dict.fromkeys(("data", "prompts", "texts", "reserved"), data)
-    kinds |= dict.fromkeys(
-        (
-            *("model", "critic", "token_reward", "reward"),
-            *("evaluate", "judges", "independent", "reference", "candidate"),
-        ),
-        model,
-    )
-    found = {key: kinds[key](value) if key in kinds else value for key, value in row.items()}
-    if isinstance(found.get("best_of"), dict):
-        found["best_of"] = {**found["best_of"], "by": model(found["best_of"].get("by"))}
-    for key in ("imitate", "stored"):
-        if isinstance(found.get(key), dict):
-            found[key] = {**found[key], "data": data(found[key].get("data"))}
-    return found
+    return with_paths(row, data, model)
 
 
 def overridden(row: dict[str, Any], own: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:

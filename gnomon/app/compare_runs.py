@@ -16,7 +16,7 @@ import yaml
 
 from gnomon.core.errors import DiskFullError, Interrupted
 from gnomon.core.progress import StopSignal, console
-from gnomon.core.run_folder import write_atomically
+from gnomon.core.sealed_files import adopt_file, is_run, write_sealed
 
 LAST_LINES = 40  # of a process, in which its error is looked for
 STOPPED = "stopped; run the same command again to go on where it was."
@@ -30,7 +30,7 @@ class PassedOn(StopSignal):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(waits=True)
         self.child: subprocess.Popen[str] | None = None
 
     def _handle(self, *arguments: object) -> None:
@@ -55,7 +55,9 @@ def run_content(content: Mapping[str, Any], stop: PassedOn) -> Outcome:
     """
     folder = Path(str(content["run"]))
     recipe = folder / "recipe.yaml"
-    write_atomically(recipe, yaml.safe_dump(dict(content), allow_unicode=True, sort_keys=False))
+    if is_run(folder):
+        adopt_file(recipe)
+    write_sealed(recipe, yaml.safe_dump(dict(content), allow_unicode=True, sort_keys=False))
     if stop:
         raise Interrupted(STOPPED)
     code, lines = _run(recipe, folder / "log.txt", stop)

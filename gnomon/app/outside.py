@@ -133,8 +133,10 @@ def open_reward_model(
     return load_reward_model(name, compute, seed=seed, chat_template=chat_template)
 
 
-def digest_model(name: str) -> str:
+def digest_model(name: str, written: str | None = None) -> str:
     """What a stage's key knows of a user's model: its name, and the state of its files where it is on this disk.
+
+    `written` is the name as the recipe has it, where that is another.
 
     Files up to 16 MiB (configuration, tokenizer) count by content. Weights count by size and time of change, the
     rule of make and rsync: reading gigabytes at each start would take as long as loading them, and where the rule
@@ -143,7 +145,7 @@ def digest_model(name: str) -> str:
     path = Path(located(name)).expanduser()
     here = [] if name in CATALOGUE else [path] if path.is_file() else path.iterdir() if path.is_dir() else []
     state = {f.name: _state(f) for f in here if f.is_file() and f.suffix in READ}
-    return digest_of({"name": name, "files": state})
+    return digest_of({"name": name if written is None else written, "files": state})
 
 
 def _state(file: Path) -> str:

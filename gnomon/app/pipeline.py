@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 import yaml
 from rich.markup import escape
 
-from gnomon.app.preflight import check_inputs, load_functions
+from gnomon.app.preflight import check_inputs, inputs_of, load_functions
 from gnomon.app.recipe import Recipe
+from gnomon.app.run_claim import RunClaim
 from gnomon.app.stage_evaluate import run_evaluate
 from gnomon.app.stage_feedback import run_feedback
 from gnomon.app.stage_hybrid import run_hybrid
@@ -20,9 +22,10 @@ from gnomon.app.stage_train import run_train
 from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.boundary import input_errors
-from gnomon.core.errors import RunError, full_disk_said
+from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.progress import StopSignal, console
-from gnomon.core.run_folder import environment, read_json, write_atomically, write_json
+from gnomon.core.run_folder import environment, read_json, write_json
+from gnomon.core.sealed_files import write_sealed
 from gnomon.evaluation.report import write_report
 from gnomon.models.precision import Compute, find_compute
 from gnomon.rewards.user_function import RewardFunction
@@ -37,22 +40,61 @@ RUNNERS: dict[type, Callable[[Any, Workspace], dict[str, Any]]] = {
 }
 
 
-def run_recipe(recipe: Recipe, functions: Mapping[str, RewardFunction] | None = None) -> Path:
+def run_recipe(
+    recipe: Recipe,
+    functions: Mapping[str, RewardFunction] | None = None,
+    rows: Mapping[str, bytes] | None = None,
+) -> Path:
     """Run every stage that is not finished, and write the report; returns its path.
 
     Args:
         recipe: what to do.
         functions: rewards that are functions of the calling program, by what the recipe calls them.
+        rows: files of data that are written into the run folder first, by their names.
 
     Raises:
         GnomonError: the user can mend it; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
     """
     folder = Path(recipe.run)
-    with full_disk_said(folder), input_errors(), StopSignal().listening() as stop:
+    with full_disk_said(folder), input_errors(), stop_said(), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
         processes = Processes(cpu=compute.device.type == "cpu")
-        with processes.watching():
-            return _run(recipe, functions or {}, compute, processes, stop)
+        stop.waits = processes.count > 1  # else one might leave while the others wait for it
+        with processes.watching(), _claimed(recipe, rows or {}, processes, stop) as claim:
+            return _run(recipe, functions or {}, compute, processes, stop, claim)
+
+
+@contextmanager
+def _claimed(
+    recipe: Recipe, rows: Mapping[str, bytes], processes: Processes, stop: StopSignal
+) -> Iterator[RunClaim | None]:
+    """Inside, the first process holds the run folder for all of them.
+
+    Raises:
+        RunError: the folder holds something else, or was moved or removed meanwhile.
+        BusyError: another run uses it.
+    """
+    if not processes.main:
+        processes.wait()
+        yield None
+        return
+    with RunClaim(Path(recipe.run), [s.name for s in recipe.stages], inputs_of(recipe)) as claim:
+        stop.checks.append(claim.lock.check)
+        try:
+            for name, content in rows.items():
+                claim.write_input(name, content)
+            processes.wait()
+            with input_errors():  # so that what is refused there is undone too
+                yield claim
+        except Interrupted:
+            raise
+        except GnomonError:
+            claim.lock.check()
+            claim.undo()
+            raise
+        except Exception:
+            claim.lock.check()
+            raise
 
 
 def _run(
@@ -61,6 +103,7 @@ def _run(
     compute: Compute,
     processes: Processes,
     stop: StopSignal,
+    claim: RunClaim | None,
 ) -> Path:
     folder = Path(recipe.run)
     console.quiet = not processes.main
@@ -71,11 +114,12 @@ def _run(
     started = time.monotonic()
     check_inputs(recipe)
     known = load_functions(recipe, functions)
-    work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes)
+    work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes, claim=claim)
     setting = environment(recipe.seed, {})
     try:
         work.note_environment(setting)
-        write_atomically(folder / "config.yaml", _as_yaml(recipe))
+        if claim:
+            write_sealed(claim.keep("config.yaml"), _as_yaml(recipe))
     except OSError as error:
         raise RunError(
             f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
@@ -101,18 +145,26 @@ def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
         console.print(f"[bold]{place} {stage.name}[/bold]")
         if processes.main or isinstance(stage, TrainStage | HybridStage):
             found = RUNNERS[type(stage)](stage, work)
+            work.stop.check()
             if processes.main:
                 write_json(folder / "result.json", found)
             console.print(f"  {found['seconds']:.0f} s")
     if processes.main:
         remove_checkpoints(folder / "checkpoints")
     processes.wait()
+    work.stop.waits = processes.count > 1
+    if work.claim:
+        work.claim.end_stage()
+    if any(processes.collect(bool(work.stop))) and stage is not work.recipe.stages[-1]:
+        raise Interrupted(f"stopped after stage '{stage.name}'; run the same command again to go on.")
 
 
 def _as_yaml(recipe: Recipe) -> str:
     content = recipe.model_dump(mode="json")
     content["stages"] = [_row(stage) for stage in recipe.stages]
-    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    if not recipe.looks_at_home:
+        del content["home"]
+    return yaml.safe_dump(recipe.as_written(content), allow_unicode=True, sort_keys=False)
 
 
 def _row(stage: Stage) -> dict[str, Any]:

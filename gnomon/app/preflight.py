@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from gnomon.app.outside import check_outside_model
 from gnomon.app.recipe import Recipe
-from gnomon.app.references import kinds_of_sources, outside_models, scorers
+from gnomon.app.references import kinds_of_sources, outside_models, scorers, sources
 from gnomon.app.rows import first_row
 from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
@@ -26,6 +27,15 @@ def check_inputs(recipe: Recipe) -> None:
     own = [(own_file(source), kinds) for source, kinds in asked if not is_part(source, recipe)]
     for path, kinds in own:
         check_records(kinds[-1] if len(kinds) > 1 and "completion" not in first_row(path) else kinds[0], path)
+
+
+def inputs_of(recipe: Recipe) -> list[Path]:
+    """The files and folders of the user's own that a recipe names, whether they are there or not."""
+    names = [source for stage in recipe.stages for source in sources(stage) if not is_part(source, recipe)]
+    names += [spec.rpartition(":")[0] for stage in recipe.stages for spec in scorers(stage) if is_function(spec)]
+    names += [recipe.model.name, *(name for name, _ in outside_models(recipe.stages))]
+    files = [str(path) for path in (recipe.model.chat_template, recipe.file) if path]
+    return [Path(name).expanduser() for name in (*names, *files)]
 
 
 def load_functions(recipe: Recipe, given: Mapping[str, RewardFunction]) -> dict[str, RewardFunction]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.claims import check_claims
 from gnomon.app.references import check_names, made_by
+from gnomon.app.row_paths import resolve_paths
 from gnomon.app.stages import (
     BASE,
     TEXT_JUDGES,
@@ -40,7 +41,9 @@ class Recipe(Settings):
     """A pipeline of named stages on one model.
 
     Attributes:
-        run: the run folder.
+        run: the run folder; a relative one lies in the working directory.
+        home: the folder in which relative paths of data, models, functions and templates are looked for first,
+            and only then in the working directory; the recipe's own folder where nothing is said.
         seed: of everything that is random.
         model: what stages start from.
         language: of the report when it is opened: `en` or `zh`.
@@ -50,12 +53,33 @@ class Recipe(Settings):
     """
 
     run: str
+    home: str | None = None
     seed: Seed = 0
     model: ModelSettings
     language: Literal["en", "zh"] = "en"
     track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)
     training: dict[str, Any] = Field(default_factory=dict)
     stages: list[Any]
+    _written: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: Path | None = PrivateAttr(default=None)
+
+    def as_written(self, value: Any) -> Any:
+        """A value with each path as the recipe has it, so that it means the same from any working directory."""
+        if isinstance(value, str):
+            return self._written.get(value, value)
+        if isinstance(value, Mapping):
+            return {self.as_written(key): self.as_written(item) for key, item in value.items()}
+        return [self.as_written(item) for item in value] if isinstance(value, list | tuple) else value
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the recipe was read from."""
+        return self._file
+
+    @property
+    def looks_at_home(self) -> bool:
+        """Whether anything was found in the folder of the recipe that the working directory does not mean."""
+        return bool(self._written)
 
 
 RESERVED = {BASE, *TEXT_JUDGES, *Recipe.model_fields}  # a stage so called could not be addressed
@@ -66,8 +90,23 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     An override that starts with a stage's name addresses that stage (`sft.training.epochs=2`); `training.…`
     sets it for every training stage whose loop knows the key; anything else addresses the top of the recipe.
+    Relative paths are looked for in the recipe's folder first; those of overrides in the working directory.
     """
-    return build_recipe(read_yaml(path), str(path), overrides)
+    content = read_yaml(path)
+    written = at_home(content, path)
+    recipe = build_recipe(content, str(path), overrides)
+    recipe._written, recipe._file = written, path
+    return recipe
+
+
+def at_home(content: dict[str, Any], path: Path) -> dict[str, str]:
+    """Find a recipe's relative paths in its home; returns what was written, by what stands there now."""
+    home = content.get("home")
+    folder = Path(home).expanduser() if isinstance(home, str) and home else path.parent
+    written = resolve_paths(content, folder)
+    if written:
+        content["home"] = str(folder.absolute())
+    return written
 
 
 def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.outside import is_outside_model
+from gnomon.app.row_paths import is_part
 from gnomon.app.stages import (
     BASE,
     CRITIC,
@@ -145,8 +146,7 @@ def check_names(stages: Sequence[Stage], reserved: Set[str], where: str) -> None
             if maker(name, names) in names or name == BASE or not is_outside_model(name):
                 check_reference(stage, key, name, seen, where)
         for source in sources(stage):
-            owner, _, part = source.partition("/")
-            if part and owner in names - seen.keys():
+            if is_part(source, names - seen.keys()):
                 raise ConfigError(
                     f"{where}, stage '{stage.name}': '{source}' is data of a stage that is not earlier; move it."
                 )

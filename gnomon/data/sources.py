@@ -18,6 +18,7 @@ Row = dict[str, Any]
 Found = tuple[str, Row | DataError]
 
 FORMATS = ".jsonl, .json, .csv, .tsv or .parquet, or a folder written by datasets' save_to_disk"
+ENDINGS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"}
 _BATCH = 1024  # rows of a Parquet file that are in memory at a time
 
 
@@ -54,6 +55,11 @@ def scan_rows(path: Path) -> Iterator[Found]:
         yield from _parquet(place)
     else:
         raise DataError(f"{path}: the ending '{place.suffix}' is not known; give a file that ends in {FORMATS}.")
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a name ends as files of data do."""
+    return Path(name).suffix.lower() in ENDINGS
 
 
 def locate(path: Path) -> tuple[Path, str | None]:

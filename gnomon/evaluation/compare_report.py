@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnomon.core.run_folder import write_atomically
+from gnomon.core.sealed_files import write_sealed
 from gnomon.evaluation import compare_pictures
 from gnomon.evaluation.compare_data import Comparison, read_comparison
 from gnomon.evaluation.report import page_environment
@@ -20,7 +20,7 @@ def write_comparison(folder: Path, *, language: Language = "en") -> Path:
         language: the one the page opens in; the reader can switch to the other.
     """
     path = folder / "compare.html"
-    write_atomically(path, render(read_comparison(folder), language).encode("utf-8", "replace"))
+    write_sealed(path, render(read_comparison(folder), language).encode("utf-8", "replace"))
     return path
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gnomon.core.errors import ConfigError
-from gnomon.core.run_folder import write_atomically
+from gnomon.core.sealed_files import adopt_run, write_sealed
 from gnomon.evaluation import report_format, report_pictures
 from gnomon.evaluation.report_data import Evaluation
 from gnomon.evaluation.report_run import Language, Run, read_run
@@ -29,12 +29,16 @@ def write_report(run_folder: Path, *, language: Language | None = None) -> Path:
     Args:
         run_folder: of a run, finished or not; what is missing is left out with a note.
         language: the one the page opens in, the recipe's where nothing is said; the reader can switch.
+
+    Raises:
+        RunError: there is a `report.html` that Gnomon did not write, or that somebody changed.
     """
     if language not in (None, *get_args(Language)):
         raise ConfigError(f"A report cannot be in {language!r}; choose one of {', '.join(get_args(Language))}.")
     path, run = run_folder / "report.html", read_run(run_folder)
     # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
-    write_atomically(path, render(run, language or run.language).encode("utf-8", "replace"))
+    adopt_run(run_folder)
+    write_sealed(path, render(run, language or run.language).encode("utf-8", "replace"))
     return path
 
 

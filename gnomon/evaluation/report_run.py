@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from gnomon.core.errors import RunError
+from gnomon.core.sealed_files import without_seal
 from gnomon.core.yaml_text import UNMADE, load_yaml
 from gnomon.evaluation.report_data import Environment, Evaluation, Feedback, Result, Training, finite
 
@@ -69,7 +70,7 @@ def read_run(folder: Path) -> Run:
     """Read what there is of a run folder; a missing or damaged part is left out."""
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder; give the folder of a run, the one that holds config.yaml.")
-    config_text = _read(folder / "config.yaml")
+    config_text = without_seal(_read(folder / "config.yaml"))
     config = _parse_config(config_text)
     environment = _parse_json(_read(folder / "environment.json"))
     model = config.get("model", "")

@@ -1,23 +1,24 @@
 """Writing an exported data set: a file or folder for each kind of rows, chunk by chunk, and a manifest of them.
 
-Everything is written beside its place and moved there when it is whole; the manifest, which holds a digest of
-each file, comes last. Whoever finds a file that does not fit its digest knows that it is another.
+Everything is written beside its place and moved there when it is whole. The manifest holds a digest of each
+file: a later export replaces only what still fits it, and readers see where a file was changed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, get_args
 
 from gnomon.core.errors import ConfigError, DataError
-from gnomon.core.run_folder import read_json, write_json
+from gnomon.core.folder_lock import FolderLock
+from gnomon.core.leftovers import temporary_folder
+from gnomon.core.ownership import entries, listed, read_record, remove_entries, seal, unchanged
+from gnomon.core.run_folder import to_json, write_json
 from gnomon.data.sources import digest_source
 from gnomon.feedback.exporting import Wanted, begin, made_rows, record_export
 from gnomon.feedback.lineage import MANIFEST
@@ -25,6 +26,7 @@ from gnomon.feedback.rows import Kind, Row, arrow_schema
 from gnomon.feedback.store import Store
 
 ENDINGS = {"jsonl": ".jsonl", "parquet": ".parquet", "datasets": ""}
+NAMES = {f"{kind}{ending}" for kind in get_args(Kind) for ending in ENDINGS.values()}
 CHUNK = 1000  # rows of a table in memory at a time
 
 
@@ -35,28 +37,36 @@ class Writer:
         folder: where the files belong; it is made.
         format: `jsonl`, `parquet`, or `datasets`: a folder as `save_to_disk` writes it.
         kinds: of rows.
+        overwrite: replace files of the same names that an export did not write or somebody changed, and leave
+            all other files alone. Otherwise a folder that holds anything else than an export is refused.
 
     Raises:
         ConfigError: there is no such format.
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or holds something else.
+        BusyError: another process exports into it.
     """
 
-    def __init__(self, folder: Path, format: str, kinds: Iterable[Kind]):
+    def __init__(self, folder: Path, format: str, kinds: Iterable[Kind], *, overwrite: bool = False):
         if format not in ENDINGS:
             raise ConfigError(f"there is no format '{format}'; choose one of {', '.join(ENDINGS)}.")
-        self.folder, self.format = folder, format
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.beside = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
-        except OSError as error:
-            problem = error.strerror or error
-            raise DataError(f"{folder} cannot be written ({problem}); give another folder.") from None
-        self.open: dict[str, _Lines | _Table] = {
-            kind: _Lines(self.beside / f"{kind}.jsonl")
-            if format == "jsonl"
-            else _Table(self.beside, kind, streamed=format == "datasets")
-            for kind in kinds
-        }
+        kinds = tuple(kinds)
+        self.folder, self.format, self.overwrite = folder, format, overwrite
+        self.names = {kind + ENDINGS[format] for kind in kinds} | {MANIFEST}
+        self._check()
+        with ExitStack() as held:
+            try:
+                _hold(folder, held)
+                self.beside = held.enter_context(temporary_folder(folder))
+            except OSError as error:
+                problem = error.strerror or error
+                raise DataError(f"{folder} cannot be written ({problem}); give another folder.") from None
+            self.open: dict[str, _Lines | _Table] = {
+                kind: _Lines(self.beside / f"{kind}.jsonl")
+                if format == "jsonl"
+                else _Table(self.beside, kind, streamed=format == "datasets")
+                for kind in kinds
+            }
+            self._held = held.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +77,7 @@ class Writer:
         for file in self.open.values():
             with suppress(OSError):
                 file.close()
-        shutil.rmtree(self.beside, ignore_errors=True)
+        self._held.close()
 
     def add(self, kind: str, row: Row) -> None:
         """Write a row."""
@@ -92,34 +102,71 @@ class Writer:
                 _save(self.beside / f"{kind}.arrow", made)
             _to_disk(made)
             files[made.name] = digest_source(made)
-        for name in {*self._written_before(), *files}:
-            _remove(self.folder / name)
+        before = self._check()
+        said = to_json({**manifest(), "files": files})
+        # Whatever moment ends the process, the manifest knows each file that an export wrote.
+        write_json(self.folder / MANIFEST, seal({**said, "files": before, "coming": files}))
+        remove_entries(self.folder, {*before, *files})
         for name in files:
             (self.beside / name).rename(self.folder / name)
-        found = {**manifest(), "files": files}
+        found = seal(said)
         write_json(self.folder / MANIFEST, found)
         return found
 
-    def _written_before(self) -> list[str]:
-        """The files that an earlier export of this folder names."""
-        path = self.folder / MANIFEST
-        with suppress(DataError):
-            files = read_json(path).get("files", {}) if path.exists() else {}
-            return [name for name in files if Path(name).name == name]
-        return []
+    def _check(self) -> dict[str, list[str]]:
+        """The files of an earlier export that nobody changed, with their digests.
+
+        Raises:
+            DataError: something else is in the folder.
+        """
+        if not self.folder.is_dir():
+            return {}
+        record = read_record(self.folder / MANIFEST) or {}
+        recorded: dict[str, list[str]] = {}
+        for part in (record.get("files"), record.get("coming")):
+            for name, digests in part.items() if isinstance(part, dict) else ():
+                recorded.setdefault(name, []).extend(digests if isinstance(digests, list) else [digests])
+        own = unchanged(self.folder, recorded, NAMES)
+        others = set(entries(self.folder)) - own - ({MANIFEST} if record else set())
+        if others and not self.overwrite:
+            raise DataError(
+                f"{self.folder} holds {listed(others)}, which no export wrote or somebody changed since; give an "
+                "empty folder, or add --overwrite, which replaces files of the same names and leaves the others."
+            )
+        for name in sorted(others & self.names):
+            if (self.folder / name).is_dir() and not (self.folder / name).is_symlink():
+                raise DataError(
+                    f"{self.folder / name} is a folder that no export wrote; move it, or give another folder."
+                )
+        return {name: recorded[name] for name in own}
 
 
 def write_export(
-    store: Store, project: str, folder: Path, wanted: Wanted | None = None, format: str = "jsonl"
+    store: Store,
+    project: str,
+    folder: Path,
+    wanted: Wanted | None = None,
+    format: str = "jsonl",
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a project's data with a manifest, and note in the store that they were made; returns the manifest.
 
+    Args:
+        store: that holds the project.
+        project: its id.
+        folder: for the files.
+        wanted: what is exported.
+        format: `jsonl`, `parquet` or `datasets`.
+        overwrite: replace files of the same names, whoever wrote them.
+
     Raises:
         ConfigError: the project gives no such rows, or there is no such format.
-        DataError: nobody has judged anything yet, or the folder cannot be written.
+        DataError: nobody has judged anything yet, or the folder cannot be written or holds something else.
+        BusyError: another process exports into the folder.
     """
     tally = begin(store.project(project), wanted or Wanted())
-    with Writer(folder, format, (*tally.kinds, "judgements")) as writer:
+    with Writer(folder, format, (*tally.kinds, "judgements"), overwrite=overwrite) as writer:
         for kind, row in made_rows(store, tally):
             writer.add(kind, row)
         if not tally.annotators:
@@ -196,8 +243,14 @@ def _to_disk(path: Path) -> None:
                 os.fsync(open_file.fileno())
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _hold(folder: Path, held: ExitStack) -> None:
+    """Lock the folder for `held`, which also removes the folders made here that are empty in the end."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        held.callback(_remove_if_empty, place)
+    held.enter_context(FolderLock(folder, "export folder"))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

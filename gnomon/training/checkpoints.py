@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gnomon.core.errors import RunError
+from gnomon.core.leftovers import remove_leftovers, temporary_folder
+from gnomon.core.ownership import set_aside
 from gnomon.core.run_folder import read_json, sync_entry, sync_folder, write_json
 from gnomon.training.optimiser import Optimiser
+
+STEP = re.compile(r"\d{8,}")  # the name of a checkpoint's folder
+FILES = ("state.json", "weights.safetensors", "optimiser.safetensors", "extra.safetensors")
 
 
 def save_checkpoint(
@@ -32,8 +37,8 @@ def save_checkpoint(
     """
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"{step:08d}"
-    with tempfile.TemporaryDirectory(dir=root, prefix="partial-") as work:
-        new = Path(work) / "new"
+    with temporary_folder(root) as work:
+        new = work / "new"
         new.mkdir()
         save_file({n: p.detach().cpu().contiguous() for n, p in weights.items()}, new / "weights.safetensors")
         save_file(optimiser.tensors(), new / "optimiser.safetensors")
@@ -41,13 +46,12 @@ def save_checkpoint(
             save_file({n: t.detach().cpu().contiguous() for n, t in extra.items()}, new / "extra.safetensors")
         write_json(new / "state.json", {**state, "step": step, "optimiser_steps": optimiser.taken})
         sync_folder(new)
-        if target.exists():
-            shutil.rmtree(target)
+        _remove(target)
         os.replace(new, target)
         sync_entry(root)
-    for old in _whole(root):
+    for old in _steps(root):
         if old != target:
-            shutil.rmtree(old)
+            _remove(old)
 
 
 def load_checkpoint(
@@ -73,8 +77,13 @@ def load_checkpoint(
 
 
 def remove_checkpoints(root: Path) -> None:
-    """Checkpoints are of no use once the stage's model is written."""
-    shutil.rmtree(root, ignore_errors=True)
+    """Remove the checkpoints, of no use once the stage's model is written; what else lies there stays."""
+    for folder in _steps(root):
+        _remove(folder)
+    if root.is_dir():
+        remove_leftovers(root)
+    with suppress(OSError):
+        root.rmdir()
 
 
 def newest_step(root: Path) -> int | None:
@@ -85,4 +94,22 @@ def newest_step(root: Path) -> int | None:
 
 def _whole(root: Path) -> list[Path]:
     """Finished checkpoints, oldest first; one that a crash cut short has another name."""
-    return sorted(p for p in root.glob("[0-9]*") if (p / "state.json").exists())
+    return [p for p in _steps(root) if (p / "state.json").exists()]
+
+
+def _steps(root: Path) -> list[Path]:
+    """Folders that are named as checkpoints are, oldest first."""
+    return sorted(p for p in root.glob("[0-9]*") if STEP.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint: its own files, and the folder if nothing else is in it.
+
+    The state goes first: without it a checkpoint is none, whatever moment ends the process.
+    """
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and any(folder.iterdir()):
+        set_aside(folder)  # somebody's own files
+    elif folder.is_dir():
+        folder.rmdir()

@@ -10,6 +10,7 @@ from pathlib import Path
 from gnomon.core.errors import Interrupted, NotFiniteError, RunError
 from gnomon.core.progress import StopSignal
 from gnomon.training.checkpoints import newest_step
+from gnomon.training.kept_models import ModelKeeper
 from gnomon.training.processes import Processes
 
 Watch = Callable[[int, Mapping[str, float]], bool]  # told of each step's metrics; true ends the loop
@@ -30,6 +31,7 @@ class Saver:
         every_seconds: between checkpoints.
         processes: that train together.
         root: where checkpoints are.
+        keeper: keeps models of some steps; `None` keeps none.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Saver:
         every_seconds: float,
         processes: Processes,
         root: Path,
+        keeper: ModelKeeper | None = None,
     ):
+        self._keeper = keeper
         self._root = root
         self._processes = processes
         self._save = save
@@ -48,7 +52,10 @@ class Saver:
         self._last = time.monotonic()
 
     def after_step(self, step: int, planned: int) -> None:
-        """Save if it is time; raise `Interrupted` if the user asked to stop."""
+        """Save if it is time; raise `Interrupted` if the user asked to stop, `RunError` if the folder is gone."""
+        self._stop.check()
+        if self._keeper and self._processes.main:
+            self._keeper.after_step(step)
         due = time.monotonic() - self._last >= self._every
         stopping = any(self._processes.collect(bool(self._stop)))  # one process may have heard of it alone
         if stopping or (due and step < planned):

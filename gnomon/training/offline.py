@@ -30,6 +30,7 @@ from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.footprint import shape_of
 from gnomon.training.guards import Saver, Watch, named
+from gnomon.training.kept_models import model_keeper
 from gnomon.training.kinds import wrong_kind
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
@@ -136,7 +137,9 @@ class OfflineLoop:
                 state = {"metrics": last, "ended": ended, "budget": budget.state(), **best.state()}
                 save_checkpoint(root, step, weights, self.optimiser, state, best.weights)
 
-        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root)
+        keeper = model_keeper(self.models.trained, self.folder, self.settings)
+        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
+        self.stop.waits = True
         with progress(self.label, budget.place(0, planned)[1], quiet=not main) as bar:
             for step, batch in enumerate(batches(training, self.settings, self.seed), start=1):
                 if step <= done:

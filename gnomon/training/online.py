@@ -36,6 +36,7 @@ from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.checks import reuse_fault, sampling_fault
 from gnomon.training.guards import Saver, Watch
+from gnomon.training.kept_models import model_keeper
 from gnomon.training.kinds import wrong_kind
 from gnomon.training.learning import Learner
 from gnomon.training.models import TrainedModels
@@ -156,11 +157,13 @@ class OnlineLoop:
                 extra = self.reference_weights if self.settings.reference_every else None
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
-        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root)
+        keeper = model_keeper(self.models.trained, self.folder, self.settings)
+        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
         keeping = self.models.keeping_frozen_states(self.for_states)
         bars = progress(label, self.budget.place(0, planned)[1], quiet=not main)
         with self.models.rounded(), keeping as self.frozen, bars as bar:
             bar.at(self.budget.place(done, planned)[0])
+            self.stop.waits = True
             for step in range(done + 1, planned + 1):
                 if ended or (self.budget.over and step > 1):
                     break

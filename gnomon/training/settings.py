@@ -33,6 +33,8 @@ OF_THE_MACHINE = (
     "reference_cache",
     "checkpoint_seconds",
     "samples_every",
+    "models_every",
+    "models_kept",
 )
 
 
@@ -85,6 +87,10 @@ class LoopSettings(OptimiserSettings):
             learning rate's schedule ends where the budget will.
         budget_tokens: likewise, in tokens that the trained model learns from or writes (see
             `gnomon.training.budget`).
+        models_every: steps (online: rounds) after which the model as it is then is also saved as a folder of its
+            own, `models/<step>` in the stage's folder, which loads as the stage's `model` does; the same numbers
+            with any. A reward model's scores are shifted to an average of 0 only in `model`.
+        models_kept: the newest so many of these folders stay; `None` keeps all.
     """
 
     batch_tokens: Annotated[int, Range("a micro-batch has tokens", ge=1, le=10**9)] = 640
@@ -94,6 +100,8 @@ class LoopSettings(OptimiserSettings):
     checkpoint_seconds: Seconds = 120.0
     budget_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
     budget_tokens: TokenBudget | None = None
+    models_every: Annotated[int, Range("it is a number of steps", ge=1, le=10**9)] | None = None
+    models_kept: Annotated[int, Range("it is a number of folders", ge=1, le=10**6)] | None = None
 
 
 class Validation(Settings):

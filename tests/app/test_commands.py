@@ -92,7 +92,8 @@ def test_ppo_on_a_function_in_a_file(
     code, _, err = ask(*line, "steps=1", "prompts_per_step=2", "max_tokens=4")
     assert code == 2
     assert "the reward 'score' failed on every completion of a round: " in err.replace("\n", " ")
-    assert Path("runs/ppo/ppo.1").exists(), "a changed file is another reward"
+    assert not Path("runs/ppo/ppo.1").exists(), "what was done before is where it was"
+    assert next(iter(read_jsonl(Path("runs/ppo/ppo/samples.jsonl")))) == first
 
 
 def test_evaluate_without_texts_or_reference(

@@ -15,13 +15,19 @@ from gnomon.core.progress import StopSignal, progress
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_a_wish_and_the_second_an_order(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with StopSignal().listening() as stop:
+    with StopSignal(waits=True).listening() as stop:
         assert not stop
         os.kill(os.getpid(), number)
         assert stop
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_nobody_waits_the_first_signal_is_an_order(number: signal.Signals) -> None:
+    with StopSignal().listening(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:

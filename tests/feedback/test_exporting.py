@@ -303,7 +303,7 @@ def test_every_format_is_read_again_as_it_was(tmp_path: Path, format: str) -> No
     folder, ending = tmp_path / "out", {"jsonl": ".jsonl", "parquet": ".parquet", "datasets": ""}[format]
     folder.mkdir()
     (folder / "mine.txt").write_text("stays")
-    with Writer(folder, format, (*tally.kinds, "judgements")) as writer:
+    with Writer(folder, format, (*tally.kinds, "judgements"), overwrite=True) as writer:
         for kind, row in made_rows(store, tally):
             writer.add(kind, row)
         manifest = writer.finish(lambda: tally.manifest)
@@ -353,12 +353,12 @@ def test_an_edited_file_is_known(tmp_path: Path) -> None:
     project(store, "pair", [["a", "b"]])
     say(store, 0, "ann", "ab", {"choice": "first"})
     tally = begin(store.project("p"), Wanted())
-    with Writer(tmp_path, "jsonl", (*tally.kinds, "judgements")) as writer:
+    with Writer(tmp_path / "out", "jsonl", (*tally.kinds, "judgements")) as writer:
         for kind, row in made_rows(store, tally):
             writer.add(kind, row)
         writer.finish(lambda: tally.manifest)
     store.close()
-    path = tmp_path / "preferences.jsonl"
+    path = tmp_path / "out" / "preferences.jsonl"
     found = lineage_of(path, digest_source(path))
     assert found is not None
     note, manifest = found
@@ -374,7 +374,7 @@ def test_an_edited_file_is_known(tmp_path: Path) -> None:
     assert edited is not None
     assert edited[0]["unchanged"] is False
     assert lineage_of(tmp_path / "f.db", "") is None  # the manifest does not speak of it
-    (tmp_path / "manifest.json").write_text("[1")
+    (tmp_path / "out" / "manifest.json").write_text("[1")
     assert lineage_of(path, digest_source(path)) is None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,10 +18,12 @@ from gnomon.app.web.answers import Again, GoldMark, Invitation, SetUp, State
 from gnomon.app.web.asking import scores_of
 from gnomon.app.web.site import Admin, Server, admin
 from gnomon.core.errors import DataError
+from gnomon.core.leftovers import temporary_folder
 from gnomon.core.run_folder import to_json
 from gnomon.feedback.answers import Setup, setup_of
 from gnomon.feedback.exporting import annotator_table
 from gnomon.feedback.gold import gold_items, mark, unmark
+from gnomon.feedback.lineage import MANIFEST
 from gnomon.feedback.reviewing import reviewed, skip_count, unanimous
 from gnomon.feedback.store import Project
 from gnomon.feedback.tables import ExportRow, PromptRow
@@ -167,19 +169,18 @@ def export(here: Server) -> FileResponse:
     Raises:
         DataError: nobody has judged anything yet.
     """
-    folder = Path(tempfile.mkdtemp(prefix="gnomon-export-"))
-    tidy = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    try:
-        write_export(here.store, here.project, folder / "data")
+    with ExitStack() as held:
+        folder = held.enter_context(temporary_folder(Path(tempfile.gettempdir())))
+        made = write_export(here.store, here.project, folder / "data")
         with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted((folder / "data").iterdir()):
-                archive.write(file, file.name)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return FileResponse(
-        folder / "all.zip", media_type="application/zip", filename=f"{here.project}.zip", background=tidy
-    )
+            for name in sorted({*made["files"], MANIFEST}):
+                archive.write(folder / "data" / name, name)
+        return FileResponse(
+            folder / "all.zip",
+            media_type="application/zip",
+            filename=f"{here.project}.zip",
+            background=BackgroundTask(held.pop_all().close),
+        )
 
 
 def _fields(setup: Setup) -> list[dict[str, Any]]:
