@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard
 
 from gnomon.core.batches import Experience, Metrics
 
@@ -59,7 +59,6 @@ class Algorithm(Protocol):
         """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
 
 
-@runtime_checkable
 class OnlineAlgorithm(Protocol):
     """An algorithm that learns from its own samples.
 
@@ -78,7 +77,6 @@ class OnlineAlgorithm(Protocol):
         """As for any algorithm."""
 
 
-@runtime_checkable
 class SurveyingAlgorithm(Protocol):
     """An offline algorithm whose loss needs to know something of the whole step."""
 
@@ -90,6 +88,16 @@ class SurveyingAlgorithm(Protocol):
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """As for any algorithm."""
+
+
+def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
+    """Whether it learns from its own samples. Attributes decide, so a wrapper that forwards them counts too."""
+    return callable(getattr(algorithm, "credit", None))
+
+
+def needs_survey(algorithm: object) -> TypeGuard[SurveyingAlgorithm]:
+    """Whether its loss needs sums over the whole step; as for `is_online`, attributes decide."""
+    return callable(getattr(algorithm, "survey", None))
 
 
 def algorithms() -> dict[str, type]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,12 +111,15 @@ class Scored(Protocol):
         """Row and reason of each failed row."""
 
 
-@runtime_checkable
 class Scorer(Protocol):
     """A reward of `gnomon.rewards`."""
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scored:
         """`prompts[n]` was answered by `completions[n]`."""
+
+
+def _is_scorer(reward: object) -> TypeGuard[Scorer]:
+    return callable(getattr(reward, "score", None))
 
 
 Tool = Callable[[Transcript], Sequence[int] | None]
@@ -161,7 +164,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         Raises:
             ConfigError: the settings do not fit together.
         """
-        if tokenizer is None and isinstance(reward, Scorer):
+        if tokenizer is None and _is_scorer(reward):
             raise ConfigError("a reward that reads texts needs a tokenizer; give TextEnv one.")
         self.tokenizer = tokenizer
         self.reward, self.every_token, self.tool = reward, every_token, tool
@@ -249,12 +252,12 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
     def _earned(self, now: Transcript) -> float:
         """What the reward says of the transcript; a reward that fails ends the run, it is never 0."""
         reason = "its value is not a finite number"
-        if isinstance(self.reward, Scorer):
+        if _is_scorer(self.reward):
             scored = self.reward.score([now.prompt], [now.completion()])
             value = float(scored.values[0])
             reason = scored.failures[0][1] if scored.failures else reason
         else:
-            value = float(self.reward(now))
+            value = float(cast(Callable[[Transcript], float], self.reward)(now))
         if not math.isfinite(value):
             raise RunError(f"the reward failed on an episode of prompt '{now.prompt.id}' ({reason}); mend it.")
         return value

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm, SurveyingAlgorithm
+from gnomon.algorithms.contract import Algorithm, needs_survey
 from gnomon.core.batches import Totals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
 from gnomon.core.progress import StopSignal, console, progress
@@ -222,9 +222,9 @@ class OfflineLoop:
 
     def _survey(self, batch: Sequence[Example], totals: Totals) -> Totals:
         """With the sums over the whole step that the algorithm's losses ask for."""
-        if not isinstance(self.algorithm, SurveyingAlgorithm):
-            return totals
         algorithm = self.algorithm
+        if not needs_survey(algorithm):
+            return totals
 
         def attempt() -> list[dict[str, float]]:
             found = []

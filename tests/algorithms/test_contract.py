@@ -15,7 +15,7 @@ from loops import LORA, Killed, examples_for, offline, online, recorded, weights
 from tiny import tiny_policy, tiny_reward_model
 from torch import Tensor
 
-from gnomon.algorithms.contract import OnlineAlgorithm, algorithms
+from gnomon.algorithms.contract import algorithms, is_online, needs_survey
 from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.plackett_luce import PlackettLuce
@@ -64,7 +64,22 @@ def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
     assert all(f"{setting.name}: " in said for setting in fields(algorithm))
     assert algorithm.trains in ("policy", "reward")
     assert algorithm.needs <= {"reference", "critic", "token_reward", "mismatched"}
-    assert isinstance(algorithm, OnlineAlgorithm) == (name in ONLINE)
+    assert is_online(algorithm) == (name in ONLINE)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_wrapper_that_forwards_attributes_keeps_the_contract(name: str) -> None:
+    class Forwarding:
+        def __init__(self, inner: Any):
+            self.inner = inner
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(self.inner, attribute)
+
+    algorithm = EVERY[name]()
+    wrapped = Forwarding(algorithm)
+    assert is_online(wrapped) == is_online(algorithm)
+    assert needs_survey(wrapped) == needs_survey(algorithm) == (name in ("kto", "bco"))
 
 
 @pytest.mark.parametrize("name", EVERY)

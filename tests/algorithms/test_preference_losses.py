@@ -12,7 +12,7 @@ from cases import batch_for, models_for, select
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from gnomon.algorithms.contract import SurveyingAlgorithm, algorithms
+from gnomon.algorithms.contract import algorithms, needs_survey
 from gnomon.core.batches import Labels, Preferences, Rankings
 from gnomon.core.types import Label, Preference, Ranking
 
@@ -118,7 +118,7 @@ def test_what_two_sides_share_does_not_matter(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in EVERY if n in ("kto", "bco")])
 def test_surveys_of_micro_batches_add_up(name: str) -> None:
     algorithm = EVERY[name]()
-    assert isinstance(algorithm, SurveyingAlgorithm)
+    assert needs_survey(algorithm)
     models = models_for(algorithm)
     batch = batch_for(algorithm, models)
     whole = {key: float(value) for key, value in algorithm.survey(models, batch, batch).items()}
