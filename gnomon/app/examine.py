@@ -18,7 +18,7 @@ from gnomon.feedback.aggregate import win_probabilities
 from gnomon.feedback.ceilings import human_ceiling, random_pairs
 from gnomon.models.policy import RewardModel
 from gnomon.rewards.lexicon import Lexicon
-from gnomon.rewards.reward import LearnedReward
+from gnomon.rewards.reward import LearnedReward, watched_scores
 
 PAIRS = 4_000
 BINS = 10
@@ -31,10 +31,12 @@ def examine_reward_model(
     held_out = work.records(RatedText, f"{feedback.name}/held_out")
     training = work.records(RatedText, f"{feedback.name}/training")
     prompts = work.records(Prompt, f"{feedback.name}/prompts")
-    learned = LearnedReward(model, name).score(
-        [item.prompt or prompts[place % len(prompts)] for place, item in enumerate(held_out)],
-        [Completion(item.id, item.text) for item in held_out],
-    )
+    reward = LearnedReward(model, name)
+    with watched_scores(reward, f"{name}: held-out texts", len(held_out)):
+        learned = reward.score(
+            [item.prompt or prompts[place % len(prompts)] for place, item in enumerate(held_out)],
+            [Completion(item.id, item.text) for item in held_out],
+        )
     judged = learned.values.isfinite().numpy()
     if not judged.any():
         reason = learned.failures[0][1] if learned.failures else "no score is a finite number"

@@ -20,7 +20,7 @@ from gnomon.data.records import read_records
 from gnomon.data.sources import read_rows
 from gnomon.feedback.estimates import wilson_interval
 from gnomon.models.settings import Precision
-from gnomon.rewards.reward import Reward, numbers_of
+from gnomon.rewards.reward import Reward, numbers_of, watched_scores
 
 if TYPE_CHECKING:
     from gnomon.models.policy import RewardModel
@@ -105,7 +105,8 @@ def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[C
     Raises:
         RunError: it failed on every one.
     """
-    numbers, failures = numbers_of(reward, prompts, completions)
+    with watched_scores(reward, "scored", len(completions)):
+        numbers, failures = numbers_of(reward, prompts, completions)
     scores = [round(value, 6) if math.isfinite(value) else None for value in numbers]
     missing = [row for row, score in enumerate(scores) if score is None]
     reasons = dict(failures)

@@ -35,7 +35,7 @@ from gnomon.evaluation.policies import (
     sample_all,
     win_rate,
 )
-from gnomon.rewards.reward import Reward
+from gnomon.rewards.reward import Reward, watched_scores
 from gnomon.rewards.text_judge import TextReward
 
 SHOWN = 8  # prompts whose samples stand side by side
@@ -135,7 +135,8 @@ def ask(
 
 def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
     """Scores of a comparison, where no row may be missing, `[N]`."""
-    found = reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
+    with watched_scores(reward, f"scored by {reward.name}", len(rollouts)):
+        found = reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
     values: FloatArray = found.values.numpy().astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -20,31 +20,43 @@ from rich.progress import (
 
 console = Console(stderr=True)
 LINE_SECONDS = 15.0  # between two lines of a log
+SHORT_SECONDS = 3.0  # work that is done by then shows no progress where it would seldom be looked for
+
+T = TypeVar("T")
 
 
 class Bar:
-    """One bar; `note` is shown behind it."""
+    """One bar, which appears `after` seconds; `note` is shown behind it."""
 
-    def __init__(self, progress: Progress, task: TaskID):
-        self._progress = progress
-        self._task = task
+    def __init__(self, bars: Progress, label: str, total: int, after: float):
+        self._bars, self._task = bars, bars.add_task(label, total=total, note="")
+        self._from = time.monotonic() + after
+        self._appear()
 
     def at(self, done: int, note: str = "") -> None:
         """Set how much is done."""
-        self._progress.update(self._task, completed=done, note=note)
+        self._bars.update(self._task, completed=done, note=note)
+        self._appear()
+
+    def _appear(self) -> None:
+        if time.monotonic() >= self._from:
+            self._bars.start()
 
 
 class Lines:
-    """Progress as plain lines, for a log: one every so many seconds, and one at the end."""
+    """Progress as plain lines, for a log: one every so many seconds, and one at the end.
 
-    def __init__(self, label: str, total: int):
-        self._label, self._total = label, total
+    Work that is done within `after` seconds has no line.
+    """
+
+    def __init__(self, label: str, total: int, after: float = 0.0):
+        self._label, self._total, self._after = label, total, after
         self._started = self._said = time.monotonic()
 
     def at(self, done: int, note: str = "") -> None:
         """Say how much is done, if it is time."""
         now = time.monotonic()
-        if done < self._total and now - self._said < LINE_SECONDS:
+        if now - self._started < self._after or (done < self._total and now - self._said < LINE_SECONDS):
             return
         self._said, spent = now, now - self._started
         left = spent / done * (self._total - done) if done else 0.0
@@ -60,10 +72,19 @@ class Silence:
 
 
 @contextmanager
-def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Bar | Lines | Silence]:
-    """A bar on the terminal; where output is not a terminal, a line now and then."""
+def progress(
+    label: str, total: int, *, quiet: bool = False, after: float = 0.0
+) -> Iterator[Bar | Lines | Silence]:
+    """A bar on the terminal; where output is not a terminal, a line now and then.
+
+    Args:
+        label: what is done.
+        total: how much there is to do.
+        quiet: show nothing.
+        after: seconds that the work takes before anything is shown.
+    """
     if quiet or not console.is_terminal:
-        yield Silence() if quiet else Lines(label, total)
+        yield Silence() if quiet else Lines(label, total, after)
         return
     columns = (
         TextColumn("  {task.description}"),
@@ -74,8 +95,20 @@ def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Bar | L
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as bars:
-        yield Bar(bars, bars.add_task(label, total=total, note=""))
+    bars = Progress(*columns, console=console)
+    try:
+        yield Bar(bars, label, total, after)
+    finally:
+        if bars.live.is_started:
+            bars.stop()
+
+
+def watched(parts: Sequence[T], label: str) -> Iterator[T]:
+    """The parts of a piece of work, with progress as they are done; work of a few seconds shows none."""
+    with progress(label, len(parts), after=SHORT_SECONDS) as bar:
+        for done, part in enumerate(parts, start=1):
+            yield part
+            bar.at(done)
 
 
 class StopSignal:

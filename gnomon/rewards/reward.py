@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gnomon.core.lazy import torch
+from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.batching import token_groups, within_budget
 from gnomon.data.encoding import context_length, encode_completions
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from gnomon.models.policy import RewardModel
 
+Report = Callable[[int], None]  # takes the number of rows that are scored
 Numbers = tuple[list[float], list[tuple[int, str]]]  # scores, and row and reason of each failure
 
 
@@ -36,6 +39,25 @@ class Scores:
     failures: Sequence[tuple[int, str]] = ()
 
 
+def _silent(done: int) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def watched_scores(reward: Reward, label: str, rows: int) -> Iterator[None]:
+    """Inside, scoring so many rows shows its progress where it takes more than a few seconds."""
+    parts = [reward, *(part for _, part in getattr(reward, "parts", ()))]
+    watched = [part for part in parts if isinstance(part, LearnedReward | FunctionReward)]
+    with progress(label, rows, after=SHORT_SECONDS) as bar:
+        for part in watched:
+            part.report = bar.at
+        try:
+            yield
+        finally:
+            for part in watched:
+                part.report = _silent
+
+
 class Reward(Protocol):
     """Scores completions, higher is better."""
 
@@ -52,6 +74,7 @@ class LearnedReward:
         sampled_by: the tokenizer whose ids completions bring. Where it has the model's vocabulary they are read
             as they are; otherwise, and where nothing is said, the texts are tokenised.
         budget: tokens of a micro-batch.
+        report: is told how many rows are scored, after each micro-batch.
     """
 
     def __init__(self, model: RewardModel, name: str, *, sampled_by: Any = None, budget: int = 4096):
@@ -59,6 +82,7 @@ class LearnedReward:
         self.name = name
         self.sampled_by = sampled_by
         self.budget = budget
+        self.report: Report = _silent
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Scores in logits of being preferred; 0 is the average of the completions it was centred on.
@@ -75,11 +99,13 @@ class LearnedReward:
         ]
         beyond = {row for row, _ in failures}
         read = [row for row in range(len(examples)) if row not in beyond]
-        values = torch.full((len(examples),), torch.nan)
+        values, done = torch.full((len(examples),), torch.nan), 0
         for part in within_budget([lengths[r] for r in read], self.budget):
             rows = [read[place] for place in part]
             with torch.no_grad():  # not inference mode: a critic may learn from states that were read here
                 values[rows] = self.model.scores(token_groups([examples[r] for r in rows])).cpu()
+            done += len(rows)
+            self.report(done)
         return Scores(values, {self.name: values}, failures)
 
 
@@ -126,6 +152,7 @@ class FunctionReward(PlainReward):
     def __init__(self, function: Callable[[Prompt, str], float], name: str):
         self.function = function
         self.name = name
+        self.report: Report = _silent
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The function's value for each row; a row on which it raises becomes a failure."""
@@ -136,4 +163,5 @@ class FunctionReward(PlainReward):
                 values[row] = number(self.function(prompt, completion.text))
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
                 failures.append((row, said(error)))
+            self.report(row + 1)
         return values, failures

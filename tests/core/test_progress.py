@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
 
 import pytest
+from rich.console import Console
 
+from gnomon.core import progress as module
 from gnomon.core.errors import ConfigError, DataError, GnomonError, Interrupted, ModelError, RunError
-from gnomon.core.progress import StopSignal, progress
+from gnomon.core.progress import StopSignal, progress, watched
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -49,6 +52,41 @@ def test_a_bar_can_be_moved(capsys: pytest.CaptureFixture[str]) -> None:
         bar.at(2, "note")
         bar.at(3)
     assert capsys.readouterr().out == ""  # progress is for people, on the error stream
+
+
+def test_a_log_has_a_line_now_and_then_and_short_work_has_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty parts of four seconds each: lines every 16 seconds, with what is left at that pace."""
+    clock = [0.0]
+    monkeypatch.setattr("gnomon.core.progress.time.monotonic", lambda: clock[0])
+
+    def work(parts: int, seconds: float) -> list[str]:
+        for _ in watched(range(parts), "scored"):
+            clock[0] += seconds
+        return [line.strip() for line in capsys.readouterr().err.splitlines()]
+
+    assert work(20, 4.0) == [
+        "scored 4/20  16 s, 64 s left",
+        "scored 8/20  32 s, 48 s left",
+        "scored 12/20  48 s, 32 s left",
+        "scored 16/20  64 s, 16 s left",
+        "scored 20/20  80 s",
+    ]
+    assert work(20, 0.1) == []
+
+
+def test_a_late_bar_appears_when_the_work_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, out = [0.0], io.StringIO()
+    monkeypatch.setattr("gnomon.core.progress.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(module, "console", Console(file=out, force_terminal=True, width=80))
+    with progress("scored", 9, after=3.0) as bar:
+        bar.at(1)
+        assert out.getvalue() == ""
+        clock[0] = 4.0
+        bar.at(2)
+    assert "scored" in out.getvalue()
+    assert "2/9" in out.getvalue()
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError, ModelError, RunError, Interrupted])

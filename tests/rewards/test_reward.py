@@ -95,3 +95,15 @@ def test_one_failing_row_does_not_fail_the_others() -> None:
     assert math.isnan(found.values[2])
     assert [found.values[i].item() for i in (0, 1, 3, 4)] == [4, 16, 5, 90]
     assert list(found.failures) == [(2, "ValueError: empty")]
+
+
+def test_scoring_tells_how_far_it_is(chat_tokenizer: Any) -> None:
+    prompts, completions = asked()
+    for reward in (
+        LearnedReward(tiny_reward_model(chat_tokenizer), "judge", budget=1),
+        FunctionReward(lambda prompt, text: len(text), "length"),
+    ):
+        told: list[int] = []
+        reward.report = told.append
+        reward.score(prompts, completions)
+        assert told == [1, 2, 3, 4, 5]
