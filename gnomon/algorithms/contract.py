@@ -111,14 +111,8 @@ def algorithms() -> dict[str, type]:
         if info.name == "contract" or info.name.startswith("_"):
             continue
         module = importlib.import_module(f"gnomon.algorithms.{info.name}")
-        classes = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type)
-            and value.__module__ == module.__name__
-            and is_dataclass(value)
-            and hasattr(value, "loss")
-        ]
+        own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
+        classes = [kind for kind in own if is_dataclass(kind) and hasattr(kind, "loss")]
         assert len(classes) == 1, f"{module.__name__} must hold one algorithm"
         found[info.name] = classes[0]
     return found
