@@ -19,7 +19,7 @@ from transformers import (
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Message, Prompt
-from gnomon.data.rendering import PLAIN_TEMPLATE
+from gnomon.data.templates import PLAIN_TEMPLATE
 from gnomon.models.adapters import make_trainable
 from gnomon.models.policy import Critic, Model, Policy, RewardModel
 from gnomon.models.precision import Compute

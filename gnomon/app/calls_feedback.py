@@ -100,10 +100,16 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
         DataError: a row is wrong; then nothing is added.
     """
     from gnomon.app.feedback_items import add_groups, read_groups
+    from gnomon.app.rows import report_keys
+    from gnomon.data.tracking import KeysRead
 
+    keys = KeysRead()
     with closing(open_store(url)) as store:
         name = project or only_project(store)
-        return add_groups(store, name, read_groups(Path(file), store.project(name).task, bare=bare))
+        groups = read_groups(Path(file), store.project(name).task, bare=bare, keys=keys)
+        counted = add_groups(store, name, groups)
+    report_keys(Path(file), "prompts and completions", keys)
+    return counted
 
 
 def feedback_import_ratings(
@@ -130,12 +136,14 @@ def feedback_import_ratings(
     Raises:
         DataError: a row is wrong, or the project does not score on one criterion; then nothing is added.
     """
+    from gnomon.app.rows import report_keys
     from gnomon.data.conversations import prompt_of
     from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
+    from gnomon.data.tracking import KeysRead
     from gnomon.feedback.imported import import_ratings, scan_ratings
     from gnomon.feedback.store import Project
 
-    name = str(file)
+    name, keys = str(file), KeysRead()
     published = name in RATING_SETS and not Path(file).exists()
     asked = prompt or (PUBLISHED[name] if published else None)
     default = prompt_of(asked) if asked else None
@@ -153,8 +161,10 @@ def feedback_import_ratings(
             texts, _ = load_rating_set(name)
             rows = iter([(text.id, replace(text, prompt=default)) for text in texts])
         else:
-            rows = scan_ratings(Path(file), default)
-        return import_ratings(store, about, rows, Path(name).stem, new=new)
+            rows = scan_ratings(Path(file), default, keys)
+        counted = import_ratings(store, about, rows, Path(name).stem, new=new)
+    report_keys(Path(file), "ratings", keys)
+    return counted
 
 
 def feedback_pick(
@@ -234,8 +244,8 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
         ConfigError: the project's task is another.
         DataError: a row is wrong; then nothing is added.
     """
+    from gnomon.app.rows import read_reported
     from gnomon.core.types import Preference, Ranking
-    from gnomon.data.records import read_records
     from gnomon.feedback.gold import add_gold, check_ordered
 
     with closing(open_store(url)) as store:
@@ -243,9 +253,9 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
         task = store.project(project).task
         check_ordered(project, task)
         if task == "ranking":
-            known = read_records(Ranking, Path(file))
+            known = read_reported(Ranking, Path(file))
         else:
-            rows = read_records(Preference, Path(file))
+            rows = read_reported(Preference, Path(file))
             known = [Ranking(row.prompt, (row.chosen, row.rejected)) for row in rows]
         return add_gold(store, project, known)
 

@@ -109,8 +109,8 @@ def feedback_generate(
 
 def _asked(store: Store, project: str, file: Path | None, most: int | None, seed: int) -> list[Prompt]:
     """The prompts to answer: those of a file, which the bank gets, or the bank's; so many by its mix."""
+    from gnomon.app.rows import read_reported
     from gnomon.core.types import Prompt
-    from gnomon.data.records import read_records
     from gnomon.feedback.adding import add_prompts
     from gnomon.feedback.asking import answered, bank_of
     from gnomon.feedback.bank import Mix, select
@@ -121,7 +121,7 @@ def _asked(store: Store, project: str, file: Path | None, most: int | None, seed
     if file is not None:
         if not file.exists():
             raise DataError(f"no data at {file}; give a file of prompts.")
-        read = read_records(Prompt, file)
+        read = read_reported(Prompt, file)
         wanted = set(add_prompts(store, project, [BankPrompt(one) for one in read]).ids.values())
     bank = [one for one in bank_of(store, project) if wanted is None or one.prompt.id in wanted]
     if not bank:

@@ -202,12 +202,12 @@ def inspect(
     from gnomon.app.inspect_data import inspect as read
     from gnomon.app.inspect_data import show
 
-    found, tokenizer = read(file), None
+    tokenizer = None
     if model is not None:
         from gnomon.models.loading import load_tokenizer
 
         tokenizer = load_tokenizer(model, chat_template)
-    show(found, tokenizer, rows)
+    show(read(file, tokenizer), tokenizer, rows)
 
 
 def main() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 from gnomon.app.best_sampling import best_of, draw
 from gnomon.app.outside import open_policy
+from gnomon.app.rows import read_reported
 from gnomon.app.scoring import reward_named
 from gnomon.core.batches import Rollout
 from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.progress import progress
 from gnomon.core.types import Message, Prompt
-from gnomon.data.records import read_records
 from gnomon.models.precision import find_compute
 from gnomon.rollouts.sampling import Sampling
 
@@ -41,7 +41,7 @@ def draw_completions(
     elif not file.exists():
         raise DataError(f"no data at {file}; give a file of prompts.")
     else:
-        prompts = read_records(Prompt, file)
+        prompts = read_reported(Prompt, file)
     judge = reward_named(chosen.by) if chosen else None
     policy = open_policy(model, find_compute())
     with progress("sampling", len(prompts) * sampling.completions * (chosen.n if chosen else 1)) as bar:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.conversations import completion_of, prompt_and_completion, prompt_and_sides, prompt_of
-from gnomon.data.fields import listed, name_of, number, required, text, truth
-from gnomon.data.records import parse_record
+from gnomon.data.conversations import completion_of, prompt_and_completion, prompt_and_sides, row_prompt
+from gnomon.data.fields import listed, name_of, number, text, truth
+from gnomon.data.messages import fingerprint
+from gnomon.data.records import alternatives, parse_record
 from gnomon.data.sources import scan_rows
+from gnomon.data.tracking import KeysRead, TrackedRow
 from gnomon.feedback.answers import SCALES, setup_of
 
 if TYPE_CHECKING:
@@ -37,21 +39,30 @@ class Group(NamedTuple):
     edge: bool = False
 
 
-def read_groups(path: Path, task: str = "pair", *, bare: bool = False) -> Iterator[Group]:
+def read_groups(
+    path: Path, task: str = "pair", *, bare: bool = False, keys: KeysRead | None = None
+) -> Iterator[Group]:
     """Prompts with two completions or more; of tasks that score, with one or more; with none where they are bare.
+
+    Args:
+        path: of the file.
+        task: of the project.
+        bare: rows are prompts alone.
+        keys: where to note which keys the rows hold, and which were read.
 
     Raises:
         DataError: a row is wrong, or there is none.
     """
     alone = task in SCALES
     advice = "give rows with a prompt" if bare else f"{COMPARED}, or with one completion" if alone else COMPARED
-    empty = True
+    empty, keys = True, KeysRead() if keys is None else keys
     for where, row in scan_rows(path):
         empty = False
         try:
             if isinstance(row, DataError):
                 raise row
-            yield _with_facts(Group(_bare(row), ()) if bare else _group(row, alone), row)
+            tracked = TrackedRow(row, keys)
+            yield _with_facts(Group(_bare(tracked), ()) if bare else _group(tracked, alone), tracked)
         except DataError as error:
             said = str(error).rstrip(".").removeprefix(f"{path}, {where}: ")
             raise DataError(f"{path}, {where}: {said}; {advice}.") from None
@@ -101,16 +112,15 @@ def _add_chunk(
 
 
 def different(group: Group) -> list[Completion]:
-    """A group's completions, each text once."""
-    return list({one.text: one for one in reversed(group.completions)}.values())[::-1]
+    """A group's completions, each once: of several turns all count, not only the assistant's words."""
+    return list({(one.text, one.turns): one for one in reversed(group.completions)}.values())[::-1]
 
 
 def _group(row: Mapping[str, Any], alone: bool) -> Group:
     """The prompt and the completions of one row, in whichever of the layouts it has."""
     if row.get("completions") is not None:
-        prompt = prompt_of(required(row, "prompt"))
-        many = listed(row["completions"], "completions")
-        found = tuple(completion_of(value, prompt) for value in many)
+        prompt = row_prompt(row)
+        found = tuple(completion_of(value, prompt) for value in alternatives(row))
     elif alone and row.get("chosen") is None and row.get("rejected") is None:
         prompt, one = prompt_and_completion(row)
         found = (one,)
@@ -141,8 +151,10 @@ def _with_facts(group: Group, row: Mapping[str, Any]) -> Group:
 
 
 def _own_ids(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
-    """The same answer to two prompts is two completions: ids that the text alone gave get the prompt's, too."""
-    return tuple(
-        replace(one, id=name_of(f"{prompt.id}\n{one.text}")) if one.id == name_of(one.text) else one
-        for one in completions
-    )
+    """The same answer to two prompts is two completions: ids that the words alone gave get the prompt's, too."""
+
+    def own(one: Completion) -> Completion:
+        words = one.text if one.turns is None else fingerprint(one.turns)
+        return replace(one, id=name_of(f"{prompt.id}\n{words}")) if one.id == name_of(words) else one
+
+    return tuple(map(own, completions))

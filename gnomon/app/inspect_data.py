@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import re
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText, Rejected
-from gnomon.data.encoding import encode_answer
-from gnomon.data.records import EXPECTED, parse_record, scan_records
+from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText, Rejected
+from gnomon.data.control_tokens import ControlCounts
+from gnomon.data.encoding import encode_answer, words_of
+from gnomon.data.kinds import NAMES, PROBED, all_refused, kind_of, unread_keys
+from gnomon.data.records import EXPECTED, completions_of, prompt_of_record, scan_records
 from gnomon.data.rendering import render_prompt
 from gnomon.data.sources import scan_rows
+from gnomon.data.tracking import KeysRead
 
-KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most telling first
-NAMES = {
-    Preference: "preferences",
-    Ranking: "rankings",
-    Label: "labels",
-    Demonstration: "demonstrations",
-    RatedText: "rated texts",
-    Prompt: "prompts",
-}
 QUANTILES = {"least": 0.0, "median": 0.5, "90%": 0.9, "99%": 0.99, "most": 1.0}
 REASONS = 5  # refused rows that are shown with their reason
 SHOWN = 300  # characters of a rendered text that are shown
-PROBED = 1000  # rows that decide what kind a file holds
+TOKENIZED = 2_000_000  # characters of a record: longer ones fit no context, and take minutes
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,10 @@ class Inspection:
     """The sound records of a file, all of one kind, and the rows that were refused.
 
     Attributes:
-        unread: columns that say nothing to a record of this kind.
+        unread: keys that no record of this kind is made from; a nested key stands behind its parents.
+        tokens: where a tokenizer was given, of each record the tokens of its prompt and of its completions;
+            `None` of one too long to count.
+        words: control tokens that stand in the records' own words.
     """
 
     path: Path
@@ -51,6 +46,8 @@ class Inspection:
     records: list[Any]
     refused: list[Rejected]
     unread: tuple[str, ...] = ()
+    tokens: list[tuple[int, tuple[int, ...]] | None] | None = None
+    words: ControlCounts = field(default_factory=ControlCounts)
 
     @property
     def rows(self) -> int:
@@ -67,101 +64,51 @@ class Lengths:
     quantiles: dict[str, float]
 
 
-def inspect(path: Path) -> Inspection:
+def inspect(path: Path, tokenizer: Any = None) -> Inspection:
     """Read a whole file; rows with faults are kept with their reason.
 
+    Args:
+        path: of the file.
+        tokenizer: of the model that will learn from it: tokens are counted, and rows that its chat template
+            cannot write are refused.
+
     Raises:
-        DataError: the file cannot be read, is empty, or no row of it is a record of any kind.
+        DataError: the file cannot be read, is empty, or every row of it is refused.
     """
-    probed = [row for (_, row), _ in zip(scan_rows(path), range(PROBED), strict=False)]
-    kind = kind_of(probed, path)
-    records: list[Any] = []
-    refused: list[Rejected] = []
-    for where, record in scan_records(kind, path):
-        if isinstance(record, DataError):
-            reason = str(record).removeprefix(f"{path}, {where}: ").removesuffix(f"; {EXPECTED[kind]}")
-            refused.append(Rejected(where, reason))
-        else:
-            records.append(record)
-    return Inspection(path, kind, records, refused, unread([r for r in probed if isinstance(r, dict)], kind))
+    kind = kind_of([row for _, row in itertools.islice(scan_rows(path), PROBED)], path)
+    keys = KeysRead()
+    found = Inspection(path, kind, [], [], (), None if tokenizer is None else [])
+    for where, record in scan_records(kind, path, keys):
+        try:
+            if isinstance(record, DataError):
+                raise record
+            if found.tokens is not None:
+                found.tokens.append(_count(record, tokenizer, found.words))
+            found.records.append(record)
+        except DataError as error:
+            reason = str(error).removeprefix(f"{path}, {where}: ").removesuffix(f"; {EXPECTED[kind]}")
+            found.refused.append(Rejected(where, reason))
+    if not found.records:
+        reasons = [f"{row.where}: {row.reason}" for row in found.refused]
+        raise DataError(f"{all_refused(path, reasons)[:-1]}; as {NAMES[kind]}, {EXPECTED[kind]}")
+    return replace(found, unread=unread_keys(keys))
 
 
-def kind_of(rows: Sequence[dict[str, Any] | DataError], path: Path) -> type:
-    """The most telling kind that at least half of the rows are; where there is none, what most rows are.
-
-    A preference can be read as a prompt too, so the kinds are tried from the most telling to the least.
-    """
-    sound = [row for row in rows if not isinstance(row, DataError)]
-    counts = {kind: sum(_is(kind, row) for row in sound) for kind in KINDS}
-    if not rows:
-        raise DataError(f"{path} holds no rows; {EXPECTED[Preference]}")
-    if not any(counts.values()):
-        keys = ", ".join(sorted({str(key) for row in sound for key in row})) or "none"
-        raise DataError(
-            f"{path}: no row is a record of any kind; the keys are {keys}, but for preferences "
-            f"{EXPECTED[Preference].rstrip('.')}, and for demonstrations {EXPECTED[Demonstration]}"
-        )
-    return next((k for k in KINDS if 2 * counts[k] >= len(sound)), max(KINDS, key=lambda k: counts[k]))
+def _count(record: Any, tokenizer: Any, words: ControlCounts) -> tuple[int, tuple[int, ...]] | None:
+    """Tokens of a record's prompt and of each completion, as training reads them; `None` where it is too long."""
+    prompt = prompt_of_record(record)
+    if prompt is None or _characters(record) > TOKENIZED:
+        return None
+    asked = len(render_prompt(tokenizer, prompt))
+    answered = [encode_answer(tokenizer, prompt, one, record.where)[0] for one in completions_of(record)]
+    words.add(tokenizer, prompt, completions_of(record))
+    return asked, tuple(map(len, answered))
 
 
-class _Asked(dict[str, Any]):
-    """A row that notes which of its columns were asked for."""
-
-    def __init__(self, row: Mapping[str, Any]):
-        super().__init__(row)
-        self.keys_asked: set[str] = set()
-
-    def get(self, key: str, otherwise: Any = None) -> Any:
-        """As a dict does."""
-        self.keys_asked.add(key)
-        return super().get(key, otherwise)
-
-    def __getitem__(self, key: str) -> Any:
-        self.keys_asked.add(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self.keys_asked.add(str(key))
-        return super().__contains__(key)
-
-
-def unread(rows: Sequence[Mapping[str, Any]], kind: type) -> tuple[str, ...]:
-    """Columns that nothing of a record of this kind is read from, with what they may have been meant to be."""
-    asked: set[str] = set()
-    for row in map(_Asked, rows):
-        with contextlib.suppress(DataError):
-            parse_record(kind, row)
-        asked |= row.keys_asked
-    there = dict.fromkeys(str(key) for row in rows for key in row)
-    known = {word for other in KINDS for word in re.findall(r'"(\w+)":', EXPECTED[other])} | asked
-    return tuple(_meant(key, known - set(there)) for key in there if key not in asked)
-
-
-def _meant(key: str, known: Set[str]) -> str:
-    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.7)
-    return f"{key} (did you mean {near[0]}?)" if near else key
-
-
-def _is(kind: type, row: dict[str, Any]) -> bool:
-    try:
-        parse_record(kind, row)
-    except DataError:
-        return False
-    return True
-
-
-def completions_of(record: Any) -> tuple[Completion, ...]:
-    """The completions of a record, best first where that is known; none for prompts and rated texts."""
-    if isinstance(record, Preference):
-        return (record.chosen, record.rejected)
-    if isinstance(record, Ranking):
-        return record.completions
-    return (record.completion,) if isinstance(record, Demonstration | Label) else ()
-
-
-def prompt_of_record(record: Any) -> Prompt | None:
-    """The prompt of a record; none for rated texts."""
-    return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+def _characters(record: Any) -> int:
+    prompt = prompt_of_record(record)
+    words = [] if prompt is None else words_of(prompt)
+    return sum(map(len, (*words, *(word for one in completions_of(record) for word in words_of(one)))))
 
 
 def facts(found: Inspection) -> list[tuple[str, str]]:
@@ -181,7 +128,10 @@ def facts(found: Inspection) -> list[tuple[str, str]]:
         rows.append(("empty completions", f"{empty:,}"))
     rows.append(("exact duplicates", f"{duplicates(records):,}"))
     if found.unread:
-        rows.append(("columns not read", ", ".join(found.unread)))
+        rows.append(("not read", ", ".join(found.unread)))
+    rows += found.words.facts()
+    if found.tokens and (long := found.tokens.count(None)) and found.kind is not RatedText:
+        rows.append((f"longer than {TOKENIZED:,} characters, tokens not counted", f"{long:,}"))
     return [*rows, *_balance(found)]
 
 
@@ -214,8 +164,8 @@ def _balance(found: Inspection) -> list[tuple[str, str]]:
     return []
 
 
-def lengths(found: Inspection, tokenizer: Any = None) -> list[Lengths]:
-    """Quantiles of prompts, completions and texts in characters; with a tokenizer in tokens of whole rows too."""
+def lengths(found: Inspection) -> list[Lengths]:
+    """Quantiles of prompts, completions and texts in characters; where tokens were counted, in tokens too."""
     prompts = {p.id: p for r in found.records if (p := prompt_of_record(r)) is not None}
     parts: dict[str, list[int]] = {
         "prompts": [sum(len(m.content) for m in p.messages) for p in prompts.values()],
@@ -223,15 +173,17 @@ def lengths(found: Inspection, tokenizer: Any = None) -> list[Lengths]:
         "texts": [len(r.text) for r in found.records if isinstance(r, RatedText)],
     }
     table = [_quantiles(name, "characters", sizes) for name, sizes in parts.items() if sizes]
-    if tokenizer is None or not prompts:
+    counted = [
+        (r, count) for r, count in zip(found.records, found.tokens or (), strict=False) if count is not None
+    ]
+    if not counted:
         return table
-    asked = {key: len(render_prompt(tokenizer, prompt)) for key, prompt in prompts.items()}
-    pairs = [(p, c) for r in found.records if (p := prompt_of_record(r)) for c in completions_of(r)]
-    answered = [len(encode_answer(tokenizer, p, c, f"completion '{c.id}'")[0]) for p, c in pairs]
+    asked = {p.id: size for r, (size, _) in counted if (p := prompt_of_record(r)) is not None}
     table.append(_quantiles("prompts", "tokens", list(asked.values())))
-    if pairs:
+    answered = [size for _, (_, sizes) in counted for size in sizes]
+    if answered:
         table.append(_quantiles("completions", "tokens", answered))
-        whole = [asked[p.id] + length for (p, _), length in zip(pairs, answered, strict=True)]
+        whole = [size + one for _, (size, sizes) in counted for one in sizes]
         table.append(_quantiles("both together", "tokens", whole))
     return table
 
@@ -247,7 +199,7 @@ def shown(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
     if prompt is None:
         return [("text", short(record.text)), ("ratings", ", ".join(f"{r:g}" for r in record.ratings))]
     names = _names(record)
-    if tokenizer is not None:
+    if tokenizer is not None and _characters(record) <= TOKENIZED:
         asked = [("prompt", short(tokenizer.decode(render_prompt(tokenizer, prompt))))]
         read = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
         return [*asked, *((name, short(text)) for name, text in zip(names, read, strict=True))]
@@ -266,7 +218,7 @@ def _names(record: Any) -> list[str]:
 
 
 def _marked(tokenizer: Any, prompt: Prompt, completion: Completion) -> str:
-    ids, mask = encode_answer(tokenizer, prompt, completion, f"completion '{completion.id}'")
+    ids, mask = encode_answer(tokenizer, prompt, completion, "completion")
     pieces: list[str] = []
     start = 0
     for place in range(1, len(ids) + 1):
@@ -286,7 +238,7 @@ def short(text: str) -> str:
 def plain(found: Inspection, tokenizer: Any = None, rows: int = 3) -> str:
     """The whole inspection as plain text, one fact a line."""
     lines = [f"{name}: {value}" for name, value in facts(found)]
-    for row in lengths(found, tokenizer):
+    for row in lengths(found):
         figures = ", ".join(f"{name} {value:,.0f}" for name, value in row.quantiles.items())
         lines.append(f"{row.of}, {row.unit}: {figures}")
     lines += [f"refused {r.where}: {r.reason}" for r in found.refused[:REASONS]]
@@ -309,9 +261,7 @@ def show(found: Inspection, tokenizer: Any = None, rows: int = 3) -> None:
         console.print(made)
 
     table(str(found.path), ["", ""], facts(found))
-    sizes = [
-        [row.of, row.unit, *(f"{v:,.0f}" for v in row.quantiles.values())] for row in lengths(found, tokenizer)
-    ]
+    sizes = [[row.of, row.unit, *(f"{v:,.0f}" for v in row.quantiles.values())] for row in lengths(found)]
     table("lengths", ["of", "in", *QUANTILES], sizes)
     if found.refused:
         first = [(r.where, r.reason) for r in found.refused[:REASONS]]

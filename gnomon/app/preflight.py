@@ -8,9 +8,10 @@ from pathlib import Path
 from gnomon.app.outside import check_outside_model
 from gnomon.app.recipe import Recipe
 from gnomon.app.references import kinds_of_sources, outside_models, scorers, sources
-from gnomon.app.rows import first_row
+from gnomon.app.rows import report_unread
 from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
+from gnomon.data.kinds import kind_of_file
 from gnomon.data.records import check_records
 from gnomon.rewards.user_function import RewardFunction, is_function, load_function
 
@@ -18,7 +19,7 @@ from gnomon.rewards.user_function import RewardFunction, is_function, load_funct
 def check_inputs(recipe: Recipe) -> None:
     """Refuse a recipe whose models are not there, or whose data files are not there or have rows that are wrong.
 
-    What its stages will make is not looked at.
+    What its stages will make is not looked at. Keys of the files that are not read are reported.
     """
     check_outside_model(recipe.model.name)
     for name, wanted in outside_models(recipe.stages):
@@ -26,7 +27,8 @@ def check_inputs(recipe: Recipe) -> None:
     asked = dict.fromkeys(pair for stage in recipe.stages for pair in kinds_of_sources(stage))
     own = [(own_file(source), kinds) for source, kinds in asked if not is_part(source, recipe)]
     for path, kinds in own:
-        check_records(kinds[-1] if len(kinds) > 1 and "completion" not in first_row(path) else kinds[0], path)
+        kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds)
+        report_unread(path, kind, check_records(kind, path))
 
 
 def inputs_of(recipe: Recipe) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What kind of records a user's file holds, by its first row."""
+"""Reading a user's file for a command: its first row, its records, and a line about what was not read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gnomon.core.progress import console
+from gnomon.data.kinds import NAMES, unread_keys
+from gnomon.data.records import Record, read_records
 from gnomon.data.sources import read_rows
+from gnomon.data.tracking import KeysRead
 
 
 def first_row(path: Path) -> Mapping[str, Any]:
     """The first row of a file; empty where it has none."""
     return next((row for _, row in read_rows(path)), {})
+
+
+def read_reported(kind: type[Record], path: Path) -> list[Record]:
+    """The records of a file; keys that are not read are reported."""
+    keys = KeysRead()
+    records = read_records(kind, path, keys)
+    report_unread(path, kind, keys)
+    return records
+
+
+def report_unread(path: Path, kind: type, keys: KeysRead) -> None:
+    """Print which keys of a file of records were not read, if there are any."""
+    report_keys(path, NAMES[kind], keys)
+
+
+def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
+    """Print which keys of a file were not read, if there are any."""
+    names = ", ".join(unread_keys(keys))
+    if names:
+        line = f"{path}: read as {kind}; not read: {names}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

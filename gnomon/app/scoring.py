@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from gnomon.app.outside import open_reward_model
 from gnomon.app.reward_bench import is_version_2, lines_of, read_version_2
 from gnomon.app.rewards import named_reward
-from gnomon.app.rows import first_row
+from gnomon.app.rows import first_row, read_reported
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.progress import console
 from gnomon.core.run_folder import to_json
-from gnomon.core.types import Completion, Demonstration, Preference, Prompt
-from gnomon.data.records import read_records
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
+from gnomon.data.kinds import kind_of_file
 from gnomon.data.sources import read_rows
 from gnomon.feedback.estimates import wilson_interval
 from gnomon.models.settings import Precision
@@ -39,12 +39,13 @@ def score_file(judge: str, path: Path, precision: Precision = "float32") -> list
     """
     if not path.exists():
         raise DataError(f"no data at {path}; give a file of demonstrations or preferences.")
-    first = first_row(path)
-    if is_version_2(first):
+    if is_version_2(first_row(path)):
         return _score_lists(reward_named(judge, precision), path)
-    if "chosen" in first:
-        return _score_preferences(reward_named(judge, precision), read_records(Preference, path))
-    return _score_demonstrations(reward_named(judge, precision), read_records(Demonstration, path))
+    kind = kind_of_file(path, (Preference, Label, Demonstration))
+    if kind is Preference:
+        return _score_preferences(reward_named(judge, precision), read_reported(Preference, path))
+    single: type[Demonstration | Label] = Label if kind is Label else Demonstration
+    return _score_completions(reward_named(judge, precision), read_reported(single, path))
 
 
 def reward_named(judge: str, precision: Precision = "float32") -> Reward:
@@ -61,7 +62,7 @@ def reward_named(judge: str, precision: Precision = "float32") -> Reward:
     return named_reward(judge, {}, load, None)
 
 
-def _score_demonstrations(reward: Reward, records: Sequence[Demonstration]) -> list[Row]:
+def _score_completions(reward: Reward, records: Sequence[Demonstration | Label]) -> list[Row]:
     scores = scores_of(reward, [r.prompt for r in records], [r.completion for r in records])
     return [{**_plain(record), "score": score} for record, score in zip(records, scores, strict=True)]
 
@@ -112,7 +113,8 @@ def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[C
     reasons = dict(failures)
     for row in missing[:SAID] if len(missing) < len(scores) else ():
         said = reasons.get(row, "its score is not a finite number")
-        console.print(f"completion '{completions[row].id}' has no score: {said}", markup=False, soft_wrap=True)
+        place = prompts[row].where or f"completion '{completions[row].id}'"
+        console.print(f"{place} has no score: {said}", markup=False, soft_wrap=True)
     if len(missing) > SAID and len(missing) < len(scores):
         console.print(f"{len(missing)} of {len(scores)} completions have no score")
     if len(missing) == len(scores):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from gnomon.app.independence import judges_of
 from gnomon.app.outside import open_policy
 from gnomon.app.rewards import make_reward
-from gnomon.app.rows import first_row
 from gnomon.app.stages import EvaluateStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.batches import Rollout
@@ -22,6 +21,7 @@ from gnomon.core.progress import console, progress
 from gnomon.core.run_folder import read_json, write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
+from gnomon.data.kinds import kind_of_file
 from gnomon.data.vocabulary import same_vocabulary
 from gnomon.evaluation.policies import (
     Voice,
@@ -103,7 +103,7 @@ def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prom
     """Texts by people with the prompts they answer; rated texts have none, and are dealt the stage's prompts."""
     if stage.texts is None:
         return []
-    if "completion" in first_row(work.data_path(stage.texts)):
+    if kind_of_file(work.data_path(stage.texts), (Demonstration, RatedText)) is Demonstration:
         return work.records(Demonstration, stage.texts)
     return [
         Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))

@@ -18,8 +18,11 @@ from gnomon.core.progress import console
 from gnomon.core.run_folder import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, Rejected
 from gnomon.data.batching import epoch_order, token_groups, within_budget
+from gnomon.data.control_tokens import ControlCounts
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
+from gnomon.data.kinds import all_refused
 from gnomon.data.packages import cache_folder
+from gnomon.data.records import completions_of, prompt_of_record
 from gnomon.models.loading import save_model
 from gnomon.models.policy import Model, Policy, RewardModel
 from gnomon.training.checkpoints import newest_step
@@ -109,7 +112,8 @@ def encoded(
     rejected: list[Rejected] = []
     for source, records in pooled.items():
         found, refused = ENCODE[consumes](records, model.tokenizer, limit)
-        say_rejected(refused, len(records), stage, source, folder)
+        report_rejected(refused, len(records), stage, source, folder)
+        report_control_tokens(records, model.tokenizer, source)
         examples += weighed(found, stage.tasks[source], work.recipe.seed)
         rejected += refused
     return examples, rejected
@@ -135,7 +139,8 @@ def side_task(
     stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
     limit = token_limit(stored.max_tokens, model.network.config)
     examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
-    say_rejected(refused, len(records), stage, stage.imitate.data, folder)
+    report_rejected(refused, len(records), stage, stage.imitate.data, folder)
+    report_control_tokens(records, model.tokenizer, stage.imitate.data)
     wanted = stage.imitate
     return SideTask(examples, wanted.weight, wanted.batch_size, work.recipe.seed), refused
 
@@ -154,7 +159,8 @@ def stored_completions(
         limit=stage.sampling.max_tokens,
         batch_tokens=stage.loop.batch_tokens,
     )
-    say_rejected(refused, len(records), stage, source, folder)
+    report_rejected(refused, len(records), stage, source, folder)
+    report_control_tokens(records, policy.tokenizer, source)
     asked = {p.messages for prompts in work.pooled(Prompt, stage.pools).values() for p in prompts}
     if not asked & found.answers.keys():
         raise DataError(
@@ -178,8 +184,10 @@ def train_sampled(
     assert isinstance(policy, Policy)
     assert stage.reward is not None
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = [(prompts, stage.pools[source]) for source, prompts in work.pooled(Prompt, stage.pools).items()]
-    for prompts, _ in pools:
+    pooled = work.pooled(Prompt, stage.pools)
+    pools = [(prompts, stage.pools[source]) for source, prompts in pooled.items()]
+    for source, prompts in pooled.items():
+        report_control_tokens(prompts, policy.tokenizer, source)
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     others = load_helpers(stage, work, policy)
     side, rejected = side_task(stage, work, policy, folder)
@@ -255,12 +263,25 @@ def centre(model: RewardModel, examples: Sequence[Example]) -> None:
     model.centre(total / count)
 
 
-def say_rejected(rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path) -> None:
-    """Say how many rows of a source were refused, and where they will be; refuse a source with no other rows."""
+def report_rejected(
+    rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path
+) -> None:
+    """Print how many rows of a source were refused and why the first was; refuse a source with no other rows."""
+    reasons = [f"{row.where}: {row.reason}" for row in rejected]
     if len(rejected) == total:
-        raise DataError(
-            f"stage '{stage.name}': every row of {source} was refused; the first: {rejected[0].reason}."
-        )
+        raise DataError(f"stage '{stage.name}': {all_refused(Path(source), reasons)}")
     if rejected:
-        said = f"  {len(rejected)} of {total} rows of {source} refused; see {folder / 'rejected.jsonl'}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        first = reasons[0].removeprefix(f"{Path(source)}, ")
+        said = f"  {len(rejected)} of {total} rows of {source} refused, the first at {first}; see "
+        console.print(f"{said}{folder / 'rejected.jsonl'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def report_control_tokens(records: Sequence[Any], tokenizer: Any, source: str) -> None:
+    """Print what becomes of control tokens in the words of a source's records, where there are any."""
+    counts = ControlCounts()
+    for record in records:
+        prompt = prompt_of_record(record)
+        if prompt is not None:
+            counts.add(tokenizer, prompt, completions_of(record))
+    for name, value in counts.facts():
+        console.print(f"  {source}: {name}: {value}", markup=False, highlight=False, soft_wrap=True)

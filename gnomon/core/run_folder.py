@@ -63,9 +63,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON values: dataclasses become mappings, what is not a finite number becomes null."""
+    """Plain JSON values: dataclasses become mappings, what is not a finite number becomes null.
+
+    A dataclass field's metadata may leave it out: `core.types.SPARSE` and `UNWRITTEN`.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = [f for f in dataclasses.fields(value) if _written(f, getattr(value, f.name))]
+        return {f.name: to_json(getattr(value, f.name)) for f in fields}
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -75,6 +79,11 @@ def to_json(value: Any) -> Any:
     if hasattr(value, "item"):
         return to_json(value.item())
     return value
+
+
+def _written(field: dataclasses.Field[Any], value: Any) -> bool:
+    rule = field.metadata.get("json")
+    return rule is None or (rule == "unless default" and value != field.default)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,7 +1,8 @@
 """The records that cross layers: who judged what, and what a model can learn from it.
 
 Everything is one prompt with K completions: a demonstration is K=1, a preference K=2, a ranking K=4 and more.
-The tensors made from these records are in `gnomon.core.batches`.
+`where` names the file and line that a record was read from, for messages about it: it takes no part in
+comparisons and is never written. The tensors made from these records are in `gnomon.core.batches`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,39 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
+SPARSE = {"json": "unless default"}  # a field that is written to JSON only where it differs from its default
+UNWRITTEN = {"json": "never"}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: who wrote it.
+        content: the words.
+        reasoning_content: the assistant's thoughts before its words; the chat template decides where they stand.
+        train: whether a policy learns this turn of the assistant; `None` where the data do not mark it.
+    """
 
     role: Role
     content: str
+    reasoning_content: str | None = field(default=None, repr=False, metadata=SPARSE)
+    train: bool | None = field(default=None, repr=False, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What the model is asked. Groups are formed by `id`, never by equal text.
 
-    `answer` is what a right completion says, where there is such a thing; rules compare with it.
+    `answer` is what a right completion says, where there is such a thing; rules compare with it. `where` is the
+    file and line of a prompt that was read; it is no part of its identity.
     """
 
     id: str
     messages: tuple[Message, ...]
     answer: str | None = None
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,8 @@ class Completion:
     written elsewhere has none.
 
     `turns` is for an answer of several turns: the assistant's, and between them those of the user or of tools,
-    which the policy did not write. Its `text` is then what the assistant said, a blank line between turns.
+    which the policy did not write; and for one turn with reasoning. Its `text` is then what the assistant said, a
+    blank line between turns.
     """
 
     id: str
@@ -83,6 +98,7 @@ class Preference:
     probability: float = 1.0
     margin: float = 0.0
     weight: float = 1.0
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,7 @@ class Ranking:
     prompt: Prompt
     completions: tuple[Completion, ...]
     weight: float = 1.0
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,7 @@ class Label:
     completion: Completion
     good: bool
     weight: float = 1.0
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +129,7 @@ class Demonstration:
     prompt: Prompt
     completion: Completion
     weight: float = 1.0
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,7 @@ class RatedText:
     ratings: tuple[float, ...]
     prompt: Prompt | None = None
     raters: tuple[str, ...] = ()
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
     @property
     def mean(self) -> float:

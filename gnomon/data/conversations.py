@@ -11,52 +11,91 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.fields import identity, listed, mapping, messages, required, text
+from gnomon.data.fields import filled, identity, listed, mapping, required, text
+from gnomon.data.messages import fingerprint, messages, same_turns, unmarked
 
 ASKING = ("user", "tool")  # whose turn calls for an answer
+_SYSTEM = "call the column system, or start the messages with a system message"
+_TEXT_ONLY = "which Gnomon does not read; it learns from text"
+REFUSED_COLUMNS = {  # columns that change what a row means and that no record has
+    "tools": "which Gnomon does not render; write them into a system message",
+    "functions": "which Gnomon does not render; write them into a system message",
+    "documents": "which Gnomon does not render; write them into a message",
+    "chat_template_kwargs": "which Gnomon does not pass on; set the template with model.chat_template",
+    "history": "which Gnomon does not read; give the turns as a list of messages",
+    "system_prompt": _SYSTEM,
+    "system_message": _SYSTEM,
+    "image": _TEXT_ONLY,
+    "images": _TEXT_ONLY,
+    "audio": _TEXT_ONLY,
+    "video": _TEXT_ONLY,
+    "videos": _TEXT_ONLY,
+}
 
 
-def prompt_of(value: Any, row: Mapping[str, Any] | None = None) -> Prompt:
-    """A prompt from a text, a list of messages, or `{"id", "messages"}`; else its id is that of `row`.
+def row_prompt(row: Mapping[str, Any]) -> Prompt:
+    """The prompt of a row under `prompt`, after the system message of its `system` column, where it has one."""
+    refuse_columns(row)
+    return prompt_of(required(row, "prompt"), system=row_system(row))
+
+
+def refuse_columns(row: Mapping[str, Any]) -> None:
+    """Refuse columns that change what the row means and that Gnomon cannot use."""
+    for name, advice in REFUSED_COLUMNS.items():
+        value = row.get(name)
+        if filled(value) and value not in ("[]", "{}", "null"):
+            raise DataError(f"the row has {name}, {advice}")
+
+
+def prompt_of(value: Any, row: Mapping[str, Any] | None = None, *, system: str | None = None) -> Prompt:
+    """A prompt from a text, a message, a list of messages, or `{"id", "messages"}`; else its id is that of `row`.
 
     A prompt without words is refused: it is nearly always a cell that was left blank.
     """
     named = row or {}
     if isinstance(value, str):
-        turns: tuple[Message, ...] = (Message("user", text(value)),)
+        turns: tuple[Message, ...] = (Message("user", text(value, "prompt")),)
     elif isinstance(value, list):
-        turns = messages(value)
+        turns = messages(value, "prompt")
+    elif _is_message(value):
+        turns = messages([value])
     else:
         named = mapping(value)
         turns = messages(required(named, "messages"))
+    return _asked(_with_system(turns, system), named)
+
+
+def _asked(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
+    """The prompt of some turns, with the id and the answer of `named`."""
     if not turns or turns[-1].role not in ASKING:
         last = f"with the {turns[-1].role}'s turn" if turns else "before it starts"
         raise DataError(f"the prompt ends {last}; its last message is a user's or a tool's")
     if not turns[-1].content.strip():
         raise DataError("the prompt is empty")
     answer = named.get("answer")
-    return Prompt(identity(named, _content(turns)), turns, None if answer is None else text(str(answer)))
+    return Prompt(identity(named, fingerprint(turns)), turns, None if answer is None else text(str(answer)))
 
 
-def completion_of(value: Any, prompt: Prompt | None = None) -> Completion:
-    """A completion from a text, `{"id", "text"}`, or messages that follow the prompt or repeat it first.
+def completion_of(value: Any, prompt: Prompt | None = None, key: str = "completion") -> Completion:
+    """A completion from a text, `{"id", "text"}`, a message, or messages after the prompt, with or without it.
 
     An empty completion is an answer, the one of a model that ends its turn at once.
     """
     if isinstance(value, str):
-        return Completion(identity({}, value), text(value))
+        return Completion(identity({}, value), text(value, key))
     if isinstance(value, list):
-        turns = messages(value)
-        if prompt is not None and turns[: len(prompt.messages)] == prompt.messages:
-            turns = turns[len(prompt.messages) :]
-        return _answer(turns)
+        if value and all(isinstance(one, str) for one in value):
+            raise DataError(f"{key} is a list of {len(value)} texts, where one text or messages are expected")
+        return _answer(_without_prompt(messages(value, key), prompt))
+    if _is_message(value):
+        return _answer(messages([value]))
     row = mapping(value)
     if row.get("turns") is not None:
-        answer = _answer(messages(row["turns"]))
-        said, turns_kept = text(row.get("text", answer.text)), answer.turns
-        return Completion(identity(row, answer.id), said, text(str(row.get("source", ""))), None, turns_kept)
+        answer = _answer(messages(row["turns"], "turns"))
+        said = text(row.get("text", answer.text))
+        return Completion(identity(row, answer.id), said, text(str(row.get("source") or "")), None, answer.turns)
     said = text(required(row, "text"))
-    return Completion(identity(row, said), said, text(str(row.get("source", ""))))
+    return Completion(identity(row, said), said, text(str(row.get("source") or "")))
 
 
 def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
@@ -64,14 +103,18 @@ def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
 
     A conversation's prompt is everything before the assistant first speaks; the rest is the completion.
     """
+    refuse_columns(row)
     if row.get("messages") is None or row.get("completion") is not None:
-        prompt = prompt_of(required(row, "prompt"))
-        return prompt, completion_of(required(row, "completion"), prompt)
+        prompt = row_prompt(row)
+        return _unmarked(prompt), completion_of(required(row, "completion"), prompt)
     turns = messages(row["messages"])
     first = next((place for place, turn in enumerate(turns) if turn.role == "assistant"), None)
     if first is None:
         raise DataError("the assistant says nothing in messages")
-    return _prompt(turns[:first]), _answer(turns[first:])
+    asked = row.get("prompt")
+    if filled(asked) and not any(turn.content == asked for turn in turns[:first]):
+        raise DataError("prompt and messages disagree about what was asked; remove one of them")
+    return _asked(_with_system(turns[:first], row_system(row)), {}), _answer(turns[first:])
 
 
 def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Completion]:
@@ -79,45 +122,80 @@ def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Comple
 
     Without `prompt`, both sides are whole conversations, and the messages that they share at the start are it.
     """
+    refuse_columns(row)
     chosen, rejected = required(row, "chosen"), required(row, "rejected")
     if row.get("prompt") is not None:
-        prompt = prompt_of(row["prompt"])
-        return prompt, completion_of(chosen, prompt), completion_of(rejected, prompt)
-    if isinstance(chosen, str) and not chosen.lstrip().startswith("["):
-        raise DataError("no 'prompt' in it, and chosen is no list of messages that starts with one")
+        prompt = row_prompt(row)
+        return prompt, completion_of(chosen, prompt, "chosen"), completion_of(rejected, prompt, "rejected")
+    if not isinstance(chosen, list):
+        required(row, "prompt")
     first, second = messages(listed(chosen, "chosen")), messages(listed(rejected, "rejected"))
     shared = _shared(first, second)
-    if first == second:
+    if same_turns(first, second):
         raise DataError("chosen and rejected are the same conversation")
     if not shared:
         raise DataError("chosen and rejected share no prompt; start both with the same messages")
-    return _prompt(first[:shared]), _answer(first[shared:]), _answer(second[shared:])
+    prompt = _asked(_with_system(unmarked(first[:shared]), row_system(row)), {})
+    return prompt, _answer(first[shared:]), _answer(second[shared:])
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("role") is not None and value.get("messages") is None
+
+
+def row_system(row: Mapping[str, Any]) -> str | None:
+    """The text of a row's `system` column, where it has one."""
+    value = row.get("system")
+    return text(value, "system") if filled(value) else None
+
+
+def _with_system(turns: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
+    """The turns after the system message of a row's column; one that they start with must be the same."""
+    if system is None:
+        return turns
+    if turns and turns[0].role == "system":
+        if turns[0].content != system:
+            raise DataError("the system column and the system message disagree; remove one of them")
+        return turns
+    return (Message("system", system), *turns)
+
+
+def _without_prompt(turns: tuple[Message, ...], prompt: Prompt | None) -> tuple[Message, ...]:
+    """The turns after the prompt's, where they repeat it, with or without the system message of its row."""
+    asked = prompt.messages if prompt is not None else ()
+    for start in (asked, asked[1:] if asked and asked[0].role == "system" else ()):
+        if start and same_turns(turns[: len(start)], start):
+            return turns[len(start) :]
+    return turns
 
 
 def _shared(first: Sequence[Message], second: Sequence[Message]) -> int:
     """How many messages two conversations have in common at the start."""
     pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
+    different = (place for place, (a, b) in pairs if not same_turns((a,), (b,)))
+    return next(different, min(len(first), len(second)))
 
 
-def _prompt(turns: tuple[Message, ...]) -> Prompt:
-    return prompt_of([{"role": turn.role, "content": turn.content} for turn in turns])
+def _unmarked(prompt: Prompt) -> Prompt:
+    """The prompt, if no turn of it is marked to be learned: what is learned is the completion."""
+    if any(turn.train for turn in prompt.messages):
+        raise DataError(
+            "a message of the prompt is marked to be learned, but the completion is; give the whole "
+            "conversation under messages"
+        )
+    return prompt
 
 
 def _answer(turns: tuple[Message, ...]) -> Completion:
-    """One turn of the assistant is a plain text; several, with others between them, keep their form."""
+    """One plain turn of the assistant is a text; several, or one with reasoning, keep their form."""
     if not turns:
         raise DataError("the completion has no messages")
     if turns[0].role != "assistant" or turns[-1].role != "assistant":
         other = next(turn.role for turn in (turns[0], turns[-1]) if turn.role != "assistant")
         raise DataError(f"a completion starts and ends with the assistant's turn, not the {other}'s")
-    if len(turns) == 1:
+    if all(turn.train is False for turn in turns if turn.role == "assistant"):
+        raise DataError("no turn of it is to be learned: all have weight 0 or train false")
+    if len(turns) == 1 and turns[0].reasoning_content is None:
         return completion_of(turns[0].content)
     said = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
-    return Completion(identity({}, _content(turns)), said, turns=turns)
-
-
-def _content(turns: tuple[Message, ...]) -> str:
-    """What an id is made from: a lone user's words count as the text that they are."""
-    alone = len(turns) == 1 and turns[0].role == "user"
-    return turns[0].content if alone else repr(turns)
+    return Completion(identity({}, fingerprint(turns)), said, turns=turns)

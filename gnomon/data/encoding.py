@@ -14,10 +14,21 @@ import numpy as np
 
 from gnomon.core.errors import DataError
 from gnomon.core.lazy import sparse
-from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, Rejected
-from gnomon.data.rendering import render_completion, render_prompt, render_turns
+from gnomon.core.types import (
+    Completion,
+    Demonstration,
+    Label,
+    Message,
+    Preference,
+    Prompt,
+    Ranking,
+    Rejected,
+)
+from gnomon.data.rendering import place_of, render_prompt, render_turns
+from gnomon.data.templates import longest_token
 from gnomon.data.vocabulary import same_vocabulary
 
+KEPT = 100_000  # characters of a refused row's text that are written beside its reason
 Encoded = tuple[list["Example"], list[Rejected]]
 Answer = tuple[tuple[int, ...], tuple[bool, ...]]  # ids, and which of them the policy chooses
 Compared = TypeVar("Compared", Preference, Ranking)
@@ -99,20 +110,22 @@ def check_lengths(prompts: Sequence[Prompt], tokenizer: Any, new_tokens: int, co
     prompt, length = prompts[lengths.index(max(lengths))], max(lengths)
     others = f" (and {over - 1} more)" if over > 1 else ""
     raise DataError(
-        f"prompt '{prompt.id}'{others} has {length} tokens, which with completions of {new_tokens} exceed the "
+        f"{place_of(prompt)}{others} has {length} tokens, which with completions of {new_tokens} exceed the "
         f"model's context of {context}; shorten or remove it, or lower sampling.max_tokens."
     )
 
 
 def encode_demonstrations(records: Sequence[Demonstration], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Demonstrations as examples; those longer than `max_tokens` (prompt and completion) are rejected."""
-    named = [(f"demonstration {n} ('{r.completion.id}')", r, None) for n, r in enumerate(records, start=1)]
+    """Demonstrations as examples; those that do not fit or that the template cannot write are rejected."""
+    named = [
+        (r.where or f"demonstration {n} ('{r.completion.id}')", r, None) for n, r in enumerate(records, start=1)
+    ]
     return _encode_single(named, tokenizer, max_tokens)
 
 
 def encode_labels(records: Sequence[Label], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Labelled completions as examples, in the order of the records; those that are too long are rejected."""
-    named = [(f"label {n} ('{r.completion.id}')", r, r.good) for n, r in enumerate(records, start=1)]
+    """Labelled completions as examples, in the order of the records; see `encode_demonstrations`."""
+    named = [(r.where or f"label {n} ('{r.completion.id}')", r, r.good) for n, r in enumerate(records, start=1)]
     return _encode_single(named, tokenizer, max_tokens)
 
 
@@ -122,16 +135,40 @@ def _encode_single(
     examples: list[Example] = []
     rejected: list[Rejected] = []
     for where, record, good in named:
-        prompt = tuple(render_prompt(tokenizer, record.prompt))
-        ids, mask = encode_answer(tokenizer, record.prompt, record.completion, where)
-        if len(prompt) + len(ids) > max_tokens:
-            rejected.append(_too_long(where, len(prompt) + len(ids), max_tokens, record.completion.text))
-        else:
-            masks = () if all(mask) else (mask,)
-            examples.append(
-                Example(record.prompt.id, prompt, (ids,), weight=record.weight, masks=masks, good=good)
-            )
+        found = _answers(tokenizer, record.prompt, [record.completion], where, max_tokens)
+        if isinstance(found, Rejected):
+            rejected.append(found)
+            continue
+        prompt, ((ids, mask),) = found
+        masks = () if all(mask) else (mask,)
+        examples.append(Example(record.prompt.id, prompt, (ids,), weight=record.weight, masks=masks, good=good))
     return examples, rejected
+
+
+def _answers(
+    tokenizer: Any, prompt: Prompt, completions: Sequence[Completion], where: str, max_tokens: int
+) -> tuple[tuple[int, ...], list[Answer]] | Rejected:
+    """Ids of a prompt and of its completions; or why a row with them is refused."""
+    shown = completions[0].text
+    longest = max(sum(map(len, words_of(one))) for one in completions) + sum(map(len, words_of(prompt)))
+    if longest > max_tokens * longest_token(tokenizer):  # tokenizing it would take minutes, and could not help
+        return _refused(
+            where, f"{longest:,} characters are more than {max_tokens} tokens hold; shorten it", shown
+        )
+    try:
+        asked = tuple(render_prompt(tokenizer, prompt))
+        answers = [encode_answer(tokenizer, prompt, one, where) for one in completions]
+    except DataError as error:
+        return _refused(where, str(error).removeprefix(where).lstrip(":, ").rstrip("."), shown)
+    size = len(asked) + max(len(ids) for ids, _ in answers)
+    return (asked, answers) if size <= max_tokens else _too_long(where, size, max_tokens, shown)
+
+
+def words_of(text: Prompt | Completion) -> list[str]:
+    """The words of a prompt or a completion, turn by turn."""
+    if isinstance(text, Prompt):
+        return [turn.content for turn in text.messages]
+    return [text.text] if text.turns is None else [turn.content for turn in text.turns]
 
 
 def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:
@@ -163,19 +200,19 @@ def _encode_compared(
     examples: list[Example] = []
     rejected: list[Rejected] = []
     for prompt_id, numbered in by_prompt.items():
-        prompt = tuple(render_prompt(tokenizer, numbered[0][1].prompt))
+        prompt: tuple[int, ...] = ()
         accepted: list[tuple[Compared, list[Answer]]] = []
         for number, record in numbered:
-            where = f"{noun} {number} (prompt '{prompt_id}')"
-            found = [encode_answer(tokenizer, record.prompt, side, where) for side in sides(record)]
-            longest = len(prompt) + max(len(ids) for ids, _ in found)
-            if longest > max_tokens:
-                rejected.append(_too_long(where, longest, max_tokens, sides(record)[0].text))
-            elif len({ids for ids, _ in found}) < len(found):
+            where = record.where or f"{noun} {number} (prompt '{prompt_id}')"
+            found = _answers(tokenizer, record.prompt, sides(record), where, max_tokens)
+            if isinstance(found, Rejected):
+                rejected.append(found)
+            elif len({ids for ids, _ in found[1]}) < len(found[1]):
                 reason = f"two completions have the same tokens; remove the {noun}"
-                rejected.append(Rejected(where, reason, sides(record)[0].text))
+                rejected.append(_refused(where, reason, sides(record)[0].text))
             else:
-                accepted.append((record, found))
+                prompt = found[0]
+                accepted.append((record, found[1]))
         for part in _hanging_together([found for _, found in accepted]):
             answers: dict[Answer, int] = {}
             said = [
@@ -239,29 +276,31 @@ def encode_completions(
         if prompt.id not in rendered:
             rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))
         answer = completion if readable else replace(completion, token_ids=None)
-        ids, mask = encode_answer(tokenizer, prompt, answer, f"completion '{completion.id}'")
+        ids, mask = encode_answer(tokenizer, prompt, answer, prompt.where or f"completion '{completion.id}'")
         masks = () if all(mask) else (mask,)
         examples.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
     return examples
 
 
 def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where: str) -> Answer:
-    """Ids of a completion, and which of them the policy chooses: all but headers and the turns of others.
+    """Ids of a completion, and which of them the policy learns: all but headers, others' and unlearned turns.
 
     A completion's own ids, where it has any, are taken to be of this tokenizer.
     """
     if completion.token_ids:
         return completion.token_ids, (True,) * len(completion.token_ids)
-    if completion.turns is not None:
-        turn_ids, mask = render_turns(tokenizer, prompt, completion.turns, where)
-        return tuple(turn_ids), tuple(mask)
-    ids = tuple(render_completion(tokenizer, completion.text, where))
-    return ids, (True,) * len(ids)
+    turns = (Message("assistant", completion.text),) if completion.turns is None else completion.turns
+    ids, mask = render_turns(tokenizer, prompt, turns, where)
+    return tuple(ids), tuple(mask)
+
+
+def _refused(where: str, reason: str, content: str) -> Rejected:
+    return Rejected(where, reason, content[:KEPT])
 
 
 def _too_long(where: str, length: int, limit: int, text: str) -> Rejected:
     allowed = f"more than the {limit} that max_tokens and the model's context allow"
-    return Rejected(where, f"{length} tokens, {allowed}; shorten it or raise max_tokens", text)
+    return _refused(where, f"{length} tokens, {allowed}; shorten it or raise max_tokens", text)
 
 
 ENCODE: dict[type, Callable[[Any, Any, int], Encoded]] = {

@@ -1,51 +1,77 @@
-"""The values in a row: texts, numbers, lists, messages, ids. A fault says what is wrong, not where."""
+"""The values in a row: texts, numbers, lists, ids. A fault says what is wrong, not where."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Message
-from gnomon.data.rendering import check_text
 
-ROLES = ("system", "user", "assistant", "tool")
+KEYS_NAMED = 12  # keys of a row that a message about it names
+
+
+def brief(value: Any) -> str:
+    """A value in at most some forty characters, however long or deeply nested it is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 40
+    short.maxlist = short.maxdict = short.maxlevel = 3
+    return f"{short.repr(value):.60}"
+
+
+def filled(value: Any) -> bool:
+    """Whether a cell holds anything; an empty text, list or object does not."""
+    return value is not None and value != "" and value != [] and value != {}
 
 
 def required(row: Mapping[str, Any], *keys: str) -> Any:
     """The value of the first of `keys` that the row has."""
     for key in keys:
-        if row.get(key) is not None:
-            return row[key]
-    raise DataError(f"no '{keys[0]}' in it")
+        value = row.get(key)
+        if value is not None:
+            return value
+    names = [str(key) for key, value in row.items() if filled(value)]
+    more = f" and {len(names) - KEYS_NAMED} more" if len(names) > KEYS_NAMED else ""
+    has = ", ".join(f"{name:.40}" for name in names[:KEYS_NAMED]) or "nothing"
+    raise DataError(f"no '{keys[0]}' in it, which has {has}{more}")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """A JSON object."""
     if not isinstance(value, Mapping):
-        raise DataError(f"{value!r:.40} is neither a text nor a JSON object")
+        raise DataError(f"{brief(value)} is neither a text nor a JSON object")
     return value
 
 
-def text(value: Any) -> str:
+def text(value: Any, key: str = "text") -> str:
     """A text that can be written as UTF-8; it may be empty."""
     if not isinstance(value, str):
-        raise DataError(f"{value!r:.40} is not a text")
-    check_text(value, "text")
+        raise DataError(f"{key}: {brief(value)} is not a text")
+    check_text(value, key)
     return value
+
+
+def check_text(text: str, where: str) -> None:
+    """Refuse what cannot be written as UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: character {error.start + 1} is half of a surrogate pair, not text; remove it."
+        ) from None
 
 
 def number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
     """A number within bounds, perhaps written as text; `default` where the row has none."""
-    found = row.get(key)
-    if found is None or found == "":
+    cell = row.get(key)
+    if cell is None or cell == "":
         return default
     try:
-        value = float(found)
-    except (TypeError, ValueError):
-        raise DataError(f"{key} is {found!r:.40}, not a number") from None
+        value = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{key} is {brief(cell)}, not a number") from None
     if not low <= value <= high:
         raise DataError(f"{key} is {value}, outside {low} to {high}")
     return value
@@ -54,10 +80,10 @@ def number(row: Mapping[str, Any], key: str, default: float, low: float, high: f
 def truth(value: Any, key: str) -> bool:
     """True or false, also as 1 and 0 and as the text that a table holds."""
     known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    found = known.get(str(value).strip().lower())
-    if found is None:
-        raise DataError(f"{key} is {value!r:.40}, neither true nor false")
-    return found
+    decided = known.get(str(value).strip().lower()) if isinstance(value, str | bool | int | float) else None
+    if decided is None:
+        raise DataError(f"{key} is {brief(value)}, neither true nor false")
+    return decided
 
 
 def listed(value: Any, key: str) -> list[Any]:
@@ -72,23 +98,10 @@ def listed(value: Any, key: str) -> list[Any]:
     return value
 
 
-def messages(value: Any) -> tuple[Message, ...]:
-    """The turns of a conversation."""
-    return tuple(_message(mapping(turn)) for turn in listed(value, "messages"))
-
-
-def _message(turn: Mapping[str, Any]) -> Message:
-    role = required(turn, "role")
-    if role not in ROLES:
-        raise DataError(f"a message has the role {role!r:.40}, not a role of system, user, assistant or tool")
-    if turn.get("tool_calls"):
-        raise DataError("a message has tool_calls, which Gnomon does not render; write the call into its content")
-    return Message(role, text(required(turn, "content")))
-
-
 def identity(row: Mapping[str, Any], content: str) -> str:
     """The row's id, or one made from its content."""
-    return name_of(content) if row.get("id") in (None, "") else text(str(row["id"]))
+    own = row.get("id")
+    return name_of(content) if own in (None, "") else text(str(own), "id")
 
 
 def name_of(content: str) -> str:

@@ -7,6 +7,8 @@ prompts share an id.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -14,18 +16,36 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.conversations import completion_of, prompt_and_completion, prompt_and_sides, prompt_of
-from gnomon.data.fields import identity, listed, number, required, text, truth
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.cells import is_conversation_text
+from gnomon.data.conversations import (
+    completion_of,
+    prompt_and_completion,
+    prompt_and_sides,
+    prompt_of,
+    refuse_columns,
+    row_prompt,
+    row_system,
+)
+from gnomon.data.fields import brief, filled, identity, listed, number, required, text, truth
 from gnomon.data.sources import scan_rows
+from gnomon.data.tracking import KeysRead, TrackedRow
 
 Record = TypeVar("Record")
+RATINGS = ("rating", "value")  # columns that hold one rating of a text
+LABELS = ("label", "good")  # columns that call a completion good or bad
 
 
-def read_records(kind: type[Record], path: Path) -> list[Record]:
-    """All records of a kind in a file or folder; the first fault is an error that names the line or row."""
+def read_records(kind: type[Record], path: Path, keys: KeysRead | None = None) -> list[Record]:
+    """All records of a kind in a file or folder; the first fault is an error that names the line or row.
+
+    Args:
+        kind: of the records.
+        path: of the file or folder.
+        keys: where to note which keys the rows hold, and which were read.
+    """
     records: list[Record] = []
-    for _, record in scan_records(kind, path):
+    for _, record in scan_records(kind, path, keys):
         if isinstance(record, DataError):
             raise record
         records.append(record)
@@ -34,35 +54,52 @@ def read_records(kind: type[Record], path: Path) -> list[Record]:
     return records
 
 
-def check_records(kind: type[Record], path: Path) -> None:
-    """Read a file or folder to its end and keep nothing: what `read_records` would refuse is refused."""
-    rows = 0
-    for _, record in scan_records(kind, path):
+def check_records(kind: type[Record], path: Path) -> KeysRead:
+    """Read a file or folder to its end and keep nothing: what `read_records` would refuse is refused.
+
+    Returns:
+        Which keys its rows hold, and which were read.
+    """
+    rows, keys = 0, KeysRead()
+    for _, record in scan_records(kind, path, keys):
         if isinstance(record, DataError):
             raise record
         rows += 1
     if not rows:
         raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
+    return keys
 
 
-def scan_records(kind: type[Record], path: Path) -> Iterator[tuple[str, Record | DataError]]:
+def scan_records(
+    kind: type[Record], path: Path, keys: KeysRead | None = None
+) -> Iterator[tuple[str, Record | DataError]]:
     """Each row with where it stands: its record, or what is wrong with it.
 
     An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
     """
     prompts: dict[str, Prompt] = {}
+    keys = KeysRead() if keys is None else keys
     for where, row in scan_rows(path):
         if isinstance(row, DataError):
             yield where, row
             continue
         try:
-            record = parse_record(kind, row)
-            prompt = _prompt_in(record)
+            record = _placed(parse_record(kind, TrackedRow(row, keys)), f"{path}, {where}")
+            prompt = prompt_of_record(record)
             if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
-                raise DataError(f"prompt id '{prompt.id}' stood for another prompt above")
+                other = prompts[prompt.id].where.removeprefix(f"{path}, ")
+                raise DataError(f"prompt id '{prompt.id}' stands for another prompt at {other}")
             yield where, record
         except DataError as error:
             yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
+
+
+def _placed(record: Any, where: str) -> Any:
+    """The record, which knows where it and its prompt were read."""
+    prompt = prompt_of_record(record)
+    if prompt is None or prompt is record:
+        return replace(record, where=where)
+    return replace(record, where=where, prompt=replace(prompt, where=where))
 
 
 def told_apart(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record]]:
@@ -73,7 +110,7 @@ def told_apart(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record
     prompts: dict[str, Prompt] = {}
     taken: set[str] = set()
     for records in sources.values():
-        for prompt in map(_prompt_in, records):
+        for prompt in map(prompt_of_record, records):
             if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
                 taken.add(prompt.id)
     return {
@@ -82,13 +119,23 @@ def told_apart(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record
     }
 
 
-def _prompt_in(record: Any) -> Prompt | None:
+def completions_of(record: Any) -> tuple[Completion, ...]:
+    """The completions of a record, best first where that is known; none for prompts and rated texts."""
+    if isinstance(record, Preference):
+        return (record.chosen, record.rejected)
+    if isinstance(record, Ranking):
+        return record.completions
+    return (record.completion,) if isinstance(record, Demonstration | Label) else ()
+
+
+def prompt_of_record(record: Any) -> Prompt | None:
+    """The prompt of a record; none for rated texts."""
     return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
 
 
 def _from(source: str, record: Any, taken: Set[str]) -> Any:
     """The record under the name of its source, where its prompt's id is taken."""
-    prompt = _prompt_in(record)
+    prompt = prompt_of_record(record)
     if prompt is None or prompt.id not in taken:
         return record
     named = replace(prompt, id=f"{source}:{prompt.id}")
@@ -102,9 +149,10 @@ def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
+    refuse_columns(row)
     if row.get("prompt") is None and row.get("messages") is not None:
-        return prompt_of(row)
-    return prompt_of(required(row, "prompt"), row)
+        return prompt_of(row, system=row_system(row))
+    return prompt_of(required(row, "prompt"), row, system=row_system(row))
 
 
 def _weight(row: Mapping[str, Any]) -> float:
@@ -112,6 +160,12 @@ def _weight(row: Mapping[str, Any]) -> float:
 
 
 def _demonstration(row: Mapping[str, Any]) -> Demonstration:
+    for key in LABELS:
+        if row.get(key) not in (None, ""):
+            raise DataError(
+                f"the row has {key}, which calls its completion good or bad, but demonstrations are imitated; "
+                "train it with kto or bco, or keep the good rows and remove the column"
+            )
     return Demonstration(*prompt_and_completion(row), _weight(row))
 
 
@@ -128,37 +182,82 @@ def _preference(row: Mapping[str, Any]) -> Preference:
 
 
 def _ranking(row: Mapping[str, Any]) -> Ranking:
-    prompt = prompt_of(required(row, "prompt"))
-    found = listed(required(row, "completions"), "completions")
-    if len(found) < 2:
+    prompt = row_prompt(row)
+    cells = alternatives(row)
+    if len(cells) < 2:
         raise DataError("completions are fewer than two, which cannot be ranked")
-    return Ranking(prompt, tuple(completion_of(value, prompt) for value in found), _weight(row))
+    _check_best_first(row, len(cells))
+    return Ranking(prompt, tuple(completion_of(value, prompt) for value in cells), _weight(row))
+
+
+def alternatives(row: Mapping[str, Any]) -> list[Any]:
+    """The cells of a row's `completions`: answers to one prompt, each whole.
+
+    Raises:
+        DataError: they are the steps of one answer: the row labels each of them.
+    """
+    cells = listed(required(row, "completions"), "completions")
+    if filled(row.get("labels")):
+        raise DataError(
+            "the row has labels, one for each step of one answer, where completions are whole answers; Gnomon "
+            "does not learn from labeled steps"
+        )
+    return cells
+
+
+def _check_best_first(row: Mapping[str, Any], count: int) -> None:
+    """Refuse a ranking with other numbers beside its completions: their order may not be the ranking then."""
+    for key, cell in row.items():
+        value = cell
+        if isinstance(cell, str) and cell[:1] == "[":
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(cell)
+        if isinstance(value, list) and len(value) == count and all(isinstance(v, int | float) for v in value):
+            raise DataError(
+                f"the row has {key}, a number for each completion, which is not read: completions stand best "
+                f"first; order them so and remove {key}"
+            )
 
 
 def _label(row: Mapping[str, Any]) -> Label:
-    good = truth(required(row, "label", "good"), "label")
+    key = next((key for key in LABELS if row.get(key) not in (None, "")), "label")
+    good = truth(required(row, key), key)
     return Label(*prompt_and_completion(row), good, _weight(row))
 
 
 def _rated_text(row: Mapping[str, Any]) -> RatedText:
     """A text with all its ratings; or, in the long form, with the one rating that the row holds."""
-    long = row.get("ratings") is None and row.get("rating") is not None
-    problem = "ratings is not a list of at least one finite number"
-    try:
-        found = [row["rating"]] if long else listed(required(row, "ratings"), "ratings")
-        ratings = tuple(float(r) for r in found)
-    except (TypeError, ValueError):
-        raise DataError(problem) from None
-    if not ratings or not all(map(math.isfinite, ratings)):
-        raise DataError(problem)
+    one = None if row.get("ratings") is not None else next((k for k in RATINGS if row.get(k) is not None), "")
+    key, long = one or "ratings", bool(one)
+    ratings = _numbers([row[key]] if one else listed(required(row, key), key), key)
     named = [row.get("rater")] if long else listed(row.get("raters") or [], "raters")
     if len(named) not in (0, len(ratings)):
         raise DataError("raters is not a list with one name for each rating")
-    raters = tuple("" if name is None else text(str(name)) for name in named)
-    prompt = None if row.get("prompt") in (None, "") else prompt_of(row["prompt"])
+    raters = tuple("" if name is None else text(str(name), "rater") for name in named)
+    refuse_columns(row)
+    if row.get("prompt") in (None, "") and row_system(row) is not None:
+        raise DataError("the row has a system column but no prompt; give it a prompt, or remove the column")
+    prompt = None if row.get("prompt") in (None, "") else row_prompt(row)
     said = text(required(row, "text"))
-    own = identity(row, f"{prompt.id if prompt else ''}\n{said}") if long else text(str(required(row, "id")))
+    if is_conversation_text(said):
+        raise DataError(
+            "text is a list of messages as JSON; rate one text, and give the turns before it as prompt"
+        )
+    own = (
+        identity(row, f"{prompt.id if prompt else ''}\n{said}") if long else text(str(required(row, "id")), "id")
+    )
     return RatedText(own, said, ratings, prompt, raters if any(raters) else ())
+
+
+def _numbers(cells: Sequence[Any], key: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(map(float, cells))
+    except (TypeError, ValueError, OverflowError):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        wanted = "not a finite number" if key in RATINGS else "not a list of at least one finite number"
+        raise DataError(f"{key} is {wanted}: {brief(cells[0] if key in RATINGS else cells)}")
+    return numbers
 
 
 _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {

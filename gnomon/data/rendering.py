@@ -1,169 +1,146 @@
-"""Text to token ids, once: prompts through the chat template, completions after it, on their own.
+"""Text to token ids, once: prompts through the chat template, answers as the template writes them after a prompt.
 
-Prompt and completion are tokenised separately, so a prompt's tokens never depend on what follows. A completion
-ends with the token that ends a turn, which is trained and stops sampling.
+Prompt and answer are tokenized separately, so a prompt's tokens never depend on what follows. What is learned of
+an answer is what the model must write when it is sampled: all that stands between the template's generation
+prompt and the end of the turn, and the token that ends it. Together with the prompt this is the template's own
+text, or the row is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from gnomon.core.boundary import first_line
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
+from gnomon.data.control_tokens import shielded
+from gnomon.data.fields import check_text
+from gnomon.data.templates import added_lead, render_text, turn_end
 
-_MARKER = "gnomon"
-# Turns as in the HH data (Bai et al. 2022); only an answer has an end, which is what sampling waits for.
-PLAIN_TEMPLATE = (
-    "{% if bos_token %}{{ bos_token }}{% endif %}"
-    "{% set names = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System', 'tool': 'Tool'} %}"
-    "{% for message in messages %}"
-    "{% if not loop.first %}{{ '\\n\\n' }}{% endif %}"
-    "{{ names[message.role] }}: {{ message.content }}"
-    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
-)
+ONE_TURN = "cut it to one turn a row"
+CHANGED = "changes what stands around or in it"
+_ALONE = Prompt("prompt", (Message("user", "gnomon"),))  # for an answer whose prompt does not matter
+
+
+def place_of(prompt: Prompt) -> str:
+    """How messages name a prompt: by its file and line, else by its id."""
+    return prompt.where or f"prompt '{prompt.id}'"
 
 
 def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Ids of a prompt up to where the answer starts."""
+    """Ids of a prompt up to where the answer starts.
+
+    Raises:
+        DataError: the template refuses it, or leaves out the words of a user or of the system.
+    """
+    where = place_of(prompt)
     for number, message in enumerate(prompt.messages, start=1):
-        check_text(message.content, f"prompt '{prompt.id}', message {number}")
-    return _ids(tokenizer, _rendered(tokenizer, prompt.messages, f"prompt '{prompt.id}'", answer=True))
+        check_text(message.content, f"{where}, message {number}")
+    shield, messages = shielded(tokenizer, prompt.messages)
+    text = render_text(tokenizer, messages, where, answer=True)
+    for message in messages:
+        if message.role in ("system", "user") and not _holds(text, message.content):
+            raise DataError(
+                f"{where}: the chat template leaves out or changes the {message.role}'s message; remove it, or "
+                "give another template."
+            )
+    return shield.ids(tokenizer, text)
 
 
 def render_completion(tokenizer: Any, text: str, where: str) -> list[int]:
-    """Ids of an answer, with the token that ends the turn."""
-    check_text(text, where)
-    return [*_ids(tokenizer, answer_lead(tokenizer) + text if text else ""), turn_end(tokenizer)]
+    """Ids of an answer of one turn to a lone question, with the token that ends the turn."""
+    return render_turns(tokenizer, _ALONE, [Message("assistant", text)], where)[0]
 
 
 def render_turns(
     tokenizer: Any, prompt: Prompt, turns: Sequence[Message], where: str = "completion"
 ) -> tuple[list[int], list[bool]]:
-    """Ids of an answer of several turns, and which of them the assistant wrote.
+    """Ids of an answer of one turn or more, and which of them are learned.
 
-    What follows the prompt's own tokens is the chat template's text, cut where the assistant's words and the
-    token that ends its turn begin and end; the pieces are tokenised on their own, as an answer of one turn is.
-    Headers and others' turns are masked out. The last end of turn is the last token.
+    What follows the prompt's own tokens is the chat template's text, cut where the assistant's part and the token
+    that ends its turn begin and end; the pieces are tokenized on their own. Headers, others' turns and turns that
+    are marked not to be learned are masked out. The last end of turn is the last token.
+
+    Args:
+        tokenizer: with its chat template.
+        prompt: what is answered.
+        turns: the assistant's, and between them others'.
+        where: the row, for messages.
 
     Raises:
         DataError: the template writes earlier turns otherwise once later ones follow, or changes what was said.
     """
-    for number, turn in enumerate(turns, start=1):
-        check_text(turn.content, f"{where}, turn {number}")
-    end, first = turn_end(tokenizer), answer_lead(tokenizer)
-    ending = str(tokenizer.convert_ids_to_tokens(end))
-    ids: list[int] = []
-    mask: list[bool] = []
-    before = list(prompt.messages)
-    written = _rendered(tokenizer, before, where, answer=True)
-    for number, turn in enumerate(turns, start=1):
-        if turn.role == "assistant":
-            opening = _rendered(tokenizer, before, where, answer=True)
-            lead, said, tail = _spoken(tokenizer, before, turn, opening, f"{where}, turn {number}")
-            gap, ends, _ = tail.partition(ending)
-            if not opening.startswith(written) or not ends:
-                fault = "does not end an assistant's turn" if not ends else "rewrites earlier turns"
-                raise DataError(f"{where}, turn {number}: the chat template {fault}; cut it to one turn a row.")
-            header = opening[len(written) :]
-            if said and lead == first:
-                said, lead = lead + said, ""
-            for piece, counts in ((header + lead, False), (said, True), (gap, False)):
-                found = _ids(tokenizer, piece)
-                ids, mask = ids + found, mask + [counts] * len(found)
-            ids, mask = [*ids, end], [*mask, True]
-            written = opening + lead + said + gap + ends
-        before.append(turn)
-    if not any(mask):
+    places = [where] if len(turns) == 1 else [f"{where}, turn {n}" for n in range(1, len(turns) + 1)]
+    for place, turn in zip(places, turns, strict=True):
+        check_text(turn.content, place)
+    if not any(turn.role == "assistant" for turn in turns):
         raise DataError(f"{where}: the assistant says nothing in it; remove it.")
+    shield, messages = shielded(tokenizer, [*prompt.messages, *turns])
+    before, rest = messages[: len(prompt.messages)], messages[len(prompt.messages) :]
+    end, ids, mask = turn_end(tokenizer), list[int](), list[bool]()
+    written = render_text(tokenizer, before, where, answer=True)
+    for place, turn in zip(places, rest, strict=True):
+        if turn.role == "assistant":
+            opening = render_text(tokenizer, before, place, answer=True)
+            if not opening.startswith(written):
+                raise DataError(f"{place}: the chat template rewrites earlier turns; {ONE_TURN}.")
+            answer, ended = _answer_text(tokenizer, before, turn, opening, place)
+            if not ended and len(rest) > 1:
+                raise DataError(f"{place}: the chat template does not end an assistant's turn; {ONE_TURN}.")
+            header, words = opening[len(written) :], answer.removeprefix(added_lead(tokenizer))
+            if not turn.content and not answer.strip():  # an empty answer is its end alone
+                header, words = header and header + answer, ""
+            others, learned = shield.ids(tokenizer, header), [*shield.ids(tokenizer, words), end]
+            ids += others + learned
+            mask += [False] * len(others) + [turn.train is not False] * len(learned)
+            written = opening + answer + ended
+        before.append(turn)
     return ids, mask
 
 
-def _spoken(
+def _answer_text(
     tokenizer: Any, before: Sequence[Message], turn: Message, opening: str, where: str
-) -> tuple[str, str, str]:
-    """What the template writes after `opening` for an assistant's turn: before its words, the words, after them.
+) -> tuple[str, str]:
+    """What the template writes after `opening` for an assistant's turn, and the text of the token that ends it.
 
-    Found by rendering the turn with a marker for its words. Templates may strip white space, nothing else.
+    The latter is empty where the template writes none, as for a model whose end of text ends its turns.
+
+    Raises:
+        DataError: the turn is not written after the generation prompt, or not with all of its words.
     """
-    marked = _rendered(tokenizer, [*before, Message("assistant", _MARKER)], where, answer=False)
-    whole = _rendered(tokenizer, [*before, turn], where, answer=False)
-    lead, _, tail = marked[len(opening) :].rpartition(_MARKER)
-    if marked.startswith(opening):
-        for said in (turn.content, turn.content.strip()):
-            if whole == opening + lead + said + tail:
-                return lead, said, tail
-    raise DataError(f"{where}: the chat template changes what stands around or in it; use one turn a row.")
+    whole = render_text(tokenizer, [*before, turn], where, answer=False)
+    if not whole.startswith(opening):
+        raise DataError(
+            f"{where}: the chat template does not write this answer after its own generation prompt; give "
+            "another template (model.chat_template), or write the answer as it asks."
+        )
+    ending = str(tokenizer.convert_ids_to_tokens(turn_end(tokenizer)))
+    answer, ended, _ = whole[len(opening) :].partition(ending)
+    for words, fault in ((turn.reasoning_content, "leaves out its reasoning_content"), (turn.content, CHANGED)):
+        # The generation prompt may be the start of what is said, as where it opens the thoughts.
+        if words and not (
+            _holds(answer, words) or _holds(_header(tokenizer, before, opening, where) + answer, words)
+        ):
+            raise DataError(f"{where}: the chat template {fault}; change the turn, or give another template.")
+    if not ended:
+        answer = (
+            answer[: answer.rindex(turn.content) + len(turn.content)]
+            if turn.content in answer
+            else answer.rstrip()
+        )
+    return answer, ended
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Message], where: str, *, answer: bool) -> str:
-    """A conversation as the template writes it; with `answer` up to where the assistant speaks next."""
-    plain = [{"role": message.role, "content": message.content} for message in messages]
-    try:
-        return str(tokenizer.apply_chat_template(plain, add_generation_prompt=answer, tokenize=False))
-    except Exception as error:  # noqa: BLE001 - a template raises what its expressions do: OverflowError, TypeError
-        problem = f"{where}: the chat template refuses it ({first_line(error)})"
-        raise DataError(f"{problem}; change the turns.") from None
+def _holds(text: str, words: str) -> bool:
+    """Whether a text holds words; templates may change the white space around and in them, nothing else."""
+    return words.strip() in text or "".join(words.split()) in "".join(text.split())
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def turn_end(tokenizer: Any) -> int:
-    """The id that ends an assistant's turn.
-
-    Found by rendering a turn: the first special token after its text; `eos` where the template has none.
-    """
-    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
-
-
-def answer_lead(tokenizer: Any) -> str:
-    """White space between the template's header and an answer that belongs to the answer's first token.
-
-    Templates of the form `Assistant: …` have it. Where the tokenizer adds it by itself there is none to add: what
-    counts is that an answer alone gets the tokens that it has inside the whole text.
-    """
-    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
-
-
-@lru_cache(maxsize=8)  # every completion asks; whatever could change the answer is an argument
-def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int]:
-    """What stands around an answer: the white space before it and the id that ends it."""
-    asked = [Message("user", _MARKER)]
-    opening = _rendered(tokenizer, asked, "a question", answer=True)
-    whole = _rendered(
-        tokenizer, [*asked, Message("assistant", _MARKER)], "a question and its answer", answer=False
-    )
-    if whole.count(_MARKER) != 2:
-        raise DataError("the chat template does not write a question and its answer once each; mend it.")
-    after = _ids(tokenizer, whole[whole.rindex(_MARKER) + len(_MARKER) :])
-    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    end = next((i for i in after if i in special), eos)
-    if end is None:
-        raise DataError("the tokenizer names no end-of-text token; set eos_token in its folder.")
-    lead = whole[len(opening) : whole.rindex(_MARKER)] if whole.startswith(opening) else ""
-    if lead.isspace():
-        inside = _ids(tokenizer, opening + lead + _MARKER)[len(_ids(tokenizer, opening)) :]
-        if inside == _ids(tokenizer, lead + _MARKER):
-            return lead, int(end)
-    return "", int(end)
+def _header(tokenizer: Any, before: Sequence[Message], opening: str, where: str) -> str:
+    """The generation prompt: what `opening` has beyond the turns before it."""
+    return opening.removeprefix(render_text(tokenizer, before, where, answer=False))
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of sampled ids without special tokens."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
-
-
-def check_text(text: str, where: str) -> None:
-    """Refuse what cannot be written as UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where}: character {error.start + 1} is half of a surrogate pair, not text; remove it."
-        ) from None

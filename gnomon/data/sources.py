@@ -13,6 +13,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.run_folder import digest_file, digest_of, numbered_jsonl
+from gnomon.data.cells import decode_cells
 
 Row = dict[str, Any]
 Found = tuple[str, Row | DataError]
@@ -36,8 +37,20 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
 def scan_rows(path: Path) -> Iterator[Found]:
     """As `read_rows`, but a row that cannot be read is the error itself, and the next row follows.
 
-    What makes the whole file unreadable is raised.
+    Texts that are JSON of messages become messages; see `data.cells`. What makes the whole file unreadable is
+    raised.
     """
+    for where, row in _raw_rows(path):
+        if isinstance(row, dict):
+            try:
+                row = decode_cells(row)
+            except DataError as error:
+                row = DataError(f"{path}, {where}: {str(error).rstrip('.')}.")
+        yield where, row
+
+
+def _raw_rows(path: Path) -> Iterator[Found]:
+    """The rows as the file has them."""
     place, split = locate(path)
     if place.is_dir():
         yield from _datasets(place, split)

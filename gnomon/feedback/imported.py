@@ -23,6 +23,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.data.records import EXPECTED, parse_record
 from gnomon.data.sources import scan_rows
+from gnomon.data.tracking import KeysRead, TrackedRow
 from gnomon.feedback.adding import Counted, add_completions, add_items, add_prompts
 from gnomon.feedback.answers import SCALES, setup_of
 from gnomon.feedback.settling import settle
@@ -41,25 +42,26 @@ class Rating:
     value: float
 
 
-def scan_ratings(path: Path, prompt: Prompt | None) -> Iterator[tuple[str, RatedText]]:
+def scan_ratings(
+    path: Path, prompt: Prompt | None, keys: KeysRead | None = None
+) -> Iterator[tuple[str, RatedText]]:
     """The rows of a file of ratings, each with where it stands.
 
     Args:
         path: rows of a text with its `ratings`, or with one `rating` (or `value`); see `data.records`.
         prompt: what texts answer that have none of their own.
+        keys: where to note which keys the rows hold, and which were read.
 
     Raises:
         DataError: a row is wrong, a text has no prompt, or there are no rows.
     """
-    empty = True
+    empty, keys = True, KeysRead() if keys is None else keys
     for where, row in scan_rows(path):
         empty = False
         if isinstance(row, DataError):
             raise row
         try:
-            if row.get("rating") is None and row.get("value") is not None:
-                row = {**row, "rating": row["value"]}
-            found = parse_record(RatedText, row)
+            found = parse_record(RatedText, TrackedRow(row, keys))
             if found.prompt is None and prompt is None:
                 raise DataError("the text has no prompt; give all such texts one with --prompt")
         except DataError as error:

@@ -19,8 +19,8 @@ from gnomon.core.leftovers import temporary_folder
 from gnomon.core.ownership import put_folder
 from gnomon.core.progress import console
 from gnomon.core.run_folder import sync_entry, sync_folder
-from gnomon.data.rendering import PLAIN_TEMPLATE, turn_end
 from gnomon.data.template_trial import try_template
+from gnomon.data.templates import PLAIN_TEMPLATE, turn_end
 from gnomon.models.adapter_files import adapter_base, merge_adapter
 from gnomon.models.adapters import make_trainable, trains_all
 from gnomon.models.config_limits import check_config

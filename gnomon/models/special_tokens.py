@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import nn
 from transformers import GenerationConfig
 
-from gnomon.data.rendering import turn_end
+from gnomon.data.templates import turn_end
 from gnomon.data.vocabulary import ADDED_PAD
 
 PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]

@@ -24,7 +24,8 @@ from torch import Tensor
 from gnomon.core.batches import FinishReason, Rollout, TokenGroups
 from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.rendering import decode, render_prompt, turn_end
+from gnomon.data.rendering import decode, render_prompt
+from gnomon.data.templates import turn_end
 from gnomon.rollouts.experience import token_groups_of
 
 try:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gnomon.core.batches import Rollout
+from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Message, Prompt, Rejected
 from gnomon.data.batching import micro_batches
 from gnomon.data.encoding import encode_answer
@@ -109,8 +110,13 @@ def store_completions(
     answers: dict[Turns, list[Encoded]] = {}
     rejected = []
     for row, one in enumerate(demonstrations, start=1):
-        where = f"row {row}"
-        ids, mask = encode_answer(tokenizer, one.prompt, one.completion, where)
+        where = one.where or f"row {row}"
+        try:
+            ids, mask = encode_answer(tokenizer, one.prompt, one.completion, where)
+        except DataError as error:
+            reason = str(error).removeprefix(where).lstrip(":, ").rstrip(".")
+            rejected.append(Rejected(where, reason, one.completion.text))
+            continue
         if not ids or len(ids) > limit:
             reason = f"{len(ids)} tokens, of 1 to {limit} that sampling.max_tokens allows"
             rejected.append(

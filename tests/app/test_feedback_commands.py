@@ -245,7 +245,7 @@ def test_a_task_that_cannot_be_is_refused(ask: Ask, here: Path, more: list[str],
     [
         (
             {"prompt": "Hi", "completion": "a"},
-            "line 2: no 'chosen' in it; give rows with a prompt",
+            "line 2: no 'chosen' in it, which has prompt, completion; give rows with a prompt",
         ),
         ({"prompt": "Hi", "completions": ["a"]}, "line 2: completions are fewer than two; give rows"),
         ({"prompt": "", "chosen": "a", "rejected": "b"}, "line 2: the prompt is empty; give rows"),

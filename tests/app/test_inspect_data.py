@@ -51,7 +51,7 @@ def test_facts_are_counted(pairs: Path) -> None:
         "sides equally long": "1",
     }
     assert [r.where for r in found.refused] == ["line 6", "line 7"]
-    assert found.refused[0].reason == "no 'rejected' in it"
+    assert found.refused[0].reason == "no 'rejected' in it, which has prompt, chosen"
 
 
 def test_lengths_are_in_characters_and_in_the_models_tokens(pairs: Path, chat_tokenizer: Any) -> None:
@@ -63,7 +63,7 @@ def test_lengths_are_in_characters_and_in_the_models_tokens(pairs: Path, chat_to
         2,
         8,
     )
-    table = {(row.of, row.unit): row.quantiles for row in lengths(found, chat_tokenizer)}
+    table = {(row.of, row.unit): row.quantiles for row in lengths(inspect(pairs, chat_tokenizer))}
     assert table["completions", "tokens"]["least"] == 1  # the end of the turn
     both = table["both together", "tokens"]
     assert both["most"] > table["prompts", "tokens"]["most"] > table["prompts", "characters"]["most"]
@@ -127,7 +127,7 @@ def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tin
     assert (found.returncode, found.stderr) == (0, "")
     lines = found.stdout.splitlines()
     assert lines[0] == "kind: preferences"
-    assert "refused line 6: no 'rejected' in it" in lines
+    assert "refused line 6: no 'rejected' in it, which has prompt, chosen" in lines
     assert any(line.startswith("completions, tokens: least ") for line in lines)
     assert "record 1, chosen: ⟦long one<|im_end|>⟧" in lines
     assert not any(line.startswith("record 2") for line in lines)
@@ -150,10 +150,15 @@ def test_a_terminal_gets_tables(pairs: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 def test_columns_that_say_nothing_are_listed_with_what_may_be_meant(tmp_path: Path) -> None:
     path = tmp_path / "typo.jsonl"
-    write_rows(path, [{"prompt": "Q", "chosn": "a", "rejected": "b"}, {"prompt": "R", "chosn": "a", "source": 1}])
+    write_rows(path, [{"prompt": "Q", "chosn": "a"}, {"prompt": "R", "chosn": "a", "source": 1}])
     found = inspect(path)
     assert found.kind is Prompt
-    assert found.unread == ("chosn (did you mean chosen?)", "rejected", "source")
-    assert dict(facts(found))["columns not read"] == "chosn (did you mean chosen?), rejected, source"
+    assert found.unread == ("chosn (did you mean chosen?)", "source")
+    assert dict(facts(found))["not read"] == "chosn (did you mean chosen?), source"
+    write_rows(path, [{"prompt": "Q", "chosn": "a", "rejected": "b"}])
+    with pytest.raises(
+        DataError, match="only row is refused, line 1: no 'chosen' in it, which has prompt, chosn,"
+    ):
+        inspect(path)
     write_rows(path, PAIRS)
     assert inspect(path).unread == ()

@@ -236,10 +236,10 @@ def test_rows_that_are_too_long_are_written_beside_the_result(project: Project) 
     project.go("sft.training.max_tokens=100")
     (rejected,) = read_jsonl(project.run / "sft" / "rejected.jsonl")
     assert "more than the 100 that max_tokens and the model's context allow" in rejected["reason"]
-    assert "demonstration 13" in rejected["where"]
+    assert rejected["where"].endswith("demonstrations.jsonl, line 13")
     result = read_json(project.run / "sft" / "result.json")
     assert (result["examples"], result["rejected"]) == (12, 1)
-    with pytest.raises(DataError, match=r"every row of .* refused; the first: .* tokens, more than the 3 that"):
+    with pytest.raises(DataError, match=r"rows are refused, .* tokens, more than the 3 that"):
         project.go("sft.training.max_tokens=3")
 
 

@@ -102,7 +102,7 @@ def test_what_was_read_is_written_and_read_again(tmp_path: Path) -> None:
         ),
         ([{"id": "a", "text": "x", "ratings": [1], "raters": "ann"}], "line 1: raters is not a list"),
         ([{"text": "x", "rater": "ann"}], "line 1: no 'ratings' in it"),
-        ([{"text": "x", "rater": "ann", "rating": "nan"}], "line 1: ratings is not a list of at least one"),
+        ([{"text": "x", "rater": "ann", "rating": "nan"}], "line 1: rating is not a finite number: 'nan'"),
     ],
 )
 def test_rows_that_make_no_sense_are_one_sentence(

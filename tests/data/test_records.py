@@ -94,7 +94,7 @@ def test_one_id_cannot_stand_for_two_prompts(tmp_path: Path) -> None:
         return {"prompt": {"id": "1", "messages": [{"role": "user", "content": text}]}, "completion": "a"}
 
     assert len(read_records(Demonstration, written(tmp_path, row("Q"), row("Q")))) == 2
-    with pytest.raises(DataError, match=r"line 2: prompt id '1' stood for another prompt above"):
+    with pytest.raises(DataError, match=r"line 2: prompt id '1' stands for another prompt at line 1"):
         read_records(Demonstration, written(tmp_path, row("Q"), row("R")))
 
 
@@ -150,7 +150,8 @@ BROKEN: list[tuple[type, dict[str, object], str]] = [
     (Prompt, chat("Q"), "'Q' is neither a text nor"),
     (Prompt, chat({"role": "human", "content": "Q"}), "a role of system, user, assistant or tool"),
     (Prompt, chat({"role": "user"}), "no 'content' in it"),
-    (Prompt, chat({"role": "user", "content": ["Q"]}), "is not a text"),
+    (Prompt, chat({"role": "user", "content": ["Q"]}), "content is a list with 'Q' in it"),
+    (Prompt, chat({"role": "user", "content": 7}), "content: 7 is not a text"),
     (Demonstration, {"prompt": "Q"}, "no 'completion' in it"),
     (Demonstration, {"prompt": "Q", "completion": 5}, "5 is neither"),
     (Demonstration, {"prompt": "Q", "completion": {"id": "x"}}, "no 'text' in it"),

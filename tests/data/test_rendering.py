@@ -9,14 +9,8 @@ from tiny import byte_tokenizer, prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
-from gnomon.data.rendering import (
-    answer_lead,
-    decode,
-    render_completion,
-    render_prompt,
-    render_turns,
-    turn_end,
-)
+from gnomon.data.rendering import decode, render_completion, render_prompt, render_turns
+from gnomon.data.templates import answer_lead, turn_end
 from gnomon.models.random_model import CHAT_TEMPLATE
 
 TEXTS = ["a good film", " very good", "", "一部好电影。", "👍🏽 ok", "tab\tand\nline", "nul\x00byte", "Yes "]
@@ -142,15 +136,14 @@ def test_a_template_that_changes_what_was_said_is_refused(change: tuple[str, str
     assert "\n" not in str(found.value)
 
 
-def test_what_the_template_puts_around_an_answer_is_not_learned() -> None:
-    """Header, "think", the words, a line's end, the end of the turn: the words and the end count."""
+def test_what_the_template_writes_after_its_generation_prompt_is_learned() -> None:
+    """Its "think", the words, a line's end, the end of the turn: sampled, the model must write them all."""
     tokenizer = byte_tokenizer(chat=True)
     around = "{{ 'think: ' if m.role == 'assistant' }}{{ m.content }}{{ '\\n' }}<|im_end|>"
     tokenizer.chat_template = CHAT_TEMPLATE.replace("{{ m.content }}<|im_end|>", around)
     ids, mask = render_turns(tokenizer, PROMPT, [Message("assistant", "a film")])
-    kept = [i for i, counts in zip(ids, mask, strict=True) if counts]
     assert tokenizer.decode(ids) == "think: a film\n<|im_end|>"
-    assert tokenizer.decode(kept) == "a film<|im_end|>"
+    assert all(mask)
 
 
 def test_white_space_that_a_template_strips_is_stripped(chat_tokenizer: Any) -> None:

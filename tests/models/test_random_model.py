@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny import CPU, prompts_of
 
-from gnomon.data.rendering import decode, render_completion, render_prompt, turn_end
+from gnomon.data.rendering import decode, render_completion, render_prompt
+from gnomon.data.templates import turn_end
 from gnomon.models.loading import load_policy
 from gnomon.models.names import resolve
 from gnomon.models.random_model import RandomModel, byte_tokenizer

@@ -24,7 +24,7 @@ from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Completion
 from gnomon.data.batching import token_groups
 from gnomon.data.encoding import encode_completions
-from gnomon.data.rendering import turn_end
+from gnomon.data.templates import turn_end
 from gnomon.data.vocabulary import ADDED_PAD, same_vocabulary
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
 from gnomon.models.policy import Model

@@ -1,0 +1,111 @@
+"""What a chat template writes: conversations as text, what stands around an answer, which token ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from gnomon.core.boundary import first_line
+from gnomon.core.errors import DataError
+from gnomon.core.types import Message
+
+_MARKER = "gnomon"
+# Turns as in the HH data (Bai et al. 2022); only an answer has an end, which is what sampling waits for.
+PLAIN_TEMPLATE = (
+    "{% if bos_token %}{{ bos_token }}{% endif %}"
+    "{% set names = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System', 'tool': 'Tool'} %}"
+    "{% for message in messages %}"
+    "{% if not loop.first %}{{ '\\n\\n' }}{% endif %}"
+    "{{ names[message.role] }}: {{ message.content }}"
+    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}"
+)
+
+
+def render_text(tokenizer: Any, messages: Sequence[Message], where: str, *, answer: bool) -> str:
+    """A conversation as the template writes it; with `answer` up to where the assistant speaks next.
+
+    Raises:
+        DataError: the template refuses it.
+    """
+    marks = (tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token)
+    try:
+        return _rendered(tokenizer, marks, tuple(messages), answer)
+    except Exception as error:  # noqa: BLE001 - a template raises what its expressions do: OverflowError, TypeError
+        problem = f"{where}: the chat template refuses it ({first_line(error)})"
+        raise DataError(f"{problem}; change the turns.") from None
+
+
+@lru_cache(maxsize=16)  # the completions of a prompt follow each other, and each needs its text
+def _rendered(tokenizer: Any, _marks: tuple[str | None, ...], messages: tuple[Message, ...], answer: bool) -> str:
+    plain = [_for_template(message) for message in messages]
+    return str(tokenizer.apply_chat_template(plain, add_generation_prompt=answer, tokenize=False))
+
+
+def _for_template(message: Message) -> dict[str, str]:
+    row: dict[str, str] = {"role": message.role, "content": message.content}
+    return row if message.reasoning_content is None else {**row, "reasoning_content": message.reasoning_content}
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a text, with nothing added to it."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def turn_end(tokenizer: Any) -> int:
+    """The id that ends an assistant's turn.
+
+    Found by rendering a turn: the first special token after its text; `eos` where the template has none.
+    """
+    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
+
+
+def answer_lead(tokenizer: Any) -> str:
+    """White space between the template's header and an answer that belongs to the answer's first token.
+
+    Templates of the form `Assistant: …` have it. Where the tokenizer adds it by itself there is none to add: what
+    counts is that an answer alone gets the tokens that it has inside the whole text.
+    """
+    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
+
+
+def added_lead(tokenizer: Any) -> str:
+    """White space that the template writes before an answer and that the tokenizer adds to it by itself."""
+    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[2]
+
+
+@lru_cache(maxsize=8)  # every completion asks; whatever could change the answer is an argument
+def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int, str]:
+    """Around an answer: white space before it, the id that ends it, white space that the tokenizer adds."""
+    question = [Message("user", _MARKER)]
+    opening = render_text(tokenizer, question, "a question", answer=True)
+    whole = render_text(
+        tokenizer, [*question, Message("assistant", _MARKER)], "a question and its answer", answer=False
+    )
+    if whole.count(_MARKER) != 2:
+        raise DataError("the chat template does not write a question and its answer once each; mend it.")
+    after = ids_of(tokenizer, whole[whole.rindex(_MARKER) + len(_MARKER) :])
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    end = next((i for i in after if i in special), eos)
+    if end is None:
+        raise DataError("the tokenizer names no end-of-text token; set eos_token in its folder.")
+    lead = whole[len(opening) : whole.rindex(_MARKER)] if whole.startswith(opening) else ""
+    if not lead.isspace():
+        return "", int(end), ""
+    inside = ids_of(tokenizer, opening + lead + _MARKER)[len(ids_of(tokenizer, opening)) :]
+    return (lead, int(end), "") if inside == ids_of(tokenizer, lead + _MARKER) else ("", int(end), lead)
+
+
+def longest_token(tokenizer: Any) -> int:
+    """Characters of the longest token, so that a text's length says how many tokens it has at least.
+
+    Four times as many, since a normalizer may drop characters.
+    """
+    return 4 * _longest(tokenizer, len(tokenizer))
+
+
+@lru_cache(maxsize=8)
+def _longest(tokenizer: Any, _size: int) -> int:
+    return max(map(len, tokenizer.get_vocab()), default=1)
