@@ -91,7 +91,7 @@ def test_a_row_whose_meaning_cannot_be_kept_is_refused(kind: type, row: dict[str
 
 
 def test_columns_that_hold_nothing_are_no_fault() -> None:
-    row = {"prompt": "Q", "tools": "[]", "history": [], "system": None, "images": ""}
+    row: dict[str, Any] = {"prompt": "Q", "tools": "[]", "history": [], "system": None, "images": ""}
     assert parse_record(Prompt, row) == parse_record(Prompt, {"prompt": "Q"})
 
 
@@ -109,7 +109,7 @@ def test_a_system_column_is_the_first_message() -> None:
         (RatedText, {"prompt": "Hi", "text": "a", "rating": 1}),
     ]
     for kind, row in rows:
-        record = parse_record(kind, {"system": "S", **row})
+        record: Any = parse_record(kind, {"system": "S", **row})
         assert (record if kind is Prompt else record.prompt).messages == asked
 
 
