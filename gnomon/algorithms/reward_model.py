@@ -33,6 +33,8 @@ class RewardModelling:
         use_margin: also demand a lead of the pair's margin (Touvron et al. 2023, eq. 2); scores then are no
             longer calibrated.
         centring: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
+        per_prompt: the mean over prompts of the mean over a prompt's pairs, so that each of the C(K, 2) pairs of
+            K completions weighs 1/C(K, 2), as in Ouyang et al. (2022, eq. 1); otherwise the mean over pairs.
     """
 
     consumes: ClassVar[type] = Preference
@@ -43,6 +45,7 @@ class RewardModelling:
     soft_labels: bool = True
     use_margin: bool = False
     centring: Weight = 0.01
+    per_prompt: bool = False
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean cross-entropy of a pair, in nats; accuracy counts tied scores as half."""
@@ -58,7 +61,11 @@ class RewardModelling:
         )
         spread = (chosen + rejected).square()
         rows = batch.totals.rows
-        loss = (batch.weight.to(place) * (pairs + self.centring * spread)).sum() / rows
+        weight, count = batch.weight.to(place), rows
+        if self.per_prompt:
+            assert batch.share is not None
+            weight, count = weight * batch.share.to(place), batch.totals.examples
+        loss = (weight * (pairs + self.centring * spread)).sum() / count
         lead = (chosen - rejected).detach()
         right = (lead > 0).float() + 0.5 * (lead == 0).float()
         return loss, {

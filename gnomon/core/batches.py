@@ -111,6 +111,7 @@ class Totals:
         sums: what an algorithm's `survey` added up over the step, by name.
         unread: tokens of completions that were left out.
         groups: prompts of which a completion has an advantage.
+        examples: offline, of stored data: prompts with the pairs or orders that hang together.
     """
 
     rows: float
@@ -119,6 +120,7 @@ class Totals:
     sums: Mapping[str, float] = field(default_factory=dict)
     unread: float = 0.0
     groups: float = 0.0
+    examples: float = 0.0
 
     @property
     def read(self) -> float:
@@ -141,7 +143,8 @@ class Preferences:
     """A batch of M pairs over N distinct completions.
 
     A completion that takes part in several pairs stands once in `tokens`; `chosen` and `rejected` are `[M]` rows
-    of it. `probability`, `margin`, `weight`: `[M]`, as in `gnomon.core.types.Preference`.
+    of it. `probability`, `margin`, `weight`: `[M]`, as in `gnomon.core.types.Preference`. `share`: of each pair
+    among those of its prompt that hang together, `[M]`; they add up to 1 there.
     """
 
     tokens: TokenGroups
@@ -152,6 +155,7 @@ class Preferences:
     weight: Tensor
     totals: Totals
     reference_logprobs: Tensor | None = None  # [N, T]
+    share: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,9 @@ from gnomon.data.encoding import Example
 
 
 def totals_of(examples: Sequence[Example]) -> Totals:
-    """What a step over `examples` divides by: rows, and tokens that the policy chooses."""
-    return Totals(sum(e.rows for e in examples), sum(e.completion_tokens for e in examples))
+    """What a step over `examples` divides by: rows, tokens that the policy chooses, and examples."""
+    tokens = sum(e.completion_tokens for e in examples)
+    return Totals(sum(e.rows for e in examples), tokens, examples=len(examples))
 
 
 def token_groups(examples: Sequence[Example]) -> TokenGroups:
@@ -52,6 +53,7 @@ def collate_preferences(examples: Sequence[Example], totals: Totals) -> Preferen
         margin=torch.tensor([pair.margin for _, pair in placed]),
         weight=torch.tensor([pair.weight for _, pair in placed]),
         totals=totals,
+        share=torch.tensor([1 / len(e.pairs) for e in examples for _ in e.pairs]),
     )
 
 

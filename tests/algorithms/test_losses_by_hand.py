@@ -35,6 +35,8 @@ from gnomon.core.batches import (
     TokenGroups,
     Totals,
 )
+from gnomon.data.batching import collate_preferences, totals_of
+from gnomon.data.encoding import Example, Pair
 
 
 def stand_in(**answers: Tensor) -> Any:
@@ -97,6 +99,48 @@ def test_reward_modelling_hand_numbers(settings: dict[str, Any], weight: float, 
     assert loss.item() == pytest.approx(expected / 3, abs=1e-5)
     assert metrics["accuracy"].item() == pytest.approx(0.5)  # right, tied, wrong
     assert metrics["lead"].item() == pytest.approx(0.0)
+
+
+def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:
+    """Three completions of one prompt make C(3, 2) = 3 pairs of 1/3 each, a pair of another prompt weighs 1.
+
+    (0.563262 + 0.693147 + 1.313262)/3 of the first, 0.313262 (a lead of 1) of the second, the mean of the two;
+    over pairs the first prompt would have three quarters.
+    """
+    three, one = pairs(), torch.tensor([3])
+    both = replace(
+        three,
+        tokens=TokenGroups.build([[1], [9]], [[2], [3], [4], [5], [6]], [0, 0, 0, 1, 1]),
+        chosen=torch.cat([three.chosen, one]),
+        rejected=torch.cat([three.rejected, one + 1]),
+        probability=torch.tensor([0.75, 0.5, 1.0, 1.0]),
+        margin=torch.zeros(4),
+        weight=torch.ones(4),
+        share=torch.tensor([1 / 3, 1 / 3, 1 / 3, 1.0]),
+        totals=Totals(4, 5, examples=2),
+    )
+    models = stand_in(scores=torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0]))
+    even = RewardModelling(centring=0.0, per_prompt=True).loss(models, both)[0].item()
+    assert even == pytest.approx((2.569671 / 3 + 0.313262) / 2, abs=1e-5)
+    assert RewardModelling(centring=0.0).loss(models, both)[0].item() == pytest.approx(
+        (2.569671 + 0.313262) / 4, abs=1e-5
+    )
+
+
+def test_prompts_that_weigh_the_same_may_be_read_one_by_one() -> None:
+    """The shares and what they are divided by are the step's, however it is cut."""
+    examples = [
+        Example("a", (1,), ((2,), (3,), (4,)), (Pair(0, 1, 0.75, 0.5, 1.0), Pair(2, 0, 1.0, 0.0, 2.0))),
+        Example("b", (9,), ((5,), (6,)), (Pair(0, 1, 1.0, 0.0, 1.0),)),
+    ]
+    totals, scores = totals_of(examples), torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0])
+    even = RewardModelling(per_prompt=True)
+    whole = even.loss(stand_in(scores=scores), collate_preferences(examples, totals))[0]
+    parts = [
+        even.loss(stand_in(scores=part), collate_preferences([one], totals))[0]
+        for one, part in zip(examples, (scores[:3], scores[3:]), strict=True)
+    ]
+    assert sum(part.item() for part in parts) == pytest.approx(whole.item(), abs=1e-6)
 
 
 def test_a_tie_stays_a_tie_whatever_the_labels() -> None:

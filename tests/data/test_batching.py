@@ -33,6 +33,8 @@ def test_collated_pairs_point_at_their_completions() -> None:
     assert batch.probability.tolist() == pytest.approx([0.8, 0.6, 1.0])
     assert batch.margin.tolist() == [1.0, 0.0, 0.5]
     assert batch.weight.tolist() == [1.0, 3.0, 1.0]
+    assert batch.share is not None
+    assert batch.share.tolist() == [0.5, 0.5, 1.0], "of the pairs of each prompt"
     assert [c.tolist() for c in batch.tokens.completions] == [[3, 4, 9], [5, 9], [6, 9], [8, 9], [9]]
     assert batch.tokens.group.tolist() == [0, 0, 0, 1, 1]
 
@@ -61,7 +63,7 @@ def test_collated_rankings_point_at_their_completions() -> None:
     batch = collate_rankings(examples, totals_of(examples))
     assert [order.tolist() for order in batch.order] == [[2, 0], [1, 0, 2], [4, 3]]
     assert batch.weight.tolist() == [1.0, 0.5, 3.0]
-    assert batch.totals == Totals(3, 5)
+    assert batch.totals == Totals(3, 5, examples=2)
 
 
 def test_masked_tokens_cost_but_do_not_count() -> None:
@@ -70,7 +72,7 @@ def test_masked_tokens_cost_but_do_not_count() -> None:
         Example("a", (1,), ((3, 4, 5, 6),), masks=((True, False, False, True),)),
         Example("b", (1,), ((7, 8, 9),)),
     ]
-    assert totals_of(examples) == Totals(2, 5)
+    assert totals_of(examples) == Totals(2, 5, examples=2)
     assert [e.cost for e in examples] == [5, 4]
     mask = collate_demonstrations(examples, totals_of(examples)).tokens.mask
     assert mask.tolist() == [[True, False, False, True], [True, True, True, False]]
@@ -79,10 +81,10 @@ def test_masked_tokens_cost_but_do_not_count() -> None:
 def test_totals_and_costs() -> None:
     """Rows are pairs where there are any, else completions; tokens are those of completions."""
     single = [Example("a", (1, 2, 3), ((4, 5),)), Example("b", (1,), ((6,),))]
-    assert totals_of(single) == Totals(2, 3)
-    assert totals_of(PAIRED) == Totals(3, 10)
+    assert totals_of(single) == Totals(2, 3, examples=2)
+    assert totals_of(PAIRED) == Totals(3, 10, examples=2)
     assert [e.cost for e in PAIRED] == [9, 4]
-    assert totals_of([*PAIRED, *single]) == Totals(5, 13)
+    assert totals_of([*PAIRED, *single]) == Totals(5, 13, examples=4)
 
 
 def test_examples_of_one_prompt_share_it() -> None:

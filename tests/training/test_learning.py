@@ -13,6 +13,7 @@ from torch import Tensor
 from gnomon.algorithms.contract import algorithms
 from gnomon.algorithms.grpo import GRPO
 from gnomon.algorithms.online_dpo import OnlineDPO
+from gnomon.algorithms.ppo import PPO
 from gnomon.core.batches import Experience, Penalty
 from gnomon.training.budget import Budget
 from gnomon.training.learning import Learner
@@ -121,3 +122,27 @@ def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture
         found = updated(GRPO(), with_alike(moved, 7), minibatches=count)
         assert found["first_approx_kl"] > 1e-3
         assert "sampler and trainer disagree" in capsys.readouterr().err
+
+
+def without_advantage(algorithm: Any, penalty: Penalty | None = None) -> Experience:
+    """A round whose groups are all alike, after the policy has moved from its reference."""
+    found = round_for(algorithm)
+    assert found.advantages is not None
+    flat = replace(found, advantages=torch.zeros_like(found.advantages), penalty=penalty)
+    return replace(flat, reference_logprobs=found.logprobs - 0.3)
+
+
+def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:
+    """Where nothing else is to be learned a step is saved; a penalty in the loss is something to learn."""
+    idle = updated(GRPO(), without_advantage(GRPO()))
+    assert idle == {"idle_steps": 1.0}
+    priced = updated(GRPO(), without_advantage(GRPO(), Penalty(0.1, "k3")))
+    assert priced["idle_steps"] == 0
+    assert priced["grad_norm"] > 1e-4
+
+
+def test_completions_without_an_advantage_still_teach_the_critic() -> None:
+    found = updated(PPO(), without_advantage(PPO()))
+    assert found["idle_steps"] == 0
+    assert found["value_loss"] > 0
+    assert found["grad_norm"] > 1e-4
