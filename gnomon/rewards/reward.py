@@ -140,7 +140,7 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """An exception on one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -57,7 +57,7 @@ def load_function(spec: str) -> RewardFunction:
     sys.modules[module_name] = module  # dataclasses and type hints of the file look it up there
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        found.loader.exec_module(module)
+        contained(found.loader.exec_module)(module)
     except Exception as error:  # a user's file may raise anything
         raise ConfigError(f"reward '{spec}': {path} cannot be run ({said(error)}); mend the file.") from error
     finally:
@@ -90,9 +90,24 @@ def make_function_reward(function: RewardFunction, name: str) -> Reward:
         parameters = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # some built-in callables have no signature
         parameters = []
+    function = contained(function)
     if parameters[:2] == ["prompts", "completions"]:
         return BatchFunctionReward(function, name)
     return FunctionReward(lambda prompt, text: function(last_request(prompt), text), name)
+
+
+def contained(function: RewardFunction) -> RewardFunction:
+    """The function, whose `sys.exit` and other exceptions that are no `Exception` do not end this program."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise RuntimeError(said(error)) from error
+
+    return call
 
 
 def last_request(prompt: Prompt) -> str:
