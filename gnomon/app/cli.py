@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from gnomon.app import commands_compare, commands_feedback_programs, commands_train, commands_use
 from gnomon.app.options import number
-from gnomon.core.boundary import CRASH_CODE, input_errors, shown, write_crash
+from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
 from gnomon.core.errors import ConfigError, GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.ranges import Range
 from gnomon.core.version import VERSION
@@ -229,7 +229,7 @@ def main() -> None:
         sys.exit(stopped.exit_code)
     except GnomonError as error:
         err.print("[red]error:[/red]", end=" ")
-        err.print(_printable(str(error)), markup=False, soft_wrap=True)
+        err.print(printable(str(error)), markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a traceback is no answer to a user
         file = write_crash(error)
@@ -251,9 +251,5 @@ def _working_folder() -> str:
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Refuse arguments that no file, store or page could hold: bytes that are not UTF-8."""
     for place, text in enumerate(arguments, start=1):
-        if _printable(text) != text:
+        if text.encode("utf-8", "replace").decode() != text:
             raise ConfigError(f"argument {place} ({shown(text)}) is not text in UTF-8; write it in UTF-8.")
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,13 @@ def check_outside_model(name: str, wanted: str = "policy or reward") -> None:
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ModelError(f"no file {path}; give an existing GGUF file.")
-    elif path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+    elif (
+        os.path.exists(path)
+        or os.path.isfile(path.parent)
+        or path.is_absolute()
+        or name.startswith((".", "~"))
+        or name.count("/") > 1
+    ):
         if not path.is_dir():
             raise ModelError(
                 f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOGUE)}."

@@ -41,6 +41,7 @@ ADVICE = {
     errno.EADDRINUSE: "give another port",
     errno.EADDRNOTAVAIL: "give an address of this machine",
 }
+LONG_WORD = re.compile(r"\S{400,}")
 MEMORY = re.compile(r"can't allocate|cannot allocate|unable to allocate|out of memory", re.IGNORECASE)
 
 
@@ -79,7 +80,9 @@ def translate(error: BaseException) -> GnomonError | None:
 
 def first_line(error: BaseException) -> str:
     """What an exception says first, or its kind; without a full stop, for the middle of a sentence."""
-    lines = str(error).strip().splitlines() if len(error.args) < 2 or isinstance(error, OSError) else []
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
+    lines = str(error).strip().splitlines() if len(error.args) < 2 else []
     return (lines[0] if lines else type(error).__name__).rstrip(". ")
 
 
@@ -88,6 +91,12 @@ def shown(name: object) -> str:
     text = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
     text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").replace("\n", "\\n")
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def printable(sentence: str) -> str:
+    """A sentence as a terminal can show it: no half of a surrogate pair, and no word that fills the screen."""
+    text = LONG_WORD.sub(lambda word: f"{word[0][:LONGEST_SHOWN]}…", sentence)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def crash_folder() -> Path:
