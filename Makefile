@@ -1,7 +1,8 @@
 # make demo    a real chat model aligned to real people's ratings, with a report (four to eleven minutes on 2 cores)
 # make test    all tests but make test-long's: training to an optimum, kills, races of processes, PostgreSQL;
 #              make test-fast leaves out those that need the real model or a browser
-#              make test-avx2 runs models, rollouts and parity as a processor without AVX-512 would
+#              make test-avx2 runs models, rollouts and parity as a processor without AVX-512 would,
+#              make test-newest algorithms, training and core on the newest Python that is installed
 # make check   lint, format, types, layers, recipes, links in the docs
 # make bench   speed and memory beside TRL and transformers (an hour on 2 cores that have bfloat16, over two else)
 # Each makes the virtual environment first if need be. Nothing is downloaded or trained twice.
@@ -13,10 +14,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-fast test-long test-avx2 processor check bench format clean
+.PHONY: help demo demo-full test test-fast test-long test-avx2 test-newest test-core processor check bench format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 demo: $(VENV)/.installed
 	@echo "==> running $(RECIPE); stop it with Ctrl-C, and make demo goes on where it was"
@@ -41,6 +42,13 @@ test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: processor
 	@echo "==> models, rollouts and parity, with matrix products as on a processor without AVX-512"
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not long" tests/models tests/rollouts tests/parity
+
+test-newest:
+	@bash .ci/newest
+
+test-core: $(VENV)/.installed-dev
+	@PYTHONPATH=. $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long" \
+	  tests/algorithms tests/training tests/core
 
 processor: $(VENV)/.installed-dev
 	@$(BIN)/python -c 'from gnomon.models.precision import processor; print("==> processor:", processor())'
