@@ -181,7 +181,7 @@ def test_sqlite_writes_ahead_and_to_disk(tmp_path: Path) -> None:
     with store.engine.connect() as connection:
         said = [connection.exec_driver_sql(f"PRAGMA {key}").scalar() for key in ("journal_mode", "synchronous")]
     assert said == ["wal", 2]
-    with sqlite3.connect(tmp_path / "feedback.db") as plain:
+    with closing(sqlite3.connect(tmp_path / "feedback.db")) as plain:
         assert plain.execute("SELECT count(*) FROM projects").fetchone() == (0,)
 
 
