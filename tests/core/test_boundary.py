@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,8 @@ LONG = "a" * 5000
 
 
 def sqlite_int() -> None:
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("select ?", [2**70])
-    connection.close()
 
 
 RAISED: dict[str, tuple[Callable[[], object], str]] = {
