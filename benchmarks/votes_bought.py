@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +28,7 @@ from replay.sets import rating_sets
 from replay.shops import PlainShop, Shop, StoreShop
 from replay.states import DEPTH, MODEL, PROMPT, states_of
 
+from gnomon.core.run_folder import write_atomically
 from gnomon.core.types import RatedText
 from gnomon.data.film_reviews import load_film_reviews
 from gnomon.data.splits import split_items
@@ -101,9 +101,7 @@ def most(work: Path) -> dict[str, Any]:
 
 def write(file: Path, found: dict[str, Any]) -> None:
     """As JSON, all of it or nothing."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(found, separators=(",", ":")) + "\n", encoding="utf-8")
-    os.replace(part, file)
+    write_atomically(file, json.dumps(found, separators=(",", ":")) + "\n")
 
 
 def plans(seeds: range, amounts: tuple[int, ...]) -> Iterator[Plan]:

@@ -20,6 +20,7 @@ from gnomon.app.preflight import check_inputs, load_functions
 from gnomon.app.recipe import Recipe
 from gnomon.app.stages import FeedbackStage
 from gnomon.app.workspace import Workspace
+from gnomon.core.leftovers import temporary_folder
 from gnomon.core.progress import StopSignal, console
 from gnomon.models.precision import fill_kernels, find_compute
 from gnomon.training.footprint import held_bytes
@@ -56,8 +57,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     fill_kernels(compute)
     found: list[StagePlan] = []
     other = 0.0
-    with tempfile.TemporaryDirectory(prefix="gnomon-plan-") as place:
-        folder = Path(place)
+    with temporary_folder(Path(tempfile.gettempdir())) as folder:
         work = Workspace(folder, recipe, compute, StopSignal(), functions=load_functions(recipe, {}))
         process = held_bytes(compute.device)
         for stage in recipe.stages:

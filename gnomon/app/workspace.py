@@ -144,7 +144,7 @@ class Workspace:
         """Keep where judgements come from, with a copy of their manifest; say it where they were changed."""
         name = f"manifests/{note['digest'][:12]}.json"
         self.judged[source] = {**note, "manifest": name}
-        if self.processes.main:
+        if self.processes.main and not (self.folder / name).exists():
             write_json(self.claim.keep(name) if self.claim else self.folder / name, manifest)
         if not note["unchanged"]:
             said = f"{source} was changed after it was exported: it is not the file that its manifest names"

@@ -53,7 +53,6 @@ class Writer:
         self.folder, self.format, self.overwrite = folder, format, overwrite
         self.names = {kind + ENDINGS[format] for kind in kinds} | {MANIFEST}
         self._check()
-        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         with ExitStack() as held:
             try:
                 _hold(folder, held)
@@ -79,9 +78,6 @@ class Writer:
             with suppress(OSError):
                 file.close()
         self._held.close()
-        for path in self._made if error is not None else ():
-            with suppress(OSError):  # another process may have written into it
-                path.rmdir()
 
     def add(self, kind: str, row: Row) -> None:
         """Write a row."""

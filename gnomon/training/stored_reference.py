@@ -166,13 +166,25 @@ def _read(file: Path, question: Mapping[str, Any]) -> list[Tensor] | None:
         return None
 
 
+def _is_own(file: Path) -> bool:
+    """Whether a file in the cache is one of ours: its name is the digest of the question that it answers."""
+    if file.suffix != ".safetensors" or file.is_symlink():
+        return False
+    try:
+        with safe_open(file, framework="pt") as kept:
+            question = json.loads((kept.metadata() or {})["question"])
+    except (OSError, LookupError, ValueError, SafetensorError):
+        return False
+    return file.stem == _digest([json.dumps(question).encode()])
+
+
 def _write(file: Path, question: Mapping[str, Any], answers: Sequence[Tensor]) -> None:
     """Keep answers; a folder that cannot be written costs the next run its time, and this one nothing."""
     content = {"logprobs": torch.cat(list(answers)), "lengths": torch.tensor([len(a) for a in answers])}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, save(content, {"question": json.dumps(question)}))
-        kept = sorted(file.parent.glob("*.safetensors"), key=lambda f: f.stat().st_mtime, reverse=True)
+        kept = sorted(filter(_is_own, file.parent.iterdir()), key=lambda f: f.stat().st_mtime, reverse=True)
         total = 0
         for old in kept:
             total += old.stat().st_size

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from loops import LORA, offline, recorded, weights_of
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import shake, tiny_policy
 
 from gnomon.algorithms.dpo import DPO
@@ -134,6 +134,22 @@ def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run(10_000)  # used again
     assert run(40) >= first
     assert not second & set(files(tmp_path))
+
+
+def test_only_its_own_answers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither somebody's weights in that folder nor a file that was renamed."""
+    cache = tmp_path / "cache"
+    offline(tmp_path / "one", algorithm=DPO(), reference_cache=cache)
+    (own,) = cache.iterdir()
+    save_file({"weight": torch.zeros(100)}, cache / "model.safetensors")
+    own.rename(cache / "mine.safetensors")
+    monkeypatch.setattr(stored_reference, "LIMIT", 1)
+    offline(tmp_path / "two", algorithm=DPO(), reference_cache=cache)
+    offline(tmp_path / "three", algorithm=DPO(), reference_cache=cache, batch_tokens=30)
+    left = {path.name for path in cache.iterdir()}
+    assert {"model.safetensors", "mine.safetensors"} <= left
+    assert own.name not in left
+    assert len(left) == 3
 
 
 def test_what_is_kept_is_what_the_policy_says(tmp_path: Path) -> None:
