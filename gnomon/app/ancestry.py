@@ -59,9 +59,9 @@ def ancestry(name: str, run: Path) -> Ancestry:
         name: a stage of the run, `base`, or a model of one's own.
         run: the folder of the run in which the name is used.
     """
-    found = Ancestry()
-    _climb(name, run, found)
-    return found
+    known = Ancestry()
+    _climb(name, run, known)
+    return known
 
 
 def identity_of(name: str, run: Path) -> str:
@@ -92,12 +92,12 @@ def _base_of(run: Path) -> str:
     return BASE
 
 
-def _climb(name: str, run: Path, found: Ancestry) -> None:
+def _climb(name: str, run: Path, known: Ancestry) -> None:
     """Add a model with its ancestors."""
     stage, identity = _folder_of(name, run)
-    if identity in found.models:
+    if identity in known.models:
         return
-    found.models.add(identity)
+    known.models.add(identity)
     if stage is None:
         return
     content: Any = None
@@ -108,16 +108,16 @@ def _climb(name: str, run: Path, found: Ancestry) -> None:
     run = stage.parent
     for part in [content, *(p for p in content.get("phases") or [] if isinstance(p, dict))]:
         for data in _data_of(part, run):
-            found.data.add(data)
+            known.data.add(data)
             if _trains_reward(part):
-                found.judgements.add(data)
+                known.judgements.add(data)
         for reward in _rewards_of(part):
-            found.rewards.add(identity_of(reward, run))
+            known.rewards.add(identity_of(reward, run))
             if not made_of_no_model(reward):
-                _climb(reward, run, found)
+                _climb(reward, run, known)
         for key in ("model", "critic"):
             if isinstance(part.get(key), str):
-                _climb(part[key], run, found)
+                _climb(part[key], run, known)
 
 
 def _trains_reward(part: Mapping[str, Any]) -> bool:
@@ -151,5 +151,5 @@ def path_of(source: str, run: Path) -> Path | None:
     stage, _, part = source.partition("/")
     made = run / stage / f"{part}.jsonl"
     own = Path(source).expanduser()
-    found = made if part and made.is_file() else own
-    return found.resolve() if found.exists() else None
+    known = made if part and made.is_file() else own
+    return known.resolve() if known.exists() else None

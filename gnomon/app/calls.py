@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,7 @@ def compare(
     seeds: int = 3,
     seconds: float | None = None,
     tokens: int | None = None,
+    data: Mapping[str, Sequence[str]] | None = None,
     out: Name | None = None,
 ) -> Path:
     """Compare algorithms on the same data, with the same budget and several seeds; returns the report's path.
@@ -105,6 +106,8 @@ def compare(
         seeds: how many, from the recipe's seed on.
         seconds: training time that each may use; its own steps where no budget is given.
         tokens: training tokens that each may use.
+        data: data sets by name, each with the overrides that make the recipe one of it: all are compared, and the
+            report has each and all together.
         out: where everything goes, `compare.json` too; the recipe's run folder with `-compare` behind it.
 
     Raises:
@@ -115,6 +118,12 @@ def compare(
 
     budget = Budget(seconds=seconds, tokens=tokens)
     folder = None if out is None else Path(out)
+    if data:
+        from gnomon.app.compare_sets import compare_sets
+
+        return compare_sets(
+            Path(recipe), list(algorithms), data, seeds=seeds, budget=budget, out=folder, overrides=overrides
+        )
     return run_comparison(
         Path(recipe), list(algorithms), seeds=seeds, budget=budget, out=folder, overrides=list(overrides)
     )

@@ -33,6 +33,10 @@ def compare(
             show_default="its own steps",
         ),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A data set, NAME: key=value …; several times. Each is compared, then all together."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where everything goes.", show_default="the recipe's run folder-compare")
     ] = None,
@@ -47,12 +51,19 @@ def compare(
 
       gnomon compare recipes/film-reviews.yaml --algorithms dpo,simpo dpo.settings.beta=0.05
 
+      gnomon compare mine.yaml --algorithms dpo,ipo --data 'a: judge.data=a.jsonl' --data 'b: judge.data=b.jsonl'
+
     The stages before the one that varies run once a seed. The report is OUT/compare.html, its figures are in
     OUT/compare.json. The same command again goes on where it was stopped.
     """
     with stop_said():
         from gnomon.app.calls import compare as run_comparison
+        from gnomon.app.compare_sets import read_sets
 
         names = [name.strip() for name in algorithms.split(",") if name.strip()]
         settings = overrides or []
-        typer.echo(run_comparison(recipe, names, *settings, seeds=seeds, seconds=seconds, tokens=tokens, out=out))
+        sets = read_sets(data or ())
+        report = run_comparison(
+            recipe, names, *settings, seeds=seeds, seconds=seconds, tokens=tokens, data=sets, out=out
+        )
+        typer.echo(report)

@@ -136,11 +136,12 @@ def reorder(
     from gnomon.app.calls_feedback_programs import feedback_reorder
 
     judges = uncertain_by or ()
-    found = feedback_reorder(store, project, judges, random_share=random_share, seed=seed)
-    if not judges or not found:
-        typer.echo(f"{len(found)} waiting items, in the order in which they were added")
+    priorities = feedback_reorder(store, project, judges, random_share=random_share, seed=seed)
+    if not judges or not priorities:
+        typer.echo(f"{len(priorities)} waiting items, in the order in which they were added")
     else:
-        typer.echo(f"{len(found)} waiting items, uncertainty {max(found):.3g} first and {min(found):.3g} last")
+        first, last = max(priorities), min(priorities)
+        typer.echo(f"{len(priorities)} waiting items, uncertainty {first:.3g} first and {last:.3g} last")
 
 
 @app.command()

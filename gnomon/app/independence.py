@@ -22,7 +22,7 @@ from gnomon.data.records import read_records
 
 Reason = Literal["reward", "derived", "weights", "rows"]
 SHARED = 0.01  # of a judge's texts, beyond which it counts as trained on what the training read
-SAID = {
+SENTENCES = {
     "reward": "training used it as its reward",
     "derived": "it was trained from a model that rewarded the training",
     "weights": "its weights are those of a model that rewarded the training",
@@ -35,7 +35,7 @@ class Dependence:
     """Why a judge is not independent.
 
     Attributes:
-        reason: a key of `SAID`.
+        reason: a key of `SENTENCES`.
         count: of `rows`, the judge's texts that training read.
         of: of `rows`, the judge's texts.
     """
@@ -47,7 +47,7 @@ class Dependence:
     @property
     def sentence(self) -> str:
         """For the console."""
-        return SAID[self.reason].format(count=self.count, of=self.of)
+        return SENTENCES[self.reason].format(count=self.count, of=self.of)
 
 
 def judges_of(stage: EvaluateStage, work: Workspace) -> list[dict[str, Any]]:
@@ -55,18 +55,18 @@ def judges_of(stage: EvaluateStage, work: Workspace) -> list[dict[str, Any]]:
     trained = Ancestry()
     for name in stage.evaluate:
         trained |= ancestry(name, work.folder)
-    found = []
+    result = []
     for judge in stage.judges:
-        said = judge in stage.independent
-        counts = said or judge in TEXT_JUDGES
+        claimed = judge in stage.independent
+        counts = claimed or judge in TEXT_JUDGES
         why = dependence(judge, stage, work, trained) if counts else None
-        if said and why is not None:
+        if claimed and why is not None:
             console.print(
                 f"  [yellow]{judge} does not count as independent[/yellow]: {why.sentence}", soft_wrap=True
             )
         row = {"name": judge, "independent": counts and why is None}
-        found.append(row | ({"dependence": asdict(why)} if said and why is not None else {}))
-    return found
+        result.append(row | ({"dependence": asdict(why)} if claimed and why is not None else {}))
+    return result
 
 
 def dependence(judge: str, stage: EvaluateStage, work: Workspace, trained: Ancestry) -> Dependence | None:
@@ -126,14 +126,14 @@ def _texts(some: Iterable[Learned]) -> tuple[set[str], set[str]]:
 
 
 def _read(one: Learned) -> list[tuple[Prompt | None, str]]:
-    found: list[tuple[Prompt | None, str]] = []
+    result: list[tuple[Prompt | None, str]] = []
     records: list[Any] = read_records(one.kind, one.path)
     for record in records:
         if isinstance(record, RatedText):
-            found.append((record.prompt, record.text))
+            result.append((record.prompt, record.text))
         elif isinstance(record, Preference | Ranking | Label | Demonstration):
-            found += [(record.prompt, completion.text) for completion in completions_of(record)]
-    return found
+            result += [(record.prompt, completion.text) for completion in completions_of(record)]
+    return result
 
 
 def completions_of(record: Preference | Ranking | Label | Demonstration) -> Sequence[Any]:

@@ -40,7 +40,7 @@ def read_version_2(path: Path) -> list[tuple[Row, Prompt, list[Completion], list
     Raises:
         DataError: a row is none of RewardBench 2.
     """
-    found = []
+    result = []
     for where, row in read_rows(path):
         try:
             prompt = prompt_of(required(row, "prompt"))
@@ -50,8 +50,8 @@ def read_version_2(path: Path) -> list[tuple[Row, Prompt, list[Completion], list
                 f"{path}, {where}: {str(error).rstrip('.')}; give rows of RewardBench 2: prompt, chosen, "
                 "rejected, subset and id."
             ) from None
-        found.append((row, prompt, right, wrong))
-    return found
+        result.append((row, prompt, right, wrong))
+    return result
 
 
 def _answers(row: Mapping[str, Any], key: str, prompt: Prompt) -> list[Completion]:
@@ -83,11 +83,11 @@ def _version_1(rows: Sequence[Mapping[str, Any]], subsets: Sequence[str]) -> Ite
         if row["chosen_score"] is not None and row["rejected_score"] is not None:
             pairs[subset].append((row["chosen_score"], row["rejected_score"]))
     right = {name: share for name, some in pairs.items() if (share := subset_accuracy(some)) is not None}
-    found = {name: share for name, share in section_scores(right).items() if share is not None}
-    for name, share in found.items():
+    result = {name: share for name, share in section_scores(right).items() if share is not None}
+    for name, share in result.items():
         yield f"RewardBench, {name}: {share:.1%}"
-    if len(found) == len(SECTIONS):
-        yield f"RewardBench: {fmean(found.values()):.1%}"
+    if len(result) == len(SECTIONS):
+        yield f"RewardBench: {fmean(result.values()):.1%}"
 
 
 def _version_2(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -104,11 +104,11 @@ def _version_2(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if kind not in ties or not number:
             raise DataError(f"the id '{row['id']}' of a row of {TIES} is neither ref:NUMBER nor tied:NUMBER.")
         ties[kind][number] = scores
-    found = {name: share for name, some in answers.items() if (share := best_of_answers(some)) is not None}
+    result = {name: share for name, some in answers.items() if (share := best_of_answers(some)) is not None}
     if (tied := ties_score(ties["ref"], ties["tied"])) is not None:
-        found[TIES] = tied.score
+        result[TIES] = tied.score
     for name in SUBSETS_2:
-        if name in found:
-            yield f"RewardBench 2, {name}: {found[name]:.1%}"
-    if (overall := overall_2(found)) is not None:
+        if name in result:
+            yield f"RewardBench 2, {name}: {result[name]:.1%}"
+    if (overall := overall_2(result)) is not None:
         yield f"RewardBench 2: {overall:.1%}"

@@ -3,6 +3,29 @@
 from __future__ import annotations
 
 TEXTS: dict[str, tuple[str, str]] = {
+    "sets.kind": ("Comparison of algorithms on several data sets", "多个数据集上的算法比较"),
+    "sets.leader": (
+        "{algorithm} has the highest mean win rate over the data sets.",
+        "{algorithm} 在各数据集上的平均胜率最高。",
+    ),
+    "sets.why": (
+        "Judged by {judge}; no other is above it on {ahead} of {sets} data sets. Each data set weighs the same.",
+        "由 {judge} 评判；在 {sets} 个数据集中的 {ahead} 个上没有算法高于它。各数据集权重相同。",
+    ),
+    "sets.nobody": (
+        "No algorithm has a win rate on every data set yet.",
+        "尚无算法在每个数据集上都有胜率。",
+    ),
+    "sets.waiting": ("{set} is still to run.", "{set} 尚未运行。"),
+    "sets.win_rates": ("Win rates by {judge}", "{judge} 评判的胜率"),
+    "sets.note": (
+        "Against each data set’s own reference: means over the seeds, with the worst and the best seed; together "
+        "the mean over the data sets, with the lowest and the highest of them.",
+        "对各数据集自己的参考模型：取各种子的平均，附最差与最好的种子；合计取各数据集的平均，附最低与最高的数据集。",
+    ),
+    "sets.set": ("Data set", "数据集"),
+    "sets.together": ("Together", "合计"),
+    "sets.ahead": ("No other is higher on", "无算法更高的数据集"),
     "compare.kind": ("Comparison of algorithms", "算法比较"),
     "compare.seeds": ("seeds {seeds}", "随机种子 {seeds}"),
     "compare.budget_seconds": ("{seconds} s of training each", "每种算法训练 {seconds} 秒"),

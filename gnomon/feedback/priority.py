@@ -81,12 +81,12 @@ def priorities(
     if not 0 <= share <= 1:
         raise ConfigError(f"the random share is {share}; give a number from 0 to 1.")
     ordered = np.sort(np.asarray(uncertainties, dtype=np.float64))
-    found = []
+    result = []
     for own, ids in zip(uncertainties, names, strict=True):
         draw = np.random.default_rng(int(digest([seed, "queue", *sorted(ids)])[:16], 16))
         drawn, quantile = draw.random(2)
-        found.append(float(np.quantile(ordered, quantile)) if drawn < share else float(own))
-    return found
+        result.append(float(np.quantile(ordered, quantile)) if drawn < share else float(own))
+    return result
 
 
 def reorder(
@@ -117,16 +117,16 @@ def reorder(
         check_orderable(project, store.project(project).task)
     items = waiting(store, project)
     if scores is None:
-        found = [0.0] * len(items)
+        result = [0.0] * len(items)
     else:
         unsure = _uncertainties(items, scores, watch)
         names = [[one.id for one in item.answers] for item in items]
-        found = priorities(unsure, names, share=share, seed=seed)
+        result = priorities(unsure, names, share=share, seed=seed)
     for start in range(0, len(items), CHUNK):
         with store.writing() as session:
-            for item, priority in list(zip(items, found, strict=True))[start : start + CHUNK]:
+            for item, priority in list(zip(items, result, strict=True))[start : start + CHUNK]:
                 session.execute(update(ItemRow).where(ItemRow.key == item.key).values(priority=priority))
-    return found
+    return result
 
 
 def waiting(store: Store, project: str) -> list[Waiting]:
@@ -153,7 +153,7 @@ def _uncertainties(items: Sequence[Waiting], scores: Scoring, watch: Callable[[i
     by_prompt: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         by_prompt[item.prompt.id].append(index)
-    found, done = [0.0] * len(items), 0
+    result, done = [0.0] * len(items), 0
     for members in by_prompt.values():
         answers = list({one.id: one for index in members for one in items[index].answers}.values())
         place = {one.id: at for at, one in enumerate(answers)}
@@ -163,8 +163,8 @@ def _uncertainties(items: Sequence[Waiting], scores: Scoring, watch: Callable[[i
         except DataError as error:
             raise DataError(f"prompt '{prompt.id}': {error}") from None
         for index in members:
-            found[index] = item_uncertainty(unsure, [place[one.id] for one in items[index].answers])
+            result[index] = item_uncertainty(unsure, [place[one.id] for one in items[index].answers])
         done += len(members)
         if watch is not None:
             watch(done)
-    return found
+    return result

@@ -13,6 +13,7 @@ from project import Project, Run
 from gnomon.app.compare_plan import Plan, make_plan
 from gnomon.app.compare_rows import Budget, needs_of
 from gnomon.app.compare_runs import PassedOn, run_content
+from gnomon.app.compare_sets import compare_sets, read_sets
 from gnomon.app.recipe import build_recipe
 from gnomon.app.stages import TrainStage
 from gnomon.core.errors import ConfigError, Interrupted
@@ -241,3 +242,33 @@ def test_a_comparison_from_end_to_end(project: Project, gnomon: Run, tmp_path: P
     assert first[0] == first[1]
     page = (tmp_path / "bench" / "compare.html").read_text(encoding="utf-8")
     assert page.count("failed on every completion") == 2 * 2  # seeds, languages
+
+
+def test_data_sets_by_name_and_settings() -> None:
+    found = read_sets(["films: judge.data='my films.jsonl' aligned.data=f.jsonl", "食谱:judge.data=r.jsonl"])
+    assert found == {
+        "films": ["judge.data=my films.jsonl", "aligned.data=f.jsonl"],
+        "食谱": ["judge.data=r.jsonl"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (["films"], "is no data set; give NAME: key=value"),
+        (["films:"], "is no data set"),
+        (["../films: a=b"], "is no data set"),
+        (["a: b=c", "a: b=d"], "names 'a' twice"),
+        (["a: b='c"], "close its quotation marks"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(told: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_sets(told)
+
+
+def test_every_data_set_is_checked_before_the_first_run(tmp_path: Path) -> None:
+    sets = {"good": ["report.judges=[vader]"], "bad": ["report.judgs=[vader]"]}
+    with pytest.raises(ConfigError, match="judgs"):
+        compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=Budget(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
