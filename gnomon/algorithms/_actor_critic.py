@@ -32,8 +32,8 @@ class ActorCritic(PolicyGradient):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference, and a critic."""
-        return frozenset({"reference", "critic"})
+        """A critic."""
+        return frozenset({"critic"})
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """Clipped policy loss plus weighted value loss, each a mean over the step's tokens."""

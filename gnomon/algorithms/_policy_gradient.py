@@ -55,8 +55,8 @@ class PolicyGradient:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference, for the KL."""
-        return frozenset({"reference"})
+        """Nothing of its own: where the KL is priced, the loop provides a reference."""
+        return frozenset()
 
     def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
         """What the surrogate takes for `log π/π_old` of each token, `[N, T]`."""

@@ -47,8 +47,8 @@ class Reinforce(PolicyGradient):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference, and a critic where it is the baseline."""
-        return frozenset({"reference", "critic"} if self.baseline == "critic" else {"reference"})
+        """A critic where it is the baseline."""
+        return frozenset({"critic"} if self.baseline == "critic" else ())
 
     def credit(self, experience: Experience) -> Experience:
         """`(G_t − b)/σ` for each token; b and σ are of former rounds, and 0 and 1 in the first."""

@@ -13,9 +13,10 @@ from gnomon.app.recipe import CRITIC_KEYS
 from gnomon.app.references import maker
 from gnomon.app.row_paths import is_part, with_paths
 from gnomon.app.stages import FeedbackStage, Stage, TrainStage, loop_of
-from gnomon.core.config import set_path, validate
+from gnomon.core.config import merge_deep, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
+from gnomon.training.checks import needs_reference
 from gnomon.training.settings import OF_THE_MACHINE, OnlineSettings
 
 PARTS = {
@@ -138,8 +139,13 @@ def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """What an algorithm asks for, from its contract and the settings of its row."""
     name = str(row["algorithm"])
     kind: Any = algorithms()[name]
-    needs = validate(kind, row.get("settings") or {}, f"{name}.settings").needs
+    algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
+    needs = algorithm.needs
     online = loop_of(name) is OnlineSettings
+    if online:
+        own = merge_deep(kind.training, row.get("training") or {})
+        loop = validate(OnlineSettings, own, f"{name}.training")
+        needs |= {"reference"} if needs_reference(algorithm, loop) else set()
     return {
         "algorithm": name,
         "consumes": "samples" if online else PARTS[kind.consumes],

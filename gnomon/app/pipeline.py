@@ -30,6 +30,7 @@ from gnomon.evaluation.report import write_report
 from gnomon.models.precision import Compute, find_compute
 from gnomon.rewards.user_function import RewardFunction
 from gnomon.training.checkpoints import remove_checkpoints
+from gnomon.training.outcome import why_nothing
 from gnomon.training.processes import Processes
 
 RUNNERS: dict[type, Callable[[Any, Workspace], dict[str, Any]]] = {
@@ -131,7 +132,10 @@ def _run(
         return folder / "report.html"
     report = write_report(folder, language=recipe.language)
     minutes = (time.monotonic() - started) / 60
-    console.print(f"[bold]done[/bold] in {minutes:.1f} minutes; open {escape(str(report))}", soft_wrap=True)
+    results = {stage.name: read_json(work.stage_folder(stage.name) / "result.json") for stage in recipe.stages}
+    idle = [name for name, found in results.items() if why_nothing(found.get("learning"))]
+    but = f", [yellow]but {' and '.join(idle)} learned nothing[/yellow]" if idle else ""
+    console.print(f"[bold]done[/bold] in {minutes:.1f} minutes{but}; open {escape(str(report))}", soft_wrap=True)
     return report
 
 
@@ -149,6 +153,8 @@ def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
             if processes.main:
                 write_json(folder / "result.json", found)
             console.print(f"  {found['seconds']:.0f} s")
+            if reason := why_nothing(found.get("learning")):
+                console.print(f"  [yellow]nothing was learned[/yellow]: {escape(reason)}", soft_wrap=True)
     if processes.main:
         remove_checkpoints(folder / "checkpoints")
     processes.wait()

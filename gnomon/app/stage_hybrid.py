@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from gnomon.core.progress import console
 from gnomon.core.run_folder import read_json, write_json
 from gnomon.models.policy import Policy
 from gnomon.training.checkpoints import remove_checkpoints
+from gnomon.training.checks import needs_reference
+from gnomon.training.settings import OnlineSettings
 
 
 def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
@@ -28,7 +30,8 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
     torch.manual_seed(work.recipe.seed)
     policy = load_trained(stage, work)
     assert isinstance(policy, Policy)
-    reference = None if policy.adapter else policy.reference_weights()
+    read = any(_reads_reference(phase) for phase in stage.phases)
+    reference = policy.reference_weights() if read and not policy.adapter else None
     phases = {phase.name: _phase(phase, stage, work, policy, reference) for phase in stage.phases}
     last = phases[stage.phases[-1].name]
     return finish(stage.name, policy, work, started) | {
@@ -37,9 +40,23 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
         "phases": phases,
         "final": last["final"],
         "steps": sum(found["steps"] for found in phases.values()),
+        "learning": _learning([found.get("learning", {}) for found in phases.values()]),
         "peak_memory_gb": peak_memory_gb(),
         **peak_device_memory(),
     }
+
+
+def _reads_reference(phase: Phase) -> bool:
+    """Whether the phase needs the model that the stage started from."""
+    algorithm, settings = phase.make_algorithm(), phase.loop
+    if isinstance(settings, OnlineSettings):
+        return needs_reference(algorithm, settings)
+    return "reference" in algorithm.needs
+
+
+def _learning(phases: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What the phases had to teach: nothing where one of them taught nothing, since each was meant to."""
+    return next((found for found in phases if found.get("nothing")), {"nothing": ""})
 
 
 def _phase(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
 from gnomon.training.online import OnlineLoop
+from gnomon.training.outcome import outcome
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 from gnomon.training.showing import Showing
 from gnomon.training.side_task import SideTask
@@ -79,6 +80,7 @@ def train_stored(
     return {
         "final": final,
         "steps": steps_taken(folder),
+        "learning": asdict(outcome(read_jsonl(folder / "metrics.jsonl"))),
         "examples": len(examples),
         "rejected": len(rejected),
     }
@@ -216,7 +218,8 @@ def train_sampled(
         final = loop.run(stage.name)
     if others.critic and work.processes.main:
         save_model(others.critic, folder / CRITIC)
-    return {"final": final, "steps": steps_taken(folder)}
+    learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.group)
+    return {"final": final, "steps": steps_taken(folder), "learning": asdict(learning)}
 
 
 def steps_taken(folder: Path) -> int:

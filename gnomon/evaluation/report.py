@@ -15,7 +15,7 @@ from markupsafe import Markup
 from gnomon.core.errors import ConfigError
 from gnomon.core.sealed_files import adopt_run, write_sealed
 from gnomon.evaluation import report_format, report_pictures
-from gnomon.evaluation.report_data import Evaluation
+from gnomon.evaluation.report_data import Evaluation, Training
 from gnomon.evaluation.report_run import Language, Run, read_run
 from gnomon.evaluation.report_texts import LANGUAGES
 from gnomon.evaluation.report_verdict import judge_run
@@ -48,7 +48,9 @@ def render(run: Run, language: Language = "en") -> str:
     evaluations = [stage.result for stage in run.finished(Evaluation)]
     last = evaluations[-1] if evaluations else None
     assert last is None or isinstance(last, Evaluation)
-    return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=judge_run(last))
+    trained = [(s.name, s.result.learning.nothing) for s in run.stages if isinstance(s.result, Training)]
+    verdict = judge_run(last, [(name, reason) for name, reason in trained if reason])
+    return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=verdict)
 
 
 def page_environment() -> Environment:

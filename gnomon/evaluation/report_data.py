@@ -149,6 +149,15 @@ class Parameters(Part):
     trainable: Number = None
 
 
+class Learning(Part):
+    """What a training stage's steps had to teach."""
+
+    steps: Number = None
+    cut_off: Number = None
+    without_variance: Number = None
+    nothing: Words = ""
+
+
 class Training(Part):
     """The result of any training stage."""
 
@@ -162,6 +171,7 @@ class Training(Part):
     peak_memory_gb: Number = None
     peak_device_memory_gb: Number = None
     final: dict[str, Number] = {}
+    learning: Learning = Learning()
     evaluation: Examination | None = None
 
 

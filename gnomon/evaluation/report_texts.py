@@ -80,6 +80,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Check failed: {demand}; found {value}.",
         "检查未通过：{demand}；实测 {value}。",
     ),
+    "verdict.nothing_learned": (
+        "The training stage {stage} learned nothing: {reason}.",
+        "训练阶段 {stage} 什么也没有学到：{reason}。",
+    ),
     "verdict.no_independent": (
         "No judge of this comparison is independent of the training.",
         "本次比较中没有独立于训练的评判者。",
@@ -185,6 +189,21 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Steps run from left to right. Where there are many, the faint line is each step and the bold one a "
         "running mean. Beside each title: its first and its last value.",
         "横轴为训练步数。步数较多时，浅线为每一步，粗线为滑动平均。标题旁为首值与末值。",
+    ),
+    "training.nothing_learned": (
+        "Nothing was learned here: {reason}.",
+        "这里什么也没有学到：{reason}。",
+    ),
+    "learned.no_gradient": ("no step had a gradient", "没有任何一步产生梯度"),
+    "learned.scores_alike": ("the scores never differed", "得分始终没有差别"),
+    "learned.groups_alike": ("the scores of no group ever differed", "没有任何一组的得分有差别"),
+    "training.cut_off": (
+        "In {rounds} of {of} rounds every answer was cut off at the length limit; raise sampling.max_tokens.",
+        "{of} 轮中有 {rounds} 轮的全部回答都在长度上限处被截断；请调大 sampling.max_tokens。",
+    ),
+    "training.without_variance": (
+        "In {rounds} of {of} rounds no scores differed that are compared, so those rounds taught nothing.",
+        "{of} 轮中有 {rounds} 轮用于比较的得分没有差别，这些轮学不到东西。",
     ),
     "training.no_curves": ("No metrics were recorded.", "没有记录指标。"),
     "training.final": ("Final figures", "最终数值"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,7 @@ class Verdict:
     outcome: Outcome
     opinions: tuple[Opinion, ...] = ()
     failed: tuple[Check, ...] = ()
+    idle: tuple[tuple[str, str], ...] = ()  # training stages that learned nothing, and why
 
     @property
     def unproven(self) -> bool:
@@ -42,14 +44,19 @@ class Verdict:
         return bool(self.opinions) and not any(opinion.independent for opinion in self.opinions)
 
 
-def judge_run(evaluation: Evaluation | None) -> Verdict:
+def judge_run(evaluation: Evaluation | None, idle: Sequence[tuple[str, str]] = ()) -> Verdict:
     """Decide from the last finished evaluation.
 
     Only judges that took no part in the training can prove anything: a policy can learn to please the judge
-    that rewards it without getting better. All independent judges must agree, and every check must pass.
+    that rewards it without getting better. All independent judges must agree, and every check must pass; that
+    every training stage learned something is one of them.
+
+    Args:
+        evaluation: the last one of the run.
+        idle: training stages that learned nothing, with the reason.
     """
     if evaluation is None:
-        return Verdict("none")
+        return Verdict("none", idle=tuple(idle))
     independent = {judge.name for judge in evaluation.judges if judge.independent}
     opinions = tuple(
         Opinion(row, row.judge in independent)
@@ -57,10 +64,10 @@ def judge_run(evaluation: Evaluation | None) -> Verdict:
         if (row.model, row.against) == (evaluation.candidate, evaluation.reference) and row.rate is not None
     )
     failed = tuple(check for check in evaluation.checks if check.passed is False)
-    return Verdict(_outcome(opinions, failed), opinions, failed)
+    return Verdict(_outcome(opinions, bool(failed or idle)), opinions, failed, tuple(idle))
 
 
-def _outcome(opinions: tuple[Opinion, ...], failed: tuple[Check, ...]) -> Outcome:
+def _outcome(opinions: tuple[Opinion, ...], failed: bool) -> Outcome:
     independent = [opinion for opinion in opinions if opinion.independent]
     findings = {opinion.finding for opinion in independent or opinions}
     if not findings:

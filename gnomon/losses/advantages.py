@@ -71,6 +71,25 @@ def leave_one_out(returns: Tensor, group: Tensor) -> Tensor:
     return group_centred(returns, group, scaled=False) * size / (size - 1).clamp(min=1)
 
 
+def alike_in_group(returns: Tensor, group: Tensor) -> Tensor:
+    """Whether a completion's group has equal returns but for rounding, `[N]` boolean."""
+    total, size = group_sums(returns, group)
+    return _alike(returns, _deviation(returns - total / size, group, size), group)
+
+
+def _deviation(centred: Tensor, group: Tensor, size: Tensor) -> Tensor:
+    """The group's standard deviation with K − 1 below, for each of its completions, `[N]`."""
+    squares, _ = group_sums(centred.square(), group)
+    return (squares / (size - 1).clamp(min=1)).sqrt()
+
+
+def _alike(returns: Tensor, deviation: Tensor, group: Tensor) -> Tensor:
+    """What rounding leaves of equal returns depends on their size, which is each group's own."""
+    group = group.to(returns.device)
+    largest = torch.zeros_like(returns).scatter_reduce(0, group, returns.abs(), "amax")
+    return deviation <= 1e-6 * largest[group].clamp(min=1e-6)
+
+
 def group_centred(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
     """`R_n` less its group's mean, and if `scaled` over the group's deviation, `[N]` (Shao et al. 2024, GRPO).
 
@@ -78,13 +97,9 @@ def group_centred(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
     """
     total, size = group_sums(returns, group)
     centred = returns - total / size
-    squares, _ = group_sums(centred.square(), group)
-    deviation = (squares / (size - 1).clamp(min=1)).sqrt()
-    # What rounding leaves of equal returns depends on their size, which is each group's own.
-    largest = torch.zeros_like(total).scatter_reduce(0, group.to(returns.device), returns.abs(), "amax")
-    alike = deviation <= 1e-6 * largest[group.to(returns.device)].clamp(min=1e-6)
+    deviation = _deviation(centred, group, size)
     found = centred / (deviation + 1e-4) if scaled else centred
-    return torch.where(alike, 0.0, found)
+    return torch.where(_alike(returns, deviation, group), 0.0, found)
 
 
 def best_of_group(returns: Tensor, group: Tensor, keep: int) -> Tensor:
@@ -100,9 +115,10 @@ def best_of_group(returns: Tensor, group: Tensor, keep: int) -> Tensor:
 def best_and_worst(returns: Tensor, group: Tensor) -> Tensor:
     """+1 for the best of each group, −1 for the worst, 0 for the rest and where all are alike, `[N]`."""
     sides = torch.zeros_like(returns)
+    alike = alike_in_group(returns, group)
     for g in range(int(group.max()) + 1):
         rows = (group == g).nonzero().squeeze(1).to(returns.device)
-        if len(rows) and returns[rows].max() > returns[rows].min():
+        if len(rows) and not bool(alike[rows[0]]):
             sides[rows[returns[rows].argmax()]] = 1.0
             sides[rows[returns[rows].argmin()]] = -1.0
     return sides

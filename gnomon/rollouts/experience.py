@@ -39,9 +39,25 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: floa
     )
 
 
-def replace_unfinished(scores: Tensor, finished: Tensor, penalty: float | None) -> Tensor:
-    """The score of a completion that did not end by itself becomes `penalty` (Ziegler et al. 2019), `[N]`."""
-    return scores if penalty is None else torch.where(finished, scores, penalty)
+def cap_unfinished(scores: Tensor, finished: Tensor, most: float | None) -> Tensor:
+    """Scores in which being cut off never pays, `[N]`.
+
+    A completion that did not end by itself gets the least of three: its own score, `most`, and the lowest score
+    of those of the round that ended. `most` alone in place of the score (Ziegler et al. 2019) pays for never
+    ending wherever ended answers score below it. Where none ended there is nothing to compare with, and the first
+    two count.
+
+    Args:
+        scores: of the round, `[N]`.
+        finished: whether each ended by itself, `[N]`.
+        most: what a completion that was cut off can score at most; `None` leaves all scores as they are.
+    """
+    if most is None:
+        return scores
+    capped = scores.clamp(max=most)
+    if finished.any():
+        capped = capped.clamp(max=float(scores[finished].min()))
+    return torch.where(finished, scores, capped)
 
 
 def last_token(values: Tensor, mask: Tensor) -> Tensor:
@@ -74,11 +90,11 @@ def price_kl(
     k1 inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL, and the bonus
     that of the entropy of the whole completion.
     """
-    assert experience.reference_logprobs is not None
     logprobs = experience.logprobs
     mask = experience.tokens.mask.to(logprobs.device)
     rewards = last_token(experience.scores, mask) - entropy_bonus * masked(logprobs, mask)
-    if where == "reward":
+    if where == "reward" and coefficient:
+        assert experience.reference_logprobs is not None
         cost = ESTIMATORS[estimator](logprobs, experience.reference_logprobs)
         rewards = rewards - coefficient * masked(cost, mask)
     return replace(experience, rewards=rewards)

@@ -15,6 +15,7 @@ from gnomon.data.batching import micro_batches
 from gnomon.losses.kl import log_ratio
 from gnomon.losses.reduce import masked
 from gnomon.models.policy import Policy
+from gnomon.training.checks import needs_reference
 from gnomon.training.models import TrainedModels
 from gnomon.training.processes import Processes
 from gnomon.training.room import Room
@@ -53,7 +54,9 @@ class Asker:
 
     @torch.no_grad()
     def reference(self, experience: Experience, weights: Mapping[str, Tensor] | None) -> Experience:
-        """The reference's log-probabilities of what was drawn."""
+        """The reference's log-probabilities of what was drawn, where anything reads them."""
+        if not needs_reference(self.algorithm, self.settings):
+            return experience
         temperature = self.temperature
         with self.models.policy.as_reference(weights):
             found = self._answers(experience, lambda t: self.models.policy.logprobs(t, temperature=temperature))

@@ -33,3 +33,13 @@ def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
             f"set it to {algorithm.group} or more (4 to 16 is usual)."
         )
     return None
+
+
+def needs_reference(algorithm: Algorithm, settings: OnlineSettings) -> bool:
+    """Whether anything in a round reads the reference: the algorithm, the KL's price, the sampling or a measure.
+
+    A coefficient of 0 stays 0 whatever its target, so nothing is priced then.
+    """
+    kl = settings.kl
+    wanted = kl.coefficient > 0 or kl.measure != "auto" or settings.exploration.reference_share > 0
+    return wanted or "reference" in algorithm.needs

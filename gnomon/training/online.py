@@ -34,13 +34,14 @@ from gnomon.training.agreement import agreement
 from gnomon.training.asking import Asker
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
-from gnomon.training.checks import reuse_fault, sampling_fault
+from gnomon.training.checks import needs_reference, reuse_fault, sampling_fault
 from gnomon.training.guards import Saver, Watch
 from gnomon.training.kept_models import model_keeper
 from gnomon.training.kinds import wrong_kind
 from gnomon.training.learning import Learner
 from gnomon.training.models import TrainedModels
 from gnomon.training.optimiser import Optimiser
+from gnomon.training.outcome import Alarms
 from gnomon.training.processes import Processes
 from gnomon.training.prompts import PromptStream
 from gnomon.training.replay import Remembered, ReplayMemory
@@ -131,7 +132,9 @@ class OnlineLoop:
             room,
             self.seed,
         )
-        if self.reference_weights is None and self.models.policy.adapter is None:
+        self.alarms = Alarms(self.algorithm.group, self.sampling.max_tokens)
+        own = self.reference_weights is None and self.models.policy.adapter is None
+        if own and needs_reference(self.algorithm, self.settings):
             self.reference_weights = self.models.policy.reference_weights()
 
     def _named(self, which: str) -> dict[str, torch.nn.Parameter]:
@@ -174,9 +177,12 @@ class OnlineLoop:
                 self.budget.lap()
                 last["tokens_seen"] = float(self.budget.tokens)
                 log.record(step, last)
+                if main:
+                    self.alarms.look(step, last)
                 samples.record(shown)
                 bar.at(
-                    self.budget.place(step, planned)[0], f"score {last['score_mean']:+.2f}  KL {last['kl']:.2f}"
+                    self.budget.place(step, planned)[0],
+                    f"score {last['score_mean']:+.2f}" + (f"  KL {last['kl']:.2f}" if "kl" in last else ""),
                 )
                 # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
                 ended = bool(self.watch and self.watch(step, last))
@@ -297,8 +303,9 @@ class OnlineLoop:
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
         """Set the price of a nat for the next round, and what later rounds know of this one."""
-        kls, settings = sequence_kl(experience)[own_rows(rollouts)], self.settings.kl
-        if settings.target is not None and len(kls):
+        settings, own = self.settings.kl, own_rows(rollouts)
+        if settings.target is not None and settings.coefficient and own:
+            kls = sequence_kl(experience)[own]
             kl = float(kls.mean())
             self.kl_coefficient = (
                 halve_or_raise(self.kl_coefficient, kl, target=settings.target)
@@ -329,7 +336,8 @@ class OnlineLoop:
                     for rows in by_prompt.values()
                 ]
             )
-        if self.settings.reference_every and step % self.settings.reference_every == 0:
+        every, read = self.settings.reference_every, needs_reference(self.algorithm, self.settings)
+        if every and read and step % every == 0:
             self.reference_weights = self.models.policy.reference_weights()
 
     def state(self) -> dict[str, Any]:

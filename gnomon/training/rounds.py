@@ -7,13 +7,14 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gnomon.core.batches import Experience, Rollout, Totals
 from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order
 from gnomon.data.rendering import render_prompt
-from gnomon.losses.advantages import explained_variance
+from gnomon.losses.advantages import alike_in_group, explained_variance
 from gnomon.losses.reduce import masked
 from gnomon.rollouts.experience import sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, turns
@@ -84,10 +85,9 @@ def explore(
 
 def alike_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
     """The prompts whose completions all scored the same: they teach a group method nothing."""
-    by_prompt: dict[str, list[float]] = {}
-    for rollout, score in zip(rollouts, scores.tolist(), strict=True):
-        by_prompt.setdefault(rollout.prompt.id, []).append(score)
-    return {name for name, values in by_prompt.items() if max(values) == min(values)}
+    place = {name: i for i, name in enumerate(dict.fromkeys(r.prompt.id for r in rollouts))}
+    alike = alike_in_group(scores, torch.tensor([place[r.prompt.id] for r in rollouts]))
+    return {r.prompt.id for r, same in zip(rollouts, alike.tolist(), strict=True) if same}
 
 
 def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> list[list[int]]:
@@ -139,21 +139,23 @@ def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
     any, all rows are described.
     """
     whose = experience.select(own, experience.totals) if own else experience
-    kl = sequence_kl(whose)
     assert whose.rewards is not None
+    mask = whose.tokens.mask.to(whose.rewards.device)
     found = {
         "score_mean": float(whose.scores.mean()),
         "score_std": float(whose.scores.std(unbiased=False)),
-        "reward_mean": float(masked(whose.rewards, whose.tokens.mask.to(kl.device)).sum(1).mean()),
-        "kl": float(kl.mean()),
+        "reward_mean": float(masked(whose.rewards, mask).sum(1).mean()),
+        **({"kl": float(sequence_kl(whose).mean())} if whose.reference_logprobs is not None else {}),
         "length_mean": float(whose.tokens.lengths.float().mean()),
         "missing_eos_share": 1 - float(whose.finished.float().mean()),
     }
     tokens = experience.tokens
-    mask = tokens.mask.to(kl.device)
-    groups = [experience.scores[tokens.group == g] for g in range(len(tokens.prompts))]
-    if any(len(g) > 1 for g in groups):
-        found["alike_groups_share"] = sum(bool((g == g[0]).all()) for g in groups) / len(groups)
+    mask = tokens.mask.to(mask.device)
+    count = len(tokens.prompts)
+    if len(tokens) > count:
+        alike = alike_in_group(experience.scores, tokens.group).tolist()
+        groups = {g for g, same in zip(tokens.group.tolist(), alike, strict=True) if same}
+        found["alike_groups_share"] = len(groups) / count
     if experience.values is not None and experience.returns is not None:
         found["explained_variance"] = float(explained_variance(experience.values, experience.returns, mask))
     return found

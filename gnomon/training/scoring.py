@@ -11,7 +11,7 @@ from gnomon.core.batches import Rollout
 from gnomon.core.errors import RunError
 from gnomon.rewards.reward import Reward, Scores
 from gnomon.rewards.shaping import ShapedReward
-from gnomon.rollouts.experience import replace_unfinished, soft_overlong
+from gnomon.rollouts.experience import cap_unfinished, soft_overlong
 from gnomon.training.processes import Processes
 from gnomon.training.settings import OnlineSettings
 
@@ -41,7 +41,7 @@ class Scorer:
             judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
         rollouts = [rollouts[i] for i in kept]
         finished = torch.tensor([r.finished for r in rollouts])
-        scores = replace_unfinished(values[kept], finished, self.settings.missing_eos_score)
+        scores = cap_unfinished(values[kept], finished, self.settings.missing_eos_score)
         lengths = torch.tensor([len(r.token_ids) for r in rollouts])
         scores = scores + soft_overlong(lengths, self.limit, self.settings.overlong_buffer)
         return rollouts, scores, judged

@@ -155,6 +155,8 @@ class KLSettings(Settings):
         horizon: samples over which the proportional rule may change the price by about a fifth.
         where: inside the `reward`, or as a term of the `loss`.
         estimator: `k1`, `k2` or `k3`. In the reward only k1 has the gradient of the KL.
+        measure: `auto` measures the KL where a reference is used anyway; `sampled` runs the reference for this
+            even where nothing else needs it.
         exact: in the loss, weigh the estimate so that its gradient is that of its expectation, for k1 and k3 the
             KL, however the surrogate weighs tokens; off is as commonly written.
     """
@@ -166,6 +168,7 @@ class KLSettings(Settings):
     where: Literal["reward", "loss"] = "reward"
     estimator: Literal["k1", "k2", "k3"] = "k1"
     exact: bool = True
+    measure: Literal["auto", "sampled"] = "auto"
 
 
 class Replay(Settings):
@@ -206,7 +209,8 @@ class OnlineSettings(LoopSettings):
         epochs: passes over each round's samples.
         minibatches: optimiser steps a pass; completions of one prompt stay in one minibatch.
         critic_learning_rate: peak step size of the critic; `None` is the policy's.
-        missing_eos_score: replaces the score of a completion that was cut off; `None` keeps the score.
+        missing_eos_score: the most that a completion can score that was cut off; it never gets more than its own
+            score, nor than any completion of the round that ended. `None` keeps its own score.
         overlong_buffer: the last so many tokens before the length limit cost a ramp down to −1 (Yu et al. 2025,
             eq. 13); 0 is off.
         entropy_bonus: reward of a nat of `−log π`, on every token.

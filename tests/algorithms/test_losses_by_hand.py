@@ -233,7 +233,7 @@ def test_reinforce_by_hand() -> None:
     assert plain.advantages is not None
     torch.testing.assert_close(plain.advantages, torch.tensor([[0.5, 1.0], [2.0, 0.0]]))
     algorithm = Reinforce(gamma=0.5, baseline="critic", value_weight=0.5)
-    assert algorithm.needs == {"reference", "critic"}
+    assert algorithm.needs == {"critic"}
     with_critic = algorithm.credit(drawn)
     assert with_critic.advantages is not None
     torch.testing.assert_close(with_critic.advantages, torch.tensor([[0.0, 0.25], [0.75, 0.0]]))

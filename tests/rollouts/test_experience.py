@@ -12,9 +12,9 @@ from gnomon.core.batches import Experience, FinishReason, Rollout, TokenGroups, 
 from gnomon.core.types import Completion, Prompt
 from gnomon.rollouts.experience import (
     build_experience,
+    cap_unfinished,
     last_token,
     price_kl,
-    replace_unfinished,
     sequence_kl,
     token_groups_of,
 )
@@ -64,10 +64,31 @@ def test_the_score_lands_on_the_last_token_that_counts() -> None:
     assert found.tolist() == [[0, 0, 1], [2, 0, 0], [0, 3, 0], [0, 0, 4]]
 
 
-def test_a_completion_that_was_cut_off_gets_the_penalty_instead_of_its_score() -> None:
-    scores, finished = torch.tensor([5.0, 5.0, -9.0]), torch.tensor([True, False, False])
-    assert replace_unfinished(scores, finished, -1.0).tolist() == [5, -1, -1]
-    assert torch.equal(replace_unfinished(scores, finished, None), scores)
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([5.0, 5.0, -9.0], [5.0, -1.0, -9.0]),  # the penalty, but never more than its own score
+        ([-5.0, 0.0, -3.0], [-5.0, -5.0, -5.0]),  # nor more than the one that ended
+        ([-5.0, -6.0, -5.0], [-5.0, -6.0, -5.0]),
+    ],
+)
+def test_a_completion_that_was_cut_off_gets_the_least_of_three(
+    scores: list[float], expected: list[float]
+) -> None:
+    finished = torch.tensor([True, False, False])
+    assert cap_unfinished(torch.tensor(scores), finished, -1.0).tolist() == expected
+    assert torch.equal(cap_unfinished(torch.tensor(scores), finished, None), torch.tensor(scores))
+
+
+def test_the_lowest_of_several_that_ended_bounds_those_that_were_cut_off() -> None:
+    finished = torch.tensor([True, False, True, False])
+    found = cap_unfinished(torch.tensor([2.0, 3.0, -4.0, -7.0]), finished, -1.0)
+    assert found.tolist() == [2.0, -4.0, -4.0, -7.0]
+
+
+def test_where_none_ended_each_gets_its_own_score_up_to_the_penalty() -> None:
+    found = cap_unfinished(torch.tensor([2.0, -3.0]), torch.tensor([False, False]), -1.0)
+    assert found.tolist() == [-1.0, -3.0]
 
 
 def experience() -> Experience:

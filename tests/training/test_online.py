@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from loops import letters_a, online, recorded
+from loops import LORA, letters_a, online, recorded, weights_of
 from tiny import prompts_of
 
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.reinforce import Reinforce
+from gnomon.algorithms.rloo import RLOO
 from gnomon.core.batches import Experience, Metrics
 from gnomon.core.errors import ConfigError, ModelError, RunError
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient
+from gnomon.models.policy import Policy
 from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.sampler import NativeSampler
+from gnomon.training.outcome import Outcome, outcome
 from gnomon.training.settings import KLSettings
 
 
@@ -131,13 +136,15 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
         online(tmp_path / "gradient", words, algorithm=Overflowing(), minibatches=1).run("ppo")
 
 
-def test_a_completion_that_is_cut_off_gets_the_penalty(tmp_path: Path, words: Any) -> None:
-    loop = online(tmp_path, words, missing_eos_score=-7.0, sampling={"completions": 8})
+def test_a_completion_that_is_cut_off_scores_no_more_than_one_that_ended(tmp_path: Path, words: Any) -> None:
+    loop = online(tmp_path, words, missing_eos_score=0.0, sampling={"completions": 8})
     rollouts, scores, _ = loop.score(loop.sample(1))
     assert {r.finished for r in rollouts} == {True, False}
-    for rollout, score in zip(rollouts, scores.tolist(), strict=True):
-        expected = letters_a(rollout.prompt, rollout.completion.text) if rollout.finished else -7.0
-        assert score == pytest.approx(expected)
+    own = [letters_a(r.prompt, r.completion.text) for r in rollouts]
+    least = min(score for score, r in zip(own, rollouts, strict=True) if r.finished)
+    expected = [s if r.finished else min(s, 0.0, least) for s, r in zip(own, rollouts, strict=True)]
+    assert scores.tolist() == pytest.approx(expected)
+    assert expected != own
 
 
 @pytest.mark.parametrize(
@@ -208,3 +215,56 @@ def test_ppo_learns_what_a_function_rewards(tmp_path: Path, words: Any) -> None:
     prompts = prompts_of("a", "b c", "c c c", "a b a")
     again = NativeSampler(loop.models.policy).sample(prompts, loop.sampling, seed=123)
     assert sum(not r.completion.text for r in again) / len(again) > 0.8
+
+
+def flat(_: Any, text: str) -> float:
+    return 0.5
+
+
+def test_a_round_without_differences_is_announced_once_and_counted(
+    tmp_path: Path, words: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores that are all alike: the console warns once, and the outcome is that nothing was learned."""
+    reward = FunctionReward(flat, "flat")
+    kl = KLSettings(coefficient=0.0, target=None)
+    online(tmp_path, words, algorithm=RLOO(), reward=reward, kl=kl, missing_eos_score=None).run("rloo")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("round 1: the scores of no group differ") == 1
+    assert "round 2" not in said
+    rows = recorded(tmp_path)
+    assert [row["alike_groups_share"] for row in rows] == [1.0] * 4
+    assert outcome(rows, min_group_size=2) == Outcome(4, 0, 0, 4, "groups_alike")
+
+
+def test_a_round_in_which_every_answer_is_cut_off_is_announced(
+    tmp_path: Path, words: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online(tmp_path, words, sampling={"max_tokens": 1}, steps=1).run("ppo")
+    assert recorded(tmp_path)[0]["missing_eos_share"] == 1
+    assert "round 1: every answer was cut off at 1 tokens" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("trainable", [LORA, Trainable(adapter="none")], ids=["lora", "full"])
+def test_without_a_price_no_reference_is_run_or_copied(tmp_path: Path, words: Any, trainable: Trainable) -> None:
+    """The same weights, bit for bit, as with a reference that is only measured."""
+    free = {"coefficient": 0.0, "target": None}
+    asked = list[int]()
+
+    class Counted(Policy):
+        @contextmanager
+        def as_reference(self, weights: Any = None) -> Iterator[None]:
+            asked.append(1)
+            with super().as_reference(weights):
+                yield
+
+    ends = []
+    for name, kl in (("without", KLSettings(**free)), ("measured", KLSettings(**free, measure="sampled"))):
+        asked.clear()
+        loop = online(tmp_path / name, words, algorithm=RLOO(), kl=kl, trainable=trainable)
+        loop.models.policy.__class__ = Counted
+        loop.run("rloo")
+        ends.append(weights_of(loop.models))
+        assert len(asked) == (4 if name == "measured" else 0)
+        assert (loop.reference_weights is None) == (name == "without" or trainable is LORA)
+        assert ("kl" in recorded(tmp_path / name)[0]) == (name == "measured")
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))

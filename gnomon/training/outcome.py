@@ -1,0 +1,119 @@
+"""What a stage's steps had to teach, from its metrics.
+
+A run in which nothing was learned must not end as if it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gnomon.core.progress import console
+
+Nothing = Literal["", "no_gradient", "scores_alike", "groups_alike"]
+REASONS: dict[str, str] = {
+    "no_gradient": "no step had a gradient",
+    "scores_alike": "the scores never differed",
+    "groups_alike": "the scores of no group ever differed",
+}
+TOLERANCE = 1e-6  # relative: what rounding leaves between equal scores
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Counts over a stage's steps, or over a round's.
+
+    Attributes:
+        steps: that were recorded: rounds online, optimizer steps offline.
+        with_gradient: of them with a gradient other than 0.
+        cut_off: rounds in which every answer was cut off at the length limit.
+        without_variance: rounds in which no scores differed that are compared.
+        nothing: why nothing was learned, a key of `REASONS`; "" where something was.
+    """
+
+    steps: int
+    with_gradient: int
+    cut_off: int
+    without_variance: int
+    nothing: Nothing
+
+
+def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Outcome:
+    """Count over the rows of `metrics.jsonl`.
+
+    A group method learns from scores that differ within a group. Others compare a score with a critic or with
+    former rounds: for them it is enough that any two scores of the stage differ.
+
+    Args:
+        rows: metrics of each step.
+        min_group_size: completions of a prompt that the algorithm compares; 1 for none.
+    """
+    found = list(rows)
+    rounds = [row for row in found if "score_mean" in row]
+    with_gradient = sum((row.get("grad_norm") or 0.0) > 0 for row in found)
+    cut_off = sum(row.get("missing_eos_share") == 1 for row in rounds)
+    without = sum(not _varies(row, min_group_size) for row in rounds)
+    flat = bool(rounds) and without == len(rounds) and (min_group_size > 1 or _constant(rounds))
+    nothing: Nothing = "no_gradient" if found and not with_gradient else ""
+    if flat:
+        nothing = "scores_alike" if min_group_size == 1 else "groups_alike"
+    return Outcome(len(found), with_gradient, cut_off, without, nothing)
+
+
+def why_nothing(learning: Mapping[str, Any] | None) -> str:
+    """The reason in words why a stage learned nothing, from its result's `learning`; "" where it did."""
+    found = learning or {}
+    reason = REASONS.get(str(found.get("nothing")), "")
+    if reason and found.get("cut_off") and found.get("cut_off") == found.get("steps"):
+        reason += ", and every answer was cut off at the length limit"
+    return reason
+
+
+def _varies(row: Mapping[str, Any], min_group_size: int) -> bool:
+    """Whether scores of the round differ: within a group for a method that compares there, else at all."""
+    if min_group_size > 1 and "alike_groups_share" in row:
+        return bool(row["alike_groups_share"] != 1)
+    spread, mean = row.get("score_std"), row.get("score_mean")
+    return spread is None or mean is None or spread > TOLERANCE * max(abs(mean), TOLERANCE)
+
+
+def _constant(rounds: list[Mapping[str, Any]]) -> bool:
+    means = [row["score_mean"] for row in rounds if row["score_mean"] is not None]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    return len(means) > 1 and bool(high - low <= TOLERANCE * max(abs(low), abs(high), TOLERANCE))
+
+
+@dataclass
+class Alarms:
+    """Sentences about a round's samples on the console, each once a start.
+
+    Attributes:
+        min_group_size: as in `outcome`.
+        limit: the length limit of a completion, in tokens.
+    """
+
+    min_group_size: int
+    limit: int
+    raised: set[str] = field(default_factory=set)
+
+    def look(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Raise what applies to this round and was not raised before."""
+        if metrics.get("missing_eos_share") == 1:
+            self._once(
+                "cut off",
+                f"round {step}: every answer was cut off at {self.limit} tokens[/yellow]; raise "
+                "sampling.max_tokens, or start from a model that ends its answers",
+            )
+        if not _varies(metrics, self.min_group_size):
+            where = "of no group" if self.min_group_size > 1 else "of no two answers"
+            self._once(
+                "alike",
+                f"round {step}: the scores {where} differ, so it teaches nothing[/yellow]; choose easier or "
+                "harder prompts, or more completions of each",
+            )
+
+    def _once(self, kind: str, sentence: str) -> None:
+        if kind not in self.raised:
+            self.raised.add(kind)
+            console.print(f"  [yellow]{sentence} (this warning comes once)", highlight=False, soft_wrap=True)
