@@ -22,7 +22,10 @@ def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampl
     if isinstance(reward, str):
         return make_reward(reward, work, sampled_by)
     return ShapedReward(
-        [(p, RuleReward(p) if p.of is None else make_reward(p.of, work, sampled_by)) for p in reward]
+        [
+            (p, RuleReward(p, sampled_by) if p.of is None else make_reward(p.of, work, sampled_by, p.timeout))
+            for p in reward
+        ]
     )
 
 
@@ -32,10 +35,14 @@ def judge_in(reward: Reward, name: str) -> RewardModel | None:
     return next((one.model for one in parts if isinstance(one, LearnedReward) and one.name == name), None)
 
 
-def make_reward(spec: str, work: Workspace, sampled_by: Any) -> Reward:
+def make_reward(spec: str, work: Workspace, sampled_by: Any, timeout: float | None = None) -> Reward:
     """A reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`.
 
-    `sampled_by` is the tokenizer whose ids completions will bring.
+    Args:
+        spec: what the recipe calls it.
+        work: the run.
+        sampled_by: the tokenizer whose ids completions will bring.
+        timeout: seconds that a call of a function may take; its default where nothing is said.
     """
     return named_reward(
         spec,
@@ -44,6 +51,7 @@ def make_reward(spec: str, work: Workspace, sampled_by: Any) -> Reward:
             work.model(spec), work.compute, seed=work.recipe.seed, chat_template=work.recipe.model.chat_template
         ),
         sampled_by,
+        timeout,
     )
 
 
@@ -52,16 +60,22 @@ def named_reward(
     functions: Mapping[str, RewardFunction],
     load_model: Callable[[], RewardModel],
     sampled_by: Any,
+    timeout: float | None = None,
 ) -> Reward:
-    """The reward that `spec` names; a function in `functions` stands before a file of the same name.
+    """The reward that `spec` names.
 
-    `sampled_by` is the tokenizer whose ids completions will bring; `None` where they are texts alone.
+    Args:
+        spec: a reward model, `path/to/file.py:function`, or `vader`.
+        functions: of the calling program; one of these stands before a file of the same name.
+        load_model: loads the reward model.
+        sampled_by: the tokenizer whose ids completions will bring; `None` where they are texts alone.
+        timeout: seconds that a call of a function may take; its default where nothing is said.
     """
     if spec == "vader":
         return TextReward(Lexicon())
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)
-        return make_function_reward(function, spec.rpartition(":")[2])
+        return make_function_reward(function, spec.rpartition(":")[2], tokenizer=sampled_by, timeout=timeout)
     judge = load_model()
     judge.round_weights()
     return LearnedReward(judge, spec, sampled_by=sampled_by)

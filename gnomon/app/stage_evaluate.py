@@ -140,8 +140,9 @@ def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
     values: FloatArray = found.values.numpy().astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        reason = dict(found.failures).get(row, "its score is not a finite number")
-        raise RunError(f"the judge '{reward.name}' failed on completion {row + 1} ({reason}); mend it.")
+        raise RunError(
+            f"the judge '{reward.name}' has no score for completion {row + 1} ({found.reason(row)}); mend it."
+        )
     return values
 
 

@@ -21,6 +21,7 @@ from gnomon.core.run_folder import read_json, write_json
 from gnomon.models.policy import Policy
 from gnomon.training.checkpoints import remove_checkpoints
 from gnomon.training.checks import needs_reference
+from gnomon.training.failures import summed
 from gnomon.training.settings import OnlineSettings
 
 
@@ -40,6 +41,7 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
         "phases": phases,
         "final": last["final"],
         "steps": sum(found["steps"] for found in phases.values()),
+        "reward_failures": summed(row for found in phases.values() for row in found.get("reward_failures", [])),
         "learning": _learning([found.get("learning", {}) for found in phases.values()]),
         "peak_memory_gb": peak_memory_gb(),
         **peak_device_memory(),

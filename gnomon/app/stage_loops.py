@@ -26,6 +26,7 @@ from gnomon.data.records import completions_of, prompt_of_record
 from gnomon.models.loading import save_model
 from gnomon.models.policy import Model, Policy, RewardModel
 from gnomon.training.checkpoints import newest_step
+from gnomon.training.failures import failures_in
 from gnomon.training.guards import Watch
 from gnomon.training.models import TrainedModels
 from gnomon.training.offline import train_offline
@@ -219,7 +220,12 @@ def train_sampled(
     if others.critic and work.processes.main:
         save_model(others.critic, folder / CRITIC)
     learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.group)
-    return {"final": final, "steps": steps_taken(folder), "learning": asdict(learning)}
+    return {
+        "final": final,
+        "steps": steps_taken(folder),
+        "learning": asdict(learning),
+        "reward_failures": failures_in(folder),
+    }
 
 
 def steps_taken(folder: Path) -> int:

@@ -7,8 +7,9 @@ comparisons and is never written. The tensors made from these records are in `gn
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 SPARSE = {"json": "unless default"}  # a field that is written to JSON only where it differs from its default
@@ -37,13 +38,15 @@ class Prompt:
     """What the model is asked. Groups are formed by `id`, never by equal text.
 
     `answer` is what a right completion says, where there is such a thing; rules compare with it. `where` is the
-    file and line of a prompt that was read; it is no part of its identity.
+    file and line of a prompt that was read; it is no part of its identity. `columns` is the row that it was read
+    from, for rewards; it is no part of its identity either, and is not written with it.
     """
 
     id: str
     messages: tuple[Message, ...]
     answer: str | None = None
     where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False, metadata=UNWRITTEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ from gnomon.data.tracking import KeysRead, TrackedRow
 Record = TypeVar("Record")
 RATINGS = ("rating", "value")  # columns that hold one rating of a text
 LABELS = ("label", "good")  # columns that call a completion good or bad
+TEXTS = frozenset(
+    {"id", "prompt", "completion", "messages", "chosen", "rejected", "weight", "probability", "margin"}
+)
 
 
 def read_records(kind: type[Record], path: Path, keys: KeysRead | None = None) -> list[Record]:
@@ -149,10 +152,22 @@ def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
+    """With the whole row, which a reward may read."""
     refuse_columns(row)
-    if row.get("prompt") is None and row.get("messages") is not None:
-        return prompt_of(row, system=row_system(row))
-    return prompt_of(required(row, "prompt"), row, system=row_system(row))
+    whole = row.get("prompt") is None and row.get("messages") is not None
+    system = row_system(row)
+    found = prompt_of(row, system=system) if whole else prompt_of(required(row, "prompt"), row, system=system)
+    return replace(found, columns=dict(row))
+
+
+def _with_columns(record: Any, row: Mapping[str, Any]) -> Any:
+    """A demonstration or preference whose prompt has the row's columns beside the texts, where there are any."""
+    columns = {key: value for key, value in dict(row).items() if key not in TEXTS}
+    if not columns:
+        return record
+    answer = columns.get("answer")
+    known = record.prompt.answer if answer is None else str(answer)
+    return replace(record, prompt=replace(record.prompt, columns=columns, answer=known))
 
 
 def _weight(row: Mapping[str, Any]) -> float:
@@ -166,7 +181,8 @@ def _demonstration(row: Mapping[str, Any]) -> Demonstration:
                 f"the row has {key}, which calls its completion good or bad, but demonstrations are imitated; "
                 "train it with kto or bco, or keep the good rows and remove the column"
             )
-    return Demonstration(*prompt_and_completion(row), _weight(row))
+    found: Demonstration = _with_columns(Demonstration(*prompt_and_completion(row), _weight(row)), row)
+    return found
 
 
 def _preference(row: Mapping[str, Any]) -> Preference:

@@ -158,6 +158,13 @@ class Learning(Part):
     nothing: Words = ""
 
 
+class Failure(Part):
+    """A reason for which a reward failed, and on how many completions."""
+
+    reason: Words = ""
+    count: Number = None
+
+
 class Training(Part):
     """The result of any training stage."""
 
@@ -172,6 +179,7 @@ class Training(Part):
     peak_device_memory_gb: Number = None
     final: dict[str, Number] = {}
     learning: Learning = Learning()
+    reward_failures: list[Failure] = []
     evaluation: Examination | None = None
 
 

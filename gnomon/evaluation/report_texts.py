@@ -194,6 +194,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Nothing was learned here: {reason}.",
         "这里什么也没有学到：{reason}。",
     ),
+    "training.reward_failures": (
+        "Completions on which the reward failed; they were left out:",
+        "奖励出错的回答（已略去）：",
+    ),
     "learned.no_gradient": ("no step had a gradient", "没有任何一步产生梯度"),
     "learned.scores_alike": ("the scores never differed", "得分始终没有差别"),
     "learned.groups_alike": ("the scores of no group ever differed", "没有任何一组的得分有差别"),

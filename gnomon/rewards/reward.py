@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gnomon.core.errors import RunError
 from gnomon.core.lazy import torch
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from gnomon.models.policy import RewardModel
 
 Report = Callable[[int], None]  # takes the number of rows that are scored
-Numbers = tuple[list[float], list[tuple[int, str]]]  # scores, and row and reason of each failure
+Numbers = tuple[list[float], list[tuple[int, str]]]  # scores, and row and reason where there is none
+ABSTAINED = "it abstained"
+LATE_IN_A_ROW = 3  # rows in a row on which a function may exceed its time limit
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,33 @@ class Scores:
     """Scores of N completions.
 
     Attributes:
-        values: `[N]`, float32; NaN where the reward failed, never a made-up 0.
+        values: `[N]`, float32; NaN where the reward failed or abstained, never a made-up 0.
         parts: named components, `[N]` each.
         failures: row and reason of each failed row.
+        abstentions: of the named components that abstained, where, `[N]` boolean each: no score, and no failure.
     """
 
     values: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     failures: Sequence[tuple[int, str]] = ()
+    abstentions: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def abstained(self) -> Tensor:
+        """Where no component gave a score or failed, `[N]` boolean."""
+        named = [self.abstentions.get(name) for name in self.parts]
+        given = [where for where in named if where is not None]
+        if not given or len(given) < len(named):
+            return torch.zeros(len(self.values), dtype=torch.bool)
+        return torch.stack(given).all(dim=0)
+
+    def reason(self, row: int) -> str:
+        """Why a row has no score."""
+        found = dict(self.failures).get(row)
+        return found or (ABSTAINED if bool(self.abstained[row]) else "its score is not a finite number")
 
 
-def _silent(done: int) -> None:
+def silent(done: int) -> None:
     """Tell nobody."""
 
 
@@ -47,7 +66,7 @@ def _silent(done: int) -> None:
 def watched_scores(reward: Reward, label: str, rows: int) -> Iterator[None]:
     """Inside, scoring so many rows shows its progress where it takes more than a few seconds."""
     parts = [reward, *(part for _, part in getattr(reward, "parts", ()))]
-    watched = [part for part in parts if isinstance(part, LearnedReward | FunctionReward)]
+    watched: list[Any] = [part for part in parts if hasattr(part, "report")]
     with progress(label, rows, after=SHORT_SECONDS) as bar:
         for part in watched:
             part.report = bar.at
@@ -55,7 +74,7 @@ def watched_scores(reward: Reward, label: str, rows: int) -> Iterator[None]:
             yield
         finally:
             for part in watched:
-                part.report = _silent
+                part.report = silent
 
 
 class Reward(Protocol):
@@ -82,7 +101,7 @@ class LearnedReward:
         self.name = name
         self.sampled_by = sampled_by
         self.budget = budget
-        self.report: Report = _silent
+        self.report: Report = silent
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Scores in logits of being preferred; 0 is the average of the completions it was centred on.
@@ -116,28 +135,25 @@ class PlainReward(ABC):
 
     @abstractmethod
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The score of each row, NaN where it failed, and the failures."""
+        """The score of each row, NaN where it has none, and the reason why; `ABSTAINED` is no failure."""
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """The same in float32."""
-        numbers, failures = self.numbers(prompts, completions)
+        numbers, reasons = self.numbers(prompts, completions)
         values = torch.tensor(numbers, dtype=torch.float32)
-        return Scores(values, {self.name: values}, failures)
+        abstained = torch.zeros(len(numbers), dtype=torch.bool)
+        abstained[[row for row, reason in reasons if reason == ABSTAINED]] = True
+        failures = [(row, reason) for row, reason in reasons if reason != ABSTAINED]
+        return Scores(values, {self.name: values}, failures, {self.name: abstained})
 
 
 def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-    """Scores as plain numbers, NaN where the reward failed, and the failures."""
+    """Scores as plain numbers, NaN where a row has none, and the reasons of those."""
     if isinstance(reward, PlainReward):
         return reward.numbers(prompts, completions)
     scores = reward.score(prompts, completions)
-    return scores.values.tolist(), list(scores.failures)
-
-
-def number(value: Any) -> float:
-    """A function's value as a number; text is none, not even `"1"`."""
-    if isinstance(value, str | bytes):
-        raise TypeError(f"{value!r} is text, not a number")
-    return float(value)
+    abstained = [(row, ABSTAINED) for row in scores.abstained.nonzero().flatten().tolist()]
+    return scores.values.tolist(), [*scores.failures, *abstained]
 
 
 def said(error: BaseException) -> str:
@@ -149,19 +165,68 @@ def said(error: BaseException) -> str:
 class FunctionReward(PlainReward):
     """A Python function of prompt and completion text as a reward; one failing row does not fail the others."""
 
-    def __init__(self, function: Callable[[Prompt, str], float], name: str):
+    def __init__(self, function: Callable[[Prompt, str], float | None], name: str):
         self.function = function
         self.name = name
-        self.report: Report = _silent
+        self.report: Report = silent
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The function's value for each row; a row on which it raises becomes a failure."""
-        values = [math.nan] * len(completions)
-        failures: list[tuple[int, str]] = []
-        for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            try:
-                values[row] = number(self.function(prompt, completion.text))
-            except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
-                failures.append((row, said(error)))
-            self.report(row + 1)
-        return values, failures
+        """The function's value for each row; one on which it raises is a failure, `None` an abstention."""
+        pairs = list(zip(prompts, completions, strict=True))
+
+        def one(row: int) -> Any:
+            return self.function(pairs[row][0], pairs[row][1].text)
+
+        return scored_rows(self.name, len(pairs), one, self.report)
+
+
+def scored_rows(name: str, count: int, score: Callable[[int], Any], report: Report = silent) -> Numbers:
+    """Numbers of rows one by one, whatever a user's code does with each.
+
+    Args:
+        name: of the reward.
+        count: of rows.
+        score: of one row.
+        report: takes the number of rows that are scored.
+
+    Raises:
+        RunError: it took too long on several rows in a row.
+    """
+    values = [math.nan] * count
+    reasons: list[tuple[int, str]] = []
+    late = 0
+    for row in range(count):
+        try:
+            value = score(row)
+            if value is None:
+                reasons.append((row, ABSTAINED))
+            else:
+                values[row] = number(value)
+            late = 0
+        except KeyboardInterrupt:  # the user's own, not the function's
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
+            reasons.append((row, said(error)))
+            late = late + 1 if isinstance(error, TimeoutError) else 0
+        if late == LATE_IN_A_ROW:
+            raise RunError(
+                f"the reward '{name}' did not come back on {late} completions in a row ({reasons[-1][1]}); mend "
+                "it, or give it as a part of the reward with a longer timeout."
+            )
+        report(row + 1)
+    return values, reasons
+
+
+def number(value: Any) -> float:
+    """A score that a user's function returned.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not finite.
+    """
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{value!r:.40} is a text, not a number")
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"the score is {found}")
+    return found

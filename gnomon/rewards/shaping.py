@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -15,6 +16,7 @@ from gnomon.core.lazy import torch
 from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards import rules
+from gnomon.rewards.arguments import names_special_token, raw_text
 from gnomon.rewards.reward import Numbers, PlainReward, Reward, Scores
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ class RewardPart(Settings):
         failures: rows of the whole run on which this part may fail; one more stops the run. `None` is any number.
         limit: characters, for `length`.
         n: characters of an n-gram, for `repetition` and `diversity`.
-        pattern: a regular expression.
+        pattern: a regular expression; one that names a special token of the policy's reads completions with
+            those.
+        timeout: seconds that a call of a function may take: 60 where it scores one completion, 600 where it
+            scores a batch, unless this says otherwise.
     """
 
     of: str | None = None
@@ -52,6 +57,7 @@ class RewardPart(Settings):
     limit: Annotated[int, Range("it counts characters", ge=1, le=10**9)] = 400
     n: Annotated[int, Range("it counts characters of an n-gram", ge=1, le=10**6)] = 4
     pattern: str | None = None
+    timeout: Annotated[float, Range("a call takes some time", gt=0, le=1e7)] | None = None
 
     @field_validator("pattern")
     @classmethod
@@ -68,6 +74,12 @@ class RewardPart(Settings):
             raise ValueError("a part of a reward has exactly one of the keys of and rule")
         if self.rule == "format" and self.pattern is None:
             raise ValueError("the rule format needs a pattern")
+        if (
+            self.timeout is not None
+            and not (self.of or "").startswith("python:")
+            and ".py:" not in (self.of or "")
+        ):
+            raise ValueError("timeout is for functions (path/to/file.py:function); remove it")
         return self
 
     @property
@@ -91,13 +103,17 @@ def check_titles(parts: Sequence[RewardPart]) -> None:
 class RuleReward(PlainReward):
     """A rule as a reward."""
 
-    def __init__(self, part: RewardPart):
+    def __init__(self, part: RewardPart, tokenizer: Any = None):
         self.part = part
         self.name = part.title
+        self.tokenizer = tokenizer
+        self.reads_raw = tokenizer is not None and names_special_token(part.pattern or "", tokenizer)
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The rule's score of each row."""
         part = self.part
+        if self.reads_raw:
+            completions = [replace(c, text=raw_text(c, self.tokenizer)) for c in completions]
         if part.rule == "length":
             values = rules.length(completions, part.limit)
         elif part.rule == "repetition":
@@ -129,28 +145,38 @@ class ShapedReward:
         """Each part's own scores, and their sum as they would be shaped now."""
         found: dict[str, Tensor] = {}
         failures: list[tuple[int, str]] = []
+        abstentions: dict[str, Tensor] = {}
         for part, reward in self.parts:
             scores = reward.score(prompts, completions)
             found[part.title] = scores.values.float()
+            abstentions[part.title] = scores.abstained
             failures += [(row, f"{part.title}: {reason}") for row, reason in scores.failures]
-        return Scores(self._sum(found), found, failures)
+        return Scores(self._sum(found, abstentions), found, failures, abstentions)
 
-    def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """The sum of shaped parts, `[N]`; NaN where one failed. Counts failures and updates the moments."""
+    def combine(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The sum of shaped parts, `[N]`. Counts failures and updates the moments.
+
+        A part that abstained adds nothing to a row's sum; where one failed, or all abstained, it is NaN.
+        """
+        where = abstentions or {}
         for part, _ in self.parts:
             values = parts[part.title]
             good = values[values.isfinite()]
-            self.failed[part.title] += len(values) - len(good)
+            silent = int(where[part.title].sum()) if part.title in where else 0
+            self.failed[part.title] += len(values) - len(good) - silent
             if part.failures is not None and self.failed[part.title] > part.failures:
                 raise RunError(
                     f"the reward '{part.title}' failed on {self.failed[part.title]} completions, more than its "
                     f"budget of {part.failures}; mend it, or raise failures."
                 )
             self._learn(part.title, good)
-        return self._sum(parts)
+        return self._sum(parts, where)
 
-    def _sum(self, parts: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([part.weight * self._shape(part, parts[part.title]) for part, _ in self.parts]).sum(0)
+    def _sum(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor]) -> Tensor:
+        shaped = torch.stack([part.weight * self._shape(part, parts[part.title]) for part, _ in self.parts])
+        none = torch.zeros(shaped.shape[1], dtype=torch.bool)
+        silent = torch.stack([abstentions.get(part.title, none) for part, _ in self.parts])  # [parts, N]
+        return shaped.masked_fill(silent, 0.0).sum(0).masked_fill(silent.all(0), torch.nan)
 
     def _shape(self, part: RewardPart, values: Tensor) -> Tensor:
         count, mean, squares = self.moments[part.title]

@@ -1,8 +1,9 @@
 """A user's own Python function as a reward: `path/to/file.py:function` in a recipe, or the function itself.
 
 The function takes a prompt (the text of the last user message) and a completion, both texts, and gives a number;
-higher is better. One whose two parameters are called `prompts` and `completions` takes lists of texts and gives
-as many numbers: for rewards that are cheaper in batches.
+higher is better, and `None` abstains. One whose first two parameters are called `prompts` and `completions` takes
+lists of texts and gives as many numbers: for rewards that are cheaper in batches. What else it may ask for by the
+names of its parameters, `gnomon.rewards.arguments` lists.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,12 @@ from gnomon.core.config import nearest
 from gnomon.core.errors import ConfigError
 from gnomon.core.run_folder import digest_file
 from gnomon.core.types import Completion, Prompt
-from gnomon.rewards.reward import FunctionReward, Numbers, PlainReward, Reward, said
+from gnomon.rewards.arguments import Parameters, parameters_of
+from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, said, scored_rows, silent
+from gnomon.rewards.time_limit import call_within
 
 RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
+TIMEOUT, BATCH_TIMEOUT = 60.0, 600.0  # seconds that a call may take: on one completion, on a batch of them
 _SPEC = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/\\]+)")
 
 
@@ -84,16 +89,21 @@ def function_digest(spec: str) -> str:
     return digest_file(function_file(spec)) if is_function(spec) else uuid.uuid4().hex
 
 
-def make_function_reward(function: RewardFunction, name: str) -> Reward:
-    """The function as a reward; a row on which it raises, or gives no number, becomes a failure."""
-    try:
-        parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # some built-in callables have no signature
-        parameters = []
-    function = contained(function)
-    if parameters[:2] == ["prompts", "completions"]:
-        return BatchFunctionReward(function, name)
-    return FunctionReward(lambda prompt, text: function(last_request(prompt), text), name)
+def make_function_reward(
+    function: RewardFunction, name: str, *, tokenizer: Any = None, timeout: float | None = None
+) -> Reward:
+    """The function as a reward; a row on which it raises, or gives no number, becomes a failure.
+
+    Args:
+        function: of prompt and completion, or of lists of them, and of what else it names (`rewards.arguments`).
+        name: in metrics.
+        tokenizer: whose ids completions bring, for functions that read special tokens.
+        timeout: seconds that a call may take; `TIMEOUT`, or `BATCH_TIMEOUT` for lists, where nothing is said.
+    """
+    parameters = parameters_of(function)
+    kind = BatchFunctionReward if parameters.batched else RowFunctionReward
+    default = BATCH_TIMEOUT if parameters.batched else TIMEOUT
+    return kind(function, name, parameters, tokenizer, timeout or default)
 
 
 def contained(function: RewardFunction) -> RewardFunction:
@@ -116,24 +126,52 @@ def last_request(prompt: Prompt) -> str:
     return said[-1] if said else prompt.messages[-1].content
 
 
+@dataclass
+class RowFunctionReward(PlainReward):
+    """A function of one prompt and one completion."""
+
+    function: RewardFunction
+    name: str
+    parameters: Parameters
+    tokenizer: Any
+    timeout: float
+    report: Report = silent
+
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """The function's value for each row, each within the time limit."""
+
+        def one(row: int) -> Any:
+            prompt, completion = prompts[row], completions[row]
+            more = self.parameters.of_row(prompt, completion, self.tokenizer)
+            return call_within(self.timeout, lambda: self.function(last_request(prompt), completion.text, **more))
+
+        return scored_rows(self.name, len(completions), one, self.report)
+
+
+@dataclass
 class BatchFunctionReward(PlainReward):
     """A function of all prompts and completions at once."""
 
-    def __init__(self, function: RewardFunction, name: str):
-        self.function = function
-        self.name = name
+    function: RewardFunction
+    name: str
+    parameters: Parameters
+    tokenizer: Any
+    timeout: float
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The function's values; if it raises, or gives another number of them, every row failed."""
         count = len(completions)
         try:
-            found = self.function([last_request(p) for p in prompts], [c.text for c in completions])
-            values = [float(value) for value in found]
-            if len(values) != count:
-                raise ValueError(f"{len(values)} values for {count} completions")
-        except Exception as error:  # noqa: BLE001 - a user's function may raise anything; the rows are reported
+            more = self.parameters.of_rows(prompts, completions, self.tokenizer)
+            texts = [last_request(p) for p in prompts], [c.text for c in completions]
+            found = list(call_within(self.timeout, lambda: self.function(*texts, **more)))
+            if len(found) != count:
+                raise ValueError(f"{len(found)} values for {count} completions")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's function may raise anything; rows are reported
             return [math.nan] * count, [(row, said(error)) for row in range(count)]
-        return values, []
+        return scored_rows(self.name, count, lambda row: found[row])
 
 
 def _source(function: RewardFunction) -> Path | None:

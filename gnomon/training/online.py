@@ -35,6 +35,7 @@ from gnomon.training.asking import Asker
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.checks import needs_reference, reuse_fault, sampling_fault
+from gnomon.training.failures import FailureLog
 from gnomon.training.guards import Saver, Watch
 from gnomon.training.kept_models import model_keeper
 from gnomon.training.kinds import wrong_kind
@@ -153,6 +154,7 @@ class OnlineLoop:
             self.budget.begin()
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
         samples = StepLog(self.folder / "samples.jsonl", keep_steps=done, write=main)
+        failures = FailureLog(self.folder, done, write=main)
 
         def save(step: int) -> None:
             if main:
@@ -180,6 +182,8 @@ class OnlineLoop:
                 if main:
                     self.alarms.look(step, last)
                 samples.record(shown)
+                failures.record(step, self.scorer.reasons)
+                self.scorer.reasons.clear()
                 bar.at(
                     self.budget.place(step, planned)[0],
                     f"score {last['score_mean']:+.2f}" + (f"  KL {last['kl']:.2f}" if "kl" in last else ""),
@@ -263,7 +267,8 @@ class OnlineLoop:
             if room <= 0:
                 break
             more, their_scores, theirs = self.score(self.sample(step, attempt))
-            judged = {**judged, "failed_rows": judged["failed_rows"] + theirs["failed_rows"]}
+            for name in ("failed_rows", "abstained_rows"):
+                judged = {**judged, name: judged.get(name, 0.0) + theirs.get(name, 0.0)}
             found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
             chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:room]
             fresh = [i for i in found if more[i].prompt.id in chosen]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gnomon.core.batches import Rollout
+from gnomon.core.run_folder import to_json
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.training.settings import Replay
 
@@ -46,7 +47,7 @@ class ReplayMemory:
 
     def state(self) -> list[dict[str, Any]]:
         """For a checkpoint."""
-        return [asdict(group) for group in self.groups]
+        return [to_json(group) for group in self.groups]
 
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Go on from a checkpoint."""

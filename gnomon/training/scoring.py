@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,21 +23,33 @@ class Scorer:
 
     Attributes:
         limit: the length limit of a completion, in tokens.
+        reasons: why the reward failed, with counts, since they were last cleared.
     """
 
     reward: Reward
     settings: OnlineSettings
     limit: int
     processes: Processes
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Scores `[N]`; rows on which the reward failed are left out and counted."""
+        """Scores `[N]`; rows on which the reward failed or abstained are left out, and each are counted."""
         found, values = self._scores(rollouts)
         kept = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
+        abstained = int(found.abstained.sum())
+        failed = len(rollouts) - len(kept) - abstained
         if not kept:
-            reason = found.failures[0][1] if found.failures else "scores are not finite"
-            raise RunError(f"the reward '{self.reward.name}' failed on every completion of a round: {reason}.")
-        judged = {"failed_rows": float(len(rollouts) - len(kept))}
+            done = "failed" if failed else "abstained"
+            why = (
+                f": {self._most_frequent(found)}"
+                if failed
+                else "; give it completions on which it has an opinion"
+            )
+            raise RunError(f"the reward '{self.reward.name}' {done} on every completion of a round{why}.")
+        self.reasons.update(reason for _, reason in found.failures)
+        if unnamed := failed - len({row for row, _ in found.failures}):
+            self.reasons["its score is not a finite number"] += max(0, unnamed)
+        judged = {"failed_rows": float(failed), "abstained_rows": float(abstained)}
         if len(found.parts) > 1:
             judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
         rollouts = [rollouts[i] for i in kept]
@@ -46,20 +59,26 @@ class Scorer:
         scores = scores + soft_overlong(lengths, self.limit, self.settings.overlong_buffer)
         return rollouts, scores, judged
 
+    def _most_frequent(self, found: Scores) -> str:
+        reasons = Counter(reason for _, reason in found.failures)
+        return reasons.most_common(1)[0][0] if reasons else "scores are not finite"
+
     def _scores(self, rollouts: list[Rollout]) -> tuple[Scores, Tensor]:
         """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
         names = [(r.prompt.id, r.version) for r in rollouts]
         groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
         mine = [rollouts[row] for rows in self.processes.share(groups) for row in rows]
         scored = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
-        everyone = self.processes.collect((scored.values, dict(scored.parts), list(scored.failures)))
+        mine_too = dict(scored.parts), list(scored.failures), dict(scored.abstentions)
+        everyone = self.processes.collect((scored.values, *mine_too))
         order = [
             row for rank in range(self.processes.count) for g in groups[rank :: self.processes.count] for row in g
         ]
         back = torch.tensor(order).argsort()
         values = torch.cat([theirs[0] for theirs in everyone])[back]
         parts = {n: torch.cat([theirs[1][n] for theirs in everyone])[back] for n in everyone[0][1]}
-        found = Scores(values, parts, [failure for theirs in everyone for failure in theirs[2]])
+        abstentions = {n: torch.cat([theirs[3][n] for theirs in everyone])[back] for n in everyone[0][3]}
+        found = Scores(values, parts, [failure for theirs in everyone for failure in theirs[2]], abstentions)
         if isinstance(self.reward, ShapedReward):
-            values = self.reward.combine(parts)
+            values = self.reward.combine(parts, abstentions)
         return found, values

@@ -263,10 +263,9 @@ def test_a_stage_that_learned_nothing_is_a_failed_check(run: Path) -> None:
     learning = {"steps": 6, "with_gradient": 0, "cut_off": 2, "without_variance": 6, "nothing": "groups_alike"}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"learning": learning}))
     content = page(run)
-    assert (
-        "The training stage <bdi>aligned</bdi> learned nothing: the scores of no group ever differed." in content
-    )
-    assert "Nothing was learned here: the scores of no group ever differed." in content
+    assert "The training stage <bdi>aligned</bdi> learned nothing: " in content
+    assert "Nothing was learned here: " in content
+    assert content.count("the scores of no group ever differed") >= 2
     assert "In 2 of 6 rounds every answer was cut off" in content
     assert "没有任何一组的得分有差别" in content
 

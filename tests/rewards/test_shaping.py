@@ -14,6 +14,7 @@ from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.types import Completion
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rewards.shaping import RewardPart, RuleReward, ShapedReward
+from gnomon.rewards.user_function import make_function_reward
 
 PROMPTS = prompts_of("x", "x", "x")
 SAID = [Completion(str(i), text) for i, text in enumerate(("a", "bb", "cccc"))]
@@ -93,3 +94,34 @@ def test_two_parts_of_one_title_are_refused() -> None:
 def test_wrong_parts_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         RewardPart(**settings)
+
+
+def test_a_part_that_abstains_adds_nothing_and_a_row_is_left_out_where_all_do() -> None:
+    """Rows: both score 2 and 10; the second abstains; both abstain; one fails and one abstains."""
+
+    def first(prompt: str, completion: str) -> float | None:
+        if completion == "bad":
+            raise ValueError("no")
+        return None if completion == "none" else 2.0
+
+    def second(prompt: str, completion: str) -> float | None:
+        return 10.0 if completion == "both" else None
+
+    parts = [
+        (RewardPart(of=f"f.py:{f.__name__}", weight=0.5), make_function_reward(f, "f")) for f in (first, second)
+    ]
+    reward = ShapedReward(parts)
+    asked = [Completion(str(i), text) for i, text in enumerate(["both", "first", "none", "bad"])]
+    found = reward.score([PROMPTS[0]] * 4, asked)
+    assert found.values[:2].tolist() == [6.0, 1.0]
+    assert found.values[2:].isnan().all()
+    assert found.abstained.tolist() == [False, False, True, False]
+    assert torch.equal(reward.combine(found.parts, found.abstentions)[:2], found.values[:2])
+    assert list(reward.failed.values()) == [1, 0]
+
+
+@pytest.mark.parametrize("of", [{"rule": "length"}, {"of": "judge"}])
+def test_a_time_limit_is_for_functions(of: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="timeout is for functions"):
+        RewardPart(**of, timeout=3.0)
+    assert RewardPart(of="mine.py:score", timeout=3.0).timeout == 3.0

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gnomon.core.errors import ConfigError
+from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.types import Completion, Message, Prompt
+from gnomon.data.templates import turn_end
+from gnomon.rewards.shaping import RewardPart, RuleReward
 from gnomon.rewards.user_function import (
     function_digest,
     is_function,
@@ -84,6 +89,135 @@ def test_a_batch_of_another_length_fails_every_row(file: Callable[[str], Path]) 
     assert found.failures == [(row, "ValueError: 1 values for 3 completions") for row in range(3)]
     assert list(found.parts) == ["mine"]  # as when it does not fail, which it may in another process
     assert found.parts["mine"].isnan().all()
+
+
+ROWS = [
+    Prompt("a", (Message("user", "2+2?"),), "4", columns={"prompt": "2+2?", "answer": "4", "level": 1}),
+    Prompt("b", (Message("user", "3+3?"),), "6", columns={"prompt": "3+3?", "answer": "6"}),
+]
+SAID = [Completion("0", "it is 4"), Completion("1", "5")]
+
+
+def test_a_function_gets_the_columns_that_its_parameters_name() -> None:
+    def right(prompt: str, completion: str, answer: str, level: int = 7) -> float:
+        return level * float(answer in completion)
+
+    def whole(prompt: str, completion: str, *, record: dict[str, object], **columns: object) -> float:
+        assert record["id"] in ("a", "b")
+        return len(record) + 10 * len(columns)
+
+    assert make_function_reward(right, "r").score(ROWS, SAID).values.tolist() == [1.0, 0.0]
+    # the record: id, prompt, answer, level; the columns: without the prompt, which has its own parameter
+    assert make_function_reward(whole, "w").score(ROWS, SAID).values.tolist() == [34.0, 23.0]
+
+
+def test_a_batch_gets_lists_of_them() -> None:
+    def right(prompts: list[str], completions: list[str], answer: list[str], level: list[int]) -> list[float]:
+        assert level == [1, None]
+        return [float(a in c) for a, c in zip(answer, completions, strict=True)]
+
+    assert make_function_reward(right, "r").score(ROWS, SAID).values.tolist() == [1.0, 0.0]
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    def leveled(prompt: str, completion: str, level: int) -> float:
+        return level
+
+    def solved(prompts: list[str], completions: list[str], solution: list[str]) -> list[float]:
+        return [1.0, 1.0]
+
+    found = make_function_reward(leveled, "r").score(ROWS, SAID)
+    assert found.values[0] == 1
+    assert found.failures == [(1, "LookupError: the prompt's row has no 'level'; it has answer, id, prompt")]
+    failed = make_function_reward(solved, "r").score(ROWS, SAID)
+    assert [r for r, _ in failed.failures] == [0, 1]
+    assert "no prompt's row has 'solution'; they have answer, id, level, prompt" in failed.failures[0][1]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_none_abstains_and_is_no_failure(batched: bool) -> None:
+    def one(prompt: str, completion: str) -> float | None:
+        return None if completion == "5" else 2.0
+
+    def many(prompts: list[str], completions: list[str]) -> list[float | None]:
+        return [one("", c) for c in completions]
+
+    found = make_function_reward(many if batched else one, "r").score(ROWS, SAID)
+    assert found.values.isnan().tolist() == found.abstained.tolist() == [False, True]
+    assert not found.failures
+    assert found.reason(1) == "it abstained"
+
+
+def test_one_bad_value_of_a_batch_fails_its_row_alone() -> None:
+    def many(prompts: list[str], completions: list[str]) -> list[object]:
+        return [1.5, float("inf")]
+
+    found = make_function_reward(many, "r").score(ROWS, SAID)
+    assert found.values[0] == 1.5
+    assert found.failures == [(1, "ValueError: the score is inf")]
+
+
+class Leaving(BaseException):
+    """No `Exception`."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Leaving("gone")])
+def test_even_what_is_no_exception_fails_a_row_only(error: BaseException) -> None:
+    def leaving(prompt: str, completion: str) -> float:
+        raise error
+
+    found = make_function_reward(leaving, "r").score(ROWS, SAID)
+    assert [reason for _, reason in found.failures] == [f"{type(error).__name__}: {error}"] * 2
+
+
+def test_ctrl_c_is_the_users() -> None:
+    def interrupted(prompt: str, completion: str) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_function_reward(interrupted, "r").score(ROWS, SAID)
+
+
+def test_a_function_that_hangs_fails_its_row_and_ends_the_run_where_it_always_does() -> None:
+    def slow(prompt: str, completion: str) -> float:
+        if completion == "5":
+            time.sleep(30)
+        return 1.0
+
+    reward = make_function_reward(slow, "slow", timeout=0.1)
+    found = reward.score(ROWS, SAID)
+    assert found.failures == [(1, "TimeoutError: it took longer than 0.1 s")]
+    with pytest.raises(RunError, match=r"'slow' did not come back on 3 completions in a row .* longer timeout"):
+        reward.score(ROWS[:1] * 4, SAID[1:] * 4)
+
+    def asleep(prompts: list[str], completions: list[str]) -> list[float]:
+        time.sleep(30)
+        return []
+
+    late = make_function_reward(asleep, "batch", timeout=0.1).score(ROWS, SAID)
+    assert [reason for _, reason in late.failures] == ["TimeoutError: it took longer than 0.1 s"] * 2
+
+
+def test_a_function_that_asks_sees_special_tokens(words: Any) -> None:
+    """Neither the text nor the end of turn has them: ids 5 and 6 are words, the last is the end."""
+    end = turn_end(words)
+    special = words.all_special_ids[0]
+    completion = Completion("0", "plain", token_ids=(5, special, 6, end))
+
+    def length(prompt: str, completion: str, raw_completion: str) -> float:
+        assert completion == "plain"
+        return len(raw_completion)
+
+    def lengths(prompts: list[str], completions: list[str], raw_completions: list[str]) -> list[int]:
+        return [len(text) for text in raw_completions]
+
+    expected = len(words.decode([5, special, 6]).strip())
+    for function in (length, lengths):
+        found = make_function_reward(function, "r", tokenizer=words).score(ROWS[:1], [completion])
+        assert found.values.tolist() == [expected]
+    named = RewardPart(rule="format", pattern=f".*{re.escape(words.all_special_tokens[0])}.*")
+    assert RuleReward(named, words).score(ROWS[:1], [completion]).values.tolist() == [1.0]
+    assert RuleReward(named).score(ROWS[:1], [completion]).values.tolist() == [0.0]
 
 
 def test_a_row_that_fails_does_not_fail_the_others(file: Callable[[str], Path]) -> None:

@@ -17,13 +17,15 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.reinforce import Reinforce
 from gnomon.algorithms.rloo import RLOO
 from gnomon.core.batches import Experience, Metrics
-from gnomon.core.errors import ConfigError, ModelError, RunError
+from gnomon.core.errors import ConfigError, Interrupted, ModelError, RunError
+from gnomon.core.progress import StopSignal
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient
 from gnomon.models.policy import Policy
 from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.sampler import NativeSampler
+from gnomon.training.failures import FILE, failures_in
 from gnomon.training.outcome import Outcome, outcome
 from gnomon.training.settings import KLSettings
 
@@ -268,3 +270,39 @@ def test_without_a_price_no_reference_is_run_or_copied(tmp_path: Path, words: An
         assert (loop.reference_weights is None) == (name == "without" or trainable is LORA)
         assert ("kl" in recorded(tmp_path / name)[0]) == (name == "measured")
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console(
+    tmp_path: Path, words: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped after two rounds and resumed, the file is that of a run that was not."""
+
+    def picky(_: Any, text: str) -> float | None:
+        if "a" in text:
+            raise ValueError("no such unit")
+        return None if "b" in text else float(len(text))
+
+    stop = StopSignal()
+
+    def stopping(n: int) -> None:
+        stop.asked = stop.asked or n == 3
+
+    reward = FunctionReward(picky, "picky")
+    settings: dict[str, Any] = {"reward": reward, "prompts_per_step": 4, "sampling": {"completions": 6}}
+    online(tmp_path / "whole", words, **settings).run("ppo")
+    said = " ".join(capsys.readouterr().err.split())
+    with pytest.raises(Interrupted):
+        online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run("ppo")
+    online(tmp_path / "cut", words, **settings).run("ppo")
+    rows = recorded(tmp_path / "whole")
+    assert sum(row["abstained_rows"] for row in rows) > 0 < sum(row["failed_rows"] for row in rows)
+    total = int(sum(row["failed_rows"] for row in rows))
+    assert failures_in(tmp_path / "whole") == [{"reason": "ValueError: no such unit", "count": total}]
+    assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
+    assert said.count("ValueError: no such unit") == 1
+
+
+def test_a_reward_that_abstains_on_a_whole_round_ends_in_a_sentence(tmp_path: Path, words: Any) -> None:
+    reward = FunctionReward(lambda prompt, text: None, "shy")
+    with pytest.raises(RunError, match="the reward 'shy' abstained on every completion of a round; give it"):
+        online(tmp_path, words, reward=reward).run("ppo")

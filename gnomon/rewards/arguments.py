@@ -1,0 +1,129 @@
+"""What a user's reward function is called with: texts, and whatever else its parameters name.
+
+The first two parameters are the prompt (the text of the last user message) and the completion; a function whose
+first two are called `prompts` and `completions` gets lists of them. Every further parameter is looked up by its
+name: `raw_completion` (`raw_completions`) is the completion with its special tokens, `record` (`records`) the
+prompt's whole row, and any other name a column of that row, such as `answer`. `**columns` gets every column that
+no parameter names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.templates import turn_end
+
+RAW, RECORD = "raw_completion", "record"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a reward function beside prompt and completion.
+
+    Attributes:
+        batched: it takes lists.
+        required: names without a default value.
+        optional: names with one.
+        every_column: it takes all other columns too (`**columns`).
+        texts: names of the parameters that get prompt and completion.
+    """
+
+    batched: bool = False
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    every_column: bool = False
+    texts: tuple[str, ...] = ()
+
+    def of_row(self, prompt: Prompt, completion: Completion, tokenizer: Any) -> dict[str, Any]:
+        """Keyword arguments for one completion.
+
+        Raises:
+            LookupError: the prompt's row has no such column.
+        """
+        columns, found = record_of(prompt), dict[str, Any]()
+        for name in (*self.required, *self.optional):
+            if name in (RAW, RAW + "s"):
+                found[name] = raw_text(completion, tokenizer)
+            elif name in (RECORD, RECORD + "s"):
+                found[name] = columns
+            elif name in columns:
+                found[name] = columns[name]
+            elif name in self.required:
+                raise LookupError(f"the prompt's row has no '{name}'; it has {', '.join(sorted(columns))}")
+        if self.every_column:
+            found |= {name: value for name, value in columns.items() if self._is_free(name, found)}
+        return found
+
+    def of_rows(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any
+    ) -> dict[str, list[Any]]:
+        """Keyword arguments for a batch: lists, with `None` where a row lacks a column that another has.
+
+        Raises:
+            LookupError: no row has a column that the function requires.
+        """
+        records = [record_of(prompt) for prompt in prompts]
+        known = {name for record in records for name in record}
+        found: dict[str, list[Any]] = {}
+        for name in (*self.required, *self.optional):
+            if name in (RAW, RAW + "s"):
+                found[name] = [raw_text(completion, tokenizer) for completion in completions]
+            elif name in (RECORD, RECORD + "s"):
+                found[name] = list(records)
+            elif name in known:
+                found[name] = [record.get(name) for record in records]
+            elif name in self.required:
+                raise LookupError(f"no prompt's row has '{name}'; they have {', '.join(sorted(known))}")
+        if self.every_column:
+            free = [name for name in sorted(known) if self._is_free(name, found)]
+            found |= {name: [record.get(name) for record in records] for name in free}
+        return found
+
+    def _is_free(self, name: str, given: Mapping[str, Any]) -> bool:
+        """Whether a column can be one of `**columns`."""
+        return name not in given and name not in self.texts
+
+
+def parameters_of(function: Callable[..., Any]) -> Parameters:
+    """What a function wants beside prompt and completion; nothing where it has no signature."""
+    try:
+        everything = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return Parameters()
+    batched = [p.name for p in everything[:2]] == ["prompts", "completions"]
+    named = [p for p in everything[2:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return Parameters(
+        batched,
+        tuple(p.name for p in named if p.default is p.empty),
+        tuple(p.name for p in named if p.default is not p.empty),
+        any(p.kind is p.VAR_KEYWORD for p in everything),
+        tuple(p.name for p in everything[:2]),
+    )
+
+
+def record_of(prompt: Prompt) -> dict[str, Any]:
+    """The prompt's row: its columns, with its id, and its answer where it has one."""
+    answer = {} if prompt.answer is None else {"answer": prompt.answer}
+    return {**prompt.columns, "id": prompt.id, **answer}
+
+
+def raw_text(completion: Completion, tokenizer: Any) -> str:
+    """A completion with its special tokens, but without the one that ended it; its plain text without ids."""
+    if completion.token_ids is None or tokenizer is None:
+        return completion.text
+    ids = list(completion.token_ids)
+    if ids and ids[-1] == turn_end(tokenizer):
+        ids = ids[:-1]
+    text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text.strip()
+
+
+def names_special_token(pattern: str, tokenizer: Any) -> bool:
+    """Whether a regular expression speaks of a special token of the tokenizer, escaped or not."""
+    bare = pattern.replace("\\", "")
+    tokens: Mapping[str, int] | list[str] = getattr(tokenizer, "all_special_tokens", None) or []
+    return any(token in bare for token in tokens if token)

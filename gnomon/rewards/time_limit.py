@@ -1,0 +1,82 @@
+"""A time limit on a call into a user's code.
+
+In the main thread the limit is a signal of the system's clock: it interrupts Python code, waiting, and the engine
+of regular expressions, and the user's code runs where its own use of signals works. Elsewhere (another thread, or
+a system without such a clock) the call runs in a thread that is left behind when its time is up.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+AGAIN = 1.0  # seconds after which the signal comes again, where the code caught the first
+
+
+class _TimeIsUp(BaseException):
+    """Not an `Exception`: code that catches those must not catch this."""
+
+
+def call_within(seconds: float, call: Callable[[], T]) -> T:
+    """The call's result.
+
+    A call that sets an alarm of its own (`signal.alarm`) replaces this limit by its own. Code that neither comes
+    back to Python nor waits for the system is stopped only once it does.
+
+    Args:
+        seconds: that the call may take.
+        call: without arguments.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _with_alarm(seconds, call)
+    return _in_thread(seconds, call)
+
+
+def _with_alarm(seconds: float, call: Callable[[], T]) -> T:
+    armed = True
+
+    def ring(*_: object) -> None:
+        if armed:
+            raise _TimeIsUp
+
+    started = time.monotonic()
+    before = signal.signal(signal.SIGALRM, ring)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        result = call()
+        armed = False
+        return result
+    except _TimeIsUp:
+        raise TimeoutError(f"it took longer than {seconds:g} s") from None
+    finally:
+        armed = False
+        spent = time.monotonic() - started
+        signal.setitimer(signal.ITIMER_REAL, max(left - spent, 0.001) if left else 0.0, interval)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _in_thread(seconds: float, call: Callable[[], T]) -> T:
+    found: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="reward")
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not found:
+        raise TimeoutError(f"it took longer than {seconds:g} s")
+    return found[0]
