@@ -53,11 +53,7 @@ class Algorithm(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the loop must provide: `reference`, `critic`, `token_reward`, `mismatched` (for `survey`).
-
-        An online algorithm whose loss or credit reads no reference does not name it: where the KL is priced, the
-        loop provides one.
-        """
+        """What the loop must provide: `reference` (but for the KL's price), `critic`, `token_reward`, `mismatched`."""
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
