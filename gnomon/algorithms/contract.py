@@ -53,7 +53,7 @@ class Algorithm(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the loop must provide: `reference` (but for the KL's price), `critic`, `token_reward`, `mismatched`."""
+        """What the loop must provide: `reference` (not for the price), `critic`, `token_reward`, `mismatched`."""
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
