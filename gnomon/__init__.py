@@ -6,6 +6,7 @@ Everything that the command line does is a call here; what is heavy is imported 
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from gnomon.core.version import VERSION as __version__
@@ -107,11 +108,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from where it lives, once."""
+    """Import a public name from where it lives, once; a function raises `GnomonError` for a user's input."""
     if name not in _HOME:
         raise AttributeError(f"module 'gnomon' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return found
+    value = getattr(import_module(_HOME[name]), name)
+    if isfunction(value):
+        from gnomon.core.boundary import input_errors
+
+        value = input_errors()(value)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

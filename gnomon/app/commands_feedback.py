@@ -12,6 +12,7 @@ from gnomon.app.options import number
 from gnomon.core import ranges
 
 SETUP = "gnomon.feedback.answers:Setup"
+LONGEST_GUIDELINES = 100_000  # characters, as on the page
 VOTES = ranges.Range("it counts judgements of an item", ge=1, le=1000)
 PORT = ranges.Range("ports of TCP are numbered so", ge=0, le=65535)
 app = typer.Typer(no_args_is_help=True, help="Collect judgements of people, and make preferences of them.")
@@ -83,13 +84,10 @@ def init(
       gnomon feedback init feedback.db --project care --title "How good is it?" --task rating --criteria kind,true
     """
     from gnomon.app.calls_feedback import feedback_init
-    from gnomon.core.errors import DataError
+    from gnomon.core.boundary import read_text
     from gnomon.feedback.store import Project
 
-    try:
-        text = guidelines.read_text(encoding="utf-8") if guidelines else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{guidelines} cannot be read as a text in UTF-8 ({error}); give another file.") from None
+    text = read_text(guidelines, LONGEST_GUIDELINES) if guidelines else ""
     asked = {
         "criteria": [name.strip() for name in criteria.replace("，", ",").split(",")] if criteria else None,
         "size": size,

@@ -78,6 +78,27 @@ def translate(error: BaseException) -> GnomonError | None:
     return None
 
 
+def read_text(path: Path, longest: int) -> str:
+    """A user's text file in UTF-8.
+
+    Args:
+        path: of the file, or of a device or pipe, which may have no end.
+        longest: characters that it may have.
+
+    Raises:
+        DataError: it cannot be read, is no text or is longer.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(longest + 1)
+    except (OSError, ValueError) as error:
+        problem = f"{shown(path)} cannot be read as a text in UTF-8 ({first_line(error)})"
+        raise DataError(f"{problem}; give another file.") from None
+    if len(text) > longest:
+        raise DataError(f"{shown(path)} has more than {longest} characters; give a shorter text.")
+    return text
+
+
 def first_line(error: BaseException) -> str:
     """What an exception says first, or its kind; without a full stop, for the middle of a sentence."""
     if isinstance(error, OSError) and error.strerror:

@@ -13,9 +13,10 @@ import pytest
 import torch
 from project import Ran
 
-from gnomon.core.boundary import input_errors, shown, write_crash
+import gnomon
+from gnomon.core.boundary import input_errors, read_text, shown, write_crash
 from gnomon.core.config import Settings, read_yaml, validate
-from gnomon.core.errors import ConfigError, DiskFullError, GnomonError, full_disk_said
+from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, full_disk_said
 
 LONG = "a" * 5000
 
@@ -144,3 +145,19 @@ def test_the_look_for_a_full_disk_reads_no_input_and_ends() -> None:
         raise first
     with pytest.raises(DiskFullError), full_disk_said("x"):
         raise ValueError("shard 3: No space left on device")
+
+
+def test_python_calls_have_the_same_boundary() -> None:
+    """`Path.exists` raises for a name that no file can have."""
+    with pytest.raises(GnomonError):
+        gnomon.inspect(LONG)
+    assert gnomon.inspect.__name__ == "inspect"
+
+
+def test_a_text_file_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("名前", encoding="utf-8")
+    assert read_text(tmp_path / "short.txt", 2) == "名前"
+    with pytest.raises(DataError, match="/dev/zero has more than 10 characters; give a shorter text"):
+        read_text(Path("/dev/zero"), 10)
+    with pytest.raises(DataError, match="cannot be read as a text in UTF-8"):
+        read_text(tmp_path, 10)

@@ -183,20 +183,20 @@ def mutated(chance: random.Random, tree: Any) -> Any:
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         places = [place for place in _places(tree) if place]
         if not places:
-            return chance.choice(JSON)
+            return copy.deepcopy(chance.choice(JSON))
         *path, last = chance.choice(places)
         inner = tree
         for key in path:
             inner = inner[key]
         act = chance.random()
         if act < 0.6:
-            inner[last] = chance.choice(JSON)
+            inner[last] = copy.deepcopy(chance.choice(JSON))
         elif act < 0.75:
             del inner[last]
         elif act < 0.85 and isinstance(inner, dict):
             inner[chance.choice(("x", "", "naem", "a" * 300, "名"))] = inner.pop(last)
         elif act < 0.95:
-            inner[last] = [inner[last]] * chance.choice((1, 2, 50))
+            inner[last] = [copy.deepcopy(inner[last]) for _ in range(chance.choice((1, 2, 50)))]
         else:
             inner[last] = {"a": inner[last]}
     return tree
