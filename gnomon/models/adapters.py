@@ -65,7 +65,7 @@ def merged(model: Any) -> Iterator[None]:
     Not in a lower precision than float32, where that sum would be rounded otherwise than when training.
     Afterwards every weight is the very tensor it was: nothing is subtracted.
     """
-    tuned = _adapted_layers(model.adapter) if model.adapter is not None else []
+    tuned = adapted_layers(model.adapter) if model.adapter is not None else []
     asked_as_reference = any(layer.disable_adapters for layer in tuned)
     if not tuned or asked_as_reference or model.compute.dtype != torch.float32:
         yield
@@ -76,7 +76,8 @@ def merged(model: Any) -> Iterator[None]:
         yield
 
 
-def _adapted_layers(adapter: PeftModel) -> list[Any]:
+def adapted_layers(adapter: PeftModel) -> list[Any]:
+    """The layers that an adapter stands beside."""
     return [m for m in adapter.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
 
 

@@ -14,7 +14,8 @@ from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import decoder_layers, replaced
+from gnomon.models.adapters import adapted_layers, decoder_layers, replaced
+from gnomon.models.dropout import Masks, masked_inputs
 from gnomon.models.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
 from gnomon.models.frozen import FrozenStates
 from gnomon.models.heads import completion_scores
@@ -44,6 +45,7 @@ class Model:
         self._recompute = False
         self._unrounded: dict[nn.Parameter, Tensor] = {}
         self._frozen: FrozenStates | None = None
+        self._masks: Masks | None = None
 
     @property
     def trunk(self) -> nn.Module:
@@ -152,9 +154,29 @@ class Model:
         finally:
             self._frozen = None
 
+    @contextmanager
+    def dropout(self, *, adapter: float, head: float, key: str) -> Iterator[None]:
+        """Inside, passes with a gradient drop some of the adapters' inputs and of the states that a head reads.
+
+        Args:
+            adapter: share of an adapter's inputs.
+            head: share of the states before a reward model's head.
+            key: what masks depend on besides the tokens: the run's seed and the step.
+        """
+        self._masks = masks = Masks(adapter, head, key)
+        layers = adapted_layers(self.adapter) if adapter and self.adapter is not None else []
+        try:
+            with masked_inputs(layers, masks):
+                yield
+        finally:
+            self._masks = None
+
     def _states(self, tokens: TokenGroups, at: Any) -> Tensor:
         above = self._frozen.above if self._frozen else None
-        with recomputed(decoder_layers(self.trunk)) if self._recompute else nullcontext():
+        if self._masks:
+            self._masks.begin(tokens)
+        again = self._masks.again() if self._masks else None
+        with recomputed(decoder_layers(self.trunk), again) if self._recompute else nullcontext():
             return completion_states(
                 self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout, above=above
             )
@@ -227,8 +249,12 @@ class RewardModel(Model):
 
     def scores(self, tokens: TokenGroups) -> Tensor:
         """One score a completion, `[N]`, in logits of being preferred."""
+        return completion_scores(self.network.score, self._read_by_head(tokens), tokens.lengths) - self.offset
+
+    def _read_by_head(self, tokens: TokenGroups) -> Tensor:
+        """The states at completion tokens, `[M, d]`."""
         states = self._states(tokens, "end").float()
-        return completion_scores(self.network.score, states, tokens.lengths) - self.offset
+        return self._masks.drop(states, self._masks.head, "head") if self._masks else states
 
     @property
     def offset(self) -> float:

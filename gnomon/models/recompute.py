@@ -8,7 +8,7 @@ of one forward pass, so that it works in evaluation mode and never touches a sam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,11 +17,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Forward passes inside keep, of each of `layers`, its inputs alone; without gradients nothing changes."""
+def recomputed(layers: Iterable[nn.Module], again: AbstractContextManager[None] | None = None) -> Iterator[None]:
+    """Forward passes inside keep, of each of `layers`, its inputs alone; without gradients nothing changes.
+
+    Layers are computed again inside `again`, which is entered once for each of them.
+    """
     wrapped = list(layers) if torch.is_grad_enabled() else []
     for layer in wrapped:
-        layer.forward = _recomputing(layer.forward)
+        layer.forward = _recomputing(layer.forward, again or nullcontext())
     try:
         yield
     finally:
@@ -29,10 +32,17 @@ def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
             del layer.forward  # the class's own shows again
 
 
-def _recomputing(forward: Callable[..., Any]) -> Callable[..., Any]:
+def _recomputing(forward: Callable[..., Any], again: AbstractContextManager[None]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
-        # Without reentrance inputs need no gradient, so that weights above frozen layers learn too; nothing is
-        # random, so the state of the generators need not be kept.
-        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+        # Without reentrance inputs need no gradient, so that weights above frozen layers learn too; what is
+        # random (dropout) depends on no generator's state, so none need be kept.
+        return checkpoint(
+            forward,
+            *args,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=lambda: (nullcontext(), again),
+            **kwargs,
+        )
 
     return run

@@ -149,7 +149,8 @@ class NativeSampler:
     def _draw_all(self, rows: Sequence[_Row], sampling: Sampling) -> None:
         """Fill in every row: rows enter, each draws a token, those that ended leave, the others read on."""
         decoder, waiting, active = decoder_for(self.policy), deque(rows), list[_Row]()
-        ends, stop = (*self.ends, *sampling.stop_ids), StopTexts(self.policy.tokenizer, sampling.stop)
+        ends = tuple(dict.fromkeys((*self.ends, *sampling.stop_ids)))
+        stop = StopTexts(self.policy.tokenizer, sampling.stop)
         while active or waiting:
             states = [decoder.step([row.ids[-1] for row in active])] if active else []
             free = sampling.batch - len(active)

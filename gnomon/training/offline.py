@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, 
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched import mismatched
 from gnomon.models.frozen import FrozenStates
+from gnomon.models.policy import RewardModel
 from gnomon.training.budget import Budget
 from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.footprint import shape_of
@@ -183,11 +185,21 @@ class OfflineLoop:
     def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
         """One optimiser step over `batch`, cut into micro-batches that add up to it."""
         totals = self._survey(batch, totals_of(batch))
-        parts = self.room.work(lambda: self._backward(batch, totals), self.optimiser.forget_gradients)
+        masked = self.settings.adapter_dropout or self.settings.head_dropout
+        with self._dropout() if masked else nullcontext():
+            parts = self.room.work(lambda: self._backward(batch, totals), self.optimiser.forget_gradients)
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         rate = self.settings.learning_rate * self.optimiser.factor
         norm = self.optimiser.step(named([e.prompt_id for e in batch]))
         return {**self._merged(parts), "grad_norm": norm, "learning_rate": rate}
+
+    def _dropout(self) -> AbstractContextManager[None]:
+        """Dropout of the optimizer step that comes, which a resumed run draws again."""
+        return self.models.trained.dropout(
+            adapter=self.settings.adapter_dropout,
+            head=self.settings.head_dropout,
+            key=f"{self.seed} {self.optimiser.taken}",
+        )
 
     def _backward(self, batch: Sequence[Example], totals: Totals) -> list[dict[str, float]]:
         """Add up the gradients of this process's share; the metrics of each micro-batch."""
@@ -272,6 +284,15 @@ class OfflineLoop:
         return ReferenceAsker(policy, weights, self.room, cache, self.label, self.processes).ask(examples)
 
 
+def _dropout_fault(models: TrainedModels, settings: OfflineSettings) -> str | None:
+    """A sentence where dropout is set for a part that the model does not have."""
+    if settings.adapter_dropout and models.trained.adapter is None:
+        return "training.adapter_dropout needs adapter: lora; set adapter_dropout to 0."
+    if settings.head_dropout and not isinstance(models.trained, RewardModel):
+        return "training.head_dropout is for reward models; set head_dropout to 0."
+    return None
+
+
 def train_offline(
     algorithm: Algorithm,
     models: TrainedModels,
@@ -291,7 +312,7 @@ def train_offline(
     """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
     if not examples:
         raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
-    if fault := wrong_kind(algorithm, examples):
+    if fault := wrong_kind(algorithm, examples) or _dropout_fault(models, settings):
         raise ConfigError(fault)
     loop = OfflineLoop(
         algorithm,

@@ -24,6 +24,7 @@ from gnomon.training.prompts import Curriculum
 Moments = Literal["float32", "8bit"]
 LearningRate = Annotated[float, Range("a step of that size destroys the weights", gt=0, le=10)]
 Decay = Annotated[float, Range("a moment is an average that forgets; at 1 it would never move", ge=0, lt=1)]
+Dropped = Annotated[float, Range("it is the share that is dropped", ge=0, lt=1)]
 # Settings that a loop's numbers do not depend on.
 OF_THE_MACHINE = (
     "batch_tokens",
@@ -134,12 +135,18 @@ class OfflineSettings(LoopSettings):
         validation: holds a part back and keeps the best weights; `None` trains on everything to the end.
         samples_every: steps after which the policy answers the data's first prompts, into `samples.jsonl`;
             `None` never.
+        adapter_dropout: share of a LoRA adapter's inputs that each pass that learns sets to 0 (Srivastava et al.
+            2014); off in every other pass. With it, and with `head_dropout`, a run still goes on bit for bit and
+            several processes learn what one learns, but numbers depend on how `batch_tokens` cuts a step.
+        head_dropout: likewise of the states that a reward model's head reads.
         reference_cache: keep what the reference says on disk, for later runs that ask it the same.
     """
 
     epochs: Annotated[float, Range("a pass sees at least one row in a million", ge=1e-6, le=1e6)] = 1.0
     batch_size: Annotated[int, Range("a step sees examples", ge=1, le=10**9)] = 16
     max_tokens: Tokens = 1024
+    adapter_dropout: Dropped = 0.0
+    head_dropout: Dropped = 0.0
     validation: Validation | None = None
     samples_every: Annotated[int, Range("it counts steps; null never samples", ge=1, le=10**9)] | None = 100
     reference_cache: bool = True

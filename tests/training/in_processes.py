@@ -21,6 +21,7 @@ torch.set_num_threads(1)
 def main(folder: Path) -> None:
     processes = Processes()
     models = offline(folder / "sft", batch_tokens=8)
+    masked = offline(folder / "dropout", batch_tokens=8, adapter_dropout=0.3)
     loop = online(folder / "ppo", word_tokenizer(), batch_tokens=12, steps=3)
     loop.run("ppo")
     labelled = offline(folder / "kto", algorithm=KTO(), batch_tokens=8)
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
         steps=3,
     )
     groups.run("grpo")
-    ends = {"sft": models, "ppo": loop.models, "kto": labelled, "grpo": groups.models}
+    ends = {"sft": models, "dropout": masked, "ppo": loop.models, "kto": labelled, "grpo": groups.models}
     found = {f"{name}.{i}": w for name, end in ends.items() for i, w in enumerate(weights_of(end))}
     save_file(found, folder / f"weights-{processes.rank}.safetensors")
     processes.wait()

@@ -36,7 +36,8 @@ def launch(folder: Path, count: int) -> None:
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """Micro-batches, prompts and rows are shared out; gradients are sums, so nothing but rounding differs.
 
-    Nor does it in what is known of the whole step alone: the baseline of KTO's survey, the groups of GRPO.
+    Nor does it in what is known of the whole step alone: the baseline of KTO's survey, the groups of GRPO;
+    nor in the masks of dropout.
     """
     launch(tmp_path / "one", 1)
     launch(tmp_path / "two", 2)
@@ -48,7 +49,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
             torch.testing.assert_close(together[name], weight, atol=1e-5, rtol=1e-4, msg=name)
     assert all(row["baseline"] > 0 for row in recorded(tmp_path / "one" / "kto")[-2:])
     assert all(row["kl_loss"] > 0 for row in recorded(tmp_path / "one" / "grpo")[1:])
-    for stage in ("sft", "ppo", "kto", "grpo"):
+    for stage in ("sft", "dropout", "ppo", "kto", "grpo"):
         for one, two in zip(recorded(tmp_path / "one" / stage), recorded(tmp_path / "two" / stage), strict=True):
             assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
 
