@@ -262,12 +262,24 @@ def _example(
 
 
 def encode_completions(
-    prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any, sampled_by: Any = None
+    prompts: Sequence[Prompt],
+    completions: Sequence[Completion],
+    tokenizer: Any,
+    sampled_by: Any = None,
+    ends: Sequence[int] = (),
 ) -> list[Example]:
     """Completions to be scored, one example each.
 
     Sampled ids are taken as they are where `sampled_by`, the tokenizer of the model that drew them, has the same
     vocabulary; otherwise, and where nobody says whose they are, the texts are tokenised.
+
+    Args:
+        prompts: what was asked.
+        completions: the answers.
+        tokenizer: of the model that scores.
+        sampled_by: of the model that sampled.
+        ends: ids that end an answer, the template's end of a turn first. An answer that ended with another
+            is scored as if with that one, the only one that a judge was trained on.
     """
     readable = sampled_by is not None and same_vocabulary(tokenizer, sampled_by)
     rendered: dict[str, tuple[int, ...]] = {}
@@ -278,6 +290,8 @@ def encode_completions(
         answer = completion if readable else replace(completion, token_ids=None)
         ids, mask = encode_answer(tokenizer, prompt, answer, prompt.where or f"completion '{completion.id}'")
         masks = () if all(mask) else (mask,)
+        if ids[-1] in ends[1:]:
+            ids = (*ids[:-1], ends[0])
         examples.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
     return examples
 

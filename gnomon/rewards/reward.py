@@ -108,7 +108,10 @@ class LearnedReward:
 
         A row longer than the model's context is a failure: no part of a text is judged for the whole.
         """
-        examples = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by)
+        from gnomon.models.special_tokens import end_ids  # transformers, which rewards without a model do without
+
+        ends = end_ids(self.model.network, self.model.tokenizer)
+        examples = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
         context = context_length(self.model.network.config)
         lengths = [e.cost for e in examples]
         failures = [

@@ -30,6 +30,7 @@ from gnomon.models.loading import load_critic, load_policy, load_reward_model, s
 from gnomon.models.policy import Model
 from gnomon.models.settings import Trainable
 from gnomon.models.special_tokens import end_ids
+from gnomon.rewards.reward import LearnedReward
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling import Sampling
 
@@ -121,6 +122,19 @@ def test_a_judge_scores_alike_batched_and_alone(tmp_path: Path, kind: str, side:
     assert same_vocabulary(again.tokenizer, model.tokenizer)
     assert (ADDED_PAD in again.tokenizer.get_vocab()) == (kind == "lone")
     load_critic(str(tmp_path / "judge"), CPU, LORA, seed=0).answer(scored(again))
+
+
+@torch.no_grad()
+def test_an_answer_scores_alike_whichever_end_it_has(tmp_path: Path) -> None:
+    """Judges are trained on the template's end; how another one is read would be chance."""
+    judge = load_reward_model(base(tmp_path / "base", "other"), CPU, seed=3)
+    judge.network.config.eos_token_id = [0, 3]
+    reward = LearnedReward(judge, "judge", sampled_by=judge.tokenizer)
+    prompts = [prompt for prompt in prompts_of("a b") for _ in range(4)]
+    answers = [Completion(str(n), "c d", token_ids=(6, 7, end)) for n, end in enumerate((2, 0, 3, 5))]
+    scores = reward.score(prompts, answers).values
+    torch.testing.assert_close(scores[1:3], scores[:1].expand(2), atol=1e-5, rtol=0)
+    assert abs(scores[3] - scores[0]) > 1e-3  # cut off after an ordinary token
 
 
 @pytest.mark.parametrize(
