@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -104,8 +105,11 @@ def progress(
 
 
 def watched(parts: Sequence[T], label: str) -> Iterator[T]:
-    """The parts of a piece of work, with progress as they are done; work of a few seconds shows none."""
-    with progress(label, len(parts), after=SHORT_SECONDS) as bar:
+    """The parts of a piece of work, with progress as they are done; work of a few seconds shows none.
+
+    Of several processes that do the same, as `torchrun` starts them, the first shows it.
+    """
+    with progress(label, len(parts), quiet=os.environ.get("RANK", "0") != "0", after=SHORT_SECONDS) as bar:
         for done, part in enumerate(parts, start=1):
             yield part
             bar.at(done)

@@ -6,7 +6,7 @@ do not fit are rejected with a reason, never cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from gnomon.core.errors import DataError
 from gnomon.core.lazy import sparse
+from gnomon.core.progress import watched
 from gnomon.core.types import (
     Completion,
     Demonstration,
@@ -130,11 +131,11 @@ def encode_labels(records: Sequence[Label], tokenizer: Any, max_tokens: int) -> 
 
 
 def _encode_single(
-    named: Iterable[tuple[str, Demonstration | Label, bool | None]], tokenizer: Any, max_tokens: int
+    named: Sequence[tuple[str, Demonstration | Label, bool | None]], tokenizer: Any, max_tokens: int
 ) -> Encoded:
     examples: list[Example] = []
     rejected: list[Rejected] = []
-    for where, record, good in named:
+    for where, record, good in watched(named, "encoded"):
         found = _answers(tokenizer, record.prompt, [record.completion], where, max_tokens)
         if isinstance(found, Rejected):
             rejected.append(found)
@@ -199,7 +200,7 @@ def _encode_compared(
         by_prompt.setdefault(record.prompt.id, []).append((number, record))
     examples: list[Example] = []
     rejected: list[Rejected] = []
-    for prompt_id, numbered in by_prompt.items():
+    for prompt_id, numbered in watched(list(by_prompt.items()), "encoded"):
         prompt: tuple[int, ...] = ()
         accepted: list[tuple[Compared, list[Answer]]] = []
         for number, record in numbered:
