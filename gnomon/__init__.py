@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gnomon.app.calls_feedback import feedback_status as feedback_status
     from gnomon.app.calls_feedback_programs import feedback_generate as feedback_generate
     from gnomon.app.calls_feedback_programs import feedback_judge as feedback_judge
+    from gnomon.app.calls_feedback_programs import feedback_reorder as feedback_reorder
     from gnomon.app.calls_feedback_serve import feedback_serve as feedback_serve
     from gnomon.app.calls_train import Trained as Trained
     from gnomon.app.calls_train import evaluate as evaluate
@@ -60,6 +61,7 @@ _HOME = {
     "feedback_judge": "gnomon.app.calls_feedback_programs",
     "feedback_link": "gnomon.app.calls_feedback",
     "feedback_pick": "gnomon.app.calls_feedback",
+    "feedback_reorder": "gnomon.app.calls_feedback_programs",
     "feedback_serve": "gnomon.app.calls_feedback_serve",
     "feedback_status": "gnomon.app.calls_feedback",
     "inspect": "gnomon.app.calls_use",
@@ -92,6 +94,7 @@ __all__ = [
     "feedback_judge",
     "feedback_link",
     "feedback_pick",
+    "feedback_reorder",
     "feedback_serve",
     "feedback_status",
     "inspect",
