@@ -244,6 +244,7 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
         ConfigError: the project's task is another.
         DataError: a row is wrong; then nothing is added.
     """
+    from gnomon.app.feedback_items import own_ids
     from gnomon.app.rows import read_reported
     from gnomon.core.types import Preference, Ranking
     from gnomon.feedback.gold import add_gold, check_ordered
@@ -253,10 +254,11 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
         task = store.project(project).task
         check_ordered(project, task)
         if task == "ranking":
-            known = read_reported(Ranking, Path(file))
+            rankings = read_reported(Ranking, Path(file))
         else:
             rows = read_reported(Preference, Path(file))
-            known = [Ranking(row.prompt, (row.chosen, row.rejected)) for row in rows]
+            rankings = [Ranking(row.prompt, (row.chosen, row.rejected)) for row in rows]
+        known = [replace(row, completions=own_ids(row.prompt, row.completions)) for row in rankings]
         return add_gold(store, project, known)
 
 

@@ -129,7 +129,7 @@ def _group(row: Mapping[str, Any], alone: bool) -> Group:
         found = tuple(both)
     if len(found) < (1 if alone else 2):
         raise DataError("completions are none" if alone else "completions are fewer than two")
-    return Group(prompt, _own_ids(prompt, found))
+    return Group(prompt, own_ids(prompt, found))
 
 
 def _bare(row: Mapping[str, Any]) -> Prompt:
@@ -150,7 +150,7 @@ def _with_facts(group: Group, row: Mapping[str, Any]) -> Group:
     )
 
 
-def _own_ids(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
+def own_ids(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
     """The same answer to two prompts is two completions: ids that the words alone gave get the prompt's, too."""
 
     def own(one: Completion) -> Completion:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion
+from gnomon.data.messages import message_row
 from gnomon.feedback.store import BankPrompt, Store, digest, existing
 from gnomon.feedback.tables import CompletionRow, ItemRow, ProjectRow, PromptRow
 
@@ -45,7 +46,7 @@ def add_prompts(
         by_id, said, ids = {r.id: r.digest for r in rows}, {r.digest: r.id for r in rows}, {}
         added = known = 0
         for one in prompts:
-            messages = [{"role": m.role, "content": m.content} for m in one.prompt.messages]
+            messages = list(map(message_row, one.prompt.messages))
             mark = digest(messages)
             if by_id.get(one.prompt.id, mark) != mark:
                 raise DataError(f"prompt id '{one.prompt.id}' is of another prompt in the store; give another.")
@@ -80,7 +81,7 @@ def add_completions(
     *,
     within: Session | None = None,
 ) -> Counted:
-    """Add answers: a prompt's id, the completion, and how it was made; equal texts of a prompt are one.
+    """Add answers: a prompt's id, the completion, and how it was made; equal ones of a prompt are one.
 
     Raises:
         DataError: a prompt is not in the bank, or an id stands for another text; then nothing is added.
@@ -101,7 +102,8 @@ def add_completions(
         added = known = 0
         for prompt, completion, made in answers:
             key = existing(prompts.get(prompt), "prompt", prompt)
-            mark = digest(completion.text)
+            turns = None if completion.turns is None else list(map(message_row, completion.turns))
+            mark = digest(completion.text if turns is None else turns)
             if (key, mark) in said:
                 ids[completion.id] = said[key, mark]
                 known += 1
@@ -117,6 +119,7 @@ def add_completions(
                     prompt=key,
                     id=completion.id,
                     text=completion.text,
+                    turns=turns,
                     digest=mark,
                     source=completion.source,
                     made=made,

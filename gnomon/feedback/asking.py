@@ -16,7 +16,7 @@ from gnomon.feedback.adding import Counted, add_items
 from gnomon.feedback.answers import SCALES, setup_of
 from gnomon.feedback.pairing import pairs, rankings, uncertainty
 from gnomon.feedback.priority import RANDOM_SHARE, Scoring, check_orderable, item_uncertainty, priorities
-from gnomon.feedback.store import BankPrompt, Store, as_prompt
+from gnomon.feedback.store import BankPrompt, Store, as_completion, as_prompt
 from gnomon.feedback.tables import CompletionRow, ItemRow, PromptRow
 
 
@@ -130,7 +130,7 @@ def answered(store: Store, project: str, prompts: Sequence[str] | None = None) -
         return [
             Answered(
                 as_prompt(row),
-                tuple(Completion(one.id, one.text, one.source) for one in by_prompt[row.key]),
+                tuple(map(as_completion, by_prompt[row.key])),
                 asked[row.key],
                 asked[row.key].total(),
             )

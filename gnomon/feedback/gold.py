@@ -76,11 +76,11 @@ def add_gold(store: Store, project: str, known: Sequence[Ranking]) -> Counted:
         asked = _project(session, project)
         check_ordered(project, asked.task)
         for row in known:
-            texts = {completion.text for completion in row.completions}
-            if len(texts) < len(row.completions) or (asked.task == "pair" and len(texts) != 2):
+            different = {(completion.text, completion.turns) for completion in row.completions}
+            if len(different) < len(row.completions) or (asked.task == "pair" and len(different) != 2):
+                place = row.prompt.where or f"gold prompt '{row.prompt.id}'"
                 raise DataError(
-                    f"gold prompt '{row.prompt.id}' needs "
-                    f"{'two' if asked.task == 'pair' else 'only'} different completions; mend it."
+                    f"{place} needs {'two' if asked.task == 'pair' else 'only'} different completions; mend it."
                 )
         prompts = add_prompts(store, project, [BankPrompt(row.prompt) for row in known], within=session)
         answers: list[tuple[str, Completion, dict[str, Any]]] = [

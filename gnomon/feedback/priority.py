@@ -18,7 +18,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.answers import SCALES
 from gnomon.feedback.pairing import uncertainty
-from gnomon.feedback.store import Store, as_prompt, digest
+from gnomon.feedback.store import Store, as_completion, as_prompt, digest
 from gnomon.feedback.tables import CompletionRow, ItemRow, PromptRow
 
 RANDOM_SHARE = 0.2
@@ -139,7 +139,7 @@ def waiting(store: Store, project: str) -> list[Waiting]:
             .order_by(ItemRow.key)
         ).all()
         answers = {
-            row.key: Completion(row.id, row.text, row.source)
+            row.key: as_completion(row)
             for row in session.scalars(select(CompletionRow).where(CompletionRow.project == project))
         }
         return [

@@ -124,7 +124,7 @@ JUDGEMENT = select(JudgementRow).where(JudgementRow.id == _judgement)
 CORRECTED = select(exists().where(JudgementRow.supersedes == _judgement))
 # Completions by their numbers, in any order, with what they answer; their ids.
 COMPLETIONS = (
-    select(CompletionRow.key, CompletionRow.id, CompletionRow.text, PromptRow)
+    select(CompletionRow.key, CompletionRow.id, CompletionRow.text, CompletionRow.turns, PromptRow)
     .join(PromptRow, PromptRow.key == CompletionRow.prompt)
     .where(_completions)
 )

@@ -27,7 +27,7 @@ from gnomon.core.types import Completion, Prompt
 from gnomon.feedback import queries
 from gnomon.feedback.answers import check_answer, setup_of
 from gnomon.feedback.settling import settle
-from gnomon.feedback.store import Store, as_prompt, digest, existing
+from gnomon.feedback.store import Store, as_completion, as_prompt, digest, existing
 from gnomon.feedback.tables import (
     AssignmentRow,
     ItemRow,
@@ -260,13 +260,16 @@ class Queue:
     def texts(self, annotator: str, item: int) -> list[str]:
         """What an item's completions say, in the order in which the annotator was shown them.
 
+        Of a completion of several turns it is the last one, which is what a rewrite replaces.
+
         Raises:
             DataError: the item was never lent to this annotator.
         """
         with self.store.reading() as session:
             assignment = self._assigned(session, annotator, item)
             row = existing(session.get(ItemRow, item), "item", item)
-            return [one.text for one in _shown(session, row, assignment)]
+            shown = [as_completion(one, source=False) for one in _shown(session, row, assignment)]
+            return [one.text if one.turns is None else one.turns[-1].content for one in shown]
 
     def judged_by(self, annotator: str) -> int:
         """How many items of the project the annotator has judged."""
@@ -367,7 +370,7 @@ def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: Assi
         project.id,
         project.task,
         as_prompt(rows[0].PromptRow),
-        tuple(Completion(row.id, row.text) for row in rows),
+        tuple(as_completion(row, source=False) for row in rows),
         assignment.until,
         assignment.draft,
     )

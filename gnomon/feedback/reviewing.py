@@ -19,7 +19,7 @@ from gnomon.core.types import Completion, Prompt
 from gnomon.feedback import queries
 from gnomon.feedback.answers import check_answer, setup_of, verdict
 from gnomon.feedback.settling import decision, settle, verdicts
-from gnomon.feedback.store import Store, as_prompt, existing
+from gnomon.feedback.store import Store, as_completion, as_prompt, existing
 from gnomon.feedback.tables import (
     JUDGE,
     AnnotatorRow,
@@ -131,7 +131,7 @@ def reviewed(store: Store, project: str, item: int) -> Reviewed:
             row.state,
             as_prompt(prompt),
             prompt.category,
-            tuple(Completion(one.id, one.text) for one in ordered),
+            tuple(as_completion(one, source=False) for one in ordered),
             tuple(_voices(session, item, [one.id for one in ordered])),
             row.gold,
             None

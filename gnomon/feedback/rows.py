@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from gnomon.core.types import Completion, Preference, Prompt, Ranking
+from gnomon.core.types import Completion, Message, Preference, Prompt, Ranking
+from gnomon.data.messages import message_row
 from gnomon.feedback.voices import Asked, Spoken
 
 Kind = Literal["preferences", "rankings", "demonstrations", "judgements"]
@@ -15,13 +17,13 @@ Row = dict[str, Any]
 
 def prompt_row(prompt: Prompt) -> Row:
     """A prompt, as `data.records` reads it."""
-    messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-    return {"id": prompt.id, "messages": messages, "answer": prompt.answer}
+    return {"id": prompt.id, "messages": list(map(message_row, prompt.messages)), "answer": prompt.answer}
 
 
 def completion_row(completion: Completion) -> Row:
-    """A completion with its source."""
-    return {"id": completion.id, "text": completion.text, "source": completion.source}
+    """A completion with its source, and with its turns where it has several."""
+    row: Row = {"id": completion.id, "text": completion.text, "source": completion.source}
+    return row if completion.turns is None else {**row, "turns": list(map(message_row, completion.turns))}
 
 
 def preference_row(made: Preference, items: Sequence[int]) -> Row:
@@ -44,8 +46,14 @@ def ranking_row(made: Ranking, item: int) -> Row:
 
 
 def demonstration_row(asked: Asked, said: Spoken) -> Row:
-    """What an annotator made of a completion, under the id of their judgement."""
-    written = Completion(said.id, str(said.answer["rewrite"]["text"]), "rewrite")
+    """What an annotator made of a completion, under the id of their judgement: of turns the last is theirs."""
+    rewrite = said.answer["rewrite"]
+    original = next(one for one in asked.completions if one.id == said.shown[rewrite["place"]])
+    written = Completion(said.id, str(rewrite["text"]), "rewrite")
+    if original.turns is not None:
+        turns = (*original.turns[:-1], Message("assistant", written.text))
+        text = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
+        written = replace(written, text=text, turns=turns)
     return {
         "prompt": prompt_row(asked.prompt),
         "completion": completion_row(written),
@@ -76,9 +84,9 @@ def arrow_schema(kind: Kind) -> Any:
     import pyarrow as pa
 
     text, number, items = pa.string(), pa.float64(), pa.list_(pa.int64())
-    message = pa.struct({"role": text, "content": text})
+    message = pa.struct({"role": text, "content": text, "reasoning_content": text, "train": pa.bool_()})
     prompt = pa.struct({"id": text, "messages": pa.list_(message), "answer": text})
-    completion = pa.struct({"id": text, "text": text, "source": text})
+    completion = pa.struct({"id": text, "text": text, "source": text, "turns": pa.list_(message)})
     columns: dict[Kind, dict[str, Any]] = {
         "preferences": {
             "prompt": prompt,

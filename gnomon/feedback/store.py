@@ -22,7 +22,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from gnomon.core.errors import BusyError, DataError
-from gnomon.core.types import Message, Prompt
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.messages import stored_message
 from gnomon.feedback.answers import limits_of, setup_of
 from gnomon.feedback.database import BUSY, as_url, first_line, open_database
 from gnomon.feedback.settling import settle
@@ -261,9 +262,20 @@ class Store:
             return {str(name): int(count) for name, count in session.execute(wanted).all()}
 
 
-def as_prompt(row: PromptRow) -> Prompt:
+def as_prompt(row: Any) -> Prompt:
     """A row of the bank as the rest of Gnomon knows it."""
-    return Prompt(row.id, tuple(Message(m["role"], m["content"]) for m in row.messages), row.answer)
+    return Prompt(row.id, tuple(map(stored_message, row.messages)), row.answer)
+
+
+def as_completion(row: Any, *, source: bool = True) -> Completion:
+    """A completion's row, with all its turns.
+
+    Args:
+        row: with `id`, `text`, `turns` and, where it is wanted, `source`.
+        source: whether to name it; annotators do not see it.
+    """
+    turns = None if row.turns is None else tuple(map(stored_message, row.turns))
+    return Completion(row.id, row.text, row.source if source else "", None, turns)
 
 
 def digest(content: Any) -> str:

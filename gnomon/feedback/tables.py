@@ -95,7 +95,14 @@ class PromptRow(Table):
 
 
 class CompletionRow(Table):
-    """An answer to a prompt, and where it comes from: a model with its settings and seed, a person, a file."""
+    """An answer to a prompt, and where it comes from: a model with its settings and seed, a person, a file.
+
+    Attributes:
+        text: what the assistant said, a blank line between turns.
+        digest: of the turns where there are any, else of the text.
+        turns: of an answer of several turns all messages, those of the user and of tools among them; `None` of a
+            text.
+    """
 
     __tablename__ = "completions"
 
@@ -104,6 +111,7 @@ class CompletionRow(Table):
     prompt: Mapped[int] = mapped_column(ForeignKey("prompts.key"), index=True)
     id: Mapped[str]
     text: Mapped[str]
+    turns: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     digest: Mapped[str]
     source: Mapped[str] = mapped_column(default="")
     made: Mapped[dict[str, Any]] = mapped_column(default=dict)

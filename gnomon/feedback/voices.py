@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from gnomon.core.types import Completion, Message, Prompt
+from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.answers import verdict
-from gnomon.feedback.store import Store
+from gnomon.feedback.store import Store, as_completion, as_prompt
 from gnomon.feedback.tables import (
     AnnotatorRow,
     CompletionRow,
@@ -114,20 +114,17 @@ def _chunk(session: Session, keys: list[int], without: Collection[str]) -> Itera
     ).all()
     wanted = {key for row in items for key in row.completions}
     answers = session.execute(
-        select(CompletionRow.key, CompletionRow.id, CompletionRow.text, CompletionRow.source).where(
-            CompletionRow.key.in_(wanted)
-        )
+        select(
+            CompletionRow.key, CompletionRow.id, CompletionRow.text, CompletionRow.turns, CompletionRow.source
+        ).where(CompletionRow.key.in_(wanted))
     ).all()
-    completions = {row.key: Completion(row.id, row.text, row.source) for row in answers}
+    completions = {row.key: as_completion(row) for row in answers}
     questions = session.execute(
         select(PromptRow.key, PromptRow.id, PromptRow.messages, PromptRow.answer).where(
             PromptRow.key.in_({row.prompt for row in items})
         )
     ).all()
-    prompts = {
-        row.key: Prompt(row.id, tuple(Message(m["role"], m["content"]) for m in row.messages), row.answer)
-        for row in questions
-    }
+    prompts = {row.key: as_prompt(row) for row in questions}
     judged = _spoken(session, keys, without)
     stands = {
         row.item: row

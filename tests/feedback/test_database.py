@@ -11,9 +11,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from asked import project, say, take
+from exported import pair_preferences
 from sqlalchemy import event, select, text
 
+from gnomon.core.types import Completion, Message
 from gnomon.feedback import database as opened
+from gnomon.feedback.adding import add_completions, add_items
+from gnomon.feedback.queue import Queue
 from gnomon.feedback.store import Store
 from gnomon.feedback.tables import ItemRow
 
@@ -54,6 +58,25 @@ def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: s
     store.close()
     again = Store(database)
     assert heard(again) == now
+    again.close()
+
+
+def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
+    """Completions that are there keep their texts and judgements; a conversation comes in whole beside them."""
+    store = Store(database)
+    queue = project(store, 1, wanted=1)
+    said = say(queue, take(queue, "ann"), "ann", "a")
+    to_revision(store, "0002", command.downgrade)
+    store.close()
+    again = Store(database)
+    (old,) = pair_preferences(again, "films").rows
+    assert (old.chosen.text, old.chosen.turns) == ("a of 0", None)
+    turns = (Message("assistant", "a of 0"), Message("user", "More?"), Message("assistant", "No."))
+    add_completions(again, "films", [("p0", Completion("talk", "a of 0", turns=turns), {})])
+    add_items(again, "films", [["a0", "talk"]])
+    task = take(Queue(again, "films"), "bob")
+    assert {one.turns for one in task.completions} == {None, turns}
+    assert said.item != task.item
     again.close()
 
 

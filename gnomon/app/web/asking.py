@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gnomon.app.web.rendering import as_html
+from gnomon.app.web.rendering import completion_as_html, message_as_html
 from gnomon.feedback.answers import LONGEST, setup_of
 from gnomon.feedback.queue import Task
 from gnomon.feedback.store import Project, digest
@@ -39,12 +39,12 @@ def scores_of(project: Project) -> tuple[int, int]:
     return setup_of(project.settings).whole_scale_of(project.task)
 
 
-def item_for_page(task: Task) -> dict[str, Any]:
-    """A task as a browser gets it: no source, no id of a completion."""
+def item_for_page(task: Task, roles: Mapping[str, str]) -> dict[str, Any]:
+    """A task as a browser gets it: no source, no id of a completion; `roles` are the page's names of them."""
     return {
         "item": task.item,
         "kind": task.kind,
-        "prompt": [{"role": m.role, "html": as_html(m.content)} for m in task.prompt.messages],
-        "completions": [{"html": as_html(c.text)} for c in task.completions],
+        "prompt": [{"role": m.role, "html": message_as_html(m)} for m in task.prompt.messages],
+        "completions": [{"html": completion_as_html(c, roles)} for c in task.completions],
         "draft": task.draft,
     }

@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse
 
 from gnomon.app.web.answers import Decision, Item
 from gnomon.app.web.asking import scores_of
-from gnomon.app.web.rendering import as_html
-from gnomon.app.web.site import Reviewer, Server, reviewer
+from gnomon.app.web.rendering import completion_as_html, message_as_html
+from gnomon.app.web.site import Reviewer, Server, language_of, reviewer
 from gnomon.feedback.answers import setup_of
 from gnomon.feedback.reviewing import decide, decided, disputed, reviewed
 
@@ -43,14 +43,15 @@ def show_item(item: Annotated[Item, Path()], request: Request, here: Server, who
     if who.role != "admin" and not disputable:
         raise HTTPException(403, "Reviewers see disputed items only.")
     asked = here.store.project(here.project)
+    roles = here.texts[language_of(request)]["page"]["roles"]
     criteria = setup_of(asked.settings).asked_of(asked.task)
     return here.page(
         "item.html.j2",
         request,
         visitor=who,
         found=found,
-        prompt=[(message.role, as_html(message.content)) for message in found.prompt.messages],
-        completions=[as_html(completion.text) for completion in found.completions],
+        prompt=[(message.role, message_as_html(message)) for message in found.prompt.messages],
+        completions=[completion_as_html(completion, roles) for completion in found.completions],
         criteria=criteria,
         scale=scores_of(asked),
     )

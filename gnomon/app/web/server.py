@@ -170,20 +170,26 @@ def show(request: Request, here: Server) -> Response:
     return here.page("judge.html.j2", request, visitor=found, asking=asking)
 
 
+def roles_of(request: Request, here: Served) -> dict[str, str]:
+    """What the page calls who speaks, in the language of the request."""
+    roles: dict[str, str] = here.texts[language_of(request)]["page"]["roles"]
+    return roles
+
+
 @router.post("/api/task")
-def task(sent: Mine, here: Server, who: Known) -> dict[str, Any]:
+def task(sent: Mine, request: Request, here: Server, who: Known) -> dict[str, Any]:
     """The next item, or none."""
     sent.check(who)
     found = here.queue.take(who.annotator)
     return {
-        "task": item_for_page(found) if found else None,
+        "task": item_for_page(found, roles_of(request, here)) if found else None,
         "done": here.queue.judged_by(who.annotator),
         "paused": who.state == "paused",
     }
 
 
 @router.post("/api/last")
-def last(sent: Mine, here: Server, who: Known) -> dict[str, Any]:
+def last(sent: Mine, request: Request, here: Server, who: Known) -> dict[str, Any]:
     """What was judged last, to be corrected."""
     sent.check(who)
     found = here.queue.last(who.annotator)
@@ -191,7 +197,7 @@ def last(sent: Mine, here: Server, who: Known) -> dict[str, Any]:
         return {"task": None}
     again, judgement = found
     return {
-        "task": item_for_page(again),
+        "task": item_for_page(again, roles_of(request, here)),
         "corrects": judgement.id,
         "answer": judgement.answer,
         "reason": judgement.reason,
