@@ -65,7 +65,7 @@ MESSAGE = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_siz
 TALK = st.lists(st.tuples(st.sampled_from(["user", "tool"]), MESSAGE, MESSAGE), max_size=3)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=TALK, second=TALK, marks=st.sampled_from([{}, {"train": True}, {"reasoning_content": "hm"}]))
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_what_is_imported_is_exported_and_read_as_it_was(
