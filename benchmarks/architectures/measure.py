@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tiny
+import configurations
 import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import GnomonError
 from gnomon.core.types import Message, Prompt
-from gnomon.data.rendering import PLAIN_TEMPLATE
+from gnomon.data.templates import PLAIN_TEMPLATE
 from gnomon.models.loading import load_policy, save_model
 from gnomon.models.policy import Policy
 from gnomon.models.precision import Compute
@@ -37,7 +37,7 @@ WAYS = {
     "padded": "fast",
     "unpadded": "plain",
     "alone": "plain",
-    "recomputing": "plain, no cache",
+    "recomputing": "no cache",
 }
 
 
@@ -49,10 +49,11 @@ class Row:
         kind: the model type.
         forward: `yes`, or by how many nats log-probabilities are off.
         gradient: `yes`, or by which share gradients are off.
-        sampler: which way draws, `fast` or `plain`; or by how many nats it is off.
+        sampler: which way draws, one of `WAYS`, and by how many nats it is off, if it is.
         saved: whether a saved model gives the same log-probabilities when it is loaded.
         layout: how rows are laid out in training.
         refusal: the sentence of the refusal, where there is one.
+        unbuilt: why no tiny model can be made, where that is so.
     """
 
     kind: str
@@ -62,13 +63,24 @@ class Row:
     saved: str = ""
     layout: str = ""
     refusal: str = ""
+    unbuilt: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether everything holds."""
+        return {self.forward, self.gradient, self.saved} == {"yes"} and self.sampler in WAYS.values()
 
 
 def measure(kind: str) -> Row:
     """Build a tiny model of the type `kind`, train, sample and save with it."""
     with warnings.catch_warnings(), quiet_transformers():
         warnings.simplefilter("ignore")
-        network = tiny.tiny_network(kind)
+        try:
+            network = configurations.tiny_network(kind)
+            network(input_ids=torch.arange(5, 9)[None], use_cache=False)
+        except Exception as error:  # noqa: BLE001  whatever a configuration that was not made for this does
+            reason = " ".join(str(error).split()).split(". ")[0].removesuffix(".")
+            return Row(kind, unbuilt=f"{type(error).__name__}: {reason[:150]}")
         policy = Policy(network, tokenizer(), CPU)
         try:
             trusted(policy)
@@ -76,14 +88,17 @@ def measure(kind: str) -> Row:
         except GnomonError as error:
             return Row(kind, refusal=str(error))
         network.requires_grad_(True)
-        forward, gradient = _training(policy)
-        return Row(kind, forward, gradient, _sampling(sampler), _saving(policy), policy.reads)
+        try:
+            forward, gradient = _training(policy)
+            return Row(kind, forward, gradient, _sampling(sampler), _saving(policy), policy.reads)
+        except Exception as error:  # noqa: BLE001  a fault, and a line of the table like any other
+            return Row(kind, f"fails: {type(error).__name__}", layout=policy.reads)
 
 
 def tokenizer() -> Any:
     """A word for each token, so that any sampled text can be read."""
     words = {"<end>": 0, "Human": 1, ":": 2, "Assistant": 3, "<unk>": 4}
-    words |= {f"w{i}": i for i in range(len(words), tiny.VOCABULARY)}
+    words |= {f"w{i}": i for i in range(len(words), configurations.VOCABULARY)}
     inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     found = PreTrainedTokenizerFast(
@@ -105,7 +120,7 @@ def _groups() -> TokenGroups:
     """Ragged prompts and completions, longer than every window and chunk of the tiny configurations."""
     draw = torch.Generator().manual_seed(1)
     prompts, completions = (
-        [torch.randint(5, tiny.VOCABULARY, (n,), generator=draw).tolist() for n in lengths]
+        [torch.randint(5, configurations.VOCABULARY, (n,), generator=draw).tolist() for n in lengths]
         for lengths in ((13, 5, 21), (9, 4, 11, 6))
     )
     return TokenGroups.build(prompts, completions, [0, 1, 0, 2])
@@ -164,5 +179,8 @@ def _saving(policy: Policy) -> str:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         before = policy.logprobs(groups)
         save_model(policy, Path(folder) / "model")
-        after = load_policy(str(Path(folder) / "model"), CPU).logprobs(groups)
+        try:
+            after = load_policy(str(Path(folder) / "model"), CPU).logprobs(groups)
+        except GnomonError:
+            return "refused when loaded"
     return _verdict(float((before - after).abs().max()), "nats")

@@ -25,7 +25,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
 
     The adapter's modules are put inside `network`, which goes on working as before.
     """
-    depth = int(network.config.get_text_config().num_hidden_layers)
+    depth = _depth(network)
     learning = depth if trainable.layers is None else trainable.layers
     if learning > depth:
         raise ModelError(
@@ -53,9 +53,14 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
     return None
 
 
+def _depth(network: Any) -> int:
+    """How many decoder layers it has; of a model that reads pictures too, the part that reads text."""
+    return int(network.config.get_text_config().num_hidden_layers)
+
+
 def trains_all(network: Any, trainable: Trainable) -> bool:
     """Whether every weight learns, the embeddings among them."""
-    return trainable.adapter == "none" and trainable.layers in (None, int(network.config.num_hidden_layers))
+    return trainable.adapter == "none" and trainable.layers in (None, _depth(network))
 
 
 @contextmanager

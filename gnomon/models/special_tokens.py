@@ -95,7 +95,7 @@ def _configured(network: Any, ends: Sequence[int], pad: int) -> Iterator[None]:
     """Inside, the configuration and, of a language model, the generation settings name ends and padding."""
     eos = ends[0] if len(ends) == 1 else list(ends)
     configs = {id(c): c for c in (network.config, network.config.get_text_config())}.values()
-    before = [(c, c.eos_token_id, c.pad_token_id) for c in configs]
+    before = [(c, getattr(c, "eos_token_id", None), getattr(c, "pad_token_id", None)) for c in configs]
     generation = getattr(network, "generation_config", None)
     try:
         for config in configs:

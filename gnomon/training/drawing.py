@@ -45,8 +45,9 @@ def try_drawing(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, l
     step = max(seconds[1] - seconds[0], 0.0) / (DRAWN[1] - DRAWN[0])
     one_batch = seconds[0] + step * max(sampling.max_tokens - DRAWN[0], 0)
     config = policy.network.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    asking = getattr(config, "num_attention_heads", 0)  # without heads nothing grows: a state is as long as ever
+    heads = getattr(config, "num_key_value_heads", None) or asking
+    head = getattr(config, "head_dim", None) or config.hidden_size // max(asking, 1)
     a_token = 2 * config.num_hidden_layers * heads * head * 4 * side_by_side
     return Drawn(max(sizes) + a_token * max(sampling.max_tokens - DRAWN[1], 0), one_batch * rows / side_by_side)
 

@@ -11,7 +11,7 @@ from gnomon.algorithms.contract import Algorithm
 from gnomon.core.batches import Experience, merge_metrics
 from gnomon.core.errors import NotFiniteError
 from gnomon.data.batching import micro_batches
-from gnomon.training.agreement import warn
+from gnomon.training.agreement import stop_if_apart, warn
 from gnomon.training.budget import Budget
 from gnomon.training.guards import named
 from gnomon.training.models import TrainedModels
@@ -38,7 +38,7 @@ class Learner:
     seed: int
 
     def update(
-        self, experience: Experience, step: int, agreed: Mapping[str, float] | None = None
+        self, experience: Experience, step: int, agreed: Mapping[str, float] | None = None, new: bool = False
     ) -> dict[str, float]:
         """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all.
 
@@ -46,19 +46,31 @@ class Learner:
             experience: with advantages.
             step: the round, which the shuffling depends on.
             agreed: sampler beside trainer, where the trainer has been asked; otherwise the first minibatch says.
+            new: no round was learned from before, so the two must agree before anything is.
+
+        Raises:
+            RunError: they do not.
         """
+        if new and agreed is not None:
+            stop_if_apart(agreed, self.models.policy.compute.dtype)
+        compare = new and agreed is None
         steps: list[dict[str, float]] = []
         for epoch in range(self.settings.epochs):
             cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
-            steps += [self._update_minibatch(experience, rows) for rows in cut]
+            for rows in cut:
+                steps.append(self._update_minibatch(experience, rows, compare))
+                compare = compare and not steps[-1]  # a minibatch that teaches nothing shows nothing
         learned = [found for found in steps if found]
         first = self._compare_with_sampler(learned[0] if learned else {}, agreed)
         names = dict.fromkeys(name for found in learned for name in found)
         means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
         return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
 
-    def _update_minibatch(self, experience: Experience, rows: list[int]) -> dict[str, float]:
-        """One optimiser step; none where no completion has anything to teach."""
+    def _update_minibatch(self, experience: Experience, rows: list[int], compare: bool) -> dict[str, float]:
+        """One optimiser step; none where no completion has anything to teach.
+
+        With `compare` none either where the trainer does not find the sampler's log-probabilities.
+        """
         taught = rows_with_signal(experience, rows)
         quiet = "critic" not in self.algorithm.needs and experience.penalty is None
         read = taught if quiet else rows
@@ -73,9 +85,12 @@ class Learner:
         parts = self.room.work(lambda: self._backward(minibatch, share), self.optimiser.forget_gradients)
         self.processes.add_up_gradients(self.optimiser.parameters.values())
         everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
+        metrics = merge_metrics(everyone)
+        if compare:
+            stop_if_apart(metrics, self.models.policy.compute.dtype)
         rate = self.settings.learning_rate * self.optimiser.factor
         return {
-            **merge_metrics(everyone),
+            **metrics,
             "grad_norm": self.optimiser.step(named(minibatch.names)),
             "learning_rate": rate,
         }

@@ -102,6 +102,7 @@ class OnlineLoop:
         self.kl_coefficient = self.settings.kl.coefficient
         self.past = Moments()
         self.frozen: list[FrozenStates] = []
+        self.learned = False  # from a round, since the loop was made
         self.budget = Budget(self.settings, self.processes)
         planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
         groups = [(self._named("policy"), self.settings.learning_rate)]
@@ -209,7 +210,8 @@ class OnlineLoop:
         experience = self.price(experience)
         experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
         experienced = time.monotonic()
-        learned = self.learner.update(experience, step, agreed)
+        learned = self.learner.update(experience, step, agreed, new=not self.learned)
+        self.learned = True
         for states in self.frozen:
             states.forget()  # later rounds have other completions, and a resumed run knows nothing of this one
         times = {

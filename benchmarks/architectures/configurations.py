@@ -15,6 +15,24 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 VOCABULARY = 64
+# Thirty that many people train, of every kind of layer.
+POPULAR = (
+    *("llama", "mistral", "mixtral", "ministral3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next"),
+    *(
+        "qwen3_5_text",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "gemma4_text",
+        "phi",
+        "phi3",
+        "gpt2",
+        "gpt_neox",
+        "gpt_oss",
+    ),
+    *("deepseek_v2", "deepseek_v3", "glm4", "glm4_moe", "cohere2", "olmo2", "olmo3", "smollm3", "granite"),
+    *("falcon_h1", "lfm2"),
+)
 KINDS = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 # What a configuration gets where it has a field of that name.
 SMALL: dict[str, Any] = {
@@ -75,6 +93,7 @@ OWN: dict[str, dict[str, Any]] = {
         "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
         "ffn_config": {"moe_num_experts": 4, "moe_top_k": 2},
     },
+    "gemma3": {"text_config": {"layer_types": WINDOWED, "final_logit_softcapping": None}},
     "gemma3_text": {"layer_types": WINDOWED},
     "gemma3n_text": {"layer_types": WINDOWED, "num_kv_shared_layers": 2},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
@@ -91,6 +110,11 @@ OWN: dict[str, dict[str, Any]] = {
         **{"local_attn_chunk_length": 4, "lsh_attn_chunk_length": 4, "num_buckets": 2, "hash_seed": 0},
     },
     "mpt": {"logit_scale": None},
+    "qwen4_exp_text": {
+        **{"indexer_n_heads": 16, "indexer_kv_heads": 1, "indexer_head_dim": 12},
+        **{"indexer_budget": 8, "indexer_compress_ratio": 2},
+    },
+    "youtu": {"pad_token_id": None},
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "num_hidden_layers": 6,
