@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience
 from gnomon.core.lazy import torch
-from gnomon.losses.kl import ESTIMATORS, prefix_weight
+from gnomon.losses.kl import ESTIMATORS, prefix_weight, state_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def penalty(logprobs: Tensor, batch: Experience, mask: Tensor) -> Tensor:
-    """The KL estimate of each token that the loss prices, `[N, T]`."""
+def outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Log-probabilities, entropy, and where the loss prices it the KL over the vocabulary, `[N, T]` each."""
+    tokens, temperature, states = batch.tokens, models.temperature, batch.reference_states
+    if batch.penalty is not None and batch.penalty.estimator == "full":
+        assert states is not None
+        return models.policy.logprobs_entropy_and_kl(tokens, states, temperature=temperature)
+    logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=temperature)
+    assert entropy is not None
+    return logprobs, entropy, None
+
+
+def penalty(logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor | None = None) -> Tensor:
+    """The KL of each token that the loss prices, `[N, T]`.
+
+    Args:
+        logprobs: of the tokens, with their gradient, `[N, T]`.
+        batch: with the price.
+        mask: tokens that count, `[N, T]`.
+        full_kl: the KL over the whole vocabulary at each token, `[N, T]`, where the price is on that.
+    """
     assert batch.penalty is not None
+    if batch.penalty.estimator == "full":
+        assert full_kl is not None
+        return full_kl * state_weight(logprobs, mask) if batch.penalty.exact else full_kl
     assert batch.reference_logprobs is not None
     reference = torch.where(mask, batch.reference_logprobs, logprobs.detach())
     found = ESTIMATORS[batch.penalty.estimator](logprobs, reference)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from gnomon.algorithms._penalty import penalty
+from gnomon.algorithms._penalty import outputs, penalty
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Experience, Metrics
 from gnomon.core.lazy import torch
@@ -71,8 +71,7 @@ class PolicyGradient:
         """The surrogate, and the penalty where the KL is priced in the loss."""
         assert batch.advantages is not None
         tokens, read = batch.tokens, batch.totals.read
-        logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
-        assert entropy is not None
+        logprobs, entropy, full_kl = outputs(models, batch)
         mask = tokens.mask.to(logprobs.device)
         # What stands in the padding, NaN included, must not reach a product with 0.
         old, advantages = masked(batch.logprobs, mask), masked(batch.advantages, mask)
@@ -86,7 +85,7 @@ class PolicyGradient:
         loss = policy_loss = self.reduce(per_token, mask, batch)
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
-            priced = self.reduce_penalty(penalty(logprobs, batch, mask), mask, batch)
+            priced = self.reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
             loss = loss + batch.penalty.coefficient * priced
             metrics["kl_loss"] = priced.detach()
         with torch.no_grad():

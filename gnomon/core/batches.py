@@ -241,7 +241,7 @@ class Penalty:
 
     Attributes:
         coefficient: of a nat.
-        estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`).
+        estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`), or `full`: over the whole vocabulary.
         exact: weigh it so that its gradient is that of its expectation; otherwise as it is commonly written.
     """
 
@@ -258,8 +258,9 @@ class Experience:
     where those are not the trainer's), `reference_logprobs`, `values`, `token_rewards` (of a model that rewards
     single tokens), `rewards` (score on the last token, less any KL), `advantages`, `returns`. Per completion,
     `[N]`: `scores`, `finished`. `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it
-    need not be asked again. `past`: the scores of former rounds. `penalty`: the KL's price in the loss. `names`:
-    N ids of prompts, for messages.
+    need not be asked again. `reference_states` `[N, T, d]`: the reference's, and `full_kl` `[N, T]`: the KL over
+    the whole vocabulary, where it is priced or measured. `past`: the scores of former rounds. `penalty`: the KL's
+    price in the loss. `names`: N ids of prompts, for messages.
     """
 
     tokens: TokenGroups
@@ -271,6 +272,8 @@ class Experience:
     reference_logprobs: Tensor | None = None
     values: Tensor | None = None
     critic_states: Tensor | None = None
+    reference_states: Tensor | None = None
+    full_kl: Tensor | None = None
     token_rewards: Tensor | None = None
     rewards: Tensor | None = None
     advantages: Tensor | None = None

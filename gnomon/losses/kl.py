@@ -61,6 +61,16 @@ def prefix_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
     return (so_far - so_far.detach()).exp()
 
 
+def state_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
+    """1 in value; its gradient is that of `log π(y_1 … y_{t−1})`, `[N, T]`.
+
+    For a penalty that belongs to the state before a token, as the KL over the whole vocabulary does: how often
+    the policy comes there does not depend on the token itself.
+    """
+    before = masked(logprobs, mask).cumsum(dim=-1) - masked(logprobs, mask)
+    return (before - before.detach()).exp()
+
+
 def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: float, horizon: float) -> float:
     """The next price β of a nat, to hold the KL of a completion at `target` (Ziegler et al. 2019, section 2.2).
 

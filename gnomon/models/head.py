@@ -9,10 +9,12 @@ that learns computes its logits again there; so do heads with a bias or bent log
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from gnomon.core.errors import ModelError
@@ -30,7 +32,12 @@ FACTORS: dict[str, tuple[tuple[str, ...], int]] = {
 
 def logits(head: nn.Module, config: Any, hidden: Tensor) -> Tensor:
     """Logits with what the architecture does to them, float32, `[…, d] -> […, vocab]`."""
-    raw: Tensor = head(hidden).float()
+    return _as_configured(head(hidden), config)
+
+
+def _as_configured(raw: Tensor, config: Any) -> Tensor:
+    """Raw logits with the architecture's factor and cap, float32."""
+    raw = raw.float()
     factor, cap = logit_factor(config), _soft_cap(config)
     if factor != 1:
         raw = raw * factor
@@ -89,6 +96,71 @@ def target_logprobs(
     ]
     spreads = [spread for _, spread in parts if spread is not None]
     return torch.cat([found for found, _ in parts]), torch.cat(spreads) if entropy else None
+
+
+@dataclass(frozen=True)
+class ReferenceHead:
+    """The vocabulary head of a reference: the weights that its logits are made with, shared and not copied."""
+
+    weight: Tensor  # [vocab, d]
+    bias: Tensor | None = None
+
+    @classmethod
+    def of(cls, head: nn.Module) -> ReferenceHead:
+        """The weights as they are now; where a module's are replaced later, these stay.
+
+        Raises:
+            ModelError: the head is no linear layer: an adapter sits on it.
+        """
+        if not isinstance(head, nn.Linear) or hasattr(head, "base_layer"):
+            raise ModelError(
+                "the KL over the whole vocabulary needs a head without an adapter; take the head out of the "
+                "adapter's targets, or set kl.estimator to k1 or k3."
+            )
+        return cls(head.weight.data, None if head.bias is None else head.bias.data)
+
+    def logits(self, states: Tensor, config: Any) -> Tensor:
+        """Logits of states `[M, d]`, float32, `[M, vocab]`."""
+        return _as_configured(functional.linear(states.to(self.weight.dtype), self.weight, self.bias), config)
+
+
+def full_kl(
+    head: nn.Module,
+    config: Any,
+    states: Tensor,
+    reference: ReferenceHead,
+    reference_states: Tensor,
+    *,
+    temperature: float = 1.0,
+) -> Tensor:
+    """`Σ_v π(v)·(log π(v) − log π_ref(v))` of the next token at each state, in nats, `[M]`.
+
+    Exact: over the whole vocabulary, not over what was drawn. Its gradient with respect to the policy is that of
+    this sum. Chunks of positions are computed again on the way back, so no `[M, vocab]` is kept.
+
+    Args:
+        head: the policy's.
+        config: of the network, which both share.
+        states: the policy's hidden states, `[M, d]`.
+        reference: the reference's head.
+        reference_states: its hidden states at the same places, `[M, d]`.
+        temperature: of both distributions.
+    """
+
+    def chunk(states: Tensor, others: Tensor) -> Tensor:
+        own = (logits(head, config, states) / temperature).log_softmax(dim=-1)
+        with torch.no_grad():
+            other = (reference.logits(others, config) / temperature).log_softmax(dim=-1)
+        found: Tensor = (own.exp() * (own - other)).sum(dim=-1)
+        return found
+
+    parts = []
+    for start in range(0, len(states), CHUNK):
+        own, others = (x[start : start + CHUNK].float() for x in (states, reference_states))
+        parts.append(
+            checkpoint(chunk, own, others, use_reentrant=False) if torch.is_grad_enabled() else chunk(own, others)
+        )
+    return torch.cat(parts)
 
 
 def _chunk(

@@ -18,6 +18,7 @@ from gnomon.models.adapters import adapted_layers, decoder_layers, replaced
 from gnomon.models.dropout import Masks, masked_inputs
 from gnomon.models.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
 from gnomon.models.frozen import FrozenStates
+from gnomon.models.head import ReferenceHead, full_kl
 from gnomon.models.heads import completion_scores
 from gnomon.models.norms import lean_norms
 from gnomon.models.precision import Compute
@@ -182,6 +183,11 @@ class Model:
             )
 
 
+def _rows(values: Tensor, tokens: TokenGroups) -> Tensor:
+    """Padded values `[N, T, …]` of completion tokens, completion by completion, `[M, …]`."""
+    return torch.cat([row[:length] for row, length in zip(values, tokens.lengths.tolist(), strict=True)])
+
+
 class Policy(Model):
     """A causal language model: the log-probability of each completion token.
 
@@ -190,6 +196,7 @@ class Policy(Model):
     """
 
     decoder: Literal["slots", "padded", "unpadded", "alone", "recomputing"] | None = None
+    _reference_head: ReferenceHead | None = None
 
     def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
         """Log-probabilities in nats at `temperature`, `[N, T]`."""
@@ -203,6 +210,44 @@ class Policy(Model):
         head, config = self.network.get_output_embeddings(), self.network.config
         with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
             return token_logprobs(head, config, states, tokens, temperature=temperature, entropy=entropy)
+
+    def logprobs_entropy_and_kl(
+        self, tokens: TokenGroups, reference: Tensor, *, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities, entropy, and the KL to the reference over the whole vocabulary, `[N, T]` each.
+
+        Args:
+            tokens: completions, in one pass of the model.
+            reference: the reference's states before each of their tokens, `[N, T, d]` (`states_as_reference`).
+            temperature: of both distributions.
+        """
+        states = self._states(tokens, "state")
+        head, config = self.network.get_output_embeddings(), self.network.config
+        with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
+            found, spread = token_logprobs(head, config, states, tokens, temperature=temperature, entropy=True)
+            assert spread is not None
+            return found, spread, self._full_kl(states, tokens, reference, temperature)
+
+    @torch.no_grad()
+    def full_kl(self, tokens: TokenGroups, own: Tensor, reference: Tensor, *, temperature: float = 1.0) -> Tensor:
+        """The KL to the reference over the whole vocabulary, from states `[N, T, d]` of both, `[N, T]`."""
+        with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
+            return self._full_kl(_rows(own, tokens), tokens, reference, temperature)
+
+    def _full_kl(self, states: Tensor, tokens: TokenGroups, reference: Tensor, temperature: float) -> Tensor:
+        assert self._reference_head is not None, "no reference was asked for its states yet"
+        head, config = self.network.get_output_embeddings(), self.network.config
+        others = _rows(reference.to(states.device), tokens)
+        found = full_kl(head, config, states, self._reference_head, others, temperature=temperature)
+        return to_padded(found, tokens)
+
+    def token_states(self, tokens: TokenGroups) -> Tensor:
+        """The hidden state that each completion token is drawn from, `[N, T, d]`."""
+        return to_padded(self._states(tokens, "state").float(), tokens)
+
+    def remember_reference_head(self) -> None:
+        """Inside `as_reference`: keep the weights of its head for `logprobs_entropy_and_kl`, without a copy."""
+        self._reference_head = ReferenceHead.of(self.network.get_output_embeddings())
 
     def reference_weights(self) -> dict[str, Tensor]:
         """The weights that learn, by name, as they are now: what `as_reference` is to be asked with later.

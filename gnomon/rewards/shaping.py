@@ -151,7 +151,7 @@ class ShapedReward:
             found[part.title] = scores.values.float()
             abstentions[part.title] = scores.abstained
             failures += [(row, f"{part.title}: {reason}") for row, reason in scores.failures]
-        return Scores(self._sum(found, abstentions), found, failures, abstentions)
+        return Scores(self.shaped(found, abstentions), found, failures, abstentions)
 
     def combine(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor] | None = None) -> Tensor:
         """The sum of shaped parts, `[N]`. Counts failures and updates the moments.
@@ -170,9 +170,10 @@ class ShapedReward:
                     f"budget of {part.failures}; mend it, or raise failures."
                 )
             self._learn(part.title, good)
-        return self._sum(parts, where)
+        return self.shaped(parts, where)
 
-    def _sum(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor]) -> Tensor:
+    def shaped(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor]) -> Tensor:
+        """The sum that `combine` gives, with parts shaped as now, `[N]`; nothing is counted or learned."""
         shaped = torch.stack([part.weight * self._shape(part, parts[part.title]) for part, _ in self.parts])
         none = torch.zeros(shaped.shape[1], dtype=torch.bool)
         silent = torch.stack([abstentions.get(part.title, none) for part, _ in self.parts])  # [parts, N]

@@ -58,9 +58,18 @@ class Asker:
         if not needs_reference(self.algorithm, self.settings):
             return experience
         temperature = self.temperature
-        with self.models.policy.as_reference(weights):
-            found = self._answers(experience, lambda t: self.models.policy.logprobs(t, temperature=temperature))
-        return replace(experience, reference_logprobs=found)
+        policy, states = self.models.policy, None
+        with policy.as_reference(weights):
+            found = self._answers(experience, lambda t: policy.logprobs(t, temperature=temperature))
+            if self.settings.kl.reads_vocabulary:
+                policy.remember_reference_head()
+                states = self._answers(experience, policy.token_states)
+        kl = None
+        if states is not None and self.settings.kl.measure == "full":
+            own = self._answers(experience, policy.token_states)
+            kl = policy.full_kl(experience.tokens, own, states, temperature=temperature)
+        priced = states if self.settings.kl.estimator == "full" else None
+        return replace(experience, reference_logprobs=found, reference_states=priced, full_kl=kl)
 
     @torch.no_grad()
     def critic(self, experience: Experience) -> Experience:

@@ -37,6 +37,7 @@ from gnomon.training.checkpoints import load_checkpoint, save_checkpoint
 from gnomon.training.checks import needs_reference, reuse_fault, sampling_fault
 from gnomon.training.failures import FailureLog
 from gnomon.training.guards import Saver, Watch
+from gnomon.training.held_out import Examiner, hold_out
 from gnomon.training.kept_models import model_keeper
 from gnomon.training.kinds import wrong_kind
 from gnomon.training.learning import Learner
@@ -59,6 +60,7 @@ from gnomon.training.scoring import Scorer
 from gnomon.training.settings import OnlineSettings
 from gnomon.training.side_task import SideTask
 from gnomon.training.stored import StoredCompletions
+from gnomon.training.validation import Best
 
 
 @dataclass
@@ -96,8 +98,9 @@ class OnlineLoop:
         fault = wrong_kind(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling)
         if fault := fault or reuse_fault(self.algorithm, self.settings):
             raise ConfigError(fault)
-        pools = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
-        self.stream = PromptStream(cast(Any, pools), self.seed, self.settings.curriculum)
+        given = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
+        pools, self.held_out = hold_out(cast(Any, given), self.settings.validation, self.seed)
+        self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
         self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coefficient = self.settings.kl.coefficient
         self.past = Moments()
@@ -147,6 +150,7 @@ class OnlineLoop:
         """Train to the end, or from the newest checkpoint to the end; returns the last round's metrics."""
         root, planned, main = self.folder / "checkpoints", self.settings.steps, self.processes.main
         saved = load_checkpoint(root, self.optimiser.parameters, self.optimiser)
+        best = Best(self.settings.validation, self.optimiser.parameters, _tensors_of(saved, "best"))
         done, last, ended = 0, dict[str, float](), False
         if saved:
             done, last, ended = int(saved["step"]), saved["metrics"], bool(saved.get("ended"))
@@ -159,8 +163,11 @@ class OnlineLoop:
 
         def save(step: int) -> None:
             if main:
-                state = {**self.state(), "metrics": last, "ended": ended}
-                extra = self.reference_weights if self.settings.reference_every else None
+                state = {**self.state(), "metrics": last, "ended": ended, **best.state()}
+                kept = {"best": best.weights, "reference": self.reference_weights}
+                if not self.settings.reference_every:
+                    kept.pop("reference")
+                extra = {f"{of}.{n}": t for of, tensors in kept.items() for n, t in (tensors or {}).items()}
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
 
         keeper = model_keeper(self.models.trained, self.folder, self.settings)
@@ -171,7 +178,7 @@ class OnlineLoop:
             bar.at(self.budget.place(done, planned)[0])
             self.stop.waits = True
             for step in range(done + 1, planned + 1):
-                if ended or (self.budget.over and step > 1):
+                if ended or best.over or (self.budget.over and step > 1):
                     break
                 ends = self.budget.planned(step - 1, planned)
                 self.optimiser.planned = ends * self.settings.epochs * self.settings.minibatches
@@ -179,6 +186,8 @@ class OnlineLoop:
                     last, shown = self.step(step)
                 self.budget.lap()
                 last["tokens_seen"] = float(self.budget.tokens)
+                if best.due(step, step if self.budget.over else planned):
+                    last |= best.look(self.examine(), step)
                 log.record(step, last)
                 if main:
                     self.alarms.look(step, last)
@@ -192,7 +201,18 @@ class OnlineLoop:
                 # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
                 ended = bool(self.watch and self.watch(step, last))
                 saver.after_step(step, ends)
+        best.restore_weights()
         return last
+
+    def examine(self) -> dict[str, float]:
+        """How the policy answers the held-out prompts."""
+        validation = self.settings.validation
+        assert validation is not None
+        examiner = Examiner(self.held_out, validation, self.sampling, self.scorer, self.processes)
+        found = examiner.measure(self.sampler, seed=self.seed, version=self.optimiser.taken)
+        for states in self.frozen:
+            states.forget()
+        return found
 
     def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """One round: its metrics, and some of its samples."""
@@ -369,4 +389,14 @@ class OnlineLoop:
             self.memory.restore(saved["memory"])
         if isinstance(self.reward, ShapedReward):
             self.reward.restore(saved["reward"])
-        self.reference_weights = saved.get("extra") or self.reference_weights
+        kept = _tensors_of(saved, "reference")
+        self.reference_weights = (kept and kept.get("extra")) or self.reference_weights
+
+
+def _tensors_of(saved: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    """A checkpoint's state whose `extra` tensors are those kept under `name`."""
+    if saved is None:
+        return None
+    start = f"{name}."
+    extra = {n: tensor for n, tensor in (saved.get("extra") or {}).items() if n.startswith(start)}
+    return {**saved, "extra": {n.removeprefix(start): tensor for n, tensor in extra.items()}}

@@ -15,7 +15,7 @@ from gnomon.core.types import Prompt
 from gnomon.data.batching import epoch_order
 from gnomon.data.rendering import render_prompt
 from gnomon.losses.advantages import alike_in_group, explained_variance
-from gnomon.losses.reduce import masked
+from gnomon.losses.reduce import masked, masked_sum
 from gnomon.rollouts.experience import sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, turns
 from gnomon.rollouts.sampling import Sampling
@@ -146,6 +146,7 @@ def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
         "score_std": float(whose.scores.std(unbiased=False)),
         "reward_mean": float(masked(whose.rewards, mask).sum(1).mean()),
         **({"kl": float(sequence_kl(whose).mean())} if whose.reference_logprobs is not None else {}),
+        **({"kl_full": float(masked_sum(whose.full_kl, mask).mean())} if whose.full_kl is not None else {}),
         "length_mean": float(whose.tokens.lengths.float().mean()),
         "missing_eos_share": 1 - float(whose.finished.float().mean()),
     }

@@ -32,9 +32,14 @@ class Scorer:
     processes: Processes
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Scores `[N]`; rows on which the reward failed or abstained are left out, and each are counted."""
-        found, values = self._scores(rollouts)
+    def score(
+        self, rollouts: list[Rollout], *, learn: bool = True
+    ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        """Scores `[N]`; rows on which the reward failed or abstained are left out, and each are counted.
+
+        With `learn` off, a reward of several parts keeps its running moments and its count of failures.
+        """
+        found, values = self._scores(rollouts, learn)
         kept = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
         abstained = int(found.abstained.sum())
         failed = len(rollouts) - len(kept) - abstained
@@ -63,7 +68,7 @@ class Scorer:
         reasons = Counter(reason for _, reason in found.failures)
         return reasons.most_common(1)[0][0] if reasons else "scores are not finite"
 
-    def _scores(self, rollouts: list[Rollout]) -> tuple[Scores, Tensor]:
+    def _scores(self, rollouts: list[Rollout], learn: bool) -> tuple[Scores, Tensor]:
         """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
         names = [(r.prompt.id, r.version) for r in rollouts]
         groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
@@ -80,5 +85,6 @@ class Scorer:
         abstentions = {n: torch.cat([theirs[3][n] for theirs in everyone])[back] for n in everyone[0][3]}
         found = Scores(values, parts, [failure for theirs in everyone for failure in theirs[2]], abstentions)
         if isinstance(self.reward, ShapedReward):
-            values = self.reward.combine(parts, abstentions)
+            combine = self.reward.combine if learn else self.reward.shaped
+            values = combine(parts, abstentions)
         return found, values

@@ -161,9 +161,10 @@ class KLSettings(Settings):
         rule: `proportional` (Ziegler et al. 2019), or `simple`: ×1.5 above 1.5 targets, ×0.5 below half of one.
         horizon: samples over which the proportional rule may change the price by about a fifth.
         where: inside the `reward`, or as a term of the `loss`.
-        estimator: `k1`, `k2` or `k3`. In the reward only k1 has the gradient of the KL.
+        estimator: `k1`, `k2` or `k3`, from the tokens that were drawn, or `full`: exact at each token, over the
+            whole vocabulary; in the loss only. In the reward only k1 has the gradient of the KL.
         measure: `auto` measures the KL where a reference is used anyway; `sampled` runs the reference for this
-            even where nothing else needs it.
+            even where nothing else needs it; `full` measures it over the whole vocabulary too, as `kl_full`.
         exact: in the loss, weigh the estimate so that its gradient is that of its expectation, for k1 and k3 the
             KL, however the surrogate weighs tokens; off is as commonly written.
     """
@@ -173,9 +174,22 @@ class KLSettings(Settings):
     rule: Literal["proportional", "simple"] = "proportional"
     horizon: Annotated[float, Range("it counts samples", gt=0, le=1e12)] = 10_000.0
     where: Literal["reward", "loss"] = "reward"
-    estimator: Literal["k1", "k2", "k3"] = "k1"
+    estimator: Literal["k1", "k2", "k3", "full"] = "k1"
     exact: bool = True
-    measure: Literal["auto", "sampled"] = "auto"
+    measure: Literal["auto", "sampled", "full"] = "auto"
+
+    @model_validator(mode="after")
+    def _full_is_for_the_loss(self) -> Self:
+        if self.estimator == "full" and self.where != "loss":
+            raise ValueError(
+                "estimator: full has a gradient of its own, which a reward does not pass on; set where: loss"
+            )
+        return self
+
+    @property
+    def reads_vocabulary(self) -> bool:
+        """Whether the reference's whole distribution is needed, not only that of what was drawn."""
+        return (self.estimator == "full" and self.coefficient > 0) or self.measure == "full"
 
 
 class Replay(Settings):
@@ -207,6 +221,27 @@ class Exploration(Settings):
     weighted: bool = True
 
 
+class OnlineValidation(Settings):
+    """Prompts that an online stage never learns from, and the policy that answers them best.
+
+    Attributes:
+        share: of the stage's prompts, held back by their text.
+        every: rounds between two looks; the last round is always looked at.
+        completions: answers to each held-out prompt.
+        metric: by which policies are compared: `score_mean`, or another of the look's.
+        better: whether more or less of it is better.
+        patience: stop after this many looks without a new best; `None` goes on to the end. The best policy so far
+            is what a stage ends with.
+    """
+
+    share: Annotated[float, Range("it is a part of the prompts", gt=0, lt=1)] = 0.1
+    every: Annotated[int, Range("it counts rounds", ge=1, le=10**9)] = 10
+    completions: Annotated[int, Range("it counts answers to a prompt", ge=1, le=10**5)] = 1
+    metric: str = "score_mean"
+    better: Literal["more", "less"] = "more"
+    patience: Annotated[int, Range("it counts looks; null never stops", ge=1, le=10**9)] | None = None
+
+
 class OnlineSettings(LoopSettings):
     """Training on the policy's own samples.
 
@@ -230,6 +265,7 @@ class OnlineSettings(LoopSettings):
         curriculum: prefer prompts of medium success.
         replay: learn again from former rounds.
         exploration: other sources of completions.
+        validation: looks at held-out prompts and keeps the best policy; `None` trains on all and keeps the last.
     """
 
     epsilon: Annotated[float, Range("it keeps a division by 0 away", gt=0, le=1e6)] = 1e-5
@@ -249,3 +285,4 @@ class OnlineSettings(LoopSettings):
     curriculum: Curriculum | None = None
     replay: Replay | None = None
     exploration: Exploration = Exploration()
+    validation: OnlineValidation | None = None

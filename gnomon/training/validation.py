@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gnomon.core.errors import ConfigError
 from gnomon.data.batching import epoch_order
 from gnomon.data.encoding import Example
-from gnomon.training.settings import Validation
+from gnomon.training.settings import OnlineValidation, Validation
 
 
 def split(
@@ -41,7 +41,10 @@ class Best:
     """
 
     def __init__(
-        self, validation: Validation | None, live: Mapping[str, nn.Parameter], saved: Mapping[str, Any] | None
+        self,
+        validation: Validation | OnlineValidation | None,
+        live: Mapping[str, nn.Parameter],
+        saved: Mapping[str, Any] | None,
     ):
         self.validation = validation
         self.live = live

@@ -37,6 +37,32 @@ def test_a_weighted_penalty_in_the_loss_has_the_gradient_of_its_expectation(
         equal(found, small.true_gradient())
 
 
+def test_the_whole_vocabulary_has_the_gradient_of_the_kl_itself(small: Setting) -> None:
+    """`∇E[Σ_t KL_t] = E[Σ_t ∇KL_t + KL_t·∇log π(y_<t)]`, against autograd of the exact KL."""
+    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "full", exact=True))
+    equal(found, small.true_gradient())
+    logprobs = small.policy.all_logprobs()
+    kl = (logprobs.exp() * (logprobs - small.reference.all_logprobs().detach())).sum() / SMALL.prompts
+    price = torch.autograd.grad(kl, small.policy.table)[0]
+    equal(found - small.gradient(RLOO(), k=2, beta=0.0), -BETA * price)
+
+
+def test_without_the_weight_it_restrains_each_state_but_not_how_often_it_is_reached(small: Setting) -> None:
+    """Right for single tokens; for longer texts only the expected `∇KL_t` remains."""
+    pricing = Pricing("loss", "full", exact=False)
+    bandit = Setting(World(letters=3, longest=1))
+    equal(bandit.gradient(RLOO(), k=2, pricing=pricing), bandit.true_gradient())
+    found = small.gradient(RLOO(), k=2, pricing=pricing)
+    assert (found - small.true_gradient()).abs().max() > 1e-3
+    states = torch.zeros((), dtype=torch.float64)
+    chance = small.policy.probabilities().flatten() / SMALL.prompts
+    reference = SMALL.look_up(small.reference.table.detach(), SMALL.every)
+    kl = small.policy.logprobs_entropy_and_kl(SMALL.every, reference)[2]
+    states = (chance[:, None] * kl * SMALL.every.mask).sum()
+    price = torch.autograd.grad(states, small.policy.table)[0]
+    equal(found, small.true_gradient(0.0) - BETA * price)
+
+
 def test_k1_in_the_loss_as_commonly_written_restrains_nothing(small: Setting) -> None:
     found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "k1", exact=False))
     equal(found, small.true_gradient(0.0))
@@ -80,7 +106,7 @@ def test_k3_in_the_reward_does_not_restrain_as_it_should(small: Setting) -> None
     assert (found - small.true_gradient()).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("estimator", ["k1", "k3"])
+@pytest.mark.parametrize("estimator", ["k1", "k3", "full"])
 @pytest.mark.parametrize(
     "algorithm",
     [GRPO(), GSPO(), GRPO(aggregate="token"), GRPO(aggregate="constant")],

@@ -117,6 +117,14 @@ class TablePolicy(nn.Module):
         found = every.gather(2, ids[:, :, None]).squeeze(2)
         return found, -(every.exp() * every).sum(-1).detach()
 
+    def logprobs_entropy_and_kl(
+        self, tokens: TokenGroups, reference: Tensor, *, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A table's states are the logits themselves."""
+        found, entropy = self.logprobs_and_entropy(tokens, temperature=temperature)
+        own = self.world.look_up((self.table / temperature).log_softmax(-1), tokens)
+        return found, entropy, (own.exp() * (own - (reference / temperature).log_softmax(-1))).sum(-1)
+
     def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
         return self.logprobs_and_entropy(tokens, temperature=temperature)[0]
 
@@ -234,6 +242,7 @@ def experience_of(
             finished=torch.tensor([world.rows[r][1][-1] == world.end for r in rows]),
             totals=Totals(len(rows), float(tokens.mask.sum())),
             reference_logprobs=reference.logprobs(tokens),
+            reference_states=world.look_up(reference.table, tokens),
             values=models.critic.answer(tokens).values,
             token_rewards=torch.zeros(tokens.mask.shape, dtype=torch.float64),
             sampler_logprobs=sampler.logprobs(tokens) if sampler else None,
@@ -241,7 +250,8 @@ def experience_of(
         if token_reward:
             gained = token_reward.logprobs(tokens) - reference.logprobs(tokens)
             found = replace(found, token_rewards=gained)
-    found = price_kl(found, beta, where=kl.where, estimator=kl.estimator)
+    estimator = "k1" if kl.where == "loss" else kl.estimator  # the loss's own is in its penalty
+    found = price_kl(found, beta, where=kl.where, estimator=estimator)
     return replace(found, penalty=Penalty(beta, kl.estimator, kl.exact)) if kl.where == "loss" else found
 
 

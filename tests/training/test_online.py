@@ -306,3 +306,23 @@ def test_a_reward_that_abstains_on_a_whole_round_ends_in_a_sentence(tmp_path: Pa
     reward = FunctionReward(lambda prompt, text: None, "shy")
     with pytest.raises(RunError, match="the reward 'shy' abstained on every completion of a round; give it"):
         online(tmp_path, words, reward=reward).run("ppo")
+
+
+@pytest.mark.parametrize("trainable", [LORA, Trainable(adapter="none")], ids=["lora", "full"])
+def test_the_kl_over_the_vocabulary_as_a_price_and_as_a_measure(
+    tmp_path: Path, words: Any, trainable: Trainable
+) -> None:
+    """In the first round policy and reference agree: both are 0; later `kl_full` is near the sampled mean."""
+    kl = KLSettings(coefficient=0.2, target=None, where="loss", estimator="full", measure="full")
+    loop = online(tmp_path, words, algorithm=RLOO(), kl=kl, trainable=trainable, sampling={"completions": 8})
+    loop.run("rloo")
+    rows = recorded(tmp_path)
+    assert rows[0]["kl_full"] == pytest.approx(0.0, abs=1e-5)
+    assert all(row["kl_full"] >= 0 for row in rows)
+    assert rows[-1]["kl_full"] == pytest.approx(rows[-1]["kl"], rel=0.5)
+    assert rows[-1]["kl_loss"] > 0
+
+
+def test_a_price_over_the_vocabulary_belongs_in_the_loss() -> None:
+    with pytest.raises(ValueError, match="estimator: full has a gradient of its own"):
+        KLSettings(estimator="full")
