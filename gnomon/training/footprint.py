@@ -119,7 +119,9 @@ def _constant(models: TrainedModels, learning: Sequence[Tensor], groups: TokenGr
     if models.trained.reads == "branched":
         config: Any = models.trained.network.config.get_text_config()
         asked = max(piece.pairs for piece in branched_layout(groups).pieces)
-        scores = 3 * asked * int(getattr(config, "num_attention_heads", 0)) * 4  # weights, their gradients, one of them cast
+        scores = (
+            3 * asked * int(getattr(config, "num_attention_heads", 0)) * 4
+        )  # weights, their gradients, one of them cast
     # Where layers are computed again, most of what passes is what they say, and grows with the tokens.
     return scores if models.trained.recomputes else scores + 3 * matrix + 2 * CHUNK * vocabulary * 4
 
