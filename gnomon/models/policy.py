@@ -106,7 +106,8 @@ class Model:
         """
         twin = copy.copy(self)
         twin.tokenizer = copy.deepcopy(self.tokenizer)
-        configs = [self.network.config, self.network.config.get_text_config(), self.network.generation_config]
+        ends = getattr(self.network, "generation_config", None)  # a network with a score has none
+        configs = [self.network.config, self.network.config.get_text_config(), ends]
         before = [(config, dict(vars(config))) for config in configs if config is not None]
         try:
             with replaced(self._unrounded):

@@ -23,7 +23,7 @@ RUN = [
     "sft.training.epochs=4",
     "aligned.training.steps=4",
 ]
-KILLS = 12
+KILLS = 8
 
 
 def left_behind(folder: Path) -> list[Path]:
@@ -47,6 +47,7 @@ def kill_after(seconds: float, arguments: list[str], folder: Path, number: signa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_run_that_is_killed_at_random_moments(project: Project, finished: Project) -> None:
     seed = int(os.environ.get("GNOMON_KILL_SEED", time.time_ns() % 10**6))
     print(f"GNOMON_KILL_SEED={seed}", file=sys.stderr)
@@ -70,6 +71,7 @@ def test_a_run_that_is_killed_at_random_moments(project: Project, finished: Proj
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_an_export_that_is_killed_at_random_moments(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"prompt": f"q{n}", "completions": ["aaa", "b"]} for n in range(3000)])
     for line in (

@@ -10,8 +10,9 @@ import pytest
 import torch
 from loops import LORA, Killed, offline, online, recorded, weights_of
 from safetensors.torch import load_file
-from tiny import tiny_policy
+from tiny import ragged_groups, tiny_policy, tiny_reward_model
 
+from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_policy, save_model
 from gnomon.models.precision import Compute
 from gnomon.training.models import TrainedModels
@@ -73,6 +74,18 @@ def test_the_newest_stay_and_what_somebody_changed(tmp_path: Path, words: Any) -
     left = sorted(p.name for p in (tmp_path / "models").iterdir())
     assert left == ["00000006.1", "00000007", "kept.json"]
     assert (tmp_path / "models" / "00000006.1" / "notes.txt").read_text() == "the best one"
+
+
+@pytest.mark.parametrize("trainable", [LORA, Trainable(adapter="none", layers=None)], ids=["lora", "whole"])
+def test_a_reward_model_is_kept_too(tmp_path: Path, words: Any, trainable: Trainable) -> None:
+    model = tiny_reward_model(words, trainable, vocab=64)
+    tokens = ragged_groups()
+    before = model.scores(tokens)
+    with model.to_save() as twin:
+        save_model(twin, tmp_path / "step")
+    assert torch.equal(model.scores(tokens), before)
+    save_model(model, tmp_path / "end")
+    assert files(tmp_path / "step") == files(tmp_path / "end")
 
 
 def test_frozen_matrices_are_saved_as_they_were_read(tmp_path: Path, words: Any) -> None:
