@@ -12,9 +12,9 @@ from loops import LORA, Killed, offline, online, recorded, weights_of
 from safetensors.torch import load_file
 from tiny import ragged_groups, tiny_policy, tiny_reward_model
 
-from gnomon.models.adapters import Trainable
 from gnomon.models.loading import load_policy, save_model
 from gnomon.models.precision import Compute
+from gnomon.models.settings import Trainable
 from gnomon.training.models import TrainedModels
 
 
