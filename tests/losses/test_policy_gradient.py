@@ -97,3 +97,9 @@ def test_value_loss_hand_numbers(value: float, target: float, loss: float, gradi
     assert found.item() == pytest.approx(loss, rel=1e-5)
     assert values.grad is not None
     assert values.grad.item() == pytest.approx(gradient, rel=1e-5)
+
+
+def test_a_token_without_an_advantage_has_no_gradient_that_a_clip_could_stop() -> None:
+    far = torch.log(torch.tensor([[0.5, 2.0, 0.5, 2.0]]))
+    advantages = torch.tensor([[0.0, 0.0, -1.0, 1.0]])
+    assert clipped_share(far, advantages, clip_low=0.2, clip_high=0.2).tolist() == [[0.0, 0.0, 1.0, 1.0]]

@@ -13,6 +13,7 @@ from tiny import shake, tiny_critic, tiny_policy, tiny_reward_model, word_tokeni
 from gnomon.algorithms.dpo import DPO
 from gnomon.core.errors import ConfigError
 from gnomon.core.run_folder import read_json, write_json
+from gnomon.models.head import CHUNK
 from gnomon.models.settings import Trainable
 from gnomon.training import footprint as module
 from gnomon.training.footprint import (
@@ -161,3 +162,18 @@ def test_a_loop_asks_once_and_its_numbers_are_the_same(
     if kind == "offline":
         rows = recorded(tmp_path / "again"), recorded(tmp_path / "plain")
         assert rows[0][-1]["loss"] == pytest.approx(rows[1][-1]["loss"], rel=1e-4)
+
+
+def test_what_passes_is_bounded_by_what_no_micro_batch_is_without() -> None:
+    """Three times a matrix's gradient and twice a chunk of the vocabulary, beside the scores of attention.
+
+    Where layers are computed again, most of what passes grows with the tokens, and only the scores are left.
+    """
+    models = TrainedModels(tiny_policy(trainable=Trainable(adapter="none"), layers=4))
+    groups, learning = made_up(module.TRIAL, SHAPE, models.trained), list(models.trained.trainable().values())
+    plain = module._constant(models, learning, groups)
+    assert 0 < footprint(models, SHAPE).fixed <= plain
+    models.trained.checkpoint_gradients(True)
+    again = module._constant(models, learning, groups)
+    assert plain - again == 3 * max(p.nbytes for p in learning) + 2 * CHUNK * 61 * 4
+    assert again > 0

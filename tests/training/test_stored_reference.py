@@ -136,6 +136,12 @@ def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not second & set(files(tmp_path))
 
 
+def test_the_newest_answers_stay_however_large_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_reference, "LIMIT", 1)
+    offline(tmp_path / "one", algorithm=DPO(), reference_cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
 def test_only_its_own_answers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither somebody's weights in that folder nor a file that was renamed."""
     cache = tmp_path / "cache"
