@@ -11,6 +11,7 @@ from gnomon.app.references import kinds_of_sources, outside_models, scorers, sou
 from gnomon.app.rows import report_unread
 from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
+from gnomon.core.types import Prompt
 from gnomon.data.kinds import kind_of_file
 from gnomon.data.records import check_records
 from gnomon.rewards.user_function import RewardFunction, is_function, load_function
@@ -28,7 +29,15 @@ def check_inputs(recipe: Recipe) -> None:
     own = [(own_file(source), kinds) for source, kinds in asked if not is_part(source, recipe)]
     for path, kinds in own:
         kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds)
-        report_unread(path, kind, check_records(kind, path))
+        keys = check_records(kind, path)
+        if kind is not Prompt or not calls_functions(recipe):  # a reward function may read any column of a prompt
+            report_unread(path, kind, keys)
+
+
+def calls_functions(recipe: Recipe) -> bool:
+    """Whether a stage's reward or judge is a function."""
+    specs = [spec for stage in recipe.stages for spec in scorers(stage)]
+    return any(is_function(spec) or spec.startswith("python:") for spec in specs)
 
 
 def inputs_of(recipe: Recipe) -> list[Path]:

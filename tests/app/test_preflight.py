@@ -17,8 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gnomon.app import pipeline
+from gnomon.app.one_stage import training_recipe
+from gnomon.app.preflight import check_inputs
 from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, RunError, full_disk_said
 from gnomon.core.run_folder import read_json
+from gnomon.models.random_model import RandomModel
 from gnomon.training import checkpoints, guards
 
 
@@ -195,3 +198,16 @@ def test_a_real_disk_that_is_full(project: Project, tmp_path: Path) -> None:
     assert f"no space is left on the disk that holds {disk}/run" in found.stderr
     assert "Traceback" not in found.stderr
     assert found.stdout == "", "nothing half-written is left"
+
+
+@pytest.mark.parametrize(("reward", "reported"), [("rewards.py:score", False), ("vader", True)])
+def test_columns_of_prompts_count_as_read_where_a_function_rewards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reward: str, reported: bool
+) -> None:
+    prompts, model = tmp_path / "prompts.jsonl", tmp_path / "base"
+    prompts.write_text('{"prompt": "Write.", "difficulty": 3}\n', encoding="utf-8")
+    RandomModel().write(model)
+    stage = {"prompts": str(prompts), "reward": reward}
+    recipe = training_recipe("rloo", model=str(model), run=str(tmp_path / "run"), stage=stage)
+    check_inputs(recipe)
+    assert ("not read: difficulty" in " ".join(capsys.readouterr().err.split())) == reported
