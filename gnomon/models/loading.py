@@ -46,6 +46,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
     """
     with _loading(name):
         tokenizer = AutoTokenizer.from_pretrained(_tokenizer_home(name), trust_remote_code=False)
+        tokenizer("gnomon", add_special_tokens=False)  # a broken configuration may show only here
     if chat_template is not None:
         set_template(tokenizer, chat_template)
     if tokenizer.chat_template is None:

@@ -154,7 +154,9 @@ def bad_recipe(folder: Path, model: str, chance: random.Random) -> Case:
     else:
         text = damaged(chance, yaml.safe_dump(tree).encode())
     (folder / "bad.yaml").write_bytes(text)
-    return Case("recipe", [chance.choice(("check", "check", "run")), "bad.yaml"])
+    if chance.random() < 0.35:
+        return Case("recipe", ["run", "bad.yaml", "training.budget_seconds=1"])
+    return Case("recipe", ["check", "bad.yaml"])
 
 
 def settings_keys(name: str) -> list[str]:
@@ -206,7 +208,7 @@ def bad_setting(folder: Path, model: str, chance: random.Random) -> Case:
             "Ranking": "rankings",
         }
         given = ["--data", f"{files[kind]}.jsonl", "epochs=0.5"]
-    return Case("setting", ["train", name, "--model", model, *given, "rank=2", bad])
+    return Case("setting", ["train", name, "--model", model, *given, "rank=2", "budget_seconds=1", bad])
 
 
 MODEL_FILES = (

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
 import shutil
 import signal
 import sys
@@ -30,7 +31,8 @@ from gnomon.app.cli import main
 from gnomon.core.boundary import CRASH_FOLDER
 from gnomon.models.random_model import RandomModel
 
-HANG = 20.0  # seconds
+HANG = 20  # seconds of a processor
+ASLEEP = 120.0  # seconds by the clock, on a machine that does much else
 STATUSES = {0, 2, 3, 130}
 ESCAPED = 99  # an exception that the command line let through
 HEAVY = ("peft", "datasets", "pyarrow.parquet", "alembic.command", "safetensors.torch", "sklearn", "uvicorn")
@@ -84,14 +86,15 @@ def prepare(folder: Path) -> None:
 
 
 def fork(case: Case, folder: Path, out: Path) -> tuple[int | None, float]:
-    """The exit status of a case, `None` if it had to be killed, and its processor seconds."""
+    """The exit status of a case, `None` if it was killed as hanging, and its processor seconds."""
     started = time.monotonic()
     if (child := os.fork()) == 0:
         become(case, folder, out)
-    while time.monotonic() - started < HANG:
+    while time.monotonic() - started < ASLEEP:
         done, status, used = os.wait4(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGKILL else code, used.ru_utime + used.ru_stime
         time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -103,6 +106,7 @@ def become(case: Case, folder: Path, out: Path) -> NoReturn:
     code: Any = ESCAPED
     try:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (HANG, HANG))
         os.chdir(folder)
         typed = out.with_suffix(".in")
         typed.write_bytes(case.typed.encode("utf-8", "surrogateescape"))

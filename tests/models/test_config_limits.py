@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gnomon.core.errors import ConfigError, ModelError
-from gnomon.models.loading import load_policy, load_reward_model
+from gnomon.core.errors import ConfigError, DataError, ModelError
+from gnomon.data.rendering import turn_end
+from gnomon.models.loading import load_policy, load_reward_model, load_tokenizer
 from gnomon.models.precision import Compute, find_compute
 from gnomon.models.settings import HeadSettings, Trainable
 from gnomon.training.optimiser import Optimiser
@@ -71,6 +72,25 @@ def test_a_broken_config_is_refused_at_once(
 ) -> None:
     name = broken(tiny_model, tmp_path / "m", PARTS[kind] if kind in PARTS else WHOLE[kind])
     assert name in refused_at_once(name, compute)
+
+
+TOKENIZERS: dict[str, Any] = {
+    "a length that is none": {"model_max_length": [5]},
+    "a class nobody has": {"tokenizer_class": 5},
+    "an end that is a number": {"eos_token": 5},
+    "a template that is a number": {"chat_template": 5},
+}
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_a_broken_tokenizer_is_refused_as_it_is_loaded(tiny_model: Path, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model, folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **TOKENIZERS[kind]}), encoding="utf-8")
+    with pytest.raises((ModelError, DataError)):
+        turn_end(load_tokenizer(str(folder)))
 
 
 def test_the_sentence_has_the_key_the_value_and_the_reason(
