@@ -123,7 +123,7 @@ def reorder(
         list[str] | None, typer.Option(help="A reward model; what it is unsure of comes first.")
     ] = None,
     random_share: RandomShare = 0.2,
-    seed: Annotated[int, typer.Option(help="Of the random share.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Of the random share.")] = 0,
 ) -> None:
     """Reorder the items that wait by what reward models are unsure of; without one, as they were added.
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import ConfigError, DataError, ModelError
-from gnomon.data.rendering import turn_end
+from gnomon.data.templates import turn_end
 from gnomon.models.loading import load_policy, load_reward_model, load_tokenizer
 from gnomon.models.precision import Compute, find_compute
 from gnomon.models.settings import HeadSettings, Trainable
