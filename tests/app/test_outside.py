@@ -78,7 +78,7 @@ def test_outside_models_come_with_what_is_wanted(project: Project) -> None:
         ("./a", "policy or reward"),
         ("./b", "policy"),
         ("./c", "reward"),
-        ("./d", "policy or reward"),
+        ("./d", "policy or reward or critic"),
     ]
 
 
