@@ -184,6 +184,7 @@ def test_sqlite_writes_ahead_and_to_disk(tmp_path: Path) -> None:
     assert said == ["wal", 2]
     with closing(sqlite3.connect(tmp_path / "feedback.db")) as plain:
         assert plain.execute("SELECT count(*) FROM projects").fetchone() == (0,)
+    store.close()
 
 
 def test_urls() -> None:
