@@ -169,7 +169,9 @@ def check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage]
         )
     wanted = wanted_kinds(stage, key)
     if made_by(seen.get(name)) not in wanted:
+        *others, last = wanted
+        kinds = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(
-            f"{where}, stage '{stage.name}': {key} names '{name}', which is no {' or '.join(wanted)} model; "
+            f"{where}, stage '{stage.name}': {key} names '{name}', which is no {kinds} model; "
             "name a stage that trains one."
         )

@@ -18,7 +18,12 @@ from gnomon.core.sealed_files import RUN_FILES, adopt_run, check_sealed, is_run
 
 MANIFESTS = "manifests"
 FROM_A_COMPARISON = {"recipe.yaml", "log.txt"}  # which it writes before the run begins, and no run does
-WORTHLESS = {"stage.json", "rejected.jsonl", "room.json"}  # files without which a stage starts as well
+WORTHLESS = {
+    "stage.json",
+    "rejected.jsonl",
+    "reward_failures.jsonl",
+    "room.json",
+}  # files without which a stage starts as well
 GROWING = {"metrics.jsonl", "samples.jsonl"}  # worth nothing while they are empty
 
 

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gnomon.core.stopping import Stop
+
 console = Console(stderr=True)
 LINE_SECONDS = 15.0  # between two lines of a log
 SHORT_SECONDS = 3.0  # work that is done by then shows no progress where it would seldom be looked for
@@ -140,7 +142,7 @@ class StopSignal:
 
     def _handle(self, *_: object) -> None:
         if self.asked or not self.waits:
-            raise KeyboardInterrupt
+            raise Stop
         self.asked = True
         console.print("  stopping after this step; press Ctrl-C again to stop at once")
 

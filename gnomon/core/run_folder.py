@@ -142,7 +142,23 @@ def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | DataError
                 continue
             if not isinstance(row, dict):
                 row = DataError(f"{path}, line {number}: not a JSON object; write one object a line.")
+            elif b"\\u" in line and not is_text(row):
+                row = DataError(f"{path}, line {number}: {NO_TEXT}")
             yield number, row
+
+
+NO_TEXT = "it holds half of a surrogate pair, which is no character; remove it."
+
+
+def is_text(value: Any) -> bool:
+    """Whether keys and texts of a JSON value can be written as UTF-8: JSON can spell half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    except RecursionError:
+        pass  # what is nested so deeply is refused where it is used
+    return True
 
 
 class StepLog:

@@ -10,16 +10,25 @@ from contextlib import contextmanager
 STOPPED = 130  # exit status of a command that the user stopped
 
 
+class Stop(KeyboardInterrupt):
+    """A stop that the user asked for.
+
+    After a plain `KeyboardInterrupt` in code that `exec` runs from a text, as the standard library does for data
+    classes, Python ends the process by SIGINT even where it was caught; not so after one of another class.
+    """
+
+
 def interrupt(*_: object) -> None:
-    """Handle a signal as Ctrl-C is handled."""
-    raise KeyboardInterrupt
+    """Handle a signal: stop at once."""
+    raise Stop
 
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
     """Inside, SIGTERM is a Ctrl-C, and either ends the program with a sentence, not a traceback."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, interrupt)
+    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is usual:
+            signal.signal(number, interrupt)
     try:
         yield
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.run_folder import digest_file, digest_of, numbered_jsonl
+from gnomon.core.run_folder import NO_TEXT, digest_file, digest_of, is_text, numbered_jsonl
 from gnomon.data.cells import decode_cells
 
 Row = dict[str, Any]
@@ -106,8 +106,10 @@ def _json_list(path: Path) -> Iterator[Found]:
         raise DataError(f"{path}: not valid JSON in UTF-8 ({error}); mend it.") from None
     for number, row in enumerate(rows, start=1):
         where = f"row {number}"
-        wrong = DataError(f"{path}, {where}: not a JSON object; make each element of the list one.")
-        yield where, row if isinstance(row, dict) else wrong
+        wrong = "not a JSON object; make each element of the list one." if not isinstance(row, dict) else None
+        if wrong is None and not is_text(row):
+            wrong = NO_TEXT
+        yield where, row if wrong is None else DataError(f"{path}, {where}: {wrong}")
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Found]:

@@ -64,7 +64,7 @@ def cut(folder: Path) -> None:
 
 WRONG: dict[str, tuple[Change, str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "holds no config.json; give a folder written by"),
-    "broken config": (lambda f: (f / "config.json").write_text("{"), "not a valid JSON file"),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "config.json is no JSON"),
     "unknown kind": (reconfigure(model_type="zzz"), "model type `zzz`"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no file named model.safetensors"),
     "garbage": (lambda f: (f / "model.safetensors").write_bytes(b"garbage" * 9), "could not be loaded"),

@@ -277,7 +277,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("aligned", {"reward": "base"}, "reward names 'base', which is no reward model"),
         ("aligned", {"model": "judge"}, "model names 'judge', which is no policy model"),
         ("aligned", {"model": "people"}, "model names 'people', which is no policy model"),
-        ("aligned", {"critic": "people"}, "critic names 'people', which is no policy or reward model"),
+        ("aligned", {"critic": "people"}, "critic names 'people', which is no policy, reward or critic model"),
         ("report", {"evaluate": ["sft", "judge"]}, "evaluate names 'judge', which is no policy model"),
         ("report", {"judges": ["sft"]}, "judges names 'sft', which is no reward model"),
         # comparisons
