@@ -63,9 +63,11 @@ def _listening(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: no name of a host
         listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port} ({error}); give another --port or --host.") from None
+        raise ConfigError(
+            f"cannot listen on {host:.80}:{port} ({error}); give another --port or --host."
+        ) from None
     return listener
 
 

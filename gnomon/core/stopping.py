@@ -30,9 +30,11 @@ def ending_in_order() -> Iterator[None]:
         if signal.getsignal(number) is usual:
             signal.signal(number, interrupt)
     try:
-        yield
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):  # the end is near: no other one may break into it
+                signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # the end is near: no other one may break into it
-            signal.signal(number, signal.SIG_IGN)
         print("stopped; run the same command again.", file=sys.stderr, flush=True)
         sys.exit(STOPPED)

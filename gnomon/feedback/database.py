@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.engine import make_url as parsed_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 
 from gnomon.core.errors import ConfigError
@@ -50,6 +51,18 @@ def as_url(url: str | Path) -> str:
     return f"postgresql+psycopg://{rest}" if kind in ("postgres", "postgresql") else said
 
 
+def make_url(url: str) -> URL:
+    """The parts of a database's address.
+
+    Raises:
+        ArgumentError: it is no address; SQLAlchemy itself lets some numbers of ports end in a `ValueError`.
+    """
+    try:
+        return parsed_url(url)
+    except ValueError as error:
+        raise ArgumentError(f"it is no address of a database: {error}") from None
+
+
 def sqlite_file(url: str | Path) -> Path | None:
     """The file of a SQLite store, which need not be there; `None` for other databases, and one in memory."""
     try:
@@ -75,7 +88,7 @@ def _shown(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return _asking_the_idle(create_engine(url, **POOL))
+        return _asking_the_idle(create_engine(make_url(url), **POOL))
     pool = {} if sqlite_file(url) is None else POOL
     made = create_engine(url, connect_args={"timeout": BUSY, "check_same_thread": False}, **pool)
 

@@ -46,6 +46,11 @@ def check_config(folder: Path, name: str) -> None:
         ) from None
     if not isinstance(content, dict):
         raise ModelError(f"model '{name}': config.json is no JSON object; copy it again.")
+    if content.get("quantization_config"):
+        raise ModelError(
+            f"model '{name}' is quantized, and Gnomon computes with plain weights; give the model that it was "
+            "made from."
+        )
     _check_sizes(content, f"model '{name}': config.json", 0)
 
 

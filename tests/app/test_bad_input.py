@@ -72,6 +72,18 @@ def test_a_name_that_no_file_can_have(ask: Ask, tiny_model: Path, door: list[str
     refused(ask, *(part.replace("NAME", NAMES[kind]).replace("MODEL", str(tiny_model)) for part in door))
 
 
+@pytest.mark.parametrize("address", ["https://[::1", "postgresql://host:port/db", "sqlite://[", "nosuch://x"])
+def test_an_address_that_is_no_database(ask: Ask, address: str) -> None:
+    refused(ask, "feedback", "init", address, "--project", "p", "--title", "t")
+
+
+def test_a_host_that_has_no_name(ask: Ask) -> None:
+    assert ask("feedback", "init", "s.db", "--project", "p", "--title", "t")[0] == 0
+    assert "cannot listen on" in refused(
+        ask, "feedback", "serve", "s.db", "--host", "\N{SLIGHTLY SMILING FACE}" * 80
+    )
+
+
 @pytest.mark.parametrize(
     "name", ["a--b..c", "a" * 97 + "/b", "org/", "-x", "a b/c", "org/na:me", ".x/y", "a/b.git"]
 )

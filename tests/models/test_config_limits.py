@@ -35,6 +35,7 @@ PARTS: dict[str, Any] = {
     "an activation": {"hidden_act": "no-such-activation"},
     "positions": {"max_position_embeddings": "many"},
     "gptq": {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
+    "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
     "awq": {"quantization_config": {"quant_method": "awq", "bits": 4}},
     "a quantization that is none": {"quantization_config": 5},
     "a rope that is none": {"rope_scaling": 5},

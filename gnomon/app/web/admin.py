@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse
@@ -183,15 +183,29 @@ def export(here: Server) -> FileResponse:
         )
 
 
+def _parts(annotation: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """The types that an annotation allows, and the rules that `Annotated` gives any of them."""
+    types, rules = list[Any](), list[Any]()
+    for part in get_args(annotation) or (annotation,):
+        if get_origin(part) is Annotated:
+            part, *more = get_args(part)
+            rules += more
+        types.append(part)
+    return tuple(types), rules
+
+
 def _fields(setup: Setup) -> list[dict[str, Any]]:
     """The settings as a form has them: whatever `Setup` holds."""
     found = []
     for name, field in Setup.model_fields.items():
         if name == "scale":  # came with imported ratings
             continue
-        kinds = get_args(field.annotation) or (field.annotation,)
+        kinds, declared = _parts(field.annotation)
         bounds = {
-            key: getattr(m, key) for m in field.metadata for key in ("ge", "le", "gt", "lt") if hasattr(m, key)
+            key: bound
+            for rule in (*field.metadata, *declared)
+            for key in ("ge", "le", "gt", "lt")
+            if (bound := getattr(rule, key, None)) is not None
         }
         value = getattr(setup, name)
         kind = (
