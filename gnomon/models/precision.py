@@ -156,10 +156,11 @@ def _keep_few_kernels() -> None:
 
 
 def fill_kernels(compute: Compute) -> None:
-    """Multiply as many shapes as are kept, so that the process holds what it will hold in any run."""
+    """Multiply as many shapes as are kept, there and back, so that the process holds what it will in any run."""
     if compute.device.type == "cpu":
+        weight = torch.ones(64, 64, dtype=compute.dtype, requires_grad=True)
         for rows in range(1, KERNELS + 1):
-            torch.ones(rows, 64, dtype=compute.dtype) @ torch.ones(64, 64, dtype=compute.dtype)
+            (torch.ones(rows, 64, dtype=compute.dtype) @ weight).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _keep_freed_memory() -> None:
