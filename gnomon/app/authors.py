@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any
-from urllib.parse import urlsplit
 
 from gnomon.app.outside import check_outside_model, digest_model, open_policy
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.feedback.authors import Author, Draft, Keep, Order, Refusal, settings_of
 from gnomon.models.policy import Policy
 from gnomon.models.precision import find_compute
-from gnomon.rollouts.endpoint import ChatEndpoint, shown
+from gnomon.rollouts.endpoint import ChatEndpoint, shown, split_address
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling import Sampling
 
@@ -122,7 +121,8 @@ def open_author(source: str, keys: Mapping[str, str], **settings: Any) -> Author
     url, _, model = source.partition("#")
     if not model:
         raise ConfigError(f"{shown(url)} names no model; give it as http://localhost:8000/v1#model.")
-    host = urlsplit(url).hostname or ""
+    parts = split_address(url)
+    host = (parts.hostname or "") if parts else ""
     variable = {**KNOWN_KEYS, **keys}.get(host)
     key = os.environ.get(variable, "").strip() if variable else None
     if variable and not key:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,6 +18,7 @@ from gnomon.app.options import number
 from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
 from gnomon.core.errors import ConfigError, GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.ranges import Range
+from gnomon.core.redaction import redact
 from gnomon.core.version import VERSION
 
 ROWS = Range("it counts records", ge=0, le=10**9)
@@ -25,10 +27,26 @@ ROWS = Range("it counts records", ge=0, le=10**9)
 class Commands(TyperGroup):
     """The commands, each of which ends in order when it is stopped."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Parse the arguments before the command's name."""
+        with _redacted_usage():
+            return super().make_context(*arguments, **more)
+
     def invoke(self, context: Any) -> Any:
         """Run the command that was given."""
-        with stop_said("stopped; run the same command again."):
+        with stop_said("stopped; run the same command again."), _redacted_usage():
             return super().invoke(context)
+
+
+@contextmanager
+def _redacted_usage() -> Iterator[None]:
+    """Cuts passwords out of the parser's errors, which quote arguments."""
+    try:
+        yield
+    except Exception as error:  # typer's exceptions of the parser have no public base class
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = redact(message)  # type: ignore[attr-defined]
+        raise
 
 
 app = typer.Typer(

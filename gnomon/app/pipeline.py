@@ -24,6 +24,7 @@ from gnomon.app.workspace import Workspace
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.progress import StopSignal, console
+from gnomon.core.redaction import redact_values
 from gnomon.core.run_folder import environment, read_json, write_json
 from gnomon.core.sealed_files import write_sealed
 from gnomon.evaluation.report import write_report
@@ -170,7 +171,7 @@ def _as_yaml(recipe: Recipe) -> str:
     content["stages"] = [_row(stage) for stage in recipe.stages]
     if not recipe.looks_at_home:
         del content["home"]
-    return yaml.safe_dump(recipe.as_written(content), allow_unicode=True, sort_keys=False)
+    return yaml.safe_dump(redact_values(recipe.as_written(content)), allow_unicode=True, sort_keys=False)
 
 
 def _row(stage: Stage) -> dict[str, Any]:

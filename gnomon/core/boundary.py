@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gnomon.core.errors import FULL, DataError, GnomonError, RunError
+from gnomon.core.redaction import redact
 
 CRASH_CODE = 70  # EX_SOFTWARE of sysexits.h
 CRASH_FOLDER = "GNOMON_CRASH_FOLDER"  # environment variable: where tracebacks are written
@@ -100,7 +101,7 @@ def read_text(path: Path, longest: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says first, or its kind; without a full stop, for the middle of a sentence."""
+    """An exception's first line, or its kind if it has no text; without a full stop, for inside a sentence."""
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     lines = str(error).strip().splitlines() if len(error.args) < 2 else []
@@ -133,7 +134,7 @@ def write_crash(error: BaseException) -> Path | None:
         name = f"gnomon-crash-{time.strftime('%Y%m%d-%H%M%S')}-"
         handle, path = tempfile.mkstemp(prefix=name, suffix=".txt", dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(traceback.format_exception(error))
+            file.writelines(redact(part) for part in traceback.format_exception(error))
     except OSError:
         return None
     return Path(path)

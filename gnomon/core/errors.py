@@ -12,13 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from gnomon.core.redaction import redact
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class GnomonError(Exception):
-    """Something the user can mend."""
+    """Something the user can mend; its sentence holds no password, whatever address it quotes."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, *parts: object):
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class ConfigError(GnomonError):

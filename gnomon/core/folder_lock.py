@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from gnomon.core.errors import BusyError, RunError
 from gnomon.core.leftovers import is_same_file
+from gnomon.core.redaction import redact_arguments
 
 NAME = ".gnomon.lock"
 BEAT = 10.0  # seconds between two signs of life
@@ -171,7 +172,7 @@ def _this_process() -> dict[str, Any]:
         "host": socket.gethostname(),
         "boot": _boot(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([name, *sys.argv[1:]]),
+        "command": shlex.join([name, *redact_arguments(sys.argv[1:])]),
     }
 
 

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from gnomon.core.errors import DataError
 from gnomon.core.leftovers import temporary_file
+from gnomon.core.redaction import redact_arguments
 
 
 @contextmanager
@@ -237,7 +238,7 @@ def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
         "seed": seed,
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *redact_arguments(sys.argv[1:])]),
         "data": dict(data),
     }
 

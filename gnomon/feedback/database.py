@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from sqlalchemy.engine import URL
 from sqlalchemy.engine import make_url as parsed_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 
+from gnomon.core.boundary import first_line
 from gnomon.core.errors import ConfigError
+from gnomon.core.redaction import HIDDEN, SECRET_KEY
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY = 30.0  # seconds that a writer waits for another
 IDLE = 10.0  # seconds after which a connection may have been closed by a server that was started again
 POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 24}
+SECRET = re.compile(SECRET_KEY, re.IGNORECASE)  # keys of an address's query
 LOCK = 71_836  # PostgreSQL's advisory lock for making tables; any number that nobody else uses
 
 
@@ -37,8 +41,8 @@ def open_database(url: str) -> Engine:
             engine.dispose()
             raise
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, DBAPIError) as error:
-        problem = first_line(getattr(error, "orig", None) or error)
-        raise ConfigError(f"the feedback store {_shown(url)} cannot be opened ({problem}).") from None
+        problem = _without_password(first_line(getattr(error, "orig", None) or error), url)
+        raise ConfigError(f"the feedback store {shown_address(url)} cannot be opened ({problem}).") from None
     return engine
 
 
@@ -55,12 +59,18 @@ def make_url(url: str) -> URL:
     """The parts of a database's address.
 
     Raises:
-        ArgumentError: it is no address; SQLAlchemy itself lets some numbers of ports end in a `ValueError`.
+        ArgumentError: it is no address; its text quotes nothing of it, since any part may be of a password.
     """
     try:
-        return parsed_url(url)
-    except ValueError as error:
-        raise ArgumentError(f"it is no address of a database: {error}") from None
+        found = parsed_url(url)
+    except (ValueError, ArgumentError):
+        raise ArgumentError(
+            "it is no address of a database; its form is kind://user:password@host/name"
+        ) from None
+    name = "" if found.get_backend_name() == "sqlite" else found.database or ""
+    if "@" in f"{found.host or ''}{name}":
+        raise ArgumentError("it has an @ too many; write one that belongs to a password as %40")
+    return found
 
 
 def sqlite_file(url: str | Path) -> Path | None:
@@ -73,17 +83,28 @@ def sqlite_file(url: str | Path) -> Path | None:
     return Path(name) if found.get_backend_name() == "sqlite" and name and name != ":memory:" else None
 
 
-def first_line(error: object) -> str:
-    """What a database says first of a problem, for a sentence."""
-    return str(error).strip().splitlines()[0].rstrip(".")
-
-
-def _shown(url: str) -> str:
-    """The URL without its password."""
+def shown_address(url: str) -> str:
+    """An address without its password; if it cannot be parsed, its kind alone: any part may be a password."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        found = make_url(url)
     except ArgumentError:
-        return url
+        kind, separator, _ = url.partition(":")
+        return f"{kind}://{HIDDEN}" if separator and kind.replace("+", "").isalnum() else HIDDEN
+    query = {key: HIDDEN if SECRET.fullmatch(key) else value for key, value in found.query.items()}
+    return found.set(query=query).render_as_string(hide_password=True)
+
+
+def _without_password(problem: str, url: str) -> str:
+    """A driver's words about an address, in which it may quote the password."""
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        return problem
+    secrets = [found.password, *(value for key, value in found.query.items() if SECRET.fullmatch(key))]
+    for secret in secrets:
+        if isinstance(secret, str) and secret:
+            problem = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, problem)
+    return problem
 
 
 def _engine(url: str) -> Engine:

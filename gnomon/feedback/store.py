@@ -21,11 +21,12 @@ from sqlalchemy.exc import DataError as BadValue
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from gnomon.core.boundary import first_line
 from gnomon.core.errors import BusyError, DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.messages import stored_message
 from gnomon.feedback.answers import limits_of, setup_of
-from gnomon.feedback.database import BUSY, as_url, first_line, open_database
+from gnomon.feedback.database import BUSY, as_url, open_database
 from gnomon.feedback.settling import settle
 from gnomon.feedback.tables import (
     AnnotatorRow,
@@ -111,7 +112,7 @@ class Store:
                 raise
             raise BusyError(BUSY_SAID) from None
         except BadValue as error:
-            problem = first_line(error.orig)
+            problem = first_line(error.orig or error)
             raise DataError(f"the feedback store cannot hold a value ({problem}); nothing was written.") from None
 
     @contextmanager

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gnomon.core.errors import ConfigError, DataError, ModelError
+from gnomon.core.redaction import HIDDEN, redact
 from gnomon.core.types import Prompt
 
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # statuses that pass
@@ -84,8 +85,14 @@ class ChatEndpoint:
         retries: int = 5,
         first_wait: float = 0.5,
     ):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        parts = split_address(url)
+        if (
+            parts is None
+            or parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or "@" in parts.netloc
+            or parts.query
+        ):
             raise ConfigError(f"{shown(url)} is no address of a server; give one as http://localhost:8000/v1.")
         if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
             raise ConfigError(f"the key for {parts.hostname} has characters that no key has; set it again.")
@@ -198,9 +205,24 @@ class ChatEndpoint:
         return (words.replace(self._key, "…") if self._key else words)[:200]
 
 
+def split_address(url: str) -> SplitResult | None:
+    """The parts of an address; `None` if it is none, as where its port is no number."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # parsed when it is read
+    except ValueError:
+        return None
+    return parts
+
+
 def shown(url: str) -> str:
-    """An address as messages may show it: without a password or a query, which may hold keys."""
-    return f"'{url.split('?')[0].rpartition('@')[2]}'"
+    """An address as messages show it: without a password or a query, which may hold keys."""
+    kind, separator, _ = url.partition("://")
+    if "@" in url:
+        return f"'{redact(url).rpartition('@')[2].split('?')[0]}'"
+    if split_address(url) is None:  # what looks like a port may be the start of a password
+        return f"'{kind}://{HIDDEN}'" if separator else f"'{HIDDEN}'"
+    return f"'{url.split('?')[0]}'"
 
 
 def _message(raw: bytes) -> str:
