@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.types import Completion, RatedText
 from gnomon.data.batching import token_groups, within_budget
-from gnomon.data.encoding import encode_completions
+from gnomon.data.encoding import Example, encode_completions
 from gnomon.data.film_prompts import film_prompts
 from gnomon.feedback.store import digest
 from gnomon.models.forward import completion_states
@@ -48,7 +48,8 @@ def pooled_states(model: RewardModel, texts: Sequence[str]) -> NDArray[np.float3
     head = model.network.score
     assert isinstance(head, ScalarHead)
     completions = [Completion(str(place), text) for place, text in enumerate(texts)]
-    examples = encode_completions([PROMPT] * len(texts), completions, model.tokenizer)
+    encoded = encode_completions([PROMPT] * len(texts), completions, model.tokenizer)
+    examples = [one for one in encoded if isinstance(one, Example)]
     found = torch.empty(len(texts), head.out.in_features)
     done = 0
     for rows in within_budget([sum(map(len, e.completions)) for e in examples], BUDGET):

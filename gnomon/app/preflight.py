@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gnomon.app.outside import check_outside_model
 from gnomon.app.recipe import Recipe
 from gnomon.app.references import kinds_of_sources, outside_models, scorers, sources
 from gnomon.app.rows import report_unread
+from gnomon.app.stages import HybridStage, Stage
 from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Prompt
@@ -26,18 +27,27 @@ def check_inputs(recipe: Recipe) -> None:
     for name, wanted in outside_models(recipe.stages):
         check_outside_model(name, wanted)
     asked = dict.fromkeys(pair for stage in recipe.stages for pair in kinds_of_sources(stage))
-    own = [(own_file(source), kinds) for source, kinds in asked if not is_part(source, recipe)]
-    for path, kinds in own:
+    read_by_functions = prompts_of_functions(recipe.stages)
+    for source, kinds in asked:
+        if is_part(source, recipe):
+            continue
+        path = own_file(source)
         kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds)
         keys = check_records(kind, path)
-        if kind is not Prompt or not calls_functions(recipe):  # a reward function may read any column of a prompt
+        if kind is not Prompt or source not in read_by_functions:
             report_unread(path, kind, keys)
 
 
-def calls_functions(recipe: Recipe) -> bool:
-    """Whether a stage's reward or judge is a function."""
-    specs = [spec for stage in recipe.stages for spec in scorers(stage)]
-    return any(is_function(spec) or spec.startswith("python:") for spec in specs)
+def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
+    """The sources of prompts whose completions a function scores: it may read any of their columns."""
+    parts = [part for stage in stages for part in (stage.phases if isinstance(stage, HybridStage) else [stage])]
+    return {
+        source
+        for part in parts
+        if any(is_function(spec) or spec.startswith("python:") for spec in scorers(part))
+        for source, kinds in kinds_of_sources(part)
+        if Prompt in kinds
+    }
 
 
 def inputs_of(recipe: Recipe) -> list[Path]:

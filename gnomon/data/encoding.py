@@ -160,7 +160,7 @@ def _answers(
         asked = tuple(render_prompt(tokenizer, prompt))
         answers = [encode_answer(tokenizer, prompt, one, where) for one in completions]
     except DataError as error:
-        return _refused(where, str(error).removeprefix(where).lstrip(":, ").rstrip("."), shown)
+        return _refused(where, _reason(error, where), shown)
     size = len(asked) + max(len(ids) for ids, _ in answers)
     return (asked, answers) if size <= max_tokens else _too_long(where, size, max_tokens, shown)
 
@@ -268,8 +268,8 @@ def encode_completions(
     tokenizer: Any,
     sampled_by: Any = None,
     ends: Sequence[int] = (),
-) -> list[Example]:
-    """Completions to be scored, one example each.
+) -> list[Example | Rejected]:
+    """Completions to be scored, in their order: an example each, or why the chat template refuses it.
 
     Sampled ids are taken as they are where `sampled_by`, the tokenizer of the model that drew them, has the same
     vocabulary; otherwise, and where nobody says whose they are, the texts are tokenised.
@@ -284,17 +284,22 @@ def encode_completions(
     """
     readable = sampled_by is not None and same_vocabulary(tokenizer, sampled_by)
     rendered: dict[str, tuple[int, ...]] = {}
-    examples = []
+    encoded: list[Example | Rejected] = []
     for prompt, completion in zip(prompts, completions, strict=True):
-        if prompt.id not in rendered:
-            rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))
         answer = completion if readable else replace(completion, token_ids=None)
-        ids, mask = encode_answer(tokenizer, prompt, answer, prompt.where or f"completion '{completion.id}'")
+        where = place_of(prompt)
+        try:
+            if prompt.id not in rendered:
+                rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))
+            ids, mask = encode_answer(tokenizer, prompt, answer, where)
+        except DataError as error:
+            encoded.append(_refused(where, _reason(error, where), completion.text))
+            continue
         masks = () if all(mask) else (mask,)
         if ids[-1] in ends[1:]:
             ids = (*ids[:-1], ends[0])
-        examples.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
-    return examples
+        encoded.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
+    return encoded
 
 
 def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where: str) -> Answer:
@@ -307,6 +312,11 @@ def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where:
     turns = (Message("assistant", completion.text),) if completion.turns is None else completion.turns
     ids, mask = render_turns(tokenizer, prompt, turns, where)
     return tuple(ids), tuple(mask)
+
+
+def _reason(error: DataError, where: str) -> str:
+    """An error's sentence without the row that it names."""
+    return str(error).removeprefix(where).lstrip(":, ").rstrip(".")
 
 
 def _refused(where: str, reason: str, content: str) -> Rejected:

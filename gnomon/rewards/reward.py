@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gnomon.core.errors import RunError
 from gnomon.core.lazy import torch
 from gnomon.core.progress import SHORT_SECONDS, progress
-from gnomon.core.types import Completion, Prompt
+from gnomon.core.types import Completion, Prompt, Rejected
 from gnomon.data.batching import token_groups, within_budget
-from gnomon.data.encoding import context_length, encode_completions
+from gnomon.data.encoding import Example, context_length, encode_completions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,26 +106,30 @@ class LearnedReward:
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Scores in logits of being preferred; 0 is the average of the completions it was centred on.
 
-        A row longer than the model's context is a failure: no part of a text is judged for the whole.
+        A row that the model's chat template refuses is a failure, and so is one longer than the model's context:
+        no part of a text is judged for the whole.
         """
         from gnomon.models.special_tokens import end_ids  # transformers, which rewards without a model do without
 
         ends = end_ids(self.model.network, self.model.tokenizer)
-        examples = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
+        encoded = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
         context = context_length(self.model.network.config)
-        lengths = [e.cost for e in examples]
-        failures = [
-            (row, f"it has {length} tokens, more than the reward model's context of {context}")
-            for row, length in enumerate(lengths)
-            if context is not None and length > context
-        ]
-        beyond = {row for row, _ in failures}
-        read = [row for row in range(len(examples)) if row not in beyond]
-        values, done = torch.full((len(examples),), torch.nan), 0
-        for part in within_budget([lengths[r] for r in read], self.budget):
-            rows = [read[place] for place in part]
+        readable: list[tuple[int, Example]] = []
+        failures: list[tuple[int, str]] = []
+        for row, one in enumerate(encoded):
+            if isinstance(one, Rejected):
+                failures.append((row, one.reason))
+            elif context is not None and one.cost > context:
+                failures.append(
+                    (row, f"it has {one.cost} tokens, more than the reward model's context of {context}")
+                )
+            else:
+                readable.append((row, one))
+        values, done = torch.full((len(encoded),), torch.nan), 0
+        for part in within_budget([example.cost for _, example in readable], self.budget):
+            rows, examples = zip(*(readable[place] for place in part), strict=True)
             with torch.no_grad():  # not inference mode: a critic may learn from states that were read here
-                values[rows] = self.model.scores(token_groups([examples[r] for r in rows])).cpu()
+                values[list(rows)] = self.model.scores(token_groups(examples)).cpu()
             done += len(rows)
             self.report(done)
         return Scores(values, {self.name: values}, failures)

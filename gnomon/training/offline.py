@@ -6,6 +6,7 @@ order is a function of the seed and the epoch, so a resumed run sees the same ba
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,14 +62,14 @@ def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -
     left = planned_steps(len(examples), settings)
     size = _step_size(len(examples), settings)
     waiting: list[Example] = []
-    for epoch in range(math.ceil(settings.epochs) + 1):
+    for epoch in itertools.count():  # a step is no larger than an epoch, so each brings the end nearer
         waiting += [examples[i] for i in epoch_order(len(examples), seed, epoch)]
-        while left and len(waiting) >= size:
+        while len(waiting) >= size:
             yield waiting[:size]
             waiting = waiting[size:]
             left -= 1
-    if left:
-        yield waiting
+            if not left:
+                return
 
 
 def visited(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> list[Example]:

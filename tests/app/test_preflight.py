@@ -19,6 +19,7 @@ from torch import Tensor
 from gnomon.app import pipeline
 from gnomon.app.one_stage import training_recipe
 from gnomon.app.preflight import check_inputs
+from gnomon.app.recipe import build_recipe
 from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, RunError, full_disk_said
 from gnomon.core.run_folder import read_json
 from gnomon.models.random_model import RandomModel
@@ -211,3 +212,28 @@ def test_columns_of_prompts_count_as_read_where_a_function_rewards(
     recipe = training_recipe("rloo", model=str(model), run=str(tmp_path / "run"), stage=stage)
     check_inputs(recipe)
     assert ("not read: difficulty" in " ".join(capsys.readouterr().err.split())) == reported
+
+
+@pytest.mark.parametrize("hybrid", [False, True], ids=["stages", "phases"])
+def test_a_function_reads_columns_of_its_own_stage_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], hybrid: bool
+) -> None:
+    """Of three files of prompts one is for a function, one for a lexicon, and one for both."""
+    for name in ("function", "lexicon", "both"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "Write.", "difficulty": 3}\n', encoding="utf-8")
+    RandomModel().write(tmp_path / "base")
+
+    def part(name: str, reward: str) -> dict[str, object]:
+        pools = {str(tmp_path / f"{file}.jsonl"): 1.0 for file in (name, "both")}
+        training = {"steps": 1, "prompts_per_step": 1}
+        return {"algorithm": "rloo", "prompts": pools, "reward": reward, "training": training}
+
+    parts = [part("function", "rewards.py:score"), part("lexicon", "vader")]
+    stages = (
+        [{"name": "all", "phases": parts}] if hybrid else [{"name": f"s{i}", **p} for i, p in enumerate(parts)]
+    )
+    model = {"name": str(tmp_path / "base"), "device": "cpu"}
+    check_inputs(build_recipe({"run": str(tmp_path / "run"), "model": model, "stages": stages}, "made here"))
+    lines = " ".join(capsys.readouterr().err.split())
+    assert "lexicon.jsonl: read as prompts; not read: difficulty" in lines
+    assert lines.count("not read") == 1

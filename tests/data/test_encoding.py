@@ -13,6 +13,7 @@ from gnomon.core.types import Completion, Demonstration, Label, Message, Prefere
 from gnomon.data.batching import totals_of
 from gnomon.data.encoding import (
     ENCODE,
+    Example,
     Order,
     Pair,
     check_lengths,
@@ -101,6 +102,8 @@ def test_sampled_ids_are_never_tokenised_again(chat_tokenizer: Any) -> None:
     assert odd != tuple(render_completion(chat_tokenizer, "good", ""))[:-1]
     both = [text("good", odd), text("good")]
     sampled, written = encode_completions([A, A], both, chat_tokenizer, chat_tokenizer)
+    assert isinstance(sampled, Example)
+    assert isinstance(written, Example)
     assert sampled.completions == (odd,)
     assert written.completions == (tuple(render_completion(chat_tokenizer, "good", "")),)
 
@@ -110,6 +113,7 @@ def test_sampled_ids_of_another_vocabulary_are_not_read(chat_tokenizer: Any, bar
     expected = tuple(render_completion(chat_tokenizer, "good", ""))
     for sampled_by in (bare_tokenizer, None):
         (found,) = encode_completions([A], [text("good", (9, 8))], chat_tokenizer, sampled_by)
+        assert isinstance(found, Example)
         assert found.completions == (expected,)
 
 
@@ -149,7 +153,9 @@ def test_only_the_assistants_turns_count(chat_tokenizer: Any) -> None:
         others = sum(map(len, example.completions[:-1]))
         assert totals_of([example]).tokens == len(answers) + others
         assert example.cost == len(example.prompt) + len(ids) + others
-    assert encode_completions([A], [several], chat_tokenizer)[0].masks == (mask,)
+    (scored,) = encode_completions([A], [several], chat_tokenizer)
+    assert isinstance(scored, Example)
+    assert scored.masks == (mask,)
 
 
 def test_an_answer_in_which_the_assistant_is_silent_is_refused_by_row(chat_tokenizer: Any) -> None:

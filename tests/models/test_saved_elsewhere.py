@@ -23,7 +23,7 @@ from transformers import (
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Completion
 from gnomon.data.batching import token_groups
-from gnomon.data.encoding import encode_completions
+from gnomon.data.encoding import Example, encode_completions
 from gnomon.data.templates import turn_end
 from gnomon.data.vocabulary import ADDED_PAD, same_vocabulary
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
@@ -77,7 +77,8 @@ def base(folder: Path, kind: str, seed: int = 0) -> str:
 def scored(model: Model) -> TokenGroups:
     """Each question with its answer, as Gnomon encodes them."""
     written = [Completion(str(n), text) for n, text in enumerate(ANSWERS)]
-    return token_groups(encode_completions(prompts_of(*ASKED), written, model.tokenizer))
+    encoded = encode_completions(prompts_of(*ASKED), written, model.tokenizer)
+    return token_groups([one for one in encoded if isinstance(one, Example)])
 
 
 def conversations(tokenizer: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from typing import Any
@@ -29,6 +30,36 @@ def test_a_row_beyond_the_context_is_a_failure_and_costs_the_others_nothing(chat
     [(row, reason)] = found.failures
     assert row == 0
     assert re.search(r"has \d{4,} tokens, more than the reward model's context of \d+", reason)
+
+
+NO_NOTES = (
+    "{% for m in messages %}{% if 'note' in m.content %}{{ raise_exception('no notes, please') }}{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("refused", ["completion", "prompt"])
+def test_a_row_that_the_chat_template_refuses_is_a_failure_and_costs_the_others_nothing(
+    refused: str, chat_tokenizer: Any
+) -> None:
+    """Two rows are refused for one reason, which names no row and so is counted as one."""
+    model = tiny_reward_model(copy.deepcopy(chat_tokenizer))
+    prompts, completions = asked()
+    before = LearnedReward(model, "judge").score(prompts, completions).values
+    model.tokenizer.chat_template = NO_NOTES
+    if refused == "completion":
+        completions[1], completions[3] = Completion("n", "a note"), Completion("m", "another note")
+    else:
+        prompts[1], prompts[3] = prompts_of("a note", "another note")
+    found = LearnedReward(model, "judge").score(prompts, completions)
+    assert found.values.isnan().tolist() == [False, True, False, True, False]
+    assert found.values[[0, 2, 4]].tolist() == pytest.approx(before[[0, 2, 4]].tolist(), abs=1e-5)
+    assert [row for row, _ in found.failures] == [1, 3]
+    (reason,) = {reason for _, reason in found.failures}
+    assert reason.startswith("the chat template")
+    assert "no notes, please" in reason
+    assert not bool(found.abstained.any())
 
 
 def asked() -> tuple[list[Prompt], list[Completion]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,17 @@ def test_planned_steps_by_hand(epochs: float, size: int, steps: int) -> None:
     settings = OfflineSettings(epochs=epochs, batch_size=size)
     assert planned_steps(10, settings) == steps
     assert len(list(batches(demonstrations(), settings, seed=0))) == steps
+
+
+def test_every_walk_has_the_planned_steps_and_each_is_full() -> None:
+    """Also for epochs next to a whole number: the walk ends by itself, and its last step is no smaller."""
+    examples = demonstrations()
+    for count, size in itertools.product((1, 2, 3, 7, 10), (1, 2, 3, 4, 6, 7, 9, 11)):
+        for epochs in (0.01, 0.5, 1.0, 1.0 + 2**-50, 1.3, 3.0 - 2**-50, 3.0, 4.7):
+            settings = OfflineSettings(epochs=epochs, batch_size=size)
+            walk = list(itertools.islice(batches(examples[:count], settings, seed=0), 1000))
+            steps = max(1, math.ceil(count * epochs / min(size, count)))
+            assert [len(batch) for batch in walk] == [min(size, count)] * steps
 
 
 def test_an_epoch_shows_every_example_once_and_the_next_in_another_order() -> None:
