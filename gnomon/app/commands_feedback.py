@@ -171,11 +171,14 @@ def pick(
       gnomon feedback pick feedback.db --count 50 --out next.jsonl
     """
     from gnomon.app.calls_feedback import feedback_pick
+    from gnomon.app.out_file import check_out
     from gnomon.core.config import parse_override
     from gnomon.core.run_folder import write_jsonl
+    from gnomon.feedback.database import sqlite_file
     from gnomon.feedback.rows import prompt_row
 
     shares = {".".join(path): value for path, value in map(parse_override, mix.split(","))} if mix else None
+    check_out(out, [sqlite_file(store)])
     picked, covered = feedback_pick(store, project, count, shares, seed=seed)
     rows = (
         {

@@ -62,10 +62,12 @@ def score(
 
       gnomon score vader demonstrations.jsonl
     """
+    from gnomon.app.out_file import check_out
     from gnomon.app.scoring import accuracy_of, as_lines, bench_lines, score_file
     from gnomon.core.progress import console
     from gnomon.core.run_folder import write_jsonl
 
+    check_out(out, [file, model])
     rows = score_file(model, file, precision.value)
     if out is None:
         typer.echo(as_lines(rows), nl=False)
@@ -108,6 +110,7 @@ def sample(
       gnomon sample runs/sft/sft --prompt "Name three films." --best-of 16 --by runs/rm/reward_model
     """
     from gnomon.app.drawing import draw_completions, shown
+    from gnomon.app.out_file import check_out
     from gnomon.core.run_folder import write_jsonl
 
     settings = {
@@ -121,6 +124,7 @@ def sample(
         "no_repeat_ngram": no_repeat_ngram,
         "stop": stop or (),
     }
+    check_out(out, [prompts, model, by])
     rows = draw_completions(model, prompt, prompts, settings, seed, best_of, by)
     if out is None:
         typer.echo(shown(rows), nl=False)
