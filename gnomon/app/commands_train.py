@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gnomon.app.commands_use import BestOfN, By
+from gnomon.app.sampling_options import BestOfN, By
 from gnomon.core.errors import stop_said
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like

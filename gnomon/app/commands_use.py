@@ -9,29 +9,10 @@ from typing import Annotated
 import typer
 
 from gnomon.app.options import number
+from gnomon.app.sampling_options import SamplingOptions, sampling_options
 from gnomon.core import ranges
 
 Model = Annotated[str, typer.Argument(help="Catalogue name, folder, GGUF file or hub name.")]
-Temperature = Annotated[float, number(ranges.Temperature, "Divides the logits; lower is more cautious.")]
-TopP = Annotated[
-    float,
-    number(ranges.TopP, "Keep the likeliest tokens with this much probability."),
-]
-TopK = Annotated[int, number(ranges.TopK, "Keep this many of the likeliest tokens; 0 keeps all.")]
-OF_SAMPLING = "gnomon.rollouts.sampling:Sampling"
-MinTokens = Annotated[int, number(OF_SAMPLING + ".min_tokens", "No end before so many tokens.")]
-RepetitionPenalty = Annotated[
-    float, number(OF_SAMPLING + ".repetition_penalty", "Above 1: tokens that were there already are less likely.")
-]
-NoRepeatNgram = Annotated[
-    int, number(OF_SAMPLING + ".no_repeat_ngram", "No n-gram of so many tokens comes twice; 0 allows all.")
-]
-Stop = Annotated[list[str] | None, typer.Option(help="A text that ends a completion; several times.")]
-BestOfN = Annotated[int | None, number(ranges.Finite, "Draw so many for each, and keep the best.")]
-By = Annotated[
-    str | None, typer.Option(help="Which is best: a reward model, vader, or path/to/file.py:function.")
-]
-Seed = Annotated[int, number(ranges.Seed, "The same seed gives the same completions.")]
 
 
 class PrecisionName(StrEnum):
@@ -79,24 +60,15 @@ def score(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+@sampling_options()
 def sample(
     model: Model,
+    sampling: SamplingOptions,
     prompt: Annotated[str | None, typer.Option(help="One prompt, as text.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts.")] = None,
     completions: Annotated[
         int, number(ranges.Completions, "How many for each prompt.", "-k", "--completions")
     ] = 1,
-    temperature: Temperature = 1.0,
-    top_p: TopP = 1.0,
-    top_k: TopK = 0,
-    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of a completion.")] = 128,
-    seed: Seed = 0,
-    min_tokens: MinTokens = 0,
-    repetition_penalty: RepetitionPenalty = 1.0,
-    no_repeat_ngram: NoRepeatNgram = 0,
-    stop: Stop = None,
-    best_of: BestOfN = None,
-    by: By = None,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here.", show_default="text")] = None,
 ) -> None:
     """Draw completions, or the best of several by a judge.
@@ -113,19 +85,9 @@ def sample(
     from gnomon.app.out_file import check_out
     from gnomon.core.run_folder import write_jsonl
 
-    settings = {
-        "completions": completions,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "max_tokens": max_tokens,
-        "min_tokens": min_tokens,
-        "repetition_penalty": repetition_penalty,
-        "no_repeat_ngram": no_repeat_ngram,
-        "stop": stop or (),
-    }
-    check_out(out, [prompts, model, by])
-    rows = draw_completions(model, prompt, prompts, settings, seed, best_of, by)
+    check_out(out, [prompts, model, sampling.by])
+    settings = {**sampling.settings, "completions": completions}
+    rows = draw_completions(model, prompt, prompts, settings, sampling.seed, sampling.best_of, sampling.by)
     if out is None:
         typer.echo(shown(rows), nl=False)
     else:
@@ -133,20 +95,11 @@ def sample(
         typer.echo(out)
 
 
+@sampling_options(temperature=0.7, max_tokens=256)
 def chat(
     model: Model,
+    sampling: SamplingOptions,
     system: Annotated[str | None, typer.Option(help="What the model is told before the first turn.")] = None,
-    temperature: Temperature = 0.7,
-    top_p: TopP = 1.0,
-    top_k: TopK = 0,
-    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of an answer.")] = 256,
-    min_tokens: MinTokens = 0,
-    repetition_penalty: RepetitionPenalty = 1.0,
-    no_repeat_ngram: NoRepeatNgram = 0,
-    stop: Stop = None,
-    best_of: BestOfN = None,
-    by: By = None,
-    seed: Seed = 0,
 ) -> None:
     """Talk with a model. It remembers the conversation; /reset starts anew, /quit or Ctrl-D ends.
 
@@ -158,14 +111,4 @@ def chat(
     """
     from gnomon.app.chat import talk
 
-    settings = {
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "max_tokens": max_tokens,
-        "min_tokens": min_tokens,
-        "repetition_penalty": repetition_penalty,
-        "no_repeat_ngram": no_repeat_ngram,
-        "stop": stop or (),
-    }
-    talk(model, settings, system=system, seed=seed, best=best_of, by=by)
+    talk(model, sampling.settings, system=system, seed=sampling.seed, best=sampling.best_of, by=sampling.by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -11,7 +12,9 @@ from project import Ran
 
 from gnomon.app.cli import app
 from gnomon.app.options import range_of
+from gnomon.app.sampling_options import OTHERS, SETTINGS
 from gnomon.core.ranges import Range
+from gnomon.rollouts.sampling import Sampling
 
 
 def commands_of(group: typer.Typer, before: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -70,3 +73,18 @@ def test_a_number_out_of_range_is_one_sentence(
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {sentence}")
     assert len(err.splitlines()) == 1
+
+
+def test_commands_that_sample_have_the_same_options() -> None:
+    """One declaration; what differs between commands is only a default."""
+    commands = dict(commands_of(app))
+    shared = {*SETTINGS, *OTHERS}
+    hints = [get_type_hints(commands[name], include_extras=True) for name in ("sample", "chat")]
+    assert all(hints[0][name] is hints[1][name] for name in shared)
+    assert {*SETTINGS} | {"completions"} <= set(Sampling.model_fields)
+    defaults = [
+        {name: one.default for name, one in signature(commands[command]).parameters.items() if name in shared}
+        for command in ("sample", "chat")
+    ]
+    different = {name for name in shared if defaults[0][name] != defaults[1][name]}
+    assert different == {"temperature", "max_tokens"}
