@@ -52,7 +52,7 @@ def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str
         "parameters": parameters,
         "processes": work.processes.count,
         "device": work.compute.device.type,
-        "dtype": str(work.compute.dtype).removeprefix("torch."),
+        "dtype": str(model.compute.dtype).removeprefix("torch."),
     }
 
 

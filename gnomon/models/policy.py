@@ -40,7 +40,7 @@ class Model:
         self.network = network.to(compute.device).eval()
         lean_norms(self.network)
         self.tokenizer = tokenizer
-        self.compute = compute
+        self.compute = compute.for_model(network)
         self.adapter = adapter
         self.layout: LayoutName = "auto"
         self._recompute = False

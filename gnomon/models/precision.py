@@ -16,6 +16,8 @@ from gnomon.core.errors import ModelError
 from gnomon.core.progress import console
 from gnomon.models.settings import Device, Precision
 
+# Models of fewer hidden units are slower in bfloat16 on a CPU: rounding a weight costs more than it saves.
+NARROW = 192
 KERNELS = 128  # compiled products that are kept: more than one pass of a model takes
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN has no bfloat16 products in hardware, in their own order.
 WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -50,18 +52,32 @@ class Processor:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the type of its matrix products; weights being trained stay in float32."""
+    """A device and the type of its matrix products; weights being trained stay in float32.
+
+    Attributes:
+        by_width: whether a narrow model computes in float32 nevertheless.
+    """
 
     device: torch.device
     dtype: torch.dtype
+    by_width: bool = False
 
     def __str__(self) -> str:
-        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}"
+        narrow = f" (models under {NARROW} wide: float32)" if self.by_width else ""
+        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}{narrow}"
+
+    def for_model(self, network: Any) -> Compute:
+        """The device and type for one Hugging Face network, by its hidden size."""
+        if not self.by_width:
+            return self
+        width = getattr(network.config.get_text_config(), "hidden_size", NARROW)
+        return Compute(self.device, torch.float32 if width < NARROW else self.dtype)
 
 
 def find_compute(device: Device = "auto", precision: Precision = "auto") -> Compute:
     """CUDA where there is one; bfloat16 where the processor has instructions for it, float32 elsewhere.
 
+    On a CPU `auto` leaves models of fewer than `NARROW` hidden units in float32, where they are faster too.
     A processor for which oneDNN has no bfloat16 products computes them a hundred times slower than float32: there
     `bfloat16` falls back to float32, with a warning. Where it has them but no instructions, `bfloat16` is obeyed
     and `auto` is float32.
@@ -88,9 +104,10 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
                 soft_wrap=True,
             )
             precision = "float32"
+    by_width = precision == "auto" and fast and place.type == "cpu"
     if precision == "auto":
         precision = "bfloat16" if fast else "float32"
-    return Compute(place, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    return Compute(place, torch.bfloat16 if precision == "bfloat16" else torch.float32, by_width)
 
 
 def processor() -> Processor:

@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tiny import CPU, tiny_network, word_tokenizer
+from transformers import PretrainedConfig
 
 from gnomon.models import precision
-from gnomon.models.precision import Processor, find_compute, onednn_products, processor
+from gnomon.models.policy import Policy
+from gnomon.models.precision import Compute, Processor, find_compute, onednn_products, processor
 
 ZEN4 = Processor("AMD EPYC", "AVX512", avx512=True, packs_bfloat16=True, fast_bfloat16=True)
 AVX2 = Processor("AMD EPYC", "AVX2")
@@ -76,10 +80,35 @@ def test_bfloat16_only_where_there_are_instructions(
 ) -> None:
     monkeypatch.setattr(precision, "processor", lambda: cpu)
     with onednn_products(False):
-        assert str(find_compute("cpu")) == f"cpu, {auto}"
+        narrow = " (models under 192 wide: float32)" if auto == "bfloat16" else ""
+        assert str(find_compute("cpu")) == f"cpu, {auto}{narrow}"
         assert not capsys.readouterr().err
         assert str(find_compute("cpu", "bfloat16")) == f"cpu, {explicit}"
     assert ("falls back to float32: AMD EPYC (AVX2" in capsys.readouterr().err) == (explicit == "float32")
+
+
+@pytest.mark.parametrize(
+    ("precision_name", "width", "expected"),
+    [
+        ("auto", 191, torch.float32),
+        ("auto", 192, torch.bfloat16),
+        ("auto", None, torch.bfloat16),  # a configuration that names no width
+        ("bfloat16", 16, torch.bfloat16),  # what the recipe names is obeyed
+        ("float32", 576, torch.float32),
+    ],
+)
+def test_auto_leaves_narrow_models_in_float32(
+    precision_name: Any, width: int | None, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "processor", lambda: ZEN4)
+    config = PretrainedConfig() if width is None else PretrainedConfig(hidden_size=width)
+    with onednn_products(False):
+        assert find_compute("cpu", precision_name).for_model(SimpleNamespace(config=config)).dtype == expected
+
+
+def test_a_model_computes_as_its_width_allows() -> None:
+    compute = Compute(torch.device("cpu"), torch.bfloat16, by_width=True)
+    assert Policy(tiny_network(), word_tokenizer(), compute).compute == CPU
 
 
 AS_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
