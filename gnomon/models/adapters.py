@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
         network.requires_grad_(False)
         names = _linear_names(network, learning)
         _check_rank(network, names, trainable.rank)
+        _check_shared(network, names, learning)
         with quiet_peft():
             config = peft.LoraConfig(
                 r=trainable.rank,
@@ -44,13 +46,65 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
                 target_modules=names,
                 fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
             )
-            return peft.get_peft_model(network, config)
+            adapter: PeftModel = peft.get_peft_model(network, config)
+        _share_adapters(adapter)
+        return adapter
     everything = trains_all(network, trainable)
     network.requires_grad_(everything)
     if not everything:
         for layer in decoder_layers(network.base_model)[depth - learning :]:
             layer.requires_grad_(True)
     return None
+
+
+def _check_shared(network: Any, names: Collection[str], learning: int) -> None:
+    """Refuse to adapt weights that layers below those that learn hold too: saved, these would change as well."""
+    modules = dict(network.named_modules())
+    chosen = {modules[name] for name in names}
+    weights = {module.weight for module in chosen}
+    if any(m not in chosen and getattr(m, "weight", None) in weights for m in modules.values()):
+        raise ModelError(
+            f"the upper {learning} layers of the model hold weights of lower ones; set layers to null, so that "
+            "all of them learn."
+        )
+
+
+def _share_adapters(adapter: PeftModel) -> None:
+    """Give layers that hold one weight one adapter, so that the merged weight is one too."""
+    first: dict[nn.Parameter, Any] = {}
+    for layer in adapted_layers(adapter):
+        one = first.setdefault(layer.get_base_layer().weight, layer)
+        layer.lora_A, layer.lora_B = one.lora_A, one.lora_B
+
+
+def merge_into_network(adapter: PeftModel) -> Any:
+    """The network with the products of `make_trainable`'s adapter added, once to each weight, and no adapter."""
+    done: set[nn.Parameter] = set()
+    for layer in adapted_layers(adapter):
+        weight = layer.get_base_layer().weight
+        if weight in done:
+            layer.merged_adapters.extend(layer.active_adapters)  # by the layer that shares it
+        done.add(weight)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All adapters are already merged")
+        return adapter.merge_and_unload()
+
+
+def separate_shared_weights(adapter: PeftModel) -> None:
+    """Give each layer that an adapter stands beside a weight of its own, where others hold the same one.
+
+    With tied embeddings, or blocks that are shared between layers, a product merged into one layer would reach
+    the others too, and several would add up in all of them.
+    """
+    holders: dict[nn.Parameter, set[nn.Module]] = {}
+    for module in adapter.modules():
+        for weight in module.parameters(recurse=False):
+            holders.setdefault(weight, set()).add(module)
+    for layer in adapted_layers(adapter):
+        base = layer.get_base_layer()
+        if len(holders[base.weight]) > 1:
+            holders[base.weight].discard(base)
+            base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=base.weight.requires_grad)
 
 
 def _depth(network: Any) -> int:

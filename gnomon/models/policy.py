@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models.adapters import adapted_layers, decoder_layers, replaced
+from gnomon.models.adapters import adapted_layers, decoder_layers, merge_into_network, replaced
 from gnomon.models.dropout import Masks, masked_inputs
 from gnomon.models.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
 from gnomon.models.frozen import FrozenStates
@@ -70,7 +70,7 @@ class Model:
     def plain_network(self) -> Any:
         """The network with the adapter merged into its weights: what is saved. Ends training of this model."""
         if self.adapter is not None:
-            self.network = self.adapter.merge_and_unload()
+            self.network = merge_into_network(self.adapter)
             self.adapter = None
         return self.network
 

@@ -34,6 +34,7 @@ def quiet_transformers() -> Iterator[None]:
 def quiet_peft() -> Iterator[None]:
     """Silence what peft sets off by asking transformers for a property under its old name.
 
+    Its advice on tied embeddings is silent too: Gnomon unties them itself where an adapter needs it.
     Inside, peft finds no bitsandbytes either, unless something imported it before: wherever it is installed peft
     would import it, which takes longer than peft itself, while only models held in 4 or 8 bits need it.
     """
@@ -43,6 +44,8 @@ def quiet_peft() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, message="`is_gradient_checkpointing`")
+            warnings.filterwarnings("ignore", message="Model (with|has) `tie_word_embeddings=True`")
+            warnings.filterwarnings("ignore", message="Input and output embeddings are no longer tied")
             yield
     finally:
         if hidden:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
-from tiny import CPU, naive_logprobs, ragged_groups, rows_of
+from tiny import CPU, byte_tokenizer, naive_logprobs, ragged_groups, rows_of, tiny_network
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from gnomon.core.batches import TokenGroups
@@ -27,9 +27,29 @@ def adapted(base: Path, folder: Path, *, score: bool = False, **changes: Any) ->
     kind = AutoModelForSequenceClassification if score else AutoModelForCausalLM
     network = kind.from_pretrained(base, **({"num_labels": 1} if score else {}))
     settings = {"r": 4, "target_modules": ["q_proj", "up_proj"], "init_lora_weights": False, **changes}
-    model = get_peft_model(network, LoraConfig(task_type="SEQ_CLS" if score else "CAUSAL_LM", **settings)).eval()
-    model.save_pretrained(folder)
+    return saved(
+        get_peft_model(network, LoraConfig(task_type="SEQ_CLS" if score else "CAUSAL_LM", **settings)), folder
+    )
+
+
+def saved(model: PeftModel, folder: Path) -> PeftModel:
+    """Saved without what peft advises about embeddings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.eval().save_pretrained(folder)
     return model
+
+
+def with_added_tokens(base: Path, folder: Path, tokenizer: Any, **changes: Any) -> PeftModel:
+    """An adapter that peft made of a model that got rows for tokens that were added; the base has none."""
+    network = AutoModelForCausalLM.from_pretrained(base)
+    network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    settings = {"r": 4, "init_lora_weights": False, "task_type": "CAUSAL_LM", **changes}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = get_peft_model(network, LoraConfig(**settings))
+    tokenizer.save_pretrained(folder)
+    return saved(model, folder)
 
 
 def reconfigure(folder: Path, **changes: object) -> None:
@@ -64,6 +84,62 @@ def test_an_adapter_says_what_it_says_in_peft(
         torch.testing.assert_close(
             load_policy(str(tmp_path / "merged"), CPU).logprobs(groups), found, atol=1e-4, rtol=0
         )
+
+
+TARGETS = {
+    "input": {"target_modules": ["q_proj", "embed_tokens"]},
+    "output": {"target_modules": ["q_proj", "lm_head"]},
+    "both": {"target_modules": ["embed_tokens", "lm_head"]},
+    "one for both": {"target_modules": ["embed_tokens"], "ensure_weight_tying": True},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Model (with|has) `tie_word_embeddings=True`")  # peft's own wrapper
+@pytest.mark.parametrize("changes", TARGETS.values(), ids=TARGETS)
+def test_an_adapter_of_tied_embeddings_changes_what_it_stands_beside_and_nothing_else(
+    tmp_path: Path, groups: TokenGroups, changes: dict[str, Any]
+) -> None:
+    """Merged into the one weight that input and output share, it would change both, or one of them twice."""
+    tokenizer = byte_tokenizer(chat=False)
+    tiny_network(vocab=len(tokenizer), tie_word_embeddings=True).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    theirs = adapted(tmp_path / "base", tmp_path / "adapter", **changes)
+    policy = load_policy(str(tmp_path / "adapter"), CPU)
+    save_model(policy, tmp_path / "merged")
+    again = load_policy(str(tmp_path / "merged"), CPU)
+    with torch.no_grad():
+        wanted = naive_logprobs(theirs, groups)
+        for model in (policy, again):
+            for row, expected in zip(rows_of(model.logprobs(groups), groups), wanted, strict=True):
+                torch.testing.assert_close(row, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_adapter_brings_the_rows_of_tokens_that_were_added(tmp_path: Path, tied: bool) -> None:
+    tokenizer = byte_tokenizer(chat=False)
+    tiny_network(vocab=len(tokenizer), tie_word_embeddings=tied).save_pretrained(tmp_path / "base")
+    tokenizer.add_tokens(["<think>", "</think>"], special_tokens=True)
+    new = len(tokenizer) - 1
+    groups = TokenGroups.build([[5, new, 7]], [[new - 1, 9, new]], [0], [[True] * 3])
+    for number, changes in enumerate([{}, {"modules_to_save": ["embed_tokens", "lm_head"]}]):
+        folder = tmp_path / f"adapter{number}"
+        theirs = with_added_tokens(tmp_path / "base", folder, tokenizer, target_modules=["q_proj"], **changes)
+        policy = load_policy(str(folder), CPU)
+        assert len(policy.network.get_input_embeddings().weight) == len(tokenizer)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                rows_of(policy.logprobs(groups), groups), naive_logprobs(theirs, groups), atol=1e-4, rtol=0
+            )
+
+
+def test_an_adapter_that_lacks_rows_of_added_tokens_is_refused(tmp_path: Path) -> None:
+    """peft leaves out the output's rows where the adapter stands beside the input: they are nowhere."""
+    tokenizer = byte_tokenizer(chat=False)
+    tiny_network(vocab=len(tokenizer)).save_pretrained(tmp_path / "base")
+    tokenizer.add_tokens(["<think>", "</think>"], special_tokens=True)
+    with_added_tokens(tmp_path / "base", tmp_path / "adapter", tokenizer, target_modules=["embed_tokens"])
+    with pytest.raises(ModelError, match="adds 2 tokens, but holds no rows of lm_head for them; merge it where"):
+        load_policy(str(tmp_path / "adapter"), CPU)
 
 
 def test_a_reward_model_from_an_adapter(tmp_path: Path, tiny_model: Path, groups: TokenGroups) -> None:

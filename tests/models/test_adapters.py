@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from tiny import tiny_network, tiny_policy
@@ -55,6 +57,36 @@ def test_only_the_upper_layers_learn(adapter: str, groups: TokenGroups) -> None:
     assert all(p.grad is not None for p in learning.values())
     counts = policy.parameter_counts()
     assert 0 < counts["trainable"] < counts["total"]
+
+
+def shared_block_policy(trainable: Trainable) -> Policy:
+    """Its second layer holds a matrix of its first, as models do that use a block several times."""
+    network = tiny_network(layers=3)
+    first, second, _ = network.model.layers
+    second.mlp.up_proj.weight = first.mlp.up_proj.weight
+    return Policy(network, None, Compute(torch.device("cpu"), torch.float32), make_trainable(network, trainable))
+
+
+def test_layers_that_share_a_weight_share_its_adapter(groups: TokenGroups) -> None:
+    """With one each, sampling would merge the last of them alone, and saving would add up all."""
+    policy = shared_block_policy(Trainable(rank=4))
+    train(policy, groups)
+    with torch.no_grad():
+        learned = policy.logprobs(groups)
+        with merged(policy):
+            torch.testing.assert_close(policy.logprobs(groups), learned, atol=1e-4, rtol=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            network = policy.plain_network()
+        torch.testing.assert_close(policy.logprobs(groups), learned, atol=1e-4, rtol=0)
+    first, second, _ = network.model.layers
+    assert first.mlp.up_proj.weight is second.mlp.up_proj.weight  # as in the model that it was
+
+
+def test_layers_that_share_weights_with_lower_ones_cannot_learn_alone() -> None:
+    with pytest.raises(ModelError, match="upper 2 layers of the model hold weights of lower ones; set layers"):
+        shared_block_policy(Trainable(layers=2, rank=4))
+    shared_block_policy(Trainable(layers=1, rank=4))
 
 
 def test_every_linear_layer_of_a_block_gets_an_adapter() -> None:
