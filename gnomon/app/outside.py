@@ -137,7 +137,7 @@ def open_reward_model(
 
     name = located(name)
     require_kind(name, "reward")
-    return load_reward_model(name, compute, seed=seed, chat_template=chat_template)
+    return load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
 
 
 def digest_model(name: str, written: str | None = None) -> str:

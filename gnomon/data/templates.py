@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Message
 
 _MARKER = "gnomon"
+_OPENED = re.compile(r"<(?P<tag>\w+)>\s*\Z")  # a tag at the end of the generation prompt
 # Turns as in the HH data (Bai et al. 2022); only an answer has an end, which is what sampling waits for.
 PLAIN_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
@@ -74,6 +76,28 @@ def answer_lead(tokenizer: Any) -> str:
 def added_lead(tokenizer: Any) -> str:
     """White space that the template writes before an answer and that the tokenizer adds to it by itself."""
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[2]
+
+
+def answer_opening(tokenizer: Any) -> str:
+    """The start of an answer that the generation prompt writes already, such as `<think>` and a new line.
+
+    It is never sampled, so a sampled text lacks it. A tag that the template writes as a header is none: an answer
+    that begins with the tag then has it twice.
+    """
+    return _opening(tokenizer, tokenizer.chat_template, tokenizer.eos_token)
+
+
+@lru_cache(maxsize=8)
+def _opening(tokenizer: Any, _template: str, _eos: str | None) -> str:
+    question = [Message("user", _MARKER)]
+    asked = render_text(tokenizer, question, "a question", answer=False)
+    prompt = render_text(tokenizer, question, "a question", answer=True).removeprefix(asked)
+    found = _OPENED.search(prompt)
+    if found is None:
+        return ""
+    thinking = Message("assistant", f"{found[0]}{_MARKER}</{found['tag']}>{_MARKER}")
+    whole = render_text(tokenizer, [*question, thinking], "a question and its answer", answer=False)
+    return found[0] if whole.removeprefix(asked).count(found[0].rstrip()) < 2 else ""
 
 
 @lru_cache(maxsize=8)  # every completion asks; whatever could change the answer is an argument

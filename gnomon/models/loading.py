@@ -105,16 +105,22 @@ def load_reward_model(
     depth: int | None = None,
     chat_template: str | None = None,
     head: HeadSettings = PLAIN_HEAD,
+    trained: bool = False,
 ) -> RewardModel:
     """A reward model: one saved as such, with its own head, or a language model with a new one.
 
     A new head has the shape `head` and starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `depth` keeps only that
-    many of the lower layers.
+    many of the lower layers; `trained` refuses a folder without a head, whose scores would be noise.
 
     Raises:
-        ModelError: the folder's own head has another shape than the one asked for.
+        ModelError: the folder's own head has another shape than the one asked for, or is not there.
     """
     network, saved, _ = _scalar_network(name, depth=depth)
+    if saved is None and trained:
+        raise ModelError(
+            f"reward model '{name}' lacks the weight score.weight, so it has no head that was trained; give a "
+            "folder with one, as transformers' AutoModelForSequenceClassification saves it."
+        )
     if saved is None:
         network.score = new_head(network.score.in_features, head, seed)
     elif not head.plain and head != saved:
@@ -202,7 +208,12 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
     # Padding is never read here, and the padding token may be a text's own: its embedding learns like any other.
     network.get_input_embeddings().padding_idx = None
     missing, misshapen = set(facts["missing_keys"]), [key for key, *_ in facts["mismatched_keys"]]
-    for keys, problem in ((missing - new, "lacks"), (misshapen, "has another shape of")):
+    homeless = [key for key in facts["unexpected_keys"] if _built_without(network, key)]
+    for keys, problem in (
+        (missing - new, "lacks"),
+        (misshapen, "has another shape of"),
+        (homeless, "holds, and would not use,"),
+    ):
         if keys:
             first, more = min(keys), f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise ModelError(
@@ -210,6 +221,16 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
                 "give a folder whose config.json fits its weights."
             )
     return network, missing
+
+
+def _built_without(network: Any, key: str) -> bool:
+    """Whether a weight belongs to a layer that the configuration builds without it: a bias, say."""
+    path, _, name = key.rpartition(".")
+    try:
+        layer = network.get_submodule(path)
+    except AttributeError:  # another part altogether: a vocabulary under a head for scores, a vision tower
+        return False
+    return getattr(layer, name, layer) is None
 
 
 def save_model(model: Model, folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 The first two parameters are the prompt (the text of the last user message) and the completion; a function whose
 first two are called `prompts` and `completions` gets lists of them. Every further parameter is looked up by its
-name: `raw_completion` (`raw_completions`) is the completion with its special tokens, `record` (`records`) the
-prompt's whole row, and any other name a column of that row, such as `answer`. `**columns` gets every column that
-no parameter names.
+name: `raw_completion` (`raw_completions`) is the completion with its special tokens, and with a `<think>` that
+the generation prompt opens; `record` (`records`) is the prompt's whole row, and any other name a column of that
+row, such as `answer`. `**columns` gets every column that no parameter names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.templates import turn_end
+from gnomon.data.templates import answer_opening, turn_end
 
 RAW, RECORD = "raw_completion", "record"
 
@@ -112,18 +112,24 @@ def record_of(prompt: Prompt) -> dict[str, Any]:
 
 
 def raw_text(completion: Completion, tokenizer: Any) -> str:
-    """A completion with its special tokens, but without the one that ended it; its plain text without ids."""
+    """A completion with its special tokens and with what the generation prompt opened, without its end.
+
+    Without ids it is its plain text.
+    """
     if completion.token_ids is None or tokenizer is None:
         return completion.text
     ids = list(completion.token_ids)
     if ids and ids[-1] == turn_end(tokenizer):
         ids = ids[:-1]
     text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return text.strip()
+    return (answer_opening(tokenizer) + text).strip()
 
 
 def names_special_token(pattern: str, tokenizer: Any) -> bool:
-    """Whether a regular expression speaks of a special token of the tokenizer, escaped or not."""
+    """Whether a regular expression names a special token, or what the generation prompt opens; escaped or not."""
     bare = pattern.replace("\\", "")
-    tokens: Mapping[str, int] | list[str] = getattr(tokenizer, "all_special_tokens", None) or []
+    tokens: list[str] = [
+        *(getattr(tokenizer, "all_special_tokens", None) or []),
+        answer_opening(tokenizer).strip(),
+    ]
     return any(token in bare for token in tokens if token)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
+from gnomon.app.outside import open_reward_model
 from gnomon.core.errors import ModelError
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
 from gnomon.models.precision import Compute
@@ -46,6 +48,14 @@ def without_one_weight(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def with_a_bias(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.self_attn.q_proj.bias"] = torch.ones(
+        len(weights["model.layers.1.self_attn.q_proj.weight"])
+    )
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 def with_code(folder: Path) -> None:
     (folder / "theirs.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n", encoding="utf-8")
     auto = {"AutoConfig": "theirs.Config", "AutoModelForCausalLM": "theirs.Model"}
@@ -74,6 +84,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a weight is missing": (without_one_weight, "lacks the weight model.layers.1.mlp.up_proj.weight;"),
     "more layers than weights": (reconfigure(num_hidden_layers=4), "lacks the weight model.layers.3"),
     "other shapes": (reconfigure(intermediate_size=64), "has another shape of the weight model.layers.0.mlp"),
+    "a bias that nothing reads": (
+        with_a_bias,
+        "holds, and would not use, the weight model.layers.1.self_attn.q_proj.bias;",
+    ),
     "no tokenizer": (without_tokenizer, "holds no tokenizer; copy the files"),
     "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{"), "could not be loaded"),
     "its own code": (with_code, "custom code"),
@@ -138,3 +152,25 @@ def test_a_classifier_of_several_labels_is_no_reward_model(folder: Path) -> None
     AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).save_pretrained(folder)
     with pytest.raises(ModelError, match=r"has another shape of the weight score\.weight"):
         load_reward_model(str(folder), CPU, seed=0)
+
+
+def test_a_reward_model_whose_head_has_another_name_gives_no_scores(folder: Path) -> None:
+    """transformers makes up a head where it finds none under its own name; scores would be noise."""
+    AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1).save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["value_head.weight"] = weights.pop("score.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks the weight score\.weight, so it has no head that was trained"):
+        open_reward_model(str(folder), CPU)
+    assert load_reward_model(str(folder), CPU, seed=0).network.score.weight.any()  # to be trained, with a new one
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_an_adapter_for_scores_without_a_head_gives_no_scores(folder: Path, tmp_path: Path) -> None:
+    network = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
+    adapted = get_peft_model(network, LoraConfig(r=2, target_modules=["q_proj"]))
+    adapted.save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "task_type": "SEQ_CLS"}), "utf-8")
+    with pytest.raises(ModelError, match=r"lacks the weight score\.weight, so it has no head that was trained"):
+        open_reward_model(str(tmp_path / "adapter"), CPU)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import byte_tokenizer
 
 from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.templates import turn_end
+from gnomon.data.templates import ids_of, turn_end
 from gnomon.rewards.shaping import RewardPart, RuleReward
 from gnomon.rewards.user_function import (
     function_digest,
@@ -196,6 +197,40 @@ def test_a_function_that_hangs_fails_its_row_and_ends_the_run_where_it_always_do
 
     late = make_function_reward(asleep, "batch", timeout=0.1).score(ROWS, SAID)
     assert [reason for _, reason in late.failures] == ["TimeoutError: it took longer than 0.1 s"] * 2
+
+
+HEADERS = {
+    "opened": ("<|im_start|>assistant\n<think>\n", "<|im_start|>assistant\n", "<think>\n"),
+    "opened, and kept in answers": ("<|im_start|>assistant\n<think>\n", "<|im_start|>assistant\n", "<think>\n"),
+    "a role": ("<|im_start|><assistant>\n", "<|im_start|><assistant>\n", ""),
+    "nothing": ("<|im_start|>assistant\n", "<|im_start|>assistant\n", ""),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_thoughts_that_the_generation_prompt_opens_are_part_of_the_raw_completion(header: str) -> None:
+    """Sampling starts after `<think>`, so a sampled text has its end alone, whatever the model writes."""
+    prompt, before, opened = HEADERS[header]
+    content = "m['content']" if header != "opened" else "m['content'].split('</think>')[-1]"
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}{{ '"
+        f"{before}' + {content}"
+        "}}{% else %}{{ '<|im_start|>user\n' + m['content'] }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '" + prompt + "' }}{% endif %}"
+    )
+    words = "why\n</think>\nso"
+    completion = Completion("0", words, token_ids=(*ids_of(tokenizer, words), turn_end(tokenizer)))
+    seen = []
+
+    def thinks(prompt: str, completion: str, raw_completion: str) -> float:
+        seen.append(raw_completion)
+        return 0.0
+
+    make_function_reward(thinks, "thinks", tokenizer=tokenizer).score(PROMPTS[:1], [completion])
+    assert seen == [opened + words]
+    rule = RuleReward(RewardPart(rule="format", pattern="<think>.*</think>.*"), tokenizer)
+    assert rule.score(PROMPTS[:1], [completion]).values.tolist() == [float(bool(opened))]
 
 
 def test_a_function_that_asks_sees_special_tokens(words: Any) -> None:
