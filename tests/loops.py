@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,6 +139,8 @@ def online(
     processes: Processes | None = None,
     algorithm: Any = None,
     watch: Watch | None = None,
+    critic: Trainable | None = LORA,
+    reference_weights: Mapping[str, Tensor] | None = None,
     **settings: Any,
 ) -> OnlineLoop:
     """Four rounds of PPO on fresh models: 3 of 4 prompts, K = 2, two passes in two minibatches each."""
@@ -150,7 +152,8 @@ def online(
         "learning_rate": 0.01,
     }
     chosen |= {"kl": KLSettings(target=0.05, horizon=20), "batch_tokens": 10_000} | settings
-    models = TrainedModels(tiny_policy(words, trainable), tiny_critic(words, LORA, seed=1), temperature=0.9)
+    values = tiny_critic(words, critic, seed=1) if critic else None
+    models = TrainedModels(tiny_policy(words, trainable), values, temperature=0.9)
     draws = {"completions": 2, "max_tokens": 5, "temperature": 0.9} | (sampling or {})
     return OnlineLoop(
         algorithm=cast(Any, Watched(algorithm or PPO(), before)),
@@ -165,4 +168,5 @@ def online(
         stop=StopSignal() if stop is None else stop,
         processes=processes or Processes(),
         watch=watch,
+        reference_weights=reference_weights,
     )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from loops import recorded
+from pairs import in_two
 from safetensors.torch import load_file
 
+from gnomon.core.errors import RunError
+from gnomon.training import fellows
 from gnomon.training.processes import Processes
 
 HERE = Path(__file__).parent
@@ -61,3 +68,83 @@ def test_alone_a_process_shares_with_nobody() -> None:
     assert processes.gather([1, 2, 3], 3) == [1, 2, 3]
     assert processes.collect("a") == ["a"]
     assert processes.tell("a") == "a"
+
+
+def shares(processes: Processes) -> Any:
+    """Five things shared out and put together, one each collected, one told, in both of two processes."""
+    mine = processes.share(["a", "b", "c", "d", "e"])
+    whole = processes.gather([text.upper() for text in mine], 5)
+    return [processes.main, mine, whole, processes.collect(mine[0]), processes.tell(f"of {processes.rank}")]
+
+
+def gradients(processes: Processes) -> Any:
+    """One weight has a gradient in both, one in the first, one in none."""
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    weights[0].grad = torch.tensor([1.0, 2.0]) * (processes.rank + 1)
+    if processes.main:
+        weights[1].grad = torch.tensor([5.0, 7.0])
+    processes.add_up_gradients(weights)
+    return [weight.grad.tolist() for weight in weights if weight.grad is not None]
+
+
+def waits(processes: Processes) -> Any:
+    """The first comes half a second late; how long each was at the meeting."""
+    processes.wait()
+    if processes.main:
+        time.sleep(0.5)
+    begun = time.monotonic()
+    processes.wait()
+    return time.monotonic() - begun
+
+
+def everything(processes: Processes) -> Any:
+    return [shares(processes), gradients(processes), waits(processes)]
+
+
+def test_two_processes_by_hand(tmp_path: Path) -> None:
+    """Every second item each; whole lists in their order in both; gradients are sums, none counts as zeros."""
+    one, other = in_two(everything, tmp_path)
+    assert (one.code, other.code) == (0, 0), one.error + other.error
+    whole, first = ["A", "B", "C", "D", "E"], ["a", "b"]
+    assert one.result[0] == [True, ["a", "c", "e"], whole, first, "of 0"]
+    assert other.result[0] == [False, ["b", "d"], whole, first, "of 0"]
+    assert one.result[1] == other.result[1] == [[3.0, 6.0], [5.0, 7.0], [0.0, 0.0]]
+    assert other.result[2] > 0.4 > one.result[2]
+
+
+def one_fails(processes: Processes) -> Any:
+    if processes.rank == 1:
+        raise RunError("the reward 'brief' failed on every completion.")
+    return processes.collect("mine")
+
+
+def test_one_that_fails_ends_the_other_with_its_sentence(tmp_path: Path) -> None:
+    """Both look at one store, so that the failure is read long before a silence would be noticed."""
+    one, other = in_two(one_fails, tmp_path, silence=20.0)
+    assert (one.code, other.code) == (2, 2), one.error + other.error
+    assert "error: process 1 stopped: the reward 'brief' failed on every completion." in one.error
+    assert other.error == "error: the reward 'brief' failed on every completion.\n"
+
+
+def one_is_killed(processes: Processes) -> Any:
+    if processes.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return processes.collect("mine")
+
+
+def test_one_that_is_killed_ends_the_other_within_its_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meeting breaks off with an error that names nobody; who broke it is found out at the meeting."""
+    monkeypatch.setattr(fellows, "FAREWELL", 0.1)
+    one, other = in_two(one_is_killed, tmp_path, silence=1.0)
+    assert (one.code, other.code) == (2, -signal.SIGKILL), one.error
+    assert one.error == "error: process 1 has given no sign of life for 1 s; its log may say why.\n"
+
+
+def test_alone_nobody_is_watched() -> None:
+    threads = threading.active_count()
+    processes = Processes()
+    with processes.watching():
+        assert threading.active_count() == threads
+        processes.wait()
