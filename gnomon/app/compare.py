@@ -7,7 +7,7 @@ that varies with its evaluation. All are ordinary run folders, which resume and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +103,30 @@ def check_folder(folder: Path) -> None:
     Raises:
         RunError: it does, or somebody changed a file that would be replaced.
     """
-    others = [name for name in entries(folder) if name not in FILES and not re.fullmatch(r"seed-\d+", name)]
+    check_entries(folder, FILES, lambda name: bool(re.fullmatch(r"seed-\d+", name)))
+
+
+def check_entries(folder: Path, files: Sequence[str], is_part: Callable[[str], bool]) -> None:
+    """Refuse a folder that holds anything else than what a comparison writes.
+
+    Args:
+        folder: of the comparison; it need not be there.
+        files: that the comparison writes and replaces, the page first and its record last.
+        is_part: whether a comparison makes a folder of that name.
+
+    Raises:
+        RunError: it does, or somebody changed a file that would be replaced.
+    """
+    others = [name for name in entries(folder) if name not in files and not is_part(name)]
     if others:
         raise RunError(
             f"the folder {folder} holds {listed(others)}, which no comparison wrote; give --out a folder that is "
             "empty or does not exist."
         )
-    for name in FILES:
-        if is_comparison(folder):
+    if is_comparison(folder):
+        for name in files:
             adopt_file(folder / name)
+    for name in files:
         check_sealed(folder / name)
 
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from gnomon.app.compare import compare
+from gnomon.app.compare import check_entries, check_folder, compare
 from gnomon.app.compare_plan import make_plan
 from gnomon.app.compare_rows import Budget
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
-from gnomon.core.run_folder import write_json
+from gnomon.core.sealed_files import is_comparison, write_sealed_json
 from gnomon.evaluation.compare_sets import SETS, write_sets
 
+FILES = ("compare.html", SETS)
 NAME = re.compile(r"\w[\w-]*")  # of a folder, in any language
 
 
@@ -75,12 +76,28 @@ def compare_sets(
     plans = [make_plan(recipe, names, budget, [*overrides, *own]) for own in sets.values()]
     folder = out or Path(f"{plans[0].recipe.run}-compare")
     language = plans[0].recipe.language
+    check_sets_folder(folder, sets)
     done: list[str] = []
     report = folder / "compare.html"
     for name, own in sets.items():
         console.print(f"[bold]data set[/bold] {name}")
         compare(recipe, names, seeds=seeds, budget=budget, out=folder / name, overrides=[*overrides, *own])
         done.append(name)
-        write_json(folder / SETS, {"name": folder.name, "sets": done, "waiting": list(sets)[len(done) :]})
+        write_sealed_json(folder / SETS, {"name": folder.name, "sets": done, "waiting": list(sets)[len(done) :]})
         report = write_sets(folder, language=language)
     return report
+
+
+def check_sets_folder(folder: Path, names: Collection[str]) -> None:
+    """Refuse a folder that holds anything else than comparisons on data sets, before the first of them runs.
+
+    Args:
+        folder: where everything goes; it need not be there.
+        names: of the data sets; folders of other data sets may be there too if they hold a comparison.
+
+    Raises:
+        RunError: it does, or somebody changed a file that would be replaced.
+    """
+    check_entries(folder, FILES, lambda name: name in names or is_comparison(folder / name))
+    for name in names:
+        check_folder(folder / name)

@@ -77,8 +77,9 @@ def is_run(folder: Path) -> bool:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Whether Gnomon made a folder for a comparison: it says so in `compare.json`."""
-    return _has_keys(folder / "compare.json", {"recipe", "algorithms", "seeds", "runs"})
+    """Whether Gnomon made a folder for a comparison, on one data set or several: one of its files says so."""
+    one = _has_keys(folder / "compare.json", {"recipe", "algorithms", "seeds", "runs"})
+    return one or _has_keys(folder / "sets.json", {"name", "sets", "waiting"})
 
 
 def adopt_run(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -18,6 +19,8 @@ def _numbers(value: object) -> dict[str, float]:
     return {str(key): number for key, found in rows if (number := finite(found)) is not None}
 
 
+ROUNDING = 1e-9  # means of the same rates that were added in another order are equal
+AnyPart = TypeVar("AnyPart", bound=Part)
 Numbers = Annotated[dict[str, float], BeforeValidator(_numbers)]
 
 
@@ -150,20 +153,18 @@ class Comparison(Part):
     def leader(self) -> Leader:
         """Who is ahead in win rate, in the eyes of the first independent judge, or of the first where none is."""
         judges = sorted(self.judges, key=lambda judge: not judge.independent)
-        rates = {
-            (name, judges[0].name): rate
-            for name in self.algorithms
-            if judges and (rate := self.win_rate(name, judges[0].name)).value is not None
-        }
-        if not rates:
+        rates = {name: self.win_rate(name, judges[0].name) for name in self.algorithms} if judges else {}
+        first = highest(rates)
+        if not first:
             return Leader()
-        order = sorted(rates, key=lambda key: -(rates[key].value or 0.0))
-        worst = _least(rates[order[0]])
-        others = [_most(rates[key]) for key in order[1:]]
-        several = len(self.of(order[0][0])) > 1
+        if len(first) > 1:
+            return Leader(tied=first, judge=judges[0].name, independent=judges[0].independent)
+        worst = _least(rates[first[0]])
+        others = [_most(rate) for name, rate in rates.items() if name != first[0] and rate.value is not None]
+        several = len(self.of(first[0])) > 1
         ahead = all(worst > other for other in others)
         return Leader(
-            algorithm=order[0][0],
+            algorithm=first[0],
             judge=judges[0].name,
             independent=judges[0].independent,
             clear=bool(others) and several and ahead,
@@ -173,9 +174,13 @@ class Comparison(Part):
 
 
 class Leader(Part):
-    """Who is ahead; `clear` when its worst seed is above the best seed of every other, of two seeds at least."""
+    """Who is ahead; `clear` when its worst seed is above the best seed of every other, of two seeds at least.
+
+    Where several have the highest mean, nobody leads and `tied` has their names.
+    """
 
     algorithm: Words = ""
+    tied: list[Words] = Field(default_factory=list)
     judge: Words = ""
     independent: bool = False
     clear: bool = False
@@ -205,12 +210,31 @@ def spread(values: list[float | None]) -> Estimate:
     return Estimate(mean, min(known), max(known)) if len(known) > 1 else Estimate(mean)
 
 
+def highest(rates: Mapping[str, Estimate]) -> list[str]:
+    """Names with the highest known value, several where they are equal; none where no value is known."""
+    known = {name: rate.value for name, rate in rates.items() if rate.value is not None}
+    return [name for name, value in known.items() if value >= max(known.values()) - ROUNDING]
+
+
 def read_comparison(folder: Path) -> Comparison:
     """Read `compare.json`; keys that are not known are left out."""
-    path = folder / "compare.json"
+    return read_part(folder / "compare.json", Comparison, "a comparison")
+
+
+def read_part(path: Path, kind: type[AnyPart], what: str) -> AnyPart:
+    """Read a JSON file of a comparison's folder.
+
+    Args:
+        path: of the file.
+        kind: the class that it holds.
+        what: the folder's content, for an error's sentence.
+
+    Raises:
+        RunError: it is not there, or damaged.
+    """
     if not path.is_file():
-        raise RunError(f"{folder} holds no compare.json; give the folder of a comparison.")
+        raise RunError(f"{path.parent} holds no {path.name}; give the folder of {what}.")
     try:
-        return Comparison.model_validate(read_json(path))
+        return kind.model_validate(read_json(path))
     except ValidationError:
-        raise RunError(f"{path} is damaged; run gnomon compare again to have it made anew.") from None
+        raise RunError(f"{path} is damaged; run gnomon compare again, which writes it.") from None

@@ -19,18 +19,26 @@ def write_comparison(folder: Path, *, language: Language = "en") -> Path:
         folder: of a comparison, finished or not.
         language: the one the page opens in; the reader can switch to the other.
     """
-    path = folder / "compare.html"
-    write_sealed(path, render(read_comparison(folder), language).encode("utf-8", "replace"))
-    return path
+    return write_page(folder, render(read_comparison(folder), language))
 
 
 def render(found: Comparison, language: Language = "en") -> str:
     """The page of a comparison that has been read. The same comparison gives the same bytes."""
-    page = page_environment().get_template("compare.html.j2")
-    return page.render(
-        found=found,
-        leader=found.leader,
-        language=language,
-        languages=LANGUAGES,
-        drawn=compare_pictures,
-    )
+    values = {"found": found, "leader": found.leader, "drawn": compare_pictures}
+    return render_page("compare.html.j2", language, **values)
+
+
+def render_page(template: str, language: Language, **values: object) -> str:
+    """A page from a file in `gnomon/evaluation/templates/`, which shows `values`."""
+    return page_environment().get_template(template).render(language=language, languages=LANGUAGES, **values)
+
+
+def write_page(folder: Path, page: str) -> Path:
+    """Write `compare.html`; returns its path.
+
+    Raises:
+        RunError: the page that is there was written or changed by somebody else.
+    """
+    path = folder / "compare.html"
+    write_sealed(path, page.encode("utf-8", "replace"))
+    return path

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from gnomon.core.errors import RunError
-from gnomon.core.run_folder import read_json, write_atomically
-from gnomon.evaluation.compare_data import Comparison, read_comparison, spread
-from gnomon.evaluation.report import page_environment
+from gnomon.evaluation.compare_data import Comparison, highest, read_comparison, read_part, spread
+from gnomon.evaluation.compare_report import render_page, write_page
 from gnomon.evaluation.report_data import Estimate, Part, Words
 from gnomon.evaluation.report_run import Language
-from gnomon.evaluation.report_texts import LANGUAGES
 
 SETS = "sets.json"
 
@@ -73,13 +70,15 @@ class SetComparison:
         return count
 
     @property
+    def leaders(self) -> list[str]:
+        """The algorithms with the highest mean over the data sets, by the first judge; several where they tie."""
+        judge = self.judges[:1]
+        return highest({name: self.together(name, judge[0]) for name in self.algorithms} if judge else {})
+
+    @property
     def leader(self) -> str:
-        """The algorithm with the highest mean over the data sets, by the first judge; "" where nobody has one."""
-        if not self.judges:
-            return ""
-        rates = {name: self.together(name, self.judges[0]).value for name in self.algorithms}
-        known = {name: rate for name, rate in rates.items() if rate is not None}
-        return max(known, key=lambda name: known[name]) if known else ""
+        """The only algorithm with the highest mean; "" where several tie or nobody has a mean."""
+        return self.leaders[0] if len(self.leaders) == 1 else ""
 
 
 def read_sets(folder: Path) -> SetComparison:
@@ -88,13 +87,7 @@ def read_sets(folder: Path) -> SetComparison:
     Raises:
         RunError: it holds none, or they are damaged.
     """
-    path = folder / SETS
-    if not path.is_file():
-        raise RunError(f"{folder} holds no {SETS}; give the folder of a comparison on several data sets.")
-    try:
-        listed = Listed.model_validate(read_json(path))
-    except ValidationError:
-        raise RunError(f"{path} is damaged; run gnomon compare again, which writes it.") from None
+    listed = read_part(folder / SETS, Listed, "a comparison on several data sets")
     comparison = {name: read_comparison(folder / name) for name in listed.sets}
     return SetComparison(listed.name, comparison, listed.waiting)
 
@@ -106,12 +99,4 @@ def write_sets(folder: Path, *, language: Language = "en") -> Path:
         folder: of the comparisons.
         language: the one the page opens in; the reader can switch to the other.
     """
-    path = folder / "compare.html"
-    write_atomically(path, render(read_sets(folder), language).encode("utf-8", "replace"))
-    return path
-
-
-def render(comparison: SetComparison, language: Language = "en") -> str:
-    """The page of comparisons that have been read."""
-    page = page_environment().get_template("compare_sets.html.j2")
-    return page.render(found=comparison, language=language, languages=LANGUAGES)
+    return write_page(folder, render_page("compare_sets.html.j2", language, found=read_sets(folder)))

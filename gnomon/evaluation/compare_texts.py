@@ -12,6 +12,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Judged by {judge}; no other is above it on {ahead} of {sets} data sets. Each data set weighs the same.",
         "由 {judge} 评判；在 {sets} 个数据集中的 {ahead} 个上没有算法高于它。各数据集权重相同。",
     ),
+    "sets.tied": (
+        "{algorithms} have the same mean win rate over the data sets: none is ahead.",
+        "{algorithms} 在各数据集上的平均胜率相同：没有算法领先。",
+    ),
+    "sets.why_tied": (
+        "Judged by {judge}. Each data set weighs the same.",
+        "由 {judge} 评判。各数据集权重相同。",
+    ),
     "sets.nobody": (
         "No algorithm has a win rate on every data set yet.",
         "尚无算法在每个数据集上都有胜率。",
@@ -37,6 +45,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "compare.unclear": (
         "{algorithm} has the highest mean, but no clear lead.",
         "{algorithm} 的均值最高，但没有明显领先。",
+    ),
+    "compare.tied": (
+        "{algorithms} have the same mean win rate: none is ahead.",
+        "{algorithms} 的平均胜率相同：没有算法领先。",
+    ),
+    "compare.why_tied": (
+        "Judged by {judge}, against {reference}. More prompts or seeds may tell them apart.",
+        "由 {judge} 评判，对手为 {reference}。增加提示或种子或可分辨。",
     ),
     "compare.nobody": ("No run is finished yet.", "尚无完成的运行。"),
     "compare.why_clear": (

@@ -16,7 +16,8 @@ from gnomon.app.compare_runs import PassedOn, run_content
 from gnomon.app.compare_sets import compare_sets, read_sets
 from gnomon.app.recipe import build_recipe
 from gnomon.app.stages import TrainStage
-from gnomon.core.errors import ConfigError, Interrupted
+from gnomon.core.errors import ConfigError, Interrupted, RunError
+from gnomon.evaluation.compare_sets import read_sets as read_written_sets
 
 ROOT = Path(__file__).parents[2]
 FILMS = ROOT / "recipes" / "film-reviews.yaml"
@@ -265,6 +266,50 @@ def test_data_sets_by_name_and_settings() -> None:
 def test_what_is_no_data_set_is_refused(told: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_sets(told)
+
+
+def test_a_folder_with_anything_else_is_refused_before_the_first_run(tmp_path: Path) -> None:
+    """Also where it lies in a data set's folder; a page that somebody wrote stays as it is."""
+    sets = {"good": ["report.judges=[vader]"], "bad": ["report.judges=[vader]"]}
+    for name in ("compare.html", "notes.txt", "bad/photo.jpg"):
+        out = tmp_path / name.replace("/", "-")
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text("mine", encoding="utf-8")
+        with pytest.raises(RunError, match=r"which no comparison wrote|is not as Gnomon wrote it"):
+            compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=Budget(), out=out)
+        assert [path.read_text(encoding="utf-8") for path in out.rglob("*.*")] == ["mine"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_comparison_on_two_data_sets_from_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
+    """Real trainings; the second data set is the first without one pair. The same command again only reads."""
+    rows = (project.folder / "preferences.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (project.folder / "fewer.jsonl").write_text("".join(rows[:-1]), encoding="utf-8")
+    sets = {"films": "preferences.jsonl", "食谱": "fewer.jsonl"}
+    arguments = ["compare", str(project.recipe), "--algorithms", "dpo,ipo", "--seeds", "1", "--out", "bench"]
+    for name, file in sets.items():
+        path = project.folder / file
+        arguments += ["--data", f"{name}: judge.data='{path}' dpo.data='{path}' ipo.data='{path}'"]
+    done = gnomon(*arguments)
+    assert done.returncode == 0, done.stderr
+    bench = tmp_path / "bench"
+    found = read_written_sets(bench)
+    assert (list(found.sets), found.waiting, found.algorithms) == (list(sets), [], ["dpo", "ipo"])
+    for algorithm in ("dpo", "ipo"):
+        rates = [found.sets[name].win_rate(algorithm, "judge").value for name in sets]
+        assert found.together(algorithm, "judge").value == pytest.approx(
+            sum(r for r in rates if r is not None) / 2
+        )
+        assert all(run.error == "" and run.steps for one in found.sets.values() for run in one.of(algorithm))
+    assert found.sets["films"].runs[0].scores != found.sets["食谱"].runs[0].scores
+    page = bench / "compare.html"
+    assert 'href="%E9%A3%9F%E8%B0%B1/compare.html"' in page.read_text(encoding="utf-8")
+    assert (bench / "食谱" / "compare.html").is_file()
+    before = page.read_bytes(), (bench / "sets.json").read_bytes()
+    again = gnomon(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert (page.read_bytes(), (bench / "sets.json").read_bytes()) == before
 
 
 def test_every_data_set_is_checked_before_the_first_run(tmp_path: Path) -> None:

@@ -130,6 +130,10 @@ def test_nothing_yet_and_nothing_known() -> None:
     assert "No run is finished yet." in render(Comparison())
     bare = {"algorithm": "dpo", "seed": 0, "error": ""}
     assert "—" in render(read(bare))
+    tied = read(run("dpo", 0, 0.6), run("dpo", 1, 0.8), run("ppo", 0, 0.8), run("ppo", 1, 0.6))
+    assert (tied.leader.algorithm, tied.leader.tied) == ("", ["dpo", "ppo"])
+    assert "have the same mean win rate: none is ahead" in render(tied)
+    assert "No run is finished yet." not in render(tied)
     assert "no common budget" in render(read(*ALL, budget={}))
 
 

@@ -40,6 +40,17 @@ def test_each_data_set_weighs_the_same(tmp_path: Path) -> None:
     assert found.leader == "dpo"
 
 
+def test_equal_means_have_no_leader(tmp_path: Path) -> None:
+    """(0.6 + 0.9)/2 of DPO is what 0.7 and 0.8 give PPO."""
+    both = written(tmp_path, {"films": {"dpo": [0.6], "ppo": [0.7]}, "food": {"dpo": [0.9], "ppo": [0.8]}})
+    found = read_sets(both)
+    assert (found.leader, found.leaders) == ("", ["dpo", "ppo"])
+    words = write_sets(both).read_text(encoding="utf-8")
+    assert "have the same mean win rate over the data sets" in words
+    assert "has the highest mean" not in words
+    assert 'class="candidate"' not in words
+
+
 def test_who_lacks_a_data_set_has_no_mean_over_all(tmp_path: Path) -> None:
     found = read_sets(written(tmp_path, {"films": FILMS, "food": {"ppo": [0.5]}}))
     assert found.together("dpo", "vader") == Estimate()
