@@ -21,18 +21,24 @@ PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 
 
 def end_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The ids that end an answer: the template's end of a turn first, then those that the model itself lists.
+    """The ids that end a turn: the template's own, then those that the model lists, then the tokenizer's eos.
 
-    Of its list only special tokens count: a configuration that was never adapted to its tokenizer names others.
+    Of the model's list only special tokens count: a configuration that was never adapted to its tokenizer names
+    others. With `None` for the network the tokenizer alone decides.
     """
-    generation = getattr(network, "generation_config", None)
-    listed = getattr(generation, "eos_token_id", None)
+    special = _special_ids(tokenizer)
+    listed = [] if network is None else _listed_ends(network)
+    rows = None if network is None else network.get_input_embeddings().weight.shape[0]
+    ends = [i for i in (*listed, tokenizer.eos_token_id) if i in special and (rows is None or i < rows)]
+    return tuple(dict.fromkeys([turn_end(tokenizer), *ends]))
+
+
+def _listed_ends(network: Any) -> list[Any]:
+    """The ends in a model's generation settings, or else in its configuration."""
+    listed = getattr(getattr(network, "generation_config", None), "eos_token_id", None)
     if listed is None:
         listed = network.config.get_text_config().eos_token_id
-    own = list(listed) if isinstance(listed, Sequence) else [listed]
-    rows, special = network.get_input_embeddings().weight.shape[0], _special_ids(tokenizer)
-    ends = [i for i in (*own, tokenizer.eos_token_id) if i in special and i < rows]
-    return tuple(dict.fromkeys([turn_end(tokenizer), *ends]))
+    return list(listed) if isinstance(listed, Sequence) else [listed]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 The Markov decision process of a language model (Ramamurthy et al. 2023): the state is the tokens so far, an
 action is the next token, and a step appends it. An episode is one completion. It terminates when the
-policy draws the end token, and is truncated when the length limit cuts it off. With a tool, the end token ends a
+policy draws an end token, and is truncated when the length limit cuts it off. With a tool, an end token ends a
 *turn*: what the tool answers is appended, and the policy goes on. A tool's tokens are nobody's action: they are
 seen in the observation, earn nothing, and are false in the `completion_mask`.
 
@@ -25,7 +25,7 @@ from gnomon.core.batches import FinishReason, Rollout, TokenGroups
 from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.rendering import decode, render_prompt
-from gnomon.data.templates import turn_end
+from gnomon.models.special_tokens import end_ids
 from gnomon.rollouts.experience import token_groups_of
 
 try:
@@ -140,7 +140,8 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         max_tokens: int,
         tokenizer: Any = None,
         vocabulary: int | None = None,
-        end: int | None = None,
+        end: int | Sequence[int] | None = None,
+        network: Any = None,
         every_token: bool = False,
         tool: Tool | None = None,
         window: int | None = None,
@@ -152,12 +153,13 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
             prompts: to draw from at `reset`; as ids, or, with a tokenizer, as `Prompt`s.
             reward: a function of the transcript, or, with a tokenizer, a reward of `gnomon.rewards`.
             max_tokens: most tokens that the policy may draw in an episode; a tool's do not count.
-            tokenizer: gives `vocabulary`, `end` and texts.
+            tokenizer: gives `vocabulary`, `end` and texts; the ends are those of ordinary sampling.
             vocabulary: number of actions V; token ids are 0 … V − 1.
-            end: the id that ends a turn.
+            end: the ids that end a turn, or the only one.
+            network: a policy's, whose generation settings may list more ends than its tokenizer has.
             every_token: ask for a reward after each token (and the tool's answer to it); otherwise once, at the
                 episode's end.
-            tool: answers a turn that ended with `end` by ids to append, or by `None`: the episode is finished.
+            tool: answers a turn that ended with one of `end` by ids to append, or by `None`: the episode is over.
             window: tokens in an observation; by default the longest prompt and `max_tokens` fit.
             limit_terminates: report the length limit as a termination. A learner adds what its critic hopes for
                 after a truncation; here nothing follows, and the reward has been paid.
@@ -171,11 +173,14 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         self.reward, self.every_token, self.tool = reward, every_token, tool
         self.max_tokens, self.limit_terminates = max_tokens, limit_terminates
         self.vocabulary = len(tokenizer) if vocabulary is None and tokenizer is not None else vocabulary
-        self.end = turn_end(tokenizer) if end is None and tokenizer is not None else end
-        if self.vocabulary is None or self.end is None:
+        if end is None:
+            self.ends = end_ids(network, tokenizer) if tokenizer is not None else ()
+        else:
+            self.ends = (end,) if isinstance(end, int) else tuple(end)
+        if self.vocabulary is None or not self.ends:
             raise ConfigError("TextEnv needs a tokenizer, or both vocabulary and end.")
-        if not 0 <= self.end < self.vocabulary:
-            raise ConfigError(f"end is {self.end}; it must be one of the ids 0 … {self.vocabulary - 1}.")
+        if wrong := [one for one in self.ends if not 0 <= one < self.vocabulary]:
+            raise ConfigError(f"end is {wrong[0]}; it must be one of the ids 0 … {self.vocabulary - 1}.")
         if max_tokens < 1:
             raise ConfigError(f"max_tokens is {max_tokens}; an episode needs at least one.")
         if not len(prompts):
@@ -205,10 +210,11 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
             raise ConfigError("no episode is under way; call reset() before step().")
         token = int(action)
         now = self._appended(self._now, [token], own=True)
-        answer = self.tool(now) if token == self.end and self.tool else None
+        ended = token in self.ends
+        answer = self.tool(now) if ended and self.tool else None
         if answer is not None:
             now = self._appended(now, answer, own=False)
-        finished = token == self.end and answer is None
+        finished = ended and answer is None
         truncated = not finished and sum(now.completion_mask) >= self.max_tokens
         now = replace(now, finished=finished, truncated=truncated)
         earned = 0.0

@@ -16,13 +16,14 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from tiny import prompts_of
+from tiny import prompts_of, tiny_policy
 
 import gnomon.rollouts
 from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.types import Prompt
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.experience import build_experience, price_kl
+from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.text_env import TextEnv, Transcript, token_groups_of_transcripts
 
 LETTERS, END = 3, 3
@@ -177,6 +178,25 @@ def test_a_reward_of_gnomon_reads_the_text(words: Any) -> None:
     last = answers[-1][-1]["transcript"]
     assert (last.text, last.prompt, last.finished) == ("b b", prompts[0], True)
     assert env.vocabulary == len(words)
+
+
+def test_a_turn_ends_as_in_ordinary_sampling(words: Any) -> None:
+    """By the template's end, the tokenizer's other eos, and what the model's generation settings list."""
+    words.chat_template = "{% for m in messages %}{{ m.content }}<turn>{% endfor %}"
+    words.add_special_tokens({"additional_special_tokens": ["<turn>", "<call>"]})
+    turn, call = words.convert_tokens_to_ids(["<turn>", "<call>"])
+    policy = tiny_policy(words)
+    policy.network.generation_config.eos_token_id = [call]
+    env = TextEnv(prompts_of("a"), lambda t: 1.0, max_tokens=5, tokenizer=words, network=policy.network)
+    assert env.ends == NativeSampler(policy).ends == (turn, call, words.eos_token_id)
+    for end in env.ends:
+        env.reset()
+        assert env.step(end)[2], "terminated"
+    assert TextEnv(prompts_of("a"), lambda t: 1.0, max_tokens=5, tokenizer=words).ends == (
+        turn,
+        words.eos_token_id,
+    )
+    assert [step[2] for step in walk(small(end=[2, END]), [1, 2])] == [False, True]
 
 
 def failing(prompt: Prompt, text: str) -> float:
