@@ -78,6 +78,14 @@ def test_memory_and_time_by_hand(
     assert {id(weight) for weight in weights} <= set(draws.known)
 
 
+def test_without_heads_a_state_is_as_long_as_ever(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Draws(monkeypatch)
+    policy = tiny_policy(words, kind="falcon_mamba", state_size=4)
+    for name in ("num_attention_heads", "num_key_value_heads"):  # which the test's own sizes gave it
+        delattr(policy.network.config, name)
+    assert try_drawing(policy, ASKED, Sampling(completions=3, max_tokens=40), [policy]).bytes == 900
+
+
 def test_completions_shorter_than_a_trial_cost_no_less_than_it(
     words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

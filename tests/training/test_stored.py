@@ -80,6 +80,13 @@ def test_the_seed_decides_and_a_group_has_none_twice(words: Any, tmp_path: Path)
     assert len({tuple(draw(seed)[0]) for seed in range(20)}) > 1
 
 
+def test_a_prompt_that_stands_twice_in_a_round_takes_others_the_second_time(words: Any, tmp_path: Path) -> None:
+    loop = online(tmp_path, words, prompts_per_step=8, sampling={"completions": 4})
+    loop.stored = stored(words, share=0.5)
+    written = [r.completion.text for r in loop.sample(1) if r.completion.id.startswith("a/")]
+    assert sorted(written) == sorted(TEXTS["a"])
+
+
 def test_longer_ones_than_the_policy_may_write_are_refused(words: Any) -> None:
     assert stored(words, limit=3).answers.keys() == {(Message("user", "a"),)}
 
