@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -19,6 +20,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.app.cli import app
 from gnomon.app.recipe import load_recipe
 from gnomon.core.batches import Experience
+from gnomon.core.ranges import Range
 
 ROOT = Path(__file__).parents[1]
 ABOUT = ROOT / "docs" / "algorithms"
@@ -120,6 +122,20 @@ def test_a_recipe_in_a_page_is_right(page: Path, tmp_path: Path) -> None:
         written = tmp_path / "recipe.yaml"
         written.write_text(content, encoding="utf-8")
         assert load_recipe(written).stages
+
+
+def test_the_table_of_ranges_is_what_the_code_declares() -> None:
+    ranges: Any = runpy.run_path(str(ROOT / "docs" / "ranges.py"))
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert ranges["with_table"](page) == page, "run python docs/ranges.py"
+    assert "| `settings.gamma` (ppo, reinforce, reinforce_pp) | 0 … 1 |" in page
+    assert "`training.steps` (online)" in page
+    pairs = [
+        (Range("", ge=0, lt=2**63), "0 … (2^63)"),
+        (Range("", gt=0, le=0.5), "(0) … 0.5"),
+        (Range(""), "any"),
+    ]
+    assert [ranges["bounds"](allowed) for allowed, _ in pairs] == [words for _, words in pairs]
 
 
 @pytest.mark.parametrize(("english", "chinese"), TWINS)

@@ -16,7 +16,7 @@ import yaml
 from gnomon.app.compare_plan import Plan, make_plan
 from gnomon.app.compare_rows import Budget, needs_of
 from gnomon.app.compare_runs import PassedOn, run_content
-from gnomon.app.preflight import check_inputs
+from gnomon.app.preflight import check_inputs, find_models
 from gnomon.app.recipe import build_recipe
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import RunError, full_disk_said
@@ -63,8 +63,7 @@ def compare(
     folder = out or Path(f"{plan.recipe.run}-compare")
     numbers = [plan.recipe.seed + n for n in range(seeds)]
     found = _Found(plan, folder, numbers)
-    if plan.shared:
-        check_inputs(build_recipe(plan.shared_content(folder / "shared", numbers[0]), plan.where))
+    check_shared(plan, folder)
     check_folder(folder)
     with (
         full_disk_said(folder),
@@ -95,6 +94,19 @@ def compare(
     console.print("[bold]done[/bold]; open", end=" ")
     console.print(str(report), markup=False, soft_wrap=True)
     return report
+
+
+def check_shared(plan: Plan, folder: Path) -> None:
+    """Refuse a comparison whose shared stages lack a model or data, before anything is written.
+
+    Raises:
+        GnomonError: something is not there or wrong.
+    """
+    if plan.shared:
+        recipe = build_recipe(plan.shared_content(folder / "shared", plan.recipe.seed), plan.where)
+        check_inputs(recipe)
+        if not is_comparison(folder):
+            find_models(recipe)
 
 
 def check_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from gnomon.app.compare import check_entries, check_folder, compare
+from gnomon.app.compare import check_entries, check_folder, check_shared, compare
 from gnomon.app.compare_plan import make_plan
 from gnomon.app.compare_rows import Budget
 from gnomon.core.errors import ConfigError
@@ -77,6 +77,8 @@ def compare_sets(
     folder = out or Path(f"{plans[0].recipe.run}-compare")
     language = plans[0].recipe.language
     check_sets_folder(folder, sets)
+    for name, plan in zip(sets, plans, strict=True):
+        check_shared(plan, folder / name)
     done: list[str] = []
     report = folder / "compare.html"
     for name, own in sets.items():

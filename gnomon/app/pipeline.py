@@ -12,7 +12,7 @@ import torch
 import yaml
 from rich.markup import escape
 
-from gnomon.app.preflight import check_inputs, inputs_of, load_functions
+from gnomon.app.preflight import check_inputs, find_models, inputs_of, load_functions
 from gnomon.app.recipe import Recipe
 from gnomon.app.run_claim import RunClaim
 from gnomon.app.stage_evaluate import run_evaluate
@@ -26,7 +26,7 @@ from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_sai
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.redaction import redact_values
 from gnomon.core.run_folder import environment, read_json, write_json
-from gnomon.core.sealed_files import write_sealed
+from gnomon.core.sealed_files import is_run, write_sealed
 from gnomon.evaluation.report import write_report
 from gnomon.models.precision import Compute, find_compute
 from gnomon.rewards.user_function import RewardFunction
@@ -115,6 +115,8 @@ def _run(
     )
     started = time.monotonic()
     check_inputs(recipe)
+    if claim and not is_run(folder):  # a run that goes on has found its models, and may need none of them again
+        find_models(recipe)
     known = load_functions(recipe, functions)
     work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes, claim=claim)
     setting = environment(recipe.seed, {})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gnomon.app.outside import check_outside_model
+from gnomon.app.outside import check_outside_model, located
 from gnomon.app.recipe import Recipe
-from gnomon.app.references import kinds_of_sources, outside_models, scorers, sources
+from gnomon.app.references import kinds_of_sources, outside_models, references, scorers, sources
 from gnomon.app.rows import report_unread
-from gnomon.app.stages import HybridStage, Stage
+from gnomon.app.stages import BASE, HybridStage, Stage
 from gnomon.app.workspace import is_part, own_file
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Prompt
@@ -36,6 +36,24 @@ def check_inputs(recipe: Recipe) -> None:
         keys = check_records(kind, path)
         if kind is not Prompt or source not in read_by_functions:
             report_unread(path, kind, keys)
+
+
+def find_models(recipe: Recipe) -> None:
+    """Find every model that a recipe names and none of its stages makes, before anything is written.
+
+    Names of the hub are asked there, and models of packages are fetched, as loading them would.
+
+    Raises:
+        ModelError: one is not to be had, or its configuration cannot be one.
+    """
+    from gnomon.models.config_limits import check_config
+    from gnomon.models.names import resolve
+
+    names = [name for name, _ in outside_models(recipe.stages)]
+    if any(name == BASE for stage in recipe.stages for _, name in references(stage)):
+        names.append(recipe.model.name)
+    for name in names:
+        check_config(Path(resolve(located(name))), name)
 
 
 def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:

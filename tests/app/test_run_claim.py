@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import Project, command, environment
+from huggingface_hub import constants
+from project import Project, Ran, command, environment
 
 from gnomon.app.run_claim import RunClaim, remove_worthless
 from gnomon.core.errors import BusyError, ConfigError, DataError, GnomonError, ModelError, RunError
@@ -63,6 +64,32 @@ def test_what_the_run_reads_and_hidden_files_may_lie_in_its_folder(short: Projec
     moved.go(f"sft.data={short.run / 'data' / 'rows.jsonl'}")
     assert (short.run / ".gitignore").read_text() == "*"
     assert (short.run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "override"),
+    [
+        ("run", "model.name=nobody/nothing"),
+        ("run", "judge.model=nobody/nothing"),
+        ("run", "report.evaluate=[sft,nobody/nothing]"),
+        ("compare", "model.name=nobody/nothing"),
+        ("compare", "judge.model=nobody/nothing"),
+    ],
+)
+def test_a_model_that_is_not_to_be_had_is_refused_before_the_first_stage(
+    project: Project, ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, command: str, override: str
+) -> None:
+    """Also one that a later stage needs: nothing is trained, and no folder stays."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    before = contents(project.folder)
+    out = ("--algorithms", "ppo", "--out", str(project.folder / "bench")) if command == "compare" else ()
+    code, _, err = ask(command, str(project.recipe), *out, override)
+    assert code == 2
+    assert "no model folder 'nobody/nothing'" in " ".join(err.split())
+    assert "1/4" not in err
+    assert contents(project.folder) == before
+    assert not project.run.exists()
+    assert not (project.folder / "bench").exists()
 
 
 @pytest.mark.parametrize("name", RUN_FILES)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from tiny import prompts_of, tiny_policy
+from tiny import prompts_of, tiny_policy, word_tokenizer
 
 import gnomon.rollouts
 from gnomon.core.errors import ConfigError, DataError, RunError
@@ -180,8 +180,9 @@ def test_a_reward_of_gnomon_reads_the_text(words: Any) -> None:
     assert env.vocabulary == len(words)
 
 
-def test_a_turn_ends_as_in_ordinary_sampling(words: Any) -> None:
+def test_a_turn_ends_as_in_ordinary_sampling() -> None:
     """By the template's end, the tokenizer's other eos, and what the model's generation settings list."""
+    words = word_tokenizer()  # not the fixture's, which other tests use too
     words.chat_template = "{% for m in messages %}{{ m.content }}<turn>{% endfor %}"
     words.add_special_tokens({"additional_special_tokens": ["<turn>", "<call>"]})
     turn, call = words.convert_tokens_to_ids(["<turn>", "<call>"])
