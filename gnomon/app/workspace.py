@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.markup import escape
 
 from gnomon.app.outside import digest_model, located
-from gnomon.app.recipe import Recipe
 from gnomon.app.references import maker, references, saved_critic, scorers, sources
 from gnomon.app.row_paths import is_part as names_part
 from gnomon.app.run_claim import RunClaim
-from gnomon.app.stages import BASE, CRITIC, FeedbackStage, HybridStage, Stage, TrainStage
+from gnomon.app.stages import BASE, CRITIC, FeedbackStage, HybridStage, ModelSettings, Stage, TrainStage
 from gnomon.core.errors import DataError
 from gnomon.core.ownership import set_aside
 from gnomon.core.progress import StopSignal, console
@@ -41,6 +40,33 @@ def _processes() -> Processes:
     return Processes()
 
 
+class StageRecipe(Protocol):
+    """The parts of a recipe that its stages read: stages do not depend on how a recipe is read and checked."""
+
+    @property
+    def run(self) -> str:
+        """The run folder."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is random."""
+
+    @property
+    def model(self) -> ModelSettings:
+        """The model that stages start from."""
+
+    @property
+    def track(self) -> Sequence[str]:
+        """Names of the trackers that get the metrics too."""
+
+    @property
+    def stages(self) -> Sequence[Any]:
+        """All stages, in order."""
+
+    def as_written(self, value: Any) -> Any:
+        """A value with each path as the recipe has it."""
+
+
 @dataclass
 class Workspace:
     """A run folder with the recipe being run.
@@ -54,7 +80,7 @@ class Workspace:
     """
 
     folder: Path
-    recipe: Recipe
+    recipe: StageRecipe
     compute: Compute
     stop: StopSignal
     processes: Processes = field(default_factory=_processes)
@@ -192,7 +218,7 @@ class Workspace:
         return open_sink(self.recipe.track, self.folder, stage, config, done=done)
 
 
-def is_part(source: str, recipe: Recipe) -> bool:
+def is_part(source: str, recipe: StageRecipe) -> bool:
     """Whether a source is `<stage>/<part>`, not the user's own file."""
     return names_part(source, {s.name for s in recipe.stages})
 
