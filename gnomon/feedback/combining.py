@@ -139,20 +139,25 @@ def compared_by_strength(group: Sequence[Asked], scheme: Scheme) -> Iterator[tup
             yield replace(made, weight=1.0), tuple(a.item for a in group if both <= set(a.ids))
 
 
-def ranked(asked: Asked, scheme: Scheme) -> tuple[Ranking, bool] | None:
-    """An item's completions by their mean worth, and whether two of them have the same; `None` without voices.
+def ranked(asked: Asked, scheme: Scheme) -> tuple[Ranking, ...]:
+    """An item's completions by their mean worth, best first; nothing without voices.
 
-    Of two that have the same, the first in the item's own order comes first: a ranking knows no ties.
+    A ranking knows no ties. Where some have the same worth there are two rankings, each of half the weight: these
+    stand in the item's order in one and in the reverse in the other, so that neither side of a tie is preferred.
     """
     heard = list(_heard(asked, scheme))
     weights = [weight for weight, _ in heard]
     if not math.fsum(weights):
-        return None
+        return ()
     worths = [scheme.worth(said) for _, said in heard]
     sums = {one: math.fsum(w * found[one] for w, found in zip(weights, worths, strict=True)) for one in asked.ids}
-    order = sorted(asked.completions, key=lambda one: -sums[one.id])
-    even = len(set(sums.values())) < len(sums)
-    return Ranking(asked.prompt, tuple(order), _mean(weights) if scheme.weights else 1.0), even
+    orders = [asked.completions]
+    if len(set(sums.values())) < len(sums):
+        orders.append(asked.completions[::-1])
+    weight = (_mean(weights) if scheme.weights else 1.0) / len(orders)
+    return tuple(
+        Ranking(asked.prompt, tuple(sorted(order, key=lambda one: -sums[one.id])), weight) for order in orders
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,8 @@ class Tally:
         judgements: how many of those that stand count.
         annotators: whose these are.
         left_out: what became no row, by the reason.
-        even: preferences whose voices are split evenly, and rankings in which two have the same worth.
+        even: preferences whose voices are split evenly, and items of which two completions have the same
+            worth, which give two rankings.
         minority: views that the majority does not share; see `gnomon.feedback.minority`.
         decisions: by item, the id of what a reviewer decided of it.
         hash: of all rows.
@@ -264,10 +265,11 @@ def _item_rows(asked: Asked, scheme: Scheme, tally: Tally) -> Iterator[Made]:
         tally.leave_out("both_bad_items")
         return
     tally.leave_out("both_bad_judgements", sum(said.answer.get("choice") == "bad" for said in asked.voices))
-    if "rankings" in tally.kinds and (found_order := ranked(asked, scheme)) is not None:
-        ranking, even = found_order
-        tally.even += even
-        yield tally.add("rankings", ranking_row(ranking, asked.item))
+    if "rankings" in tally.kinds:
+        rankings = ranked(asked, scheme)
+        tally.even += len(rankings) > 1
+        for ranking in rankings:
+            yield tally.add("rankings", ranking_row(ranking, asked.item))
     if "preferences" in tally.kinds and tally.wanted.by != "bradley_terry":
         for preference in compared(asked, scheme):
             yield _preference(preference, (asked.item,), tally)

@@ -177,7 +177,9 @@ def test_a_ranking_is_also_its_pairs(store: Store) -> None:
     say(store, 0, "ann", "cba", {"order": [2, 1, 0]})
     say(store, 0, "bob", "abc", {"order": [1, 0, 2]})
     rows, tally = export(store)
-    assert [one["id"] for one in rows["rankings"][0]["completions"]] == ["a", "b", "c"]
+    orders = [[one["id"] for one in row["completions"]] for row in rows["rankings"]]
+    assert orders == [["a", "b", "c"], ["b", "a", "c"]]  # neither side of a tie is preferred
+    assert [row["weight"] for row in rows["rankings"]] == [0.5, 0.5]
     assert list(map(sides, rows["preferences"])) == [
         ("a", "b", 0.5, 0.0),
         ("a", "c", 1.0, 1.5),
