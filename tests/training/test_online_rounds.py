@@ -19,7 +19,8 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.rloo import RLOO
 from gnomon.core.batches import Experience, Penalty, Rollout, TokenGroups, Totals
 from gnomon.core.types import Completion
-from gnomon.models.settings import Trainable
+from gnomon.models.heads import new_head
+from gnomon.models.settings import HeadSettings, Trainable
 from gnomon.rewards.reward import FunctionReward
 from gnomon.training.settings import KLSettings, OnlineValidation, Replay
 
@@ -284,11 +285,18 @@ def test_a_loop_without_a_critic_learns_what_one_with_an_idle_one_learns(tmp_pat
 
 
 def test_the_values_of_a_critic_do_not_depend_on_whether_its_trunk_learns(tmp_path: Path, words: Any) -> None:
-    """Made with its states or from them they are alike, and 0 where the mask is false, a tool's tokens too."""
+    """Made with its states or from them they are alike, and 0 where the mask is false, a tool's tokens too.
+
+    The head has a hidden layer, and so says something even of states that are not there.
+    """
     found = []
     for name, trainable in (("frozen", Trainable(layers=0, adapter="none")), ("learning", LORA)):
         loop = online(tmp_path / name, words, critic=trainable)
+        head = new_head(32, HeadSettings(head="mlp"), seed=1)
+        torch.nn.init.constant_(head.get_parameter("hidden.bias"), 0.5)
+        loop.models.critic.network.score = head
         assert loop.models.critic.frozen_trunk == (name == "frozen")
+        assert head(torch.zeros(1, 32)).abs().item() > 1e-3
         values = loop.asker.critic(experience()).values
         assert values is not None
         found.append(values)
