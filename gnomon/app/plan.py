@@ -22,7 +22,14 @@ from gnomon.app.stages import FeedbackStage
 from gnomon.app.workspace import Workspace
 from gnomon.core.leftovers import temporary_folder
 from gnomon.core.progress import StopSignal, console
-from gnomon.models.precision import fill_kernels, find_compute
+from gnomon.core.types import Message, Prompt
+from gnomon.models.loading import load_policy
+from gnomon.models.precision import Compute, fill_kernels, find_compute
+from gnomon.models.random_model import RandomModel
+from gnomon.models.settings import Trainable
+from gnomon.rollouts.experience import token_groups_of
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling import Sampling
 from gnomon.training.footprint import held_bytes
 
 
@@ -59,6 +66,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
     other = 0.0
     with temporary_folder(Path(tempfile.gettempdir())) as folder:
         work = Workspace(folder, recipe, compute, StopSignal(), functions=load_functions(recipe, {}))
+        warm_up(folder / "warm", compute)
         process = held_bytes(compute.device)
         for stage in recipe.stages:
             started = time.monotonic()
@@ -70,6 +78,24 @@ def plan_recipe(recipe: Recipe) -> Plan:
                 if not found:  # people's judgements are held in memory, which later stages use again
                     process = held_bytes(compute.device)
     return Plan(str(compute), tuple(found), other)
+
+
+def warm_up(folder: Path, compute: Compute) -> None:
+    """Sample from a tiny random model and learn from it once, so that the process is as large as a run's.
+
+    Code of transformers, kernels, threads' stacks and freed memory that is kept come with the first model, and
+    belong to the process, not to the models of a stage.
+
+    Args:
+        folder: for the model's files; what is in it is not needed afterwards.
+        compute: where and how to compute.
+    """
+    with _quietly():
+        RandomModel(layers=1, width=16).write(folder)
+        policy = load_policy(str(folder), compute, Trainable(adapter="none"))
+        prompt = Prompt("warm", (Message("user", "a"),))
+        rollouts = NativeSampler(policy).sample([prompt], Sampling(completions=2, max_tokens=4), seed=0)
+        policy.logprobs(token_groups_of(rollouts)).sum().backward()
 
 
 @contextmanager
