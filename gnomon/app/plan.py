@@ -95,7 +95,7 @@ def warm_up(folder: Path, compute: Compute) -> None:
         policy = load_policy(str(folder), compute, Trainable(adapter="none"))
         prompt = Prompt("warm", (Message("user", "a"),))
         rollouts = NativeSampler(policy).sample([prompt], Sampling(completions=2, max_tokens=4), seed=0)
-        policy.logprobs(token_groups_of(rollouts)).sum().backward()
+        policy.logprobs(token_groups_of(rollouts)).sum().backward()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
