@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hint
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.app.recipe import Recipe
-from gnomon.app.stages import EvaluateStage, FeedbackStage, HybridStage, TrainStage
+from gnomon.app.stages import EvaluateStage, FeedbackStage, TrainStage, Until
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
 from gnomon.training.settings import OfflineSettings, OnlineSettings
@@ -73,15 +73,14 @@ def every_row() -> list[Row]:
     """All rows, each setting once with each of its ranges."""
     loops = [list(rows_of(kind, "training.")) for kind in (OfflineSettings, OnlineSettings)]
     both = set(loops[0]) & set(loops[1])
-    stages = [row for kind in (FeedbackStage, TrainStage, HybridStage, EvaluateStage) for row in rows_of(kind)]
+    stages = [row for kind in (FeedbackStage, TrainStage, EvaluateStage) for row in rows_of(kind)]
     training = [
         row if row in both else (f"{row[0]} ({name})", *row[1:])
         for name, rows in zip(("offline", "online"), loops, strict=True)
         for row in rows
     ]
-    kept = [
-        r for r in stages if r[0].startswith("phases.until.") or not r[0].startswith(("phases.", "training."))
-    ]
+    stages += rows_of(Until, "phases.until.")
+    kept = [row for row in stages if not row[0].startswith("training.")]
     return list(dict.fromkeys([*rows_of(Recipe), *kept, *training, *rows_of_algorithms()]))
 
 
