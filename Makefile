@@ -51,7 +51,7 @@ test-core: $(VENV)/.installed-dev
 	  tests/algorithms tests/training tests/core
 
 processor: $(VENV)/.installed-dev
-	@$(BIN)/python -c 'from gnomon.models.precision import processor; print("==> processor:", processor())'
+	@$(BIN)/python -c 'from gnomon.models.engine.device import processor; print("==> processor:", processor())'
 
 check: $(VENV)/.installed-dev
 	@echo "==> lint, format, types"

@@ -32,10 +32,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.feedback.access import Access
-from gnomon.feedback.adding import add_completions, add_items, add_prompts
-from gnomon.feedback.store import BankPrompt, Project, Store
-from gnomon.feedback.tables import ItemRow, JudgementRow, voices
+from gnomon.feedback.store.access import Access
+from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
+from gnomon.feedback.store.schema import ItemRow, JudgementRow, voices
+from gnomon.feedback.store.store import BankPrompt, Project, Store
 
 PROJECT = "load"
 VOTES = 3

@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 
 from gnomon.algorithms.dpo import DPO
-from gnomon.app.outside import open_policy
 from gnomon.core.batches import TokenGroups
 from gnomon.core.progress import StopSignal, console
 from gnomon.data.encoding import Example, Pair
-from gnomon.models.policy import Policy
-from gnomon.models.precision import find_compute
+from gnomon.models.engine.device import find_compute
+from gnomon.models.external import open_policy
+from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
-from gnomon.training.models import TrainedModels
-from gnomon.training.offline import train_offline
+from gnomon.training.offline.loop import train_offline
+from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OfflineSettings
 
 PAIRS = 3

@@ -34,10 +34,11 @@ sys.path.insert(0, str(HERE / "peers"))
 import work  # noqa: E402
 from work import Case, Precision  # noqa: E402
 
-from gnomon.core.run_folder import environment, write_json  # noqa: E402
-from gnomon.data.packages import cache_folder, fetch_from_pypi  # noqa: E402
-from gnomon.models.catalogue import installed_model, written_once  # noqa: E402
-from gnomon.models.precision import Compute, find_compute  # noqa: E402
+from gnomon.core.storage.environment import environment  # noqa: E402
+from gnomon.core.storage.files import write_json  # noqa: E402
+from gnomon.data.reading.downloads import cache_folder, fetch_from_pypi  # noqa: E402
+from gnomon.models.catalog import installed_model, written_once  # noqa: E402
+from gnomon.models.engine.device import Compute, find_compute  # noqa: E402
 
 WORKS = ("dpo", "reward_model", "sft", "kto", "grpo", "rloo", "ppo", "sample")
 PPO_PEER = (

@@ -28,12 +28,12 @@ from replay.sets import rating_sets
 from replay.shops import PlainShop, Shop, StoreShop
 from replay.states import DEPTH, MODEL, PROMPT, states_of
 
-from gnomon.core.run_folder import write_atomically
+from gnomon.core.storage.files import write_atomically
 from gnomon.core.types import RatedText
 from gnomon.data.film_reviews import load_film_reviews
 from gnomon.data.splits import split_items
-from gnomon.feedback.aggregate import win_probabilities
-from gnomon.feedback.ceilings import human_ceiling, random_pairs
+from gnomon.feedback.export.preferences_from_ratings import win_probabilities
+from gnomon.stats.human_ceiling import human_ceiling, random_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "docs" / "pictures" / "feedback" / "votes.json"

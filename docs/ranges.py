@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.recipe import Recipe
-from gnomon.app.stages import EvaluateStage, FeedbackStage, TrainStage, Until
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
+from gnomon.pipeline.recipe import Recipe
+from gnomon.stages.settings import EvaluateStage, FeedbackStage, TrainStage, Until
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 PAGE = Path(__file__).parent / "recipes.md"

@@ -12,68 +12,68 @@ from typing import TYPE_CHECKING, Any
 from gnomon.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from gnomon.app.calls import check as check
-    from gnomon.app.calls import compare as compare
-    from gnomon.app.calls import load_recipe as load_recipe
-    from gnomon.app.calls import plan as plan
-    from gnomon.app.calls import report as report
-    from gnomon.app.calls import run as run
-    from gnomon.app.calls_feedback import feedback_agreement as feedback_agreement
-    from gnomon.app.calls_feedback import feedback_annotator as feedback_annotator
-    from gnomon.app.calls_feedback import feedback_export as feedback_export
-    from gnomon.app.calls_feedback import feedback_gold as feedback_gold
-    from gnomon.app.calls_feedback import feedback_import as feedback_import
-    from gnomon.app.calls_feedback import feedback_import_ratings as feedback_import_ratings
-    from gnomon.app.calls_feedback import feedback_init as feedback_init
-    from gnomon.app.calls_feedback import feedback_link as feedback_link
-    from gnomon.app.calls_feedback import feedback_pick as feedback_pick
-    from gnomon.app.calls_feedback import feedback_status as feedback_status
-    from gnomon.app.calls_feedback_programs import feedback_generate as feedback_generate
-    from gnomon.app.calls_feedback_programs import feedback_judge as feedback_judge
-    from gnomon.app.calls_feedback_programs import feedback_reorder as feedback_reorder
-    from gnomon.app.calls_feedback_serve import feedback_serve as feedback_serve
-    from gnomon.app.calls_train import Trained as Trained
-    from gnomon.app.calls_train import evaluate as evaluate
-    from gnomon.app.calls_train import train as train
-    from gnomon.app.calls_use import chat as chat
-    from gnomon.app.calls_use import inspect as inspect
-    from gnomon.app.calls_use import load_policy as load_policy
-    from gnomon.app.calls_use import load_reward_model as load_reward_model
-    from gnomon.app.calls_use import sample as sample
-    from gnomon.app.calls_use import score as score
+    from gnomon.api.feedback import feedback_agreement as feedback_agreement
+    from gnomon.api.feedback import feedback_annotator as feedback_annotator
+    from gnomon.api.feedback import feedback_export as feedback_export
+    from gnomon.api.feedback import feedback_gold as feedback_gold
+    from gnomon.api.feedback import feedback_import as feedback_import
+    from gnomon.api.feedback import feedback_import_ratings as feedback_import_ratings
+    from gnomon.api.feedback import feedback_init as feedback_init
+    from gnomon.api.feedback import feedback_link as feedback_link
+    from gnomon.api.feedback import feedback_pick as feedback_pick
+    from gnomon.api.feedback import feedback_status as feedback_status
+    from gnomon.api.feedback_automation import feedback_generate as feedback_generate
+    from gnomon.api.feedback_automation import feedback_judge as feedback_judge
+    from gnomon.api.feedback_automation import feedback_reorder as feedback_reorder
+    from gnomon.api.feedback_server import feedback_serve as feedback_serve
+    from gnomon.api.inference import chat as chat
+    from gnomon.api.inference import inspect as inspect
+    from gnomon.api.inference import load_policy as load_policy
+    from gnomon.api.inference import load_reward_model as load_reward_model
+    from gnomon.api.inference import sample as sample
+    from gnomon.api.inference import score as score
+    from gnomon.api.recipes import check as check
+    from gnomon.api.recipes import compare as compare
+    from gnomon.api.recipes import load_recipe as load_recipe
+    from gnomon.api.recipes import plan as plan
+    from gnomon.api.recipes import report as report
+    from gnomon.api.recipes import run as run
+    from gnomon.api.training import Trained as Trained
+    from gnomon.api.training import evaluate as evaluate
+    from gnomon.api.training import train as train
     from gnomon.core.errors import GnomonError as GnomonError
 
 _HOME = {
     "GnomonError": "gnomon.core.errors",
-    "Trained": "gnomon.app.calls_train",
-    "chat": "gnomon.app.calls_use",
-    "check": "gnomon.app.calls",
-    "compare": "gnomon.app.calls",
-    "evaluate": "gnomon.app.calls_train",
-    "feedback_agreement": "gnomon.app.calls_feedback",
-    "feedback_annotator": "gnomon.app.calls_feedback",
-    "feedback_export": "gnomon.app.calls_feedback",
-    "feedback_generate": "gnomon.app.calls_feedback_programs",
-    "feedback_gold": "gnomon.app.calls_feedback",
-    "feedback_import": "gnomon.app.calls_feedback",
-    "feedback_import_ratings": "gnomon.app.calls_feedback",
-    "feedback_init": "gnomon.app.calls_feedback",
-    "feedback_judge": "gnomon.app.calls_feedback_programs",
-    "feedback_link": "gnomon.app.calls_feedback",
-    "feedback_pick": "gnomon.app.calls_feedback",
-    "feedback_reorder": "gnomon.app.calls_feedback_programs",
-    "feedback_serve": "gnomon.app.calls_feedback_serve",
-    "feedback_status": "gnomon.app.calls_feedback",
-    "inspect": "gnomon.app.calls_use",
-    "load_policy": "gnomon.app.calls_use",
-    "load_recipe": "gnomon.app.calls",
-    "load_reward_model": "gnomon.app.calls_use",
-    "plan": "gnomon.app.calls",
-    "report": "gnomon.app.calls",
-    "run": "gnomon.app.calls",
-    "sample": "gnomon.app.calls_use",
-    "score": "gnomon.app.calls_use",
-    "train": "gnomon.app.calls_train",
+    "Trained": "gnomon.api.training",
+    "chat": "gnomon.api.inference",
+    "check": "gnomon.api.recipes",
+    "compare": "gnomon.api.recipes",
+    "evaluate": "gnomon.api.training",
+    "feedback_agreement": "gnomon.api.feedback",
+    "feedback_annotator": "gnomon.api.feedback",
+    "feedback_export": "gnomon.api.feedback",
+    "feedback_generate": "gnomon.api.feedback_automation",
+    "feedback_gold": "gnomon.api.feedback",
+    "feedback_import": "gnomon.api.feedback",
+    "feedback_import_ratings": "gnomon.api.feedback",
+    "feedback_init": "gnomon.api.feedback",
+    "feedback_judge": "gnomon.api.feedback_automation",
+    "feedback_link": "gnomon.api.feedback",
+    "feedback_pick": "gnomon.api.feedback",
+    "feedback_reorder": "gnomon.api.feedback_automation",
+    "feedback_serve": "gnomon.api.feedback_server",
+    "feedback_status": "gnomon.api.feedback",
+    "inspect": "gnomon.api.inference",
+    "load_policy": "gnomon.api.inference",
+    "load_recipe": "gnomon.api.recipes",
+    "load_reward_model": "gnomon.api.inference",
+    "plan": "gnomon.api.recipes",
+    "report": "gnomon.api.recipes",
+    "run": "gnomon.api.recipes",
+    "sample": "gnomon.api.inference",
+    "score": "gnomon.api.inference",
+    "train": "gnomon.api.training",
 }
 __all__ = [
     "GnomonError",

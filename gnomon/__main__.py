@@ -6,7 +6,7 @@ from gnomon.core.stopping import ending_in_order
 def main() -> None:
     """Run the command line."""
     with ending_in_order():
-        from gnomon.app.cli import main as run
+        from gnomon.cli.main import main as run
 
         run()
 

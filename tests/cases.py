@@ -13,21 +13,13 @@ import torch
 from tiny import ragged_groups, tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
-from gnomon.core.batches import (
-    Demonstrations,
-    Experience,
-    Labels,
-    Penalty,
-    Preferences,
-    Rankings,
-    TokenGroups,
-    Totals,
-)
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
+from gnomon.core.experience import Experience, Penalty
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.models.settings import Trainable
 from gnomon.rollouts.experience import price_kl
-from gnomon.training.models import TrainedModels
-from gnomon.training.rounds import rows_with_signal, step_totals
+from gnomon.training.online.policy_update import rows_with_signal, step_totals
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 PAIRS = [(0, 1), (2, 0), (3, 4), (1, 2)]  # rows of the completions of the first two prompts
 ORDERS = [(2, 0, 1), (3, 4), (0, 1)]  # likewise, best first

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.core.types import Preference
-from gnomon.data.records import parse_record
-from gnomon.feedback.exporting import Wanted, begin, made_rows
-from gnomon.feedback.store import Store
+from gnomon.data.reading.records import parse_record
+from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.store.store import Store
 
 
 @dataclass(frozen=True)

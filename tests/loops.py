@@ -19,12 +19,12 @@ from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example, Order, Pair
 from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward, Reward
-from gnomon.rollouts.sampling import Sampling
-from gnomon.training.guards import Watch
-from gnomon.training.models import TrainedModels
-from gnomon.training.offline import train_offline
-from gnomon.training.online import OnlineLoop
-from gnomon.training.processes import Processes
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.offline.loop import train_offline
+from gnomon.training.online.loop import OnlineLoop
+from gnomon.training.runtime.distributed import Processes
+from gnomon.training.runtime.guards import Watch
+from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
 
 LORA = Trainable(rank=4)

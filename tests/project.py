@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from gnomon.app.cli import main
-from gnomon.app.pipeline import run_recipe
-from gnomon.app.recipe import load_recipe
-from gnomon.core.run_folder import read_jsonl
-from gnomon.models.random_model import RandomModel
+from gnomon.cli.main import main
+from gnomon.core.storage.files import read_jsonl
+from gnomon.models.tiny_random import RandomModel
+from gnomon.pipeline.recipe import load_recipe
+from gnomon.pipeline.run import run_recipe
 
 Ran = tuple[int, str, str]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

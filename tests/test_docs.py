@@ -17,10 +17,10 @@ import typer
 from typer.main import get_command
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.cli import app
-from gnomon.app.recipe import load_recipe
-from gnomon.core.batches import Experience
+from gnomon.cli.main import app
+from gnomon.core.experience import Experience
 from gnomon.core.ranges import Range
+from gnomon.pipeline.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 ABOUT = ROOT / "docs" / "algorithms"

@@ -15,8 +15,8 @@ import pytest
 import gnomon
 
 LAYERS = (
-    "core", "losses", "data", "models", "rollouts", "rewards", "feedback",
-    "algorithms", "training", "evaluation", "monitoring", "advisor", "app",
+    "core", "losses", "stats", "data", "models", "rollouts", "rewards", "feedback", "algorithms", "training",
+    "evaluation", "reporting", "monitoring", "stages", "pipeline", "compare", "web", "api", "cli",
 )  # fmt: skip
 ROOT = Path(gnomon.__file__).parent
 
@@ -112,14 +112,14 @@ def outside(root: Path, package: str) -> set[str]:
 def planted(tmp_path: Path) -> Path:
     """A small package of the same shape without a fault."""
     root = tmp_path / "little"
-    for package in ("core", "losses", "data", "app"):
+    for package in ("core", "losses", "data", "cli"):
         (root / package).mkdir(parents=True)
         (root / package / "__init__.py").write_text("", encoding="utf-8")
     (root / "__init__.py").write_text("", encoding="utf-8")
     (root / "core" / "types.py").write_text("import json\n", encoding="utf-8")
     (root / "losses" / "kl.py").write_text("import math\nfrom torch import Tensor\n", encoding="utf-8")
     (root / "data" / "records.py").write_text("from little.core.types import json\n", encoding="utf-8")
-    (root / "app" / "cli.py").write_text("from ..data import records\n", encoding="utf-8")
+    (root / "cli" / "main.py").write_text("from ..data import records\n", encoding="utf-8")
     return root
 
 
@@ -137,9 +137,9 @@ def test_losses_need_torch_and_nothing_else() -> None:
 
 def test_the_checks_see_the_real_imports() -> None:
     known = modules(ROOT)
-    pipeline = {t for t, _ in imports("gnomon.app.pipeline", known["gnomon.app.pipeline"], set(known))}
-    assert {"gnomon.app.recipe", "gnomon.core.errors"} & pipeline
-    assert "gnomon.models.policy" in {
+    pipeline = {t for t, _ in imports("gnomon.pipeline.run", known["gnomon.pipeline.run"], set(known))}
+    assert {"gnomon.pipeline.recipe", "gnomon.core.errors"} & pipeline
+    assert "gnomon.models.roles" in {
         t for t, _ in imports("gnomon.algorithms.contract", known["gnomon.algorithms.contract"], set(known))
     }
 
@@ -153,15 +153,15 @@ def test_a_sound_tree_passes(planted: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "import little.app.cli\n",
-        "from little.app import cli\n",
-        "from little.app.cli import main\n",
-        "from ..app import cli\n",
-        "from ..app.cli import main\n",
-        "from .. import app\n",
-        "def late() -> None:\n    from little.app.cli import main\n",
-        "if True:\n    import little.app.cli as hidden\n",
-        "import importlib\n\nfound = importlib.import_module('little.app.cli')\n",
+        "import little.cli.main\n",
+        "from little.cli import main\n",
+        "from little.cli.main import main\n",
+        "from ..cli import main\n",
+        "from ..cli.main import main\n",
+        "from .. import cli\n",
+        "def late() -> None:\n    from little.cli.main import main\n",
+        "if True:\n    import little.cli.main as hidden\n",
+        "import importlib\n\nfound = importlib.import_module('little.cli.main')\n",
     ],
 )
 def test_an_upward_import_is_found(planted: Path, text: str) -> None:
@@ -169,7 +169,7 @@ def test_an_upward_import_is_found(planted: Path, text: str) -> None:
     found = layer_faults(planted)
     assert len(found) == 1
     assert "little.data.upward" in found[0]
-    assert "little.app" in found[0]
+    assert "little.cli" in found[0]
 
 
 def test_an_unplaced_package_and_the_whole_package_are_found(planted: Path) -> None:

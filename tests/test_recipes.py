@@ -14,11 +14,11 @@ from project import command, environment
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.recipe import load_recipe
-from gnomon.app.stages import TrainStage
-from gnomon.core.run_folder import read_json, read_jsonl
+from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import RatedText
-from gnomon.data.records import read_records
+from gnomon.data.reading.records import read_records
+from gnomon.pipeline.recipe import load_recipe
+from gnomon.stages.settings import TrainStage
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("**/*.y*ml"))

@@ -19,12 +19,12 @@ from transformers import (
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Message, Prompt
-from gnomon.data.templates import PLAIN_TEMPLATE
+from gnomon.data.templates.chat_template import PLAIN_TEMPLATE
 from gnomon.models.adapters import make_trainable
-from gnomon.models.policy import Critic, Model, Policy, RewardModel
-from gnomon.models.precision import Compute
-from gnomon.models.random_model import CHAT_TEMPLATE as CHAT_TEMPLATE
+from gnomon.models.engine.device import Compute
+from gnomon.models.roles import Critic, Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN, Trainable
+from gnomon.models.tiny_random import CHAT_TEMPLATE as CHAT_TEMPLATE
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 WORDS = ["<end>", "<unk>", "Human", "Assistant", ":", "a", "b", "c"]

@@ -19,16 +19,16 @@ from transformers import PreTrainedTokenizerFast
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import GnomonError
 from gnomon.core.types import Message, Prompt
-from gnomon.data.templates import PLAIN_TEMPLATE
+from gnomon.data.templates.chat_template import PLAIN_TEMPLATE
+from gnomon.models.engine.device import Compute
 from gnomon.models.loading import load_policy, save_model
-from gnomon.models.policy import Policy
-from gnomon.models.precision import Compute
-from gnomon.models.probe import trusted
-from gnomon.models.quiet import quiet_transformers
+from gnomon.models.quiet_libraries import quiet_transformers
+from gnomon.models.roles import Policy
+from gnomon.models.verify_forward import trusted
 from gnomon.rollouts.choice import ROUNDING
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 NEAR = 1e-4  # nats; and of a gradient, the length of the difference over its own length

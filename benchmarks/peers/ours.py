@@ -19,16 +19,16 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.types import Message, Prompt
 from gnomon.data.encoding import Example, Pair
-from gnomon.models import prepacked
+from gnomon.models.engine import onednn_weights
+from gnomon.models.engine.device import find_compute
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
-from gnomon.models.precision import find_compute
 from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import FunctionReward, LearnedReward
 from gnomon.rollouts.sampler import NativeSampler
-from gnomon.rollouts.sampling import Sampling
-from gnomon.training import offline
-from gnomon.training.models import TrainedModels
-from gnomon.training.online import OnlineLoop
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.offline import loop as offline
+from gnomon.training.online.loop import OnlineLoop
+from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
 
 ALL = Trainable(adapter="none")
@@ -148,7 +148,7 @@ def main(case: Case, result: Path) -> None:
     console.quiet = True
     counter: Any = nullcontext()
     if case.count_flops:
-        prepacked.LIMIT = 0  # the counter knows plain products only
+        onednn_weights.LIMIT = 0  # the counter knows plain products only
         counter = FlopCounterMode(display=False)
     with tempfile.TemporaryDirectory() as name, counter:
         if case.work == "sample":

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from gnomon.core.types import Preference, RatedText
-from gnomon.feedback.ceilings import order_agreement, random_pairs
 from gnomon.losses.preference import bradley_terry
+from gnomon.stats.human_ceiling import order_agreement, random_pairs
 
 FloatArray = NDArray[np.float64]
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1)  # of the L2 penalty, from strong to weak

@@ -12,7 +12,7 @@ from replay.heads import FloatArray, HeldOut, choose_strength, ensemble, fit, pa
 from replay.shops import Shop
 
 from gnomon.core.types import Completion, RatedText
-from gnomon.feedback import pairing
+from gnomon.feedback.selection import pairs as pairing
 
 CANDIDATES, ASKED = 20, 5  # texts drawn at a time, and pairs of them that are asked
 FLOOR = 0.2  # share of the pairs that active pairing leaves to chance

@@ -13,14 +13,14 @@ from sqlalchemy import insert, select, update
 from gnomon.core.types import Completion, Judgement, Message, Prompt, RatedText
 from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
 from gnomon.data.splits import normalised_text
-from gnomon.feedback.adding import add_completions, add_items, add_prompts
-from gnomon.feedback.aggregate import judgements_from_ratings, rated_texts_from_judgements
-from gnomon.feedback.agreement import krippendorff_alpha
-from gnomon.feedback.answers import check_answer, setup_of
-from gnomon.feedback.ceilings import human_ceiling
-from gnomon.feedback.estimates import Estimate
-from gnomon.feedback.store import BankPrompt, Project, Store
-from gnomon.feedback.tables import CompletionRow, ItemRow, JudgementRow
+from gnomon.feedback.export.preferences_from_ratings import judgements_from_ratings, rated_texts_from_judgements
+from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
+from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.task_types import check_answer, setup_of
+from gnomon.stats.agreement import krippendorff_alpha
+from gnomon.stats.human_ceiling import human_ceiling
+from gnomon.stats.intervals import Estimate
 
 CRITERION = "sentiment"
 SHIFT = 1 - LOWEST  # the store's ratings begin at 1

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from gnomon.core.types import Completion, Preference, Prompt, RatedText
-from gnomon.data.records import parse_record
-from gnomon.feedback.adding import add_completions, add_items, add_prompts
-from gnomon.feedback.exporting import Wanted, begin, made_rows
-from gnomon.feedback.queue import Queue, Said
-from gnomon.feedback.store import BankPrompt, Project, Store
+from gnomon.data.reading.records import parse_record
+from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.tasks.queue import Queue, Said
 
 PROJECT = "replay"
 LEASE = 1e9  # seconds: nobody here lets one run out

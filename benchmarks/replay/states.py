@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, RatedText
 from gnomon.data.batching import token_groups, within_budget
 from gnomon.data.encoding import Example, encode_completions
-from gnomon.data.film_prompts import film_prompts
-from gnomon.feedback.store import digest
-from gnomon.models.forward import completion_states
-from gnomon.models.heads import ScalarHead
+from gnomon.data.film_reviews import film_prompts
+from gnomon.models.engine.device import find_compute
+from gnomon.models.engine.forward import completion_states
 from gnomon.models.loading import load_reward_model
-from gnomon.models.policy import RewardModel
-from gnomon.models.precision import find_compute
+from gnomon.models.roles import RewardModel
+from gnomon.models.scalar_head import ScalarHead
 from gnomon.models.settings import HeadSettings
 
 MODEL, DEPTH = "smollm2-135m", 20  # layers of 30, as in recipes/film-reviews.yaml

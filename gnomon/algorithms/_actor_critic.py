@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Experience, Metrics
+from gnomon.core.batches import Metrics
+from gnomon.core.experience import Experience
 from gnomon.core.ranges import Range, Weight
 from gnomon.losses.policy_gradient import clipped_value_loss
 from gnomon.losses.reduce import token_mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.advantages import group_centred, on_every_token
 from gnomon.losses.reduce import masked_sum
 

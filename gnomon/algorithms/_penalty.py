@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.core.lazy import torch
 from gnomon.losses.kl import ESTIMATORS, prefix_weight, state_weight
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from gnomon.algorithms._penalty import outputs, penalty
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Experience, Metrics
+from gnomon.core.batches import Metrics
+from gnomon.core.experience import Experience
 from gnomon.core.lazy import torch
 from gnomon.core.ranges import Positive, Range
 from gnomon.losses.kl import log_ratio

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms._credit import group_credit
 from gnomon.algorithms._policy_gradient import ClipHigh, ClipLow, PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.policy_gradient import clipped_weight_loss
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard
 
-from gnomon.core.batches import Experience, Metrics
+from gnomon.core.batches import Metrics
+from gnomon.core.experience import Experience
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gnomon.models.policy import Critic, Policy, RewardModel
+    from gnomon.models.roles import Critic, Policy, RewardModel
 
 
 class Models(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms._policy_gradient import PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.core.ranges import Range
 from gnomon.losses.advantages import best_of_group
 from gnomon.losses.policy_gradient import reinforce_loss

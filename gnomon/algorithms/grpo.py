@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from gnomon.algorithms._credit import group_credit
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms._credit import group_credit
 from gnomon.algorithms._policy_gradient import Aggregate, ClipHigh, ClipLow, PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.policy_gradient import sequence_log_ratio
 
 if TYPE_CHECKING:

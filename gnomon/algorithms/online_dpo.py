@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Experience, Metrics
+from gnomon.core.batches import Metrics
+from gnomon.core.experience import Experience
 from gnomon.core.lazy import F, torch
 from gnomon.core.ranges import Positive
 from gnomon.losses.advantages import best_and_worst

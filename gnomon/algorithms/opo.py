@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.advantages import group_centred, group_sums
 
 

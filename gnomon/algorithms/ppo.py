@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from gnomon.algorithms._actor_critic import ActorCritic
 from gnomon.algorithms._policy_gradient import Discount
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.advantages import generalised_advantages, whiten
 from gnomon.losses.reduce import masked
 

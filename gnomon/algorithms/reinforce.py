@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gnomon.algorithms._policy_gradient import Aggregate, Discount, PolicyGradient
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Experience, Metrics
+from gnomon.core.batches import Metrics
+from gnomon.core.experience import Experience
 from gnomon.core.ranges import Weight
 from gnomon.losses.advantages import returns_to_go
 from gnomon.losses.policy_gradient import reinforce_loss

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gnomon.algorithms._policy_gradient import Discount, PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.advantages import returns_to_go, whiten
 
 

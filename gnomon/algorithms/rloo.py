@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.losses.advantages import leave_one_out
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gnomon.algorithms._actor_critic import ActorCritic
-from gnomon.core.batches import Experience
+from gnomon.core.experience import Experience
 from gnomon.core.ranges import Weight
 from gnomon.losses.advantages import generalised_advantages, whiten
 from gnomon.losses.reduce import masked

@@ -25,9 +25,9 @@ from gnomon.core.types import (
     Ranking,
     Rejected,
 )
-from gnomon.data.rendering import place_of, render_prompt, render_turns
-from gnomon.data.templates import longest_token
-from gnomon.data.vocabulary import same_vocabulary
+from gnomon.data.templates.chat_template import longest_token
+from gnomon.data.templates.rendering import place_of, render_prompt, render_turns
+from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
 KEPT = 100_000  # characters of a refused row's text that are written beside its reason
 Encoded = tuple[list["Example"], list[Rejected]]

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnomon.core.batches import Rollout
+from gnomon.core.experience import Rollout
 from gnomon.core.progress import console, watched
 from gnomon.core.types import Demonstration
 from gnomon.data.batching import token_groups, within_budget
 from gnomon.data.encoding import encode_demonstrations, token_limit
 from gnomon.evaluation.best_of_n import best_rows, kl_bound, kl_estimate
 from gnomon.evaluation.text_metrics import distinct_n, self_bleu
-from gnomon.feedback.estimates import Estimate, bootstrap
 from gnomon.losses.kl import k1
 from gnomon.losses.reduce import masked_sum
-from gnomon.models.policy import Policy
+from gnomon.models.roles import Policy
 from gnomon.rollouts.experience import build_experience
 from gnomon.rollouts.sampler import NativeSampler
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.stats.intervals import Estimate, bootstrap
 
 FloatArray = NDArray[np.float64]
 LARGEST_NLL = 700.0  # nats; exp of more fits into no double, and weights that diverged have more

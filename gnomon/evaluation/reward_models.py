@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from gnomon.core.errors import DataError
 from gnomon.core.lazy import stats
 from gnomon.core.types import RatedText
-from gnomon.feedback.ceilings import order_agreement, pearson, random_pairs
-from gnomon.feedback.estimates import Estimate, bootstrap
+from gnomon.stats.human_ceiling import order_agreement, pearson, random_pairs
+from gnomon.stats.intervals import Estimate, bootstrap
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -15,25 +15,23 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from gnomon.core.boundary import first_line
 from gnomon.core.errors import DataError, GnomonError, ModelError
-from gnomon.core.leftovers import temporary_folder
-from gnomon.core.ownership import put_folder
 from gnomon.core.progress import console
-from gnomon.core.run_folder import sync_entry, sync_folder
-from gnomon.data.template_trial import try_template
-from gnomon.data.templates import PLAIN_TEMPLATE, turn_end
-from gnomon.models.adapter_files import adapter_base, merge_adapter
-from gnomon.models.adapters import make_trainable, trains_all
+from gnomon.core.storage.files import sync_entry, sync_folder
+from gnomon.core.storage.leftovers import temporary_folder
+from gnomon.core.storage.ownership import put_folder
+from gnomon.data.templates.chat_template import PLAIN_TEMPLATE, turn_end
+from gnomon.data.templates.trial import try_template
+from gnomon.models.adapters import adapter_base, make_trainable, merge_adapter, trains_all
 from gnomon.models.config_limits import check_config
 from gnomon.models.embedding_rows import fit_embeddings
-from gnomon.models.head_files import load_head, save_with_head
-from gnomon.models.heads import ScalarHead, new_head, start_at_zero
-from gnomon.models.names import resolve
-from gnomon.models.policy import Critic, Model, Policy, RewardModel
-from gnomon.models.precision import Compute
-from gnomon.models.probe import trusted
-from gnomon.models.quiet import quiet_transformers
+from gnomon.models.engine.device import Compute
+from gnomon.models.quiet_libraries import quiet_transformers
+from gnomon.models.resolve import resolve
+from gnomon.models.roles import Critic, Model, Policy, RewardModel
+from gnomon.models.scalar_head import ScalarHead, load_head, new_head, save_with_head, start_at_zero
 from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
 from gnomon.models.special_tokens import announced
+from gnomon.models.verify_forward import trusted
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from torch import nn
 from transformers import GenerationConfig
 
-from gnomon.data.templates import turn_end
-from gnomon.data.vocabulary import ADDED_PAD
+from gnomon.data.templates.chat_template import turn_end
+from gnomon.data.templates.tokenizer_compat import ADDED_PAD
 
 PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 

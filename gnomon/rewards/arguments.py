@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.templates import answer_opening, turn_end
+from gnomon.data.templates.chat_template import answer_opening, turn_end
 
 RAW, RECORD = "raw_completion", "record"
 

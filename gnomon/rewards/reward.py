@@ -19,7 +19,7 @@ from gnomon.data.encoding import Example, context_length, encode_completions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gnomon.models.policy import RewardModel
+    from gnomon.models.roles import RewardModel
 
 Report = Callable[[int], None]  # takes the number of rows that are scored
 Numbers = tuple[list[float], list[tuple[int, str]]]  # scores, and row and reason where there is none

@@ -3,7 +3,7 @@
 Architectures differ in what they cache, and in what padding does to it. A decoder that goes wrong does so in
 silence: it draws from another distribution than the one it reports. So a model of an unknown architecture reads a
 few tokens of prompts of several lengths through each decoder, the fastest first, and is compared with its own
-forward pass. Tests do the same for the architectures in `gnomon.models.probe.VERIFIED`.
+forward pass. Tests do the same for the architectures in `gnomon.models.verify_forward.VERIFIED`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from gnomon.core.errors import GnomonError, ModelError
 from gnomon.core.progress import console
-from gnomon.models import branches
 from gnomon.models.adapters import replaced
-from gnomon.models.forward import can_pack
-from gnomon.models.head import logits
-from gnomon.models.policy import Policy
-from gnomon.models.probe import TOLERANCE, VERIFIED, own_numbers
-from gnomon.rollouts.decoders import Decoder, Ids, PaddedDecoder, SlotDecoder
+from gnomon.models.engine import tree_attention
+from gnomon.models.engine.forward import can_pack
+from gnomon.models.engine.lm_head import logits
+from gnomon.models.roles import Policy
+from gnomon.models.verify_forward import TOLERANCE, VERIFIED, own_numbers
+from gnomon.rollouts.decoding import Decoder, Ids, PaddedDecoder, SlotDecoder
 from gnomon.rollouts.plain_decoders import AloneDecoder, RecomputingDecoder, UnpaddedDecoder
 
 DecoderName = Literal["slots", "padded", "unpadded", "alone", "recomputing"]
@@ -62,7 +62,7 @@ def choose(policy: Policy) -> DecoderName:
 
 def fast_decoder(trunk: Any) -> DecoderName:
     """The fast decoder that an architecture allows by what it says of itself."""
-    takes_ours = trunk._supports_attention_backend and trunk.config._attn_implementation in branches.PLAIN
+    takes_ours = trunk._supports_attention_backend and trunk.config._attn_implementation in tree_attention.PLAIN
     return "slots" if takes_ours and can_pack(trunk.config) else "padded"
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals, pad_rows
+from gnomon.core.batches import TokenGroups, Totals, pad_rows
+from gnomon.core.experience import Experience, Rollout
 from gnomon.losses.kl import ESTIMATORS, k1
 from gnomon.losses.reduce import masked, masked_sum
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.data.batching import micro_batches
-from gnomon.models.forward import autocast, completion_states
-from gnomon.models.policy import Policy
-from gnomon.rollouts.decoders import Ids, cache_argument
+from gnomon.models.engine.forward import autocast, completion_states
+from gnomon.models.roles import Policy
+from gnomon.rollouts.decoding import Ids, cache_argument
 
 TOKENS = 4096  # that `RecomputingDecoder` reads at once
 

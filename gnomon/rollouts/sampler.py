@@ -10,22 +10,22 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gnomon.core.batches import FinishReason, Rollout
 from gnomon.core.errors import ConfigError, DataError, RunError
+from gnomon.core.experience import FinishReason, Rollout
 from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.encoding import context_length
-from gnomon.data.rendering import decode, render_prompt
+from gnomon.data.templates.rendering import decode, render_prompt
 from gnomon.models.adapters import merged
-from gnomon.models.head import logits
-from gnomon.models.policy import Policy
-from gnomon.models.prepacked import prepacked
+from gnomon.models.engine.lm_head import logits
+from gnomon.models.engine.onednn_weights import prepacked
+from gnomon.models.roles import Policy
 from gnomon.models.special_tokens import end_ids
 from gnomon.rollouts.choice import choose, decoder_for
-from gnomon.rollouts.decoders import Ids
-from gnomon.rollouts.draw import draw, penalise, uniforms
-from gnomon.rollouts.sampling import Sampling
-from gnomon.rollouts.stop import StopTexts
+from gnomon.rollouts.decoding import Ids
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.rollouts.stop_strings import StopTexts
+from gnomon.rollouts.token_sampling import draw, penalise, uniforms
 
 __all__ = ["NativeSampler", "Report", "Sampler", "Sampling", "turns"]
 

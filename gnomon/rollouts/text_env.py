@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnomon.core.batches import FinishReason, Rollout, TokenGroups
+from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ConfigError, DataError, RunError
+from gnomon.core.experience import FinishReason, Rollout
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.rendering import decode, render_prompt
+from gnomon.data.templates.rendering import decode, render_prompt
 from gnomon.models.special_tokens import end_ids
 from gnomon.rollouts.experience import token_groups_of
 

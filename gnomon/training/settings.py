@@ -19,7 +19,26 @@ from gnomon.core.ranges import (
     TokenBudget,
     Tokens,
 )
-from gnomon.training.prompts import Curriculum
+
+
+class Curriculum(Settings):
+    """Prefer prompts that are neither solved nor hopeless.
+
+    A prompt is drawn with weight `exp(−(rate − target)²/(2·width²))`, `rate` the share of its completions that
+    scored above `success`, averaged over its rounds; one that has not been tried has weight 1.
+
+    Attributes:
+        target: the success rate that teaches most; ½ has the largest variance.
+        width: how quickly the weight falls away from it.
+        success: the score above which a completion counts as solved.
+        memory: share of the former rate that is kept when a prompt is tried again.
+    """
+
+    target: Annotated[float, Range("it is a success rate", ge=0, le=1)] = 0.5
+    width: Annotated[float, Range("it is a distance between success rates", gt=0, le=1e6)] = 0.25
+    success: Finite = 0.0
+    memory: Annotated[float, Range("at 1 no rate would ever change", ge=0, lt=1)] = 0.5
+
 
 Moments = Literal["float32", "8bit"]
 LearningRate = Annotated[float, Range("a step of that size destroys the weights", gt=0, le=10)]
@@ -87,7 +106,7 @@ class LoopSettings(OptimiserSettings):
         budget_seconds: stop after the step that passes it; steps or epochs remain an upper bound, and the
             learning rate's schedule ends where the budget will.
         budget_tokens: likewise, in tokens that the trained model learns from or writes (see
-            `gnomon.training.budget`).
+            `gnomon.training.runtime.budget`).
         models_every: steps (online: rounds) after which the model as it is then is also saved as a folder of its
             own, `models/<step>` in the stage's folder, which loads as the stage's `model` does; the same numbers
             with any. A reward model's scores are shifted to an average of 0 only in `model`.

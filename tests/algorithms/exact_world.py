@@ -18,7 +18,7 @@ from worlds import (
     objective,
 )
 
-from gnomon.core.batches import Moments
+from gnomon.core.experience import Moments
 
 BETA = 0.3
 WIDE, SMALL = World(letters=3, longest=3), World(letters=2, longest=3)

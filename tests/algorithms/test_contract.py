@@ -20,11 +20,12 @@ from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.plackett_luce import PlackettLuce
 from gnomon.algorithms.sft import SFT
-from gnomon.core.batches import Experience, TokenGroups, merge_metrics
+from gnomon.core.batches import TokenGroups, merge_metrics
 from gnomon.core.errors import ConfigError
+from gnomon.core.experience import Experience
 from gnomon.core.progress import StopSignal
-from gnomon.training.models import TrainedModels
-from gnomon.training.offline import train_offline
+from gnomon.training.offline.loop import train_offline
+from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OfflineSettings
 
 EVERY = algorithms()

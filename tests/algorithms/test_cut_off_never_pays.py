@@ -16,7 +16,7 @@ from torch import Tensor
 from worlds import TableCritic, TableModels, TablePolicy, World, experience_of
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.batches import Experience, Moments
+from gnomon.core.experience import Experience, Moments
 from gnomon.rollouts.experience import cap_unfinished
 
 WORLD = World(letters=2, longest=2, prompts=1)

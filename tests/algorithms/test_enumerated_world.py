@@ -37,7 +37,7 @@ from gnomon.algorithms.reinforce import Reinforce
 from gnomon.algorithms.reinforce_pp import ReinforcePP
 from gnomon.algorithms.rloo import RLOO
 from gnomon.algorithms.rto import RTO
-from gnomon.core.batches import Experience, Moments
+from gnomon.core.experience import Experience, Moments
 from gnomon.losses.reduce import constant_mean, sequence_mean
 from gnomon.rollouts.experience import price_kl
 

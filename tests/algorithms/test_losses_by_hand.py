@@ -25,16 +25,8 @@ from gnomon.algorithms.reinforce import Reinforce
 from gnomon.algorithms.reward_model import RewardModelling
 from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
-from gnomon.core.batches import (
-    Demonstrations,
-    Experience,
-    Labels,
-    Moments,
-    Preferences,
-    Rankings,
-    TokenGroups,
-    Totals,
-)
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
+from gnomon.core.experience import Experience, Moments
 from gnomon.data.batching import collate_preferences, totals_of
 from gnomon.data.encoding import Example, Pair
 

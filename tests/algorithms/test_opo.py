@@ -8,7 +8,8 @@ from torch import Tensor
 from worlds import TableCritic, TableModels, TablePolicy, World, experience_of
 
 from gnomon.algorithms.opo import OPO
-from gnomon.core.batches import Experience, TokenGroups, Totals
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.experience import Experience
 
 
 def credit(lengths: list[int], returns: list[float], masks: list[list[bool]] | None = None) -> Tensor:

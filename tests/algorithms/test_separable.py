@@ -11,19 +11,12 @@ from cases import mismatched, models_for
 from torch import Tensor
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.batches import (
-    Demonstrations,
-    Experience,
-    Labels,
-    Preferences,
-    Rankings,
-    TokenGroups,
-    Totals,
-)
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
+from gnomon.core.experience import Experience
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.rollouts.experience import price_kl
-from gnomon.training.models import TrainedModels
-from gnomon.training.rounds import rows_with_signal, step_totals
+from gnomon.training.online.policy_update import rows_with_signal, step_totals
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 EVERY = algorithms()
 PROMPTS = [[7], [11, 12], [3, 4, 5]]

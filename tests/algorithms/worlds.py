@@ -14,9 +14,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gnomon.core.batches import Experience, Penalty, TokenGroups, Totals, pad_rows
+from gnomon.core.batches import TokenGroups, Totals, pad_rows
+from gnomon.core.experience import Experience, Penalty
 from gnomon.losses.reduce import masked_sum
-from gnomon.models.policy import Answer
+from gnomon.models.roles import Answer
 from gnomon.rollouts.experience import price_kl
 
 Row = tuple[int, tuple[int, ...]]  # a prompt and a completion

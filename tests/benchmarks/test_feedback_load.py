@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gnomon.feedback.store import Store
+from gnomon.feedback.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 load: Any = importlib.import_module("feedback_load")

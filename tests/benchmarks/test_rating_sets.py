@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import func, select
 
 from gnomon.core.types import RatedText
-from gnomon.feedback.queue import Queue
-from gnomon.feedback.store import Store
-from gnomon.feedback.tables import AnnotatorRow, JudgementRow
+from gnomon.feedback.store.schema import AnnotatorRow, JudgementRow
+from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.queue import Queue
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 

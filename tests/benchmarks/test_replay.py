@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import func, select
 
 from gnomon.core.types import Message, Prompt, RatedText
-from gnomon.feedback.store import Store
-from gnomon.feedback.tables import AssignmentRow, ItemRow, JudgementRow
+from gnomon.feedback.store.schema import AssignmentRow, ItemRow, JudgementRow
+from gnomon.feedback.store.store import Store
 
 pytestmark = pytest.mark.long
 FOLDER = Path(__file__).parents[2] / "benchmarks"

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnomon.core.batches import Experience, TokenGroups, Totals, merge_metrics, pad_rows
+from gnomon.core.batches import TokenGroups, Totals, merge_metrics, pad_rows
+from gnomon.core.experience import Experience
 
 
 def test_masks_come_from_lengths_and_not_from_ids() -> None:

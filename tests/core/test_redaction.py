@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from project import Project, Ran
 
-from gnomon.app.authors import open_author
 from gnomon.core.boundary import write_crash
 from gnomon.core.errors import DataError, GnomonError
-from gnomon.core.folder_lock import FolderLock
 from gnomon.core.redaction import redact, redact_values
-from gnomon.core.run_folder import environment
-from gnomon.feedback.store import Store
+from gnomon.core.storage.environment import environment
+from gnomon.core.storage.folder_lock import FolderLock
+from gnomon.feedback.generation.backends import open_author
+from gnomon.feedback.store.store import Store
 
 SECRET = ("hush", "quiet")  # the two halves of each password below
 DATABASES = [

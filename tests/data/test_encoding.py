@@ -25,7 +25,7 @@ from gnomon.data.encoding import (
     encode_rankings,
     token_limit,
 )
-from gnomon.data.rendering import render_completion, render_prompt
+from gnomon.data.templates.rendering import render_completion, render_prompt
 
 A, B = prompts_of("first", "second")
 TALK = (Message("assistant", "good"), Message("user", "why"), Message("assistant", "very good"))

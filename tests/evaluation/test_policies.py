@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny import naive_logprobs, prompts_of, tiny_policy
 
-from gnomon.core.batches import FinishReason, Rollout
+from gnomon.core.experience import FinishReason, Rollout
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
 from gnomon.data.batching import token_groups
 from gnomon.data.encoding import encode_demonstrations
@@ -28,7 +28,7 @@ from gnomon.evaluation.policies import (
     sample_all,
     win_rate,
 )
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
 
 A, B = (Prompt(name, (Message("user", name),)) for name in "AB")
 

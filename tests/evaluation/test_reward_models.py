@@ -8,7 +8,7 @@ import pytest
 from gnomon.core.errors import DataError
 from gnomon.core.types import RatedText
 from gnomon.evaluation.reward_models import agreement_with_people, calibration
-from gnomon.feedback.estimates import Estimate, wilson_interval
+from gnomon.stats.intervals import Estimate, wilson_interval
 
 UNDEFINED = Estimate(None, None, None)
 

@@ -7,9 +7,9 @@ from typing import Any
 from tiny import prompts_of
 
 from gnomon.core.types import Completion
-from gnomon.feedback.adding import add_completions, add_items, add_prompts
-from gnomon.feedback.queue import Queue, Said, Task
-from gnomon.feedback.store import BankPrompt, Project, Store
+from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.tasks.queue import Queue, Said, Task
 
 NAMES = ("ann", "bob", "cyd", "dan", "eve")
 
@@ -73,7 +73,7 @@ def answer_all(queue: Queue, who: str, by_item: Any) -> list[int]:
 
 
 def state_of(store: Store, item: int) -> tuple[str, int]:
-    from gnomon.feedback.tables import ItemRow
+    from gnomon.feedback.store.schema import ItemRow
 
     with store.reading() as session:
         row = session.get(ItemRow, item)

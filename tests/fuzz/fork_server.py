@@ -27,9 +27,9 @@ from bad_values import as_json
 
 import gnomon
 from gnomon.algorithms.contract import algorithms
-from gnomon.app.cli import main
+from gnomon.cli.main import main
 from gnomon.core.boundary import CRASH_FOLDER
-from gnomon.models.random_model import RandomModel
+from gnomon.models.tiny_random import RandomModel
 
 HANG = 20  # seconds of a processor
 ASLEEP = 120.0  # seconds by the clock, on a machine that does much else

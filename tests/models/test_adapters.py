@@ -11,8 +11,8 @@ from tiny import tiny_network, tiny_policy
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import make_trainable, merged
-from gnomon.models.policy import Policy
-from gnomon.models.precision import Compute
+from gnomon.models.engine.device import Compute
+from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
 
 

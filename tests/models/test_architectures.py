@@ -12,10 +12,10 @@ from torch import nn
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models import probe
-from gnomon.models.forward import can_pack, completion_states
-from gnomon.models.policy import Critic, Policy
-from gnomon.models.probe import VERIFIED, trusted
+from gnomon.models import verify_forward
+from gnomon.models.engine.forward import can_pack, completion_states
+from gnomon.models.roles import Critic, Policy
+from gnomon.models.verify_forward import VERIFIED, trusted
 
 # transformers warns that kernels of its own choice are missing, and of aliases inside its own models.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -60,7 +60,7 @@ def test_the_verified_are_those_tested_here() -> None:
 def test_the_question_to_the_unknown_is_one_that_sound_models_pass(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "VERIFIED", frozenset())
+    monkeypatch.setattr(verify_forward, "VERIFIED", frozenset())
     assert trusted(built(kind, PACKED[kind])).layout == "auto"
 
 

@@ -9,8 +9,8 @@ import pytest
 from tiny import CHAT_TEMPLATE, CPU, byte_tokenizer, prompts_of, tiny_network
 
 from gnomon.core.errors import ModelError
-from gnomon.data.rendering import render_prompt
-from gnomon.data.templates import PLAIN_TEMPLATE
+from gnomon.data.templates.chat_template import PLAIN_TEMPLATE
+from gnomon.data.templates.rendering import render_prompt
 from gnomon.models.loading import load_policy, load_reward_model, load_tokenizer, save_model
 
 

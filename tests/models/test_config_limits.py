@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import ConfigError, DataError, ModelError
-from gnomon.data.templates import turn_end
+from gnomon.data.templates.chat_template import turn_end
+from gnomon.models.engine.device import Compute, find_compute
 from gnomon.models.loading import load_policy, load_reward_model, load_tokenizer
-from gnomon.models.precision import Compute, find_compute
 from gnomon.models.settings import HeadSettings, Trainable
-from gnomon.training.optimiser import Optimiser
+from gnomon.training.runtime.optimizer import Optimiser
 from gnomon.training.settings import OfflineSettings
 
 PARTS: dict[str, Any] = {

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
-from gnomon.models.random_model import byte_tokenizer
 from gnomon.models.settings import FROZEN, Trainable
+from gnomon.models.tiny_random import byte_tokenizer
 
 ALL = Trainable(adapter="none")
 ROWS = len(byte_tokenizer())  # 258

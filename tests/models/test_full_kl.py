@@ -10,8 +10,8 @@ from transformers import Gemma2Config
 
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
-from gnomon.models import head as heads
-from gnomon.models.head import ReferenceHead, full_kl, logits
+from gnomon.models.engine import lm_head as heads
+from gnomon.models.engine.lm_head import ReferenceHead, full_kl, logits
 from gnomon.models.settings import Trainable
 
 TOKENS = TokenGroups.build([[1, 2], [3]], [[5, 6, 7], [8], [9, 5]], [0, 0, 1])

@@ -11,13 +11,13 @@ from tiny import naive_logprobs, rows_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gnomon.core.types import Message, Prompt
+from gnomon.models.engine.device import Compute
 from gnomon.models.loading import load_policy, save_model
-from gnomon.models.policy import Policy
-from gnomon.models.precision import Compute
+from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
 
 pytestmark = pytest.mark.slow
 QUESTION = Prompt("capital", (Message("user", "What is the capital of France?"),))

@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_policy
 
 from gnomon.core.batches import TokenGroups
-from gnomon.models.precision import Compute
+from gnomon.models.engine.device import Compute
 from gnomon.models.settings import Trainable
 
 ROUGH = Compute(torch.device("cpu"), torch.bfloat16)

@@ -24,15 +24,15 @@ from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Completion
 from gnomon.data.batching import token_groups
 from gnomon.data.encoding import Example, encode_completions
-from gnomon.data.templates import turn_end
-from gnomon.data.vocabulary import ADDED_PAD, same_vocabulary
+from gnomon.data.templates.chat_template import turn_end
+from gnomon.data.templates.tokenizer_compat import ADDED_PAD, same_vocabulary
 from gnomon.models.loading import load_critic, load_policy, load_reward_model, save_model
-from gnomon.models.policy import Model
+from gnomon.models.roles import Model
 from gnomon.models.settings import Trainable
 from gnomon.models.special_tokens import end_ids
 from gnomon.rewards.reward import LearnedReward
 from gnomon.rollouts.sampler import NativeSampler
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
 
 CHATML = (
     "{% for m in messages %}<|im_start|> {{ m.role }} {{ m.content }} <|im_end|>\n{% endfor %}"

@@ -24,7 +24,7 @@ from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
 from gnomon.core.batches import Demonstrations, Labels, TokenGroups, Totals
 from gnomon.losses.preference import log_odds
-from gnomon.training.models import TrainedModels
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -23,7 +23,8 @@ from gnomon.algorithms.dr_grpo import DrGRPO
 from gnomon.algorithms.grpo import GRPO
 from gnomon.algorithms.gspo import GSPO
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import Experience, Penalty, TokenGroups, Totals
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.experience import Experience, Penalty
 from gnomon.losses.kl import k3, prefix_weight
 from gnomon.losses.reduce import sequence_mean
 from gnomon.rollouts.experience import price_kl

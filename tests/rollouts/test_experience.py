@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny import prompts_of
 
-from gnomon.core.batches import Experience, FinishReason, Rollout, TokenGroups, Totals
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.experience import Experience, FinishReason, Rollout
 from gnomon.core.types import Completion, Prompt
 from gnomon.rollouts.experience import (
     build_experience,

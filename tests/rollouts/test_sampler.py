@@ -13,19 +13,20 @@ from scipy.stats import chisquare
 from tiny import prompts_of, rows_of, tiny_policy
 from transformers import AutoModelForCausalLM, OPTConfig
 
-from gnomon.core.batches import Rollout, TokenGroups
+from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.experience import Rollout
 from gnomon.core.types import Prompt
-from gnomon.data.rendering import render_prompt
-from gnomon.models.policy import Policy
-from gnomon.models.precision import Compute
+from gnomon.data.templates.rendering import render_prompt
+from gnomon.models.engine.device import Compute
+from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
 from gnomon.rollouts import choice
 from gnomon.rollouts.choice import decoder_for
-from gnomon.rollouts.decoders import PaddedDecoder, SlotDecoder
+from gnomon.rollouts.decoding import PaddedDecoder, SlotDecoder
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler, turns
-from gnomon.rollouts.sampling import Sampling
+from gnomon.rollouts.sampling_params import Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
 

@@ -17,7 +17,7 @@ from typing import Any
 from accelerate import PartialState
 
 from gnomon.core.errors import GnomonError
-from gnomon.training.processes import Processes
+from gnomon.training.runtime.distributed import Processes
 
 LIMIT = 60  # seconds, after which a process ends by a signal
 

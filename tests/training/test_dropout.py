@@ -17,7 +17,7 @@ from gnomon.algorithms.reward_model import RewardModelling
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
 from gnomon.models.dropout import Masks
-from gnomon.training.models import TrainedModels
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 DROP: dict[str, Any] = {"adapter_dropout": 0.4}
 

@@ -14,16 +14,18 @@ from tiny import prompts_of
 from torch import Tensor
 
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import Experience, Rollout, TokenGroups, Totals
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.experience import Experience, Rollout
 from gnomon.core.types import Completion
 from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.experience import sequence_kl, soft_overlong
-from gnomon.training.online import OnlineLoop
-from gnomon.training.processes import Processes
-from gnomon.training.prompts import Curriculum, PromptStream
-from gnomon.training.replay import Remembered, ReplayMemory
-from gnomon.training.rounds import alike_groups, describe, minibatches, rows_with_signal
-from gnomon.training.settings import Exploration, KLSettings, Replay
+from gnomon.training.online.loop import OnlineLoop
+from gnomon.training.online.policy_update import minibatches, rows_with_signal
+from gnomon.training.online.prompt_stream import PromptStream
+from gnomon.training.online.replay_buffer import Remembered, ReplayMemory
+from gnomon.training.online.round_metrics import alike_groups, describe
+from gnomon.training.runtime.distributed import Processes
+from gnomon.training.settings import Curriculum, Exploration, KLSettings, Replay
 
 PROMPTS = prompts_of("a", "b", "c", "d")
 
@@ -145,7 +147,7 @@ def test_a_memory_survives_a_checkpoint() -> None:
     memory.add([Remembered((rollout(0, 2), rollout(0, 2)), (1.0, -1.0), 0.5)])
     import json
 
-    from gnomon.core.run_folder import to_json
+    from gnomon.core.storage.files import to_json
 
     again = ReplayMemory(Replay(), seed=0)
     again.restore(json.loads(json.dumps(to_json(memory.state()))))

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import Experience, Penalty, Rollout, TokenGroups, Totals
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.experience import Experience, Penalty, Rollout
 from gnomon.core.types import Completion
-from gnomon.models.heads import new_head
+from gnomon.models.scalar_head import new_head
 from gnomon.models.settings import HeadSettings, Trainable
 from gnomon.rewards.reward import FunctionReward
 from gnomon.training.settings import KLSettings, OnlineValidation, Replay
@@ -218,7 +219,7 @@ def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
 def test_seconds_of_a_round_are_what_passed(tmp_path: Path, words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock goes on by 1 s in sampling, 2 s in scoring and 4 s in learning."""
     loop, now = online(tmp_path, words), [10.0]
-    monkeypatch.setattr("gnomon.training.online.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gnomon.training.online.loop.time.monotonic", lambda: now[0])
 
     def late(by: float, method: Any) -> Any:
         def call(*args: Any, **settings: Any) -> Any:

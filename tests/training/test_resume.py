@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gnomon.core.errors import Interrupted, RunError
 from gnomon.core.progress import StopSignal
-from gnomon.training.models import TrainedModels
+from gnomon.training.runtime.model_bundle import TrainedModels
 
 Run = Callable[..., TrainedModels]
 

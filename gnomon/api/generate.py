@@ -1,0 +1,73 @@
+"""Completions of a user's prompts, as rows and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gnomon.api.best_of_n import best_of, draw
+from gnomon.api.score import reward_named
+from gnomon.core.config import validate
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.experience import Rollout
+from gnomon.core.progress import progress
+from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.reported_rows import read_reported
+from gnomon.models.engine.device import find_compute
+from gnomon.models.external import open_policy
+from gnomon.rollouts.sampling_params import Sampling
+
+
+def draw_completions(
+    model: str,
+    prompt: str | None,
+    file: Path | None,
+    settings: Mapping[str, Any],
+    seed: int,
+    best: int | None = None,
+    by: str | None = None,
+) -> list[dict[str, Any]]:
+    """K rows for each prompt: the prompt, the completion, and whether it ended by itself.
+
+    With `best` n, each row is the best of n by the judge `by`, with its `score`.
+    """
+    if (prompt is None) == (file is None):
+        raise ConfigError("give a prompt with --prompt or a file with --prompts, one of the two.")
+    sampling = validate(Sampling, settings, "sample")
+    chosen = best_of(best, by, sampling)
+    if file is None:
+        prompts = [Prompt("prompt", (Message("user", str(prompt)),))]
+    elif not file.exists():
+        raise DataError(f"no data at {file}; give a file of prompts.")
+    else:
+        prompts = read_reported(Prompt, file)
+    judge = reward_named(chosen.by) if chosen else None
+    policy = open_policy(model, find_compute())
+    with progress("sampling", len(prompts) * sampling.completions * (chosen.n if chosen else 1)) as bar:
+        drawn = draw(policy, prompts, sampling, seed=seed, best=chosen, judge=judge, report=bar.at)
+    return [_row(one.rollout, model) | ({"score": one.score} if chosen else {}) for one in drawn]
+
+
+def _row(rollout: Rollout, model: str) -> dict[str, Any]:
+    prompt, completion = rollout.prompt, rollout.completion
+    return {
+        "prompt": {"id": prompt.id, "messages": prompt.messages},
+        "completion": {"id": completion.id, "text": completion.text, "source": model},
+        "finished": rollout.finished,
+        "logprob": sum(rollout.logprobs),
+    }
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Each prompt once, with what it was answered."""
+    parts: list[str] = []
+    last = None
+    for row in rows:
+        prompt = row["prompt"]
+        if prompt["id"] != last:
+            last = prompt["id"]
+            parts.append(f"# {prompt['messages'][-1].content}\n\n")
+        cut = "" if row["finished"] else " […]"
+        parts.append(f"{row['completion']['text']}{cut}\n\n")
+    return "".join(parts)

@@ -1,0 +1,155 @@
+"""Scores of the completions in a user's file, row by row."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gnomon.api.rewardbench_scores import is_version_2, lines_of, read_version_2
+from gnomon.core.errors import DataError, RunError
+from gnomon.core.progress import console
+from gnomon.core.storage.files import to_json
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
+from gnomon.data.reading.readers import read_rows
+from gnomon.data.reading.record_kinds import kind_of_file
+from gnomon.data.reading.reported_rows import first_row, read_reported
+from gnomon.models.external import open_reward_model
+from gnomon.models.settings import Precision
+from gnomon.rewards.reward import Reward, numbers_of, watched_scores
+from gnomon.stages.reward_factory import named_reward
+from gnomon.stats.intervals import wilson_interval
+
+if TYPE_CHECKING:
+    from gnomon.models.roles import RewardModel
+
+Row = dict[str, Any]
+SAID = 3  # failures that are said one by one
+
+
+def score_file(judge: str, path: Path, precision: Precision = "float32") -> list[Row]:
+    """The rows of a file with scores: `score`, or `chosen_score` and `rejected_score` where it holds preferences.
+
+    A row on which the judge failed has the score `None`.
+
+    Raises:
+        RunError: the judge failed on every row.
+    """
+    if not path.exists():
+        raise DataError(f"no data at {path}; give a file of demonstrations or preferences.")
+    if is_version_2(first_row(path)):
+        return _score_lists(reward_named(judge, precision), path)
+    kind = kind_of_file(path, (Preference, Label, Demonstration))
+    if kind is Preference:
+        return _score_preferences(reward_named(judge, precision), read_reported(Preference, path))
+    single: type[Demonstration | Label] = Label if kind is Label else Demonstration
+    return _score_completions(reward_named(judge, precision), read_reported(single, path))
+
+
+def reward_named(judge: str, precision: Precision = "float32") -> Reward:
+    """What scores by that name: a reward model, `vader`, or `path/to/file.py:function`.
+
+    A model computes in float32 unless told otherwise, so that a text has one score on every processor.
+    """
+
+    def load() -> RewardModel:
+        from gnomon.models.engine.device import find_compute
+
+        return open_reward_model(judge, find_compute("auto", precision))
+
+    return named_reward(judge, {}, load, None)
+
+
+def _score_completions(reward: Reward, records: Sequence[Demonstration | Label]) -> list[Row]:
+    scores = scores_of(reward, [r.prompt for r in records], [r.completion for r in records])
+    return [{**_plain(record), "score": score} for record, score in zip(records, scores, strict=True)]
+
+
+def _score_preferences(reward: Reward, records: Sequence[Preference]) -> list[Row]:
+    prompts = [r.prompt for r in records]
+    both = [*(r.chosen for r in records), *(r.rejected for r in records)]
+    scores = scores_of(reward, [*prompts, *prompts], both)
+    return [
+        {**_plain(record), "chosen_score": chosen, "rejected_score": rejected}
+        for record, chosen, rejected in zip(records, scores[: len(records)], scores[len(records) :], strict=True)
+    ]
+
+
+def _score_lists(reward: Reward, path: Path) -> list[Row]:
+    """Rows of RewardBench 2, which have several right and several wrong answers."""
+    records = read_version_2(path)
+    prompts = [prompt for _, prompt, right, wrong in records for _ in (*right, *wrong)]
+    answers = [one for _, _, right, wrong in records for one in (*right, *wrong)]
+    scores = iter(scores_of(reward, prompts, answers))
+    return [
+        {
+            **{key: row.get(key) for key in ("id", "subset", "prompt")},
+            "chosen_scores": [next(scores) for _ in right],
+            "rejected_scores": [next(scores) for _ in wrong],
+        }
+        for row, _, right, wrong in records
+    ]
+
+
+def bench_lines(path: Path, rows: Sequence[Row]) -> list[str]:
+    """RewardBench's scores, where the rows of a file of preferences name its subsets."""
+    if not rows or not {"chosen_score", "chosen_scores"} & rows[0].keys() or "subset" not in first_row(path):
+        return []
+    return list(lines_of(rows, [row.get("subset") for _, row in read_rows(path)]))
+
+
+def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float | None]:
+    """The score of each completion; `None` where the judge failed, which is said.
+
+    Raises:
+        RunError: it failed on every one.
+    """
+    with watched_scores(reward, "scored", len(completions)):
+        numbers, failures = numbers_of(reward, prompts, completions)
+    scores = [round(value, 6) if math.isfinite(value) else None for value in numbers]
+    missing = [row for row, score in enumerate(scores) if score is None]
+    reasons = dict(failures)
+    for row in missing[:SAID] if len(missing) < len(scores) else ():
+        said = reasons.get(row, "its score is not a finite number")
+        place = prompts[row].where or f"completion '{completions[row].id}'"
+        console.print(f"{place} has no score: {said}", markup=False, soft_wrap=True)
+    if len(missing) > SAID and len(missing) < len(scores):
+        console.print(f"{len(missing)} of {len(scores)} completions have no score")
+    if len(missing) == len(scores):
+        reason = failures[0][1] if failures else "no score is a finite number"
+        raise RunError(f"the judge '{reward.name}' failed on every completion: {reason}.")
+    return scores
+
+
+def _plain(record: Any) -> Row:
+    """A record as JSON, without the token ids that no text from a file has."""
+    row: Row = to_json(record)
+    for completion in (value for value in row.values() if isinstance(value, dict)):
+        completion.pop("token_ids", None)
+    return row
+
+
+def accuracy_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many preferences the scores order as people do, with Wilson's 95% interval; `None` of other rows.
+
+    Equal scores count half. Pairs that people tie, and those that could not be scored, are left out.
+    """
+    signs: list[float] = []
+    for row in rows:
+        chosen, rejected = row.get("chosen_score"), row.get("rejected_score")
+        if chosen is not None and rejected is not None and row["probability"] != 0.5:
+            lead = (chosen - rejected) * (1 if row["probability"] > 0.5 else -1)
+            signs.append(1.0 if lead > 0 else 0.5 if lead == 0 else 0.0)
+    interval = wilson_interval(sum(signs), len(signs))
+    if interval is None:
+        return None
+    low, high = interval
+    share = sum(signs) / len(signs)
+    return f"pairs right: {share:.1%} of {len(signs)} (95% interval {low:.1%} to {high:.1%})"
+
+
+def as_lines(rows: Sequence[Row]) -> str:
+    """JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,69 @@
+"""`gnomon compare`: algorithms side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnomon.cli.number_options import number
+from gnomon.core import ranges
+from gnomon.core.errors import stop_said
+
+SECONDS = ranges.Range("an optimizer step takes about as long", ge=1, le=1e9)
+
+
+def compare(
+    recipe: Annotated[Path, typer.Argument(help="A recipe whose evaluation has the stage to vary as candidate.")],
+    algorithms: Annotated[str, typer.Option(help="Those to compare, with commas: dpo,ipo,ppo,grpo.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… is for that one alone.")
+    ] = None,
+    seeds: Annotated[int, number(ranges.Count, "How many, from the recipe's seed on.")] = 3,
+    seconds: Annotated[
+        float | None,
+        number(SECONDS, "Training time that each may use.", show_default="its own steps"),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        number(
+            ranges.TokenBudget,
+            "Training tokens that each may use.",
+            show_default="its own steps",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A data set, NAME: key=value …; several times. Each is compared, then all together."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where everything goes.", show_default="the recipe's run folder-compare")
+    ] = None,
+) -> None:
+    """Compare algorithms on the same data, with the same budget and several seeds; one report with pictures.
+
+    [bold]Examples[/bold]
+
+      gnomon compare recipes/film-reviews.yaml --algorithms dpo,ipo,ppo,grpo --seeds 3 --seconds 300
+
+      gnomon compare recipes/smoke.yaml --algorithms ppo,rloo --tokens 20000 --out runs/bench
+
+      gnomon compare recipes/film-reviews.yaml --algorithms dpo,simpo dpo.settings.beta=0.05
+
+      gnomon compare mine.yaml --algorithms dpo,ipo --data 'a: judge.data=a.jsonl' --data 'b: judge.data=b.jsonl'
+
+    The stages before the one that varies run once a seed. The report is OUT/compare.html, its figures are in
+    OUT/compare.json. The same command again goes on where it was stopped.
+    """
+    with stop_said():
+        from gnomon.api.recipes import compare as run_comparison
+        from gnomon.compare.data_sets import read_sets
+
+        names = [name.strip() for name in algorithms.split(",") if name.strip()]
+        settings = overrides or []
+        sets = read_sets(data or ())
+        report = run_comparison(
+            recipe, names, *settings, seeds=seeds, seconds=seconds, tokens=tokens, data=sets, out=out
+        )
+        typer.echo(report)

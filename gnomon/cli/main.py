@@ -1,0 +1,273 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from gnomon.cli import compare, feedback_automation, inference, train
+from gnomon.cli.number_options import number
+from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
+from gnomon.core.errors import ConfigError, GnomonError, Interrupted, RunError, full_disk_said, stop_said
+from gnomon.core.ranges import Range
+from gnomon.core.redaction import redact
+from gnomon.core.version import VERSION
+
+ROWS = Range("it counts records", ge=0, le=10**9)
+
+
+class Commands(TyperGroup):
+    """The commands, each of which ends in order when it is stopped."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Parse the arguments before the command's name."""
+        with _redacted_usage():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, context: Any) -> Any:
+        """Run the command that was given."""
+        with stop_said("stopped; run the same command again."), _redacted_usage():
+            return super().invoke(context)
+
+
+@contextmanager
+def _redacted_usage() -> Iterator[None]:
+    """Cuts passwords out of the parser's errors, which quote arguments."""
+    try:
+        yield
+    except Exception as error:  # typer's exceptions of the parser have no public base class
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = redact(message)  # type: ignore[attr-defined]
+        raise
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="gnomon",
+    help="Turn human judgement into an aligned language model.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+err = Console(stderr=True, highlight=False)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gnomon {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def gnomon(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Turn human judgement into an aligned language model."""
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what memory and time it will take.")] = False,
+) -> None:
+    """Run a recipe: every stage that is not finished yet, then the report.
+
+    [bold]Examples[/bold]
+
+      gnomon run recipes/film-reviews.yaml
+
+      gnomon run recipes/film-reviews.yaml run=runs/second seed=1
+
+      gnomon run recipes/film-reviews.yaml aligned.training.steps=40 training.batch_tokens=1024
+
+      gnomon run recipes/film-reviews.yaml --plan
+
+    A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
+    anew, and what it wrote before is kept under a number.
+    """
+    with stop_said():
+        if plan:
+            _say_plan(recipe, overrides or [])
+            return
+        from gnomon.api.recipes import run as run_recipe
+
+        run_recipe(recipe, *(overrides or []))
+
+
+def _say_plan(recipe: Path, overrides: list[str]) -> None:
+    from gnomon.api.recipes import plan as plan_recipe
+    from gnomon.core.progress import console
+    from gnomon.pipeline.resource_plan import said, said_time
+
+    console.print("trying each stage on a few tokens; nothing is trained")
+    found = plan_recipe(recipe, *overrides)
+    console.print(said(found), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"memory in GB of 10^9 bytes, on {found.device}; activations and sampling take turns\n"
+        f"[bold]peak {found.peak_gb:.1f} GB, {said_time(found.seconds)}[/bold] if completions are as long as "
+        "they may be"
+    )
+
+
+@app.command()
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
+) -> None:
+    """Check a recipe and the files it names without running it, and list its stages.
+
+    [bold]Example[/bold]
+
+      gnomon check recipes/film-reviews.yaml aligned.training.steps=40
+    """
+    from gnomon.api.recipes import check as check_recipe
+
+    for stage in check_recipe(recipe, *(overrides or [])).stages:
+        typer.echo(f"{stage.name}: {_does(stage)}")
+
+
+def _does(stage: Any) -> str:
+    """What a stage does, in a word, or in its phases' algorithms."""
+    if hasattr(stage, "phases"):
+        return f"phases: {', '.join(phase.algorithm for phase in stage.phases)}"
+    return str(getattr(stage, "algorithm", "feedback" if hasattr(stage, "feedback") else "evaluate"))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    language: Annotated[
+        str | None,
+        typer.Option(help="en or zh: the language it opens in.", show_default="what the run's recipe says"),
+    ] = None,
+) -> None:
+    """Write a run's report again.
+
+    [bold]Example[/bold]
+
+      gnomon report runs/film-reviews --language zh
+    """
+    from gnomon.api.recipes import report as write
+    from gnomon.reporting.run_reader import Language
+
+    if language not in (None, "en", "zh"):
+        raise ConfigError(f"--language is '{language}'; give en or zh.")
+    typer.echo(write(folder, language=cast("Language | None", language)))
+
+
+app.command()(train.train)
+app.command()(train.evaluate)
+app.command()(compare.compare)
+app.command()(inference.score)
+app.command()(inference.sample)
+app.command()(inference.chat)
+app.add_typer(feedback_automation.app, name="feedback")
+
+
+@app.command()
+def algorithms() -> None:
+    """List the algorithms, what each learns from, and its settings.
+
+    [bold]Example[/bold]
+
+      gnomon algorithms
+    """
+    from dataclasses import fields
+
+    from gnomon.algorithms.contract import algorithms as known
+
+    for name, kind in known().items():
+        settings = ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "no settings"
+        typer.echo(f"{name}: learns from {kind.consumes.__name__}; {settings}")  # type: ignore[attr-defined]
+
+
+data_commands = typer.Typer(no_args_is_help=True, help="Look at data before training on it.")
+app.add_typer(data_commands, name="data")
+
+
+@data_commands.command()
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Count tokens, and render rows, as this model reads them.")
+    ] = None,
+    rows: Annotated[int, number(ROWS, "How many records are shown.")] = 3,
+    chat_template: Annotated[
+        str | None, typer.Option(help="plain or a Jinja file, for a model that has no chat template.")
+    ] = None,
+) -> None:
+    """Say what a file of data holds: kind, refused rows, duplicates, lengths, balance, a few records.
+
+    [bold]Examples[/bold]
+
+      gnomon data inspect preferences.jsonl
+
+      gnomon data inspect my-dataset#train --model smollm2-135m --rows 5
+    """
+    from gnomon.data.inspection import inspect as read
+    from gnomon.data.inspection import show
+
+    tokenizer = None
+    if model is not None:
+        from gnomon.models.loading import load_tokenizer
+
+        tokenizer = load_tokenizer(model, chat_template)
+    show(read(file, tokenizer), tokenizer, rows)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit statuses: 0 is success, 2 the user's mistake, 3 a full disk, 70 a mistake in Gnomon, 130 stopped by the
+    user.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # How long a thread waits awake for the others. The usual millisecond made a step ten times slower whenever
+    # another program used a core; no waiting at all makes sampling, thousands of small steps, half as slow again.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    try:
+        with full_disk_said(_working_folder()), input_errors():
+            _check_arguments(sys.argv[1:])
+            app()
+    except Interrupted as stopped:
+        err.print(str(stopped), style="yellow", markup=False, soft_wrap=True)
+        sys.exit(stopped.exit_code)
+    except GnomonError as error:
+        err.print("[red]error:[/red]", end=" ")
+        err.print(printable(str(error)), markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last resort: a traceback is no answer to a user
+        file = write_crash(error)
+        where = f"its traceback is in {file}; please report it" if file else "its traceback could not be written"
+        err.print("[red]error:[/red]", end=" ")
+        problem = f"a mistake in Gnomon ({type(error).__name__}) stopped this command; {where}."
+        err.print(problem, markup=False, soft_wrap=True)
+        sys.exit(CRASH_CODE)
+
+
+def _working_folder() -> str:
+    """The folder that the command was started in, which may be gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        raise RunError("the working folder is gone; change to one that exists.") from None
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments that no file, store or page could hold: bytes that are not UTF-8."""
+    for place, text in enumerate(arguments, start=1):
+        if text.encode("utf-8", "replace").decode() != text:
+            raise ConfigError(f"argument {place} ({shown(text)}) is not text in UTF-8; write it in UTF-8.")

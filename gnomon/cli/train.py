@@ -1,0 +1,115 @@
+"""`gnomon train` and `gnomon evaluate`: recipes of one stage without a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnomon.cli.sampling_options import BestOfN, By
+from gnomon.core.errors import stop_said
+
+SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like
+Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by its name.")]
+
+
+def train(
+    algorithm: Annotated[str, typer.Argument(help="One of those that [bold]gnomon algorithms[/bold] lists.")],
+    model: Annotated[str, typer.Option(help="Catalogue name, folder, GGUF file or hub name.")],
+    settings: Settings = None,
+    data: Annotated[str | None, typer.Option(help="What sft, reward_model and their kin learn from.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="What ppo and its kin sample for.")] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="A reward model, path/to/file.py:function, or vader.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/ALGORITHM")] = None,
+) -> None:
+    """Train one model with one algorithm.
+
+    [bold]Examples[/bold]
+
+      gnomon train sft --model smollm2-135m --data demonstrations.jsonl epochs=2
+
+      gnomon train reward_model --model runs/sft/sft --data preferences.jsonl
+
+      gnomon train ppo --model runs/sft/sft --prompts prompts.jsonl --reward brief.py:score steps=50
+
+    The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command again goes
+    on where it was stopped.
+    """
+    with stop_said():
+        from gnomon.pipeline.run import run_recipe
+        from gnomon.pipeline.single_stage import parse_settings, training_recipe
+
+        stage = {"data": data, "prompts": prompts, "reward": reward}
+        recipe = training_recipe(
+            algorithm,
+            model=model,
+            run=str(out or Path("runs") / algorithm),
+            stage=stage,
+            settings=parse_settings(settings or []),
+        )
+        run_recipe(recipe)
+        typer.echo(Path(recipe.run) / algorithm / "model")
+
+
+def evaluate(
+    models: Annotated[
+        list[str], typer.Argument(help="Two models or more; the last is the candidate. Then key=value.")
+    ],
+    prompts: Annotated[str, typer.Option(help="Held-out prompts.")],
+    judges: Annotated[str, typer.Option(help="vader, reward models, file.py:function; with commas.")] = "vader",
+    independent: Annotated[
+        str | None, typer.Option(help="Judges that took no part in the training; with commas.")
+    ] = None,
+    texts: Annotated[str | None, typer.Option(help="Texts by people, for perplexity.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="What the candidate is compared with.", show_default="the first")
+    ] = None,
+    best_of: BestOfN = None,
+    by: By = None,
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/evaluation"),
+) -> None:
+    """Compare models before judges, and write a report.
+
+    [bold]Examples[/bold]
+
+      gnomon evaluate smollm2-135m runs/sft/sft --prompts held_out.jsonl
+
+      gnomon evaluate runs/sft/sft runs/ppo/ppo --prompts p.jsonl --judges vader,runs/rm/reward_model
+    """
+    with stop_said():
+        from gnomon.pipeline.run import run_recipe
+        from gnomon.pipeline.single_stage import evaluation_recipe, parse_settings
+
+        stage = {
+            "judges": names_in(judges),
+            "independent": names_in(independent) if independent else None,
+            "prompts": prompts,
+            "texts": texts,
+            "reference": reference,
+            "best_of": best_of_row(best_of, by),
+        }
+        recipe = evaluation_recipe(
+            [name for name in models if not SETTING.match(name)],
+            run=str(out),
+            stage=stage,
+            settings=parse_settings(name for name in models if SETTING.match(name)),
+        )
+        typer.echo(run_recipe(recipe))
+
+
+def best_of_row(n: int | None, by: str | None) -> dict[str, object] | None:
+    """A stage's `best_of`, by two options that go together."""
+    from gnomon.core.errors import ConfigError
+
+    if (n is None) != (by is None):
+        raise ConfigError("--best-of and --by go together; give how many make a draw, and the judge of the best.")
+    return None if n is None else {"n": n, "by": by}
+
+
+def names_in(said: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in said.split(",") if name.strip()]

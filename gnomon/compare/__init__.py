@@ -1,0 +1,1 @@
+"""Algorithms compared at equal budget."""

@@ -1,0 +1,105 @@
+"""Compare algorithms on several data sets: a comparison of each, and one page of all.
+
+`<out>/<name>` is the comparison of one data set, with a report of its own; `<out>/compare.html` has all of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from gnomon.compare.design import make_plan
+from gnomon.compare.run import check_entries, check_folder, check_shared, compare
+from gnomon.compare.variants import Budget
+from gnomon.core.errors import ConfigError
+from gnomon.core.progress import console
+from gnomon.core.storage.sealed_files import is_comparison, write_sealed_json
+from gnomon.reporting.comparison_of_data_sets import SETS, write_sets
+
+FILES = ("compare.html", SETS)
+NAME = re.compile(r"\w[\w-]*")  # of a folder, in any language
+
+
+def read_sets(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Data sets as the command line gives them: `films: sft.data=a.jsonl aligned.prompts=b.jsonl`.
+
+    Raises:
+        ConfigError: one has no name, another's name, or no settings.
+    """
+    result: dict[str, list[str]] = {}
+    for text in texts:
+        name, colon, rest = text.partition(":")
+        try:
+            settings = shlex.split(rest)
+        except ValueError as error:
+            raise ConfigError(f"--data '{text}' cannot be read ({error}); close its quotation marks.") from None
+        if not colon or not NAME.fullmatch(name.strip()) or not settings:
+            raise ConfigError(
+                f"--data '{text}' is no data set; give NAME: key=value, "
+                "as in --data 'films: sft.data=films.jsonl'."
+            )
+        if name.strip() in result:
+            raise ConfigError(f"--data names '{name.strip()}' twice; rename one of them.")
+        result[name.strip()] = settings
+    return result
+
+
+def compare_sets(
+    recipe: Path,
+    names: Sequence[str],
+    sets: Mapping[str, Sequence[str]],
+    *,
+    seeds: int,
+    budget: Budget,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Compare algorithms on each data set, then on all of them together; returns the report's path.
+
+    Everything that a recipe, a data set's settings or an algorithm can be refused for is refused before the first
+    run. The page is written after each data set.
+
+    Args:
+        recipe: as for `compare`.
+        names: of the algorithms.
+        sets: by name, the overrides that make the recipe one of this data set.
+        seeds: how many, on each data set.
+        budget: of each algorithm's training, on each data set.
+        out: where everything goes; beside the recipe's run folder where nothing is said.
+        overrides: for all data sets; a data set's own stand above them.
+
+    Raises:
+        GnomonError: as for `compare`.
+    """
+    plans = [make_plan(recipe, names, budget, [*overrides, *own]) for own in sets.values()]
+    folder = out or Path(f"{plans[0].recipe.run}-compare")
+    language = plans[0].recipe.language
+    check_sets_folder(folder, sets)
+    for name, plan in zip(sets, plans, strict=True):
+        check_shared(plan, folder / name)
+    done: list[str] = []
+    report = folder / "compare.html"
+    for name, own in sets.items():
+        console.print(f"[bold]data set[/bold] {name}")
+        compare(recipe, names, seeds=seeds, budget=budget, out=folder / name, overrides=[*overrides, *own])
+        done.append(name)
+        write_sealed_json(folder / SETS, {"name": folder.name, "sets": done, "waiting": list(sets)[len(done) :]})
+        report = write_sets(folder, language=language)
+    return report
+
+
+def check_sets_folder(folder: Path, names: Collection[str]) -> None:
+    """Refuse a folder that holds anything else than comparisons on data sets, before the first of them runs.
+
+    Args:
+        folder: where everything goes; it need not be there.
+        names: of the data sets; folders of other data sets may be there too if they hold a comparison.
+
+    Raises:
+        RunError: it does, or somebody changed a file that would be replaced.
+    """
+    check_entries(folder, FILES, lambda name: name in names or is_comparison(folder / name))
+    for name in names:
+        check_folder(folder / name)

@@ -1,0 +1,157 @@
+"""One recipe, many algorithms: the recipes that a comparison is made of.
+
+The stage that varies is the candidate of the recipe's last evaluation. The stages before it are shared: they run
+once for each seed, and what follows names their models and data by path.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.compare.variants import TOKEN_REWARD, Budget, data_for, moved, overridden, rewards, variant_row
+from gnomon.core.config import nearest, parse_override, read_yaml
+from gnomon.core.errors import ConfigError
+from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
+from gnomon.stages.references import maker, references, sources
+from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, Stage, TrainStage, loop_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared.
+
+    Attributes:
+        where: the recipe, as the user named it.
+        top: the recipe's keys other than `stages`, `run` and `seed`.
+        shared: rows of the stages that run once a seed.
+        stage: name of the stage that varies.
+        rows: that stage's row for each algorithm.
+        evaluation: the evaluation's row, with the reference and the varied stage only.
+    """
+
+    where: str
+    recipe: Recipe
+    top: dict[str, Any]
+    shared: list[dict[str, Any]]
+    stage: str
+    rows: dict[str, dict[str, Any]]
+    evaluation: dict[str, Any]
+    budget: Budget = field(default_factory=Budget)
+
+    def shared_content(self, folder: Path, seed: int) -> dict[str, Any]:
+        """The recipe of the shared stages, to run in `folder`."""
+        return self._content(folder, seed, self.shared)
+
+    def variant_content(self, algorithm: str, folder: Path, shared: Path, seed: int) -> dict[str, Any]:
+        """The recipe of one algorithm, which finds the shared stages in `shared`."""
+        names = {str(row["name"]) for row in self.shared}
+        rows = [moved(self.rows[algorithm], names, shared), moved(self.evaluation, names, shared)]
+        return self._content(folder, seed, rows)
+
+    def _content(self, folder: Path, seed: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        known = {k for row in rows if "algorithm" in row for k in loop_of(str(row["algorithm"])).model_fields}
+        found = copy.deepcopy(self.top)
+        training = {k: v for k, v in (found.pop("training", None) or {}).items() if k in known}
+        head = {"run": folder.as_posix(), "seed": seed, **found}
+        return head | ({"training": training} if training else {}) | {"stages": copy.deepcopy(list(rows))}
+
+    def independent(self, judge: str) -> bool:
+        """Whether a judge counts as independent before any run has ended: it rewards none of the algorithms.
+
+        What the runs then find stands above this.
+        """
+        claimed = judge in TEXT_JUDGES or judge in self.evaluation["independent"]
+        return claimed and all(judge not in rewards(row) for row in self.rows.values())
+
+
+def make_plan(path: Path, names: Sequence[str], budget: Budget, overrides: Sequence[str] = ()) -> Plan:
+    """Read a recipe and plan its comparison; everything that can be refused is refused here.
+
+    Args:
+        path: of the recipe.
+        names: the algorithms.
+        budget: of each algorithm's training.
+        overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
+
+    Raises:
+        ConfigError: the recipe has nothing to vary, or an algorithm lacks something that it needs.
+    """
+    check_algorithms(names)
+    first = {text: parse_override(text)[0][0] for text in overrides}
+    content = read_yaml(path)
+    at_home(content, path)
+    content["home"] = "."  # what follows names everything from the working directory
+    recipe = build_recipe(content, str(path), [t for t in overrides if first[t] not in (*names, TOKEN_REWARD)])
+    evaluation, stage = varied_stage(recipe, str(path))
+    before = shared_stages(recipe, stage, str(path))
+    rows = {str(row["name"]): row for row in content["stages"]}
+    top = {key: value for key, value in content.items() if key not in ("run", "seed", "stages")}
+    shared = [rows[s.name] for s in before]
+    judged = {
+        "evaluate": [evaluation.reference, stage.name],
+        "reference": evaluation.reference,
+        "judges": evaluation.judges,
+        "independent": evaluation.independent,
+    }
+    own = {n: [parse_override(t) for t in overrides if first[t] == n] for n in (*names, TOKEN_REWARD)}
+    made = {name: variant_row(name, rows[stage.name], before, own[name], budget) for name in names}
+    if any(row.get("token_reward") == TOKEN_REWARD for row in made.values()) and TOKEN_REWARD not in rows:
+        extra = {"name": TOKEN_REWARD, "algorithm": "dpo", "model": stage.model}
+        shared.append(overridden(extra, own[TOKEN_REWARD]) | {"data": data_for("dpo", before)})
+    last = {**rows[evaluation.name], **judged, "candidate": stage.name}
+    plan = Plan(str(path), recipe, top, shared, stage.name, made, last, budget)
+    folder = Path(recipe.run) / "compare"
+    build_recipe(plan.shared_content(folder, 0), str(path)) if shared else None
+    for name in names:
+        build_recipe(plan.variant_content(name, folder / name, folder / "shared", 0), f"{path} with {name}")
+    return plan
+
+
+def check_algorithms(names: Sequence[str]) -> None:
+    """Each is known, trains a policy and stands once."""
+    known = {name for name, kind in algorithms().items() if getattr(kind, "trains", "") == "policy"}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--algorithms: '{name}' is no algorithm for policies; {nearest(name, known)}")
+        if names.count(name) > 1:
+            raise ConfigError(f"--algorithms names '{name}' twice; remove one of them.")
+    if not names:
+        raise ConfigError("--algorithms is empty; name some, as in --algorithms dpo,ppo.")
+
+
+def varied_stage(recipe: Recipe, where: str) -> tuple[EvaluateStage, TrainStage]:
+    """The last evaluation, and its candidate, which varies."""
+    evaluations = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage)]
+    if not evaluations:
+        raise ConfigError(f"{where}: a comparison needs an evaluate stage, which says what counts; add one.")
+    evaluation = evaluations[-1]
+    name = evaluation.candidate or evaluation.evaluate[-1]
+    found = next((s for s in recipe.stages if s.name == name and isinstance(s, TrainStage)), None)
+    if found is None:
+        raise ConfigError(
+            f"{where}, stage '{evaluation.name}': the candidate '{name}' is no stage with one algorithm, which "
+            "could be varied; set candidate to such a stage."
+        )
+    if name == evaluation.reference:
+        raise ConfigError(
+            f"{where}, stage '{evaluation.name}': '{name}' is reference and candidate; set reference to another."
+        )
+    return evaluation, found
+
+
+def shared_stages(recipe: Recipe, varied: TrainStage, where: str) -> list[Stage]:
+    """All stages but the evaluations and the one that varies, on which none of them may build."""
+    found = [s for s in recipe.stages if not isinstance(s, EvaluateStage) and s.name != varied.name]
+    for stage in found:
+        named = {maker(name, {varied.name}) for _, name in references(stage)}
+        named |= {s.partition("/")[0] for s in sources(stage)}
+        if varied.name in named:
+            raise ConfigError(
+                f"{where}: stage '{stage.name}' builds on '{varied.name}', which varies; remove it here."
+            )
+    return found

@@ -1,0 +1,243 @@
+"""Compare algorithms: the same data, models and budget for all, several seeds, one report.
+
+`<out>/seed-<n>/shared` holds the run of the stages that all share, `<out>/seed-<n>/<algorithm>` that of the stage
+that varies with its evaluation. All are ordinary run folders, which resume and have reports of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gnomon.compare.design import Plan, make_plan
+from gnomon.compare.subprocess_runs import PassedOn, run_content
+from gnomon.compare.variants import Budget, needs_of
+from gnomon.core.boundary import input_errors
+from gnomon.core.errors import RunError, full_disk_said
+from gnomon.core.progress import console
+from gnomon.core.storage.environment import environment
+from gnomon.core.storage.folder_lock import FolderLock
+from gnomon.core.storage.leftovers import remove_leftovers
+from gnomon.core.storage.ownership import entries, listed
+from gnomon.core.storage.sealed_files import adopt_file, check_sealed, is_comparison, write_sealed_json
+from gnomon.pipeline.preflight import check_inputs, find_models
+from gnomon.pipeline.recipe import build_recipe
+from gnomon.reporting.comparison_report import write_comparison
+from gnomon.reporting.results import Estimate, Evaluation, Training
+from gnomon.reporting.run_reader import Stage, read_run
+
+FILES = ("compare.html", "compare.json")
+CURVE_POINTS = 300  # of a training's course, in compare.json
+
+
+def compare(
+    recipe: Path,
+    names: Sequence[str],
+    *,
+    seeds: int,
+    budget: Budget,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Run what is not finished of a comparison, and write its report; returns the report's path.
+
+    A run that fails is reported with its sentence, and the comparison goes on.
+
+    Args:
+        recipe: has the stage that varies, what comes before it, and an evaluation.
+        names: of the algorithms.
+        seeds: how many, from the recipe's `seed` on.
+        budget: of each algorithm's training.
+        out: where everything goes; beside the recipe's run folder where nothing is said.
+        overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
+
+    Raises:
+        GnomonError: the user can mend it; `Interrupted` after Ctrl-C; `BusyError` where another comparison runs
+            in the folder.
+    """
+    plan = make_plan(recipe, names, budget, overrides)
+    folder = out or Path(f"{plan.recipe.run}-compare")
+    numbers = [plan.recipe.seed + n for n in range(seeds)]
+    found = _Found(plan, folder, numbers)
+    check_shared(plan, folder)
+    check_folder(folder)
+    with (
+        full_disk_said(folder),
+        input_errors(),
+        FolderLock(folder, "folder") as lock,
+        PassedOn().listening() as stop,
+    ):
+        assert isinstance(stop, PassedOn)
+        stop.checks.append(lock.check)
+        remove_leftovers(folder)
+        for seed in numbers:
+            shared = folder / f"seed-{seed}" / "shared"
+            if plan.shared:
+                console.print(f"[bold]seed {seed}[/bold] what all share")
+                outcome = run_content(plan.shared_content(shared, seed), stop)
+                if outcome.error:
+                    raise RunError(f"the stages that all share failed with seed {seed}: {outcome.error}")
+            for name in plan.rows:
+                console.print(f"[bold]seed {seed}[/bold] {name}")
+                place = folder / f"seed-{seed}" / name
+                outcome = run_content(plan.variant_content(name, place, shared, seed), stop)
+                if outcome.error:
+                    console.print(f"  [red]failed:[/red] {name}", end=" ")
+                    console.print(outcome.error, markup=False, soft_wrap=True)
+                stop.check()
+                found.add(name, seed, place, shared, outcome.error)
+                report = found.write()
+    console.print("[bold]done[/bold]; open", end=" ")
+    console.print(str(report), markup=False, soft_wrap=True)
+    return report
+
+
+def check_shared(plan: Plan, folder: Path) -> None:
+    """Refuse a comparison whose shared stages lack a model or data, before anything is written.
+
+    Raises:
+        GnomonError: something is not there or wrong.
+    """
+    if plan.shared:
+        recipe = build_recipe(plan.shared_content(folder / "shared", plan.recipe.seed), plan.where)
+        check_inputs(recipe)
+        if not is_comparison(folder):
+            find_models(recipe)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything else than a comparison.
+
+    Raises:
+        RunError: it does, or somebody changed a file that would be replaced.
+    """
+    check_entries(folder, FILES, lambda name: bool(re.fullmatch(r"seed-\d+", name)))
+
+
+def check_entries(folder: Path, files: Sequence[str], is_part: Callable[[str], bool]) -> None:
+    """Refuse a folder that holds anything else than what a comparison writes.
+
+    Args:
+        folder: of the comparison; it need not be there.
+        files: that the comparison writes and replaces, the page first and its record last.
+        is_part: whether a comparison makes a folder of that name.
+
+    Raises:
+        RunError: it does, or somebody changed a file that would be replaced.
+    """
+    others = [name for name in entries(folder) if name not in files and not is_part(name)]
+    if others:
+        raise RunError(
+            f"the folder {folder} holds {listed(others)}, which no comparison wrote; give --out a folder that is "
+            "empty or does not exist."
+        )
+    if is_comparison(folder):
+        for name in files:
+            adopt_file(folder / name)
+    for name in files:
+        check_sealed(folder / name)
+
+
+class _Found:
+    """What the runs left behind, as `compare.json` has it."""
+
+    def __init__(self, plan: Plan, folder: Path, seeds: Sequence[int]):
+        self.plan = plan
+        self.folder = folder
+        self.seeds = list(seeds)
+        self.runs: list[dict[str, Any]] = []
+        self.references: dict[int, dict[str, Any]] = {}
+        self.involved: set[str] = set()  # judges that took part in a training, by what the runs found
+        self.environment = environment(plan.recipe.seed, {})
+
+    def add(self, name: str, seed: int, place: Path, shared: Path, error: str) -> None:
+        """Read a run that has ended."""
+        row: dict[str, Any] = {"algorithm": name, "seed": seed, "folder": place.as_posix(), "error": error}
+        if not error:
+            stages = {stage.name: stage for stage in read_run(place).stages}
+            trained, evaluated = stages[self.plan.stage], stages[self.plan.evaluation["name"]]
+            called = {(shared / str(r["name"])).as_posix(): str(r["name"]) for r in self.plan.shared}
+            row |= _training(trained)
+            row |= _measured(evaluated.result, self.plan.stage, called)
+            assert isinstance(evaluated.result, Evaluation)
+            self.involved |= {called.get(j.name, j.name) for j in evaluated.result.judges if not j.independent}
+            self.references.setdefault(
+                seed, {"seed": seed, **_measured(evaluated.result, _reference(evaluated), called)}
+            )
+        self.runs.append(row)
+
+    def write(self) -> Path:
+        """Write `compare.json` and the report."""
+        plan = self.plan
+        judges = [
+            {"name": judge, "independent": plan.independent(judge) and judge not in self.involved}
+            for judge in plan.evaluation["judges"]
+        ]
+        write_sealed_json(
+            self.folder / FILES[-1],
+            {
+                "recipe": plan.where,
+                "name": self.folder.name,
+                "model": plan.recipe.model.name,
+                "stage": plan.stage,
+                "reference": plan.evaluation["reference"],
+                "shared": [row["name"] for row in plan.shared],
+                "algorithms": list(plan.rows),
+                "seeds": self.seeds,
+                "budget": {"seconds": plan.budget.seconds, "tokens": plan.budget.tokens},
+                "judges": judges,
+                "needs": [needs_of(row) for row in plan.rows.values()],
+                "settings": {
+                    name: yaml.safe_dump(row, allow_unicode=True, sort_keys=False)
+                    for name, row in plan.rows.items()
+                },
+                "runs": self.runs,
+                "references": list(self.references.values()),
+                "environment": self.environment,
+            },
+        )
+        return write_comparison(self.folder, language=plan.recipe.language)
+
+
+def _reference(evaluated: Stage) -> str:
+    assert isinstance(evaluated.result, Evaluation)
+    return evaluated.result.reference
+
+
+def _training(stage: Stage) -> dict[str, Any]:
+    """What training took, and its course."""
+    result, metrics = stage.result, stage.metrics
+    assert isinstance(result, Training)
+    clock = [value for _, value in metrics.get("time", [])]
+    score = dict(metrics.get("score_mean", []))
+    course = [(kl, score[step]) for step, kl in metrics.get("kl", []) if step in score]
+    every = -(-len(course) // CURVE_POINTS) or 1
+    tokens, norms = metrics.get("tokens_seen", []), metrics.get("grad_norm", [])
+    return {
+        # A stage that was stopped and went on knows the time of its last start; its log has all of it.
+        "seconds": max([result.seconds or 0.0, *clock[-1:]]),
+        "steps": result.steps,
+        "tokens": tokens[-1][1] if tokens else None,
+        "memory": result.peak_memory_gb,
+        "device_memory": result.peak_device_memory_gb,
+        "grad_norm": max((value for _, value in norms), default=None),
+        "course": course[::every],
+    }
+
+
+def _measured(result: object, model: str, called: Mapping[str, str]) -> dict[str, Any]:
+    """What the evaluation says of one model; judges by their names in the recipe."""
+    assert isinstance(result, Evaluation)
+    row = next(row for row in result.table if row.model == model)
+    wins = {w.judge: w for w in result.win_rates if w.model == model and w.against == result.reference}
+    return {
+        "scores": {called.get(judge, judge): score.mean for judge, score in row.scores.items()},
+        "win_rates": {
+            called.get(judge, judge): Estimate(w.rate, w.low, w.high)._asdict() for judge, w in wins.items()
+        },
+        **{key: getattr(row, key) for key in ("kl", "perplexity", "distinct_2", "length_mean")},
+    }

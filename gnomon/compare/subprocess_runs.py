@@ -1,0 +1,107 @@
+"""Runs in processes of their own, so that each one's peak memory is its own, and one that fails ends alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gnomon.core.errors import DiskFullError, Interrupted
+from gnomon.core.progress import StopSignal, console
+from gnomon.core.storage.sealed_files import adopt_file, is_run, write_sealed
+
+LAST_LINES = 40  # of a process, in which its error is looked for
+STOPPED = "stopped; run the same command again to go on where it was."
+
+
+class PassedOn(StopSignal):
+    """Ctrl-C and SIGTERM reach the process that runs: at the first it saves and ends, at the second it ends.
+
+    Attributes:
+        child: the process that runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(waits=True)
+        self.child: subprocess.Popen[str] | None = None
+
+    def _handle(self, *arguments: object) -> None:
+        if self.child is not None and self.child.poll() is None:
+            self.child.send_signal(signal.SIGINT)
+        super()._handle(*arguments)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `error` is its sentence, empty where it was done."""
+
+    error: str = ""
+
+
+def run_content(content: Mapping[str, Any], stop: PassedOn) -> Outcome:
+    """Write a recipe into its run folder and run it, from where it was.
+
+    Raises:
+        Interrupted: the user asked to stop; what was done is saved.
+        DiskFullError: no other run would get further.
+    """
+    folder = Path(str(content["run"]))
+    recipe = folder / "recipe.yaml"
+    if is_run(folder):
+        adopt_file(recipe)
+    write_sealed(recipe, yaml.safe_dump(dict(content), allow_unicode=True, sort_keys=False))
+    if stop:
+        raise Interrupted(STOPPED)
+    code, lines = _run(recipe, folder / "log.txt", stop)
+    if stop or code == Interrupted.exit_code:
+        raise Interrupted(STOPPED)
+    if code == DiskFullError.exit_code:
+        raise DiskFullError(_sentence(code, lines))
+    return Outcome(_sentence(code, lines) if code else "")
+
+
+def _run(recipe: Path, log: Path, stop: PassedOn) -> tuple[int, list[str]]:
+    """The exit code and last lines of `gnomon run`; everything it says goes to the console and to `log`."""
+    environment = {k: v for k, v in os.environ.items() if k != "FORCE_COLOR"}
+    environment |= {"NO_COLOR": "1", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    with (
+        log.open("a", encoding="utf-8") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "gnomon", "run", str(recipe)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            start_new_session=os.name == "posix",  # a terminal's Ctrl-C comes by way of `stop`, once
+        ) as child,
+    ):
+        stop.child = child
+        assert child.stdout is not None
+        for line in child.stdout:
+            file.write(line)
+            last.append(line.rstrip())
+            console.print(f"  {line.rstrip()}", markup=False, highlight=False, soft_wrap=True)
+        code = child.wait()
+    stop.child = None
+    return code, list(last)
+
+
+def _sentence(code: int, lines: list[str]) -> str:
+    """What went wrong: the error's own words, or the last ones."""
+    if code < 0:
+        hint = "; often memory ran out" if -code == 9 else ""
+        return f"the process was ended by signal {-code}{hint}."
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    written = [line for line in lines if line.strip()]
+    return said[-1] if said else written[-1] if written else f"the process ended with code {code}."

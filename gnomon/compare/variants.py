@@ -1,0 +1,199 @@
+"""The stage of one algorithm in a comparison: what it takes from the stage that the recipe has in its place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.core.config import merge_deep, set_path, validate
+from gnomon.core.errors import ConfigError
+from gnomon.core.types import Demonstration, Label, Preference, Ranking
+from gnomon.pipeline.recipe import CRITIC_KEYS
+from gnomon.stages.references import maker
+from gnomon.stages.row_paths import is_part, with_paths
+from gnomon.stages.settings import FeedbackStage, Stage, TrainStage, loop_of
+from gnomon.training.checks import needs_reference
+from gnomon.training.settings import OF_THE_MACHINE, OnlineSettings
+
+PARTS = {
+    Preference: "preferences",
+    Label: "labels",
+    Ranking: "rankings",
+    Demonstration: "demonstrations",
+}  # of a feedback stage
+COMPARED = {Preference: 2, Ranking: 2}  # completions of a prompt that a stored record has at least, where not 1
+TOKEN_REWARD = "token_reward"  # the shared stage that trains what rewards single tokens
+UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # where a budget ends the loop
+OF_ANY_LOOP = ("name", "model", "trainable", "imitate")
+OF_ONLINE = (
+    "prompts",
+    "reward",
+    "sampling",
+    "training",
+    "critic",
+    "critic_layers",
+    "head",
+    "token_reward",
+    "stored",
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each algorithm may spend in training; without either each takes its own steps."""
+
+    seconds: float | None = None
+    tokens: int | None = None
+
+    def settings(self) -> dict[str, float | int]:
+        """As keys of a stage's `training`."""
+        keys = {"budget_seconds": self.seconds, "budget_tokens": self.tokens}
+        return {key: value for key, value in keys.items() if value is not None}
+
+
+def variant_row(
+    name: str,
+    template: Mapping[str, Any],
+    before: Sequence[Stage],
+    own: Sequence[tuple[list[str], Any]],
+    budget: Budget,
+) -> dict[str, Any]:
+    """The varied stage's row for one algorithm.
+
+    The template's own algorithm keeps all that the template says. Another of the same loop keeps all but
+    `settings`; one of the other loop keeps the model, and of `training` what speaks of the machine only. What is
+    still missing comes from the shared stages. Overrides stand above all of it.
+    """
+    alike = loop_of(name) is loop_of(str(template["algorithm"]))
+    if name == template["algorithm"]:
+        row = copy.deepcopy(dict(template))
+    else:
+        keys = (*OF_ANY_LOOP, *(OF_ONLINE if loop_of(name) is OnlineSettings else ("training",))) if alike else ()
+        row = {key: copy.deepcopy(template[key]) for key in template if key in (keys or OF_ANY_LOOP)}
+        row["algorithm"] = name
+        if not alike:
+            told = template.get("training") or {}
+            known = set(OF_THE_MACHINE) & loop_of(name).model_fields.keys()
+            row["training"] = {key: told[key] for key in told if key in known}
+        if alike and _consumed(name) is _consumed(str(template["algorithm"])) and "data" in template:
+            row["data"] = copy.deepcopy(template["data"])
+    if budget.settings():
+        bound = "steps" if loop_of(name) is OnlineSettings else "epochs"
+        row["training"] = {**(row.get("training") or {}), bound: UNBOUNDED[bound], **budget.settings()}
+    return completed(overridden(row, own), before)
+
+
+def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
+    """A row with what its algorithm needs and nothing that it has no use for."""
+    name = str(row["algorithm"])
+    kind: Any = algorithms()[name]
+    algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
+    needs = algorithm.needs
+    if loop_of(name) is not OnlineSettings:
+        return row if "data" in row else {**row, "data": data_for(name, before)}
+    for key in ("prompts", "reward"):
+        if key not in row:
+            row[key] = prompts_for(name, before) if key == "prompts" else reward_for(name, before)
+    if "token_reward" in needs:
+        row.setdefault("token_reward", TOKEN_REWARD)
+    unused = {"token_reward"} - needs | (set() if "critic" in needs else CRITIC_KEYS)
+    row = {key: value for key, value in row.items() if key not in unused}
+    training = row.get("training") or {}
+    if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not algorithm.prices_kl:
+        row["training"] = {**training, "kl": {k: v for k, v in training["kl"].items() if k != "where"}}
+    sampling = row.get("sampling") or {}
+    if isinstance(sampling, dict) and sampling.get("completions", kind.group) < kind.group:
+        row["sampling"] = {key: value for key, value in sampling.items() if key != "completions"}
+    return row
+
+
+def data_for(name: str, before: Sequence[Stage]) -> Any:
+    """An offline algorithm's data: that of an earlier stage of the same kind, or feedback's part."""
+    kind = _consumed(name)
+    for stage in reversed(before):
+        if isinstance(stage, TrainStage) and not stage.online and _consumed(stage.algorithm) is kind:
+            return stage.data
+    return _part(f"{name} learns from", PARTS[kind], before, f"{name}.data")
+
+
+def prompts_for(name: str, before: Sequence[Stage]) -> str:
+    """What an online algorithm samples for: the prompts of the feedback stage."""
+    return _part(f"{name} samples for", "prompts", before, f"{name}.prompts")
+
+
+def reward_for(name: str, before: Sequence[Stage]) -> str:
+    """What scores an online algorithm's samples: the newest reward model."""
+    for stage in reversed(before):
+        if isinstance(stage, TrainStage) and stage.make_algorithm().trains == "reward":
+            return stage.name
+    raise ConfigError(
+        f"{name} needs a reward, and no shared stage trains a reward model; add {name}.reward=… to the command."
+    )
+
+
+def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an algorithm asks for, from its contract and the settings of its row."""
+    name = str(row["algorithm"])
+    kind: Any = algorithms()[name]
+    algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
+    needs = algorithm.needs
+    online = loop_of(name) is OnlineSettings
+    if online:
+        own = merge_deep(kind.training, row.get("training") or {})
+        loop = validate(OnlineSettings, own, f"{name}.training")
+        needs |= {"reference"} if needs_reference(algorithm, loop) else set()
+    return {
+        "algorithm": name,
+        "consumes": "samples" if online else PARTS[kind.consumes],
+        "online": online,
+        "reward": online,
+        **{what: what in needs for what in ("reference", "critic", "token_reward")},
+        "completions": max(kind.group, 1 if online else COMPARED.get(kind.consumes, 1)),
+    }
+
+
+def rewards(row: Mapping[str, Any]) -> list[str]:
+    """What scores in a row: one thing, or the parts of a sum."""
+    reward = row.get("reward")
+    parts = [reward] if isinstance(reward, str) else [part.get("of") for part in reward or []]
+    return [part for part in parts if part]
+
+
+def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, Any]:
+    """A row in which shared stages and their data parts are named by path."""
+
+    def data(source: str) -> str:
+        stage, _, part = source.partition("/")
+        return (shared / stage / f"{part}.jsonl").as_posix() if is_part(source, names) else source
+
+    def model(name: str) -> str:
+        return (shared / name).as_posix() if maker(name, names) in names else name
+
+    return with_paths(row, data, model)
+
+
+def overridden(row: dict[str, Any], own: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:
+    """The row with an algorithm's own overrides set in it."""
+    for keys, value in own:
+        if len(keys) < 2 or keys[1] in ("name", "algorithm"):
+            raise ConfigError(
+                f"override '{'.'.join(keys)}' names no setting; write {keys[0]}.training.learning_rate=1e-4."
+            )
+        set_path(row, keys[1:], value)
+    return row
+
+
+def _consumed(name: str) -> Any:
+    return algorithms()[name].consumes  # type: ignore[attr-defined]
+
+
+def _part(does: str, part: str, before: Sequence[Stage], key: str) -> str:
+    """A part of the newest feedback stage; without one the user has to say what stands under `key`."""
+    for stage in reversed(before):
+        if isinstance(stage, FeedbackStage):
+            return f"{stage.name}/{part}"
+    raise ConfigError(f"{does} {part}, and no shared stage has any; add {key}=FILE to the command.")

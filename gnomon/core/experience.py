@@ -1,0 +1,138 @@
+"""Rollouts and what a policy-gradient step learns from: tensors of one round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.lazy import torch
+from gnomon.core.types import Completion, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+FinishReason = Literal["end", "stop", "length"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled completion.
+
+    Attributes:
+        logprobs: of the distribution sampled from, in nats, one for each token of `completion.token_ids`.
+        finish_reason: `end`: the model ended its turn; `stop`: a stop id or a stop text ended it; `length`: the
+            length limit cut it off.
+        version: optimiser steps that the policy had taken.
+        mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
+        foreign: drawn from the reference or at another temperature, not from the distribution that is trained.
+    """
+
+    prompt: Prompt
+    prompt_ids: tuple[int, ...]
+    completion: Completion
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    version: int = 0
+    mask: tuple[bool, ...] | None = None
+    foreign: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """It ended by itself: the length limit did not cut it off."""
+        return self.finish_reason != "length"
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The sampled ids, with those that ended it."""
+        assert self.completion.token_ids is not None
+        return self.completion.token_ids
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and deviation of the returns of former rounds, the last ones most; 0 and 1 before there are any."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+    seen: int = 0
+
+    def after(self, values: Tensor, memory: float = 0.9) -> Moments:
+        """With one more round's `values` `[N]`; a round's weight falls to `memory` with each that follows."""
+        mean, deviation = float(values.mean()), float(values.std(unbiased=False))
+        if not self.seen:
+            return Moments(mean, max(deviation, 1e-6), 1)
+        square = memory * self.deviation**2 + (1 - memory) * deviation**2
+        blended = memory * self.mean + (1 - memory) * mean
+        return Moments(blended, max(square**0.5, 1e-6), self.seen + 1)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A price on the KL inside the loss.
+
+    Attributes:
+        coefficient: of a nat.
+        estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`), or `full`: over the whole vocabulary.
+        exact: weigh it so that its gradient is that of its expectation; otherwise as it is commonly written.
+    """
+
+    coefficient: float
+    estimator: str
+    exact: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """Rollouts with everything an online algorithm learns from; what is not needed stays `None`.
+
+    Per token, `[N, T]`: `logprobs` (of the policy before this round's update), `sampler_logprobs` (the sampler's,
+    where those are not the trainer's), `reference_logprobs`, `values`, `token_rewards` (of a model that rewards
+    single tokens), `rewards` (score on the last token, less any KL), `advantages`, `returns`. Per completion,
+    `[N]`: `scores`, `finished`. `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it
+    need not be asked again. `reference_states` `[N, T, d]`: the reference's, and `full_kl` `[N, T]`: the KL over
+    the whole vocabulary, where it is priced or measured. `past`: the scores of former rounds. `penalty`: the KL's
+    price in the loss. `names`: N ids of prompts, for messages.
+    """
+
+    tokens: TokenGroups
+    logprobs: Tensor
+    scores: Tensor
+    finished: Tensor
+    totals: Totals
+    sampler_logprobs: Tensor | None = None
+    reference_logprobs: Tensor | None = None
+    values: Tensor | None = None
+    critic_states: Tensor | None = None
+    reference_states: Tensor | None = None
+    full_kl: Tensor | None = None
+    token_rewards: Tensor | None = None
+    rewards: Tensor | None = None
+    advantages: Tensor | None = None
+    returns: Tensor | None = None
+    past: Moments = Moments()
+    penalty: Penalty | None = None
+    names: tuple[str, ...] = ()
+
+    def select(self, rows: Sequence[int], totals: Totals) -> Experience:
+        """The completions `rows`, with the totals of the optimiser step that they are part of."""
+        tokens = self.tokens.select(rows)
+        width = int(tokens.lengths.max())
+        index = torch.tensor(list(rows))
+        names = tuple(self.names[r] for r in rows) if self.names else ()
+        changed: dict[str, Any] = {"tokens": tokens, "totals": totals, "names": names}
+        for name in (f.name for f in fields(self) if f.name not in changed):
+            value = getattr(self, name)
+            if isinstance(value, torch.Tensor):
+                value = value[index.to(value.device)]
+                changed[name] = value[:, :width] if value.dim() > 1 else value
+        return replace(self, **changed)
+
+    def to(self, device: torch.device) -> Self:
+        """The same with its tensors on `device`; token ids travel with the forward pass."""
+        moved: dict[str, Any] = {
+            f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
+        }
+        return replace(self, **moved)

@@ -1,0 +1,74 @@
+"""The run folder: everything that a later reader needs, written so that a crash loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gnomon.core.redaction import redact_arguments
+from gnomon.core.storage.files import to_json
+
+
+def jsonl(rows: Iterable[Any]) -> bytes:
+    """Rows as JSON lines."""
+    return b"".join((json.dumps(to_json(row), ensure_ascii=False) + "\n").encode() for row in rows)
+
+
+def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
+    """What a run depends on besides its recipe."""
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "gnomon": installed("gnomon-rlhf"),
+        "python": platform.python_version(),
+        **{name: installed(name) for name in ("torch", "transformers", "peft", "scikit-learn", "numpy")},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "seed": seed,
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([*_program(), *redact_arguments(sys.argv[1:])]),
+        "data": dict(data),
+    }
+
+
+def _program() -> list[str]:
+    """How this program was started, as one types it."""
+    name = Path(sys.argv[0]).name
+    return ["python", "-m", "gnomon"] if name == "__main__.py" else [name]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str | None:
+    """The commit of the source that runs, when it runs from a checkout."""
+    here = Path(__file__).resolve().parents[3]
+    if not (here / ".git").exists() or shutil.which("git") is None:
+        return None
+    found = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

@@ -1,0 +1,132 @@
+"""Text files that carry a digest of themselves, so that Gnomon replaces them only as it wrote them.
+
+The digest is a key of a JSON file, and the last line, a comment, of a YAML or HTML file. It moves with the
+file, needs no record beside it, and is whole whenever the file is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+from gnomon.core.errors import RunError
+from gnomon.core.storage.files import to_json, write_atomically
+from gnomon.core.storage.ownership import RECORD_DIGEST, read_record, seal
+
+RUN_FILES = ("config.yaml", "report.html", "environment.json")
+MARK = "written by gnomon, sha256 "
+COMMENTS = {".yaml": ("# ", ""), ".html": ("<!-- ", " -->")}
+_LINE = re.compile(rb"(?:# |<!-- )written by gnomon, sha256 (?P<digest>[0-9a-f]{64})(?: -->)?\n")
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file is as Gnomon wrote it."""
+    if path.suffix == ".json":
+        return read_record(path) is not None
+    content, digest = _parts(path)
+    return digest is not None and hashlib.sha256(content).hexdigest() == digest
+
+
+def has_seal(path: Path) -> bool:
+    """Whether a file carries a digest of itself, right or wrong; versions that wrote none left files without."""
+    if path.suffix != ".json":
+        return _parts(path)[1] is not None
+    return _has_keys(path, {RECORD_DIGEST})
+
+
+def check_sealed(path: Path) -> None:
+    """Refuse to go on where a file is there that Gnomon did not write, or that somebody changed.
+
+    Raises:
+        RunError: it is.
+    """
+    if os.path.lexists(path) and (path.is_symlink() or not is_sealed(path)):
+        raise RunError(
+            f"{path} is not as Gnomon wrote it, and would be replaced; move it away, or give another folder."
+        )
+
+
+def write_sealed(path: Path, content: str | bytes) -> None:
+    """Write a YAML or HTML file with a last line that has its digest, or replace one that has.
+
+    Raises:
+        RunError: the file that is there was written or changed by somebody else.
+    """
+    check_sealed(path)
+    write_atomically(path, _with_line(path, content))
+
+
+def write_sealed_json(path: Path, value: Any) -> None:
+    """Write a mapping as JSON with a key that has its digest, or replace a file that has.
+
+    Raises:
+        RunError: the file that is there was written or changed by somebody else.
+    """
+    check_sealed(path)
+    write_atomically(path, json.dumps(seal(to_json(value)), ensure_ascii=False, indent=2) + "\n")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether Gnomon made a folder for a run: it says so in `environment.json`."""
+    return _has_keys(folder / RUN_FILES[-1], {"gnomon", "command", "seed"})
+
+
+def is_comparison(folder: Path) -> bool:
+    """Whether Gnomon made a folder for a comparison, on one data set or several: one of its files says so."""
+    one = _has_keys(folder / "compare.json", {"recipe", "algorithms", "seeds", "runs"})
+    return one or _has_keys(folder / "sets.json", {"name", "sets", "waiting"})
+
+
+def adopt_run(folder: Path) -> None:
+    """Put digests into the files of a run whose version wrote none; `environment.json` comes last, as a mark."""
+    if is_run(folder) and not has_seal(folder / RUN_FILES[-1]):
+        for name in RUN_FILES:
+            adopt_file(folder / name)
+
+
+def adopt_file(path: Path) -> None:
+    """Put a digest into a file that has none."""
+    if not path.is_file() or path.is_symlink() or has_seal(path):
+        return
+    if path.suffix == ".json":
+        text = json.dumps(seal(json.loads(path.read_text(encoding="utf-8"))), ensure_ascii=False, indent=2)
+        write_atomically(path, text + "\n")
+    else:
+        write_atomically(path, _with_line(path, path.read_bytes()))
+
+
+def without_seal(text: str) -> str:
+    """The text of a file without the line that has its digest."""
+    return _LINE.sub(b"", text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+
+def _has_keys(path: Path, keys: Set[str]) -> bool:
+    """Whether a file, and no link to one, is JSON with these keys."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and keys <= found.keys()
+
+
+def _with_line(path: Path, content: str | bytes) -> bytes:
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = data if data.endswith(b"\n") else data + b"\n"
+    before, after = COMMENTS[path.suffix]
+    return data + f"{before}{MARK}{hashlib.sha256(data).hexdigest()}{after}\n".encode()
+
+
+def _parts(path: Path) -> tuple[bytes, str | None]:
+    """What is in front of the last line, and the digest in that line; all of it and `None` without one."""
+    data = path.read_bytes() if path.is_file() else b""
+    found = list(_LINE.finditer(data))
+    if not found or found[-1].end() != len(data):
+        return data, found[-1]["digest"].decode() if found else None
+    return data[: found[-1].start()], found[-1]["digest"].decode()

@@ -1,0 +1,201 @@
+"""Prompts and completions in the layouts that people use: texts, objects, lists of messages.
+
+A conversation is cut between messages, never between characters: two answers that start with the same words
+do not share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.data.reading.messages import fingerprint, messages, same_turns, unmarked
+from gnomon.data.reading.row_fields import filled, identity, listed, mapping, required, text
+
+ASKING = ("user", "tool")  # whose turn calls for an answer
+_SYSTEM = "call the column system, or start the messages with a system message"
+_TEXT_ONLY = "which Gnomon does not read; it learns from text"
+REFUSED_COLUMNS = {  # columns that change what a row means and that no record has
+    "tools": "which Gnomon does not render; write them into a system message",
+    "functions": "which Gnomon does not render; write them into a system message",
+    "documents": "which Gnomon does not render; write them into a message",
+    "chat_template_kwargs": "which Gnomon does not pass on; set the template with model.chat_template",
+    "history": "which Gnomon does not read; give the turns as a list of messages",
+    "system_prompt": _SYSTEM,
+    "system_message": _SYSTEM,
+    "image": _TEXT_ONLY,
+    "images": _TEXT_ONLY,
+    "audio": _TEXT_ONLY,
+    "video": _TEXT_ONLY,
+    "videos": _TEXT_ONLY,
+}
+
+
+def row_prompt(row: Mapping[str, Any]) -> Prompt:
+    """The prompt of a row under `prompt`, after the system message of its `system` column, where it has one."""
+    refuse_columns(row)
+    return prompt_of(required(row, "prompt"), system=row_system(row))
+
+
+def refuse_columns(row: Mapping[str, Any]) -> None:
+    """Refuse columns that change what the row means and that Gnomon cannot use."""
+    for name, advice in REFUSED_COLUMNS.items():
+        value = row.get(name)
+        if filled(value) and value not in ("[]", "{}", "null"):
+            raise DataError(f"the row has {name}, {advice}")
+
+
+def prompt_of(value: Any, row: Mapping[str, Any] | None = None, *, system: str | None = None) -> Prompt:
+    """A prompt from a text, a message, a list of messages, or `{"id", "messages"}`; else its id is that of `row`.
+
+    A prompt without words is refused: it is nearly always a cell that was left blank.
+    """
+    named = row or {}
+    if isinstance(value, str):
+        turns: tuple[Message, ...] = (Message("user", text(value, "prompt")),)
+    elif isinstance(value, list):
+        turns = messages(value, "prompt")
+    elif _is_message(value):
+        turns = messages([value])
+    else:
+        named = mapping(value)
+        turns = messages(required(named, "messages"))
+    return _asked(_with_system(turns, system), named)
+
+
+def _asked(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
+    """The prompt of some turns, with the id and the answer of `named`."""
+    if not turns or turns[-1].role not in ASKING:
+        last = f"with the {turns[-1].role}'s turn" if turns else "before it starts"
+        raise DataError(f"the prompt ends {last}; its last message is a user's or a tool's")
+    if not turns[-1].content.strip():
+        raise DataError("the prompt is empty")
+    answer = named.get("answer")
+    return Prompt(identity(named, fingerprint(turns)), turns, None if answer is None else text(str(answer)))
+
+
+def completion_of(value: Any, prompt: Prompt | None = None, key: str = "completion") -> Completion:
+    """A completion from a text, `{"id", "text"}`, a message, or messages after the prompt, with or without it.
+
+    An empty completion is an answer, the one of a model that ends its turn at once.
+    """
+    if isinstance(value, str):
+        return Completion(identity({}, value), text(value, key))
+    if isinstance(value, list):
+        if value and all(isinstance(one, str) for one in value):
+            raise DataError(f"{key} is a list of {len(value)} texts, where one text or messages are expected")
+        return _answer(_without_prompt(messages(value, key), prompt))
+    if _is_message(value):
+        return _answer(messages([value]))
+    row = mapping(value)
+    if row.get("turns") is not None:
+        answer = _answer(messages(row["turns"], "turns"))
+        said = text(row.get("text", answer.text))
+        return Completion(identity(row, answer.id), said, text(str(row.get("source") or "")), None, answer.turns)
+    said = text(required(row, "text"))
+    return Completion(identity(row, said), said, text(str(row.get("source") or "")))
+
+
+def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
+    """Of a row with `prompt` and `completion`, or of a conversation under `messages`.
+
+    A conversation's prompt is everything before the assistant first speaks; the rest is the completion.
+    """
+    refuse_columns(row)
+    if row.get("messages") is None or row.get("completion") is not None:
+        prompt = row_prompt(row)
+        return _unmarked(prompt), completion_of(required(row, "completion"), prompt)
+    turns = messages(row["messages"])
+    first = next((place for place, turn in enumerate(turns) if turn.role == "assistant"), None)
+    if first is None:
+        raise DataError("the assistant says nothing in messages")
+    asked = row.get("prompt")
+    if filled(asked) and not any(turn.content == asked for turn in turns[:first]):
+        raise DataError("prompt and messages disagree about what was asked; remove one of them")
+    return _asked(_with_system(turns[:first], row_system(row)), {}), _answer(turns[first:])
+
+
+def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Completion]:
+    """Of a preference: the prompt, the chosen and the rejected completion.
+
+    Without `prompt`, both sides are whole conversations, and the messages that they share at the start are it.
+    """
+    refuse_columns(row)
+    chosen, rejected = required(row, "chosen"), required(row, "rejected")
+    if row.get("prompt") is not None:
+        prompt = row_prompt(row)
+        return prompt, completion_of(chosen, prompt, "chosen"), completion_of(rejected, prompt, "rejected")
+    if not isinstance(chosen, list):
+        required(row, "prompt")
+    first, second = messages(listed(chosen, "chosen")), messages(listed(rejected, "rejected"))
+    shared = _shared(first, second)
+    if same_turns(first, second):
+        raise DataError("chosen and rejected are the same conversation")
+    if not shared:
+        raise DataError("chosen and rejected share no prompt; start both with the same messages")
+    prompt = _asked(_with_system(unmarked(first[:shared]), row_system(row)), {})
+    return prompt, _answer(first[shared:]), _answer(second[shared:])
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("role") is not None and value.get("messages") is None
+
+
+def row_system(row: Mapping[str, Any]) -> str | None:
+    """The text of a row's `system` column, where it has one."""
+    value = row.get("system")
+    return text(value, "system") if filled(value) else None
+
+
+def _with_system(turns: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
+    """The turns after the system message of a row's column; one that they start with must be the same."""
+    if system is None:
+        return turns
+    if turns and turns[0].role == "system":
+        if turns[0].content != system:
+            raise DataError("the system column and the system message disagree; remove one of them")
+        return turns
+    return (Message("system", system), *turns)
+
+
+def _without_prompt(turns: tuple[Message, ...], prompt: Prompt | None) -> tuple[Message, ...]:
+    """The turns after the prompt's, where they repeat it, with or without the system message of its row."""
+    asked = prompt.messages if prompt is not None else ()
+    for start in (asked, asked[1:] if asked and asked[0].role == "system" else ()):
+        if start and same_turns(turns[: len(start)], start):
+            return turns[len(start) :]
+    return turns
+
+
+def _shared(first: Sequence[Message], second: Sequence[Message]) -> int:
+    """How many messages two conversations have in common at the start."""
+    pairs = enumerate(zip(first, second, strict=False))
+    different = (place for place, (a, b) in pairs if not same_turns((a,), (b,)))
+    return next(different, min(len(first), len(second)))
+
+
+def _unmarked(prompt: Prompt) -> Prompt:
+    """The prompt, if no turn of it is marked to be learned: what is learned is the completion."""
+    if any(turn.train for turn in prompt.messages):
+        raise DataError(
+            "a message of the prompt is marked to be learned, but the completion is; give the whole "
+            "conversation under messages"
+        )
+    return prompt
+
+
+def _answer(turns: tuple[Message, ...]) -> Completion:
+    """One plain turn of the assistant is a text; several, or one with reasoning, keep their form."""
+    if not turns:
+        raise DataError("the completion has no messages")
+    if turns[0].role != "assistant" or turns[-1].role != "assistant":
+        other = next(turn.role for turn in (turns[0], turns[-1]) if turn.role != "assistant")
+        raise DataError(f"a completion starts and ends with the assistant's turn, not the {other}'s")
+    if all(turn.train is False for turn in turns if turn.role == "assistant"):
+        raise DataError("no turn of it is to be learned: all have weight 0 or train false")
+    if len(turns) == 1 and turns[0].reasoning_content is None:
+        return completion_of(turns[0].content)
+    said = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
+    return Completion(identity({}, fingerprint(turns)), said, turns=turns)

@@ -1,0 +1,294 @@
+"""Records from rows: what stages hand to each other, and what users bring, in any format of `data.sources`.
+
+A prompt is a text, a list of messages, or `{"id": …, "messages": [{"role": …, "content": …}]}`; a completion is a
+text, a list of messages, or `{"id": …, "text": …}`. Those without an id get one from their content, so equal
+prompts share an id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.reading.conversations import (
+    completion_of,
+    prompt_and_completion,
+    prompt_and_sides,
+    prompt_of,
+    refuse_columns,
+    row_prompt,
+    row_system,
+)
+from gnomon.data.reading.json_cells import is_conversation_text
+from gnomon.data.reading.readers import scan_rows
+from gnomon.data.reading.row_fields import brief, filled, identity, listed, number, required, text, truth
+from gnomon.data.reading.unread_keys import KeysRead, TrackedRow
+
+Record = TypeVar("Record")
+RATINGS = ("rating", "value")  # columns that hold one rating of a text
+LABELS = ("label", "good")  # columns that call a completion good or bad
+TEXTS = frozenset(
+    {"id", "prompt", "completion", "messages", "chosen", "rejected", "weight", "probability", "margin"}
+)
+
+
+def read_records(kind: type[Record], path: Path, keys: KeysRead | None = None) -> list[Record]:
+    """All records of a kind in a file or folder; the first fault is an error that names the line or row.
+
+    Args:
+        kind: of the records.
+        path: of the file or folder.
+        keys: where to note which keys the rows hold, and which were read.
+    """
+    records: list[Record] = []
+    for _, record in scan_records(kind, path, keys):
+        if isinstance(record, DataError):
+            raise record
+        records.append(record)
+    if not records:
+        raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
+    return records
+
+
+def check_records(kind: type[Record], path: Path) -> KeysRead:
+    """Read a file or folder to its end and keep nothing: what `read_records` would refuse is refused.
+
+    Returns:
+        Which keys its rows hold, and which were read.
+    """
+    rows, keys = 0, KeysRead()
+    for _, record in scan_records(kind, path, keys):
+        if isinstance(record, DataError):
+            raise record
+        rows += 1
+    if not rows:
+        raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
+    return keys
+
+
+def scan_records(
+    kind: type[Record], path: Path, keys: KeysRead | None = None
+) -> Iterator[tuple[str, Record | DataError]]:
+    """Each row with where it stands: its record, or what is wrong with it.
+
+    An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
+    """
+    prompts: dict[str, Prompt] = {}
+    keys = KeysRead() if keys is None else keys
+    for where, row in scan_rows(path):
+        if isinstance(row, DataError):
+            yield where, row
+            continue
+        try:
+            record = _placed(parse_record(kind, TrackedRow(row, keys)), f"{path}, {where}")
+            prompt = prompt_of_record(record)
+            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
+                other = prompts[prompt.id].where.removeprefix(f"{path}, ")
+                raise DataError(f"prompt id '{prompt.id}' stands for another prompt at {other}")
+            yield where, record
+        except DataError as error:
+            yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
+
+
+def _placed(record: Any, where: str) -> Any:
+    """The record, which knows where it and its prompt were read."""
+    prompt = prompt_of_record(record)
+    if prompt is None or prompt is record:
+        return replace(record, where=where)
+    return replace(record, where=where, prompt=replace(prompt, where=where))
+
+
+def told_apart(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record]]:
+    """The records of several sources, in which an id stands for one prompt.
+
+    An id that stands for different prompts in two of them gets its source in front, in all of them.
+    """
+    prompts: dict[str, Prompt] = {}
+    taken: set[str] = set()
+    for records in sources.values():
+        for prompt in map(prompt_of_record, records):
+            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
+                taken.add(prompt.id)
+    return {
+        source: [_from(source, record, taken) for record in records] if taken else list(records)
+        for source, records in sources.items()
+    }
+
+
+def completions_of(record: Any) -> tuple[Completion, ...]:
+    """The completions of a record, best first where that is known; none for prompts and rated texts."""
+    if isinstance(record, Preference):
+        return (record.chosen, record.rejected)
+    if isinstance(record, Ranking):
+        return record.completions
+    return (record.completion,) if isinstance(record, Demonstration | Label) else ()
+
+
+def prompt_of_record(record: Any) -> Prompt | None:
+    """The prompt of a record; none for rated texts."""
+    return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+
+
+def _from(source: str, record: Any, taken: Set[str]) -> Any:
+    """The record under the name of its source, where its prompt's id is taken."""
+    prompt = prompt_of_record(record)
+    if prompt is None or prompt.id not in taken:
+        return record
+    named = replace(prompt, id=f"{source}:{prompt.id}")
+    return named if record is prompt else replace(record, prompt=named)
+
+
+def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
+    """One row as a record; a `DataError` says what is wrong with it, without its place."""
+    record: Record = _PARSERS[kind](row)
+    return record
+
+
+def _prompt(row: Mapping[str, Any]) -> Prompt:
+    """With the whole row, which a reward may read."""
+    refuse_columns(row)
+    whole = row.get("prompt") is None and row.get("messages") is not None
+    system = row_system(row)
+    found = prompt_of(row, system=system) if whole else prompt_of(required(row, "prompt"), row, system=system)
+    return replace(found, columns=dict(row))
+
+
+def _with_columns(record: Any, row: Mapping[str, Any]) -> Any:
+    """A demonstration or preference whose prompt has the row's columns beside the texts, where there are any."""
+    columns = {key: value for key, value in dict(row).items() if key not in TEXTS}
+    if not columns:
+        return record
+    answer = columns.get("answer")
+    known = record.prompt.answer if answer is None else str(answer)
+    return replace(record, prompt=replace(record.prompt, columns=columns, answer=known))
+
+
+def _weight(row: Mapping[str, Any]) -> float:
+    return number(row, "weight", 1.0, 0.0, 1e9)
+
+
+def _demonstration(row: Mapping[str, Any]) -> Demonstration:
+    for key in LABELS:
+        if row.get(key) not in (None, ""):
+            raise DataError(
+                f"the row has {key}, which calls its completion good or bad, but demonstrations are imitated; "
+                "train it with kto or bco, or keep the good rows and remove the column"
+            )
+    found: Demonstration = _with_columns(Demonstration(*prompt_and_completion(row), _weight(row)), row)
+    return found
+
+
+def _preference(row: Mapping[str, Any]) -> Preference:
+    prompt, chosen, rejected = prompt_and_sides(row)
+    return Preference(
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        probability=number(row, "probability", 1.0, 0.0, 1.0),
+        margin=number(row, "margin", 0.0, -1e9, 1e9),
+        weight=_weight(row),
+    )
+
+
+def _ranking(row: Mapping[str, Any]) -> Ranking:
+    prompt = row_prompt(row)
+    cells = alternatives(row)
+    if len(cells) < 2:
+        raise DataError("completions are fewer than two, which cannot be ranked")
+    _check_best_first(row, len(cells))
+    return Ranking(prompt, tuple(completion_of(value, prompt) for value in cells), _weight(row))
+
+
+def alternatives(row: Mapping[str, Any]) -> list[Any]:
+    """The cells of a row's `completions`: answers to one prompt, each whole.
+
+    Raises:
+        DataError: they are the steps of one answer: the row labels each of them.
+    """
+    cells = listed(required(row, "completions"), "completions")
+    if filled(row.get("labels")):
+        raise DataError(
+            "the row has labels, one for each step of one answer, where completions are whole answers; Gnomon "
+            "does not learn from labeled steps"
+        )
+    return cells
+
+
+def _check_best_first(row: Mapping[str, Any], count: int) -> None:
+    """Refuse a ranking with other numbers beside its completions: their order may not be the ranking then."""
+    for key, cell in row.items():
+        value = cell
+        if isinstance(cell, str) and cell[:1] == "[":
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(cell)
+        if isinstance(value, list) and len(value) == count and all(isinstance(v, int | float) for v in value):
+            raise DataError(
+                f"the row has {key}, a number for each completion, which is not read: completions stand best "
+                f"first; order them so and remove {key}"
+            )
+
+
+def _label(row: Mapping[str, Any]) -> Label:
+    key = next((key for key in LABELS if row.get(key) not in (None, "")), "label")
+    good = truth(required(row, key), key)
+    return Label(*prompt_and_completion(row), good, _weight(row))
+
+
+def _rated_text(row: Mapping[str, Any]) -> RatedText:
+    """A text with all its ratings; or, in the long form, with the one rating that the row holds."""
+    one = None if row.get("ratings") is not None else next((k for k in RATINGS if row.get(k) is not None), "")
+    key, long = one or "ratings", bool(one)
+    ratings = _numbers([row[key]] if one else listed(required(row, key), key), key)
+    named = [row.get("rater")] if long else listed(row.get("raters") or [], "raters")
+    if len(named) not in (0, len(ratings)):
+        raise DataError("raters is not a list with one name for each rating")
+    raters = tuple("" if name is None else text(str(name), "rater") for name in named)
+    refuse_columns(row)
+    if row.get("prompt") in (None, "") and row_system(row) is not None:
+        raise DataError("the row has a system column but no prompt; give it a prompt, or remove the column")
+    prompt = None if row.get("prompt") in (None, "") else row_prompt(row)
+    said = text(required(row, "text"))
+    if is_conversation_text(said):
+        raise DataError(
+            "text is a list of messages as JSON; rate one text, and give the turns before it as prompt"
+        )
+    own = (
+        identity(row, f"{prompt.id if prompt else ''}\n{said}") if long else text(str(required(row, "id")), "id")
+    )
+    return RatedText(own, said, ratings, prompt, raters if any(raters) else ())
+
+
+def _numbers(cells: Sequence[Any], key: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(map(float, cells))
+    except (TypeError, ValueError, OverflowError):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        wanted = "not a finite number" if key in RATINGS else "not a list of at least one finite number"
+        raise DataError(f"{key} is {wanted}: {brief(cells[0] if key in RATINGS else cells)}")
+    return numbers
+
+
+_PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {
+    Preference: _preference,
+    Ranking: _ranking,
+    Label: _label,
+    Demonstration: _demonstration,
+    RatedText: _rated_text,
+    Prompt: _prompt,
+}
+EXPECTED: dict[Any, str] = {
+    Preference: 'a row is {"prompt": "…", "chosen": "…", "rejected": "…"}.',
+    Ranking: 'a row is {"prompt": "…", "completions": ["best", "…", "worst"]}.',
+    Label: 'a row is {"prompt": "…", "completion": "…", "label": true}.',
+    Demonstration: 'a row is {"prompt": "…", "completion": "…"} or {"messages": […]}.',
+    RatedText: 'a row is {"id": "…", "text": "…", "ratings": […]} or {"text": "…", "rater": "…", "rating": 3}.',
+    Prompt: 'a row is {"prompt": "…"} or {"id": "…", "messages": […]}.',
+}

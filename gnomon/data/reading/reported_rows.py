@@ -1,0 +1,39 @@
+"""Reading a user's file for a command: its first row, its records, and a line about what was not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gnomon.core.progress import console
+from gnomon.data.reading.readers import read_rows
+from gnomon.data.reading.record_kinds import NAMES, unread_keys
+from gnomon.data.reading.records import Record, read_records
+from gnomon.data.reading.unread_keys import KeysRead
+
+
+def first_row(path: Path) -> Mapping[str, Any]:
+    """The first row of a file; empty where it has none."""
+    return next((row for _, row in read_rows(path)), {})
+
+
+def read_reported(kind: type[Record], path: Path) -> list[Record]:
+    """The records of a file; keys that are not read are reported."""
+    keys = KeysRead()
+    records = read_records(kind, path, keys)
+    report_unread(path, kind, keys)
+    return records
+
+
+def report_unread(path: Path, kind: type, keys: KeysRead) -> None:
+    """Print which keys of a file of records were not read, if there are any."""
+    report_keys(path, NAMES[kind], keys)
+
+
+def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
+    """Print which keys of a file were not read, if there are any."""
+    names = ", ".join(unread_keys(keys))
+    if names:
+        line = f"{path}: read as {kind}; not read: {names}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

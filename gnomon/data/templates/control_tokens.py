@@ -1,0 +1,142 @@
+"""Control tokens in people's words: they stay words, so that no text can end a turn or open another.
+
+A template's own control tokens become the tokens that they are; the same characters inside a message are
+tokenized as plain text. Only an end of turn at the very end of an assistant's words is dropped, since the
+template writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.data.templates.chat_template import ids_of, turn_end
+
+_PRIVATE = range(0xF0000, 0xFFFFE)  # characters to which Unicode gives no meaning
+
+
+@dataclass(frozen=True)
+class Shield:
+    """Stand-ins for control tokens in words: single characters that the conversation has not."""
+
+    tokens: dict[str, str]  # stand-in -> token
+
+    def hide(self, messages: Iterable[Message]) -> list[Message]:
+        """The messages, in whose words stand-ins are where control tokens were."""
+        stand_ins = {token: stand_in for stand_in, token in self.tokens.items()}
+        pattern = re.compile("|".join(map(re.escape, sorted(stand_ins, key=len, reverse=True))))
+
+        def hidden(text: str) -> str:
+            return pattern.sub(lambda found: stand_ins[found[0]], text)
+
+        return [
+            replace(
+                message,
+                content=hidden(message.content),
+                reasoning_content=message.reasoning_content and hidden(message.reasoning_content),
+            )
+            for message in messages
+        ]
+
+    def ids(self, tokenizer: Any, text: str) -> list[int]:
+        """Ids of a rendered text, where stand-ins become the plain text of their tokens."""
+        pieces = re.split(f"([{re.escape(''.join(self.tokens))}])", text) if self.tokens else [text]
+        ids: list[int] = []
+        for piece in pieces:
+            if piece in self.tokens:
+                ids += _plain_ids(tokenizer, self.tokens[piece])
+            elif piece:
+                ids += ids_of(tokenizer, piece)
+        return ids
+
+
+NO_SHIELD = Shield({})
+
+
+def shielded(tokenizer: Any, messages: Sequence[Message]) -> tuple[Shield, list[Message]]:
+    """Messages as a template may write them: control tokens hidden, ends that the template writes dropped."""
+    plain = [without_end(tokenizer, message) for message in messages]
+    texts = [text for message in plain for text in (message.content, message.reasoning_content or "")]
+    tokens = {found for text in texts for found in _pattern(tokenizer, len(tokenizer)).findall(text)}
+    if not tokens:
+        return NO_SHIELD, plain
+    used = set().union(*texts)
+    free = (chr(code) for code in _PRIVATE if chr(code) not in used)
+    shield = Shield(dict(zip(free, sorted(tokens), strict=False)))
+    return shield, shield.hide(plain)
+
+
+def without_end(tokenizer: Any, message: Message) -> Message:
+    """An assistant's message without the end of turn, or of text, that it ends with."""
+    if message.role != "assistant":
+        return message
+    ends = {str(tokenizer.convert_ids_to_tokens(turn_end(tokenizer))), tokenizer.eos_token} - {None, ""}
+    text = message.content
+    while (ended := next((end for end in ends if text.rstrip().endswith(end)), None)) is not None:
+        text = text.rstrip().removesuffix(ended)
+    return message if text == message.content else replace(message, content=text)
+
+
+@dataclass
+class ControlCounts:
+    """How many records of a file have control tokens in their words, and what becomes of them.
+
+    Attributes:
+        plain: by token, records in whose words it is read as plain text.
+        ends: texts of the assistant that end with an end of turn, which is written once.
+    """
+
+    plain: Counter[str] = field(default_factory=Counter)
+    ends: int = 0
+
+    def add(self, tokenizer: Any, prompt: Prompt, completions: Sequence[Completion]) -> None:
+        """Count a record."""
+        turns = list(_turns(prompt, completions))
+        cut = [without_end(tokenizer, turn) for turn in turns]
+        pattern = _pattern(tokenizer, len(tokenizer))
+        words = "\n".join(f"{turn.content}\n{turn.reasoning_content or ''}" for turn in cut)
+        self.plain.update(set(pattern.findall(words)))
+        self.ends += sum(a is not b for a, b in zip(turns, cut, strict=True))
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Name and value of what there is to report."""
+        rows = [(token, count) for token, count in sorted(self.plain.items())]
+        named = ", ".join(f"{token} in {count:,}" for token, count in rows)
+        facts = [("control tokens in words, read as plain text", named)] if named else []
+        return facts + (
+            [("texts that end with an end of turn, written once", f"{self.ends:,}")] if self.ends else []
+        )
+
+
+def _turns(prompt: Prompt, completions: Sequence[Completion]) -> Iterator[Message]:
+    yield from prompt.messages
+    for one in completions:
+        yield from (Message("assistant", one.text),) if one.turns is None else one.turns
+
+
+@lru_cache(maxsize=8)
+def _pattern(tokenizer: Any, _size: int) -> re.Pattern[str]:
+    """Finds control tokens; those merely added, as `<think>` may be, are the template's and people's alike."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    ending = str(tokenizer.convert_ids_to_tokens(turn_end(tokenizer)))
+    tokens = sorted((special | {ending, *tokenizer.all_special_tokens}) - {""}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, tokens)) if tokens else r"(?!)")
+
+
+def _plain_ids(tokenizer: Any, token: str) -> list[int]:
+    """The characters of a control token as plain text.
+
+    Raises:
+        DataError: the tokenizer has no other way to write them.
+    """
+    ids = list(tokenizer(token, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    control = {tokenizer.convert_tokens_to_ids(token), turn_end(tokenizer), tokenizer.eos_token_id}
+    if len(token) > 1 and control & set(ids):  # one character may be a word and a padding token at once
+        raise DataError(f"the tokenizer cannot write the control token {token} as plain text; remove it")
+    return ids

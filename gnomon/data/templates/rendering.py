@@ -1,0 +1,146 @@
+"""Text to token ids, once: prompts through the chat template, answers as the template writes them after a prompt.
+
+Prompt and answer are tokenized separately, so a prompt's tokens never depend on what follows. What is learned of
+an answer is what the model must write when it is sampled: all that stands between the template's generation
+prompt and the end of the turn, and the token that ends it. Together with the prompt this is the template's own
+text, or the row is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.row_fields import check_text
+from gnomon.data.templates.chat_template import added_lead, render_text, turn_end
+from gnomon.data.templates.control_tokens import shielded
+
+ONE_TURN = "cut it to one turn a row"
+CHANGED = "changes what stands around or in it"
+_ALONE = Prompt("prompt", (Message("user", "gnomon"),))  # for an answer whose prompt does not matter
+
+
+def place_of(prompt: Prompt) -> str:
+    """How messages name a prompt: by its file and line, else by its id."""
+    return prompt.where or f"prompt '{prompt.id}'"
+
+
+def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Ids of a prompt up to where the answer starts.
+
+    Raises:
+        DataError: the template refuses it, or leaves out the words of a user or of the system.
+    """
+    where = place_of(prompt)
+    for number, message in enumerate(prompt.messages, start=1):
+        check_text(message.content, f"{where}, message {number}")
+    shield, messages = shielded(tokenizer, prompt.messages)
+    text = render_text(tokenizer, messages, where, answer=True)
+    for message in messages:
+        if message.role in ("system", "user") and not _holds(text, message.content):
+            raise DataError(
+                f"{where}: the chat template leaves out or changes the {message.role}'s message; remove it, or "
+                "give another template."
+            )
+    return shield.ids(tokenizer, text)
+
+
+def render_completion(tokenizer: Any, text: str, where: str) -> list[int]:
+    """Ids of an answer of one turn to a lone question, with the token that ends the turn."""
+    return render_turns(tokenizer, _ALONE, [Message("assistant", text)], where)[0]
+
+
+def render_turns(
+    tokenizer: Any, prompt: Prompt, turns: Sequence[Message], where: str = "completion"
+) -> tuple[list[int], list[bool]]:
+    """Ids of an answer of one turn or more, and which of them are learned.
+
+    What follows the prompt's own tokens is the chat template's text, cut where the assistant's part and the token
+    that ends its turn begin and end; the pieces are tokenized on their own. Headers, others' turns and turns that
+    are marked not to be learned are masked out. The last end of turn is the last token.
+
+    Args:
+        tokenizer: with its chat template.
+        prompt: what is answered.
+        turns: the assistant's, and between them others'.
+        where: the row, for messages.
+
+    Raises:
+        DataError: the template writes earlier turns otherwise once later ones follow, or changes what was said.
+    """
+    places = [where] if len(turns) == 1 else [f"{where}, turn {n}" for n in range(1, len(turns) + 1)]
+    for place, turn in zip(places, turns, strict=True):
+        check_text(turn.content, place)
+    if not any(turn.role == "assistant" for turn in turns):
+        raise DataError(f"{where}: the assistant says nothing in it; remove it.")
+    shield, messages = shielded(tokenizer, [*prompt.messages, *turns])
+    before, rest = messages[: len(prompt.messages)], messages[len(prompt.messages) :]
+    end, ids, mask = turn_end(tokenizer), list[int](), list[bool]()
+    written = render_text(tokenizer, before, where, answer=True)
+    for place, turn in zip(places, rest, strict=True):
+        if turn.role == "assistant":
+            opening = render_text(tokenizer, before, place, answer=True)
+            if not opening.startswith(written):
+                raise DataError(f"{place}: the chat template rewrites earlier turns; {ONE_TURN}.")
+            answer, ended = _answer_text(tokenizer, before, turn, opening, place)
+            if not ended and len(rest) > 1:
+                raise DataError(f"{place}: the chat template does not end an assistant's turn; {ONE_TURN}.")
+            header, words = opening[len(written) :], answer.removeprefix(added_lead(tokenizer))
+            if not turn.content and not answer.strip():  # an empty answer is its end alone
+                header, words = header and header + answer, ""
+            others, learned = shield.ids(tokenizer, header), [*shield.ids(tokenizer, words), end]
+            ids += others + learned
+            mask += [False] * len(others) + [turn.train is not False] * len(learned)
+            written = opening + answer + ended
+        before.append(turn)
+    return ids, mask
+
+
+def _answer_text(
+    tokenizer: Any, before: Sequence[Message], turn: Message, opening: str, where: str
+) -> tuple[str, str]:
+    """What the template writes after `opening` for an assistant's turn, and the text of the token that ends it.
+
+    The latter is empty where the template writes none, as for a model whose end of text ends its turns.
+
+    Raises:
+        DataError: the turn is not written after the generation prompt, or not with all of its words.
+    """
+    whole = render_text(tokenizer, [*before, turn], where, answer=False)
+    if not whole.startswith(opening):
+        raise DataError(
+            f"{where}: the chat template does not write this answer after its own generation prompt; give "
+            "another template (model.chat_template), or write the answer as it asks."
+        )
+    ending = str(tokenizer.convert_ids_to_tokens(turn_end(tokenizer)))
+    answer, ended, _ = whole[len(opening) :].partition(ending)
+    for words, fault in ((turn.reasoning_content, "leaves out its reasoning_content"), (turn.content, CHANGED)):
+        # The generation prompt may be the start of what is said, as where it opens the thoughts.
+        if words and not (
+            _holds(answer, words) or _holds(_header(tokenizer, before, opening, where) + answer, words)
+        ):
+            raise DataError(f"{where}: the chat template {fault}; change the turn, or give another template.")
+    if not ended:
+        answer = (
+            answer[: answer.rindex(turn.content) + len(turn.content)]
+            if turn.content in answer
+            else answer.rstrip()
+        )
+    return answer, ended
+
+
+def _holds(text: str, words: str) -> bool:
+    """Whether a text holds words; templates may change the white space around and in them, nothing else."""
+    return words.strip() in text or "".join(words.split()) in "".join(text.split())
+
+
+def _header(tokenizer: Any, before: Sequence[Message], opening: str, where: str) -> str:
+    """The generation prompt: what `opening` has beyond the turns before it."""
+    return opening.removeprefix(render_text(tokenizer, before, where, answer=False))
+
+
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of sampled ids without special tokens."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()

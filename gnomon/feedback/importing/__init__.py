@@ -1,0 +1,1 @@
+"""Ratings and items from files."""

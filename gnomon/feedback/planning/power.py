@@ -1,0 +1,198 @@
+"""How many judgements are needed: before they are paid for.
+
+The model. An item compares an answer of A with one of B; to a judge without error A's is better in a share
+`effect` of the items. A vote is a tie with probability `ties`, whatever is true; otherwise it is right with
+probability a, independently of the other votes given what is true.
+
+From κ to a. Two votes then agree with probability a² + (1 − a)². Where A is right as often as B, chance gives
+1/2, so
+
+    κ = 2 (a² + (1 − a)²) − 1 = (2a − 1)²,    a = (1 + √κ) / 2
+
+More generally, where A is better in a share π of the items, κ = (2a − 1)² π(1 − π) / (q(1 − q)) with q = 1/2 +
+(π − 1/2)(2a − 1) the share of votes for A: κ of a binary classification by sensitivity, specificity and
+prevalence (Thompson and Walter, J. Clin. Epidemiol. 41, 1988; Kraemer, Psychometrika 44, 1979), with both error
+rates equal.
+
+The win rate. Votes count 1, 1/2 (a tie) or 0. Noise draws their mean towards 1/2:
+
+    w = 1/2 + (1 − t)(2a − 1)(effect − 1/2)
+
+and the mean of the V votes of an item has the variance c + (s² − c) / V, where s² = (1 − t)/4 − (w − 1/2)² is
+that of one vote and c = ((1 − t)(2a − 1))² effect (1 − effect) the covariance of two votes on one item (Kish,
+"Survey Sampling", 1965: the design effect). With it come the usual sizes for a mean by the normal approximation
+(Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 2003).
+
+When it is wrong. Real items differ in how hard they are. κ then hides some items on which all agree and others on
+which nobody can: more votes an item help less than is said here.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from gnomon.core.errors import ConfigError
+from gnomon.core.lazy import stats
+from gnomon.feedback.annotators.simulated import Manner
+
+MOST_VOTES = 999  # an item; where more would be needed, no number of votes is of use
+NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How annotators err.
+
+    Attributes:
+        accuracy: a, the probability that a vote that is no tie is right.
+        ties: t, the share of ties.
+
+    Raises:
+        ConfigError: one of them is no probability, or all votes are ties.
+    """
+
+    accuracy: float
+    ties: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0.5 <= self.accuracy <= 1 and 0 <= self.ties < 1):
+            raise ConfigError(
+                f"votes cannot be right with probability {self.accuracy} and tie with {self.ties}; give an "
+                "accuracy in [0.5, 1] and ties in [0, 1)."
+            )
+
+    @property
+    def keeps(self) -> float:
+        """(1 − t)(2a − 1): what is left of a win rate's distance from 1/2."""
+        return (1 - self.ties) * (2 * self.accuracy - 1)
+
+    def win_rate(self, effect: float) -> float:
+        """w, the mean of votes where a judge without error would find `effect`."""
+        return 0.5 + self.keeps * (effect - 0.5)
+
+    def item_variance(self, effect: float, votes: int) -> float:
+        """The variance of the mean of an item's votes, over items and votes."""
+        one = (1 - self.ties) / 4 - (self.win_rate(effect) - 0.5) ** 2
+        shared = self.keeps**2 * effect * (1 - effect)
+        return shared + (one - shared) / votes
+
+    def manner(self) -> Manner:
+        """The simulated annotator that errs so, where utilities are 1/2 for the better and −1/2 for the worse."""
+        if self.accuracy == 1:
+            raise ConfigError("annotators without error cannot be simulated with chance; give a κ below 1.")
+        sharpness = math.log(self.accuracy / (1 - self.accuracy))
+        halves = 2 * math.cosh(sharpness / 2)
+        return Manner(sharpness=sharpness, ties=self.ties / (1 - self.ties) * halves)
+
+
+def accuracy_from_kappa(kappa: float, prevalence: float = 0.5) -> float:
+    """a, how often one vote is right, from Cohen's κ of two annotators, or Fleiss' of several.
+
+    Args:
+        kappa: in [0, 1]; ties left out.
+        prevalence: π, the share of the items, on which κ was measured, in which the first label is true.
+
+    Raises:
+        ConfigError: κ is negative, or a share is none.
+    """
+    if not 0 <= kappa <= 1 or not 0 < prevalence < 1:
+        raise ConfigError(f"κ {kappa} with prevalence {prevalence} says nothing of accuracy; give κ in [0, 1].")
+    even, off = prevalence * (1 - prevalence), (prevalence - 0.5) ** 2
+    return (1 + math.sqrt(kappa / 4 / (even + kappa * off))) / 2  # κ solved for (2a − 1)²
+
+
+def items_for_power(
+    effect: float, noise: Noise, *, votes: int = 1, power: float = 0.8, alpha: float = 0.05
+) -> int:
+    """Items after which a two-sided test tells the win rate from 1/2 with this probability.
+
+    n = ((z_{1−α/2} σ_0 + z_power σ_1) / (w − 1/2))², σ² the item's variance at 1/2 and at the effect.
+
+    Raises:
+        ConfigError: there is no effect, no signal, or a probability is none.
+    """
+    _probability("power", power)
+    distance = _distance(effect, noise)
+    z_alpha, z_power = _z(alpha), NORMAL.inv_cdf(power)
+    spread = z_alpha * math.sqrt(noise.item_variance(0.5, votes))
+    spread += z_power * math.sqrt(max(0.0, noise.item_variance(effect, votes)))
+    return max(1, math.ceil((spread / distance) ** 2 - 1e-9))
+
+
+def power_of_items(effect: float, noise: Noise, items: int, *, votes: int = 1, alpha: float = 0.05) -> float:
+    """The probability that so many items tell the win rate from 1/2, in the effect's direction."""
+    distance = _distance(effect, noise)
+    bound = _z(alpha) * math.sqrt(noise.item_variance(0.5, votes) / items)
+    spread = math.sqrt(noise.item_variance(effect, votes) / items)
+    return 1.0 if spread == 0 else NORMAL.cdf((distance - bound) / spread)
+
+
+def items_for_width(
+    half_width: float, noise: Noise, *, effect: float = 0.5, votes: int = 1, alpha: float = 0.05
+) -> int:
+    """Items after which the interval of the votes' win rate reaches so far: (z σ / half_width)²."""
+    _probability("width", half_width)
+    return max(1, math.ceil(_z(alpha) ** 2 * noise.item_variance(effect, votes) / half_width**2 - 1e-9))
+
+
+def half_width(items: int, noise: Noise, *, effect: float = 0.5, votes: int = 1, alpha: float = 0.05) -> float:
+    """How far the interval of the votes' win rate reaches to either side.
+
+    That of the win rate which a judge without error would find is wider by 1 / `noise.keeps` (Rogan and
+    Gladen, Am. J. Epidemiol. 107, 1978).
+    """
+    return _z(alpha) * math.sqrt(noise.item_variance(effect, votes) / items)
+
+
+def majority_accuracy(votes: int, noise: Noise) -> float:
+    """How often the majority of an item's votes is right; an even split is decided by a coin.
+
+    Condorcet's theorem (1785) with ties: of V votes k are no ties, binomially, and of these more than half are
+    right.
+    """
+    if votes < 1:
+        raise ConfigError(f"{votes} votes have no majority; give at least 1.")
+    said = np.arange(votes + 1)  # [V + 1], votes that are no ties
+    half = said // 2
+    right = stats.binom.sf(half, said, noise.accuracy)  # more than half of them
+    right += np.where(said % 2 == 0, stats.binom.pmf(half, said, noise.accuracy) / 2, 0.0)
+    return float((stats.binom.pmf(said, votes, 1 - noise.ties) * right).sum())
+
+
+def votes_for_accuracy(target: float, noise: Noise) -> int | None:
+    """The fewest votes, an odd number, whose majority is right so often; `None`: no number is of use."""
+    _probability("accuracy", target)
+    odd = range(1, MOST_VOTES + 1, 2)  # of odd numbers the larger is never less often right (Condorcet)
+    if noise.accuracy <= 0.5 or majority_accuracy(odd[-1], noise) < target - 1e-12:
+        return None
+    return odd[bisect_left(odd, target - 1e-12, key=lambda votes: majority_accuracy(votes, noise))]
+
+
+def annotators_for(items: int, votes: int, each: int) -> int:
+    """Annotators who judge up to `each` items, where nobody judges one twice."""
+    if min(items, votes, each) < 1:
+        raise ConfigError(f"{items} items, {votes} votes and {each} judgements each; give at least 1 of each.")
+    return max(votes, math.ceil(items * votes / min(each, items)))
+
+
+def _z(alpha: float) -> float:
+    _probability("alpha", alpha)
+    return NORMAL.inv_cdf(1 - alpha / 2)
+
+
+def _distance(effect: float, noise: Noise) -> float:
+    if not 0 <= effect <= 1 or effect == 0.5:
+        raise ConfigError(f"a win rate of {effect} cannot be told from 0.5; give another in [0, 1].")
+    if noise.keeps == 0:
+        raise ConfigError("votes with κ 0 are chance and tell nothing; give a larger κ, or train the annotators.")
+    return abs(noise.win_rate(effect) - 0.5)
+
+
+def _probability(what: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ConfigError(f"{what} is {value}; give a number between 0 and 1.")

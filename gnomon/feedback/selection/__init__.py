@@ -1,0 +1,1 @@
+"""Which prompts, pairs and items are worth judging."""

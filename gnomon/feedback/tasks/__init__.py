@@ -1,0 +1,1 @@
+"""Items, who judges them next, and when they are done."""

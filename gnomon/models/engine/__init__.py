@@ -1,0 +1,1 @@
+"""How networks compute: layouts, caches, packed weights, devices."""

@@ -1,0 +1,134 @@
+"""The forward engine: what a model says about each completion token of `TokenGroups`.
+
+The only place, with its layouts and its head, that knows a prompt's padding, the shift by one between a token and
+the state that predicts it, and the vocabulary dimension. A layout lays groups out in rows for the model
+(`gnomon.models.engine.sequence_layout`); the head then runs on completion positions only
+(`gnomon.models.engine.lm_head`). The layouts
+give the same numbers: `packed` reads each prompt once; `branched` does so without padding or mask, on a CPU;
+`plain` is the twin that tests hold them to, and the one for models whose attention cannot take a mask of our own
+(sliding windows, recurrent layers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+from gnomon.models.engine import tree_attention
+from gnomon.models.engine.lm_head import target_logprobs
+from gnomon.models.engine.sequence_layout import Layout, branched_layout, packed_layout, plain_layout
+
+LayoutName = Literal["auto", "branched", "packed", "plain"]
+LAYOUTS: dict[LayoutName, Callable[[TokenGroups], Layout]] = {
+    "branched": branched_layout,
+    "packed": packed_layout,
+    "plain": plain_layout,
+}
+# Architectures that see more of a row than a mask and positions of ours say, though their configuration does not
+# show it: ALiBi, recurrent layers, local attention.
+UNPACKED = ("bloom", "mpt", "falcon", "gpt_neo", "mamba", "mamba2", "rwkv", "jamba")
+# Those known to hand their callers' words on to attention; any other would meet an empty mask, and fail.
+BRANCHING = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "phi", "phi3"),
+    *("gpt2", "gpt_neox", "olmo2", "opt", "cohere", "granite"),
+)
+Above = Callable[[TokenGroups, Layout], AbstractContextManager[None]]
+
+
+def can_pack(config: Any) -> bool:
+    """Whether the model attends fully and takes a mask of our own."""
+    text = config.get_text_config()  # of a model that reads pictures too, the part that reads text
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
+    return (
+        kinds == {"full_attention"}
+        and window is None
+        and getattr(config, "_attn_implementation", "sdpa") in (*tree_attention.PLAIN, "eager")
+        and not getattr(config, "is_encoder_decoder", False)
+        and getattr(text, "position_embedding_type", "rotary") != "alibi"
+        and text.model_type not in UNPACKED
+    )
+
+
+def best_layout(config: Any, device: torch.device) -> LayoutName:
+    """The quickest that the model understands."""
+    if not can_pack(config):
+        return "plain"
+    branching = device.type == "cpu" and config.model_type in BRANCHING
+    return "branched" if branching and config._attn_implementation in tree_attention.PLAIN else "packed"
+
+
+@contextmanager
+def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Matrix products in `dtype`; nothing to do for float32."""
+    on = dtype != torch.float32
+    with torch.autocast(device.type, dtype=dtype) if on else nullcontext():
+        yield
+
+
+def completion_states(
+    trunk: nn.Module,
+    groups: TokenGroups,
+    *,
+    at: Literal["state", "end"],
+    dtype: torch.dtype = torch.float32,
+    layout: LayoutName = "auto",
+    above: Above | None = None,
+) -> Tensor:
+    """Final hidden states for every completion token, `[M, d]`, completion by completion.
+
+    `at="state"` is what the model knew before the token (it predicts the token, and values it); `at="end"` is
+    what it knows having read it (a reward model's view). Inside `above`, if given, the trunk may start above
+    layers that said the same before (`gnomon.models.engine.activation_cache`).
+    """
+    config: Any = trunk.config
+    device = next(trunk.parameters()).device
+    if layout == "auto":
+        layout = best_layout(config, device)
+    if layout != "plain" and not can_pack(config):
+        raise ModelError(f"a {config.model_type} model cannot share prompts in a row; use the plain layout.")
+    plan = LAYOUTS[layout](groups)
+    mask = plan.attention_mask
+    if layout == "branched":
+        config._attn_implementation = tree_attention.NAME  # for good: layers that are computed again ask it again
+    if layout == "packed" and getattr(config, "_attn_implementation", "sdpa") == "eager":
+        mask = torch.where(mask, 0.0, torch.finfo(torch.float32).min)  # which eager attention adds to its scores
+    with autocast(device, dtype), above(groups, plan) if above else nullcontext():
+        hidden: Tensor = trunk(
+            input_ids=plan.input_ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=plan.position_ids.to(device),
+            use_cache=False,
+            **({"pieces": plan.pieces} if plan.pieces else {}),
+        ).last_hidden_state
+    index = plan.state if at == "state" else plan.end
+    return hidden.flatten(0, 1)[index.to(device)]
+
+
+def to_padded(values: Tensor, groups: TokenGroups) -> Tensor:
+    """Per-token values `[M, …]` as `[N, T, …]`, zeros in the padding."""
+    return nn.utils.rnn.pad_sequence(list(torch.split(values, groups.lengths.tolist())), batch_first=True)
+
+
+def token_logprobs(
+    head: nn.Module,
+    config: Any,
+    states: Tensor,
+    groups: TokenGroups,
+    *,
+    temperature: float = 1.0,
+    entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of the completion tokens at `temperature`, and the entropy if asked, both `[N, T]`.
+
+    Only completion positions meet the vocabulary. Entropy is for monitoring and carries no gradient.
+    """
+    targets = torch.cat(groups.completions).to(states.device)
+    found, spread = target_logprobs(head, config, states, targets, temperature=temperature, entropy=entropy)
+    return to_padded(found, groups), None if spread is None else to_padded(spread, groups)

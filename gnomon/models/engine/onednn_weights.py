@@ -1,0 +1,68 @@
+"""Matrix products of few rows on a CPU: weights laid out once in oneDNN's blocks instead of on every call.
+
+A step of sampling multiplies a handful of rows with every weight of the model. For 8 rows the plain product
+reaches a third of the rate that it has for 500; with blocked weights it is about twice as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gnomon.models.adapters import replaced
+from gnomon.models.engine.device import has_onednn, onednn_products, processor
+
+LIMIT = 2 * 2**30  # bytes of packed weights beside the plain ones; matrices beyond stay as they are
+ROWS = 32  # for which the blocks are chosen; any number of rows may come
+
+
+@contextmanager
+def prepacked(model: Any) -> Iterator[None]:
+    """Inside, linear layers compute with packed copies of their weights; without gradients, on a CPU.
+
+    The trunk's in the model's precision, the head's in float32. Matrices that cannot be packed are converted
+    once, not on every pass: all of them on a GPU, where PyTorch was built without oneDNN, or in bfloat16 where
+    oneDNN has no such products for the processor. The weights must not change inside.
+    """
+    packed = _linears(model) if has_onednn() else {}
+    try:
+        for module, dtype in packed.items():
+            module.forward = _packed(module, dtype)
+        others = (layer for layer in model.linear_layers() if "forward" not in layer.__dict__)
+        # What is left, the attention of single tokens, is many products too small for oneDNN.
+        with onednn_products(False) if packed else nullcontext(), replaced(model.as_multiplied(others)):
+            yield
+    finally:
+        for module in packed:
+            module.__dict__.pop("forward", None)
+
+
+def _linears(model: Any) -> dict[Any, torch.dtype]:
+    """The linear layers that are nothing but that, as many as the limit allows, and each one's precision."""
+    head = model.network.get_output_embeddings()
+    found: dict[Any, torch.dtype] = {}
+    room, packable = LIMIT, {torch.float32, *[torch.bfloat16] * processor().packs_bfloat16}
+    for module in (head, *model.trunk.modules()):
+        if type(module) is nn.Linear and "forward" not in module.__dict__ and module.weight.device.type == "cpu":
+            dtype = module.weight.dtype if module is head else model.compute.dtype
+            size = module.weight.numel() * dtype.itemsize
+            if dtype in packable and size <= room:
+                found[module] = dtype
+                room -= size
+    return found
+
+
+def _packed(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """What stands for the layer's `forward`; like autocast it takes states in any precision."""
+    weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.data.to(dtype), ROWS)
+    bias = None if module.bias is None else module.bias.data.to(dtype)
+
+    def forward(states: Tensor) -> Tensor:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(states.to(dtype), weight, bias, "none", [], "")
+        return found
+
+    return forward

@@ -1,0 +1,129 @@
+"""Attention over a tree of texts in one row: each piece asks the path to it and itself, and no more is computed.
+
+A mask over whole rows has every token ask every other one, to forget most of the answers: for a prompt with two
+answers half of the arithmetic, for several prompts in a row most of it. The kernels that skip what is masked know
+of one future only, not of branches, and on a CPU their way back is many products too small to be worth a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from gnomon.models.engine.sequence_layout import Piece
+
+NAME = "gnomon_branches"
+PLAIN = ("sdpa", NAME)  # attention that is the plain kernel's where a pass brings no pieces
+
+
+def branched_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    pieces: Sequence[Piece] = (),
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention of `[1, H, T, d]` over keys and values `[1, heads, T, d]`, piece by piece.
+
+    H is a multiple of heads (grouped queries, Ainslie et al. 2023). Returns `[1, T, H, d]`. Without pieces it is
+    the kernel's own, under the mask that came.
+    """
+    if not pieces:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
+    heads, total, depth = key.shape[1:]
+    scale = depth**-0.5 if scaling is None else scaling
+    grouped = query.view(heads, -1, total, depth).transpose(1, 2)  # [heads, T, G, d]
+    asking, key, value = (t.to(value.dtype) for t in (grouped.flatten(1, 2), key[0], value[0]))
+    found: Tensor = _Branched.apply(asking, key, value, pieces, scale)  # type: ignore[no-untyped-call]
+    return found.view(heads, total, -1, value.shape[-1]).transpose(0, 1).flatten(1, 2)[None], None
+
+
+AttentionInterface.register(NAME, branched_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+class _Branched(torch.autograd.Function):
+    """Softmax attention that keeps its normalisers only and finds the weights again on the way back.
+
+    Queries are `[heads, T·G, d]`, the G that share a head of keys side by side; keys and values `[heads, T, d]`.
+    Scores are float32; products of weights and of gradients have the values' precision. Dao et al. 2022,
+    "FlashAttention", algorithms 2 and 4.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, pieces: Sequence[Piece], scale: float
+    ) -> Tensor:
+        with torch.autocast(query.device.type, enabled=False):
+            out = query.new_empty(*query.shape[:2], value.shape[-1])
+            normaliser = query.new_empty(*query.shape[:2], 1, dtype=torch.float32)
+            scaled, known = query.float() * scale, key.float()
+            for piece, asks in _asking(pieces, query.shape[1] // key.shape[1]):
+                scores = _scores(scaled[:, asks], _of(known, piece), piece)
+                largest = scores.amax(dim=-1, keepdim=True)
+                weights = scores.sub_(largest).exp_()
+                total = weights.sum(dim=-1, keepdim=True)
+                normaliser[:, asks] = largest + total.log()
+                out[:, asks] = torch.bmm(weights.div_(total).to(value.dtype), _of(value, piece))
+        ctx.save_for_backward(query, key, value, out, normaliser)
+        ctx.pieces, ctx.scale = pieces, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value, out, normaliser = ctx.saved_tensors
+        (grad,) = grads
+        with torch.autocast(query.device.type, enabled=False):
+            to_query = torch.empty_like(query)
+            to_key, to_value = (torch.zeros_like(t, dtype=torch.float32) for t in (key, value))
+            scaled, known = query.float() * ctx.scale, key.float()
+            mean = (grad.float() * out.float()).sum(dim=-1, keepdim=True)  # of what follows, under the weights
+            for piece, asks in _asking(ctx.pieces, query.shape[1] // key.shape[1]):
+                scores = _scores(scaled[:, asks], _of(known, piece), piece)
+                weights = scores.sub_(normaliser[:, asks]).exp_()
+                change = torch.bmm(grad[:, asks], _of(value, piece).mT).float().sub_(mean[:, asks])
+                change = change.mul_(weights).to(key.dtype)
+                to_query[:, asks] = torch.bmm(change, _of(key, piece))
+                _add(to_key, piece, torch.bmm(change.mT, query[:, asks]))
+                _add(to_value, piece, torch.bmm(weights.to(value.dtype).mT, grad[:, asks]))
+        return to_query * ctx.scale, (to_key * ctx.scale).to(key.dtype), to_value.to(value.dtype), None, None
+
+
+def _asking(pieces: Sequence[Piece], sharing: int) -> Iterator[tuple[Piece, slice]]:
+    """Each piece with the queries that it asks, `sharing` of them for each token."""
+    start = 0
+    for piece in pieces:
+        yield piece, slice(start * sharing, piece.stop * sharing)
+        start = piece.stop
+
+
+def _of(whole: Tensor, piece: Piece) -> Tensor:
+    """What a piece sees, `[heads, n, d]`."""
+    parts = [whole[:, start:stop] for start, stop in piece.seen]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _add(whole: Tensor, piece: Piece, found: Tensor) -> None:
+    """Undo `_of`: add to the stretches that a piece sees."""
+    at = 0
+    for start, stop in piece.seen:
+        whole[:, start:stop] += found[:, at : at + stop - start]
+        at += stop - start
+
+
+def _scores(asking: Tensor, known: Tensor, piece: Piece) -> Tensor:
+    """What a piece's queries say to what it sees, hidden where they may not look: `[heads, m·G, n]`."""
+    scores = torch.bmm(asking, known.mT)
+    tokens, last = piece.hidden.shape
+    by_token = scores.view(len(scores), tokens, -1, scores.shape[-1])  # [heads, m, G, n]
+    by_token[..., scores.shape[-1] - last :].masked_fill_(piece.hidden[:, None], -torch.inf)
+    return scores

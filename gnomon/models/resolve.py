@@ -1,0 +1,86 @@
+"""From the name a user gives to what `from_pretrained` understands, found or refused at once."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from gnomon.core.boundary import shown
+from gnomon.core.config import nearest
+from gnomon.core.errors import ModelError
+from gnomon.data.reading.downloads import cache_folder
+from gnomon.models.catalog import CATALOGUE, convert_gguf, installed_model, written_once
+
+# HTTPError of the hub's HTTP library; which library that is depends on the hub's version.
+NETWORK_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
+HUB_TIMEOUT = 10.0  # seconds that the hub has to say whether it knows a name
+MARKS = ("config.json", "adapter_config.json")  # a folder with one of them is a model
+
+
+def resolve(name: str) -> str:
+    """A folder, or the name of a model on the hub or in its cache.
+
+    Raises:
+        ModelError: there is no such folder or file, the hub does not know the name, or it cannot be reached.
+    """
+    if name in CATALOGUE:
+        return str(installed_model(name))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        return str(_converted(path))
+    if os.path.isdir(path):  # False for what is too long to be a name
+        if not any((path / mark).exists() for mark in MARKS):
+            raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
+        return str(path)
+    if path.is_absolute() or name.startswith("."):
+        raise ModelError(
+            f"no model folder at {shown(name)}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
+        )
+    return _on_hub(name)
+
+
+def _converted(gguf: Path) -> Path:
+    if not os.path.exists(gguf):
+        raise ModelError(f"no file {gguf}; give an existing GGUF file.")
+    facts = gguf.stat()
+    target = cache_folder() / "models" / f"{gguf.stem}-{facts.st_size}-{facts.st_mtime_ns}"
+    return written_once(target, lambda folder: convert_gguf(gguf.resolve(), folder))
+
+
+@cache
+def _on_hub(name: str) -> str:
+    """The name where the hub knows it, else the folder of its copy in the hub's cache.
+
+    One question with a limit: transformers alone would ask for each file, and each time for a minute.
+    """
+    hint = nearest(name, CATALOGUE)  # ends the sentence
+    refusal = f"no model folder '{shown(name)}'"
+    try:
+        validate_repo_id(name)
+        if constants.is_offline_mode():
+            raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
+        HfApi().model_info(name, timeout=HUB_TIMEOUT)
+        return name
+    except HFValidationError:
+        raise ModelError(f"{refusal}, and it is no name for the hub either; {hint}") from None
+    except GatedRepoError:
+        refusal = f"the hub gives '{name}' only to those who accepted its terms; accept them and set HF_TOKEN."
+    except RepositoryNotFoundError:
+        refusal += f", and the hub knows no such model; if it is private, set HF_TOKEN; {hint}"
+    except (OSError, NETWORK_ERROR) as error:
+        refusal += f", no copy in the hub's cache, and no way to the hub ({type(error).__name__}); {hint}"
+    for mark in MARKS:
+        if isinstance(copy := try_to_load_from_cache(name, mark), str):
+            return str(Path(copy).parent)
+    raise ModelError(refusal)

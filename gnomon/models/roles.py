@@ -1,0 +1,365 @@
+"""The three models of alignment, each answering for `TokenGroups`: policy, reward model, critic."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.errors import ModelError
+from gnomon.models.adapters import adapted_layers, decoder_layers, merge_into_network, replaced
+from gnomon.models.dropout import Masks, masked_inputs
+from gnomon.models.engine.activation_cache import FrozenStates
+from gnomon.models.engine.device import Compute
+from gnomon.models.engine.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
+from gnomon.models.engine.fused_rmsnorm import lean_norms
+from gnomon.models.engine.gradient_checkpointing import recomputed
+from gnomon.models.engine.lm_head import ReferenceHead, full_kl
+from gnomon.models.scalar_head import completion_scores
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+class Model:
+    """A Hugging Face network with, perhaps, an adapter inside it.
+
+    Attributes:
+        network: the Hugging Face model that `save_pretrained` would write.
+        adapter: the PEFT wrapper around it, or `None`.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, compute: Compute, adapter: PeftModel | None = None):
+        self.network = network.to(compute.device).eval()
+        lean_norms(self.network)
+        self.tokenizer = tokenizer
+        self.compute = compute.for_model(network)
+        self.adapter = adapter
+        self.layout: LayoutName = "auto"
+        self._recompute = False
+        self._unrounded: dict[nn.Parameter, Tensor] = {}
+        self._frozen: FrozenStates | None = None
+        self._masks: Masks | None = None
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The decoder without its head."""
+        return self.network.base_model  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.compute.device
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The weights that learn, by name."""
+        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+
+    def parameter_counts(self) -> dict[str, int]:
+        """How many weights there are, and how many of them learn."""
+        counts = [(p.numel(), p.requires_grad) for p in self.network.parameters()]
+        return {"total": sum(n for n, _ in counts), "trainable": sum(n for n, learns in counts if learns)}
+
+    def plain_network(self) -> Any:
+        """The network with the adapter merged into its weights: what is saved. Ends training of this model."""
+        if self.adapter is not None:
+            self.network = merge_into_network(self.adapter)
+            self.adapter = None
+        return self.network
+
+    @property
+    def reads(self) -> LayoutName:
+        """The layout that its passes take."""
+        return best_layout(self.trunk.config, self.device) if self.layout == "auto" else self.layout
+
+    def linear_layers(self) -> list[Any]:
+        """The trunk's matrices: what is multiplied in the model's precision, while the rest is float32."""
+        return [m for m in self.trunk.modules() if isinstance(m, nn.Linear | Conv1D)]
+
+    @contextmanager
+    def rounded(self) -> Iterator[None]:
+        """Inside, matrices that do not learn are held as every product rounds them, not rounded in each pass.
+
+        Afterwards they are the very tensors that they were.
+        """
+        layers = self._frozen_layers()
+        self._unrounded = {layer.weight: layer.weight.data for layer in layers}
+        try:
+            with replaced(self.as_multiplied(layers)):
+                yield
+        finally:
+            self._unrounded = {}
+
+    @contextmanager
+    def to_save(self) -> Iterator[Model]:
+        """A model to save while this one goes on learning, which saving leaves as it is to the last bit.
+
+        An adapter is merged in a copy of the network, which takes the memory of one more; without one there is no
+        copy, and configurations are put back as they were.
+        """
+        twin = copy.copy(self)
+        twin.tokenizer = copy.deepcopy(self.tokenizer)
+        ends = getattr(self.network, "generation_config", None)  # a network with a score has none
+        configs = [self.network.config, self.network.config.get_text_config(), ends]
+        before = [(config, dict(vars(config))) for config in configs if config is not None]
+        try:
+            with replaced(self._unrounded):
+                if self.adapter is not None:
+                    twin.adapter = copy.deepcopy(self.adapter)
+                    twin.network = twin.adapter.get_base_model()
+                yield twin
+        finally:
+            for config, content in before:
+                vars(config).clear()
+                vars(config).update(content)
+
+    def round_weights(self) -> None:
+        """The same for good, in half the memory: for a model that is asked only, and never saved."""
+        for weight, rounded in self.as_multiplied(self._frozen_layers()).items():
+            weight.data = rounded
+
+    def as_multiplied(self, layers: Iterable[Any]) -> dict[nn.Parameter, Tensor]:
+        """The matrices of these layers in the precision of products."""
+        return {layer.weight: layer.weight.data.to(self.compute.dtype) for layer in layers}
+
+    def _frozen_layers(self) -> list[Any]:
+        return [layer for layer in self.linear_layers() if not layer.weight.requires_grad]
+
+    def checkpoint_gradients(self, on: bool) -> None:
+        """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
+        self._recompute = on
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether the backward pass computes each layer again."""
+        return self._recompute
+
+    @contextmanager
+    def keeping_frozen_states(self, gigabytes: float) -> Iterator[FrozenStates | None]:
+        """Inside, what frozen lower layers say is remembered, up to so much memory of the model's device.
+
+        `None`, and nothing is remembered, for 0, where no layer is frozen, or where an architecture's upper
+        layers need more than states.
+        """
+        found = FrozenStates(self.trunk, int(gigabytes * 2**30)) if gigabytes else None
+        keeps = found is not None and found.depth > 0 and found.holds_for(self.compute.dtype)
+        self._frozen = found if keeps else None
+        try:
+            yield self._frozen
+        finally:
+            self._frozen = None
+
+    @contextmanager
+    def dropout(self, *, adapter: float, head: float, key: str) -> Iterator[None]:
+        """Inside, passes with a gradient drop some of the adapters' inputs and of the states that a head reads.
+
+        Args:
+            adapter: share of an adapter's inputs.
+            head: share of the states before a reward model's head.
+            key: what masks depend on besides the tokens: the run's seed and the step.
+        """
+        self._masks = masks = Masks(adapter, head, key)
+        layers = adapted_layers(self.adapter) if adapter and self.adapter is not None else []
+        try:
+            with masked_inputs(layers, masks):
+                yield
+        finally:
+            self._masks = None
+
+    def _states(self, tokens: TokenGroups, at: Any) -> Tensor:
+        above = self._frozen.above if self._frozen else None
+        if self._masks:
+            self._masks.begin(tokens)
+        again = self._masks.again() if self._masks else None
+        with recomputed(decoder_layers(self.trunk), again) if self._recompute else nullcontext():
+            return completion_states(
+                self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout, above=above
+            )
+
+
+def _rows(values: Tensor, tokens: TokenGroups) -> Tensor:
+    """Padded values `[N, T, …]` of completion tokens, completion by completion, `[M, …]`."""
+    return torch.cat([row[:length] for row, length in zip(values, tokens.lengths.tolist(), strict=True)])
+
+
+class Policy(Model):
+    """A causal language model: the log-probability of each completion token.
+
+    Attributes:
+        decoder: which of `gnomon.rollouts.choice.DECODERS` draws from it; `None` until one has been chosen.
+    """
+
+    decoder: Literal["slots", "padded", "unpadded", "alone", "recomputing"] | None = None
+    _reference_head: ReferenceHead | None = None
+
+    def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
+        """Log-probabilities in nats at `temperature`, `[N, T]`."""
+        return self.logprobs_and_entropy(tokens, temperature=temperature, entropy=False)[0]
+
+    def logprobs_and_entropy(
+        self, tokens: TokenGroups, *, temperature: float = 1.0, entropy: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities and, without gradient, the entropy of each next-token distribution, `[N, T]`."""
+        states = self._states(tokens, "state")
+        head, config = self.network.get_output_embeddings(), self.network.config
+        with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
+            return token_logprobs(head, config, states, tokens, temperature=temperature, entropy=entropy)
+
+    def logprobs_entropy_and_kl(
+        self, tokens: TokenGroups, reference: Tensor, *, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities, entropy, and the KL to the reference over the whole vocabulary, `[N, T]` each.
+
+        Args:
+            tokens: completions, in one pass of the model.
+            reference: the reference's states before each of their tokens, `[N, T, d]` (`states_as_reference`).
+            temperature: of both distributions.
+        """
+        states = self._states(tokens, "state")
+        head, config = self.network.get_output_embeddings(), self.network.config
+        with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
+            found, spread = token_logprobs(head, config, states, tokens, temperature=temperature, entropy=True)
+            assert spread is not None
+            return found, spread, self._full_kl(states, tokens, reference, temperature)
+
+    @torch.no_grad()
+    def full_kl(self, tokens: TokenGroups, own: Tensor, reference: Tensor, *, temperature: float = 1.0) -> Tensor:
+        """The KL to the reference over the whole vocabulary, from states `[N, T, d]` of both, `[N, T]`."""
+        with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
+            return self._full_kl(_rows(own, tokens), tokens, reference, temperature)
+
+    def _full_kl(self, states: Tensor, tokens: TokenGroups, reference: Tensor, temperature: float) -> Tensor:
+        assert self._reference_head is not None, "no reference was asked for its states yet"
+        head, config = self.network.get_output_embeddings(), self.network.config
+        others = _rows(reference.to(states.device), tokens)
+        found = full_kl(head, config, states, self._reference_head, others, temperature=temperature)
+        return to_padded(found, tokens)
+
+    def token_states(self, tokens: TokenGroups) -> Tensor:
+        """The hidden state that each completion token is drawn from, `[N, T, d]`."""
+        return to_padded(self._states(tokens, "state").float(), tokens)
+
+    def remember_reference_head(self) -> None:
+        """Inside `as_reference`: keep the weights of its head for `logprobs_entropy_and_kl`, without a copy."""
+        self._reference_head = ReferenceHead.of(self.network.get_output_embeddings())
+
+    def reference_weights(self) -> dict[str, Tensor]:
+        """The weights that learn, by name, as they are now: what `as_reference` is to be asked with later.
+
+        A copy, whose matrices are rounded as every product rounds them: it says the same, in half the memory.
+        """
+        rounded = {layer.weight for layer in self.linear_layers()}
+        return {
+            name: p.detach().to(self.compute.dtype if p in rounded else p.dtype, copy=True)
+            for name, p in self.trainable().items()
+        }
+
+    @contextmanager
+    def as_reference(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+        """Inside, the policy is its own reference: with these `weights`, or with its adapter switched off."""
+        if weights is None:
+            if self.adapter is None:
+                raise ModelError("this policy has no adapter to switch off; give the reference's weights.")
+            with self.adapter.disable_adapter():
+                yield
+            return
+        own = self.trainable()
+        kept = {name: p.data for name, p in own.items()}
+        try:
+            for name, p in own.items():
+                p.data = weights[name]
+            yield
+        finally:
+            for name, p in own.items():
+                p.data = kept[name]
+
+    @torch.no_grad()
+    def reference_logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
+        """What the model said before its adapter learned anything, `[N, T]`: the adapter is switched off."""
+        with self.as_reference():
+            return self.logprobs(tokens, temperature=temperature)
+
+
+class RewardModel(Model):
+    """A decoder with a scalar head: a linear layer read at the last token, or a `ScalarHead`.
+
+    `network.config.score_offset` is subtracted, so that 0 is the average of the completions it was centred on.
+    """
+
+    def scores(self, tokens: TokenGroups) -> Tensor:
+        """One score a completion, `[N]`, in logits of being preferred."""
+        return completion_scores(self.network.score, self._read_by_head(tokens), tokens.lengths) - self.offset
+
+    def _read_by_head(self, tokens: TokenGroups) -> Tensor:
+        """The states at completion tokens, `[M, d]`."""
+        states = self._states(tokens, "end").float()
+        return self._masks.drop(states, self._masks.head, "head") if self._masks else states
+
+    @property
+    def offset(self) -> float:
+        """The score that counts as 0."""
+        return float(getattr(self.network.config, "score_offset", 0.0))
+
+    def centre(self, mean: float) -> None:
+        """Move the zero by `mean`, the average score of reference completions."""
+        self.network.config.score_offset = self.offset + mean
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A critic's values `[N, T]`, and the states `[N, T, d]` that its head read if its trunk is frozen."""
+
+    values: Tensor
+    states: Tensor | None
+
+
+class Critic(Model):
+    """A decoder with a scalar head, read before each token: the expected return from there."""
+
+    _judge: RewardModel | None = None  # whose trunk this is
+
+    def share_trunk(self, judge: RewardModel) -> None:
+        """Read the trunk of `judge` in place of an equal one that does not learn either.
+
+        Its weights are held once; and while frozen states are kept, what it said of completions when they were
+        scored answers for their values too.
+        """
+        setattr(self.network, self.network.base_model_prefix, judge.trunk)
+        self._judge = judge
+
+    @contextmanager
+    def keeping_frozen_states(self, gigabytes: float) -> Iterator[FrozenStates | None]:
+        """As of any model; a judge that shares the trunk keeps and finds the same states."""
+        with super().keeping_frozen_states(gigabytes) as found:
+            if self._judge:
+                self._judge._frozen = found
+            try:
+                yield found
+            finally:
+                if self._judge:
+                    self._judge._frozen = None
+
+    @property
+    def shares_trunk(self) -> bool:
+        """Whether a judge reads the same trunk."""
+        return self._judge is not None
+
+    @property
+    def frozen_trunk(self) -> bool:
+        """Whether only the head learns: then what the trunk says of a token never changes."""
+        return not any(p.requires_grad for p in self.trunk.parameters())
+
+    def answer(self, tokens: TokenGroups, states: Tensor | None = None) -> Answer:
+        """Values of the states before each token; `states` of an earlier answer spare the trunk."""
+        if states is None:
+            found = self._states(tokens, "state").float()
+            states = to_padded(found, tokens)
+        values: Tensor = self.network.score(states).squeeze(-1)
+        return Answer(values, states.detach() if self.frozen_trunk else None)

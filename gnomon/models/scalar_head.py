@@ -1,0 +1,139 @@
+"""Scalar heads: how a completion's states become one score, and how a state becomes a value.
+
+Pooling is over all of a completion's tokens, those that a mask takes out of the loss included: a mask says which
+tokens the policy chose, while a judgement is of the whole completion, however it came about. Prompts and padding
+are never pooled.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.utils import cached_file
+
+from gnomon.core.config import validate
+from gnomon.core.errors import ModelError
+from gnomon.models.config_limits import require_memory
+from gnomon.models.settings import HeadSettings
+
+
+class ScalarHead(nn.Module):
+    """A head of any shape on states of width d; `read` is its map from a state to a number."""
+
+    def __init__(self, width: int, settings: HeadSettings):
+        super().__init__()
+        self.settings = settings
+        inner = (settings.hidden or width) if settings.head == "mlp" else width
+        require_memory(4 * 4 * width * inner, f"a head with hidden: {inner}; lower hidden")
+        self.query = nn.Linear(width, 1, bias=False) if settings.pooling == "attention" else None
+        self.hidden = nn.Linear(width, inner) if settings.head == "mlp" else None
+        self.out = nn.Linear(inner, 1, bias=False)
+
+    def start(self, seed: int) -> None:
+        """Weights N(0, 1/(d+1)) for d inputs (Ziegler et al. 2019), biases 0, attention to all tokens alike."""
+        generator = torch.Generator().manual_seed(seed)
+        for layer in (self.hidden, self.out):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features + 1), generator=generator)
+        if self.hidden is not None:
+            nn.init.zeros_(self.hidden.bias)
+        if self.query is not None:
+            nn.init.zeros_(self.query.weight)
+
+    def read(self, states: Tensor) -> Tensor:
+        """A number for each state, `[…, d] -> […]`."""
+        if self.hidden is not None:
+            states = torch.tanh(self.hidden(states))
+        found: Tensor = self.out(states).squeeze(-1)
+        return found
+
+    def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """One state a completion: `[M, d]`, completion by completion, and lengths `[N]`, to `[N, d]`."""
+        if self.settings.pooling == "last":
+            return last_states(states, lengths)
+        if self.settings.pooling == "first":
+            return states[(lengths.cumsum(0) - lengths).to(states.device)]
+        rows = list(torch.split(states, lengths.tolist()))
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [N, T, d]
+        real = (torch.arange(padded.shape[1]) < lengths[:, None]).to(states.device)[..., None]  # [N, T, 1]
+        if self.settings.pooling == "max":
+            return padded.masked_fill(~real, -torch.inf).amax(dim=1)
+        if self.query is None:
+            return padded.sum(dim=1) / real.sum(dim=1)
+        attention: Tensor = self.query(padded) / math.sqrt(padded.shape[-1])
+        weights = attention.masked_fill(~real, -torch.inf).softmax(dim=1)
+        return (weights * padded).sum(dim=1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """`read` with the last axis kept, as a linear layer has it: `[…, d] -> […, 1]`."""
+        return self.read(states)[..., None]
+
+
+def new_head(width: int, settings: HeadSettings, seed: int) -> nn.Module:
+    """A head on states of `width`, at its start: a plain linear layer where that is all there is to it."""
+    head = ScalarHead(width, settings)
+    head.start(seed)
+    return head.out if settings.plain else head
+
+
+def start_at_zero(head: nn.Module) -> None:
+    """Make a head say 0 of every state, and yet learn from the first step."""
+    last: Any = head.out if isinstance(head, ScalarHead) else head
+    nn.init.zeros_(last.weight)
+
+
+def last_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """The state at the end of each completion: `[M, d]`, completion by completion, to `[N, d]`."""
+    return states[(lengths.cumsum(0) - 1).to(states.device)]
+
+
+def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
+    """One score a completion `[N]` from the states `[M, d]` at its tokens; a plain layer reads the last token."""
+    if isinstance(head, ScalarHead):
+        return head.read(head.pool(states, lengths))
+    found: Tensor = head(last_states(states, lengths)).squeeze(-1)
+    return found
+
+
+HEAD_FILE = "reward_head.safetensors"
+
+
+def save_with_head(network: Any, folder: Path) -> None:
+    """Write the trunk of `network` with `save_pretrained`, and its `ScalarHead` beside it."""
+    head, trunk, config = network.score, network.base_model, network.base_model.config
+    trunk.config = copy.deepcopy(network.config)
+    trunk.config.num_labels = 0
+    trunk.config.reward_head = head.settings.model_dump()
+    try:
+        trunk.save_pretrained(folder)
+    finally:
+        trunk.config = config
+    save_file({n: t.detach().cpu().contiguous() for n, t in head.state_dict().items()}, folder / HEAD_FILE)
+
+
+def load_head(network: Any, name: str) -> HeadSettings | None:
+    """Give `network` the head saved beside its trunk in a folder or on the hub; `None` where there is none.
+
+    Raises:
+        ModelError: the head's weights are missing or do not fit config.json.
+    """
+    shape = network.config.__dict__.pop("reward_head", None)
+    if shape is None:
+        return None
+    settings = validate(HeadSettings, shape, f"{name}/config.json, reward_head")
+    head = ScalarHead(network.config.get_text_config().hidden_size, settings)
+    file = cached_file(name, HEAD_FILE)
+    try:
+        head.load_state_dict(load_file(file))
+    except RuntimeError:
+        raise ModelError(
+            f"{file} does not fit the reward_head of config.json; give a folder that save_model wrote whole."
+        ) from None
+    network.score = head
+    return settings

@@ -1,0 +1,1 @@
+"""A recipe: read, checked, planned, run."""

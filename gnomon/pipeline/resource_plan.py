@@ -1,0 +1,129 @@
+"""`gnomon run --plan`: what a recipe will take in memory and time, before it runs.
+
+Every stage is prepared in a folder that is thrown away: its data are made and its models loaded as they will be,
+but instead of training there is a trial of a small micro-batch and of a few tokens' sampling. An untrained model
+stands for what a stage would leave to the next.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from gnomon.core.progress import StopSignal, console
+from gnomon.core.storage.leftovers import temporary_folder
+from gnomon.core.types import Message, Prompt
+from gnomon.models.engine.device import Compute, fill_kernels, find_compute
+from gnomon.models.loading import load_policy
+from gnomon.models.settings import Trainable
+from gnomon.models.tiny_random import RandomModel
+from gnomon.pipeline.preflight import check_inputs, load_functions
+from gnomon.pipeline.recipe import Recipe
+from gnomon.rollouts.experience import token_groups_of
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.stages.plan import PARTS, StagePlan, plan_stage
+from gnomon.stages.settings import FeedbackStage
+from gnomon.stages.workspace import Workspace
+from gnomon.training.runtime.memory_profile import held_bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe will take, stage by stage; stages that only prepare data are not listed."""
+
+    device: str
+    stages: tuple[StagePlan, ...]
+    other_seconds: float
+
+    @property
+    def peak_gb(self) -> float:
+        """The most memory at once, in gigabytes of 10^9 bytes."""
+        return max((stage.peak for stage in self.stages), default=0.0) / 1e9
+
+    @property
+    def seconds(self) -> float:
+        """All stages together."""
+        return self.other_seconds + sum(stage.seconds for stage in self.stages)
+
+
+def plan_recipe(recipe: Recipe) -> Plan:
+    """Prepare every stage and try it.
+
+    Raises:
+        GnomonError: something the user can mend: all that a run would find before it trains.
+    """
+    check_inputs(recipe)
+    import_module("gnomon.rewards.tfidf_ridge")  # scikit-learn, which a run loads too, is the process's own
+    compute = find_compute(recipe.model.device, recipe.model.precision)
+    fill_kernels(compute)
+    found: list[StagePlan] = []
+    other = 0.0
+    with temporary_folder(Path(tempfile.gettempdir())) as folder:
+        work = Workspace(folder, recipe, compute, StopSignal(), functions=load_functions(recipe, {}))
+        warm_up(folder / "warm", compute)
+        process = held_bytes(compute.device)
+        for stage in recipe.stages:
+            started = time.monotonic()
+            with _quietly():
+                (folder / stage.name).mkdir(parents=True)
+                found += plan_stage(stage, work, process)
+            if isinstance(stage, FeedbackStage):
+                other += time.monotonic() - started
+                if not found:  # people's judgements are held in memory, which later stages use again
+                    process = held_bytes(compute.device)
+    return Plan(str(compute), tuple(found), other)
+
+
+def warm_up(folder: Path, compute: Compute) -> None:
+    """Sample from a tiny random model and learn from it once, so that the process is as large as a run's.
+
+    Code of transformers, kernels, threads' stacks and freed memory that is kept come with the first model, and
+    belong to the process, not to the models of a stage.
+
+    Args:
+        folder: for the model's files; what is in it is not needed afterwards.
+        compute: where and how to compute.
+    """
+    with _quietly():
+        RandomModel(layers=1, width=16).write(folder)
+        policy = load_policy(str(folder), compute, Trainable(adapter="none"))
+        prompt = Prompt("warm", (Message("user", "a"),))
+        rollouts = NativeSampler(policy).sample([prompt], Sampling(completions=2, max_tokens=4), seed=0)
+        policy.logprobs(token_groups_of(rollouts)).sum().backward()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What stages say when they run is not what a plan says."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
+
+
+def said(plan: Plan) -> str:
+    """Two lines a stage, which any terminal can show."""
+    lines: list[str] = []
+    for stage in plan.stages:
+        total, learning = (count / 1e6 for count in stage.parameters)
+        parts = ", ".join(f"{part} {stage.bytes[part] / 1e9:.2f}" for part in PARTS if stage.bytes[part] >= 5e6)
+        lines += [
+            f"{stage.name}: {stage.does}; {learning:.1f} of {total:.1f} million weights learn",
+            f"  {stage.peak / 1e9:.2f} GB ({parts}), {stage.tokens_per_second:.0f} tokens/s, "
+            f"{said_time(stage.seconds)}",
+        ]
+    return "\n".join(lines)
+
+
+def said_time(seconds: float) -> str:
+    """In the unit that suits it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

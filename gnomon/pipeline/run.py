@@ -1,0 +1,187 @@
+"""Run a recipe: its stages in order, each once, with a report at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.markup import escape
+
+from gnomon.core.boundary import input_errors
+from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
+from gnomon.core.progress import StopSignal, console
+from gnomon.core.redaction import redact_values
+from gnomon.core.storage.environment import environment
+from gnomon.core.storage.files import read_json, write_json
+from gnomon.core.storage.run_claim import RunClaim
+from gnomon.core.storage.sealed_files import is_run, write_sealed
+from gnomon.models.engine.device import Compute, find_compute
+from gnomon.pipeline.preflight import check_inputs, find_models, inputs_of, load_functions
+from gnomon.pipeline.recipe import Recipe
+from gnomon.reporting.run_report import write_report
+from gnomon.rewards.python_reward import RewardFunction
+from gnomon.stages.evaluate import run_evaluate
+from gnomon.stages.feedback import run_feedback
+from gnomon.stages.hybrid import run_hybrid
+from gnomon.stages.settings import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
+from gnomon.stages.train import run_train
+from gnomon.stages.workspace import Workspace
+from gnomon.training.outcome import why_nothing
+from gnomon.training.runtime.checkpoints import remove_checkpoints
+from gnomon.training.runtime.distributed import Processes
+
+RUNNERS: dict[type, Callable[[Any, Workspace], dict[str, Any]]] = {
+    FeedbackStage: run_feedback,
+    TrainStage: run_train,
+    HybridStage: run_hybrid,
+    EvaluateStage: run_evaluate,
+}
+
+
+def run_recipe(
+    recipe: Recipe,
+    functions: Mapping[str, RewardFunction] | None = None,
+    rows: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Run every stage that is not finished, and write the report; returns its path.
+
+    Args:
+        recipe: what to do.
+        functions: rewards that are functions of the calling program, by what the recipe calls them.
+        rows: files of data that are written into the run folder first, by their names.
+
+    Raises:
+        GnomonError: the user can mend it; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
+    """
+    folder = Path(recipe.run)
+    with full_disk_said(folder), input_errors(), stop_said(), StopSignal().listening() as stop:
+        compute = find_compute(recipe.model.device, recipe.model.precision)
+        processes = Processes(cpu=compute.device.type == "cpu")
+        stop.waits = processes.count > 1  # else one might leave while the others wait for it
+        with processes.watching(), _claimed(recipe, rows or {}, processes, stop) as claim:
+            return _run(recipe, functions or {}, compute, processes, stop, claim)
+
+
+@contextmanager
+def _claimed(
+    recipe: Recipe, rows: Mapping[str, bytes], processes: Processes, stop: StopSignal
+) -> Iterator[RunClaim | None]:
+    """Inside, the first process holds the run folder for all of them.
+
+    Raises:
+        RunError: the folder holds something else, or was moved or removed meanwhile.
+        BusyError: another run uses it.
+    """
+    if not processes.main:
+        processes.wait()
+        yield None
+        return
+    with RunClaim(Path(recipe.run), [s.name for s in recipe.stages], inputs_of(recipe)) as claim:
+        stop.checks.append(claim.lock.check)
+        try:
+            for name, content in rows.items():
+                claim.write_input(name, content)
+            processes.wait()
+            with input_errors():  # so that what is refused there is undone too
+                yield claim
+        except Interrupted:
+            raise
+        except GnomonError:
+            claim.lock.check()
+            claim.undo()
+            raise
+        except Exception:
+            claim.lock.check()
+            raise
+
+
+def _run(
+    recipe: Recipe,
+    functions: Mapping[str, RewardFunction],
+    compute: Compute,
+    processes: Processes,
+    stop: StopSignal,
+    claim: RunClaim | None,
+) -> Path:
+    folder = Path(recipe.run)
+    console.quiet = not processes.main
+    several = f", {processes.count} processes" if processes.count > 1 else ""
+    console.print(
+        f"[bold]gnomon[/bold] {escape(str(folder))} on {compute}, {torch.get_num_threads()} threads{several}"
+    )
+    started = time.monotonic()
+    check_inputs(recipe)
+    if claim and not is_run(folder):  # a run that goes on has found its models, and may need none of them again
+        find_models(recipe)
+    known = load_functions(recipe, functions)
+    work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes, claim=claim)
+    setting = environment(recipe.seed, {})
+    try:
+        work.note_environment(setting)
+        if claim:
+            write_sealed(claim.keep("config.yaml"), _as_yaml(recipe))
+    except OSError as error:
+        raise RunError(
+            f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
+        ) from None
+    for number, stage in enumerate(recipe.stages, start=1):
+        _run_stage(stage, work, f"{number}/{len(recipe.stages)}")
+        work.note_environment(setting)
+    if not processes.main:
+        return folder / "report.html"
+    report = write_report(folder, language=recipe.language)
+    minutes = (time.monotonic() - started) / 60
+    results = {stage.name: read_json(work.stage_folder(stage.name) / "result.json") for stage in recipe.stages}
+    idle = [name for name, found in results.items() if why_nothing(found.get("learning"))]
+    but = f", [yellow]but {' and '.join(idle)} learned nothing[/yellow]" if idle else ""
+    console.print(f"[bold]done[/bold] in {minutes:.1f} minutes{but}; open {escape(str(report))}", soft_wrap=True)
+    return report
+
+
+def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
+    """Do a stage that is not finished. Its checkpoints go only when its result is on disk."""
+    folder, processes = work.stage_folder(stage.name), work.processes
+    if not work.begin(stage):
+        seconds = read_json(folder / "result.json")["seconds"]
+        console.print(f"[bold]{place} {stage.name}[/bold] finished before ({seconds:.0f} s)")
+    else:
+        console.print(f"[bold]{place} {stage.name}[/bold]")
+        if processes.main or isinstance(stage, TrainStage | HybridStage):
+            found = RUNNERS[type(stage)](stage, work)
+            work.stop.check()
+            if processes.main:
+                write_json(folder / "result.json", found)
+            console.print(f"  {found['seconds']:.0f} s")
+            if reason := why_nothing(found.get("learning")):
+                console.print(f"  [yellow]nothing was learned[/yellow]: {escape(reason)}", soft_wrap=True)
+    if processes.main:
+        remove_checkpoints(folder / "checkpoints")
+    processes.wait()
+    work.stop.waits = processes.count > 1
+    if work.claim:
+        work.claim.end_stage()
+    if any(processes.collect(bool(work.stop))) and stage is not work.recipe.stages[-1]:
+        raise Interrupted(f"stopped after stage '{stage.name}'; run the same command again to go on.")
+
+
+def _as_yaml(recipe: Recipe) -> str:
+    content = recipe.model_dump(mode="json")
+    content["stages"] = [_row(stage) for stage in recipe.stages]
+    if not recipe.looks_at_home:
+        del content["home"]
+    return yaml.safe_dump(redact_values(recipe.as_written(content)), allow_unicode=True, sort_keys=False)
+
+
+def _row(stage: Stage) -> dict[str, Any]:
+    """A stage as a recipe says it, with every setting of its loop."""
+    row: dict[str, Any] = stage.model_dump(mode="json", exclude_none=True)
+    if isinstance(stage, TrainStage):
+        row["training"] = stage.loop.model_dump(mode="json")
+    if isinstance(stage, HybridStage):
+        row["phases"] = [{k: v for k, v in _row(p).items() if k != "model"} for p in stage.phases]
+    return row

@@ -1,0 +1,88 @@
+"""Recipes of one stage, made in memory: what `gnomon train` and `gnomon evaluate` run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.core.config import nearest, parse_override, set_path
+from gnomon.core.errors import ConfigError
+from gnomon.pipeline.recipe import Recipe, build_recipe
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.stages.settings import EvaluateStage, ModelSettings, TrainStage, loop_of
+
+Setting = tuple[list[str], Any]  # a path into the stage or recipe, and what stands there
+
+
+def parse_settings(texts: Iterable[str]) -> list[Setting]:
+    """`key=value` as typed on the command line."""
+    return [parse_override(text) for text in texts]
+
+
+def training_recipe(
+    algorithm: str, *, model: str, run: str, stage: Mapping[str, Any], settings: Sequence[Setting] = ()
+) -> Recipe:
+    """A recipe that trains one model.
+
+    Args:
+        algorithm: a file of `gnomon/algorithms/`; the stage's name too.
+        model: what training starts from.
+        run: the run folder.
+        stage: keys of the stage, such as `data`; those that are `None` are left out.
+        settings: any setting by its bare name (`learning_rate`, `clip_low`, `rank`), or by its path.
+    """
+    known = algorithms()
+    if algorithm not in known:
+        raise ConfigError(f"unknown algorithm '{algorithm}'; {nearest(algorithm, known)}")
+    homes: list[tuple[list[str], Iterable[str]]] = [
+        (["stage"], TrainStage.model_fields),
+        (["stage", "training"], loop_of(algorithm).model_fields),
+        (["stage", "settings"], [field.name for field in fields(known[algorithm])]),
+        (["stage", "sampling"], Sampling.model_fields if _is_online(algorithm) else []),
+    ]
+    row = {"name": algorithm, "algorithm": algorithm, **stage}
+    return _recipe(f"gnomon train {algorithm}", model, run, row, homes, settings)
+
+
+def evaluation_recipe(
+    models: Sequence[str], *, run: str, stage: Mapping[str, Any], settings: Sequence[Setting] = ()
+) -> Recipe:
+    """A recipe that compares models; `stage` and `settings` as in `training_recipe`."""
+    homes: list[tuple[list[str], Iterable[str]]] = [
+        (["stage"], EvaluateStage.model_fields),
+        (["stage", "sampling"], Sampling.model_fields),
+    ]
+    row = {"name": "evaluation", "evaluate": list(models), **stage}
+    return _recipe("gnomon evaluate", models[0] if models else "", run, row, homes, settings)
+
+
+def _recipe(
+    where: str,
+    model: str,
+    run: str,
+    row: Mapping[str, Any],
+    homes: Sequence[tuple[list[str], Iterable[str]]],
+    settings: Sequence[Setting],
+) -> Recipe:
+    stage = {key: value for key, value in row.items() if value is not None}
+    content: dict[str, Any] = {"run": run, "model": {"name": model}, "stages": [stage]}
+    whole = {"stage": stage, "recipe": content}
+    everywhere = [*homes, (["recipe", "model"], ModelSettings.model_fields), (["recipe"], Recipe.model_fields)]
+    for path, value in settings:
+        set_path(whole, [*_home(path[0], everywhere, where), *path], value)
+    return build_recipe(content, where)
+
+
+def _home(key: str, homes: Sequence[tuple[list[str], Iterable[str]]], where: str) -> list[str]:
+    """Where a setting belongs that is called by its bare name: the first home that knows it."""
+    for path, known in homes:
+        if key in known and key not in ("name", "stages", "algorithm"):
+            return path
+    names = {name for _, known in homes for name in known} - {"name", "stages", "algorithm"}
+    raise ConfigError(f"{where}: unknown setting '{key}'; {nearest(key, names)}")
+
+
+def _is_online(algorithm: str) -> bool:
+    return "steps" in loop_of(algorithm).model_fields

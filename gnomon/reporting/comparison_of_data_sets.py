@@ -1,0 +1,102 @@
+"""What comparisons on several data sets come to together, and the page of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from gnomon.reporting.comparison_report import render_page, write_page
+from gnomon.reporting.comparison_results import Comparison, highest, read_comparison, read_part, spread
+from gnomon.reporting.results import Estimate, Part, Words
+from gnomon.reporting.run_reader import Language
+
+SETS = "sets.json"
+
+
+class Listed(Part):
+    """The data sets of a folder of comparisons, and those that are still to come."""
+
+    name: Words = ""
+    sets: list[Words] = Field(default_factory=list)
+    waiting: list[Words] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SetComparison:
+    """Comparisons of the same algorithms on several data sets, by name."""
+
+    name: str
+    sets: dict[str, Comparison]
+    waiting: list[str]
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Those that were compared."""
+        return list(dict.fromkeys(name for comparison in self.sets.values() for name in comparison.algorithms))
+
+    @property
+    def judges(self) -> list[str]:
+        """Those that judged on every data set, the independent ones first."""
+        some = list(self.sets.values())
+        known = [{judge.name for judge in one.judges} for one in some]
+        common = [judge.name for judge in some[0].judges if all(judge.name in names for names in known)]
+        return sorted(common, key=lambda name: not self.independent(name))
+
+    def independent(self, judge: str) -> bool:
+        """Whether a judge took part in no training, on any of the data sets."""
+        return all(
+            j.independent for comparison in self.sets.values() for j in comparison.judges if j.name == judge
+        )
+
+    def together(self, algorithm: str, judge: str) -> Estimate:
+        """The mean of the data sets' win rates, each of the same weight, and the least and greatest of them.
+
+        Undefined unless the algorithm has a rate on every data set: otherwise means would speak of other data.
+        """
+        rates = [comparison.win_rate(algorithm, judge).value for comparison in self.sets.values()]
+        return Estimate() if None in rates else spread(list(rates))
+
+    def ahead(self, algorithm: str, judge: str) -> int:
+        """On how many data sets no other algorithm has a higher mean win rate."""
+        count = 0
+        for comparison in self.sets.values():
+            own = comparison.win_rate(algorithm, judge).value
+            rates = [
+                r for name in comparison.algorithms if (r := comparison.win_rate(name, judge).value) is not None
+            ]
+            count += own is not None and own >= max(rates)
+        return count
+
+    @property
+    def leaders(self) -> list[str]:
+        """The algorithms with the highest mean over the data sets, by the first judge; several where they tie."""
+        judge = self.judges[:1]
+        return highest({name: self.together(name, judge[0]) for name in self.algorithms} if judge else {})
+
+    @property
+    def leader(self) -> str:
+        """The only algorithm with the highest mean; "" where several tie or nobody has a mean."""
+        return self.leaders[0] if len(self.leaders) == 1 else ""
+
+
+def read_sets(folder: Path) -> SetComparison:
+    """Read the comparisons of a folder.
+
+    Raises:
+        RunError: it holds none, or they are damaged.
+    """
+    listed = read_part(folder / SETS, Listed, "a comparison on several data sets")
+    comparison = {name: read_comparison(folder / name) for name in listed.sets}
+    return SetComparison(listed.name, comparison, listed.waiting)
+
+
+def write_sets(folder: Path, *, language: Language = "en") -> Path:
+    """Write `compare.html` of all data sets; returns its path.
+
+    Args:
+        folder: of the comparisons.
+        language: the one the page opens in; the reader can switch to the other.
+    """
+    return write_page(folder, render_page("compare_sets.html.j2", language, found=read_sets(folder)))

@@ -1,0 +1,116 @@
+"""Which pictures a stage of a report has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gnomon.reporting import plots
+from gnomon.reporting.results import Evaluation, Examination
+from gnomon.reporting.run_reader import Stage
+
+CURVES = (
+    "loss",
+    "accuracy",
+    "lead",
+    "chosen_reward",
+    "rejected_reward",
+    "nll",
+    "score_mean",
+    "kl",
+    "kl_coefficient",
+    "entropy",
+    "length_mean",
+    "missing_eos_share",
+    "alike_groups_share",
+    "clip_fraction",
+    "kl_loss",
+    "value_loss",
+    "explained_variance",
+    "sft_loss",
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric's course over the training."""
+
+    metric: str
+    svg: str
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The win rates of one model against another."""
+
+    model: str
+    against: str
+    svg: str
+
+
+def curves(stage: Stage) -> list[Curve]:
+    """A curve for each metric that this report knows and that was recorded more than once."""
+    return [
+        Curve(
+            metric=metric,
+            svg=plots.curve(f"{stage.name}-{metric}", points),
+            first=points[0][1],
+            last=points[-1][1],
+        )
+        for metric in CURVES
+        if len(points := stage.metrics.get(metric, [])) > 1
+    ]
+
+
+def accuracy(stage: Stage, examination: Examination) -> str:
+    """Pair accuracy of the reward model, the baselines and one person; "" without any."""
+    rows = [
+        plots.Row(row.name, row.pair_accuracy, row.pair_low, row.pair_high, marked=row.kind == "model")
+        for row in examination.rows
+        if row.pair_accuracy is not None
+    ]
+    return plots.intervals(f"{stage.name}-judges", rows, line=0.5, shares=(0.4, 1)) if rows else ""
+
+
+def scatter(stage: Stage, examination: Examination) -> str:
+    """The scores against the means of people; "" without any."""
+    return plots.scatter(f"{stage.name}-scatter", examination.scatter) if examination.scatter else ""
+
+
+def calibration(stage: Stage, examination: Examination) -> str:
+    """Predicted against observed; "" without any."""
+    bins = [
+        (row.predicted, row.observed, row.count or 0.0)
+        for row in examination.calibration.bins
+        if row.predicted is not None and row.observed is not None
+    ]
+    return plots.calibration(f"{stage.name}-calibration", bins) if bins else ""
+
+
+def scores(stage: Stage, evaluation: Evaluation) -> dict[str, str]:
+    """For each judge, the mean scores of the models."""
+    pictures = {}
+    for place, judge in enumerate(evaluation.judges):
+        rows = [
+            plots.Row(row.model, score.mean, score.low, score.high, marked=row.model == evaluation.candidate)
+            for row in evaluation.table
+            if (score := row.scores.get(judge.name)) is not None and score.mean is not None
+        ]
+        if rows:
+            pictures[judge.name] = plots.intervals(f"{stage.name}-scores-{place}", rows)
+    return pictures
+
+
+def comparisons(stage: Stage, evaluation: Evaluation) -> list[Comparison]:
+    """For each pair of models that were compared, the win rates by every judge."""
+    independent = {judge.name for judge in evaluation.judges if judge.independent}
+    pairs: dict[tuple[str, str], list[plots.Row]] = {}
+    for row in evaluation.win_rates:
+        if row.rate is not None:
+            drawn = plots.Row(row.judge, row.rate, row.low, row.high, marked=row.judge in independent)
+            pairs.setdefault((row.model, row.against), []).append(drawn)
+    return [
+        Comparison(*pair, plots.intervals(f"{stage.name}-wins-{place}", rows, line=0.5, shares=(0, 1)))
+        for place, (pair, rows) in enumerate(pairs.items())
+    ]

@@ -1,0 +1,107 @@
+"""Numbers and words of a report: figures alike in every language, texts in all of them at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from markupsafe import Markup
+
+from gnomon.reporting import comparison_translations
+from gnomon.reporting.results import Estimate
+from gnomon.reporting.translations import LANGUAGES
+from gnomon.reporting.translations import TEXTS as RUN_TEXTS
+
+TEXTS = {**RUN_TEXTS, **comparison_translations.TEXTS}
+
+DASH = "—"  # what is not known is never shown as 0
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """A number with so many digits after the point, and a true minus sign."""
+    return DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """A whole number, in groups of three digits."""
+    return fixed(value, 0)
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share as a percentage."""
+    return DASH if value is None else f"{fixed(100 * value, digits)}%"
+
+
+def number(value: float | None) -> str:
+    """A number of unknown size, with about three digits that matter."""
+    if value is None:
+        return DASH
+    return count(value) if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
+
+
+def large(value: float | None) -> str:
+    """A number of parameters: 134.5M."""
+    if value is None:
+        return DASH
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f}{unit}"
+    return count(value)
+
+
+def interval(estimate: Estimate, digits: int = 2, *, share: bool = False) -> str:
+    """The interval of an estimate in brackets; "" where it has none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    form = percent if share else fixed
+    return f"[{form(estimate.low, digits)}, {form(estimate.high, digits)}]"
+
+
+def text(key: str, **values: object) -> Markup:
+    """A text in every language, one `span` each; the page shows the chosen one. Values are escaped."""
+    spans = (
+        Markup('<span class="{}" lang="{}">{}</span>').format(language, tag, Markup(words).format(**values))
+        for (language, tag), words in zip(LANGUAGES.items(), TEXTS[key], strict=True)
+    )
+    return Markup("").join(spans)
+
+
+def text_or_name(family: str, name: str) -> Markup:
+    """The text for a name that this version knows, such as a metric; the bare name, escaped, if it does not."""
+    key = f"{family}.{name}"
+    if key in TEXTS:
+        return text(key)
+    known = algorithm(name) if family == "kind" else None
+    return known or Markup("<code>{}</code>").format(name)
+
+
+def algorithm(name: str) -> Markup | None:
+    """What an algorithm is called: what it learns from, and how its file's first line names it."""
+    from gnomon.algorithms.contract import algorithms
+
+    found = algorithms().get(name)
+    if found is None:
+        return None
+    shown = (sys.modules[found.__module__].__doc__ or name).partition(":")[0]
+    match cast(Any, found).consumes.__name__:
+        case "Experience":
+            return text("learned.samples", name=shown)
+        case "Preference":
+            return text("learned.preferences", name=shown)
+        case "Label":
+            return text("learned.labels", name=shown)
+        case "Ranking":
+            return text("learned.rankings", name=shown)
+    return Markup("{}").format(shown)
+
+
+def duration(seconds: float | None) -> Markup:
+    """How long something took, in the two units that matter."""
+    if seconds is None:
+        return Markup(DASH)
+    whole = round(seconds)
+    if whole < 60:
+        return text("time.seconds", s=number(seconds) if seconds < 10 else whole)
+    if whole < 3600:
+        return text("time.minutes", m=whole // 60, s=whole % 60)
+    return text("time.hours", h=whole // 3600, m=whole % 3600 // 60)

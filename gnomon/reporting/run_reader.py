@@ -1,0 +1,161 @@
+"""Reading a run folder for its report. Nothing outside the folder is read, and nothing in it is trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from gnomon.core.errors import RunError
+from gnomon.core.storage.sealed_files import without_seal
+from gnomon.core.yaml_text import UNMADE, load_yaml
+from gnomon.reporting.results import Environment, Evaluation, Feedback, Result, Training, finite
+
+RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
+
+Language = Literal["en", "zh"]
+Status = Literal["finished", "unfinished", "unreadable"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the run, or a phase of one, and what it left behind."""
+
+    name: str
+    status: Status
+    result: Result | None = None
+    metrics: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name → (step, value)
+    phases: tuple[Stage, ...] = ()  # of a hybrid stage, which has the metrics
+
+    @property
+    def kind(self) -> str:
+        """The algorithm of a training stage; else "feedback" or "evaluation"; "" where it is not known."""
+        match self.result:
+            case Training(algorithm=algorithm):
+                return algorithm
+            case Feedback():
+                return "feedback"
+            case Evaluation():
+                return "evaluation"
+        return ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read."""
+
+    name: str
+    model: str
+    seed: str
+    config: str
+    environment: Environment
+    stages: tuple[Stage, ...]
+    language: Language = "en"
+
+    def finished(self, kind: type[Result]) -> list[Stage]:
+        """The finished stages of one kind, in the order in which they ran."""
+        return [stage for stage in self.stages if isinstance(stage.result, kind)]
+
+    @property
+    def gaps(self) -> list[Stage]:
+        """The stages that the report has to leave out."""
+        return [stage for stage in self.stages if stage.result is None]
+
+
+def read_run(folder: Path) -> Run:
+    """Read what there is of a run folder; a missing or damaged part is left out."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a folder; give the folder of a run, the one that holds config.yaml.")
+    config_text = without_seal(_read(folder / "config.yaml"))
+    config = _parse_config(config_text)
+    environment = _parse_json(_read(folder / "environment.json"))
+    model = config.get("model", "")
+    return Run(
+        name=Path(str(config.get("run") or folder.resolve().name)).name,
+        model=str(model.get("name", "") if isinstance(model, dict) else model),
+        seed=str(config.get("seed", environment.get("seed", ""))),
+        config=config_text,
+        environment=_environment(environment),
+        stages=tuple(_read_stage(folder, name) for name in _stage_names(folder, config)),
+        language="zh" if config.get("language") == "zh" else "en",
+    )
+
+
+def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Stages in the order of the recipe; without a recipe, every folder that holds a result."""
+    stages = config.get("stages")
+    rows = stages if isinstance(stages, list) else []
+    names = [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
+    return names or sorted(path.parent.name for path in folder.glob("*/result.json"))
+
+
+def _read_stage(folder: Path, name: str) -> Stage:
+    if Path(name).name != name or name == "..":  # a name is no path: it may not lead out of the run
+        return Stage(name, "unreadable")
+    if not (folder / name / "result.json").is_file():
+        return Stage(name, "unfinished")
+    content = _parse_json(_read(folder / name / "result.json"))
+    kind = RESULTS.get(str(content.get("kind")))
+    if kind is None:
+        return Stage(name, "unreadable")
+    try:
+        result = kind.model_validate(content)
+    except ValidationError:
+        return Stage(name, "unreadable")
+    metrics = _read_metrics(folder / name / "metrics.jsonl")
+    return Stage(name, "finished", result, metrics, _read_phases(folder, name, content.get("phases")))
+
+
+def _read_phases(folder: Path, name: str, found: Any) -> tuple[Stage, ...]:
+    """A hybrid stage's phases, in their order, by their places in the run."""
+    inside = [phase for phase in found if Path(phase).name == phase != ".."] if isinstance(found, dict) else []
+    return tuple(
+        Stage(f"{name}/{phase}", "finished", metrics=_read_metrics(folder / name / phase / "metrics.jsonl"))
+        for phase in inside
+    )
+
+
+def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Each metric's course over the steps; a line cut short by a kill is skipped."""
+    metrics: dict[str, list[tuple[float, float]]] = {}
+    for row in map(_parse_json, _read(path).split("\n")):  # a text may hold what Unicode calls a line's end
+        step = finite(row.get("step"))
+        if step is None:
+            continue
+        for name, raw in row.items():
+            value = finite(raw)
+            if value is not None:
+                metrics.setdefault(name, []).append((step, value))
+    return metrics
+
+
+def _environment(content: dict[str, Any]) -> Environment:
+    try:
+        return Environment.model_validate(content)
+    except ValidationError:
+        return Environment()
+
+
+def _read(path: Path) -> str:
+    """The text of a file; "" where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _parse_config(text: str) -> dict[str, Any]:
+    try:
+        content = load_yaml(text)
+    except (yaml.YAMLError, *UNMADE):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,76 @@
+"""The report of a run: one page that holds everything and needs nothing, made from the run folder alone.
+
+`report_run` reads the folder, `report_verdict` decides, `report_pictures` draws, `report_texts` speaks, and
+`templates/report.html.j2` puts it on the page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gnomon.core.errors import ConfigError
+from gnomon.core.storage.sealed_files import adopt_run, write_sealed
+from gnomon.reporting import figures, formatting
+from gnomon.reporting.results import Evaluation, Training
+from gnomon.reporting.run_reader import Language, Run, read_run
+from gnomon.reporting.translations import LANGUAGES
+from gnomon.reporting.verdict import judge_run
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(run_folder: Path, *, language: Language | None = None) -> Path:
+    """Write `report.html` into a run folder, from the files that are in it.
+
+    Args:
+        run_folder: of a run, finished or not; what is missing is left out with a note.
+        language: the one the page opens in, the recipe's where nothing is said; the reader can switch.
+
+    Raises:
+        RunError: there is a `report.html` that Gnomon did not write, or that somebody changed.
+    """
+    if language not in (None, *get_args(Language)):
+        raise ConfigError(f"A report cannot be in {language!r}; choose one of {', '.join(get_args(Language))}.")
+    path, run = run_folder / "report.html", read_run(run_folder)
+    # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
+    adopt_run(run_folder)
+    write_sealed(path, render(run, language or run.language).encode("utf-8", "replace"))
+    return path
+
+
+def render(run: Run, language: Language = "en") -> str:
+    """The page of a run that has been read. The same run gives the same bytes."""
+    page = page_environment().get_template("report.html.j2")
+    evaluations = [stage.result for stage in run.finished(Evaluation)]
+    last = evaluations[-1] if evaluations else None
+    assert last is None or isinstance(last, Evaluation)
+    trained = [(s.name, s.result.learning.nothing) for s in run.stages if isinstance(s.result, Training)]
+    verdict = judge_run(last, [(name, reason) for name, reason in trained if reason])
+    return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=verdict)
+
+
+def page_environment() -> Environment:
+    """What templates of reports are rendered with."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(t=formatting.text, text_or_name=formatting.text_or_name, pictures=figures)
+    environment.filters.update(
+        count=formatting.count,
+        duration=formatting.duration,
+        fixed=formatting.fixed,
+        interval=formatting.interval,
+        large=formatting.large,
+        number=formatting.number,
+        percent=formatting.percent,
+        picture=Markup,  # an SVG of ours, in which matplotlib has escaped the names
+    )
+    return environment

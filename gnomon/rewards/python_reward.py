@@ -1,0 +1,182 @@
+"""A user's own Python function as a reward: `path/to/file.py:function` in a recipe, or the function itself.
+
+The function takes a prompt (the text of the last user message) and a completion, both texts, and gives a number;
+higher is better, and `None` abstains. One whose first two parameters are called `prompts` and `completions` takes
+lists of texts and gives as many numbers: for rewards that are cheaper in batches. What else it may ask for by the
+names of its parameters, `gnomon.rewards.arguments` lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import math
+import re
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnomon.core.config import nearest
+from gnomon.core.errors import ConfigError
+from gnomon.core.storage.digests import digest_file
+from gnomon.core.types import Completion, Prompt
+from gnomon.rewards.arguments import Parameters, parameters_of
+from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, said, scored_rows, silent
+from gnomon.rewards.time_limit import call_within
+
+RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
+TIMEOUT, BATCH_TIMEOUT = 60.0, 600.0  # seconds that a call may take: on one completion, on a batch of them
+_SPEC = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/\\]+)")
+
+
+def is_function(spec: str) -> bool:
+    """Whether a recipe's `reward` names a function in a file."""
+    return _SPEC.fullmatch(spec) is not None
+
+
+def function_file(spec: str) -> Path:
+    """The file of `file.py:function`."""
+    found = _SPEC.fullmatch(spec)
+    assert found is not None
+    path = Path(found["file"]).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"reward '{spec}': there is no file {path}; give path/to/file.py:function.")
+    return path
+
+
+def load_function(spec: str) -> RewardFunction:
+    """Run the file of `file.py:function` and take the function from it.
+
+    Its folder stands first among the places of imports meanwhile, as it does for `python file.py`.
+    """
+    path, name = function_file(spec), spec.rpartition(":")[2]
+    module_name = f"gnomon_reward_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    found = importlib.util.spec_from_file_location(module_name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[module_name] = module  # dataclasses and type hints of the file look it up there
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        contained(found.loader.exec_module)(module)
+    except Exception as error:  # a user's file may raise anything
+        raise ConfigError(f"reward '{spec}': {path} cannot be run ({said(error)}); mend the file.") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module_name]
+        raise ConfigError(f"reward '{spec}': {path} has no function '{name}'; {nearest(name, known)}")
+    return function  # type: ignore[no-any-return]
+
+
+def spec_of(function: RewardFunction) -> str:
+    """What a recipe calls a function: `file.py:name` if it stands at the top of a file, else `python:name`."""
+    if (path := _source(function)) is not None:
+        return f"{path}:{function.__name__}"
+    return f"python:{getattr(function, '__name__', type(function).__name__)}"
+
+
+def function_digest(spec: str) -> str:
+    """A digest of the function's whole file; of a function without one, a value that never comes again.
+
+    What a closure or an object holds cannot be seen from outside, so a result made with it is not used twice.
+    """
+    return digest_file(function_file(spec)) if is_function(spec) else uuid.uuid4().hex
+
+
+def make_function_reward(
+    function: RewardFunction, name: str, *, tokenizer: Any = None, timeout: float | None = None
+) -> Reward:
+    """The function as a reward; a row on which it raises, or gives no number, becomes a failure.
+
+    Args:
+        function: of prompt and completion, or of lists of them, and of what else it names (`rewards.arguments`).
+        name: in metrics.
+        tokenizer: whose ids completions bring, for functions that read special tokens.
+        timeout: seconds that a call may take; `TIMEOUT`, or `BATCH_TIMEOUT` for lists, where nothing is said.
+    """
+    parameters = parameters_of(function)
+    kind = BatchFunctionReward if parameters.batched else RowFunctionReward
+    default = BATCH_TIMEOUT if parameters.batched else TIMEOUT
+    return kind(function, name, parameters, tokenizer, timeout or default)
+
+
+def contained(function: RewardFunction) -> RewardFunction:
+    """The function, whose `sys.exit` and other exceptions that are no `Exception` do not end this program."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise RuntimeError(said(error)) from error
+
+    return call
+
+
+def last_request(prompt: Prompt) -> str:
+    """The text of the last user message; of the last message where no user speaks."""
+    said = [m.content for m in prompt.messages if m.role == "user"]
+    return said[-1] if said else prompt.messages[-1].content
+
+
+@dataclass
+class RowFunctionReward(PlainReward):
+    """A function of one prompt and one completion."""
+
+    function: RewardFunction
+    name: str
+    parameters: Parameters
+    tokenizer: Any
+    timeout: float
+    report: Report = silent
+
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """The function's value for each row, each within the time limit."""
+
+        def one(row: int) -> Any:
+            prompt, completion = prompts[row], completions[row]
+            more = self.parameters.of_row(prompt, completion, self.tokenizer)
+            return call_within(self.timeout, lambda: self.function(last_request(prompt), completion.text, **more))
+
+        return scored_rows(self.name, len(completions), one, self.report)
+
+
+@dataclass
+class BatchFunctionReward(PlainReward):
+    """A function of all prompts and completions at once."""
+
+    function: RewardFunction
+    name: str
+    parameters: Parameters
+    tokenizer: Any
+    timeout: float
+
+    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
+        """The function's values; if it raises, or gives another number of them, every row failed."""
+        count = len(completions)
+        try:
+            more = self.parameters.of_rows(prompts, completions, self.tokenizer)
+            texts = [last_request(p) for p in prompts], [c.text for c in completions]
+            found = list(call_within(self.timeout, lambda: self.function(*texts, **more)))
+            if len(found) != count:
+                raise ValueError(f"{len(found)} values for {count} completions")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's function may raise anything; rows are reported
+            return [math.nan] * count, [(row, said(error)) for row in range(count)]
+        return scored_rows(self.name, count, lambda row: found[row])
+
+
+def _source(function: RewardFunction) -> Path | None:
+    """The file of a plain function that can be found again by its name."""
+    if not inspect.isfunction(function) or not function.__qualname__.isidentifier():
+        return None
+    path = Path(function.__code__.co_filename)
+    return path.resolve() if path.suffix == ".py" and path.is_file() else None

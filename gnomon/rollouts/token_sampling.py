@@ -1,0 +1,146 @@
+"""From logits to a token: penalties, restrictions, and one draw a row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gnomon.rollouts.sampling_params import Sampling
+
+BLOCK = 64  # tokens of the vocabulary that are summed before the search
+FEW = 256  # tokens among which a nucleus is looked for first
+
+
+def uniforms(count: int, *key: object) -> list[float]:
+    """A stream of `count` numbers in [0, 1) that depends on `key` alone: the same in every process and batch."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
+
+
+def penalise(
+    logits: Tensor,
+    prompts: Sequence[Sequence[int]],
+    drawn: Sequence[Sequence[int]],
+    ends: Sequence[int],
+    sampling: Sampling,
+) -> Tensor:
+    """The logits `[B, vocab]` after `repetition_penalty`, `no_repeat_ngram` and `min_tokens`.
+
+    `prompts` and `drawn` are the ids of each row's prompt and of its completion so far; `ends` end a completion.
+    """
+    if sampling.repetition_penalty == 1 and not sampling.no_repeat_ngram and not sampling.min_tokens:
+        return logits
+    texts = [[*prompt, *tokens] for prompt, tokens in zip(prompts, drawn, strict=True)]
+    if sampling.repetition_penalty != 1:
+        seen = [set(text) - set(ends) for text in texts]
+        logits = repetition_penalty(logits, seen, sampling.repetition_penalty)
+    if sampling.no_repeat_ngram:
+        banned = [repeated(text, sampling.no_repeat_ngram) - set(ends) for text in texts]
+        most = logits.shape[-1] - len(ends)
+        logits = forbid(logits, [ids if len(ids) < most else () for ids in banned])
+    if sampling.min_tokens:
+        logits = forbid(logits, [ends if len(tokens) < sampling.min_tokens else () for tokens in drawn])
+    return logits
+
+
+def repetition_penalty(logits: Tensor, seen: Sequence[set[int]], penalty: float) -> Tensor:
+    """Make `seen` tokens less likely, `[B, vocab]` (CTRL, Keskar et al. 2019).
+
+    The paper divides logits; a negative one is multiplied, as dividing would make its token likelier.
+    """
+    rows, ids = _pairs(seen, logits.device)
+    found = logits[rows, ids]
+    return logits.index_put((rows, ids), torch.where(found > 0, found / penalty, found * penalty))
+
+
+def repeated(ids: Sequence[int], n: int) -> set[int]:
+    """The tokens that would complete an n-gram that `ids` already holds."""
+    tail = list(ids[len(ids) - n + 1 :])
+    return {ids[i + n - 1] for i in range(len(ids) - n + 1) if list(ids[i : i + n - 1]) == tail}
+
+
+def forbid(logits: Tensor, ids: Sequence[Sequence[int] | set[int]]) -> Tensor:
+    """Send each row's `ids` to −∞, `[B, vocab]`."""
+    return logits.index_put(_pairs(ids, logits.device), logits.new_tensor(-torch.inf))
+
+
+def _pairs(ids: Sequence[Sequence[int] | set[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    pairs = [(row, token) for row, tokens in enumerate(ids) for token in tokens]
+    rows, tokens = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2).unbind(1)
+    return rows, tokens
+
+
+def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
+    """Send tokens outside the top k and the nucleus (Holtzman et al. 2020) to −∞, `[B, vocab]`.
+
+    Exactly k are left, also where several tie for the last place.
+    """
+    if 0 < top_k < logits.shape[-1]:
+        likeliest = logits.topk(top_k, dim=-1)
+        logits = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, likeliest.values)
+    return nucleus(logits, top_p) if top_p < 1 else logits
+
+
+def nucleus(logits: Tensor, top_p: float, among: int = FEW) -> Tensor:
+    """The smallest set of tokens with at least probability `top_p`; the others at −∞, `[B, vocab]`.
+
+    It is looked for among the `among` likeliest tokens, and where those are too few among all: to sort a whole
+    vocabulary takes longer than a small model's forward pass.
+    """
+    among = min(among, logits.shape[-1])
+    likeliest = logits.softmax(dim=-1).topk(among, dim=-1)
+    upto = likeliest.values.cumsum(dim=-1)
+    kept = logits.gather(1, likeliest.indices).masked_fill(upto - likeliest.values >= top_p, -torch.inf)
+    found = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, kept)
+    more = upto[:, -1] < top_p
+    if among < logits.shape[-1] and bool(more.any()):
+        found[more] = nucleus(logits[more], top_p, logits.shape[-1])
+    return found
+
+
+def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """One token a row and its log-probability under the distribution drawn from, `[B, vocab] -> [B], [B]`.
+
+    `uniform` holds one number in [0, 1) for each row, `[B]`: the token is where the cumulative distribution
+    passes it. At temperature 0 the token is the likeliest and its log-probability that at temperature 1: that of
+    a certain choice, 0, would say nothing.
+    """
+    if sampling.temperature == 0:
+        token = logits.argmax(dim=-1, keepdim=True)
+        return token.squeeze(1), (logits.gather(1, token) - logits.logsumexp(dim=-1, keepdim=True)).squeeze(1)
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
+    probability = restrict(logits, top_k=sampling.top_k, top_p=sampling.top_p).softmax(dim=-1)
+    token = invert(probability, uniform)
+    return token, probability.gather(1, token[:, None]).log().squeeze(1)
+
+
+def invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """The tokens `[B]` at which the cumulative `weights` `[B, vocab]` pass the share `uniform` `[B]`.
+
+    First the block of tokens is searched for, then the token in it, and both are cumulated in float64: a
+    cumulative sum over the whole vocabulary is slower and, in float32, too coarse for rare tokens. A token of
+    weight 0 is never found.
+    """
+    width = weights.shape[-1]
+    padded = torch.nn.functional.pad(weights, (0, -width % BLOCK)) if width % BLOCK else weights
+    blocks = padded.reshape(len(weights), -1, BLOCK)
+    totals = blocks.sum(dim=-1).double()
+    block, rest = _search(totals, uniform.to(totals)[:, None] * totals.sum(dim=-1, keepdim=True))
+    inside = blocks.gather(1, block[:, :, None].expand(-1, 1, BLOCK)).squeeze(1).double()
+    token, _ = _search(inside, rest)
+    return (block * BLOCK + token).squeeze(1)
+
+
+def _search(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place `[B, 1]` where the cumulative weights exceed `target`, and what is left of it there."""
+    cumulative = weights.cumsum(dim=-1)
+    # Rounding may leave a target at the very end: the last token that weighs something, not one behind it.
+    places = torch.arange(weights.shape[-1], device=weights.device)
+    last = places.where(weights > 0, 0).amax(dim=-1, keepdim=True)
+    place = torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
+    return place, (target - cumulative.gather(1, place) + weights.gather(1, place)).clamp(min=0)

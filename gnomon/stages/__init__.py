@@ -1,0 +1,1 @@
+"""Kinds of stages: their settings, and how each runs."""

@@ -1,0 +1,155 @@
+"""What a model learned from, by the folders of its training: rewards, models and data, over all its ancestors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.core.config import read_yaml
+from gnomon.core.errors import GnomonError
+from gnomon.core.storage.files import read_json
+from gnomon.core.types import Demonstration
+from gnomon.models.external import located
+from gnomon.rewards.python_reward import is_function
+from gnomon.stages.settings import BASE, CRITIC, made_of_no_model
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A file of data that a training read, and the kind of its records."""
+
+    path: Path
+    kind: type
+
+
+@dataclass
+class Ancestry:
+    """What a model comes from.
+
+    Attributes:
+        models: their folders (or names, where they have no folder): the model itself, those it was trained from,
+            and those that rewarded it, with all of theirs.
+        rewards: folders of reward models, and names of functions and of `vader`, that scored its samples.
+        data: what any of these learned from.
+        judgements: the part of `data` that reward models learned from.
+    """
+
+    models: set[str] = field(default_factory=set)
+    rewards: set[str] = field(default_factory=set)
+    data: set[Learned] = field(default_factory=set)
+    judgements: set[Learned] = field(default_factory=set)
+
+    def __or__(self, other: Ancestry) -> Ancestry:
+        return Ancestry(
+            self.models | other.models,
+            self.rewards | other.rewards,
+            self.data | other.data,
+            self.judgements | other.judgements,
+        )
+
+
+def ancestry(name: str, run: Path) -> Ancestry:
+    """What is known of the ancestors of a model.
+
+    Args:
+        name: a stage of the run, `base`, or a model of one's own.
+        run: the folder of the run in which the name is used.
+    """
+    known = Ancestry()
+    _climb(name, run, known)
+    return known
+
+
+def identity_of(name: str, run: Path) -> str:
+    """What tells two judges apart: the folder of the weights, a function's file and name, or else the name."""
+    if is_function(name):
+        file, _, function = name.rpartition(":")
+        return f"{Path(file).expanduser().resolve()}:{function}"
+    return name if made_of_no_model(name) else _folder_of(name, run)[1]
+
+
+def _folder_of(name: str, run: Path) -> tuple[Path | None, str]:
+    """The folder of the stage that made a model, if one did; and what tells the model apart."""
+    if name == BASE:
+        name = _base_of(run)
+    elif (run / name / "stage.json").is_file() and "/" not in name:
+        return run / name, str((run / name / "model").resolve())
+    inside = run / name  # a critic beside its policy
+    model = inside if name.endswith(f"/{CRITIC}") and inside.is_dir() else Path(located(name)).expanduser()
+    if not model.exists():
+        return None, name
+    stage = model.resolve().parent
+    return (stage if (stage / "stage.json").is_file() else None), str(model.resolve())
+
+
+def _base_of(run: Path) -> str:
+    with suppress(GnomonError, KeyError, TypeError):
+        return str(read_yaml(run / "config.yaml")["model"]["name"])
+    return BASE
+
+
+def _climb(name: str, run: Path, known: Ancestry) -> None:
+    """Add a model with its ancestors."""
+    stage, identity = _folder_of(name, run)
+    if identity in known.models:
+        return
+    known.models.add(identity)
+    if stage is None:
+        return
+    content: Any = None
+    with suppress(GnomonError):
+        content = read_json(stage / "stage.json").get("stage")
+    if not isinstance(content, dict):
+        return
+    run = stage.parent
+    for part in [content, *(p for p in content.get("phases") or [] if isinstance(p, dict))]:
+        for data in _data_of(part, run):
+            known.data.add(data)
+            if _trains_reward(part):
+                known.judgements.add(data)
+        for reward in _rewards_of(part):
+            known.rewards.add(identity_of(reward, run))
+            if not made_of_no_model(reward):
+                _climb(reward, run, known)
+        for key in ("model", "critic"):
+            if isinstance(part.get(key), str):
+                _climb(part[key], run, known)
+
+
+def _trains_reward(part: Mapping[str, Any]) -> bool:
+    return getattr(algorithms().get(str(part.get("algorithm"))), "trains", "") == "reward"
+
+
+def _rewards_of(part: Mapping[str, Any]) -> Iterator[str]:
+    reward = part.get("reward")
+    for one in [reward] if isinstance(reward, str) else reward or []:
+        name = one.get("of") if isinstance(one, dict) else one
+        if isinstance(name, str):
+            yield name
+    if isinstance(part.get("token_reward"), str):
+        yield part["token_reward"]
+
+
+def _data_of(part: Mapping[str, Any], run: Path) -> Iterator[Learned]:
+    algorithm = algorithms().get(str(part.get("algorithm")))
+    kind = getattr(algorithm, "consumes", None)
+    data = part.get("data")
+    sources = [(name, kind) for name in ([data] if isinstance(data, str) else data or [])]
+    beside = [part[key] for key in ("imitate", "stored") if isinstance(part.get(key), dict)]
+    sources += [(extra.get("data"), Demonstration) for extra in beside]
+    for source, of in sources:
+        if isinstance(source, str) and isinstance(of, type) and (path := path_of(source, run)) is not None:
+            yield Learned(path, of)
+
+
+def path_of(source: str, run: Path) -> Path | None:
+    """The file behind `<stage>/<part>` of a run or a path, as far as it is still there."""
+    stage, _, part = source.partition("/")
+    made = run / stage / f"{part}.jsonl"
+    own = Path(source).expanduser()
+    known = made if part and made.is_file() else own
+    return known.resolve() if known.exists() else None

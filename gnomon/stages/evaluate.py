@@ -1,0 +1,230 @@
+"""The evaluation stage: sample from every model, ask every judge, compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnomon.core.errors import Interrupted, RunError
+from gnomon.core.experience import Rollout
+from gnomon.core.progress import console, progress
+from gnomon.core.storage.files import read_json, write_jsonl
+from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
+from gnomon.data.encoding import check_lengths
+from gnomon.data.reading.record_kinds import kind_of_file
+from gnomon.data.templates.tokenizer_compat import same_vocabulary
+from gnomon.evaluation.policies import (
+    Voice,
+    best_of_kl,
+    best_of_n,
+    checks,
+    describe,
+    judge_checks,
+    kl_to_reference,
+    perplexity,
+    sample_all,
+    win_rate,
+)
+from gnomon.models.external import open_policy
+from gnomon.rewards.reward import Reward, watched_scores
+from gnomon.rewards.text_reward import TextReward
+from gnomon.stages.independence import judges_of
+from gnomon.stages.reward_factory import make_reward
+from gnomon.stages.settings import EvaluateStage
+from gnomon.stages.workspace import Workspace
+
+SHOWN = 8  # prompts whose samples stand side by side
+WORST = 6  # of the candidate's samples
+FloatArray = NDArray[np.float64]
+
+
+def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
+    """Write every sample, and return the stage's result."""
+    started = time.monotonic()
+    seed = work.recipe.seed
+    prompts = work.records(Prompt, stage.prompts)
+    texts = evenly(held_out_texts(stage, work, prompts), stage.texts_used)
+    template = work.recipe.model.chat_template
+    reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
+    reference.round_weights()
+    drafts: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
+    judged: list[list[Rollout]] = []
+    for name in stage.evaluate:
+        itself = name == stage.reference
+        policy = reference
+        if not itself:
+            policy = open_policy(work.model(name), work.compute, chat_template=template)
+            policy.round_weights()
+        check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
+        with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
+            rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
+        # What is drawn at temperature 0 comes with its log-probabilities at temperature 1.
+        temperature = stage.sampling.temperature or 1.0
+        alike = same_vocabulary(policy.tokenizer, reference.tokenizer)
+        if not alike:
+            said = f"  {name} has another vocabulary than {stage.reference}; their KL is not measured"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+        kl = kl_to_reference(rollouts, reference, temperature) if alike and not itself else None
+        judged.append(rollouts if alike else [without_ids(rollout) for rollout in rollouts])
+        drafts.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
+        if work.stop:
+            raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
+    tokenizer = reference.tokenizer
+    del reference, policy
+    scores = {judge: ask(judge, stage, work, judged, tokenizer) for judge in stage.judges}
+    voices = [
+        Voice(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
+        for place, (name, rollouts, kl, text_perplexity) in enumerate(drafts)
+    ]
+    found: dict[str, Any] = {}
+    if stage.best_of is not None:
+        candidate = next(v for v in voices if v.name == (stage.candidate or stage.evaluate[-1]))
+        best = best_of_n(candidate, stage.best_of.n, stage.best_of.by)
+        voices.append(best)
+        far = best_of_kl(best, stage.best_of.n, stage.sampling)
+        found["best_of"] = {"model": best.name, "candidate": candidate.name, **far}
+        about = "" if far["kl_estimate"] is None else f", about {far['kl_estimate']:.3g}"
+        said = f"  {best.name}: KL to {candidate.name} at most {far['kl_bound']:.3g} nats{about}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work), **found}
+
+
+def without_ids(rollout: Rollout) -> Rollout:
+    """The rollout as a text, for a judge that would read its ids in another vocabulary."""
+    return replace(rollout, completion=replace(rollout.completion, token_ids=None))
+
+
+def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prompt]) -> list[Demonstration]:
+    """Texts by people with the prompts they answer; rated texts have none, and are dealt the stage's prompts."""
+    if stage.texts is None:
+        return []
+    if kind_of_file(work.data_path(stage.texts), (Demonstration, RatedText)) is Demonstration:
+        return work.records(Demonstration, stage.texts)
+    return [
+        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
+        for place, item in enumerate(work.records(RatedText, stage.texts))
+    ]
+
+
+def evenly(texts: list[Demonstration], most: int | None) -> list[Demonstration]:
+    """At most so many, evenly spaced."""
+    if most is None or len(texts) <= most:
+        return texts
+    return [texts[place * len(texts) // most] for place in range(most)]
+
+
+def ask(
+    judge: str, stage: EvaluateStage, work: Workspace, written: Sequence[Sequence[Rollout]], sampled_by: Any
+) -> list[FloatArray]:
+    """One judge's scores of what each model wrote; ids, where a completion has any, are of `sampled_by`."""
+    if judge == "ridge":
+        from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
+
+        assert stage.reserved is not None  # the recipe was checked
+        rated = work.records(RatedText, stage.reserved)
+        reward: Reward = TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))
+    else:
+        reward = make_reward(judge, work, sampled_by)
+    return [_scores(reward, rollouts) for rollouts in written]
+
+
+def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
+    """Scores of a comparison, where no row may be missing, `[N]`."""
+    with watched_scores(reward, f"scored by {reward.name}", len(rollouts)):
+        found = reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
+    values: FloatArray = found.values.numpy().astype(np.float64)
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise RunError(
+            f"the judge '{reward.name}' has no score for completion {row + 1} ({found.reason(row)}); mend it."
+        )
+    return values
+
+
+def examinations(work: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """What the run's reward models were found to be worth, by stage."""
+    results = {stage.name: work.stage_folder(stage.name) / "result.json" for stage in work.recipe.stages}
+    found = {name: read_json(path).get("evaluation") for name, path in results.items() if path.exists()}
+    return {name: examination["rows"] for name, examination in found.items() if examination}
+
+
+def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
+    """The tables, the checks, and samples."""
+    seed = work.recipe.seed
+    by_name = {v.name: v for v in voices}
+    candidate = by_name[stage.candidate or stage.evaluate[-1]]
+    table = [describe(v, seed) for v in voices]
+    rows = {row["model"]: row for row in table}
+    wins = [
+        win_rate(candidate, other, judge, seed)
+        for other in voices
+        if other is not candidate
+        for judge in stage.judges
+    ]
+    judges = judges_of(stage, work)
+    independent = [row["name"] for row in judges if row["independent"]]
+    compared = candidate.name != stage.reference
+    found = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
+    found += judge_checks(examinations(work))
+    say_table(table)
+    for check in found:
+        about = f"{check['name']} {check.get('judge', '')}".strip()
+        mark = "ok  " if check["passed"] else "FAIL"
+        console.print(f"  {mark} {about}: {check['value']:.3f} (threshold {check['threshold']:.4g})")
+    folder = work.stage_folder(stage.name)
+    write_jsonl(folder / "samples.jsonl", [_sample(v, i) for v in voices for i in range(len(v.rollouts))])
+    return {
+        "models": [v.name for v in voices],
+        "reference": stage.reference,
+        "candidate": candidate.name,
+        "judges": judges,
+        "prompts": len({r.prompt.id for r in candidate.rollouts}),
+        "completions_per_prompt": stage.sampling.completions,
+        "table": table,
+        "win_rates": wins,
+        "checks": found,
+        "samples": side_by_side(voices),
+        "worst": worst(candidate, independent or stage.judges),
+    }
+
+
+def say_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The models' mean scores, a line each."""
+    for row in rows:
+        scores = "  ".join(f"{judge} {found['mean']:+.3f}" for judge, found in row["scores"].items())
+        console.print(f"  {row['model']}  {scores}", markup=False, highlight=False, soft_wrap=True)
+
+
+def side_by_side(voices: Sequence[Voice]) -> list[dict[str, Any]]:
+    """The first completion of each model for some prompts: chosen before anyone saw a score."""
+    asked = list({r.prompt.id: r.prompt for r in voices[0].rollouts}.values())[:SHOWN]
+    return [
+        {
+            "prompt": prompt.messages[-1].content,
+            "completions": [_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in voices],
+        }
+        for prompt in asked
+    ]
+
+
+def worst(voice: Voice, judges: Sequence[str]) -> list[dict[str, Any]]:
+    """The samples that the independent judges like least, by their mean standardised score."""
+    scaled = [(s - s.mean()) / (s.std() or 1.0) for s in (voice.scores[j] for j in judges)]
+    order = np.argsort(np.mean(scaled, axis=0), kind="stable")
+    return [_sample(voice, int(i)) for i in order[:WORST]]
+
+
+def _sample(voice: Voice, place: int) -> dict[str, Any]:
+    rollout = voice.rollouts[place]
+    return {
+        "model": voice.name,
+        "prompt": rollout.prompt.messages[-1].content,
+        "text": rollout.completion.text,
+        "finished": rollout.finished,
+        "scores": {judge: float(scores[place]) for judge, scores in voice.scores.items()},
+    }

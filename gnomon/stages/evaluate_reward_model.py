@@ -1,0 +1,97 @@
+"""A reward model examined on held-out texts, beside classical baselines and one person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnomon.core.errors import DataError
+from gnomon.core.progress import console
+from gnomon.core.types import Completion, Prompt, RatedText
+from gnomon.evaluation.reward_models import agreement_with_people, calibration
+from gnomon.feedback.export.preferences_from_ratings import win_probabilities
+from gnomon.models.roles import RewardModel
+from gnomon.rewards.reward import LearnedReward, watched_scores
+from gnomon.rewards.vader import Lexicon
+from gnomon.stages.settings import FeedbackStage
+from gnomon.stages.workspace import Workspace
+from gnomon.stats.human_ceiling import human_ceiling, random_pairs
+
+PAIRS = 4_000
+BINS = 10
+
+
+def examine_reward_model(
+    model: RewardModel, name: str, feedback: FeedbackStage, work: Workspace
+) -> dict[str, Any]:
+    """Agreement with people on held-out texts; the ridge learns from the reward model's own training texts."""
+    held_out = work.records(RatedText, f"{feedback.name}/held_out")
+    training = work.records(RatedText, f"{feedback.name}/training")
+    prompts = work.records(Prompt, f"{feedback.name}/prompts")
+    reward = LearnedReward(model, name)
+    with watched_scores(reward, f"{name}: held-out texts", len(held_out)):
+        learned = reward.score(
+            [item.prompt or prompts[place % len(prompts)] for place, item in enumerate(held_out)],
+            [Completion(item.id, item.text) for item in held_out],
+        )
+    judged = learned.values.isfinite().numpy()
+    if not judged.any():
+        reason = learned.failures[0][1] if learned.failures else "no score is a finite number"
+        raise DataError(f"stage '{name}': no text of {feedback.name}/held_out has a score: {reason}.")
+    if not judged.all():
+        console.print(f"  {int((~judged).sum())} held-out texts have no score, and are left out")
+    held_out = [item for item, there in zip(held_out, judged, strict=True) if there]
+    texts = [item.text for item in held_out]
+    scores = learned.values.numpy().astype(np.float64)[judged]
+    from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
+
+    ridge = TfidfRidge.fit([item.text for item in training], [item.mean for item in training])
+    judges: list[tuple[str, str, NDArray[np.float64]]] = [
+        (name, "model", scores),
+        ("tfidf-ridge", "baseline", ridge.score_texts(texts)),
+        ("vader", "baseline", Lexicon().score_texts(texts)),
+    ]
+    rows = [_row(n, kind, s, held_out, work.recipe.seed) for n, kind, s in judges]
+    ceiling = human_ceiling(held_out, PAIRS, work.recipe.seed)
+    person = {
+        "name": "one person",
+        "kind": "human",
+        **_interval("pearson", "pearson", ceiling.correlation),
+        **_interval("pair_accuracy", "pair", ceiling.pair_agreement),
+    }
+    for row in [*rows, person]:
+        r, pairs = ("undefined" if row[k] is None else f"{row[k]:.3f}" for k in ("pearson", "pair_accuracy"))
+        console.print(f"  {row['name']:12} r {r}   pairs {pairs}")
+    return {
+        "items": len(held_out),
+        "pairs": PAIRS,
+        "rows": [*rows, person],
+        "calibration": _calibration(scores, held_out, work.recipe.seed),
+        "scatter": [[float(s), item.mean] for s, item in zip(scores, held_out, strict=True)],
+    }
+
+
+def _row(
+    name: str, kind: str, scores: NDArray[np.float64], items: Sequence[RatedText], seed: int
+) -> dict[str, Any]:
+    found = agreement_with_people(scores, items, PAIRS, seed)
+    keys = {"pearson": "pearson", "spearman": "spearman", "pair_accuracy": "pair"}
+    figures: dict[str, Any] = {"name": name, "kind": kind}
+    for key, short in keys.items():
+        figures.update(_interval(key, short, found[key]))
+    return figures
+
+
+def _interval(key: str, short: str, estimate: Any) -> dict[str, Any]:
+    return {key: estimate.value, f"{short}_low": estimate.low, f"{short}_high": estimate.high}
+
+
+def _calibration(scores: NDArray[np.float64], items: Sequence[RatedText], seed: int) -> Any:
+    """Whether σ(Δ score) is the share of people who prefer the first of a random pair."""
+    first, second = random_pairs(len(items), PAIRS, np.random.default_rng(seed))
+    predicted = 1 / (1 + np.exp(scores[second] - scores[first]))
+    observed = [win_probabilities([items[a], items[b]])[0, 1] for a, b in zip(first, second, strict=True)]
+    return calibration(predicted, observed, BINS)

@@ -1,0 +1,71 @@
+"""The models that a training stage works with, loaded: the one that learns, and those that it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gnomon.core.errors import ModelError
+from gnomon.data.templates.tokenizer_compat import same_vocabulary
+from gnomon.models.external import open_policy
+from gnomon.models.loading import load_critic, load_reward_model
+from gnomon.models.roles import Critic, Model, Policy
+from gnomon.rewards.reward import Reward
+from gnomon.stages.reward_factory import judge_in, make_stage_reward
+from gnomon.stages.settings import HybridStage, TrainStage
+from gnomon.stages.workspace import Workspace
+
+
+def load_trained(stage: TrainStage | HybridStage, work: Workspace) -> Model:
+    """The model that the stage trains, with the weights that learn."""
+    source, template = work.model(stage.model), work.recipe.model.chat_template
+    trainable = stage.trainable or work.recipe.model
+    if isinstance(stage, HybridStage) or stage.make_algorithm().trains != "reward":
+        return open_policy(source, work.compute, trainable, chat_template=template)
+    return load_reward_model(
+        source,
+        work.compute,
+        trainable,
+        seed=work.recipe.seed,
+        depth=stage.depth,
+        chat_template=template,
+        head=stage.head,
+    )
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """What an online stage asks besides its policy."""
+
+    reward: Reward
+    critic: Critic | None = None
+    token_reward: Policy | None = None
+
+
+def load_helpers(stage: TrainStage, work: Workspace, policy: Model) -> Helpers:
+    """Load them; a critic and the judge that it starts from share a trunk that does not learn."""
+    assert stage.reward is not None
+    seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
+    reward = make_stage_reward(stage.reward, work, policy.tokenizer)
+    critic = token_reward = None
+    if "critic" in stage.make_algorithm().needs:
+        trainable = stage.trainable or work.recipe.model
+        learning = trainable.model_copy(update={"layers": stage.critic_layers})
+        source = work.model(stage.critic_model)
+        critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
+        require_vocabulary(stage, "critic", stage.critic_model, critic, policy)
+        critic.checkpoint_gradients(stage.loop.gradient_checkpointing)
+        if critic.frozen_trunk and (judge := judge_in(reward, stage.critic_model)):
+            critic.share_trunk(judge)
+    if stage.token_reward is not None:
+        token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
+        require_vocabulary(stage, "token_reward", stage.token_reward, token_reward, policy)
+    return Helpers(reward, critic, token_reward)
+
+
+def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:
+    """Refuse a model that would read the policy's ids as other tokens."""
+    if not same_vocabulary(model.tokenizer, policy.tokenizer):
+        raise ModelError(
+            f"stage '{stage.name}': {key} '{name}' has another vocabulary than '{stage.model}', whose tokens it "
+            f"reads; set {key} to a model of the same vocabulary."
+        )

@@ -1,0 +1,226 @@
+"""What one stage of a recipe will take: its data and models prepared as for a run, and a trial of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from gnomon.core.types import Prompt
+from gnomon.data.batching import within_budget
+from gnomon.models.external import open_policy
+from gnomon.models.loading import load_critic, save_model
+from gnomon.models.roles import Model, Policy, RewardModel
+from gnomon.models.settings import FROZEN
+from gnomon.rewards.composite import ShapedReward
+from gnomon.rewards.reward import LearnedReward, Reward
+from gnomon.stages.evaluate import held_out_texts
+from gnomon.stages.feedback import run_feedback
+from gnomon.stages.load import load_helpers, load_trained
+from gnomon.stages.references import saved_critic
+from gnomon.stages.reward_factory import make_reward
+from gnomon.stages.settings import CRITIC, EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
+from gnomon.stages.train_loops import encoded
+from gnomon.stages.workspace import Workspace
+from gnomon.training.offline.loop import batches, planned_steps
+from gnomon.training.runtime.memory_profile import (
+    Fit,
+    Footprint,
+    Shape,
+    fit,
+    footprint,
+    shape_of,
+    shape_of_round,
+    weight_bytes,
+)
+from gnomon.training.runtime.model_bundle import TrainedModels
+from gnomon.training.runtime.sampling_memory import reading_pace, try_drawing
+from gnomon.training.settings import LoopSettings, OfflineSettings, OnlineSettings
+
+PARTS = ("process", "weights", "gradients", "optimiser", "activations", "sampling", "states")
+IN_TURN = ("activations", "sampling")  # never there at once
+ASIDE = 1 / 3  # of a pass with gradients, what one without takes
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage will take.
+
+    Attributes:
+        parameters: all, and those that learn.
+        bytes: by part (`PARTS`); activations and sampling take turns.
+        several: whether an optimiser step has several micro-batches, so that gradients of one are there while the
+            next is read. Where it has one, they come as its activations go.
+        tokens_per_second: of a training pass, or of sampling where nothing is trained.
+        seconds: at most, where completions may end early.
+    """
+
+    name: str
+    does: str
+    parameters: tuple[int, int]
+    bytes: dict[str, float]
+    tokens_per_second: float
+    seconds: float
+    several: bool = True
+
+    @property
+    def peak(self) -> float:
+        """The most bytes at once."""
+        in_turn = IN_TURN if self.several else (*IN_TURN, "gradients")
+        always = sum(size for part, size in self.bytes.items() if part not in in_turn)
+        return always + max(self.bytes[part] for part in in_turn)
+
+
+def plan_stage(stage: Stage, work: Workspace, process: float) -> list[StagePlan]:
+    """A row for the stage, or for each of its phases; its folder then holds what later stages need.
+
+    `process` is what the process takes before any model is loaded, in bytes.
+    """
+    if isinstance(stage, FeedbackStage):
+        run_feedback(stage, work)
+        return []
+    if isinstance(stage, EvaluateStage):
+        return [_plan_evaluation(stage, work, process)]
+    torch.manual_seed(work.recipe.seed)
+    model = load_trained(stage, work)
+    phases: Sequence[TrainStage] = stage.phases if isinstance(stage, HybridStage) else [stage]
+    planned = []
+    for phase in phases:
+        name = stage.name if phase is stage else f"{stage.name}/{phase.name}"
+        made = (_plan_sampled if phase.online else _plan_stored)(phase, work, model, process)
+        if saved_critic(phase):
+            _save_start_of_critic(phase, work, work.stage_folder(name) / CRITIC)
+        planned.append(replace(made, name=name))
+    save_model(model, work.stage_folder(stage.name) / "model")
+    return planned
+
+
+def _save_start_of_critic(stage: TrainStage, work: Workspace, folder: Path) -> None:
+    """What later stages may name: the critic as it starts, which takes what it takes trained."""
+    source, compute, template = work.model(stage.critic_model), work.compute, work.recipe.model.chat_template
+    critic = load_critic(source, compute, FROZEN, seed=work.recipe.seed, chat_template=template, head=stage.head)
+    save_model(critic, folder)
+
+
+def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: float) -> StagePlan:
+    settings = stage.loop
+    assert isinstance(settings, OfflineSettings)
+    model.checkpoint_gradients(settings.gradient_checkpointing)
+    records = work.pooled(stage.make_algorithm().consumes, stage.tasks)
+    examples, _ = encoded(records, stage, work, model, work.stage_folder(stage.name))
+    models = TrainedModels(model)
+    shape = shape_of(examples)
+    room = _room(settings, models, shape, stage.name)
+    found = footprint(models, shape, settings.moments)
+    costs = [[e.cost for e in batch] for batch in batches(examples, settings, work.recipe.seed)]
+    cut = [[sum(step[i] for i in rows) for rows in within_budget(step, room.tokens)] for step in costs]
+    largest = max(max(step) for step in cut)
+    seen = sum(e.cost for e in examples)
+    again = bool(stage.make_algorithm().needs) or settings.epochs > 1 or settings.validation is not None
+    states = _states_bytes(model, seen, room.states_gb) if again else 0.0
+    read = sum(map(sum, costs)) + ASIDE * seen * ("reference" in stage.make_algorithm().needs)
+    parts = _parts(process, found, found.weights, found.activations(largest), states=states)
+    about = f"{stage.algorithm}, {planned_steps(len(examples), settings)} steps"
+    pace = found.tokens_per_second
+    made = _stage_plan(stage.name, about, model, parts, pace, read / pace)
+    return replace(made, several=any(len(step) > 1 for step in cut))
+
+
+def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: float) -> StagePlan:
+    settings = stage.loop
+    assert isinstance(settings, OnlineSettings)
+    assert isinstance(policy, Policy)
+    policy.checkpoint_gradients(settings.gradient_checkpointing)
+    pools = list(work.pooled(Prompt, stage.pools).values())
+    others = load_helpers(stage, work, policy)
+    models = TrainedModels(policy, others.critic, stage.sampling.temperature)
+    shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
+    room = _room(settings, models, shape, stage.name)
+    found = footprint(models, shape, settings.moments)
+    asked = _judges(others.reward)
+    loaded = [policy, *([others.critic] if others.critic else []), *asked]
+    loaded += [others.token_reward] if others.token_reward else []
+    prompts = [prompt for pool in pools for prompt in pool][: settings.prompts_per_step]
+    drawn = try_drawing(policy, prompts, stage.sampling, loaded)
+    tokens = settings.prompts_per_step * (shape.prompt + shape.together * shape.completion)
+    largest = min(room.tokens, tokens / settings.minibatches)
+    aside = len(loaded) - 1 + (settings.kl.coefficient > 0)  # passes without a gradient
+    round_seconds = drawn.seconds + tokens * (settings.epochs + ASIDE * aside) / found.tokens_per_second
+    parts = _parts(
+        process,
+        found,
+        weight_bytes(loaded),
+        found.activations(int(largest)),
+        sampling=drawn.bytes,
+        states=_states_bytes(policy, tokens, room.states_gb),
+    )
+    about = f"{stage.algorithm}, {settings.steps} rounds"
+    return _stage_plan(stage.name, about, policy, parts, found.tokens_per_second, settings.steps * round_seconds)
+
+
+def _plan_evaluation(stage: EvaluateStage, work: Workspace, process: float) -> StagePlan:
+    """Each model beside the reference draws for every prompt; then each judge reads what all of them wrote."""
+    template = work.recipe.model.chat_template
+    prompts = work.records(Prompt, stage.prompts)
+    texts = len(held_out_texts(stage, work, prompts)) if stage.texts_used is None else stage.texts_used
+    both = [open_policy(work.model(stage.reference), work.compute, chat_template=template)]
+    both += [open_policy(work.model(stage.evaluate[-1]), work.compute, chat_template=template)]
+    drawn = try_drawing(both[-1], prompts, stage.sampling, both)
+    shape = shape_of_round([prompts], both[0].tokenizer, stage.sampling)
+    rows = len(prompts) * shape.together
+    read = len(stage.evaluate) * (rows + texts) * shape.completion
+    judges = [j for name in stage.judges for j in _judges(_reward(name, work, both[0]))]
+    read += len(judges) * len(stage.evaluate) * rows * shape.completion
+    pace = reading_pace(both[0], shape)
+    parts = dict.fromkeys(PARTS, 0.0) | {
+        "process": process,
+        "weights": float(weight_bytes(both)),
+        "sampling": drawn.bytes,
+    }
+    seconds = len(stage.evaluate) * drawn.seconds + read / pace
+    about = f"evaluation of {len(stage.evaluate)} models, {rows} completions each"
+    return _stage_plan(stage.name, about, both[-1], parts, rows * shape.completion / drawn.seconds, seconds)
+
+
+def _reward(name: str, work: Workspace, policy: Policy) -> Reward | None:
+    return None if name == "ridge" else make_reward(name, work, policy.tokenizer)
+
+
+def _judges(reward: Reward | None) -> list[RewardModel]:
+    parts = [one for _, one in reward.parts] if isinstance(reward, ShapedReward) else [reward]
+    return [one.model for one in parts if isinstance(one, LearnedReward)]
+
+
+def _room(settings: LoopSettings, models: TrainedModels, shape: Shape, label: str) -> Fit:
+    if settings.memory_gb is None:
+        return Fit(settings.batch_tokens, settings.frozen_states_gb)
+    return fit(models, settings.memory_gb, shape, label, settings.moments)
+
+
+def _states_bytes(model: Model, tokens: float, limit: float) -> float:
+    """What the states above frozen layers take, if any are kept."""
+    with model.keeping_frozen_states(limit) as kept:
+        width = model.network.config.get_text_config().hidden_size
+        return min(tokens * width * 4, limit * 2**30) if kept else 0.0
+
+
+def _parts(
+    process: float,
+    found: Footprint,
+    weights: float,
+    activations: float,
+    *,
+    sampling: float = 0.0,
+    states: float = 0.0,
+) -> dict[str, float]:
+    values = (process, weights, found.gradients, found.moments, activations, sampling, states)
+    return dict(zip(PARTS, map(float, values), strict=True))
+
+
+def _stage_plan(
+    name: str, does: str, model: Model, parts: dict[str, float], pace: float, seconds: float
+) -> StagePlan:
+    counts = model.parameter_counts()
+    return StagePlan(name, does, (counts["total"], counts["trainable"]), parts, pace, seconds)

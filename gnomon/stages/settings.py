@@ -1,0 +1,367 @@
+"""What a recipe may say of each kind of stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.core.config import Settings, merge_deep, validate
+from gnomon.core.experience import Experience
+from gnomon.core.ranges import Finite, Range
+from gnomon.data.ratings import Demonstrate
+from gnomon.models.settings import Device, HeadSettings, Precision, Trainable
+from gnomon.rewards.composite import RewardPart
+from gnomon.rewards.python_reward import is_function
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.settings import OfflineSettings, OnlineSettings
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
+CRITIC = "critic"  # the folder of a stage's critic; `<stage>/critic` in recipes
+BASE = "base"  # the name under which stages speak of the recipe's model
+FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
+TEXT_JUDGES = ("vader", "ridge")  # judges that are no model
+
+
+class ModelSettings(Trainable):
+    """The model that everything starts from, and which of its weights learn.
+
+    Attributes:
+        name: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
+        device: `auto` takes a GPU where there is one.
+        precision: of matrix products; `auto` is bfloat16 where the processor is made for it.
+        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file; the
+            tokenizer's own where nothing is said.
+    """
+
+    name: str
+    device: Device = "auto"
+    precision: Precision = "auto"
+    chat_template: str | None = None
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value not in (None, "plain") and not Path(str(value)).expanduser().is_file():
+            raise ValueError(f"no file at {value}; give plain or the path of a Jinja file")
+        return value
+
+
+def _size(value: float) -> float:
+    """A share below 1 as it is, a number of texts as a whole number."""
+    if 0 < value < 1 or (value >= 2 and value == int(value)):
+        return value if value < 1 else int(value)
+    raise ValueError(f"{value:g} is neither a number of texts of at least 2 nor a share below 1")
+
+
+Size = Annotated[
+    float,
+    Range("it is a share below 1, or a number of texts", gt=0, le=10**9),
+    AfterValidator(_size),
+]
+
+
+class FeedbackStage(Settings):
+    """People's ratings become judgements, preferences and demonstrations.
+
+    Sizes are numbers of texts, or shares of all texts where they are below 1. Where nothing is said they are, for
+    film-reviews and for a file of the user's own: `reserved` 0.5 and 0.25, `training` 1600 and 0.6,
+    `demonstrations` 600 and 0.3, `held_out` 400 and 0.15.
+
+    Attributes:
+        feedback: `film-reviews`, or a file of ratings: rows `{"id", "text", "ratings"}`, or one row a rating,
+            `{"text", "rater", "rating"}`; either may have a `prompt`. Texts with prompts are compared within
+            their prompt, and split by prompt; others are taken to answer `wordings`, and split by text.
+        reserved: share of the texts that only independent judges may learn from.
+        training: texts for the reward model.
+        demonstrations: texts for SFT, of those for the reward model.
+        demonstrate: which: `neutral` as a whole in rating (around 0 for film-reviews, around the average text for
+            a file), so that what is gained afterwards is alignment's; or `best`, the highest rated, when a good
+            start matters more than a clean comparison.
+        held_out: texts for evaluation.
+        group_size: texts compared with each other under one prompt, at most.
+        minimum_margin: pairs whose mean ratings are nearer than this, on the raters' scale, make no preference.
+        wordings: ways to ask for such a text, where the texts have no prompts of their own.
+        held_out_wordings: others, which only the evaluation asks.
+    """
+
+    name: Name
+    feedback: str
+    reserved: Annotated[float, Range("it is a share, and some are trained on", ge=0, lt=1)] | None = None
+    training: Size | None = None
+    demonstrations: Size | None = None
+    demonstrate: Demonstrate = "neutral"
+    held_out: Size | None = None
+    group_size: Annotated[int, Range("fewer than 2 texts cannot be compared", ge=2, le=10**4)] = 8
+    minimum_margin: Annotated[float, Range("it is a distance of mean ratings", ge=0)] = 0.0
+    wordings: list[str] = Field(default_factory=list)
+    held_out_wordings: list[str] = Field(default_factory=list)
+
+    @field_validator("feedback")
+    @classmethod
+    def _is_a_source(cls, value: str) -> str:
+        if value != FILM_REVIEWS and Path(value).name == value and not Path(value).suffix:
+            raise ValueError(f"'{value}' is neither {FILM_REVIEWS} nor a path; write ./{value} for a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _wordings_come_in_both_kinds(self) -> FeedbackStage:
+        if bool(self.wordings) != bool(self.held_out_wordings):
+            raise ValueError("wordings and held_out_wordings are given together, or neither")
+        return self
+
+
+class Imitate(Settings):
+    """An SFT term beside the loss.
+
+    Attributes:
+        data: demonstrations.
+        weight: of the mean negative log-likelihood of a token.
+        batch_size: demonstrations that an optimiser step sees.
+    """
+
+    data: str
+    weight: Weight = 0.1
+    batch_size: Annotated[int, Range("a step sees demonstrations", ge=1, le=10**9)] = 8
+
+
+class Stored(Settings):
+    """Completions that others wrote, as members of a round's groups.
+
+    Attributes:
+        data: demonstrations, whose prompts are among those that the stage samples for.
+        share: of each group's completions that are taken from there.
+    """
+
+    data: str
+    share: Annotated[float, Range("it is a share of a group, and the policy writes the rest", gt=0, lt=1)] = 0.25
+
+
+class TrainStage(Settings):
+    """One algorithm on one model.
+
+    Attributes:
+        algorithm: a file of `gnomon/algorithms/`.
+        model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalogue or hub name.
+        data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
+        prompts: for online algorithms, likewise.
+        reward: for online algorithms: what scores: a reward model (an earlier stage, or one of your own),
+            `path/to/file.py:function`, or `vader`.
+        critic: the model that a critic starts from, or `<stage>/critic`, the critic of an earlier stage, which
+            goes on as it is; where nothing is said the reward's, or, where the reward is no model, the policy's.
+        critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
+        depth: for reward models: keep only this many of the lower layers.
+        head: the shape of a reward model's new head, or of an online algorithm's critic.
+        settings: the algorithm's own settings.
+        trainable: which weights learn; the recipe's `model` says it otherwise.
+        training: the loop's settings.
+        stored: completions of others that join the policy's own in an online algorithm's groups.
+        sampling: how an online algorithm draws completions.
+    """
+
+    name: Name
+    algorithm: str
+    model: str = BASE
+    data: str | dict[str, Weight] | None = None
+    prompts: str | dict[str, Weight] | None = None
+    reward: str | list[RewardPart] | None = None
+    token_reward: str | None = None
+    imitate: Imitate | None = None
+    stored: Stored | None = None
+    critic: str | None = None
+    critic_layers: Annotated[int, Range("it counts layers; 0 trains the head alone", ge=0, le=10**4)] = 0
+    depth: Annotated[int, Range("a model keeps at least one layer", ge=1, le=10**4)] | None = None
+    head: HeadSettings = HeadSettings()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    trainable: Trainable | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    sampling: Sampling = Sampling()
+
+    @property
+    def loop(self) -> OfflineSettings | OnlineSettings:
+        """The settings of the loop that the algorithm runs in, checked."""
+        own = merge_deep(algorithms()[self.algorithm].training, self.training)  # type: ignore[attr-defined]
+        return validate(loop_of(self.algorithm), own, f"stage '{self.name}', training")
+
+    @property
+    def critic_model(self) -> str:
+        """The model that a critic starts from."""
+        learned = [spec for spec in self.rewards if not made_of_no_model(spec)]
+        return self.critic or (learned[0] if learned else self.model)
+
+    @property
+    def rewards(self) -> list[str]:
+        """What scores, other than rules."""
+        if isinstance(self.reward, str):
+            return [self.reward]
+        return [part.of for part in self.reward or [] if part.of is not None]
+
+    @property
+    def pools(self) -> dict[str, float]:
+        """Where prompts come from, with weights."""
+        return {self.prompts: 1.0} if isinstance(self.prompts, str) else dict(self.prompts or {})
+
+    @property
+    def tasks(self) -> dict[str, float]:
+        """Where data comes from, with weights."""
+        return {self.data: 1.0} if isinstance(self.data, str) else dict(self.data or {})
+
+    @property
+    def online(self) -> bool:
+        """Whether the algorithm learns from its own samples."""
+        return loop_of(self.algorithm) is OnlineSettings
+
+    def make_algorithm(self) -> Any:
+        """The algorithm with its settings, checked."""
+        return validate(algorithms()[self.algorithm], self.settings, f"stage '{self.name}', settings")
+
+
+class Until(Settings):
+    """When a phase is over before its steps are.
+
+    Attributes:
+        metric: a name from the training metrics.
+        above: over when it exceeds this.
+        below: over when it falls below this.
+    """
+
+    metric: str
+    above: Finite | None = None
+    below: Finite | None = None
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Until:
+        if self.above is None and self.below is None:
+            raise ValueError("until has a metric, and above or below")
+        return self
+
+    def reached(self, metrics: Mapping[str, float]) -> bool:
+        """Whether the metric has passed its mark."""
+        value = metrics.get(self.metric)
+        if value is None:
+            return False
+        over = self.above is not None and value > self.above
+        return over or (self.below is not None and value < self.below)
+
+
+class Phase(TrainStage):
+    """A part of a hybrid stage: an algorithm on the stage's one policy.
+
+    Attributes:
+        until: over when a metric passes a mark; otherwise when its steps are done.
+    """
+
+    until: Until | None = None
+
+
+class HybridStage(Settings):
+    """Several algorithms in turn on one policy, for example DPO to warm up, PPO in the main part, IPO to settle.
+
+    The policy and its reference are one throughout: the reference is the model that the stage starts from. Each
+    phase begins with an optimiser of its own, whose moments know nothing of the former loss.
+
+    Attributes:
+        model: what the stage starts from.
+        trainable: which weights learn; the recipe's `model` says it otherwise.
+        phases: what is done, in order.
+    """
+
+    name: Name
+    model: str = BASE
+    trainable: Trainable | None = None
+    phases: list[Any] = Field(min_length=1)
+
+
+class BestOf(Settings):
+    """Best-of-n at inference, shown beside the candidate.
+
+    Attributes:
+        n: completions of which the best is taken; it divides `sampling.completions` without much waste.
+        by: the judge that says which is best.
+    """
+
+    n: Annotated[int, Range("the best of fewer than 2 is no choice", ge=2, le=10**6)]
+    by: str
+
+
+class Judge(Settings):
+    """A judge, and whether it took no part in the training of what it judges.
+
+    Attributes:
+        judge: as `judges` names one.
+        independent: counts for the verdict, unless the folders of the training show otherwise.
+    """
+
+    judge: str
+    independent: bool = False
+
+
+class EvaluateStage(Settings):
+    """Models side by side, before judges that training used and judges that it never saw.
+
+    Attributes:
+        evaluate: `base`, stages and models of your own, in the order in which they are shown.
+        judges: reward models (stages or your own), functions, `vader` (a lexicon) and `ridge` (fitted on
+            `reserved`); `{judge: NAME, independent: true}` says that one took no part in the training.
+        independent: the judges of which that is said.
+        prompts: held-out prompts.
+        texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
+        texts_used: at most so many of them, evenly spaced.
+        reserved: rated texts that no other stage touches, for `ridge`.
+        reference: the model that the candidate is compared with; the first where nothing is said.
+        candidate: the model that should be better; the last one where nothing is said.
+        best_of: also show the best of every n completions of the candidate, by one of the judges.
+        sampling: how completions are drawn.
+    """
+
+    name: Name
+    evaluate: list[str] = Field(min_length=1)
+    judges: list[str] = Field(min_length=1)
+    independent: list[str] = Field(default_factory=list)
+    prompts: str
+    texts: str | None = None
+    texts_used: Annotated[int, Range("it counts texts", ge=1, le=10**9)] | None = None
+    reserved: str | None = None
+    reference: str = ""
+    candidate: str | None = None
+    best_of: BestOf | None = None
+    sampling: Sampling = Sampling(completions=16)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judges_by_name(cls, content: Any) -> Any:
+        """Judges that are mappings become names, those called independent in `independent`."""
+        judges = content.get("judges") if isinstance(content, dict) else None
+        if not isinstance(judges, list) or not any(isinstance(one, dict) for one in judges):
+            return content
+        told = [validate(Judge, one, "judges") if isinstance(one, dict) else one for one in judges]
+        names = [one.judge if isinstance(one, Judge) else one for one in told]
+        claimed = [one.judge for one in told if isinstance(one, Judge) and one.independent]
+        return {**content, "judges": names, "independent": [*(content.get("independent") or []), *claimed]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_is_reference(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("reference") is None:
+            models = content.get("evaluate")
+            first = models[0] if isinstance(models, list) and models else ""
+            return {**content, "reference": first}
+        return content
+
+
+Stage = FeedbackStage | TrainStage | HybridStage | EvaluateStage
+
+
+def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
+    """The settings of the loop that an algorithm runs in."""
+    online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]
+    return OnlineSettings if online else OfflineSettings
+
+
+def made_of_no_model(name: str) -> bool:
+    """Whether a reward or judge is a function or reads texts only, and so is no model."""
+    return name in TEXT_JUDGES or name.startswith("python:") or is_function(name)

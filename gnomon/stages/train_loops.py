@@ -1,0 +1,296 @@
+"""A training stage's loop: its data encoded, its helpers loaded, the offline or the online loop run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gnomon.core.errors import DataError
+from gnomon.core.progress import console
+from gnomon.core.storage.files import read_jsonl, write_jsonl
+from gnomon.core.types import Demonstration, Prompt, Rejected
+from gnomon.data.batching import epoch_order, token_groups, within_budget
+from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
+from gnomon.data.reading.downloads import cache_folder
+from gnomon.data.reading.record_kinds import all_refused
+from gnomon.data.reading.records import completions_of, prompt_of_record
+from gnomon.data.templates.control_tokens import ControlCounts
+from gnomon.models.loading import save_model
+from gnomon.models.roles import Model, Policy, RewardModel
+from gnomon.stages.load import load_helpers
+from gnomon.stages.settings import CRITIC, TrainStage
+from gnomon.stages.workspace import Workspace
+from gnomon.training.offline.loop import train_offline
+from gnomon.training.offline.sample_logging import Showing
+from gnomon.training.online.loop import OnlineLoop
+from gnomon.training.online.offline_completions import StoredCompletions, store_completions
+from gnomon.training.online.reward_failures import failures_in
+from gnomon.training.outcome import outcome
+from gnomon.training.runtime.checkpoints import newest_step
+from gnomon.training.runtime.guards import Watch
+from gnomon.training.runtime.model_bundle import TrainedModels
+from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.settings import OfflineSettings, OnlineSettings
+
+CENTRED_ON = 200  # completions whose average score becomes 0
+
+
+def train_stored(
+    stage: TrainStage,
+    work: Workspace,
+    model: Model,
+    folder: Path,
+    *,
+    reference: Mapping[str, torch.Tensor] | None = None,
+    over: Watch | None = None,
+) -> dict[str, Any]:
+    """Train `model` on the stage's data; files go to `folder`."""
+    algorithm, settings = stage.make_algorithm(), stage.loop
+    assert isinstance(settings, OfflineSettings)
+    model.checkpoint_gradients(settings.gradient_checkpointing)
+    records = work.pooled(algorithm.consumes, stage.tasks)
+    examples, rejected = encoded(records, stage, work, model, folder)
+    side, refused = side_task(stage, work, model, folder)
+    rejected += refused
+    if work.processes.main:
+        write_jsonl(folder / "rejected.jsonl", rejected)
+    shown = showing(records, work, model, settings.samples_every, folder)
+    with watching(folder, work, over, shown) as watch:
+        final = train_offline(
+            algorithm,
+            TrainedModels(model),
+            examples,
+            settings,
+            folder=folder,
+            seed=work.recipe.seed,
+            stop=work.stop,
+            label=stage.name,
+            processes=work.processes,
+            watch=watch,
+            side=side,
+            reference_weights=reference,
+            reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
+        )
+    if isinstance(model, RewardModel):
+        centre(model, examples)
+    return {
+        "final": final,
+        "steps": steps_taken(folder),
+        "learning": asdict(outcome(read_jsonl(folder / "metrics.jsonl"))),
+        "examples": len(examples),
+        "rejected": len(rejected),
+    }
+
+
+def showing(
+    records: Mapping[str, Sequence[Any]], work: Workspace, model: Model, every: int | None, folder: Path
+) -> Watch | None:
+    """Writes what a policy says every so often; one process is enough for it."""
+    if every is None or not isinstance(model, Policy) or not work.processes.main:
+        return None
+    return Showing(model, [one.prompt for theirs in records.values() for one in theirs], every, folder)
+
+
+def encoded(
+    pooled: Mapping[str, Sequence[Any]], stage: TrainStage, work: Workspace, model: Model, folder: Path
+) -> tuple[list[Example], list[Rejected]]:
+    """The examples of an offline stage's tasks, and the rows that were refused.
+
+    Args:
+        pooled: each task's records, as `Workspace.pooled` reads them.
+        stage: which.
+        work: where it is.
+        model: that will learn from them.
+        folder: of the stage, which messages name.
+    """
+    consumes, settings = stage.make_algorithm().consumes, stage.loop
+    assert isinstance(settings, OfflineSettings)
+    limit = token_limit(settings.max_tokens, model.network.config)
+    examples: list[Example] = []
+    rejected: list[Rejected] = []
+    for source, records in pooled.items():
+        found, refused = ENCODE[consumes](records, model.tokenizer, limit)
+        report_rejected(refused, len(records), stage, source, folder)
+        report_control_tokens(records, model.tokenizer, source)
+        examples += weighed(found, stage.tasks[source], work.recipe.seed)
+        rejected += refused
+    return examples, rejected
+
+
+def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
+    """A task's examples as often as its weight says: 0.5 takes half of them, 2 each twice."""
+    whole, share = int(weight), weight - int(weight)
+    extra = epoch_order(len(examples), seed, 99)[: round(share * len(examples))]
+    return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
+
+
+def side_task(
+    stage: TrainStage, work: Workspace, model: Model, folder: Path
+) -> tuple[SideTask | None, list[Rejected]]:
+    """The SFT term beside the loss, where the stage asks for one, and the rows that it refused.
+
+    Rows may be as long as the stage's own; an online stage has none, and takes the usual limit.
+    """
+    if stage.imitate is None:
+        return None, []
+    records, loop = work.records(Demonstration, stage.imitate.data), stage.loop
+    stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
+    limit = token_limit(stored.max_tokens, model.network.config)
+    examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
+    report_rejected(refused, len(records), stage, stage.imitate.data, folder)
+    report_control_tokens(records, model.tokenizer, stage.imitate.data)
+    wanted = stage.imitate
+    return SideTask(examples, wanted.weight, wanted.batch_size, work.recipe.seed), refused
+
+
+def stored_completions(
+    stage: TrainStage, work: Workspace, policy: Model, folder: Path
+) -> tuple[StoredCompletions | None, list[Rejected]]:
+    """What others wrote for the stage's prompts, where the stage asks for it, and the rows that it refused."""
+    if stage.stored is None:
+        return None, []
+    source, records = stage.stored.data, work.records(Demonstration, stage.stored.data)
+    found, refused = store_completions(
+        records,
+        policy.tokenizer,
+        share=stage.stored.share,
+        limit=stage.sampling.max_tokens,
+        batch_tokens=stage.loop.batch_tokens,
+    )
+    report_rejected(refused, len(records), stage, source, folder)
+    report_control_tokens(records, policy.tokenizer, source)
+    asked = {p.messages for prompts in work.pooled(Prompt, stage.pools).values() for p in prompts}
+    if not asked & found.answers.keys():
+        raise DataError(
+            f"stage '{stage.name}': {source} answers none of the stage's prompts; give data that does."
+        )
+    return found, refused
+
+
+def train_sampled(
+    stage: TrainStage,
+    work: Workspace,
+    policy: Model,
+    folder: Path,
+    *,
+    reference: Mapping[str, torch.Tensor] | None = None,
+    over: Watch | None = None,
+) -> dict[str, Any]:
+    """Train `policy` on its own samples; files go to `folder`."""
+    algorithm, settings = stage.make_algorithm(), stage.loop
+    assert isinstance(settings, OnlineSettings)
+    assert isinstance(policy, Policy)
+    assert stage.reward is not None
+    policy.checkpoint_gradients(settings.gradient_checkpointing)
+    pooled = work.pooled(Prompt, stage.pools)
+    pools = [(prompts, stage.pools[source]) for source, prompts in pooled.items()]
+    for source, prompts in pooled.items():
+        report_control_tokens(prompts, policy.tokenizer, source)
+        check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
+    others = load_helpers(stage, work, policy)
+    side, rejected = side_task(stage, work, policy, folder)
+    stored, refused = stored_completions(stage, work, policy, folder)
+    rejected += refused
+    if (side or stored) and work.processes.main:
+        write_jsonl(folder / "rejected.jsonl", rejected)
+    with watching(folder, work, over) as watch:
+        loop = OnlineLoop(
+            algorithm=algorithm,
+            models=TrainedModels(policy, others.critic, stage.sampling.temperature),
+            reward=others.reward,
+            prompts=pools,
+            settings=settings,
+            sampling=stage.sampling,
+            folder=folder,
+            seed=work.recipe.seed,
+            stop=work.stop,
+            token_reward=others.token_reward,
+            stored=stored,
+            reference_weights=reference,
+            side=side,
+            processes=work.processes,
+            watch=watch,
+        )
+        final = loop.run(stage.name)
+    if others.critic and work.processes.main:
+        save_model(others.critic, folder / CRITIC)
+    learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.group)
+    return {
+        "final": final,
+        "steps": steps_taken(folder),
+        "learning": asdict(learning),
+        "reward_failures": failures_in(folder),
+    }
+
+
+def steps_taken(folder: Path) -> int:
+    """Steps that a loop has recorded; fewer than planned where a budget, a watch or its patience ended it."""
+    return max((int(row["step"]) for row in read_jsonl(folder / "metrics.jsonl")), default=0)
+
+
+@contextmanager
+def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | None = None) -> Iterator[Watch]:
+    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end.
+
+    Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
+    """
+    done = newest_step(folder / "checkpoints") or 0
+    sink = work.sinks(folder.relative_to(work.folder).as_posix(), done)
+
+    def watch(step: int, metrics: Mapping[str, float]) -> bool:
+        if sink:
+            sink.record(step, metrics)
+        if shown:
+            shown(step, metrics)
+        return bool(over and over(step, metrics))
+
+    try:
+        yield watch
+    finally:
+        if sink:
+            sink.close()
+
+
+@torch.inference_mode()
+def centre(model: RewardModel, examples: Sequence[Example]) -> None:
+    """Shift the scores so that completions of the training data average 0 (Ouyang et al. 2022, section 3.5)."""
+    chosen: list[Example] = []
+    count = 0
+    for example in examples:
+        if count >= CENTRED_ON:
+            break
+        chosen.append(example)
+        count += len(example.completions)
+    total = 0.0
+    for rows in within_budget([e.cost for e in chosen], 4096):
+        total += float(model.scores(token_groups([chosen[r] for r in rows])).sum())
+    model.centre(total / count)
+
+
+def report_rejected(
+    rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path
+) -> None:
+    """Print how many rows of a source were refused and why the first was; refuse a source with no other rows."""
+    reasons = [f"{row.where}: {row.reason}" for row in rejected]
+    if len(rejected) == total:
+        raise DataError(f"stage '{stage.name}': {all_refused(Path(source), reasons)}")
+    if rejected:
+        first = reasons[0].removeprefix(f"{Path(source)}, ")
+        said = f"  {len(rejected)} of {total} rows of {source} refused, the first at {first}; see "
+        console.print(f"{said}{folder / 'rejected.jsonl'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def report_control_tokens(records: Sequence[Any], tokenizer: Any, source: str) -> None:
+    """Print what becomes of control tokens in the words of a source's records, where there are any."""
+    counts = ControlCounts()
+    for record in records:
+        prompt = prompt_of_record(record)
+        if prompt is not None:
+            counts.add(tokenizer, prompt, completions_of(record))
+    for name, value in counts.facts():
+        console.print(f"  {source}: {name}: {value}", markup=False, highlight=False, soft_wrap=True)

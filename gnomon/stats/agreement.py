@@ -1,0 +1,248 @@
+"""How far annotators agree: shares, and what is left of them once chance is taken out.
+
+All functions but `cohen_kappa` take units: for each item, the labels it was given, in any order and of any
+number, for who gave which label is not needed. Labels are equal or not; where distances between them count, they
+are numbers. Items with fewer than two labels have nothing to compare.
+
+What is undefined is None, never 0: without comparable items, and chance-corrected figures where only one label
+was ever given, so that chance alone agrees everywhere. Intervals are 95%; they are None where nothing varies from
+item to item, for then nothing measures how far the figure could be off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import krippendorff
+import numpy as np
+from numpy.typing import NDArray
+
+from gnomon.core.errors import DataError
+from gnomon.core.lazy import special
+from gnomon.stats.intervals import NORMAL_975, Estimate, bootstrap, wilson_interval
+from gnomon.stats.votes import in_order
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Level = Literal["nominal", "ordinal", "interval", "ratio"]
+Units = Sequence[Sequence[Hashable]]
+
+UNDEFINED = Estimate(None, None, None)
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Kappa:
+    """Cohen's kappa of two annotators.
+
+    Attributes:
+        estimate: kappa with its interval by `error`, within [-1, 1].
+        error: asymptotic standard error, for intervals.
+        null_error: the same were kappa 0, for a test of that: z = kappa / null_error.
+        items: that both labelled.
+    """
+
+    estimate: Estimate
+    error: float | None
+    null_error: float | None
+    items: int
+
+
+def percent_agreement(units: Units) -> Estimate:
+    """Mean over items of the share of pairs of labels of the item that are equal.
+
+    The interval is Wilson's, as if each item agreed wholly or not at all. So it holds where items have two
+    labels, and is wider than need be where they have more.
+    """
+    shares = _equal_shares(_counts(units)[0])
+    if not shares.size:
+        return UNDEFINED
+    agreeing = min(math.fsum(shares), float(shares.size))
+    interval = wilson_interval(agreeing, shares.size)
+    assert interval is not None
+    return Estimate(agreeing / shares.size, *interval)
+
+
+def fleiss_kappa(units: Units) -> Estimate:
+    """Fleiss' kappa: the labels of an item are taken for those of interchangeable annotators.
+
+    Where all items have as many labels it is that of J.L. Fleiss ("Measuring nominal scale agreement among many
+    raters", 1971); otherwise its generalisation by K.L. Gwet ("Handbook of Inter-Rater Reliability", 2014,
+    chapter 2), in which each item weighs the same in the shares of labels, also one with a single label. The
+    interval is Gwet's, from the spread of the items' parts, with Student's t.
+    """
+    counts, _ = _counts(units)
+    if not len(counts):
+        return UNDEFINED
+    shares = counts / counts.sum(axis=1, keepdims=True)  # [N, L]
+    overall = shares.mean(axis=0)
+    return _corrected(counts, float(overall @ overall), shares @ overall)
+
+
+def gwet_ac1(units: Units, labels: Collection[Hashable] | None = None) -> Estimate:
+    """Gwet's AC1, which does not fall to 0 where nearly all labels are the same, as kappas do.
+
+    K.L. Gwet, "Computing inter-rater reliability and its variance in the presence of high agreement" (2008). The
+    interval is as for `fleiss_kappa`.
+
+    Args:
+        units: the labels of each item.
+        labels: all that could be said; without them, all that was said. Chance has less to do with agreement
+            the more labels there are, so a scale of which only a part was used should be given whole.
+    """
+    counts, said = _counts(units)
+    possible = len(set(labels or ()) | set(said))
+    if not len(counts) or possible < 2:
+        return UNDEFINED
+    shares = counts / counts.sum(axis=1, keepdims=True)  # [N, L]
+    rest = (1 - shares.mean(axis=0)) / (possible - 1)  # [L]
+    return _corrected(counts, float(shares.mean(axis=0) @ rest), shares @ rest)
+
+
+def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
+    """Krippendorff's alpha: 1 is perfect agreement, 0 what chance would give.
+
+    Alpha compares every label with every other one of the same item, whoever gave them (K. Krippendorff,
+    "Computing Krippendorff's Alpha-Reliability", 2011). Missing labels are simply not in the lists. The interval
+    is a bootstrap over items.
+
+    Args:
+        units: the labels of each item; finite numbers unless the level is nominal.
+        level: how the distance of two labels counts: equal or not, by rank, by squared difference, or by squared
+            ratio of difference to sum.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: a label is not a finite number, or below 0 on a ratio scale.
+    """
+    comparable = [unit for unit in units if len(unit) >= 2]
+    if level != "nominal":
+        comparable = [[_number(label) for label in unit] for unit in comparable]
+    counts, said = _counts(comparable)
+    if not said:
+        return UNDEFINED
+    domain = np.arange(len(said)) if level == "nominal" else np.array(said, dtype=np.float64)
+    if level == "ratio" and domain[0] < 0:
+        raise DataError(f"a label is {said[0]}, but a ratio scale begins at 0; take the level 'interval'.")
+
+    def alpha(places: IntArray, _: np.random.Generator) -> float:
+        used = counts[places]
+        # A label that nobody in the resample gave must leave the domain. With one label left there is no
+        # disagreement to be expected, and alpha is undefined.
+        given = used.any(axis=0)
+        if given.sum() < 2:
+            return float("nan")
+        return float(
+            krippendorff.alpha(
+                value_counts=used[:, given], value_domain=domain[given], level_of_measurement=level
+            )
+        )
+
+    found = bootstrap(alpha, len(comparable), seed)
+    return Estimate(found.value, None, None) if found.low == found.high else found
+
+
+def cohen_kappa(
+    pairs: Iterable[tuple[Hashable, Hashable]], weights: Literal["linear", "quadratic"] | None = None
+) -> Kappa:
+    """Cohen's kappa of two annotators, with J.L. Fleiss, J. Cohen and B.S. Everitt's standard errors (1969).
+
+    Args:
+        pairs: for each item that both labelled, what the first and what the second said.
+        weights: how much of an agreement two labels at a distance d are, D being the largest distance: all or
+            nothing, 1 - d/D, or 1 - (d/D)^2. With weights labels are numbers.
+
+    Raises:
+        DataError: with weights, a label is not a finite number.
+    """
+    said = list(pairs)
+    if weights is not None:
+        said = [(_number(one), _number(other)) for one, other in said]
+    labels = in_order(label for pair in said for label in pair)
+    if len(labels) < 2:
+        return Kappa(UNDEFINED, None, None, len(said))
+    place = {label: number for number, label in enumerate(labels)}
+    table = np.zeros((len(labels), len(labels)))  # [L, L], rows the first's
+    for one, other in said:
+        table[place[one], place[other]] += 1 / len(said)
+    agreed = _agreement_weights(labels, weights)
+    rows, columns = table.sum(axis=1), table.sum(axis=0)
+    expected = float(rows @ agreed @ columns)
+    # As labels differ, chance does not agree everywhere; 1 - expected is above 0.
+    kappa = (float((agreed * table).sum()) - expected) / (1 - expected)
+    # Equations 13 and 14 there: the mean weights of each row and of each column, added.
+    margins = (agreed @ columns)[:, None] + (agreed.T @ rows)[None, :]
+    scale = len(said) * (1 - expected) ** 2
+    spread = (table * (agreed - margins * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2
+    null = (np.outer(rows, columns) * (agreed - margins) ** 2).sum() - expected**2
+    error, null_error = (math.sqrt(max(0.0, float(one)) / scale) for one in (spread, null))
+    return Kappa(_with_error(kappa, error, NORMAL_975), error, null_error, len(said))
+
+
+def _counts(units: Units) -> tuple[IntArray, list[Hashable]]:
+    """How often each label was given to each item that has any, [N, L], and the labels."""
+    labelled = [unit for unit in units if len(unit)]
+    labels = in_order(label for unit in labelled for label in unit)
+    place = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labelled), len(labels)), dtype=np.int64)
+    row = np.repeat(np.arange(len(labelled)), [len(unit) for unit in labelled])
+    column = np.array([place[label] for unit in labelled for label in unit], dtype=np.int64)
+    np.add.at(counts, (row, column), 1)
+    return counts, labels
+
+
+def _equal_shares(counts: IntArray) -> FloatArray:
+    """Of the pairs of labels of each item that has any, the share that is equal."""
+    totals = counts.sum(axis=1)
+    equal = (counts * (counts - 1)).sum(axis=1)[totals >= 2]
+    return np.asarray(equal / (totals * (totals - 1))[totals >= 2], dtype=np.float64)
+
+
+def _corrected(counts: IntArray, expected: float, expected_each: FloatArray) -> Estimate:
+    """(observed - expected) / (1 - expected), with Gwet's standard error (2014, equation 5.18 and its kin).
+
+    Args:
+        counts: of labels of items, [N, L].
+        expected: agreement by chance.
+        expected_each: each item's part in it, [N]; its mean is `expected`.
+    """
+    compared = counts.sum(axis=1) >= 2  # [N]
+    n = len(counts)
+    if not compared.any() or expected > 1 - ROUNDING:
+        return UNDEFINED
+    equal = _equal_shares(counts)
+    value = (float(equal.mean()) - expected) / (1 - expected)
+    if n < 2:
+        return Estimate(value, None, None)
+    each = np.zeros(n)
+    each[compared] = (n / compared.sum()) * (equal - expected) / (1 - expected)
+    each -= 2 * (1 - value) * (expected_each - expected) / (1 - expected)
+    error = math.sqrt(float(((each - value) ** 2).sum()) / (n * (n - 1)))
+    return _with_error(value, error, float(special.stdtrit(n - 1, 0.975)))
+
+
+def _with_error(value: float, error: float, times: float) -> Estimate:
+    """An interval of so many standard errors to either side, within [-1, 1]; none where nothing varies."""
+    if error < ROUNDING:
+        return Estimate(value, None, None)
+    return Estimate(value, max(-1.0, value - times * error), min(1.0, value + times * error))
+
+
+def _agreement_weights(labels: Sequence[Hashable], weights: str | None) -> FloatArray:
+    """How much of an agreement each two labels are, [L, L]: 1 on the diagonal."""
+    if weights is None:
+        return np.eye(len(labels))
+    values = np.array(labels, dtype=np.float64)
+    apart = np.abs(values[:, None] - values[None, :]) / (values.max() - values.min())
+    return np.asarray(1 - (apart if weights == "linear" else apart**2), dtype=np.float64)
+
+
+def _number(label: Hashable) -> float:
+    if not isinstance(label, int | float | np.number) or not math.isfinite(label):
+        raise DataError(
+            f"the label {label!r} is not a finite number; remove it, or compare labels as equal or not."
+        )
+    return float(label)

@@ -1,0 +1,95 @@
+"""A figure with its 95% interval, and the two ways to find one that need to know nothing of the figure.
+
+What is undefined (nothing to count, no variation) is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnomon.core.errors import DataError
+
+IntArray = NDArray[np.int64]
+
+RESAMPLES = 200
+NORMAL_975 = 1.959963984540054  # of a normal distribution, 97.5% lie below
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95% interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def wilson_interval(successes: float, n: int) -> tuple[float, float] | None:
+    """Wilson's 95% score interval of a share (E.B. Wilson 1927; Newcombe 1998, method 3); None for n = 0."""
+    if n == 0:
+        return None
+    if not 0 <= successes <= n:
+        raise DataError(f"{successes} successes out of {n} are not possible.")
+    z = NORMAL_975
+    share = successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def bootstrap(
+    statistic: Callable[[IntArray, np.random.Generator], float], n: int, seed: int, resamples: int = RESAMPLES
+) -> Estimate:
+    """A statistic of n items with its 95% percentile interval.
+
+    Args:
+        statistic: takes places of items [n] and a generator; gives nan where it is undefined. It draws the
+            pairs it needs from the places it gets, so a resample shares items as the whole does.
+        n: number of items.
+        seed: of everything random.
+        resamples: how often n items are drawn with replacement.
+    """
+    rng = np.random.default_rng(seed)
+    value = statistic(np.arange(n), rng)
+    if np.isnan(value):
+        return Estimate(None, None, None)
+    drawn = np.array([statistic(rng.integers(n, size=n), rng) for _ in range(resamples)])
+    drawn = drawn[~np.isnan(drawn)]
+    if not drawn.size:
+        return Estimate(float(value), None, None)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of a number of cases; without cases, value and interval are None."""
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """The share itself."""
+        return self.hits / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95% interval."""
+        return wilson_interval(self.hits, self.of)
+
+    @property
+    def off_half(self) -> float | None:
+        """How far the interval stays away from 1/2; 0 where 1/2 is inside, None without cases."""
+        if (interval := self.interval) is None:
+            return None
+        return max(0.0, interval[0] - 0.5, 0.5 - interval[1])
+
+    @property
+    def biased(self) -> bool | None:
+        """Whether 1/2 lies outside the interval: more than chance explains. One honest annotator in 20 is."""
+        return None if self.off_half is None else self.off_half > 0

@@ -1,0 +1,396 @@
+"""The online loop: sample, score, compare, credit, update, record, adapt.
+
+It knows of an algorithm only `needs`, `credit` and `loss`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
+from gnomon.core.errors import ConfigError
+from gnomon.core.experience import Experience, Moments, Penalty, Rollout
+from gnomon.core.progress import StopSignal, progress
+from gnomon.core.storage.metrics_log import MetricsLog, StepLog
+from gnomon.core.types import Prompt
+from gnomon.losses.kl import adapt_coefficient, halve_or_raise
+from gnomon.losses.reduce import masked
+from gnomon.models.engine.activation_cache import FrozenStates
+from gnomon.models.roles import Policy
+from gnomon.rewards.composite import ShapedReward
+from gnomon.rewards.reward import Reward
+from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
+from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.checks import needs_reference, reuse_fault, sampling_fault, wrong_kind
+from gnomon.training.offline.early_stopping import Best
+from gnomon.training.online.exploration import explore
+from gnomon.training.online.held_out import Examiner, hold_out
+from gnomon.training.online.model_outputs import Asker
+from gnomon.training.online.offline_completions import StoredCompletions
+from gnomon.training.online.policy_update import Learner
+from gnomon.training.online.prompt_stream import PromptStream
+from gnomon.training.online.replay_buffer import Remembered, ReplayMemory
+from gnomon.training.online.reward_failures import FailureLog
+from gnomon.training.online.reward_scoring import Scorer
+from gnomon.training.online.round_metrics import alike_groups, describe, own_rows, sample_rows
+from gnomon.training.online.sampler_mismatch import agreement
+from gnomon.training.outcome import Alarms
+from gnomon.training.runtime.budget import Budget
+from gnomon.training.runtime.checkpoints import load_checkpoint, save_checkpoint
+from gnomon.training.runtime.distributed import Processes
+from gnomon.training.runtime.guards import Saver, Watch
+from gnomon.training.runtime.kept_models import model_keeper
+from gnomon.training.runtime.memory_profile import shape_of_round
+from gnomon.training.runtime.micro_batching import make_room
+from gnomon.training.runtime.model_bundle import TrainedModels
+from gnomon.training.runtime.optimizer import Optimiser
+from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.settings import OnlineSettings
+
+
+@dataclass
+class OnlineLoop:
+    """One stage of online training.
+
+    Attributes:
+        prompts: what is sampled for, or pools of them with weights.
+        token_reward: a policy whose log-ratios to the reference reward single tokens.
+        reference_weights: the weights that make the policy its own reference; where nothing is said, its adapter
+            switched off, or a copy of what it begins with.
+        side: demonstrations to imitate besides.
+        watch: told of every step's metrics; it ends the loop by answering true.
+        kl_coefficient: the price of a nat now.
+        past: the returns of former rounds.
+    """
+
+    algorithm: Algorithm
+    models: TrainedModels
+    reward: Reward
+    prompts: Sequence[Prompt] | Sequence[tuple[Sequence[Prompt], float]]
+    settings: OnlineSettings
+    sampling: Sampling
+    folder: Path
+    seed: int
+    stop: StopSignal
+    token_reward: Policy | None = None
+    stored: StoredCompletions | None = None
+    reference_weights: Mapping[str, Tensor] | None = None
+    side: SideTask | None = None
+    processes: Processes = field(default_factory=Processes)
+    watch: Watch | None = None
+
+    def __post_init__(self) -> None:
+        fault = wrong_kind(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling)
+        if fault := fault or reuse_fault(self.algorithm, self.settings):
+            raise ConfigError(fault)
+        given = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
+        pools, self.held_out = hold_out(cast(Any, given), self.settings.validation, self.seed)
+        self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
+        self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
+        self.kl_coefficient = self.settings.kl.coefficient
+        self.past = Moments()
+        self.frozen: list[FrozenStates] = []
+        self.learned = False  # from a round, since the loop was made
+        self.budget = Budget(self.settings, self.processes)
+        planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
+        groups = [(self._named("policy"), self.settings.learning_rate)]
+        if self.models.critic_model is not None:
+            rate = self.settings.critic_learning_rate or self.settings.learning_rate
+            groups.append((self._named("critic"), rate))
+        self.optimiser = Optimiser(groups, self.settings, planned)
+        self.sampler = NativeSampler(self.models.policy)
+        self.scorer = Scorer(self.reward, self.settings, self.sampling.max_tokens, self.processes)
+        shape = partial(shape_of_round, self.stream.pools, self.sampler.policy.tokenizer, self.sampling)
+        room, self.for_states = make_room(self.settings, self.models, shape, self.folder, self.processes)
+        self.asker = Asker(
+            self.algorithm,
+            self.models,
+            self.settings,
+            self.sampling.temperature,
+            self.processes,
+            self.token_reward,
+            room,
+        )
+        self.learner = Learner(
+            self.algorithm,
+            self.models,
+            self.settings,
+            self.optimiser,
+            self.budget,
+            self.processes,
+            self.side,
+            room,
+            self.seed,
+        )
+        self.alarms = Alarms(self.algorithm.group, self.sampling.max_tokens)
+        own = self.reference_weights is None and self.models.policy.adapter is None
+        if own and needs_reference(self.algorithm, self.settings):
+            self.reference_weights = self.models.policy.reference_weights()
+
+    def _named(self, which: str) -> dict[str, torch.nn.Parameter]:
+        model = self.models.policy if which == "policy" else self.models.critic
+        return {f"{which}.{name}": p for name, p in model.trainable().items()}
+
+    def run(self, label: str) -> dict[str, float]:
+        """Train to the end, or from the newest checkpoint to the end; returns the last round's metrics."""
+        root, planned, main = self.folder / "checkpoints", self.settings.steps, self.processes.main
+        saved = load_checkpoint(root, self.optimiser.parameters, self.optimiser)
+        best = Best(self.settings.validation, self.optimiser.parameters, _tensors_of(saved, "best"))
+        done, last, ended = 0, dict[str, float](), False
+        if saved:
+            done, last, ended = int(saved["step"]), saved["metrics"], bool(saved.get("ended"))
+            self.restore(saved)
+        else:
+            self.budget.begin()
+        log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
+        samples = StepLog(self.folder / "samples.jsonl", keep_steps=done, write=main)
+        failures = FailureLog(self.folder, done, write=main)
+
+        def save(step: int) -> None:
+            if main:
+                state = {**self.state(), "metrics": last, "ended": ended, **best.state()}
+                kept = {"best": best.weights, "reference": self.reference_weights}
+                if not self.settings.reference_every:
+                    kept.pop("reference")
+                extra = {f"{of}.{n}": t for of, tensors in kept.items() for n, t in (tensors or {}).items()}
+                save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
+
+        keeper = model_keeper(self.models.trained, self.folder, self.settings)
+        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
+        keeping = self.models.keeping_frozen_states(self.for_states)
+        bars = progress(label, self.budget.place(0, planned)[1], quiet=not main)
+        with self.models.rounded(), keeping as self.frozen, bars as bar:
+            bar.at(self.budget.place(done, planned)[0])
+            self.stop.waits = True
+            for step in range(done + 1, planned + 1):
+                if ended or best.over or (self.budget.over and step > 1):
+                    break
+                ends = self.budget.planned(step - 1, planned)
+                self.optimiser.planned = ends * self.settings.epochs * self.settings.minibatches
+                with saver.saying_what_is_kept():
+                    last, shown = self.step(step)
+                self.budget.lap()
+                last["tokens_seen"] = float(self.budget.tokens)
+                if best.due(step, step if self.budget.over else planned):
+                    last |= best.look(self.examine(), step)
+                log.record(step, last)
+                if main:
+                    self.alarms.look(step, last)
+                samples.record(shown)
+                failures.record(step, self.scorer.reasons)
+                self.scorer.reasons.clear()
+                bar.at(
+                    self.budget.place(step, planned)[0],
+                    f"score {last['score_mean']:+.2f}" + (f"  KL {last['kl']:.2f}" if "kl" in last else ""),
+                )
+                # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
+                ended = bool(self.watch and self.watch(step, last))
+                saver.after_step(step, ends)
+        best.restore_weights()
+        return last
+
+    def examine(self) -> dict[str, float]:
+        """How the policy answers the held-out prompts."""
+        validation = self.settings.validation
+        assert validation is not None
+        examiner = Examiner(self.held_out, validation, self.sampling, self.scorer, self.processes)
+        found = examiner.measure(self.sampler, seed=self.seed, version=self.optimiser.taken)
+        for states in self.frozen:
+            states.forget()
+        return found
+
+    def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """One round: its metrics, and some of its samples."""
+        started = time.monotonic()
+        rollouts = self.sample(step)
+        sampled = time.monotonic()
+        rollouts, scores, judged = self.score(rollouts)
+        rollouts, scores, judged = self.resample(step, rollouts, scores, judged)
+        drawn = self.remember(step, rollouts, scores)
+        experience = self.asker.policy(drawn)
+        agreed = None if experience is drawn else agreement(drawn, experience, own_rows(rollouts))
+        experience = self.asker.reference(experience, self.reference_weights)
+        experience = self.asker.critic(experience)
+        experience = self.asker.token_rewards(experience)
+        experience = self.price(experience)
+        experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
+        experienced = time.monotonic()
+        learned = self.learner.update(experience, step, agreed, new=not self.learned)
+        self.learned = True
+        for states in self.frozen:
+            states.forget()  # later rounds have other completions, and a resumed run knows nothing of this one
+        times = {
+            "sampling_seconds": sampled - started,
+            "experience_seconds": experienced - sampled,
+            "update_seconds": time.monotonic() - experienced,
+        }
+        # What was replayed says nothing of where the policy is: it was drawn by a former one.
+        fresh = experience.select(range(len(rollouts)), experience.totals)
+        found = {
+            **describe(fresh, own_rows(rollouts)),
+            "kl_coefficient": self.kl_coefficient,
+            **judged,
+            **learned,
+            **times,
+        }
+        self.adapt(step, fresh, rollouts, scores)
+        return found, sample_rows(step, rollouts, scores.tolist())
+
+    def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
+        """K completions for this round's prompts."""
+        chosen = self.stream.take(self.settings.prompts_per_step)
+        mine, before = self.processes.share(chosen), self.processes.share(turns(chosen))
+        groups = explore(
+            self.sampler,
+            mine,
+            self.sampling,
+            self.settings.exploration,
+            seed=(self.seed * 1_000_003 + step) * 31 + attempt,
+            version=self.optimiser.taken,
+            reference=self.reference_weights,
+            before=before,
+            stored=self.stored,
+        )
+        drawn = self.processes.gather(groups, len(chosen))
+        self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)
+        return [rollout for group in drawn for rollout in group]
+
+    def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        """Scores `[N]`; rows on which the reward failed are left out and counted."""
+        return self.scorer.score(rollouts)
+
+    def resample(
+        self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
+    ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
+        """Replace groups whose scores are all alike by other prompts' (Yu et al. 2025, eq. 11).
+
+        Draws until there are as many groups as a round asks for, or the settings' attempts are used up; then the
+        round is smaller. Where no group at all differs, it stays as it was.
+        """
+        for attempt in range(1, self.settings.resample + 1):
+            differing = self._differing(rollouts, scores)
+            at_hand = {rollouts[i].prompt.id for i in differing}
+            room = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
+            if room <= 0:
+                break
+            more, their_scores, theirs = self.score(self.sample(step, attempt))
+            for name in ("failed_rows", "abstained_rows"):
+                judged = {**judged, name: judged.get(name, 0.0) + theirs.get(name, 0.0)}
+            found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
+            chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:room]
+            fresh = [i for i in found if more[i].prompt.id in chosen]
+            if differing or fresh:
+                rollouts = [rollouts[i] for i in differing] + [more[i] for i in fresh]
+                scores = torch.cat([scores[differing], their_scores[fresh]])
+        return rollouts, scores, judged
+
+    def _differing(self, rollouts: Sequence[Rollout], scores: Tensor) -> list[int]:
+        """Rows of groups whose scores are not all alike."""
+        alike = alike_groups(rollouts, scores)
+        return [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
+
+    def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
+        """The round's experience, with groups of former rounds where the settings ask for some."""
+        groups = len({r.prompt.id for r in rollouts})
+        for old in self.memory.draw(groups, step) if self.memory else []:
+            rollouts = [*rollouts, *old.rollouts]
+            scores = torch.cat([scores, torch.tensor(old.scores)])
+        found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
+        found = replace(found, names=tuple(r.prompt.id for r in rollouts))
+        return found.to(self.models.policy.device)
+
+    def price(self, experience: Experience) -> Experience:
+        """Rewards with the price of the KL in them, or the price for the loss to ask."""
+        kl = self.settings.kl
+        priced = price_kl(
+            experience,
+            self.kl_coefficient,
+            where=kl.where,
+            estimator=kl.estimator,
+            entropy_bonus=self.settings.entropy_bonus,
+        )
+        if kl.where != "loss" or not self.kl_coefficient:
+            return priced
+        return replace(priced, penalty=Penalty(self.kl_coefficient, kl.estimator, kl.exact))
+
+    def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
+        """Set the price of a nat for the next round, and what later rounds know of this one."""
+        settings, own = self.settings.kl, own_rows(rollouts)
+        if settings.target is not None and settings.coefficient and own:
+            kls = sequence_kl(experience)[own]
+            kl = float(kls.mean())
+            self.kl_coefficient = (
+                halve_or_raise(self.kl_coefficient, kl, target=settings.target)
+                if settings.rule == "simple"
+                else adapt_coefficient(
+                    self.kl_coefficient,
+                    kl,
+                    len(kls),
+                    target=settings.target,
+                    horizon=settings.horizon,
+                )
+            )
+        assert experience.rewards is not None
+        assert experience.advantages is not None
+        mask = experience.tokens.mask.to(experience.rewards.device)
+        self.past = self.past.after(masked(experience.rewards, mask).sum(dim=1))
+        by_prompt: dict[str, list[int]] = {}
+        for row, rollout in enumerate(rollouts):
+            by_prompt.setdefault(rollout.prompt.id, []).append(row)
+        self.stream.learn({name: scores[rows].tolist() for name, rows in by_prompt.items()})
+        if self.memory:
+            size = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)
+            self.memory.add(
+                [
+                    Remembered(
+                        tuple(rollouts[r] for r in rows), tuple(scores[rows].tolist()), float(size[rows].mean())
+                    )
+                    for rows in by_prompt.values()
+                ]
+            )
+        every, read = self.settings.reference_every, needs_reference(self.algorithm, self.settings)
+        if every and read and step % every == 0:
+            self.reference_weights = self.models.policy.reference_weights()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights and moments."""
+        return {
+            "kl_coefficient": self.kl_coefficient,
+            "budget": self.budget.state(),
+            "past": [self.past.mean, self.past.deviation, self.past.seen],
+            "stream": self.stream.state(),
+            "memory": self.memory.state() if self.memory else [],
+            "reward": self.reward.state() if isinstance(self.reward, ShapedReward) else {},
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Undo `state`."""
+        self.kl_coefficient = saved["kl_coefficient"]
+        self.budget.restore(saved["budget"])
+        mean, deviation, seen = saved["past"]
+        self.past = Moments(mean, deviation, int(seen))
+        self.stream.restore(saved["stream"])
+        if self.memory:
+            self.memory.restore(saved["memory"])
+        if isinstance(self.reward, ShapedReward):
+            self.reward.restore(saved["reward"])
+        kept = _tensors_of(saved, "reference")
+        self.reference_weights = (kept and kept.get("extra")) or self.reference_weights
+
+
+def _tensors_of(saved: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    """A checkpoint's state whose `extra` tensors are those kept under `name`."""
+    if saved is None:
+        return None
+    start = f"{name}."
+    extra = {n: tensor for n, tensor in (saved.get("extra") or {}).items() if n.startswith(start)}
+    return {**saved, "extra": {n.removeprefix(start): tensor for n, tensor in extra.items()}}

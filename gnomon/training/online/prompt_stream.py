@@ -1,0 +1,98 @@
+"""Which prompts a round samples: pools by weight, each walked in a new order each time round, or a curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gnomon.core.types import Prompt
+from gnomon.data.batching import epoch_order
+from gnomon.training.settings import Curriculum
+
+
+class PromptStream:
+    """An endless, resumable stream of prompts.
+
+    Without a curriculum a pool is walked in a permutation that depends on the seed and on how often it was walked
+    before. All draws depend on the seed and the place in the stream only.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[tuple[Sequence[Prompt], float]],
+        seed: int,
+        curriculum: Curriculum | None = None,
+    ):
+        self.pools = [list(prompts) for prompts, _ in pools]
+        weights = np.array([weight for _, weight in pools], dtype=np.float64)
+        self.weights = weights / weights.sum()
+        self.seed = seed
+        self.curriculum = curriculum
+        self.taken = [0] * len(self.pools)
+        self.rates: dict[str, float] = {}
+        self.walks: dict[int, tuple[int, list[int]]] = {}
+
+    def take(self, count: int) -> list[Prompt]:
+        """The next `count` prompts; where a walk begins anew a prompt may come twice, and has a larger group."""
+        chosen: list[Prompt] = []
+        for _ in range(count):
+            chosen.append(self._next({p.id for p in chosen}))
+        return chosen
+
+    def groups(self, count: int) -> int:
+        """How many groups `count` prompts can make: a prompt that comes twice has one."""
+        return min(count, self._distinct)
+
+    @cached_property
+    def _distinct(self) -> int:
+        return len({p.id for prompts in self.pools for p in prompts})
+
+    def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
+        """How the completions of each prompt scored."""
+        if self.curriculum is None:
+            return
+        for name, values in scores.items():
+            rate = sum(v > self.curriculum.success for v in values) / len(values)
+            before = self.rates.get(name, rate)
+            self.rates[name] = self.curriculum.memory * before + (1 - self.curriculum.memory) * rate
+
+    def _next(self, chosen: Set[str]) -> Prompt:
+        place = sum(self.taken)
+        draw = np.random.default_rng([self.seed, 7, place])
+        pool = int(draw.choice(len(self.pools), p=self.weights)) if len(self.pools) > 1 else 0
+        prompts, at = self.pools[pool], self.taken[pool]
+        self.taken[pool] += 1
+        if self.curriculum is None:
+            turn, within = divmod(at, len(prompts))
+            return prompts[self._order(pool, turn)[within]]
+        weights = np.array([self._weight(p, chosen) for p in prompts])
+        if not weights.any():
+            return prompts[at % len(prompts)]
+        return prompts[int(draw.choice(len(prompts), p=weights / weights.sum()))]
+
+    def _order(self, pool: int, turn: int) -> list[int]:
+        """The permutation of a pool's walk, made once a walk."""
+        if self.walks.get(pool, (-1, []))[0] != turn:
+            self.walks[pool] = (turn, epoch_order(len(self.pools[pool]), self.seed + pool, turn))
+        return self.walks[pool][1]
+
+    def _weight(self, prompt: Prompt, chosen: Set[str]) -> float:
+        assert self.curriculum is not None
+        if prompt.id in chosen:
+            return 0.0
+        rate = self.rates.get(prompt.id)
+        if rate is None:
+            return 1.0
+        distance = (rate - self.curriculum.target) / self.curriculum.width
+        return float(np.exp(-0.5 * distance * distance))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"taken": self.taken, "rates": self.rates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.taken, self.rates = list(state["taken"]), dict(state["rates"])

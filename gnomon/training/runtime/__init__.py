@@ -1,0 +1,1 @@
+"""What both loops need: processes, memory, checkpoints, optimizers."""

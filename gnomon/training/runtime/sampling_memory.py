@@ -1,0 +1,65 @@
+"""What sampling costs in memory and time, learned from two short draws: for a run's plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from gnomon.core.batches import TokenGroups
+from gnomon.core.types import Prompt
+from gnomon.models.roles import Model, Policy
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.runtime.memory_profile import TRIAL, Shape, made_up, peak_bytes
+
+DRAWN = (2, 10)  # tokens of the two draws
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What drawing completions takes: bytes at most at once, and seconds if none ends early."""
+
+    bytes: float
+    seconds: float
+
+
+def try_drawing(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, loaded: Sequence[Model]) -> Drawn:
+    """What drawing every completion of `prompts` takes, from two short draws."""
+    known = [t for model in loaded for t in (*model.network.parameters(), *model.network.buffers())]
+    sampler = NativeSampler(policy)
+    rows = len(prompts) * sampling.completions
+    side_by_side = min(sampling.batch, rows)
+    some = list(prompts)[: -(-side_by_side // sampling.completions)]
+    seconds, sizes = [], []
+    for tokens in DRAWN:
+        short = sampling.model_copy(
+            update={"max_tokens": tokens, "min_tokens": tokens, "stop": (), "stop_ids": ()}
+        )
+        started = time.monotonic()
+        sizes.append(peak_bytes(partial(_draw, sampler, some, short), known, policy.device))
+        seconds.append(time.monotonic() - started)
+    step = max(seconds[1] - seconds[0], 0.0) / (DRAWN[1] - DRAWN[0])
+    one_batch = seconds[0] + step * max(sampling.max_tokens - DRAWN[0], 0)
+    config = policy.network.config.get_text_config()
+    asking = getattr(config, "num_attention_heads", 0)  # without heads nothing grows: a state is as long as ever
+    heads = getattr(config, "num_key_value_heads", None) or asking
+    head = getattr(config, "head_dim", None) or config.hidden_size // max(asking, 1)
+    a_token = 2 * config.num_hidden_layers * heads * head * 4 * side_by_side
+    return Drawn(max(sizes) + a_token * max(sampling.max_tokens - DRAWN[1], 0), one_batch * rows / side_by_side)
+
+
+def _draw(sampler: NativeSampler, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+    sampler.sample(prompts, sampling, seed=0)
+
+
+def reading_pace(policy: Policy, shape: Shape) -> float:
+    """Tokens a second of a pass without a gradient."""
+    groups: TokenGroups = made_up(TRIAL, shape, policy)
+    started = time.monotonic()
+    with torch.no_grad():
+        policy.logprobs(groups)
+    return groups.cost / (time.monotonic() - started)

@@ -1,0 +1,55 @@
+"""An SFT term beside any loss: imitate demonstrations while learning something else.
+
+With PPO it does what the pretraining mix of Ouyang et al. 2022 does (PPO-ptx, eq. 2, there on texts of
+pretraining), on demonstrations and as a mean over tokens; with a preference loss it is joint training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gnomon.algorithms.contract import Models
+from gnomon.data.batching import collate_demonstrations, epoch_order, totals_of, within_budget
+from gnomon.data.encoding import Example
+from gnomon.losses.reduce import token_mean
+from gnomon.training.runtime.distributed import Processes
+from gnomon.training.runtime.micro_batching import Room
+
+
+@dataclass(frozen=True)
+class SideTask:
+    """Demonstrations, of which each optimiser step sees the next few.
+
+    Attributes:
+        weight: of the mean negative log-likelihood of a token, beside the main loss.
+        batch_size: demonstrations a step.
+    """
+
+    examples: Sequence[Example]
+    weight: float
+    batch_size: int
+    seed: int
+
+    def backward(self, models: Models, step: int, processes: Processes, room: Room) -> dict[str, float]:
+        """Add the term's gradient to those of the main loss; this process's share of the metric."""
+        batch = self._batch(step)
+        totals, found = totals_of(batch), 0.0
+        cut = [[batch[r] for r in rows] for rows in within_budget([e.cost for e in batch], room.first)]
+        for part in room.examples(processes.share(cut)):
+            made = collate_demonstrations(part, totals)
+            logprobs = models.policy.logprobs(made.tokens)
+            loss = token_mean(-logprobs, made.tokens.mask.to(logprobs.device), totals.tokens)
+            (self.weight * loss).backward()  # type: ignore[no-untyped-call]
+            found += float(loss.detach())
+        return {"sft_loss": found}
+
+    def tokens(self, step: int) -> int:
+        """Tokens of the demonstrations that an optimiser step sees, prompts included."""
+        return sum(example.cost for example in self._batch(step))
+
+    def _batch(self, step: int) -> list[Example]:
+        count = len(self.examples)
+        places = range((step - 1) * self.batch_size, step * self.batch_size)
+        orders = {turn: epoch_order(count, self.seed + 17, turn) for turn in {p // count for p in places}}
+        return [self.examples[orders[p // count][p % count]] for p in places]

@@ -1,0 +1,471 @@
+"""`gnomon feedback`: from a file of answers to a file of preferences that a recipe trains on."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+from project import Ran, write_rows
+
+from gnomon.api.feedback_server import make_demo
+from gnomon.cli.feedback import LEFT_OUT
+from gnomon.core.storage.files import read_json, read_jsonl
+from gnomon.core.types import Preference
+from gnomon.data.reading.records import read_records
+from gnomon.feedback.quality.summary import annotator_table
+from gnomon.feedback.store.access import Access
+from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.tasks.queue import Queue, Said
+
+Ask = Callable[..., Ran]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(ask: Ask, rows: list[object], *more: str) -> None:
+    write_rows(Path("answers.jsonl"), rows)
+    start = ("feedback", "init", "f.db", "--project", "tone", "--title", "Kinder?", "--wanted", "1")
+    code, out, err = ask(*start, *more)
+    assert code == 0, err
+    assert "next: gnomon feedback import f.db --project tone FILE" in out
+    code, _, err = ask("feedback", "import", "f.db", "answers.jsonl", "--project", "tone")
+    assert code == 0, err
+
+
+def judge_all(choice: str = "first") -> int:
+    store = Store("f.db")
+    store.add_annotator("ann", id="ann")
+    queue, count = Queue(store, "tone"), 0
+    while (task := queue.take("ann")) is not None:
+        queue.submit(Said(f"j{task.item}", task.item, "ann", {"choice": choice}))
+        count += 1
+    store.close()
+    return count
+
+
+def test_from_answers_to_preferences(ask: Ask, here: Path) -> None:
+    make(
+        ask,
+        [
+            {"prompt": "你好", "completions": ["您好！", "哦。", "有事吗？"]},
+            {"prompt": "Hi", "completions": ["Hello!", "What?"]},
+        ],
+    )
+    assert judge_all() == 3 + 1
+    code, out, err = ask("feedback", "status", "f.db", "--project", "tone")
+    assert (code, "done: 4" in out, "ann (active, id ann): 4" in out) == (0, True, True), err
+    code, out, err = ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")
+    assert (code, out.startswith("4 preferences from 4 judgements of 1 annotator in data (digest ")) == (
+        0,
+        True,
+    ), err
+    rows = read_records(Preference, Path("data/preferences.jsonl"))
+    manifest = read_json(Path("data/manifest.json"))
+    voices = list(read_jsonl(Path("data/judgements.jsonl")))
+    assert sorted(voice["id"] for voice in voices) == ["j1", "j2", "j3", "j4"]
+    assert (manifest["judgements"], manifest["annotators"]) == (4, ["ann"])
+    assert len(rows) == 4
+    assert {row.probability for row in rows} == {1.0}
+
+
+def test_all_settings_of_the_page_can_be_given_at_the_start(ask: Ask, here: Path) -> None:
+    asked = {
+        "gold_rate": 0.0, "floor": 0.4, "least_votes": 7, "split": 0.6, "fastest": 2.0, "slowest": 90.0,
+        "contact": "Ann, room 4",
+    }  # fmt: skip
+    line = [str(part) for name, value in asked.items() for part in (f"--{name.replace('_', '-')}", value)]
+    code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "x", *line)
+    assert code == 0, err
+    store = Store("f.db")
+    assert store.project("tone").settings == asked, "a gold rate of 0 is a setting, not the default"
+    store.close()
+    code, _, err = ask("feedback", "init", "f.db", "--project", "two", "--title", "x", "--split", 1)
+    assert (code, "--split must be at least 0 and below 1" in " ".join(err.split())) == (2, True)
+    settings = ("fastest", 9, "slowest", 3)
+    line = [str(part) for n in (0, 2) for part in (f"--{settings[n]}", settings[n + 1])]
+    assert ask("feedback", "init", "f.db", "--project", "two", "--title", "x", *line)[0] == 2
+
+
+def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
+    write_rows(
+        Path("known.jsonl"), [{"prompt": f"Yo {n}", "chosen": f"Yo {n}!", "rejected": f"{n}?"} for n in range(9)]
+    )
+    code, out, err = ask("feedback", "gold", "f.db", "known.jsonl", "--project", "tone")
+    assert (code, out.strip()) == (0, "9 gold questions added, 0 items that were there made gold"), err
+    store = Store("f.db")
+    asked = store.project("tone")
+    store.set_up(replace(asked, settings={"gold_rate": 0.5}))
+    store.close()
+    given = judge_all("tie")
+    code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone", "--json")
+    found = json.loads(out)
+    assert (code, found["votes"], found["gold"]) == (0, 8, given - 8), err
+    (person,) = found["people"]
+    assert (person["about"]["name"], person["record"]["conduct"]["gold"]["hits"]) == ("ann", 0)
+    code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone")
+    assert (code, f"8 judgements, {given - 8} of gold questions" in out) == (0, True), err
+    assert "ann" in out
+    code, out, err = ask("feedback", "status", "f.db")
+    gold = f", and {given - 8} of gold questions" if given > 8 else ""
+    assert (code, f"ann (active, id ann): 8{gold}\n" in out) == (0, True), (out, err)
+    code, out, err = ask("feedback", "link", "f.db", "--project", "tone", "--name", "Rae", "--reviewer")
+    assert (code, out.startswith("/join/")) == (0, True), err
+
+
+def test_names_are_whole_in_a_narrow_terminal(
+    ask: Ask, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
+    ask("feedback", "judge", "f.db", "--by", "simulated:always-first")
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = ask("feedback", "agreement", "f.db")
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80
+    table = out[out.index("\nannotators") :]
+    assert "…" not in table
+    width = table.splitlines()[3].index("judged")
+    names = "".join(line[:width].strip() for line in table.splitlines()[5:]).replace(" ", "")
+    assert "simulated:always-first#0" in names, table
+
+
+def test_what_is_left_out_is_counted_in_words(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all("bad")
+    code, out, err = ask("feedback", "export", "f.db", "--out", "data")
+    assert code == 0, err
+    assert out.startswith("nothing from 1 judgement of 1 annotator in data")
+    assert "left out: 1 item of which both are bad\n" in out
+    assert set(read_json(Path("data/manifest.json"))["left_out"]) <= set(LEFT_OUT)
+
+
+def test_importing_again_adds_nothing(ask: Ask, here: Path) -> None:
+    rows: list[object] = [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}]
+    make(ask, rows)
+    code, out, _ = ask("feedback", "import", "f.db", "answers.jsonl", "--project", "tone")
+    assert (code, out.strip()) == (0, "0 items added, 1 there already")
+
+
+def test_many_answers_make_as_many_pairs_and_cover_all(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "completions": [f"answer {n}" for n in range(9)]}])
+    assert judge_all("tie") == 9
+    _, _, err = ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")
+    rows = read_records(Preference, Path("data/preferences.jsonl"))
+    assert {row.probability for row in rows} == {0.5}, err
+    assert len({text for row in rows for text in (row.chosen.text, row.rejected.text)}) == 9
+
+
+def test_the_same_under_other_ids_is_not_added_again(ask: Ask, here: Path) -> None:
+    row = {"prompt": {"id": "a", "messages": [{"role": "user", "content": "Hi"}]}}
+    both = [{"id": "c1", "text": "Hello!"}, {"id": "c2", "text": "What?"}]
+    make(ask, [{**row, "completions": both}])
+    other = {"id": "b", "messages": [{"role": "user", "content": "Hi"}]}
+    more = [{"id": "d1", "text": "Hello!"}, {"id": "d2", "text": "What?"}, {"id": "d3", "text": "Hello!"}]
+    write_rows(Path("more.jsonl"), [{"prompt": other, "completions": more}])
+    code, out, err = ask("feedback", "import", "f.db", "more.jsonl", "--project", "tone")
+    assert (code, out.strip()) == (0, "0 items added, 1 there already"), err
+
+
+def asked(store: Store) -> list[list[str]]:
+    """The texts of each item as one annotator gets it, in alphabetical order."""
+    store.add_annotator("ann", id="ann")
+    queue, found = Queue(store, "tone"), []
+    while (task := queue.take("ann")) is not None:
+        found.append(sorted(one.text for one in task.completions))
+        queue.skip("ann", task.item, "")
+    return sorted(found)
+
+
+def test_rankings_are_asked_in_sets(ask: Ask, here: Path) -> None:
+    """Three of three at once; of seven as many sets of three as hold 21 pairs once, three pairs a set."""
+    many = [f"answer {n}" for n in range(7)]
+    rows: list[object] = [{"prompt": "Hi", "completions": ["a", "b", "c"]}, {"prompt": "Yo", "completions": many}]
+    make(ask, [*rows, {"prompt": "Oh", "completions": ["same", "same"]}], "--task", "ranking", "--size", "3")
+    store = Store("f.db")
+    found = asked(store)
+    store.close()
+    assert found[0] == ["a", "b", "c"]
+    assert len(found) == 1 + 7
+    assert {text for one in found[1:] for text in one} == set(many)
+    assert all(len(one) == 3 for one in found)
+    again = ask("feedback", "import", "f.db", "answers.jsonl", "--project", "tone")[1]
+    assert again.strip() == "0 items added, 8 there already"
+
+
+@pytest.mark.parametrize("task", ["rating", "likert"])
+def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
+    rows: list[object] = [
+        {"prompt": "Hi", "completions": ["a"]},
+        {"prompt": "Hi", "completions": ["b", {"id": "c", "text": "c"}]},
+        {"prompt": "Yo", "completion": "d"},
+        {"prompt": "Yo", "chosen": "e", "rejected": "d"},
+    ]
+    make(ask, rows, "--task", task, "--criteria", "kind, 真实，brief", "--confidence", "--shortest-reason", "9")
+    store = Store("f.db")
+    found, settings = asked(store), store.project("tone").settings
+    store.close()
+    assert found == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert settings == {"criteria": ["kind", "真实", "brief"], "confidence": True, "shortest_reason": 9}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--task", "quiz"], "give one of pair, ranking, rating, likert"),
+        (["--criteria", "kind"], "a pair has no criteria"),
+        (["--task", "rating", "--criteria", "kind,kind"], "give different names"),
+        (["--task", "rating", "--criteria", "kind,,true"], "give different names"),
+        (["--task", "ranking", "--size", "12"], "--size must be at least 3 and at most 9"),
+    ],
+    ids=str,
+)
+def test_a_task_that_cannot_be_is_refused(ask: Ask, here: Path, more: list[str], said: str) -> None:
+    code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "x", *more)
+    assert code == 2
+    assert said in " ".join(err.replace("│", "").split())
+    assert not Path("f.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"prompt": "Hi", "completion": "a"},
+            "line 2: no 'chosen' in it, which has prompt, completion; give rows with a prompt",
+        ),
+        ({"prompt": "Hi", "completions": ["a"]}, "line 2: completions are fewer than two; give rows"),
+        ({"prompt": "", "chosen": "a", "rejected": "b"}, "line 2: the prompt is empty; give rows"),
+    ],
+    ids=str,
+)
+def test_a_wrong_row_is_named(ask: Ask, here: Path, row: object, said: str) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    write_rows(Path("more.jsonl"), [{"prompt": "Hi", "chosen": "A", "rejected": "B"}, row])
+    code, _, err = ask("feedback", "import", "f.db", "more.jsonl", "--project", "tone")
+    assert (code, said in " ".join(err.split())) == (2, True), err
+
+
+def test_a_broken_import_leaves_nothing(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    one, two, other = {"id": "x", "text": "One"}, {"id": "y", "text": "Two"}, {"id": "y", "text": "Three"}
+    rows = [{"prompt": "New?", "completions": [one, two]}, {"prompt": "Newer?", "completions": [one, other]}]
+    write_rows(Path("broken.jsonl"), rows)
+    code, _, err = ask("feedback", "import", "f.db", "broken.jsonl", "--project", "tone")
+    assert (code, "give another" in " ".join(err.split())) == (2, True)
+    store = Store("f.db")
+    assert len(store.prompts("tone")) == 1
+    store.close()
+
+
+def test_a_link_and_its_end(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    code, out, err = ask("feedback", "link", "f.db", "--project", "tone", "--name", "Eve", "--admin")
+    assert (code, out.startswith("/join/")) == (0, True), err
+    _, out, _ = ask("feedback", "status", "f.db", "--project", "tone")
+    (name,) = re.findall(r"Eve \(active, id ([0-9a-f]+)\): 0", out)
+    assert ask("feedback", "annotator", "f.db", name, "withdrawn")[0] == 0
+    assert "Eve (withdrawn" in ask("feedback", "status", "f.db", "--project", "tone")[1]
+    code, _, err = ask("feedback", "annotator", "f.db", "nobody", "paused")
+    assert (code, "has no annotator 'nobody'" in err) == (2, True)
+    code, _, err = ask("feedback", "annotator", "f.db", name, "asleep")
+    assert (code, "give active, paused or withdrawn" in " ".join(err.split())) == (2, True)
+
+
+def test_a_withdrawn_voice_is_gone_from_the_next_export(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all()
+    assert ask("feedback", "annotator", "f.db", "ann", "withdrawn")[0] == 0
+    code, _, err = ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")
+    assert code == 2
+    assert "has been judged yet" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["import", "f.db", "nowhere.jsonl", "--project", "tone"], "nowhere.jsonl"),
+        (["import", "f.db", "answers.jsonl", "--project", "other"], "the store has no project 'other'"),
+        (["import", "f.db", "broken.jsonl", "--project", "tone"], "give rows with a prompt and completions"),
+        (["init", "f.db", "--project", "tone", "--title", "x"], "there is a project 'tone' already"),
+        (["status", "f.db", "--project", "other"], "the store has no project 'other'"),
+        (["agreement", "f.db", "--project", "other"], "the store has no project 'other'"),
+        (["gold", "f.db", "broken.jsonl", "--project", "tone"], "broken.jsonl"),
+        (["export", "f.db", "--project", "tone", "--out", "data"], "has been judged yet; judge something first"),
+        (["serve", "g.db"], "there is no feedback store at g.db; make one with gnomon feedback init."),
+        (["serve", "answers.jsonl"], "cannot be opened (file is not a database)"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], said: str) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}] * 40)
+    write_rows(Path("broken.jsonl"), [{"prompt": "Hi"}])
+    code, _, err = ask("feedback", *line)
+    assert code == 2
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["status", "--project", "tone"],
+        ["link", "--project", "tone", "--name", "Ann"],
+        ["annotator", "ann", "paused"],
+        ["export", "--out", "out"],
+        ["import", "answers.jsonl", "--project", "tone"],
+        ["judge", "--project", "tone", "--by", "rule:longer"],
+    ],
+)
+def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: list[str]) -> None:
+    code, _, err = ask("feedback", line[0], "no.db", *line[1:])
+    assert code != 0
+    assert "there is no feedback store at no.db; make one with gnomon feedback init." in " ".join(err.split())
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["status"],
+        ["agreement"],
+        ["link", "--name", "Ann"],
+        ["import", "answers.jsonl"],
+        ["import", "answers.jsonl", "--prompts"],
+        ["gold", "answers.jsonl"],
+        ["pick", "--count", "1", "--out", "next.jsonl"],
+        ["judge", "--by", "rule:longer"],
+        ["generate", "--from", "nowhere", "--prompts", "nowhere.jsonl"],
+        ["export", "--out", "data"],
+        ["serve", "--port", "0"],
+        ["import", "answers.jsonl", "--ratings"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_takes_the_only_project(ask: Ask, here: Path, line: list[str]) -> None:
+    """What fails beyond that says another thing; of several the same sentence says that one is to be named."""
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    judge_all()
+    if line[0] != "serve":
+        code, _, err = ask("feedback", line[0], "f.db", *line[1:])
+        meant = line[0] != "generate" and "--ratings" not in line
+        assert (code == 0) == meant, err
+        assert "--project" not in err
+    with closing(Store("f.db")) as store:
+        store.add_project(Project("other", "Which?", "pair"))
+    code, _, err = ask("feedback", line[0], "f.db", *line[1:])
+    assert code == 2
+    assert err.strip() == "error: name the project with --project (the store has: tone, other)."
+
+
+def test_a_store_without_a_project_says_how_to_make_one(ask: Ask, here: Path) -> None:
+    Store("f.db").close()
+    code, _, err = ask("feedback", "status", "f.db")
+    said = "error: the store has no project; make one with gnomon feedback init."
+    assert (code, err.strip()) == (2, said)
+    write_rows(Path("ratings.jsonl"), [{"text": "Hi", "rater": "ann", "rating": 3}])
+    assert ask("feedback", "import", "no.db", "ratings.jsonl", "--ratings")[0] == 2
+    assert not Path("no.db").exists()
+
+
+def test_known_answers_of_scores_are_refused_before_the_file_is_read(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "completion": "Hello!"}], "--task", "rating")
+    write_rows(Path("known.jsonl"), [{"prompt": "Hi", "completion": "Hello!"}])
+    code, _, err = ask("feedback", "gold", "f.db", "known.jsonl", "--project", "tone")
+    assert code != 0
+    assert "asks for scores, which an order does not say" in " ".join(err.split())
+
+
+def test_a_port_that_is_taken(ask: Ask, here: Path) -> None:
+    make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, _, err = ask("feedback", "serve", "f.db", "--port", port)
+    assert code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in " ".join(err.split())
+
+
+@pytest.mark.slow
+def test_the_demo_is_one_command(here: Path) -> None:
+    """A newcomer's first minute: the printed link leads to pairs of film reviews; the link is said once."""
+
+    def serve() -> tuple[subprocess.Popen[str], list[str]]:
+        command = [sys.executable, "-m", "gnomon", "feedback", "serve", "demo.db", "--demo", "--port", "0"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        lines: list[str] = []
+        while "Ctrl-C ends it" not in "".join(lines):
+            lines.append(process.stderr.readline())
+            assert process.poll() is None, lines
+        return process, lines
+
+    process, lines = serve()
+    assert process.stderr is not None
+    link = process.stderr.readline().strip().rpartition(" ")[2]
+    try:
+        address = re.match(r"http://127\.0\.0\.1:\d+", link)
+        assert address
+        visitor = requests.Session()
+        page = ""
+        for _ in range(100):
+            try:
+                page = visitor.post(link, headers={"Origin": address[0]}).text
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        assert "Which sentence speaks better of its film?" in page
+        task = visitor.post(f"{address[0]}/api/task", json={}, headers={"Origin": address[0]}).json()["task"]
+        assert len(task["completions"]) == 2
+        assert all(c["html"].startswith("<p>") for c in task["completions"])
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    process, lines = serve()
+    process.terminate()
+    _, rest = process.communicate(timeout=30)
+    assert "/join/" not in "".join(lines) + rest
+
+
+@pytest.mark.slow
+def test_the_demo_is_made_once(here: Path) -> None:
+    store = Store("demo.db")
+    assert make_demo(store) == make_demo(store) == "film-reviews"
+    assert Queue(store, "film-reviews").progress()["open"] == 40
+    assert store.project("film-reviews").guidelines.startswith("Choose the sentence")
+    store.close()
+
+
+def test_a_known_annotator_gets_another_link(ask: Ask, here: Path) -> None:
+    with closing(Store(here / "f.db")) as store:
+        store.add_project(Project("films", "Which?", "pair"))
+        first = Access(store).invite("films", "Rae", "reviewer")
+        (rae,) = [about["id"] for about in annotator_table(store, "films")]
+        code, out, err = ask("feedback", "link", "f.db", "--project", "films", "--annotator", rae)
+        assert (code, err) == (0, "")
+        access = Access(store)
+        assert access.enter(first) is None
+        found = access.visitor(access.enter(out.strip().removeprefix("/join/")))
+        assert found is not None
+        assert (found.annotator, found.name, found.role) == (rae, "Rae", "reviewer")
+    for more in (
+        (),
+        ("--annotator", rae, "--name", "Rae"),
+        ("--annotator", "x"),
+        ("--annotator", rae, "--admin"),
+    ):
+        assert ask("feedback", "link", "f.db", "--project", "films", *more)[0] == 2

@@ -1,0 +1,285 @@
+"""`gnomon feedback generate`, `judge` and `plan`: from prompts to preferences without a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import Answer, ChatServer, chat, chat_server
+from project import Ran, command, environment, write_rows
+
+from gnomon.core.storage.files import read_json
+
+Ask = Callable[..., Ran]
+WORDS = ("ember", "quartz", "violin", "harbour", "meadow", "syrup", "lantern", "glacier", "thimble", "orchid")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("no_proxy", "*")
+    write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"Name film {n}."} for n in range(6)])
+    return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with chat_server() as found:
+        found.reply = various
+        yield found
+
+
+def various(number: int, body: dict[str, Any]) -> Answer:
+    """Another text for another seed."""
+    return chat(" ".join(WORDS[int(digit)] for digit in str(body["seed"])))
+
+
+def init(ask: Ask, wanted: int = 1, *more: object) -> None:
+    line = ("--project", "tone", "--title", "Kinder?", "--wanted", wanted, *more)
+    code, _, err = ask("feedback", "init", "f.db", *line)
+    assert code == 0, err
+
+
+def generate(ask: Ask, *more: object) -> Ran:
+    return ask("feedback", "generate", "f.db", "--project", "tone", "--cache", "cache", *more)
+
+
+def rows(query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect("f.db")) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_from_prompts_to_preferences_without_a_person(
+    ask: Ask, here: Path, server: ChatServer, tiny_model: Path
+) -> None:
+    """Two models answer, a rule and three simulated annotators judge, and the export names them."""
+    init(ask, wanted=4)
+    sources = ["--from", tiny_model, "--from", f"{server.url}#m"]
+    code, out, err = generate(ask, *sources, "--prompts", "prompts.jsonl", "--max-tokens", 12)
+    assert (code, out) == (0, "24 answers added, 0 there already, 24 items added\n"), err
+    assert sorted(rows("SELECT source, count(*) FROM completions GROUP BY source")) == sorted(
+        [(str(tiny_model), 12), ("m", 12)]
+    )
+    code, out, err = generate(ask, *sources, "--max-tokens", 12)
+    assert (code, out) == (0, "0 answers added, 24 there already, 0 items added\n"), err
+    judging = ["--by", "rule:longer", "--by", "simulated:careful", "--copies", 3]
+    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", *judging)
+    assert code == 0, err
+    assert out.splitlines()[0] == "rule: longer: 24 judged"
+    assert sum(int(n) for n in re.findall(r": (\d+) judged", out)) == 96
+    kinds = rows("SELECT kind, count(*) FROM judgements JOIN annotators a ON a.id = annotator GROUP BY kind")
+    assert sorted(kinds) == [("rule", 24), ("simulated", 72)]
+    code, out, err = ask("feedback", "status", "f.db", "--project", "tone")
+    settled = [int(re.findall(rf"{state}: (\d+)", out)[0]) for state in ("open", "done", "disputed")]
+    assert (settled[0], sum(settled)) == (0, 24), "simulated annotators may disagree to the last"
+    assert "simulated:careful #2" in out
+    assert ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")[0] == 0
+    assert len(read_json(Path("data/manifest.json"))["annotators"]) == 4
+
+
+def test_a_reward_model_judges(ask: Ask, here: Path, server: ChatServer) -> None:
+    init(ask)
+    generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl")
+    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", "model:vader", "--count", 4)
+    assert (code, out) == (0, "judge: vader: 4 judged\n"), err
+    Path("mine.py").write_text("def score(prompt, text):\n    return len(text)\n", encoding="utf-8")
+    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", "model:mine.py:score")
+    assert (code, out) == (0, "judge: mine.py:score: 2 judged\n"), err
+    truth = ["--by", "simulated:careful,sharpness=900", "--truth", "rule:longer"]
+    assert ask("feedback", "judge", "f.db", "--project", "tone", *truth)[0] == 0
+    assert rows("SELECT kind, count(*) FROM annotators GROUP BY kind ORDER BY kind") == [
+        ("judge", 2),
+        ("simulated", 1),
+    ]
+
+
+@pytest.mark.slow
+def test_a_trained_reward_model_judges_and_says_where_it_is_unsure(
+    ask: Ask, here: Path, finished: Any, server: ChatServer
+) -> None:
+    init(ask)
+    judge = finished.run / "judge"
+    prompts = ["--prompts", "prompts.jsonl", "--count", 5, "--uncertain-by", judge, "--pairs", 4]
+    code, out, err = generate(ask, "--from", f"{server.url}#m", *prompts)
+    assert (code, out) == (0, "30 answers added, 0 there already, 24 items added\n"), err
+    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", f"model:{judge}")
+    assert (code, out) == (0, f"judge: {judge}: 24 judged\n"), err
+
+
+def test_a_judge_orders_the_queue_and_a_later_one_reorders_it(ask: Ask, here: Path, server: ChatServer) -> None:
+    """Uncertain first: of a judge that is sure where the numbers of the answers are far apart."""
+    for name, sign in (("early", ""), ("late", "-")):
+        Path(f"{name}.py").write_text(f"def score(prompt, text):\n    return {sign}len(text) % 7\n")
+    init(ask)
+    line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertain-by", "early.py:score"]
+    assert generate(ask, *line, "--random-share", 0)[0] == 0
+    order = "SELECT priority FROM items WHERE state = 'open' ORDER BY priority DESC"
+    assert all(0 < priority <= 0.25 for (priority,) in rows(order)), "p(1 - p) of a single judge"
+    code, out, err = ask("feedback", "reorder", "f.db", "--uncertain-by", "late.py:score", "--random-share", 0)
+    assert code == 0, err
+    highest, lowest = rows(order)[0][0], rows(order)[-1][0]
+    assert out == f"6 waiting items, uncertainty {highest:.3g} first and {lowest:.3g} last\n"
+    code, out, err = ask("feedback", "reorder", "f.db")
+    assert (code, out) == (0, "6 waiting items, in the order in which they were added\n"), err
+    assert rows(order) == [(0.0,)] * 6
+
+
+def test_projects_that_compare_nothing_have_no_uncertainty(ask: Ask, here: Path, server: ChatServer) -> None:
+    init(ask, 1, "--task", "likert")
+    code, _, err = generate(
+        ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertain-by", "vader"
+    )
+    assert (code, "scores answers one by one" in " ".join(err.split())) == (2, True)
+    assert rows("SELECT count(*) FROM completions") == [(0,)]
+
+
+def test_so_many_prompts_by_the_mix(ask: Ask, here: Path, server: ChatServer) -> None:
+    init(ask)
+    code, out, err = generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--limit", 2)
+    assert (code, out) == (0, "4 answers added, 0 there already, 2 items added\n"), err
+    assert rows("SELECT count(*) FROM prompts") == [(6,)]
+    code, out, err = generate(ask, "--from", f"{server.url}#m", "--limit", 6)
+    assert (code, out) == (0, "8 answers added, 4 there already, 4 items added\n"), err
+
+
+def test_answers_too_alike_are_said(ask: Ask, here: Path, server: ChatServer) -> None:
+    server.reply = lambda number, body: chat("The same to everybody, always.")
+    init(ask)
+    code, out, err = generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl")
+    assert code == 0, err
+    assert out.splitlines() == [
+        "6 answers added, 0 there already, 0 items added",
+        "0 took a hotter or otherwise worded try; 6 left out, alike at every try",
+    ]
+
+
+def test_a_server_that_goes_away_leaves_what_it_gave(ask: Ask, here: Path, server: ChatServer) -> None:
+    server.reply = lambda number, body: various(number, body) if number < 7 else Answer({"error": "bad key"}, 401)
+    init(ask)
+    line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--parallel", 1]
+    code, _, err = generate(ask, *line)
+    assert code == 2
+    assert "does not take the key" in " ".join(err.split())
+    assert rows("SELECT count(*) FROM completions") == [(7,)]
+    server.reply = various
+    code, out, err = generate(ask, *line)
+    assert (code, out) == (0, "5 answers added, 7 there already, 6 items added\n"), err
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_made(ask: Ask, here: Path, server: ChatServer) -> None:
+    """A real process, a real signal; nothing that was answered is asked for again."""
+    server.reply = lambda number, body: Answer(various(number, body).body, after=0.15)
+    init(ask)
+    line = ["feedback", "generate", "f.db", "--project", "tone", "--cache", "cache", "--from", f"{server.url}#m"]
+    line += ["--prompts", "prompts.jsonl", "--count", "9", "--parallel", "2"]
+    process = subprocess.Popen(
+        command(*line),
+        env={**environment(), "no_proxy": "*"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(server.asked) < 12:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    said = re.search(
+        r"stopped; (\d+) answers were added, and the same command goes on from there", " ".join(err.split())
+    )
+    assert said, err
+    assert rows("SELECT count(*) FROM completions") == [(int(said[1]),)]
+    before = len(server.asked)
+    server.reply = various
+    code, out, err = ask(*line)
+    assert (code, out.partition(" items")[0]) == (
+        0,
+        f"{54 - int(said[1])} answers added, {said[1]} there already, 54",
+    ), err
+    assert len(server.asked) == 54 > before
+
+
+def test_no_key_is_written_down(
+    ask: Ask, here: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    init(ask)
+    line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--key", "127.0.0.1=MY_KEY"]
+    code, out, err = generate(ask, *line)
+    assert code == 0, err
+    assert server.asked[0].headers["Authorization"] == "Bearer sk-very-secret"
+    server.reply = lambda number, body: Answer({"error": {"message": "not sk-very-secret"}}, 401)
+    code, more, worse = generate(ask, *line, "--seed", 1)
+    assert code == 2
+    files = [path for path in here.rglob("*") if path.is_file()]
+    assert len(files) > 12
+    assert not any(b"sk-very-secret" in path.read_bytes() for path in files)
+    assert "secret" not in out + err + more + worse
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["generate", "--from", "tiny-random"], "has no prompts; give a file of them with --prompts"),
+        (["generate", "--from", "tiny-random", "--prompts", "none.jsonl"], "no data at none.jsonl"),
+        (["generate", "--from", "http://127.0.0.1:9/v1"], "names no model"),
+        (["generate", "--from", "nowhere/at/all"], "no model folder at nowhere/at/all"),
+        (["generate", "--from", "tiny-random", "--temperature", "-1"], "--temperature must be"),
+        (["generate", "--from", "tiny-random", "--alike", "0"], "alike"),
+        (["generate", "--from", "tiny-random", "--key", "sk-x"], "--key number 1 is not HOST=VARIABLE"),
+        (["judge", "--by", "longer"], "'longer' is no program that judges; give rule:…, model:… or simulated:…."),
+        (["judge", "--by", "rule:prettier"], "there is no rule 'prettier'"),
+        (["judge", "--by", "simulated:lazy"], "there is no simulated annotator 'lazy'"),
+        (["judge", "--by", "model:nowhere/at/all"], "nowhere/at/all"),
+        (["judge", "--by", "rule:longer", "--project", "other"], "the store has no project 'other'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], said: str) -> None:
+    init(ask)
+    project = [] if "--project" in line else ["--project", "tone"]
+    code, _, err = ask("feedback", line[0], "f.db", *project, *line[1:])
+    assert code == 2, err
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_a_plan(ask: Ask, here: Path) -> None:
+    code, out, err = ask("feedback", "plan", "--effect", 0.6, "--kappa", 0.36, "--votes", 5, "--each", 100)
+    assert code == 0, err
+    table = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    assert ["tell 60% from 50%", "1", "543", "543", "6", "80.0%"] in table
+    assert "ask 543 items once each, of 6 or more annotators" in out
+    assert "simulated" not in out
+    code, out, err = ask("feedback", "plan", "--effect", 0.8, "--kappa", 0.5, "--simulate")
+    assert code == 0, err
+    assert (
+        len(re.findall(r"rounds that tell the win rate from 50%: [\d.]+% \([\d.]+% to [\d.]+%\); expected", out))
+        == 2
+    )
+    for line, said in ((["--effect", 0.5], "cannot be told from 0.5"), (["--kappa", 2], "kappa")):
+        code, _, err = ask("feedback", "plan", *line)
+        assert (code, said in " ".join(err.split())) == (2, True), err
+
+
+def test_a_cache_holds_answers_and_no_more(ask: Ask, here: Path, server: ChatServer) -> None:
+    init(ask)
+    generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--count", 1)
+    files = list(Path("cache").rglob("*.json"))
+    assert len(files) == 6
+    assert all(
+        set(json.loads(file.read_text(encoding="utf-8"))) == {"text", "finished", "facts"} for file in files
+    )

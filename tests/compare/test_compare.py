@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import Project, Run
+
+from gnomon.compare.data_sets import compare_sets, read_sets
+from gnomon.compare.design import Plan, make_plan
+from gnomon.compare.subprocess_runs import PassedOn, run_content
+from gnomon.compare.variants import Budget, needs_of
+from gnomon.core.errors import ConfigError, Interrupted, RunError
+from gnomon.pipeline.recipe import build_recipe
+from gnomon.reporting.comparison_of_data_sets import read_sets as read_written_sets
+from gnomon.stages.settings import TrainStage
+
+ROOT = Path(__file__).parents[2]
+FILMS = ROOT / "recipes" / "film-reviews.yaml"
+
+
+def plan(*names: str, recipe: Path = FILMS, overrides: tuple[str, ...] = (), **budget: Any) -> Plan:
+    return make_plan(recipe, names, Budget(**budget), overrides)
+
+
+# --- What each algorithm's stage is made of ------------------------------------------------------------------
+
+
+def test_online_ones_keep_what_the_template_says() -> None:
+    template = yaml.safe_load(FILMS.read_text(encoding="utf-8"))["stages"][3]
+    rows = plan("ppo", "rloo", "grpo").rows
+    assert rows["ppo"] == template
+    assert rows["rloo"] == {**template, "algorithm": "rloo"} == {**rows["grpo"], "algorithm": "rloo"}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("dpo", "preferences"), ("kto", "labels"), ("plackett_luce", "rankings"), ("sft", "demonstrations")],
+)
+def test_offline_ones_take_their_kind_of_data(name: str, part: str) -> None:
+    row = plan(name).rows[name]
+    assert row == {
+        "name": "aligned",
+        "algorithm": name,
+        "model": "sft",
+        "training": {},
+        "data": f"feedback/{part}",
+    }
+
+
+def test_an_offline_template_lends_an_online_one_model_and_machine(tmp_path: Path) -> None:
+    content = yaml.safe_load(FILMS.read_text(encoding="utf-8"))
+    content["stages"][3] = {
+        "name": "aligned", "algorithm": "dpo", "model": "sft", "data": "feedback/preferences",
+        "training": {"learning_rate": 1e-4, "batch_tokens": 99}, "settings": {"beta": 0.3},
+    }  # fmt: skip
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
+    rows = plan("dpo", "ipo", "rloo", recipe=recipe).rows
+    assert rows["ipo"] == {
+        "name": "aligned", "algorithm": "ipo", "model": "sft", "data": "feedback/preferences",
+        "training": {"learning_rate": 1e-4, "batch_tokens": 99},
+    }  # fmt: skip
+    assert rows["dpo"]["settings"] == {"beta": 0.3}
+    assert rows["rloo"] == {
+        "name": "aligned", "algorithm": "rloo", "model": "sft", "training": {"batch_tokens": 99},
+        "prompts": "feedback/prompts", "reward": "judge",
+    }  # fmt: skip
+
+
+def test_a_critic_is_only_for_those_that_need_one() -> None:
+    rows = plan("ppo", "rloo", overrides=("aligned.critic=judge", "aligned.sampling.completions=1")).rows
+    assert rows["ppo"]["critic"] == "judge"
+    assert "critic" not in rows["rloo"]
+    assert rows["ppo"]["sampling"]["completions"] == 1
+    assert "completions" not in rows["rloo"]["sampling"]  # it compares several, so it takes the usual number
+
+
+def test_what_an_algorithm_has_no_use_for_is_left_out() -> None:
+    names = ("ppo", "rloo", "online_dpo")
+    rows = plan(*names, overrides=("aligned.head.head=mlp", "aligned.training.kl={where: loss, target: 3}")).rows
+    assert [rows[name].get("head") for name in names] == [{"head": "mlp"}, None, None]
+    assert rows["rloo"]["training"]["kl"] == {"where": "loss", "target": 3}
+    assert rows["online_dpo"]["training"]["kl"] == {"target": 3}
+
+
+def test_best_of_n_speaks_of_the_judge_that_moved() -> None:
+    found = plan("ppo", overrides=("report.best_of={n: 4, by: judge}",))
+    (evaluated,) = build_recipe(
+        found.variant_content("ppo", Path("out/ppo"), Path("out/shared"), 0), "test"
+    ).stages[1:]
+    assert evaluated.best_of.by == "out/shared/judge"
+    other = plan("ppo", overrides=("report.best_of={n: 4, by: vader}",))
+    assert other.variant_content("ppo", Path("o"), Path("s"), 0)["stages"][1]["best_of"] == {
+        "n": 4,
+        "by": "vader",
+    }
+
+
+def test_overrides_for_all_and_for_one() -> None:
+    found = plan("ppo", "rloo", overrides=("aligned.training.steps=5", "rloo.training.steps=7", "sft.model=base"))
+    assert [found.rows[name]["training"]["steps"] for name in ("ppo", "rloo")] == [5, 7]
+    with pytest.raises(ConfigError, match=r"rloo, stage 1: value|unknown key 'stepz'"):
+        plan("rloo", overrides=("rloo.training.stepz=7",))
+    with pytest.raises(ConfigError, match="names no setting"):
+        plan("rloo", overrides=("rloo=7",))
+
+
+def test_token_rewards_are_trained_once_for_all() -> None:
+    found = plan("rto", "ppo", overrides=("token_reward.training.epochs=0.25",))
+    assert found.shared[-1] == {
+        "name": "token_reward", "algorithm": "dpo", "model": "sft", "training": {"epochs": 0.25},
+        "data": "feedback/preferences",
+    }  # fmt: skip
+    assert found.rows["rto"]["token_reward"] == "token_reward"
+    assert "token_reward" not in found.rows["ppo"]
+    assert len(plan("ppo").shared) == 3
+
+
+def test_a_budget_is_the_same_for_all_and_ends_them() -> None:
+    rows = plan("dpo", "ppo", seconds=300.0, overrides=("ppo.training.steps=9",)).rows
+    assert {row["training"]["budget_seconds"] for row in rows.values()} == {300.0}
+    assert rows["dpo"]["training"]["epochs"] > 1000
+    assert rows["ppo"]["training"]["steps"] == 9
+    assert "budget_tokens" not in rows["dpo"]["training"]
+
+
+def test_variants_find_the_shared_stages_by_path() -> None:
+    content = plan("ppo", "dpo", "rto").variant_content("rto", Path("out/rto"), Path("out/shared"), 4)
+    recipe = build_recipe(content, "test")
+    trained, evaluated = recipe.stages
+    assert isinstance(trained, TrainStage)
+    assert (recipe.seed, recipe.run) == (4, "out/rto")
+    assert (trained.model, trained.reward, trained.token_reward) == (
+        "out/shared/sft", "out/shared/judge", "out/shared/token_reward",
+    )  # fmt: skip
+    assert trained.prompts == "out/shared/feedback/prompts.jsonl"
+    assert evaluated.evaluate == ["out/shared/sft", "aligned"]
+    assert evaluated.judges == ["out/shared/judge", "vader", "ridge"]
+    assert evaluated.reserved == "out/shared/feedback/reserved.jsonl"
+
+
+def test_a_judge_that_a_variant_learned_from_is_not_independent() -> None:
+    assert [plan("ppo").independent(judge) for judge in ("judge", "vader", "ridge")] == [False, True, True]
+    assert not plan("dpo", "ppo", overrides=("ppo.reward=vader",)).independent("vader")
+
+
+def test_needs_are_the_contract_s() -> None:
+    found = {name: needs_of(row) for name, row in plan("dpo", "simpo", "ppo", "grpo", "kto").rows.items()}
+    assert {name: need["reference"] for name, need in found.items()} == {
+        "dpo": True, "simpo": False, "ppo": True, "grpo": True, "kto": True,
+    }  # fmt: skip
+    assert [name for name, need in found.items() if need["critic"]] == ["ppo"]
+    assert [name for name, need in found.items() if need["reward"]] == ["ppo", "grpo"]
+    assert [need["completions"] for need in found.values()] == [2, 2, 1, 2, 1]
+    assert [need["consumes"] for need in found.values()][3:] == ["samples", "labels"]
+
+
+@pytest.mark.parametrize(
+    ("names", "overrides", "words"),
+    [
+        (("pppo",), (), "did you mean 'ppo'"),
+        (("reward_model",), (), "no algorithm for policies"),
+        (("ppo", "ppo"), (), "names 'ppo' twice"),
+        ((), (), "is empty"),
+        (("ppo",), ("report.candidate=base",), "no stage with one algorithm"),
+        (("ppo",), ("report.reference=aligned",), "reference and candidate"),
+        (("ppo",), ("judge.model=aligned",), "not earlier|no earlier stage"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    names: tuple[str, ...], overrides: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plan(*names, overrides=overrides)
+
+
+def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"kto learns from labels.*add kto\.data=FILE"):
+        plan("kto", recipe=project.recipe)
+    rows = plan("dpo", "kto", recipe=project.recipe, overrides=("kto.data=labels.jsonl",)).rows
+    assert rows["kto"]["data"] == "labels.jsonl"
+    assert rows["dpo"]["data"] == str(project.folder / "preferences.jsonl")  # the reward model's
+
+
+# --- Running them --------------------------------------------------------------------------------------------
+
+
+def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
+    stop = PassedOn()
+    code = "    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
+    # A shell that starts tests in the background has SIGINT ignored, and children inherit that.
+    waiting = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\ntry:\n" + code
+    with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        stop.child = child
+        stop._handle()
+        assert child.wait(30) == 7
+    assert stop
+    with pytest.raises(Interrupted, match="run the same command again"):
+        run_content({"run": str(tmp_path / "run")}, stop)
+    assert not (tmp_path / "run" / "log.txt").exists()  # asked before it began, nothing is begun
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_comparison_from_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
+    """Two seeds of DPO and PPO; RLOO's reward fails on every row, and the comparison goes on."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("def score(prompt, completion):\n    raise ValueError('no opinion')\n", encoding="utf-8")
+    arguments = [
+        "compare", str(project.recipe), "--algorithms", "dpo,ppo,rloo", "--seeds", "2", "--tokens", "400",
+        "--out", "bench", f"rloo.reward={broken}:score",
+    ]  # fmt: skip
+    done = gnomon(*arguments)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bench" / "compare.json").read_text(encoding="utf-8"))
+    runs = {(run["algorithm"], run["seed"]): run for run in found["runs"]}
+    assert list(runs) == [(name, seed) for seed in (3, 4) for name in ("dpo", "ppo", "rloo")]
+    for (name, _), run in runs.items():
+        assert ("failed on every completion" in run["error"]) == (name == "rloo")
+        if name != "rloo":
+            assert run["tokens"] >= 400
+            assert run["steps"] > 1
+            assert set(run["scores"]) == set(run["win_rates"]) == {"judge", "vader"}
+            assert run["memory"] > 0.1
+            assert bool(run["course"]) == (name == "ppo")
+    # Both seeds of an algorithm start from different shared stages; both algorithms of a seed from the same.
+    scores = {row["seed"]: row["scores"]["judge"] for row in found["references"]}
+    assert scores[3] != scores[4]
+    samples = [
+        (tmp_path / "bench" / "seed-3" / name / "report" / "samples.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
+        for name in ("dpo", "ppo")
+    ]
+    first = [[json.loads(row)["text"] for row in rows][:4] for rows in samples]
+    assert first[0] == first[1]
+    page = (tmp_path / "bench" / "compare.html").read_text(encoding="utf-8")
+    assert page.count("failed on every completion") == 2 * 2  # seeds, languages
+
+
+def test_data_sets_by_name_and_settings() -> None:
+    found = read_sets(["films: judge.data='my films.jsonl' aligned.data=f.jsonl", "食谱:judge.data=r.jsonl"])
+    assert found == {
+        "films": ["judge.data=my films.jsonl", "aligned.data=f.jsonl"],
+        "食谱": ["judge.data=r.jsonl"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (["films"], "is no data set; give NAME: key=value"),
+        (["films:"], "is no data set"),
+        (["../films: a=b"], "is no data set"),
+        (["a: b=c", "a: b=d"], "names 'a' twice"),
+        (["a: b='c"], "close its quotation marks"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(told: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_sets(told)
+
+
+def test_a_folder_with_anything_else_is_refused_before_the_first_run(tmp_path: Path) -> None:
+    """Also where it lies in a data set's folder; a page that somebody wrote stays as it is."""
+    sets = {"good": ["report.judges=[vader]"], "bad": ["report.judges=[vader]"]}
+    for name in ("compare.html", "notes.txt", "bad/photo.jpg"):
+        out = tmp_path / name.replace("/", "-")
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text("mine", encoding="utf-8")
+        with pytest.raises(RunError, match=r"which no comparison wrote|is not as Gnomon wrote it"):
+            compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=Budget(), out=out)
+        assert [path.read_text(encoding="utf-8") for path in out.rglob("*.*")] == ["mine"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_comparison_on_two_data_sets_from_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
+    """Real trainings; the second data set is the first without one pair. The same command again only reads."""
+    rows = (project.folder / "preferences.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (project.folder / "fewer.jsonl").write_text("".join(rows[:-1]), encoding="utf-8")
+    sets = {"films": "preferences.jsonl", "食谱": "fewer.jsonl"}
+    arguments = ["compare", str(project.recipe), "--algorithms", "dpo,ipo", "--seeds", "1", "--out", "bench"]
+    for name, file in sets.items():
+        path = project.folder / file
+        arguments += ["--data", f"{name}: judge.data='{path}' dpo.data='{path}' ipo.data='{path}'"]
+    done = gnomon(*arguments)
+    assert done.returncode == 0, done.stderr
+    bench = tmp_path / "bench"
+    found = read_written_sets(bench)
+    assert (list(found.sets), found.waiting, found.algorithms) == (list(sets), [], ["dpo", "ipo"])
+    for algorithm in ("dpo", "ipo"):
+        rates = [found.sets[name].win_rate(algorithm, "judge").value for name in sets]
+        assert found.together(algorithm, "judge").value == pytest.approx(
+            sum(r for r in rates if r is not None) / 2
+        )
+        assert all(run.error == "" and run.steps for one in found.sets.values() for run in one.of(algorithm))
+    assert found.sets["films"].runs[0].scores != found.sets["食谱"].runs[0].scores
+    page = bench / "compare.html"
+    assert 'href="%E9%A3%9F%E8%B0%B1/compare.html"' in page.read_text(encoding="utf-8")
+    assert (bench / "食谱" / "compare.html").is_file()
+    before = page.read_bytes(), (bench / "sets.json").read_bytes()
+    again = gnomon(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert (page.read_bytes(), (bench / "sets.json").read_bytes()) == before
+
+
+def test_every_data_set_is_checked_before_the_first_run(tmp_path: Path) -> None:
+    sets = {"good": ["report.judges=[vader]"], "bad": ["report.judgs=[vader]"]}
+    with pytest.raises(ConfigError, match="judgs"):
+        compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=Budget(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,111 @@
+"""The kind of a file's rows goes by their columns: what cannot be read is refused, not taken for less."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.inspection import inspect
+from gnomon.data.reading.record_kinds import NAMES, has_columns_of, kind_of, kind_of_file
+
+TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+
+
+def written(tmp_path: Path, *rows: object) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "reason"),
+    [
+        ({"prompt": "a", "completion": "b", "label": "good"}, Label, "label is 'good', neither true nor false"),
+        ({"prompt": "a", "chosen": "b", "rejected": ["c", "d"]}, Preference, "rejected is a list of 2 texts"),
+        ({"prompt": "a", "chosen": 1, "rejected": "b"}, Preference, "1 is neither a text nor"),
+        ({"prompt": "a", "completions": ["x", "y"], "labels": [True, False]}, Ranking, "the row has labels"),
+        (
+            {"prompt": "a", "completions": ["x", "y"], "scores": [2, 9]},
+            Ranking,
+            "the row has scores, a number for",
+        ),
+        ({"prompt": "a", "completions": ["x", "y"], "s": "[0.1, 0.2]"}, Ranking, "the row has s, a number for"),
+        ({"prompt": "a", "completions": "x"}, Ranking, "completions is not a list"),
+        ({"text": "a", "rating": "good"}, RatedText, "rating is not a finite number: 'good'"),
+        ({"messages": "hello"}, Demonstration, "messages is not a list"),
+        (
+            {"messages": [*TURNS, {"role": "user", "content": "R"}]},
+            Demonstration,
+            "starts and ends with the assistant",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_read_are_refused_as_what_they_are(
+    tmp_path: Path, row: dict[str, Any], kind: type, reason: str
+) -> None:
+    """Every row fails for one reason: that reason is named once, with the first line."""
+    with pytest.raises(DataError) as found:
+        inspect(written(tmp_path, row, row))
+    message = str(found.value)
+    assert "all 2 rows are refused, 2 of them as line 1: " in message
+    assert reason in message
+    assert f"as {NAMES[kind]}, " in message
+    assert kind_of([row], Path("x")) is kind
+
+
+def test_messages_are_demonstrations_where_the_assistant_speaks() -> None:
+    assert kind_of([{"messages": TURNS}], Path("x")) is Demonstration
+    assert kind_of([{"messages": TURNS[:1]}], Path("x")) is Prompt
+    assert kind_of([{"prompt": "Q", "completion": "", "label": ""}], Path("x")) is Demonstration
+
+
+def test_a_file_is_one_of_the_kinds_that_a_command_reads(tmp_path: Path) -> None:
+    path = written(tmp_path, {"messages": TURNS}, {"messages": TURNS})
+    assert kind_of_file(path, (Demonstration, RatedText)) is Demonstration
+    with pytest.raises(DataError, match="no row is one of preferences or rated texts; the keys are messages"):
+        kind_of_file(path, (Preference, RatedText))
+
+
+def test_inspection_goes_on_after_rows_that_the_template_refuses(tmp_path: Path, chat_tokenizer: Any) -> None:
+    system = [{"role": "system", "content": "S"}, *TURNS]
+    path = written(tmp_path, {"messages": system}, {"messages": TURNS}, {"messages": [{}]})
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    before = chat_tokenizer.chat_template
+    try:
+        chat_tokenizer.chat_template = refusing + before
+        found = inspect(path, chat_tokenizer)
+    finally:
+        chat_tokenizer.chat_template = before
+    assert [(r.where, "no system" in r.reason) for r in found.refused] == [("line 1", True), ("line 3", False)]
+    assert (len(found.records), found.rows) == (1, 3)
+    assert len(found.tokens or ()) == 1
+
+
+CELLS: list[Any] = [None, "", "Q", "good", 1, True, TURNS, ["a", "b"]]
+COLUMNS = ["prompt", "completion", "chosen", "rejected", "label", "messages", "completions", "text", "rating"]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), st.sampled_from(CELLS)), min_size=1, max_size=5))
+def test_no_row_is_lost_and_none_becomes_a_lesser_kind(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    """Rows in are records and refused rows out; a record has the telling columns of its own kind."""
+    path = written(tmp_path_factory.getbasetemp(), *rows)
+    try:
+        found = inspect(path)
+    except DataError:
+        return
+    assert found.rows == len(rows)
+    refused = {r.where for r in found.refused}
+    for number, row in enumerate(rows, start=1):
+        if f"line {number}" not in refused:
+            assert has_columns_of(found.kind, row)
+            assert found.kind is not Demonstration or not has_columns_of(Label, row)

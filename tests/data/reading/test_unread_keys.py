@@ -1,0 +1,65 @@
+"""What is not read of a file is known, nested keys included, and reported where it is trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon.core.progress import console
+from gnomon.core.types import Demonstration, Label, Preference
+from gnomon.data.inspection import inspect
+from gnomon.data.reading.reported_rows import read_reported
+
+
+def written(tmp_path: Path, *rows: object) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_keys_that_nothing_is_read_from_are_listed_with_their_parents(tmp_path: Path) -> None:
+    """Empty cells say nothing, and so do ids and what Gnomon's own exports note for themselves."""
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": "Q", "name": "Ann"},
+        {"role": "assistant", "content": "A"},
+    ]
+    rows = [
+        {"id": 7, "messages": turns, "score": 3, "note": "", "items": [1]},
+        {"messages": turns, "wieght": 2, "meta": {"a": 1}},
+    ]
+    assert inspect(written(tmp_path, *rows)).unread == (
+        "score",
+        "messages.name",
+        "wieght (did you mean weight?)",
+        "meta",
+    )
+
+
+def test_a_row_that_is_read_whole_has_nothing_left(tmp_path: Path) -> None:
+    row = {
+        "prompt": {"id": "p", "messages": [{"role": "user", "content": "Q"}], "answer": None},
+        "chosen": {"id": "a", "text": "A", "source": "x"},
+        "rejected": {"id": "b", "text": "B", "source": ""},
+        "probability": 0.75, "margin": 1.0, "weight": 1.0, "items": [3],
+    }  # fmt: skip
+    assert inspect(written(tmp_path, row)).unread == ()
+
+
+@pytest.mark.parametrize("kind", [Demonstration, Label])
+def test_a_command_reports_it_once(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    row = {"prompt": "Q", "completion": "A", "model": "m", **({"label": 1} if kind is Label else {})}
+    lines: list[str] = []
+    monkeypatch.setattr(console, "print", lambda line, **_: lines.append(line))
+    path = written(tmp_path, row, row)
+    read_reported(kind, path)
+    assert lines == [f"{path}: read as {kind.__name__.lower()}s; not read: model"]
+
+
+def test_nothing_to_report_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "print", lambda *_, **__: pytest.fail("nothing was left unread"))
+    read_reported(Preference, written(tmp_path, {"prompt": "Q", "chosen": "a", "rejected": "b"}))

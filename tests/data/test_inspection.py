@@ -1,0 +1,164 @@
+"""`gnomon data inspect`: hand-counted facts of small files, faults passed over, and the command itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import Run, write_rows
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.inspection import facts, inspect, lengths, plain, short, shown
+
+PAIRS = [
+    {"prompt": "Q", "chosen": "long one", "rejected": "no"},
+    {"prompt": "Q", "chosen": "long one", "rejected": "no"},
+    {"prompt": "Q", "chosen": "no", "rejected": "longer"},
+    {"prompt": "RR", "chosen": "电影", "rejected": ""},
+    {"prompt": "RR", "chosen": "ab", "rejected": "cd"},
+    {"prompt": "RR", "chosen": "ab"},
+]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.jsonl"
+    write_rows(path, PAIRS)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("{broken\n")
+    return path
+
+
+def test_facts_are_counted(pairs: Path) -> None:
+    """Of five sound pairs the longer side is chosen three times, the shorter once, and once both have two.
+
+    Q has the answers "long one", "no", "longer"; RR has "电影", "", "ab", "cd".
+    """
+    found = inspect(pairs)
+    assert dict(facts(found)) == {
+        "kind": "preferences",
+        "rows": "7",
+        "refused": "2",
+        "distinct prompts": "2",
+        "distinct completions": "7",
+        "completions per prompt": "3 to 4, median 3.5",
+        "empty completions": "1",
+        "exact duplicates": "1",
+        "longer side is chosen": "70.0%",
+        "sides equally long": "1",
+    }
+    assert [r.where for r in found.refused] == ["line 6", "line 7"]
+    assert found.refused[0].reason == "no 'rejected' in it, which has prompt, chosen"
+
+
+def test_lengths_are_in_characters_and_in_the_models_tokens(pairs: Path, chat_tokenizer: Any) -> None:
+    found = inspect(pairs)
+    prompts, completions = lengths(found)
+    assert (prompts.quantiles["least"], prompts.quantiles["most"]) == (1, 2)
+    assert (completions.quantiles["least"], completions.quantiles["median"], completions.quantiles["most"]) == (
+        0,
+        2,
+        8,
+    )
+    table = {(row.of, row.unit): row.quantiles for row in lengths(inspect(pairs, chat_tokenizer))}
+    assert table["completions", "tokens"]["least"] == 1  # the end of the turn
+    both = table["both together", "tokens"]
+    assert both["most"] > table["prompts", "tokens"]["most"] > table["prompts", "characters"]["most"]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        (PAIRS[0], Preference),
+        ({"prompt": "Q", "completions": ["a", "b"]}, Ranking),
+        ({"prompt": "Q", "completion": "a", "label": 1}, Label),
+        ({"prompt": "Q", "completion": "a"}, Demonstration),
+        ({"id": "1", "text": "a", "ratings": [1, 2]}, RatedText),
+        ({"prompt": "Q"}, Prompt),
+    ],
+)
+def test_the_most_telling_kind_is_found(tmp_path: Path, row: dict[str, Any], kind: type) -> None:
+    """Two of three rows are of the kind; the third could be a prompt, as nearly all of them could."""
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [row, {"prompt": "other"}, row])
+    found = inspect(path)
+    assert found.kind is kind
+    assert shown(found.records[0])
+    assert plain(found).startswith("kind: ")
+
+
+def test_labels_say_their_balance(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [{"prompt": "Q", "completion": str(n), "label": n == 0} for n in range(4)])
+    assert dict(facts(inspect(path)))["good"] == "1 of 4 (25.0%)"
+
+
+def test_what_is_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no rows"):
+        inspect(path)
+    write_rows(path, [{"question": "Q", "answer": "A"}])
+    with pytest.raises(DataError, match="no row is a record of any kind; the keys are answer, question"):
+        inspect(path)
+
+
+def test_rendered_rows_mark_what_is_learned(tmp_path: Path, chat_tokenizer: Any) -> None:
+    path = tmp_path / "rows.jsonl"
+    turns = [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")]
+    write_rows(path, [{"messages": [{"role": role, "content": text} for role, text in turns]}])
+    found = inspect(path)
+    asked, answered = shown(found.records[0], chat_tokenizer)
+    assert asked == ("prompt", r"<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n")
+    middle = r"\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"
+    assert answered == ("completion", f"⟦A<|im_end|>⟧{middle}⟦B<|im_end|>⟧")
+
+
+def test_what_cannot_be_printed_is_escaped_and_long_texts_are_cut() -> None:
+    assert short("a\x1b[31m\x00电影\n") == r"a\x1b[31m\x00电影\n"
+    assert short("x" * 301).endswith("x … (301 characters)")
+
+
+def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tiny_model: Path) -> None:
+    found = gnomon("data", "inspect", str(pairs), "--rows", "1", "--model", str(tiny_model))
+    assert (found.returncode, found.stderr) == (0, "")
+    lines = found.stdout.splitlines()
+    assert lines[0] == "kind: preferences"
+    assert "refused line 6: no 'rejected' in it, which has prompt, chosen" in lines
+    assert any(line.startswith("completions, tokens: least ") for line in lines)
+    assert "record 1, chosen: ⟦long one<|im_end|>⟧" in lines
+    assert not any(line.startswith("record 2") for line in lines)
+    wrong = gnomon("data", "inspect", str(pairs.with_name("absent.jsonl")))
+    assert wrong.returncode == 2
+    assert "no such file" in wrong.stderr
+
+
+def test_a_terminal_gets_tables(pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from gnomon.data import inspection
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    inspection.show(inspect(pairs), rows=1)
+    said = capsys.readouterr().out
+    assert "longer side is chosen" in said
+    assert "│" in said
+    assert json.dumps("refused: 2, the first")[1:-1] in said
+
+
+def test_columns_that_say_nothing_are_listed_with_what_may_be_meant(tmp_path: Path) -> None:
+    path = tmp_path / "typo.jsonl"
+    write_rows(path, [{"prompt": "Q", "chosn": "a"}, {"prompt": "R", "chosn": "a", "source": 1}])
+    found = inspect(path)
+    assert found.kind is Prompt
+    assert found.unread == ("chosn (did you mean chosen?)", "source")
+    assert dict(facts(found))["not read"] == "chosn (did you mean chosen?), source"
+    write_rows(path, [{"prompt": "Q", "chosn": "a", "rejected": "b"}])
+    with pytest.raises(
+        DataError, match="only row is refused, line 1: no 'chosen' in it, which has prompt, chosn,"
+    ):
+        inspect(path)
+    write_rows(path, PAIRS)
+    assert inspect(path).unread == ()

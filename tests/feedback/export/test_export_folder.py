@@ -1,0 +1,161 @@
+"""An export takes nothing but its own: foreign files, paths in a manifest, links and edits stay as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asked import project, say, take
+
+from gnomon.core.errors import BusyError, DataError
+from gnomon.core.storage.folder_lock import FolderLock
+from gnomon.core.storage.leftovers import is_leftover_name
+from gnomon.core.storage.ownership import seal
+from gnomon.feedback.export.writers import write_export
+from gnomon.feedback.store.store import Project, Store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    found = Store(str(tmp_path_factory.mktemp("store") / "f.db"))
+    queue = project(found, 1)
+    task = take(queue, "ann")
+    say(queue, task, "ann", "a")
+    yield found
+    found.close()
+
+
+def export(store: Store, folder: Path, format: str = "jsonl", *, overwrite: bool = False) -> dict[str, Any]:
+    return write_export(store, "films", folder, format=format, overwrite=overwrite)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, links as what they point to."""
+    return {
+        path.relative_to(folder).as_posix(): str(path.readlink()).encode()
+        if path.is_symlink()
+        else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+FOREIGN: dict[str, Any] = {
+    "another program's": {"name": "my app", "files": ["index.html", "photos"]},
+    "a mapping of its files": {"files": {"index.html": "x", "photos": "y"}},
+    "the folder above": {"files": {"..": "x"}},
+    "paths": {"files": {"../thesis.txt": "x", "photos/a.png": "y"}},
+    "a list": [],
+    "no JSON": None,
+}
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+@pytest.mark.parametrize("manifest", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_manifest_takes_nothing(store: Store, tmp_path: Path, manifest: Any, sealed: bool) -> None:
+    """Not even one that has the digest of a record, as somebody could make by hand."""
+    out = tmp_path / "site"
+    (out / "photos").mkdir(parents=True)
+    for name in ("site/index.html", "site/photos/a.png", "thesis.txt"):
+        (tmp_path / name).write_text("mine")
+    if isinstance(manifest, dict) and sealed:
+        absolute = {str(tmp_path / "thesis.txt"): "x"}
+        manifest = seal({**manifest, "coming": absolute})
+    (out / "manifest.json").write_text("{" if manifest is None else json.dumps(manifest))
+    before = contents(tmp_path)
+    with pytest.raises(DataError, match=r"holds index\.html, .*photos.*--overwrite"):
+        export(store, out)
+    assert contents(tmp_path) == before
+    export(store, out, overwrite=True)
+    after = contents(tmp_path)
+    assert {name for name in before if after.get(name) != before[name]} == {"site/manifest.json"}
+    assert "site/preferences.jsonl" in after
+
+
+def test_an_edited_file_is_replaced_only_by_request(store: Store, tmp_path: Path) -> None:
+    export(store, tmp_path)
+    with (tmp_path / "preferences.jsonl").open("a") as file:
+        file.write('{"mine": 1}\n')
+    before = contents(tmp_path)
+    with pytest.raises(DataError, match=r"holds preferences\.jsonl, which no export wrote or somebody changed"):
+        export(store, tmp_path, "parquet")
+    assert contents(tmp_path) == before
+    export(store, tmp_path, "parquet", overwrite=True)
+    assert contents(tmp_path)["preferences.jsonl"] == before["preferences.jsonl"], "of another name: it stays"
+    export(store, tmp_path, overwrite=True)
+    assert b"mine" not in contents(tmp_path)["preferences.jsonl"]
+
+
+def test_an_edited_manifest_is_not_believed(store: Store, tmp_path: Path) -> None:
+    export(store, tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "checked by Ann"}))
+    with pytest.raises(DataError, match="--overwrite"):
+        export(store, tmp_path)
+    assert "checked by Ann" in path.read_text()
+
+
+def test_links_lead_nowhere(store: Store, tmp_path: Path) -> None:
+    """One in the folder is no file of an export; a folder that is one itself is where it leads."""
+    real, other = tmp_path / "real", tmp_path / "other"
+    export(store, real)
+    other.mkdir()
+    rows = (real / "preferences.jsonl").read_bytes()
+    (other / "data").write_bytes(rows)
+    (real / "preferences.jsonl").unlink()
+    (real / "preferences.jsonl").symlink_to(other / "data")
+    with pytest.raises(DataError, match=r"holds preferences\.jsonl"):
+        export(store, real)
+    export(store, real, overwrite=True)
+    assert not (real / "preferences.jsonl").is_symlink()
+    assert contents(other) == {"data": rows}
+    (tmp_path / "link").symlink_to(real)
+    export(store, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    (real / "photo.png").write_text("mine")
+    with pytest.raises(DataError, match=r"holds photo\.png"):
+        export(store, tmp_path / "link")
+
+
+def test_a_folder_in_the_place_of_a_file_stays(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "preferences").mkdir()
+    (tmp_path / "preferences" / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(DataError):
+            export(store, tmp_path, "datasets", overwrite=overwrite)
+        assert contents(tmp_path) == {"preferences/thesis.txt": b"mine"}
+
+
+@pytest.mark.parametrize("moment", ["remove_entries", "rename"])
+def test_an_export_that_was_cut_short_is_known_as_its_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    export(store, tmp_path)
+    with monkeypatch.context() as patched:
+
+        def cut(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        where = "pathlib.Path" if moment == "rename" else "gnomon.feedback.export.writers"
+        patched.setattr(f"{where}.{moment}", cut)
+        with pytest.raises(KeyboardInterrupt):
+            export(store, tmp_path, "parquet")
+    assert not [name for name in contents(tmp_path) if is_leftover_name(name)]
+    made = export(store, tmp_path, "parquet")
+    assert set(contents(tmp_path)) == {*made["files"], "manifest.json"}
+    assert "coming" not in made
+
+
+def test_two_exports_into_one_folder(store: Store, tmp_path: Path) -> None:
+    with FolderLock(tmp_path, "export folder"), pytest.raises(BusyError, match=r"export folder .* is in use by"):
+        export(store, tmp_path)
+
+
+def test_a_refused_export_leaves_no_folder(store: Store, tmp_path: Path) -> None:
+    store.add_project(Project("empty", "?", "pair"))
+    with pytest.raises(DataError, match="nothing of project 'empty' has been judged"):
+        write_export(store, "empty", tmp_path / "deep" / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,134 @@
+"""Ratings collected elsewhere become judgements, once; a broken file changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from project import write_rows
+from sqlalchemy import select
+from tiny import prompts_of
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion
+from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.importing.ratings import import_ratings, scan_ratings
+from gnomon.feedback.store.ingest import Counted, add_completions, add_items, add_prompts
+from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.tasks.gold_items import mark, unmark
+from gnomon.feedback.tasks.queue import Queue
+
+SCALED = Project("r", "?", "rating", settings={"criteria": ["overall"], "scale": [-4, 4]})
+(ASKED,) = prompts_of("A film?")
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    found.add_project(SCALED)
+    yield found
+    found.close()
+
+
+def bring(store: Store, path: Path, rows: list[object], project: Project = SCALED) -> Counted:
+    write_rows(path, rows)
+    return import_ratings(store, project, scan_ratings(path, ASKED), "file")
+
+
+def said(store: Store) -> list[tuple[str, str, float]]:
+    tally = begin(SCALED, Wanted())
+    rows = [row for kind, row in made_rows(store, tally) if kind == "judgements"]
+    with store.reading() as session:
+        names = {row.id: row.name for row in session.execute(select(AnnotatorRow.id, AnnotatorRow.name))}
+    return sorted((row["shown"][0], names[row["rater"]], row["value"][0]) for row in rows)
+
+
+def test_named_and_nameless_ratings(store: Store, tmp_path: Path) -> None:
+    rows: list[object] = [
+        {"id": "x", "text": "Good.", "ratings": [3, -1.5]},
+        {"id": "y", "text": "差。", "rater": "Ann", "rating": -4},
+        {"id": "y", "text": "差。", "rater": "Bob", "value": "2"},
+    ]
+    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(4, 0)
+    expected = [("x", "file r00", 3.0), ("x", "file r01", -1.5), ("y", "Ann", -4.0), ("y", "Bob", 2.0)]
+    assert said(store) == expected
+    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(0, 4)
+    assert said(store) == expected
+    with store.reading() as session:
+        kinds = {row.name: row.kind for row in session.execute(select(AnnotatorRow.name, AnnotatorRow.kind))}
+        assert set(session.scalars(select(ItemRow.state))) == {"closed"}
+    assert (kinds["Ann"], kinds["file r00"]) == ("person", "anonymous")
+    store.add_annotator("new", id="new")
+    assert Queue(store, "r").take("new") is None  # nobody is asked again
+    with pytest.raises(Exception, match="without names"):
+        list(made_rows(store, begin(SCALED, Wanted(by="reliability"))))
+
+
+def test_another_rating_by_the_same_is_a_correction(store: Store, tmp_path: Path) -> None:
+    row = {"text": "Good.", "rater": "Ann", "rating": 1}
+    bring(store, tmp_path / "r.jsonl", [row])
+    assert bring(store, tmp_path / "r.jsonl", [{**row, "rating": 2}]) == Counted(1, 0)
+    assert [(who, value) for _, who, value in said(store)] == [("Ann", 2.0)]
+    with store.reading() as session:
+        assert len(session.scalars(select(JudgementRow)).all()) == 2
+
+
+def test_the_last_rating_stands_even_if_it_is_one_of_before(store: Store, tmp_path: Path) -> None:
+    rows: list[object] = [{"text": "Good.", "rater": "Ann", "rating": value} for value in (3, 2, 3)]
+    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(3, 0)
+    assert [value for _, _, value in said(store)] == [3.0]
+    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(0, 3)
+    assert [value for _, _, value in said(store)] == [3.0]
+
+
+def test_ratings_settle_an_item_that_people_are_asked(store: Store, tmp_path: Path) -> None:
+    add_prompts(store, "r", [BankPrompt(ASKED)])
+    add_completions(
+        store, "r", [(ASKED.id, Completion("x", "Good."), {}), (ASKED.id, Completion("y", "Bad."), {})]
+    )
+    add_items(store, "r", [["x"], ["y"]])
+    rows: list[object] = [
+        {"id": "x", "text": "Good.", "rater": who, "rating": 2} for who in ("Ann", "Bob", "Cem")
+    ]
+    bring(store, tmp_path / "r.jsonl", [*rows, {"id": "y", "text": "Bad.", "rater": "Ann", "rating": 0}])
+    assert (Queue(store, "r").progress()["done"], Queue(store, "r").progress()["open"]) == (1, 1)
+
+
+def test_an_imported_item_that_was_gold_is_closed_again(store: Store, tmp_path: Path) -> None:
+    bring(store, tmp_path / "r.jsonl", [{"text": "Good.", "rater": "Ann", "rating": 1}])
+    with store.reading() as session:
+        item = session.scalars(select(ItemRow.key)).one()
+    mark(store, "r", item, {"scores": [{"overall": 1}]})
+    unmark(store, "r", item)
+    assert Queue(store, "r").progress()["closed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [
+        ({"text": "Bad.", "rater": "Ann", "rating": 5}, r"line 3: the rating 5 is not in -4 to 4"),
+        ({"rater": "Ann", "rating": 1}, "line 3: no 'text' in it"),
+        ({"id": "x", "text": "Other.", "rating": 1}, "'x' is of another text"),
+    ],
+)
+def test_a_broken_file_changes_nothing(
+    store: Store, tmp_path: Path, last: dict[str, object], problem: str
+) -> None:
+    fine = [{"id": "x", "text": "Good.", "rating": 1}, {"text": "Fair.", "rater": "Ann", "rating": 0}]
+    with pytest.raises(DataError, match=problem):
+        bring(store, tmp_path / "r.jsonl", [*fine, last])
+    with store.reading() as session:
+        for table in (JudgementRow, ItemRow, AnnotatorRow):
+            assert session.scalars(select(table)).all() == []
+
+
+def test_what_cannot_take_ratings(store: Store, tmp_path: Path) -> None:
+    write_rows(tmp_path / "r.jsonl", [{"text": "Good.", "rating": 1}])
+    with pytest.raises(DataError, match="no prompt; give all such texts one with --prompt"):
+        list(scan_ratings(tmp_path / "r.jsonl", None))
+    pairs = Project("pairs", "?", "pair")
+    store.add_project(pairs)
+    with pytest.raises(DataError, match="on one criterion, and 'pairs' is not"):
+        bring(store, tmp_path / "r.jsonl", [{"text": "Good.", "rating": 1}], pairs)

@@ -1,0 +1,189 @@
+"""What the store says of its annotators, and who is paused for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asked import NAMES, answer_all, project, say, take
+from sqlalchemy import select, text
+
+from gnomon.core.errors import ConfigError
+from gnomon.feedback.quality.monitor import EVERY, REST, Watch, hear
+from gnomon.feedback.store import queries
+from gnomon.feedback.store.schema import AnnotatorRow, AssignmentRow, ItemRow, JudgementRow, ProjectRow
+from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.tasks.queue import Queue, Said
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Store]:
+    found = Store(tmp_path / "feedback.db")
+    yield found
+    found.close()
+
+
+def about(store: Store, who: str) -> AnnotatorRow:
+    with store.reading() as session:
+        found = session.get(AnnotatorRow, who)
+        assert found is not None
+        return found
+
+
+def test_votes_speak_of_the_items_own_order(small: Store) -> None:
+    queue = project(small, 4, gold=0, wanted=1, shortest_reason=3)
+    for better in ("a", "b", "tie", "bad"):
+        task = take(queue, "ann")
+        say(queue, task, "ann", better, reason="so", seconds={"active": 2.5, "idle": 9.0})
+    votes = hear(small, "films").votes
+    assert [vote.label for vote in votes] == ["a", "b", "tie", "bad"]
+    assert [vote.seconds for vote in votes] == [2.5] * 4
+    assert [vote.reason for vote in votes] == ["so"] * 4
+    assert [vote.chosen_length for vote in votes] == [6, 6, None, None]
+    assert [vote.chosen_first is None for vote in votes] == [False, False, True, True]
+    with small.reading() as session:
+        rows = session.scalars(select(JudgementRow).order_by(JudgementRow.sequence)).all()
+    assert [vote.chosen_first for vote in votes[:2]] == [rows[0].shown[0][0] == "a", rows[1].shown[0][0] == "b"]
+
+
+def test_only_what_stands_is_heard(small: Store) -> None:
+    queue = project(small, 1, wanted=3)
+    for who in ("ann", "bob"):
+        say(queue, take(queue, who), who, "a")
+    item = take(queue, "cyd").item
+    queue.submit(Said("again", item, "ann", {"choice": "tie"}, corrects=f"ann-{item}"))
+    small.set_annotator("bob", "withdrawn")
+    assert [(vote.annotator, vote.label) for vote in hear(small, "films").votes] == [("ann", "tie")]
+
+
+def test_gold_shows_who_is_right(small: Store) -> None:
+    queue = project(small, 20, gold=12, gold_rate=0.5, names=("ann", "bob"))
+    with small.writing() as session:
+        row = session.get(ProjectRow, "films")
+        assert row is not None
+        row.salt = "pinch"  # the draws are the same in every run
+    came = {who: answer_all(queue, who, lambda n, side=side: side) for who, side in (("ann", "a"), ("bob", "b"))}
+    with small.reading() as session:
+        gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
+    tested = {who: sum(item in gold for item in items) for who, items in came.items()}
+    assert min(tested.values()) > 0
+    found = {record.annotator: record.conduct.gold for record in hear(small, "films").records()}
+    assert (found["ann"].hits, found["ann"].of) == (tested["ann"], tested["ann"])
+    assert (found["bob"].hits, found["bob"].of) == (0, tested["bob"])
+
+
+def fill(store: Store, **settings: Any) -> Queue:
+    """Four who agree on all 24 items, and one who says the opposite."""
+    queue = project(store, 24, wanted=5, most=5, least_votes=20, gold_rate=0, **settings)
+    for who in NAMES:
+        answer_all(queue, who, lambda n, who=who: "ab"[n % 2] if who != "eve" else "ba"[n % 2])
+    return queue
+
+
+def test_who_is_below_the_floor_is_paused_and_says_why(store: Store) -> None:
+    queue = fill(store, floor=0.5)
+    watch = Watch(store, "films")
+    assert watch.look() == ["eve"]
+    eve = about(store, "eve")
+    assert (eve.state, eve.below is not None and eve.below < 0.5) == ("paused", True)
+    assert queue.take("eve") is None
+    assert about(store, "ann").state == "active"
+    assert watch.look() == [], "nobody twice"
+
+
+@pytest.mark.parametrize("settings", [{}, {"floor": 0.5, "least_votes": 25}], ids=["no floor", "too few votes"])
+def test_nobody_is_paused_without_reason(small: Store, settings: dict[str, object]) -> None:
+    fill(small)
+    asked = small.project("films")
+    small.set_up(Project("films", "T", "pair", 5, 5, "", asked.settings | settings))
+    assert Watch(small, "films").look() == []
+    assert about(small, "eve").state == "active"
+
+
+def test_whom_a_person_lets_go_on_is_given_time(store: Store) -> None:
+    fill(store, floor=0.5)
+    watch = Watch(store, "films")
+    assert watch.look() == ["eve"]
+    store.set_annotator("eve", "active")
+    assert (about(store, "eve").below, about(store, "eve").state) == (None, "active")
+    assert watch.look() == []
+    with store.writing() as session:  # as if all that they said came after
+        found = session.get(AnnotatorRow, "eve")
+        assert found is not None
+        found.resumed = 1.0
+    assert watch.look() == ["eve"]
+
+
+def test_it_looks_at_every_fifth_judgement_and_rests_in_between(small: Store) -> None:
+    project(small, 1)
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0  # a look is a second long
+        return now[0]
+
+    watch = Watch(small, "films", clock=clock)
+    assert [watch.due("ann") for _ in range(2 * EVERY)] == [*[False] * (EVERY - 1), True] * 2
+    assert watch.look() == []
+    assert not any(watch.due("ann") for _ in range(2 * EVERY)), "it rests a hundred times as long as it looked"
+    now[0] += REST
+    assert [watch.due("bob") for _ in range(EVERY)][-1]
+
+
+def test_limits_that_cannot_be_are_not_taken(small: Store) -> None:
+    project(small, 1)
+    with pytest.raises(ConfigError, match="swap fastest and slowest"):
+        small.set_up(Project("films", "T", "pair", 1, 1, "", {"fastest": 9.0, "slowest": 2.0}))
+    with pytest.raises(ConfigError, match="setting 'flor' is wrong"):
+        small.set_up(Project("films", "T", "pair", 1, 1, "", {"flor": 9.0}))
+    assert small.project("films").settings.get("fastest") is None
+
+
+def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ann's next item is being written down, Bob's answer to it waits for that, a look at both waits for Bob.
+
+    A look that kept Ann's row from being named as well would close the ring: each would wait for the next.
+    """
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    queue = project(store, 1, floor=0.9, names=("ann", "bob"))
+    item = take(queue, "bob").item
+    monkeypatch.setattr("gnomon.feedback.quality.monitor.paused", lambda *_: {"ann", "bob"})
+    others = (
+        threading.Thread(target=say, args=(queue, take(queue, "bob"), "bob", "a")),
+        threading.Thread(target=Watch(store, "films").look),
+    )
+
+    def waiting() -> int:
+        held = "datname = current_database() AND wait_event_type = 'Lock'"
+        asked = text(f"SELECT count(*) FROM pg_stat_activity WHERE {held}")
+        with store.reading() as session:
+            return int(session.execute(asked).scalar_one())
+
+    with store.writing() as session:
+        assert session.scalars(queries.LOCKED, {"item": item, "project": "films"}).one()
+        for number, other in enumerate(others, start=1):
+            other.start()
+            deadline = time.monotonic() + 20
+            while waiting() < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        session.execute(text("SET LOCAL lock_timeout = '3s'"))
+        session.add(AssignmentRow(item=item, annotator="ann", shown=[0, 1], until=0.0, created=0.0))
+        session.flush()
+    for other in others:
+        other.join(20)
+        assert not other.is_alive()
+    assert about(store, "ann").state == about(store, "bob").state == "active"
+    assert queue.progress()["judgements"] == 1

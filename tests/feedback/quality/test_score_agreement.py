@@ -1,0 +1,106 @@
+"""Kendall's τ-b of rankings and intraclass correlations of scores, as `gnomon feedback agreement` prints them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from asked import project
+from rich.console import Console
+
+from gnomon.core.storage.files import to_json
+from gnomon.feedback.quality.score_agreement import intraclass
+from gnomon.feedback.quality.summary import Figures, figures
+from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.queue import Said
+from gnomon.stats.votes import Vote
+from gnomon.web.agreement_tables import tell
+
+
+def ranked(store: Store) -> Figures:
+    """Three rank four answers of one film: ann as they stand, bob with two neighbours swapped, cyd backwards."""
+    queue = project(store, 1, task="ranking", sides="abcd", wanted=3, most=3, gold_rate=0)
+    for who, order in (("ann", "abcd"), ("bob", "bacd"), ("cyd", "dcba")):
+        task = queue.take(who)
+        assert task is not None
+        places = {one.id[0]: place for place, one in enumerate(task.completions)}
+        queue.submit(Said(who, task.item, who, {"order": [places[side] for side in order]}))
+    return figures(store, "films")
+
+
+def printed(found: Figures) -> str:
+    out = io.StringIO()
+    tell(found, Console(file=out, width=160, markup=False, highlight=False))
+    return out.getvalue()
+
+
+def test_the_order_of_rankings_by_hand(tmp_path: Path) -> None:
+    """Of six pairs of answers ann and bob disagree on one: τ = 4/6; ann and cyd on all: −1; bob and cyd: −4/6."""
+    store = Store(tmp_path / "f.db")
+    found = ranked(store)
+    assert found.order.value == pytest.approx((4 / 6 - 1 - 4 / 6) / 3)
+    assert found.intraclass == {}
+    assert "Kendall's τ-b of two orders of one item: -0.33" in printed(found)
+    assert json.loads(json.dumps(to_json(found.to_json())))["order"]["value"] == pytest.approx(-1 / 3)
+    store.close()
+
+
+def scores(table: Mapping[str, str]) -> list[Vote]:
+    """For each text what each annotator gave it, a letter for the annotator and a digit."""
+    return [Vote(cell[0], text, int(cell[1:])) for text, cells in table.items() for cell in cells.split()]
+
+
+def test_scores_of_the_same_and_of_any_raters() -> None:
+    """Ann and bob scored all four texts, cyd two of them: two raters on four texts hold more than three on two.
+
+    Ann 1 3 5 7, bob 2 4 6 8: means 1.5 3.5 5.5 7.5; between texts 2·20/3 = 40/3, within 1/2, bob above ann by 1
+    everywhere, so that nothing is left: ICC(1,1) = (40/3 − 1/2)/(40/3 + 1/2), ICC(3,1) = 1.
+    """
+    found = intraclass(scores({"w": "a1 b2", "x": "a3 b4", "y": "a5 b6 c9", "z": "a7 b8 c1"}))
+    assert found.same_raters is not None
+    assert (found.same_raters.targets, found.same_raters.raters) == (4, 2)
+    assert found.same_raters.consistency.value == pytest.approx(1.0)
+    assert found.same_raters.one_way.value == pytest.approx((40 / 3 - 0.5) / (40 / 3 + 0.5))
+    assert found.any_raters is not None  # two texts have two scores and two have three: the more scores
+    assert (found.any_raters.targets, found.any_raters.raters) == (2, 3)
+
+
+def test_raters_who_share_no_text_have_the_one_way_form_alone() -> None:
+    found = intraclass(scores({"w": "a1 b2", "x": "c3 d4", "y": "e5 f6"}))
+    assert found.same_raters is None
+    assert found.any_raters is not None
+    # Texts 1.5 3.5 5.5: between 2·8/2 = 8, within 1/2.
+    assert found.any_raters.one_way.value == pytest.approx((8 - 0.5) / (8 + 0.5))
+    lonely = intraclass(scores({"w": "a1", "x": "b3"}))
+    assert (lonely.any_raters, lonely.same_raters) == (None, None)
+
+
+def test_the_correlations_are_printed_by_criterion(tmp_path: Path) -> None:
+    store = Store(tmp_path / "f.db")
+    queue = project(
+        store,
+        4,
+        task="likert",
+        sides="a",
+        wanted=2,
+        most=2,
+        gold_rate=0,
+        criteria=["kind", "true"],
+        names=("ann", "bob"),
+    )
+    for who, more in (("ann", 0), ("bob", 1)):
+        while (task := queue.take(who)) is not None:
+            number = int(task.completions[0].id[1:])
+            queue.submit(
+                Said(f"{who}{task.item}", task.item, who, {"scores": [{"kind": 1 + number, "true": 1 + more}]})
+            )
+    text = printed(figures(store, "films"))
+    assert "intraclass correlations" in text
+    lines = {line.split("│")[1].strip(): line for line in text.splitlines() if "raters" in line and "│" in line}
+    assert "kind: any raters (1)" in lines
+    assert "1.00" in lines["kind: same raters, agreement (2)"]
+    assert "–" in lines["true: same raters, consistency (3)"], "nothing varies from text to text"
+    store.close()

@@ -1,0 +1,158 @@
+"""What stays true of a store while the program and the server behind it change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from asked import project, say, take
+from exported import pair_preferences
+from sqlalchemy import event, select, text
+
+from gnomon.core.types import Completion, Message
+from gnomon.feedback.store import database as opened
+from gnomon.feedback.store.ingest import add_completions, add_items
+from gnomon.feedback.store.schema import ItemRow
+from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.queue import Queue
+
+
+def to_revision(store: Store, revision: str, go: Callable[[Config, str], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(opened.MIGRATIONS).replace("%", "%%"))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        go(config, revision)
+
+
+def test_revisions_are_those_of_alembic() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(opened.MIGRATIONS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    assert opened.revisions() == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert opened.revisions()[-1] == scripts.get_current_head()
+
+
+def heard(store: Store) -> dict[int, int]:
+    with store.reading() as session:
+        return {row.key: row.heard for row in session.scalars(select(ItemRow))}
+
+
+def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: str) -> None:
+    """Items of the first tables do not say how many were heard: it is counted when they are opened."""
+    store = Store(database)
+    queue = project(store, 2, wanted=3)
+    for who, better in (("ann", "a"), ("bob", "b"), ("cyd", "a")):
+        say(queue, take(queue, who), who, better)
+    for who in ("ann", "bob"):
+        say(queue, take(queue, who), who, "a")
+    store.set_annotator("bob", "withdrawn")
+    now = heard(store)
+    assert sorted(now.values()) == [1, 2]
+    to_revision(store, "0001", command.downgrade)
+    store.close()
+    again = Store(database)
+    assert heard(again) == now
+    again.close()
+
+
+def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
+    """Completions that are there keep their texts and judgements; a conversation comes in whole beside them."""
+    store = Store(database)
+    queue = project(store, 1, wanted=1)
+    said = say(queue, take(queue, "ann"), "ann", "a")
+    to_revision(store, "0002", command.downgrade)
+    store.close()
+    again = Store(database)
+    (old,) = pair_preferences(again, "films").rows
+    assert (old.chosen.text, old.chosen.turns) == ("a of 0", None)
+    turns = (Message("assistant", "a of 0"), Message("user", "More?"), Message("assistant", "No."))
+    add_completions(again, "films", [("p0", Completion("talk", "a of 0", turns=turns), {})])
+    add_items(again, "films", [["a0", "talk"]])
+    task = take(Queue(again, "films"), "bob")
+    assert {one.turns for one in task.completions} == {None, turns}
+    assert said.item != task.item
+    again.close()
+
+
+def test_what_is_heard_follows_every_change(database: str) -> None:
+    """The count that orders the queue is that of the voices, after answers, corrections and withdrawals."""
+    store = Store(database)
+    queue = project(store, 1, wanted=2)
+    first = say(queue, take(queue, "ann"), "ann", "a")
+    assert set(heard(store).values()) == {1}
+    queue.submit(replace(first, id="second thoughts", corrects=first.id))
+    assert set(heard(store).values()) == {1}
+    say(queue, take(queue, "bob"), "bob", "a")
+    assert set(heard(store).values()) == {2}
+    store.set_annotator("ann", "withdrawn")
+    assert set(heard(store).values()) == {1}
+    store.set_annotator("ann", "active")
+    assert set(heard(store).values()) == {2}
+    store.close()
+
+
+def test_items_nearest_to_done_come_first(database: str) -> None:
+    store = Store(database)
+    queue = project(store, 3, wanted=3)
+    with store.writing() as session:
+        last = session.scalars(select(ItemRow).order_by(ItemRow.key.desc()).limit(1)).one()
+        last.priority = 1.0
+    nearest = take(queue, "ann")
+    say(queue, nearest, "ann", "a")
+    with store.writing() as session:
+        session.execute(text("UPDATE items SET priority = 0"))
+    assert take(queue, "bob").item == nearest.item
+    store.close()
+
+
+def test_the_queue_looks_at_few_of_many_items(tmp_path: Path) -> None:
+    """In the order of an index: nothing is sorted, so an item costs the same in a large project."""
+    store = Store(tmp_path / "store.db")
+    queue = project(store, 4)
+    said: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
+    take(queue, "ann")
+    (wanted,) = [sql for sql in said if "ORDER BY items.priority DESC" in sql]
+    plan = wanted.replace("?", "0")
+    with store.engine.connect() as connection:
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
+    assert any("ix_items_queue" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)
+    store.close()
+
+
+def test_a_vote_is_few_statements(tmp_path: Path) -> None:
+    """Each costs a way to the server and back: five for an item, seven for an answer."""
+    store = Store(tmp_path / "store.db")
+    queue, said = project(store, 4, gold_rate=0.0), list[str]()
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
+    task = take(queue, "ann")
+    given = len(said)
+    say(queue, task, "ann", "a")
+    assert {sql for sql in said if "BEGIN" in sql} == {"BEGIN IMMEDIATE"}
+    assert (given - 1, len(said) - given - 1) == (5, 7)
+    store.close()
+
+
+def test_a_connection_that_the_server_closed_is_replaced(
+    postgres: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was not used for a while is asked before it is used again."""
+    if not database.startswith("postgresql"):
+        pytest.skip("SQLite has no server")
+    store = Store(database)
+    project(store, 1)
+    monkeypatch.setattr(opened, "IDLE", 0.0)
+    other = Store(database)
+    with other.writing() as session:
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        session.execute(text(f"{end} AND datname = current_database()"))
+    assert store.projects() == ["films"]
+    other.close()
+    store.close()

@@ -1,0 +1,291 @@
+"""Disagreement: more voices are asked for, then a reviewer, whose decision is what the data say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from asked import NAMES, project, say, state_of, take
+from exported import pair_preferences
+from sqlalchemy import select
+
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.feedback.store.resolution import agreed
+from gnomon.feedback.store.schema import DecisionRow, JudgementRow, ProjectRow
+from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.tasks.adjudication import decide, decided, disputed, reviewed, unanimous
+from gnomon.feedback.tasks.gold_items import mark, unmark
+from gnomon.feedback.tasks.queue import Queue, Said
+
+ID = "00000000-0000-4000-8000-{:012x}"
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "split", "expected"),
+    [
+        (["a"], 0.5, True),
+        (["a", "b"], 0.5, False),  # 1 of 2 is not more than a half
+        (["a", "a", "b"], 0.5, True),
+        (["a", "b", "tie"], 0.5, False),
+        (["tie", "tie", "a"], 0.5, True),
+        (["a", "a", "a", "b"], 0.75, False),  # 3 of 4 is not more than 3/4
+        (["a", "a", "b", "b"], 0.4, True),
+        ([], 0.0, False),
+    ],
+)
+def test_the_commonest_needs_more_than_the_split(said: list[str], split: float, expected: bool) -> None:
+    assert agreed(said, split) is expected
+
+
+def judge(queue: Queue, answers: dict[str, str]) -> int:
+    """Everybody's answers to the one item; returns it."""
+    item = 0
+    for who, better in answers.items():
+        task = take(queue, who)
+        item = task.item
+        say(queue, task, who, better)
+    return item
+
+
+def test_disagreement_asks_one_more_at_a_time_and_then_a_reviewer(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=4)
+    item = judge(queue, {"ann": "a"})
+    assert state_of(store, item) == ("open", 2)
+    judge(queue, {"bob": "b"})
+    assert state_of(store, item) == ("open", 3)
+    judge(queue, {"cyd": "tie"})
+    assert state_of(store, item) == ("open", 4)
+    judge(queue, {"dan": "b"})
+    assert state_of(store, item) == ("disputed", 4)  # 2 of 4 for b
+    assert queue.take("eve") is None
+    assert [one.item for one in disputed(store, "films")] == [item]
+
+
+def test_one_more_voice_may_settle_it(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=4)
+    item = judge(queue, {"ann": "a", "bob": "b", "cyd": "b"})
+    assert state_of(store, item) == ("done", 3)
+
+
+def test_a_correction_disputes_what_was_done(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=2)
+    item = judge(queue, {"ann": "tie", "bob": "tie"})
+    assert state_of(store, item) == ("done", 2)
+    queue.submit(Said("again", item, "bob", {"choice": "bad"}, corrects=f"bob-{item}"))
+    assert state_of(store, item) == ("disputed", 2)
+    queue.submit(Said("thrice", item, "bob", {"choice": "tie"}, corrects="again"))
+    assert state_of(store, item) == ("done", 2)
+
+
+def test_a_withdrawn_voice_reopens_a_dispute(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=2)
+    item = judge(queue, {"ann": "a", "bob": "b"})
+    assert state_of(store, item)[0] == "disputed"
+    store.set_annotator("ann", "withdrawn")
+    assert state_of(store, item)[0] == "open"
+    judge(queue, {"cyd": "b"})
+    assert state_of(store, item)[0] == "done"
+
+
+def disputed_item(store: Store) -> tuple[Queue, int]:
+    queue = project(store, 1, wanted=2, most=2)
+    return queue, judge(queue, {"ann": "a", "bob": "b"})
+
+
+def test_a_decision_settles_it_and_is_what_is_exported(store: Store) -> None:
+    _, item = disputed_item(store)
+    assert [row.probability for row in pair_preferences(store, "films").rows] == [0.5]
+    for _ in range(2):  # sent again, it adds nothing
+        decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1), reason="kinder")
+    assert state_of(store, item) == ("done", 2)
+    made = pair_preferences(store, "films")
+    assert [(r.chosen.id, r.rejected.id, r.probability) for r in made.rows] == [("b0", "a0", 1.0)]
+    assert made.manifest["decisions"] == {str(item): ID.format(1)}
+    assert made.manifest["judgements"] == 2, "both voices stay"
+    with store.reading() as session:
+        assert len(session.scalars(select(JudgementRow)).all()) == 2
+        assert len(session.scalars(select(DecisionRow)).all()) == 1
+    assert [one.item for one in decided(store, "films")] == [item]
+    assert disputed(store, "films") == []
+
+
+def test_what_a_reviewer_calls_bad_is_left_out(store: Store) -> None:
+    _, item = disputed_item(store)
+    decide(store, "films", item, "eve", {"choice": "bad"}, id=ID.format(1))
+    made = pair_preferences(store, "films")
+    assert (made.rows, made.manifest["left_out"]["both_bad_items"]) == ([], 1)
+
+
+def test_a_decision_is_corrected_by_another_that_saw_it(store: Store) -> None:
+    _, item = disputed_item(store)
+    decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1))
+    with pytest.raises(DataError, match="somebody else decided"):
+        decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(2))
+    with pytest.raises(DataError, match="is of another decision"):
+        decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(1))
+    decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(2), corrects=ID.format(1))
+    assert pair_preferences(store, "films").rows[0].chosen.id == "a0"
+    store.set_annotator("dan", "withdrawn")
+    assert pair_preferences(store, "films").rows[0].chosen.id == "b0", "the one before stands again"
+    store.set_annotator("eve", "withdrawn")
+    assert state_of(store, item)[0] == "disputed"
+
+
+def test_who_has_withdrawn_decides_nothing(store: Store) -> None:
+    _, item = disputed_item(store)
+    store.set_annotator("eve", "withdrawn")
+    with pytest.raises(DataError, match="reviewer 'eve' has withdrawn"):
+        decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1))
+    assert state_of(store, item)[0] == "disputed"
+
+
+def test_a_decision_outlives_a_voice(store: Store) -> None:
+    _, item = disputed_item(store)
+    decide(store, "films", item, "eve", {"choice": "tie"}, id=ID.format(1))
+    store.set_annotator("ann", "withdrawn")
+    assert state_of(store, item)[0] == "done"
+
+
+def test_only_what_is_disputed_is_decided(store: Store) -> None:
+    queue = project(store, 2, wanted=2, most=2)
+    task = take(queue, "ann")
+    with pytest.raises(DataError, match="is not disputed"):
+        decide(store, "films", task.item, "eve", {"choice": "tie"}, id=ID.format(1))
+    with pytest.raises(DataError, match="has no item 99"):
+        decide(store, "films", 99, "eve", {"choice": "tie"}, id=ID.format(1))
+    with pytest.raises(DataError, match="none of a pair"):
+        decide(store, "films", task.item, "eve", {"order": [0, 1]}, id=ID.format(1))
+
+
+def test_a_review_shows_everybody_in_one_order(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=2)
+    for who, better in (("ann", "a"), ("bob", "b")):
+        task = take(queue, who)
+        say(queue, task, who, better, reason=f"{who} likes {better}", confidence=0.5)
+    found = reviewed(store, "films", task.item)
+    assert [c.id for c in found.completions] == ["a0", "b0"]
+    assert [(v.name, v.answer, v.reason) for v in found.voices] == [
+        ("ann", {"choice": "first"}, "ann likes a"),
+        ("bob", {"choice": "second"}, "bob likes b"),
+    ]
+
+
+def test_unanimous_items_are_found(store: Store) -> None:
+    queue = project(store, 2, wanted=2, most=2)
+    items = [judge(queue, {"ann": "a", "bob": "a"}), judge(queue, {"ann": "a", "bob": "b"})]
+    assert [one.item for one in unanimous(store, "films")] == items[:1]
+
+
+def test_rankings_agree_on_the_best(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=2, task="ranking", sides="abc")
+    orders = {"ann": "abc", "bob": "acb"}
+    for who, order in orders.items():
+        task = take(queue, who)
+        place = {c.id[0]: n for n, c in enumerate(task.completions)}
+        queue.submit(Said(who, task.item, who, {"order": [place[side] for side in order]}))
+    assert state_of(store, task.item)[0] == "done"
+
+
+def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
+    queue = project(store, 2, wanted=2, most=4)
+    item = judge(queue, {"ann": "a"})
+    asked = store.project("films")
+
+    def change(wanted: int) -> Project:
+        return Project("films", "T", "pair", wanted, 4, "", asked.settings)
+
+    store.set_up(change(3))
+    assert state_of(store, item) == ("open", 3)
+    store.set_up(change(1))
+    assert state_of(store, item) == ("done", 1)
+    assert queue.progress()["open"] == 1
+    with pytest.raises(DataError, match="no smaller than the first"):
+        store.set_up(change(5))
+
+
+def test_fewer_wanted_leave_a_place_for_whoever_settles_it(store: Store) -> None:
+    """1 : 1 of three, then one is enough: a third voice is asked for, and is given a place."""
+    queue = project(store, 1, wanted=3, most=5)
+    item = judge(queue, {"ann": "a", "bob": "b"})
+    asked = store.project("films")
+    store.set_up(Project("films", "T", "pair", 1, 5, "", asked.settings))
+    assert state_of(store, item) == ("open", 3)
+    judge(queue, {"cyd": "b"})
+    assert state_of(store, item) == ("done", 3)
+
+
+def test_an_item_that_was_gold_is_settled_by_all_its_voices(store: Store) -> None:
+    """Two voices, four more while it was gold, 3 : 3: at most five were wanted, so a reviewer decides."""
+    queue = project(store, 1, wanted=2, most=5, gold_rate=0.5, names=(*NAMES, "fay"))
+    item = judge(queue, {"ann": "a"})
+    mark(store, "films", item, {"choice": "first"})
+    for who, better in {"bob": "b", "cyd": "a", "dan": "b", "eve": "a", "fay": "b"}.items():
+        for draw in range(99):
+            with store.writing() as session:
+                session.scalars(select(ProjectRow)).one().salt = str(draw)
+            if (task := queue.take(who)) is not None:
+                say(queue, task, who, better)
+                break
+    unmark(store, "films", item)
+    assert state_of(store, item)[0] == "disputed"
+    store.set_annotator("fay", "withdrawn")
+    assert state_of(store, item) == ("done", 2)
+
+
+def test_who_goes_on_after_their_place_was_filled_leaves_no_item_stuck(store: Store) -> None:
+    queue = project(store, 1, wanted=3, most=5)
+    item = judge(queue, {"ann": "a", "bob": "b", "cyd": "b"})
+    assert state_of(store, item) == ("done", 3)
+    store.set_annotator("ann", "withdrawn")
+    judge(queue, {"dan": "a"})
+    assert state_of(store, item) == ("done", 3)
+    store.set_annotator("ann", "active")
+    assert state_of(store, item) == ("open", 5)  # 2 : 2, and a fifth may say
+    judge(queue, {"eve": "a"})
+    assert state_of(store, item) == ("done", 5)
+
+
+def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> None:
+    queue = project(store, 1, wanted=2, most=2)
+    now = [1000.0]
+    queue.clock = lambda: now[0]
+    late = {who: take(queue, who) for who in ("ann", "bob")}
+    now[0] += queue.lease + 1
+    item = judge(queue, {"cyd": "a", "dan": "a"})
+    for who in ("bob", "ann"):
+        say(queue, late[who], who, "b")
+    assert (queue.progress()["judgements"], queue.progress()["surplus"]) == (2, 2)
+    assert pair_preferences(store, "films").rows[0].probability == 1.0
+    store.set_annotator("cyd", "withdrawn")
+    assert (queue.progress()["judgements"], queue.progress()["surplus"]) == (2, 1)
+    assert state_of(store, item)[0] == "disputed", "bob's was first, and says otherwise than dan's"
+    assert [voice.surplus for voice in reviewed(store, "films", item).voices] == [False, False, True]
+
+
+def test_what_is_disputed_is_asked_again_when_more_are_allowed(store: Store) -> None:
+    _, item = disputed_item(store)
+    store.set_up(Project("films", "T", "pair", 2, 3))
+    assert state_of(store, item) == ("open", 3)
+    store.set_up(Project("films", "T", "pair", 2, 3, settings={"split": 0.4}))
+    assert state_of(store, item) == ("done", 2), "one of two is more than 0.4 of them"
+    with pytest.raises(ConfigError, match="'split' is wrong"):
+        store.set_up(Project("films", "T", "pair", 2, 3, settings={"split": 1}))
+
+
+def test_decided_items_are_those_of_reviewers_who_stay_last_decided_first(store: Store) -> None:
+    queue = project(store, 3, wanted=2, most=2)
+    items = [judge(queue, {"ann": "a", "bob": "b"}) for _ in range(3)]
+    for number, (place, who) in enumerate(((2, "eve"), (0, "eve"), (1, "dan"))):
+        decide(store, "films", items[place], who, {"choice": "tie"}, id=ID.format(number))
+    assert [one.item for one in decided(store, "films")] == [items[1], items[0], items[2]]
+    for who in ("ann", "bob"):  # so that it is done without the decision
+        queue.submit(Said(f"again {who}", items[1], who, {"choice": "tie"}, corrects=f"{who}-{items[1]}"))
+    store.set_annotator("dan", "withdrawn")
+    assert [one.item for one in decided(store, "films")] == [items[0], items[2]]

@@ -1,0 +1,193 @@
+"""The feedback store, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+from tiny import prompts_of
+
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.feedback.store.database import as_url
+from gnomon.feedback.store.ingest import Counted, add_completions, add_items, add_prompts
+from gnomon.feedback.store.schema import Table
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+
+FILMS = Project("films", "Which review is better?", "pair")
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    found.add_project(FILMS)
+    yield found
+    found.close()
+
+
+def filled(store: Store) -> None:
+    add_prompts(store, "films", [BankPrompt(p) for p in prompts_of("Solaris?", "Playtime?")])
+    answers = [("p0", Completion("a", "Good."), {}), ("p0", Completion("b", "Bad."), {"model": "m", "seed": 3})]
+    add_completions(store, "films", [*answers, ("p1", Completion("c", "Good."), {})])
+
+
+def test_the_tables_are_those_that_the_code_speaks_of(store: Store) -> None:
+    """The migrations make them; nothing is left to change, and there are no others."""
+
+    def seen(_: Any, name: str | None, kind: str, *rest: Any) -> bool:
+        # SQLite does not tell which columns of an index run backwards; see test_database's plan of the queue.
+        return not (kind == "index" and name == "ix_items_queue" and store.engine.dialect.name == "sqlite")
+
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": seen})
+        assert compare_metadata(context, Table.metadata) == []
+    assert set(inspect(store.engine).get_table_names()) == {*Table.metadata.tables, "alembic_version"}
+
+
+def test_it_opens_again_with_all_that_was_there(store: Store) -> None:
+    filled(store)
+    again = Store(store.url)
+    assert [p.id for p in again.prompts("films")] == ["p0", "p1"]
+    with pytest.raises(DataError, match="there is a project 'films' already"):
+        again.add_project(FILMS)
+    again.close()
+
+
+def test_prompts_come_back_as_they_went_in(store: Store) -> None:
+    conversation = (
+        Message("system", "Kurz."),
+        Message("user", "花样年华?\n\0".replace("\0", "")),
+        Message("assistant", "…"),
+    )
+    prompts = [Prompt("one", conversation, answer="42"), *prompts_of("a")]
+    assert add_prompts(store, "films", [BankPrompt(p, category="c", tags=("t",)) for p in prompts]) == Counted(
+        2, 0
+    )
+    assert store.prompts("films") == prompts
+
+
+def test_the_same_twice_is_one(store: Store) -> None:
+    filled(store)
+    assert add_prompts(
+        store, "films", [BankPrompt(Prompt("other", prompts_of("Solaris?")[0].messages))]
+    ) == Counted(0, 1)
+    assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]) == Counted(0, 1)
+    assert add_items(store, "films", [["a", "b"], ["b", "a"]]) == Counted(1, 1)
+    assert add_items(store, "films", [["a", "b"]]) == Counted(0, 1)
+
+
+def test_a_broken_import_changes_nothing(store: Store) -> None:
+    filled(store)
+    fine = BankPrompt(Prompt("new", (Message("user", "New?"),)))
+    new: tuple[str, Completion, dict[str, Any]] = ("p0", Completion("n", "New."), {})
+    other = BankPrompt(Prompt("p0", (Message("user", "Other?"),)))
+    broken: list[Callable[[], object]] = [
+        lambda: add_prompts(store, "films", [fine, other]),
+        lambda: add_completions(store, "films", [new, ("p9", Completion("m", ""), {})]),
+        lambda: add_completions(store, "films", [new, ("p0", Completion("a", "?"), {})]),
+        lambda: add_items(store, "films", [["a", "b"], ["a", "c"]]),
+        lambda: add_items(store, "films", [["a", "b"], ["a", "a"]]),
+        lambda: add_items(store, "nowhere", [["a", "b"]]),
+    ]
+    for add in broken:
+        with pytest.raises(DataError, match=r"give another\.|has no |different completions of one prompt"):
+            add()
+    with store.reading() as session:
+        tables = ("prompts", "completions", "items")
+        counts = [session.scalar(text(f"SELECT count(*) FROM {name}")) for name in tables]
+    assert counts == [2, 3, 0]
+
+
+def test_what_is_known_under_another_id_is_said_by_its_own(store: Store) -> None:
+    filled(store)
+    twin = BankPrompt(Prompt("twin", prompts_of("Solaris?")[0].messages))
+    assert add_prompts(store, "films", [twin]).ids == {"twin": "p0"}
+    assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]).ids == {"z": "a"}
+
+
+def test_a_value_that_the_database_cannot_hold_is_said(store: Store) -> None:
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite holds any text")
+    with pytest.raises(DataError, match="cannot hold a value"):
+        add_prompts(store, "films", [BankPrompt(Prompt("nul", (Message("user", "a"),)), category="a\0b")])
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_several_that_open_a_new_store_at_once(database: str) -> None:
+    line = "import sys; from gnomon.feedback.store.store import Store; Store(sys.argv[1]).close()"
+    openers = [
+        subprocess.Popen([sys.executable, "-c", line, database], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for opener in openers:
+        _, err = opener.communicate(timeout=60)
+        assert opener.returncode == 0, err
+
+
+def test_many_rows(store: Store) -> None:
+    many = (BankPrompt(Prompt(f"m{i}", (Message("user", f"{i}?"),))) for i in range(1203))
+    assert add_prompts(store, "films", many) == Counted(1203, 0)
+    assert len(store.prompts("films")) == 1203
+
+
+def test_what_the_database_refuses_too(store: Store) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    with pytest.raises(IntegrityError), store.writing() as session:
+        session.execute(text("UPDATE projects SET wanted = 9"))
+
+
+def test_a_store_of_a_newer_gnomon_is_left_alone(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match=r"of a newer Gnomon \(its tables: 9999\); upgrade"):
+        Store(store.url)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://root:secret@host/db", "cannot be opened"),
+        ("postgresql://gnomon:secret@127.0.0.1:1/db", "cannot be opened"),
+        ("sqlite:////nowhere/at/all.db", "cannot be opened"),
+        ("://", "cannot be opened"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_said_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        Store(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look at" * 40, encoding="utf-8")
+    with pytest.raises(ConfigError, match="file is not a database"):
+        Store(path)
+    assert path.read_text(encoding="utf-8").startswith("not a database")
+
+
+def test_sqlite_writes_ahead_and_to_disk(tmp_path: Path) -> None:
+    store = Store(tmp_path / "feedback.db")
+    with store.engine.connect() as connection:
+        said = [connection.exec_driver_sql(f"PRAGMA {key}").scalar() for key in ("journal_mode", "synchronous")]
+    assert said == ["wal", 2]
+    with closing(sqlite3.connect(tmp_path / "feedback.db")) as plain:
+        assert plain.execute("SELECT count(*) FROM projects").fetchone() == (0,)
+    store.close()
+
+
+def test_urls() -> None:
+    assert as_url("a/b.db") == "sqlite:///a/b.db"
+    assert as_url("postgres://u@h/d") == as_url("postgresql://u@h/d") == "postgresql+psycopg://u@h/d"
+    assert as_url("sqlite:///x.db") == "sqlite:///x.db"

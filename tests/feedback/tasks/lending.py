@@ -1,0 +1,39 @@
+"""One annotator at work in a process of its own, for `test_queue.py`: lending.py URL PROJECT NAME SEED."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+import uuid
+
+from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.queue import Queue, Said, Task
+
+PATIENCE = 30.0  # seconds that an annotator without an item keeps coming back while some are not done
+
+
+def main(url: str, project: str, annotator: str, seed: str) -> None:
+    chance, queue = random.Random(seed), Queue(Store(url), project)
+    while (task := take(queue, annotator)) is not None:
+        if chance.random() < 0.05:
+            queue.skip(annotator, task.item, "no opinion")
+            continue
+        answer = Said(str(uuid.UUID(int=chance.getrandbits(128))), task.item, annotator, {"choice": "first"})
+        queue.submit(answer)
+        if chance.random() < 0.2:  # the answer got lost on its way back
+            assert queue.submit(answer).again
+
+
+def take(queue: Queue, annotator: str) -> Task | None:
+    """The next item; who holds the last place of one may skip it, when everybody else has been sent away."""
+    until = time.monotonic() + PATIENCE
+    while (task := queue.take(annotator)) is None:
+        if queue.progress()["open"] == 0 or time.monotonic() > until:
+            return None
+        time.sleep(0.1)
+    return task
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,209 @@
+"""Gold questions: mixed in at a rate, unseen, without end, and in no count of what is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from asked import answer_all, project, say, state_of, take
+from exported import pair_preferences
+from sqlalchemy import select
+from tiny import prompts_of
+
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.types import Completion, Ranking
+from gnomon.feedback.quality.monitor import hear
+from gnomon.feedback.store.schema import ItemRow, ProjectRow
+from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.gold_items import add_gold, gold_items, mark, unmark
+from gnomon.feedback.tasks.queue import Queue, Said
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Store]:
+    """On SQLite alone, for what has nothing to do with the database."""
+    found = Store(tmp_path / "feedback.db")
+    yield found
+    found.close()
+
+
+def salted(store: Store, salt: str) -> None:
+    with store.writing() as session:
+        found = session.get(ProjectRow, "films")
+        assert found is not None
+        found.salt = salt
+
+
+def drawn(store: Store, who: str, questions: int) -> list[bool]:
+    """Which of somebody's questions are gold."""
+    queue = project(store, 90, gold=60, wanted=1, most=1, gold_rate=0.25, names=(who,))
+    salted(store, "pinch")
+    with store.reading() as session:
+        gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
+    found = []
+    for _ in range(questions):
+        task = take(queue, who)
+        found.append(task.item in gold)
+        say(queue, task, who, "tie")
+    return found
+
+
+def test_the_share_of_gold_is_the_rate_and_can_be_had_again(small: Store, tmp_path: Path) -> None:
+    once = drawn(small, "ann", 100)
+    assert 13 <= sum(once) <= 37, "100 draws of 1/4: 25, and three standard deviations of 4.3"
+    other = Store(tmp_path / "again.db")
+    assert drawn(other, "ann", 100) == once
+    other.close()
+
+
+def test_draws_differ_between_annotators_and_projects(small: Store) -> None:
+    queue = project(small, 0, gold=40, gold_rate=0.5, names=("ann", "bob"))
+    said = {}
+    for salt in ("pinch", "grain"):
+        salted(small, salt)
+        for who in ("ann", "bob"):
+            with small.reading() as session:
+                said[salt, who] = tuple(queue._gold(session, session.get_one(ProjectRow, "films"), who))
+    assert len(set(said.values())) > 2
+
+
+def test_there_is_none_at_rate_zero(small: Store) -> None:
+    queue = project(small, 3, gold=3, wanted=1, gold_rate=0)
+    assert len(answer_all(queue, "ann", lambda n: "a")) == 3
+
+
+def test_a_gold_question_looks_like_any_other(small: Store) -> None:
+    queue = project(small, 12, gold=12, wanted=1, gold_rate=0.5)
+    tasks = []
+    for _ in range(12):
+        tasks.append(asdict(take(queue, "ann")))
+        say(queue, take(queue, "ann"), "ann", "a")
+    with small.reading() as session:
+        gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
+    kinds = {one["item"] in gold: {k: type(v) for k, v in one.items()} for one in tasks}
+    assert set(kinds) == {True, False}
+    assert kinds[True] == kinds[False]
+    assert queue.judged_by("ann") == 12, "or the count on the page would tell them apart"
+    last = queue.last("ann")
+    assert last is not None
+    assert last[0].item == tasks[-1]["item"]
+
+
+def test_everybody_gets_gold_and_it_takes_no_places(store: Store) -> None:
+    """One item that wants a single judgement, one gold: five people judge the gold one, and one the other."""
+    queue = project(store, 1, gold=1, wanted=1, most=1, gold_rate=0.5)
+    came = [len(answer_all(queue, who, lambda n: "a")) for who in ("ann", "bob", "cyd", "dan", "eve")]
+    progress = queue.progress()
+    assert (progress["open"], progress["done"], progress["judgements"], progress["surplus"]) == (0, 1, 1, 0)
+    (gold,) = gold_items(store, "films")
+    assert gold.right.of == sum(came) - 1
+    assert state_of(store, gold.item) == ("gold", 1)
+
+
+def test_gold_is_among_what_is_left_for_somebody(store: Store) -> None:
+    queue = project(store, 3, gold=2, wanted=1, gold_rate=0.5)
+    assert queue.left_for("ann") == 5
+    task = take(queue, "ann")
+    assert queue.left_for("ann") == 5, "what they hold is still to be judged"
+    say(queue, task, "ann", "a")
+    queue.skip("ann", take(queue, "ann").item, "no idea")
+    assert queue.left_for("ann") == 3
+    assert len(answer_all(queue, "ann", lambda n: "a")) <= 3
+
+
+def test_nobody_gets_a_gold_question_twice_and_a_lease_is_kept(store: Store) -> None:
+    queue = project(store, 4, gold=2, wanted=1, gold_rate=0.5)
+    came = []
+    while (task := queue.take("ann")) is not None:
+        assert take(queue, "ann").item == task.item, "the one that they hold"
+        assert queue.heartbeat("ann", task.item) is not None
+        came.append(task.item)
+        say(queue, task, "ann", "b")
+    assert len(came) == len(set(came))
+
+
+def test_a_late_answer_to_gold_is_no_surplus(store: Store) -> None:
+    queue = project(store, 0, gold=1, gold_rate=0.5)
+    now = [1000.0]
+    queue.clock = lambda: now[0]
+    salted(store, next(s for s in map(str, range(99)) if _draws(store, queue, s)))
+    task = take(queue, "ann")
+    now[0] += 1e6
+    assert queue.heartbeat("ann", task.item) is not None
+    now[0] += 1e6
+    say(queue, task, "ann", "a")
+    assert [vote.label for vote in hear(store, "films").votes] == ["a"]
+    assert gold_items(store, "films")[0].right.hits == 1
+
+
+def _draws(store: Store, queue: Queue, salt: str) -> bool:
+    salted(store, salt)
+    with store.reading() as session:
+        return bool(queue._gold(session, session.get_one(ProjectRow, "films"), "ann"))
+
+
+def test_gold_is_never_exported(store: Store) -> None:
+    queue = project(store, 2, gold=8, wanted=1, gold_rate=0.5)
+    answer_all(queue, "ann", lambda n: "b")
+    rows = pair_preferences(store, "films").rows
+    assert sorted(row.chosen.id for row in rows) == ["b0", "b1"]
+
+
+def test_an_item_becomes_gold_and_is_one_no_longer(store: Store) -> None:
+    queue = project(store, 1, wanted=2, gold_rate=0)
+    task = take(queue, "ann")
+    say(queue, task, "ann", "b")
+    mark(store, "films", task.item, {"choice": "second"})
+    assert (queue.progress()["open"], queue.progress()["judgements"]) == (0, 0)
+    assert queue.take("bob") is None, "at rate 0 nobody is tested"
+    (gold,) = gold_items(store, "films")
+    assert (gold.right.hits, gold.right.of, gold.answer) == (1, 1, {"choice": "second"})
+    unmark(store, "films", task.item)
+    assert state_of(store, task.item) == ("open", 2)
+    say(queue, take(queue, "bob"), "bob", "b")
+    assert queue.progress()["done"] == 1
+    with pytest.raises(DataError, match="none of a pair"):
+        mark(store, "films", task.item, {"order": [0, 1]})
+    with pytest.raises(DataError, match="has no item 99"):
+        mark(store, "films", 99, {"choice": "first"})
+
+
+def test_known_answers_are_added_and_what_is_there_becomes_gold(store: Store) -> None:
+    project(store, 1)
+    there, fresh = prompts_of("film 0?", "a new film?")
+    rows = [
+        Ranking(there, (Completion("x", "b of 0"), Completion("y", "a of 0"))),
+        Ranking(fresh, (Completion("good", "Good."), Completion("poor", "Poor."))),
+    ]
+    found = add_gold(store, "films", [rows[0], Ranking(replace(fresh, id="fresh"), rows[1].completions)])
+    assert (found.added, found.known) == (1, 1)
+    answers = {one.item: one.answer["choice"] for one in gold_items(store, "films")}
+    assert sorted(answers.values()) == ["first", "second"], "b was the second of the item that is there"
+    assert answers[min(answers)] == "second"
+
+
+def test_of_a_ranking_the_best_is_what_counts(store: Store) -> None:
+    queue = project(store, 0, gold=1, task="ranking", sides="abc", gold_rate=0.5)
+    salted(store, next(s for s in map(str, range(99)) if _draws(store, queue, s)))
+    task = take(queue, "ann")
+    place = {c.id[0]: n for n, c in enumerate(task.completions)}
+    queue.submit(Said("j", task.item, "ann", {"order": [place["a"], place["c"], place["b"]]}))
+    (gold,) = gold_items(store, "films")
+    assert (gold.right.hits, gold.right.of) == (1, 1)
+
+
+def test_what_cannot_be_gold_is_said(small: Store) -> None:
+    project(small, 1, task="rating")
+    (prompt,) = prompts_of("film 0?")
+    row = Ranking(prompt, (Completion("x", "One."), Completion("y", "Two.")))
+    with pytest.raises(ConfigError, match="asks for scores"):
+        add_gold(small, "films", [row])

@@ -1,0 +1,306 @@
+"""Items lent to annotators: exactly as many judgements as are wanted, nobody twice, nothing lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from tiny import prompts_of
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion
+from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
+from gnomon.feedback.store.schema import AssignmentRow, ItemRow, JudgementRow
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.tasks.queue import Queue, Said, Task
+
+NAMES = ("ann", "bob", "cyd", "dan")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fill(store: Store, items: int, *, wanted: int = 2, most: int = 4, names: tuple[str, ...] = NAMES) -> None:
+    """Items of two completions each, and annotators."""
+    store.add_project(Project("films", "Which is better?", "pair", wanted, most))
+    add_prompts(store, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(items)))])
+    texts = [(i, side, f"{side} of {i}") for i in range(items) for side in "ab"]
+    add_completions(
+        store,
+        "films",
+        [(f"p{i}", Completion(f"{side}{i}", said, f"model {side}"), {}) for i, side, said in texts],
+    )
+    add_items(store, "films", [[f"a{i}", f"b{i}"] for i in range(items)])
+    for name in names:
+        store.add_annotator(name, id=name)
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(store: Store, clock: Clock) -> Queue:
+    fill(store, 3)
+    return Queue(store, "films", lease=60, clock=clock)
+
+
+def answer(queue: Queue, task: Task | None, who: str, name: str | None = None, **more: object) -> Said:
+    assert task is not None
+    said = Said(name or f"{who}-{task.item}", task.item, who, {"choice": "first"}, **more)  # type: ignore[arg-type]
+    queue.submit(said)
+    return said
+
+
+def held(task: Task | None) -> int:
+    assert task is not None
+    return task.item
+
+
+def test_an_item_goes_to_as_many_as_it_wants_and_to_nobody_twice(queue: Queue) -> None:
+    given = [(who, held(queue.take(who))) for who in ("ann", "bob", "cyd", "dan")]
+    items = Counter(item for _, item in given)
+    assert sorted(items.values()) == [2, 2], "nearest to done first"
+    assert held(queue.take("ann")) == given[0][1], "the one that they hold"
+    for who, item in given:
+        queue.submit(Said(f"{who}-{item}", item, who, {"choice": "second"}))
+    third = {held(queue.take(who)) for who in ("ann", "bob")}
+    assert len(third) == 1
+    assert not third & set(items)
+    assert queue.take("cyd") is not None or queue.progress()["done"] == 2
+
+
+def test_what_is_shown_says_nothing_of_where_it_comes_from(queue: Queue) -> None:
+    task = queue.take("ann")
+    assert task is not None
+    assert {c.source for c in task.completions} == {""}
+    assert {c.text[0] for c in task.completions} == {"a", "b"}
+    again = queue.take("ann")
+    assert again is not None
+    assert [c.id for c in again.completions] == [c.id for c in task.completions], "the same order each time"
+
+
+def test_orders_differ_between_annotators(store: Store) -> None:
+    fill(store, 40, wanted=2, names=("ann", "bob"))
+    queue, first = Queue(store, "films"), Counter[str]()
+    for who in ("ann", "bob"):
+        while (task := queue.take(who)) is not None:
+            first[task.completions[0].id[0]] += 1
+            answer(queue, task, who)
+    assert sum(first.values()) == 80
+    assert 20 < first["a"] < 60
+
+
+def test_a_lease_that_runs_out_frees_the_place(queue: Queue, clock: Clock, store: Store) -> None:
+    item = held(queue.take("ann"))
+    assert held(queue.take("bob")) == item
+    assert held(queue.take("cyd")) != item
+    clock.now += 61
+    assert held(queue.take("dan")) == item, "the places of ann and bob are free"
+    with store.reading() as session:
+        taken = session.scalars(select(AssignmentRow).where(AssignmentRow.item == item)).all()
+    assert {a.annotator for a in taken} == {"ann", "bob", "dan"}
+
+
+def test_a_heartbeat_keeps_the_place_and_the_draft(queue: Queue, clock: Clock) -> None:
+    item = held(queue.take("ann"))
+    clock.now += 50
+    assert queue.heartbeat("ann", item, {"reason": "because"}) == clock.now + 60
+    clock.now += 50
+    task = queue.take("ann")
+    assert task is not None
+    assert (task.item, task.draft) == (item, {"reason": "because"})
+    assert queue.heartbeat("bob", item) is None, "it was never lent to bob"
+
+
+def test_a_late_answer_counts_while_the_place_is_free_and_is_kept_otherwise(queue: Queue, clock: Clock) -> None:
+    item = held(queue.take("ann"))
+    clock.now += 61
+    assert not queue.submit(Said("late-1", item, "ann", {"choice": "tie"})).surplus
+    assert held(queue.take("bob")) == item
+    clock.now += 61
+    assert held(queue.take("cyd")) == item
+    queue.submit(Said("in-time", item, "cyd", {"choice": "tie"}))
+    assert queue.submit(Said("late-2", item, "bob", {"choice": "second"})).surplus
+    assert queue.progress() == {"open": 2, "done": 1, "disputed": 0, "closed": 0, "judgements": 2, "surplus": 1}
+    assert queue.heartbeat("bob", item) is None
+
+
+def test_a_place_that_is_lent_again_is_not_for_the_late(queue: Queue, clock: Clock) -> None:
+    item = held(queue.take("ann"))
+    queue.submit(Said("first", item, "ann", {"choice": "first"}))
+    assert held(queue.take("bob")) == item
+    clock.now += 61
+    assert held(queue.take("cyd")) == item
+    assert queue.submit(Said("late", item, "bob", {"choice": "first"})).surplus, "cyd holds the last place"
+    assert not queue.submit(Said("in time", item, "cyd", {"choice": "first"})).surplus
+
+
+def test_sending_it_again_adds_nothing(queue: Queue) -> None:
+    said = answer(queue, queue.take("ann"), "ann")
+    again = queue.submit(said)
+    assert (again.again, again.surplus) == (True, False)
+    assert queue.progress()["judgements"] == 1
+    with pytest.raises(DataError, match="is of another answer"):
+        queue.submit(Said(said.id, said.item, "ann", {"choice": "second"}))
+
+
+def test_a_correction_is_another_event_and_one_voice(queue: Queue, store: Store) -> None:
+    said = answer(queue, queue.take("ann"), "ann")
+    with pytest.raises(DataError, match="correct it instead"):
+        queue.submit(Said("second", said.item, "ann", {"choice": "second"}))
+    queue.submit(Said("second", said.item, "ann", {"choice": "second"}, corrects=said.id))
+    assert queue.progress()["judgements"] == 1
+    with store.reading() as session:
+        rows = session.scalars(select(JudgementRow).order_by(JudgementRow.sequence)).all()
+        assert [(r.id, r.answer, r.supersedes) for r in rows] == [
+            (said.id, {"choice": "first"}, None),
+            ("second", {"choice": "second"}, said.id),
+        ]
+    with pytest.raises(DataError, match="was corrected already"):
+        queue.submit(Said("third", said.item, "ann", {"choice": "first"}, corrects=said.id))
+    other = answer(queue, queue.take("bob"), "bob")
+    with pytest.raises(DataError, match="is none that 'ann' made"):
+        queue.submit(Said("fourth", other.item, "ann", {"choice": "first"}, corrects=other.id))
+
+
+def test_who_skips_is_not_asked_again(queue: Queue) -> None:
+    seen = set()
+    while (task := queue.take("ann")) is not None:
+        assert task.item not in seen
+        seen.add(task.item)
+        queue.skip("ann", task.item, "cannot tell")
+    assert len(seen) == 3
+    assert queue.progress()["judgements"] == 0
+    assert queue.take("bob") is not None
+
+
+def test_what_was_never_lent_cannot_be_answered(queue: Queue) -> None:
+    item = held(queue.take("ann"))
+    with pytest.raises(DataError, match="was never given to annotator 'bob'"):
+        queue.submit(Said("x", item, "bob", {"choice": "first"}))
+    with pytest.raises(DataError, match="has no item 99"):
+        queue.submit(Said("x", 99, "bob", {"choice": "first"}))
+    with pytest.raises(DataError, match="no annotator 'eve'"):
+        queue.take("eve")
+
+
+def test_the_paused_get_nothing_and_the_withdrawn_do_not_count(queue: Queue, store: Store) -> None:
+    said = answer(queue, queue.take("ann"), "ann")
+    store.set_annotator("bob", "paused")
+    assert queue.take("bob") is None
+    store.set_annotator("bob", "active")
+    assert held(queue.take("bob")) == said.item
+    store.set_annotator("ann", "withdrawn")
+    assert queue.take("ann") is None
+    assert held(queue.take("cyd")) == said.item, "a place is free again"
+
+
+def test_nothing_is_taken_of_the_withdrawn(queue: Queue, store: Store) -> None:
+    said = answer(queue, queue.take("ann"), "ann")
+    item = held(queue.take("ann"))
+    store.set_annotator("ann", "withdrawn")
+    for one in (
+        Said("x", item, "ann", {"choice": "tie"}),
+        Said("y", said.item, "ann", said.answer, corrects=said.id),
+    ):
+        with pytest.raises(DataError, match="'ann' has withdrawn"):
+            queue.submit(one)
+    assert queue.submit(said).again, "what is there already is acknowledged"
+    store.set_annotator("ann", "active")
+    assert not queue.submit(Said("x", item, "ann", {"choice": "tie"})).surplus
+
+
+def test_a_withdrawn_voice_opens_what_was_done(queue: Queue, store: Store) -> None:
+    item = held(queue.take("ann"))
+    for who in ("ann", "bob"):
+        queue.take(who)
+        queue.submit(Said(who, item, who, {"choice": "tie"}))
+    assert queue.progress()["done"] == 1
+    store.set_annotator("ann", "withdrawn")
+    assert queue.progress()["done"] == 0
+    assert held(queue.take("cyd")) == item
+
+
+def test_leases_of_items_that_are_done_are_not_looked_at_again(queue: Queue, clock: Clock) -> None:
+    item = held(queue.take("ann"))
+    clock.now += 61
+    for who in ("bob", "cyd"):
+        assert held(queue.take(who)) == item
+        queue.submit(Said(who, item, who, {"choice": "first"}))
+    assert held(queue.take("ann")) != item
+
+
+def test_urgent_items_come_first(store: Store) -> None:
+    fill(store, 2)
+    add_completions(store, "films", [("p0", Completion("c0", "c of 0"), {})])
+    add_items(store, "films", [["a0", "c0"]], priorities=[1.0])
+    queue = Queue(store, "films")
+    with store.reading() as session:
+        urgent = session.scalars(select(ItemRow.key).where(ItemRow.priority == 1.0)).one()
+    assert held(queue.take("ann")) == urgent
+
+
+def test_what_others_decide_about_is_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is given another item, or waits for what becomes of the last one."""
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    fill(store, 2, wanted=1)
+    queue, came = Queue(store, "films"), list[int]()
+    waiting = threading.Thread(target=lambda: came.append(held(queue.take("bob"))))
+    with store.writing() as session:
+        first = session.scalars(select(ItemRow.key).order_by(ItemRow.key).limit(1).with_for_update()).one()
+        assert held(queue.take("ann")) != first
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(20)
+    assert came == [first]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_annotators_who_race_make_exactly_what_is_wanted(database: str, tmp_path: Path) -> None:
+    """Eight processes on 60 items of 3: 180 judgements, no surplus, nobody twice, all of them there."""
+    names = tuple(f"w{n}" for n in range(8))
+    store = Store(database)
+    fill(store, 60, wanted=3, most=3, names=names)
+    script = Path(__file__).parent / "lending.py"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(script), database, "films", name, name], stderr=subprocess.PIPE, text=True
+        )
+        for name in names
+    ]
+    for worker in workers:
+        _, err = worker.communicate(timeout=240)
+        assert worker.returncode == 0, err
+    progress = Queue(store, "films").progress()
+    assert (progress["done"], progress["judgements"], progress["surplus"]) == (60, 180, 0)
+    with store.reading() as session:
+        rows = session.scalars(select(JudgementRow)).all()
+    assert max(Counter((r.item, r.annotator) for r in rows).values()) == 1
+    assert set(Counter(r.item for r in rows).values()) == {3}
+    by_item = {i: {r.annotator for r in rows if r.item == i} for i in {r.item for r in rows}}
+    assert len({frozenset(pair) for who in by_item.values() for pair in combinations(sorted(who), 2)}) > 8
+    store.close()

@@ -1,0 +1,151 @@
+"""Late work, second thoughts and changed set-ups: what is open stays open for a reason, and no longer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from asked import project, say, state_of, take
+from sqlalchemy import select
+
+from gnomon.core.errors import BusyError, ConfigError, DataError
+from gnomon.feedback.quality.monitor import hear
+from gnomon.feedback.quality.summary import _sides, figures
+from gnomon.feedback.store import store as stores
+from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
+from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.gold_items import mark
+from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.stats.votes import Vote
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
+    yield found
+    found.close()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def late(store: Store, names: tuple[str, ...]) -> tuple[Queue, Clock, int]:
+    """Ann's lease ran out, Bob was lent the only place, and Ann's answer came after that: it is surplus."""
+    clock = Clock()
+    project(store, 1, wanted=1, names=names)
+    queue = Queue(store, "films", lease=60, clock=clock)
+    task = take(queue, "ann")
+    clock.now += 61
+    assert take(queue, "bob").item == task.item
+    assert queue.submit(Said("late", task.item, "ann", {"choice": "first"})).surplus
+    return queue, clock, task.item
+
+
+def counting(store: Store) -> list[str]:
+    with store.reading() as session:
+        return list(session.scalars(select(JudgementRow.id).where(~JudgementRow.surplus)))
+
+
+def test_late_work_counts_once_its_place_is_given_back(store: Store) -> None:
+    queue, _, item = late(store, ("ann", "bob"))
+    queue.skip("bob", item, "")
+    assert state_of(store, item) == ("done", 1)
+    assert counting(store) == ["late"]
+
+
+def test_late_work_counts_once_the_other_lease_ran_out_before_anybody_is_asked(store: Store) -> None:
+    queue, clock, item = late(store, ("ann", "bob", "cyd"))
+    clock.now += 61
+    assert queue.take("cyd") is None
+    assert state_of(store, item) == ("done", 1)
+
+
+def test_late_work_counts_though_nobody_is_left_to_be_asked(store: Store) -> None:
+    queue, clock, item = late(store, ("ann", "bob"))
+    clock.now += 61
+    assert queue.take("ann") is None
+    assert state_of(store, item) == ("done", 1)
+
+
+def test_a_slip_that_is_put_right_costs_no_further_judgement(store: Store) -> None:
+    queue = project(store, 1, wanted=2)
+    say(queue, take(queue, "ann"), "ann", "a")
+    task = take(queue, "bob")
+    slip = say(queue, task, "bob", "b")
+    assert state_of(store, task.item) == ("open", 3)
+    same = {"choice": ("first", "second")[[c.id[0] for c in task.completions].index("a")]}
+    queue.submit(replace(slip, id="meant", answer=same, corrects=slip.id))
+    assert state_of(store, task.item) == ("done", 2)
+    assert queue.take("cyd") is None
+
+
+def test_criteria_stay_once_an_answer_is_known(store: Store) -> None:
+    project(store, 1, task="rating", sides="a", criteria=["kind"])
+    with store.reading() as session:
+        item = session.scalars(select(ItemRow.key)).one()
+    mark(store, "films", item, {"scores": [{"kind": 7}]})
+    now = store.project("films")
+    with pytest.raises(DataError, match="judged or is known"):
+        store.set_up(replace(now, settings={**now.settings, "criteria": ["kind", "true"]}))
+
+
+def test_criteria_differ(store: Store) -> None:
+    project(store, 1, task="rating", sides="a", criteria=["kind"])
+    now = store.project("films")
+    with pytest.raises(ConfigError, match="give different names"):
+        store.set_up(replace(now, settings={**now.settings, "criteria": ["kind", "kind "]}))
+
+
+def test_who_waits_too_long_for_a_writer_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long import in this process or another; on PostgreSQL writers do not wait for each other."""
+    if store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL has many writers")
+    monkeypatch.setattr(stores, "BUSY", 0.05)
+    inside, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.writing():
+            inside.set()
+            over.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait(10)
+    try:
+        with pytest.raises(BusyError, match="another program is writing"), store.writing():
+            pass
+    finally:
+        over.set()
+        holder.join()
+    with store.writing():
+        pass
+
+
+def test_places_in_lists_of_ratings_are_no_people(store: Store) -> None:
+    """`r00` of one text and `r00` of another are two persons: nothing is said of it as of one."""
+    queue = project(store, 4, wanted=2, names=("ann", "bob"))
+    with store.writing() as session:
+        for row in session.scalars(select(AnnotatorRow)).all():
+            row.kind = "anonymous"
+    for _ in range(4):
+        for who in ("ann", "bob"):
+            say(queue, take(queue, who), who, "a")
+    found = figures(store, "films")
+    assert found.votes == 8
+    assert found.overall.items == 4
+    assert (found.pairs, found.minority) == ([], [])
+    assert all(person.record is None and person.likely is None for person in found.people)
+
+
+def test_a_score_that_rounds_up_past_the_scale_is_high(store: Store) -> None:
+    """A rating of 4.5 on a scale to 4.5 comes down to 5; the greatest number that a person may give is 4."""
+    project(store, 1, task="rating", sides="a", criteria=["o"], scale=[0, 4.5])
+    heard = hear(store, "films")
+    made = [Vote(annotator="ann", item=1, label=5), Vote(annotator="bob", item=1, label=0)]
+    assert [v.label for v in _sides(made, heard)] == ["high", "low"]

@@ -1,0 +1,92 @@
+"""Rows on prompts that are held once: what is written where, who sees it, and who moves when others leave."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnomon.rollouts import kv_cache
+from gnomon.rollouts.kv_cache import SlotCache
+
+CPU = torch.device("cpu")
+
+
+def states(*rows: float, width: int = 1) -> Tensor:
+    """Keys or values `[B, 1, width, 2]` that hold one number a row."""
+    return torch.tensor(rows, dtype=torch.float32)[:, None, None, None].expand(-1, 1, width, 2).clone()
+
+
+def read(cache: SlotCache, *prompts: float, lengths: list[int]) -> None:
+    whole = states(*prompts, width=max(lengths))
+    cache.read([(whole, -whole)], lengths)
+
+
+def write(cache: SlotCache, *rows: float) -> tuple[list[list[float]], list[int]]:
+    """One step of all rows; returns what each row may see, and the positions."""
+    positions = cache.open(CPU)
+    keys, values = cache.update(states(*rows), states(*(-row for row in rows)), 0)
+    of_prompts, said = cache.prompts.layer(0)
+    assert torch.equal(keys, -values)
+    assert torch.equal(of_prompts, -said)
+    whole = torch.cat([of_prompts[cache.prompt_of], keys], dim=2)[:, 0, :, 0]
+    mask = cache.sharing.mask[:, 0, 0]
+    seen = [row[mine].tolist() for row, mine in zip(whole, mask, strict=True)]
+    assert cache.sharing.place.flatten()[cache.sharing.back].tolist() == list(range(len(rows)))
+    return seen, positions[:, 0].tolist()
+
+
+def test_rows_of_all_lengths_side_by_side_by_hand() -> None:
+    cache = SlotCache(torch.float32)
+    read(cache, 1.0, 2.0, lengths=[3, 1])
+    cache.enter([0, 1, 1])
+    assert write(cache, 10.0, 20.0, 30.0) == ([[1, 1, 1, 10], [2, 20], [2, 30]], [3, 1, 1])
+    assert cache.sharing.place.tolist() == [[0, 0], [1, 2]]
+    assert cache.keep([1, 2]) == [2, 1]  # the last row moves into the gap
+    assert write(cache, 31.0, 21.0) == ([[2, 30, 31], [2, 20, 21]], [2, 2])
+    read(cache, 7.0, lengths=[2])
+    cache.enter([0])
+    expected = [[2, 30, 31, 32], [2, 20, 21, 22], [7, 7, 70]]
+    assert write(cache, 32.0, 22.0, 70.0) == (expected, [3, 3, 2])
+    assert cache.keep([]) == []
+
+
+def test_a_prompt_stays_for_its_rows_and_the_newest_for_those_to_come() -> None:
+    cache = SlotCache(torch.float32)
+    read(cache, 1.0, 2.0, 3.0, lengths=[1, 2, 1])
+    cache.enter([0, 1])
+    assert cache.keep([1]) == [1]
+    assert cache.prompts.lengths == [1, 2, 1]  # none has a row, but rows may enter on all
+    cache.enter([2, 0])
+    assert write(cache, 20.0, 30.0, 10.0)[0] == [[2, 2, 20], [3, 30], [1, 10]]
+    assert cache.keep([1]) == [1]
+    read(cache, 5.0, lengths=[2])
+    assert cache.prompts.lengths == [1, 2]  # the third of those before, which has a row, and the new one
+    cache.enter([0])
+    assert write(cache, 31.0, 50.0)[0] == [[3, 30, 31], [5, 5, 50]]
+
+
+def test_states_of_any_precision_are_held_in_the_one_of_attention() -> None:
+    """Under autocast turned keys are float32 and values bfloat16."""
+    cache = SlotCache(torch.bfloat16)
+    prompt = states(1.0)
+    cache.read([(prompt, -prompt.bfloat16())], [1])
+    cache.enter([0, 0])
+    cache.open(CPU)
+    own = cache.update(states(2.0, 3.0), states(-2.0, -3.0).bfloat16(), 0)
+    assert {t.dtype for t in (*own, *cache.prompts.layer(0))} == {torch.bfloat16}
+    assert own[0][:, 0, :, 0].tolist() == [[2], [3]]
+    assert torch.equal(own[0], -own[1])
+
+
+def test_a_cache_grows_in_slots_and_tokens_and_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv_cache, "ROOM", 0)
+    cache = SlotCache(torch.float32)
+    for prompt in (1.0, 2.0, 3.0):
+        read(cache, prompt, lengths=[int(prompt)])
+        cache.enter([0])
+    for step in range(10, 20):
+        found, _ = write(cache, step, step, step)
+    assert found == [[prompt] * prompt + list(range(10, 20)) for prompt in (1, 2, 3)]
+    for held in (cache.prompts, cache.own):
+        assert held.stores[0][0].isfinite().all()

@@ -1,0 +1,148 @@
+"""The optimiser steps of a round: what they divide by, and what they say."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+from cases import batch_for, models_for
+from torch import Tensor
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.algorithms.grpo import GRPO
+from gnomon.algorithms.online_dpo import OnlineDPO
+from gnomon.algorithms.ppo import PPO
+from gnomon.core.experience import Experience, Penalty
+from gnomon.training.online.policy_update import Learner
+from gnomon.training.runtime.budget import Budget
+from gnomon.training.runtime.distributed import Processes
+from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.model_bundle import TrainedModels
+from gnomon.training.runtime.optimizer import Optimiser
+from gnomon.training.settings import OnlineSettings
+
+ONLINE = {name: kind() for name, kind in algorithms().items() if kind.consumes is Experience}  # type: ignore[attr-defined]
+OF_TOKENS = (
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "probability_gap",
+    "first_approx_kl",
+    "first_probability_gap",
+)
+
+
+def learner(algorithm: Any, models: TrainedModels, **settings: Any) -> Learner:
+    chosen = OnlineSettings(**{"minibatches": 1, "batch_tokens": 10_000} | settings)
+    weights = models.trained.trainable() | (models.critic_model.trainable() if models.critic_model else {})
+    optimiser = Optimiser([(weights, 1e-3)], chosen, planned=1)
+    room, alone = Room(chosen.batch_tokens), Processes()
+    return Learner(algorithm, models, chosen, optimiser, Budget(chosen, alone), alone, None, room, seed=0)
+
+
+def updated(algorithm: Any, experience: Experience, **settings: Any) -> dict[str, float]:
+    """What a round over `experience` reports, on fresh models."""
+    return learner(algorithm, models_for(algorithm), **settings).update(experience, step=1)
+
+
+def round_for(algorithm: Any, *, on_policy: bool = False) -> Experience:
+    """Two prompts' completions, all with an advantage, the KL without a price."""
+    found: Experience = batch_for(algorithm, models_for(algorithm), on_policy=on_policy)
+    assert found.advantages is not None
+    sides = found.advantages if isinstance(algorithm, OnlineDPO) else found.advantages + 0.37
+    found = replace(found, advantages=sides.masked_fill(~found.tokens.mask, 0.0), penalty=None)
+    return found.select([0, 2, 5, 1, 4], found.totals)
+
+
+def with_alike(experience: Experience, times: int) -> Experience:
+    """Besides, `times` as many groups of the same tokens without an advantage."""
+    n, groups = len(experience.tokens), len(experience.tokens.prompts)
+    tokens = experience.tokens
+    more = replace(
+        tokens,
+        prompts=tokens.prompts * (times + 1),
+        completions=tokens.completions * (times + 1),
+        group=torch.cat([tokens.group + i * groups for i in range(times + 1)]),
+        masks=tokens.masks * (times + 1),
+    )
+    changed: dict[str, Any] = {
+        f.name: torch.cat([value] * (times + 1))
+        for f in fields(experience)
+        if isinstance(value := getattr(experience, f.name), Tensor)
+    }
+    changed["advantages"][n:] = 0.0
+    return replace(experience, tokens=more, **changed)
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_groups_that_are_alike_change_no_metric_of_tokens(name: str) -> None:
+    """Nor, where pairs are compared, any other; the losses of the rest count them as zeros."""
+    algorithm = ONLINE[name]
+    alone = updated(algorithm, round_for(algorithm))
+    among = updated(algorithm, with_alike(round_for(algorithm), 3))
+    names = list(alone) if isinstance(algorithm, OnlineDPO) else OF_TOKENS
+    assert alone["entropy"] > 0.1
+    assert alone["probability_gap"] > 1e-3
+    for metric in (n for n in names if n in alone):
+        if metric == "clip_fraction" and "critic" in algorithm.needs:
+            continue  # nothing is left out there: a critic learns from every completion
+        assert among[metric] == pytest.approx(alone[metric], rel=1e-4), metric
+    if "critic" not in algorithm.needs and not isinstance(algorithm, OnlineDPO):
+        assert among["policy_loss"] == pytest.approx(alone["policy_loss"] / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_however_it_is_cut_the_metrics_are_the_same(name: str) -> None:
+    algorithm = ONLINE[name]
+    whole = updated(algorithm, with_alike(round_for(algorithm), 1))
+    cut = updated(algorithm, with_alike(round_for(algorithm), 1), batch_tokens=1)
+    assert cut == pytest.approx(whole, rel=1e-3, abs=1e-5)
+
+
+def test_online_dpo_starts_from_log_2_however_many_are_drawn() -> None:
+    """Policy and reference agree: a pair costs log 2, whether or not all completions are read."""
+    algorithm = OnlineDPO()
+    experience = round_for(algorithm, on_policy=True)
+    experience = with_alike(replace(experience, reference_logprobs=experience.logprobs), 1)
+    for drawn in (experience, replace(experience, penalty=Penalty(0.1, "k3"))):
+        found = updated(algorithm, drawn)
+        assert found["loss"] == pytest.approx(0.693147, abs=1e-5)
+        assert found["lead"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+    """The gap is a little above the limit; groups that are alike do not thin it out, wherever they stand."""
+    experience = round_for(GRPO(), on_policy=True)
+    updated(GRPO(), with_alike(experience, 7))
+    assert "disagree" not in capsys.readouterr().err
+    moved = replace(experience, logprobs=experience.logprobs + 0.06)
+    for count in (2, 3, 4, 5):
+        found = updated(GRPO(), with_alike(moved, 7), minibatches=count)
+        assert found["first_approx_kl"] > 1e-3
+        assert "sampler and trainer disagree" in capsys.readouterr().err
+
+
+def without_advantage(algorithm: Any, penalty: Penalty | None = None) -> Experience:
+    """A round whose groups are all alike, after the policy has moved from its reference."""
+    found = round_for(algorithm)
+    assert found.advantages is not None
+    flat = replace(found, advantages=torch.zeros_like(found.advantages), penalty=penalty)
+    return replace(flat, reference_logprobs=found.logprobs - 0.3)
+
+
+def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:
+    """Where nothing else is to be learned a step is saved; a penalty in the loss is something to learn."""
+    idle = updated(GRPO(), without_advantage(GRPO()))
+    assert idle == {"idle_steps": 1.0}
+    priced = updated(GRPO(), without_advantage(GRPO(), Penalty(0.1, "k3")))
+    assert priced["idle_steps"] == 0
+    assert priced["grad_norm"] > 1e-4
+
+
+def test_completions_without_an_advantage_still_teach_the_critic() -> None:
+    found = updated(PPO(), without_advantage(PPO()))
+    assert found["idle_steps"] == 0
+    assert found["value_loss"] > 0
+    assert found["grad_norm"] > 1e-4

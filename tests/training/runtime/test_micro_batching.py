@@ -1,0 +1,153 @@
+"""A device whose memory runs out: smaller micro-batches, the same numbers, and a sentence where nothing fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loops import offline, online, recorded, weights_of
+from tiny import prompts_of, tiny_policy, word_tokenizer
+from torch import Tensor
+
+from gnomon.algorithms.bco import BCO
+from gnomon.algorithms.dpo import DPO
+from gnomon.algorithms.sft import SFT
+from gnomon.core.errors import RunError
+from gnomon.data.encoding import Example
+from gnomon.models.roles import Model
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.runtime import micro_batching as room_module
+from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.sft_mix import SideTask
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """Passes over more tokens than this raise what PyTorch raises on a GPU, every second one on its way back."""
+
+    def limited(most: int) -> list[int]:
+        refused: list[int] = []
+        states = Model._states
+
+        def short(model: Model, tokens: Any, at: Any) -> Tensor:
+            found = states(model, tokens, at)
+            if tokens.cost <= most:
+                return found
+            refused.append(tokens.cost)
+            if len(refused) % 2 and found.requires_grad:
+                return Explodes.apply(found)  # type: ignore[no-any-return, no-untyped-call]
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(Model, "_states", short)
+        return refused
+
+    return limited
+
+
+class Explodes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor) -> Tensor:
+        return states.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def close(one: list[Any], other: list[Any]) -> None:
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", [SFT(), DPO(), BCO()], ids=["sft", "dpo", "bco"])
+def test_stored_data(
+    algorithm: Any, memory: Callable[[int], list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = offline(tmp_path / "whole", algorithm=algorithm)
+    refused = memory(25)
+    found = offline(tmp_path / "cut", algorithm=algorithm, batch_tokens=64)
+    assert refused
+    close(weights_of(found), weights_of(wanted))
+    for mine, theirs in zip(recorded(tmp_path / "cut"), recorded(tmp_path / "whole"), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the device's memory ran out; going on with micro-batches of 32 tokens" in said
+
+
+def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[int]], tmp_path: Path) -> None:
+    def run(name: str, **settings: Any) -> tuple[list[Tensor], list[dict[str, Any]]]:
+        shown = [Example(f"d{i}", (5, 6 + i % 2), ((7, 5, 6, 0)[i % 3 :],)) for i in range(7)]
+        side = SideTask(shown, weight=0.5, batch_size=5, seed=0)
+        loop = replace(online(tmp_path / name, word_tokenizer(), steps=3, **settings), side=side)
+        loop.run("ppo")
+        return weights_of(loop.models), recorded(tmp_path / name)
+
+    weights, metrics = run("whole")
+    refused = memory(30)
+    found, theirs = run("cut", batch_tokens=160)
+    assert refused
+    close(found, weights)
+    for mine, other in zip(theirs, metrics, strict=True):
+        assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
+
+
+def test_a_prompt_that_never_fits_is_said(memory: Callable[[int], list[int]], tmp_path: Path) -> None:
+    memory(1)
+    with pytest.raises(RunError, match="does not hold a micro-batch of one prompt; set gradient_checkpointing"):
+        offline(tmp_path, algorithm=SFT(), batch_tokens=64)
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    room = Room(64)
+
+    def attempt() -> None:
+        raise RuntimeError("another")
+
+    with pytest.raises(RuntimeError, match="another"):
+        room.work(attempt)
+    assert room.tokens == room.first
+
+
+def test_a_failed_attempt_is_taken_back() -> None:
+    room, done = Room(64), list[str]()
+
+    def attempt() -> int:
+        done.append("tried")
+        if room.tokens > 16:
+            raise torch.OutOfMemoryError
+        return room.tokens
+
+    assert room.work(attempt, lambda: done.append("undone")) == 16
+    assert done == ["tried", "undone", "tried", "undone", "tried"]
+    assert room_module.SMALLEST == 16
+
+
+def test_sampling_goes_on_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The completions are the same: each draws from a stream of its own."""
+    words = word_tokenizer()
+    sampler = NativeSampler(tiny_policy(words))
+    sampling = Sampling(completions=3, max_tokens=6)
+    prompts = prompts_of("a", "b b", "c")
+    wanted = [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)]
+    draw = NativeSampler._draw_all
+    tried: list[int] = []
+
+    def short(self: NativeSampler, rows: Any, settings: Sampling) -> None:
+        tried.append(settings.batch)
+        draw(self, rows, settings)
+        if settings.batch > least:
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(NativeSampler, "_draw_all", short)
+    least = 24
+    assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == wanted
+    assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == wanted
+    assert tried == [96, 48, 24, 24]
+    least = 0
+    with pytest.raises(RunError, match="does not hold one completion being drawn"):
+        sampler.sample(prompts, sampling, seed=1)

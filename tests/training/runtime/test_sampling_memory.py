@@ -1,0 +1,108 @@
+"""What drawing takes is tried on any model that can be drawn from, and reckoned from two short draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tiny import prompts_of, tiny_policy
+
+from gnomon.core.types import Prompt
+from gnomon.models.verify_forward import trusted
+from gnomon.rollouts.sampler import NativeSampler
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.training.runtime import sampling_memory
+from gnomon.training.runtime.memory_profile import Shape
+from gnomon.training.runtime.sampling_memory import reading_pace, try_drawing
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("kind", "settings"), [("llama", {}), ("falcon_mamba", {"state_size": 4})], ids=str)
+def test_a_model_without_heads_is_tried_too(kind: str, settings: dict[str, Any], words: Any) -> None:
+    policy = trusted(tiny_policy(words, kind=kind, **settings))
+    found = try_drawing(policy, prompts_of("a", "b c"), Sampling(completions=2, max_tokens=40), [policy])
+    assert found.bytes > 0
+    assert found.seconds > 0
+
+
+class Draws:
+    """Draws of 500 and 900 bytes, on a clock on which a draw takes 3 s and 0.5 s a token."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.now = 0.0
+        self.drawn: list[tuple[int, Sampling]] = []
+        self.known: list[int] = []
+        monkeypatch.setattr(sampling_memory, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(NativeSampler, "sample", self.sample)
+        monkeypatch.setattr(sampling_memory, "peak_bytes", self.peak)
+
+    def sample(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> None:
+        self.drawn.append((len(prompts), sampling))
+        self.now += 3 + 0.5 * sampling.max_tokens
+
+    def peak(self, work: Callable[[], None], known: Sequence[torch.Tensor], device: torch.device) -> int:
+        work()
+        self.known = [id(tensor) for tensor in known]
+        return 500 if len(self.drawn) == 1 else 900
+
+
+ASKED = prompts_of("a", "b", "c", "a b", "b c")
+PLAIN = {"top_p": 0.9, "repetition_penalty": 1.1}  # whatever else says how tokens are chosen stays
+
+
+@pytest.mark.parametrize(
+    ("batch", "prompts", "seconds", "size"), [(7, 3, 345 / 7, 108_420), (96, 5, 23.0, 231_300)]
+)
+def test_memory_and_time_by_hand(
+    batch: int, prompts: int, seconds: float, size: int, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws of 2 and of 10 tokens take 4 and 8 s, so 40 tokens take 4 + 38 · 0.5 = 23 s.
+
+    That is for a batch; 15 rows in batches of 7 take 15/7 of it. A row's token takes 2 (key, value) · 2 layers ·
+    2 heads with keys · 16 wide · 4 bytes = 512, and 30 more than the longer draw's are kept of each row.
+    """
+    policy, draws = tiny_policy(words, head_dim=16), Draws(monkeypatch)
+    sampling = Sampling(completions=3, max_tokens=40, batch=batch, stop=("a",), stop_ids=(5,), **PLAIN)
+    found = try_drawing(policy, ASKED, sampling, [policy])
+    assert found.seconds == pytest.approx(seconds)
+    assert found.bytes == size
+    short = [
+        Sampling(completions=3, max_tokens=tokens, min_tokens=tokens, batch=batch, **PLAIN) for tokens in (2, 10)
+    ]
+    assert draws.drawn == [(prompts, one) for one in short]
+    weights = [*policy.network.parameters(), *policy.network.buffers()]
+    assert len(weights) > len(list(policy.network.parameters()))
+    assert {id(weight) for weight in weights} <= set(draws.known)
+
+
+def test_without_heads_a_state_is_as_long_as_ever(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Draws(monkeypatch)
+    policy = tiny_policy(words, kind="falcon_mamba", state_size=4)
+    for name in ("num_attention_heads", "num_key_value_heads"):  # which the test's own sizes gave it
+        delattr(policy.network.config, name)
+    assert try_drawing(policy, ASKED, Sampling(completions=3, max_tokens=40), [policy]).bytes == 900
+
+
+def test_completions_shorter_than_a_trial_cost_no_less_than_it(
+    words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Draws(monkeypatch)
+    found = try_drawing(tiny_policy(words), ASKED[:1], Sampling(max_tokens=1), [])
+    assert (found.bytes, found.seconds) == (900, 4.0)
+
+
+def test_the_pace_of_reading_by_hand(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """512 // (10 + 2 · 6) = 23 groups of 22 tokens in 2 s; no gradient is kept."""
+    policy, now, graded = tiny_policy(words), [0.0], list[bool]()
+
+    def logprobs(groups: Any) -> None:
+        graded.append(torch.is_grad_enabled())
+        now[0] += 2.0
+
+    monkeypatch.setattr(policy, "logprobs", logprobs)
+    monkeypatch.setattr(sampling_memory, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    assert reading_pace(policy, Shape(prompt=10, completion=6, together=2)) == 23 * 22 / 2
+    assert graded == [False]

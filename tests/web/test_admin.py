@@ -1,0 +1,343 @@
+"""The administrators' and reviewers' pages over real HTTP: who may, what is shown, what is changed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from serving import ID, Site, Visitor, fill, serving, visible
+from sqlalchemy import select, update
+
+from gnomon.api.feedback import feedback_export
+from gnomon.feedback.store.schema import AnnotatorRow, ItemRow
+from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.task_types import setup_of
+from gnomon.feedback.tasks.gold_items import gold_items
+
+PAGES = ("/admin", "/admin/agreement", "/admin/annotators", "/admin/gold", "/admin/setup")
+READ = (
+    "/api/admin/progress",
+    "/api/admin/figures.json",
+)
+CHANGE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("/api/admin/invite", {"name": "Eve", "role": "admin"}),
+    ("/api/admin/annotator", {"id": "x", "state": "paused"}),
+    ("/api/admin/gold", {"item": 1, "answer": {"choice": "first"}}),
+    ("/api/admin/export", {}),
+    ("/api/admin/link", {"id": "x"}),
+    ("/api/admin/setup", {"title": "x", "wanted": 1, "most": 1, "settings": {}}),
+)
+DECIDE = {"id": ID.format(9), "item": 1, "answer": {"choice": "first"}}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Site]:
+    store = Store(tmp_path / "feedback.db")
+    fill(store)
+    store.set_up(Project("films", "Which is better?", "pair", 2, 2, "Be kind."))
+    with serving(store) as found:
+        yield found
+    store.close()
+
+
+def get(who: Visitor, path: str) -> Any:
+    return who.http.get(who.address + path)
+
+
+def exported(who: Visitor) -> zipfile.ZipFile:
+    answer = who.post("/api/admin/export")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/zip")
+    return zipfile.ZipFile(io.BytesIO(answer.content))
+
+
+def dispute(here: Site) -> tuple[int, Visitor, Visitor]:
+    """An item on which two disagree, and both."""
+    people = [here.visitor("Ann"), here.visitor("Bob")]
+    item = 0
+    for number, (who, word) in enumerate(zip(people, ("Good", "Bad"), strict=True)):
+        task = who.task()
+        item = task["item"]
+        place = next(n for n, c in enumerate(task["completions"]) if word in c["html"])
+        answer = who.judge(item, number, ("first", "second")[place], reason=f"<b>{word}</b> it is")
+        assert answer.status_code == 200
+    return item, people[0], people[1]
+
+
+def test_annotators_reach_neither_administration_nor_review(here: Site) -> None:
+    ann = here.visitor("Ann")
+    for path in (*PAGES, *READ, "/review", "/review/1"):
+        assert get(ann, path).status_code == 403, path
+    for path, body in (*CHANGE, ("/api/review/decide", DECIDE)):
+        assert ann.post(path, body).status_code == 403, path
+    stranger = Visitor(here.address)
+    for path in (*PAGES, *READ, "/review", "/review/1"):
+        assert get(stranger, path).status_code == 401, path
+    for path, body in (*CHANGE, ("/api/review/decide", DECIDE)):
+        assert stranger.post(path, body).status_code == 401, path
+    with here.store.reading() as session:
+        assert {row.state for row in session.scalars(select(ItemRow))} == {"open"}
+
+
+def test_reviewers_reach_the_review_alone(here: Site) -> None:
+    item, _, _ = dispute(here)
+    rae = here.visitor("Rae", "reviewer")
+    for path in (*PAGES, *READ):
+        assert get(rae, path).status_code == 403, path
+    for path, body in CHANGE:
+        assert rae.post(path, body).status_code == 403, path
+    assert get(rae, "/review").status_code == 200
+    assert get(rae, f"/review/{item}").status_code == 200
+    assert get(rae, f"/review/{item % 3 + 1}").status_code == 403, "an item that nobody disputes"
+    assert get(rae, "/review/99").status_code == 409
+
+
+def test_a_reviewer_sees_answers_and_reasons_but_no_names(here: Site) -> None:
+    item, _, _ = dispute(here)
+    page = get(here.visitor("Rae", "reviewer"), f"/review/{item}").text
+    assert "&lt;b&gt;Good&lt;/b&gt; it is" in page
+    said = visible(page)
+    assert "A is better" in said
+    assert "B is better" in said
+    assert "Ann " not in said.replace("Annotator", "")
+    assert "secret-model" not in page
+    assert "Known answer" not in said
+    root = visible(get(here.visitor("Root", "admin"), f"/review/{item}").text)
+    assert "Bob" in root
+    assert "Known answer" in root
+
+
+def test_a_decision_settles_an_item(here: Site) -> None:
+    item, _, _ = dispute(here)
+    rae, root = here.visitor("Rae", "reviewer"), here.visitor("Root", "admin")
+    sent = {"id": ID.format(7), "item": item, "answer": {"choice": "second"}, "reason": "so it is"}
+    assert rae.post("/api/review/decide", sent).status_code == 200
+    assert rae.post("/api/review/decide", sent).status_code == 200, "sent again, it is acknowledged again"
+    late = root.post("/api/review/decide", sent | {"id": ID.format(8)})
+    assert (late.status_code, "somebody else decided" in late.json()["detail"]) == (409, True)
+    assert "so it is" in visible(get(rae, f"/review/{item}").text)
+    assert get(root, "/api/admin/progress").json()["disputed"] == 0
+    with exported(root) as archive:
+        (row,) = archive.read("preferences.jsonl").decode().splitlines()
+        assert '"chosen": {"id": "b' in row
+        assert json.loads(archive.read("manifest.json"))["decisions"] == {str(item): ID.format(7)}
+
+
+@pytest.mark.parametrize("task", ["pair", "ranking", "rating", "likert"])
+def test_the_archive_is_what_the_command_writes(tmp_path: Path, task: str) -> None:
+    store = Store(tmp_path / "feedback.db")
+    fill(store, 1, task=task, texts=("Good {}.", "Bad {}.", "Odd {}.")[: 2 + (task == "ranking")], wanted=1)
+    with serving(store) as site:
+        root = site.visitor("Root", "admin")
+        assert "judged yet" in root.post("/api/admin/export").json()["detail"]
+        scores: dict[str, Any] = dict.fromkeys(setup_of({}).asked_of(task), 2)
+        answers: dict[str, dict[str, Any]] = {"pair": {"choice": "first"}, "ranking": {"order": [2, 0, 1]}}
+        answer = answers.get(task, {"scores": [scores, dict.fromkeys(scores, 3)]})
+        assert root.judge(root.task()["item"], 1, answer=answer).status_code == 200
+        with exported(root) as archive:
+            archive.extractall(tmp_path / "page")
+        made = feedback_export(tmp_path / "feedback.db", "films", tmp_path / "command")
+        assert json.loads((tmp_path / "page" / "manifest.json").read_text("utf-8")) == made
+        for name in made["files"]:
+            assert (tmp_path / "page" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
+        assert '"items"' in (tmp_path / "page" / "preferences.jsonl").read_text("utf-8")
+    store.close()
+
+
+def test_a_decided_item_that_became_gold_is_shown_to_no_reviewer(here: Site) -> None:
+    item, _, _ = dispute(here)
+    rae, root = here.visitor("Rae", "reviewer"), here.visitor("Root", "admin")
+    sent = {"id": ID.format(7), "item": item, "answer": {"choice": "second"}}
+    assert rae.post("/api/review/decide", sent).status_code == 200
+    assert root.post("/api/admin/gold", {"item": item, "answer": {"choice": "first"}}).status_code == 200
+    assert get(rae, f"/review/{item}").status_code == 403
+    assert get(root, f"/review/{item}").status_code == 200
+
+
+def test_forms_offer_the_scores_of_the_project(tmp_path: Path) -> None:
+    store = Store(tmp_path / "feedback.db")
+    fill(store, 1, task="rating", texts=("Alone {}.",), criteria=["kind"], scale=[0, 4])
+    with serving(store) as site:
+        root = site.visitor("Root", "admin")
+        assert 'data-criterion="kind" min="0" max="4"' in get(root, "/review/1").text
+        known = {"item": 1, "answer": {"scores": [{"kind": 0}]}}
+        assert root.post("/api/admin/gold", known).status_code == 200
+        assert 'value="0"' in get(root, "/review/1").text
+    store.close()
+
+
+NUL = "no\0thing \ud800"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/admin/invite", {"name": NUL}),
+        ("/api/admin/gold", {"item": 1, "answer": {"choice": "first", "rewrite": {"place": 0, "text": NUL}}}),
+        ("/api/review/decide", DECIDE | {"answer": {"choice": "first", "rewrite": {"place": 0, "text": NUL}}}),
+        ("/api/admin/setup", {"title": NUL, "wanted": 2, "most": 2, "settings": {"contact": NUL}}),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_any_text_of_an_administrator_can_be_kept(database: str, path: str, body: dict[str, Any]) -> None:
+    store = Store(database)
+    fill(store)
+    with store.writing() as session:
+        session.execute(update(ItemRow).where(ItemRow.key == 1).values(state="disputed"))
+    with serving(store) as site:
+        root = site.visitor("Root", "admin")
+        assert root.post(path, body).status_code == 200
+        page = get(root, "/admin/annotators" if "name" in body else "/review/1")
+        assert page.status_code == 200
+    store.close()
+
+
+def test_an_item_becomes_gold_and_back(here: Site) -> None:
+    root = here.visitor("Root", "admin")
+    assert root.post("/api/admin/gold", {"item": 2, "answer": {"choice": "first"}}).status_code == 200
+    assert [one.item for one in gold_items(here.store, "films")] == [2]
+    assert "A is better" in visible(get(root, "/admin/gold").text)
+    assert root.post("/api/admin/gold", {"item": 2, "answer": {"order": [0]}}).status_code == 409
+    assert root.post("/api/admin/gold", {"item": 2, "answer": None}).status_code == 200
+    assert gold_items(here.store, "films") == []
+
+
+def test_administrators_pause_resume_and_withdraw(here: Site) -> None:
+    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+
+    def change(state: str, who: str = ann.who) -> Any:
+        return root.post("/api/admin/annotator", {"id": who, "state": state})
+
+    assert ann.post("/api/task").json()["paused"] is False
+    assert change("paused").status_code == 200
+    answer = ann.post("/api/task").json()
+    assert (answer["task"], answer["paused"]) == (None, True)
+    assert change("active").status_code == 200
+    assert ann.task() is not None
+    assert change("withdrawn").status_code == 200
+    assert ann.post("/api/task").status_code == 401
+    assert change("withdrawn", root.who).status_code == 409
+    here.store.add_annotator("elsewhere", id="elsewhere")
+    assert change("paused", "elsewhere").status_code == 409, "nobody of this project"
+
+
+def test_whom_the_paused_may_ask_is_said(here: Site) -> None:
+    root = here.visitor("Root", "admin")
+    sent = {"title": "Which?", "guidelines": "New.", "wanted": 2, "most": 3}
+    changed = root.post(
+        "/api/admin/setup", sent | {"settings": {"contact": "Zoë", "floor": 0.4, "fastest": None}}
+    )
+    assert changed.status_code == 200
+    assert "Please ask Zoë." in visible(get(here.visitor("Ann"), "/").text)
+    project = here.store.project("films")
+    assert (project.title, project.guidelines, project.most) == ("Which?", "New.", 3)
+    assert project.settings == {"contact": "Zoë", "floor": 0.4}
+    page = get(root, "/admin/setup").text
+    assert 'name="settings.floor" id="f-floor" value="0.4"' in page
+    for wrongly, said in (({"gold_rate": 0.9}, "gold_rate"), ({"colour": 1}, "colour")):
+        wrong = root.post("/api/admin/setup", sent | {"settings": wrongly})
+        assert (wrong.status_code, said in wrong.json()["detail"]) == (409, True)
+    assert here.store.project("films").settings == {"contact": "Zoë", "floor": 0.4}
+
+
+def test_the_server_pauses_by_itself(here: Site) -> None:
+    """After the fifth judgement the watch looks, when the answer was sent."""
+    settings = {"floor": 1.0, "least_votes": 1, "fastest": 60.0}
+    here.store.set_up(Project("films", "T", "pair", 2, 2, "", settings))
+    ann = here.visitor("Ann")
+    number, corrects = 0, None
+    for _ in range(3):
+        item = ann.task()["item"]
+        for choice in ("first", "second"):
+            more: dict[str, Any] = {"corrects": corrects} if corrects else {}
+            assert ann.judge(item, number, choice, **more).status_code == 200
+            corrects = ID.format(number)
+            number += 1
+        corrects = None
+    for _ in range(100):
+        with here.store.reading() as session:
+            found = session.get(AnnotatorRow, ann.who)
+        if found is not None and found.state == "paused":
+            break
+        time.sleep(0.05)
+    assert found is not None
+    assert (found.state, found.below is not None) == ("paused", True)
+    assert "reliability was" in visible(get(here.visitor("Root", "admin"), "/admin/annotators").text)
+
+
+def test_whoever_goes_on_gets_another_link(here: Site) -> None:
+    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    for state in ("withdrawn", "active"):
+        if state == "active":
+            assert "let them go on" in root.post("/api/admin/link", {"id": ann.who}).json()["detail"]
+        assert root.post("/api/admin/annotator", {"id": ann.who, "state": state}).status_code == 200
+    assert ann.post("/api/task").status_code == 401
+    assert f'data-link="{ann.who}"' in get(root, "/admin/annotators").text
+    first, second = (root.post("/api/admin/link", {"id": ann.who}).json()["link"] for _ in range(2))
+    lost = ann.http.post(here.address + first, headers={"Origin": here.address})
+    assert lost.status_code == 404, "the one before has ended"
+    back = ann.http.post(here.address + second, headers={"Origin": here.address})
+    assert f'data-who="{ann.who}"' in back.text
+    assert root.post("/api/admin/link", {"id": "nobody"}).status_code == 409
+
+
+def test_skips_are_counted_and_their_reasons_shown(here: Site) -> None:
+    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    item = ann.task()["item"]
+    assert ann.post("/api/skip", {"item": item, "reason": "I do not read <b>Greek</b>"}).status_code == 200
+    page = visible(get(root, f"/review/{item}").text)
+    assert "Ann I do not read &lt;b&gt;Greek" in page
+    assert "Skipped 1" in visible(get(root, "/admin").text)
+
+
+def test_people_are_invited_once_somebody_is_who_judges(here: Site) -> None:
+    """Another administrator is not yet an annotator."""
+    root = here.visitor("Root", "admin")
+    here.link("Eve", "admin")
+    step = "Invite people"
+    for role in ("admin", "annotator"):
+        here.link("Pat", role)
+        done = re.search(f'<li( class="done")?>{step}', get(root, "/admin").text)
+        assert done is not None
+        assert bool(done[1]) == (role == "annotator")
+
+
+def test_long_guidelines_in_any_script_can_be_saved(here: Site) -> None:
+    root = here.visitor("Root", "admin")
+    sent = {"title": "T", "guidelines": "语" * 100_000, "wanted": 2, "most": 2, "settings": {}}
+    assert root.post("/api/admin/setup", sent).status_code == 200
+    assert root.post("/api/admin/gold", {"item": 1, "answer": {"x": "y" * 200_001}}).status_code == 413
+    split = sent | {"settings": {"split": 1.0}}
+    assert "split" in root.post("/api/admin/setup", split).json()["detail"]
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "There is no such page"), ("zh-CN", "没有这个页面")])
+def test_what_a_person_cannot_open_is_said_as_a_page(here: Site, language: str, said: str) -> None:
+    wanted = {"Accept": "text/html", "Accept-Language": language}
+    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    for who, path, status in (
+        (root, "/review/99", 409),
+        (root, "/nowhere", 404),
+        (ann, "/admin", 403),
+        (Visitor(here.address), "/admin", 401),
+    ):
+        answer = who.http.get(here.address + path, headers=wanted)
+        assert (answer.status_code, "<!doctype html>" in answer.text) == (status, True), path
+        assert (said in answer.text) == (status in (404, 409)), path
+    bad = requests.post(f"{here.address}/join/x", headers=wanted | {"Origin": here.address})
+    assert (bad.status_code, "<main" in bad.text) == (404, True)
+
+
+def test_nobody_is_relied_on_who_was_compared_with_nobody(here: Site) -> None:
+    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    assert ann.judge(ann.task()["item"], 1).status_code == 200
+    page = visible(get(root, "/admin/annotators").text)
+    assert "Reliability – Judgements 1" in page
+    assert "Right by Dawid–Skene –" in page

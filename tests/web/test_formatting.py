@@ -1,0 +1,70 @@
+"""What the pages say of a project's own scale."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+
+import pytest
+from sqlalchemy import CheckConstraint
+
+from gnomon.feedback import task_types as answers
+from gnomon.feedback.export import writers
+from gnomon.feedback.quality import annotator_metrics
+from gnomon.feedback.store import access, store
+from gnomon.feedback.store.schema import Table
+from gnomon.feedback.tasks import adjudication, queue
+from gnomon.web import admin, context
+from gnomon.web.context import HERE
+from gnomon.web.formatting import answer_in_words, on_scale
+
+
+@pytest.mark.parametrize(("low", "high", "digits"), [(1, 10, "1 … 9"), (1, 5, "1 … 5"), (-4, 4, "0 … 4")])
+def test_texts_name_the_projects_scale(low: int, high: int, digits: str) -> None:
+    """Digits are what a key gives: no minus, no ten."""
+    asking = {"low": low, "high": high}
+    assert on_scale("from {low} to {high}", asking) == f"from {low} to {high}"
+    assert on_scale("{digits}", asking) == digits
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_kind_of_annotator_has_a_name(language: str) -> None:
+    """The kinds that the store allows: pages know no others, and fail at one without a name."""
+    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    (allowed,) = (
+        c
+        for c in Table.metadata.tables["annotators"].constraints
+        if isinstance(c, CheckConstraint) and "person" in str(c.sqltext)
+    )
+    assert set(re.findall(r"'(\w+)'", str(allowed.sqltext))) == set(texts["kinds"])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_text_knows_a_scale_of_its_own(language: str) -> None:
+    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    for task in ("rating", "likert"):
+        for text in (texts["no_guidelines"][task], texts["adm"]["tasks"][task]):
+            assert "{low}" in text
+            assert "{high}" in text
+            assert not any(digit in text for digit in "15")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_words_for_refusals_are_of_sentences_that_the_queue_says(language: str) -> None:
+    """A page knows a refusal by a part of its sentence; said otherwise it would stand there in English."""
+    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    judging, more = (queue, answers), (store, access, annotator_metrics, adjudication, writers, context, admin)
+    for words, modules in ((texts["page"], judging), (texts["adm"]["page"], judging + more)):
+        said = "".join(inspect.getsource(module) for module in modules)
+        assert [part for part in words["refusals"] if part not in said] == []
+
+
+def test_chinese_has_its_own_punctuation() -> None:
+    texts = json.loads((HERE / "texts.zh.json").read_text("utf-8"))
+    assert (
+        answer_in_words({"scores": [{"真实": 3, "有用": 4}, {"真实": 1}]}, texts)
+        == "A：真实 3、有用 4；B：真实 1"
+    )
+    for page in (HERE / "templates").iterdir():
+        assert not re.search(r"}}[:,;] |{{ \"[:,;]", page.read_text("utf-8")), page.name

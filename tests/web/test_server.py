@@ -1,0 +1,427 @@
+"""The annotation server over real HTTP: what it lets in, what it says, what it keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from exported import pair_preferences
+from serving import ID, Site, Visitor, fill, serving, visible
+from sqlalchemy import select, update
+
+from gnomon.core.storage.files import to_json
+from gnomon.core.types import Preference
+from gnomon.data.reading.records import parse_record
+from gnomon.feedback.store.schema import InviteRow, JudgementRow, SessionRow
+from gnomon.feedback.store.store import Store
+from gnomon.web.context import HERE, TRIES
+from gnomon.web.server import LARGEST
+
+
+@pytest.fixture
+def site(database: str) -> Iterator[Site]:
+    store = Store(database)
+    fill(store)
+    with serving(store) as found:
+        yield found
+    store.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Site]:
+    """On SQLite alone, for what has nothing to do with the database."""
+    store = Store(tmp_path / "feedback.db")
+    fill(store)
+    with serving(store) as found:
+        yield found
+    store.close()
+
+
+def test_from_a_link_to_a_preference(site: Site) -> None:
+    ann, bob = site.visitor("Ann"), site.visitor("Bob")
+    for number in range(3):
+        for offset, who in ((0, ann), (100, bob)):
+            task = who.task()
+            good = next(n for n, c in enumerate(task["completions"]) if "Good" in c["html"])
+            assert who.judge(task["item"], number + offset, ("first", "second")[good]).json()["again"] is False
+    assert ann.task() is None
+    rows = pair_preferences(site.store, "films").rows
+    assert [(r.chosen.text, r.rejected.text, r.probability) for r in rows] == [
+        (f"Good {i}.", f"Bad {i}.", 1.0) for i in range(3)
+    ]
+    assert [parse_record(Preference, to_json(row)) for row in rows] == rows
+
+
+def test_no_name_of_a_model_leaves_the_server(here: Site) -> None:
+    ann = here.visitor("Ann")
+    said = ann.post("/api/task").text + ann.http.get(here.address).text
+    assert "secret-model" not in said
+    assert '"a0"' not in said
+    assert "Good 0" in said
+
+
+def test_sending_twice_adds_nothing_and_another_answer_is_refused(site: Site) -> None:
+    ann = site.visitor("Ann")
+    item = ann.task()["item"]
+    assert [ann.judge(item, 1).json()["again"] for _ in range(3)] == [False, True, True]
+    refused = ann.judge(item, 1, "second")
+    assert (refused.status_code, "is of another answer" in refused.json()["detail"]) == (409, True)
+    with site.store.reading() as session:
+        assert len(session.scalars(select(JudgementRow)).all()) == 1
+
+
+def test_undo_corrects_the_last_one(site: Site) -> None:
+    ann = site.visitor("Ann")
+    assert ann.post("/api/last").json() == {"task": None}
+    item = ann.task()["item"]
+    ann.judge(item, 1, "first")
+    last = ann.post("/api/last").json()
+    assert (last["task"]["item"], last["answer"], last["corrects"]) == (item, {"choice": "first"}, ID.format(1))
+    assert last["reason"] == ""
+    assert ann.judge(item, 2, "tie", corrects=last["corrects"]).status_code == 200
+    (row,) = pair_preferences(site.store, "films").rows
+    assert row.probability == 0.5
+
+
+def test_what_stopped_someone_is_kept_and_they_are_not_asked_again(here: Site) -> None:
+    ann = here.visitor("Ann")
+    seen = []
+    while (task := ann.task()) is not None:
+        seen.append(task["item"])
+        assert ann.post("/api/skip", {"item": task["item"], "reason": "不懂"}).status_code == 200
+    assert sorted(seen) == sorted(set(seen))
+
+
+def test_a_draft_comes_back(here: Site) -> None:
+    ann = here.visitor("Ann")
+    item = ann.task()["item"]
+    assert ann.post("/api/heartbeat", {"item": item, "reason": "half a thou"}).json()["until"] > 0
+    assert ann.task()["draft"] == {"reason": "half a thou"}
+
+
+def test_a_whole_draft_comes_back(site: Site) -> None:
+    """Whatever a page had so far; what no database holds is not in it."""
+    ann = site.visitor("Ann")
+    item = ann.task()["item"]
+    draft = {"answer": {"choice": "tie", "rewrite": {"place": 0, "text": "a\0b"}}, "confidence": 0.25}
+    assert ann.post("/api/heartbeat", {"item": item, **draft}).status_code == 200
+    assert ann.task()["draft"] == {
+        "answer": {"choice": "tie", "rewrite": {"place": 0, "text": "ab"}},
+        "confidence": 0.25,
+    }
+    odd = f'{{"item": {item}, "answer": {{"scores": [NaN, Infinity, "\\ud800"]}}}}'
+    headers = {"Origin": site.address, "Content-Type": "application/json"}
+    assert ann.http.post(f"{site.address}/api/heartbeat", data=odd, headers=headers).status_code == 200
+    assert ann.task()["draft"] == {"answer": {"scores": [None, None, "?"]}}
+
+
+def test_a_correction_starts_from_all_that_was_said(here: Site) -> None:
+    ann = here.visitor("Ann")
+    ann.judge(ann.task()["item"], 1, "tie", confidence=0.5, reason="even")
+    last = ann.post("/api/last").json()
+    assert (last["answer"], last["confidence"], last["reason"]) == ({"choice": "tie"}, 0.5, "even")
+
+
+def test_what_was_written_is_told_to_whom_it_was_shown(tmp_path: Path) -> None:
+    """In the order in which it was shown, where the project asks for rewritten answers, and to nobody else."""
+    store = Store(tmp_path / "feedback.db")
+    fill(store, 2, texts=("*One* {}.", "Two {}.", "Three {}."), task="ranking", rewrite=True)
+    with serving(store) as site:
+        ann, bob = site.visitor("Ann"), site.visitor("Bob")
+        task = ann.task()
+        found = ann.post("/api/text", {"item": task["item"]}).json()["texts"]
+        assert [visible(c["html"]) for c in task["completions"]] == [t.replace("*One*", "One") for t in found]
+        refused = bob.post("/api/text", {"item": task["item"]})
+        assert (refused.status_code, "was never given" in refused.json()["detail"]) == (409, True)
+        assert Visitor(site.address).post("/api/text", {"item": task["item"]}).status_code == 401
+    store.close()
+
+
+def test_what_was_written_stays_where_nobody_rewrites(here: Site) -> None:
+    ann = here.visitor("Ann")
+    assert ann.post("/api/text", {"item": ann.task()["item"]}).status_code == 403
+
+
+def test_a_rewritten_answer_can_be_kept_whatever_is_in_it(site: Site) -> None:
+    ann = site.visitor("Ann")
+    rewrite = {"place": 1, "text": "a\0b 好"}
+    assert ann.judge(ann.task()["item"], 1, answer={"choice": "second", "rewrite": rewrite}).status_code == 200
+    with site.store.reading() as session:
+        (row,) = session.scalars(select(JudgementRow)).all()
+    assert row.answer["rewrite"] == {"place": 1, "text": "ab 好"}
+
+
+# --- Who may come in ------------------------------------------------------------------------------------------
+
+
+def test_nobody_comes_in_without_a_link(here: Site) -> None:
+    stranger = Visitor(here.address)
+    for path in ("/api/task", "/api/last", "/api/submit", "/api/skip", "/api/heartbeat", "/api/admin/invite"):
+        assert stranger.post(path).status_code in (401, 422)
+    assert stranger.post("/api/task").status_code == 401
+    assert stranger.http.get(f"{here.address}/admin").status_code == 401
+    assert stranger.post("/api/admin/export").status_code == 401
+    page = stranger.http.get(here.address)
+    assert "Open your personal link" in visible(page.text)
+    assert "Good" not in page.text
+    for path in ("/docs", "/openapi.json", "/redoc", "/static/../server.py"):
+        assert stranger.http.get(here.address + path).status_code == 404
+
+
+def test_annotators_do_not_administer(here: Site) -> None:
+    ann = here.visitor("Ann")
+    assert ann.http.get(f"{here.address}/admin").status_code == 403
+    assert ann.post("/api/admin/invite", {"name": "Eve", "role": "admin"}).status_code == 403
+    assert ann.post("/api/admin/export").status_code == 403
+
+
+def test_administrators_invite(here: Site) -> None:
+    root = here.visitor("Root", "admin")
+    link = root.post("/api/admin/invite", {"name": "<b>Eve</b>"}).json()["link"]
+    eve = Visitor(here.address)
+    assert eve.http.post(here.address + link, headers={"Origin": here.address}).status_code == 200
+    assert eve.task() is not None
+    page = root.http.get(f"{here.address}/admin").text
+    assert "&lt;b&gt;Eve&lt;/b&gt;" in page
+    assert "<b>Eve</b>" not in page
+
+
+def test_looking_at_a_link_does_not_use_it(here: Site) -> None:
+    """Mail scanners open links; only the button begins a session."""
+    link = here.link("Ann")
+    looked = requests.get(link)
+    assert looked.status_code == 200
+    assert "Set-Cookie" not in looked.headers
+    with here.store.reading() as session:
+        assert not session.scalars(select(SessionRow)).all()
+
+
+def test_cookies_are_kept_from_scripts_and_other_sites(here: Site) -> None:
+    answer = requests.post(here.link("Ann"), headers={"Origin": here.address}, allow_redirects=False)
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+
+
+def test_the_store_holds_neither_links_nor_cookies(here: Site) -> None:
+    link = here.link("Ann")
+    answer = requests.post(link, headers={"Origin": here.address}, allow_redirects=False)
+    with here.store.reading() as session:
+        kept = [r.token for r in session.scalars(select(InviteRow))] + [
+            r.token for r in session.scalars(select(SessionRow))
+        ]
+    assert len(kept) == 2
+    assert link.rpartition("/")[2] not in kept
+    assert next(iter(answer.cookies.values())) not in kept
+
+
+def test_a_revoked_link_ends_its_sessions(here: Site) -> None:
+    ann = here.visitor("Ann")
+    assert ann.post("/api/task").status_code == 200
+    with here.store.writing() as session:
+        for row in session.scalars(select(InviteRow)):
+            row.revoked = True
+    assert ann.post("/api/task").status_code == 401
+
+
+def test_a_project_of_any_name_lets_people_in(tmp_path: Path) -> None:
+    store = Store(tmp_path / "feedback.db")
+    fill(store, project="my tone; 语气=é")
+    with serving(store, "my tone; 语气=é") as site:
+        ann = site.visitor("Ann")
+        assert ann.task() is not None
+    store.close()
+
+
+@pytest.mark.parametrize("way", ["get", "post"])
+def test_links_are_not_guessed_at_leisure(here: Site, way: str) -> None:
+    codes = [
+        requests.request(way, f"{here.address}/join/guess{n}", headers={"Origin": here.address}).status_code
+        for n in range(TRIES + 2)
+    ]
+    assert codes == [404] * TRIES + [429] * 2
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "This link is not valid."), ("zh-CN", "此链接无效")])
+def test_a_link_that_leads_nowhere_says_so_at_once(here: Site, language: str, said: str) -> None:
+    """Before anybody presses a button; one that was ended does too."""
+    link = here.link("Ann")
+    headers = {"Accept": "text/html", "Accept-Language": language}
+    assert "<button" in requests.get(link, headers=headers).text
+    with here.store.writing() as session:
+        session.execute(update(InviteRow).values(revoked=True))
+    for address in (link, f"{here.address}/join/none"):
+        page = requests.get(address, headers=headers)
+        assert (page.status_code, said in visible(page.text), "<button" in page.text) == (404, True, False)
+
+
+# --- What is sent ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+def test_other_pages_cannot_make_a_browser_judge(here: Site, origin: str | None) -> None:
+    ann = here.visitor("Ann")
+    item = ann.task()["item"]
+    body = {"id": ID.format(1), "who": ann.who, "item": item, "answer": {"choice": "tie"}}
+    body["seconds"] = {"active": 1, "idle": 0}
+    headers = {"Origin": origin} if origin else {}
+    assert ann.http.post(f"{here.address}/api/submit", json=body, headers=headers).status_code == 403
+    plain = ann.http.post(
+        f"{here.address}/api/submit",
+        data=str(body),
+        headers={"Origin": here.address, "Content-Type": "text/plain"},
+    )
+    assert plain.status_code == 415
+
+
+def test_requests_have_an_end(here: Site) -> None:
+    ann = here.visitor("Ann")
+    assert ann.post("/api/skip", {"item": 1, "reason": "x" * LARGEST}).status_code == 413
+    chunks = ann.http.post(
+        f"{here.address}/api/skip",
+        data=iter([b"{" * 10]),
+        headers={"Origin": here.address, "Content-Type": "application/json"},
+    )
+    assert chunks.status_code == 411
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "1"},
+        {"id": ID.format(1).upper().replace("0", "G")},
+        {"seconds": {"active": "long"}},
+        {"confidence": 2},
+        {"reason": "x" * 20_001},
+        {"annotator": "someone-else"},
+    ],
+    ids=str,
+)
+def test_what_is_no_answer_is_refused(here: Site, change: dict[str, Any]) -> None:
+    ann = here.visitor("Ann")
+    assert ann.judge(ann.task()["item"], 1, **change).status_code == 422
+    with here.store.reading() as session:
+        assert not session.scalars(select(JudgementRow)).all()
+
+
+@pytest.mark.parametrize("answer", [{"choice": "third"}, {}, {"order": [0, 1]}], ids=str)
+def test_an_answer_of_another_task_is_refused(here: Site, answer: dict[str, Any]) -> None:
+    ann = here.visitor("Ann")
+    refused = ann.judge(ann.task()["item"], 1, answer=answer)
+    assert refused.status_code == 409
+    assert "none of a pair" in refused.json()["detail"]
+    with here.store.reading() as session:
+        assert not session.scalars(select(JudgementRow)).all()
+
+
+def test_a_number_beyond_all_items_is_refused(here: Site) -> None:
+    assert here.visitor("Ann").post("/api/skip", {"item": 2**70}).status_code == 422
+
+
+@pytest.mark.parametrize("seconds", [{"active": -0.001, "idle": 1e9}, {"active": 1e300, "idle": 0}], ids=str)
+def test_a_clock_costs_nobody_an_answer(here: Site, seconds: dict[str, float]) -> None:
+    ann = here.visitor("Ann")
+    assert ann.judge(ann.task()["item"], 1, seconds=seconds).status_code == 200
+    with here.store.reading() as session:
+        (row,) = session.scalars(select(JudgementRow)).all()
+    assert all(0 <= value <= 86_400 for value in row.seconds.values())
+
+
+def test_any_text_can_be_kept(site: Site) -> None:
+    """NUL and half a surrogate pair, which PostgreSQL and UTF-8 cannot hold."""
+    ann = site.visitor("Ann")
+    made = {"id": ID.format(1), "who": ann.who, "item": ann.task()["item"], "answer": {"choice": "tie"}}
+    odd = '"seconds": {"active": NaN, "idle": 1}, "reason": "a\\u0000b\\ud800c"'
+    body = json.dumps(made)[:-1] + f", {odd}}}"
+    headers = {"Origin": site.address, "Content-Type": "application/json"}
+    assert ann.http.post(f"{site.address}/api/submit", data=body, headers=headers).status_code == 200
+    with site.store.reading() as session:
+        (row,) = session.scalars(select(JudgementRow)).all()
+    assert row.reason == "ab?c"
+
+
+def test_an_answer_made_for_somebody_else_is_not_taken(here: Site) -> None:
+    """Two people at one browser: what one could not send is not the other's."""
+    ann, bob = here.visitor("Ann"), here.visitor("Bob")
+    item = bob.task()["item"]
+    assert bob.judge(item, 1, who=ann.who).status_code == 403
+    assert bob.judge(item, 1).status_code == 200
+
+
+def test_a_tab_that_stood_open_works_for_nobody_else(here: Site) -> None:
+    """Ann's page in a browser in which Bob came in since: it is lent nothing and skips nothing of his."""
+    bob, item = here.visitor("bob"), {"item": 1}
+    for path, more in (("task", {}), ("last", {}), ("skip", item), ("heartbeat", item), ("text", item)):
+        refused = bob.post(f"/api/{path}", {"who": "ann", **more})
+        assert (refused.status_code, "somebody else's" in refused.json()["detail"]) == (403, True), path
+    assert bob.post("/api/task", {"who": bob.who}).status_code == 200
+
+
+def test_items_have_numbers_that_a_database_can_hold(here: Site) -> None:
+    root = here.visitor("root", "admin")
+    assert root.http.get(f"{here.address}/review/100000000000000000000").status_code == 422
+
+
+def test_valid_links_are_not_counted_as_guesses(here: Site) -> None:
+    assert all(here.visitor(f"pupil {n}") for n in range(TRIES + 3))
+
+
+def test_pages_say_what_browsers_may_do(here: Site) -> None:
+    for path in ("/", "/join/x", "/static/judge.js", "/nowhere"):
+        headers = requests.get(here.address + path).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
+    """They name the buttons as the pages do; what an administrator changed is said as it was written."""
+    words = {name: json.loads((HERE / f"texts.{name}.json").read_text("utf-8")) for name in ("en", "zh")}
+    for t in words.values():
+        assert all(
+            any(p.startswith(t[b]) for p in t["demo"]["guidelines"].split("\n\n")) for b in ("tie", "bad", "skip")
+        )
+    store = Store(tmp_path / "demo.db")
+    fill(store, 1)
+    asked = replace(store.project("films"), **words["en"]["demo"])
+    store.set_up(asked)
+    chinese = {"Accept-Language": "zh-CN"}
+    with serving(store) as site:
+        ann = site.visitor("Root", "admin")
+        page = visible(ann.http.get(site.address, headers=chinese).text)
+        assert words["zh"]["demo"]["title"] in page
+        assert "文笔好坏不重要" in page
+        assert words["en"]["demo"]["title"] in visible(ann.http.get(site.address).text)
+        form = ann.http.get(f"{site.address}/admin/setup", headers=chinese).text
+        assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change what is kept"
+        store.set_up(replace(asked, title="Mine"))
+        page = visible(ann.http.get(site.address, headers=chinese).text)
+        assert "Mine" in page
+        assert "文笔好坏不重要" in page
+    store.close()
+
+
+def test_both_languages_have_the_same_texts(here: Site) -> None:
+    import gnomon.web as web
+
+    folder = Path(web.__file__).parent
+    en, zh = (json.loads((folder / f"texts.{name}.json").read_text("utf-8")) for name in ("en", "zh"))
+
+    def shape(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: shape(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [one[0] if isinstance(one, list) else type(one) for one in value]
+        return type(value)
+
+    assert shape(en) == shape(zh)
+    chinese = requests.get(here.address, headers={"Accept-Language": "zh-CN,zh;q=0.9"}).text
+    assert 'lang="zh-CN"' in chinese
+    assert "专属链接" in chinese
