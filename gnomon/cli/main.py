@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, wri
 from gnomon.core.errors import ConfigError, GnomonError, Interrupted, RunError, full_disk_said, stop_said
 from gnomon.core.ranges import Range
 from gnomon.core.redaction import redact
+from gnomon.core.renamed import renamed_command, renamed_flag
 from gnomon.core.version import VERSION
 
 ROWS = Range("it counts records", ge=0, le=10**9)
@@ -29,24 +31,39 @@ class Commands(TyperGroup):
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """Parse the arguments before the command's name."""
-        with _redacted_usage():
+        with _clear_usage():
             return super().make_context(*arguments, **more)
 
     def invoke(self, context: Any) -> Any:
         """Run the command that was given."""
-        with stop_said("stopped; run the same command again."), _redacted_usage():
+        with stop_said("stopped; run the same command again."), _clear_usage():
             return super().invoke(context)
 
 
 @contextmanager
-def _redacted_usage() -> Iterator[None]:
-    """Cuts passwords out of the parser's errors, which quote arguments."""
+def _clear_usage() -> Iterator[None]:
+    """Redact passwords in the parser's errors, which quote arguments, and add hints for unknown words."""
     try:
         yield
     except Exception as error:  # typer's exceptions of the parser have no public base class
         if isinstance(message := getattr(error, "message", None), str):
             error.message = redact(message)  # type: ignore[attr-defined]
+            _add_hint(error)
         raise
+
+
+def _add_hint(error: Any) -> None:
+    """Name the flag or command to use in the parser's error about one that is unknown, where there is one."""
+    command, context = "", getattr(error, "ctx", None)
+    while context and context.parent:  # without the program's name, the outermost context's
+        command, context = f"{context.info_name} {command}".strip(), context.parent
+    flag = getattr(error, "option_name", None)
+    unknown = re.match(r"No such command '(.+)'", error.message)
+    if isinstance(flag, str) and error.message.startswith("No such option") and renamed_flag(command, flag):
+        error.message = f"No such option: {flag}; it is called {renamed_flag(command, flag)}."
+        error.possibilities = None
+    elif unknown and (name := renamed_command(f"{command} {unknown[1]}".strip())):
+        error.message = f"No such command '{unknown[1]}'; it is called '{name}'."
 
 
 app = typer.Typer(

@@ -14,7 +14,7 @@ from typing import Any
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.compare.variants import TOKEN_REWARD, Budget, data_for, moved, overridden, rewards, variant_row
-from gnomon.core.config import nearest, parse_override, read_yaml
+from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
 from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
 from gnomon.stages.references import maker, references, sources
@@ -117,7 +117,7 @@ def check_algorithms(names: Sequence[str]) -> None:
     known = {name for name, kind in algorithms().items() if getattr(kind, "trains", "") == "policy"}
     for name in names:
         if name not in known:
-            raise ConfigError(f"--algorithms: '{name}' is no algorithm for policies; {nearest(name, known)}")
+            raise ConfigError(f"--algorithms: '{name}' is no algorithm for policies; {did_you_mean(name, known)}")
         if names.count(name) > 1:
             raise ConfigError(f"--algorithms names '{name}' twice; remove one of them.")
     if not names:

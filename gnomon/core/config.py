@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gnomon.core.boundary import first_line, shown
 from gnomon.core.errors import ConfigError
+from gnomon.core.renamed import KEYS, renamed
 from gnomon.core.yaml_text import DEEPEST, LONGEST, UNMADE, load_yaml
 
 T = TypeVar("T")
@@ -86,11 +87,19 @@ def merge_deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
     return found
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word closest to `word`, or all of them."""
+def did_you_mean(word: str, known: Iterable[str], table: Mapping[str, str] | None = None) -> str:
+    """A hint that names the known word to use in place of `word`, or lists all known words.
+
+    Args:
+        word: the unknown word.
+        known: the words that are valid in its place.
+        table: `renamed.KEYS` or `renamed.METRICS`, looked up before the closest spelling.
+    """
     options = sorted(known)
     if not options:
         return "there are no keys here."
+    if name := renamed(word, options, table or {}):
+        return f"it is called '{name}'."
     match = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     return f"did you mean '{match[0]}'?" if match else f"known: {', '.join(options)}."
 
@@ -102,14 +111,14 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     known = _field_names(kind)
     for key in content:
         if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'; {nearest(str(key), known)}")
+            raise ConfigError(f"{where}: unknown key '{key}'; {did_you_mean(str(key), known, KEYS)}")
     try:
         return adapter.validate_python(dict(content))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            hint = nearest(str(first["loc"][-1]), _nested_names(kind, first["loc"][:-1]))
+            hint = did_you_mean(str(first["loc"][-1]), _nested_names(kind, first["loc"][:-1]), KEYS)
             raise ConfigError(f"{where}: unknown key '{path}'; {hint}") from None
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ConfigError(f"{where}: {path or 'value'}: {message[:1].lower() + message[1:]}.") from None

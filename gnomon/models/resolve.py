@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from gnomon.core.boundary import shown
-from gnomon.core.config import nearest
+from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ModelError
 from gnomon.data.reading.downloads import cache_folder
 from gnomon.models.catalog import CATALOGUE, convert_gguf, installed_model, written_once
@@ -64,7 +64,7 @@ def _on_hub(name: str) -> str:
 
     One question with a limit: transformers alone would ask for each file, and each time for a minute.
     """
-    hint = nearest(name, CATALOGUE)  # ends the sentence
+    hint = did_you_mean(name, CATALOGUE)  # ends the sentence
     refusal = f"no model folder '{shown(name)}'"
     try:
         validate_repo_id(name)

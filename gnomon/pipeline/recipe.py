@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
+from gnomon.core.config import Settings, did_you_mean, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Seed
+from gnomon.core.renamed import KEYS
 from gnomon.models.settings import Trainable
 from gnomon.pipeline.independence_claims import check_claims
 from gnomon.rewards.composite import check_titles
@@ -127,7 +128,8 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
             continue
         known = [*Recipe.model_fields, *named]
         if keys[0] not in known:
-            raise ConfigError(f"override '{override}': unknown key '{keys[0]}'; {nearest(keys[0], known)}")
+            hint = did_you_mean(keys[0], known, KEYS)
+            raise ConfigError(f"override '{override}': unknown key '{keys[0]}'; {hint}")
         set_path(content, keys, value)
         if keys[0] == "training":
             for row in rows:
@@ -153,7 +155,7 @@ def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], wher
     known = {key for row in rows for key in _loop_keys(row)}
     for key in recipe.training:
         if known and key not in known:
-            hint = nearest(key, known)
+            hint = did_you_mean(key, known, KEYS)
             raise ConfigError(f"{where}, training: unknown key '{key}' in every training stage; {hint}")
 
 
@@ -184,7 +186,7 @@ def _train_row(row: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, 
     """A training stage's or phase's row with what the recipe and the algorithm say of all of them."""
     known = algorithms()
     if not isinstance(row.get("algorithm"), str) or row["algorithm"] not in known:
-        hint = nearest(str(row.get("algorithm")), known)
+        hint = did_you_mean(str(row.get("algorithm")), known)
         raise ConfigError(f"{where}: unknown algorithm '{row.get('algorithm')}'; {hint}")
     own = row.get("training") or {}
     if not isinstance(own, dict):

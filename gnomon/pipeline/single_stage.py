@@ -7,8 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.config import nearest, parse_override, set_path
+from gnomon.core.config import did_you_mean, parse_override, set_path
 from gnomon.core.errors import ConfigError
+from gnomon.core.renamed import KEYS
 from gnomon.pipeline.recipe import Recipe, build_recipe
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.settings import EvaluateStage, ModelSettings, TrainStage, loop_of
@@ -35,7 +36,7 @@ def training_recipe(
     """
     known = algorithms()
     if algorithm not in known:
-        raise ConfigError(f"unknown algorithm '{algorithm}'; {nearest(algorithm, known)}")
+        raise ConfigError(f"unknown algorithm '{algorithm}'; {did_you_mean(algorithm, known)}")
     homes: list[tuple[list[str], Iterable[str]]] = [
         (["stage"], TrainStage.model_fields),
         (["stage", "training"], loop_of(algorithm).model_fields),
@@ -81,7 +82,7 @@ def _home(key: str, homes: Sequence[tuple[list[str], Iterable[str]]], where: str
         if key in known and key not in ("name", "stages", "algorithm"):
             return path
     names = {name for _, known in homes for name in known} - {"name", "stages", "algorithm"}
-    raise ConfigError(f"{where}: unknown setting '{key}'; {nearest(key, names)}")
+    raise ConfigError(f"{where}: unknown setting '{key}'; {did_you_mean(key, names, KEYS)}")
 
 
 def _is_online(algorithm: str) -> bool:

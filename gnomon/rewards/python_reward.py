@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.config import nearest
+from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError
 from gnomon.core.storage.digests import digest_file
 from gnomon.core.types import Completion, Prompt
@@ -70,7 +70,7 @@ def load_function(spec: str) -> RewardFunction:
     function = getattr(module, name, None)
     if not callable(function):
         known = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module_name]
-        raise ConfigError(f"reward '{spec}': {path} has no function '{name}'; {nearest(name, known)}")
+        raise ConfigError(f"reward '{spec}': {path} has no function '{name}'; {did_you_mean(name, known)}")
     return function  # type: ignore[no-any-return]
 
 

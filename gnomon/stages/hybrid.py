@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from gnomon.core.config import nearest
+from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
+from gnomon.core.renamed import METRICS
 from gnomon.core.storage.files import read_json, write_json
 from gnomon.models.roles import Policy
 from gnomon.stages.load import load_trained
@@ -101,6 +102,5 @@ def check_known(phase: Phase, name: str, metrics: Mapping[str, float]) -> None:
     awaited = name.startswith("validation_") and getattr(phase.loop, "validation", None) is not None
     looked = any(key.startswith("validation_") for key in metrics)
     if name not in metrics and not metrics.get("idle_steps") and (looked or not awaited):
-        raise ConfigError(
-            f"phase '{phase.name}': until.metric is '{name}', unknown here; {nearest(name, metrics)}"
-        )
+        hint = did_you_mean(name, metrics, METRICS)
+        raise ConfigError(f"phase '{phase.name}': until.metric is '{name}', unknown here; {hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence, Set
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.config import nearest
+from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Prompt, RatedText
 from gnomon.models.external import is_outside_model
@@ -163,7 +163,7 @@ def check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage]
     if owner != name:
         return
     if name not in seen and name != BASE:
-        hint = nearest(name, [BASE, *seen])
+        hint = did_you_mean(name, [BASE, *seen])
         raise ConfigError(
             f"{where}, stage '{stage.name}': {key} names '{name}', no earlier stage and no model here; {hint}"
         )

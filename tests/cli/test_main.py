@@ -9,6 +9,7 @@ import pytest
 from project import Project, Ran, Run
 
 from gnomon.algorithms.contract import algorithms
+from gnomon.core import renamed
 from gnomon.pipeline import run
 
 
@@ -95,6 +96,22 @@ def test_a_wrong_use_of_the_command_is_said(ask: Callable[..., Ran], arguments: 
     assert code == 2
     assert "Traceback" not in err
     assert "gnomon" in err
+
+
+def test_an_unknown_flag_or_command_with_another_name_is_refused_with_that_name(
+    ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renamed, "FLAGS", {"sample --from": "--data", "--with-judge": "--reward"})
+    monkeypatch.setattr(renamed, "COMMANDS", {"feedback take": "feedback serve", "learn": "train"})
+    for arguments, sentence in (
+        (["sample", "--from", "x"], "No such option: --from; it is called --data."),
+        (["feedback", "serve", "--with-judge", "x"], "No such option: --with-judge; it is called --reward."),
+        (["feedback", "take"], "No such command 'take'; it is called 'feedback serve'."),
+        (["learn"], "No such command 'learn'; it is called 'train'."),
+    ):
+        code, _, err = ask(*arguments)
+        assert code == 2
+        assert sentence in " ".join(err.replace("│", " ").split())
 
 
 def test_an_early_ctrl_c_says_how_to_go_on(

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gnomon.core.config import Settings, nearest, parse_override, read_yaml, set_path, validate
+from gnomon.core.config import Settings, did_you_mean, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.core.renamed import KEYS
 
 
 class Inner(Settings):
@@ -84,9 +85,27 @@ def test_settings_cannot_be_changed() -> None:
         Inner().target = 2.0  # type: ignore[misc]
 
 
-def test_nearest() -> None:
-    assert nearest("learning_rat", ["learning_rate", "epochs"]) == "did you mean 'learning_rate'?"
-    assert nearest("zzz", ["b", "a"]) == "known: a, b."
+def test_did_you_mean() -> None:
+    assert did_you_mean("learning_rat", ["learning_rate", "epochs"]) == "did you mean 'learning_rate'?"
+    assert did_you_mean("zzz", ["b", "a"]) == "known: a, b."
+
+
+def test_the_hint_for_a_word_with_another_name_comes_before_the_closest_spelling() -> None:
+    table = {"kl.where": "kl.placement", "data.where": "data.filter", "moments": "optimizer: adamw_8bit"}
+    assert did_you_mean("where", ["here", "placement"], table) == "it is called 'placement'."
+    assert did_you_mean("where", ["here", "filter"], table) == "it is called 'filter'."
+    assert did_you_mean("where", ["here"], table) == "did you mean 'here'?"
+    assert did_you_mean("moments", ["moment", "optimizer"], table) == "it is called 'optimizer: adamw_8bit'."
+
+
+def test_an_unknown_key_with_another_name_is_refused_with_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KEYS, "inner.goal", "inner.target")
+    assert refused(Outer, {"steps": 1, "inner": {"goal": 1}}) == (
+        "here: unknown key 'inner.goal'; it is called 'target'."
+    )
+    assert refused(Outer, {"goal": 1}) == "here: unknown key 'goal'; known: inner, perhaps, rate, steps."
+    monkeypatch.setitem(KEYS, "count", "steps")
+    assert refused(Outer, {"count": 1}) == "here: unknown key 'count'; it is called 'steps'."
 
 
 @pytest.mark.parametrize(
