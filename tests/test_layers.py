@@ -18,6 +18,19 @@ LAYERS = (
     "core", "losses", "stats", "data", "models", "rollouts", "rewards", "feedback", "algorithms", "training",
     "evaluation", "reporting", "monitoring", "stages", "pipeline", "compare", "web", "api", "cli",
 )  # fmt: skip
+# Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
+ROOMS = {
+    "core": ("", "storage"),
+    "data": ("reading", "templates", ""),
+    "models": ("settings", "config_limits", "quiet_libraries", "adapters", "engine", ""),
+    "feedback": (
+        "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
+        "export",
+    ),
+    "training": ("", "runtime", "offline", "online"),
+}  # fmt: skip
+CROWDED = 16
+LISTED = ("algorithms", "stages")  # one file an entry: as many as there are
 ROOT = Path(gnomon.__file__).parent
 
 
@@ -70,6 +83,46 @@ def layer_faults(root: Path) -> list[str]:
             elif LAYERS.index(there[1]) > LAYERS.index(parts[1]):
                 faults.append(f"{name}:{line} imports {target}, a later layer")
     return faults
+
+
+def room(name: str, known: dict[str, Path]) -> str | None:
+    """The room of a module in its package; None where a folder is not in the package's table, or has none."""
+    _, package, *rest = name.split(".")
+    rooms = ROOMS.get(package, ("",))
+    first = rest[0] if rest else ""
+    if first in rooms:
+        return first
+    in_folder = len(rest) > 1 or known[name].stem == "__init__"
+    return None if rest and in_folder else ""
+
+
+def room_faults(root: Path) -> list[str]:
+    """Imports of a later room of the same package, and folders that have no place in their package's table."""
+    known = modules(root)
+    faults = []
+    for name, path in known.items():
+        package = name.split(".")[1] if "." in name else ""
+        if package not in LAYERS:
+            continue
+        rooms, own = ROOMS.get(package, ("",)), room(name, known)
+        if own is None:
+            faults.append(f"{name} has no place among the rooms of {package}")
+            continue
+        for target, line in imports(name, path, set(known)):
+            if target not in known or not target.startswith(f"{root.name}.{package}."):
+                continue
+            other = room(target, known)
+            if other is not None and rooms.index(other) > rooms.index(own):
+                faults.append(f"{name}:{line} imports {target}, a later room")
+    return faults
+
+
+def crowded(root: Path, most: int) -> list[str]:
+    """Folders with more Python files than that, but for those that list one file an entry."""
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    counts = {path.relative_to(root.parent).as_posix(): len(list(path.glob("*.py"))) for path in folders}
+    exempt = {f"{root.name}/{package}" for package in LISTED}
+    return [f"{name} has {n} files" for name, n in counts.items() if n > most and name not in exempt]
 
 
 def cycle(root: Path) -> list[str]:
@@ -127,6 +180,21 @@ def test_every_package_imports_only_from_those_above_it() -> None:
     assert layer_faults(ROOT) == []
 
 
+def test_every_room_imports_only_from_those_before_it() -> None:
+    assert room_faults(ROOT) == []
+
+
+def test_the_table_of_rooms_names_what_is_there() -> None:
+    for package, rooms in ROOMS.items():
+        for name in filter(None, rooms):
+            path = ROOT / package / name
+            assert path.is_dir() or path.with_suffix(".py").is_file(), path
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded(ROOT, CROWDED) == []
+
+
 def test_no_circle_of_imports() -> None:
     assert cycle(ROOT) == []
 
@@ -146,6 +214,7 @@ def test_the_checks_see_the_real_imports() -> None:
 
 def test_a_sound_tree_passes(planted: Path) -> None:
     assert layer_faults(planted) == []
+    assert room_faults(planted) == []
     assert cycle(planted) == []
     assert outside(planted, "losses") == {"torch"}
 
@@ -180,6 +249,64 @@ def test_an_unplaced_package_and_the_whole_package_are_found(planted: Path) -> N
         "little.data.all:1 imports little, which has no place among the layers",
         "little.extra.thing has no place among the layers",
     ]
+
+
+@pytest.fixture
+def with_rooms(planted: Path) -> Path:
+    """The same with rooms in two packages, in a right order."""
+    for folder in ("feedback/store", "feedback/tasks", "models/engine"):
+        (planted / folder).mkdir(parents=True)
+        (planted / folder / "__init__.py").write_text("", encoding="utf-8")
+    (planted / "feedback" / "task_types.py").write_text("", encoding="utf-8")
+    (planted / "feedback" / "store" / "schema.py").write_text("from .. import task_types\n", encoding="utf-8")
+    (planted / "feedback" / "tasks" / "queue.py").write_text("from ..store import schema\n", encoding="utf-8")
+    (planted / "models" / "settings.py").write_text("", encoding="utf-8")
+    (planted / "models" / "loading.py").write_text("from .engine import device\n", encoding="utf-8")
+    (planted / "models" / "engine" / "device.py").write_text("from .. import settings\n", encoding="utf-8")
+    return planted
+
+
+def test_rooms_in_order_pass(with_rooms: Path) -> None:
+    assert room_faults(with_rooms) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "target"),
+    [
+        ("feedback/store/schema.py", "from little.feedback.tasks import queue\n", "feedback.tasks.queue"),
+        ("feedback/store/late.py", "def f() -> None:\n    from ..tasks import queue\n", "feedback.tasks.queue"),
+        ("feedback/task_types.py", "import little.feedback.store.schema\n", "feedback.store.schema"),
+        ("models/engine/device.py", "from little.models import loading\n", "models.loading"),
+        ("models/settings.py", "from .engine import device\n", "models.engine.device"),
+    ],
+)
+def test_an_import_of_a_later_room_is_found(with_rooms: Path, file: str, text: str, target: str) -> None:
+    (with_rooms / file).write_text(text, encoding="utf-8")
+    (fault,) = room_faults(with_rooms)
+    assert fault.startswith("little." + file.removesuffix(".py").replace("/", "."))
+    assert fault.endswith(f"imports little.{target}, a later room")
+
+
+def test_a_folder_without_a_place_among_the_rooms_is_found(with_rooms: Path) -> None:
+    for folder in ("feedback/attic", "losses/attic"):
+        (with_rooms / folder).mkdir()
+        (with_rooms / folder / "__init__.py").write_text("", encoding="utf-8")
+        (with_rooms / folder / "old.py").write_text("", encoding="utf-8")
+    assert room_faults(with_rooms) == [
+        f"little.{package}.attic{file} has no place among the rooms of {package}"
+        for package in ("feedback", "losses")
+        for file in ("", ".old")
+    ]
+
+
+def test_a_crowded_folder_is_found(with_rooms: Path) -> None:
+    (with_rooms / "algorithms").mkdir()
+    for n in range(3):
+        (with_rooms / "algorithms" / f"a{n}.py").write_text("", encoding="utf-8")
+        (with_rooms / "feedback" / "store" / f"s{n}.py").write_text("", encoding="utf-8")
+    assert crowded(with_rooms, 5) == []
+    assert crowded(with_rooms, 4) == ["little/feedback/store has 5 files"]
+    assert crowded(with_rooms, 2) == ["little/feedback/store has 5 files"]
 
 
 def test_a_circle_is_found_also_inside_functions(planted: Path) -> None:
