@@ -13,8 +13,8 @@ import torch
 from tiny import ragged_groups, tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
-from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
-from gnomon.core.experience import Experience, Penalty
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
+from gnomon.core.experience import Experience, KLPenalty
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.models.settings import Trainable
 from gnomon.rollouts.experience import price_kl
@@ -45,7 +45,7 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     if algorithm.consumes in (Preference, Ranking):
         groups = groups.select([0, 2, 5, 1, 4])
     n, width = groups.mask.shape
-    totals = Totals(n, float(groups.mask.sum()))
+    totals = StepTotals(n, float(groups.mask.sum()))
     if algorithm.consumes is Demonstration:
         return Demonstrations(groups, torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0, 1.0]), totals)
     if algorithm.consumes is Preference:
@@ -96,7 +96,7 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     kl = {"where": "reward", "estimator": "k1", "exact": True, **algorithm.training.get("kl", {})}
     priced = price_kl(drawn, 0.1, where=kl["where"], estimator=kl["estimator"])
     if kl["where"] == "loss":
-        priced = replace(priced, penalty=Penalty(0.1, kl["estimator"], kl["exact"]))
+        priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["exact"]))
     found: Experience = algorithm.credit(priced)
     every = range(n)
     return replace(found, totals=step_totals(found, every, every, rows_with_signal(found, every)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, RatedText
-from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example, encode_completions
 from gnomon.data.film_reviews import film_prompts
 from gnomon.models.engine.device import find_compute
@@ -52,7 +52,7 @@ def pooled_states(model: RewardModel, texts: Sequence[str]) -> NDArray[np.float3
     examples = [one for one in encoded if isinstance(one, Example)]
     found = torch.empty(len(texts), head.out.in_features)
     done = 0
-    for rows in within_budget([sum(map(len, e.completions)) for e in examples], BUDGET):
+    for rows in pack_by_tokens([sum(map(len, e.completions)) for e in examples], BUDGET):
         tokens = token_groups([examples[row] for row in rows])
         states = completion_states(model.trunk, tokens, at="end", dtype=model.compute.dtype)
         found[rows] = head.pool(states.float(), tokens.lengths).cpu()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._preference import ahead, completion_values
+from gnomon.algorithms._preference import completion_values, pairwise_accuracy
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
 from gnomon.core.lazy import torch
@@ -74,7 +74,7 @@ class LabelLoss:
         found = rewards.detach()
         metrics = {
             "loss": loss.detach(),
-            "accuracy": ahead(torch.where(good, found - baseline, baseline - found)).sum() / rows,
+            "accuracy": pairwise_accuracy(torch.where(good, found - baseline, baseline - found)).sum() / rows,
             "baseline": baseline * torch.ones_like(found).sum() / rows,
         }
         if sums["good"]:

@@ -36,8 +36,8 @@ def penalty(logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor |
     assert batch.penalty is not None
     if batch.penalty.estimator == "full":
         assert full_kl is not None
-        return full_kl * state_weight(logprobs, mask) if batch.penalty.exact else full_kl
+        return full_kl * state_weight(logprobs, mask) if batch.penalty.unbiased_gradient else full_kl
     assert batch.reference_logprobs is not None
     reference = torch.where(mask, batch.reference_logprobs, logprobs.detach())
     found = ESTIMATORS[batch.penalty.estimator](logprobs, reference)
-    return found * prefix_weight(logprobs, mask) if batch.penalty.exact else found
+    return found * prefix_weight(logprobs, mask) if batch.penalty.unbiased_gradient else found

@@ -87,7 +87,7 @@ class PolicyGradient:
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
             priced = self.reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
-            loss = loss + batch.penalty.coefficient * priced
+            loss = loss + batch.penalty.coef * priced
             metrics["kl_loss"] = priced.detach()
         with torch.no_grad():
             share = clipped_share(log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
@@ -111,6 +111,6 @@ class PolicyGradient:
     def reduce_penalty(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
         """The same of the penalty; a mean within each completion would weigh its gradient by 1/length."""
         assert batch.penalty is not None
-        if batch.penalty.exact and self.aggregate == "sequence":
+        if batch.penalty.unbiased_gradient and self.aggregate == "sequence":
             return token_mean(per_token, mask, batch.totals.tokens)
         return self.reduce(per_token, mask, batch)

@@ -13,7 +13,7 @@ from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics, Preferences, Rankings
 from gnomon.core.ranges import Range, Share, Weight
 from gnomon.core.types import Preference
-from gnomon.losses.preference import logistic, majority, over_raters, pair_values, with_noise
+from gnomon.losses.preference import logsigmoid_loss, majority, pair_values, smooth_labels, soft_label_loss
 from gnomon.losses.reduce import masked, masked_sum
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class PairLoss:
 
     def cost(self, lead: Tensor) -> Tensor:
         """The loss of a lead that the raters want, `[M]`."""
-        return logistic(lead)
+        return logsigmoid_loss(lead)
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean over pairs; accuracy counts tied rewards as half."""
@@ -76,14 +76,14 @@ class PairLoss:
 
         chosen, rejected = side(first, second), side(second, first)  # [M]
         lead = chosen - rejected
-        noisy = with_noise(told, self.label_smoothing, robust=self.robust)
-        pairs = over_raters(self.cost, lead - self.margin_weight * batch.margin.to(values), noisy)
+        noisy = smooth_labels(told, self.label_smoothing, robust=self.robust)
+        pairs = soft_label_loss(self.cost, lead - self.margin_weight * batch.margin.to(values), noisy)
         preferred = told * nll[first] + (1 - told) * nll[second]
         weight = batch.weight.to(values)
         loss = (weight * (pairs + self.nll_weight * preferred)).sum() / rows
         metrics = {
             "loss": loss.detach(),
-            "accuracy": ahead(lead).sum() / rows,
+            "accuracy": pairwise_accuracy(lead).sum() / rows,
             "lead": lead.detach().sum() / rows,
             "nll": preferred.detach().sum() / rows,
         }
@@ -112,6 +112,6 @@ def completion_values(
     return logprobs - masked(batch.reference_logprobs.to(found.device), mask), nll, mask
 
 
-def ahead(lead: Tensor) -> Tensor:
+def pairwise_accuracy(lead: Tensor) -> Tensor:
     """1 where the lead is positive, ½ where it is 0 but for rounding, else 0, same shape."""
     return (lead > ROUNDING).float() + 0.5 * (lead.abs() <= ROUNDING).float()

@@ -18,7 +18,7 @@ from gnomon.algorithms._labels import LabelLoss
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
 from gnomon.core.lazy import torch
-from gnomon.losses.unpaired import classifier
+from gnomon.losses.unpaired import bco_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,4 +44,4 @@ class BCO(LabelLoss):
     def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
         """`−log σ(±(reward − δ))`, weighed by kind, `[N]`."""
         weight = torch.where(good, self.good_weight, self.bad_weight).to(rewards.dtype)
-        return weight * classifier(rewards, good, baseline)
+        return weight * bco_loss(rewards, good, baseline)

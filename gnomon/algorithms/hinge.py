@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive
-from gnomon.losses.preference import hinge
+from gnomon.losses.preference import hinge_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,4 +44,4 @@ class Hinge(PairLoss):
 
     def cost(self, lead: Tensor) -> Tensor:
         """`max(0, 1 − lead)`, `[M]`."""
-        return hinge(lead)
+        return hinge_loss(lead)

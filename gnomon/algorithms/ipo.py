@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive
-from gnomon.losses.preference import squared_gap
+from gnomon.losses.preference import ipo_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,4 +34,4 @@ class IPO(PairLoss):
 
     def cost(self, lead: Tensor) -> Tensor:
         """`(lead − 1/(2τ))²`, `[M]`."""
-        return squared_gap(lead, self.tau)
+        return ipo_loss(lead, self.tau)

@@ -18,7 +18,7 @@ from gnomon.algorithms._labels import LabelLoss
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
 from gnomon.core.lazy import torch
-from gnomon.losses.unpaired import prospect
+from gnomon.losses.unpaired import kto_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,4 +48,4 @@ class KTO(LabelLoss):
 
     def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
         """`λ·(1 − σ(±(reward − z)))`, `[N]`."""
-        return prospect(rewards, good, baseline, good_weight=self.good_weight, bad_weight=self.bad_weight)
+        return kto_loss(rewards, good, baseline, good_weight=self.good_weight, bad_weight=self.bad_weight)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive, Weight
-from gnomon.losses.preference import log_odds, logistic
+from gnomon.losses.preference import log_odds, logsigmoid_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,4 +43,4 @@ class ORPO(PairLoss):
 
     def cost(self, lead: Tensor) -> Tensor:
         """`−λ·log σ(lead)`, `[M]`."""
-        return self.odds_weight * logistic(lead)
+        return self.odds_weight * logsigmoid_loss(lead)

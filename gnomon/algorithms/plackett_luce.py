@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._preference import ahead, completion_values
+from gnomon.algorithms._preference import completion_values, pairwise_accuracy
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Rankings
 from gnomon.core.lazy import torch
@@ -67,4 +67,4 @@ class PlackettLuce:
 def _concordant(rewards: Tensor) -> Tensor:
     """The share of pairs in which the former of `rewards` `[K]` is the larger, `[]`."""
     above, below = torch.triu_indices(len(rewards), len(rewards), offset=1, device=rewards.device)
-    return ahead(rewards[above] - rewards[below]).mean()
+    return pairwise_accuracy(rewards[above] - rewards[below]).mean()

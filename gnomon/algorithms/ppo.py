@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from gnomon.algorithms._actor_critic import ActorCritic
 from gnomon.algorithms._policy_gradient import Discount
 from gnomon.core.experience import Experience
-from gnomon.losses.advantages import generalised_advantages, whiten
+from gnomon.losses.advantages import gae, whiten
 from gnomon.losses.reduce import masked
 
 
@@ -41,7 +41,7 @@ class PPO(ActorCritic):
         mask = experience.tokens.mask.to(rewards.device)
         if self.whiten_rewards:
             rewards = whiten(rewards, mask, keep_mean=True)
-        advantages = generalised_advantages(rewards, values, mask, gamma=self.gamma, gae_lambda=self.gae_lambda)
+        advantages = gae(rewards, values, mask, gamma=self.gamma, gae_lambda=self.gae_lambda)
         returns = masked(advantages + values, mask)
         if self.whiten_advantages:
             advantages = whiten(advantages, mask)

@@ -56,14 +56,14 @@ class Reinforce(PolicyGradient):
         assert experience.rewards is not None
         mask = experience.tokens.mask.to(experience.rewards.device)
         returns = returns_to_go(experience.rewards, mask, gamma=self.gamma)
-        past = experience.past
+        return_stats = experience.return_stats
         if self.baseline == "critic":
             assert experience.values is not None
             advantages = returns - experience.values
         else:
-            advantages = returns - (past.mean if self.baseline == "running" else 0.0)
+            advantages = returns - (return_stats.mean if self.baseline == "running" else 0.0)
         if self.normalise:
-            advantages = advantages / past.deviation
+            advantages = advantages / return_stats.deviation
         return replace(experience, advantages=masked(advantages, mask), returns=returns)
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from gnomon.algorithms._actor_critic import ActorCritic
 from gnomon.core.experience import Experience
 from gnomon.core.ranges import Weight
-from gnomon.losses.advantages import generalised_advantages, whiten
+from gnomon.losses.advantages import gae, whiten
 from gnomon.losses.reduce import masked
 
 
@@ -40,8 +40,6 @@ class RTO(ActorCritic):
         assert experience.token_rewards is not None
         mask = experience.tokens.mask.to(experience.rewards.device)
         rewards = experience.rewards + self.token_weight * masked(experience.token_rewards, mask)
-        advantages = generalised_advantages(
-            rewards, experience.values, mask, gamma=1.0, gae_lambda=self.gae_lambda
-        )
+        advantages = gae(rewards, experience.values, mask, gamma=1.0, gae_lambda=self.gae_lambda)
         returns = masked(advantages + experience.values, mask)
         return replace(experience, rewards=rewards, advantages=whiten(advantages, mask), returns=returns)

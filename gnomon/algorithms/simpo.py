@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gnomon.algorithms._preference import PairLoss
 from gnomon.core.ranges import Positive, Weight
-from gnomon.losses.preference import logistic
+from gnomon.losses.preference import logsigmoid_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,4 +43,4 @@ class SimPO(PairLoss):
 
     def cost(self, lead: Tensor) -> Tensor:
         """`−log σ(lead − γ)`, `[M]`."""
-        return logistic(lead - self.gamma)
+        return logsigmoid_loss(lead - self.gamma)

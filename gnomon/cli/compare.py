@@ -9,7 +9,7 @@ import typer
 
 from gnomon.cli.number_options import number
 from gnomon.core import ranges
-from gnomon.core.errors import stop_said
+from gnomon.core.errors import translate_interrupt
 
 SECONDS = ranges.Range("an optimizer step takes about as long", ge=1, le=1e9)
 
@@ -56,7 +56,7 @@ def compare(
     The stages before the one that varies run once a seed. The report is OUT/compare.html, its figures are in
     OUT/compare.json. The same command again goes on where it was stopped.
     """
-    with stop_said():
+    with translate_interrupt():
         from gnomon.api.recipes import compare as run_comparison
         from gnomon.compare.data_sets import read_sets
 

@@ -81,13 +81,13 @@ def generate(
     """
     from gnomon.api.feedback_automation import feedback_generate
     from gnomon.core.config import validate
-    from gnomon.core.errors import stop_said
+    from gnomon.core.errors import translate_interrupt
     from gnomon.feedback.generation.requests import Drawing
 
     settings: dict[str, object] = {"count": count, "max_tokens": max_tokens, "top_p": top_p, "alike": alike}
     settings |= {"temperatures": temperature} if temperature else {}
     drawing = validate(Drawing, {**settings, "wordings": wording or (), "seed": seed}, "generate")
-    with stop_said():
+    with translate_interrupt():
         found = feedback_generate(
             store,
             project,
@@ -168,9 +168,9 @@ def judge(
       gnomon feedback judge trial.db --project tone --by simulated:noisy,position=0.5 --copies 3
     """
     from gnomon.api.feedback_automation import feedback_judge
-    from gnomon.core.errors import stop_said
+    from gnomon.core.errors import translate_interrupt
 
-    with stop_said():
+    with translate_interrupt():
         found = feedback_judge(store, project, by, copies=copies, most=count, tie=tie, truth=truth, seed=seed)
     for name, done in found.items():
         back = f", {len(done.skipped)} given back ({done.skipped[0][1]})" if done.skipped else ""

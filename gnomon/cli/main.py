@@ -17,7 +17,14 @@ from typer.core import TyperGroup
 from gnomon.cli import compare, feedback_automation, inference, train
 from gnomon.cli.number_options import number
 from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
-from gnomon.core.errors import ConfigError, GnomonError, Interrupted, RunError, full_disk_said, stop_said
+from gnomon.core.errors import (
+    ConfigError,
+    GnomonError,
+    Interrupted,
+    RunError,
+    translate_disk_full,
+    translate_interrupt,
+)
 from gnomon.core.ranges import Range
 from gnomon.core.redaction import redact
 from gnomon.core.renamed import renamed_command, renamed_flag
@@ -36,7 +43,7 @@ class Commands(TyperGroup):
 
     def invoke(self, context: Any) -> Any:
         """Run the command that was given."""
-        with stop_said("stopped; run the same command again."), _clear_usage():
+        with translate_interrupt("stopped; run the same command again."), _clear_usage():
             return super().invoke(context)
 
 
@@ -113,7 +120,7 @@ def run(
     A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
     anew, and what it wrote before is kept under a number.
     """
-    with stop_said():
+    with translate_interrupt():
         if plan:
             _say_plan(recipe, overrides or [])
             return
@@ -256,7 +263,7 @@ def main() -> None:
     # another program used a core; no waiting at all makes sampling, thousands of small steps, half as slow again.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
-        with full_disk_said(_working_folder()), input_errors():
+        with translate_disk_full(_working_folder()), input_errors():
             _check_arguments(sys.argv[1:])
             app()
     except Interrupted as stopped:

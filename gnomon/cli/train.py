@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gnomon.cli.sampling_options import BestOfN, By
-from gnomon.core.errors import stop_said
+from gnomon.core.errors import translate_interrupt
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like
 Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by its name.")]
@@ -39,7 +39,7 @@ def train(
     The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command again goes
     on where it was stopped.
     """
-    with stop_said():
+    with translate_interrupt():
         from gnomon.pipeline.run import run_recipe
         from gnomon.pipeline.single_stage import parse_settings, training_recipe
 
@@ -80,7 +80,7 @@ def evaluate(
 
       gnomon evaluate runs/sft/sft runs/ppo/ppo --prompts p.jsonl --judges vader,runs/rm/reward_model
     """
-    with stop_said():
+    with translate_interrupt():
         from gnomon.pipeline.run import run_recipe
         from gnomon.pipeline.single_stage import evaluation_recipe, parse_settings
 

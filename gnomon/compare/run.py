@@ -17,7 +17,7 @@ from gnomon.compare.design import Plan, make_plan
 from gnomon.compare.subprocess_runs import PassedOn, run_content
 from gnomon.compare.variants import Budget, needs_of
 from gnomon.core.boundary import input_errors
-from gnomon.core.errors import RunError, full_disk_said
+from gnomon.core.errors import RunError, translate_disk_full
 from gnomon.core.progress import console
 from gnomon.core.storage.environment import environment
 from gnomon.core.storage.folder_lock import FolderLock
@@ -66,7 +66,7 @@ def compare(
     check_shared(plan, folder)
     check_folder(folder)
     with (
-        full_disk_said(folder),
+        translate_disk_full(folder),
         input_errors(),
         FolderLock(folder, "folder") as lock,
         PassedOn().listening() as stop,

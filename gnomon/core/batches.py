@@ -95,7 +95,7 @@ class TokenGroups:
 
 
 @dataclass(frozen=True)
-class Totals:
+class StepTotals:
     """What losses and metrics divide by: counts over the whole optimiser step, not over one micro-batch of it.
 
     With the same totals in each micro-batch, losses and metrics of micro-batches add up to those of the batch,
@@ -132,7 +132,7 @@ class Demonstrations:
 
     tokens: TokenGroups
     weight: Tensor
-    totals: Totals
+    totals: StepTotals
     reference_logprobs: Tensor | None = None  # [N, T]
 
 
@@ -151,7 +151,7 @@ class Preferences:
     probability: Tensor
     margin: Tensor
     weight: Tensor
-    totals: Totals
+    totals: StepTotals
     reference_logprobs: Tensor | None = None  # [N, T]
     share: Tensor | None = None
 
@@ -163,7 +163,7 @@ class Labels:
     tokens: TokenGroups
     good: Tensor
     weight: Tensor
-    totals: Totals
+    totals: StepTotals
     reference_logprobs: Tensor | None = None  # [N, T]
 
 
@@ -177,7 +177,7 @@ class Rankings:
     tokens: TokenGroups
     order: tuple[Tensor, ...]
     weight: Tensor
-    totals: Totals
+    totals: StepTotals
     reference_logprobs: Tensor | None = None  # [N, T]
 
 

@@ -63,7 +63,7 @@ class Interrupted(GnomonError):
 
 
 @contextmanager
-def full_disk_said(folder: Path | str) -> Iterator[None]:
+def translate_disk_full(folder: Path | str) -> Iterator[None]:
     """Turn the many errors in which a full disk shows itself into `DiskFullError`; others pass unchanged.
 
     safetensors and tokenizers report it in words of their own, and a `GnomonError` may stand in front of it: its
@@ -83,7 +83,7 @@ def full_disk_said(folder: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def stop_said(sentence: str = "stopped; run the same command again to go on.") -> Iterator[None]:
+def translate_interrupt(sentence: str = "stopped; run the same command again to go on.") -> Iterator[None]:
     """Turn a Ctrl-C that no step waited for, or a second one, into `Interrupted` with that sentence."""
     try:
         yield

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 
@@ -27,7 +27,7 @@ class Rollout:
             length limit cut it off.
         version: optimiser steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
-        foreign: drawn from the reference or at another temperature, not from the distribution that is trained.
+        off_policy: drawn from the reference or at another temperature, not from the distribution that is trained.
     """
 
     prompt: Prompt
@@ -37,7 +37,7 @@ class Rollout:
     finish_reason: FinishReason
     version: int = 0
     mask: tuple[bool, ...] | None = None
-    foreign: bool = False
+    off_policy: bool = False
 
     @property
     def finished(self) -> bool:
@@ -52,56 +52,69 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class Moments:
+class RunningStats:
     """Mean and deviation of the returns of former rounds, the last ones most; 0 and 1 before there are any."""
 
     mean: float = 0.0
     deviation: float = 1.0
     seen: int = 0
 
-    def after(self, values: Tensor, memory: float = 0.9) -> Moments:
+    def after(self, values: Tensor, memory: float = 0.9) -> RunningStats:
         """With one more round's `values` `[N]`; a round's weight falls to `memory` with each that follows."""
         mean, deviation = float(values.mean()), float(values.std(unbiased=False))
         if not self.seen:
-            return Moments(mean, max(deviation, 1e-6), 1)
+            return RunningStats(mean, max(deviation, 1e-6), 1)
         square = memory * self.deviation**2 + (1 - memory) * deviation**2
         blended = memory * self.mean + (1 - memory) * mean
-        return Moments(blended, max(square**0.5, 1e-6), self.seen + 1)
+        return RunningStats(blended, max(square**0.5, 1e-6), self.seen + 1)
 
 
 @dataclass(frozen=True)
-class Penalty:
-    """A price on the KL inside the loss.
+class KLPenalty:
+    """KL penalty as a term of the loss.
 
     Attributes:
-        coefficient: of a nat.
+        coef: β, the weight of a nat.
         estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`), or `full`: over the whole vocabulary.
-        exact: weigh it so that its gradient is that of its expectation; otherwise as it is commonly written.
+        unbiased_gradient: weight the estimate so that its gradient is that of its expectation; otherwise the
+            estimate is differentiated as it stands, which is the common form.
     """
 
-    coefficient: float
+    coef: float
     estimator: str
-    exact: bool = True
+    unbiased_gradient: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Experience:
-    """Rollouts with everything an online algorithm learns from; what is not needed stays `None`.
+    """Rollouts of one round with everything an online algorithm learns from; what is not needed stays `None`.
 
-    Per token, `[N, T]`: `logprobs` (of the policy before this round's update), `sampler_logprobs` (the sampler's,
-    where those are not the trainer's), `reference_logprobs`, `values`, `token_rewards` (of a model that rewards
-    single tokens), `rewards` (score on the last token, less any KL), `advantages`, `returns`. Per completion,
-    `[N]`: `scores`, `finished`. `critic_states` `[N, T, d]`: what a critic with a frozen trunk said, so that it
-    need not be asked again. `reference_states` `[N, T, d]`: the reference's, and `full_kl` `[N, T]`: the KL over
-    the whole vocabulary, where it is priced or measured. `past`: the scores of former rounds. `penalty`: the KL's
-    price in the loss. `names`: N ids of prompts, for messages.
+    Attributes:
+        tokens: prompts and completions.
+        logprobs: `[N, T]`, of the policy before this round's update.
+        scores: `[N]`, of the reward.
+        finished: `[N]` boolean, whether each completion ended by itself.
+        totals: of the optimizer step.
+        sampler_logprobs: `[N, T]`, the sampler's, where those are not the trainer's.
+        reference_logprobs: `[N, T]`.
+        values: `[N, T]`, of the critic.
+        critic_states: `[N, T, d]`, hidden states of a critic whose trunk is frozen, kept for its later passes.
+        reference_states: `[N, T, d]`, hidden states of the reference.
+        full_kl: `[N, T]`, the KL over the whole vocabulary, where it is a penalty or measured.
+        token_rewards: `[N, T]`, of a model that rewards single tokens.
+        rewards: `[N, T]`, the score on the last token, less any KL penalty.
+        advantages: `[N, T]`.
+        returns: `[N, T]`.
+        return_stats: of the returns of earlier rounds.
+        penalty: the KL penalty of the loss.
+        names: N ids of prompts, for messages.
     """
 
     tokens: TokenGroups
     logprobs: Tensor
     scores: Tensor
     finished: Tensor
-    totals: Totals
+    totals: StepTotals
     sampler_logprobs: Tensor | None = None
     reference_logprobs: Tensor | None = None
     values: Tensor | None = None
@@ -112,11 +125,11 @@ class Experience:
     rewards: Tensor | None = None
     advantages: Tensor | None = None
     returns: Tensor | None = None
-    past: Moments = Moments()
-    penalty: Penalty | None = None
+    return_stats: RunningStats = RunningStats()
+    penalty: KLPenalty | None = None
     names: tuple[str, ...] = ()
 
-    def select(self, rows: Sequence[int], totals: Totals) -> Experience:
+    def select(self, rows: Sequence[int], totals: StepTotals) -> Experience:
         """The completions `rows`, with the totals of the optimiser step that they are part of."""
         tokens = self.tokens.select(rows)
         width = int(tokens.lengths.max())

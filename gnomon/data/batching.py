@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
 from gnomon.core.lazy import torch
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example
 
 
-def totals_of(examples: Sequence[Example]) -> Totals:
+def totals_of(examples: Sequence[Example]) -> StepTotals:
     """What a step over `examples` divides by: rows, tokens that the policy chooses, and examples."""
     tokens = sum(e.completion_tokens for e in examples)
-    return Totals(sum(e.rows for e in examples), tokens, examples=len(examples))
+    return StepTotals(sum(e.rows for e in examples), tokens, examples=len(examples))
 
 
 def token_groups(examples: Sequence[Example]) -> TokenGroups:
@@ -31,18 +31,18 @@ def token_groups(examples: Sequence[Example]) -> TokenGroups:
     )
 
 
-def collate_demonstrations(examples: Sequence[Example], totals: Totals) -> Demonstrations:
+def collate_demonstrations(examples: Sequence[Example], totals: StepTotals) -> Demonstrations:
     """A batch of demonstrations."""
     return Demonstrations(token_groups(examples), _weights(examples), totals)
 
 
-def collate_labels(examples: Sequence[Example], totals: Totals) -> Labels:
+def collate_labels(examples: Sequence[Example], totals: StepTotals) -> Labels:
     """A batch of labelled completions, in the order of the examples."""
     good = torch.tensor([bool(e.good) for e in examples])
     return Labels(token_groups(examples), good, _weights(examples), totals)
 
 
-def collate_preferences(examples: Sequence[Example], totals: Totals) -> Preferences:
+def collate_preferences(examples: Sequence[Example], totals: StepTotals) -> Preferences:
     """A batch of pairs over the distinct completions of each prompt."""
     placed = [(start, pair) for start, e in zip(_starts(examples), examples, strict=True) for pair in e.pairs]
     return Preferences(
@@ -57,7 +57,7 @@ def collate_preferences(examples: Sequence[Example], totals: Totals) -> Preferen
     )
 
 
-def collate_rankings(examples: Sequence[Example], totals: Totals) -> Rankings:
+def collate_rankings(examples: Sequence[Example], totals: StepTotals) -> Rankings:
     """A batch of rankings over the distinct completions of each prompt."""
     placed = [(start, order) for start, e in zip(_starts(examples), examples, strict=True) for order in e.orders]
     return Rankings(
@@ -77,7 +77,7 @@ def _starts(examples: Sequence[Example]) -> list[int]:
     return list(accumulate((len(e.completions) for e in examples[:-1]), initial=0))
 
 
-COLLATE: dict[type, Callable[[Sequence[Example], Totals], Any]] = {
+COLLATE: dict[type, Callable[[Sequence[Example], StepTotals], Any]] = {
     Demonstration: collate_demonstrations,
     Preference: collate_preferences,
     Label: collate_labels,
@@ -85,7 +85,7 @@ COLLATE: dict[type, Callable[[Sequence[Example], Totals], Any]] = {
 }
 
 
-def within_budget(costs: Sequence[int], budget: int) -> Iterator[list[int]]:
+def pack_by_tokens(costs: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Cut items into micro-batches of at most `budget` tokens, similar lengths together, longest first.
 
     An item dearer than the budget goes alone.
@@ -115,5 +115,5 @@ def micro_batches(tokens: TokenGroups, budget: int) -> list[list[int]]:
         members.setdefault(g, []).append(row)
     groups = list(members.items())
     costs = [len(tokens.prompts[g]) + sum(len(tokens.completions[r]) for r in rows) for g, rows in groups]
-    cut = within_budget(costs, budget)
+    cut = pack_by_tokens(costs, budget)
     return [[row for i in part for row in groups[i][1]] for part in cut]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gnomon.core.experience import Rollout
 from gnomon.core.progress import console, watched
 from gnomon.core.types import Demonstration
-from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import encode_demonstrations, token_limit
 from gnomon.evaluation.best_of_n import best_rows, kl_bound, kl_estimate
 from gnomon.evaluation.text_metrics import distinct_n, self_bleu
@@ -96,7 +96,7 @@ def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float | None:
     if not examples:
         return None
     total, count = 0.0, 0
-    for rows in watched(list(within_budget([e.cost for e in examples], BUDGET)), "perplexity"):
+    for rows in watched(list(pack_by_tokens([e.cost for e in examples], BUDGET)), "perplexity"):
         tokens = token_groups([examples[r] for r in rows])
         total -= float(masked_sum(policy.logprobs(tokens).cpu(), tokens.mask).sum())
         count += int(tokens.mask.sum())
@@ -115,7 +115,7 @@ def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature:
     """The k1 estimate of each completion's KL, in nats, `[N]`."""
     found = np.empty(len(rollouts))
     costs = [len(r.prompt_ids) + len(r.token_ids) for r in rollouts]
-    for rows in watched(list(within_budget(costs, BUDGET)), "KL to the reference"):
+    for rows in watched(list(pack_by_tokens(costs, BUDGET)), "KL to the reference"):
         part = build_experience([rollouts[r] for r in rows], torch.zeros(len(rows)))
         theirs = reference.logprobs(part.tokens, temperature=temperature).cpu()
         found[rows] = masked_sum(k1(part.logprobs, theirs), part.tokens.mask).numpy()

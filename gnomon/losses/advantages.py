@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def generalised_advantages(
-    rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, gae_lambda: float
-) -> Tensor:
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, gae_lambda: float) -> Tensor:
     """Generalised advantage estimation (Schulman et al. 2016, eq. 16).
 
     `A_t = δ_t + γλ·A_{t+1}` with `δ_t = r_t + γ·V_{t+1} − V_t`, and 0 for the value after the last token. Tokens

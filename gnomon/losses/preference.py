@@ -30,10 +30,10 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, probability: Tensor, margin:
         margin: by how much `chosen` must lead, `[M]` (Touvron et al. 2023, eq. 2).
     """
     lead = chosen - rejected if margin is None else chosen - rejected - margin
-    return over_raters(logistic, lead, probability)
+    return soft_label_loss(logsigmoid_loss, lead, probability)
 
 
-def over_raters(cost: Callable[[Tensor], Tensor], lead: Tensor, probability: Tensor) -> Tensor:
+def soft_label_loss(cost: Callable[[Tensor], Tensor], lead: Tensor, probability: Tensor) -> Tensor:
     """`p·ℓ(lead) + (1 − p)·ℓ(−lead)`, the mean of a pair's loss over raters, `[M]`."""
     return probability * cost(lead) + (1 - probability) * cost(-lead)
 
@@ -43,7 +43,7 @@ def majority(probability: Tensor) -> Tensor:
     return (probability > 0.5).to(probability.dtype) + 0.5 * (probability == 0.5)
 
 
-def with_noise(probability: Tensor, noise: float, *, robust: bool) -> Tensor:
+def smooth_labels(probability: Tensor, noise: float, *, robust: bool) -> Tensor:
     """The probability to learn where a share `noise` of the labels is flipped, `[M]`.
 
     Conservative (Mitchell 2023, cDPO): what noisy raters would say, `p(1 − ε) + (1 − p)ε`. Robust (Chowdhury et
@@ -55,17 +55,17 @@ def with_noise(probability: Tensor, noise: float, *, robust: bool) -> Tensor:
     return probability * (1 - noise) + (1 - probability) * noise
 
 
-def logistic(lead: Tensor) -> Tensor:
+def logsigmoid_loss(lead: Tensor) -> Tensor:
     """`−log σ(lead)`, same shape (Rafailov et al. 2023, eq. 7)."""
     return -F.logsigmoid(lead)
 
 
-def hinge(lead: Tensor) -> Tensor:
+def hinge_loss(lead: Tensor) -> Tensor:
     """`max(0, 1 − lead)`, same shape (Zhao et al. 2023, SLiC-HF)."""
     return F.relu(1 - lead)
 
 
-def squared_gap(lead: Tensor, tau: float) -> Tensor:
+def ipo_loss(lead: Tensor, tau: float) -> Tensor:
     """`(lead − 1/(2τ))²`, same shape (Azar et al. 2023, eq. 17)."""
     return (lead - 1 / (2 * tau)).square()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gnomon.core.lazy import torch
-from gnomon.losses.preference import logistic
+from gnomon.losses.preference import logsigmoid_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def prospect(
+def kto_loss(
     rewards: Tensor, good: Tensor, baseline: float, *, good_weight: float = 1.0, bad_weight: float = 1.0
 ) -> Tensor:
     """A loss after Kahneman and Tversky's prospect theory, `[N]` (Ethayarajh et al. 2024, eq. 8).
@@ -31,6 +31,6 @@ def prospect(
     return weight * torch.sigmoid(-away)
 
 
-def classifier(rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+def bco_loss(rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
     """Cross-entropy of a classifier whose logit is `r − δ`, `[N]` (Jung et al. 2024, BCO)."""
-    return logistic(torch.where(good, rewards - baseline, baseline - rewards))
+    return logsigmoid_loss(torch.where(good, rewards - baseline, baseline - rewards))

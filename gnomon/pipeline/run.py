@@ -13,7 +13,7 @@ import yaml
 from rich.markup import escape
 
 from gnomon.core.boundary import input_errors
-from gnomon.core.errors import GnomonError, Interrupted, RunError, full_disk_said, stop_said
+from gnomon.core.errors import GnomonError, Interrupted, RunError, translate_disk_full, translate_interrupt
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.redaction import redact_values
 from gnomon.core.storage.environment import environment
@@ -59,7 +59,7 @@ def run_recipe(
         GnomonError: the user can mend it; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
     """
     folder = Path(recipe.run)
-    with full_disk_said(folder), input_errors(), stop_said(), StopSignal().listening() as stop:
+    with translate_disk_full(folder), input_errors(), translate_interrupt(), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
         processes = Processes(cpu=compute.device.type == "cpu")
         stop.waits = processes.count > 1  # else one might leave while the others wait for it

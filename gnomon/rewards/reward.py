@@ -13,7 +13,7 @@ from gnomon.core.errors import RunError
 from gnomon.core.lazy import torch
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt, Rejected
-from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example, context_length, encode_completions
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class LearnedReward:
             else:
                 readable.append((row, one))
         values, done = torch.full((len(encoded),), torch.nan), 0
-        for part in within_budget([example.cost for _, example in readable], self.budget):
+        for part in pack_by_tokens([example.cost for _, example in readable], self.budget):
             rows, examples = zip(*(readable[place] for place in part), strict=True)
             with torch.no_grad():  # not inference mode: a critic may learn from states that were read here
                 values[list(rows)] = self.model.scores(token_groups(examples)).cpu()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gnomon.core.batches import TokenGroups, Totals, pad_rows
+from gnomon.core.batches import StepTotals, TokenGroups, pad_rows
 from gnomon.core.experience import Experience, Rollout
 from gnomon.losses.kl import ESTIMATORS, k1
 from gnomon.losses.reduce import masked, masked_sum
@@ -36,7 +36,7 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: floa
         logprobs=pad_rows([torch.tensor(r.logprobs) for r in rollouts], 0.0),
         scores=scores,
         finished=torch.tensor([r.finished for r in rollouts]),
-        totals=Totals(len(rollouts), float(tokens.mask.sum()), limit),
+        totals=StepTotals(len(rollouts), float(tokens.mask.sum()), limit),
     )
 
 

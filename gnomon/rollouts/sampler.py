@@ -27,12 +27,12 @@ from gnomon.rollouts.sampling_params import Sampling
 from gnomon.rollouts.stop_strings import StopTexts
 from gnomon.rollouts.token_sampling import draw, penalise, uniforms
 
-__all__ = ["NativeSampler", "Report", "Sampler", "Sampling", "turns"]
+__all__ = ["NativeSampler", "Report", "Sampler", "Sampling", "occurrence_index"]
 
 Report = Callable[[int], None]
 
 
-def turns(prompts: Sequence[Prompt]) -> list[int]:
+def occurrence_index(prompts: Sequence[Prompt]) -> list[int]:
     """How often each prompt already stood before, by its id."""
     seen: Counter[str] = Counter()
     found = []
@@ -119,7 +119,7 @@ class NativeSampler:
             RunError: an accelerator's memory does not hold a single row.
         """
         if first is None:
-            first = [sampling.completions * turn for turn in turns(prompts)]
+            first = [sampling.completions * turn for turn in occurrence_index(prompts)]
         while True:
             rows = self._rows(prompts, sampling, seed, seeds, first)
             batch = min(sampling.batch, self.most or sampling.batch)

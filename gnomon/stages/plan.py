@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from gnomon.core.types import Prompt
-from gnomon.data.batching import within_budget
+from gnomon.data.batching import pack_by_tokens
 from gnomon.models.external import open_policy
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
@@ -115,7 +115,7 @@ def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: floa
     room = _room(settings, models, shape, stage.name)
     found = footprint(models, shape, settings.moments)
     costs = [[e.cost for e in batch] for batch in batches(examples, settings, work.recipe.seed)]
-    cut = [[sum(step[i] for i in rows) for rows in within_budget(step, room.tokens)] for step in costs]
+    cut = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
     largest = max(max(step) for step in cut)
     seen = sum(e.cost for e in examples)
     again = bool(stage.make_algorithm().needs) or settings.epochs > 1 or settings.validation is not None

@@ -14,7 +14,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, Rejected
-from gnomon.data.batching import epoch_order, token_groups, within_budget
+from gnomon.data.batching import epoch_order, pack_by_tokens, token_groups
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
 from gnomon.data.reading.record_kinds import all_refused
@@ -267,7 +267,7 @@ def centre(model: RewardModel, examples: Sequence[Example]) -> None:
         chosen.append(example)
         count += len(example.completions)
     total = 0.0
-    for rows in within_budget([e.cost for e in chosen], 4096):
+    for rows in pack_by_tokens([e.cost for e in chosen], 4096):
         total += float(model.scores(token_groups([chosen[r] for r in rows])).sum())
     model.centre(total / count)
 

@@ -19,7 +19,7 @@ from gnomon.core.storage.ownership import set_aside
 from gnomon.core.storage.run_claim import RunClaim
 from gnomon.core.storage.sealed_files import write_sealed_json
 from gnomon.data.reading.readers import digest_source, locate
-from gnomon.data.reading.records import Record, read_records, told_apart
+from gnomon.data.reading.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import lineage_of
 from gnomon.models.external import digest_model, located
 from gnomon.monitoring.trackers import Sink, open_sink
@@ -123,7 +123,7 @@ class Workspace:
 
     def pooled(self, kind: type[Record], sources: Iterable[str]) -> dict[str, list[Record]]:
         """The records of each source of a stage; an id stands for one prompt in all of them."""
-        return told_apart({source: self.records(kind, source) for source in sources})
+        return disambiguate_prompt_ids({source: self.records(kind, source) for source in sources})
 
     def key(self, stage: Stage) -> str:
         """A digest of everything that a stage's result depends on."""

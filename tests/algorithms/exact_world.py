@@ -18,7 +18,7 @@ from worlds import (
     objective,
 )
 
-from gnomon.core.experience import Moments
+from gnomon.core.experience import RunningStats
 
 BETA = 0.3
 WIDE, SMALL = World(letters=3, longest=3), World(letters=2, longest=3)
@@ -75,7 +75,7 @@ def train(
     reference, rewards = TablePolicy(world, seed=2, scale=spread), world.rewards(seed=3)
     policy = TablePolicy(world, seed=2, scale=spread)
     critic = TableCritic(world, torch.zeros(len(world.places)).double())
-    models, past = TableModels(policy, critic), Moments()
+    models, return_stats = TableModels(policy, critic), RunningStats()
     adam = torch.optim.Adam([policy.table, critic.table], lr=rate, eps=1e-5)
     size = len(world.completions)
     for done in range(rounds):
@@ -84,9 +84,9 @@ def train(
         drawn = torch.multinomial(policy.probabilities()[prompts], k, replacement=True) + prompts[:, None] * size
         group = [g for g in range(128 // k) for _ in range(k)]
         found = experience_of(drawn.flatten().tolist(), models, reference, rewards, beta, group=group)
-        credited = algorithm.credit(replace(found, past=past))
+        credited = algorithm.credit(replace(found, return_stats=return_stats))
         assert found.rewards is not None
-        past = past.after(found.rewards.sum(1))
+        return_stats = return_stats.after(found.rewards.sum(1))
         loss, _ = algorithm.loss(cast(Any, models), credited)
         adam.zero_grad()
         loss.backward()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnomon.core.batches import Labels, Preferences, Rankings, TokenGroups, Totals, pad_rows
+from gnomon.core.batches import Labels, Preferences, Rankings, StepTotals, TokenGroups, pad_rows
 from gnomon.losses.reduce import masked_sum
 
 PROMPTS = 2
@@ -106,7 +106,7 @@ def preferences(
         probability=torch.tensor(list(shares.values()), dtype=torch.float64),
         margin=torch.tensor(margins or [0.0] * len(pairs), dtype=torch.float64),
         weight=torch.ones(len(pairs), dtype=torch.float64),
-        totals=Totals(len(pairs), float(tokens.mask.sum())),
+        totals=StepTotals(len(pairs), float(tokens.mask.sum())),
         reference_logprobs=reference_of(reference, tokens),
     )
 
@@ -132,7 +132,7 @@ def rankings(reference: TablePolicy, rewards: Tensor, ranked: Sequence[Sequence[
         tokens=tokens,
         order=tuple(orders),
         weight=torch.tensor(weight, dtype=torch.float64),
-        totals=Totals(PROMPTS, float(tokens.mask.sum())),
+        totals=StepTotals(PROMPTS, float(tokens.mask.sum())),
         reference_logprobs=reference_of(reference, tokens),
     )
 
@@ -155,7 +155,7 @@ def labels(reference: TablePolicy, shares: Mapping[Row, float], often: Mapping[R
         tokens=tokens,
         good=torch.tensor(good),
         weight=torch.ones(len(rows), dtype=torch.float64),
-        totals=Totals(len(rows), float(tokens.mask.sum())),
+        totals=StepTotals(len(rows), float(tokens.mask.sum())),
         reference_logprobs=reference_of(reference, tokens),
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from worlds import TableCritic, TableModels, TablePolicy, World, experience_of
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.experience import Experience, Moments
+from gnomon.core.experience import Experience, RunningStats
 from gnomon.rollouts.experience import cap_unfinished
 
 WORLD = World(letters=2, longest=2, prompts=1)
@@ -44,7 +44,7 @@ def trained(algorithm: Any, rule: Rule) -> TablePolicy:
         last = experience.rewards.clone().zero_() if experience.rewards is not None else None
         assert last is not None
         last[torch.arange(64), experience.tokens.lengths - 1] = scores
-        experience = replace(experience, scores=scores, rewards=last, past=Moments(-5.0, 1.0, 1))
+        experience = replace(experience, scores=scores, rewards=last, return_stats=RunningStats(-5.0, 1.0, 1))
         batch = algorithm.credit(experience)
         loss, _ = algorithm.loss(cast(Any, models), batch)
         (step,) = torch.autograd.grad(loss, policy.table, allow_unused=True)

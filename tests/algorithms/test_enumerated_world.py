@@ -37,7 +37,7 @@ from gnomon.algorithms.reinforce import Reinforce
 from gnomon.algorithms.reinforce_pp import ReinforcePP
 from gnomon.algorithms.rloo import RLOO
 from gnomon.algorithms.rto import RTO
-from gnomon.core.experience import Experience, Moments
+from gnomon.core.experience import Experience, RunningStats
 from gnomon.losses.reduce import constant_mean, sequence_mean
 from gnomon.rollouts.experience import price_kl
 
@@ -147,7 +147,7 @@ def test_reinforce_is_exact_with_any_baseline(wide: Setting, baseline: Any) -> N
         reduce, loss = algorithm.reduce, algorithm.loss
 
         def credit(self, experience: Experience) -> Experience:
-            return credit(replace(experience, past=Moments(0.7, 2.0, 3)))
+            return credit(replace(experience, return_stats=RunningStats(0.7, 2.0, 3)))
 
     equal(wide.gradient(After()), wide.true_gradient())
 

@@ -25,8 +25,8 @@ from gnomon.algorithms.reinforce import Reinforce
 from gnomon.algorithms.reward_model import RewardModelling
 from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
-from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
-from gnomon.core.experience import Experience, Moments
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
+from gnomon.core.experience import Experience, RunningStats
 from gnomon.data.batching import collate_preferences, totals_of
 from gnomon.data.encoding import Example, Pair
 
@@ -51,7 +51,7 @@ def stand_in(**answers: Tensor) -> Any:
 def test_sft_is_a_weighted_mean_over_the_steps_tokens() -> None:
     """−(1·(−1) + 1·(−2) + 3·(−0.5)) / 4 tokens of the step = 4.5/4; the third token of row 0 is not trained."""
     groups = TokenGroups.build([[1]], [[2, 3, 4], [5]], [0, 0], [[True, True, False], [True]])
-    batch = Demonstrations(groups, torch.tensor([1.0, 3.0]), Totals(2, 4))
+    batch = Demonstrations(groups, torch.tensor([1.0, 3.0]), StepTotals(2, 4))
     models = stand_in(logprobs=torch.tensor([[-1.0, -2.0, -9.0], [-0.5, -7.0, -7.0]]))
     assert SFT().loss(models, batch)[0].item() == pytest.approx(4.5 / 4)
 
@@ -65,7 +65,7 @@ def pairs(weight: float = 1.0) -> Preferences:
         probability=torch.tensor([0.75, 0.5, 1.0]),
         margin=torch.tensor([0.5, 0.0, 0.0]),
         weight=torch.tensor([weight, 1.0, 1.0]),
-        totals=Totals(3, 3),
+        totals=StepTotals(3, 3),
     )
 
 
@@ -109,7 +109,7 @@ def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:
         margin=torch.zeros(4),
         weight=torch.ones(4),
         share=torch.tensor([1 / 3, 1 / 3, 1 / 3, 1.0]),
-        totals=Totals(4, 5, examples=2),
+        totals=StepTotals(4, 5, examples=2),
     )
     models = stand_in(scores=torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0]))
     even = RewardModelling(centring=0.0, per_prompt=True).loss(models, both)[0].item()
@@ -150,7 +150,7 @@ def experience() -> Experience:
         logprobs=torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]),
         scores=torch.tensor([1.0, 2.0]),
         finished=torch.tensor([True, True]),
-        totals=Totals(2, 3),
+        totals=StepTotals(2, 3),
         values=torch.full((2, 2), 0.5),
         rewards=torch.tensor([[0.0, 1.0], [2.0, 0.0]]),
     )
@@ -217,7 +217,7 @@ def test_reinforce_by_hand() -> None:
     Running: (¼, ¾ | 1¾)/2. Critic: less the values of ½, so (0, ½ | 1½)/2; with log-probs −1, −2 | −3 the policy
     loss is −(¼·(−2) + ¾·(−3)), the value loss ½·(0 + 0.4² + 1.1²), over 2 rows of at most 4 tokens.
     """
-    drawn = replace(experience(), past=Moments(0.25, 2.0, 3), totals=Totals(2, 3, limit=4))
+    drawn = replace(experience(), return_stats=RunningStats(0.25, 2.0, 3), totals=StepTotals(2, 3, limit=4))
     running = Reinforce(gamma=0.5).credit(drawn)
     assert running.advantages is not None
     torch.testing.assert_close(running.advantages, torch.tensor([[0.125, 0.375], [0.875, 0.0]]))
@@ -251,7 +251,7 @@ def test_online_dpo_by_hand() -> None:
         logprobs=torch.full((5, 1), -1.0),
         scores=torch.zeros(5),
         finished=torch.ones(5, dtype=torch.bool),
-        totals=Totals(6, 6, unread=1, groups=2),
+        totals=StepTotals(6, 6, unread=1, groups=2),
         reference_logprobs=torch.tensor([[-2.0], [0.0], [-1.0], [-1.0], [-1.0]]),
         advantages=torch.tensor([[1.0], [-1.0], [-1.0], [1.0], [0.0]]),
     )
@@ -277,7 +277,7 @@ def pair() -> Preferences:
         probability=torch.tensor([0.75]),
         margin=torch.tensor([0.5]),
         weight=torch.tensor([3.0]),
-        totals=Totals(2, 5),
+        totals=StepTotals(2, 5),
         reference_logprobs=REFERENCE,
     )
 
@@ -330,7 +330,7 @@ def labelled(sums: dict[str, float]) -> Labels:
         tokens=GROUPS,
         good=torch.tensor([True, False, True]),
         weight=torch.tensor([1.0, 2.0, 1.0]),
-        totals=Totals(3, 4, sums=sums),
+        totals=StepTotals(3, 4, sums=sums),
         reference_logprobs=REFERENCE,
     )
 
@@ -387,7 +387,7 @@ def test_plackett_luce_by_hand() -> None:
         tokens=GROUPS,
         order=(torch.tensor([0, 2, 1]), torch.tensor([1, 0])),
         weight=torch.tensor([1.0, 2.0]),
-        totals=Totals(2, 4),
+        totals=StepTotals(2, 4),
         reference_logprobs=REFERENCE,
     )
     models = stand_in(logprobs=LOGPROBS)

@@ -8,7 +8,7 @@ from torch import Tensor
 from worlds import TableCritic, TableModels, TablePolicy, World, experience_of
 
 from gnomon.algorithms.opo import OPO
-from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 
 
@@ -22,7 +22,7 @@ def credit(lengths: list[int], returns: list[float], masks: list[list[bool]] | N
         logprobs=zeros,
         scores=torch.tensor(returns),
         finished=torch.ones(len(lengths), dtype=torch.bool),
-        totals=Totals(len(lengths), float(sum(lengths))),
+        totals=StepTotals(len(lengths), float(sum(lengths))),
         rewards=rewards,
     )
     found = OPO().credit(drawn).advantages

@@ -15,7 +15,7 @@ from worlds import World, as_policy, experience_of, optimum
 from gnomon.algorithms.expert_iteration import ExpertIteration
 from gnomon.algorithms.online_dpo import OnlineDPO
 from gnomon.algorithms.opo import OPO
-from gnomon.core.batches import Totals
+from gnomon.core.batches import StepTotals
 
 BANDIT, CHAIN = World(letters=3, longest=1), World(letters=1, longest=3)
 
@@ -65,7 +65,9 @@ def step_of_pairs(setting: Setting, k: int, algorithm: OnlineDPO, *, noisy: bool
             says = [(float(lead.sigmoid()), side), (float((-lead).sigmoid()), -side)]
         for often, scores in says:
             found = experience_of(rows, setting.models(), setting.reference, scores, 0.0, group=[0] * k)
-            batch = replace(algorithm.credit(found), totals=Totals(k, float(found.tokens.mask.sum()), groups=1))
+            batch = replace(
+                algorithm.credit(found), totals=StepTotals(k, float(found.tokens.mask.sum()), groups=1)
+            )
             total = total + drawn * often * algorithm.loss(cast(Any, setting.models()), batch)[0]
     return -torch.autograd.grad(total, setting.policy.table)[0]
 

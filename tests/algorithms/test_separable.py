@@ -11,7 +11,7 @@ from cases import mismatched, models_for
 from torch import Tensor
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, TokenGroups, Totals
+from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.rollouts.experience import price_kl
@@ -35,9 +35,9 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
     """Good and bad in turn, one of each a prompt; what is good is all that there is to imitate."""
     if algorithm.consumes is Demonstration:
         tokens = tokens_of(GOOD)
-        return Demonstrations(tokens, torch.ones(3), Totals(3, float(tokens.mask.sum())))
+        return Demonstrations(tokens, torch.ones(3), StepTotals(3, float(tokens.mask.sum())))
     tokens = tokens_of(GOOD, BAD)
-    totals = Totals(6, float(tokens.mask.sum()))
+    totals = StepTotals(6, float(tokens.mask.sum()))
     reference = models.policy.reference_logprobs(tokens) if algorithm.trains == "policy" else None
     good, bad = torch.tensor([0, 2, 4]), torch.tensor([1, 3, 5])
     pairs: dict[str, Any] = {"tokens": tokens, "weight": torch.ones(3), "reference_logprobs": reference}

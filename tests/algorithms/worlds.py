@@ -14,8 +14,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gnomon.core.batches import TokenGroups, Totals, pad_rows
-from gnomon.core.experience import Experience, Penalty
+from gnomon.core.batches import StepTotals, TokenGroups, pad_rows
+from gnomon.core.experience import Experience, KLPenalty
 from gnomon.losses.reduce import masked_sum
 from gnomon.models.roles import Answer
 from gnomon.rollouts.experience import price_kl
@@ -241,7 +241,7 @@ def experience_of(
             logprobs=models.policy.logprobs(tokens),
             scores=rewards[rows],
             finished=torch.tensor([world.rows[r][1][-1] == world.end for r in rows]),
-            totals=Totals(len(rows), float(tokens.mask.sum())),
+            totals=StepTotals(len(rows), float(tokens.mask.sum())),
             reference_logprobs=reference.logprobs(tokens),
             reference_states=world.look_up(reference.table, tokens),
             values=models.critic.answer(tokens).values,
@@ -253,7 +253,7 @@ def experience_of(
             found = replace(found, token_rewards=gained)
     estimator = "k1" if kl.where == "loss" else kl.estimator  # the loss's own is in its penalty
     found = price_kl(found, beta, where=kl.where, estimator=estimator)
-    return replace(found, penalty=Penalty(beta, kl.estimator, kl.exact)) if kl.where == "loss" else found
+    return replace(found, penalty=KLPenalty(beta, kl.estimator, kl.exact)) if kl.where == "loss" else found
 
 
 def expected_gradient(
@@ -293,7 +293,7 @@ def expected_gradient(
     credited = algorithm.credit(found)
     weight = chance[torch.tensor(group)][:, None] / k
     credited = replace(
-        credited, advantages=credited.advantages * weight, penalty=None, totals=Totals(1, 1, limit=1)
+        credited, advantages=credited.advantages * weight, penalty=None, totals=StepTotals(1, 1, limit=1)
     )
     loss, _ = algorithm.loss(cast(Any, models), credited)
     if pricing is not None and pricing.where == "loss":
@@ -318,8 +318,8 @@ def expected_penalty(
         batch = replace(
             found,
             advantages=torch.zeros_like(found.logprobs),
-            totals=Totals(1, 1, limit=1),
-            penalty=replace(found.penalty, coefficient=beta * float(chance[row])),
+            totals=StepTotals(1, 1, limit=1),
+            penalty=replace(found.penalty, coef=beta * float(chance[row])),
         )
         cost = cost + algorithm.loss(cast(Any, models), batch)[0]
     return cost

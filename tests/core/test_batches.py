@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnomon.core.batches import TokenGroups, Totals, merge_metrics, pad_rows
+from gnomon.core.batches import StepTotals, TokenGroups, merge_metrics, pad_rows
 from gnomon.core.experience import Experience
 
 
@@ -59,14 +59,14 @@ def numbered(groups: TokenGroups) -> Experience:
         logprobs=per_token,
         scores=torch.arange(n) * 1.0,
         finished=torch.arange(n) % 2 == 0,
-        totals=Totals(n, float(groups.mask.sum())),
+        totals=StepTotals(n, float(groups.mask.sum())),
         values=per_token + 0.5,
         critic_states=per_token[:, :, None].expand(n, width, 3),
     )
 
 
 def test_experience_is_selected_and_cut_to_the_longest_row(groups: TokenGroups) -> None:
-    totals = Totals(99, 999)
+    totals = StepTotals(99, 999)
     part = numbered(groups).select([3, 1], totals)
     assert part.logprobs.tolist() == [[30, 31, 32], [10, 11, 12]]
     assert part.scores.tolist() == [3, 1]

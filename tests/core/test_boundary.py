@@ -16,7 +16,7 @@ from project import Ran
 import gnomon
 from gnomon.core.boundary import input_errors, read_text, shown, write_crash
 from gnomon.core.config import Settings, read_yaml, validate
-from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, full_disk_said
+from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, translate_disk_full
 
 LONG = "a" * 5000
 
@@ -110,7 +110,7 @@ MERGES = "a: &a {x: 1}\n" + "".join(
 def test_a_text_that_unfolds_without_end_is_refused_at_once(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as found, full_disk_said(tmp_path):
+    with pytest.raises(ConfigError) as found, translate_disk_full(tmp_path):
         read_yaml(path)
     assert sentence in str(found.value)
 
@@ -141,9 +141,9 @@ def test_the_look_for_a_full_disk_reads_no_input_and_ends() -> None:
 
     first, second = Endless(), OSError("one")
     first.__context__, second.__context__ = second, first
-    with pytest.raises(Endless), full_disk_said("x"):
+    with pytest.raises(Endless), translate_disk_full("x"):
         raise first
-    with pytest.raises(DiskFullError), full_disk_said("x"):
+    with pytest.raises(DiskFullError), translate_disk_full("x"):
         raise ValueError("shard 3: No space left on device")
 
 

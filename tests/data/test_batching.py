@@ -7,16 +7,16 @@ import random
 import pytest
 import torch
 
-from gnomon.core.batches import Totals
+from gnomon.core.batches import StepTotals
 from gnomon.data.batching import (
     collate_demonstrations,
     collate_labels,
     collate_preferences,
     collate_rankings,
     epoch_order,
+    pack_by_tokens,
     token_groups,
     totals_of,
-    within_budget,
 )
 from gnomon.data.encoding import Example, Order, Pair
 
@@ -27,7 +27,7 @@ PAIRED = [
 
 
 def test_collated_pairs_point_at_their_completions() -> None:
-    batch = collate_preferences(PAIRED, Totals(3, 10))
+    batch = collate_preferences(PAIRED, StepTotals(3, 10))
     assert batch.chosen.tolist() == [0, 2, 4]
     assert batch.rejected.tolist() == [1, 0, 3]
     assert batch.probability.tolist() == pytest.approx([0.8, 0.6, 1.0])
@@ -46,7 +46,7 @@ def test_collated_labels_keep_their_order() -> None:
         Example("b", (1,), ((4, 5),), good=False),
         Example("a", (1, 2), ((6,),), good=False),
     ]
-    batch = collate_labels(examples, Totals(3, 4))
+    batch = collate_labels(examples, StepTotals(3, 4))
     assert batch.good.tolist() == [True, False, False]
     assert batch.weight.tolist() == [2.0, 1.0, 1.0]
     assert [c.tolist() for c in batch.tokens.completions] == [[3], [4, 5], [6]]
@@ -63,7 +63,7 @@ def test_collated_rankings_point_at_their_completions() -> None:
     batch = collate_rankings(examples, totals_of(examples))
     assert [order.tolist() for order in batch.order] == [[2, 0], [1, 0, 2], [4, 3]]
     assert batch.weight.tolist() == [1.0, 0.5, 3.0]
-    assert batch.totals == Totals(3, 5, examples=2)
+    assert batch.totals == StepTotals(3, 5, examples=2)
 
 
 def test_masked_tokens_cost_but_do_not_count() -> None:
@@ -72,7 +72,7 @@ def test_masked_tokens_cost_but_do_not_count() -> None:
         Example("a", (1,), ((3, 4, 5, 6),), masks=((True, False, False, True),)),
         Example("b", (1,), ((7, 8, 9),)),
     ]
-    assert totals_of(examples) == Totals(2, 5, examples=2)
+    assert totals_of(examples) == StepTotals(2, 5, examples=2)
     assert [e.cost for e in examples] == [5, 4]
     mask = collate_demonstrations(examples, totals_of(examples)).tokens.mask
     assert mask.tolist() == [[True, False, False, True], [True, True, True, False]]
@@ -81,16 +81,16 @@ def test_masked_tokens_cost_but_do_not_count() -> None:
 def test_totals_and_costs() -> None:
     """Rows are pairs where there are any, else completions; tokens are those of completions."""
     single = [Example("a", (1, 2, 3), ((4, 5),)), Example("b", (1,), ((6,),))]
-    assert totals_of(single) == Totals(2, 3, examples=2)
-    assert totals_of(PAIRED) == Totals(3, 10, examples=2)
+    assert totals_of(single) == StepTotals(2, 3, examples=2)
+    assert totals_of(PAIRED) == StepTotals(3, 10, examples=2)
     assert [e.cost for e in PAIRED] == [9, 4]
-    assert totals_of([*PAIRED, *single]) == Totals(5, 13, examples=4)
+    assert totals_of([*PAIRED, *single]) == StepTotals(5, 13, examples=4)
 
 
 def test_examples_of_one_prompt_share_it() -> None:
     examples = [Example("a", (1, 2), ((3,),)), Example("b", (1, 2), ((4,),)), Example("a", (1, 2), ((5,),))]
     assert token_groups(examples).group.tolist() == [0, 1, 0]
-    batch = collate_demonstrations(examples, Totals(3, 3))
+    batch = collate_demonstrations(examples, StepTotals(3, 3))
     assert len(batch.tokens.prompts) == 2
     assert torch.equal(batch.weight, torch.ones(3))
 
@@ -103,7 +103,7 @@ def test_one_id_with_the_tokens_of_two_prompts_is_a_fault() -> None:
 @pytest.mark.parametrize("budget", [1, 7, 30, 10_000])
 def test_every_item_is_in_one_part_and_parts_respect_the_budget(budget: int) -> None:
     costs = [random.Random(0).randint(1, 12) for _ in range(50)]
-    parts = list(within_budget(costs, budget))
+    parts = list(pack_by_tokens(costs, budget))
     assert sorted(item for part in parts for item in part) == list(range(50))
     for part in parts:
         assert len(part) == 1 or sum(costs[i] for i in part) <= budget
@@ -113,7 +113,7 @@ def test_every_item_is_in_one_part_and_parts_respect_the_budget(budget: int) -> 
 
 
 def test_nothing_makes_no_parts() -> None:
-    assert list(within_budget([], 10)) == []
+    assert list(pack_by_tokens([], 10)) == []
 
 
 def test_an_epochs_order_depends_on_its_arguments_only() -> None:

@@ -10,7 +10,7 @@ from gnomon.losses.advantages import (
     best_and_worst,
     best_of_group,
     explained_variance,
-    generalised_advantages,
+    gae,
     group_centred,
     leave_one_out,
     returns_to_go,
@@ -22,9 +22,7 @@ def advantages(
     rewards: list[float], values: list[float], mask: list[bool] | None = None, *, gamma: float, lam: float
 ) -> list[float]:
     kept = torch.tensor([mask or [True] * len(rewards)])
-    found = generalised_advantages(
-        torch.tensor([rewards]), torch.tensor([values]), kept, gamma=gamma, gae_lambda=lam
-    )
+    found = gae(torch.tensor([rewards]), torch.tensor([values]), kept, gamma=gamma, gae_lambda=lam)
     return [float(value) for value in found[0]]
 
 
@@ -84,7 +82,7 @@ def test_equals_a_plain_loop_on_random_masks(gamma: float, lam: float) -> None:
     generator = torch.Generator().manual_seed(0)
     rewards, values = torch.randn(2, 8, 11, generator=generator, dtype=torch.float64)
     mask = torch.rand(8, 11, generator=generator) > 0.3
-    found = generalised_advantages(rewards, values, mask, gamma=gamma, gae_lambda=lam)
+    found = gae(rewards, values, mask, gamma=gamma, gae_lambda=lam)
     torch.testing.assert_close(found, plain_loop(rewards, values, mask, gamma, lam), atol=1e-12, rtol=0)
 
 

@@ -9,15 +9,15 @@ import torch
 
 from gnomon.losses.preference import (
     bradley_terry,
-    hinge,
+    hinge_loss,
+    ipo_loss,
     log_odds,
-    logistic,
+    logsigmoid_loss,
     majority,
-    over_raters,
     pair_values,
     plackett_luce,
-    squared_gap,
-    with_noise,
+    smooth_labels,
+    soft_label_loss,
 )
 
 
@@ -73,19 +73,19 @@ def test_recovers_known_strengths_up_to_a_constant(margin: float) -> None:
 def test_costs_by_hand() -> None:
     """At leads 2 and −1; τ = ¼ asks for a lead of 2."""
     leads = torch.tensor([2.0, -1.0])
-    assert logistic(leads).tolist() == pytest.approx([0.126928, 1.313262], abs=1e-6)
-    assert hinge(leads).tolist() == [0.0, 2.0]
-    assert squared_gap(leads, 0.25).tolist() == [0.0, 9.0]
-    assert over_raters(hinge, leads, torch.tensor([0.75, 0.5])).tolist() == [0.75, 1.0]  # ¼·3, ½·2
+    assert logsigmoid_loss(leads).tolist() == pytest.approx([0.126928, 1.313262], abs=1e-6)
+    assert hinge_loss(leads).tolist() == [0.0, 2.0]
+    assert ipo_loss(leads, 0.25).tolist() == [0.0, 9.0]
+    assert soft_label_loss(hinge_loss, leads, torch.tensor([0.75, 0.5])).tolist() == [0.75, 1.0]  # ¼·3, ½·2
 
 
 def test_noise_in_labels_by_hand() -> None:
     """ε = 0.1: 0.9·0.9 + 0.1·0.1 = 0.82; and back, (0.82 − 0.1)/0.8 = 0.9. A certain label becomes 1.125."""
     shares = torch.tensor([0.9, 0.5], dtype=torch.float64)
-    noisy = with_noise(shares, 0.1, robust=False)
+    noisy = smooth_labels(shares, 0.1, robust=False)
     assert noisy.tolist() == pytest.approx([0.82, 0.5])
-    assert with_noise(noisy, 0.1, robust=True).tolist() == pytest.approx([0.9, 0.5])
-    assert with_noise(torch.tensor([1.0]), 0.1, robust=True).item() == pytest.approx(1.125)
+    assert smooth_labels(noisy, 0.1, robust=True).tolist() == pytest.approx([0.9, 0.5])
+    assert smooth_labels(torch.tensor([1.0]), 0.1, robust=True).item() == pytest.approx(1.125)
 
 
 def test_the_majority_of_a_tie_is_a_tie() -> None:

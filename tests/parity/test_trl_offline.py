@@ -22,7 +22,7 @@ from gnomon.algorithms.orpo import ORPO
 from gnomon.algorithms.reward_model import RewardModelling
 from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
-from gnomon.core.batches import Demonstrations, Labels, TokenGroups, Totals
+from gnomon.core.batches import Demonstrations, Labels, StepTotals, TokenGroups
 from gnomon.losses.preference import log_odds
 from gnomon.training.runtime.model_bundle import TrainedModels
 
@@ -83,7 +83,7 @@ def test_sft(tmp_path: Path) -> None:
         for g, completion in zip(peer.GROUP, peer.COMPLETIONS, strict=True)
     ]
     loss = found.compute_loss(network, DataCollatorForLanguageModeling(peer.END)(rows))
-    batch = Demonstrations(groups, torch.ones(6), Totals(6, float(groups.mask.sum())))
+    batch = Demonstrations(groups, torch.ones(6), StepTotals(6, float(groups.mask.sum())))
     peer.assert_alike(ours(SFT(), batch), (network, loss))
 
 
@@ -287,7 +287,7 @@ def test_bco_agrees_with_trls_pairwise_form_where_the_shift_is_zero(tmp_path: Pa
         tokens=pairs.tokens.select(order),
         good=torch.tensor([True] * 4 + [False] * 4),
         weight=torch.ones(8),
-        totals=Totals(4, 1.0, sums=zero),
+        totals=StepTotals(4, 1.0, sums=zero),
         reference_logprobs=pairs.reference_logprobs[order],
     )
     peer.assert_alike(ours(BCO(beta=0.3), batch), theirs)

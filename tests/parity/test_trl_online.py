@@ -23,8 +23,8 @@ from gnomon.algorithms.dr_grpo import DrGRPO
 from gnomon.algorithms.grpo import GRPO
 from gnomon.algorithms.gspo import GSPO
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import TokenGroups, Totals
-from gnomon.core.experience import Experience, Penalty
+from gnomon.core.batches import StepTotals, TokenGroups
+from gnomon.core.experience import Experience, KLPenalty
 from gnomon.losses.kl import k3, prefix_weight
 from gnomon.losses.reduce import sequence_mean
 from gnomon.rollouts.experience import price_kl
@@ -143,7 +143,7 @@ def ours(case: Case, step: float, *, kl: str = "loss", limit: float = LIMIT) -> 
     drawn = replace(drawn, totals=replace(drawn.totals, limit=limit))
     priced = price_kl(drawn, case.beta, where=kl)
     if kl == "loss" and case.beta:
-        priced = replace(priced, penalty=Penalty(case.beta, "k3", exact=False))
+        priced = replace(priced, penalty=KLPenalty(case.beta, "k3", unbiased_gradient=False))
     batch = case.algorithm.credit(priced)
     move(policy.network, step)
     loss = case.algorithm.loss(peer.models(policy, TEMPERATURE), batch)[0]
@@ -212,9 +212,9 @@ def experience(policy: Any, masks: Any = None, beta: float = 0.0) -> Experience:
         logprobs=old,
         scores=torch.tensor(SCORES),
         finished=torch.ones(6, dtype=torch.bool),
-        totals=Totals(6, float(groups.mask.sum()), LIMIT),
+        totals=StepTotals(6, float(groups.mask.sum()), LIMIT),
         reference_logprobs=peer.reference_logprobs(groups, TEMPERATURE),
-        penalty=Penalty(beta, "k3", exact=True) if beta else None,
+        penalty=KLPenalty(beta, "k3", unbiased_gradient=True) if beta else None,
     )
 
 

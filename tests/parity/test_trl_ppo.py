@@ -26,7 +26,7 @@ from tiny import tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
 from gnomon.algorithms.ppo import PPO
-from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 from gnomon.data.reading.downloads import fetch_from_pypi
 from gnomon.rollouts.experience import price_kl
@@ -111,7 +111,7 @@ def experience(policy: Any, critic: Any, groups: TokenGroups) -> Experience:
         logprobs=policy.logprobs(groups, temperature=TEMPERATURE),
         scores=tiny_reward_model(seed=2).scores(groups),
         finished=torch.ones(len(groups), dtype=torch.bool),
-        totals=Totals(len(groups), float(groups.mask.sum())),
+        totals=StepTotals(len(groups), float(groups.mask.sum())),
         reference_logprobs=peer.reference_logprobs(groups, TEMPERATURE),
         values=critic.answer(groups).values,
     )

@@ -14,7 +14,7 @@ import torch
 from tiny import naive_logprobs, tiny_network, tiny_policy, word_tokenizer
 from torch import Tensor
 
-from gnomon.core.batches import Labels, Preferences, TokenGroups, Totals, pad_rows
+from gnomon.core.batches import Labels, Preferences, StepTotals, TokenGroups, pad_rows
 from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
 from gnomon.training.runtime.model_bundle import TrainedModels
@@ -65,7 +65,7 @@ def preferences() -> Preferences:
         probability=torch.ones(len(PAIRS)),
         margin=torch.tensor([0.0, 1.0, 0.5, 2.0]),
         weight=torch.ones(len(PAIRS)),
-        totals=Totals(len(PAIRS), float(groups.mask.sum())),
+        totals=StepTotals(len(PAIRS), float(groups.mask.sum())),
         reference_logprobs=reference_logprobs(groups),
     )
 
@@ -77,7 +77,7 @@ def labels() -> Labels:
         tokens=groups,
         good=torch.tensor([True, False, True, True, False, False]),
         weight=torch.ones(len(groups)),
-        totals=Totals(len(groups), float(groups.mask.sum())),
+        totals=StepTotals(len(groups), float(groups.mask.sum())),
         reference_logprobs=reference_logprobs(groups),
     )
 

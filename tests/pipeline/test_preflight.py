@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, RunError, full_disk_said
+from gnomon.core.errors import ConfigError, DataError, DiskFullError, GnomonError, RunError, translate_disk_full
 from gnomon.core.storage.files import read_json
 from gnomon.models.tiny_random import RandomModel
 from gnomon.pipeline import run as run_module
@@ -140,14 +140,14 @@ def wrapped() -> GnomonError:
     ],
 )
 def test_a_full_disk_is_said_however_it_shows_itself(make: Callable[[], Exception], sentence: str) -> None:
-    with pytest.raises(DiskFullError, match=sentence) as found, full_disk_said("runs/x"):
+    with pytest.raises(DiskFullError, match=sentence) as found, translate_disk_full("runs/x"):
         raise make()
     assert found.value.exit_code == 3
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "denied"), ValueError("x"), DataError("no data.")])
 def test_other_errors_pass(error: Exception) -> None:
-    with pytest.raises(type(error)) as found, full_disk_said("runs/x"):
+    with pytest.raises(type(error)) as found, translate_disk_full("runs/x"):
         raise error
     assert found.value is error
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import prompts_of
 
-from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience, FinishReason, Rollout
 from gnomon.core.types import Completion, Prompt
 from gnomon.rollouts.experience import (
@@ -55,7 +55,7 @@ def test_experience_keeps_the_samplers_logprobs_and_counts_what_a_loss_divides_b
     expected = torch.tensor([[-0.1, -0.2, -0.3], [-0.4, 0, 0], [-0.5, -0.6, 0]])
     torch.testing.assert_close(found.logprobs, expected)
     assert found.finished.tolist() == [True, False, True]
-    assert found.totals == Totals(rows=3, tokens=6.0)
+    assert found.totals == StepTotals(rows=3, tokens=6.0)
 
 
 def test_the_score_lands_on_the_last_token_that_counts() -> None:
@@ -96,7 +96,9 @@ def experience() -> Experience:
     """Log-ratios to the reference of ½, −0.25 and (masked) 9 in row 0, 1 in row 1."""
     groups = TokenGroups.build([[1]], [[1, 2, 3], [4]], [0, 0], [[True, True, False], [True]])
     logprobs = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, float("nan"), float("nan")]])
-    found = Experience(groups, logprobs, torch.tensor([2.0, -1.0]), torch.tensor([True, True]), Totals(2, 3.0))
+    found = Experience(
+        groups, logprobs, torch.tensor([2.0, -1.0]), torch.tensor([True, True]), StepTotals(2, 3.0)
+    )
     return replace(found, reference_logprobs=torch.tensor([[-1.5, -1.75, -9.5], [-4.0, 0.0, 0.0]]))
 
 

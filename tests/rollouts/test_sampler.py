@@ -25,7 +25,7 @@ from gnomon.rollouts import choice
 from gnomon.rollouts.choice import decoder_for
 from gnomon.rollouts.decoding import PaddedDecoder, SlotDecoder
 from gnomon.rollouts.experience import token_groups_of
-from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
 
 PROMPTS = prompts_of("a", "b a c a b a c", "c c", "a b")
@@ -200,7 +200,7 @@ def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
 def test_a_helping_may_be_drawn_elsewhere(words: Any) -> None:
     sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
     twice = sampler.sample([PROMPTS[0], PROMPTS[1], PROMPTS[0]], sampling, seed=0)
-    assert turns([PROMPTS[0], PROMPTS[1], PROMPTS[0]]) == [0, 0, 1]
+    assert occurrence_index([PROMPTS[0], PROMPTS[1], PROMPTS[0]]) == [0, 0, 1]
     assert_same(twice[4:], sampler.sample(PROMPTS[:1], sampling, seed=0, first=[2]))
     assert twice[4].completion.id == "p0/2"
 

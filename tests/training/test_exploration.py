@@ -14,7 +14,7 @@ from tiny import prompts_of
 from torch import Tensor
 
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import TokenGroups, Totals
+from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience, Rollout
 from gnomon.core.types import Completion
 from gnomon.rewards.reward import FunctionReward
@@ -87,7 +87,7 @@ def experience(group: list[int], advantages: list[float], scores: list[float] | 
         logprobs=flat,
         scores=torch.tensor(scores or [0.0] * n),
         finished=torch.ones(n, dtype=torch.bool),
-        totals=Totals(n, 2 * n),
+        totals=StepTotals(n, 2 * n),
         reference_logprobs=flat,
         rewards=flat,
         advantages=torch.tensor(advantages)[:, None].expand(n, 2),
@@ -273,7 +273,7 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
         for parameter in loop.models.policy.trainable().values():
             parameter.add_(0.2)
     rollouts = loop.sample(1)
-    own = [i for i, r in enumerate(rollouts) if not r.foreign]
+    own = [i for i, r in enumerate(rollouts) if not r.off_policy]
     assert len(own) == len(rollouts) / 2 == 12
     scores = torch.arange(24.0)
     found = loop.asker.reference(loop.asker.policy(loop.remember(1, rollouts, scores)), None)
@@ -288,14 +288,14 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     far[[i for i in range(24) if i not in own]] = -100.0
     loop.adapt(1, replace(found, logprobs=far), rollouts, scores)
     assert loop.kl_coefficient == pytest.approx(0.15 * 1.5)
-    strangers = [replace(r, foreign=True) for r in rollouts]
+    strangers = [replace(r, off_policy=True) for r in rollouts]
     loop.adapt(2, found, strangers, scores)
     assert loop.kl_coefficient == pytest.approx(0.15 * 1.5)
 
 
 def test_other_temperatures_are_others(tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, exploration=Exploration(temperatures=(0.9, 1.5)), sampling={"completions": 4})
-    assert [r.foreign for r in loop.sample(1)] == [False, False, True, True] * 3
+    assert [r.off_policy for r in loop.sample(1)] == [False, False, True, True] * 3
 
 
 DULL, GOOD = (1.0, 1.0), (0.0, 1.0)
@@ -344,11 +344,11 @@ def test_shares_drawn_apart_are_the_round_drawn_at_once(tmp_path: Path, words: A
         ).sample(1)
 
     def sign(rollouts: list[Rollout]) -> list[tuple[Any, ...]]:
-        return sorted((r.prompt.id, r.completion.id, r.foreign, r.token_ids) for r in rollouts)
+        return sorted((r.prompt.id, r.completion.id, r.off_policy, r.token_ids) for r in rollouts)
 
     whole = share(0, 1)
     assert sign(whole) == sign([r for rank in (0, 1) for r in share(rank, 2)])
-    assert len({(r.completion.id, r.foreign) for r in whole}) == 18
+    assert len({(r.completion.id, r.off_policy) for r in whole}) == 18
 
 
 def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, words: Any) -> None:

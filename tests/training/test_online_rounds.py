@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import TokenGroups, Totals
-from gnomon.core.experience import Experience, Penalty, Rollout
+from gnomon.core.batches import StepTotals, TokenGroups
+from gnomon.core.experience import Experience, KLPenalty, Rollout
 from gnomon.core.types import Completion
 from gnomon.models.scalar_head import new_head
 from gnomon.models.settings import HeadSettings, Trainable
@@ -39,16 +39,16 @@ def experience(**given: Any) -> Experience:
         logprobs=torch.tensor([[-1.0, JUNK, -2.0], [-0.5, -3.0, JUNK]]),
         scores=torch.tensor([3.0, -1.0]),
         finished=torch.tensor([True, True]),
-        totals=Totals(2, 4),
+        totals=StepTotals(2, 4),
         reference_logprobs=torch.tensor([[-1.5, -JUNK, -1.0], [-0.5, -1.0, JUNK]]),
     )
     return replace(made, **given)
 
 
-def rollouts(foreign: Sequence[bool] = (False, False)) -> list[Rollout]:
+def rollouts(off_policy: Sequence[bool] = (False, False)) -> list[Rollout]:
     return [
-        Rollout(prompt, (1,), Completion("c", "x", token_ids=(3, 4)), (-1.0, -1.0), "end", foreign=other)
-        for prompt, other in zip(PROMPTS, foreign, strict=True)
+        Rollout(prompt, (1,), Completion("c", "x", token_ids=(3, 4)), (-1.0, -1.0), "end", off_policy=other)
+        for prompt, other in zip(PROMPTS, off_policy, strict=True)
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_price_in_the_loss_is_handed_to_it_and_a_price_of_nothing_is_none(
     exact: bool, tmp_path: Path, words: Any
 ) -> None:
     kl = KLSettings(coefficient=0.2, where="loss", estimator="k3", exact=exact)
-    assert online(tmp_path, words, kl=kl).price(experience()).penalty == Penalty(0.2, "k3", exact)
+    assert online(tmp_path, words, kl=kl).price(experience()).penalty == KLPenalty(0.2, "k3", exact)
     free = kl.model_copy(update={"coefficient": 0.0, "measure": "sampled"})
     assert online(tmp_path, words, kl=free).price(experience()).penalty is None
 
@@ -94,7 +94,7 @@ def test_the_price_follows_the_policys_own_completions_alone(tmp_path: Path, wor
     loop = online(tmp_path, words)
     ratios = torch.tensor([[0.01, JUNK, 0.03], [4.0, 5.0, JUNK]])
     drawn = experience(reference_logprobs=experience().logprobs - ratios, rewards=ratios, advantages=ratios)
-    loop.adapt(1, drawn, rollouts(foreign=(False, True)), drawn.scores)
+    loop.adapt(1, drawn, rollouts(off_policy=(False, True)), drawn.scores)
     assert loop.kl_coefficient == pytest.approx(0.15 * 0.99)
 
 
@@ -105,8 +105,8 @@ def test_returns_of_former_rounds_are_those_of_tokens_that_count(tmp_path: Path,
         rewards = torch.tensor([[first, JUNK, 2.0], [0.5, 0.5, JUNK]])
         drawn = experience(rewards=rewards, advantages=rewards)
         loop.adapt(1, drawn, rollouts(), drawn.scores)
-    assert (loop.past.mean, loop.past.deviation) == pytest.approx((2.2, math.sqrt(1.8)))
-    assert loop.past.seen == 2
+    assert (loop.return_stats.mean, loop.return_stats.deviation) == pytest.approx((2.2, math.sqrt(1.8)))
+    assert loop.return_stats.seen == 2
 
 
 def test_groups_are_remembered_by_the_size_of_a_tokens_advantage(tmp_path: Path, words: Any) -> None:
@@ -334,14 +334,14 @@ def test_former_rounds_are_known_to_an_algorithm_that_asks_for_them(tmp_path: Pa
 
     class Noting(PPO):
         def credit(self, experience: Experience) -> Experience:
-            seen.append(experience.past)
+            seen.append(experience.return_stats)
             return super().credit(experience)
 
     def watch(step: int, _: Any) -> bool:
-        known.append(loop.past)
+        known.append(loop.return_stats)
         return False
 
     loop = online(tmp_path, words, algorithm=Noting(), watch=watch, steps=3)
     loop.run("ppo")
     assert seen[1:] == known[:-1]
-    assert [past.seen for past in seen] == [0, 1, 2]
+    assert [return_stats.seen for return_stats in seen] == [0, 1, 2]

@@ -105,7 +105,7 @@ def _placed(record: Any, where: str) -> Any:
     return replace(record, where=where, prompt=replace(prompt, where=where))
 
 
-def told_apart(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record]]:
+def disambiguate_prompt_ids(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record]]:
     """The records of several sources, in which an id stands for one prompt.
 
     An id that stands for different prompts in two of them gets its source in front, in all of them.

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm, needs_survey
-from gnomon.core.batches import Totals, merge_metrics, pad_rows
+from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
 from gnomon.core.progress import StopSignal, console, progress
 from gnomon.core.storage.metrics_log import MetricsLog
-from gnomon.data.batching import COLLATE, epoch_order, token_groups, totals_of, within_budget
+from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched_pairs import mismatched
 from gnomon.models.engine.activation_cache import FrozenStates
@@ -178,7 +178,7 @@ class OfflineLoop:
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
         known = bool(self.answers) and not frozen.size
         if self.processes.count == 1 and (known or not (self.answers or limited)):
-            for rows in within_budget([e.cost for e in examples], self.room.tokens):
+            for rows in pack_by_tokens([e.cost for e in examples], self.room.tokens):
                 tokens = token_groups([examples[r] for r in rows])
                 frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
         frozen.open = False
@@ -202,7 +202,7 @@ class OfflineLoop:
             key=f"{self.seed} {self.optimiser.taken}",
         )
 
-    def _backward(self, batch: Sequence[Example], totals: Totals) -> list[dict[str, float]]:
+    def _backward(self, batch: Sequence[Example], totals: StepTotals) -> list[dict[str, float]]:
         """Add up the gradients of this process's share; the metrics of each micro-batch."""
         parts = []
         for loss, metrics in self._losses(batch, totals):
@@ -229,11 +229,13 @@ class OfflineLoop:
             )
         )
 
-    def _losses(self, batch: Sequence[Example], totals: Totals) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def _losses(
+        self, batch: Sequence[Example], totals: StepTotals
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         for part in self._micro_batches(batch):
             yield self.algorithm.loss(self.models, self._collate(part, totals))
 
-    def _survey(self, batch: Sequence[Example], totals: Totals) -> Totals:
+    def _survey(self, batch: Sequence[Example], totals: StepTotals) -> StepTotals:
         """With the sums over the whole step that the algorithm's losses ask for."""
         algorithm = self.algorithm
         if not needs_survey(algorithm):
@@ -252,10 +254,10 @@ class OfflineLoop:
 
     def _micro_batches(self, batch: Sequence[Example]) -> list[list[Example]]:
         """This process's share of a step, cut to the token budget."""
-        cut = list(within_budget([e.cost for e in batch], self.room.first))
+        cut = list(pack_by_tokens([e.cost for e in batch], self.room.first))
         return self.room.examples([[batch[r] for r in rows] for rows in self.processes.share(cut)])
 
-    def _collate(self, part: Sequence[Example], totals: Totals) -> Any:
+    def _collate(self, part: Sequence[Example], totals: StepTotals) -> Any:
         made: Any = COLLATE[self.algorithm.consumes](part, totals)
         if not self.answers:
             return made

@@ -24,7 +24,7 @@ from torch import Tensor
 from gnomon.core.progress import console, progress
 from gnomon.core.storage.files import write_atomically
 from gnomon.core.version import VERSION
-from gnomon.data.batching import token_groups, within_budget
+from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example
 from gnomon.models.roles import Policy
 from gnomon.training.runtime.distributed import Processes
@@ -71,7 +71,7 @@ class ReferenceAsker:
 
     def _ask(self, examples: Sequence[Example]) -> list[Tensor]:
         """Of all completions in order, `[T]` each."""
-        cut = list(within_budget([e.cost for e in examples], self.room.first))
+        cut = list(pack_by_tokens([e.cost for e in examples], self.room.first))
         mine: list[list[Tensor]] = []
         shares = self.processes.share(cut)
         bars = progress(f"{self.label}: reference", len(shares), quiet=not self.processes.main)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnomon.core.experience import Rollout
 from gnomon.core.types import Prompt
-from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.online.offline_completions import StoredCompletions
 from gnomon.training.settings import Exploration
@@ -32,29 +32,29 @@ def explore(
     `before`: how often each prompt stands before in the round, of which `prompts` may be a share. A prompt for
     which too few are stored has a smaller group.
     """
-    foreign = round(exploration.reference_share * sampling.completions)
+    from_reference = round(exploration.reference_share * sampling.completions)
     given = stored.count(sampling.completions) if stored else 0
     plan: dict[float, int] = {}
     ladder = exploration.temperatures or (sampling.temperature,)
-    for i in range(sampling.completions - foreign - given):
+    for i in range(sampling.completions - from_reference - given):
         plan[ladder[i % len(ladder)]] = plan.get(ladder[i % len(ladder)], 0) + 1
     drawn: list[list[Rollout]] = [[] for _ in prompts]
-    stood = turns(prompts) if before is None else before
+    stood = occurrence_index(prompts) if before is None else before
 
     def draw(count: int, temperature: float, salt: int, *, of: str = "policy") -> None:
         own = sampling.model_copy(update={"completions": count, "temperature": temperature})
         first = [turn * count for turn in stood]
         found = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version, first=first)
         if of == "reference" or temperature != sampling.temperature:
-            found = [replace(rollout, foreign=True) for rollout in found]
+            found = [replace(rollout, off_policy=True) for rollout in found]
         for i in range(len(prompts)):
             drawn[i] += found[i * count : (i + 1) * count]
 
     for salt, (temperature, count) in enumerate(plan.items()):
         draw(count, temperature, salt)
-    if foreign:
+    if from_reference:
         with sampler.policy.as_reference(reference):
-            draw(foreign, sampling.temperature, 16, of="reference")
+            draw(from_reference, sampling.temperature, 16, of="reference")
     if stored and given:
         temperature = sampling.temperature
         theirs = stored.draw(

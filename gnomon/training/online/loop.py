@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
 from gnomon.core.errors import ConfigError
-from gnomon.core.experience import Experience, Moments, Penalty, Rollout
+from gnomon.core.experience import Experience, KLPenalty, Rollout, RunningStats
 from gnomon.core.progress import StopSignal, progress
 from gnomon.core.storage.metrics_log import MetricsLog, StepLog
 from gnomon.core.types import Prompt
@@ -28,7 +28,7 @@ from gnomon.models.roles import Policy
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
-from gnomon.rollouts.sampler import NativeSampler, turns
+from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.checks import needs_reference, reuse_fault, sampling_fault, wrong_kind
 from gnomon.training.offline.early_stopping import Best
@@ -69,7 +69,7 @@ class OnlineLoop:
         side: demonstrations to imitate besides.
         watch: told of every step's metrics; it ends the loop by answering true.
         kl_coefficient: the price of a nat now.
-        past: the returns of former rounds.
+        return_stats: the returns of former rounds.
     """
 
     algorithm: Algorithm
@@ -97,7 +97,7 @@ class OnlineLoop:
         self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
         self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coefficient = self.settings.kl.coefficient
-        self.past = Moments()
+        self.return_stats = RunningStats()
         self.frozen: list[FrozenStates] = []
         self.learned = False  # from a round, since the loop was made
         self.budget = Budget(self.settings, self.processes)
@@ -222,7 +222,9 @@ class OnlineLoop:
         experience = self.asker.critic(experience)
         experience = self.asker.token_rewards(experience)
         experience = self.price(experience)
-        experience = cast(OnlineAlgorithm, self.algorithm).credit(replace(experience, past=self.past))
+        experience = cast(OnlineAlgorithm, self.algorithm).credit(
+            replace(experience, return_stats=self.return_stats)
+        )
         experienced = time.monotonic()
         learned = self.learner.update(experience, step, agreed, new=not self.learned)
         self.learned = True
@@ -248,7 +250,7 @@ class OnlineLoop:
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """K completions for this round's prompts."""
         chosen = self.stream.take(self.settings.prompts_per_step)
-        mine, before = self.processes.share(chosen), self.processes.share(turns(chosen))
+        mine, before = self.processes.share(chosen), self.processes.share(occurrence_index(chosen))
         groups = explore(
             self.sampler,
             mine,
@@ -320,7 +322,7 @@ class OnlineLoop:
         )
         if kl.where != "loss" or not self.kl_coefficient:
             return priced
-        return replace(priced, penalty=Penalty(self.kl_coefficient, kl.estimator, kl.exact))
+        return replace(priced, penalty=KLPenalty(self.kl_coefficient, kl.estimator, kl.exact))
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
         """Set the price of a nat for the next round, and what later rounds know of this one."""
@@ -342,7 +344,7 @@ class OnlineLoop:
         assert experience.rewards is not None
         assert experience.advantages is not None
         mask = experience.tokens.mask.to(experience.rewards.device)
-        self.past = self.past.after(masked(experience.rewards, mask).sum(dim=1))
+        self.return_stats = self.return_stats.after(masked(experience.rewards, mask).sum(dim=1))
         by_prompt: dict[str, list[int]] = {}
         for row, rollout in enumerate(rollouts):
             by_prompt.setdefault(rollout.prompt.id, []).append(row)
@@ -366,7 +368,7 @@ class OnlineLoop:
         return {
             "kl_coefficient": self.kl_coefficient,
             "budget": self.budget.state(),
-            "past": [self.past.mean, self.past.deviation, self.past.seen],
+            "past": [self.return_stats.mean, self.return_stats.deviation, self.return_stats.seen],
             "stream": self.stream.state(),
             "memory": self.memory.state() if self.memory else [],
             "reward": self.reward.state() if isinstance(self.reward, ShapedReward) else {},
@@ -377,7 +379,7 @@ class OnlineLoop:
         self.kl_coefficient = saved["kl_coefficient"]
         self.budget.restore(saved["budget"])
         mean, deviation, seen = saved["past"]
-        self.past = Moments(mean, deviation, int(seen))
+        self.return_stats = RunningStats(mean, deviation, int(seen))
         self.stream.restore(saved["stream"])
         if self.memory:
             self.memory.restore(saved["memory"])

@@ -95,7 +95,7 @@ class StoredCompletions:
     def _rollout(self, policy: Policy, prompt: Prompt, answer: Encoded, version: int) -> Rollout:
         completion, mask = answer
         ids = tuple(render_prompt(policy.tokenizer, prompt))
-        return Rollout(prompt, ids, completion, (), "end", version, mask, foreign=True)
+        return Rollout(prompt, ids, completion, (), "end", version, mask, off_policy=True)
 
 
 def store_completions(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from gnomon.algorithms.contract import Algorithm
-from gnomon.core.batches import Totals, merge_metrics
+from gnomon.core.batches import StepTotals, merge_metrics
 from gnomon.core.errors import NotFiniteError
 from gnomon.core.experience import Experience
 from gnomon.data.batching import epoch_order, micro_batches
@@ -147,7 +147,7 @@ def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
 
 def step_totals(
     experience: Experience, rows: Sequence[int], read: Sequence[int], taught: Sequence[int]
-) -> Totals:
+) -> StepTotals:
     """What the losses of an optimiser step over `rows` divide by, of which it reads some and some teach."""
     counts = {r: float(experience.tokens.masks[r].sum()) for r in rows}
     tokens = sum(counts.values())

@@ -25,7 +25,7 @@ def alike_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
 
 def own_rows(rollouts: Sequence[Rollout]) -> list[int]:
     """Those that the policy drew from the distribution that is trained."""
-    return [row for row, rollout in enumerate(rollouts) if not rollout.foreign]
+    return [row for row, rollout in enumerate(rollouts) if not rollout.off_policy]
 
 
 def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:

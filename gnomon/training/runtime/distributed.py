@@ -1,6 +1,6 @@
 """One process or several: who does which share of the work, and how the shares are put together again.
 
-Every loss is a share of the whole step's (see `Totals`), so several processes need no more than a sum of
+Every loss is a share of the whole step's (see `StepTotals`), so several processes need no more than a sum of
 gradients: each takes some of the micro-batches. They are started by `accelerate launch`; alone, a process shares
 with nobody and waits for nobody.
 """

@@ -15,7 +15,7 @@ from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import RunError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import read_json, write_json
-from gnomon.data.batching import micro_batches, within_budget
+from gnomon.data.batching import micro_batches, pack_by_tokens
 from gnomon.data.encoding import Example
 from gnomon.training.runtime.distributed import Processes
 from gnomon.training.runtime.memory_profile import Shape, fit
@@ -47,7 +47,7 @@ class Room:
         return [
             [part[i] for i in rows]
             for part in share
-            for rows in within_budget([e.cost for e in part], self.tokens)
+            for rows in pack_by_tokens([e.cost for e in part], self.tokens)
         ]
 
     def rows(self, tokens: TokenGroups, share: Sequence[Sequence[int]]) -> list[list[int]]:

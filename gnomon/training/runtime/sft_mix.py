@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnomon.algorithms.contract import Models
-from gnomon.data.batching import collate_demonstrations, epoch_order, totals_of, within_budget
+from gnomon.data.batching import collate_demonstrations, epoch_order, pack_by_tokens, totals_of
 from gnomon.data.encoding import Example
 from gnomon.losses.reduce import token_mean
 from gnomon.training.runtime.distributed import Processes
@@ -35,7 +35,7 @@ class SideTask:
         """Add the term's gradient to those of the main loss; this process's share of the metric."""
         batch = self._batch(step)
         totals, found = totals_of(batch), 0.0
-        cut = [[batch[r] for r in rows] for rows in within_budget([e.cost for e in batch], room.first)]
+        cut = [[batch[r] for r in rows] for rows in pack_by_tokens([e.cost for e in batch], room.first)]
         for part in room.examples(processes.share(cut)):
             made = collate_demonstrations(part, totals)
             logprobs = models.policy.logprobs(made.tokens)

@@ -21,7 +21,7 @@ from gnomon.core.types import (
     Ranking,
     RatedText,
 )
-from gnomon.data.reading.records import read_records, scan_records, told_apart
+from gnomon.data.reading.records import disambiguate_prompt_ids, read_records, scan_records
 
 PROMPT = Prompt("p1", (Message("system", "简短。"), Message("user", "How was\nthe film?")))
 GOOD, BAD = Completion("c1", "很好 🎬", "people"), Completion("c2", "")
@@ -48,14 +48,14 @@ def written(tmp_path: Path, *rows: object) -> Path:
 def test_one_id_for_two_prompts_gets_its_source_in_front() -> None:
     """q differs between a and b, p does not: only q is renamed, in c too, whose q is that of a."""
     q, other, p = (Prompt(i, (Message("user", said),)) for i, said in (("q", "1"), ("q", "2"), ("p", "3")))
-    found = told_apart({"a": [q, p], "b": [other, p], "c": [q]})
+    found = disambiguate_prompt_ids({"a": [q, p], "b": [other, p], "c": [q]})
     assert {name: [r.id for r in records] for name, records in found.items()} == {
         "a": ["a:q", "p"], "b": ["b:q", "p"], "c": ["c:q"],
     }  # fmt: skip
     assert found["b"][0].messages == other.messages
-    shown = told_apart({"a": [Demonstration(q, GOOD, 0.5)], "b": [Demonstration(other, BAD)]})
+    shown = disambiguate_prompt_ids({"a": [Demonstration(q, GOOD, 0.5)], "b": [Demonstration(other, BAD)]})
     assert shown["a"] == [Demonstration(Prompt("a:q", q.messages), GOOD, 0.5)]
-    assert told_apart({"a": [q, p], "b": [q]}) == {"a": [q, p], "b": [q]}
+    assert disambiguate_prompt_ids({"a": [q, p], "b": [q]}) == {"a": [q, p], "b": [q]}
 
 
 @pytest.mark.parametrize("records", RECORDS, ids=lambda r: type(r[0]).__name__)

@@ -40,15 +40,15 @@ def test_they_fill_their_share_of_a_group(tmp_path: Path, words: Any) -> None:
     loop.stored = stored(words)
     rollouts = loop.sample(1)
     groups = {p.messages[0].content: [r for r in rollouts if r.prompt.id == p.id] for p in loop.prompts}  # type: ignore[union-attr]
-    assert {asked: sum(r.foreign for r in group) for asked, group in groups.items()} == {
+    assert {asked: sum(r.off_policy for r in group) for asked, group in groups.items()} == {
         "a": 2, "b c": 1, "c c c": 0, "a b a": 0,
     }  # fmt: skip
-    assert all(sum(not r.foreign for r in group) == 2 for group in groups.values())
-    taken = [r.completion.text for r in groups["a"] if r.foreign]
+    assert all(sum(not r.off_policy for r in group) == 2 for group in groups.values())
+    taken = [r.completion.text for r in groups["a"] if r.off_policy]
     assert len(set(taken)) == 2
     assert set(taken) < set(TEXTS["a"])
-    assert all(r.finished and r.token_ids[-1] == words.eos_token_id for r in rollouts if r.foreign)
-    assert own_rows(rollouts) == [row for row, r in enumerate(rollouts) if not r.foreign]
+    assert all(r.finished and r.token_ids[-1] == words.eos_token_id for r in rollouts if r.off_policy)
+    assert own_rows(rollouts) == [row for row, r in enumerate(rollouts) if not r.off_policy]
 
 
 def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: Path, words: Any) -> None:
@@ -60,7 +60,7 @@ def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: 
     assert found.sampler_logprobs is not None
     gap = (found.logprobs - found.sampler_logprobs).abs().amax(1)
     written = torch.tensor([r.completion.id.startswith(("a/", "b c/")) for r in rollouts])
-    reference = torch.tensor([r.foreign for r in rollouts]) & ~written
+    reference = torch.tensor([r.off_policy for r in rollouts]) & ~written
     assert written.sum() >= 1
     assert gap[written].max() < 1e-5, "left out of the ratio"
     assert gap[reference].min() > 1e-3, "weighted"

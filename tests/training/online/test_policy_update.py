@@ -14,7 +14,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.algorithms.grpo import GRPO
 from gnomon.algorithms.online_dpo import OnlineDPO
 from gnomon.algorithms.ppo import PPO
-from gnomon.core.experience import Experience, Penalty
+from gnomon.core.experience import Experience, KLPenalty
 from gnomon.training.online.policy_update import Learner
 from gnomon.training.runtime.budget import Budget
 from gnomon.training.runtime.distributed import Processes
@@ -106,7 +106,7 @@ def test_online_dpo_starts_from_log_2_however_many_are_drawn() -> None:
     algorithm = OnlineDPO()
     experience = round_for(algorithm, on_policy=True)
     experience = with_alike(replace(experience, reference_logprobs=experience.logprobs), 1)
-    for drawn in (experience, replace(experience, penalty=Penalty(0.1, "k3"))):
+    for drawn in (experience, replace(experience, penalty=KLPenalty(0.1, "k3"))):
         found = updated(algorithm, drawn)
         assert found["loss"] == pytest.approx(0.693147, abs=1e-5)
         assert found["lead"] == pytest.approx(0.0, abs=1e-5)
@@ -124,7 +124,7 @@ def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture
         assert "sampler and trainer disagree" in capsys.readouterr().err
 
 
-def without_advantage(algorithm: Any, penalty: Penalty | None = None) -> Experience:
+def without_advantage(algorithm: Any, penalty: KLPenalty | None = None) -> Experience:
     """A round whose groups are all alike, after the policy has moved from its reference."""
     found = round_for(algorithm)
     assert found.advantages is not None
@@ -136,7 +136,7 @@ def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:
     """Where nothing else is to be learned a step is saved; a penalty in the loss is something to learn."""
     idle = updated(GRPO(), without_advantage(GRPO()))
     assert idle == {"idle_steps": 1.0}
-    priced = updated(GRPO(), without_advantage(GRPO(), Penalty(0.1, "k3")))
+    priced = updated(GRPO(), without_advantage(GRPO(), KLPenalty(0.1, "k3")))
     assert priced["idle_steps"] == 0
     assert priced["grad_norm"] > 1e-4
 

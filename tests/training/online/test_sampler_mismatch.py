@@ -15,7 +15,7 @@ from loops import online, recorded
 from tiny import ragged_groups
 
 from gnomon.algorithms.rloo import RLOO
-from gnomon.core.batches import Totals
+from gnomon.core.batches import StepTotals
 from gnomon.core.errors import RunError
 from gnomon.core.experience import Experience, Rollout
 from gnomon.rollouts.choice import DECODERS
@@ -135,7 +135,7 @@ def test_the_two_means_by_hand() -> None:
         logprobs=torch.full((n, width), math.log(0.25)),
         scores=torch.zeros(n),
         finished=torch.ones(n, dtype=torch.bool),
-        totals=Totals(n, float(sum(rest))),
+        totals=StepTotals(n, float(sum(rest))),
     )
     asked = replace(drawn, logprobs=torch.full((n, width), math.log(0.25)).masked_fill(~tokens.mask, 7.0))
     said = drawn.logprobs.clone()
