@@ -145,7 +145,7 @@ def main() -> None:
         with ProcessPoolExecutor(given.workers) as workers:
             for done in [workers.submit(spend, plan, given.work, store) for plan, store in todo]:
                 done.result()
-        texts = {"model": MODEL, "depth": DEPTH, **PARTS}
+        texts = {"model": MODEL, "num_layers": DEPTH, **PARTS}
         stored |= {**texts, **most(given.work), "runs": collected(given.work)}
     write(STORED, stored)
 

@@ -100,7 +100,7 @@ def recipe_for(folder: Path, model: Path) -> dict[str, Any]:
                 "name": "judge",
                 "algorithm": "reward_model",
                 "model": "sft",
-                "depth": 2,
+                "num_layers": 2,
                 "data": str(folder / "preferences.jsonl"),
                 "training": {"batch_size": 2},
             },

@@ -36,7 +36,7 @@ def states_of(items: Sequence[RatedText], folder: Path) -> NDArray[np.float32]:
     kept = folder / f"states-{name}.npy"
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        model = load_reward_model(MODEL, find_compute(precision="float32"), seed=0, depth=DEPTH, head=HEAD)
+        model = load_reward_model(MODEL, find_compute(precision="float32"), seed=0, num_layers=DEPTH, head=HEAD)
         np.save(kept, pooled_states(model, [item.text for item in items]))
     found: NDArray[np.float32] = np.load(kept)
     return found

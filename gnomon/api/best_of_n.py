@@ -14,32 +14,34 @@ from gnomon.evaluation.best_of_n import best_rows
 from gnomon.models.roles import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampler import NativeSampler, Sampling
-from gnomon.stages.settings import BestOf
+from gnomon.stages.settings import BestOfSettings
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledCompletion:
     """A completion, and the judge's score of it where the best was chosen."""
 
     rollout: Rollout
     score: float | None = None
 
 
-def best_of(n: int | None, by: str | None, sampling: Sampling) -> BestOf | None:
-    """What `best_of` and `by` ask for together; `None` where neither is given.
+def best_of(n: int | None, reward: str | None, sampling: Sampling) -> BestOfSettings | None:
+    """What `best_of` and `reward` set together; `None` where neither is given.
 
     Raises:
         ConfigError: one of them is missing, the best of one is asked for, or all completions are the same.
     """
-    if n is None and by is None:
+    if n is None and reward is None:
         return None
-    if n is None or by is None:
-        raise ConfigError("--best-of and --by go together; give how many to draw, and the judge of the best.")
+    if n is None or reward is None:
+        raise ConfigError(
+            "--best-of and --reward go together; give how many to draw, and the reward that chooses."
+        )
     if n < 2:
         raise ConfigError(f"--best-of is {n}, but the best is taken of 2 or more; give more, or leave it out.")
     if sampling.temperature == 0:
         raise ConfigError("at temperature 0 all completions are one; give --best-of a higher --temperature.")
-    return validate(BestOf, {"n": n, "by": by}, "best of")
+    return validate(BestOfSettings, {"n": n, "judge": reward}, "best of")
 
 
 def draw(
@@ -48,10 +50,10 @@ def draw(
     sampling: Sampling,
     *,
     seed: int,
-    best: BestOf | None = None,
+    best: BestOfSettings | None = None,
     judge: Reward | None = None,
     report: Callable[[int], None] | None = None,
-) -> list[Drawn]:
+) -> list[SampledCompletion]:
     """K completions for each prompt, prompt by prompt; with `best` each is the best of its n.
 
     Args:
@@ -68,11 +70,12 @@ def draw(
     sampler = NativeSampler(policy) if report is None else NativeSampler(policy, report)
     rollouts = sampler.sample(prompts, sampling, seed=seed)
     if best is None:
-        return [Drawn(rollout) for rollout in rollouts]
+        return [SampledCompletion(rollout) for rollout in rollouts]
     assert judge is not None
     # Judges read texts here: a reward model may have another vocabulary than the policy.
     texts = [replace(r.completion, token_ids=None) for r in rollouts]
     scores = scores_of(judge, [r.prompt for r in rollouts], texts)
     return [
-        Drawn(rollouts[row], scores[row]) for row in best_rows([r.prompt.id for r in rollouts], scores, best.n)
+        SampledCompletion(rollouts[row], scores[row])
+        for row in best_rows([r.prompt.id for r in rollouts], scores, best.n)
     ]

@@ -19,7 +19,7 @@ from gnomon.models.external import open_policy
 from gnomon.models.roles import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.stages.settings import BestOf
+from gnomon.stages.settings import BestOfSettings
 
 HELP = "/reset forgets the conversation, /quit ends it."
 
@@ -41,7 +41,7 @@ class Conversation:
     seed: int = 0
     history: list[Message] = field(default_factory=list)
     turns: int = 0
-    best: BestOf | None = None
+    best: BestOfSettings | None = None
     judge: Reward | None = None
 
     def answer(self, said: str) -> str:
@@ -86,7 +86,7 @@ def talk(
     system: str | None = None,
     seed: int = 0,
     best: int | None = None,
-    by: str | None = None,
+    reward: str | None = None,
 ) -> None:
     """Answer each line of standard input until it ends or says /quit.
 
@@ -96,11 +96,11 @@ def talk(
         system: what the model is told before the first turn.
         seed: the same seed and the same turns give the same answers.
         best: draw so many answers, and give the best.
-        by: the judge of the best.
+        reward: scores the draws, of which the highest is given.
     """
     sampling = validate(Sampling, settings, "chat")
-    chosen = best_of(best, by, sampling)
-    judge = reward_named(chosen.by) if chosen else None
+    chosen = best_of(best, reward, sampling)
+    judge = reward_named(chosen.judge) if chosen else None
     policy = open_policy(model, find_compute())
     conversation = Conversation(policy, sampling, system, seed, best=chosen, judge=judge)
     person = sys.stdin.isatty()

@@ -26,23 +26,23 @@ def draw_completions(
     settings: Mapping[str, Any],
     seed: int,
     best: int | None = None,
-    by: str | None = None,
+    reward: str | None = None,
 ) -> list[dict[str, Any]]:
     """K rows for each prompt: the prompt, the completion, and whether it ended by itself.
 
-    With `best` n, each row is the best of n by the judge `by`, with its `score`.
+    With `best` n, each row is the best of n by `reward`, with its `score`.
     """
     if (prompt is None) == (file is None):
         raise ConfigError("give a prompt with --prompt or a file with --prompts, one of the two.")
     sampling = validate(Sampling, settings, "sample")
-    chosen = best_of(best, by, sampling)
+    chosen = best_of(best, reward, sampling)
     if file is None:
         prompts = [Prompt("prompt", (Message("user", str(prompt)),))]
     elif not file.exists():
         raise DataError(f"no data at {file}; give a file of prompts.")
     else:
         prompts = read_reported(Prompt, file)
-    judge = reward_named(chosen.by) if chosen else None
+    judge = reward_named(chosen.judge) if chosen else None
     policy = open_policy(model, find_compute())
     with progress("sampling", len(prompts) * sampling.completions * (chosen.n if chosen else 1)) as bar:
         drawn = draw(policy, prompts, sampling, seed=seed, best=chosen, judge=judge, report=bar.at)

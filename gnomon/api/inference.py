@@ -53,7 +53,7 @@ def sample(
     *,
     seed: int = 0,
     best_of: int | None = None,
-    by: str | None = None,
+    reward: str | None = None,
     **sampling: Any,
 ) -> list[Rollout]:
     """Completions of prompts, prompt by prompt; the text of one is `rollout.completion.text`.
@@ -63,14 +63,15 @@ def sample(
         prompts: texts, or `Prompt`s with whole conversations.
         seed: the same seed, prompts and settings give the same completions.
         best_of: draw so many for each completion, and keep the best.
-        by: the judge of the best: a reward model's name, `vader`, or `file.py:function`.
+        reward: scores the draws, of which the highest is kept: a reward model's name, `vader`, or
+            `file.py:function`.
         sampling: any of `gnomon.rollouts.sampling_params.Sampling`: `completions` (for each prompt),
             `temperature`, `max_tokens`, `top_p`, `top_k`, `repetition_penalty`, `stop`.
     """
     asked = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
     how = validate(Sampling, sampling, "sample")
-    chosen = asked_best(best_of, by, how)
-    judge = reward_named(chosen.by) if chosen else None
+    chosen = asked_best(best_of, reward, how)
+    judge = reward_named(chosen.judge) if chosen else None
     return [one.rollout for one in draw(policy, asked, how, seed=seed, best=chosen, judge=judge)]
 
 
@@ -99,7 +100,7 @@ def chat(
     system: str | None = None,
     seed: int = 0,
     best_of: int | None = None,
-    by: str | None = None,
+    reward: str | None = None,
     **sampling: Any,
 ) -> Conversation:
     """A conversation: `.answer("Hello")` gives the model's answer and remembers both; `.reset()` forgets.
@@ -109,12 +110,14 @@ def chat(
         system: what the model is told before the first turn.
         seed: the same seed and the same turns give the same answers.
         best_of: draw so many answers, and give the best.
-        by: the judge of the best, as for `sample`.
+        reward: scores the draws, of which the highest is kept, as for `sample`.
         sampling: as for `sample`, without `completions`.
     """
     how = validate(Sampling, sampling, "chat")
-    chosen = asked_best(best_of, by, how)
-    return Conversation(policy, how, system, seed, best=chosen, judge=reward_named(chosen.by) if chosen else None)
+    chosen = asked_best(best_of, reward, how)
+    return Conversation(
+        policy, how, system, seed, best=chosen, judge=reward_named(chosen.judge) if chosen else None
+    )
 
 
 def inspect(file: Name) -> Inspection:

@@ -11,7 +11,7 @@ from gnomon.core.errors import ConfigError, RunError
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
     from gnomon.pipeline.recipe import Recipe
-    from gnomon.pipeline.resource_plan import Plan
+    from gnomon.pipeline.resource_plan import ResourcePlan
     from gnomon.reporting.run_reader import Language
 
 Name = str | os.PathLike[str]
@@ -44,7 +44,7 @@ def run(recipe: Recipe | Name, *overrides: str) -> Path:
     return run_recipe(load_recipe(recipe, *overrides))
 
 
-def plan(recipe: Name, *overrides: str) -> Plan:
+def plan(recipe: Name, *overrides: str) -> ResourcePlan:
     """What a recipe will take in memory and time, stage by stage, from trials on a few tokens.
 
     Raises:
@@ -114,9 +114,9 @@ def compare(
         GnomonError: something the user can mend.
     """
     from gnomon.compare.run import compare as run_comparison
-    from gnomon.compare.variants import Budget
+    from gnomon.compare.variants import AlgorithmBudget
 
-    budget = Budget(seconds=seconds, tokens=tokens)
+    budget = AlgorithmBudget(seconds=seconds, tokens=tokens)
     folder = None if out is None else Path(out)
     if data:
         from gnomon.compare.data_sets import compare_sets

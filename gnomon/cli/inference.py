@@ -79,15 +79,15 @@ def sample(
 
       gnomon sample runs/ppo/ppo --prompts prompts.jsonl -k 8 --out samples.jsonl
 
-      gnomon sample runs/sft/sft --prompt "Name three films." --best-of 16 --by runs/rm/reward_model
+      gnomon sample runs/sft/sft --prompt "Name three films." --best-of 16 --reward runs/rm/reward_model
     """
     from gnomon.api.generate import draw_completions, shown
     from gnomon.cli.out_file import check_out
     from gnomon.core.storage.files import write_jsonl
 
-    check_out(out, [prompts, model, sampling.by])
+    check_out(out, [prompts, model, sampling.reward])
     settings = {**sampling.settings, "completions": completions}
-    rows = draw_completions(model, prompt, prompts, settings, sampling.seed, sampling.best_of, sampling.by)
+    rows = draw_completions(model, prompt, prompts, settings, sampling.seed, sampling.best_of, sampling.reward)
     if out is None:
         typer.echo(shown(rows), nl=False)
     else:
@@ -111,4 +111,6 @@ def chat(
     """
     from gnomon.api.chat import talk
 
-    talk(model, sampling.settings, system=system, seed=sampling.seed, best=sampling.best_of, by=sampling.by)
+    talk(
+        model, sampling.settings, system=system, seed=sampling.seed, best=sampling.best_of, reward=sampling.reward
+    )

@@ -103,7 +103,9 @@ def gnomon(
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what memory and time it will take.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the memory and time each stage will take; train nothing.")
+    ] = False,
 ) -> None:
     """Run a recipe: every stage that is not finished yet, then the report.
 
@@ -115,32 +117,32 @@ def run(
 
       gnomon run recipes/film-reviews.yaml aligned.training.steps=40 training.batch_tokens=1024
 
-      gnomon run recipes/film-reviews.yaml --plan
+      gnomon run recipes/film-reviews.yaml --dry-run
 
     A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
     anew, and what it wrote before is kept under a number.
     """
     with translate_interrupt():
-        if plan:
-            _say_plan(recipe, overrides or [])
+        if dry_run:
+            _print_plan(recipe, overrides or [])
             return
         from gnomon.api.recipes import run as run_recipe
 
         run_recipe(recipe, *(overrides or []))
 
 
-def _say_plan(recipe: Path, overrides: list[str]) -> None:
+def _print_plan(recipe: Path, overrides: list[str]) -> None:
     from gnomon.api.recipes import plan as plan_recipe
     from gnomon.core.progress import console
-    from gnomon.pipeline.resource_plan import said, said_time
+    from gnomon.pipeline.resource_plan import format_duration, format_plan
 
     console.print("trying each stage on a few tokens; nothing is trained")
     found = plan_recipe(recipe, *overrides)
-    console.print(said(found), markup=False, highlight=False, soft_wrap=True)
+    console.print(format_plan(found), markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"memory in GB of 10^9 bytes, on {found.device}; activations and sampling take turns\n"
-        f"[bold]peak {found.peak_gb:.1f} GB, {said_time(found.seconds)}[/bold] if completions are as long as "
-        "they may be"
+        f"[bold]peak {found.peak_gb:.1f} GB, {format_duration(found.seconds)}[/bold] if completions are as long "
+        "as they may be"
     )
 
 

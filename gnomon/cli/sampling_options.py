@@ -15,8 +15,8 @@ from gnomon.core import ranges
 
 OF_SAMPLING = "gnomon.rollouts.sampling_params:Sampling"
 BestOfN = Annotated[int | None, number(ranges.Finite, "Draw so many for each, and keep the best.")]
-By = Annotated[
-    str | None, typer.Option(help="Which is best: a reward model, vader, or path/to/file.py:function.")
+BestOfReward = Annotated[
+    str | None, typer.Option(help="What chooses: a reward model, vader, or path/to/file.py:function.")
 ]
 SETTINGS: dict[str, tuple[Any, Any]] = {  # of `Sampling`, with their defaults
     "temperature": (
@@ -54,7 +54,7 @@ SETTINGS: dict[str, tuple[Any, Any]] = {  # of `Sampling`, with their defaults
 OTHERS: dict[str, tuple[Any, Any]] = {
     "seed": (Annotated[int, number(ranges.Seed, "The same seed gives the same completions.")], 0),
     "best_of": (BestOfN, None),
-    "by": (By, None),
+    "reward": (BestOfReward, None),
 }
 
 
@@ -66,13 +66,13 @@ class SamplingOptions:
         settings: of `gnomon.rollouts.sampling_params.Sampling`, unchecked.
         seed: of the draws.
         best_of: draw so many for each completion; `None` draws one.
-        by: the judge of the best.
+        reward: scores the draws, of which the highest is kept.
     """
 
     settings: dict[str, Any]
     seed: int
     best_of: int | None
-    by: str | None
+    reward: str | None
 
 
 def sampling_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

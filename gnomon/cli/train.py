@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gnomon.cli.sampling_options import BestOfN, By
+from gnomon.cli.sampling_options import BestOfN, BestOfReward
 from gnomon.core.errors import translate_interrupt
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like
@@ -69,7 +69,7 @@ def evaluate(
         str | None, typer.Option(help="What the candidate is compared with.", show_default="the first")
     ] = None,
     best_of: BestOfN = None,
-    by: By = None,
+    reward: BestOfReward = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/evaluation"),
 ) -> None:
     """Compare models before judges, and write a report.
@@ -90,7 +90,7 @@ def evaluate(
             "prompts": prompts,
             "texts": texts,
             "reference": reference,
-            "best_of": best_of_row(best_of, by),
+            "best_of": best_of_row(best_of, reward),
         }
         recipe = evaluation_recipe(
             [name for name in models if not SETTING.match(name)],
@@ -101,13 +101,15 @@ def evaluate(
         typer.echo(run_recipe(recipe))
 
 
-def best_of_row(n: int | None, by: str | None) -> dict[str, object] | None:
+def best_of_row(n: int | None, reward: str | None) -> dict[str, object] | None:
     """A stage's `best_of`, by two options that go together."""
     from gnomon.core.errors import ConfigError
 
-    if (n is None) != (by is None):
-        raise ConfigError("--best-of and --by go together; give how many make a draw, and the judge of the best.")
-    return None if n is None else {"n": n, "by": by}
+    if (n is None) != (reward is None):
+        raise ConfigError(
+            "--best-of and --reward go together; give how many make a draw, and the judge that chooses."
+        )
+    return None if n is None else {"n": n, "judge": reward}
 
 
 def names_in(said: str) -> list[str]:

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from gnomon.compare.design import make_plan
+from gnomon.compare.design import plan_comparison
 from gnomon.compare.run import check_entries, check_folder, check_shared, compare
-from gnomon.compare.variants import Budget
+from gnomon.compare.variants import AlgorithmBudget
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
 from gnomon.core.storage.sealed_files import is_comparison, write_sealed_json
@@ -52,7 +52,7 @@ def compare_sets(
     sets: Mapping[str, Sequence[str]],
     *,
     seeds: int,
-    budget: Budget,
+    budget: AlgorithmBudget,
     out: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Path:
@@ -73,7 +73,7 @@ def compare_sets(
     Raises:
         GnomonError: as for `compare`.
     """
-    plans = [make_plan(recipe, names, budget, [*overrides, *own]) for own in sets.values()]
+    plans = [plan_comparison(recipe, names, budget, [*overrides, *own]) for own in sets.values()]
     folder = out or Path(f"{plans[0].recipe.run}-compare")
     language = plans[0].recipe.language
     check_sets_folder(folder, sets)

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.compare.variants import TOKEN_REWARD, Budget, data_for, moved, overridden, rewards, variant_row
+from gnomon.compare.variants import (
+    TOKEN_REWARD,
+    AlgorithmBudget,
+    data_for,
+    moved,
+    overridden,
+    rewards,
+    variant_row,
+)
 from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
 from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
@@ -22,7 +30,7 @@ from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, Stage, TrainStage
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """What is compared.
 
     Attributes:
@@ -41,7 +49,7 @@ class Plan:
     stage: str
     rows: dict[str, dict[str, Any]]
     evaluation: dict[str, Any]
-    budget: Budget = field(default_factory=Budget)
+    budget: AlgorithmBudget = field(default_factory=AlgorithmBudget)
 
     def shared_content(self, folder: Path, seed: int) -> dict[str, Any]:
         """The recipe of the shared stages, to run in `folder`."""
@@ -69,7 +77,9 @@ class Plan:
         return claimed and all(judge not in rewards(row) for row in self.rows.values())
 
 
-def make_plan(path: Path, names: Sequence[str], budget: Budget, overrides: Sequence[str] = ()) -> Plan:
+def plan_comparison(
+    path: Path, names: Sequence[str], budget: AlgorithmBudget, overrides: Sequence[str] = ()
+) -> ComparisonPlan:
     """Read a recipe and plan its comparison; everything that can be refused is refused here.
 
     Args:
@@ -104,7 +114,7 @@ def make_plan(path: Path, names: Sequence[str], budget: Budget, overrides: Seque
         extra = {"name": TOKEN_REWARD, "algorithm": "dpo", "model": stage.model}
         shared.append(overridden(extra, own[TOKEN_REWARD]) | {"data": data_for("dpo", before)})
     last = {**rows[evaluation.name], **judged, "candidate": stage.name}
-    plan = Plan(str(path), recipe, top, shared, stage.name, made, last, budget)
+    plan = ComparisonPlan(str(path), recipe, top, shared, stage.name, made, last, budget)
     folder = Path(recipe.run) / "compare"
     build_recipe(plan.shared_content(folder, 0), str(path)) if shared else None
     for name in names:

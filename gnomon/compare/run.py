@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from gnomon.compare.design import Plan, make_plan
-from gnomon.compare.subprocess_runs import PassedOn, run_content
-from gnomon.compare.variants import Budget, needs_of
+from gnomon.compare.design import ComparisonPlan, plan_comparison
+from gnomon.compare.subprocess_runs import ForwardedStop, run_in_subprocess
+from gnomon.compare.variants import AlgorithmBudget, needs_of
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import RunError, translate_disk_full
 from gnomon.core.progress import console
@@ -27,8 +27,8 @@ from gnomon.core.storage.sealed_files import adopt_file, check_sealed, is_compar
 from gnomon.pipeline.preflight import check_inputs, find_models
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.comparison_report import write_comparison
-from gnomon.reporting.results import Estimate, Evaluation, Training
-from gnomon.reporting.run_reader import Stage, read_run
+from gnomon.reporting.results import Evaluation, IntervalEstimate, Training
+from gnomon.reporting.run_reader import RecordedStage, read_run
 
 FILES = ("compare.html", "compare.json")
 CURVE_POINTS = 300  # of a training's course, in compare.json
@@ -39,7 +39,7 @@ def compare(
     names: Sequence[str],
     *,
     seeds: int,
-    budget: Budget,
+    budget: AlgorithmBudget,
     out: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Path:
@@ -59,32 +59,32 @@ def compare(
         GnomonError: the user can mend it; `Interrupted` after Ctrl-C; `BusyError` where another comparison runs
             in the folder.
     """
-    plan = make_plan(recipe, names, budget, overrides)
+    plan = plan_comparison(recipe, names, budget, overrides)
     folder = out or Path(f"{plan.recipe.run}-compare")
     numbers = [plan.recipe.seed + n for n in range(seeds)]
-    found = _Found(plan, folder, numbers)
+    found = _ComparisonRecord(plan, folder, numbers)
     check_shared(plan, folder)
     check_folder(folder)
     with (
         translate_disk_full(folder),
         input_errors(),
         FolderLock(folder, "folder") as lock,
-        PassedOn().listening() as stop,
+        ForwardedStop().listening() as stop,
     ):
-        assert isinstance(stop, PassedOn)
+        assert isinstance(stop, ForwardedStop)
         stop.checks.append(lock.check)
         remove_leftovers(folder)
         for seed in numbers:
             shared = folder / f"seed-{seed}" / "shared"
             if plan.shared:
                 console.print(f"[bold]seed {seed}[/bold] what all share")
-                outcome = run_content(plan.shared_content(shared, seed), stop)
+                outcome = run_in_subprocess(plan.shared_content(shared, seed), stop)
                 if outcome.error:
                     raise RunError(f"the stages that all share failed with seed {seed}: {outcome.error}")
             for name in plan.rows:
                 console.print(f"[bold]seed {seed}[/bold] {name}")
                 place = folder / f"seed-{seed}" / name
-                outcome = run_content(plan.variant_content(name, place, shared, seed), stop)
+                outcome = run_in_subprocess(plan.variant_content(name, place, shared, seed), stop)
                 if outcome.error:
                     console.print(f"  [red]failed:[/red] {name}", end=" ")
                     console.print(outcome.error, markup=False, soft_wrap=True)
@@ -96,7 +96,7 @@ def compare(
     return report
 
 
-def check_shared(plan: Plan, folder: Path) -> None:
+def check_shared(plan: ComparisonPlan, folder: Path) -> None:
     """Refuse a comparison whose shared stages lack a model or data, before anything is written.
 
     Raises:
@@ -142,10 +142,10 @@ def check_entries(folder: Path, files: Sequence[str], is_part: Callable[[str], b
         check_sealed(folder / name)
 
 
-class _Found:
+class _ComparisonRecord:
     """What the runs left behind, as `compare.json` has it."""
 
-    def __init__(self, plan: Plan, folder: Path, seeds: Sequence[int]):
+    def __init__(self, plan: ComparisonPlan, folder: Path, seeds: Sequence[int]):
         self.plan = plan
         self.folder = folder
         self.seeds = list(seeds)
@@ -203,12 +203,12 @@ class _Found:
         return write_comparison(self.folder, language=plan.recipe.language)
 
 
-def _reference(evaluated: Stage) -> str:
+def _reference(evaluated: RecordedStage) -> str:
     assert isinstance(evaluated.result, Evaluation)
     return evaluated.result.reference
 
 
-def _training(stage: Stage) -> dict[str, Any]:
+def _training(stage: RecordedStage) -> dict[str, Any]:
     """What training took, and its course."""
     result, metrics = stage.result, stage.metrics
     assert isinstance(result, Training)
@@ -237,7 +237,8 @@ def _measured(result: object, model: str, called: Mapping[str, str]) -> dict[str
     return {
         "scores": {called.get(judge, judge): score.mean for judge, score in row.scores.items()},
         "win_rates": {
-            called.get(judge, judge): Estimate(w.rate, w.low, w.high)._asdict() for judge, w in wins.items()
+            called.get(judge, judge): IntervalEstimate(w.rate, w.low, w.high)._asdict()
+            for judge, w in wins.items()
         },
         **{key: getattr(row, key) for key in ("kl", "perplexity", "distinct_2", "length_mean")},
     }

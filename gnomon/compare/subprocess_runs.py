@@ -22,7 +22,7 @@ LAST_LINES = 40  # of a process, in which its error is looked for
 STOPPED = "stopped; run the same command again to go on where it was."
 
 
-class PassedOn(StopSignal):
+class ForwardedStop(StopSignal):
     """Ctrl-C and SIGTERM reach the process that runs: at the first it saves and ends, at the second it ends.
 
     Attributes:
@@ -40,13 +40,13 @@ class PassedOn(StopSignal):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended; `error` is its sentence, empty where it was done."""
 
     error: str = ""
 
 
-def run_content(content: Mapping[str, Any], stop: PassedOn) -> Outcome:
+def run_in_subprocess(content: Mapping[str, Any], stop: ForwardedStop) -> RunOutcome:
     """Write a recipe into its run folder and run it, from where it was.
 
     Raises:
@@ -65,10 +65,10 @@ def run_content(content: Mapping[str, Any], stop: PassedOn) -> Outcome:
         raise Interrupted(STOPPED)
     if code == DiskFullError.exit_code:
         raise DiskFullError(_sentence(code, lines))
-    return Outcome(_sentence(code, lines) if code else "")
+    return RunOutcome(_sentence(code, lines) if code else "")
 
 
-def _run(recipe: Path, log: Path, stop: PassedOn) -> tuple[int, list[str]]:
+def _run(recipe: Path, log: Path, stop: ForwardedStop) -> tuple[int, list[str]]:
     """The exit code and last lines of `gnomon run`; everything it says goes to the console and to `log`."""
     environment = {k: v for k, v in os.environ.items() if k != "FORCE_COLOR"}
     environment |= {"NO_COLOR": "1", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}

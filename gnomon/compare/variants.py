@@ -28,14 +28,14 @@ PARTS = {
 COMPARED = {Preference: 2, Ranking: 2}  # completions of a prompt that a stored record has at least, where not 1
 TOKEN_REWARD = "token_reward"  # the shared stage that trains what rewards single tokens
 UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # where a budget ends the loop
-OF_ANY_LOOP = ("name", "model", "trainable", "imitate")
+OF_ANY_LOOP = ("name", "model", "trainable", "sft_mix")
 OF_ONLINE = (
     "prompts",
     "reward",
     "sampling",
     "training",
     "critic",
-    "critic_layers",
+    "critic_trainable_layers",
     "head",
     "token_reward",
     "stored",
@@ -43,7 +43,7 @@ OF_ONLINE = (
 
 
 @dataclass(frozen=True)
-class Budget:
+class AlgorithmBudget:
     """What each algorithm may spend in training; without either each takes its own steps."""
 
     seconds: float | None = None
@@ -60,7 +60,7 @@ def variant_row(
     template: Mapping[str, Any],
     before: Sequence[Stage],
     own: Sequence[tuple[list[str], Any]],
-    budget: Budget,
+    budget: AlgorithmBudget,
 ) -> dict[str, Any]:
     """The varied stage's row for one algorithm.
 

@@ -8,9 +8,23 @@ from collections.abc import Iterable, Mapping
 # anywhere; where it stands for several things, write it below its parent: `kl.where` in KEYS and METRICS, the
 # command before the flag (`sample --by`) in FLAGS, the whole path (`feedback pick`) in COMMANDS. A key or metric
 # is a hint only where it is valid. A new key may end in a value: `optimizer: adamw_8bit`.
-KEYS: dict[str, str] = {}
+KEYS: dict[str, str] = {
+    "best_of.by": "best_of.judge",
+    "critic_layers": "critic_trainable_layers",
+    "demonstrate": "demonstration_choice",
+    "depth": "num_layers",
+    "held_out_wordings": "held_out_prompt_templates",
+    "imitate": "sft_mix",
+    "reserved": "judge_holdout",
+    "wordings": "prompt_templates",
+}
 METRICS: dict[str, str] = {}
-FLAGS: dict[str, str] = {}
+FLAGS: dict[str, str] = {
+    "chat --by": "--reward",
+    "evaluate --by": "--reward",
+    "run --plan": "--dry-run",
+    "sample --by": "--reward",
+}
 COMMANDS: dict[str, str] = {}
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Prompt, RatedText
-from gnomon.data.splits import RESERVED, neutral_sample, normalised_text, split_items
+from gnomon.data.splits import JUDGE_HOLDOUT, neutral_sample, normalised_text, split_items
 
-Demonstrate = Literal["neutral", "best"]
+DemonstrationChoice = Literal["neutral", "best"]
 
 
 def gather_ratings(rows: Sequence[RatedText]) -> list[RatedText]:
@@ -53,7 +53,7 @@ def gather_ratings(rows: Sequence[RatedText]) -> list[RatedText]:
 
 
 def split_ratings(
-    items: Sequence[RatedText], sizes: Mapping[str, int], reserved: float, seed: int
+    items: Sequence[RatedText], sizes: Mapping[str, int], judge_holdout: float, seed: int
 ) -> dict[str, list[RatedText]]:
     """Cut the items into disjoint parts: by text, or by prompt where the items have prompts.
 
@@ -63,15 +63,15 @@ def split_ratings(
     Args:
         items: as from `gather_ratings`.
         sizes: how many texts each named part gets.
-        reserved: share of all texts for the part "reserved"; in [0, 1).
+        judge_holdout: share of all texts for the part "judge_holdout"; in [0, 1).
         seed: of the shuffle.
 
     Raises:
         DataError: too few texts, or fewer prompts than parts.
     """
     if not any(item.prompt for item in items):
-        return split_items(items, sizes, reserved, seed)
-    wanted = {RESERVED: round(reserved * len(items)), **sizes}
+        return split_items(items, sizes, judge_holdout, seed)
+    wanted = {JUDGE_HOLDOUT: round(judge_holdout * len(items)), **sizes}
     if sum(wanted.values()) > len(items):
         raise DataError(f"{len(items)} texts are too few for the parts {wanted}; ask for smaller parts.")
     groups: defaultdict[str, list[RatedText]] = defaultdict(list)
@@ -96,7 +96,7 @@ def _wording(item: RatedText) -> str:
 
 
 def demonstration_sample(
-    items: Sequence[RatedText], n: int, kind: Demonstrate, centre: float, seed: int
+    items: Sequence[RatedText], n: int, kind: DemonstrationChoice, centre: float, seed: int
 ) -> list[RatedText]:
     """The texts to imitate.
 

@@ -14,7 +14,7 @@ import numpy as np
 from gnomon.core.errors import DataError
 from gnomon.core.types import RatedText
 
-RESERVED = "reserved"
+JUDGE_HOLDOUT = "judge_holdout"
 
 
 def normalised_text(text: str) -> str:
@@ -23,7 +23,7 @@ def normalised_text(text: str) -> str:
 
 
 def split_items(
-    items: Sequence[RatedText], sizes: Mapping[str, int], reserved: float, seed: int
+    items: Sequence[RatedText], sizes: Mapping[str, int], judge_holdout: float, seed: int
 ) -> dict[str, list[RatedText]]:
     """Cut a set into disjoint parts.
 
@@ -33,20 +33,22 @@ def split_items(
     Args:
         items: the rated texts; ids must be unique.
         sizes: how many items each named part gets.
-        reserved: share of all items that goes into the part "reserved" first; in [0, 1).
+        judge_holdout: share of all items that goes into the part "judge_holdout" first; in [0, 1).
         seed: of the shuffle.
 
     Returns:
-        The part "reserved", then the named parts, each in shuffled order. What remains is in no part.
+        The part "judge_holdout", then the named parts, each in shuffled order. What remains is in no part.
 
     Raises:
         DataError: the items do not suffice, or an argument makes no sense.
     """
-    if not 0 <= reserved < 1:
-        raise DataError(f"the reserved share must be at least 0 and below 1, not {reserved}.")
-    if RESERVED in sizes or any(size < 0 for size in sizes.values()):
-        raise DataError(f"parts need a size of at least 0 and a name other than {RESERVED!r}: {dict(sizes)}.")
-    wanted = {RESERVED: round(reserved * len(items)), **sizes}
+    if not 0 <= judge_holdout < 1:
+        raise DataError(f"the judge_holdout share must be at least 0 and below 1, not {judge_holdout}.")
+    if JUDGE_HOLDOUT in sizes or any(size < 0 for size in sizes.values()):
+        raise DataError(
+            f"parts need a size of at least 0 and a name other than {JUDGE_HOLDOUT!r}: {dict(sizes)}."
+        )
+    wanted = {JUDGE_HOLDOUT: round(judge_holdout * len(items)), **sizes}
     if sum(wanted.values()) > len(items):
         raise DataError(f"{len(items)} items are too few for the parts {wanted}; ask for smaller parts.")
 

@@ -33,7 +33,7 @@ LONGEST = 100_000  # tokens of a text, where a model's context is not known
 
 
 @dataclass(frozen=True)
-class Voice:
+class PolicySamples:
     """One policy and what it wrote.
 
     Attributes:
@@ -55,7 +55,7 @@ class Voice:
         return [r.completion.text for r in self.rollouts]
 
 
-def best_of_kl(best: Voice, n: int, sampling: Sampling) -> dict[str, float | None]:
+def best_of_kl(best: PolicySamples, n: int, sampling: Sampling) -> dict[str, float | None]:
     """How far best-of-n moves a policy from itself, in nats: the bound for any judge, and an estimate.
 
     Args:
@@ -72,15 +72,17 @@ def best_of_kl(best: Voice, n: int, sampling: Sampling) -> dict[str, float | Non
     return {"kl_bound": kl_bound(n), "kl_estimate": kl_estimate(n, logprobs) if known else None}
 
 
-def best_of_n(voice: Voice, n: int, judge: str) -> Voice:
+def best_of_n(samples: PolicySamples, n: int, judge: str) -> PolicySamples:
     """What the policy would write if the best of every n of its completions by `judge` were taken.
 
     The K completions of a prompt make K // n draws of it; no more is sampled. Its KL to the policy is at most
     `log n − (n − 1)/n` nats (Beirami et al. 2024), whatever the judge.
     """
-    best = best_rows([r.prompt.id for r in voice.rollouts], voice.scores[judge].tolist(), n)
-    scores = {name: values[best] for name, values in voice.scores.items()}
-    return Voice(f"{voice.name}, best of {n}", [voice.rollouts[row] for row in best], scores, None, None)
+    best = best_rows([r.prompt.id for r in samples.rollouts], samples.scores[judge].tolist(), n)
+    scores = {name: values[best] for name, values in samples.scores.items()}
+    return PolicySamples(
+        f"{samples.name}, best of {n}", [samples.rollouts[row] for row in best], scores, None, None
+    )
 
 
 @torch.no_grad()
@@ -122,26 +124,28 @@ def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature:
     return found
 
 
-def describe(voice: Voice, seed: int) -> dict[str, Any]:
+def describe(samples: PolicySamples, seed: int) -> dict[str, Any]:
     """One row of the table."""
-    lengths = np.array([len(r.token_ids) for r in voice.rollouts], dtype=np.float64)
-    kl = None if voice.kl is None else _mean(voice.kl, voice, seed)
+    lengths = np.array([len(r.token_ids) for r in samples.rollouts], dtype=np.float64)
+    kl = None if samples.kl is None else _mean(samples.kl, samples, seed)
     return {
-        "model": voice.name,
-        "scores": {judge: _named("mean", _mean(scores, voice, seed)) for judge, scores in voice.scores.items()},
+        "model": samples.name,
+        "scores": {
+            judge: _named("mean", _mean(scores, samples, seed)) for judge, scores in samples.scores.items()
+        },
         "kl": kl.value if kl else None,
         "kl_low": kl.low if kl else None,
         "kl_high": kl.high if kl else None,
-        "perplexity": voice.perplexity,
-        "distinct_1": distinct_n(voice.texts, 1),
-        "distinct_2": distinct_n(voice.texts, 2),
-        "self_bleu": self_bleu(voice.texts, seed=seed),
+        "perplexity": samples.perplexity,
+        "distinct_1": distinct_n(samples.texts, 1),
+        "distinct_2": distinct_n(samples.texts, 2),
+        "self_bleu": self_bleu(samples.texts, seed=seed),
         "length_mean": float(lengths.mean()),
-        "unfinished_share": 1 - sum(r.finished for r in voice.rollouts) / len(voice.rollouts),
+        "unfinished_share": 1 - sum(r.finished for r in samples.rollouts) / len(samples.rollouts),
     }
 
 
-def win_rate(candidate: Voice, other: Voice, judge: str, seed: int) -> dict[str, Any]:
+def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: int) -> dict[str, Any]:
     """How often the candidate's completion of a prompt beats the other's; ties count half.
 
     Every completion of one is compared with every completion of the other for the same prompt: the K draws of a
@@ -217,14 +221,14 @@ def _ratio(value: float | None, to: float | None) -> float | None:
     return None if value is None or not to else value / to
 
 
-def _by_prompt(values: FloatArray, voice: Voice) -> list[FloatArray]:
-    names = [r.prompt.id for r in voice.rollouts]
+def _by_prompt(values: FloatArray, samples: PolicySamples) -> list[FloatArray]:
+    names = [r.prompt.id for r in samples.rollouts]
     return [values[[i for i, n in enumerate(names) if n == name]] for name in dict.fromkeys(names)]
 
 
-def _mean(values: FloatArray, voice: Voice, seed: int) -> Estimate:
+def _mean(values: FloatArray, samples: PolicySamples, seed: int) -> Estimate:
     """Mean over completions, with a bootstrap interval over prompts."""
-    means = np.array([part.mean() for part in _by_prompt(values, voice)])
+    means = np.array([part.mean() for part in _by_prompt(values, samples)])
     return bootstrap(lambda at, _: float(means[at].mean()), len(means), seed)
 
 

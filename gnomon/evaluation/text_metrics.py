@@ -49,7 +49,7 @@ def _kind(character: str) -> _Kind:
     return "word" if category[0] in "LN" else "single"
 
 
-def tokenise(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """Split a text into words, and into single characters where a script has no spaces.
 
     Every punctuation mark and symbol is a token of its own. Case is kept.
@@ -76,7 +76,7 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
     total = 0
     unique: set[tuple[str, ...]] = set()
     for text in texts:
-        tokens = tokenise(text)
+        tokens = tokenize(text)
         grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
         total += len(grams)
         unique.update(grams)
@@ -96,8 +96,8 @@ def self_bleu(texts: Sequence[str], *, max_references: int = 32, max_texts: int 
         seed: of both draws.
     """
     # BLEU is given our tokens, joined: its own tokenisers each suit one language.
-    tokenised = [" ".join(tokens) for tokens in map(tokenise, texts) if tokens]
-    count = len(tokenised)
+    tokenized = [" ".join(tokens) for tokens in map(tokenize, texts) if tokens]
+    count = len(tokenized)
     if count < 2:
         return math.nan
     draw = random.Random(seed)
@@ -107,6 +107,6 @@ def self_bleu(texts: Sequence[str], *, max_references: int = 32, max_texts: int 
     for index in scored:
         # Draw from one fewer and step over `index`: the others, without listing them for every text.
         others = draw.sample(range(count - 1), min(max_references, count - 1))
-        references = [tokenised[other + (other >= index)] for other in others]
-        total += bleu.sentence_score(tokenised[index], references).score / 100
+        references = [tokenized[other + (other >= index)] for other in others]
+        total += bleu.sentence_score(tokenized[index], references).score / 100
     return total / len(scored)

@@ -100,20 +100,20 @@ def load_reward_model(
     trainable: Trainable = FROZEN,
     *,
     seed: int,
-    depth: int | None = None,
+    num_layers: int | None = None,
     chat_template: str | None = None,
     head: HeadSettings = PLAIN_HEAD,
     trained: bool = False,
 ) -> RewardModel:
     """A reward model: one saved as such, with its own head, or a language model with a new one.
 
-    A new head has the shape `head` and starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `depth` keeps only that
-    many of the lower layers; `trained` refuses a folder without a head, whose scores would be noise.
+    A new head has the shape `head` and starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `num_layers` keeps only
+    that many of the lower layers; `trained` refuses a folder without a head, whose scores would be noise.
 
     Raises:
         ModelError: the folder's own head has another shape than the one asked for, or is not there.
     """
-    network, saved, _ = _scalar_network(name, depth=depth)
+    network, saved, _ = _scalar_network(name, num_layers=num_layers)
     if saved is None and trained:
         raise ModelError(
             f"reward model '{name}' lacks the weight score.weight, so it has no head that was trained; give a "
@@ -152,7 +152,7 @@ def load_critic(
     """
     if head.pooling != "last":
         raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
-    network, saved, is_critic = _scalar_network(name, depth=None)
+    network, saved, is_critic = _scalar_network(name, num_layers=None)
     if not is_critic:
         network.score = new_head(network.config.get_text_config().hidden_size, head, seed)
         start_at_zero(network.score)
@@ -168,14 +168,14 @@ def load_critic(
     return trusted(Critic(network, tokenizer, compute, adapter))
 
 
-def _scalar_network(name: str, *, depth: int | None) -> tuple[Any, HeadSettings | None, bool]:
+def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSettings | None, bool]:
     """A network with a scalar head, the shape of that head, and whether it was saved as a critic's.
 
     The shape is `None` where the folder holds no head.
     """
     changes: dict[str, Any] = {"num_labels": 1}
-    if depth is not None:
-        changes["num_hidden_layers"] = depth
+    if num_layers is not None:
+        changes["num_hidden_layers"] = num_layers
     network, missing = _pretrained(AutoModelForSequenceClassification, name, {"score.weight"}, **changes)
     with _loading(name):
         saved = load_head(network, resolve(name))

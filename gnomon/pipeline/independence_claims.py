@@ -56,4 +56,4 @@ def _learned_by(stage: Stage | None) -> Iterator[str]:
     for part in parts:
         if isinstance(part, TrainStage):
             yield from part.tasks
-            yield from (extra.data for extra in (part.imitate, part.stored) if extra)
+            yield from (extra.data for extra in (part.sft_mix, part.stored) if extra)

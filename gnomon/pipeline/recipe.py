@@ -33,8 +33,8 @@ from gnomon.stages.settings import (
 from gnomon.training.checks import reuse_fault, sampling_fault
 from gnomon.training.settings import OnlineSettings
 
-CRITIC_KEYS = {"critic", "critic_layers", "head"}  # what only a stage with a critic has a use for
-LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "depth"}
+CRITIC_KEYS = {"critic", "critic_trainable_layers", "head"}  # what only a stage with a critic has a use for
+LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "num_layers"}
 GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
 
 
@@ -233,8 +233,8 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
     for key in sorted(LEARNING_KEYS - wanted - _optional_keys(stage, algorithm)):
         if getattr(stage, key) != TrainStage.model_fields[key].get_default():
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
-    if stage.imitate is not None and algorithm.trains != "policy":
-        raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'imitate'.")
+    if stage.sft_mix is not None and algorithm.trains != "policy":
+        raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'sft_mix'.")
     if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
         raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
     loop = stage.loop
@@ -272,7 +272,7 @@ def _own_completions(stage: TrainStage, loop: OnlineSettings) -> int:
 def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
     """What a stage may have besides what it needs."""
     if algorithm.trains == "reward":
-        return {"depth", "head"}
+        return {"num_layers", "head"}
     if not stage.online:
         return set()
     return {"sampling", "stored"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
@@ -296,12 +296,14 @@ def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
                 f"{where}: independent names '{name}', which is not among the judges; add it there."
             )
     if stage.best_of is not None:
-        if stage.best_of.by not in stage.judges:
-            raise ConfigError(f"{where}: best_of.by '{stage.best_of.by}' is not among the judges; add it there.")
+        if stage.best_of.judge not in stage.judges:
+            raise ConfigError(
+                f"{where}: best_of.judge '{stage.best_of.judge}' is not among the judges; add it there."
+            )
         if stage.best_of.n > stage.sampling.completions:
             raise ConfigError(
                 f"{where}: best_of.n is {stage.best_of.n}, more than sampling.completions of "
                 f"{stage.sampling.completions}; raise the latter."
             )
-    if "ridge" in stage.judges and stage.reserved is None:
-        raise ConfigError(f"{where}: the judge ridge needs the key 'reserved', texts to learn from.")
+    if "ridge" in stage.judges and stage.judge_holdout is None:
+        raise ConfigError(f"{where}: the judge ridge needs the key 'judge_holdout', texts to learn from.")

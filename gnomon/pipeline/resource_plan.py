@@ -1,4 +1,4 @@
-"""`gnomon run --plan`: what a recipe will take in memory and time, before it runs.
+"""`gnomon run --dry-run`: what a recipe will take in memory and time, before it runs.
 
 Every stage is prepared in a folder that is thrown away: its data are made and its models loaded as they will be,
 but instead of training there is a trial of a small micro-batch and of a few tokens' sampling. An untrained model
@@ -34,7 +34,7 @@ from gnomon.training.runtime.memory_profile import held_bytes
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResourcePlan:
     """What a recipe will take, stage by stage; stages that only prepare data are not listed."""
 
     device: str
@@ -52,7 +52,7 @@ class Plan:
         return self.other_seconds + sum(stage.seconds for stage in self.stages)
 
 
-def plan_recipe(recipe: Recipe) -> Plan:
+def plan_recipe(recipe: Recipe) -> ResourcePlan:
     """Prepare every stage and try it.
 
     Raises:
@@ -77,7 +77,7 @@ def plan_recipe(recipe: Recipe) -> Plan:
                 other += time.monotonic() - started
                 if not found:  # people's judgements are held in memory, which later stages use again
                     process = held_bytes(compute.device)
-    return Plan(str(compute), tuple(found), other)
+    return ResourcePlan(str(compute), tuple(found), other)
 
 
 def warm_up(folder: Path, compute: Compute) -> None:
@@ -108,7 +108,7 @@ def _quietly() -> Iterator[None]:
         console.quiet = before
 
 
-def said(plan: Plan) -> str:
+def format_plan(plan: ResourcePlan) -> str:
     """Two lines a stage, which any terminal can show."""
     lines: list[str] = []
     for stage in plan.stages:
@@ -117,12 +117,12 @@ def said(plan: Plan) -> str:
         lines += [
             f"{stage.name}: {stage.does}; {learning:.1f} of {total:.1f} million weights learn",
             f"  {stage.peak / 1e9:.2f} GB ({parts}), {stage.tokens_per_second:.0f} tokens/s, "
-            f"{said_time(stage.seconds)}",
+            f"{format_duration(stage.seconds)}",
         ]
     return "\n".join(lines)
 
 
-def said_time(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """In the unit that suits it."""
     if seconds < 120:
         return f"{seconds:.0f} s"

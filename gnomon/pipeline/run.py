@@ -146,7 +146,7 @@ def _run(
 def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
     """Do a stage that is not finished. Its checkpoints go only when its result is on disk."""
     folder, processes = work.stage_folder(stage.name), work.processes
-    if not work.begin(stage):
+    if not work.prepare_stage(stage):
         seconds = read_json(folder / "result.json")["seconds"]
         console.print(f"[bold]{place} {stage.name}[/bold] finished before ({seconds:.0f} s)")
     else:

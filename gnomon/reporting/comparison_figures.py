@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gnomon.reporting import plots
 from gnomon.reporting.comparison_results import Comparison
-from gnomon.reporting.results import Estimate
+from gnomon.reporting.results import IntervalEstimate
 
 
 def frontiers(found: Comparison) -> dict[str, str]:
@@ -58,10 +58,10 @@ def costs(found: Comparison) -> dict[str, str]:
     return {name: plots.intervals(f"cost-{name}", rows) for name, rows in drawn.items() if rows}
 
 
-def _rows(estimates: dict[str, Estimate], found: Comparison) -> list[plots.Row]:
+def _rows(estimates: dict[str, IntervalEstimate], found: Comparison) -> list[plots.IntervalRow]:
     leader = found.leader.algorithm
     return [
-        plots.Row(name, estimate.value, estimate.low, estimate.high, marked=name == leader)
+        plots.IntervalRow(name, estimate.value, estimate.low, estimate.high, marked=name == leader)
         for name, estimate in estimates.items()
         if estimate.value is not None
     ]

@@ -8,14 +8,14 @@ from pathlib import Path
 from pydantic import Field
 
 from gnomon.reporting.comparison_report import render_page, write_page
-from gnomon.reporting.comparison_results import Comparison, highest, read_comparison, read_part, spread
-from gnomon.reporting.results import Estimate, Part, Words
+from gnomon.reporting.comparison_results import Comparison, highest, read_comparison, read_result_file, spread
+from gnomon.reporting.results import IntervalEstimate, ResultModel, Words
 from gnomon.reporting.run_reader import Language
 
 SETS = "sets.json"
 
 
-class Listed(Part):
+class DataSetList(ResultModel):
     """The data sets of a folder of comparisons, and those that are still to come."""
 
     name: Words = ""
@@ -50,13 +50,13 @@ class SetComparison:
             j.independent for comparison in self.sets.values() for j in comparison.judges if j.name == judge
         )
 
-    def together(self, algorithm: str, judge: str) -> Estimate:
+    def together(self, algorithm: str, judge: str) -> IntervalEstimate:
         """The mean of the data sets' win rates, each of the same weight, and the least and greatest of them.
 
         Undefined unless the algorithm has a rate on every data set: otherwise means would speak of other data.
         """
         rates = [comparison.win_rate(algorithm, judge).value for comparison in self.sets.values()]
-        return Estimate() if None in rates else spread(list(rates))
+        return IntervalEstimate() if None in rates else spread(list(rates))
 
     def ahead(self, algorithm: str, judge: str) -> int:
         """On how many data sets no other algorithm has a higher mean win rate."""
@@ -87,9 +87,9 @@ def read_sets(folder: Path) -> SetComparison:
     Raises:
         RunError: it holds none, or they are damaged.
     """
-    listed = read_part(folder / SETS, Listed, "a comparison on several data sets")
-    comparison = {name: read_comparison(folder / name) for name in listed.sets}
-    return SetComparison(listed.name, comparison, listed.waiting)
+    data_sets = read_result_file(folder / SETS, DataSetList, "a comparison on several data sets")
+    comparison = {name: read_comparison(folder / name) for name in data_sets.sets}
+    return SetComparison(data_sets.name, comparison, data_sets.waiting)
 
 
 def write_sets(folder: Path, *, language: Language = "en") -> Path:

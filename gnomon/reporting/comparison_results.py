@@ -10,7 +10,16 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from gnomon.core.errors import RunError
 from gnomon.core.storage.files import read_json
-from gnomon.reporting.results import Environment, Estimate, Judge, Number, Part, Points, Words, finite
+from gnomon.reporting.results import (
+    Environment,
+    IntervalEstimate,
+    JudgeResult,
+    Number,
+    Points,
+    ResultModel,
+    Words,
+    finite,
+)
 
 
 def _numbers(value: object) -> dict[str, float]:
@@ -20,11 +29,11 @@ def _numbers(value: object) -> dict[str, float]:
 
 
 ROUNDING = 1e-9  # means of the same rates that were added in another order are equal
-AnyPart = TypeVar("AnyPart", bound=Part)
+AnyResult = TypeVar("AnyResult", bound=ResultModel)
 Numbers = Annotated[dict[str, float], BeforeValidator(_numbers)]
 
 
-class Needs(Part):
+class Needs(ResultModel):
     """What an algorithm asks for."""
 
     algorithm: Words = ""
@@ -37,14 +46,14 @@ class Needs(Part):
     completions: Number = None
 
 
-class Limit(Part):
+class Limit(ResultModel):
     """What each algorithm might spend."""
 
     seconds: Number = None
     tokens: Number = None
 
 
-class Rate(Part):
+class Rate(ResultModel):
     """A win rate with its interval over prompts."""
 
     value: Number = None
@@ -52,7 +61,7 @@ class Rate(Part):
     high: Number = None
 
 
-class Figures(Part):
+class SeedFigures(ResultModel):
     """What an evaluation says of one model with one seed."""
 
     seed: Number = None
@@ -63,7 +72,7 @@ class Figures(Part):
     length_mean: Number = None
 
 
-class SeedRun(Figures):
+class SeedRun(SeedFigures):
     """One algorithm with one seed: what it took and what came of it, or why it failed."""
 
     algorithm: Words = ""
@@ -79,7 +88,7 @@ class SeedRun(Figures):
     course: Points = Field(default_factory=list)
 
 
-class Comparison(Part):
+class Comparison(ResultModel):
     """Everything that the report of a comparison says."""
 
     recipe: Words = ""
@@ -91,11 +100,11 @@ class Comparison(Part):
     algorithms: list[Words] = Field(default_factory=list)
     seeds: list[int] = Field(default_factory=list)
     budget: Limit = Limit()
-    judges: list[Judge] = Field(default_factory=list)
+    judges: list[JudgeResult] = Field(default_factory=list)
     needs: list[Needs] = Field(default_factory=list)
     settings: dict[str, Words] = Field(default_factory=dict)
     runs: list[SeedRun] = Field(default_factory=list)
-    references: list[Figures] = Field(default_factory=list)
+    references: list[SeedFigures] = Field(default_factory=list)
     environment: Environment = Environment()
 
     def of(self, algorithm: str) -> list[SeedRun]:
@@ -111,32 +120,32 @@ class Comparison(Part):
         """Seeds that an algorithm has neither finished nor failed."""
         return len(self.seeds) - sum(run.algorithm == algorithm for run in self.runs)
 
-    def win_rate(self, algorithm: str, judge: str) -> Estimate:
+    def win_rate(self, algorithm: str, judge: str) -> IntervalEstimate:
         """The win rate over the seeds."""
         return spread([run.win_rates[judge].value for run in self.of(algorithm) if judge in run.win_rates])
 
-    def win_rates(self, judge: str) -> list[Estimate]:
+    def win_rates(self, judge: str) -> list[IntervalEstimate]:
         """Of each algorithm."""
         return [self.win_rate(name, judge) for name in self.algorithms]
 
-    def scores(self, judge: str) -> list[Estimate]:
+    def scores(self, judge: str) -> list[IntervalEstimate]:
         """Mean scores of each algorithm over the seeds."""
         return [spread([run.scores.get(judge) for run in self.of(name)]) for name in self.algorithms]
 
-    def reference_score(self, judge: str) -> Estimate:
+    def reference_score(self, judge: str) -> IntervalEstimate:
         """The reference's mean score over the seeds."""
         return spread([figures.scores.get(judge) for figures in self.references])
 
-    def figure(self, algorithm: str, name: str, unit: float = 1) -> Estimate:
+    def figure(self, algorithm: str, name: str, unit: float = 1) -> IntervalEstimate:
         """A figure of the runs, by its field's name, over the seeds, in so many of its units."""
         values = [getattr(run, name) for run in self.of(algorithm)]
         return spread([None if value is None else value / unit for value in values])
 
-    def figures(self, name: str, unit: float = 1) -> list[Estimate]:
+    def figures(self, name: str, unit: float = 1) -> list[IntervalEstimate]:
         """A figure of each algorithm."""
         return [self.figure(algorithm, name, unit) for algorithm in self.algorithms]
 
-    def reference_figure(self, name: str) -> Estimate:
+    def reference_figure(self, name: str) -> IntervalEstimate:
         """A figure of the reference, by its field's name, over the seeds."""
         return spread([getattr(figures, name) for figures in self.references])
 
@@ -173,7 +182,7 @@ class Comparison(Part):
         )
 
 
-class Leader(Part):
+class Leader(ResultModel):
     """Who is ahead; `clear` when its worst seed is above the best seed of every other, of two seeds at least.
 
     Where several have the highest mean, nobody leads and `tied` has their names.
@@ -188,29 +197,29 @@ class Leader(Part):
     beats_reference: bool = False
 
 
-def _least(rate: Estimate) -> float:
+def _least(rate: IntervalEstimate) -> float:
     """The lowest seed of a rate that is known."""
     found = rate.value if rate.low is None else rate.low
     assert found is not None
     return found
 
 
-def _most(rate: Estimate) -> float:
+def _most(rate: IntervalEstimate) -> float:
     found = rate.value if rate.high is None else rate.high
     assert found is not None
     return found
 
 
-def spread(values: list[float | None]) -> Estimate:
+def spread(values: list[float | None]) -> IntervalEstimate:
     """Mean and range of what is known; no range of a single value."""
     known = [value for value in values if value is not None]
     if not known:
-        return Estimate()
+        return IntervalEstimate()
     mean = sum(known) / len(known)
-    return Estimate(mean, min(known), max(known)) if len(known) > 1 else Estimate(mean)
+    return IntervalEstimate(mean, min(known), max(known)) if len(known) > 1 else IntervalEstimate(mean)
 
 
-def highest(rates: Mapping[str, Estimate]) -> list[str]:
+def highest(rates: Mapping[str, IntervalEstimate]) -> list[str]:
     """Names with the highest known value, several where they are equal; none where no value is known."""
     known = {name: rate.value for name, rate in rates.items() if rate.value is not None}
     return [name for name, value in known.items() if value >= max(known.values()) - ROUNDING]
@@ -218,10 +227,10 @@ def highest(rates: Mapping[str, Estimate]) -> list[str]:
 
 def read_comparison(folder: Path) -> Comparison:
     """Read `compare.json`; keys that are not known are left out."""
-    return read_part(folder / "compare.json", Comparison, "a comparison")
+    return read_result_file(folder / "compare.json", Comparison, "a comparison")
 
 
-def read_part(path: Path, kind: type[AnyPart], what: str) -> AnyPart:
+def read_result_file(path: Path, kind: type[AnyResult], what: str) -> AnyResult:
     """Read a JSON file of a comparison's folder.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gnomon.reporting import plots
 from gnomon.reporting.results import Evaluation, Examination
-from gnomon.reporting.run_reader import Stage
+from gnomon.reporting.run_reader import RecordedStage
 
 CURVES = (
     "loss",
@@ -41,7 +41,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WinRateFigure:
     """The win rates of one model against another."""
 
     model: str
@@ -49,7 +49,7 @@ class Comparison:
     svg: str
 
 
-def curves(stage: Stage) -> list[Curve]:
+def curves(stage: RecordedStage) -> list[Curve]:
     """A curve for each metric that this report knows and that was recorded more than once."""
     return [
         Curve(
@@ -63,22 +63,22 @@ def curves(stage: Stage) -> list[Curve]:
     ]
 
 
-def accuracy(stage: Stage, examination: Examination) -> str:
+def accuracy(stage: RecordedStage, examination: Examination) -> str:
     """Pair accuracy of the reward model, the baselines and one person; "" without any."""
     rows = [
-        plots.Row(row.name, row.pair_accuracy, row.pair_low, row.pair_high, marked=row.kind == "model")
+        plots.IntervalRow(row.name, row.pair_accuracy, row.pair_low, row.pair_high, marked=row.kind == "model")
         for row in examination.rows
         if row.pair_accuracy is not None
     ]
     return plots.intervals(f"{stage.name}-judges", rows, line=0.5, shares=(0.4, 1)) if rows else ""
 
 
-def scatter(stage: Stage, examination: Examination) -> str:
+def scatter(stage: RecordedStage, examination: Examination) -> str:
     """The scores against the means of people; "" without any."""
     return plots.scatter(f"{stage.name}-scatter", examination.scatter) if examination.scatter else ""
 
 
-def calibration(stage: Stage, examination: Examination) -> str:
+def calibration(stage: RecordedStage, examination: Examination) -> str:
     """Predicted against observed; "" without any."""
     bins = [
         (row.predicted, row.observed, row.count or 0.0)
@@ -88,12 +88,14 @@ def calibration(stage: Stage, examination: Examination) -> str:
     return plots.calibration(f"{stage.name}-calibration", bins) if bins else ""
 
 
-def scores(stage: Stage, evaluation: Evaluation) -> dict[str, str]:
+def scores(stage: RecordedStage, evaluation: Evaluation) -> dict[str, str]:
     """For each judge, the mean scores of the models."""
     pictures = {}
     for place, judge in enumerate(evaluation.judges):
         rows = [
-            plots.Row(row.model, score.mean, score.low, score.high, marked=row.model == evaluation.candidate)
+            plots.IntervalRow(
+                row.model, score.mean, score.low, score.high, marked=row.model == evaluation.candidate
+            )
             for row in evaluation.table
             if (score := row.scores.get(judge.name)) is not None and score.mean is not None
         ]
@@ -102,15 +104,15 @@ def scores(stage: Stage, evaluation: Evaluation) -> dict[str, str]:
     return pictures
 
 
-def comparisons(stage: Stage, evaluation: Evaluation) -> list[Comparison]:
+def comparisons(stage: RecordedStage, evaluation: Evaluation) -> list[WinRateFigure]:
     """For each pair of models that were compared, the win rates by every judge."""
     independent = {judge.name for judge in evaluation.judges if judge.independent}
-    pairs: dict[tuple[str, str], list[plots.Row]] = {}
+    pairs: dict[tuple[str, str], list[plots.IntervalRow]] = {}
     for row in evaluation.win_rates:
         if row.rate is not None:
-            drawn = plots.Row(row.judge, row.rate, row.low, row.high, marked=row.judge in independent)
+            drawn = plots.IntervalRow(row.judge, row.rate, row.low, row.high, marked=row.judge in independent)
             pairs.setdefault((row.model, row.against), []).append(drawn)
     return [
-        Comparison(*pair, plots.intervals(f"{stage.name}-wins-{place}", rows, line=0.5, shares=(0, 1)))
+        WinRateFigure(*pair, plots.intervals(f"{stage.name}-wins-{place}", rows, line=0.5, shares=(0, 1)))
         for place, (pair, rows) in enumerate(pairs.items())
     ]

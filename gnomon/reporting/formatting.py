@@ -8,7 +8,7 @@ from typing import Any, cast
 from markupsafe import Markup
 
 from gnomon.reporting import comparison_translations
-from gnomon.reporting.results import Estimate
+from gnomon.reporting.results import IntervalEstimate
 from gnomon.reporting.translations import LANGUAGES
 from gnomon.reporting.translations import TEXTS as RUN_TEXTS
 
@@ -49,7 +49,7 @@ def large(value: float | None) -> str:
     return count(value)
 
 
-def interval(estimate: Estimate, digits: int = 2, *, share: bool = False) -> str:
+def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False) -> str:
     """The interval of an estimate in brackets; "" where it has none."""
     if estimate.low is None or estimate.high is None:
         return ""

@@ -29,7 +29,7 @@ INK, SOFT, LINE, ACCENT, SECOND = "#1d2429", "#56616a", "#dcd9d1", "#1f5f8b", "#
 PALETTE = ("#1f5f8c", "#b4541b", "#1d6b46", "#8a3f8f", "#8a6d00", "#a32a2b", "#3c6e71", "#6b4f3a")
 MARKERS = "osD^vPX*"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
-_VARIABLES |= {colour: f"--series-{n}" for n, colour in enumerate(PALETTE, start=1)}
+_VARIABLES |= {color: f"--series-{n}" for n, color in enumerate(PALETTE, start=1)}
 
 _WIDTH, _HEIGHT = 360.0, 216.0  # of a picture, in points: the width of a phone
 _LETTERS = 11.0
@@ -39,7 +39,7 @@ _MOST_POINTS = 800  # of a scatter
 
 
 @dataclass(frozen=True)
-class Row:
+class IntervalRow:
     """A line of `intervals`: a name, a value, its interval, and whether to mark it out."""
 
     name: str
@@ -93,13 +93,13 @@ def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | No
     below = 18.0 * -(-len(shown) // columns) + 8
     figure, axes = _figure(name, height=_HEIGHT + 40 + below, below=below)
     for place, one in enumerate(series):
-        colour, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
         for course in one.courses:
             x, y = np.asarray(course, dtype=float).T
-            axes.plot(x, y, color=colour, linewidth=1.1, alpha=0.55)
-            axes.plot(x[-1:], y[-1:], marker, color=colour, markersize=5.5, markeredgewidth=0)
+            axes.plot(x, y, color=color, linewidth=1.1, alpha=0.55)
+            axes.plot(x[-1:], y[-1:], marker, color=color, markersize=5.5, markeredgewidth=0)
         dots = np.asarray(one.dots, dtype=float).reshape(-1, 2)
-        axes.plot(dots[:, 0], dots[:, 1], marker, color=colour, markersize=7, markeredgewidth=0, alpha=0.9)
+        axes.plot(dots[:, 0], dots[:, 1], marker, color=color, markersize=7, markeredgewidth=0, alpha=0.9)
     if mark is not None:
         axes.plot([mark[0]], [mark[1]], "+", color=INK, markersize=11, markeredgewidth=1.6)
     handles = [
@@ -131,7 +131,11 @@ def calibration(name: str, bins: Sequence[tuple[float, float, float]]) -> str:
 
 
 def intervals(
-    name: str, rows: Sequence[Row], *, line: float | None = None, shares: tuple[float, float] | None = None
+    name: str,
+    rows: Sequence[IntervalRow],
+    *,
+    line: float | None = None,
+    shares: tuple[float, float] | None = None,
 ) -> str:
     """Values with their intervals, one row each, the marked rows as diamonds in another colour.
 
@@ -147,10 +151,10 @@ def intervals(
     if line is not None:
         axes.axvline(line, color=SOFT, linewidth=1, dashes=(4, 3), zorder=1)
     for place, row in enumerate(rows):
-        colour = SECOND if row.marked else ACCENT
+        color = SECOND if row.marked else ACCENT
         if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2.2, zorder=2)
-        axes.plot([row.value], [place], "D" if row.marked else "o", color=colour, markersize=6.5, zorder=3)
+            axes.plot([row.low, row.high], [place, place], color=color, linewidth=2.2, zorder=2)
+        axes.plot([row.value], [place], "D" if row.marked else "o", color=color, markersize=6.5, zorder=3)
         written = f"{100 * row.value:.0f}%" if shares else f"{row.value:.2f}".replace("-", "−")
         axes.text(
             1.03, place, written, transform=axes.get_yaxis_transform(), va="center", color=INK, size=_LETTERS
@@ -200,8 +204,8 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<svg[^>]*>", f'<svg aria-hidden="true" {view[0]}>', svg, count=1)
     prefix = f"p{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"  # a name may be in any script
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(f": {colour}", f": var({variable})")
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(f": {color}", f": var({variable})")
     return svg
 
 

@@ -39,7 +39,7 @@ Words = Annotated[str, BeforeValidator(_words)]
 Points = Annotated[list[tuple[float, float]], BeforeValidator(_pairs_of_numbers)]
 
 
-class Estimate(NamedTuple):
+class IntervalEstimate(NamedTuple):
     """A value with its interval."""
 
     value: float | None = None
@@ -47,18 +47,18 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
-class Part(BaseModel):
+class ResultModel(BaseModel):
     """Base of all that is read: unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    def estimate(self, name: str, low: str = "", high: str = "") -> Estimate:
+    def estimate(self, name: str, low: str = "", high: str = "") -> IntervalEstimate:
         """The field `name` with its interval, which by default is in `name_low` and `name_high`."""
         keys = (name, low or f"{name}_low", high or f"{name}_high")
-        return Estimate(*(getattr(self, key, None) for key in keys))
+        return IntervalEstimate(*(getattr(self, key, None) for key in keys))
 
 
-class Spread(Part):
+class Spread(ResultModel):
     """Raters per item."""
 
     least: Number = None
@@ -66,7 +66,7 @@ class Spread(Part):
     most: Number = None
 
 
-class Interval(Part):
+class Interval(ResultModel):
     """A mean or an agreement, with its interval."""
 
     level: Words = ""
@@ -76,7 +76,7 @@ class Interval(Part):
     high: Number = None
 
 
-class HumanCeiling(Part):
+class CeilingResult(ResultModel):
     """How well one person predicts the others: what a reward model can at best be asked for."""
 
     one_rater_against_rest_r: Number = None
@@ -86,7 +86,7 @@ class HumanCeiling(Part):
     tie_share: Number = None
 
 
-class Feedback(Part):
+class Feedback(ResultModel):
     """The result of the stage that turns judgements into things to learn from."""
 
     seconds: Number = None
@@ -94,14 +94,14 @@ class Feedback(Part):
     ratings: Number = None
     raters_per_item: Spread = Spread()
     krippendorff_alpha: Interval = Interval()
-    human_ceiling: HumanCeiling = HumanCeiling()
+    human_ceiling: CeilingResult = CeilingResult()
     split: dict[str, Number] = {}
     preferences: Number = None
     demonstrations: Number = None
     rejected: Number = None
 
 
-class Predictor(Part):
+class Predictor(ResultModel):
     """A row of the reward model's examination: the model, a baseline, or one person."""
 
     name: Words = ""
@@ -117,7 +117,7 @@ class Predictor(Part):
     pair_high: Number = None
 
 
-class CalibrationBin(Part):
+class CalibrationBin(ResultModel):
     """Pairs whose predicted probability was about the same, and how often the prediction came true."""
 
     predicted: Number = None
@@ -125,31 +125,31 @@ class CalibrationBin(Part):
     count: Number = None
 
 
-class Calibration(Part):
+class CalibrationResult(ResultModel):
     """Whether predicted probabilities mean what they say."""
 
     ece: Number = None
     bins: list[CalibrationBin] = []
 
 
-class Examination(Part):
+class Examination(ResultModel):
     """A reward model held against people it has not seen."""
 
     items: Number = None
     pairs: Number = None
     rows: list[Predictor] = []
-    calibration: Calibration = Calibration()
+    calibration: CalibrationResult = CalibrationResult()
     scatter: Points = []
 
 
-class Parameters(Part):
+class ParameterCounts(ResultModel):
     """How many parameters a model has, and how many of them are trained."""
 
     total: Number = None
     trainable: Number = None
 
 
-class Learning(Part):
+class Learning(ResultModel):
     """What a training stage's steps had to teach."""
 
     steps: Number = None
@@ -158,21 +158,21 @@ class Learning(Part):
     nothing: Words = ""
 
 
-class Failure(Part):
+class Failure(ResultModel):
     """A reason for which a reward failed, and on how many completions."""
 
     reason: Words = ""
     count: Number = None
 
 
-class Training(Part):
+class Training(ResultModel):
     """The result of any training stage."""
 
     algorithm: Words = ""
     model: Words = ""
     seconds: Number = None
     steps: Number = None
-    parameters: Parameters = Parameters()
+    parameters: ParameterCounts = ParameterCounts()
     device: Words = ""
     dtype: Words = ""
     peak_memory_gb: Number = None
@@ -183,7 +183,7 @@ class Training(Part):
     evaluation: Examination | None = None
 
 
-class Dependence(Part):
+class DependenceResult(ResultModel):
     """Why a judge that the recipe calls independent is not: `reward`, `derived`, `weights` or `rows`."""
 
     reason: Words = ""
@@ -191,15 +191,15 @@ class Dependence(Part):
     of: Number = None
 
 
-class Judge(Part):
+class JudgeResult(ResultModel):
     """A judge of the evaluation; an independent one took no part in the training."""
 
     name: Words = ""
     independent: bool = False
-    dependence: Dependence | None = None
+    dependence: DependenceResult | None = None
 
 
-class ModelRow(Part):
+class ModelRow(ResultModel):
     """One model's figures."""
 
     model: Words = ""
@@ -215,7 +215,7 @@ class ModelRow(Part):
     unfinished_share: Number = None
 
 
-class WinRate(Part):
+class WinRate(ResultModel):
     """How often one model's completions beat another's, ties counted half."""
 
     model: Words = ""
@@ -229,7 +229,7 @@ class WinRate(Part):
     high: Number = None
 
 
-class Check(Part):
+class Check(ResultModel):
     """A demand made on the candidate before it may be called better."""
 
     name: Words = ""
@@ -240,7 +240,7 @@ class Check(Part):
     passed: bool | None = None
 
 
-class ScoredText(Part):
+class ScoredText(ResultModel):
     """One completion, with what each judge gave it."""
 
     prompt: Words = ""
@@ -249,14 +249,14 @@ class ScoredText(Part):
     scores: dict[str, Number] = {}
 
 
-class Sample(Part):
+class Sample(ResultModel):
     """One prompt and what each model made of it."""
 
     prompt: Words = ""
     completions: list[ScoredText] = []
 
 
-class BestOf(Part):
+class BestOfResult(ResultModel):
     """How far taking the best of n moves a model from itself, in nats."""
 
     model: Words = ""
@@ -265,14 +265,14 @@ class BestOf(Part):
     kl_estimate: Number = None
 
 
-class Evaluation(Part):
+class Evaluation(ResultModel):
     """The result of the stage that compares models."""
 
     seconds: Number = None
     models: list[Words] = []
     reference: Words = ""
     candidate: Words = ""
-    judges: list[Judge] = []
+    judges: list[JudgeResult] = []
     prompts: Number = None
     completions_per_prompt: Number = None
     table: list[ModelRow] = []
@@ -280,10 +280,10 @@ class Evaluation(Part):
     checks: list[Check] = []
     samples: list[Sample] = []
     worst: list[ScoredText] = []
-    best_of: BestOf | None = None
+    best_of: BestOfResult | None = None
 
 
-class Judged(Part):
+class SourceJudgements(ResultModel):
     """Data of a feedback store that a run learnt from: the judgements behind it, and a copy of their manifest."""
 
     project: Words = ""
@@ -299,7 +299,7 @@ class Judged(Part):
         return self.manifest if re.fullmatch(r"manifests/[0-9a-f]+\.json", self.manifest) else ""
 
 
-class Environment(Part):
+class Environment(ResultModel):
     """Where and how the run was made."""
 
     gnomon: Words = ""
@@ -314,7 +314,7 @@ class Environment(Part):
     started: Words = ""
     command: Words = ""
     data: dict[str, Words] = {}
-    judgements: dict[str, Judged] = {}
+    judgements: dict[str, SourceJudgements] = {}
 
 
 Result = Feedback | Training | Evaluation

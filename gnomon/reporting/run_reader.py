@@ -22,14 +22,14 @@ Status = Literal["finished", "unfinished", "unreadable"]
 
 
 @dataclass(frozen=True)
-class Stage:
+class RecordedStage:
     """One stage of the run, or a phase of one, and what it left behind."""
 
     name: str
     status: Status
     result: Result | None = None
     metrics: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name → (step, value)
-    phases: tuple[Stage, ...] = ()  # of a hybrid stage, which has the metrics
+    phases: tuple[RecordedStage, ...] = ()  # of a hybrid stage, which has the metrics
 
     @property
     def kind(self) -> str:
@@ -53,15 +53,15 @@ class Run:
     seed: str
     config: str
     environment: Environment
-    stages: tuple[Stage, ...]
+    stages: tuple[RecordedStage, ...]
     language: Language = "en"
 
-    def finished(self, kind: type[Result]) -> list[Stage]:
+    def finished(self, kind: type[Result]) -> list[RecordedStage]:
         """The finished stages of one kind, in the order in which they ran."""
         return [stage for stage in self.stages if isinstance(stage.result, kind)]
 
     @property
-    def gaps(self) -> list[Stage]:
+    def gaps(self) -> list[RecordedStage]:
         """The stages that the report has to leave out."""
         return [stage for stage in self.stages if stage.result is None]
 
@@ -93,28 +93,30 @@ def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
     return names or sorted(path.parent.name for path in folder.glob("*/result.json"))
 
 
-def _read_stage(folder: Path, name: str) -> Stage:
+def _read_stage(folder: Path, name: str) -> RecordedStage:
     if Path(name).name != name or name == "..":  # a name is no path: it may not lead out of the run
-        return Stage(name, "unreadable")
+        return RecordedStage(name, "unreadable")
     if not (folder / name / "result.json").is_file():
-        return Stage(name, "unfinished")
+        return RecordedStage(name, "unfinished")
     content = _parse_json(_read(folder / name / "result.json"))
     kind = RESULTS.get(str(content.get("kind")))
     if kind is None:
-        return Stage(name, "unreadable")
+        return RecordedStage(name, "unreadable")
     try:
         result = kind.model_validate(content)
     except ValidationError:
-        return Stage(name, "unreadable")
+        return RecordedStage(name, "unreadable")
     metrics = _read_metrics(folder / name / "metrics.jsonl")
-    return Stage(name, "finished", result, metrics, _read_phases(folder, name, content.get("phases")))
+    return RecordedStage(name, "finished", result, metrics, _read_phases(folder, name, content.get("phases")))
 
 
-def _read_phases(folder: Path, name: str, found: Any) -> tuple[Stage, ...]:
+def _read_phases(folder: Path, name: str, found: Any) -> tuple[RecordedStage, ...]:
     """A hybrid stage's phases, in their order, by their places in the run."""
     inside = [phase for phase in found if Path(phase).name == phase != ".."] if isinstance(found, dict) else []
     return tuple(
-        Stage(f"{name}/{phase}", "finished", metrics=_read_metrics(folder / name / phase / "metrics.jsonl"))
+        RecordedStage(
+            f"{name}/{phase}", "finished", metrics=_read_metrics(folder / name / phase / "metrics.jsonl")
+        )
         for phase in inside
     )
 

@@ -173,7 +173,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "feedback.part": ("part", "部分"),
     "feedback.texts": ("texts", "文本数"),
     "split.held_out": ("held out, to examine the models", "留出，用来检验模型"),
-    "split.reserved": ("reserved for judges that take no part in training", "留给不参与训练的评判者"),
+    "split.judge_holdout": ("reserved for judges that take no part in training", "留给不参与训练的评判者"),
     "split.training": ("training", "训练"),
     "split.validation": ("validation", "验证"),
     "split.test": ("test", "测试"),

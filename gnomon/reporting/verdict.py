@@ -13,7 +13,7 @@ Outcome = Literal["better", "failed_check", "own_judge", "disputed", "unclear", 
 
 
 @dataclass(frozen=True)
-class Opinion:
+class JudgeVerdict:
     """What one judge finds when it holds the candidate against the reference."""
 
     win_rate: WinRate
@@ -31,17 +31,17 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome, with the opinions that it rests on and the checks that failed."""
+    """The outcome, with the verdicts of single judges that it rests on and the checks that failed."""
 
     outcome: Outcome
-    opinions: tuple[Opinion, ...] = ()
+    judge_verdicts: tuple[JudgeVerdict, ...] = ()
     failed: tuple[Check, ...] = ()
     idle: tuple[tuple[str, str], ...] = ()  # training stages that learned nothing, and why
 
     @property
     def unproven(self) -> bool:
-        """Whether there are opinions, but none by an independent judge."""
-        return bool(self.opinions) and not any(opinion.independent for opinion in self.opinions)
+        """Whether there are verdicts of judges, but none of an independent one."""
+        return bool(self.judge_verdicts) and not any(verdict.independent for verdict in self.judge_verdicts)
 
 
 def judge_run(evaluation: Evaluation | None, idle: Sequence[tuple[str, str]] = ()) -> Verdict:
@@ -58,18 +58,18 @@ def judge_run(evaluation: Evaluation | None, idle: Sequence[tuple[str, str]] = (
     if evaluation is None:
         return Verdict("none", idle=tuple(idle))
     independent = {judge.name for judge in evaluation.judges if judge.independent}
-    opinions = tuple(
-        Opinion(row, row.judge in independent)
+    judge_verdicts = tuple(
+        JudgeVerdict(row, row.judge in independent)
         for row in evaluation.win_rates
         if (row.model, row.against) == (evaluation.candidate, evaluation.reference) and row.rate is not None
     )
     failed = tuple(check for check in evaluation.checks if check.passed is False)
-    return Verdict(_outcome(opinions, bool(failed or idle)), opinions, failed, tuple(idle))
+    return Verdict(_outcome(judge_verdicts, bool(failed or idle)), judge_verdicts, failed, tuple(idle))
 
 
-def _outcome(opinions: tuple[Opinion, ...], failed: bool) -> Outcome:
-    independent = [opinion for opinion in opinions if opinion.independent]
-    findings = {opinion.finding for opinion in independent or opinions}
+def _outcome(judge_verdicts: tuple[JudgeVerdict, ...], failed: bool) -> Outcome:
+    independent = [verdict for verdict in judge_verdicts if verdict.independent]
+    findings = {verdict.finding for verdict in independent or judge_verdicts}
     if not findings:
         return "none"
     if findings == {"better"}:

@@ -19,7 +19,7 @@ from gnomon.stages.settings import BASE, CRITIC, made_of_no_model
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingData:
     """A file of data that a training read, and the kind of its records."""
 
     path: Path
@@ -40,8 +40,8 @@ class Ancestry:
 
     models: set[str] = field(default_factory=set)
     rewards: set[str] = field(default_factory=set)
-    data: set[Learned] = field(default_factory=set)
-    judgements: set[Learned] = field(default_factory=set)
+    data: set[TrainingData] = field(default_factory=set)
+    judgements: set[TrainingData] = field(default_factory=set)
 
     def __or__(self, other: Ancestry) -> Ancestry:
         return Ancestry(
@@ -134,16 +134,16 @@ def _rewards_of(part: Mapping[str, Any]) -> Iterator[str]:
         yield part["token_reward"]
 
 
-def _data_of(part: Mapping[str, Any], run: Path) -> Iterator[Learned]:
+def _data_of(part: Mapping[str, Any], run: Path) -> Iterator[TrainingData]:
     algorithm = algorithms().get(str(part.get("algorithm")))
     kind = getattr(algorithm, "consumes", None)
     data = part.get("data")
     sources = [(name, kind) for name in ([data] if isinstance(data, str) else data or [])]
-    beside = [part[key] for key in ("imitate", "stored") if isinstance(part.get(key), dict)]
+    beside = [part[key] for key in ("sft_mix", "stored") if isinstance(part.get(key), dict)]
     sources += [(extra.get("data"), Demonstration) for extra in beside]
     for source, of in sources:
         if isinstance(source, str) and isinstance(of, type) and (path := path_of(source, run)) is not None:
-            yield Learned(path, of)
+            yield TrainingData(path, of)
 
 
 def path_of(source: str, run: Path) -> Path | None:

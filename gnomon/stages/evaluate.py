@@ -19,7 +19,7 @@ from gnomon.data.encoding import check_lengths
 from gnomon.data.reading.record_kinds import kind_of_file
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.evaluation.policies import (
-    Voice,
+    PolicySamples,
     best_of_kl,
     best_of_n,
     checks,
@@ -77,21 +77,26 @@ def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     tokenizer = reference.tokenizer
     del reference, policy
     scores = {judge: ask(judge, stage, work, judged, tokenizer) for judge in stage.judges}
-    voices = [
-        Voice(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
+    all_samples = [
+        PolicySamples(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
         for place, (name, rollouts, kl, text_perplexity) in enumerate(drafts)
     ]
     found: dict[str, Any] = {}
     if stage.best_of is not None:
-        candidate = next(v for v in voices if v.name == (stage.candidate or stage.evaluate[-1]))
-        best = best_of_n(candidate, stage.best_of.n, stage.best_of.by)
-        voices.append(best)
+        candidate = next(v for v in all_samples if v.name == (stage.candidate or stage.evaluate[-1]))
+        best = best_of_n(candidate, stage.best_of.n, stage.best_of.judge)
+        all_samples.append(best)
         far = best_of_kl(best, stage.best_of.n, stage.sampling)
         found["best_of"] = {"model": best.name, "candidate": candidate.name, **far}
         about = "" if far["kl_estimate"] is None else f", about {far['kl_estimate']:.3g}"
         said = f"  {best.name}: KL to {candidate.name} at most {far['kl_bound']:.3g} nats{about}"
         console.print(said, markup=False, highlight=False, soft_wrap=True)
-    return {"kind": "evaluate", "seconds": time.monotonic() - started, **compare(voices, stage, work), **found}
+    return {
+        "kind": "evaluate",
+        "seconds": time.monotonic() - started,
+        **compare(all_samples, stage, work),
+        **found,
+    }
 
 
 def without_ids(rollout: Rollout) -> Rollout:
@@ -125,8 +130,8 @@ def ask(
     if judge == "ridge":
         from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
 
-        assert stage.reserved is not None  # the recipe was checked
-        rated = work.records(RatedText, stage.reserved)
+        assert stage.judge_holdout is not None  # the recipe was checked
+        rated = work.records(RatedText, stage.judge_holdout)
         reward: Reward = TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))
     else:
         reward = make_reward(judge, work, sampled_by)
@@ -153,16 +158,16 @@ def examinations(work: Workspace) -> dict[str, list[dict[str, Any]]]:
     return {name: examination["rows"] for name, examination in found.items() if examination}
 
 
-def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
+def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
     """The tables, the checks, and samples."""
     seed = work.recipe.seed
-    by_name = {v.name: v for v in voices}
+    by_name = {v.name: v for v in all_samples}
     candidate = by_name[stage.candidate or stage.evaluate[-1]]
-    table = [describe(v, seed) for v in voices]
+    table = [describe(v, seed) for v in all_samples]
     rows = {row["model"]: row for row in table}
     wins = [
         win_rate(candidate, other, judge, seed)
-        for other in voices
+        for other in all_samples
         if other is not candidate
         for judge in stage.judges
     ]
@@ -177,9 +182,9 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         mark = "ok  " if check["passed"] else "FAIL"
         console.print(f"  {mark} {about}: {check['value']:.3f} (threshold {check['threshold']:.4g})")
     folder = work.stage_folder(stage.name)
-    write_jsonl(folder / "samples.jsonl", [_sample(v, i) for v in voices for i in range(len(v.rollouts))])
+    write_jsonl(folder / "samples.jsonl", [_sample(v, i) for v in all_samples for i in range(len(v.rollouts))])
     return {
-        "models": [v.name for v in voices],
+        "models": [v.name for v in all_samples],
         "reference": stage.reference,
         "candidate": candidate.name,
         "judges": judges,
@@ -188,7 +193,7 @@ def compare(voices: Sequence[Voice], stage: EvaluateStage, work: Workspace) -> d
         "table": table,
         "win_rates": wins,
         "checks": found,
-        "samples": side_by_side(voices),
+        "samples": side_by_side(all_samples),
         "worst": worst(candidate, independent or stage.judges),
     }
 
@@ -200,31 +205,31 @@ def say_table(rows: Sequence[Mapping[str, Any]]) -> None:
         console.print(f"  {row['model']}  {scores}", markup=False, highlight=False, soft_wrap=True)
 
 
-def side_by_side(voices: Sequence[Voice]) -> list[dict[str, Any]]:
+def side_by_side(all_samples: Sequence[PolicySamples]) -> list[dict[str, Any]]:
     """The first completion of each model for some prompts: chosen before anyone saw a score."""
-    asked = list({r.prompt.id: r.prompt for r in voices[0].rollouts}.values())[:SHOWN]
+    asked = list({r.prompt.id: r.prompt for r in all_samples[0].rollouts}.values())[:SHOWN]
     return [
         {
             "prompt": prompt.messages[-1].content,
-            "completions": [_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in voices],
+            "completions": [_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in all_samples],
         }
         for prompt in asked
     ]
 
 
-def worst(voice: Voice, judges: Sequence[str]) -> list[dict[str, Any]]:
+def worst(samples: PolicySamples, judges: Sequence[str]) -> list[dict[str, Any]]:
     """The samples that the independent judges like least, by their mean standardised score."""
-    scaled = [(s - s.mean()) / (s.std() or 1.0) for s in (voice.scores[j] for j in judges)]
+    scaled = [(s - s.mean()) / (s.std() or 1.0) for s in (samples.scores[j] for j in judges)]
     order = np.argsort(np.mean(scaled, axis=0), kind="stable")
-    return [_sample(voice, int(i)) for i in order[:WORST]]
+    return [_sample(samples, int(i)) for i in order[:WORST]]
 
 
-def _sample(voice: Voice, place: int) -> dict[str, Any]:
-    rollout = voice.rollouts[place]
+def _sample(samples: PolicySamples, place: int) -> dict[str, Any]:
+    rollout = samples.rollouts[place]
     return {
-        "model": voice.name,
+        "model": samples.name,
         "prompt": rollout.prompt.messages[-1].content,
         "text": rollout.completion.text,
         "finished": rollout.finished,
-        "scores": {judge: float(scores[place]) for judge, scores in voice.scores.items()},
+        "scores": {judge: float(scores[place]) for judge, scores in samples.scores.items()},
     }

@@ -26,8 +26,8 @@ from gnomon.stats.agreement import krippendorff_alpha
 from gnomon.stats.human_ceiling import human_ceiling
 
 CEILING_PAIRS = 20_000
-FILM_SIZES = {"reserved": 0.5, "training": 1600, "demonstrations": 600, "held_out": 400}
-OWN_SIZES = {"reserved": 0.25, "training": 0.6, "demonstrations": 0.3, "held_out": 0.15}
+FILM_SIZES = {"judge_holdout": 0.5, "training": 1600, "demonstrations": 600, "held_out": 400}
+OWN_SIZES = {"judge_holdout": 0.25, "training": 0.6, "demonstrations": 0.3, "held_out": 0.15}
 
 
 def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
     items, rejected = rated_texts(stage, work)
     sizes = part_sizes(stage, len(items))
     wanted = {name: int(sizes[name]) for name in ("training", "held_out")}
-    parts = split_ratings(items, wanted, sizes["reserved"], seed)
+    parts = split_ratings(items, wanted, sizes["judge_holdout"], seed)
     judgements = list(judgements_from_ratings(parts["training"]))
     known = {item.id: item for item in parts["training"]}
     collected = rated_texts_from_judgements(judgements, {name: item.text for name, item in known.items()})
@@ -45,7 +45,7 @@ def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
     prompts, held_out_prompts = (prompts_for(stage, parts, part) for part in ("training", "held_out"))
     made = preferences(training, prompts, stage, seed)
     centre = 0.0 if stage.feedback == FILM_REVIEWS else _mean(training)
-    shown = demonstration_sample(training, int(sizes["demonstrations"]), stage.demonstrate, centre, seed)
+    shown = demonstration_sample(training, int(sizes["demonstrations"]), stage.demonstration_choice, centre, seed)
     demonstrations = [
         Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
         for place, item in enumerate(shown)
@@ -92,28 +92,29 @@ def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText],
     except DataError as error:
         raise DataError(f"stage '{stage.name}': {error}") from None
     has_prompts = items[0].prompt is not None
-    if not has_prompts and not stage.wordings:
+    if not has_prompts and not stage.prompt_templates:
         raise DataError(
             f"stage '{stage.name}': the texts of {stage.feedback} have no prompts; give each row one, or give "
-            "the stage wordings and held_out_wordings, ways to ask for such a text."
+            "the stage prompt_templates and held_out_prompt_templates, ways to ask for such a text."
         )
-    if has_prompts and stage.wordings:
+    if has_prompts and stage.prompt_templates:
         raise DataError(
-            f"stage '{stage.name}': the texts of {stage.feedback} have prompts of their own; remove wordings."
+            f"stage '{stage.name}': the texts of {stage.feedback} have prompts of their own; "
+            "remove prompt_templates."
         )
     return items, []
 
 
 def part_sizes(stage: FeedbackStage, count: int) -> dict[str, float]:
-    """The share that is reserved, and how many of `count` texts go to each other purpose."""
+    """The share that is held out for judges, and how many of `count` texts go to each other purpose."""
     defaults = FILM_SIZES if stage.feedback == FILM_REVIEWS else OWN_SIZES
     sizes: dict[str, float] = {}
     for name, default in defaults.items():
         own = getattr(stage, name)
         size = default if own is None else own
         # The small addend: 0.29 · 100 is a little below 29 in binary.
-        sizes[name] = int(size * count + 1e-9) if size < 1 and name != "reserved" else size
-        if name != "reserved" and sizes[name] < 2:
+        sizes[name] = int(size * count + 1e-9) if size < 1 and name != "judge_holdout" else size
+        if name != "judge_holdout" and sizes[name] < 2:
             raise DataError(
                 f"stage '{stage.name}': {count} texts leave {sizes[name]:g} for {name}, which needs 2; "
                 f"bring more texts or raise {name}."
@@ -122,22 +123,24 @@ def part_sizes(stage: FeedbackStage, count: int) -> dict[str, float]:
 
 
 def prompts_for(stage: FeedbackStage, parts: Mapping[str, Sequence[RatedText]], part: str) -> list[Prompt]:
-    """What a policy is asked in training or evaluation: the prompts of the texts, or the wordings."""
+    """What a policy is asked in training or evaluation: the prompts of the texts, or the prompt templates."""
     held_out = part == "held_out"
     own = list(dict.fromkeys(item.prompt for item in parts[part] if item.prompt))
     if own:
         return own
-    if not stage.wordings:
+    if not stage.prompt_templates:
         return film_prompts(held_out)
-    wordings = stage.held_out_wordings if held_out else stage.wordings
+    prompt_templates = stage.held_out_prompt_templates if held_out else stage.prompt_templates
     kind = "held-out" if held_out else "wording"
-    return [Prompt(f"{kind}-{n:02d}", (Message("user", text),)) for n, text in enumerate(wordings, start=1)]
+    return [
+        Prompt(f"{kind}-{n:02d}", (Message("user", text),)) for n, text in enumerate(prompt_templates, start=1)
+    ]
 
 
 def preferences(
     training: Sequence[RatedText], prompts: Sequence[Prompt], stage: FeedbackStage, seed: int
 ) -> PreferenceSet:
-    """Texts compared within their own prompts, or in random groups under the wordings."""
+    """Texts compared within their own prompts, or in random groups under the prompt templates."""
     size, margin = stage.group_size, stage.minimum_margin
     if training[0].prompt:
         made = preferences_within_prompts(training, group_size=size, seed=seed, minimum_margin=margin)

@@ -16,7 +16,7 @@ from gnomon.core.progress import console
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.reading.records import read_records
-from gnomon.stages.ancestry import Ancestry, Learned, ancestry, identity_of, path_of
+from gnomon.stages.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
 from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, made_of_no_model
 from gnomon.stages.workspace import Workspace
 
@@ -79,8 +79,8 @@ def dependence(judge: str, stage: EvaluateStage, work: Workspace, trained: Ances
         trained: what the judged models learned from.
     """
     if judge == "ridge":
-        path = path_of(stage.reserved or "", work.folder)
-        return _shared_rows({Learned(path, RatedText)} if path else set(), trained.data)
+        path = path_of(stage.judge_holdout or "", work.folder)
+        return _shared_rows({TrainingData(path, RatedText)} if path else set(), trained.data)
     identity = identity_of(judge, work.folder)
     if identity in trained.rewards:
         return Dependence("reward")
@@ -102,7 +102,7 @@ def same_weights(one: Path, other: Path) -> bool:
     return all(digest_file(one / name) == digest_file(other / name) for name in sizes[0])
 
 
-def _shared_rows(own: Set[Learned], trained: Set[Learned]) -> Dependence | None:
+def _shared_rows(own: Set[TrainingData], trained: Set[TrainingData]) -> Dependence | None:
     """What share of a judge's texts training read too; `None` where it is as small as chance may make it."""
     if not own or not trained:
         return None
@@ -113,7 +113,7 @@ def _shared_rows(own: Set[Learned], trained: Set[Learned]) -> Dependence | None:
     return Dependence("rows", count, total) if count > SHARED * total else None
 
 
-def _texts(some: Iterable[Learned]) -> tuple[set[str], set[str]]:
+def _texts(some: Iterable[TrainingData]) -> tuple[set[str], set[str]]:
     """Digests of the texts in some files, with their prompts where each has one, and without."""
     pairs: set[str] = set()
     alone: set[str] = set()
@@ -125,7 +125,7 @@ def _texts(some: Iterable[Learned]) -> tuple[set[str], set[str]]:
     return pairs, alone
 
 
-def _read(one: Learned) -> list[tuple[Prompt | None, str]]:
+def _read(one: TrainingData) -> list[tuple[Prompt | None, str]]:
     result: list[tuple[Prompt | None, str]] = []
     records: list[Any] = read_records(one.kind, one.path)
     for record in records:

@@ -26,14 +26,14 @@ def load_trained(stage: TrainStage | HybridStage, work: Workspace) -> Model:
         work.compute,
         trainable,
         seed=work.recipe.seed,
-        depth=stage.depth,
+        num_layers=stage.num_layers,
         chat_template=template,
         head=stage.head,
     )
 
 
 @dataclass(frozen=True)
-class Helpers:
+class AuxiliaryModels:
     """What an online stage asks besides its policy."""
 
     reward: Reward
@@ -41,7 +41,7 @@ class Helpers:
     token_reward: Policy | None = None
 
 
-def load_helpers(stage: TrainStage, work: Workspace, policy: Model) -> Helpers:
+def load_auxiliary_models(stage: TrainStage, work: Workspace, policy: Model) -> AuxiliaryModels:
     """Load them; a critic and the judge that it starts from share a trunk that does not learn."""
     assert stage.reward is not None
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
@@ -49,7 +49,7 @@ def load_helpers(stage: TrainStage, work: Workspace, policy: Model) -> Helpers:
     critic = token_reward = None
     if "critic" in stage.make_algorithm().needs:
         trainable = stage.trainable or work.recipe.model
-        learning = trainable.model_copy(update={"layers": stage.critic_layers})
+        learning = trainable.model_copy(update={"layers": stage.critic_trainable_layers})
         source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
         require_vocabulary(stage, "critic", stage.critic_model, critic, policy)
@@ -59,7 +59,7 @@ def load_helpers(stage: TrainStage, work: Workspace, policy: Model) -> Helpers:
     if stage.token_reward is not None:
         token_reward = open_policy(work.model(stage.token_reward), compute, chat_template=template)
         require_vocabulary(stage, "token_reward", stage.token_reward, token_reward, policy)
-    return Helpers(reward, critic, token_reward)
+    return AuxiliaryModels(reward, critic, token_reward)
 
 
 def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:

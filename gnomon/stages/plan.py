@@ -18,7 +18,7 @@ from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.stages.evaluate import held_out_texts
 from gnomon.stages.feedback import run_feedback
-from gnomon.stages.load import load_helpers, load_trained
+from gnomon.stages.load import load_auxiliary_models, load_trained
 from gnomon.stages.references import saved_critic
 from gnomon.stages.reward_factory import make_reward
 from gnomon.stages.settings import CRITIC, EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
@@ -108,7 +108,7 @@ def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: floa
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.pooled(stage.make_algorithm().consumes, stage.tasks)
+    records = work.load_sources(stage.make_algorithm().consumes, stage.tasks)
     examples, _ = encoded(records, stage, work, model, work.stage_folder(stage.name))
     models = TrainedModels(model)
     shape = shape_of(examples)
@@ -133,8 +133,8 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = list(work.pooled(Prompt, stage.pools).values())
-    others = load_helpers(stage, work, policy)
+    pools = list(work.load_sources(Prompt, stage.pools).values())
+    others = load_auxiliary_models(stage, work, policy)
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
     room = _room(settings, models, shape, stage.name)

@@ -71,13 +71,13 @@ def kinds_of_sources(stage: Stage) -> list[tuple[str, tuple[type, ...]]]:
     if isinstance(stage, TrainStage):
         tasks = [(task, (stage.make_algorithm().consumes,)) for task in stage.tasks]
         pools = [(pool, (Prompt,)) for pool in stage.pools]
-        texts = [(part.data, (Demonstration,)) for part in (stage.imitate, stage.stored) if part]
+        texts = [(part.data, (Demonstration,)) for part in (stage.sft_mix, stage.stored) if part]
         return [*tasks, *pools, *texts]
     if isinstance(stage, EvaluateStage):
         asked: list[tuple[str | None, tuple[type, ...]]] = [
             (stage.prompts, (Prompt,)),
             (stage.texts, (Demonstration, RatedText)),
-            (stage.reserved, (RatedText,)),
+            (stage.judge_holdout, (RatedText,)),
         ]
         return [(source, kinds) for source, kinds in asked if source]
     return []

@@ -17,7 +17,7 @@ from gnomon.rewards.python_reward import is_function
 from gnomon.stages.settings import BASE, TEXT_JUDGES
 
 Change = Callable[[str], str]
-DATA = ("data", "prompts", "texts", "reserved", "feedback")
+DATA = ("data", "prompts", "texts", "judge_holdout", "feedback")
 MODELS = (
     *("model", "critic", "token_reward", "reward"),
     *("evaluate", "judges", "independent", "reference", "candidate"),
@@ -63,7 +63,7 @@ def with_paths(row: Mapping[str, Any], data: Change, model: Change) -> dict[str,
             else changed(pools, data)
         )
     found |= {key: changed(found[key], model) for key in MODELS if key in found}
-    for key, inside, change in (("best_of", "by", model), ("imitate", "data", data), ("stored", "data", data)):
+    for key, inside, change in (("best_of", "judge", model), ("sft_mix", "data", data), ("stored", "data", data)):
         if isinstance(found.get(key), dict) and inside in found[key]:
             found[key] = {**found[key], inside: changed(found[key][inside], change)}
     if isinstance(found.get("phases"), list):

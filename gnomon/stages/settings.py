@@ -12,7 +12,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import Settings, merge_deep, validate
 from gnomon.core.experience import Experience
 from gnomon.core.ranges import Finite, Range
-from gnomon.data.ratings import Demonstrate
+from gnomon.data.ratings import DemonstrationChoice
 from gnomon.models.settings import Device, HeadSettings, Precision, Trainable
 from gnomon.rewards.composite import RewardPart
 from gnomon.rewards.python_reward import is_function
@@ -69,37 +69,37 @@ class FeedbackStage(Settings):
     """People's ratings become judgements, preferences and demonstrations.
 
     Sizes are numbers of texts, or shares of all texts where they are below 1. Where nothing is said they are, for
-    film-reviews and for a file of the user's own: `reserved` 0.5 and 0.25, `training` 1600 and 0.6,
+    film-reviews and for a file of the user's own: `judge_holdout` 0.5 and 0.25, `training` 1600 and 0.6,
     `demonstrations` 600 and 0.3, `held_out` 400 and 0.15.
 
     Attributes:
         feedback: `film-reviews`, or a file of ratings: rows `{"id", "text", "ratings"}`, or one row a rating,
             `{"text", "rater", "rating"}`; either may have a `prompt`. Texts with prompts are compared within
-            their prompt, and split by prompt; others are taken to answer `wordings`, and split by text.
-        reserved: share of the texts that only independent judges may learn from.
+            their prompt, and split by prompt; others are taken to answer `prompt_templates`, and split by text.
+        judge_holdout: share of the texts that only independent judges may learn from.
         training: texts for the reward model.
         demonstrations: texts for SFT, of those for the reward model.
-        demonstrate: which: `neutral` as a whole in rating (around 0 for film-reviews, around the average text for
-            a file), so that what is gained afterwards is alignment's; or `best`, the highest rated, when a good
-            start matters more than a clean comparison.
+        demonstration_choice: which texts: `neutral` as a whole in rating (around 0 for film-reviews, around the
+            average text for a file), so that later gains come from alignment; or `best`, the highest rated, when
+            a good start matters more than a clean comparison.
         held_out: texts for evaluation.
         group_size: texts compared with each other under one prompt, at most.
         minimum_margin: pairs whose mean ratings are nearer than this, on the raters' scale, make no preference.
-        wordings: ways to ask for such a text, where the texts have no prompts of their own.
-        held_out_wordings: others, which only the evaluation asks.
+        prompt_templates: ways to ask for such a text, where the texts have no prompts of their own.
+        held_out_prompt_templates: others, which only the evaluation asks.
     """
 
     name: Name
     feedback: str
-    reserved: Annotated[float, Range("it is a share, and some are trained on", ge=0, lt=1)] | None = None
+    judge_holdout: Annotated[float, Range("it is a share, and some are trained on", ge=0, lt=1)] | None = None
     training: Size | None = None
     demonstrations: Size | None = None
-    demonstrate: Demonstrate = "neutral"
+    demonstration_choice: DemonstrationChoice = "neutral"
     held_out: Size | None = None
     group_size: Annotated[int, Range("fewer than 2 texts cannot be compared", ge=2, le=10**4)] = 8
     minimum_margin: Annotated[float, Range("it is a distance of mean ratings", ge=0)] = 0.0
-    wordings: list[str] = Field(default_factory=list)
-    held_out_wordings: list[str] = Field(default_factory=list)
+    prompt_templates: list[str] = Field(default_factory=list)
+    held_out_prompt_templates: list[str] = Field(default_factory=list)
 
     @field_validator("feedback")
     @classmethod
@@ -110,12 +110,12 @@ class FeedbackStage(Settings):
 
     @model_validator(mode="after")
     def _wordings_come_in_both_kinds(self) -> FeedbackStage:
-        if bool(self.wordings) != bool(self.held_out_wordings):
-            raise ValueError("wordings and held_out_wordings are given together, or neither")
+        if bool(self.prompt_templates) != bool(self.held_out_prompt_templates):
+            raise ValueError("prompt_templates and held_out_prompt_templates are given together, or neither")
         return self
 
 
-class Imitate(Settings):
+class SFTMix(Settings):
     """An SFT term beside the loss.
 
     Attributes:
@@ -129,7 +129,7 @@ class Imitate(Settings):
     batch_size: Annotated[int, Range("a step sees demonstrations", ge=1, le=10**9)] = 8
 
 
-class Stored(Settings):
+class StoredSettings(Settings):
     """Completions that others wrote, as members of a round's groups.
 
     Attributes:
@@ -153,8 +153,8 @@ class TrainStage(Settings):
             `path/to/file.py:function`, or `vader`.
         critic: the model that a critic starts from, or `<stage>/critic`, the critic of an earlier stage, which
             goes on as it is; where nothing is said the reward's, or, where the reward is no model, the policy's.
-        critic_layers: how many upper layers of the critic learn; 0 trains its head alone.
-        depth: for reward models: keep only this many of the lower layers.
+        critic_trainable_layers: how many upper layers of the critic learn; 0 trains its head alone.
+        num_layers: for reward models: keep only this many of the lower layers.
         head: the shape of a reward model's new head, or of an online algorithm's critic.
         settings: the algorithm's own settings.
         trainable: which weights learn; the recipe's `model` says it otherwise.
@@ -170,11 +170,13 @@ class TrainStage(Settings):
     prompts: str | dict[str, Weight] | None = None
     reward: str | list[RewardPart] | None = None
     token_reward: str | None = None
-    imitate: Imitate | None = None
-    stored: Stored | None = None
+    sft_mix: SFTMix | None = None
+    stored: StoredSettings | None = None
     critic: str | None = None
-    critic_layers: Annotated[int, Range("it counts layers; 0 trains the head alone", ge=0, le=10**4)] = 0
-    depth: Annotated[int, Range("a model keeps at least one layer", ge=1, le=10**4)] | None = None
+    critic_trainable_layers: Annotated[
+        int, Range("it counts layers; 0 trains the head alone", ge=0, le=10**4)
+    ] = 0
+    num_layers: Annotated[int, Range("a model keeps at least one layer", ge=1, le=10**4)] | None = None
     head: HeadSettings = HeadSettings()
     settings: dict[str, Any] = Field(default_factory=dict)
     trainable: Trainable | None = None
@@ -276,19 +278,19 @@ class HybridStage(Settings):
     phases: list[Any] = Field(min_length=1)
 
 
-class BestOf(Settings):
+class BestOfSettings(Settings):
     """Best-of-n at inference, shown beside the candidate.
 
     Attributes:
         n: completions of which the best is taken; it divides `sampling.completions` without much waste.
-        by: the judge that says which is best.
+        judge: the judge that chooses, one of `judges`.
     """
 
     n: Annotated[int, Range("the best of fewer than 2 is no choice", ge=2, le=10**6)]
-    by: str
+    judge: str
 
 
-class Judge(Settings):
+class JudgeSettings(Settings):
     """A judge, and whether it took no part in the training of what it judges.
 
     Attributes:
@@ -306,12 +308,12 @@ class EvaluateStage(Settings):
     Attributes:
         evaluate: `base`, stages and models of your own, in the order in which they are shown.
         judges: reward models (stages or your own), functions, `vader` (a lexicon) and `ridge` (fitted on
-            `reserved`); `{judge: NAME, independent: true}` says that one took no part in the training.
+            `judge_holdout`); `{judge: NAME, independent: true}` says that one took no part in the training.
         independent: the judges of which that is said.
         prompts: held-out prompts.
         texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
         texts_used: at most so many of them, evenly spaced.
-        reserved: rated texts that no other stage touches, for `ridge`.
+        judge_holdout: rated texts that no other stage touches, for `ridge`.
         reference: the model that the candidate is compared with; the first where nothing is said.
         candidate: the model that should be better; the last one where nothing is said.
         best_of: also show the best of every n completions of the candidate, by one of the judges.
@@ -325,10 +327,10 @@ class EvaluateStage(Settings):
     prompts: str
     texts: str | None = None
     texts_used: Annotated[int, Range("it counts texts", ge=1, le=10**9)] | None = None
-    reserved: str | None = None
+    judge_holdout: str | None = None
     reference: str = ""
     candidate: str | None = None
-    best_of: BestOf | None = None
+    best_of: BestOfSettings | None = None
     sampling: Sampling = Sampling(completions=16)
 
     @model_validator(mode="before")
@@ -338,9 +340,9 @@ class EvaluateStage(Settings):
         judges = content.get("judges") if isinstance(content, dict) else None
         if not isinstance(judges, list) or not any(isinstance(one, dict) for one in judges):
             return content
-        told = [validate(Judge, one, "judges") if isinstance(one, dict) else one for one in judges]
-        names = [one.judge if isinstance(one, Judge) else one for one in told]
-        claimed = [one.judge for one in told if isinstance(one, Judge) and one.independent]
+        told = [validate(JudgeSettings, one, "judges") if isinstance(one, dict) else one for one in judges]
+        names = [one.judge if isinstance(one, JudgeSettings) else one for one in told]
+        claimed = [one.judge for one in told if isinstance(one, JudgeSettings) and one.independent]
         return {**content, "judges": names, "independent": [*(content.get("independent") or []), *claimed]}
 
     @model_validator(mode="before")

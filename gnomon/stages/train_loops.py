@@ -22,7 +22,7 @@ from gnomon.data.reading.records import completions_of, prompt_of_record
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
-from gnomon.stages.load import load_helpers
+from gnomon.stages.load import load_auxiliary_models
 from gnomon.stages.settings import CRITIC, TrainStage
 from gnomon.stages.workspace import Workspace
 from gnomon.training.offline.loop import train_offline
@@ -53,7 +53,7 @@ def train_stored(
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.pooled(algorithm.consumes, stage.tasks)
+    records = work.load_sources(algorithm.consumes, stage.tasks)
     examples, rejected = encoded(records, stage, work, model, folder)
     side, refused = side_task(stage, work, model, folder)
     rejected += refused
@@ -102,7 +102,7 @@ def encoded(
     """The examples of an offline stage's tasks, and the rows that were refused.
 
     Args:
-        pooled: each task's records, as `Workspace.pooled` reads them.
+        pooled: each task's records, as `Workspace.load_sources` reads them.
         stage: which.
         work: where it is.
         model: that will learn from them.
@@ -136,15 +136,15 @@ def side_task(
 
     Rows may be as long as the stage's own; an online stage has none, and takes the usual limit.
     """
-    if stage.imitate is None:
+    if stage.sft_mix is None:
         return None, []
-    records, loop = work.records(Demonstration, stage.imitate.data), stage.loop
+    records, loop = work.records(Demonstration, stage.sft_mix.data), stage.loop
     stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
     limit = token_limit(stored.max_tokens, model.network.config)
     examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
-    report_rejected(refused, len(records), stage, stage.imitate.data, folder)
-    report_control_tokens(records, model.tokenizer, stage.imitate.data)
-    wanted = stage.imitate
+    report_rejected(refused, len(records), stage, stage.sft_mix.data, folder)
+    report_control_tokens(records, model.tokenizer, stage.sft_mix.data)
+    wanted = stage.sft_mix
     return SideTask(examples, wanted.weight, wanted.batch_size, work.recipe.seed), refused
 
 
@@ -164,7 +164,7 @@ def stored_completions(
     )
     report_rejected(refused, len(records), stage, source, folder)
     report_control_tokens(records, policy.tokenizer, source)
-    asked = {p.messages for prompts in work.pooled(Prompt, stage.pools).values() for p in prompts}
+    asked = {p.messages for prompts in work.load_sources(Prompt, stage.pools).values() for p in prompts}
     if not asked & found.answers.keys():
         raise DataError(
             f"stage '{stage.name}': {source} answers none of the stage's prompts; give data that does."
@@ -187,12 +187,12 @@ def train_sampled(
     assert isinstance(policy, Policy)
     assert stage.reward is not None
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pooled = work.pooled(Prompt, stage.pools)
+    pooled = work.load_sources(Prompt, stage.pools)
     pools = [(prompts, stage.pools[source]) for source, prompts in pooled.items()]
     for source, prompts in pooled.items():
         report_control_tokens(prompts, policy.tokenizer, source)
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
-    others = load_helpers(stage, work, policy)
+    others = load_auxiliary_models(stage, work, policy)
     side, rejected = side_task(stage, work, policy, folder)
     stored, refused = stored_completions(stage, work, policy, folder)
     rejected += refused

@@ -76,7 +76,7 @@ class Workspace:
     Attributes:
         keys: what each finished stage was made of; a stage with the same key is not run again.
         digests: of the user's own files.
-        judged: of those that were exported from a feedback store, what judgements they rest on.
+        feedback_provenance: of those that were exported from a feedback store, the judgements they rest on.
         functions: rewards that are functions of the calling program, by what the recipe calls them.
         claim: on the folder, of the process that writes into it; a plan has none.
     """
@@ -88,7 +88,7 @@ class Workspace:
     processes: Processes = field(default_factory=_processes)
     keys: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    judged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    feedback_provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: Mapping[str, RewardFunction] = field(default_factory=dict)
     claim: RunClaim | None = None
 
@@ -121,34 +121,34 @@ class Workspace:
         """The records of a source."""
         return read_records(kind, self.data_path(source))
 
-    def pooled(self, kind: type[Record], sources: Iterable[str]) -> dict[str, list[Record]]:
+    def load_sources(self, kind: type[Record], sources: Iterable[str]) -> dict[str, list[Record]]:
         """The records of each source of a stage; an id stands for one prompt in all of them."""
         return disambiguate_prompt_ids({source: self.records(kind, source) for source in sources})
 
-    def key(self, stage: Stage) -> str:
+    def fingerprint(self, stage: Stage) -> str:
         """A digest of everything that a stage's result depends on."""
         recipe = self.recipe
         made_of: dict[str, Any] = {
-            "stage": _effective(stage),
+            "stage": _resolved(stage),
             "seed": recipe.seed,
             "gnomon": environment(recipe.seed, {})["gnomon"],
-            "models": {name: self._model_key(name) for _, name in references(stage)},
-            "data": {source: self._source_key(source) for source in sources(stage)},
+            "models": {name: self._model_fingerprint(name) for _, name in references(stage)},
+            "data": {source: self._source_fingerprint(source) for source in sources(stage)},
         }
         if not isinstance(stage, FeedbackStage):  # people's ratings have nothing to do with a model
-            made_of["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_key()
+            made_of["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_fingerprint()
         code = [spec for spec in scorers(stage) if spec in self.functions or is_function(spec)]
         if code:
             made_of["functions"] = {spec: function_digest(spec) for spec in code}
         return digest_of(recipe.as_written(made_of))
 
-    def _template_key(self) -> dict[str, str]:
+    def _template_fingerprint(self) -> dict[str, str]:
         """The content of a chat template of the user's own, which may change under the same path."""
         template = self.recipe.model.chat_template
         own = template not in (None, "plain")
         return {"chat_template": digest_source(Path(str(template)).expanduser())} if own else {}
 
-    def _model_key(self, name: str) -> str:
+    def _model_fingerprint(self, name: str) -> str:
         if name in self.keys:
             return self.keys[name]
         if (owner := maker(name, self.keys)) != name:
@@ -156,7 +156,7 @@ class Workspace:
         path = self.recipe.model.name if name == BASE else name
         return digest_model(path, self.recipe.as_written(path))
 
-    def _source_key(self, source: str) -> str:
+    def _source_fingerprint(self, source: str) -> str:
         stage = source.partition("/")[0]
         return self.keys[stage] if is_part(source, self.recipe) else self.digest_source(source)
 
@@ -164,14 +164,17 @@ class Workspace:
         """The digest of a user's own data, kept for `environment.json`."""
         path = self.data_path(source)
         self.digests[source] = digest_source(path)
-        if source not in self.judged and (found := lineage_of(path, self.digests[source])) is not None:
+        if (
+            source not in self.feedback_provenance
+            and (found := lineage_of(path, self.digests[source])) is not None
+        ):
             self._note_judgements(source, *found)
         return self.digests[source]
 
     def _note_judgements(self, source: str, note: dict[str, Any], manifest: Mapping[str, Any]) -> None:
         """Keep where judgements come from, with a copy of their manifest; say it where they were changed."""
         name = f"manifests/{note['digest'][:12]}.json"
-        self.judged[source] = {**note, "manifest": name}
+        self.feedback_provenance[source] = {**note, "manifest": name}
         if self.processes.main and not (self.folder / name).exists():
             write_json(self.claim.keep(name) if self.claim else self.folder / name, manifest)
         if not note["unchanged"]:
@@ -188,12 +191,12 @@ class Workspace:
         }
         return {**self.digests, **parts}
 
-    def begin(self, stage: Stage) -> bool:
+    def prepare_stage(self, stage: Stage) -> bool:
         """Prepare a stage's folder; false when it is finished already.
 
         A folder in which something was done with other settings is kept under a number, not overwritten.
         """
-        folder, key = self.stage_folder(stage.name), self.key(stage)
+        folder, key = self.stage_folder(stage.name), self.fingerprint(stage)
         self.keys[stage.name] = key
         if self.processes.main:
             marker = folder / "stage.json"
@@ -208,7 +211,7 @@ class Workspace:
     def note_environment(self, setting: Mapping[str, Any]) -> None:
         """Write what the run depends on besides its recipe."""
         if self.processes.main:
-            found = {**setting, "data": self.data_digests(), "judgements": self.judged}
+            found = {**setting, "data": self.data_digests(), "judgements": self.feedback_provenance}
             name = "environment.json"
             write_sealed_json(self.claim.keep(name) if self.claim else self.folder / name, found)
 
@@ -233,11 +236,11 @@ def own_file(source: str) -> Path:
     return path
 
 
-def _effective(stage: Stage) -> dict[str, Any]:
+def _resolved(stage: Stage) -> dict[str, Any]:
     """A stage's settings, defaults written out, without those that change no number."""
     content = stage.model_dump()
     if isinstance(stage, TrainStage):
         content["training"] = stage.loop.model_dump(exclude=set(OF_THE_MACHINE))
     if isinstance(stage, HybridStage):
-        content["phases"] = [_effective(phase) for phase in stage.phases]
+        content["phases"] = [_resolved(phase) for phase in stage.phases]
     return content

@@ -95,7 +95,7 @@ def noted(run: Path) -> str:
     row = {"name": "judge", "algorithm": "reward_model", "data": "data/preferences.jsonl"}
     recipe = build_recipe({"run": str(run), "model": {"name": "tiny-random"}, "stages": [row]}, "test")
     work = Workspace(run, recipe, find_compute("cpu", "float32"), StopSignal())
-    work.begin(recipe.stages[0])
+    work.prepare_stage(recipe.stages[0])
     work.note_environment({})
     return write_report(run).read_text(encoding="utf-8")
 

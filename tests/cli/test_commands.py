@@ -191,7 +191,7 @@ def test_sample_keeps_the_best_of_each_n(ask: Callable[..., Ran], data: Path, ti
     Path("sums.py").write_text("def sum_of(prompt, text):\n    return float(sum(map(ord, text)) % 97)\n")
     line = ["sample", tiny_model, "--prompts", data / "prompts.jsonl", "--max-tokens", "4", "--out"]
     assert ask(*line, "all.jsonl", "-k", "6")[0] == 0
-    assert ask(*line, "best.jsonl", "-k", "2", "--best-of", "3", "--by", "sums.py:sum_of")[0] == 0
+    assert ask(*line, "best.jsonl", "-k", "2", "--best-of", "3", "--reward", "sums.py:sum_of")[0] == 0
     drawn, kept = (list(read_jsonl(Path(name))) for name in ("all.jsonl", "best.jsonl"))
     assert (len(drawn), len(kept)) == (24, 8)
     worth = [float(sum(map(ord, row["completion"]["text"])) % 97) for row in drawn]
@@ -209,22 +209,22 @@ def test_the_sampler_is_the_same_in_sample_chat_and_programs(ask: Callable[..., 
     Path("sums.py").write_text("def sum_of(prompt, text):\n    return float(sum(map(ord, text)) % 97)\n")
     options: dict[str, Any] = {"max_tokens": 6, "min_tokens": 2, "repetition_penalty": 1.3, "no_repeat_ngram": 2}
     line = [str(part) for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
-    best = ["--best-of", "4", "--by", "sums.py:sum_of", "--seed", "5", "--temperature", "0.9"]
+    best = ["--best-of", "4", "--reward", "sums.py:sum_of", "--seed", "5", "--temperature", "0.9"]
     code, out, err = ask("chat", tiny_model, *line, *best, typed="hello\n")
     assert code == 0, err
     code, _, err = ask("sample", tiny_model, "--prompt", "hello", *line, *best, "--stop", "好")
     assert code == 0, err
     policy, how = gnomon.load_policy(tiny_model), {**options, "temperature": 0.9}
-    (drawn,) = gnomon.sample(policy, ["hello"], seed=5, best_of=4, by="sums.py:sum_of", **how)
+    (drawn,) = gnomon.sample(policy, ["hello"], seed=5, best_of=4, reward="sums.py:sum_of", **how)
     four = gnomon.sample(policy, ["hello"], seed=5, completions=4, **how)
     worth = [sum(map(ord, one.completion.text)) % 97 for one in four]
     assert drawn.completion.text == four[worth.index(max(worth))].completion.text
-    talk = gnomon.chat(policy, seed=5, best_of=4, by="sums.py:sum_of", **how)
+    talk = gnomon.chat(policy, seed=5, best_of=4, reward="sums.py:sum_of", **how)
     assert talk.answer("hello").strip() == out.strip()
     plain = gnomon.chat(policy, seed=5, **how)
     assert plain.answer("hello") != talk.history[-1].content
     code, _, err = ask("chat", tiny_model, "--best-of", "4", typed="hello\n")
-    assert (code, "--best-of and --by go together" in " ".join(err.split())) == (2, True)
+    assert (code, "--best-of and --reward go together" in " ".join(err.split())) == (2, True)
 
 
 def test_chat_through_a_pipe(ask: Callable[..., Ran], tiny_model: Path) -> None:
@@ -283,14 +283,14 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["sample", "M", "--prompt", "x", "--temperature", "-1"],
         "--temperature must be at least 0 and at most 1000, not -1, since it divides logits",
     ),
-    "no judge": (["sample", "M", "--prompt", "x", "--best-of", "4"], "--best-of and --by go together"),
-    "of what": (["sample", "M", "--prompt", "x", "--by", "vader"], "--best-of and --by go together"),
+    "no judge": (["sample", "M", "--prompt", "x", "--best-of", "4"], "--best-of and --reward go together"),
+    "of what": (["sample", "M", "--prompt", "x", "--reward", "vader"], "--best-of and --reward go together"),
     "the best of one": (
-        ["sample", "M", "--prompt", "x", "--best-of", "1", "--by", "vader"],
+        ["sample", "M", "--prompt", "x", "--best-of", "1", "--reward", "vader"],
         "--best-of is 1, but the best is taken of 2 or more",
     ),
     "the best of what is alike": (
-        ["sample", "M", "--prompt", "x", "--temperature", "0", "--best-of", "4", "--by", "vader"],
+        ["sample", "M", "--prompt", "x", "--temperature", "0", "--best-of", "4", "--reward", "vader"],
         "at temperature 0 all completions are one",
     ),
     "no model": (["chat", "./absent"], "./absent"),

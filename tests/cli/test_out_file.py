@@ -54,7 +54,18 @@ def test_nor_a_judge_a_model_or_a_store(rows: Path, ask: Ask, tiny_model: Path) 
     for command in (
         ("score", "judge.py:score", "rows.jsonl", "--out", "judge.py"),
         ("sample", str(tiny_model), "--prompt", "a", "--out", str(inside)),
-        ("sample", "no-model", "--prompt", "a", "--best-of", "2", "--by", "judge.py:score", "--out", "judge.py"),
+        (
+            "sample",
+            "no-model",
+            "--prompt",
+            "a",
+            "--best-of",
+            "2",
+            "--reward",
+            "judge.py:score",
+            "--out",
+            "judge.py",
+        ),
         ("feedback", "pick", "feedback.db", "--count", "1", "--out", "feedback.db"),
         ("feedback", "pick", "sqlite:///feedback.db", "--count", "1", "--out", "here/feedback.db"),
     ):

@@ -11,9 +11,9 @@ import yaml
 from project import Project, Run
 
 from gnomon.compare.data_sets import compare_sets, read_sets
-from gnomon.compare.design import Plan, make_plan
-from gnomon.compare.subprocess_runs import PassedOn, run_content
-from gnomon.compare.variants import Budget, needs_of
+from gnomon.compare.design import ComparisonPlan, plan_comparison
+from gnomon.compare.subprocess_runs import ForwardedStop, run_in_subprocess
+from gnomon.compare.variants import AlgorithmBudget, needs_of
 from gnomon.core.errors import ConfigError, Interrupted, RunError
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.comparison_of_data_sets import read_sets as read_written_sets
@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 FILMS = ROOT / "recipes" / "film-reviews.yaml"
 
 
-def plan(*names: str, recipe: Path = FILMS, overrides: tuple[str, ...] = (), **budget: Any) -> Plan:
-    return make_plan(recipe, names, Budget(**budget), overrides)
+def plan(*names: str, recipe: Path = FILMS, overrides: tuple[str, ...] = (), **budget: Any) -> ComparisonPlan:
+    return plan_comparison(recipe, names, AlgorithmBudget(**budget), overrides)
 
 
 # --- What each algorithm's stage is made of ------------------------------------------------------------------
@@ -89,15 +89,15 @@ def test_what_an_algorithm_has_no_use_for_is_left_out() -> None:
 
 
 def test_best_of_n_speaks_of_the_judge_that_moved() -> None:
-    found = plan("ppo", overrides=("report.best_of={n: 4, by: judge}",))
+    found = plan("ppo", overrides=("report.best_of={n: 4, judge: judge}",))
     (evaluated,) = build_recipe(
         found.variant_content("ppo", Path("out/ppo"), Path("out/shared"), 0), "test"
     ).stages[1:]
-    assert evaluated.best_of.by == "out/shared/judge"
-    other = plan("ppo", overrides=("report.best_of={n: 4, by: vader}",))
+    assert evaluated.best_of.judge == "out/shared/judge"
+    other = plan("ppo", overrides=("report.best_of={n: 4, judge: vader}",))
     assert other.variant_content("ppo", Path("o"), Path("s"), 0)["stages"][1]["best_of"] == {
         "n": 4,
-        "by": "vader",
+        "judge": "vader",
     }
 
 
@@ -141,7 +141,7 @@ def test_variants_find_the_shared_stages_by_path() -> None:
     assert trained.prompts == "out/shared/feedback/prompts.jsonl"
     assert evaluated.evaluate == ["out/shared/sft", "aligned"]
     assert evaluated.judges == ["out/shared/judge", "vader", "ridge"]
-    assert evaluated.reserved == "out/shared/feedback/reserved.jsonl"
+    assert evaluated.judge_holdout == "out/shared/feedback/judge_holdout.jsonl"
 
 
 def test_a_judge_that_a_variant_learned_from_is_not_independent() -> None:
@@ -191,7 +191,7 @@ def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
 
 
 def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
-    stop = PassedOn()
+    stop = ForwardedStop()
     code = "    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
     # A shell that starts tests in the background has SIGINT ignored, and children inherit that.
     waiting = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\ntry:\n" + code
@@ -203,7 +203,7 @@ def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
         assert child.wait(30) == 7
     assert stop
     with pytest.raises(Interrupted, match="run the same command again"):
-        run_content({"run": str(tmp_path / "run")}, stop)
+        run_in_subprocess({"run": str(tmp_path / "run")}, stop)
     assert not (tmp_path / "run" / "log.txt").exists()  # asked before it began, nothing is begun
 
 
@@ -276,7 +276,7 @@ def test_a_folder_with_anything_else_is_refused_before_the_first_run(tmp_path: P
         (out / name).parent.mkdir(parents=True)
         (out / name).write_text("mine", encoding="utf-8")
         with pytest.raises(RunError, match=r"which no comparison wrote|is not as Gnomon wrote it"):
-            compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=Budget(), out=out)
+            compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=AlgorithmBudget(), out=out)
         assert [path.read_text(encoding="utf-8") for path in out.rglob("*.*")] == ["mine"]
 
 
@@ -315,5 +315,5 @@ def test_a_comparison_on_two_data_sets_from_end_to_end(project: Project, gnomon:
 def test_every_data_set_is_checked_before_the_first_run(tmp_path: Path) -> None:
     sets = {"good": ["report.judges=[vader]"], "bad": ["report.judgs=[vader]"]}
     with pytest.raises(ConfigError, match="judgs"):
-        compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=Budget(), out=tmp_path / "out")
+        compare_sets(FILMS, ["dpo"], sets, seeds=1, budget=AlgorithmBudget(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

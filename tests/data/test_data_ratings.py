@@ -114,12 +114,16 @@ def test_rows_that_make_no_sense_are_one_sentence(
 
 def test_prompts_stay_whole_and_sizes_are_met() -> None:
     items = answers(prompts=20, each=5)
-    parts = split_ratings(items, {"training": 50, "held_out": 20}, reserved=0.2, seed=1)
-    assert {name: len(part) for name, part in parts.items()} == {"reserved": 20, "training": 50, "held_out": 20}
+    parts = split_ratings(items, {"training": 50, "held_out": 20}, judge_holdout=0.2, seed=1)
+    assert {name: len(part) for name, part in parts.items()} == {
+        "judge_holdout": 20,
+        "training": 50,
+        "held_out": 20,
+    }
     owners = [{item.prompt for item in part} for part in parts.values()]
     assert sum(map(len, owners)) == len(set.union(*owners))  # no prompt in two parts
-    assert split_ratings(items[::-1], {"training": 50, "held_out": 20}, reserved=0.2, seed=1) == parts
-    assert split_ratings(items, {"training": 50, "held_out": 20}, reserved=0.2, seed=2) != parts
+    assert split_ratings(items[::-1], {"training": 50, "held_out": 20}, judge_holdout=0.2, seed=1) == parts
+    assert split_ratings(items, {"training": 50, "held_out": 20}, judge_holdout=0.2, seed=2) != parts
 
 
 def test_prompts_of_equal_wording_are_one() -> None:
@@ -132,22 +136,22 @@ def test_prompts_of_equal_wording_are_one() -> None:
         for k in range(2)
     ]
     for seed in range(5):
-        parts = split_ratings(items, {"training": 10, "held_out": 10}, reserved=0.0, seed=seed)
+        parts = split_ratings(items, {"training": 10, "held_out": 10}, judge_holdout=0.0, seed=seed)
         numbers = [{item.id.split(".")[0] for item in parts[name]} for name in ("training", "held_out")]
         assert not numbers[0] & numbers[1]
 
 
 def test_texts_without_prompts_are_split_by_text() -> None:
     items = [RatedText(f"{n}.{k}", f"text {n}", (1.0,)) for n in range(8) for k in range(2)]
-    parts = split_ratings(items, {"training": 8, "held_out": 8}, reserved=0.0, seed=0)
+    parts = split_ratings(items, {"training": 8, "held_out": 8}, judge_holdout=0.0, seed=0)
     assert not {i.text for i in parts["training"]} & {i.text for i in parts["held_out"]}
 
 
 def test_too_few_texts_or_prompts_are_refused() -> None:
     with pytest.raises(DataError, match="10 texts are too few for the parts"):
-        split_ratings(answers(2, 5), {"training": 8, "held_out": 3}, reserved=0.0, seed=0)
+        split_ratings(answers(2, 5), {"training": 8, "held_out": 3}, judge_holdout=0.0, seed=0)
     with pytest.raises(DataError, match="2 prompts are too few for 3 parts"):
-        split_ratings(answers(2, 5), {"training": 4, "held_out": 2}, reserved=0.2, seed=0)
+        split_ratings(answers(2, 5), {"training": 4, "held_out": 2}, judge_holdout=0.2, seed=0)
 
 
 def test_best_takes_the_best_of_every_prompt_first() -> None:

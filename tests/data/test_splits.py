@@ -15,17 +15,17 @@ def rated(count: int) -> list[RatedText]:
 
 
 def test_sizes_and_disjointness() -> None:
-    parts = split_items(rated(100), {"train": 30, "test": 15}, reserved=0.5, seed=1)
-    assert {name: len(part) for name, part in parts.items()} == {"reserved": 50, "train": 30, "test": 15}
+    parts = split_items(rated(100), {"train": 30, "test": 15}, judge_holdout=0.5, seed=1)
+    assert {name: len(part) for name, part in parts.items()} == {"judge_holdout": 50, "train": 30, "test": 15}
     ids = [item.id for part in parts.values() for item in part]
     assert len(set(ids)) == 95
 
 
 def test_depends_on_the_seed_and_not_on_the_order() -> None:
     items = rated(60)
-    parts = split_items(items, {"train": 20}, reserved=0.5, seed=3)
-    assert split_items(items[::-1], {"train": 20}, reserved=0.5, seed=3) == parts
-    assert split_items(items, {"train": 20}, reserved=0.5, seed=4) != parts
+    parts = split_items(items, {"train": 20}, judge_holdout=0.5, seed=3)
+    assert split_items(items[::-1], {"train": 20}, judge_holdout=0.5, seed=3) == parts
+    assert split_items(items, {"train": 20}, judge_holdout=0.5, seed=4) != parts
 
 
 def test_equal_texts_are_never_cut_apart() -> None:
@@ -33,7 +33,7 @@ def test_equal_texts_are_never_cut_apart() -> None:
     spellings = ["Good film {}", "good  FILM {}", " good film\t{} "]
     items = [RatedText(f"{n}.{k}", text.format(n), (1.0,)) for n in range(20) for k, text in enumerate(spellings)]
     for seed in range(20):
-        parts = split_items(items, {"train": 15, "test": 12}, reserved=0.5, seed=seed)
+        parts = split_items(items, {"train": 15, "test": 12}, judge_holdout=0.5, seed=seed)
         assert [len(part) for part in parts.values()] == [30, 15, 12]
         texts = [{normalised_text(item.text) for item in part} for part in parts.values()]
         assert [len(part) for part in texts] == [10, 5, 4]
@@ -43,25 +43,25 @@ def test_equal_texts_are_never_cut_apart() -> None:
 def test_a_size_that_would_cut_equal_texts_is_refused() -> None:
     items = [RatedText(str(n), "same words", (1.0,)) for n in range(4)]
     with pytest.raises(DataError, match="without cutting equal texts apart"):
-        split_items(items, {"train": 3}, reserved=0.0, seed=0)
+        split_items(items, {"train": 3}, judge_holdout=0.0, seed=0)
 
 
 def test_too_few_items() -> None:
     with pytest.raises(DataError, match="10 items are too few"):
-        split_items(rated(10), {"train": 6}, reserved=0.5, seed=0)
+        split_items(rated(10), {"train": 6}, judge_holdout=0.5, seed=0)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "reserved"), [({"reserved": 1}, 0.5), ({"train": -1}, 0.5), ({}, 1.0), ({}, -0.1)]
+    ("sizes", "judge_holdout"), [({"judge_holdout": 1}, 0.5), ({"train": -1}, 0.5), ({}, 1.0), ({}, -0.1)]
 )
-def test_arguments_that_make_no_sense(sizes: dict[str, int], reserved: float) -> None:
+def test_arguments_that_make_no_sense(sizes: dict[str, int], judge_holdout: float) -> None:
     with pytest.raises(DataError):
-        split_items(rated(10), sizes, reserved=reserved, seed=0)
+        split_items(rated(10), sizes, judge_holdout=judge_holdout, seed=0)
 
 
 def test_shared_ids_are_refused() -> None:
     with pytest.raises(DataError, match="share an id"):
-        split_items([*rated(3), rated(1)[0]], {}, reserved=0.5, seed=0)
+        split_items([*rated(3), rated(1)[0]], {}, judge_holdout=0.5, seed=0)
 
 
 def lopsided() -> list[RatedText]:

@@ -17,7 +17,7 @@ from gnomon.core.types import Completion, Demonstration, Message, Prompt
 from gnomon.data.batching import token_groups
 from gnomon.data.encoding import encode_demonstrations
 from gnomon.evaluation.policies import (
-    Voice,
+    PolicySamples,
     best_of_kl,
     best_of_n,
     checks,
@@ -40,11 +40,11 @@ def rollout(
     return Rollout(prompt, (5, 6), completion, tuple(-1.0 for _ in ids), reason)
 
 
-def voice(name: str, scores: dict[Prompt, list[float]], judge: str = "judge") -> Voice:
+def samples(name: str, scores: dict[Prompt, list[float]], judge: str = "judge") -> PolicySamples:
     """Scores of each prompt's completions."""
     rollouts = [rollout(prompt, f"{name} {value}") for prompt, values in scores.items() for value in values]
     flat = np.array([value for values in scores.values() for value in values])
-    return Voice(name, rollouts, {judge: flat}, None, 10.0)
+    return PolicySamples(name, rollouts, {judge: flat}, None, 10.0)
 
 
 def demonstrations(*texts: str) -> list[Demonstration]:
@@ -59,8 +59,8 @@ def test_win_rate_by_hand() -> None:
 
     B: 0 loses to 1 twice: 0. Prompts count alike, though A has six comparisons and B two: (2/3 + 0) / 2 = 1/3.
     """
-    mine = voice("mine", {A: [3.0, 2.0], B: [0.0]})
-    theirs = voice("theirs", {A: [1.0, 2.0, 3.0], B: [1.0, 1.0]})
+    mine = samples("mine", {A: [3.0, 2.0], B: [0.0]})
+    theirs = samples("theirs", {A: [1.0, 2.0, 3.0], B: [1.0, 1.0]})
     found = win_rate(mine, theirs, "judge", seed=0)
     assert (found["wins"], found["ties"], found["losses"]) == (3, 2, 3)
     assert found["rate"] == pytest.approx(1 / 3)
@@ -72,29 +72,29 @@ def test_win_rate_by_hand() -> None:
 
 
 def test_equal_voices_tie_and_better_ones_win() -> None:
-    same = win_rate(voice("a", {A: [1.0], B: [2.0]}), voice("b", {A: [1.0], B: [2.0]}), "judge", seed=0)
+    same = win_rate(samples("a", {A: [1.0], B: [2.0]}), samples("b", {A: [1.0], B: [2.0]}), "judge", seed=0)
     assert (same["rate"], same["low"], same["high"], same["ties"]) == (0.5, 0.5, 0.5, 2)
-    better = win_rate(voice("a", {A: [1.0], B: [2.0]}), voice("b", {A: [0.0], B: [1.0]}), "judge", seed=0)
+    better = win_rate(samples("a", {A: [1.0], B: [2.0]}), samples("b", {A: [0.0], B: [1.0]}), "judge", seed=0)
     assert (better["rate"], better["low"], better["high"]) == (1.0, 1.0, 1.0)
 
 
 def test_completions_are_compared_within_their_prompt_only() -> None:
     """Prompt B is easy for both; across prompts the candidate would win, within them it loses."""
-    found = win_rate(voice("a", {A: [0.0], B: [10.0]}), voice("b", {A: [1.0], B: [11.0]}), "judge", seed=0)
+    found = win_rate(samples("a", {A: [0.0], B: [10.0]}), samples("b", {A: [1.0], B: [11.0]}), "judge", seed=0)
     assert found["rate"] == 0
 
 
 def test_the_interval_is_over_prompts_not_over_completions() -> None:
     """Many completions of two prompts that disagree do not make the rate certain."""
     found = win_rate(
-        voice("a", {A: [1.0] * 50, B: [0.0] * 50}), voice("b", {A: [0.0] * 50, B: [1.0] * 50}), "judge", 0
+        samples("a", {A: [1.0] * 50, B: [0.0] * 50}), samples("b", {A: [0.0] * 50, B: [1.0] * 50}), "judge", 0
     )
     assert (found["rate"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
 
 
 def test_how_far_best_of_n_moves_a_policy() -> None:
     """The bound holds for any judge: log 4 − 3/4. An unlikely text moves as far; a certain one not at all."""
-    plain = voice("mine", {A: [3.0, 2.0]})
+    plain = samples("mine", {A: [3.0, 2.0]})
     sampling = Sampling(completions=4)
     far = replace(plain, rollouts=[replace(one, logprobs=(-40.0,)) for one in plain.rollouts])
     still = replace(plain, rollouts=[replace(one, logprobs=(0.0,)) for one in plain.rollouts])
@@ -164,7 +164,7 @@ def test_describe_a_voice_by_hand() -> None:
         rollout(B, "很好", [1, 2, 3]),
     ]
     scores = {"judge": np.array([1.0, 3.0, 5.0])}
-    found = describe(Voice("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
+    found = describe(PolicySamples("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
     # The mean is over prompts: A has (1 + 3) / 2 = 2, B has 5, together 3.5; KL 1 and 3, together 2.
     assert found["scores"]["judge"]["mean"] == pytest.approx(3.5)
     assert (found["scores"]["judge"]["low"], found["scores"]["judge"]["high"]) == (2.0, 5.0)
@@ -179,7 +179,7 @@ def test_describe_a_voice_by_hand() -> None:
 
 
 def test_the_reference_has_no_kl() -> None:
-    found = describe(voice("sft", {A: [1.0, 2.0]}), seed=0)
+    found = describe(samples("sft", {A: [1.0, 2.0]}), seed=0)
     assert (found["kl"], found["kl_low"], found["kl_high"]) == (None, None, None)
 
 
@@ -252,7 +252,7 @@ def test_kl_is_the_sum_of_log_ratios_in_the_order_of_the_rollouts(
 
 def test_best_of_n_takes_the_best_of_each_n_in_turn() -> None:
     """Of 1, 3 | 2, 0 under A and 5, 4 | 7 (left over) under B with n = 2."""
-    found = best_of_n(voice("x", {A: [1.0, 3.0, 2.0, 0.0], B: [5.0, 4.0, 7.0]}), 2, "judge")
+    found = best_of_n(samples("x", {A: [1.0, 3.0, 2.0, 0.0], B: [5.0, 4.0, 7.0]}), 2, "judge")
     assert found.name == "x, best of 2"
     assert found.scores["judge"].tolist() == [3.0, 2.0, 5.0]
     assert [r.completion.text for r in found.rollouts] == ["x 3.0", "x 2.0", "x 5.0"]

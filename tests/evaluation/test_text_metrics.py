@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gnomon.evaluation.text_metrics import distinct_n, self_bleu, tokenise
+from gnomon.evaluation.text_metrics import distinct_n, self_bleu, tokenize
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ from gnomon.evaluation.text_metrics import distinct_n, self_bleu, tokenise
 def test_tokens_suit_the_script(text: str, tokens: list[str]) -> None:
     import unicodedata
 
-    assert tokenise(text) == [unicodedata.normalize("NFC", token) for token in tokens]
+    assert tokenize(text) == [unicodedata.normalize("NFC", token) for token in tokens]
 
 
 def test_a_mark_without_a_base_is_no_token() -> None:
-    assert tokenise("\u0301 a\u200d b") == ["a\u200d", "b"]
+    assert tokenize("\u0301 a\u200d b") == ["a\u200d", "b"]
 
 
 def test_distinct_n_pools_the_texts() -> None:

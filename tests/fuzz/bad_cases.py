@@ -100,7 +100,7 @@ def recipe_tree(model: str) -> dict[str, Any]:
                 "evaluate": ["base", "ppo"],
                 "judges": ["judge", "vader"],
                 "prompts": "prompts.jsonl",
-                "best_of": {"n": 2, "by": "vader"},
+                "best_of": {"n": 2, "judge": "vader"},
                 "sampling": {"completions": 2},
             },
         ],
@@ -171,9 +171,9 @@ def settings_keys(name: str) -> list[str]:
         "rank",
         "alpha",
         "layers",
-        "depth",
+        "num_layers",
         "head",
-        "critic_layers",
+        "critic_trainable_layers",
     ]
     keys += [f"kl.{key}" for key in KLSettings.model_fields] + [
         "replay.share",
@@ -293,7 +293,7 @@ def bad_model(folder: Path, model: str, chance: random.Random) -> Case:
 
 COMMANDS: list[list[str]] = [
     ["check", "RECIPE"],
-    ["run", "RECIPE", "--plan"],
+    ["run", "RECIPE", "--dry-run"],
     ["run", "RECIPE"],
     ["report", "TEXT"],
     ["report", "TEXT", "--language", "TEXT"],
@@ -318,7 +318,7 @@ COMMANDS: list[list[str]] = [
     ["sample", "MODEL", "--prompt", "x", "--temperature", "NUMBER", "--max-tokens", "1"],
     ["sample", "MODEL", "--prompt", "x", "-k", "NUMBER", "--max-tokens", "1"],
     ["sample", "MODEL", "--prompt", "x", "--seed", "NUMBER", "--max-tokens", "1", "--out", "TEXT"],
-    ["sample", "MODEL", "--prompt", "x", "--best-of", "NUMBER", "--by", "TEXT", "--max-tokens", "1"],
+    ["sample", "MODEL", "--prompt", "x", "--best-of", "NUMBER", "--reward", "TEXT", "--max-tokens", "1"],
     ["chat", "TEXT", "--top-p", "NUMBER", "--top-k", "NUMBER"],
     ["data", "inspect", "TEXT"],
     ["data", "inspect", "demonstrations.jsonl", "--rows", "NUMBER"],
@@ -401,7 +401,7 @@ def bad_command(folder: Path, model: str, chance: random.Random) -> Case:
         found.append(part)
     if chance.random() < 0.1:
         found.insert(chance.randrange(1, len(found) + 1), chance.choice(TEXTS))
-    if found[:2] == ["check", "recipe.yaml"] or (found[0] == "run" and "--plan" not in found):
+    if found[:2] == ["check", "recipe.yaml"] or (found[0] == "run" and "--dry-run" not in found):
         keys = [
             "run",
             "seed",
@@ -416,7 +416,7 @@ def bad_command(folder: Path, model: str, chance: random.Random) -> Case:
             "report.judges",
             "x",
             "ppo.training.kl",
-            "judge.depth",
+            "judge.num_layers",
         ]
         found += [f"{chance.choice(keys)}={chance.choice((*TEXTS, *NUMBERS))}"]
     return Case("command", found, typed=chance.choice(("", "hi\n", "\udcff\n", "/reset\n/help\n")))

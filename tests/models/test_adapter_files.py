@@ -147,7 +147,7 @@ def test_a_reward_model_from_an_adapter(tmp_path: Path, tiny_model: Path, groups
     theirs = adapted(tiny_model, tmp_path / "scores", score=True)
     judge = load_reward_model(str(tmp_path / "scores"), CPU, seed=7)
     adapted(tiny_model, tmp_path / "words")
-    fresh = load_reward_model(str(tmp_path / "words"), CPU, seed=7, depth=2)
+    fresh = load_reward_model(str(tmp_path / "words"), CPU, seed=7, num_layers=2)
     words = load_policy(str(tmp_path / "words"), CPU)
     ids = torch.cat([groups.prompts[0], groups.completions[0]])[None]
     with torch.no_grad():

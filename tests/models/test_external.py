@@ -199,7 +199,7 @@ def test_a_critic_reads_the_trunk_of_its_judge_where_neither_learns(
         aligned={
             "model": str(finished.run / "sft"),
             "reward": str(finished.run / "judge"),
-            "critic_layers": layers,
+            "critic_trainable_layers": layers,
         },
     )
     one = made.folder / "one.yaml"

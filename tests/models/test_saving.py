@@ -109,7 +109,7 @@ def test_a_new_head_is_small_seeded_and_unbiased(tmp_path: Path, chat_tokenizer:
     """N(0, 1/(d+1)): with d = 1024 a sample's standard deviation is within 10 % of 1/√1025 (4.5 sigma)."""
     tiny_network(vocab=len(chat_tokenizer), layers=2, hidden_size=1024).save_pretrained(tmp_path)
     chat_tokenizer.save_pretrained(tmp_path)
-    heads = [load_reward_model(str(tmp_path), CPU, seed=s, depth=1).network for s in (0, 0, 1)]
+    heads = [load_reward_model(str(tmp_path), CPU, seed=s, num_layers=1).network for s in (0, 0, 1)]
     weights = [network.score.weight for network in heads]
     assert weights[0].std().item() == pytest.approx(1 / math.sqrt(1025), rel=0.1)
     assert torch.equal(weights[0], weights[1])

@@ -135,7 +135,9 @@ def language_model(tmp_path: Path, chat_tokenizer: Any) -> str:
 def test_a_saved_head_scores_alike(
     settings: HeadSettings, tmp_path: Path, language_model: str, groups: TokenGroups
 ) -> None:
-    model = load_reward_model(language_model, CPU, Trainable(layers=1, rank=4), seed=3, depth=2, head=settings)
+    model = load_reward_model(
+        language_model, CPU, Trainable(layers=1, rank=4), seed=3, num_layers=2, head=settings
+    )
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in model.trainable().values():

@@ -68,13 +68,13 @@ def test_stages_become_what_they_are(tmp_path: Path) -> None:
 
 
 def test_references_and_sources(tmp_path: Path) -> None:
-    stage = by_name(load_recipe(written(tmp_path, stages_with("report", reserved="people/reserved"))))
+    stage = by_name(load_recipe(written(tmp_path, stages_with("report", judge_holdout="people/judge_holdout"))))
     assert references(stage["aligned"]) == [("model", "sft"), ("reward", "judge")]
     assert sources(stage["aligned"]) == ["people/prompts"]
     assert ("judges", "judge") in references(stage["report"])
     assert ("judges", "vader") not in references(stage["report"])
     assert ("candidate", "aligned") in references(stage["report"])
-    assert sources(stage["report"]) == ["people/held_out_prompts", "people/held_out", "people/reserved"]
+    assert sources(stage["report"]) == ["people/held_out_prompts", "people/held_out", "people/judge_holdout"]
     assert not references(stage["people"])
     assert not sources(stage["people"])
 
@@ -232,15 +232,15 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("sft", {"reward": "base"}, "stage 2: sft has no use for the key 'reward'; remove it"),
         ("sft", {"critic": "base"}, "stage 2: sft has no use for the key 'critic'; remove it"),
         ("sft", {"sampling": {"completions": 2}}, "stage 2: sft has no use for the key 'sampling'; remove it"),
-        ("sft", {"depth": 3}, "stage 2: sft has no use for the key 'depth'; remove it"),
-        ("sft", {"critic_layers": 1}, "stage 2: sft has no use for the key 'critic_layers'; remove it"),
+        ("sft", {"num_layers": 3}, "stage 2: sft has no use for the key 'num_layers'; remove it"),
+        ("sft", {"critic_trainable_layers": 1}, "sft has no use for the key 'critic_trainable_layers'"),
         ("sft", {"head": {"head": "mlp"}}, "stage 2: sft has no use for the key 'head'; remove it"),
         ("judge", {"sampling": {"max_tokens": 9}}, "stage 3: reward_model has no use for the key 'sampling'"),
-        ("judge", {"critic_layers": 1}, "stage 3: reward_model has no use for the key 'critic_layers'"),
-        ("aligned", {"depth": 3}, "stage 4: ppo has no use for the key 'depth'; remove it"),
+        ("judge", {"critic_trainable_layers": 1}, "has no use for the key 'critic_trainable_layers'"),
+        ("aligned", {"num_layers": 3}, "stage 4: ppo has no use for the key 'num_layers'; remove it"),
         *(
             ("aligned", {"algorithm": "rloo", **key}, f"stage 4: rloo has no use for the key '{next(iter(key))}'")
-            for key in ({"critic": "judge"}, {"critic_layers": 1}, {"head": {"pooling": "mean"}})
+            for key in ({"critic": "judge"}, {"critic_trainable_layers": 1}, {"head": {"pooling": "mean"}})
         ),
         (
             "aligned",
@@ -284,7 +284,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ("report", {"evaluate": ["base", "aligned"]}, "reference 'sft' is not among those in"),
         ("report", {"evaluate": ["base", "sft"], "candidate": "aligned"}, "candidate 'aligned' is not among"),
         ("report", {"evaluate": ["sft", "sft"]}, "evaluate names 'sft' twice"),
-        ("report", {"judges": ["ridge"]}, "the judge ridge needs the key 'reserved'"),
+        ("report", {"judges": ["ridge"]}, "the judge ridge needs the key 'judge_holdout'"),
     ],
 )  # fmt: skip
 def test_a_wrong_stage_is_one_sentence(tmp_path: Path, name: str, changes: dict[str, Any], sentence: str) -> None:
@@ -296,13 +296,13 @@ def test_a_wrong_stage_is_one_sentence(tmp_path: Path, name: str, changes: dict[
 def test_sound_variants_pass(tmp_path: Path) -> None:
     for name, changes in (
         ("judge", {"model": "absent"}),
-        ("aligned", {"critic": "base", "critic_layers": 1}),
+        ("aligned", {"critic": "base", "critic_trainable_layers": 1}),
         ("aligned", {"critic": "judge"}),
         ("aligned", {"algorithm": "reinforce", "settings": {"baseline": "critic"}, "critic": "base"}),
         ("aligned", {"algorithm": "rloo", "training": {"kl": {"where": "loss"}}}),
-        ("judge", {"depth": 2, "head": {"head": "mlp"}}),
+        ("judge", {"num_layers": 2, "head": {"head": "mlp"}}),
         ("aligned", {"model": "base"}),
-        ("report", {"judges": ["vader", "ridge"], "reserved": "people/reserved"}),
+        ("report", {"judges": ["vader", "ridge"], "judge_holdout": "people/judge_holdout"}),
         ("report", {"evaluate": ["base", "sft"], "reference": "base", "candidate": "sft"}),
     ):
         load_recipe(written(tmp_path, stages_with(name, **changes)))

@@ -1,4 +1,4 @@
-"""What `gnomon run --plan` foretells, and that it trains nothing and leaves nothing."""
+"""What `gnomon run --dry-run` foretells, and that it trains nothing and leaves nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from project import Project, Ran
 import gnomon
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import read_json
-from gnomon.pipeline.resource_plan import said_time
+from gnomon.pipeline.resource_plan import format_duration
 from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.online.loop import OnlineLoop
 
@@ -49,7 +49,7 @@ def test_every_stage_is_foretold_and_nothing_is_trained(
 
 
 def test_on_the_command_line(ask: Callable[..., Ran], project: Project) -> None:
-    code, _, err = ask("run", project.recipe, "--plan")
+    code, _, err = ask("run", project.recipe, "--dry-run")
     assert code == 0, err
     words = " ".join(err.split())
     assert "trying each stage on a few tokens; nothing is trained" in words
@@ -77,7 +77,7 @@ def test_missing_data_are_said_as_by_a_run(project: Project) -> None:
 
 
 def test_times_are_said_in_the_unit_that_suits_them() -> None:
-    assert [said_time(s) for s in (5.4, 600, 9000)] == ["5 s", "10 min", "2.5 h"]
+    assert [format_duration(s) for s in (5.4, 600, 9000)] == ["5 s", "10 min", "2.5 h"]
 
 
 @pytest.mark.long

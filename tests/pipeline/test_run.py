@@ -116,7 +116,7 @@ def test_models_load_in_plain_transformers(finished: Project, tiny_model: Path) 
 def test_the_judge_is_centred_and_was_moved(finished: Project, tiny_model: Path) -> None:
     model = load_reward_model(str(finished.run / "judge" / "model"), find_compute("cpu", "float32"), seed=0)
     assert model.offset != 0
-    fresh = load_reward_model(str(tiny_model), find_compute("cpu", "float32"), seed=3, depth=2)
+    fresh = load_reward_model(str(tiny_model), find_compute("cpu", "float32"), seed=3, num_layers=2)
     assert not torch.equal(model.network.score.weight, fresh.network.score.weight)
 
 
@@ -254,7 +254,7 @@ def test_rows_that_are_too_long_are_written_beside_the_result(project: Project) 
             "stage 'sft' has no part 'preferences'; it has metrics, rejected",
         ),
         (["model.name=./absent"], ModelError, r"no model folder at \./absent"),
-        (["judge.depth=9"], ModelError, r"lacks the weight model\.layers\.3"),
+        (["judge.num_layers=9"], ModelError, r"lacks the weight model\.layers\.3"),
         (["sft.trainable.layers=7"], ModelError, "7 layers should learn, but the model has 3"),
         (["aligned.sampling.top_p=0.9"], ConfigError, "sampling: top_p would draw from another distribution"),
     ],
@@ -291,7 +291,7 @@ def test_numbers_that_are_not_finite_stop_the_run_and_say_so(project: Project) -
 
 
 def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
-    project.go("report.best_of={n: 3, by: judge}")
+    project.go("report.best_of={n: 3, judge: judge}")
     found = read_json(project.run / "report" / "result.json")
     assert found["models"][-1] == "aligned, best of 3"
     rows = {row["model"]: row for row in found["table"]}
@@ -302,9 +302,9 @@ def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
     assert found["best_of"]["kl_bound"] == pytest.approx(math.log(3) - 2 / 3)
     assert "nats whatever the judge" in page
     with pytest.raises(ConfigError, match="is not among the judges"):
-        project.go("report.best_of={n: 3, by: ridge}")
+        project.go("report.best_of={n: 3, judge: ridge}")
     with pytest.raises(ConfigError, match=r"more than sampling\.completions"):
-        project.go("report.best_of={n: 9, by: judge}")
+        project.go("report.best_of={n: 9, judge: judge}")
 
 
 def test_texts_for_perplexity_are_spread_evenly() -> None:

@@ -45,7 +45,7 @@ def feedback() -> dict[str, Any]:
             "one_rater_against_rest_r": 0.88, "pair_agreement": 0.86, "pair_low": 0.85, "pair_high": 0.87,
             "tie_share": 0.04,
         },
-        "split": {"reserved": 5302, "training": 1600, "validation": 303, "elsewhere": 3400},
+        "split": {"judge_holdout": 5302, "training": 1600, "validation": 303, "elsewhere": 3400},
         "preferences": 5600, "demonstrations": 600, "rejected": 0,
     }  # fmt: skip
 

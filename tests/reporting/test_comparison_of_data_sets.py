@@ -11,7 +11,7 @@ from test_comparison_report import content, run
 
 from gnomon.core.errors import RunError
 from gnomon.reporting.comparison_of_data_sets import SETS, read_sets, write_sets
-from gnomon.reporting.results import Estimate
+from gnomon.reporting.results import IntervalEstimate
 
 
 def written(folder: Path, sets: dict[str, dict[str, list[float]]], **more: Any) -> Path:
@@ -53,7 +53,7 @@ def test_equal_means_have_no_leader(tmp_path: Path) -> None:
 
 def test_who_lacks_a_data_set_has_no_mean_over_all(tmp_path: Path) -> None:
     found = read_sets(written(tmp_path, {"films": FILMS, "food": {"ppo": [0.5]}}))
-    assert found.together("dpo", "vader") == Estimate()
+    assert found.together("dpo", "vader") == IntervalEstimate()
     assert found.leader == "ppo"
 
 

@@ -13,7 +13,7 @@ from gnomon.reporting import comparison_translations, plots, translations
 from gnomon.reporting.comparison_report import render, write_comparison
 from gnomon.reporting.comparison_results import Comparison, spread
 from gnomon.reporting.formatting import TEXTS
-from gnomon.reporting.results import Estimate
+from gnomon.reporting.results import IntervalEstimate
 
 
 def run(algorithm: str, seed: int, rate: float, **more: Any) -> dict[str, Any]:
@@ -57,13 +57,13 @@ def read(*runs: dict[str, Any], **more: Any) -> Comparison:
 
 
 def test_mean_and_range_by_hand() -> None:
-    assert spread([1.0, 4.0, None, 1.0]) == Estimate(2.0, 1.0, 4.0)
-    assert spread([3.0]) == Estimate(3.0)  # a single seed has no range
-    assert spread([None]) == spread([]) == Estimate()
+    assert spread([1.0, 4.0, None, 1.0]) == IntervalEstimate(2.0, 1.0, 4.0)
+    assert spread([3.0]) == IntervalEstimate(3.0)  # a single seed has no range
+    assert spread([None]) == spread([]) == IntervalEstimate()
     found = read(*ALL)
-    assert found.figure("dpo", "kl") == Estimate(1.5, 1.0, 2.0)
+    assert found.figure("dpo", "kl") == IntervalEstimate(1.5, 1.0, 2.0)
     assert found.figure("dpo", "tokens", 1000).value == 50
-    assert found.win_rate("ppo", "vader") == Estimate(0.75, 0.7, 0.8)
+    assert found.win_rate("ppo", "vader") == IntervalEstimate(0.75, 0.7, 0.8)
 
 
 @pytest.mark.parametrize(

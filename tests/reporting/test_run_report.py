@@ -16,7 +16,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.errors import ConfigError, RunError
 from gnomon.reporting.figures import CURVES
 from gnomon.reporting.formatting import TEXTS, duration, number, percent, text_or_name
-from gnomon.reporting.results import Check, Evaluation, Judge, WinRate
+from gnomon.reporting.results import Check, Evaluation, JudgeResult, WinRate
 from gnomon.reporting.run_reader import Language, read_run
 from gnomon.reporting.run_report import write_report
 from gnomon.reporting.verdict import judge_run
@@ -249,7 +249,7 @@ def test_the_verdict(
     result = Evaluation(
         candidate="new",
         reference="old",
-        judges=[Judge(name=name, independent=name != "own") for name in bounds],
+        judges=[JudgeResult(name=name, independent=name != "own") for name in bounds],
         win_rates=[*rows, WinRate(model="base", against="old", judge="judge 0", rate=0.1, low=0.0, high=0.2)],
         checks=[Check(name="perplexity", passed=passed)],
     )

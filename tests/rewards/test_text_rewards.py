@@ -66,7 +66,7 @@ def test_ridge_refuses_what_it_cannot_learn_from() -> None:
 def test_judges_of_film_reviews() -> None:
     """Half of the reviews teach the ridge, the other half tests it: r of about 0.70, the lexicon's is 0.43."""
     items, _ = load_film_reviews()
-    learn = split_items(items, {}, reserved=0.5, seed=0)["reserved"]
+    learn = split_items(items, {}, judge_holdout=0.5, seed=0)["judge_holdout"]
     seen = {item.id for item in learn}
     test = [item for item in items if item.id not in seen]
     texts, means = [item.text for item in test], [item.mean for item in test]

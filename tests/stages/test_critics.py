@@ -20,7 +20,7 @@ from gnomon.models.settings import FROZEN
 from gnomon.pipeline.recipe import load_recipe
 from gnomon.pipeline.resource_plan import plan_recipe
 from gnomon.pipeline.run import run_recipe
-from gnomon.stages.load import load_helpers, load_trained
+from gnomon.stages.load import load_auxiliary_models, load_trained
 from gnomon.stages.references import maker, saved_critic
 from gnomon.stages.settings import TrainStage
 from gnomon.stages.workspace import Workspace
@@ -59,7 +59,7 @@ def test_a_stage_starts_from_the_saved_critic_bit_for_bit(project: Project) -> N
     work = Workspace(project.run, recipe, find_compute("cpu", "float32"), StopSignal())
     stage = recipe.stages[1]
     assert isinstance(stage, TrainStage)
-    started = load_helpers(stage, work, load_trained(stage, work)).critic
+    started = load_auxiliary_models(stage, work, load_trained(stage, work)).critic
     assert started is not None
     weights = started.network.state_dict()
     assert weights.keys() == saved.keys()
@@ -67,7 +67,7 @@ def test_a_stage_starts_from_the_saved_critic_bit_for_bit(project: Project) -> N
     went_on = load_file(project.run / "second" / "critic" / "model.safetensors")
     assert not torch.equal(went_on["score.weight"], saved["score.weight"])
     keys = {
-        Workspace(project.run, recipe, work.compute, StopSignal(), keys={"first": of}).key(stage)
+        Workspace(project.run, recipe, work.compute, StopSignal(), keys={"first": of}).fingerprint(stage)
         for of in ("one", "another")
     }
     assert len(keys) == 2  # another critic to start from is another stage

@@ -15,7 +15,7 @@ from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Demonstration, Preference, Prompt, RatedText, Rejected
 from gnomon.data.reading.records import read_records
 
-SIZES = {"reserved": 0.5, "training": 60, "demonstrations": 20, "held_out": 24, "group_size": 4}
+SIZES = {"judge_holdout": 0.5, "training": 60, "demonstrations": 20, "held_out": 24, "group_size": 4}
 
 
 def rated(count: int) -> tuple[list[RatedText], list[Rejected]]:
@@ -48,7 +48,7 @@ def films(tmp_path: Path, tiny_model: Path) -> Project:
             "judges": ["judge", "vader", "ridge"],
             "prompts": "people/held_out_prompts",
             "texts": "people/held_out",
-            "reserved": "people/reserved",
+            "judge_holdout": "people/judge_holdout",
             "reference": "base",
             "sampling": {"completions": 2, "max_tokens": 4},
         },
@@ -64,10 +64,10 @@ def check_parts(run: Path) -> dict[str, set[str]]:
     folder = run / "people"
     parts = {
         name: {item.id for item in read_records(RatedText, folder / f"{name}.jsonl")}
-        for name in ("training", "held_out", "reserved")
+        for name in ("training", "held_out", "judge_holdout")
     }
     assert not parts["training"] & parts["held_out"]
-    assert not (parts["training"] | parts["held_out"]) & parts["reserved"]
+    assert not (parts["training"] | parts["held_out"]) & parts["judge_holdout"]
     pairs = read_records(Preference, folder / "preferences.jsonl")
     assert {c.id for pair in pairs for c in (pair.chosen, pair.rejected)} <= parts["training"]
     assert all(pair.probability >= 0.5 and pair.chosen.text != pair.rejected.text for pair in pairs)
@@ -91,7 +91,11 @@ def test_made_up_ratings(films: Project, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("gnomon.stages.evaluate_reward_model.PAIRS", 200)
     films.go()
     parts = check_parts(films.run)
-    assert {name: len(ids) for name, ids in parts.items()} == {"training": 60, "held_out": 24, "reserved": 140}
+    assert {name: len(ids) for name, ids in parts.items()} == {
+        "training": 60,
+        "held_out": 24,
+        "judge_holdout": 140,
+    }
     result = read_json(films.run / "people" / "result.json")
     assert (result["items"], result["ratings"]) == (280, 1400)
     assert result["raters_per_item"] == {"least": 5, "mean": 5.0, "most": 5}
@@ -128,15 +132,15 @@ def long_rows(prompts: int) -> list[dict[str, Any]]:
 
 def test_own_ratings_with_prompts(films: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gnomon.stages.evaluate_reward_model.PAIRS", 200)
-    own(films, long_rows(20), demonstrate="best").go()
+    own(films, long_rows(20), demonstration_choice="best").go()
     folder = films.run / "people"
     result = read_json(folder / "result.json")
     assert (result["items"], result["ratings"]) == (100, 200)
-    assert result["split"] == {"reserved": 25, "training": 60, "held_out": 15}
+    assert result["split"] == {"judge_holdout": 25, "training": 60, "held_out": 15}
     judgements = list(read_jsonl(folder / "judgements.jsonl"))
     assert {row["rater"] for row in judgements} == {"ann", "bob"}
     assert len({row["id"] for row in judgements}) == 120
-    parts = {n: read_records(RatedText, folder / f"{n}.jsonl") for n in ("training", "held_out", "reserved")}
+    parts = {n: read_records(RatedText, folder / f"{n}.jsonl") for n in ("training", "held_out", "judge_holdout")}
     asked = {name: {item.prompt for item in part} for name, part in parts.items()}
     assert [len(found) for found in asked.values()] == [12, 3, 5]
     assert len(set.union(*asked.values())) == 20
@@ -159,12 +163,12 @@ def test_own_ratings_with_prompts(films: Project, monkeypatch: pytest.MonkeyPatc
 def test_own_ratings_without_prompts_answer_the_wordings(films: Project) -> None:
     """One rating a text: how far people agree is undefined, and said to be so; the rest goes on."""
     rows = [{"id": str(n), "text": f"Film {n}.", "ratings": [n % 5 + 1]} for n in range(40)]
-    asked = {"wordings": ["Write.", "写。"], "held_out_wordings": ["Please write."]}
-    own(films, rows, reserved=0.2, training=20, held_out=0.25, demonstrations=10, **asked).go()
+    asked = {"prompt_templates": ["Write.", "写。"], "held_out_prompt_templates": ["Please write."]}
+    own(films, rows, judge_holdout=0.2, training=20, held_out=0.25, demonstrations=10, **asked).go()
     folder = films.run / "people"
-    assert check_parts(films.run).keys() == {"training", "held_out", "reserved"}
+    assert check_parts(films.run).keys() == {"training", "held_out", "judge_holdout"}
     result = read_json(folder / "result.json")
-    assert result["split"] == {"reserved": 8, "training": 20, "held_out": 10}
+    assert result["split"] == {"judge_holdout": 8, "training": 20, "held_out": 10}
     assert result["krippendorff_alpha"]["value"] is None
     texts = [row["messages"][0]["content"] for row in read_jsonl(folder / "prompts.jsonl")]
     assert texts == ["Write.", "写。"]
@@ -179,7 +183,11 @@ def test_own_ratings_without_prompts_answer_the_wordings(films: Project) -> None
     ("rows", "keys", "sentence"),
     [
         ([{"id": "a", "text": "x", "ratings": [1]}], {}, "have no prompts; give each row one, or give the stage"),
-        (long_rows(4), {"wordings": ["W"], "held_out_wordings": ["V"]}, "prompts of their own; remove wordings"),
+        (
+            long_rows(4),
+            {"prompt_templates": ["W"], "held_out_prompt_templates": ["V"]},
+            "prompts of their own; remove prompt_templates",
+        ),
         (long_rows(2), {}, "10 texts leave 1 for held_out, which needs 2"),
         (long_rows(2), {"held_out": 2, "training": 6}, "2 prompts are too few for 3 parts"),
         ([{"text": "x"}], {}, r"ratings\.jsonl, line 1: no 'ratings' in it"),

@@ -114,7 +114,7 @@ def test_parts_pools_and_an_sft_term(project: Project) -> None:
         project,
         reward=parts,
         prompts={str(folder / "prompts.jsonl"): 1.0, str(folder / "more.jsonl"): 2.0},
-        imitate={"data": str(folder / "demonstrations.jsonl"), "weight": 0.2, "batch_size": 3},
+        sft_mix={"data": str(folder / "demonstrations.jsonl"), "weight": 0.2, "batch_size": 3},
     )
     project.go()
     rows = project.metrics("aligned")
@@ -131,7 +131,7 @@ def test_refused_rows_of_the_sft_term_are_kept_where_it_is_said(
     (project.folder / "shown.jsonl").write_text(lines, encoding="utf-8")
     parts = phases(project.folder)[:2]
     for part in parts:
-        part["imitate"] = {"data": str(project.folder / "shown.jsonl"), "batch_size": 1}
+        part["sft_mix"] = {"data": str(project.folder / "shown.jsonl"), "batch_size": 1}
     parts[0]["training"] = {"max_tokens": 100}
     changed(project, phases=parts).go()
     said = "".join(capsys.readouterr().err.split())

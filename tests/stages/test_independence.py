@@ -49,8 +49,18 @@ def chinese(folder: Path, model: Path) -> dict[str, Any]:
         "model": {"name": str(model), "rank": 4, "device": "cpu", "precision": "float32"},
         "training": TRAINING,
         "stages": [
-            {"name": "judge", "algorithm": "reward_model", "data": str(folder / "learned.jsonl"), "depth": 1},
-            {"name": "other", "algorithm": "reward_model", "data": str(folder / "held_out.jsonl"), "depth": 1},
+            {
+                "name": "judge",
+                "algorithm": "reward_model",
+                "data": str(folder / "learned.jsonl"),
+                "num_layers": 1,
+            },
+            {
+                "name": "other",
+                "algorithm": "reward_model",
+                "data": str(folder / "held_out.jsonl"),
+                "num_layers": 1,
+            },
             {
                 "name": "aligned",
                 "algorithm": "sft",
@@ -95,8 +105,8 @@ def test_chinese_preferences_reach_a_verdict_by_judges_of_one_s_own(tmp_path: Pa
     stage = next(stage for stage in read_run(mine.run).stages if stage.name == "report")
     verdict = judge_run(stage.result)  # type: ignore[arg-type]  # an evaluation
     assert not verdict.unproven
-    assert [opinion.independent for opinion in verdict.opinions] == [False, True, True]
-    words = next(o for o in verdict.opinions if o.win_rate.judge.endswith("score"))
+    assert [one.independent for one in verdict.judge_verdicts] == [False, True, True]
+    words = next(o for o in verdict.judge_verdicts if o.win_rate.judge.endswith("score"))
     assert words.finding == "better", "it learned to write 好"
     assert not any(check.get("judge") == "judge" for check in result["checks"]), (
         "an involved judge checks nothing"
@@ -188,13 +198,13 @@ def test_ridge_is_not_independent_where_training_read_its_texts(runs: Path) -> N
     reserved = runs.parent / "reserved.jsonl"
     for text, independent in (("好看。", False), ("难看。", True)):
         write_rows(reserved, [{"id": "1", "text": text, "ratings": [1]}])
-        assert judged(runs, "ridge", reserved=str(reserved))["independent"] is independent
+        assert judged(runs, "ridge", judge_holdout=str(reserved))["independent"] is independent
 
 
 def test_ancestors_are_those_of_all_phases_and_rewards(runs: Path, tmp_path: Path) -> None:
     phases = [
         {"algorithm": "dpo", "data": str(tmp_path / "other.jsonl")},
-        {"algorithm": "ppo", "reward": "judge", "imitate": {"data": str(tmp_path / "mixed.jsonl")}},
+        {"algorithm": "ppo", "reward": "judge", "sft_mix": {"data": str(tmp_path / "mixed.jsonl")}},
     ]
     made(runs, "hybrid", phases=phases)
     found = ancestry("hybrid", runs)
@@ -223,7 +233,7 @@ def test_ancestors_are_those_of_all_phases_and_rewards(runs: Path, tmp_path: Pat
     ],
 )
 def test_what_the_recipe_itself_shows_is_refused(changed: dict[str, Any], said: str) -> None:
-    rm = {"algorithm": "reward_model", "depth": 1}
+    rm = {"algorithm": "reward_model", "num_layers": 1}
     stages: list[dict[str, Any]] = [
         {"name": "judge", **rm, "data": "a.jsonl"},
         {"name": "other", **rm, "data": "a.jsonl"},

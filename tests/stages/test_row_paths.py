@@ -110,17 +110,18 @@ def test_every_key_that_names_something_is_looked_at() -> None:
     row = {
         "model": "m", "critic": "m", "token_reward": "m", "reward": [{"of": "m"}, {"rule": "length"}],
         "name": "m",
-        "data": "d", "prompts": {"d": 2, "e": 1}, "texts": "d", "reserved": "d", "feedback": "d",
+        "data": "d", "prompts": {"d": 2, "e": 1}, "texts": "d", "judge_holdout": "d", "feedback": "d",
         "evaluate": ["m"], "judges": ["m", "vader"], "reference": "m", "candidate": "m", "independent": ["m"],
-        "best_of": {"by": "m", "n": 2}, "imitate": {"data": "d"}, "stored": {"data": "d"},
+        "best_of": {"judge": "m", "n": 2}, "sft_mix": {"data": "d"}, "stored": {"data": "d"},
         "phases": [{"data": "d"}, 3],
     }  # fmt: skip
     found = with_paths(row, lambda d: d.upper(), lambda m: f"<{m}>")
     assert found == {
         "model": "<m>", "critic": "<m>", "token_reward": "<m>", "reward": [{"of": "<m>"}, {"rule": "length"}],
-        "name": "m", "data": "D", "prompts": {"D": 2, "E": 1}, "texts": "D", "reserved": "D", "feedback": "D",
+        "name": "m", "data": "D", "prompts": {"D": 2, "E": 1}, "texts": "D", "judge_holdout": "D",
+        "feedback": "D",
         "evaluate": ["<m>"], "judges": ["<m>", "<vader>"], "reference": "<m>", "candidate": "<m>",
-        "independent": ["<m>"], "best_of": {"by": "<m>", "n": 2}, "imitate": {"data": "D"},
+        "independent": ["<m>"], "best_of": {"judge": "<m>", "n": 2}, "sft_mix": {"data": "D"},
         "stored": {"data": "D"}, "phases": [{"data": "D"}, 3],
     }  # fmt: skip
 

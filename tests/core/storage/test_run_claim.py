@@ -175,7 +175,7 @@ def test_a_refused_command_leaves_nothing(
 
 def test_what_a_refused_stage_came_after_stays(project: Project) -> None:
     with pytest.raises(ModelError, match=r"lacks the weight model\.layers\.3"):
-        project.go("judge.depth=9")
+        project.go("judge.num_layers=9")
     assert (project.run / "sft" / "result.json").exists()
     assert not (project.run / "judge").exists()
     assert (project.run / "config.yaml").exists()
