@@ -29,6 +29,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("reci
 TWINS = [
     ("README.md", "README.zh-CN.md"),
     ("docs/guide.md", "docs/guide.zh-CN.md"),
+    ("docs/architecture.md", "docs/architecture.zh-CN.md"),
+    ("docs/glossary.md", "docs/glossary.zh-CN.md"),
     ("docs/algorithms/README.md", "docs/algorithms/README.zh-CN.md"),
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

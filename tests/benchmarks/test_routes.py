@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_architecture import route_files
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "routes.py"
 sys.path.insert(0, str(SCRIPT.parent))
@@ -74,6 +75,7 @@ def test_a_vote_reaches_the_exported_row() -> None:
     assert all(name.startswith("gnomon/") for files in parts.values() for name in files)
     assert "gnomon/__main__.py" in parts["export"]
     assert "gnomon/__main__.py" not in parts["vote"]
+    assert route_files("vote") - {*parts["vote"], *parts["export"]} == set()
 
 
 @pytest.mark.long
@@ -89,6 +91,8 @@ def test_a_step_and_a_round_are_reached(route: str, runs: str, rests: str) -> No
         [sys.executable, str(SCRIPT), "--route", route, "--json"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    *_, files = json.loads(done.stdout)[route].values()
+    parts = json.loads(done.stdout)[route]
+    assert route_files(route) - {name for part in parts.values() for name in part} == set()
+    *_, files = parts.values()
     assert runs in files
     assert rests not in files
