@@ -16,7 +16,7 @@ TERM = re.compile(r"^\| \*\*(.+)\*\* \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
 def packages(root: Path) -> set[str]:
-    """The packages below a folder and their rooms, not what lies deeper."""
+    """The packages below a folder and the folders in them, not what lies deeper."""
     folders = [path.parent for path in root.rglob("__init__.py") if path.parent != root]
     names = {path.relative_to(root.parent).as_posix() for path in folders}
     return {name for name in names if name.count("/") <= 2}

@@ -19,7 +19,7 @@ LAYERS = (
     "evaluation", "reporting", "monitoring", "stages", "pipeline", "compare", "web", "api", "cli",
 )  # fmt: skip
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
-ROOMS = {
+INNER_ORDER = {
     "core": ("", "storage"),
     "data": ("reading", "templates", ""),
     "models": ("settings", "config_limits", "quiet_libraries", "adapters", "engine", ""),
@@ -85,35 +85,35 @@ def layer_faults(root: Path) -> list[str]:
     return faults
 
 
-def room(name: str, known: dict[str, Path]) -> str | None:
-    """The room of a module in its package; None where a folder is not in the package's table, or has none."""
+def part_of(name: str, known: dict[str, Path]) -> str | None:
+    """Which entry of its package's order a module belongs to; None where its folder is in no order."""
     _, package, *rest = name.split(".")
-    rooms = ROOMS.get(package, ("",))
+    order = INNER_ORDER.get(package, ("",))
     first = rest[0] if rest else ""
-    if first in rooms:
+    if first in order:
         return first
     in_folder = len(rest) > 1 or known[name].stem == "__init__"
     return None if rest and in_folder else ""
 
 
-def room_faults(root: Path) -> list[str]:
-    """Imports of a later room of the same package, and folders that have no place in their package's table."""
+def inner_faults(root: Path) -> list[str]:
+    """Imports of what comes later in the same package, and folders that have no place in its order."""
     known = modules(root)
     faults = []
     for name, path in known.items():
         package = name.split(".")[1] if "." in name else ""
         if package not in LAYERS:
             continue
-        rooms, own = ROOMS.get(package, ("",)), room(name, known)
+        order, own = INNER_ORDER.get(package, ("",)), part_of(name, known)
         if own is None:
-            faults.append(f"{name} has no place among the rooms of {package}")
+            faults.append(f"{name} has no place in the order of {package}")
             continue
         for target, line in imports(name, path, set(known)):
             if target not in known or not target.startswith(f"{root.name}.{package}."):
                 continue
-            other = room(target, known)
-            if other is not None and rooms.index(other) > rooms.index(own):
-                faults.append(f"{name}:{line} imports {target}, a later room")
+            other = part_of(target, known)
+            if other is not None and order.index(other) > order.index(own):
+                faults.append(f"{name}:{line} imports {target}, which comes later in {package}")
     return faults
 
 
@@ -180,13 +180,13 @@ def test_every_package_imports_only_from_those_above_it() -> None:
     assert layer_faults(ROOT) == []
 
 
-def test_every_room_imports_only_from_those_before_it() -> None:
-    assert room_faults(ROOT) == []
+def test_inside_a_package_imports_follow_its_order() -> None:
+    assert inner_faults(ROOT) == []
 
 
-def test_the_table_of_rooms_names_what_is_there() -> None:
-    for package, rooms in ROOMS.items():
-        for name in filter(None, rooms):
+def test_the_order_inside_packages_names_what_is_there() -> None:
+    for package, order in INNER_ORDER.items():
+        for name in filter(None, order):
             path = ROOT / package / name
             assert path.is_dir() or path.with_suffix(".py").is_file(), path
 
@@ -214,7 +214,7 @@ def test_the_checks_see_the_real_imports() -> None:
 
 def test_a_sound_tree_passes(planted: Path) -> None:
     assert layer_faults(planted) == []
-    assert room_faults(planted) == []
+    assert inner_faults(planted) == []
     assert cycle(planted) == []
     assert outside(planted, "losses") == {"torch"}
 
@@ -252,8 +252,8 @@ def test_an_unplaced_package_and_the_whole_package_are_found(planted: Path) -> N
 
 
 @pytest.fixture
-def with_rooms(planted: Path) -> Path:
-    """The same with rooms in two packages, in a right order."""
+def with_folders(planted: Path) -> Path:
+    """The same with folders in two packages, in a right order."""
     for folder in ("feedback/store", "feedback/tasks", "models/engine"):
         (planted / folder).mkdir(parents=True)
         (planted / folder / "__init__.py").write_text("", encoding="utf-8")
@@ -266,8 +266,8 @@ def with_rooms(planted: Path) -> Path:
     return planted
 
 
-def test_rooms_in_order_pass(with_rooms: Path) -> None:
-    assert room_faults(with_rooms) == []
+def test_folders_in_order_pass(with_folders: Path) -> None:
+    assert inner_faults(with_folders) == []
 
 
 @pytest.mark.parametrize(
@@ -280,33 +280,33 @@ def test_rooms_in_order_pass(with_rooms: Path) -> None:
         ("models/settings.py", "from .engine import device\n", "models.engine.device"),
     ],
 )
-def test_an_import_of_a_later_room_is_found(with_rooms: Path, file: str, text: str, target: str) -> None:
-    (with_rooms / file).write_text(text, encoding="utf-8")
-    (fault,) = room_faults(with_rooms)
+def test_an_import_of_what_comes_later_is_found(with_folders: Path, file: str, text: str, target: str) -> None:
+    (with_folders / file).write_text(text, encoding="utf-8")
+    (fault,) = inner_faults(with_folders)
     assert fault.startswith("little." + file.removesuffix(".py").replace("/", "."))
-    assert fault.endswith(f"imports little.{target}, a later room")
+    assert f"imports little.{target}, which comes later in " in fault
 
 
-def test_a_folder_without_a_place_among_the_rooms_is_found(with_rooms: Path) -> None:
+def test_a_folder_without_a_place_in_the_order_is_found(with_folders: Path) -> None:
     for folder in ("feedback/attic", "losses/attic"):
-        (with_rooms / folder).mkdir()
-        (with_rooms / folder / "__init__.py").write_text("", encoding="utf-8")
-        (with_rooms / folder / "old.py").write_text("", encoding="utf-8")
-    assert room_faults(with_rooms) == [
-        f"little.{package}.attic{file} has no place among the rooms of {package}"
+        (with_folders / folder).mkdir()
+        (with_folders / folder / "__init__.py").write_text("", encoding="utf-8")
+        (with_folders / folder / "old.py").write_text("", encoding="utf-8")
+    assert inner_faults(with_folders) == [
+        f"little.{package}.attic{file} has no place in the order of {package}"
         for package in ("feedback", "losses")
         for file in ("", ".old")
     ]
 
 
-def test_a_crowded_folder_is_found(with_rooms: Path) -> None:
-    (with_rooms / "algorithms").mkdir()
+def test_a_crowded_folder_is_found(with_folders: Path) -> None:
+    (with_folders / "algorithms").mkdir()
     for n in range(3):
-        (with_rooms / "algorithms" / f"a{n}.py").write_text("", encoding="utf-8")
-        (with_rooms / "feedback" / "store" / f"s{n}.py").write_text("", encoding="utf-8")
-    assert crowded(with_rooms, 5) == []
-    assert crowded(with_rooms, 4) == ["little/feedback/store has 5 files"]
-    assert crowded(with_rooms, 2) == ["little/feedback/store has 5 files"]
+        (with_folders / "algorithms" / f"a{n}.py").write_text("", encoding="utf-8")
+        (with_folders / "feedback" / "store" / f"s{n}.py").write_text("", encoding="utf-8")
+    assert crowded(with_folders, 5) == []
+    assert crowded(with_folders, 4) == ["little/feedback/store has 5 files"]
+    assert crowded(with_folders, 2) == ["little/feedback/store has 5 files"]
 
 
 def test_a_circle_is_found_also_inside_functions(planted: Path) -> None:
