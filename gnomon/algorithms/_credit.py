@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gnomon.core.experience import Experience
-from gnomon.losses.advantages import group_centred, on_every_token
+from gnomon.losses.advantages import group_centered, on_every_token
 from gnomon.losses.reduce import masked_sum
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def completion_returns(experience: Experience) -> Tensor:
 def group_credit(experience: Experience, *, scaled: bool) -> Experience:
     """Each completion's return less its group's mean, if `scaled` in the group's deviations, on every token."""
     returns = completion_returns(experience)
-    return credited(experience, group_centred(returns, experience.tokens.group, scaled=scaled))
+    return credited(experience, group_centered(returns, experience.tokens.group, scaled=scaled))
 
 
 def credited(experience: Experience, advantages: Tensor) -> Experience:

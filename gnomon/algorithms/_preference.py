@@ -71,7 +71,7 @@ class PairLoss:
         told = told if self.soft_labels else majority(told)
 
         def side(one: Tensor, other: Tensor) -> Tensor:
-            found = pair_values(values, mask, one, other, tail_weight=self.tail_weight, average=self.average)
+            found = pair_values(values, mask, one, other, ld_alpha=self.tail_weight, average=self.average)
             return self.reward(found)
 
         chosen, rejected = side(first, second), side(second, first)  # [M]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from gnomon.algorithms._credit import completion_returns, credited
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
 from gnomon.core.experience import Experience
-from gnomon.losses.advantages import group_centred, group_sums
+from gnomon.losses.advantages import group_centered, group_sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class OPO(PolicyGradient):
         """The completion's return less its group's mean a token, on every token."""
         returns, group = completion_returns(experience), experience.tokens.group
         # The plain mean is taken out first, which leaves exact zeros where all returns of a group are alike.
-        centred = group_centred(returns, group, scaled=False)
+        centered = group_centered(returns, group, scaled=False)
         lengths = experience.tokens.mask.sum(1).to(returns)
-        total, tokens = group_sums(lengths * centred, group)[0], group_sums(lengths, group)[0]
-        return credited(experience, centred - total / tokens.clamp(min=1))
+        total, tokens = group_sums(lengths * centered, group)[0], group_sums(lengths, group)[0]
+        return credited(experience, centered - total / tokens.clamp(min=1))

@@ -44,9 +44,16 @@ class TokenGroups:
         group: Sequence[int],
         masks: Sequence[Sequence[bool]] | None = None,
     ) -> TokenGroups:
-        """From plain lists; without `masks` every completion token counts."""
+        """Build from plain lists.
+
+        Args:
+            prompts: G lists of ids.
+            completions: N lists of ids.
+            group: N numbers, the prompt of each completion.
+            masks: N lists, false for tokens that the policy did not choose; without, every token counts.
+        """
         tokens = tuple(torch.tensor(list(c), dtype=torch.long) for c in completions)
-        kept = (
+        token_masks = (
             tuple(torch.ones(len(c), dtype=torch.bool) for c in completions)
             if masks is None
             else tuple(torch.tensor(list(m), dtype=torch.bool) for m in masks)
@@ -55,11 +62,11 @@ class TokenGroups:
             prompts=tuple(torch.tensor(list(p), dtype=torch.long) for p in prompts),
             completions=tokens,
             group=torch.tensor(list(group), dtype=torch.long),
-            masks=kept,
+            masks=token_masks,
         )
         assert all(len(p) for p in built.prompts), "a prompt has no tokens"
         assert all(len(c) for c in tokens), "a completion has no tokens"
-        assert all(len(c) == len(m) for c, m in zip(tokens, kept, strict=True))
+        assert all(len(c) == len(m) for c, m in zip(tokens, token_masks, strict=True))
         return built
 
     def __len__(self) -> int:
@@ -78,12 +85,12 @@ class TokenGroups:
 
     @property
     def cost(self) -> int:
-        """Tokens a model has to read: each prompt that is used once, and every completion."""
+        """Number of tokens a model reads: each used prompt once, and every completion."""
         used = set(self.group.tolist())
         return sum(len(self.prompts[g]) for g in used) + int(self.lengths.sum())
 
     def select(self, rows: Sequence[int]) -> TokenGroups:
-        """The completions `rows`, in that order, with the prompts that they need."""
+        """Select the completions `rows`, in that order, with their prompts."""
         old = [int(self.group[r]) for r in rows]
         new = {g: i for i, g in enumerate(dict.fromkeys(old))}
         return TokenGroups(
@@ -96,17 +103,17 @@ class TokenGroups:
 
 @dataclass(frozen=True)
 class StepTotals:
-    """What losses and metrics divide by: counts over the whole optimiser step, not over one micro-batch of it.
+    """Divisors of losses and metrics: counts over the whole optimizer step, not over one micro-batch.
 
-    With the same totals in each micro-batch, losses and metrics of micro-batches add up to those of the batch,
-    however it was cut. Online, completions without an advantage may be left out of it: a loss counts them, as the
-    zeros that they would be, and what only describes tokens does not.
+    With the same totals in each micro-batch, the losses and metrics of micro-batches add up to those of the
+    batch, however it was cut. Online, completions without an advantage may be left out of the batch: a loss still
+    counts them, as zeros, and metrics that describe tokens do not.
 
     Attributes:
         rows: completions, or pairs; with those left out.
         tokens: completion tokens that count; with those left out.
         limit: the length limit of a completion, for losses that divide by a constant.
-        sums: what an algorithm's `survey` added up over the step, by name.
+        sums: sums over the step that the algorithm asked for, by name.
         unread: tokens of completions that were left out.
         groups: prompts of which a completion has an advantage.
         examples: offline, of stored data: prompts with the pairs or orders that hang together.
@@ -122,13 +129,13 @@ class StepTotals:
 
     @property
     def read(self) -> float:
-        """The tokens that a model was asked about."""
+        """Number of tokens that a model read."""
         return self.tokens - self.unread
 
 
 @dataclass(frozen=True, eq=False)
 class Demonstrations:
-    """A batch to imitate. `weight`: `[N]`."""
+    """A batch of demonstrations. `weight`: `[N]`."""
 
     tokens: TokenGroups
     weight: Tensor
@@ -190,6 +197,6 @@ def pad_rows(rows: Sequence[Tensor], value: Padding) -> Tensor:
 
 
 def merge_metrics(parts: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
-    """Add up what the micro-batches of one step reported; each already is its share of the step's mean."""
+    """Sum the metrics of one step's micro-batches; each is already its share of the step's mean."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: float(sum(float(part[name]) for part in parts if name in part)) for name in names}

@@ -1,8 +1,8 @@
-"""The outermost boundary: what libraries raise for a user's input becomes a sentence, and a bug becomes a file.
+"""The outermost boundary: libraries' errors about a user's input become one sentence, and a bug becomes a file.
 
 Paths, texts and sizes reach the operating system, codecs and allocators at many places, each with an exception of
-its own. They are translated here, once, by what they say of the input. What is left is a mistake in Gnomon: the
-user gets one sentence, and the traceback goes into a file that can be sent.
+its own. They are translated here, once. Any other exception is a mistake in Gnomon: the user gets one sentence,
+and the traceback goes into a file that can be sent.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MEMORY = re.compile(r"can't allocate|cannot allocate|unable to allocate|out of m
 
 @contextmanager
 def input_errors() -> Iterator[None]:
-    """Turns what libraries raise for a user's paths, texts and sizes into `GnomonError`; others pass."""
+    """Context manager: raise `GnomonError` for libraries' errors about a user's paths, texts and sizes."""
     try:
         yield
     except GnomonError:
@@ -80,7 +80,7 @@ def translate(error: BaseException) -> GnomonError | None:
 
 
 def read_text(path: Path, longest: int) -> str:
-    """A user's text file in UTF-8.
+    """Read a user's text file in UTF-8.
 
     Args:
         path: of the file, or of a device or pipe, which may have no end.
@@ -109,14 +109,14 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(name: object) -> str:
-    """A path or name as a sentence shows it: its start where it is long, escapes where it is no text."""
+    """Shorten a path or name for a sentence, with escapes for what is not text."""
     text = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
     text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").replace("\n", "\\n")
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def printable(sentence: str) -> str:
-    """A sentence as a terminal can show it: no half of a surrogate pair, and no word that fills the screen."""
+    """Make a sentence printable: half surrogate pairs are escaped and overlong words cut."""
     text = LONG_WORD.sub(lambda word: f"{word[0][:LONGEST_SHOWN]}…", sentence)
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -127,7 +127,7 @@ def crash_folder() -> Path:
 
 
 def write_crash(error: BaseException) -> Path | None:
-    """Writes an exception's traceback into a file of its own; `None` if no file can be written."""
+    """Write an exception's traceback into a new file; `None` if no file can be written."""
     try:
         folder = crash_folder()
         folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file whose top level is a mapping."""
+    """Read a YAML file whose top level is a mapping."""
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(LONGEST + 1)  # a device or a wrong file may have no end
@@ -42,17 +42,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
-        raise ConfigError(f"{path}{where}: not valid YAML ({problem}); mend that line.") from None
+        raise ConfigError(f"{path}{where}: not valid YAML ({problem}); fix that line.") from None
     except UNMADE as error:
         problem = " ".join(str(error).split())
-        raise ConfigError(f"{path}: a value cannot be read as YAML ({problem}); mend or quote it.") from None
+        raise ConfigError(f"{path}: a value cannot be read as YAML ({problem}); fix or quote it.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a recipe is a mapping with keys such as run and stages; this is not one.")
     return content
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
-    """`training.learning_rate=1e-6` as the path `["training", "learning_rate"]` and the value 1e-6."""
+    """Parse `training.learning_rate=1e-6` into the path `["training", "learning_rate"]` and the value 1e-6."""
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
         raise ConfigError(f"override '{text}' is not of the form key.subkey=value, as in training.steps=10.")
@@ -61,14 +61,20 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     except (yaml.YAMLError, *UNMADE):
         raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
     if isinstance(parsed, str):
-        # YAML 1.1 wants a dot in 1e-6 before it is a number; people do not.
+        # YAML 1.1 reads 1e-6 as text unless it has a dot.
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
     return path.split("."), parsed
 
 
 def set_path(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set a value deep inside nested mappings, making the ones that are missing or left blank."""
+    """Set a value inside nested mappings; mappings that are missing or blank are created.
+
+    Args:
+        tree: the outermost mapping, changed in place.
+        path: keys from the outside in.
+        value: to set.
+    """
     for depth, key in enumerate(path[:-1]):
         below = tree[key] = {} if tree.get(key) is None else tree[key]
         if not isinstance(below, dict):
@@ -78,13 +84,13 @@ def set_path(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def merge_deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`; mappings in both are merged, anything else is replaced."""
-    found = dict(below)
+    """Merge `above` into a copy of `below`; mappings in both are merged, any other value is replaced."""
+    merged = dict(below)
     for key, value in above.items():
-        former = found.get(key)
+        former = merged.get(key)
         both = isinstance(former, Mapping) and isinstance(value, Mapping)
-        found[key] = merge_deep(former, value) if both else value  # type: ignore[arg-type]
-    return found
+        merged[key] = merge_deep(former, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def did_you_mean(word: str, known: Iterable[str], table: Mapping[str, str] | None = None) -> str:
@@ -105,7 +111,16 @@ def did_you_mean(word: str, known: Iterable[str], table: Mapping[str, str] | Non
 
 
 def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
-    """Check `content` against a settings class or dataclass; the first fault becomes one sentence."""
+    """Check `content` against a settings class or dataclass.
+
+    Args:
+        kind: the settings class or dataclass.
+        content: keys and values as read.
+        where: what the error names, such as a file and a stage.
+
+    Raises:
+        ConfigError: the first fault, in one sentence.
+    """
     check_texts(content, where)
     adapter = TypeAdapter(kind)
     known = _field_names(kind)
@@ -125,7 +140,15 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
 
 
 def check_texts(content: Any, where: str, depth: int = 0) -> None:
-    """Refuse settings that hold text which no file name, store or page could, or that are nested without end.
+    """Refuse settings whose texts no file name, store or page can hold, or that are nested too deeply.
+
+    Args:
+        content: the settings.
+        where: what the error names.
+        depth: levels above `content`.
+
+    ->
+    '{path[: depth + 1])}' is a value
 
     Raises:
         ConfigError: a text holds NUL or half of a surrogate pair, or values are nested too deeply.

@@ -18,7 +18,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class GnomonError(Exception):
-    """Something the user can mend; its sentence holds no password, whatever address it quotes."""
+    """An error that the user can fix; passwords in its sentence are redacted."""
 
     exit_code: ClassVar[int] = 2
 
@@ -43,31 +43,31 @@ class RunError(GnomonError):
 
 
 class NotFiniteError(RunError):
-    """A loss or a gradient is no number; the weights are as they were before that optimiser step."""
+    """A loss or a gradient is not finite; the weights are as they were before that optimizer step."""
 
 
 class BusyError(GnomonError):
-    """Another program holds what is needed; the same may work in a while."""
+    """Another program holds a resource that is needed; a later attempt may succeed."""
 
 
 class DiskFullError(GnomonError):
-    """A disk, or the user's share of it, is full; what was whole before is still whole."""
+    """A disk, or the user's quota, is full; files that were complete still are."""
 
     exit_code = 3
 
 
 class Interrupted(GnomonError):
-    """The user stopped the run; what was done is saved."""
+    """The user stopped the run; finished steps are saved."""
 
     exit_code = 130
 
 
 @contextmanager
 def translate_disk_full(folder: Path | str) -> Iterator[None]:
-    """Turn the many errors in which a full disk shows itself into `DiskFullError`; others pass unchanged.
+    """Context manager: raise `DiskFullError` for any error that a full disk caused; others pass unchanged.
 
-    safetensors and tokenizers report it in words of their own, and a `GnomonError` may stand in front of it: its
-    sentence is kept, for it names the file.
+    safetensors and tokenizers report it as text, and a `GnomonError` may wrap it: its sentence is kept, since it
+    names the file.
     """
     try:
         yield
@@ -84,7 +84,7 @@ def translate_disk_full(folder: Path | str) -> Iterator[None]:
 
 @contextmanager
 def translate_interrupt(sentence: str = "stopped; run the same command again to go on.") -> Iterator[None]:
-    """Turn a Ctrl-C that no step waited for, or a second one, into `Interrupted` with that sentence."""
+    """Context manager: raise `Interrupted` with that sentence for a Ctrl-C that stops at once."""
     try:
         yield
     except KeyboardInterrupt:

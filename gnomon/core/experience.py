@@ -1,4 +1,4 @@
-"""Rollouts and what a policy-gradient step learns from: tensors of one round."""
+"""Rollouts, and the tensors of one round that a policy-gradient step learns from."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Rollout:
         logprobs: of the distribution sampled from, in nats, one for each token of `completion.token_ids`.
         finish_reason: `end`: the model ended its turn; `stop`: a stop id or a stop text ended it; `length`: the
             length limit cut it off.
-        version: optimiser steps that the policy had taken.
+        version: optimizer steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
-        off_policy: drawn from the reference or at another temperature, not from the distribution that is trained.
+        off_policy: drawn from the reference or at another temperature, not from the distribution being trained.
     """
 
     prompt: Prompt
@@ -41,7 +41,7 @@ class Rollout:
 
     @property
     def finished(self) -> bool:
-        """It ended by itself: the length limit did not cut it off."""
+        """Whether it ended by itself and was not cut off by the length limit."""
         return self.finish_reason != "length"
 
     @property
@@ -53,14 +53,18 @@ class Rollout:
 
 @dataclass(frozen=True)
 class RunningStats:
-    """Mean and deviation of the returns of former rounds, the last ones most; 0 and 1 before there are any."""
+    """Running mean and deviation of the returns of earlier rounds; 0 and 1 before the first.
+
+    Attributes:
+        seen: rounds so far.
+    """
 
     mean: float = 0.0
     deviation: float = 1.0
     seen: int = 0
 
     def after(self, values: Tensor, memory: float = 0.9) -> RunningStats:
-        """With one more round's `values` `[N]`; a round's weight falls to `memory` with each that follows."""
+        """Updated with one more round's `values` `[N]`: exponential averages with decay `memory`."""
         mean, deviation = float(values.mean()), float(values.std(unbiased=False))
         if not self.seen:
             return RunningStats(mean, max(deviation, 1e-6), 1)
@@ -130,7 +134,7 @@ class Experience:
     names: tuple[str, ...] = ()
 
     def select(self, rows: Sequence[int], totals: StepTotals) -> Experience:
-        """The completions `rows`, with the totals of the optimiser step that they are part of."""
+        """Select the completions `rows`, with the totals of the optimizer step that they are part of."""
         tokens = self.tokens.select(rows)
         width = int(tokens.lengths.max())
         index = torch.tensor(list(rows))
@@ -144,7 +148,7 @@ class Experience:
         return replace(self, **changed)
 
     def to(self, device: torch.device) -> Self:
-        """The same with its tensors on `device`; token ids travel with the forward pass."""
+        """Move its tensors to `device`; token ids move with the forward pass."""
         moved: dict[str, Any] = {
             f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), torch.Tensor)
         }

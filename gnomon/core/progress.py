@@ -1,4 +1,4 @@
-"""Progress bars with an estimate, and a Ctrl-C that lets the current step finish."""
+"""Progress bars with an estimate of the time left, and a Ctrl-C that lets the current step finish."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SHORT_SECONDS = 3.0  # work that is done by then shows no progress where it woul
 T = TypeVar("T")
 
 
-class Bar:
-    """One bar, which appears `after` seconds; `note` is shown behind it."""
+class ProgressBar:
+    """One bar, shown after `after` seconds, with `note` behind it."""
 
     def __init__(self, bars: Progress, label: str, total: int, after: float):
         self._bars, self._task = bars, bars.add_task(label, total=total, note="")
@@ -46,7 +46,7 @@ class Bar:
             self._bars.start()
 
 
-class Lines:
+class ProgressLines:
     """Progress as plain lines, for a log: one every so many seconds, and one at the end.
 
     Work that is done within `after` seconds has no line.
@@ -57,7 +57,7 @@ class Lines:
         self._started = self._said = time.monotonic()
 
     def at(self, done: int, note: str = "") -> None:
-        """Say how much is done, if it is time."""
+        """Print how much is done, if the last line is old enough."""
         now = time.monotonic()
         if now - self._started < self._after or (done < self._total and now - self._said < LINE_SECONDS):
             return
@@ -67,27 +67,27 @@ class Lines:
         console.print(f"  {self._label} {done}/{self._total}  {times}  {note}".rstrip(), highlight=False)
 
 
-class Silence:
-    """Progress that another process shows."""
+class NoProgress:
+    """No output: another process shows the progress."""
 
     def at(self, done: int, note: str = "") -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def progress(
     label: str, total: int, *, quiet: bool = False, after: float = 0.0
-) -> Iterator[Bar | Lines | Silence]:
-    """A bar on the terminal; where output is not a terminal, a line now and then.
+) -> Iterator[ProgressBar | ProgressLines | NoProgress]:
+    """Context manager: a bar on the terminal; where output is not a terminal, a line every 15 seconds.
 
     Args:
         label: what is done.
         total: how much there is to do.
         quiet: show nothing.
-        after: seconds that the work takes before anything is shown.
+        after: show nothing in the first seconds.
     """
     if quiet or not console.is_terminal:
-        yield Silence() if quiet else Lines(label, total, after)
+        yield NoProgress() if quiet else ProgressLines(label, total, after)
         return
     columns = (
         TextColumn("  {task.description}"),
@@ -100,16 +100,16 @@ def progress(
     )
     bars = Progress(*columns, console=console)
     try:
-        yield Bar(bars, label, total, after)
+        yield ProgressBar(bars, label, total, after)
     finally:
         if bars.live.is_started:
             bars.stop()
 
 
 def watched(parts: Sequence[T], label: str) -> Iterator[T]:
-    """The parts of a piece of work, with progress as they are done; work of a few seconds shows none.
+    """Iterate over `parts` with a progress bar, which appears after a few seconds.
 
-    Of several processes that do the same, as `torchrun` starts them, the first shows it.
+    Of several processes, as `torchrun` starts them, only the first shows it.
     """
     with progress(label, len(parts), quiet=os.environ.get("RANK", "0") != "0", after=SHORT_SECONDS) as bar:
         for done, part in enumerate(parts, start=1):
@@ -118,22 +118,22 @@ def watched(parts: Sequence[T], label: str) -> Iterator[T]:
 
 
 class StopSignal:
-    """Becomes true at the first Ctrl-C or SIGTERM where steps are saved; otherwise the first one stops at once.
+    """True after the first Ctrl-C or SIGTERM where steps are saved; otherwise the first one stops at once.
 
     Attributes:
-        asked: whether the user wants to stop.
-        waits: whether the first signal waits for somebody to look, as training does after each step. Where
-            nothing could be saved, waiting would only lose time.
-        checks: raise where the work cannot go on, as when its folder is gone; looked at after each step too.
+        requested: whether the user wants to stop.
+        waits: whether the first signal waits until the caller reads it, as training does after each step. Where
+            nothing can be saved, waiting would only lose time.
+        checks: called after each step; they raise where the work cannot go on, as when its folder is gone.
     """
 
     def __init__(self, *, waits: bool = False) -> None:
-        self.asked = False
+        self.requested = False
         self.waits = waits
         self.checks: list[Callable[[], None]] = []
 
     def __bool__(self) -> bool:
-        return self.asked
+        return self.requested
 
     def check(self) -> None:
         """Raise what any of `checks` raises."""
@@ -141,14 +141,14 @@ class StopSignal:
             one()
 
     def _handle(self, *_: object) -> None:
-        if self.asked or not self.waits:
+        if self.requested or not self.waits:
             raise Stop
-        self.asked = True
+        self.requested = True
         console.print("  stopping after this step; press Ctrl-C again to stop at once")
 
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:
-        """Listen while inside; in a thread that cannot take signals nothing is changed."""
+        """Context manager: handle both signals; in a thread that cannot receive signals nothing is changed."""
         try:
             before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:

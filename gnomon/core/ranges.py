@@ -22,7 +22,7 @@ LARGEST_FLOAT, SMALLEST_FLOAT = 3.4e38, 1.2e-38  # of float32, in which models c
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a setting may have; metadata of `Annotated[int, …]` or `Annotated[float, …]`.
+    """Valid numbers of a setting; metadata of `Annotated[int, …]` or `Annotated[float, …]`.
 
     Without bounds any finite number that float32 or int64 can hold is in range.
 
@@ -41,7 +41,7 @@ class Range:
     le: float | None = None
 
     def fault(self, number: float) -> str | None:
-        """What is wrong with a number, as a sentence's predicate; `None` if it is in range."""
+        """Describe what is wrong with a number, as the end of a sentence; `None` if it is in range."""
         if isinstance(number, float) and not math.isfinite(number):
             return f"must be finite and {self}, not {number}, since {self.why}"
         inside = (
@@ -83,7 +83,7 @@ class Range:
 
 
 def spelled(text: str, kind: type) -> Any:
-    """The number that a text spells, as YAML 1.2 and people write it (`1e-4`); any other text as it is."""
+    """Parse a number as YAML 1.2 and people write it (`1e-4`); any other text is returned as it is."""
     try:
         number = float(text)
         if kind is int:

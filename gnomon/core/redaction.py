@@ -1,4 +1,4 @@
-"""Passwords and tokens are cut out of whatever is shown or recorded: messages, tracebacks, commands, settings.
+"""Redaction of passwords and tokens in everything shown or recorded: messages, tracebacks, commands, settings.
 
 An address that is mistyped is the one that lands in an error, so the rule does not need an address that can be
 parsed: what stands between a colon and a later `@` counts as a password, and a query value by its key.
@@ -20,7 +20,7 @@ _TOKEN_SCHEMES = ("http", "https", "git+https")  # a lone user name in their add
 
 
 def redact(text: str) -> str:
-    """The text with `***` where it holds a password or token of an address, however the address is written.
+    """Replace passwords and tokens of addresses by `***`, however the address is written.
 
     >>> redact("no store at postgresql://ann:pass/w@rd@host/db.")
     'no store at postgresql://ann:***@host/db.'
@@ -33,7 +33,7 @@ def redact(text: str) -> str:
 
 
 def redact_values(value: Any) -> Any:
-    """A JSON value with every text in it redacted; keys stay."""
+    """Redact every text of a JSON value; keys stay."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
@@ -42,7 +42,7 @@ def redact_values(value: Any) -> Any:
 
 
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, to be recorded."""
+    """Redact the arguments of a command, for a record."""
     return [redact(argument) for argument in arguments]
 
 
@@ -57,8 +57,8 @@ def _without_user_info(line: str) -> str:
         blank = any(character.isspace() for character in user)
         if colon and not blank:
             name = line[: scheme.start()]
-            kept = HIDDEN if name.lower().endswith(_TOKEN_SCHEMES) else f"{user}:{HIDDEN}"
-            return line[: scheme.end()] + kept + line[at:]
+            user_info = HIDDEN if name.lower().endswith(_TOKEN_SCHEMES) else f"{user}:{HIDDEN}"
+            return line[: scheme.end()] + user_info + line[at:]
     return _WORD.sub(lambda word: _redacted_word(word[0]), line)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM from the first import on: one sentence and one exit status, whenever they come."""
+"""Ctrl-C and SIGTERM from the first import on: one sentence and one exit status at any time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def interrupt(*_: object) -> None:
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Inside, SIGTERM is a Ctrl-C, and either ends the program with a sentence, not a traceback."""
+    """Context manager: SIGTERM acts as Ctrl-C, and either ends the program with a sentence, not a traceback."""
     for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         if signal.getsignal(number) is usual:
             signal.signal(number, interrupt)

@@ -1,4 +1,4 @@
-"""The records that cross layers: who judged what, and what a model can learn from it.
+"""The records that cross layers: judgements, and the data that a model learns from.
 
 Everything is one prompt with K completions: a demonstration is K=1, a preference K=2, a ranking K=4 and more.
 `where` names the file and line that a record was read from, for messages about it: it takes no part in
@@ -35,11 +35,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is asked. Groups are formed by `id`, never by equal text.
+    """A conversation that the model continues. Groups are formed by `id`, never by equal text.
 
-    `answer` is what a right completion says, where there is such a thing; rules compare with it. `where` is the
-    file and line of a prompt that was read; it is no part of its identity. `columns` is the row that it was read
-    from, for rewards; it is no part of its identity either, and is not written with it.
+    Attributes:
+        answer: of a right completion, where there is one; rules compare with it.
+        where: file and line of a prompt that was read; no part of its identity.
+        columns: the row that it was read from, for rewards; no part of its identity, and not written with it.
     """
 
     id: str
@@ -53,12 +54,12 @@ class Prompt:
 class Completion:
     """One answer to a prompt.
 
-    `token_ids` holds the ids that a sampler drew (with the terminator, if it drew one); a text that was
-    written elsewhere has none.
-
-    `turns` is for an answer of several turns: the assistant's, and between them those of the user or of tools,
-    which the policy did not write; and for one turn with reasoning. Its `text` is then what the assistant said, a
-    blank line between turns.
+    Attributes:
+        text: the answer; of several turns the assistant's, with a blank line between them.
+        token_ids: ids that a sampler drew, with the terminator if it drew one; `None` for a text written
+            elsewhere.
+        turns: of an answer of several turns, or of one turn with reasoning: the assistant's, and between them
+            those of the user or of tools, which the policy did not write.
     """
 
     id: str
@@ -70,10 +71,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one rater said, once. Never changed afterwards: a correction is a new judgement.
+    """One rater's judgement of one prompt's completions. Never changed: a correction is a new judgement.
 
-    `shown` lists completion ids in the order in which the rater saw them. `value` holds one number for each
-    of them: ratings on the rater's own scale.
+    Attributes:
+        shown: completion ids in the order in which the rater saw them.
+        value: one number for each of them: ratings on the rater's own scale.
     """
 
     id: str

@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The value that a text spells.
+    """Parse a YAML text.
 
     Raises:
         YAMLError: it is no YAML, or unfolds through its aliases to more or deeper values than a person writes.

@@ -1,4 +1,4 @@
-"""Credit: which token earned the reward."""
+"""Advantages: credit of tokens and completions for the reward."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, gae_lambda: float) -> Tensor:
-    """Generalised advantage estimation (Schulman et al. 2016, eq. 16).
+    """Generalized advantage estimation (Schulman et al. 2016, eq. 16).
 
     `A_t = δ_t + γλ·A_{t+1}` with `δ_t = r_t + γ·V_{t+1} − V_t`, and 0 for the value after the last token. Tokens
     outside the mask (tool output, padding) are not actions: credit passes over them to the next one that is.
@@ -41,7 +41,13 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, gae_lamb
 
 
 def returns_to_go(rewards: Tensor, mask: Tensor, *, gamma: float) -> Tensor:
-    """`G_t = r_t + γ·G_{t+1}` over the tokens that count, `[N, T]`."""
+    """`G_t = r_t + γ·G_{t+1}` over the tokens that count, `[N, T]`.
+
+    Args:
+        rewards: `[N, T]`.
+        mask: `[N, T]`.
+        gamma: discount per action.
+    """
     returns = torch.zeros_like(rewards)
     later = torch.zeros_like(rewards[:, 0])
     for t in reversed(range(rewards.shape[1])):
@@ -66,74 +72,97 @@ def leave_one_out(returns: Tensor, group: Tensor) -> Tensor:
     mean it would be (K − 1)/K of it. Alone in a group there is nothing to compare with: 0; among equals too.
     """
     size = group_sums(returns, group)[1]
-    return group_centred(returns, group, scaled=False) * size / (size - 1).clamp(min=1)
+    return group_centered(returns, group, scaled=False) * size / (size - 1).clamp(min=1)
 
 
-def alike_in_group(returns: Tensor, group: Tensor) -> Tensor:
-    """Whether a completion's group has equal returns but for rounding, `[N]` boolean."""
+def zero_variance_in_group(returns: Tensor, group: Tensor) -> Tensor:
+    """Whether a completion's group has equal returns up to rounding, `[N]` boolean."""
     total, size = group_sums(returns, group)
-    return _alike(returns, _deviation(returns - total / size, group, size), group)
+    return _zero_variance(returns, _deviation(returns - total / size, group, size), group)
 
 
-def _deviation(centred: Tensor, group: Tensor, size: Tensor) -> Tensor:
-    """The group's standard deviation with K − 1 below, for each of its completions, `[N]`."""
-    squares, _ = group_sums(centred.square(), group)
+def _deviation(centered: Tensor, group: Tensor, size: Tensor) -> Tensor:
+    """Standard deviation of each completion's group, with divisor K − 1, `[N]`."""
+    squares, _ = group_sums(centered.square(), group)
     return (squares / (size - 1).clamp(min=1)).sqrt()
 
 
-def _alike(returns: Tensor, deviation: Tensor, group: Tensor) -> Tensor:
-    """What rounding leaves of equal returns depends on their size, which is each group's own."""
+def _zero_variance(returns: Tensor, deviation: Tensor, group: Tensor) -> Tensor:
+    """Whether a group's deviation is only rounding, relative to its own largest return, `[N]` boolean."""
     group = group.to(returns.device)
     largest = torch.zeros_like(returns).scatter_reduce(0, group, returns.abs(), "amax")
     return deviation <= 1e-6 * largest[group].clamp(min=1e-6)
 
 
-def group_centred(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
+def group_centered(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
     """`R_n` less its group's mean, and if `scaled` over the group's deviation, `[N]` (Shao et al. 2024, GRPO).
 
-    Groups whose returns are all alike get exact zeros.
+    Groups with equal returns get exact zeros.
+
+    Args:
+        returns: `[N]`.
+        group: `[N]`, the group of each completion.
+        scaled: divide by the group's standard deviation.
     """
     total, size = group_sums(returns, group)
-    centred = returns - total / size
-    deviation = _deviation(centred, group, size)
-    found = centred / (deviation + 1e-4) if scaled else centred
-    return torch.where(_alike(returns, deviation, group), 0.0, found)
+    centered = returns - total / size
+    deviation = _deviation(centered, group, size)
+    advantages = centered / (deviation + 1e-4) if scaled else centered
+    return torch.where(_zero_variance(returns, deviation, group), 0.0, advantages)
 
 
 def best_of_group(returns: Tensor, group: Tensor, keep: int) -> Tensor:
-    """Whether a completion is among the `keep` best of its group (earlier ones win ties), `[N]` boolean."""
-    kept = torch.zeros(len(returns), dtype=torch.bool, device=returns.device)
+    """Whether a completion is among the `keep` best of its group, `[N]` boolean.
+
+    Args:
+        returns: `[N]`.
+        group: `[N]`, the group of each completion.
+        keep: completions of a group; earlier ones win ties.
+    """
+    best = torch.zeros(len(returns), dtype=torch.bool, device=returns.device)
     for g in range(int(group.max()) + 1):
         rows = (group == g).nonzero().squeeze(1).to(returns.device)
         order = returns[rows].argsort(descending=True, stable=True)
-        kept[rows[order[:keep]]] = True
-    return kept
+        best[rows[order[:keep]]] = True
+    return best
 
 
 def best_and_worst(returns: Tensor, group: Tensor) -> Tensor:
-    """+1 for the best of each group, −1 for the worst, 0 for the rest and where all are alike, `[N]`."""
+    """+1 for the best of each group, −1 for the worst, 0 for the rest and where returns are equal, `[N]`."""
     sides = torch.zeros_like(returns)
-    alike = alike_in_group(returns, group)
+    equal = zero_variance_in_group(returns, group)
     for g in range(int(group.max()) + 1):
         rows = (group == g).nonzero().squeeze(1).to(returns.device)
-        if len(rows) and not bool(alike[rows[0]]):
+        if len(rows) and not bool(equal[rows[0]]):
             sides[rows[returns[rows].argmax()]] = 1.0
             sides[rows[returns[rows].argmin()]] = -1.0
     return sides
 
 
 def on_every_token(values: Tensor, mask: Tensor) -> Tensor:
-    """One number a completion on each of its tokens, `[N] -> [N, T]`."""
+    """Repeat one number per completion on each of its tokens, `[N] -> [N, T]`."""
     return masked(values[:, None].expand(mask.shape), mask)
 
 
 def whiten(values: Tensor, mask: Tensor, *, keep_mean: bool = False) -> Tensor:
-    """Scale to unit variance over the tokens that count, and to mean 0 unless `keep_mean`, `[N, T]`."""
+    """Scale to unit variance over the tokens that count, `[N, T]`.
+
+    Args:
+        values: `[N, T]`.
+        mask: `[N, T]`.
+        keep_mean: keep the mean instead of moving it to 0.
+    """
     mean = masked_mean(values, mask)
     scaled = (values - mean) * torch.rsqrt(masked_variance(values, mask) + 1e-8)
     return masked(scaled + mean if keep_mean else scaled, mask)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """`1 − Var(returns − values) / Var(returns)`: 1 is a perfect critic, 0 no better than a constant, `[]`."""
+    """`1 − Var(returns − values) / Var(returns)`: 1 is a perfect critic, 0 no better than a constant, `[]`.
+
+    Args:
+        values: `[N, T]`, of the critic.
+        returns: `[N, T]`.
+        mask: `[N, T]`.
+    """
     return 1 - masked_variance(returns - values, mask) / masked_variance(returns, mask).clamp(min=1e-8)

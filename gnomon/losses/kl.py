@@ -1,4 +1,4 @@
-"""Estimators of KL(policy ‖ reference) from tokens that the policy drew, and the rule that sets its price.
+"""Estimators of KL(policy ‖ reference) from tokens that the policy drew, and controllers of the KL coefficient.
 
 With `d = log π(y_t) − log π_ref(y_t)` (Schulman 2020, "Approximating KL divergence"):
 
@@ -7,7 +7,7 @@ With `d = log π(y_t) − log π_ref(y_t)` (Schulman 2020, "Approximating KL div
 * k2 = d²/2: low variance, slightly biased.
 * k3 = exp(−d) − 1 + d: unbiased as a value and never negative.
 
-As a penalty in the *loss*, what an estimator is worth is its gradient: k1's is zero on average, k3's is that of
+As a penalty in the *loss*, an estimator acts through its gradient: k1's is zero on average, k3's is that of
 another divergence (its fixed point for one token is π = β·π_ref/(λ − r)), k2's is right for single tokens and the
 first step after sampling. With `prefix_weight` it is the gradient of the estimator's expectation: for k1 and k3
 the KL, for k2 half the mean square of d.
@@ -54,8 +54,8 @@ ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2,
 def prefix_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
     """1 in value; its gradient is that of `log π(y_1 … y_t)`, `[N, T]`.
 
-    A penalty of a sampled token times this weight has the gradient of the expected penalty, which also depends on
-    how often the policy comes to that token: `∇E[k] = E[∇k + k·∇log π(y_≤t)]`.
+    A sampled token's penalty times this weight has the gradient of the expected penalty, which also depends on
+    the probability of reaching that token: `∇E[k] = E[∇k + k·∇log π(y_≤t)]`.
     """
     so_far = masked(logprobs, mask).cumsum(dim=-1)
     return (so_far - so_far.detach()).exp()
@@ -64,15 +64,15 @@ def prefix_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
 def state_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
     """1 in value; its gradient is that of `log π(y_1 … y_{t−1})`, `[N, T]`.
 
-    For a penalty that belongs to the state before a token, as the KL over the whole vocabulary does: how often
-    the policy comes there does not depend on the token itself.
+    For a penalty that belongs to the state before a token, such as the KL over the whole vocabulary: the
+    probability of reaching that state does not depend on the token itself.
     """
     before = masked(logprobs, mask).cumsum(dim=-1) - masked(logprobs, mask)
     return (before - before.detach()).exp()
 
 
 def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: float, horizon: float) -> float:
-    """The next price β of a nat, to hold the KL of a completion at `target` (Ziegler et al. 2019, section 2.2).
+    """Adaptive KL coefficient β that holds a completion's KL at `target` (Ziegler et al. 2019, section 2.2).
 
     `β·(1 + clip(KL/target − 1, ±0.2)·n/horizon)`. The paper has 0.1 for `n/horizon`, which is their code's.
 
@@ -88,7 +88,13 @@ def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: fl
 
 
 def halve_or_raise(coefficient: float, kl: float, *, target: float) -> float:
-    """The simple rule: ×1.5 above 1.5 targets, ×0.5 below half a target, otherwise the price stays."""
+    """Threshold controller of the KL coefficient: ×1.5 above 1.5 targets, ×0.5 below half a target.
+
+    Args:
+        coefficient: β now.
+        kl: mean KL of a completion over the last batch, in nats.
+        target: KL to hold, in nats.
+    """
     if kl > 1.5 * target:
         return coefficient * 1.5
     return coefficient * 0.5 if kl < 0.5 * target else coefficient

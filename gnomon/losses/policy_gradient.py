@@ -1,4 +1,4 @@
-"""Policy-gradient and value losses, one number a token; the caller reduces.
+"""Policy-gradient and value losses, one number per token; the caller reduces.
 
 `log_ratios` is `log π − log π_old`, limited to ±20, `[N, T]`: of each token, or of its whole completion.
 """
@@ -23,7 +23,7 @@ def reinforce_loss(logprobs: Tensor, advantages: Tensor) -> Tensor:
 def clipped_policy_loss(
     log_ratios: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float, dual_clip: float | None = None
 ) -> Tensor:
-    """The clipped surrogate of PPO (Schulman et al. 2017, eq. 7), negated to be minimised.
+    """The clipped surrogate of PPO (Schulman et al. 2017, eq. 7), negated to be minimized.
 
     `−min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A)`; with `dual_clip` c > 1 a bad token cannot cost more than
     `−c·A` however likely it became (Ye et al. 2020, eq. 5).
@@ -47,7 +47,14 @@ def clipped_policy_loss(
 
 
 def clipped_share(log_ratios: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
-    """1 where the clip stopped the gradient of `clipped_policy_loss`, else 0, `[N, T]`."""
+    """1 where the clip stopped the gradient of `clipped_policy_loss`, else 0, `[N, T]`.
+
+    Args:
+        log_ratios: `[N, T]`.
+        advantages: `[N, T]`.
+        clip_low: as in `clipped_policy_loss`.
+        clip_high: as in `clipped_policy_loss`.
+    """
     ratio = log_ratios.exp()
     above = (ratio > 1 + clip_high) & (advantages > 0)
     below = (ratio < 1 - clip_low) & (advantages < 0)
@@ -60,13 +67,20 @@ def clipped_weight_loss(
     """`−sg(clip(ρ))·A·log π` for each token, `[N, T]` (MiniMax 2025, CISPO, eq. 4).
 
     The weight is clipped, not the token: every token keeps a gradient.
+
+    Args:
+        logprobs: `[N, T]`.
+        log_ratios: `[N, T]`.
+        advantages: `[N, T]`.
+        clip_low: how far below 1 the weight may be.
+        clip_high: how far above 1.
     """
     weight = log_ratios.detach().exp().clamp(1 - clip_low, 1 + clip_high)
     return -weight * advantages * logprobs
 
 
 def sequence_log_ratio(log_ratios: Tensor, mask: Tensor) -> Tensor:
-    """The mean over a completion's tokens, on each of them, `[N, T]` (Zheng et al. 2025, GSPO, eq. 7)."""
+    """Mean log-ratio of a completion's tokens, on each of them, `[N, T]` (Zheng et al. 2025, GSPO, eq. 7)."""
     mean = masked_sum(log_ratios, mask) / mask.sum(dim=-1).clamp(min=1)
     return mean[:, None].expand_as(log_ratios)
 
@@ -74,7 +88,12 @@ def sequence_log_ratio(log_ratios: Tensor, mask: Tensor) -> Tensor:
 def truncated_weight(logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> Tensor:
     """`min(π_old/π_sampler, cap)` for each token, detached, `[N, T]` (Yao et al. 2025).
 
-    Corrects for a sampler whose numbers are not quite the trainer's; a factor of its own beside the ratio.
+    Corrects for small differences between sampler and trainer; multiplies the loss beside the ratio.
+
+    Args:
+        logprobs: of the trainer's policy before the update, `[N, T]`.
+        sampler_logprobs: `[N, T]`.
+        cap: largest weight.
     """
     return log_ratio(logprobs, sampler_logprobs).exp().clamp(max=cap).detach()
 
@@ -82,8 +101,14 @@ def truncated_weight(logprobs: Tensor, sampler_logprobs: Tensor, cap: float) -> 
 def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, clip: float) -> Tensor:
     """`½·max((V − R)², (clip(V, V_old ± clip) − R)²)` for each token, `[N, T]`.
 
-    The pessimistic value loss in the code of Ziegler et al. (2019): a move of more than `clip` from the value at
-    sampling time earns nothing.
+    The pessimistic value loss in the code of Ziegler et al. (2019): moving more than `clip` from the value at
+    sampling time does not lower the loss.
+
+    Args:
+        values: `[N, T]`.
+        old_values: at sampling time, `[N, T]`.
+        returns: `[N, T]`.
+        clip: largest move that lowers the loss.
     """
-    kept = old_values + (values - old_values).clamp(-clip, clip)
-    return 0.5 * torch.maximum((values - returns).square(), (kept - returns).square())
+    clipped = old_values + (values - old_values).clamp(-clip, clip)
+    return 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())

@@ -1,7 +1,8 @@
-"""Losses over pairs and rankings: scores in, one number a pair out; the caller reduces.
+"""Losses of pairs and rankings: scores in, one number per pair out; the caller reduces.
 
-A soft label p stands for raters of whom the share p prefers the first: the loss is the mean over raters,
-`p·ℓ(lead) + (1 − p)·ℓ(−lead)`. Noise in labels changes p, so each such loss is smoothed or made robust alike.
+The margin of a pair is the first's score less the second's. A soft label p is the share of raters who prefer the
+first: the loss is the mean over raters, `p·ℓ(margin) + (1 − p)·ℓ(−margin)`. Noise in labels changes p, so each
+such loss is smoothed or made robust in the same way.
 """
 
 from __future__ import annotations
@@ -27,15 +28,21 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, probability: Tensor, margin:
         chosen: scores `[M]`.
         rejected: scores `[M]`.
         probability: share of raters who prefer `chosen`, `[M]`.
-        margin: by how much `chosen` must lead, `[M]` (Touvron et al. 2023, eq. 2).
+        margin: m, the margin that `chosen` must have, `[M]` (Touvron et al. 2023, eq. 2).
     """
-    lead = chosen - rejected if margin is None else chosen - rejected - margin
-    return soft_label_loss(logsigmoid_loss, lead, probability)
+    logits = chosen - rejected if margin is None else chosen - rejected - margin
+    return soft_label_loss(logsigmoid_loss, logits, probability)
 
 
-def soft_label_loss(cost: Callable[[Tensor], Tensor], lead: Tensor, probability: Tensor) -> Tensor:
-    """`p·ℓ(lead) + (1 − p)·ℓ(−lead)`, the mean of a pair's loss over raters, `[M]`."""
-    return probability * cost(lead) + (1 - probability) * cost(-lead)
+def soft_label_loss(pair_loss: Callable[[Tensor], Tensor], margin: Tensor, probability: Tensor) -> Tensor:
+    """`p·ℓ(margin) + (1 − p)·ℓ(−margin)`, the mean of a pair's loss over raters, `[M]`.
+
+    Args:
+        pair_loss: ℓ, of a margin where the first is preferred.
+        margin: `[M]`.
+        probability: p, share of raters who prefer the first, `[M]`.
+    """
+    return probability * pair_loss(margin) + (1 - probability) * pair_loss(-margin)
 
 
 def majority(probability: Tensor) -> Tensor:
@@ -46,28 +53,34 @@ def majority(probability: Tensor) -> Tensor:
 def smooth_labels(probability: Tensor, noise: float, *, robust: bool) -> Tensor:
     """The probability to learn where a share `noise` of the labels is flipped, `[M]`.
 
-    Conservative (Mitchell 2023, cDPO): what noisy raters would say, `p(1 − ε) + (1 − p)ε`. Robust (Chowdhury et
-    al. 2024, rDPO): p is what noisy raters said; `(p − ε)/(1 − 2ε)` undoes it, so that the mean loss over flips
-    is the loss of the clean label. It may leave [0, 1], and the loss of one pair then has no lower bound.
+    Conservative (Mitchell 2023, cDPO): the probability under noisy raters, `p(1 − ε) + (1 − p)ε`. Robust
+    (Chowdhury et al. 2024, rDPO): p comes from noisy raters; `(p − ε)/(1 − 2ε)` undoes the noise, so that the
+    mean loss over flips is the loss of the clean label. It may leave [0, 1], and the loss of one pair then has no
+    lower bound.
+
+    Args:
+        probability: p, `[M]`.
+        noise: ε.
+        robust: robust instead of conservative.
     """
     if robust:
         return (probability - noise) / (1 - 2 * noise)
     return probability * (1 - noise) + (1 - probability) * noise
 
 
-def logsigmoid_loss(lead: Tensor) -> Tensor:
-    """`−log σ(lead)`, same shape (Rafailov et al. 2023, eq. 7)."""
-    return -F.logsigmoid(lead)
+def logsigmoid_loss(margin: Tensor) -> Tensor:
+    """`−log σ(margin)`, same shape (Rafailov et al. 2023, eq. 7)."""
+    return -F.logsigmoid(margin)
 
 
-def hinge_loss(lead: Tensor) -> Tensor:
-    """`max(0, 1 − lead)`, same shape (Zhao et al. 2023, SLiC-HF)."""
-    return F.relu(1 - lead)
+def hinge_loss(margin: Tensor) -> Tensor:
+    """`max(0, 1 − margin)`, same shape (Zhao et al. 2023, SLiC-HF)."""
+    return F.relu(1 - margin)
 
 
-def ipo_loss(lead: Tensor, tau: float) -> Tensor:
-    """`(lead − 1/(2τ))²`, same shape (Azar et al. 2023, eq. 17)."""
-    return (lead - 1 / (2 * tau)).square()
+def ipo_loss(margin: Tensor, tau: float) -> Tensor:
+    """`(margin − 1/(2τ))²`, same shape (Azar et al. 2023, eq. 17)."""
+    return (margin - 1 / (2 * tau)).square()
 
 
 def log_odds(mean_logprobs: Tensor) -> Tensor:
@@ -79,37 +92,37 @@ def log_odds(mean_logprobs: Tensor) -> Tensor:
 def plackett_luce(scores: Tensor) -> Tensor:
     """Negative log-likelihood of a ranking under Plackett (1975) and Luce (1959), `[K] -> []`.
 
-    `−Σ_k log (exp s_k / Σ_{j≥k} exp s_j)`, scores best first: each place is a choice among those that are left
-    (Rafailov et al. 2023, appendix A.3). With K = 2 it is Bradley–Terry.
+    `−Σ_k log (exp s_k / Σ_{j≥k} exp s_j)`, scores best first: each rank is a choice among the remaining
+    completions (Rafailov et al. 2023, appendix A.3). With K = 2 it is Bradley–Terry.
     """
-    left = torch.logcumsumexp(scores.flip(0), dim=0).flip(0)
-    return (left - scores).sum()
+    remaining = torch.logcumsumexp(scores.flip(0), dim=0).flip(0)
+    return (remaining - scores).sum()
 
 
 def pair_values(
-    values: Tensor, mask: Tensor, rows: Tensor, others: Tensor, *, tail_weight: float = 1.0, average: bool = False
+    values: Tensor, mask: Tensor, rows: Tensor, others: Tensor, *, ld_alpha: float = 1.0, average: bool = False
 ) -> Tensor:
-    """One number for the completion `rows` of each pair from per-token values: their sum, or their average.
+    """Sum or average of per-token values for one completion of each pair.
 
-    Tokens beyond the length of the pair's other completion weigh `tail_weight` (Liu et al. 2024, LD-DPO), so
-    that a longer answer does not win or lose by its length alone; 1 is the plain sum.
+    Tokens beyond the length of the pair's other completion weigh `ld_alpha` (Liu et al. 2024, LD-DPO), so that a
+    longer answer does not win or lose by its length alone; 1 is the plain sum.
 
     Args:
         values: `[N, T]`.
-        mask: `[N, T]`; only tokens that count have a place in an answer's length.
-        rows: `[M]`.
+        mask: `[N, T]`; only tokens that count add to an answer's length.
+        rows: the completion of each pair, `[M]`.
         others: the other completion of each pair, `[M]`.
-        tail_weight: α, from 0 to 1.
+        ld_alpha: α, from 0 to 1.
         average: divide by the sum of the weights.
 
     Returns:
         `[M]`.
     """
-    if tail_weight == 1.0:
+    if ld_alpha == 1.0:
         sums, lengths = masked_sum(values, mask), mask.sum(dim=-1).to(values.dtype)
         return (sums / lengths.clamp(min=1) if average else sums)[rows]
-    place = mask.cumsum(dim=-1)[rows]  # [M, T], from 1
-    beyond = place > mask.sum(dim=-1)[others][:, None]
-    weight = torch.where(beyond, tail_weight, 1.0).to(values.dtype)
+    position = mask.cumsum(dim=-1)[rows]  # [M, T], from 1
+    beyond = position > mask.sum(dim=-1)[others][:, None]
+    weight = torch.where(beyond, ld_alpha, 1.0).to(values.dtype)
     sums = masked_sum(values[rows] * weight, mask[rows])
     return sums / masked_sum(weight, mask[rows]).clamp(min=1e-6) if average else sums

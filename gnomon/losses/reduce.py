@@ -1,4 +1,4 @@
-"""How per-token values become one number. Which divisor is a choice with consequences, so each has a name."""
+"""Reductions of per-token values to one number. The divisor changes what is learned, so each has a name."""
 
 from __future__ import annotations
 
@@ -29,12 +29,24 @@ def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def token_mean(values: Tensor, mask: Tensor, tokens: float) -> Tensor:
-    """Every token weighs the same: sum over `[N, T]`, divided by the step's count of tokens."""
+    """Every token weighs the same: sum over `[N, T]`, divided by the step's number of tokens, `[]`.
+
+    Args:
+        values: `[N, T]`.
+        mask: `[N, T]`.
+        tokens: tokens of the optimizer step.
+    """
     return masked(values, mask).sum() / tokens
 
 
 def sequence_mean(values: Tensor, mask: Tensor, rows: float) -> Tensor:
-    """Every completion weighs the same: mean over its tokens, then over the step's `rows` completions."""
+    """Every completion weighs the same: mean over its tokens, then over the step's completions, `[]`.
+
+    Args:
+        values: `[N, T]`.
+        mask: `[N, T]`.
+        rows: completions of the optimizer step.
+    """
     return (masked_sum(values, mask) / mask.sum(dim=-1).clamp(min=1)).sum() / rows
 
 
@@ -42,5 +54,11 @@ def constant_mean(values: Tensor, mask: Tensor, rows: float, limit: float) -> Te
     """Sum over tokens, divided by a constant for each completion: its length limit, not its length.
 
     Liu et al. 2025 (Dr. GRPO): a divisor that depends on the completion's length changes what is learned.
+
+    Args:
+        values: `[N, T]`.
+        mask: `[N, T]`.
+        rows: completions of the optimizer step.
+        limit: length limit of a completion.
     """
     return masked(values, mask).sum() / (rows * limit)

@@ -1,4 +1,4 @@
-"""Losses over single completions called good or bad: rewards in, one number each out; the caller reduces."""
+"""Losses of single completions labeled good or bad: rewards in, one number each out; the caller reduces."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ if TYPE_CHECKING:
 def kto_loss(
     rewards: Tensor, good: Tensor, baseline: float, *, good_weight: float = 1.0, bad_weight: float = 1.0
 ) -> Tensor:
-    """A loss after Kahneman and Tversky's prospect theory, `[N]` (Ethayarajh et al. 2024, eq. 8).
+    """KTO loss, after Kahneman and Tversky's prospect theory, `[N]` (Ethayarajh et al. 2024, eq. 8).
 
     `λ_D·(1 − σ(r − z))` for good completions, `λ_U·(1 − σ(z − r))` for bad ones: it is flat far from the baseline
-    on both sides, so a label that the policy contradicts by far hardly counts.
+    on both sides, so a label that the policy strongly contradicts hardly counts.
 
     Args:
         rewards: `[N]`.
         good: boolean `[N]`.
-        baseline: z, what a reward is compared with.
+        baseline: z, the reward of a neutral completion.
         good_weight: λ_D.
         bad_weight: λ_U.
     """
-    away = torch.where(good, rewards - baseline, baseline - rewards)
+    margin = torch.where(good, rewards - baseline, baseline - rewards)
     weight = torch.where(good, good_weight, bad_weight).to(rewards.dtype)
-    return weight * torch.sigmoid(-away)
+    return weight * torch.sigmoid(-margin)
 
 
 def bco_loss(rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
-    """Cross-entropy of a classifier whose logit is `r − δ`, `[N]` (Jung et al. 2024, BCO)."""
+    """BCO loss: cross-entropy of a classifier whose logit is `r − δ`, `[N]` (Jung et al. 2024).
+
+    Args:
+        rewards: `[N]`.
+        good: boolean `[N]`.
+        baseline: δ.
+    """
     return logsigmoid_loss(torch.where(good, rewards - baseline, baseline - rewards))

@@ -261,7 +261,7 @@ def save_model(model: Model, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Quiet progress bars, and one sentence for what a user can mend."""
+    """Quiet progress bars, and one sentence for what a user can fix."""
     try:
         with quiet_transformers():
             yield

@@ -167,7 +167,7 @@ class ShapedReward:
             if part.failures is not None and self.failed[part.title] > part.failures:
                 raise RunError(
                     f"the reward '{part.title}' failed on {self.failed[part.title]} completions, more than its "
-                    f"budget of {part.failures}; mend it, or raise failures."
+                    f"budget of {part.failures}; fix it, or raise failures."
                 )
             self._learn(part.title, good)
         return self.shaped(parts, where)

@@ -64,7 +64,7 @@ def load_function(spec: str) -> RewardFunction:
     try:
         contained(found.loader.exec_module)(module)
     except Exception as error:  # a user's file may raise anything
-        raise ConfigError(f"reward '{spec}': {path} cannot be run ({said(error)}); mend the file.") from error
+        raise ConfigError(f"reward '{spec}': {path} cannot be run ({said(error)}); fix the file.") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
     function = getattr(module, name, None)

@@ -217,7 +217,7 @@ def scored_rows(name: str, count: int, score: Callable[[int], Any], report: Repo
             late = late + 1 if isinstance(error, TimeoutError) else 0
         if late == LATE_IN_A_ROW:
             raise RunError(
-                f"the reward '{name}' did not come back on {late} completions in a row ({reasons[-1][1]}); mend "
+                f"the reward '{name}' did not come back on {late} completions in a row ({reasons[-1][1]}); fix "
                 "it, or give it as a part of the reward with a longer timeout."
             )
         report(row + 1)

@@ -164,7 +164,7 @@ class ChatEndpoint:
         return found
 
     def _refusal(self, error: urllib.error.HTTPError, body: dict[str, Any], prompt: str) -> Exception:
-        """What a status other than 200 means: wait, mend the settings, or leave this prompt out."""
+        """What a status other than 200 means: wait, fix the settings, or leave this prompt out."""
         try:
             said = self._plain(_message(error.read(LARGEST)))
         except (OSError, HTTPException):

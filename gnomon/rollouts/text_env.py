@@ -267,7 +267,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         else:
             value = float(cast(Callable[[Transcript], float], self.reward)(now))
         if not math.isfinite(value):
-            raise RunError(f"the reward failed on an episode of prompt '{now.prompt.id}' ({reason}); mend it.")
+            raise RunError(f"the reward failed on an episode of prompt '{now.prompt.id}' ({reason}); fix it.")
         return value
 
     def _observation(self, now: Transcript) -> Tokens:

@@ -90,5 +90,5 @@ def test_a_late_bar_appears_when_the_work_takes_long(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError, ModelError, RunError, Interrupted])
-def test_what_users_can_mend_is_one_family(kind: type[Exception]) -> None:
+def test_errors_that_users_can_fix_are_one_family(kind: type[Exception]) -> None:
     assert issubclass(kind, GnomonError)

@@ -11,7 +11,7 @@ from gnomon.losses.advantages import (
     best_of_group,
     explained_variance,
     gae,
-    group_centred,
+    group_centered,
     leave_one_out,
     returns_to_go,
     whiten,
@@ -89,10 +89,10 @@ def test_equals_a_plain_loop_on_random_masks(gamma: float, lam: float) -> None:
 def test_an_outlier_silences_no_other_group() -> None:
     """0.1 and 0.3: ±0.1 about their mean, whatever stands in another group; over the deviation √0.02 + 1e-4."""
     returns, group = torch.tensor([0.1, 0.3, -1e6, 5.0, 0.1, 0.1, 0.1]), torch.tensor([0, 0, 1, 1, 2, 2, 2])
-    found = group_centred(returns, group, scaled=False)
+    found = group_centered(returns, group, scaled=False)
     assert found[:2].tolist() == pytest.approx([-0.1, 0.1], rel=1e-5)
     assert found[4:].tolist() == [0.0, 0.0, 0.0]
-    assert group_centred(returns, group, scaled=True)[1].item() == pytest.approx(0.1 / 0.141521, rel=1e-4)
+    assert group_centered(returns, group, scaled=True)[1].item() == pytest.approx(0.1 / 0.141521, rel=1e-4)
 
 
 def test_leave_one_out_by_hand() -> None:

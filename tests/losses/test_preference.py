@@ -113,9 +113,9 @@ ROWS, OTHERS = torch.tensor([0, 1]), torch.tensor([1, 0])
     [
         ({}, [15.0, 8.0]),
         ({"average": True}, [3.75, 4.0]),
-        ({"tail_weight": 0.5}, [1 + 2 + 0.5 * (4 + 8), 8.0]),
-        ({"tail_weight": 0.5, "average": True}, [9 / 3, 4.0]),
-        ({"tail_weight": 0.0}, [3.0, 8.0]),
+        ({"ld_alpha": 0.5}, [1 + 2 + 0.5 * (4 + 8), 8.0]),
+        ({"ld_alpha": 0.5, "average": True}, [9 / 3, 4.0]),
+        ({"ld_alpha": 0.0}, [3.0, 8.0]),
     ],
 )
 def test_values_of_a_pairs_sides_by_hand(settings: dict[str, float], expected: list[float]) -> None:

@@ -281,7 +281,7 @@ def test_a_file_may_import_its_neighbour_and_leaves_no_trace(file: Callable[[str
         (None, "score", r"there is no file .*mine\.py; give path/to/file\.py:function\."),
         ("def score(p, c): return 1", "scores", r"has no function 'scores'; did you mean 'score'\?"),
         ("score = 3", "score", r"has no function 'score'; there are no keys here|has no function 'score'"),
-        ("def score(:", "score", r"cannot be run \(SyntaxError: .*\); mend the file\."),
+        ("def score(:", "score", r"cannot be run \(SyntaxError: .*\); fix the file\."),
         ("import no_such_module_at_all", "score", r"cannot be run \(ModuleNotFoundError: .*\)"),
         ("1 / 0", "score", r"cannot be run \(ZeroDivisionError: division by zero\)"),
     ],

@@ -111,7 +111,7 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, kind: str, call: int) -> None
     expected, stop = run(tmp_path / "whole"), StopSignal()
 
     def ask(n: int) -> None:
-        stop.asked = stop.asked or n == call
+        stop.requested = stop.requested or n == call
 
     def kill(n: int) -> None:
         if n == 2:

@@ -50,7 +50,7 @@ def test_stopped_and_resumed(run: Run, tmp_path: Path, call: int) -> None:
     stop = StopSignal()
 
     def before(n: int) -> None:
-        stop.asked = stop.asked or n == call
+        stop.requested = stop.requested or n == call
 
     with pytest.raises(Interrupted, match="saved; run the same command again"):
         run(tmp_path / "cut", before=before, stop=stop)
@@ -67,7 +67,7 @@ def test_killed_far_behind_a_checkpoint(run: Run, tmp_path: Path) -> None:
     stop = StopSignal()
 
     def ask(n: int) -> None:
-        stop.asked = True
+        stop.requested = True
 
     def kill(n: int) -> None:
         if n == 6:  # with four losses a round, in the round after next
@@ -113,7 +113,7 @@ def test_stopped_in_the_last_step(run: Run, tmp_path: Path) -> None:
     stop, last = StopSignal(), 4 * 4 if len(recorded(tmp_path / "whole")) == 4 else 7
 
     def ask(n: int) -> None:
-        stop.asked = n == last
+        stop.requested = n == last
 
     with pytest.raises(Interrupted):
         run(tmp_path / "cut", before=ask, stop=stop)
@@ -131,7 +131,7 @@ def test_the_step_of_a_stop_reaches_the_watch_once(run: Run, tmp_path: Path) -> 
     stop, seen = StopSignal(), list[int]()
 
     def before(n: int) -> None:
-        stop.asked = stop.asked or n == 2
+        stop.requested = stop.requested or n == 2
 
     def watch(step: int, _: Any) -> bool:
         seen.append(step)
@@ -155,7 +155,7 @@ def test_an_end_reached_in_the_step_of_a_stop_is_an_end(run: Run, tmp_path: Path
     stop = StopSignal()
 
     def watch(step: int, metrics: Any) -> bool:
-        stop.asked = stop.asked or step == 2
+        stop.requested = stop.requested or step == 2
         return until(step, metrics)
 
     with pytest.raises(Interrupted, match="stopped after step 2"):
@@ -171,7 +171,7 @@ def test_samples_survive_a_stop(words: Any, tmp_path: Path) -> None:
     stop = StopSignal()
 
     def ask(n: int) -> None:
-        stop.asked = True
+        stop.requested = True
 
     with pytest.raises(Interrupted):
         online(tmp_path / "cut", words, before=ask, stop=stop).run("ppo")
@@ -185,7 +185,7 @@ def test_samples_survive_a_stop(words: Any, tmp_path: Path) -> None:
 
 def test_another_models_checkpoint_is_refused(tmp_path: Path, words: Any) -> None:
     stop = StopSignal()
-    stop.asked = True
+    stop.requested = True
     with pytest.raises(Interrupted):
         offline(tmp_path, stop=stop)
     with pytest.raises(RunError, match="another model or adapter"):

@@ -26,6 +26,6 @@ def digest_file(path: Path) -> str:
 
 
 def digest(content: Any) -> str:
-    """SHA-256 of what JSON says of it."""
-    said = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).hexdigest()
+    """SHA-256 of a value's compact JSON text, independent of the order of keys."""
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

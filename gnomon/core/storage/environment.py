@@ -1,4 +1,4 @@
-"""The run folder: everything that a later reader needs, written so that a crash loses nothing."""
+"""What a run depends on besides its recipe: versions, machine, commit, command."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _commit() -> str | None:
     here = Path(__file__).resolve().parents[3]
     if not (here / ".git").exists() or shutil.which("git") is None:
         return None
-    found = subprocess.run(
+    result = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip() or None
+    return result.stdout.strip() or None

@@ -17,7 +17,7 @@ from gnomon.core.storage.leftovers import temporary_file
 
 @contextmanager
 def atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into that takes the place of `path` in the end, or never: temporary file, fsync, rename."""
+    """Open a file that replaces `path` when it is complete, or never: temporary file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_file(path.parent) as (temporary, file):
         yield file
@@ -29,7 +29,7 @@ def atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_entry(folder: Path) -> None:
-    """Bring a folder's list of names to the disk, so that a rename in it outlives a power cut."""
+    """Flush a folder's list of names to the disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -38,7 +38,7 @@ def sync_entry(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's files and their names to the disk."""
+    """Flush a folder's files and their names to the disk."""
     for file in folder.iterdir():
         if file.is_file():
             with file.open("rb") as written:
@@ -54,7 +54,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """Plain JSON values: dataclasses become mappings, what is not a finite number becomes null.
+    """Convert to plain JSON values: dataclasses become mappings, numbers that are not finite become null.
 
     A dataclass field's metadata may leave it out: `core.types.SPARSE` and `UNWRITTEN`.
     """
@@ -87,7 +87,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); remove it to have it made again.") from None
+        raise DataError(f"{path} cannot be read ({error}); remove it, and it is written again.") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
@@ -109,7 +109,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
-    """Each line that is not blank, with its number: its object, or what is wrong with it."""
+    """Each line that is not blank: its number, and its object or the error in it."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -124,7 +124,7 @@ def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | DataError
                 # Decoded line by line, so that a fault has a line; the first may start with a byte-order mark.
                 row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except (ValueError, RecursionError) as error:
-                yield number, DataError(f"{path}, line {number}: not valid JSON in UTF-8 ({error}); mend it.")
+                yield number, DataError(f"{path}, line {number}: not valid JSON in UTF-8 ({error}); fix it.")
                 continue
             if not isinstance(row, dict):
                 row = DataError(f"{path}, line {number}: not a JSON object; write one object a line.")

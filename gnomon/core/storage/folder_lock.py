@@ -157,12 +157,12 @@ def _try_lock(handle: int) -> bool | None:
 
 
 def _read(handle: int) -> dict[str, Any]:
-    """What the last owner wrote about itself; empty where it left in order."""
+    """Read what the last owner wrote about itself; empty if it released the lock."""
     try:
-        found = json.loads(os.pread(handle, 1 << 16, 0))
+        content = json.loads(os.pread(handle, 1 << 16, 0))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _this_process() -> dict[str, Any]:

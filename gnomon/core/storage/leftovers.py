@@ -59,8 +59,8 @@ def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
     Symbolic links are neither followed nor removed, and what a live process holds stays.
     """
     removed: list[Path] = []
-    for place, folders, files in os.walk(folder):
-        inside = Path(place)
+    for root, folders, files in os.walk(folder):
+        inside = Path(root)
         removed += [inside / name for name in files if _FILE.fullmatch(name) and _remove_file(inside / name)]
         left = [name for name in folders if _FOLDER.fullmatch(name)]
         removed += [inside / name for name in left if _remove_folder(inside / name)]
@@ -71,17 +71,17 @@ def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
 def is_same_file(path: Path, handle: int) -> bool:
     """Whether `path` still leads to the open file."""
     try:
-        found, held = os.lstat(path), os.fstat(handle)
+        named, opened = os.lstat(path), os.fstat(handle)
     except OSError:
         return False
-    return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _clean_once(folder: Path) -> None:
-    place = folder.absolute()
-    if place not in _cleaned:
-        _cleaned.add(place)
-        remove_leftovers(place)
+    absolute = folder.absolute()
+    if absolute not in _cleaned:
+        _cleaned.add(absolute)
+        remove_leftovers(absolute)
 
 
 def _locked(folder: Path) -> tuple[Path, int]:

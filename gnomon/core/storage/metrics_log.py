@@ -23,8 +23,8 @@ class StepLog:
         self.write = write
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.kept = [row for row in self._written() if row.get("step", 0) <= keep_steps]
-            write_jsonl(path, self.kept)
+            self.kept_rows = [row for row in self._written() if row.get("step", 0) <= keep_steps]
+            write_jsonl(path, self.kept_rows)
 
     def _written(self) -> Iterator[dict[str, Any]]:
         """Rows on disk; a last line that a crash cut short is left out."""
@@ -46,8 +46,8 @@ class MetricsLog:
 
     def __init__(self, path: Path, keep_steps: int = 0, *, write: bool = True):
         self.rows = StepLog(path, keep_steps, write=write)
-        kept = self.rows.kept if write else []
-        self.started = time.monotonic() - (kept[-1].get("time", 0.0) if kept else 0.0)
+        kept_rows = self.rows.kept_rows if write else []
+        self.started = time.monotonic() - (kept_rows[-1].get("time", 0.0) if kept_rows else 0.0)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one step."""

@@ -42,18 +42,18 @@ def digest_entry(path: Path) -> str | None:
 
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the digest of its content, by which `read_record` recognizes it."""
+    """Add the digest of a record's content, by which `read_record` recognizes it."""
     content = {key: value for key, value in record.items() if key != RECORD_DIGEST}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return {**content, RECORD_DIGEST: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A record that Gnomon wrote and nobody changed; `None` where there is none."""
+    """Read a record that Gnomon wrote and nobody changed; `None` where there is none."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_text(encoding="utf-8")) if not path.is_symlink() else None
-        if isinstance(found, dict) and seal(found) == found:
-            return found
+        record = json.loads(path.read_text(encoding="utf-8")) if not path.is_symlink() else None
+        if isinstance(record, dict) and seal(record) == record:
+            return record
     return None
 
 
@@ -61,16 +61,16 @@ def unchanged(folder: Path, recorded: Mapping[str, Any], names: Collection[str])
     """The entries of `folder` that are still as Gnomon wrote them.
 
     Args:
-        folder: where.
+        folder: to look in.
         recorded: by name, the digest or the digests that were recorded.
         names: that Gnomon may write there; others do not count, whatever the record lists.
     """
-    found = set()
+    same = set()
     for name, digests in recorded.items():
         known = digests if isinstance(digests, list) else [digests]
         if is_plain_name(name) and name in names and (digest := digest_entry(folder / name)) is not None:
-            found |= {name} if digest in known else set()
-    return found
+            same |= {name} if digest in known else set()
+    return same
 
 
 def entries(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run's claim on its folder: one process, nobody else's files, and nothing left behind where it is refused."""
+"""A run's claim on its folder: one process at a time, no other files, and no leftovers after a refusal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunClaim:
         self._settled = False  # whether a stage has ended in this start
 
     def __enter__(self) -> Self:
-        self._missing = [place for place in (self.folder, *self.folder.parents) if not os.path.lexists(place)]
+        self._missing = [path for path in (self.folder, *self.folder.parents) if not os.path.lexists(path)]
         self._check()
         self.lock.acquire()
         try:
@@ -90,7 +90,7 @@ class RunClaim:
         self._stage = (folder, aside is not None or not folder.exists(), aside)
 
     def end_stage(self) -> None:
-        """Note that a stage has ended: what this start wrote is of worth."""
+        """Note that a stage has ended: what this start wrote is worth keeping."""
         self._stage, self._settled = None, True
 
     def undo(self) -> None:
@@ -136,14 +136,14 @@ class RunClaim:
             )
 
     def _remove_empty(self) -> None:
-        for place in self._missing:
+        for path in self._missing:
             with suppress(OSError):
-                place.rmdir()
+                path.rmdir()
 
 
 def remove_worthless(folder: Path) -> bool:
     """Remove a stage's folder if it holds no work yet; returns whether it did."""
-    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+    files = [Path(root) / name for root, _, names in os.walk(folder) for name in names]
     for path in files:
         tracked = path.parent.name == "tensorboard" and path.name.startswith("events.out.tfevents")
         empty = path.name in GROWING and path.stat().st_size == 0
@@ -151,7 +151,7 @@ def remove_worthless(folder: Path) -> bool:
             return False
     for path in files:
         path.unlink()
-    for place, _, _ in os.walk(folder, topdown=False):
+    for root, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
-            Path(place).rmdir()
+            Path(root).rmdir()
     return not folder.exists()

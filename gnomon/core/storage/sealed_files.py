@@ -1,4 +1,4 @@
-"""Text files that carry a digest of themselves, so that Gnomon replaces them only as it wrote them.
+"""Text files with a digest of their own content, so that Gnomon replaces only files that nobody else changed.
 
 The digest is a key of a JSON file, and the last line, a comment, of a YAML or HTML file. It moves with the
 file, needs no record beside it, and is whole whenever the file is.
@@ -72,12 +72,12 @@ def write_sealed_json(path: Path, value: Any) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether Gnomon made a folder for a run: it says so in `environment.json`."""
+    """Whether a folder is one of Gnomon's runs, by the keys of its `environment.json`."""
     return _has_keys(folder / RUN_FILES[-1], {"gnomon", "command", "seed"})
 
 
 def is_comparison(folder: Path) -> bool:
-    """Whether Gnomon made a folder for a comparison, on one data set or several: one of its files says so."""
+    """Whether a folder is one of Gnomon's comparisons, on one data set or several, by the keys of its file."""
     one = _has_keys(folder / "compare.json", {"recipe", "algorithms", "seeds", "runs"})
     return one or _has_keys(folder / "sets.json", {"name", "sets", "waiting"})
 
@@ -110,10 +110,10 @@ def _has_keys(path: Path, keys: Set[str]) -> bool:
     if not path.is_file() or path.is_symlink():
         return False
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and keys <= found.keys()
+    return isinstance(content, dict) and keys <= content.keys()
 
 
 def _with_line(path: Path, content: str | bytes) -> bytes:
@@ -124,9 +124,9 @@ def _with_line(path: Path, content: str | bytes) -> bytes:
 
 
 def _parts(path: Path) -> tuple[bytes, str | None]:
-    """What is in front of the last line, and the digest in that line; all of it and `None` without one."""
+    """Split a file into the content before its seal and the seal's digest; `None` for a file without a seal."""
     data = path.read_bytes() if path.is_file() else b""
-    found = list(_LINE.finditer(data))
-    if not found or found[-1].end() != len(data):
-        return data, found[-1]["digest"].decode() if found else None
-    return data[: found[-1].start()], found[-1]["digest"].decode()
+    seals = list(_LINE.finditer(data))
+    if not seals or seals[-1].end() != len(data):
+        return data, seals[-1]["digest"].decode() if seals else None
+    return data[: seals[-1].start()], seals[-1]["digest"].decode()

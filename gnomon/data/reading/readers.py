@@ -104,7 +104,7 @@ def _json_list(path: Path) -> Iterator[Found]:
     try:
         rows = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON in UTF-8 ({error}); mend it.") from None
+        raise DataError(f"{path}: not valid JSON in UTF-8 ({error}); fix it.") from None
     for number, row in enumerate(rows, start=1):
         where = f"row {number}"
         wrong = "not a JSON object; make each element of the list one." if not isinstance(row, dict) else None
@@ -126,7 +126,7 @@ def _table(path: Path, delimiter: str) -> Iterator[Found]:
             except StopIteration:
                 return
             except csv.Error as error:
-                raise DataError(f"{path}, {where}: not valid CSV ({error}); mend the quotes there.") from None
+                raise DataError(f"{path}, {where}: not valid CSV ({error}); fix the quotes there.") from None
             if not cells:
                 continue
             if header is None:

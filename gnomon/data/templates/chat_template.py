@@ -109,7 +109,7 @@ def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int, s
         tokenizer, [*question, Message("assistant", _MARKER)], "a question and its answer", answer=False
     )
     if whole.count(_MARKER) != 2:
-        raise DataError("the chat template does not write a question and its answer once each; mend it.")
+        raise DataError("the chat template does not write a question and its answer once each; fix it.")
     after = ids_of(tokenizer, whole[whole.rindex(_MARKER) + len(_MARKER) :])
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     end = next((i for i in after if i in special), eos)

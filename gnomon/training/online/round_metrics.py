@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnomon.core.experience import Experience, Rollout
-from gnomon.losses.advantages import alike_in_group, explained_variance
+from gnomon.losses.advantages import explained_variance, zero_variance_in_group
 from gnomon.losses.reduce import masked, masked_sum
 from gnomon.rollouts.experience import sequence_kl
 
@@ -19,7 +19,7 @@ SAMPLES_KEPT = 8  # of each round, in samples.jsonl
 def alike_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
     """The prompts whose completions all scored the same: they teach a group method nothing."""
     place = {name: i for i, name in enumerate(dict.fromkeys(r.prompt.id for r in rollouts))}
-    alike = alike_in_group(scores, torch.tensor([place[r.prompt.id] for r in rollouts]))
+    alike = zero_variance_in_group(scores, torch.tensor([place[r.prompt.id] for r in rollouts]))
     return {r.prompt.id for r, same in zip(rollouts, alike.tolist(), strict=True) if same}
 
 
@@ -50,7 +50,7 @@ def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
     mask = tokens.mask.to(mask.device)
     count = len(tokens.prompts)
     if len(tokens) > count:
-        alike = alike_in_group(experience.scores, tokens.group).tolist()
+        alike = zero_variance_in_group(experience.scores, tokens.group).tolist()
         groups = {g for g, same in zip(tokens.group.tolist(), alike, strict=True) if same}
         found["alike_groups_share"] = len(groups) / count
     if experience.values is not None and experience.returns is not None:

@@ -183,9 +183,9 @@ def test_samples_of_any_language_survive_a_resumption(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     texts = ["a", "one\u2028two\u0085three", "电影"]
     StepLog(path).record([{"step": n, "text": text} for n, text in enumerate(texts, start=1)])
-    assert [row["text"] for row in StepLog(path, keep_steps=3).kept] == texts
+    assert [row["text"] for row in StepLog(path, keep_steps=3).kept_rows] == texts
     path.write_bytes(path.read_bytes()[: -len('影"}\n'.encode()) + 1])
-    assert [row["step"] for row in StepLog(path, keep_steps=3).kept] == [1, 2]
+    assert [row["step"] for row in StepLog(path, keep_steps=3).kept_rows] == [1, 2]
 
 
 def test_time_goes_on_where_it_was(tmp_path: Path) -> None:

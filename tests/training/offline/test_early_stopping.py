@@ -89,7 +89,7 @@ def test_the_best_outlives_an_interruption(tmp_path: Path) -> None:
 
     def pull(call: int) -> None:
         if call == 5:
-            stop.asked = True
+            stop.requested = True
 
     with pytest.raises(Interrupted):
         offline(tmp_path / "cut", before=pull, stop=stop, **settings)

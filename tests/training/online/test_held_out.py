@@ -71,7 +71,7 @@ def test_stopped_and_resumed_the_same_policy_is_best(tmp_path: Path, words: Any,
     stop = StopSignal()
 
     def stopping(n: int) -> None:
-        stop.asked = stop.asked or n == call
+        stop.requested = stop.requested or n == call
 
     with pytest.raises(Interrupted):
         online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run("ppo")

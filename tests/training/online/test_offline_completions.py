@@ -131,7 +131,7 @@ def test_a_stop_goes_on_with_the_same(tmp_path: Path, words: Any) -> None:
     stop = StopSignal()
 
     def before(call: int) -> None:
-        stop.asked = stop.asked or call == 5
+        stop.requested = stop.requested or call == 5
 
     whole = run("whole")
     with pytest.raises(Interrupted):

@@ -286,7 +286,7 @@ def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console
     stop = StopSignal()
 
     def stopping(n: int) -> None:
-        stop.asked = stop.asked or n == 3
+        stop.requested = stop.requested or n == 3
 
     reward = FunctionReward(picky, "picky")
     settings: dict[str, Any] = {"reward": reward, "prompts_per_step": 4, "sampling": {"completions": 6}}

@@ -149,7 +149,7 @@ def test_a_budget_survives_a_stop(kind: str, tmp_path: Path, words: Any) -> None
     expected, stop = run(tmp_path / "whole"), StopSignal()
 
     def ask(call: int) -> None:
-        stop.asked = stop.asked or call == 5
+        stop.requested = stop.requested or call == 5
 
     with pytest.raises(Interrupted):
         run(tmp_path / "cut", before=ask, stop=stop)
