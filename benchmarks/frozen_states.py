@@ -48,7 +48,7 @@ def examples() -> list[Example]:
 def epoch(policy: Policy, gigabytes: float) -> tuple[float, float]:
     """Seconds of an epoch of DPO, the reference's pass included, and its last loss."""
     before = {name: parameter.detach().clone() for name, parameter in policy.trainable().items()}
-    settings = OfflineSettings(epochs=1, batch_size=4, learning_rate=2e-4, frozen_states_gb=gigabytes)
+    settings = OfflineSettings(epochs=1, batch_size=4, learning_rate=2e-4, activation_cache_gb=gigabytes)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         last = train_offline(

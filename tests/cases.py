@@ -93,10 +93,10 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
         token_rewards=elsewhere,
         sampler_logprobs=now + 0.4 * noise(n, width, seed=9),
     )
-    kl = {"where": "reward", "estimator": "k1", "exact": True, **algorithm.training.get("kl", {})}
-    priced = price_kl(drawn, 0.1, where=kl["where"], estimator=kl["estimator"])
-    if kl["where"] == "loss":
-        priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["exact"]))
+    kl = {"placement": "reward", "estimator": "k1", "unbiased_gradient": True, **algorithm.training.get("kl", {})}
+    priced = price_kl(drawn, 0.1, placement=kl["placement"], estimator=kl["estimator"])
+    if kl["placement"] == "loss":
+        priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["unbiased_gradient"]))
     found: Experience = algorithm.credit(priced)
     every = range(n)
     return replace(found, totals=step_totals(found, every, every, rows_with_signal(found, every)))

@@ -105,7 +105,7 @@ def offline(
     **settings: Any,
 ) -> TrainedModels:
     """Seven steps of SFT on a fresh model, or what is left of them; one loss a step. Or another algorithm."""
-    chosen = {"epochs": 2.6, "batch_size": 4, "learning_rate": 0.01, "batch_tokens": 10_000} | settings
+    chosen = {"epochs": 2.6, "batch_size": 4, "learning_rate": 0.01, "micro_batch_tokens": 10_000} | settings
     models = models or TrainedModels(tiny_policy(trainable=LORA))
     train_offline(
         cast(Any, Watched(algorithm or SFT(), before)),
@@ -151,7 +151,7 @@ def online(
         "minibatches": 2,
         "learning_rate": 0.01,
     }
-    chosen |= {"kl": KLSettings(target=0.05, horizon=20), "batch_tokens": 10_000} | settings
+    chosen |= {"kl": KLSettings(target=0.05, horizon=20), "micro_batch_tokens": 10_000} | settings
     values = tiny_critic(words, critic, seed=1) if critic else None
     models = TrainedModels(tiny_policy(words, trainable), values, temperature=0.9)
     draws = {"completions": 2, "max_tokens": 5, "temperature": 0.9} | (sampling or {})

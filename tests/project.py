@@ -83,7 +83,7 @@ class Project:
 
 
 def recipe_for(folder: Path, model: Path) -> dict[str, Any]:
-    training = {"batch_tokens": 256, "learning_rate": 0.01, "warmup": 0}
+    training = {"micro_batch_tokens": 256, "learning_rate": 0.01, "warmup": 0}
     return {
         "run": str(folder / "run"),
         "seed": 3,
@@ -110,7 +110,7 @@ def recipe_for(folder: Path, model: Path) -> dict[str, Any]:
                 "model": "sft",
                 "reward": "judge",
                 "prompts": str(folder / "prompts.jsonl"),
-                "training": {"steps": 2, "prompts_per_step": 3, "missing_eos_score": None},
+                "training": {"steps": 2, "prompts_per_step": 3, "truncation_score": None},
                 "sampling": {"completions": 2, "max_tokens": 6},
             },
             {

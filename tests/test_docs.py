@@ -192,7 +192,7 @@ def test_every_metric_of_the_loops_is_explained(
     for folder in ("online", "offline"):
         rows = (tmp_path / folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         found |= {name for row in rows for name in json.loads(row)}
-    assert {"kl", "idle_steps", "tokens_per_second", "grad_norm"} <= found
+    assert {"kl", "skipped_updates", "tokens_per_second", "grad_norm"} <= found
     assert found - {"step", "time"} <= in_code(ABOUT / "metrics.md")
 
 

@@ -60,7 +60,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         replace(found[work.before(case, n)], prompt_id=own.prompt_id, prompt=own.prompt)
         for n, own in enumerate(found)
     ]
-    settings = OfflineSettings(batch_size=case.rows, frozen_states_gb=0.0, **PLAIN)
+    settings = OfflineSettings(batch_size=case.rows, activation_cache_gb=0.0, **PLAIN)
     made = algorithms()[case.work](**({"centring": 0.0} if case.work == "reward_model" else {}))
     seconds, asked = list[float](), 0.0
     step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.ask_reference
@@ -113,10 +113,10 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
             steps=case.steps,
             prompts_per_step=case.rows,
             minibatches=1,
-            missing_eos_score=None,
-            frozen_states_gb=0.0,
+            truncation_score=None,
+            activation_cache_gb=0.0,
             epochs=4 if case.work == "ppo" else 1,
-            kl=KLSettings(coefficient=0.05, target=None),
+            kl=KLSettings(coef=0.05, target=None),
             **PLAIN,
         ),
         sampling=Sampling(completions=case.completions, max_tokens=case.limit),

@@ -48,7 +48,7 @@ def planned() -> list[tuple[str, float, int, Found]]:
     for dear, beta in zip(PPO, DPO, strict=True):
         for seed in SEEDS:
             row = copy.deepcopy(ppo)
-            row["training"] |= {"kl": {"coefficient": dear, "target": None}, "steps": ROUNDS}
+            row["training"] |= {"kl": {"coef": dear, "target": None}, "steps": ROUNDS}
             found.append(("ppo", dear, seed, row))
             row = copy.deepcopy(dpo)
             row["settings"] = {**row.get("settings", {}), "beta": beta}

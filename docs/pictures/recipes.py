@@ -21,12 +21,19 @@ from drawing import BLUE, DPI, GREY, HERE, ORANGE, save
 
 STORED = HERE / "recipes.json"
 STAGE = "aligned"  # what the recipes call the policy that they align
-SHOWN = ("score_mean", "kl", "accuracy", "lead", "length_mean", "loss")  # the first two that a stage recorded
+SHOWN = (
+    "score_mean",
+    "kl",
+    "accuracy",
+    "reward_margin",
+    "length_mean",
+    "loss",
+)  # the first two that it logged
 WORDS = {
     "score_mean": "reward model's score",
     "kl": "KL to SFT, nats a completion",
     "accuracy": "share of pairs in the right order",
-    "lead": "lead of the better completion, nats",
+    "reward_margin": "reward margin of the better completion, nats",
     "length_mean": "tokens of a completion",
     "loss": "loss",
 }

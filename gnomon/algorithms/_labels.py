@@ -29,7 +29,7 @@ class LabelLoss:
         beta: price of a nat of KL; small moves far.
         good_weight: how much a good completion counts.
         bad_weight: how much a bad one does.
-        nll_weight: of the mean negative log-likelihood of a good completion's token.
+        sft_coef: of the mean negative log-likelihood of a good completion's token.
     """
 
     consumes: ClassVar[type] = Label
@@ -39,7 +39,7 @@ class LabelLoss:
     beta: Positive = 0.1
     good_weight: Weight = 1.0
     bad_weight: Weight = 1.0
-    nll_weight: Weight = 0.0
+    sft_coef: Weight = 0.0
 
     @property
     def needs(self) -> frozenset[str]:
@@ -69,7 +69,7 @@ class LabelLoss:
         rewards, nll = self.rewards(models, batch)
         good = batch.good.to(rewards.device)
         baseline = self.baseline(sums)
-        costs = self.cost(rewards, good, baseline) + self.nll_weight * nll * good
+        costs = self.cost(rewards, good, baseline) + self.sft_coef * nll * good
         loss = (batch.weight.to(rewards) * costs).sum() / rows
         found = rewards.detach()
         metrics = {
@@ -83,5 +83,5 @@ class LabelLoss:
         if sums["bad"]:
             metrics["rejected_reward"] = found[~good].sum() / sums["bad"]
         if sums["good"] and sums["bad"]:
-            metrics["lead"] = metrics["chosen_reward"] - metrics["rejected_reward"]
+            metrics["reward_margin"] = metrics["chosen_reward"] - metrics["rejected_reward"]
         return loss, metrics

@@ -37,7 +37,7 @@ class PolicyGradient:
         clip_low: the ratio π/π_old may fall to 1 − clip_low before its gradient stops.
         clip_high: and rise to 1 + clip_high.
         dual_clip: bounds what a bad token can cost at this many times its advantage; `None` does not.
-        importance_cap: largest weight π_old/π_sampler, where sampler and trainer are not one program.
+        tis_cap: largest weight π_old/π_sampler, where sampler and trainer are not one program.
         aggregate: every token weighs the same (`token`), every completion (`sequence`), or the sum over tokens is
             divided by the length limit (`constant`).
     """
@@ -51,7 +51,7 @@ class PolicyGradient:
     clip_low: ClipLow = 0.2
     clip_high: Annotated[float, Range("the ratio may rise to 1 + clip_high", ge=0, le=1e6)] = 0.2
     dual_clip: Annotated[float, Range("it bounds a loss beyond its advantage", gt=1, le=1e6)] | None = None
-    importance_cap: Positive = 2.0
+    tis_cap: Positive = 2.0
     aggregate: Aggregate = "token"
 
     @property
@@ -80,9 +80,7 @@ class PolicyGradient:
         log_ratios = self.log_ratios(moved, mask)
         per_token = self.surrogate(logprobs, log_ratios, advantages)
         if batch.sampler_logprobs is not None:
-            per_token = per_token * truncated_weight(
-                old, masked(batch.sampler_logprobs, mask), self.importance_cap
-            )
+            per_token = per_token * truncated_weight(old, masked(batch.sampler_logprobs, mask), self.tis_cap)
         loss = policy_loss = self.reduce(per_token, mask, batch)
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
@@ -95,7 +93,7 @@ class PolicyGradient:
                 "entropy": token_mean(entropy, mask, read),
                 "clip_fraction": token_mean(share, mask, read),
                 "approx_kl": token_mean(torch.expm1(moved) - moved, mask, read),
-                "probability_gap": token_mean((logprobs.exp() - old.exp()).abs(), mask, read),
+                "prob_abs_diff": token_mean((logprobs.exp() - old.exp()).abs(), mask, read),
             }
         return loss, {"loss": loss.detach(), **metrics}
 

@@ -33,8 +33,8 @@ class PairLoss:
         label_smoothing: share of labels taken to be flipped.
         robust: undo the flips (rDPO) instead of expecting them (cDPO).
         margin_weight: how much of the pair's margin `chosen` must lead by, as in ODPO (Amini et al. 2024).
-        tail_weight: of tokens beyond the other answer's length, as in LD-DPO (Liu et al. 2024); 1 is off.
-        nll_weight: of the mean negative log-likelihood of a preferred token (Pang et al. 2024, eq. 1).
+        ld_alpha: of tokens beyond the other answer's length, as in LD-DPO (Liu et al. 2024); 1 is off.
+        sft_coef: of the mean negative log-likelihood of a preferred token (Pang et al. 2024, eq. 1).
     """
 
     consumes: ClassVar[type] = Preference
@@ -46,8 +46,8 @@ class PairLoss:
     label_smoothing: Noise = 0.0
     robust: bool = False
     margin_weight: Weight = 0.0
-    tail_weight: Share = 1.0
-    nll_weight: Weight = 0.0
+    ld_alpha: Share = 1.0
+    sft_coef: Weight = 0.0
 
     @property
     def needs(self) -> frozenset[str]:
@@ -71,7 +71,7 @@ class PairLoss:
         told = told if self.soft_labels else majority(told)
 
         def side(one: Tensor, other: Tensor) -> Tensor:
-            found = pair_values(values, mask, one, other, ld_alpha=self.tail_weight, average=self.average)
+            found = pair_values(values, mask, one, other, ld_alpha=self.ld_alpha, average=self.average)
             return self.reward(found)
 
         chosen, rejected = side(first, second), side(second, first)  # [M]
@@ -80,11 +80,11 @@ class PairLoss:
         pairs = soft_label_loss(self.cost, lead - self.margin_weight * batch.margin.to(values), noisy)
         preferred = told * nll[first] + (1 - told) * nll[second]
         weight = batch.weight.to(values)
-        loss = (weight * (pairs + self.nll_weight * preferred)).sum() / rows
+        loss = (weight * (pairs + self.sft_coef * preferred)).sum() / rows
         metrics = {
             "loss": loss.detach(),
             "accuracy": pairwise_accuracy(lead).sum() / rows,
-            "lead": lead.detach().sum() / rows,
+            "reward_margin": lead.detach().sum() / rows,
             "nll": preferred.detach().sum() / rows,
         }
         if "reference" in self.needs:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class CISPO(PolicyGradient):
     """Clipped importance weights. `clip_low` of 1 leaves small weights as they are."""
 
-    training: ClassVar[Mapping[str, Any]] = {"kl": {"coefficient": 0.0, "target": None}}
+    training: ClassVar[Mapping[str, Any]] = {"kl": {"coef": 0.0, "target": None}}
     group: ClassVar[int] = 2
     clip_low: ClipLow = 1.0
     clip_high: ClipHigh = 2.0

@@ -64,7 +64,7 @@ class OnlineAlgorithm(Protocol):
     """An algorithm that learns from its own samples.
 
     Attributes:
-        prices_kl: whether its loss has a place for the price of the KL (`training.kl.where: loss`).
+        prices_kl: whether its loss has a place for the price of the KL (`training.kl.placement: loss`).
         used_once: whether its loss is right for one optimiser step on a round's samples only.
     """
 

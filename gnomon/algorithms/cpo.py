@@ -1,7 +1,7 @@
 """CPO: DPO with a uniform reference, held by imitation.
 
 Paper: Xu et al. 2024, "Contrastive preference optimization": `−log σ(β·[log π(y_w) − log π(y_l)])` on summed
-log-probs, plus the negative log-likelihood of the preferred side. That is a mean over tokens here (`nll_weight`),
+log-probs, plus the negative log-likelihood of the preferred side. That is a mean over tokens here (`sft_coef`),
 so that its weight does not grow with length.
 
 Wrong when completions differ much in length: without a reference a longer one starts behind.
@@ -28,7 +28,7 @@ class CPO(PairLoss):
     """
 
     beta: Positive = 0.1
-    nll_weight: Weight = 1.0
+    sft_coef: Weight = 1.0
 
     @property
     def needs(self) -> frozenset[str]:

@@ -1,9 +1,9 @@
 """DAPO: GRPO for long chains of thought: clip higher, sample until groups differ, weigh tokens alike.
 
 Paper: Yu et al. 2025, "DAPO", eq. 8 to 13. The upper clip is wider, so that rare tokens may grow; groups whose
-scores are all alike are replaced by other prompts' (`training.resample`); every token of the step weighs the
-same; completions near the length limit pay a ramp down to −1 (`training.overlong_buffer`) instead of a cliff; no
-KL.
+scores are all equal are replaced by other prompts' (`training.dynamic_sampling_rounds`); every token of the step
+has the same weight; completions near the length limit get a penalty that ramps down to −1
+(`training.overlong_buffer`) instead of a jump; no KL.
 
 Wrong when the policy must stay close to the reference: nothing here holds it; set `training.kl`.
 """
@@ -24,10 +24,10 @@ class DAPO(PolicyGradient):
     """Decoupled clip and dynamic sampling."""
 
     training: ClassVar[Mapping[str, Any]] = {
-        "resample": 2,
+        "dynamic_sampling_rounds": 2,
         "overlong_buffer": 8,
-        "missing_eos_score": None,
-        "kl": {"coefficient": 0.0, "target": None},
+        "truncation_score": None,
+        "kl": {"coef": 0.0, "target": None},
     }
     group: ClassVar[int] = 2
     clip_high: ClipHigh = 0.28

@@ -2,8 +2,8 @@
 
 Paper: Rafailov et al. 2023, eq. 7: `−log σ(β·[log π/π_ref(y_w) − log π/π_ref(y_l)])` with log-probs summed over
 the completion. Its optimum on exact preferences is π_ref·exp(r/β)/Z, where PPO with their reward would go.
-Settings make it cDPO (`label_smoothing`), rDPO (`robust`), ODPO (`margin_weight`), LD-DPO (`tail_weight`) and RPO
-(`nll_weight`); with soft labels it learns the share of raters.
+Settings make it cDPO (`label_smoothing`), rDPO (`robust`), ODPO (`margin_weight`), LD-DPO (`ld_alpha`) and RPO
+(`sft_coef`); with soft labels it learns the share of raters.
 
 Wrong when labels are hard and pairs few: the lead that it asks for has no end, and both log-probs may fall.
 """

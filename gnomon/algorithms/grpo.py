@@ -6,9 +6,9 @@ completion and then over completions, plus `β·k3` (Shao et al. 2024, eq. 3 and
 Biased on purpose, or by accident: 1/length favours short good and long bad completions; 1/std favours prompts
 that are nearly always or nearly never solved (Liu et al. 2025), from K = 4 on; the mean includes the completion
 itself, which scales by (K−1)/K. Dr. GRPO is without the first two, RLOO without any. k3 in the loss, averaged
-within each completion as the paper writes it, follows another divergence. Unless `kl.exact` is off, here it
-carries the weight that makes its gradient that of the KL, and is averaged over the step's tokens. The optimum is
-not π* even so: the surrogate's biases stand against a penalty that has none.
+within each completion as the paper writes it, follows another divergence. Unless `kl.unbiased_gradient` is off,
+it carries the weight here that makes its gradient that of the KL, and is averaged over the step's tokens. The
+optimum is not π* even so: the surrogate is biased and the penalty is not.
 
 Wrong when rewards differ little within a prompt (most groups give nothing), or when lengths matter.
 """
@@ -34,7 +34,7 @@ class GRPO(PolicyGradient):
 
     training: ClassVar[Mapping[str, Any]] = {
         "minibatches": 1,
-        "kl": {"coefficient": 0.04, "target": None, "where": "loss", "estimator": "k3"},
+        "kl": {"coef": 0.04, "target": None, "placement": "loss", "estimator": "k3"},
     }
     group: ClassVar[int] = 2
     aggregate: Aggregate = "sequence"

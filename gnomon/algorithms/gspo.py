@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class GSPO(PolicyGradient):
     """Sequence-level ratio."""
 
-    training: ClassVar[Mapping[str, Any]] = {"kl": {"coefficient": 0.0, "target": None}}
+    training: ClassVar[Mapping[str, Any]] = {"kl": {"coef": 0.0, "target": None}}
     group: ClassVar[int] = 2
     clip_low: ClipLow = 3e-4
     clip_high: ClipHigh = 4e-4

@@ -2,7 +2,7 @@
 
 Paper: Zhao et al. 2023, "SLiC-HF", with the reference inside as in Liu et al. 2023, "Statistical rejection
 sampling improves preference optimization": `max(0, 1 − β·[log π/π_ref(y_w) − log π/π_ref(y_l)])`. Without the
-reference it is SLiC-HF itself, whose regulariser is `nll_weight`.
+reference it is SLiC-HF itself, whose regulariser is `sft_coef`.
 
 Wrong when raters are split: its optimum is a lead of 1 for any majority, so nothing is calibrated, and at a tie
 all leads up to 1 cost the same.

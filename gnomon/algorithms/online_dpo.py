@@ -42,7 +42,7 @@ class OnlineDPO:
     prices_kl: ClassVar[bool] = False
     used_once: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
-    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coefficient": 0.0, "target": None}}
+    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coef": 0.0, "target": None}}
     group: ClassVar[int] = 2
     beta: Positive = 0.1
 
@@ -69,8 +69,8 @@ class OnlineDPO:
         return loss, {
             "loss": loss.detach(),
             "accuracy": (weight * (1 + lead.detach().sign()) / 2).sum(),  # a tie counts half
-            "lead": (weight * lead.detach()).sum(),
+            "reward_margin": (weight * lead.detach()).sum(),
             "entropy": token_mean(entropy, mask, read),
             "approx_kl": token_mean(torch.expm1(drift) - drift, mask, read),
-            "probability_gap": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, read),
+            "prob_abs_diff": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, read),
         }

@@ -1,7 +1,7 @@
 """ORPO: imitation and preference in one stage, no reference.
 
 Paper: Hong et al. 2024, eq. 6 and 7: `−log P(y_w) − λ·log σ(log odds(y_w) − log odds(y_l))`, where log P is the
-average log-prob of a token and odds = P/(1 − P). The first term is SFT on the preferred side (`nll_weight`), so
+average log-prob of a token and odds = P/(1 − P). The first term is SFT on the preferred side (`sft_coef`), so
 it starts from a base model.
 
 Wrong when the preferred answers are not worth imitating: most of the gradient is imitation.
@@ -30,7 +30,7 @@ class ORPO(PairLoss):
 
     average: ClassVar[bool] = True
     odds_weight: Positive = 0.1
-    nll_weight: Weight = 1.0
+    sft_coef: Weight = 1.0
 
     @property
     def needs(self) -> frozenset[str]:

@@ -30,7 +30,7 @@ class PlackettLuce:
 
     Attributes:
         beta: price of a nat of KL; small moves far.
-        nll_weight: of the mean negative log-likelihood of a token of the best completion.
+        sft_coef: of the mean negative log-likelihood of a token of the best completion.
     """
 
     consumes: ClassVar[type] = Ranking
@@ -39,7 +39,7 @@ class PlackettLuce:
     training: ClassVar[Mapping[str, Any]] = {}
     group: ClassVar[int] = 1
     beta: Positive = 0.1
-    nll_weight: Weight = 0.0
+    sft_coef: Weight = 0.0
 
     def loss(self, models: Models, batch: Rankings) -> tuple[Tensor, Metrics]:
         """Mean over rankings; `chosen` is the best completion of each, `rejected` the worst.
@@ -51,13 +51,13 @@ class PlackettLuce:
         orders = [order.to(values.device) for order in batch.order]
         found = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]
         best, worst = torch.stack([o[0] for o in orders]), torch.stack([o[-1] for o in orders])
-        loss = (batch.weight.to(values) * (found + self.nll_weight * nll[best])).sum() / rows
+        loss = (batch.weight.to(values) * (found + self.sft_coef * nll[best])).sum() / rows
         right = torch.stack([_concordant(rewards[order]) for order in orders])
         chosen, rejected = rewards[best].detach(), rewards[worst].detach()
         return loss, {
             "loss": loss.detach(),
             "accuracy": right.sum() / rows,
-            "lead": (chosen - rejected).sum() / rows,
+            "reward_margin": (chosen - rejected).sum() / rows,
             "nll": nll[best].detach().sum() / rows,
             "chosen_reward": chosen.sum() / rows,
             "rejected_reward": rejected.sum() / rows,

@@ -71,5 +71,5 @@ class RewardModelling:
         return loss, {
             "loss": loss.detach(),
             "accuracy": right.sum() / rows,
-            "lead": lead.sum() / rows,
+            "reward_margin": lead.sum() / rows,
         }

@@ -115,7 +115,7 @@ def run(
 
       gnomon run recipes/film-reviews.yaml run=runs/second seed=1
 
-      gnomon run recipes/film-reviews.yaml aligned.training.steps=40 training.batch_tokens=1024
+      gnomon run recipes/film-reviews.yaml aligned.training.steps=40 training.micro_batch_tokens=1024
 
       gnomon run recipes/film-reviews.yaml --dry-run
 

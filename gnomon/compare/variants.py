@@ -17,7 +17,7 @@ from gnomon.stages.references import maker
 from gnomon.stages.row_paths import is_part, with_paths
 from gnomon.stages.settings import FeedbackStage, Stage, TrainStage, loop_of
 from gnomon.training.checks import needs_reference
-from gnomon.training.settings import OF_THE_MACHINE, OnlineSettings
+from gnomon.training.settings import NON_SEMANTIC_SETTINGS, OnlineSettings
 
 PARTS = {
     Preference: "preferences",
@@ -77,7 +77,7 @@ def variant_row(
         row["algorithm"] = name
         if not alike:
             told = template.get("training") or {}
-            known = set(OF_THE_MACHINE) & loop_of(name).model_fields.keys()
+            known = set(NON_SEMANTIC_SETTINGS) & loop_of(name).model_fields.keys()
             row["training"] = {key: told[key] for key in told if key in known}
         if alike and _consumed(name) is _consumed(str(template["algorithm"])) and "data" in template:
             row["data"] = copy.deepcopy(template["data"])
@@ -104,7 +104,7 @@ def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
     row = {key: value for key, value in row.items() if key not in unused}
     training = row.get("training") or {}
     if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not algorithm.prices_kl:
-        row["training"] = {**training, "kl": {k: v for k, v in training["kl"].items() if k != "where"}}
+        row["training"] = {**training, "kl": {k: v for k, v in training["kl"].items() if k != "placement"}}
     sampling = row.get("sampling") or {}
     if isinstance(sampling, dict) and sampling.get("completions", kind.group) < kind.group:
         row["sampling"] = {key: value for key, value in sampling.items() if key != "completions"}

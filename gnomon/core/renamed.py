@@ -9,16 +9,40 @@ from collections.abc import Iterable, Mapping
 # command before the flag (`sample --by`) in FLAGS, the whole path (`feedback pick`) in COMMANDS. A key or metric
 # is a hint only where it is valid. A new key may end in a value: `optimizer: adamw_8bit`.
 KEYS: dict[str, str] = {
+    "batch_tokens": "micro_batch_tokens",
     "best_of.by": "best_of.judge",
     "critic_layers": "critic_trainable_layers",
     "demonstrate": "demonstration_choice",
     "depth": "num_layers",
+    "frozen_states_gb": "activation_cache_gb",
     "held_out_wordings": "held_out_prompt_templates",
     "imitate": "sft_mix",
+    "importance_cap": "tis_cap",
+    "kl.coefficient": "coef",
+    "kl.exact": "unbiased_gradient",
+    "kl.rule": "controller",
+    "kl.where": "placement",
+    "missing_eos_score": "truncation_score",
+    "moments": "optimizer: adamw_8bit",
+    "nll_weight": "sft_coef",
+    "reference_every": "ref_update_interval",
+    "resample": "dynamic_sampling_rounds",
     "reserved": "judge_holdout",
+    "samples_every": "log_samples_every",
+    "tail_weight": "ld_alpha",
     "wordings": "prompt_templates",
 }
-METRICS: dict[str, str] = {}
+METRICS: dict[str, str] = {
+    "alike_groups_share": "frac_zero_std_groups",
+    "failed_rows": "reward_failures",
+    "first_approx_kl": "sampler_trainer_kl",
+    "first_probability_gap": "sampler_trainer_prob_abs_diff",
+    "idle_steps": "skipped_updates",
+    "kl_coefficient": "kl_coef",
+    "lead": "reward_margin",
+    "missing_eos_share": "frac_truncated",
+    "probability_gap": "prob_abs_diff",
+}
 FLAGS: dict[str, str] = {
     "chat --by": "--reward",
     "evaluate --by": "--reward",

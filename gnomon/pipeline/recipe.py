@@ -234,7 +234,7 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         if getattr(stage, key) != TrainStage.model_fields[key].get_default():
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
     if stage.sft_mix is not None and algorithm.trains != "policy":
-        raise ConfigError(f"{where}: {stage.algorithm} trains no policy that could imitate; remove 'sft_mix'.")
+        raise ConfigError(f"{where}: {stage.algorithm} trains no policy; remove 'sft_mix'.")
     if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
         raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
     loop = stage.loop
@@ -250,9 +250,9 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
             check_titles(stage.reward)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-    if isinstance(loop, OnlineSettings) and loop.kl.where == "loss" and not algorithm.prices_kl:
+    if isinstance(loop, OnlineSettings) and loop.kl.placement == "loss" and not algorithm.prices_kl:
         raise ConfigError(
-            f"{where}: training.kl.where is loss, but the loss of {stage.algorithm} has no place for the price; "
+            f"{where}: training.kl.placement is loss, but the loss of {stage.algorithm} has no KL term; "
             "set it to reward."
         )
 

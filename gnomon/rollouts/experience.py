@@ -81,7 +81,7 @@ def price_kl(
     experience: Experience,
     coefficient: float,
     *,
-    where: str = "reward",
+    placement: str = "reward",
     estimator: str = "k1",
     entropy_bonus: float = 0.0,
 ) -> Experience:
@@ -94,7 +94,7 @@ def price_kl(
     logprobs = experience.logprobs
     mask = experience.tokens.mask.to(logprobs.device)
     rewards = last_token(experience.scores, mask) - entropy_bonus * masked(logprobs, mask)
-    if where == "reward" and coefficient:
+    if placement == "reward" and coefficient:
         assert experience.reference_logprobs is not None
         cost = ESTIMATORS[estimator](logprobs, experience.reference_logprobs)
         rewards = rewards - coefficient * masked(cost, mask)

@@ -101,6 +101,6 @@ def check_known(phase: Phase, name: str, metrics: Mapping[str, float]) -> None:
     """
     awaited = name.startswith("validation_") and getattr(phase.loop, "validation", None) is not None
     looked = any(key.startswith("validation_") for key in metrics)
-    if name not in metrics and not metrics.get("idle_steps") and (looked or not awaited):
+    if name not in metrics and not metrics.get("skipped_updates") and (looked or not awaited):
         hint = did_you_mean(name, metrics, METRICS)
         raise ConfigError(f"phase '{phase.name}': until.metric is '{name}', unknown here; {hint}")

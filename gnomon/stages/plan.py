@@ -113,7 +113,7 @@ def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: floa
     models = TrainedModels(model)
     shape = shape_of(examples)
     room = _room(settings, models, shape, stage.name)
-    found = footprint(models, shape, settings.moments)
+    found = footprint(models, shape, settings.optimizer)
     costs = [[e.cost for e in batch] for batch in batches(examples, settings, work.recipe.seed)]
     cut = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
     largest = max(max(step) for step in cut)
@@ -138,7 +138,7 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
     room = _room(settings, models, shape, stage.name)
-    found = footprint(models, shape, settings.moments)
+    found = footprint(models, shape, settings.optimizer)
     asked = _judges(others.reward)
     loaded = [policy, *([others.critic] if others.critic else []), *asked]
     loaded += [others.token_reward] if others.token_reward else []
@@ -146,7 +146,7 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     drawn = try_drawing(policy, prompts, stage.sampling, loaded)
     tokens = settings.prompts_per_step * (shape.prompt + shape.together * shape.completion)
     largest = min(room.tokens, tokens / settings.minibatches)
-    aside = len(loaded) - 1 + (settings.kl.coefficient > 0)  # passes without a gradient
+    aside = len(loaded) - 1 + (settings.kl.coef > 0)  # passes without a gradient
     round_seconds = drawn.seconds + tokens * (settings.epochs + ASIDE * aside) / found.tokens_per_second
     parts = _parts(
         process,
@@ -195,8 +195,8 @@ def _judges(reward: Reward | None) -> list[RewardModel]:
 
 def _room(settings: LoopSettings, models: TrainedModels, shape: Shape, label: str) -> Fit:
     if settings.memory_gb is None:
-        return Fit(settings.batch_tokens, settings.frozen_states_gb)
-    return fit(models, settings.memory_gb, shape, label, settings.moments)
+        return Fit(settings.micro_batch_tokens, settings.activation_cache_gb)
+    return fit(models, settings.memory_gb, shape, label, settings.optimizer)
 
 
 def _states_bytes(model: Model, tokens: float, limit: float) -> float:

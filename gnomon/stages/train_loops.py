@@ -59,7 +59,7 @@ def train_stored(
     rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    shown = showing(records, work, model, settings.samples_every, folder)
+    shown = showing(records, work, model, settings.log_samples_every, folder)
     with watching(folder, work, over, shown) as watch:
         final = train_offline(
             algorithm,
@@ -160,7 +160,7 @@ def stored_completions(
         policy.tokenizer,
         share=stage.stored.share,
         limit=stage.sampling.max_tokens,
-        batch_tokens=stage.loop.batch_tokens,
+        micro_batch_tokens=stage.loop.micro_batch_tokens,
     )
     report_rejected(refused, len(records), stage, source, folder)
     report_control_tokens(records, policy.tokenizer, source)

@@ -27,7 +27,7 @@ from gnomon.rewards.python_reward import RewardFunction, function_digest, is_fun
 from gnomon.stages.references import maker, references, saved_critic, scorers, sources
 from gnomon.stages.row_paths import is_part as names_part
 from gnomon.stages.settings import BASE, CRITIC, FeedbackStage, HybridStage, ModelSettings, Stage, TrainStage
-from gnomon.training.settings import OF_THE_MACHINE
+from gnomon.training.settings import NON_SEMANTIC_SETTINGS
 
 if TYPE_CHECKING:  # heavy: a check of a recipe starts without them
     from gnomon.models.engine.device import Compute
@@ -240,7 +240,7 @@ def _resolved(stage: Stage) -> dict[str, Any]:
     """A stage's settings, defaults written out, without those that change no number."""
     content = stage.model_dump()
     if isinstance(stage, TrainStage):
-        content["training"] = stage.loop.model_dump(exclude=set(OF_THE_MACHINE))
+        content["training"] = stage.loop.model_dump(exclude=set(NON_SEMANTIC_SETTINGS))
     if isinstance(stage, HybridStage):
         content["phases"] = [_resolved(phase) for phase in stage.phases]
     return content

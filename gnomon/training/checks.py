@@ -45,7 +45,7 @@ def needs_reference(algorithm: Algorithm, settings: OnlineSettings) -> bool:
     A coefficient of 0 stays 0 whatever its target, so nothing is priced then.
     """
     kl = settings.kl
-    wanted = kl.coefficient > 0 or kl.measure != "auto" or settings.exploration.reference_share > 0
+    wanted = kl.coef > 0 or kl.measure != "auto" or settings.exploration.reference_share > 0
     return wanted or "reference" in algorithm.needs
 
 

@@ -52,7 +52,7 @@ def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Ou
     found = list(rows)
     rounds = [row for row in found if "score_mean" in row]
     with_gradient = sum((row.get("grad_norm") or 0.0) > 0 for row in found)
-    cut_off = sum(row.get("missing_eos_share") == 1 for row in rounds)
+    cut_off = sum(row.get("frac_truncated") == 1 for row in rounds)
     without = sum(not _varies(row, min_group_size) for row in rounds)
     flat = bool(rounds) and without == len(rounds) and (min_group_size > 1 or _constant(rounds))
     nothing: Nothing = "no_gradient" if found and not with_gradient else ""
@@ -72,8 +72,8 @@ def why_nothing(learning: Mapping[str, Any] | None) -> str:
 
 def _varies(row: Mapping[str, Any], min_group_size: int) -> bool:
     """Whether scores of the round differ: within a group for a method that compares there, else at all."""
-    if min_group_size > 1 and "alike_groups_share" in row:
-        return bool(row["alike_groups_share"] != 1)
+    if min_group_size > 1 and "frac_zero_std_groups" in row:
+        return bool(row["frac_zero_std_groups"] != 1)
     spread, mean = row.get("score_std"), row.get("score_mean")
     return spread is None or mean is None or spread > TOLERANCE * max(abs(mean), TOLERANCE)
 
@@ -99,7 +99,7 @@ class Alarms:
 
     def look(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Raise what applies to this round and was not raised before."""
-        if metrics.get("missing_eos_share") == 1:
+        if metrics.get("frac_truncated") == 1:
             self._once(
                 "cut off",
                 f"round {step}: every answer was cut off at {self.limit} tokens[/yellow]; raise "

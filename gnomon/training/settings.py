@@ -1,4 +1,4 @@
-"""Settings that the two loops share; defaults are the vetted ones."""
+"""Settings of the offline and online loops, with tested defaults."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from gnomon.core.ranges import (
 
 
 class Curriculum(Settings):
-    """Prefer prompts that are neither solved nor hopeless.
+    """Prefer prompts of medium difficulty.
 
-    A prompt is drawn with weight `exp(−(rate − target)²/(2·width²))`, `rate` the share of its completions that
-    scored above `success`, averaged over its rounds; one that has not been tried has weight 1.
+    A prompt is drawn with weight `exp(−(rate − target)²/(2·width²))`, where `rate` is the share of its
+    completions that scored above `success`, averaged over its rounds; a prompt that has not been sampled yet has
+    weight 1.
 
     Attributes:
-        target: the success rate that teaches most; ½ has the largest variance.
-        width: how quickly the weight falls away from it.
-        success: the score above which a completion counts as solved.
-        memory: share of the former rate that is kept when a prompt is tried again.
+        target: preferred success rate; at ½ the variance is largest.
+        width: standard deviation of the weight around `target`.
+        success: score above which a completion counts as solved.
+        memory: weight of the previous rate when a prompt is sampled again.
     """
 
     target: Annotated[float, Range("it is a success rate", ge=0, le=1)] = 0.5
@@ -40,19 +41,19 @@ class Curriculum(Settings):
     memory: Annotated[float, Range("at 1 no rate would ever change", ge=0, lt=1)] = 0.5
 
 
-Moments = Literal["float32", "8bit"]
+OptimizerKind = Literal["adamw", "adamw_8bit"]
 LearningRate = Annotated[float, Range("a step of that size destroys the weights", gt=0, le=10)]
-Decay = Annotated[float, Range("a moment is an average that forgets; at 1 it would never move", ge=0, lt=1)]
-Dropped = Annotated[float, Range("it is the share that is dropped", ge=0, lt=1)]
-# Settings that a loop's numbers do not depend on.
-OF_THE_MACHINE = (
-    "batch_tokens",
+Decay = Annotated[float, Range("a moment is a moving average; at 1 it would never change", ge=0, lt=1)]
+Dropped = Annotated[float, Range("it is a dropout probability", ge=0, lt=1)]
+# Settings that do not change a loop's numbers.
+NON_SEMANTIC_SETTINGS = (
+    "micro_batch_tokens",
     "memory_gb",
     "gradient_checkpointing",
-    "frozen_states_gb",
+    "activation_cache_gb",
     "reference_cache",
     "checkpoint_seconds",
-    "samples_every",
+    "log_samples_every",
     "models_every",
     "models_kept",
 )
@@ -62,16 +63,16 @@ class OptimiserSettings(Settings):
     """AdamW with warm-up and decay.
 
     Attributes:
-        learning_rate: peak step size.
-        warmup: share of all steps over which the rate rises from 0.
-        schedule: what follows: `constant`, or `linear` or `cosine` down to 0.
+        learning_rate: peak learning rate.
+        warmup: share of all steps over which the learning rate rises from 0.
+        schedule: schedule after warm-up: `constant`, or `linear` or `cosine` down to 0.
         weight_decay: decoupled, on matrices only.
-        betas: decay of the two moment estimates.
-        epsilon: added to the root of the second moment.
-        max_grad_norm: gradients are scaled down to this norm.
-        moments: how AdamW's two moments are kept: `float32`, or `8bit`, a quarter of the memory, in blocks with a
-            scale each (Dettmers et al. 2022). These need bitsandbytes, and make a large model's steps slow on a
-            processor.
+        betas: decay rates of the two moment estimates.
+        epsilon: added to the square root of the second moment.
+        max_grad_norm: gradients are clipped to this norm.
+        optimizer: `adamw` with its two moments in float32, or `adamw_8bit` with moments in a quarter of the
+            memory, in blocks with one scale each (Dettmers et al. 2022); it needs bitsandbytes, and makes a large
+            model's steps slow on a CPU.
     """
 
     learning_rate: LearningRate = 3e-4
@@ -79,44 +80,48 @@ class OptimiserSettings(Settings):
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     weight_decay: Annotated[float, Range("weights would turn around within a few steps", ge=0, le=100)] = 0.0
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    epsilon: Annotated[float, Range("it keeps a division by 0 away", gt=0, le=1e6)] = 1e-8
+    epsilon: Annotated[float, Range("it avoids a division by 0", gt=0, le=1e6)] = 1e-8
     max_grad_norm: Positive = 1.0
-    moments: Moments = "float32"
+    optimizer: OptimizerKind = "adamw"
 
     @model_validator(mode="after")
     def _library_is_there(self) -> Self:
-        if self.moments == "8bit" and find_spec("bitsandbytes") is None:
-            raise ValueError("moments: 8bit needs bitsandbytes; pip install bitsandbytes, or leave moments away")
+        if self.optimizer == "adamw_8bit" and find_spec("bitsandbytes") is None:
+            raise ValueError(
+                "optimizer: adamw_8bit needs bitsandbytes; run pip install bitsandbytes, or remove optimizer"
+            )
         return self
 
 
 class LoopSettings(OptimiserSettings):
-    """What both loops need.
+    """Settings of both loops.
 
     Attributes:
-        batch_tokens: tokens of one micro-batch; less memory with less, the same numbers with any. A CPU is no
-            faster with more; a GPU is: give it what its memory holds, or say `memory_gb`.
-        memory_gb: what the process, or on a GPU its tensors, may take in all, in gigabytes of 10^9 bytes: a
-            trial at the start sets `batch_tokens` and bounds `frozen_states_gb`. `None` leaves them as they are.
-        gradient_checkpointing: compute layers again on the way back rather than keep what they said: less memory,
+        micro_batch_tokens: tokens of one micro-batch. It changes memory use, not the numbers. A GPU is faster
+            with more: set it to what fits, or set `memory_gb`.
+        memory_gb: memory limit of the process (on a GPU: of its tensors), in gigabytes of 10^9 bytes. A trial
+            pass at the start sets `micro_batch_tokens` and bounds `activation_cache_gb`; `None` uses their
+            settings.
+        gradient_checkpointing: recompute activations in the backward pass instead of storing them: less memory,
             about a third more time, the same numbers.
-        frozen_states_gb: memory for what frozen lower layers said of tokens that come again (after a reference's
-            pass, in a second epoch or minibatch): less time, the same numbers; 0 keeps nothing.
-        checkpoint_seconds: how often the state is saved; 0 is after each step.
-        budget_seconds: stop after the step that passes it; steps or epochs remain an upper bound, and the
-            learning rate's schedule ends where the budget will.
-        budget_tokens: likewise, in tokens that the trained model learns from or writes (see
+        activation_cache_gb: memory for the activations of frozen lower layers on tokens that are read again
+            (after a reference pass, in a second epoch or minibatch): less time, the same numbers; 0 caches
+            nothing.
+        checkpoint_seconds: time between checkpoints; 0 saves after each step.
+        budget_seconds: stop after the step that exceeds it. Steps or epochs remain an upper bound, and the
+            learning rate schedule ends where the budget will.
+        budget_tokens: the same, in tokens that the trained model learns from or samples (see
             `gnomon.training.runtime.budget`).
-        models_every: steps (online: rounds) after which the model as it is then is also saved as a folder of its
-            own, `models/<step>` in the stage's folder, which loads as the stage's `model` does; the same numbers
-            with any. A reward model's scores are shifted to an average of 0 only in `model`.
-        models_kept: the newest so many of these folders stay; `None` keeps all.
+        models_every: steps (online: rounds) after which the current model is also saved in a folder of its own,
+            `models/<step>` in the stage's folder, which loads like the stage's `model`; the numbers do not depend
+            on it. A reward model's scores are shifted to an average of 0 only in `model`.
+        models_kept: number of these folders to keep, newest first; `None` keeps all.
     """
 
-    batch_tokens: Annotated[int, Range("a micro-batch has tokens", ge=1, le=10**9)] = 640
+    micro_batch_tokens: Annotated[int, Range("a micro-batch has tokens", ge=1, le=10**9)] = 640
     memory_gb: Annotated[float, Range("it is memory in gigabytes", gt=0, le=1e6)] | None = None
     gradient_checkpointing: bool = False
-    frozen_states_gb: Gigabytes = 2.0
+    activation_cache_gb: Gigabytes = 2.0
     checkpoint_seconds: Seconds = 120.0
     budget_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
     budget_tokens: TokenBudget | None = None
@@ -125,22 +130,22 @@ class LoopSettings(OptimiserSettings):
 
 
 class Validation(Settings):
-    """A part of the data that is not trained on, and when to stop because of it.
+    """Validation on held-out data, with early stopping.
 
     Attributes:
-        share: of the data's prompts.
-        every: optimiser steps between two looks; the last step is always looked at.
-        metric: what is watched, a name from the training metrics.
+        share: share of the data's prompts that is held out.
+        every: optimizer steps between two evaluations; the last step is always evaluated.
+        metric: name of the training metric to compare.
         better: whether more or less of it is better.
-        patience: stop after this many looks without a new best; `None` goes on to the end. The best weights so
-            far are what a stage ends with.
+        patience: stop after this many evaluations without a new best; `None` trains to the end. The stage ends
+            with the best weights.
     """
 
     share: Annotated[float, Range("some prompts are held out and some trained on", gt=0, lt=1)] = 0.1
     every: Annotated[int, Range("it counts optimizer steps", ge=1, le=10**9)] = 50
     metric: str = "loss"
     better: Literal["more", "less"] = "less"
-    patience: Annotated[int, Range("it counts looks at the held-out part", ge=1, le=10**9)] | None = 3
+    patience: Annotated[int, Range("it counts evaluations", ge=1, le=10**9)] | None = 3
 
 
 class OfflineSettings(LoopSettings):
@@ -148,17 +153,17 @@ class OfflineSettings(LoopSettings):
 
     Attributes:
         epochs: passes over the data.
-        batch_size: examples that one step sees, at most all: demonstrations, labels, or of a prompt all pairs or
-            rankings that hang together by a completion of both.
+        batch_size: examples of one optimizer step, at most all: demonstrations, labels, or all pairs or rankings
+            of a prompt that share completions.
         max_tokens: longer rows (prompt and completion) are refused and written to `rejected.jsonl`.
-        validation: holds a part back and keeps the best weights; `None` trains on everything to the end.
-        samples_every: steps after which the policy answers the data's first prompts, into `samples.jsonl`;
-            `None` never.
-        adapter_dropout: share of a LoRA adapter's inputs that each pass that learns sets to 0 (Srivastava et al.
-            2014); off in every other pass. With it, and with `head_dropout`, a run still goes on bit for bit and
-            several processes learn what one learns, but numbers depend on how `batch_tokens` cuts a step.
-        head_dropout: likewise of the states that a reward model's head reads.
-        reference_cache: keep what the reference says on disk, for later runs that ask it the same.
+        validation: hold out a share of the data and keep the best weights; `None` trains on all of it to the end.
+        log_samples_every: steps between samples of the policy for the data's first prompts, in `samples.jsonl`;
+            `None` logs none.
+        adapter_dropout: dropout probability on a LoRA adapter's inputs in training passes (Srivastava et al.
+            2014). With it, or with `head_dropout`, runs still resume bit for bit and do not depend on the number
+            of processes, but numbers depend on how `micro_batch_tokens` splits a step.
+        head_dropout: the same on the hidden states that a reward model's head reads.
+        reference_cache: cache the reference's log-probs on disk for later runs with the same data and reference.
     """
 
     epochs: Annotated[float, Range("a pass sees at least one row in a million", ge=1e-6, le=1e6)] = 1.0
@@ -167,139 +172,143 @@ class OfflineSettings(LoopSettings):
     adapter_dropout: Dropped = 0.0
     head_dropout: Dropped = 0.0
     validation: Validation | None = None
-    samples_every: Annotated[int, Range("it counts steps; null never samples", ge=1, le=10**9)] | None = 100
+    log_samples_every: Annotated[int, Range("it counts steps; null never samples", ge=1, le=10**9)] | None = 100
     reference_cache: bool = True
 
 
 class KLSettings(Settings):
-    """The price of leaving the reference.
+    """KL penalty towards the reference.
 
     Attributes:
-        coefficient: price of a nat at the start, in reward.
-        target: KL of a completion, in nats, that the price is adapted to hold; `None` keeps the price.
-        rule: `proportional` (Ziegler et al. 2019), or `simple`: ×1.5 above 1.5 targets, ×0.5 below half of one.
-        horizon: samples over which the proportional rule may change the price by about a fifth.
-        where: inside the `reward`, or as a term of the `loss`.
-        estimator: `k1`, `k2` or `k3`, from the tokens that were drawn, or `full`: exact at each token, over the
-            whole vocabulary; in the loss only. In the reward only k1 has the gradient of the KL.
+        coef: initial coefficient, in reward per nat.
+        target: KL of a completion, in nats, that the coefficient is adapted to; `None` keeps it fixed.
+        controller: how it is adapted: `proportional` (Ziegler et al. 2019), or `simple`: ×1.5 above 1.5 targets,
+            ×0.5 below half a target.
+        horizon: samples over which the proportional controller changes the coefficient by at most about a fifth.
+        placement: in the `reward`, or as a term of the `loss`.
+        estimator: `k1`, `k2` or `k3`, from the sampled tokens, or `full`: exact at each token, over the whole
+            vocabulary; in the loss only. In the reward only k1 has the gradient of the KL.
         measure: `auto` measures the KL where a reference is used anyway; `sampled` runs the reference for this
             even where nothing else needs it; `full` measures it over the whole vocabulary too, as `kl_full`.
-        exact: in the loss, weigh the estimate so that its gradient is that of its expectation, for k1 and k3 the
-            KL, however the surrogate weighs tokens; off is as commonly written.
+        unbiased_gradient: in the loss, weight the estimate so that its gradient is that of its expectation (for
+            k1 and k3 the KL), independent of how the surrogate weights tokens; off is the form in common use.
     """
 
-    coefficient: Annotated[float, Range("a negative price pays for leaving the reference", ge=0, le=1e6)] = 0.15
-    target: Annotated[float, Range("a KL is positive; null keeps the price", gt=0, le=1e6)] | None = 6.0
-    rule: Literal["proportional", "simple"] = "proportional"
+    coef: Annotated[float, Range("a negative coefficient rewards leaving the reference", ge=0, le=1e6)] = 0.15
+    target: Annotated[float, Range("a KL is positive; null keeps the coefficient fixed", gt=0, le=1e6)] | None = (
+        6.0
+    )
+    controller: Literal["proportional", "simple"] = "proportional"
     horizon: Annotated[float, Range("it counts samples", gt=0, le=1e12)] = 10_000.0
-    where: Literal["reward", "loss"] = "reward"
+    placement: Literal["reward", "loss"] = "reward"
     estimator: Literal["k1", "k2", "k3", "full"] = "k1"
-    exact: bool = True
+    unbiased_gradient: bool = True
     measure: Literal["auto", "sampled", "full"] = "auto"
 
     @model_validator(mode="after")
     def _full_is_for_the_loss(self) -> Self:
-        if self.estimator == "full" and self.where != "loss":
+        if self.estimator == "full" and self.placement != "loss":
             raise ValueError(
-                "estimator: full has a gradient of its own, which a reward does not pass on; set where: loss"
+                "estimator: full has a gradient of its own, which a reward cannot carry; set placement: loss"
             )
         return self
 
     @property
     def reads_vocabulary(self) -> bool:
-        """Whether the reference's whole distribution is needed, not only that of what was drawn."""
-        return (self.estimator == "full" and self.coefficient > 0) or self.measure == "full"
+        """Whether the reference is needed over the whole vocabulary, not only on sampled tokens."""
+        return (self.estimator == "full" and self.coef > 0) or self.measure == "full"
 
 
 class Replay(Settings):
-    """Learn again from groups of former rounds, weighted by how likely the policy still is to write them.
+    """Replay of groups from earlier rounds, with importance weights towards the current policy.
 
     Attributes:
-        share: replayed groups for each fresh one.
-        capacity: groups that are remembered, newest first.
-        priority: groups are drawn with probability ∝ (mean |advantage| + 0.01)^priority; 0 draws alike.
+        share: replayed groups per new group.
+        capacity: newest groups to keep.
+        priority: groups are drawn with probability ∝ (mean |advantage| + 0.01)^priority; 0 draws uniformly.
     """
 
-    share: Annotated[float, Range("it counts replayed groups for each fresh one", gt=0, le=1000)] = 0.25
+    share: Annotated[float, Range("it counts replayed groups per new group", gt=0, le=1000)] = 0.25
     capacity: Annotated[int, Range("it counts groups", ge=1, le=10**9)] = 256
-    priority: Annotated[float, Range("it is an exponent; 0 draws all alike", ge=0, le=100)] = 1.0
+    priority: Annotated[float, Range("it is an exponent; 0 draws uniformly", ge=0, le=100)] = 1.0
 
 
 class Exploration(Settings):
-    """Where a group's completions come from besides the policy at the stage's temperature.
+    """Other sources of a group's completions besides the policy at the stage's temperature.
 
     Attributes:
-        temperatures: the completions of a group take these in turn.
-        reference_share: share of each group's completions that the reference writes.
-        weighted: give completions of another known distribution the weight π_old/π_sampler, truncated at the
-            algorithm's `importance_cap`; otherwise they count as if the policy had written them.
+        temperatures: sampling temperatures, assigned to the completions of a group in turn.
+        reference_share: share of each group's completions that the reference samples.
+        weighted: weight completions of another known distribution by π_old/π_sampler, truncated at the
+            algorithm's `tis_cap`; otherwise they count as if the policy had sampled them.
     """
 
     temperatures: tuple[Temperature, ...] = ()
-    reference_share: Annotated[float, Range("the policy writes the rest of a group", ge=0, lt=1)] = 0.0
+    reference_share: Annotated[float, Range("the policy samples the rest of a group", ge=0, lt=1)] = 0.0
     weighted: bool = True
 
 
 class OnlineValidation(Settings):
-    """Prompts that an online stage never learns from, and the policy that answers them best.
+    """Validation of an online stage on held-out prompts, with early stopping.
 
     Attributes:
-        share: of the stage's prompts, held back by their text.
-        every: rounds between two looks; the last round is always looked at.
-        completions: answers to each held-out prompt.
-        metric: by which policies are compared: `score_mean`, or another of the look's.
+        share: share of the stage's prompts that is held out, split by their text.
+        every: rounds between two evaluations; the last round is always evaluated.
+        completions: completions for each held-out prompt.
+        metric: metric to compare policies by: `score_mean`, or another validation metric.
         better: whether more or less of it is better.
-        patience: stop after this many looks without a new best; `None` goes on to the end. The best policy so far
-            is what a stage ends with.
+        patience: stop after this many evaluations without a new best; `None` trains to the end. The stage ends
+            with the best policy.
     """
 
     share: Annotated[float, Range("it is a part of the prompts", gt=0, lt=1)] = 0.1
     every: Annotated[int, Range("it counts rounds", ge=1, le=10**9)] = 10
-    completions: Annotated[int, Range("it counts answers to a prompt", ge=1, le=10**5)] = 1
+    completions: Annotated[int, Range("it counts completions of a prompt", ge=1, le=10**5)] = 1
     metric: str = "score_mean"
     better: Literal["more", "less"] = "more"
-    patience: Annotated[int, Range("it counts looks; null never stops", ge=1, le=10**9)] | None = None
+    patience: Annotated[int, Range("it counts evaluations; null never stops", ge=1, le=10**9)] | None = None
 
 
 class OnlineSettings(LoopSettings):
     """Training on the policy's own samples.
 
     Attributes:
-        steps: rounds of sampling and learning.
-        prompts_per_step: prompts that a round samples completions for.
+        steps: rounds of sampling and training.
+        prompts_per_step: prompts of a round.
         epochs: passes over each round's samples.
-        minibatches: optimiser steps a pass; completions of one prompt stay in one minibatch.
-        critic_learning_rate: peak step size of the critic; `None` is the policy's.
-        missing_eos_score: the most that a completion can score that was cut off; it never gets more than its own
-            score, nor than any completion of the round that ended. `None` keeps its own score.
-        overlong_buffer: the last so many tokens before the length limit cost a ramp down to −1 (Yu et al. 2025,
-            eq. 13); 0 is off.
-        entropy_bonus: reward of a nat of `−log π`, on every token.
-        resample: how often more prompts are drawn in place of those whose scores are all alike, until the round
-            has as many groups as it asks for (Yu et al. 2025, eq. 11).
-        recompute_logprobs: ask the trainer for the log-probabilities of what was sampled, and weigh by the
-            sampler's; for samplers that are another program.
-        reference_every: rounds after which the policy becomes the new reference; `None` never.
-        kl: the price of leaving the reference.
-        curriculum: prefer prompts of medium success.
-        replay: learn again from former rounds.
+        minibatches: optimizer steps per pass; completions of one prompt stay in one minibatch.
+        critic_learning_rate: peak learning rate of the critic; `None` uses the policy's.
+        truncation_score: cap on the score of a completion that reached the length limit; it also never exceeds
+            its own score, nor that of any finished completion of the round. `None` keeps its own score.
+        overlong_buffer: number of tokens before the length limit over which a penalty ramps down to −1 (Yu et al.
+            2025, eq. 13); 0 is off.
+        entropy_bonus: reward per nat of `−log π`, on every token.
+        dynamic_sampling_rounds: extra sampling passes that replace prompts whose scores are all equal, until the
+            round has `prompts_per_step` groups (Yu et al. 2025, eq. 11).
+        recompute_logprobs: recompute the log-probs of samples with the trainer, and weight by the sampler's; for
+            samplers that are another program.
+        ref_update_interval: rounds after which the policy becomes the new reference; `None` never.
+        kl: KL penalty towards the reference.
+        curriculum: prefer prompts of medium difficulty.
+        replay: replay groups from earlier rounds.
         exploration: other sources of completions.
-        validation: looks at held-out prompts and keeps the best policy; `None` trains on all and keeps the last.
+        validation: evaluate on held-out prompts and keep the best policy; `None` trains on all and keeps the
+            last.
     """
 
-    epsilon: Annotated[float, Range("it keeps a division by 0 away", gt=0, le=1e6)] = 1e-5
+    epsilon: Annotated[float, Range("it avoids a division by 0", gt=0, le=1e6)] = 1e-5
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     steps: Annotated[int, Range("it counts rounds", ge=1, le=10**9)] = 100
     prompts_per_step: Annotated[int, Range("a round needs prompts", ge=1, le=10**7)] = 16
     epochs: Annotated[int, Range("it counts passes over a round's samples", ge=1, le=10**6)] = 1
     minibatches: Annotated[int, Range("each pass has at least one", ge=1, le=10**6)] = 2
     critic_learning_rate: LearningRate | None = None
-    missing_eos_score: Finite | None = -1.0
+    truncation_score: Finite | None = -1.0
     overlong_buffer: Annotated[int, Range("it counts tokens; 0 is off", ge=0, le=2**27)] = 0
     entropy_bonus: Annotated[float, Range("a negative bonus would pay for certainty", ge=0, le=1e6)] = 0.0
-    resample: Annotated[int, Range("it counts tries; 0 is off", ge=0, le=1000)] = 0
+    dynamic_sampling_rounds: Annotated[int, Range("it counts extra sampling passes; 0 is off", ge=0, le=1000)] = 0
     recompute_logprobs: bool = False
-    reference_every: Annotated[int, Range("it counts rounds; null never", ge=1, le=10**9)] | None = None
+    ref_update_interval: Annotated[int, Range("it counts rounds; null never", ge=1, le=10**9)] | None = None
     kl: KLSettings = KLSettings()
     curriculum: Curriculum | None = None
     replay: Replay | None = None

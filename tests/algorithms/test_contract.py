@@ -269,10 +269,10 @@ def test_the_first_pass_is_on_policy(name: str) -> None:
     models = models_for(algorithm)
     _, metrics = algorithm.loss(models, batch_for(algorithm, models, on_policy=True))
     assert float(metrics["approx_kl"]) == pytest.approx(0.0, abs=1e-6)
-    assert float(metrics["probability_gap"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(metrics["prob_abs_diff"]) == pytest.approx(0.0, abs=1e-6)
     assert float(metrics.get("clip_fraction", 0.0)) == 0.0
     _, off = algorithm.loss(models, batch_for(algorithm, models))
     assert float(off["approx_kl"]) > 1e-3
-    assert float(off["probability_gap"]) > 1e-3
+    assert float(off["prob_abs_diff"]) > 1e-3
     if getattr(algorithm, "clip_low", 1.0) < 1:
         assert float(off["clip_fraction"]) > 0.0

@@ -101,7 +101,7 @@ def test_rtos_token_rewards_are_worth_their_sum(wide: Setting, monkeypatch: pyte
 def drawn_elsewhere(world: World, cap: float) -> tuple[Tensor, Setting, TablePolicy]:
     """RLOO's expected step from pairs that another table drew, weighed up to `cap`."""
     setting, sampler = Setting(world), TablePolicy(world, seed=9)
-    return setting.gradient(RLOO(importance_cap=cap), k=2, sampler=sampler), setting, sampler
+    return setting.gradient(RLOO(tis_cap=cap), k=2, sampler=sampler), setting, sampler
 
 
 def test_importance_weights_undo_another_sampler() -> None:

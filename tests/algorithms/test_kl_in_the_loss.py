@@ -26,7 +26,7 @@ def test_a_weighted_penalty_in_the_loss_has_the_gradient_of_its_expectation(
     small: Setting, estimator: str
 ) -> None:
     """k1 and k3 have the KL itself as expectation; k2 has its own."""
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", estimator, exact=True))
+    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", estimator, unbiased_gradient=True))
     if estimator == "k2":
         logprobs = small.policy.logprobs(SMALL.every)
         squares = (logprobs - small.reference.logprobs(SMALL.every).detach()).square() / 2
@@ -39,7 +39,7 @@ def test_a_weighted_penalty_in_the_loss_has_the_gradient_of_its_expectation(
 
 def test_the_whole_vocabulary_has_the_gradient_of_the_kl_itself(small: Setting) -> None:
     """`∇E[Σ_t KL_t] = E[Σ_t ∇KL_t + KL_t·∇log π(y_<t)]`, against autograd of the exact KL."""
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "full", exact=True))
+    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "full", unbiased_gradient=True))
     equal(found, small.true_gradient())
     logprobs = small.policy.all_logprobs()
     kl = (logprobs.exp() * (logprobs - small.reference.all_logprobs().detach())).sum() / SMALL.prompts
@@ -49,7 +49,7 @@ def test_the_whole_vocabulary_has_the_gradient_of_the_kl_itself(small: Setting) 
 
 def test_without_the_weight_it_restrains_each_state_but_not_how_often_it_is_reached(small: Setting) -> None:
     """Right for single tokens; for longer texts only the expected `∇KL_t` remains."""
-    pricing = Pricing("loss", "full", exact=False)
+    pricing = Pricing("loss", "full", unbiased_gradient=False)
     bandit = Setting(World(letters=3, longest=1))
     equal(bandit.gradient(RLOO(), k=2, pricing=pricing), bandit.true_gradient())
     found = small.gradient(RLOO(), k=2, pricing=pricing)
@@ -64,14 +64,14 @@ def test_without_the_weight_it_restrains_each_state_but_not_how_often_it_is_reac
 
 
 def test_k1_in_the_loss_as_commonly_written_restrains_nothing(small: Setting) -> None:
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "k1", exact=False))
+    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "k1", unbiased_gradient=False))
     equal(found, small.true_gradient(0.0))
 
 
 def test_k2_in_the_loss_as_commonly_written_is_right_for_single_tokens() -> None:
     """∇k2 = (log π − log π_ref)·∇log π is the KL's gradient of one token; earlier ones get no credit."""
     bandit, longer = Setting(World(letters=3, longest=1)), Setting(SMALL)
-    pricing = Pricing("loss", "k2", exact=False)
+    pricing = Pricing("loss", "k2", unbiased_gradient=False)
     equal(bandit.gradient(RLOO(), k=2, pricing=pricing), bandit.true_gradient())
     assert (longer.gradient(RLOO(), k=2, pricing=pricing) - longer.true_gradient()).abs().max() > 1e-3
 
@@ -123,7 +123,7 @@ def test_however_the_surrogate_weighs_tokens_the_exact_penalty_is_the_kl(
 
 def test_as_commonly_written_a_mean_within_completions_turns_the_penalty(small: Setting) -> None:
     """k1 would at least do nothing; k3 has neither the KL's gradient nor its own over the sum of tokens."""
-    price = Pricing("loss", "k3", exact=False)
+    price = Pricing("loss", "k3", unbiased_gradient=False)
 
     def priced(algorithm: Any) -> Tensor:
         return small.gradient(algorithm, k=2, pricing=price) - small.gradient(algorithm, k=2, beta=0.0)

@@ -90,7 +90,7 @@ def test_reward_modelling_hand_numbers(settings: dict[str, Any], weight: float, 
     loss, metrics = RewardModelling(**settings).loss(stand_in(scores=SCORES), pairs(weight))
     assert loss.item() == pytest.approx(expected / 3, abs=1e-5)
     assert metrics["accuracy"].item() == pytest.approx(0.5)  # right, tied, wrong
-    assert metrics["lead"].item() == pytest.approx(0.0)
+    assert metrics["reward_margin"].item() == pytest.approx(0.0)
 
 
 def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:
@@ -204,7 +204,7 @@ def test_ppo_loss_by_hand() -> None:
             "entropy": 0.6,
             "clip_fraction": 1 / 3,
             "approx_kl": (0.5 - math.log(1.5)) / 3,
-            "probability_gap": 0.5 * math.exp(float(credited.logprobs[1, 0])) / 3,
+            "prob_abs_diff": 0.5 * math.exp(float(credited.logprobs[1, 0])) / 3,
         },
         rel=1e-4,
     )
@@ -258,8 +258,8 @@ def test_online_dpo_by_hand() -> None:
     models = stand_in(logprobs=torch.full((5, 1), -1.0), entropy=torch.full((5, 1), 0.7))
     loss, metrics = OnlineDPO(beta=0.5).loss(models, batch)
     assert loss.item() == pytest.approx((0.313262 + 0.693147) / 2, abs=1e-5)
-    found = {name: metrics[name].item() for name in ("accuracy", "lead", "entropy", "approx_kl")}
-    assert found == pytest.approx({"accuracy": 0.75, "lead": 1.0, "entropy": 0.7, "approx_kl": 0.0})
+    found = {name: metrics[name].item() for name in ("accuracy", "reward_margin", "entropy", "approx_kl")}
+    assert found == pytest.approx({"accuracy": 0.75, "reward_margin": 1.0, "entropy": 0.7, "approx_kl": 0.0})
 
 
 # Of two tokens with log-ratios ½ and ½, and of one token with −1; what stands in the padding is out of the way.
@@ -294,13 +294,13 @@ def pair() -> Preferences:
         # lead 1 − ½: ¾·0.474077 + ¼·0.974077
         (DPO(beta=0.5, margin_weight=1.0), 0.599077),
         # lead ½·(½ + ½·½ + 1) = 0.875: ¾·0.348444 + ¼·1.223444
-        (DPO(beta=0.5, tail_weight=0.5), 0.567194),
+        (DPO(beta=0.5, ld_alpha=0.5), 0.567194),
         # 0.563262 + 2·(¾·1.5 + ¼·3)
-        (DPO(beta=0.5, nll_weight=2.0), 0.563262 + 3.75),
+        (DPO(beta=0.5, sft_coef=2.0), 0.563262 + 3.75),
         # averages ½ and −1, lead 1.5, goal 1/(2·½) = 1: ¾·0.25 + ¼·6.25
         (IPO(tau=0.5), 1.75),
         # tail ½: the average stays ½, for its weights are 1 and ½ of it too
-        (IPO(tau=0.5, tail_weight=0.5), 1.75),
+        (IPO(tau=0.5, ld_alpha=0.5), 1.75),
         # lead ½: ¾·½ + ¼·1.5; log-probs −3 and −3 lead by nothing
         (Hinge(beta=0.25), 0.75),
         (Hinge(beta=0.25, reference=False), 1.0),
@@ -317,10 +317,13 @@ def test_pair_losses_by_hand(algorithm: Any, expected: float) -> None:
     loss, metrics = algorithm.loss(stand_in(logprobs=LOGPROBS), pair())
     assert loss.item() == pytest.approx(1.5 * expected, abs=2e-5)
     assert metrics["nll"].item() == pytest.approx((1.5 if not algorithm.soft_labels else 1.875) / 2)
-    if isinstance(algorithm, DPO) and algorithm.tail_weight == 1:
-        found = {name: metrics[name].item() for name in ("accuracy", "lead", "chosen_reward", "rejected_reward")}
+    if isinstance(algorithm, DPO) and algorithm.ld_alpha == 1:
+        found = {
+            name: metrics[name].item()
+            for name in ("accuracy", "reward_margin", "chosen_reward", "rejected_reward")
+        }
         assert found == pytest.approx(
-            {"accuracy": 0.5, "lead": 0.5, "chosen_reward": 0.25, "rejected_reward": -0.25}
+            {"accuracy": 0.5, "reward_margin": 0.5, "chosen_reward": 0.25, "rejected_reward": -0.25}
         )
     assert ("chosen_reward" in metrics) == ("reference" in algorithm.needs)
 
@@ -354,7 +357,7 @@ def test_kto_by_hand() -> None:
             "nll": 1.25,
             "chosen_reward": 0.25,
             "rejected_reward": -0.5,
-            "lead": 0.75,
+            "reward_margin": 0.75,
         }
     )
     assert algorithm.baseline({**sums, "mismatched_rewards": -9.0}) == 0.0  # a KL is never negative
@@ -394,6 +397,6 @@ def test_plackett_luce_by_hand() -> None:
     loss, metrics = PlackettLuce(beta=1.0).loss(models, batch)
     assert loss.item() == pytest.approx((0.720868 + 2 * 2.126928) / 2, abs=1e-5)
     assert metrics["accuracy"].item() == 0.5
-    assert metrics["lead"].item() == 0.0
-    more, _ = PlackettLuce(beta=1.0, nll_weight=1.0).loss(models, batch)
+    assert metrics["reward_margin"].item() == 0.0
+    more, _ = PlackettLuce(beta=1.0, sft_coef=1.0).loss(models, batch)
     assert more.item() == pytest.approx(loss.item() + 7.5 / 2, abs=1e-5)

@@ -111,7 +111,7 @@ def test_conservative_smoothing_by_hand() -> None:
     assert 0.5 * gap(DPO(beta=0.5, label_smoothing=0.1), 1.0) == pytest.approx(2.197, abs=1e-3)
 
 
-@pytest.mark.parametrize("algorithm", [DPO(), IPO(), Hinge(), SimPO(), CPO(nll_weight=0.0)])
+@pytest.mark.parametrize("algorithm", [DPO(), IPO(), Hinge(), SimPO(), CPO(sft_coef=0.0)])
 def test_robust_losses_are_unbiased_under_flips(algorithm: Any) -> None:
     """(1 − ε)·robust(p) + ε·robust(1 − p) = clean(p): labels flipped at rate ε cost what the true ones do."""
     start, policy, flips = TablePolicy(SEVEN, seed=3), TablePolicy(SEVEN, seed=4), 0.3
@@ -148,7 +148,7 @@ def test_ipo_two_arms(p: float) -> None:
 def test_tokens_beyond_the_shorter_answer_weigh_less() -> None:
     """LD-DPO, α = ¼, of one token against two: h(END) − h(a) − ¼·h(END after a) = logit(p)/β."""
     reference, policy = TablePolicy(SEVEN, seed=0), TablePolicy(SEVEN, seed=2)
-    fit(DPO(beta=0.5, tail_weight=0.25), policy, preferences(reference, {(0, END, A_END): 0.7}))
+    fit(DPO(beta=0.5, ld_alpha=0.25), policy, preferences(reference, {(0, END, A_END): 0.7}))
     moved = (policy.table.log_softmax(-1) - reference.table.log_softmax(-1)).detach()[0]  # [states, letters]
     lead = moved[0, 2] - moved[0, 0] - 0.25 * moved[1, 2]
     assert float(lead) == pytest.approx(logit(0.7) / 0.5, abs=1e-4)
@@ -186,8 +186,8 @@ def test_cpo_two_arms(p: float) -> None:
     """In u = log q/(1 − q): β·(σ(βu) − p) + w·(σ(u) − p) = 0, between logit p and logit(p)/β."""
     expected = root(lambda u: 0.5 * (sigma(0.5 * u) - p) + 0.3 * (sigma(u) - p), -20, 20)
     assert logit(p) < expected < logit(p) / 0.5
-    assert gap(CPO(beta=0.5, nll_weight=0.3), p, reference=False) == pytest.approx(expected, abs=1e-4)
-    assert gap(CPO(beta=0.5, nll_weight=0.0), p, reference=False) == pytest.approx(logit(p) / 0.5, abs=1e-4)
+    assert gap(CPO(beta=0.5, sft_coef=0.3), p, reference=False) == pytest.approx(expected, abs=1e-4)
+    assert gap(CPO(beta=0.5, sft_coef=0.0), p, reference=False) == pytest.approx(logit(p) / 0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("p", [0.6, 0.9])
@@ -199,7 +199,7 @@ def test_orpo_two_arms(p: float) -> None:
     assert gap(ORPO(odds_weight=0.7), p, reference=False) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("algorithm", [DPO(beta=0.5), IPO(), SimPO(), CPO(), ORPO(), DPO(beta=0.5, nll_weight=0)])
+@pytest.mark.parametrize("algorithm", [DPO(beta=0.5), IPO(), SimPO(), CPO(), ORPO(), DPO(beta=0.5, sft_coef=0)])
 def test_a_tie_pulls_the_lead_to_nothing(algorithm: Any) -> None:
     """Whatever the start, and the same where hard labels are made of it."""
     for chosen in (algorithm, replace(algorithm, soft_labels=False)):

@@ -27,8 +27,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"label_smoothing": 0.1},
     {"label_smoothing": 0.2, "robust": True},
     {"margin_weight": 0.5},
-    {"tail_weight": 0.3},
-    {"nll_weight": 0.7},
+    {"ld_alpha": 0.3},
+    {"sft_coef": 0.7},
     {"soft_labels": False},
 ]
 
@@ -56,7 +56,7 @@ def test_all_are_here() -> None:
 def test_gradients_are_finite_differences(name: str) -> None:
     algorithm = EVERY[name]()
     batch, logprobs = case(algorithm)
-    settings = SETTINGS if name in PAIRED else [{}, {"nll_weight": 0.7}]
+    settings = SETTINGS if name in PAIRED else [{}, {"sft_coef": 0.7}]
     for changes in settings:
         chosen = replace(algorithm, **changes)
         assert torch.autograd.gradcheck(lambda x: loss_of(chosen, batch, x), logprobs.requires_grad_())  # noqa: B023
@@ -133,7 +133,7 @@ def test_settings_out_of_range_are_refused() -> None:
         ("dpo", {"beta": 0.0}),
         ("dpo", {"label_smoothing": 0.5}),
         ("ipo", {"tau": -1.0}),
-        ("hinge", {"tail_weight": 1.1}),
+        ("hinge", {"ld_alpha": 1.1}),
         ("kto", {"bad_weight": -1.0}),
         ("simpo", {"gamma": -0.1}),
     ]

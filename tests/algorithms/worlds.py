@@ -215,9 +215,9 @@ def total_variation(policy: TablePolicy, best: Tensor) -> float:
 class Pricing:
     """Where and how the KL is priced, as `training.kl` says it."""
 
-    where: str = "reward"
+    placement: str = "reward"
     estimator: str = "k1"
-    exact: bool = True
+    unbiased_gradient: bool = True
 
 
 def experience_of(
@@ -251,9 +251,13 @@ def experience_of(
         if token_reward:
             gained = token_reward.logprobs(tokens) - reference.logprobs(tokens)
             found = replace(found, token_rewards=gained)
-    estimator = "k1" if kl.where == "loss" else kl.estimator  # the loss's own is in its penalty
-    found = price_kl(found, beta, where=kl.where, estimator=estimator)
-    return replace(found, penalty=KLPenalty(beta, kl.estimator, kl.exact)) if kl.where == "loss" else found
+    estimator = "k1" if kl.placement == "loss" else kl.estimator  # the loss's own is in its penalty
+    found = price_kl(found, beta, placement=kl.placement, estimator=estimator)
+    return (
+        replace(found, penalty=KLPenalty(beta, kl.estimator, kl.unbiased_gradient))
+        if kl.placement == "loss"
+        else found
+    )
 
 
 def expected_gradient(
@@ -296,7 +300,7 @@ def expected_gradient(
         credited, advantages=credited.advantages * weight, penalty=None, totals=StepTotals(1, 1, limit=1)
     )
     loss, _ = algorithm.loss(cast(Any, models), credited)
-    if pricing is not None and pricing.where == "loss":
+    if pricing is not None and pricing.placement == "loss":
         loss = loss + expected_penalty(algorithm, models, reference, beta, pricing)
     return -torch.autograd.grad(loss, models.policy.table)[0]
 

@@ -92,7 +92,7 @@ def test_training_moves_towards_the_function(tiny_model: Path, tmp_path: Path) -
         seen.append(prompt)
         return 2.5
 
-    settings: dict[str, Any] = {"steps": 1, "prompts_per_step": 2, "max_tokens": 3, "missing_eos_score": None}
+    settings: dict[str, Any] = {"steps": 1, "prompts_per_step": 2, "max_tokens": 3, "truncation_score": None}
     for _ in range(2):
         trained = gnomon.train(
             "ppo", model=tiny_model, prompts=["a", "b"], reward=noted, out=tmp_path / "run", **settings

@@ -84,7 +84,7 @@ def test_ppo_on_a_function_in_a_file(
         "--reward",
         "brief.py:score",
     ]
-    code, _, err = ask(*line, "steps=1", "prompts_per_step=2", "max_tokens=4", "missing_eos_score=null")
+    code, _, err = ask(*line, "steps=1", "prompts_per_step=2", "max_tokens=4", "truncation_score=null")
     assert code == 0, err
     (first, _) = read_jsonl(Path("runs/ppo/ppo/samples.jsonl"))
     assert first["score"] == -len(first["text"]) or "\ufffd" in first["text"] or first["score"] <= 0

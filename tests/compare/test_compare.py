@@ -56,18 +56,18 @@ def test_an_offline_template_lends_an_online_one_model_and_machine(tmp_path: Pat
     content = yaml.safe_load(FILMS.read_text(encoding="utf-8"))
     content["stages"][3] = {
         "name": "aligned", "algorithm": "dpo", "model": "sft", "data": "feedback/preferences",
-        "training": {"learning_rate": 1e-4, "batch_tokens": 99}, "settings": {"beta": 0.3},
+        "training": {"learning_rate": 1e-4, "micro_batch_tokens": 99}, "settings": {"beta": 0.3},
     }  # fmt: skip
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
     rows = plan("dpo", "ipo", "rloo", recipe=recipe).rows
     assert rows["ipo"] == {
         "name": "aligned", "algorithm": "ipo", "model": "sft", "data": "feedback/preferences",
-        "training": {"learning_rate": 1e-4, "batch_tokens": 99},
+        "training": {"learning_rate": 1e-4, "micro_batch_tokens": 99},
     }  # fmt: skip
     assert rows["dpo"]["settings"] == {"beta": 0.3}
     assert rows["rloo"] == {
-        "name": "aligned", "algorithm": "rloo", "model": "sft", "training": {"batch_tokens": 99},
+        "name": "aligned", "algorithm": "rloo", "model": "sft", "training": {"micro_batch_tokens": 99},
         "prompts": "feedback/prompts", "reward": "judge",
     }  # fmt: skip
 
@@ -82,9 +82,11 @@ def test_a_critic_is_only_for_those_that_need_one() -> None:
 
 def test_what_an_algorithm_has_no_use_for_is_left_out() -> None:
     names = ("ppo", "rloo", "online_dpo")
-    rows = plan(*names, overrides=("aligned.head.head=mlp", "aligned.training.kl={where: loss, target: 3}")).rows
+    rows = plan(
+        *names, overrides=("aligned.head.head=mlp", "aligned.training.kl={placement: loss, target: 3}")
+    ).rows
     assert [rows[name].get("head") for name in names] == [{"head": "mlp"}, None, None]
-    assert rows["rloo"]["training"]["kl"] == {"where": "loss", "target": 3}
+    assert rows["rloo"]["training"]["kl"] == {"placement": "loss", "target": 3}
     assert rows["online_dpo"]["training"]["kl"] == {"target": 3}
 
 

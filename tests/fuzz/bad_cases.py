@@ -81,7 +81,7 @@ def recipe_tree(model: str) -> dict[str, Any]:
                 "reward": [{"of": "judge", "weight": 0.5}, {"rule": "format", "pattern": "a.*"}],
                 "training": {
                     **tiny,
-                    "kl": {"coefficient": 0.1},
+                    "kl": {"coef": 0.1},
                     "curriculum": {"width": 0.2},
                     "betas": [0.9, 0.95],
                 },

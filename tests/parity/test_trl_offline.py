@@ -132,7 +132,7 @@ def test_a_reward_model_that_pads_with_its_end_is_scored_before_the_end(tmp_path
             DPO(beta=0.3, robust=True, label_smoothing=0.2),
             {"loss_type": "robust", "label_smoothing": 0.2, "beta": 0.3},
         ),
-        (DPO(beta=0.3, tail_weight=0.4), {"loss_type": "sigmoid", "ld_alpha": 0.4, "beta": 0.3}),
+        (DPO(beta=0.3, ld_alpha=0.4), {"loss_type": "sigmoid", "ld_alpha": 0.4, "beta": 0.3}),
         (IPO(tau=0.3), {"loss_type": "ipo", "beta": 0.3}),
         (Hinge(beta=0.3), {"loss_type": "hinge", "beta": 0.3}),
     ],
@@ -154,7 +154,7 @@ def test_label_smoothing_of_plain_dpo_is_left_out_by_trl(tmp_path: Path) -> None
 def test_the_imitation_beside_dpo_weighs_pairs_alike_here_and_tokens_alike_in_trl(tmp_path: Path) -> None:
     theirs = dpo(tmp_path, loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.5], beta=0.3)
     batch = peer.preferences()
-    network, mine = ours(DPO(beta=0.3, nll_weight=0.5), batch)
+    network, mine = ours(DPO(beta=0.3, sft_coef=0.5), batch)
     assert abs(float(mine) - float(theirs[1])) > 1e-2
     said = naive_logprobs(network, batch.tokens)
     by_pair = torch.stack([-said[c].mean() for c in batch.chosen.tolist()]).mean()
@@ -165,8 +165,8 @@ def test_the_imitation_beside_dpo_weighs_pairs_alike_here_and_tokens_alike_in_tr
 @pytest.mark.parametrize(
     ("algorithm", "settings"),
     [
-        (CPO(beta=0.3, nll_weight=0.0), {"loss_type": "sigmoid"}),
-        (CPO(beta=0.3, nll_weight=0.0, label_smoothing=0.2), {"loss_type": "sigmoid", "label_smoothing": 0.2}),
+        (CPO(beta=0.3, sft_coef=0.0), {"loss_type": "sigmoid"}),
+        (CPO(beta=0.3, sft_coef=0.0, label_smoothing=0.2), {"loss_type": "sigmoid", "label_smoothing": 0.2}),
         (Hinge(beta=0.3, reference=False), {"loss_type": "hinge"}),
         (SimPO(beta=0.3, gamma=0.7), {"loss_type": "simpo", "simpo_gamma": 0.7}),
     ],
@@ -180,7 +180,7 @@ def test_pairs_without_a_reference(tmp_path: Path, algorithm: Any, settings: dic
 def test_the_imitation_of_cpo_weighs_pairs_alike_here_and_tokens_alike_in_trl(tmp_path: Path) -> None:
     theirs = older(CPOTrainer, CPOConfig, tmp_path, cpo_alpha=0.5, beta=0.3, loss_type="sigmoid")
     batch = peer.preferences()
-    network, mine = ours(CPO(beta=0.3, nll_weight=0.5), batch)
+    network, mine = ours(CPO(beta=0.3, sft_coef=0.5), batch)
     assert abs(float(mine) - float(theirs[1])) > 1e-2
     said = naive_logprobs(network, batch.tokens)
     by_pair = torch.stack([-said[c].mean() for c in batch.chosen.tolist()]).mean()

@@ -85,7 +85,7 @@ def test_the_environment_is_there_from_the_start(project: Project) -> None:
 
 
 def test_settings_that_change_no_number_restart_nothing(copied: Project) -> None:
-    copied.go("training.batch_tokens=512", "training.checkpoint_seconds=1", "training.models_every=1")
+    copied.go("training.micro_batch_tokens=512", "training.checkpoint_seconds=1", "training.models_every=1")
     assert not list(copied.run.glob("*.1"))
 
 

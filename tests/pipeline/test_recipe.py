@@ -143,7 +143,7 @@ def test_overrides_of_all_depths(tmp_path: Path) -> None:
     stage = by_name(recipe)
     assert (recipe.run, recipe.seed, recipe.model.rank) == ("runs/第二", 7, 4)
     assert stage["aligned"].loop.kl.target is None
-    assert stage["aligned"].loop.kl.coefficient == OnlineSettings().kl.coefficient
+    assert stage["aligned"].loop.kl.coef == OnlineSettings().kl.coef
     assert stage["aligned"].make_algorithm() == PPO(clip_low=0.1)
     assert stage["aligned"].sampling.completions == 4
     assert stage["report"].judges == ["vader"]
@@ -244,8 +244,8 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ),
         (
             "aligned",
-            {"algorithm": "online_dpo", "training": {"kl": {"where": "loss"}}},
-            "training.kl.where is loss, but the loss of online_dpo has no place for the price; set it to reward.",
+            {"algorithm": "online_dpo", "training": {"kl": {"placement": "loss"}}},
+            "training.kl.placement is loss, but the loss of online_dpo has no KL term; set it to reward.",
         ),
         ("people", {"trainin": 3}, "stage 1: unknown key 'trainin'; did you mean 'training'?"),
         ("sft", {"trainable": {"rankk": 1}}, "unknown key 'trainable.rankk'; did you mean 'rank'?"),
@@ -299,7 +299,7 @@ def test_sound_variants_pass(tmp_path: Path) -> None:
         ("aligned", {"critic": "base", "critic_trainable_layers": 1}),
         ("aligned", {"critic": "judge"}),
         ("aligned", {"algorithm": "reinforce", "settings": {"baseline": "critic"}, "critic": "base"}),
-        ("aligned", {"algorithm": "rloo", "training": {"kl": {"where": "loss"}}}),
+        ("aligned", {"algorithm": "rloo", "training": {"kl": {"placement": "loss"}}}),
         ("judge", {"num_layers": 2, "head": {"head": "mlp"}}),
         ("aligned", {"model": "base"}),
         ("report", {"judges": ["vader", "ridge"], "judge_holdout": "people/judge_holdout"}),

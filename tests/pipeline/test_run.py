@@ -58,10 +58,10 @@ def test_the_configuration_is_resolved_and_runs_again(finished: Project, tmp_pat
     assert [row["name"] for row in config["stages"]] == STAGES
     sft, _, aligned, _ = config["stages"]
     assert sft["training"] == OfflineSettings(
-        batch_tokens=256, learning_rate=0.01, warmup=0, epochs=2, batch_size=4
+        micro_batch_tokens=256, learning_rate=0.01, warmup=0, epochs=2, batch_size=4
     ).model_dump(mode="json")
     assert aligned["training"]["kl"]["target"] == OnlineSettings().kl.target  # defaults are written out
-    assert aligned["training"]["missing_eos_score"] is None  # and so is what is null
+    assert aligned["training"]["truncation_score"] is None  # and so is what is null
     again = tmp_path / "config.yaml"
     again.write_bytes((finished.run / "config.yaml").read_bytes())
     assert [stage.name for stage in load_recipe(again).stages] == STAGES
@@ -81,10 +81,8 @@ def test_each_step_left_its_metrics(finished: Project) -> None:
     assert [row["step"] for row in judge] == [1, 2]  # 4 prompts, 2 a step
     assert [row["step"] for row in aligned] == [1, 2]
     assert sft[-1]["loss"] < sft[0]["loss"]
-    assert {"accuracy", "lead"} <= judge[0].keys()
-    assert {"score_mean", "kl", "kl_coefficient", "value_loss", "clip_fraction", "failed_rows"} <= aligned[
-        0
-    ].keys()
+    assert {"accuracy", "reward_margin"} <= judge[0].keys()
+    assert {"score_mean", "kl", "kl_coef", "value_loss", "clip_fraction", "reward_failures"} <= aligned[0].keys()
     assert aligned[0]["kl"] == pytest.approx(0, abs=1e-4)  # the policy starts as its reference
     assert aligned[1]["kl"] != 0
     assert read_json(finished.run / "sft" / "result.json")["final"]["loss"] == sft[-1]["loss"]

@@ -142,9 +142,9 @@ def ppo_metrics(steps: int) -> Iterator[dict[str, Any]]:
         noise, way = math.sin(step * 12.9898), 1 - math.exp(-step / 25)
         yield {
             "step": step, "time": step * 9.1, "score_mean": 0.1 + 1.1 * way + noise / 8,
-            "kl": 4 * way + noise / 4, "kl_coefficient": 0.05 + 0.02 * way,
+            "kl": 4 * way + noise / 4, "kl_coef": 0.05 + 0.02 * way,
             "entropy": 3.1 - 0.4 * way + noise / 20,
-            "value_loss": 1.2 - way, "length_mean": 38 + noise, "missing_eos_share": 0.12 + noise / 50,
+            "value_loss": 1.2 - way, "length_mean": 38 + noise, "frac_truncated": 0.12 + noise / 50,
             "clip_fraction": 0.1 + noise / 40,
             "explained_variance": 0.7 * way + noise / 20 if step > 3 else math.nan,
         }  # fmt: skip

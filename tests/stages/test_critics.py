@@ -25,7 +25,7 @@ from gnomon.stages.references import maker, saved_critic
 from gnomon.stages.settings import TrainStage
 from gnomon.stages.workspace import Workspace
 
-SMALL = {"steps": 1, "prompts_per_step": 2, "missing_eos_score": None, "critic_learning_rate": 0.1}
+SMALL = {"steps": 1, "prompts_per_step": 2, "truncation_score": None, "critic_learning_rate": 0.1}
 
 
 def ppo(name: str, folder: Path, **keys: Any) -> dict[str, Any]:

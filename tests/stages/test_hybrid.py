@@ -36,7 +36,7 @@ def changed(project: Project, **keys: Any) -> Project:
 def phases(folder: Path) -> list[dict[str, Any]]:
     online = {"reward": "judge", "prompts": str(folder / "prompts.jsonl")}
     small = {"completions": 2, "max_tokens": 6}
-    rounds = {"steps": 3, "prompts_per_step": 3, "missing_eos_score": None}
+    rounds = {"steps": 3, "prompts_per_step": 3, "truncation_score": None}
     return [
         {"name": "warm-up", "algorithm": "dpo", "data": str(folder / "preferences.jsonl")},
         {
@@ -177,11 +177,9 @@ def test_what_is_wrong_is_said(project: Project, keys: dict[str, Any], said: str
 def test_defaults_of_the_papers_are_under_the_users(project: Project) -> None:
     changed(project, algorithm="grpo", sampling={"completions": 4})
     stage: Any = {s.name: s for s in load_recipe(project.recipe).stages}["aligned"]
-    assert (stage.loop.kl.where, stage.loop.kl.coefficient, stage.loop.minibatches) == ("loss", 0.04, 1)
-    stage = {s.name: s for s in load_recipe(project.recipe, ["aligned.training.kl.coefficient=0.5"]).stages}[
-        "aligned"
-    ]
-    assert (stage.loop.kl.where, stage.loop.kl.coefficient) == ("loss", 0.5)
+    assert (stage.loop.kl.placement, stage.loop.kl.coef, stage.loop.minibatches) == ("loss", 0.04, 1)
+    stage = {s.name: s for s in load_recipe(project.recipe, ["aligned.training.kl.coef=0.5"]).stages}["aligned"]
+    assert (stage.loop.kl.placement, stage.loop.kl.coef) == ("loss", 0.5)
 
 
 def test_metrics_go_to_tensorboard_where_asked(project: Project) -> None:

@@ -24,7 +24,7 @@ def with_phases(project: Project, folder: Path) -> Project:
     content = yaml.safe_load(project.recipe.read_text(encoding="utf-8"))
     pairs = {"algorithm": "dpo", "data": str(project.folder / "preferences.jsonl")}
     training = {"batch_size": 2, "epochs": 2, "learning_rate": 0.01, "checkpoint_seconds": 0.0}
-    rounds = {"steps": 3, "prompts_per_step": 3, "missing_eos_score": None, "checkpoint_seconds": 0.0}
+    rounds = {"steps": 3, "prompts_per_step": 3, "truncation_score": None, "checkpoint_seconds": 0.0}
     (project.folder / "brief.py").write_text("def score(prompt, text):\n    return -len(text) / 10\n")
     sampled: dict[str, Any] = {
         "reward": f"{project.folder / 'brief.py'}:score",

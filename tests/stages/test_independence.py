@@ -24,7 +24,7 @@ from gnomon.stages.settings import EvaluateStage
 from gnomon.stages.workspace import Workspace
 
 FILMS = ("花样年华", "一一", "悲情城市", "小城之春", "霸王别姬", "活着")
-TRAINING = {"batch_tokens": 256, "learning_rate": 0.02, "warmup": 0, "schedule": "constant"}
+TRAINING = {"micro_batch_tokens": 256, "learning_rate": 0.02, "warmup": 0, "schedule": "constant"}
 
 
 def chinese(folder: Path, model: Path) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_the_share_of_alike_groups_is_what_theory_says() -> None:
     scores = (torch.rand(3000 * 8, generator=generator) < 0.05).float()
     drawn = experience([g for g in range(3000) for _ in range(8)], [0.0] * 24000, scores.tolist())
     found = describe(drawn, range(24000))
-    assert found["alike_groups_share"] == pytest.approx(0.05**8 + 0.95**8, abs=0.03)
+    assert found["frac_zero_std_groups"] == pytest.approx(0.05**8 + 0.95**8, abs=0.03)
     assert pytest.approx(0.663, abs=1e-3) == 0.05**8 + 0.95**8
 
 
@@ -222,8 +222,8 @@ def test_the_cap_of_weights_bounds_what_is_learned(
     tmp_path: Path, words: Any, cap: float, recompute: bool
 ) -> None:
     """A cap of 0 leaves nothing to learn, where there are weights at all."""
-    algorithm = RLOO(importance_cap=cap)
-    kl = KLSettings(coefficient=0.0, target=None)
+    algorithm = RLOO(tis_cap=cap)
+    kl = KLSettings(coef=0.0, target=None)
     online(tmp_path, words, algorithm=algorithm, recompute_logprobs=recompute, steps=2, kl=kl).run("rloo")
     lengths = [row["grad_norm"] for row in recorded(tmp_path)]
     assert all((length == 0.0) == (cap == 0.0 and recompute) for length in lengths), lengths
@@ -232,7 +232,14 @@ def test_the_cap_of_weights_bounds_what_is_learned(
 def test_groups_that_are_all_alike_are_replaced(tmp_path: Path, words: Any) -> None:
     """Prompt p0 always scores 1; the others by their letters."""
     only = FunctionReward(lambda prompt, text: 1.0 if prompt.id == "p0" else float(len(text) % 3), "r")
-    loop = online(tmp_path, words, reward=only, resample=4, sampling={"completions": 6}, missing_eos_score=None)
+    loop = online(
+        tmp_path,
+        words,
+        reward=only,
+        dynamic_sampling_rounds=4,
+        sampling={"completions": 6},
+        truncation_score=None,
+    )
     rollouts, scores, judged = loop.score(loop.sample(1))
     while not any(r.prompt.id == "p0" for r in rollouts):
         rollouts, scores, judged = loop.score(loop.sample(1))
@@ -255,19 +262,19 @@ class Draws:
         return [rollout(place) for place in self.now for _ in range(2)]
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        return rollouts, torch.tensor([s for pair in self.now.values() for s in pair]), {"failed_rows": 1.0}
+        return rollouts, torch.tensor([s for pair in self.now.values() for s in pair]), {"reward_failures": 1.0}
 
     def resampled(self) -> tuple[dict[str, list[float]], float]:
         rollouts, scores, judged = self.loop.resample(1, *self.loop.score(self.loop.sample(1)))
         found: dict[str, list[float]] = {}
         for drawn, score in zip(rollouts, scores.tolist(), strict=True):
             found.setdefault(drawn.prompt.id, []).append(score)
-        return found, judged["failed_rows"]
+        return found, judged["reward_failures"]
 
 
 def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any) -> None:
     """Half of each group is the reference's: the KL is that of the other half, which is what a target holds."""
-    kl, half = KLSettings(target=0.05, rule="simple"), Exploration(reference_share=0.5)
+    kl, half = KLSettings(target=0.05, controller="simple"), Exploration(reference_share=0.5)
     loop = online(tmp_path, words, exploration=half, kl=kl, sampling={"completions": 8})
     with torch.no_grad():
         for parameter in loop.models.policy.trainable().values():
@@ -287,10 +294,10 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     far = found.logprobs.clone()
     far[[i for i in range(24) if i not in own]] = -100.0
     loop.adapt(1, replace(found, logprobs=far), rollouts, scores)
-    assert loop.kl_coefficient == pytest.approx(0.15 * 1.5)
+    assert loop.kl_coef == pytest.approx(0.15 * 1.5)
     strangers = [replace(r, off_policy=True) for r in rollouts]
     loop.adapt(2, found, strangers, scores)
-    assert loop.kl_coefficient == pytest.approx(0.15 * 1.5)
+    assert loop.kl_coef == pytest.approx(0.15 * 1.5)
 
 
 def test_other_temperatures_are_others(tmp_path: Path, words: Any) -> None:
@@ -303,7 +310,7 @@ DULL, GOOD = (1.0, 1.0), (0.0, 1.0)
 
 def test_more_is_drawn_until_the_round_is_full(tmp_path: Path, words: Any) -> None:
     """Three groups are wanted: p0; then p1; then p2, and p3 has no room. A fourth draw is not needed."""
-    loop = online(tmp_path, words, resample=9)
+    loop = online(tmp_path, words, dynamic_sampling_rounds=9)
     draws = Draws(
         loop, {0: GOOD, 1: DULL, 2: DULL}, {0: (5.0, 6.0), 1: GOOD, 3: DULL}, {1: DULL, 2: GOOD, 3: GOOD}
     )
@@ -313,21 +320,25 @@ def test_more_is_drawn_until_the_round_is_full(tmp_path: Path, words: Any) -> No
 
 
 def test_one_attempt_draws_although_all_are_alike(tmp_path: Path, words: Any) -> None:
-    draws = Draws(online(tmp_path, words, resample=1), {0: DULL, 1: DULL, 2: DULL}, {3: GOOD, 0: DULL})
+    draws = Draws(
+        online(tmp_path, words, dynamic_sampling_rounds=1), {0: DULL, 1: DULL, 2: DULL}, {3: GOOD, 0: DULL}
+    )
     assert draws.resampled()[0] == {"p3": [0.0, 1.0]}
 
 
 def test_where_nothing_differs_the_round_stays(tmp_path: Path, words: Any) -> None:
-    draws = Draws(online(tmp_path, words, resample=2), {0: DULL}, {1: DULL}, {2: DULL})
+    draws = Draws(online(tmp_path, words, dynamic_sampling_rounds=2), {0: DULL}, {1: DULL}, {2: DULL})
     assert draws.resampled() == ({"p0": [1.0, 1.0]}, 3.0)
     alike = FunctionReward(lambda prompt, text: 1.0, "flat")
-    online(tmp_path, words, reward=alike, resample=2, missing_eos_score=None).run("ppo")
-    assert recorded(tmp_path)[0]["alike_groups_share"] == 1.0
+    online(tmp_path, words, reward=alike, dynamic_sampling_rounds=2, truncation_score=None).run("ppo")
+    assert recorded(tmp_path)[0]["frac_zero_std_groups"] == 1.0
 
 
 def test_a_prompt_that_comes_twice_is_one_group(tmp_path: Path, words: Any) -> None:
     """Four prompts and eight a round: four groups are all there can be."""
-    draws = Draws(online(tmp_path, words, resample=2, prompts_per_step=8), dict.fromkeys(range(4), GOOD))
+    draws = Draws(
+        online(tmp_path, words, dynamic_sampling_rounds=2, prompts_per_step=8), dict.fromkeys(range(4), GOOD)
+    )
     assert len(draws.resampled()[0]) == 4
 
 
@@ -353,7 +364,7 @@ def test_shares_drawn_apart_are_the_round_drawn_at_once(tmp_path: Path, words: A
 
 def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, words: Any) -> None:
     online(tmp_path / "kept", words, steps=4).run("ppo")
-    online(tmp_path / "new", words, steps=4, reference_every=1).run("ppo")
+    online(tmp_path / "new", words, steps=4, ref_update_interval=1).run("ppo")
     assert all(abs(row["kl"]) < 1e-4 for row in recorded(tmp_path / "new"))
     assert abs(recorded(tmp_path / "kept")[-1]["kl"]) > 1e-3
 
@@ -362,7 +373,7 @@ def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, wor
     "settings",
     [
         {"replay": Replay(share=1.0)},
-        {"reference_every": 2},
+        {"ref_update_interval": 2},
         {"curriculum": Curriculum()},
         {"exploration": Exploration(temperatures=(0.7, 1.2))},
     ],

@@ -26,7 +26,7 @@ from gnomon.rewards.reward import FunctionReward
 from gnomon.training.settings import KLSettings, OnlineValidation, Replay
 
 UPPER, WHOLE = Trainable(rank=4, layers=1), Trainable(adapter="none")
-FREE = KLSettings(coefficient=0.0, target=None)
+FREE = KLSettings(coef=0.0, target=None)
 JUNK = 50.0  # stands where the mask is false; no number may know of it
 PROMPTS = prompts_of("a", "b")
 
@@ -61,7 +61,7 @@ def rollouts(off_policy: Sequence[bool] = (False, False)) -> list[Rollout]:
         ({"estimator": "k1"}, 0.0, [[-0.1, 0.0, 3.2], [0.0, -0.6, 0.0]]),
         ({"estimator": "k2"}, 0.0, [[-0.025, 0.0, 2.9], [0.0, -1.4, 0.0]]),
         ({"estimator": "k1"}, 0.1, [[0.0, 0.0, 3.4], [0.05, -0.3, 0.0]]),
-        ({"where": "loss", "estimator": "k3"}, 0.1, [[0.1, 0.0, 3.2], [0.05, -0.7, 0.0]]),
+        ({"placement": "loss", "estimator": "k3"}, 0.1, [[0.1, 0.0, 3.2], [0.05, -0.7, 0.0]]),
     ],
     ids=["k1", "k2", "bonus", "loss"],
 )
@@ -69,20 +69,20 @@ def test_rewards_with_their_prices_by_hand(
     settings: dict[str, Any], bonus: float, expected: list[list[float]], tmp_path: Path, words: Any
 ) -> None:
     """At 0.2 a nat, and 0.1 for each nat of −log π; a price in the loss is none in the reward."""
-    loop = online(tmp_path, words, kl=KLSettings(coefficient=0.2, **settings), entropy_bonus=bonus)
+    loop = online(tmp_path, words, kl=KLSettings(coef=0.2, **settings), entropy_bonus=bonus)
     priced = loop.price(experience())
     assert priced.rewards is not None
     torch.testing.assert_close(priced.rewards, torch.tensor(expected))
-    assert (priced.penalty is not None) == ("where" in settings)
+    assert (priced.penalty is not None) == ("placement" in settings)
 
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_price_in_the_loss_is_handed_to_it_and_a_price_of_nothing_is_none(
     exact: bool, tmp_path: Path, words: Any
 ) -> None:
-    kl = KLSettings(coefficient=0.2, where="loss", estimator="k3", exact=exact)
+    kl = KLSettings(coef=0.2, placement="loss", estimator="k3", unbiased_gradient=exact)
     assert online(tmp_path, words, kl=kl).price(experience()).penalty == KLPenalty(0.2, "k3", exact)
-    free = kl.model_copy(update={"coefficient": 0.0, "measure": "sampled"})
+    free = kl.model_copy(update={"coef": 0.0, "measure": "sampled"})
     assert online(tmp_path, words, kl=free).price(experience()).penalty is None
 
 
@@ -95,7 +95,7 @@ def test_the_price_follows_the_policys_own_completions_alone(tmp_path: Path, wor
     ratios = torch.tensor([[0.01, JUNK, 0.03], [4.0, 5.0, JUNK]])
     drawn = experience(reference_logprobs=experience().logprobs - ratios, rewards=ratios, advantages=ratios)
     loop.adapt(1, drawn, rollouts(off_policy=(False, True)), drawn.scores)
-    assert loop.kl_coefficient == pytest.approx(0.15 * 0.99)
+    assert loop.kl_coef == pytest.approx(0.15 * 0.99)
 
 
 def test_returns_of_former_rounds_are_those_of_tokens_that_count(tmp_path: Path, words: Any) -> None:
@@ -170,7 +170,7 @@ def test_completions_bear_the_policys_version_and_every_draw_differs(tmp_path: P
 def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, words: Any) -> None:
     """After more steps too the same weights give the same answers, and leave nothing behind."""
     held = OnlineValidation(share=0.5, completions=6)
-    loop = online(tmp_path, words, validation=held, trainable=UPPER, frozen_states_gb=1.0)
+    loop = online(tmp_path, words, validation=held, trainable=UPPER, activation_cache_gb=1.0)
     found = loop.examine()
     loop.optimiser.taken += 7
     assert loop.examine() == found
@@ -182,7 +182,7 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
 
 
 def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, words: Any) -> None:
-    loop = online(tmp_path, words, trainable=UPPER, frozen_states_gb=1.0)
+    loop = online(tmp_path, words, trainable=UPPER, activation_cache_gb=1.0)
     with loop.models.keeping_frozen_states(1.0) as loop.frozen:
         sizes = list[int]()
         update = loop.learner.__class__.update
@@ -255,9 +255,11 @@ def test_failures_and_abstentions_of_further_draws_are_counted(tmp_path: Path, w
             raise ValueError("no such unit")
         return None if told[0] % 6 == 2 else 1.0
 
-    loop = online(tmp_path, words, resample=2, reward=FunctionReward(picky, "picky"), missing_eos_score=None)
+    loop = online(
+        tmp_path, words, dynamic_sampling_rounds=2, reward=FunctionReward(picky, "picky"), truncation_score=None
+    )
     _, _, judged = loop.resample(1, *loop.score(loop.sample(1)))
-    assert (judged["failed_rows"], judged["abstained_rows"]) == (3.0, 3.0)
+    assert (judged["reward_failures"], judged["abstained_rows"]) == (3.0, 3.0)
 
 
 # Whose weights learn, and what they are compared with.
@@ -319,8 +321,8 @@ def test_a_reference_is_refreshed_after_every_so_many_rounds_if_anything_reads_i
     read: bool, tmp_path: Path, words: Any
 ) -> None:
     """After round 2 of 3: the KL is 0 in rounds 1 and 3, as policy and reference are one there."""
-    kl = KLSettings(coefficient=0.1, target=None) if read else FREE
-    loop = online(tmp_path, words, algorithm=RLOO(), steps=3, reference_every=2, kl=kl)
+    kl = KLSettings(coef=0.1, target=None) if read else FREE
+    loop = online(tmp_path, words, algorithm=RLOO(), steps=3, ref_update_interval=2, kl=kl)
     loop.run("rloo")
     assert (loop.reference_weights is not None) == read
     if read:

@@ -14,14 +14,14 @@ def a_round(**changed: Any) -> dict[str, Any]:
         "step": 1,
         "score_mean": 0.4,
         "score_std": 0.2,
-        "alike_groups_share": 0.5,
-        "missing_eos_share": 0.1,
+        "frac_zero_std_groups": 0.5,
+        "frac_truncated": 0.1,
         "grad_norm": 0.3,
     } | changed
 
 
-ALIKE = {"score_std": 0.2, "alike_groups_share": 1.0}
-FLAT = {"score_std": 0.0, "alike_groups_share": 1.0}
+ALIKE = {"score_std": 0.2, "frac_zero_std_groups": 1.0}
+FLAT = {"score_std": 0.0, "frac_zero_std_groups": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ FLAT = {"score_std": 0.0, "alike_groups_share": 1.0}
         # One score a round: a baseline of former rounds tells them apart.
         ([a_round(**FLAT), a_round(**FLAT, score_mean=0.9)], 1, Outcome(2, 2, 0, 2, "")),
         ([a_round(grad_norm=0.0), a_round(grad_norm=None)], 2, Outcome(2, 0, 0, 0, "no_gradient")),
-        ([a_round(missing_eos_share=1.0), a_round()], 2, Outcome(2, 2, 1, 0, "")),
+        ([a_round(frac_truncated=1.0), a_round()], 2, Outcome(2, 2, 1, 0, "")),
         ([{"step": 1, "loss": 2.0, "grad_norm": 0.1}], 1, Outcome(1, 1, 0, 0, "")),
         ([{"step": 1, "loss": 2.0, "grad_norm": 0.0}], 1, Outcome(1, 0, 0, 0, "no_gradient")),
         ([], 2, Outcome(0, 0, 0, 0, "")),

@@ -115,7 +115,7 @@ class ReferenceAsker:
             "tokens": _digest([_bytes(ids)]),
             "shape": _digest([json.dumps(shape).encode()]),
             "names": _digest([json.dumps([e.prompt_id for e in examples]).encode()]),  # equal ones share a prompt
-            "batch_tokens": self.room.first,
+            "micro_batch_tokens": self.room.first,
             "layout": policy.layout,
             "dtype": str(policy.compute.dtype),
             "device": policy.device.type,

@@ -69,6 +69,6 @@ class Examiner:
             "score_mean": float(scores.mean()),
             "score_std": float(scores.std(unbiased=False)),
             "length_mean": float(lengths.mean()),
-            "missing_eos_share": sum(not r.finished for r in kept) / len(kept),
+            "frac_truncated": sum(not r.finished for r in kept) / len(kept),
             **judged,
         }

@@ -68,7 +68,7 @@ class OnlineLoop:
             switched off, or a copy of what it begins with.
         side: demonstrations to imitate besides.
         watch: told of every step's metrics; it ends the loop by answering true.
-        kl_coefficient: the price of a nat now.
+        kl_coef: the price of a nat now.
         return_stats: the returns of former rounds.
     """
 
@@ -96,7 +96,7 @@ class OnlineLoop:
         pools, self.held_out = hold_out(cast(Any, given), self.settings.validation, self.seed)
         self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
         self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
-        self.kl_coefficient = self.settings.kl.coefficient
+        self.kl_coef = self.settings.kl.coef
         self.return_stats = RunningStats()
         self.frozen: list[FrozenStates] = []
         self.learned = False  # from a round, since the loop was made
@@ -159,7 +159,7 @@ class OnlineLoop:
             if main:
                 state = {**self.state(), "metrics": last, "ended": ended, **best.state()}
                 kept = {"best": best.weights, "reference": self.reference_weights}
-                if not self.settings.reference_every:
+                if not self.settings.ref_update_interval:
                     kept.pop("reference")
                 extra = {f"{of}.{n}": t for of, tensors in kept.items() for n, t in (tensors or {}).items()}
                 save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
@@ -239,7 +239,7 @@ class OnlineLoop:
         fresh = experience.select(range(len(rollouts)), experience.totals)
         found = {
             **describe(fresh, own_rows(rollouts)),
-            "kl_coefficient": self.kl_coefficient,
+            "kl_coef": self.kl_coef,
             **judged,
             **learned,
             **times,
@@ -278,14 +278,14 @@ class OnlineLoop:
         Draws until there are as many groups as a round asks for, or the settings' attempts are used up; then the
         round is smaller. Where no group at all differs, it stays as it was.
         """
-        for attempt in range(1, self.settings.resample + 1):
+        for attempt in range(1, self.settings.dynamic_sampling_rounds + 1):
             differing = self._differing(rollouts, scores)
             at_hand = {rollouts[i].prompt.id for i in differing}
             room = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
             if room <= 0:
                 break
             more, their_scores, theirs = self.score(self.sample(step, attempt))
-            for name in ("failed_rows", "abstained_rows"):
+            for name in ("reward_failures", "abstained_rows"):
                 judged = {**judged, name: judged.get(name, 0.0) + theirs.get(name, 0.0)}
             found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
             chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:room]
@@ -315,26 +315,26 @@ class OnlineLoop:
         kl = self.settings.kl
         priced = price_kl(
             experience,
-            self.kl_coefficient,
-            where=kl.where,
+            self.kl_coef,
+            placement=kl.placement,
             estimator=kl.estimator,
             entropy_bonus=self.settings.entropy_bonus,
         )
-        if kl.where != "loss" or not self.kl_coefficient:
+        if kl.placement != "loss" or not self.kl_coef:
             return priced
-        return replace(priced, penalty=KLPenalty(self.kl_coefficient, kl.estimator, kl.exact))
+        return replace(priced, penalty=KLPenalty(self.kl_coef, kl.estimator, kl.unbiased_gradient))
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
         """Set the price of a nat for the next round, and what later rounds know of this one."""
         settings, own = self.settings.kl, own_rows(rollouts)
-        if settings.target is not None and settings.coefficient and own:
+        if settings.target is not None and settings.coef and own:
             kls = sequence_kl(experience)[own]
             kl = float(kls.mean())
-            self.kl_coefficient = (
-                halve_or_raise(self.kl_coefficient, kl, target=settings.target)
-                if settings.rule == "simple"
+            self.kl_coef = (
+                halve_or_raise(self.kl_coef, kl, target=settings.target)
+                if settings.controller == "simple"
                 else adapt_coefficient(
-                    self.kl_coefficient,
+                    self.kl_coef,
                     kl,
                     len(kls),
                     target=settings.target,
@@ -359,14 +359,14 @@ class OnlineLoop:
                     for rows in by_prompt.values()
                 ]
             )
-        every, read = self.settings.reference_every, needs_reference(self.algorithm, self.settings)
+        every, read = self.settings.ref_update_interval, needs_reference(self.algorithm, self.settings)
         if every and read and step % every == 0:
             self.reference_weights = self.models.policy.reference_weights()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds besides weights and moments."""
         return {
-            "kl_coefficient": self.kl_coefficient,
+            "kl_coef": self.kl_coef,
             "budget": self.budget.state(),
             "past": [self.return_stats.mean, self.return_stats.deviation, self.return_stats.seen],
             "stream": self.stream.state(),
@@ -376,7 +376,7 @@ class OnlineLoop:
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Undo `state`."""
-        self.kl_coefficient = saved["kl_coefficient"]
+        self.kl_coef = saved["kl_coef"]
         self.budget.restore(saved["budget"])
         mean, deviation, seen = saved["past"]
         self.return_stats = RunningStats(mean, deviation, int(seen))

@@ -35,12 +35,12 @@ class StoredCompletions:
     Attributes:
         answers: completions with the policy's token ids, and which of their tokens a policy chooses.
         share: of each group's completions, at most this much is taken from here.
-        batch_tokens: tokens of a pass of the policy over them.
+        micro_batch_tokens: tokens of a pass of the policy over them.
     """
 
     answers: Mapping[Turns, Sequence[Encoded]]
     share: float
-    batch_tokens: int
+    micro_batch_tokens: int
 
     def count(self, completions: int) -> int:
         """How many of a group of so many come from here, where there are enough for its prompt."""
@@ -78,7 +78,7 @@ class StoredCompletions:
             return drawn
         tokens = token_groups_of(flat)
         said: dict[int, tuple[float, ...]] = {}
-        for rows in micro_batches(tokens, self.batch_tokens):
+        for rows in micro_batches(tokens, self.micro_batch_tokens):
             found = policy.logprobs(tokens.select(rows), temperature=temperature).cpu()
             for row, values in zip(rows, found, strict=True):
                 said[row] = tuple(values[: len(flat[row].token_ids)].tolist())
@@ -104,7 +104,7 @@ def store_completions(
     *,
     share: float,
     limit: int,
-    batch_tokens: int,
+    micro_batch_tokens: int,
 ) -> tuple[StoredCompletions, list[Rejected]]:
     """Encode stored completions; those longer than `limit` tokens are refused: none of the policy's are."""
     answers: dict[Turns, list[Encoded]] = {}
@@ -124,4 +124,4 @@ def store_completions(
             )
             continue
         answers.setdefault(one.prompt.messages, []).append((replace(one.completion, token_ids=ids), mask))
-    return StoredCompletions(answers, share, batch_tokens), rejected
+    return StoredCompletions(answers, share, micro_batch_tokens), rejected

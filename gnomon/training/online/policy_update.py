@@ -65,7 +65,7 @@ class Learner:
         first = self._compare_with_sampler(learned[0] if learned else {}, agreed)
         names = dict.fromkeys(name for found in learned for name in found)
         means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
-        return {**means, **first, "idle_steps": float(len(steps) - len(learned))}
+        return {**means, **first, "skipped_updates": float(len(steps) - len(learned))}
 
     def _update_minibatch(self, experience: Experience, rows: list[int], compare: bool) -> dict[str, float]:
         """One optimiser step; none where no completion has anything to teach.
@@ -120,8 +120,8 @@ class Learner:
         if self.processes.main:
             other = "training.recompute_logprobs: true, or " if agreed is None else ""
             warn(found, f"set {other}model.precision: float32")
-        gap = found.get("probability_gap", 0.0)
-        return {"first_approx_kl": found["approx_kl"], "first_probability_gap": gap}
+        gap = found.get("prob_abs_diff", 0.0)
+        return {"sampler_trainer_kl": found["approx_kl"], "sampler_trainer_prob_abs_diff": gap}
 
 
 def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> list[list[int]]:

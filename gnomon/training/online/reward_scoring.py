@@ -54,12 +54,12 @@ class Scorer:
         self.reasons.update(reason for _, reason in found.failures)
         if unnamed := failed - len({row for row, _ in found.failures}):
             self.reasons["its score is not a finite number"] += max(0, unnamed)
-        judged = {"failed_rows": float(failed), "abstained_rows": float(abstained)}
+        judged = {"reward_failures": float(failed), "abstained_rows": float(abstained)}
         if len(found.parts) > 1:
             judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
         rollouts = [rollouts[i] for i in kept]
         finished = torch.tensor([r.finished for r in rollouts])
-        scores = cap_unfinished(values[kept], finished, self.settings.missing_eos_score)
+        scores = cap_unfinished(values[kept], finished, self.settings.truncation_score)
         lengths = torch.tensor([len(r.token_ids) for r in rollouts])
         scores = scores + soft_overlong(lengths, self.limit, self.settings.overlong_buffer)
         return rollouts, scores, judged

@@ -44,7 +44,7 @@ def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
         **({"kl": float(sequence_kl(whose).mean())} if whose.reference_logprobs is not None else {}),
         **({"kl_full": float(masked_sum(whose.full_kl, mask).mean())} if whose.full_kl is not None else {}),
         "length_mean": float(whose.tokens.lengths.float().mean()),
-        "missing_eos_share": 1 - float(whose.finished.float().mean()),
+        "frac_truncated": 1 - float(whose.finished.float().mean()),
     }
     tokens = experience.tokens
     mask = tokens.mask.to(mask.device)
@@ -52,7 +52,7 @@ def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
     if len(tokens) > count:
         alike = zero_variance_in_group(experience.scores, tokens.group).tolist()
         groups = {g for g, same in zip(tokens.group.tolist(), alike, strict=True) if same}
-        found["alike_groups_share"] = len(groups) / count
+        found["frac_zero_std_groups"] = len(groups) / count
     if experience.values is not None and experience.returns is not None:
         found["explained_variance"] = float(explained_variance(experience.values, experience.returns, mask))
     return found

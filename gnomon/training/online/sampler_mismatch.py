@@ -32,7 +32,7 @@ def agreement(drawn: Experience, asked: Experience, rows: Sequence[int]) -> dict
         rows: those that this policy drew in this round, at the temperature at which the trainer was asked.
 
     Returns:
-        `approx_kl`, the k3 estimate of KL(sampler ‖ trainer) in nats, and `probability_gap`, of |Δp|; nothing
+        `approx_kl`, the k3 estimate of KL(sampler ‖ trainer) in nats, and `prob_abs_diff`, of |Δp|; nothing
         where no token is to be compared.
     """
     index = torch.tensor(list(rows), dtype=torch.long)
@@ -43,13 +43,13 @@ def agreement(drawn: Experience, asked: Experience, rows: Sequence[int]) -> dict
     moved = log_ratio(ours, theirs)
     return {
         "approx_kl": float((torch.expm1(moved) - moved).mean()),
-        "probability_gap": float((ours.exp() - theirs.exp()).abs().mean()),
+        "prob_abs_diff": float((ours.exp() - theirs.exp()).abs().mean()),
     }
 
 
 def warn(found: Mapping[str, float], advice: str) -> None:
     """Say so where the two are further apart than rounding brings them."""
-    gap, kl = found.get("probability_gap", 0.0), found["approx_kl"]
+    gap, kl = found.get("prob_abs_diff", 0.0), found["approx_kl"]
     if gap > GAP_LIMIT or kl > KL_LIMIT:
         console.print(
             f"  [yellow]sampler and trainer disagree[/yellow]: mean |Δp| {gap:.2g}, KL {kl:.2g} a token; {advice}"
@@ -66,7 +66,7 @@ def stop_if_apart(found: Mapping[str, float], dtype: torch.dtype) -> None:
     Raises:
         RunError: they are.
     """
-    gap, kl = found.get("probability_gap", 0.0), found.get("approx_kl", 0.0)
+    gap, kl = found.get("prob_abs_diff", 0.0), found.get("approx_kl", 0.0)
     gap_limit, kl_limit = APART.get(dtype, APART_IN_LOWER)
     if gap <= gap_limit and kl <= kl_limit:
         return

@@ -30,12 +30,12 @@ from gnomon.models.engine.sequence_layout import branched_layout
 from gnomon.models.roles import Model, RewardModel
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.settings import Moments
+from gnomon.training.settings import OptimizerKind
 
 TRIAL = 512  # tokens
 WARM = 32  # tokens of the pass before it
 # AdamW's two moments, as a share of the gradient's bytes: each as large, or a byte a weight and a scale for 256.
-MOMENTS: dict[Moments, float] = {"float32": 2.0, "8bit": 2 * (1 + 4 / 256) / 4}
+MOMENTS: dict[OptimizerKind, float] = {"adamw": 2.0, "adamw_8bit": 2 * (1 + 4 / 256) / 4}
 SMALLEST = 64  # tokens of a micro-batch that is worth a pass
 MOST = 16384  # tokens of a micro-batch beyond which none gets faster
 FOR_FROZEN_STATES = 0.2  # at most this share of what the models leave
@@ -48,7 +48,7 @@ class Footprint:
     Attributes:
         weights: of all its models, each storage once.
         gradients: of the weights that learn.
-        moments: of the optimiser.
+        moments: AdamW's two.
         fixed: beside these in any pass, however small.
         per_token: in a pass with a gradient.
         tokens_per_second: of such a pass.
@@ -84,7 +84,7 @@ def shape_of(examples: Sequence[Example]) -> Shape:
     )
 
 
-def footprint(models: TrainedModels, shape: Shape, moments: Moments = "float32") -> Footprint:
+def footprint(models: TrainedModels, shape: Shape, optimizer: OptimizerKind = "adamw") -> Footprint:
     """Try a pass of the models on made-up tokens; their weights stay as they are."""
     loaded = [models.trained, *([models.critic_model] if models.critic_model else [])]
     device = models.trained.device
@@ -107,7 +107,7 @@ def footprint(models: TrainedModels, shape: Shape, moments: Moments = "float32")
     return Footprint(
         weights=weight_bytes(loaded),
         gradients=gradients,
-        moments=int(MOMENTS[moments] * gradients),
+        moments=int(MOMENTS[optimizer] * gradients),
         fixed=float(passing),
         per_token=growing / groups.cost,
         tokens_per_second=groups.cost / seconds,
@@ -249,14 +249,16 @@ class Fit:
     states_gb: float
 
 
-def fit(models: TrainedModels, gigabytes: float, shape: Shape, label: str, moments: Moments = "float32") -> Fit:
+def fit(
+    models: TrainedModels, gigabytes: float, shape: Shape, label: str, optimizer: OptimizerKind = "adamw"
+) -> Fit:
     """The largest micro-batch for which a loop on `models`, about to begin, stays within `gigabytes`.
 
     Raises:
         ConfigError: the models alone leave no room.
     """
     held = held_bytes(models.trained.device)
-    found = footprint(models, shape, moments)
+    found = footprint(models, shape, optimizer)
     left = gigabytes * 1e9 - held - found.gradients - found.moments - found.fixed
     for_states = FOR_FROZEN_STATES * max(left, 0.0)
     tokens = int((left - for_states) / found.per_token)

@@ -84,7 +84,7 @@ class Room:
             torch.cuda.empty_cache()
         console.print(
             f"  [yellow]the device's memory ran out[/yellow]; going on with micro-batches of {self.tokens} "
-            f"tokens; training.batch_tokens: {self.tokens} would begin there"
+            f"tokens; training.micro_batch_tokens: {self.tokens} would begin there"
         )
 
 
@@ -100,15 +100,15 @@ def make_room(
     What a trial found is kept in the loop's folder: a loop that goes on cuts its steps as it did before.
     """
     if settings.memory_gb is None:
-        return Room(settings.batch_tokens), settings.frozen_states_gb
+        return Room(settings.micro_batch_tokens), settings.activation_cache_gb
     file, asked = folder / "room.json", settings.memory_gb
     known = processes.tell(read_json(file) if processes.main and file.exists() else {})
     if known.get("memory_gb") != asked:
-        found = processes.collect(fit(models, asked, shape(), folder.name, settings.moments))
+        found = processes.collect(fit(models, asked, shape(), folder.name, settings.optimizer))
         known = {
             "memory_gb": asked,
             "tokens": min(one.tokens for one in found),
-            "states_gb": min(settings.frozen_states_gb, *(one.states_gb for one in found)),
+            "states_gb": min(settings.activation_cache_gb, *(one.states_gb for one in found)),
         }
         if processes.main:
             write_json(file, known)

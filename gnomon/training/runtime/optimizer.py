@@ -89,13 +89,13 @@ class Optimiser:
 
     def _restored(self, key: str, value: torch.Tensor, parameter: nn.Parameter) -> Any:
         """A part of the state as the optimiser keeps it: it counts steps where it likes, as it likes."""
-        if key == "step" and self.settings.moments == "8bit":
+        if key == "step" and self.settings.optimizer == "adamw_8bit":
             return int(value)
         return value.clone().to(parameter.device)
 
 
 def _adam(groups: list[dict[str, object]], settings: OptimiserSettings) -> torch.optim.Optimizer:
-    if settings.moments == "float32":
+    if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
     from bitsandbytes.optim import AdamW8bit  # not everybody's
 

@@ -74,7 +74,9 @@ def test_the_loop_ends_when_patience_does_and_leaves_the_best(tmp_path: Path) ->
         if call == 3 and not best:  # the loss of step 2 is the third call: training, validation, training
             best.extend(weights_of(once))
 
-    offline(tmp_path / "again", before=look, models=once, epochs=10.0, validation=WRONG_WAY, batch_tokens=10_000)
+    offline(
+        tmp_path / "again", before=look, models=once, epochs=10.0, validation=WRONG_WAY, micro_batch_tokens=10_000
+    )
     fresh = weights_of(TrainedModels(tiny_policy(trainable=LORA)))
     assert best
     assert all(torch.equal(a, b) for a, b in zip(weights_of(stopped), best, strict=True))

@@ -45,7 +45,7 @@ def test_stored_judgements(algorithm: Any, tmp_path: Path) -> None:
     for name, gigabytes in (("without", 0.0), ("with", 1.0)):
         models = TrainedModels(tiny_policy(trainable=UPPER))
         runs = counted(models)
-        train(tmp_path / name, algorithm, models=models, frozen_states_gb=gigabytes)
+        train(tmp_path / name, algorithm, models=models, activation_cache_gb=gigabytes)
         found[name] = runs[0], weights_of(models)
         assert models.policy._frozen is None  # the memory is given back
     alike(recorded(tmp_path / "with"), recorded(tmp_path / "without"))
@@ -59,7 +59,7 @@ def test_epochs_of_demonstrations(tmp_path: Path) -> None:
     for gigabytes in (0.0, 1.0):
         models = TrainedModels(tiny_policy(trainable=UPPER))
         runs[gigabytes] = counted(models)
-        offline(tmp_path / str(gigabytes), models=models, frozen_states_gb=gigabytes)
+        offline(tmp_path / str(gigabytes), models=models, activation_cache_gb=gigabytes)
     alike(recorded(tmp_path / "1.0"), recorded(tmp_path / "0.0"))
     assert runs[0.0] == [7]
     assert runs[1.0] == [3 + 1]
@@ -69,7 +69,7 @@ def test_rounds(tmp_path: Path, words: Any) -> None:
     """Of the passes of a round the reference's runs the lower layers, those of four minibatches do not."""
     found = {}
     for gigabytes in (0.0, 1.0):
-        loop = online(tmp_path / str(gigabytes), words, trainable=UPPER, frozen_states_gb=gigabytes)
+        loop = online(tmp_path / str(gigabytes), words, trainable=UPPER, activation_cache_gb=gigabytes)
         runs = counted(loop.models)
         loop.run("aligned")
         found[gigabytes] = runs[0]

@@ -24,7 +24,7 @@ ALGORITHMS = [DPO(), KTO(beta=0.5), BCO(beta=0.5), PlackettLuce()]
 
 
 def train(folder: Path, algorithm: Any, models: TrainedModels | None = None, **settings: Any) -> TrainedModels:
-    chosen = {"epochs": 2.0, "batch_size": 5, "learning_rate": 0.02, "batch_tokens": 10_000} | settings
+    chosen = {"epochs": 2.0, "batch_size": 5, "learning_rate": 0.02, "micro_batch_tokens": 10_000} | settings
     models = models or TrainedModels(tiny_policy(trainable=LORA))
     loop = OfflineLoop(
         algorithm, models, OfflineSettings(**chosen), folder, 3, StopSignal(), "judged", Processes()
@@ -40,15 +40,15 @@ def kinds(algorithm: Any) -> str:
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=kinds)
 def test_the_size_of_micro_batches_means_nothing(algorithm: Any, tmp_path: Path) -> None:
     """The baseline of a step included: parts of two rows give the numbers of the whole."""
-    whole, cut = train(tmp_path / "whole", algorithm), train(tmp_path / "cut", algorithm, batch_tokens=16)
+    whole, cut = train(tmp_path / "whole", algorithm), train(tmp_path / "cut", algorithm, micro_batch_tokens=16)
     rows = recorded(tmp_path / "whole")
     for one, other in zip(rows, recorded(tmp_path / "cut"), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
     for a, b in zip(weights_of(whole), weights_of(cut), strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2)
-    assert rows[0]["lead"] == pytest.approx(0.0, abs=1e-5)  # the policy starts as its own reference
+    assert rows[0]["reward_margin"] == pytest.approx(0.0, abs=1e-5)  # the policy starts as its own reference
     assert rows[0]["accuracy"] == pytest.approx(0.5)
-    assert rows[-1]["lead"] > rows[1]["lead"]
+    assert rows[-1]["reward_margin"] > rows[1]["reward_margin"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS[1:3], ids=kinds)

@@ -74,7 +74,7 @@ def test_metrics_are_complete_and_the_loss_falls(tmp_path: Path) -> None:
 
 
 def test_the_size_of_micro_batches_means_nothing(tmp_path: Path) -> None:
-    whole, cut = offline(tmp_path / "whole"), offline(tmp_path / "cut", batch_tokens=8)
+    whole, cut = offline(tmp_path / "whole"), offline(tmp_path / "cut", micro_batch_tokens=8)
     for one, other in zip(recorded(tmp_path / "whole"), recorded(tmp_path / "cut"), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
     for a, b in zip(weights_of(whole), weights_of(cut), strict=True):

@@ -70,7 +70,7 @@ def test_other_weights_tokens_or_batches_are_another_question(tmp_path: Path, as
         offline(tmp_path / name, algorithm=DPO(), models=models, reference_cache=tmp_path / "cache", **settings)
 
     run("first")
-    run("batches", batch_tokens=30)
+    run("batches", micro_batch_tokens=30)
     policy = tiny_policy(trainable=WHOLE)
     run("whole", TrainedModels(policy))
     assert len(asked) == 2, "the same weights, however they learn"
@@ -107,7 +107,7 @@ def test_a_damaged_or_renamed_file_answers_nothing(
     assert run("cut") == first
     assert "cannot be read" in capsys.readouterr().err
     assert file.read_bytes() == whole, "asked again, and mended"
-    run("batches", batch_tokens=30)
+    run("batches", micro_batch_tokens=30)
     (other,) = set((tmp_path / "cache").iterdir()) - {file}
     shutil.copy(other, file)
     assert run("renamed") == first
@@ -124,7 +124,9 @@ def test_a_folder_that_cannot_be_written_stops_nothing(
 
 def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     def run(tokens: int) -> set[str]:
-        offline(tmp_path / f"{tokens}", algorithm=DPO(), reference_cache=tmp_path / "cache", batch_tokens=tokens)
+        offline(
+            tmp_path / f"{tokens}", algorithm=DPO(), reference_cache=tmp_path / "cache", micro_batch_tokens=tokens
+        )
         return set(files(tmp_path))
 
     size = len((tmp_path / "cache" / next(iter(run(10_000)))).read_bytes())
@@ -151,7 +153,7 @@ def test_only_its_own_answers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     own.rename(cache / "mine.safetensors")
     monkeypatch.setattr(reference_cache_module, "LIMIT", 1)
     offline(tmp_path / "two", algorithm=DPO(), reference_cache=cache)
-    offline(tmp_path / "three", algorithm=DPO(), reference_cache=cache, batch_tokens=30)
+    offline(tmp_path / "three", algorithm=DPO(), reference_cache=cache, micro_batch_tokens=30)
     left = {path.name for path in cache.iterdir()}
     assert {"model.safetensors", "mine.safetensors"} <= left
     assert own.name not in left

@@ -16,7 +16,7 @@ from gnomon.training.runtime.model_bundle import TrainedModels
 
 def test_a_recipes_stage_shows_samples_and_learns_as_if_it_had_not(project: Project, finished: Project) -> None:
     """12 demonstrations of 4 prompts, twice, 4 a step: steps 2, 4 and 6 are looked at. Same numbers without."""
-    project.go("sft.training.samples_every=2")
+    project.go("sft.training.log_samples_every=2")
     assert project.metrics("aligned") == finished.metrics("aligned")
     rows = list(read_jsonl(project.run / "sft" / "samples.jsonl"))
     assert [row["step"] for row in rows] == [2] * 4 + [4] * 4 + [6] * 4

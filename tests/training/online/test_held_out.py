@@ -58,14 +58,14 @@ def test_looks_come_in_time_and_the_best_policy_is_kept(tmp_path: Path, words: A
     assert not held & drawn
     rows = recorded(tmp_path)
     assert [row["step"] for row in rows if "validation_score_mean" in row] == [2, 4, 5]
-    assert {"validation_score_std", "validation_length_mean", "validation_missing_eos_share"} <= set(rows[1])
+    assert {"validation_score_std", "validation_length_mean", "validation_frac_truncated"} <= set(rows[1])
     best = max(looks, key=lambda look: look[0])[1]
     assert all(torch.equal(a, b) for a, b in zip(weights_of(loop.models), best, strict=True))
 
 
 @pytest.mark.parametrize("call", [1, 9, 13])
 def test_stopped_and_resumed_the_same_policy_is_best(tmp_path: Path, words: Any, call: int) -> None:
-    settings: dict[str, Any] = {"validation": HALF, "reference_every": 2}
+    settings: dict[str, Any] = {"validation": HALF, "ref_update_interval": 2}
     whole = online(tmp_path / "whole", words, **settings)
     whole.run("ppo")
     stop = StopSignal()
@@ -87,6 +87,6 @@ def test_patience_ends_a_stage_that_gets_no_better(tmp_path: Path, words: Any) -
     reward = FunctionReward(lambda prompt, text: 1.0, "flat")
     validation = OnlineValidation(share=0.5, every=1, patience=2)
     online(
-        tmp_path, words, algorithm=RLOO(), reward=reward, steps=9, validation=validation, missing_eos_score=None
+        tmp_path, words, algorithm=RLOO(), reward=reward, steps=9, validation=validation, truncation_score=None
     ).run("rloo")
     assert [row["step"] for row in recorded(tmp_path)] == [1, 2, 3]

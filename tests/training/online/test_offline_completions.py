@@ -30,7 +30,7 @@ def stored(words: Any, *, share: float = 0.5, limit: int = 5) -> StoredCompletio
         for asked, texts in TEXTS.items()
         for n, text in enumerate(texts)
     ]
-    found, rejected = store_completions(rows, words, share=share, limit=limit, batch_tokens=8)
+    found, rejected = store_completions(rows, words, share=share, limit=limit, micro_batch_tokens=8)
     assert len(rejected) == sum(len(text.split()) >= limit for texts in TEXTS.values() for text in texts)
     return found
 
@@ -106,7 +106,7 @@ def test_a_batch_s_size_changes_nothing(words: Any, tmp_path: Path) -> None:
 def test_the_policy_learns_to_write_what_scores(tmp_path: Path, words: Any) -> None:
     """A stored completion that alone is rewarded becomes likelier, although the policy hardly draws it."""
     only = FunctionReward(lambda prompt, text: float(text == "a b c"), "r")
-    loop = online(tmp_path, words, reward=only, steps=12, sampling={"completions": 4}, missing_eos_score=None)
+    loop = online(tmp_path, words, reward=only, steps=12, sampling={"completions": 4}, truncation_score=None)
     loop.stored = stored(words, share=0.75)
     target = next(r for r in loop.sample(1) if r.completion.text == "a b c")
 

@@ -35,14 +35,14 @@ def test_a_round_is_recorded_whole(tmp_path: Path, words: Any) -> None:
     online(tmp_path, words).run("ppo")
     rows = recorded(tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert rows[0]["first_approx_kl"] == pytest.approx(0.0, abs=1e-6)  # sampler and trainer agree: ratio 1
+    assert rows[0]["sampler_trainer_kl"] == pytest.approx(0.0, abs=1e-6)  # sampler and trainer agree: ratio 1
     assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-5)  # nothing learned yet: policy and reference agree
     assert abs(rows[-1]["kl"]) > 1e-3
     for row in rows:
-        assert abs(row["first_approx_kl"]) < 1e-6
-        assert row["failed_rows"] == 0
+        assert abs(row["sampler_trainer_kl"]) < 1e-6
+        assert row["reward_failures"] == 0
         assert 1 <= row["length_mean"] <= 5
-        assert 0 <= row["missing_eos_share"] <= 1
+        assert 0 <= row["frac_truncated"] <= 1
         assert row["learning_rate"] > 0
 
 
@@ -50,13 +50,13 @@ def test_the_price_of_a_nat_follows_the_measured_kl(tmp_path: Path, words: Any) 
     """Round by round, the next price is Ziegler's rule of this one: target 0.05, horizon 20, six samples."""
     online(tmp_path, words).run("ppo")
     rows = recorded(tmp_path)
-    assert rows[0]["kl_coefficient"] == 0.15
+    assert rows[0]["kl_coef"] == 0.15
     for now, following in pairwise(rows):
-        expected = adapt_coefficient(now["kl_coefficient"], now["kl"], 6, target=0.05, horizon=20)
-        assert following["kl_coefficient"] == pytest.approx(expected)
+        expected = adapt_coefficient(now["kl_coef"], now["kl"], 6, target=0.05, horizon=20)
+        assert following["kl_coef"] == pytest.approx(expected)
     (tmp_path / "metrics.jsonl").unlink()
     online(tmp_path, words, kl=KLSettings(target=None)).run("ppo")
-    assert {row["kl_coefficient"] for row in recorded(tmp_path)} == {0.15}
+    assert {row["kl_coef"] for row in recorded(tmp_path)} == {0.15}
 
 
 @pytest.mark.parametrize("often", [{"epochs": 2, "minibatches": 1}, {"epochs": 1, "minibatches": 2}])
@@ -86,7 +86,7 @@ def test_prompts_take_turns(tmp_path: Path, words: Any) -> None:
 
 def test_the_size_of_micro_batches_means_nothing(tmp_path: Path, words: Any) -> None:
     online(tmp_path / "whole", words, steps=2).run("ppo")
-    online(tmp_path / "cut", words, steps=2, batch_tokens=12).run("ppo")
+    online(tmp_path / "cut", words, steps=2, micro_batch_tokens=12).run("ppo")
     for one, other in zip(recorded(tmp_path / "whole"), recorded(tmp_path / "cut"), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
 
@@ -100,13 +100,13 @@ def test_a_reward_that_fails_on_some_rows_drops_and_counts_them(tmp_path: Path, 
     loop = online(tmp_path, words, reward=FunctionReward(picky, "picky"), prompts_per_step=4)
     rollouts, scores, judged = loop.score(loop.sample(1))
     experience = loop.remember(1, rollouts, scores)
-    assert judged["failed_rows"] == 4
+    assert judged["reward_failures"] == 4
     assert {r.prompt.id for r in rollouts} == {"p0", "p3"}
     assert len(experience.tokens) == len(experience.scores) == 4
     for rollout, row in zip(rollouts, range(4), strict=True):
         assert tuple(experience.tokens.completions[row].tolist()) == rollout.token_ids
     loop.run("ppo")
-    assert [row["failed_rows"] for row in recorded(tmp_path)] == [4.0] * 4
+    assert [row["reward_failures"] for row in recorded(tmp_path)] == [4.0] * 4
 
 
 def test_a_reward_that_fails_on_every_row_ends_the_run(tmp_path: Path, words: Any) -> None:
@@ -128,7 +128,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
     with pytest.raises(
         RunError, match=r"the loss of optimiser step \d is not finite \(prompts p1 …\); no checkpoint"
     ):
-        online(tmp_path / "loss", words, algorithm=Spoiled(), batch_tokens=1, minibatches=1).run("ppo")
+        online(tmp_path / "loss", words, algorithm=Spoiled(), micro_batch_tokens=1, minibatches=1).run("ppo")
 
     class Overflowing(PPO):
         def loss(self, models: Any, batch: Experience) -> tuple[torch.Tensor, Metrics]:
@@ -140,7 +140,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
 
 
 def test_a_completion_that_is_cut_off_scores_no_more_than_one_that_ended(tmp_path: Path, words: Any) -> None:
-    loop = online(tmp_path, words, missing_eos_score=0.0, sampling={"completions": 8})
+    loop = online(tmp_path, words, truncation_score=0.0, sampling={"completions": 8})
     rollouts, scores, _ = loop.score(loop.sample(1))
     assert {r.finished for r in rollouts} == {True, False}
     own = [letters_a(r.prompt, r.completion.text) for r in rollouts]
@@ -179,7 +179,7 @@ def test_a_policy_without_adapter_is_compared_with_the_weights_it_began_with(tmp
 
 def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: Any) -> None:
     """Cut into micro-batches or not, reference and values are those of each row by itself."""
-    loop = online(tmp_path, words, batch_tokens=12, prompts_per_step=4)
+    loop = online(tmp_path, words, micro_batch_tokens=12, prompts_per_step=4)
     with torch.no_grad():
         for parameter in loop.models.policy.trainable().values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
@@ -208,8 +208,8 @@ def test_ppo_learns_what_a_function_rewards(tmp_path: Path, words: Any) -> None:
         steps=25,
         prompts_per_step=4,
         sampling={"completions": 8},
-        missing_eos_score=None,
-        kl=KLSettings(coefficient=0.01, target=None),
+        truncation_score=None,
+        kl=KLSettings(coef=0.01, target=None),
     )
     loop.run("ppo")
     scores = [row["score_mean"] for row in recorded(tmp_path)]
@@ -229,13 +229,13 @@ def test_a_round_without_differences_is_announced_once_and_counted(
 ) -> None:
     """Scores that are all alike: the console warns once, and the outcome is that nothing was learned."""
     reward = FunctionReward(flat, "flat")
-    kl = KLSettings(coefficient=0.0, target=None)
-    online(tmp_path, words, algorithm=RLOO(), reward=reward, kl=kl, missing_eos_score=None).run("rloo")
+    kl = KLSettings(coef=0.0, target=None)
+    online(tmp_path, words, algorithm=RLOO(), reward=reward, kl=kl, truncation_score=None).run("rloo")
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("round 1: the scores of no group differ") == 1
     assert "round 2" not in said
     rows = recorded(tmp_path)
-    assert [row["alike_groups_share"] for row in rows] == [1.0] * 4
+    assert [row["frac_zero_std_groups"] for row in rows] == [1.0] * 4
     assert outcome(rows, min_group_size=2) == Outcome(4, 0, 0, 4, "groups_alike")
 
 
@@ -243,14 +243,14 @@ def test_a_round_in_which_every_answer_is_cut_off_is_announced(
     tmp_path: Path, words: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     online(tmp_path, words, sampling={"max_tokens": 1}, steps=1).run("ppo")
-    assert recorded(tmp_path)[0]["missing_eos_share"] == 1
+    assert recorded(tmp_path)[0]["frac_truncated"] == 1
     assert "round 1: every answer was cut off at 1 tokens" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("trainable", [LORA, Trainable(adapter="none")], ids=["lora", "full"])
 def test_without_a_price_no_reference_is_run_or_copied(tmp_path: Path, words: Any, trainable: Trainable) -> None:
     """The same weights, bit for bit, as with a reference that is only measured."""
-    free = {"coefficient": 0.0, "target": None}
+    free = {"coef": 0.0, "target": None}
     asked = list[int]()
 
     class Counted(Policy):
@@ -296,8 +296,8 @@ def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console
         online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run("ppo")
     online(tmp_path / "cut", words, **settings).run("ppo")
     rows = recorded(tmp_path / "whole")
-    assert sum(row["abstained_rows"] for row in rows) > 0 < sum(row["failed_rows"] for row in rows)
-    total = int(sum(row["failed_rows"] for row in rows))
+    assert sum(row["abstained_rows"] for row in rows) > 0 < sum(row["reward_failures"] for row in rows)
+    total = int(sum(row["reward_failures"] for row in rows))
     assert failures_in(tmp_path / "whole") == [{"reason": "ValueError: no such unit", "count": total}]
     assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
     assert said.count("ValueError: no such unit") == 1
@@ -314,7 +314,7 @@ def test_the_kl_over_the_vocabulary_as_a_price_and_as_a_measure(
     tmp_path: Path, words: Any, trainable: Trainable
 ) -> None:
     """In the first round policy and reference agree: both are 0; later `kl_full` is near the sampled mean."""
-    kl = KLSettings(coefficient=0.2, target=None, where="loss", estimator="full", measure="full")
+    kl = KLSettings(coef=0.2, target=None, placement="loss", estimator="full", measure="full")
     loop = online(tmp_path, words, algorithm=RLOO(), kl=kl, trainable=trainable, sampling={"completions": 8})
     loop.run("rloo")
     rows = recorded(tmp_path)

@@ -28,17 +28,17 @@ OF_TOKENS = (
     "entropy",
     "approx_kl",
     "clip_fraction",
-    "probability_gap",
-    "first_approx_kl",
-    "first_probability_gap",
+    "prob_abs_diff",
+    "sampler_trainer_kl",
+    "sampler_trainer_prob_abs_diff",
 )
 
 
 def learner(algorithm: Any, models: TrainedModels, **settings: Any) -> Learner:
-    chosen = OnlineSettings(**{"minibatches": 1, "batch_tokens": 10_000} | settings)
+    chosen = OnlineSettings(**{"minibatches": 1, "micro_batch_tokens": 10_000} | settings)
     weights = models.trained.trainable() | (models.critic_model.trainable() if models.critic_model else {})
     optimiser = Optimiser([(weights, 1e-3)], chosen, planned=1)
-    room, alone = Room(chosen.batch_tokens), Processes()
+    room, alone = Room(chosen.micro_batch_tokens), Processes()
     return Learner(algorithm, models, chosen, optimiser, Budget(chosen, alone), alone, None, room, seed=0)
 
 
@@ -84,7 +84,7 @@ def test_groups_that_are_alike_change_no_metric_of_tokens(name: str) -> None:
     among = updated(algorithm, with_alike(round_for(algorithm), 3))
     names = list(alone) if isinstance(algorithm, OnlineDPO) else OF_TOKENS
     assert alone["entropy"] > 0.1
-    assert alone["probability_gap"] > 1e-3
+    assert alone["prob_abs_diff"] > 1e-3
     for metric in (n for n in names if n in alone):
         if metric == "clip_fraction" and "critic" in algorithm.needs:
             continue  # nothing is left out there: a critic learns from every completion
@@ -97,7 +97,7 @@ def test_groups_that_are_alike_change_no_metric_of_tokens(name: str) -> None:
 def test_however_it_is_cut_the_metrics_are_the_same(name: str) -> None:
     algorithm = ONLINE[name]
     whole = updated(algorithm, with_alike(round_for(algorithm), 1))
-    cut = updated(algorithm, with_alike(round_for(algorithm), 1), batch_tokens=1)
+    cut = updated(algorithm, with_alike(round_for(algorithm), 1), micro_batch_tokens=1)
     assert cut == pytest.approx(whole, rel=1e-3, abs=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_online_dpo_starts_from_log_2_however_many_are_drawn() -> None:
     for drawn in (experience, replace(experience, penalty=KLPenalty(0.1, "k3"))):
         found = updated(algorithm, drawn)
         assert found["loss"] == pytest.approx(0.693147, abs=1e-5)
-        assert found["lead"] == pytest.approx(0.0, abs=1e-5)
+        assert found["reward_margin"] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +120,7 @@ def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture
     moved = replace(experience, logprobs=experience.logprobs + 0.06)
     for count in (2, 3, 4, 5):
         found = updated(GRPO(), with_alike(moved, 7), minibatches=count)
-        assert found["first_approx_kl"] > 1e-3
+        assert found["sampler_trainer_kl"] > 1e-3
         assert "sampler and trainer disagree" in capsys.readouterr().err
 
 
@@ -135,14 +135,14 @@ def without_advantage(algorithm: Any, penalty: KLPenalty | None = None) -> Exper
 def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:
     """Where nothing else is to be learned a step is saved; a penalty in the loss is something to learn."""
     idle = updated(GRPO(), without_advantage(GRPO()))
-    assert idle == {"idle_steps": 1.0}
+    assert idle == {"skipped_updates": 1.0}
     priced = updated(GRPO(), without_advantage(GRPO(), KLPenalty(0.1, "k3")))
-    assert priced["idle_steps"] == 0
+    assert priced["skipped_updates"] == 0
     assert priced["grad_norm"] > 1e-4
 
 
 def test_completions_without_an_advantage_still_teach_the_critic() -> None:
     found = updated(PPO(), without_advantage(PPO()))
-    assert found["idle_steps"] == 0
+    assert found["skipped_updates"] == 0
     assert found["value_loss"] > 0
     assert found["grad_norm"] > 1e-4

@@ -62,10 +62,10 @@ def test_a_planted_gap_is_said(
     said = capsys.readouterr().err
     assert said.count("sampler and trainer disagree") == len(rows) - 1 == 3
     assert ("recompute_logprobs" in said) == (way == "plain")
-    assert rows[0]["first_approx_kl"] < 1e-6
+    assert rows[0]["sampler_trainer_kl"] < 1e-6
     for row in rows[1:]:
-        assert row["first_approx_kl"] == pytest.approx(math.expm1(-0.06) + 0.06, rel=1e-3)
-        assert row["first_probability_gap"] > 1e-4
+        assert row["sampler_trainer_kl"] == pytest.approx(math.expm1(-0.06) + 0.06, rel=1e-3)
+        assert row["sampler_trainer_prob_abs_diff"] > 1e-4
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -108,7 +108,7 @@ def test_a_sampler_that_reads_its_neighbors_states_stops_the_run(
 )
 def test_precision_explains_so_much_and_no_more(dtype: torch.dtype, nats: float, stops: bool) -> None:
     """Each token `nats` likelier than the trainer says, at ¼: its KL is e^−δ − 1 + δ, and |Δp| ¼·(e^δ − 1)."""
-    found = {"approx_kl": math.expm1(-nats) + nats, "probability_gap": 0.25 * math.expm1(nats)}
+    found = {"approx_kl": math.expm1(-nats) + nats, "prob_abs_diff": 0.25 * math.expm1(nats)}
     context = pytest.raises(RunError, match="disagree in the first round") if stops else nullcontext()
     with context:
         stop_if_apart(found, dtype)
@@ -122,7 +122,7 @@ def test_without_a_gap_it_is_silent_whoever_else_drew(
     """Replayed completions, the reference's and those of other temperatures are not the sampler's fault."""
     rows = run(tmp_path, words, **WAYS[way])
     assert "disagree" not in capsys.readouterr().err
-    assert all(abs(row["first_approx_kl"]) < 1e-6 for row in rows)
+    assert all(abs(row["sampler_trainer_kl"]) < 1e-6 for row in rows)
 
 
 def test_the_two_means_by_hand() -> None:
@@ -141,6 +141,6 @@ def test_the_two_means_by_hand() -> None:
     said = drawn.logprobs.clone()
     said[0, 0], said[1] = math.log(0.5), 3.0  # the second row is not compared
     found = agreement(replace(drawn, logprobs=said), asked, [0])
-    assert found["probability_gap"] == pytest.approx(0.25 / rest[0])
+    assert found["prob_abs_diff"] == pytest.approx(0.25 / rest[0])
     assert found["approx_kl"] == pytest.approx((0.5 - 1 + math.log(2)) / rest[0])
     assert agreement(drawn, asked, []) == {}

@@ -20,11 +20,11 @@ torch.set_num_threads(1)
 
 def main(folder: Path) -> None:
     processes = Processes()
-    models = offline(folder / "sft", batch_tokens=8)
-    masked = offline(folder / "dropout", batch_tokens=8, adapter_dropout=0.3)
-    loop = online(folder / "ppo", word_tokenizer(), batch_tokens=12, steps=3)
+    models = offline(folder / "sft", micro_batch_tokens=8)
+    masked = offline(folder / "dropout", micro_batch_tokens=8, adapter_dropout=0.3)
+    loop = online(folder / "ppo", word_tokenizer(), micro_batch_tokens=12, steps=3)
     loop.run("ppo")
-    labelled = offline(folder / "kto", algorithm=KTO(), batch_tokens=8)
+    labelled = offline(folder / "kto", algorithm=KTO(), micro_batch_tokens=8)
     groups = online(
         folder / "grpo",
         word_tokenizer(),
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
         sampling={"completions": 4},
         kl=KLSettings(**GRPO.training["kl"]),
         minibatches=1,
-        batch_tokens=12,
+        micro_batch_tokens=12,
         steps=3,
     )
     groups.run("grpo")

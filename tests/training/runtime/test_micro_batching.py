@@ -70,7 +70,7 @@ def test_stored_data(
 ) -> None:
     wanted = offline(tmp_path / "whole", algorithm=algorithm)
     refused = memory(25)
-    found = offline(tmp_path / "cut", algorithm=algorithm, batch_tokens=64)
+    found = offline(tmp_path / "cut", algorithm=algorithm, micro_batch_tokens=64)
     assert refused
     close(weights_of(found), weights_of(wanted))
     for mine, theirs in zip(recorded(tmp_path / "cut"), recorded(tmp_path / "whole"), strict=True):
@@ -89,7 +89,7 @@ def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[in
 
     weights, metrics = run("whole")
     refused = memory(30)
-    found, theirs = run("cut", batch_tokens=160)
+    found, theirs = run("cut", micro_batch_tokens=160)
     assert refused
     close(found, weights)
     for mine, other in zip(theirs, metrics, strict=True):
@@ -99,7 +99,7 @@ def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[in
 def test_a_prompt_that_never_fits_is_said(memory: Callable[[int], list[int]], tmp_path: Path) -> None:
     memory(1)
     with pytest.raises(RunError, match="does not hold a micro-batch of one prompt; set gradient_checkpointing"):
-        offline(tmp_path, algorithm=SFT(), batch_tokens=64)
+        offline(tmp_path, algorithm=SFT(), micro_batch_tokens=64)
 
 
 def test_other_errors_are_not_about_memory() -> None:

@@ -115,7 +115,7 @@ def test_moments_come_back_from_a_checkpoint() -> None:
 def eight_bit(seed: int = 0) -> tuple[Optimiser, nn.Parameter]:
     """A matrix large enough for blocks; bitsandbytes keeps what has fewer than 4,096 entries in float32."""
     weight = nn.Parameter(torch.randn(64, 128, generator=torch.Generator().manual_seed(seed)))
-    chosen = OptimiserSettings(learning_rate=0.1, warmup=0.0, schedule="constant", moments="8bit")
+    chosen = OptimiserSettings(learning_rate=0.1, warmup=0.0, schedule="constant", optimizer="adamw_8bit")
     return Optimiser([({"weight": weight}, 0.1)], chosen, 10), weight
 
 
@@ -134,7 +134,7 @@ def test_moments_of_eight_bits_take_a_quarter_and_step_as_adam_does() -> None:
     kept = {key.rpartition("|")[2]: value for key, value in optimiser.tensors().items()}
     assert kept["state1"].dtype == kept["state2"].dtype == torch.uint8
     blocks = sum(value.nbytes for key, value in kept.items() if key.startswith(("state", "absmax")))
-    assert blocks == int(MOMENTS["8bit"] * weight.nbytes)
+    assert blocks == int(MOMENTS["adamw_8bit"] * weight.nbytes)
     assert (weight - plain).abs().sum() < 0.05 * moved.sum()  # of the way
 
 
@@ -156,5 +156,7 @@ def test_moments_of_eight_bits_come_back_from_a_checkpoint() -> None:
 
 def test_eight_bits_without_the_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gnomon.training.settings.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="moments: 8bit needs bitsandbytes; pip install bitsandbytes"):
-        validate(OptimiserSettings, {"moments": "8bit"}, "training")
+    with pytest.raises(
+        ConfigError, match="optimizer: adamw_8bit needs bitsandbytes; run pip install bitsandbytes"
+    ):
+        validate(OptimiserSettings, {"optimizer": "adamw_8bit"}, "training")
