@@ -16,7 +16,7 @@ from gnomon.core.renamed import KEYS
 from gnomon.models.settings import Trainable
 from gnomon.pipeline.independence_claims import check_claims
 from gnomon.rewards.composite import check_titles
-from gnomon.stages.references import check_names, made_by
+from gnomon.stages.references import check_names, model_kind
 from gnomon.stages.row_paths import resolve_paths
 from gnomon.stages.settings import (
     BASE,
@@ -214,7 +214,7 @@ def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
         phase = validate(Phase, _train_row(named, recipe, place), place)
         _check_train_stage(phase, place)
         _check_something_learns(stage.trainable or recipe.model, phase, place)
-        if made_by(phase) != "policy":
+        if model_kind(phase) != "policy":
             raise ConfigError(f"{place}: {phase.algorithm} trains no policy; give it a stage of its own.")
         phases.append(phase)
     if len({phase.name for phase in phases}) < len(phases):
@@ -259,7 +259,7 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
 
 def _check_something_learns(trainable: Trainable, stage: TrainStage, where: str) -> None:
     """A policy has layers that learn; a reward model and a critic have their heads at least."""
-    if trainable.layers == 0 and made_by(stage) == "policy":
+    if trainable.layers == 0 and model_kind(stage) == "policy":
         raise ConfigError(f"{where}: layers is 0, so nothing of the policy would learn; set it to 1 or more.")
 
 

@@ -1,4 +1,4 @@
-"""What a model learned from, by the folders of its training: rewards, models and data, over all its ancestors."""
+"""The ancestors of a model: rewards, models and data of its training and of all models it was trained from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration
 from gnomon.models.external import located
 from gnomon.rewards.python_reward import is_function
-from gnomon.stages.settings import BASE, CRITIC, made_of_no_model
+from gnomon.stages.settings import BASE, CRITIC, is_not_a_model
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A file of data that a training read, and the kind of its records."""
+    """A data file that a training read, and the type of its records."""
 
     path: Path
     kind: type
@@ -28,14 +28,14 @@ class TrainingData:
 
 @dataclass
 class Ancestry:
-    """What a model comes from.
+    """The models, rewards and data that a model was trained from.
 
     Attributes:
-        models: their folders (or names, where they have no folder): the model itself, those it was trained from,
-            and those that rewarded it, with all of theirs.
+        models: folders (or names, without a folder) of the model itself, of the models it was trained from and of
+            those that rewarded it, with their own ancestors.
         rewards: folders of reward models, and names of functions and of `vader`, that scored its samples.
-        data: what any of these learned from.
-        judgements: the part of `data` that reward models learned from.
+        data: that any of these was trained on.
+        judgements: the part of `data` that reward models were trained on.
     """
 
     models: set[str] = field(default_factory=set)
@@ -53,7 +53,7 @@ class Ancestry:
 
 
 def ancestry(name: str, run: Path) -> Ancestry:
-    """What is known of the ancestors of a model.
+    """Find the known ancestors of a model.
 
     Args:
         name: a stage of the run, `base`, or a model of one's own.
@@ -65,15 +65,15 @@ def ancestry(name: str, run: Path) -> Ancestry:
 
 
 def identity_of(name: str, run: Path) -> str:
-    """What tells two judges apart: the folder of the weights, a function's file and name, or else the name."""
+    """The identity of a judge: the folder of its weights, a function's file and name, or else its name."""
     if is_function(name):
         file, _, function = name.rpartition(":")
         return f"{Path(file).expanduser().resolve()}:{function}"
-    return name if made_of_no_model(name) else _folder_of(name, run)[1]
+    return name if is_not_a_model(name) else _folder_of(name, run)[1]
 
 
 def _folder_of(name: str, run: Path) -> tuple[Path | None, str]:
-    """The folder of the stage that made a model, if one did; and what tells the model apart."""
+    """The folder of the stage that made a model, if any, and the model's identity."""
     if name == BASE:
         name = _base_of(run)
     elif (run / name / "stage.json").is_file() and "/" not in name:
@@ -113,7 +113,7 @@ def _climb(name: str, run: Path, known: Ancestry) -> None:
                 known.judgements.add(data)
         for reward in _rewards_of(part):
             known.rewards.add(identity_of(reward, run))
-            if not made_of_no_model(reward):
+            if not is_not_a_model(reward):
                 _climb(reward, run, known)
         for key in ("model", "critic"):
             if isinstance(part.get(key), str):
@@ -147,7 +147,7 @@ def _data_of(part: Mapping[str, Any], run: Path) -> Iterator[TrainingData]:
 
 
 def path_of(source: str, run: Path) -> Path | None:
-    """The file behind `<stage>/<part>` of a run or a path, as far as it is still there."""
+    """The file of `<stage>/<part>` in a run, or of a path; `None` if it does not exist."""
     stage, _, part = source.partition("/")
     made = run / stage / f"{part}.jsonl"
     own = Path(source).expanduser()

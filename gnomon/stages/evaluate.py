@@ -1,4 +1,4 @@
-"""The evaluation stage: sample from every model, ask every judge, compare."""
+"""The evaluation stage: sample from every model, score with every judge, compare."""
 
 from __future__ import annotations
 
@@ -38,95 +38,112 @@ from gnomon.stages.reward_factory import make_reward
 from gnomon.stages.settings import EvaluateStage
 from gnomon.stages.workspace import Workspace
 
-SHOWN = 8  # prompts whose samples stand side by side
-WORST = 6  # of the candidate's samples
+SHOWN = 8  # prompts in the side-by-side samples
+WORST = 6  # lowest-scored samples of the candidate in the report
 FloatArray = NDArray[np.float64]
 
 
 def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
-    """Write every sample, and return the stage's result."""
+    """Write every sample and return the stage's result."""
     started = time.monotonic()
     seed = work.recipe.seed
     prompts = work.records(Prompt, stage.prompts)
-    texts = evenly(held_out_texts(stage, work, prompts), stage.texts_used)
+    texts = evenly_spaced(held_out_texts(stage, work, prompts), stage.texts_used)
     template = work.recipe.model.chat_template
     reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
     reference.round_weights()
-    drafts: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
-    judged: list[list[Rollout]] = []
+    sampled: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
+    to_judge: list[list[Rollout]] = []
     for name in stage.evaluate:
-        itself = name == stage.reference
+        is_reference = name == stage.reference
         policy = reference
-        if not itself:
+        if not is_reference:
             policy = open_policy(work.model(name), work.compute, chat_template=template)
             policy.round_weights()
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
         with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
             rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
-        # What is drawn at temperature 0 comes with its log-probabilities at temperature 1.
+        # The sampler returns log-probabilities at temperature 1 for greedy decoding (temperature 0).
         temperature = stage.sampling.temperature or 1.0
-        alike = same_vocabulary(policy.tokenizer, reference.tokenizer)
-        if not alike:
-            said = f"  {name} has another vocabulary than {stage.reference}; their KL is not measured"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
-        kl = kl_to_reference(rollouts, reference, temperature) if alike and not itself else None
-        judged.append(rollouts if alike else [without_ids(rollout) for rollout in rollouts])
-        drafts.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
+        same_tokens = same_vocabulary(policy.tokenizer, reference.tokenizer)
+        if not same_tokens:
+            message = f"  {name} has another vocabulary than {stage.reference}; their KL is not measured"
+            console.print(message, markup=False, highlight=False, soft_wrap=True)
+        kl = kl_to_reference(rollouts, reference, temperature) if same_tokens and not is_reference else None
+        to_judge.append(rollouts if same_tokens else [without_ids(rollout) for rollout in rollouts])
+        sampled.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
         if work.stop:
             raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
     tokenizer = reference.tokenizer
     del reference, policy
-    scores = {judge: ask(judge, stage, work, judged, tokenizer) for judge in stage.judges}
+    scores = {judge: judge_scores(judge, stage, work, to_judge, tokenizer) for judge in stage.judges}
     all_samples = [
-        PolicySamples(name, rollouts, {j: scores[j][place] for j in stage.judges}, kl, text_perplexity)
-        for place, (name, rollouts, kl, text_perplexity) in enumerate(drafts)
+        PolicySamples(name, rollouts, {j: scores[j][index] for j in stage.judges}, kl, text_perplexity)
+        for index, (name, rollouts, kl, text_perplexity) in enumerate(sampled)
     ]
-    found: dict[str, Any] = {}
+    best_of_result: dict[str, Any] = {}
     if stage.best_of is not None:
         candidate = next(v for v in all_samples if v.name == (stage.candidate or stage.evaluate[-1]))
         best = best_of_n(candidate, stage.best_of.n, stage.best_of.judge)
         all_samples.append(best)
-        far = best_of_kl(best, stage.best_of.n, stage.sampling)
-        found["best_of"] = {"model": best.name, "candidate": candidate.name, **far}
-        about = "" if far["kl_estimate"] is None else f", about {far['kl_estimate']:.3g}"
-        said = f"  {best.name}: KL to {candidate.name} at most {far['kl_bound']:.3g} nats{about}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        kl_figures = best_of_kl(best, stage.best_of.n, stage.sampling)
+        best_of_result["best_of"] = {"model": best.name, "candidate": candidate.name, **kl_figures}
+        about = "" if kl_figures["kl_estimate"] is None else f", about {kl_figures['kl_estimate']:.3g}"
+        message = f"  {best.name}: KL to {candidate.name} at most {kl_figures['kl_bound']:.3g} nats{about}"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
     return {
         "kind": "evaluate",
         "seconds": time.monotonic() - started,
         **compare(all_samples, stage, work),
-        **found,
+        **best_of_result,
     }
 
 
 def without_ids(rollout: Rollout) -> Rollout:
-    """The rollout as a text, for a judge that would read its ids in another vocabulary."""
+    """The rollout without its token ids, for a judge with another vocabulary."""
     return replace(rollout, completion=replace(rollout.completion, token_ids=None))
 
 
 def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prompt]) -> list[Demonstration]:
-    """Texts by people with the prompts they answer; rated texts have none, and are dealt the stage's prompts."""
+    """Held-out texts by people with their prompts; rated texts without a prompt get the stage's prompts in turn.
+
+    Args:
+        stage: the evaluation; its `texts` names the data.
+        work: the run.
+        prompts: the stage's prompts.
+    """
     if stage.texts is None:
         return []
     if kind_of_file(work.data_path(stage.texts), (Demonstration, RatedText)) is Demonstration:
         return work.records(Demonstration, stage.texts)
     return [
-        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
-        for place, item in enumerate(work.records(RatedText, stage.texts))
+        Demonstration(item.prompt or prompts[index % len(prompts)], Completion(item.id, item.text))
+        for index, item in enumerate(work.records(RatedText, stage.texts))
     ]
 
 
-def evenly(texts: list[Demonstration], most: int | None) -> list[Demonstration]:
-    """At most so many, evenly spaced."""
-    if most is None or len(texts) <= most:
+def evenly_spaced(texts: list[Demonstration], limit: int | None) -> list[Demonstration]:
+    """At most `limit` of the texts, evenly spaced."""
+    if limit is None or len(texts) <= limit:
         return texts
-    return [texts[place * len(texts) // most] for place in range(most)]
+    return [texts[index * len(texts) // limit] for index in range(limit)]
 
 
-def ask(
-    judge: str, stage: EvaluateStage, work: Workspace, written: Sequence[Sequence[Rollout]], sampled_by: Any
+def judge_scores(
+    judge: str, stage: EvaluateStage, work: Workspace, samples: Sequence[Sequence[Rollout]], sampled_by: Any
 ) -> list[FloatArray]:
-    """One judge's scores of what each model wrote; ids, where a completion has any, are of `sampled_by`."""
+    """Score each model's samples with one judge.
+
+    Args:
+        judge: its name in the recipe.
+        stage: the evaluation.
+        work: the run.
+        samples: rollouts of each model.
+        sampled_by: the tokenizer of completions' token ids, where they have any.
+
+    Returns:
+        For each model the scores of its rollouts, `[N]`.
+    """
     if judge == "ridge":
         from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
 
@@ -135,31 +152,38 @@ def ask(
         reward: Reward = TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))
     else:
         reward = make_reward(judge, work, sampled_by)
-    return [_scores(reward, rollouts) for rollouts in written]
+    return [_scores(reward, rollouts) for rollouts in samples]
 
 
 def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
-    """Scores of a comparison, where no row may be missing, `[N]`."""
+    """Score rollouts, `[N]`; every one must have a finite score."""
     with watched_scores(reward, f"scored by {reward.name}", len(rollouts)):
-        found = reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
-    values: FloatArray = found.values.numpy().astype(np.float64)
+        scores = reward.score([r.prompt for r in rollouts], [r.completion for r in rollouts])
+    values: FloatArray = scores.values.numpy().astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise RunError(
-            f"the judge '{reward.name}' has no score for completion {row + 1} ({found.reason(row)}); mend it."
+            f"the judge '{reward.name}' has no score for completion {row + 1} ({scores.reason(row)}); "
+            "fix the judge."
         )
     return values
 
 
-def examinations(work: Workspace) -> dict[str, list[dict[str, Any]]]:
-    """What the run's reward models were found to be worth, by stage."""
+def reward_model_evaluations(work: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each reward model's evaluation against people, by stage."""
     results = {stage.name: work.stage_folder(stage.name) / "result.json" for stage in work.recipe.stages}
-    found = {name: read_json(path).get("evaluation") for name, path in results.items() if path.exists()}
-    return {name: examination["rows"] for name, examination in found.items() if examination}
+    evaluations = {name: read_json(path).get("evaluation") for name, path in results.items() if path.exists()}
+    return {name: evaluation["rows"] for name, evaluation in evaluations.items() if evaluation}
 
 
 def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
-    """The tables, the checks, and samples."""
+    """Build the tables, checks and samples of the stage's result, and write `samples.jsonl`.
+
+    Args:
+        all_samples: of each model, with scores.
+        stage: the evaluation.
+        work: the run.
+    """
     seed = work.recipe.seed
     by_name = {v.name: v for v in all_samples}
     candidate = by_name[stage.candidate or stage.evaluate[-1]]
@@ -174,10 +198,10 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
     judges = judges_of(stage, work)
     independent = [row["name"] for row in judges if row["independent"]]
     compared = candidate.name != stage.reference
-    found = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
-    found += judge_checks(examinations(work))
-    say_table(table)
-    for check in found:
+    check_rows = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
+    check_rows += judge_checks(reward_model_evaluations(work))
+    print_scores(table)
+    for check in check_rows:
         about = f"{check['name']} {check.get('judge', '')}".strip()
         mark = "ok  " if check["passed"] else "FAIL"
         console.print(f"  {mark} {about}: {check['value']:.3f} (threshold {check['threshold']:.4g})")
@@ -192,44 +216,44 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
         "completions_per_prompt": stage.sampling.completions,
         "table": table,
         "win_rates": wins,
-        "checks": found,
+        "checks": check_rows,
         "samples": side_by_side(all_samples),
         "worst": worst(candidate, independent or stage.judges),
     }
 
 
-def say_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The models' mean scores, a line each."""
+def print_scores(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the models' mean scores, one line each."""
     for row in rows:
-        scores = "  ".join(f"{judge} {found['mean']:+.3f}" for judge, found in row["scores"].items())
+        scores = "  ".join(f"{judge} {score['mean']:+.3f}" for judge, score in row["scores"].items())
         console.print(f"  {row['model']}  {scores}", markup=False, highlight=False, soft_wrap=True)
 
 
 def side_by_side(all_samples: Sequence[PolicySamples]) -> list[dict[str, Any]]:
-    """The first completion of each model for some prompts: chosen before anyone saw a score."""
-    asked = list({r.prompt.id: r.prompt for r in all_samples[0].rollouts}.values())[:SHOWN]
+    """The first completion of each model for the first prompts, whatever their scores."""
+    prompts = list({r.prompt.id: r.prompt for r in all_samples[0].rollouts}.values())[:SHOWN]
     return [
         {
             "prompt": prompt.messages[-1].content,
             "completions": [_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in all_samples],
         }
-        for prompt in asked
+        for prompt in prompts
     ]
 
 
 def worst(samples: PolicySamples, judges: Sequence[str]) -> list[dict[str, Any]]:
-    """The samples that the independent judges like least, by their mean standardised score."""
+    """The samples with the lowest mean standardized score of the judges."""
     scaled = [(s - s.mean()) / (s.std() or 1.0) for s in (samples.scores[j] for j in judges)]
     order = np.argsort(np.mean(scaled, axis=0), kind="stable")
     return [_sample(samples, int(i)) for i in order[:WORST]]
 
 
-def _sample(samples: PolicySamples, place: int) -> dict[str, Any]:
-    rollout = samples.rollouts[place]
+def _sample(samples: PolicySamples, index: int) -> dict[str, Any]:
+    rollout = samples.rollouts[index]
     return {
         "model": samples.name,
         "prompt": rollout.prompt.messages[-1].content,
         "text": rollout.completion.text,
         "finished": rollout.finished,
-        "scores": {judge: float(scores[place]) for judge, scores in samples.scores.items()},
+        "scores": {judge: float(scores[index]) for judge, scores in samples.scores.items()},
     }

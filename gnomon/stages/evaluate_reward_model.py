@@ -1,4 +1,4 @@
-"""A reward model examined on held-out texts, beside classical baselines and one person."""
+"""Evaluate a reward model on held-out texts, with classical baselines and a single rater for comparison."""
 
 from __future__ import annotations
 
@@ -24,28 +24,37 @@ PAIRS = 4_000
 BINS = 10
 
 
-def examine_reward_model(
+def evaluate_reward_model(
     model: RewardModel, name: str, feedback: FeedbackStage, work: Workspace
 ) -> dict[str, Any]:
-    """Agreement with people on held-out texts; the ridge learns from the reward model's own training texts."""
+    """Measure agreement with people's ratings on held-out texts.
+
+    The TF-IDF ridge baseline is fitted on the reward model's own training texts.
+
+    Args:
+        model: the trained reward model.
+        name: of its stage.
+        feedback: the stage whose parts it was trained on.
+        work: the run.
+    """
     held_out = work.records(RatedText, f"{feedback.name}/held_out")
     training = work.records(RatedText, f"{feedback.name}/training")
     prompts = work.records(Prompt, f"{feedback.name}/prompts")
     reward = LearnedReward(model, name)
     with watched_scores(reward, f"{name}: held-out texts", len(held_out)):
         learned = reward.score(
-            [item.prompt or prompts[place % len(prompts)] for place, item in enumerate(held_out)],
+            [item.prompt or prompts[index % len(prompts)] for index, item in enumerate(held_out)],
             [Completion(item.id, item.text) for item in held_out],
         )
-    judged = learned.values.isfinite().numpy()
-    if not judged.any():
+    scored = learned.values.isfinite().numpy()
+    if not scored.any():
         reason = learned.failures[0][1] if learned.failures else "no score is a finite number"
         raise DataError(f"stage '{name}': no text of {feedback.name}/held_out has a score: {reason}.")
-    if not judged.all():
-        console.print(f"  {int((~judged).sum())} held-out texts have no score, and are left out")
-    held_out = [item for item, there in zip(held_out, judged, strict=True) if there]
+    if not scored.all():
+        console.print(f"  {int((~scored).sum())} held-out texts have no score and are left out")
+    held_out = [item for item, has_score in zip(held_out, scored, strict=True) if has_score]
     texts = [item.text for item in held_out]
-    scores = learned.values.numpy().astype(np.float64)[judged]
+    scores = learned.values.numpy().astype(np.float64)[scored]
     from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
 
     ridge = TfidfRidge.fit([item.text for item in training], [item.mean for item in training])
@@ -77,11 +86,11 @@ def examine_reward_model(
 def _row(
     name: str, kind: str, scores: NDArray[np.float64], items: Sequence[RatedText], seed: int
 ) -> dict[str, Any]:
-    found = agreement_with_people(scores, items, PAIRS, seed)
+    agreement = agreement_with_people(scores, items, PAIRS, seed)
     keys = {"pearson": "pearson", "spearman": "spearman", "pair_accuracy": "pair"}
     figures: dict[str, Any] = {"name": name, "kind": kind}
     for key, short in keys.items():
-        figures.update(_interval(key, short, found[key]))
+        figures.update(_interval(key, short, agreement[key]))
     return figures
 
 

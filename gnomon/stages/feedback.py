@@ -1,4 +1,4 @@
-"""The feedback stage: people's ratings become judgements, preferences and demonstrations, with statistics."""
+"""The feedback stage: turn people's ratings into judgements, preferences and demonstrations, with statistics."""
 
 from __future__ import annotations
 
@@ -36,25 +36,27 @@ def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
     seed, folder = work.recipe.seed, work.stage_folder(stage.name)
     items, rejected = rated_texts(stage, work)
     sizes = part_sizes(stage, len(items))
-    wanted = {name: int(sizes[name]) for name in ("training", "held_out")}
-    parts = split_ratings(items, wanted, sizes["judge_holdout"], seed)
+    part_counts = {name: int(sizes[name]) for name in ("training", "held_out")}
+    parts = split_ratings(items, part_counts, sizes["judge_holdout"], seed)
     judgements = list(judgements_from_ratings(parts["training"]))
     known = {item.id: item for item in parts["training"]}
     collected = rated_texts_from_judgements(judgements, {name: item.text for name, item in known.items()})
     training = [replace(known[item.id], ratings=item.ratings) for item in collected]
     prompts, held_out_prompts = (prompts_for(stage, parts, part) for part in ("training", "held_out"))
-    made = preferences(training, prompts, stage, seed)
-    centre = 0.0 if stage.feedback == FILM_REVIEWS else _mean(training)
-    shown = demonstration_sample(training, int(sizes["demonstrations"]), stage.demonstration_choice, centre, seed)
+    preference_set = preferences(training, prompts, stage, seed)
+    center = 0.0 if stage.feedback == FILM_REVIEWS else _mean(training)
+    demonstrated = demonstration_sample(
+        training, int(sizes["demonstrations"]), stage.demonstration_choice, center, seed
+    )
     demonstrations = [
-        Demonstration(item.prompt or prompts[place % len(prompts)], Completion(item.id, item.text))
-        for place, item in enumerate(shown)
+        Demonstration(item.prompt or prompts[index % len(prompts)], Completion(item.id, item.text))
+        for index, item in enumerate(demonstrated)
     ]
 
     write_jsonl(folder / "judgements.jsonl", judgements)
-    write_jsonl(folder / "preferences.jsonl", made.preferences)
-    write_jsonl(folder / "rankings.jsonl", made.rankings)
-    write_jsonl(folder / "labels.jsonl", labels_of(made, known, centre))
+    write_jsonl(folder / "preferences.jsonl", preference_set.preferences)
+    write_jsonl(folder / "rankings.jsonl", preference_set.rankings)
+    write_jsonl(folder / "labels.jsonl", labels_of(preference_set, known, center))
     write_jsonl(folder / "demonstrations.jsonl", demonstrations)
     write_jsonl(folder / "prompts.jsonl", prompts)
     write_jsonl(folder / "held_out_prompts.jsonl", held_out_prompts)
@@ -72,19 +74,19 @@ def run_feedback(stage: FeedbackStage, work: Workspace) -> dict[str, Any]:
         "raters_per_item": {"least": min(counts), "mean": sum(counts) / len(counts), "most": max(counts)},
         **statistics(items, seed),
         "split": {name: len(part) for name, part in parts.items()},
-        "preferences": len(made.preferences),
-        "ties": made.ties,
-        "close_pairs": made.close,
+        "preferences": len(preference_set.preferences),
+        "ties": preference_set.ties,
+        "close_pairs": preference_set.close,
         "demonstrations": len(demonstrations),
-        "demonstrations_mean_rating": _mean(shown),
-        "rejected": len(rejected) + made.equal_texts,
+        "demonstrations_mean_rating": _mean(demonstrated),
+        "rejected": len(rejected) + preference_set.equal_texts,
     }
-    say(result)
+    print_statistics(result)
     return result
 
 
 def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText], list[Rejected]]:
-    """The texts with everyone's ratings, and the rows that were refused."""
+    """The texts with their ratings, and the rejected rows."""
     if stage.feedback == FILM_REVIEWS:
         return load_film_reviews()
     try:
@@ -95,7 +97,7 @@ def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText],
     if not has_prompts and not stage.prompt_templates:
         raise DataError(
             f"stage '{stage.name}': the texts of {stage.feedback} have no prompts; give each row one, or give "
-            "the stage prompt_templates and held_out_prompt_templates, ways to ask for such a text."
+            "the stage prompt_templates and held_out_prompt_templates, lists of prompts for such a text."
         )
     if has_prompts and stage.prompt_templates:
         raise DataError(
@@ -106,7 +108,7 @@ def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText],
 
 
 def part_sizes(stage: FeedbackStage, count: int) -> dict[str, float]:
-    """The share that is held out for judges, and how many of `count` texts go to each other purpose."""
+    """The share held out for judges, and the number of texts in each other part, of `count` texts."""
     defaults = FILM_SIZES if stage.feedback == FILM_REVIEWS else OWN_SIZES
     sizes: dict[str, float] = {}
     for name, default in defaults.items():
@@ -117,13 +119,19 @@ def part_sizes(stage: FeedbackStage, count: int) -> dict[str, float]:
         if name != "judge_holdout" and sizes[name] < 2:
             raise DataError(
                 f"stage '{stage.name}': {count} texts leave {sizes[name]:g} for {name}, which needs 2; "
-                f"bring more texts or raise {name}."
+                f"add texts or raise {name}."
             )
     return sizes
 
 
 def prompts_for(stage: FeedbackStage, parts: Mapping[str, Sequence[RatedText]], part: str) -> list[Prompt]:
-    """What a policy is asked in training or evaluation: the prompts of the texts, or the prompt templates."""
+    """The prompts of a policy in training or evaluation: those of the texts, else the stage's prompt templates.
+
+    Args:
+        stage: with the prompt templates.
+        parts: the split texts by part.
+        part: `training` or `held_out`.
+    """
     held_out = part == "held_out"
     own = list(dict.fromkeys(item.prompt for item in parts[part] if item.prompt))
     if own:
@@ -140,32 +148,47 @@ def prompts_for(stage: FeedbackStage, parts: Mapping[str, Sequence[RatedText]], 
 def preferences(
     training: Sequence[RatedText], prompts: Sequence[Prompt], stage: FeedbackStage, seed: int
 ) -> PreferenceSet:
-    """Texts compared within their own prompts, or in random groups under the prompt templates."""
+    """Compare texts within their own prompts, or in random groups under the prompt templates.
+
+    Args:
+        training: rated texts.
+        prompts: for texts without prompts of their own.
+        stage: with the group size and the minimum margin.
+        seed: of the groups.
+    """
     size, margin = stage.group_size, stage.minimum_margin
     if training[0].prompt:
-        made = preferences_within_prompts(training, group_size=size, seed=seed, minimum_margin=margin)
+        preference_set = preferences_within_prompts(training, group_size=size, seed=seed, minimum_margin=margin)
     else:
-        made = preferences_from_ratings(training, prompts, group_size=size, seed=seed, minimum_margin=margin)
-    if not made.preferences and made.close:
-        raise DataError(
-            f"stage '{stage.name}': the mean ratings of all {made.close} pairs are nearer than minimum_margin "
-            f"({margin:g}); lower it."
+        preference_set = preferences_from_ratings(
+            training, prompts, group_size=size, seed=seed, minimum_margin=margin
         )
-    if not made.preferences:
+    if not preference_set.preferences and preference_set.close:
         raise DataError(
-            f"stage '{stage.name}': no two different texts stand under one prompt, so nothing can be compared; "
-            "bring several texts a prompt."
+            f"stage '{stage.name}': the mean ratings of all {preference_set.close} pairs are nearer "
+            f"than minimum_margin ({margin:g}); lower it."
         )
-    return made
+    if not preference_set.preferences:
+        raise DataError(
+            f"stage '{stage.name}': no prompt has two different texts, so nothing can be compared; "
+            "give several texts per prompt."
+        )
+    return preference_set
 
 
-def labels_of(made: PreferenceSet, rated: Mapping[str, RatedText], centre: float) -> list[Label]:
-    """Each text of a group called good if its mean rating is above `centre`, bad below, left out when equal."""
+def labels_of(preference_set: PreferenceSet, rated: Mapping[str, RatedText], center: float) -> list[Label]:
+    """Label each text good if its mean rating is above `center`, bad if below; leave it out if equal.
+
+    Args:
+        preference_set: rankings with the texts.
+        rated: the texts with ratings, by id.
+        center: on the raters' scale.
+    """
     return [
-        Label(ranking.prompt, completion, good=rated[completion.id].mean > centre)
-        for ranking in made.rankings
+        Label(ranking.prompt, completion, good=rated[completion.id].mean > center)
+        for ranking in preference_set.rankings
         for completion in ranking.completions
-        if rated[completion.id].mean != centre
+        if rated[completion.id].mean != center
     ]
 
 
@@ -174,7 +197,7 @@ def _mean(items: Sequence[RatedText]) -> float:
 
 
 def statistics(items: Sequence[RatedText], seed: int) -> dict[str, Any]:
-    """How far people agree, and so how much can be asked of any judge."""
+    """Agreement of the raters, and the human ceiling that it sets for any judge."""
     alpha = krippendorff_alpha([item.ratings for item in items], "interval", seed)
     ceiling = human_ceiling(items, CEILING_PAIRS, seed)
     return {
@@ -189,8 +212,8 @@ def statistics(items: Sequence[RatedText], seed: int) -> dict[str, Any]:
     }
 
 
-def say(result: dict[str, Any]) -> None:
-    """The statistics in three lines; what the ratings leave undefined is said to be so."""
+def print_statistics(result: dict[str, Any]) -> None:
+    """Print the statistics in three lines, and name those that the ratings leave undefined."""
     raters, alpha, ceiling = result["raters_per_item"], result["krippendorff_alpha"], result["human_ceiling"]
     console.print(
         f"  {result['items']:,} texts, {result['ratings']:,} ratings, "

@@ -1,4 +1,4 @@
-"""A hybrid stage: several algorithms in turn on one policy, each until its steps or its metric say so."""
+"""A hybrid stage: several algorithms in turn on one policy, each for its steps or up to a metric's bound."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from gnomon.training.settings import OnlineSettings
 
 
 def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
-    """Do every phase that is not done, save `model/`, and return the stage's result."""
+    """Run every unfinished phase, save `model/`, and return the stage's result."""
     started = time.monotonic()
     torch.manual_seed(work.recipe.seed)
     policy = load_trained(stage, work)
     assert isinstance(policy, Policy)
-    read = any(_reads_reference(phase) for phase in stage.phases)
-    reference = policy.reference_weights() if read and not policy.adapter else None
+    needs_one = any(_reads_reference(phase) for phase in stage.phases)
+    reference = policy.reference_weights() if needs_one and not policy.adapter else None
     phases = {phase.name: _phase(phase, stage, work, policy, reference) for phase in stage.phases}
     last = phases[stage.phases[-1].name]
     return finish(stage.name, policy, work, started) | {
@@ -41,16 +41,16 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
         "model": stage.model,
         "phases": phases,
         "final": last["final"],
-        "steps": sum(found["steps"] for found in phases.values()),
-        "reward_failures": summed(row for found in phases.values() for row in found.get("reward_failures", [])),
-        "learning": _learning([found.get("learning", {}) for found in phases.values()]),
+        "steps": sum(result["steps"] for result in phases.values()),
+        "reward_failures": summed(row for result in phases.values() for row in result.get("reward_failures", [])),
+        "learning": _learning([result.get("learning", {}) for result in phases.values()]),
         "peak_memory_gb": peak_memory_gb(),
         **peak_device_memory(),
     }
 
 
 def _reads_reference(phase: Phase) -> bool:
-    """Whether the phase needs the model that the stage started from."""
+    """Whether the phase needs the stage's starting model as its reference."""
     algorithm, settings = phase.make_algorithm(), phase.loop
     if isinstance(settings, OnlineSettings):
         return needs_reference(algorithm, settings)
@@ -58,22 +58,22 @@ def _reads_reference(phase: Phase) -> bool:
 
 
 def _learning(phases: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What the phases had to teach: nothing where one of them taught nothing, since each was meant to."""
-    return next((found for found in phases if found.get("nothing")), {"nothing": ""})
+    """The learning summary of the first phase that learned nothing, else an empty one."""
+    return next((summary for summary in phases if summary.get("nothing")), {"nothing": ""})
 
 
 def _phase(
     phase: Phase, stage: HybridStage, work: Workspace, policy: Policy, reference: dict[str, torch.Tensor] | None
 ) -> dict[str, Any]:
-    """One phase; one that is done leaves its weights, from which the next goes on."""
+    """Run one phase, or load the saved weights and result of a finished one."""
     folder = work.stage_folder(stage.name) / phase.name
-    ends, done = folder / "weights.safetensors", folder / "result.json"
-    if done.exists():
+    weights_path, result_path = folder / "weights.safetensors", folder / "result.json"
+    if result_path.exists():
         with torch.no_grad():
-            for name, weight in load_file(ends).items():
+            for name, weight in load_file(weights_path).items():
                 policy.trainable()[name].copy_(weight)
-        found: dict[str, Any] = read_json(done)
-        return found
+        result: dict[str, Any] = read_json(result_path)
+        return result
     console.print(f"  {phase.name}: {phase.algorithm}")
 
     def over(_: int, metrics: Mapping[str, float]) -> bool:
@@ -83,24 +83,28 @@ def _phase(
         return phase.until.reached(metrics)
 
     train = train_sampled if phase.online else train_stored
-    found = train(phase, work, policy, folder, reference=reference, over=over)
+    result = train(phase, work, policy, folder, reference=reference, over=over)
     if work.processes.main:
         weights = {name: p.detach().cpu().contiguous() for name, p in policy.trainable().items()}
-        save_file(weights, ends)
-        write_json(done, found)
+        save_file(weights, weights_path)
+        write_json(result_path, result)
         remove_checkpoints(folder / "checkpoints")
     work.processes.wait()
-    return found
+    return result
 
 
 def check_known(phase: Phase, name: str, metrics: Mapping[str, float]) -> None:
-    """Refuse a phase whose `until` waits for a metric that does not come.
+    """Refuse a phase whose `until` names a metric that is not recorded.
 
-    Some come later than with the first step: those of validation, and those of an update where a round had
-    nothing to teach.
+    Validation metrics, and those of an update after a round without signal, may come later than the first step.
+
+    Args:
+        phase: with its `until` and its loop settings.
+        name: of the metric.
+        metrics: of a step.
     """
-    awaited = name.startswith("validation_") and getattr(phase.loop, "validation", None) is not None
-    looked = any(key.startswith("validation_") for key in metrics)
-    if name not in metrics and not metrics.get("skipped_updates") and (looked or not awaited):
+    may_come_later = name.startswith("validation_") and getattr(phase.loop, "validation", None) is not None
+    validated = any(key.startswith("validation_") for key in metrics)
+    if name not in metrics and not metrics.get("skipped_updates") and (validated or not may_come_later):
         hint = did_you_mean(name, metrics, METRICS)
         raise ConfigError(f"phase '{phase.name}': until.metric is '{name}', unknown here; {hint}")

@@ -1,8 +1,8 @@
 """Whether a judge took no part in the training of the models that it judges.
 
-A recipe calls a judge independent; here that is held against all that is known. A judge is not if it, or a model
-it comes from, rewarded the training, or if it learned from texts that the training read too. Nothing is known of
-models that have no folder of a training beside them, and then the recipe's word counts.
+A recipe declares a judge independent; this module checks that against the run folders. A judge is dependent if
+it, or a model it was trained from, rewarded the training, or if it was trained on texts that the training read.
+For models without a training folder beside them nothing can be checked, and the recipe's declaration counts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.reading.records import read_records
 from gnomon.stages.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
-from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, made_of_no_model
+from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, is_not_a_model
 from gnomon.stages.workspace import Workspace
 
 Reason = Literal["reward", "derived", "weights", "rows"]
-SHARED = 0.01  # of a judge's texts, beyond which it counts as trained on what the training read
+SHARED = 0.01  # share of a judge's texts that training may have read too, as chance overlap
 SENTENCES = {
     "reward": "training used it as its reward",
     "derived": "it was trained from a model that rewarded the training",
@@ -46,12 +46,12 @@ class Dependence:
 
     @property
     def sentence(self) -> str:
-        """For the console."""
+        """The reason as a sentence for the console."""
         return SENTENCES[self.reason].format(count=self.count, of=self.of)
 
 
 def judges_of(stage: EvaluateStage, work: Workspace) -> list[dict[str, Any]]:
-    """Each judge of an evaluation with whether it is independent, and if the recipe wrongly said so, why not."""
+    """Each judge of an evaluation, whether it is independent, and why not where the recipe declares it so."""
     trained = Ancestry()
     for name in stage.evaluate:
         trained |= ancestry(name, work.folder)
@@ -70,7 +70,7 @@ def judges_of(stage: EvaluateStage, work: Workspace) -> list[dict[str, Any]]:
 
 
 def dependence(judge: str, stage: EvaluateStage, work: Workspace, trained: Ancestry) -> Dependence | None:
-    """Why a judge is not independent of a training, if that can be known.
+    """The reason why a judge is not independent of a training, or `None` if there is none or it is unknown.
 
     Args:
         judge: as the stage names it.
@@ -84,7 +84,7 @@ def dependence(judge: str, stage: EvaluateStage, work: Workspace, trained: Ances
     identity = identity_of(judge, work.folder)
     if identity in trained.rewards:
         return Dependence("reward")
-    if made_of_no_model(judge):
+    if is_not_a_model(judge):
         return None
     own = ancestry(judge, work.folder)
     if own.models & trained.rewards:
@@ -95,26 +95,27 @@ def dependence(judge: str, stage: EvaluateStage, work: Workspace, trained: Ances
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    """Whether two model folders hold the same weights; their files are compared where they are as large."""
-    sizes = [{f.name: f.stat().st_size for f in place.glob("*.safetensors")} for place in (one, other)]
+    """Whether two model folders hold the same weights; files are compared only if their sizes are equal."""
+    sizes = [{f.name: f.stat().st_size for f in folder.glob("*.safetensors")} for folder in (one, other)]
     if not sizes[0] or sizes[0] != sizes[1]:
         return False
     return all(digest_file(one / name) == digest_file(other / name) for name in sizes[0])
 
 
 def _shared_rows(own: Set[TrainingData], trained: Set[TrainingData]) -> Dependence | None:
-    """What share of a judge's texts training read too; `None` where it is as small as chance may make it."""
+    """The dependence by shared texts: how many of a judge's texts training read too; `None` at chance level."""
     if not own or not trained:
         return None
-    (mine, alone), (theirs, read) = _texts(own), _texts(trained)
-    # A text that stands without its prompt on one side is compared without it on both.
-    count = len(mine & theirs) or (len(alone & read) if not mine or not theirs else 0)
-    total = len(mine) or len(alone)
+    (judge_pairs, judge_texts), (training_pairs, training_texts) = _texts(own), _texts(trained)
+    # Where one side has no prompts, texts are compared without prompts on both.
+    no_prompts = not judge_pairs or not training_pairs
+    count = len(judge_pairs & training_pairs) or (len(judge_texts & training_texts) if no_prompts else 0)
+    total = len(judge_pairs) or len(judge_texts)
     return Dependence("rows", count, total) if count > SHARED * total else None
 
 
 def _texts(some: Iterable[TrainingData]) -> tuple[set[str], set[str]]:
-    """Digests of the texts in some files, with their prompts where each has one, and without."""
+    """Digests of the texts in some files: with their prompts, where there are any, and without."""
     pairs: set[str] = set()
     alone: set[str] = set()
     for one in some:

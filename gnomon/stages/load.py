@@ -1,4 +1,4 @@
-"""The models that a training stage works with, loaded: the one that learns, and those that it asks."""
+"""Load the models of a training stage: the trained one, and reward, critic and token reward."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnomon.stages.workspace import Workspace
 
 
 def load_trained(stage: TrainStage | HybridStage, work: Workspace) -> Model:
-    """The model that the stage trains, with the weights that learn."""
+    """Load the model that the stage trains, with its trainable weights set."""
     source, template = work.model(stage.model), work.recipe.model.chat_template
     trainable = stage.trainable or work.recipe.model
     if isinstance(stage, HybridStage) or stage.make_algorithm().trains != "reward":
@@ -34,7 +34,7 @@ def load_trained(stage: TrainStage | HybridStage, work: Workspace) -> Model:
 
 @dataclass(frozen=True)
 class AuxiliaryModels:
-    """What an online stage asks besides its policy."""
+    """The models of an online stage besides its policy."""
 
     reward: Reward
     critic: Critic | None = None
@@ -42,7 +42,15 @@ class AuxiliaryModels:
 
 
 def load_auxiliary_models(stage: TrainStage, work: Workspace, policy: Model) -> AuxiliaryModels:
-    """Load them; a critic and the judge that it starts from share a trunk that does not learn."""
+    """Load the reward, and the critic and token reward where the algorithm needs them.
+
+    A critic with a frozen trunk shares it with the reward model that it starts from.
+
+    Args:
+        stage: an online training stage.
+        work: the run.
+        policy: the trained model, whose vocabulary the others must have.
+    """
     assert stage.reward is not None
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
     reward = make_stage_reward(stage.reward, work, policy.tokenizer)
@@ -63,7 +71,18 @@ def load_auxiliary_models(stage: TrainStage, work: Workspace, policy: Model) -> 
 
 
 def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:
-    """Refuse a model that would read the policy's ids as other tokens."""
+    """Refuse a model with another vocabulary than the policy.
+
+    Args:
+        stage: for the error.
+        key: of the stage, which names the model.
+        name: of the model.
+        model: loaded.
+        policy: the trained model.
+
+    Raises:
+        ModelError: the vocabularies differ.
+    """
     if not same_vocabulary(model.tokenizer, policy.tokenizer):
         raise ModelError(
             f"stage '{stage.name}': {key} '{name}' has another vocabulary than '{stage.model}', whose tokens it "

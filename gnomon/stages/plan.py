@@ -1,4 +1,4 @@
-"""What one stage of a recipe will take: its data and models prepared as for a run, and a trial of each."""
+"""Estimate the memory and time of one stage: prepare its data and models as for a run, and try each briefly."""
 
 from __future__ import annotations
 
@@ -39,22 +39,24 @@ from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.runtime.sampling_memory import reading_pace, try_drawing
 from gnomon.training.settings import LoopSettings, OfflineSettings, OnlineSettings
 
-PARTS = ("process", "weights", "gradients", "optimiser", "activations", "sampling", "states")
-IN_TURN = ("activations", "sampling")  # never there at once
-ASIDE = 1 / 3  # of a pass with gradients, what one without takes
+PARTS = ("process", "weights", "gradients", "optimizer", "activations", "sampling", "states")
+IN_TURN = ("activations", "sampling")  # never in memory at once
+ASIDE = 1 / 3  # time of a forward pass, as a share of a forward and backward pass
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage will take.
+    """Estimated memory and time of a stage.
 
     Attributes:
-        parameters: all, and those that learn.
+        name: of the stage, or `stage/phase`.
+        does: a short description.
+        parameters: total and trainable.
         bytes: by part (`PARTS`); activations and sampling take turns.
-        several: whether an optimiser step has several micro-batches, so that gradients of one are there while the
-            next is read. Where it has one, they come as its activations go.
         tokens_per_second: of a training pass, or of sampling where nothing is trained.
-        seconds: at most, where completions may end early.
+        seconds: upper bound, since completions may end early.
+        several: whether an optimizer step has several micro-batches, so that gradients of one coexist with the
+            activations of the next. With a single one, gradients appear as its activations are freed.
     """
 
     name: str
@@ -67,16 +69,19 @@ class StagePlan:
 
     @property
     def peak(self) -> float:
-        """The most bytes at once."""
+        """Peak memory in bytes."""
         in_turn = IN_TURN if self.several else (*IN_TURN, "gradients")
         always = sum(size for part, size in self.bytes.items() if part not in in_turn)
         return always + max(self.bytes[part] for part in in_turn)
 
 
 def plan_stage(stage: Stage, work: Workspace, process: float) -> list[StagePlan]:
-    """A row for the stage, or for each of its phases; its folder then holds what later stages need.
+    """Estimate a stage, or each of its phases, and write what later stages need into its folder.
 
-    `process` is what the process takes before any model is loaded, in bytes.
+    Args:
+        stage: to estimate.
+        work: a temporary run folder.
+        process: memory of the process before any model is loaded, in bytes.
     """
     if isinstance(stage, FeedbackStage):
         run_feedback(stage, work)
@@ -89,16 +94,16 @@ def plan_stage(stage: Stage, work: Workspace, process: float) -> list[StagePlan]
     planned = []
     for phase in phases:
         name = stage.name if phase is stage else f"{stage.name}/{phase.name}"
-        made = (_plan_sampled if phase.online else _plan_stored)(phase, work, model, process)
+        estimate = (_plan_sampled if phase.online else _plan_stored)(phase, work, model, process)
         if saved_critic(phase):
             _save_start_of_critic(phase, work, work.stage_folder(name) / CRITIC)
-        planned.append(replace(made, name=name))
+        planned.append(replace(estimate, name=name))
     save_model(model, work.stage_folder(stage.name) / "model")
     return planned
 
 
 def _save_start_of_critic(stage: TrainStage, work: Workspace, folder: Path) -> None:
-    """What later stages may name: the critic as it starts, which takes what it takes trained."""
+    """Save the untrained critic, which later stages may name; it takes as much memory as the trained one."""
     source, compute, template = work.model(stage.critic_model), work.compute, work.recipe.model.chat_template
     critic = load_critic(source, compute, FROZEN, seed=work.recipe.seed, chat_template=template, head=stage.head)
     save_model(critic, folder)
@@ -113,19 +118,19 @@ def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: floa
     models = TrainedModels(model)
     shape = shape_of(examples)
     room = _room(settings, models, shape, stage.name)
-    found = footprint(models, shape, settings.optimizer)
+    memory = footprint(models, shape, settings.optimizer)
     costs = [[e.cost for e in batch] for batch in batches(examples, settings, work.recipe.seed)]
-    cut = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
-    largest = max(max(step) for step in cut)
+    micro_batches = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
+    largest = max(max(step) for step in micro_batches)
     seen = sum(e.cost for e in examples)
-    again = bool(stage.make_algorithm().needs) or settings.epochs > 1 or settings.validation is not None
-    states = _states_bytes(model, seen, room.states_gb) if again else 0.0
+    reads_again = bool(stage.make_algorithm().needs) or settings.epochs > 1 or settings.validation is not None
+    states = _states_bytes(model, seen, room.states_gb) if reads_again else 0.0
     read = sum(map(sum, costs)) + ASIDE * seen * ("reference" in stage.make_algorithm().needs)
-    parts = _parts(process, found, found.weights, found.activations(largest), states=states)
+    parts = _parts(process, memory, memory.weights, memory.activations(largest), states=states)
     about = f"{stage.algorithm}, {planned_steps(len(examples), settings)} steps"
-    pace = found.tokens_per_second
-    made = _stage_plan(stage.name, about, model, parts, pace, read / pace)
-    return replace(made, several=any(len(step) > 1 for step in cut))
+    pace = memory.tokens_per_second
+    estimate = _stage_plan(stage.name, about, model, parts, pace, read / pace)
+    return replace(estimate, several=any(len(step) > 1 for step in micro_batches))
 
 
 def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: float) -> StagePlan:
@@ -138,30 +143,30 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
     room = _room(settings, models, shape, stage.name)
-    found = footprint(models, shape, settings.optimizer)
-    asked = _judges(others.reward)
-    loaded = [policy, *([others.critic] if others.critic else []), *asked]
+    memory = footprint(models, shape, settings.optimizer)
+    judges = _judges(others.reward)
+    loaded = [policy, *([others.critic] if others.critic else []), *judges]
     loaded += [others.token_reward] if others.token_reward else []
     prompts = [prompt for pool in pools for prompt in pool][: settings.prompts_per_step]
     drawn = try_drawing(policy, prompts, stage.sampling, loaded)
     tokens = settings.prompts_per_step * (shape.prompt + shape.together * shape.completion)
     largest = min(room.tokens, tokens / settings.minibatches)
     aside = len(loaded) - 1 + (settings.kl.coef > 0)  # passes without a gradient
-    round_seconds = drawn.seconds + tokens * (settings.epochs + ASIDE * aside) / found.tokens_per_second
+    round_seconds = drawn.seconds + tokens * (settings.epochs + ASIDE * aside) / memory.tokens_per_second
     parts = _parts(
         process,
-        found,
+        memory,
         weight_bytes(loaded),
-        found.activations(int(largest)),
+        memory.activations(int(largest)),
         sampling=drawn.bytes,
         states=_states_bytes(policy, tokens, room.states_gb),
     )
     about = f"{stage.algorithm}, {settings.steps} rounds"
-    return _stage_plan(stage.name, about, policy, parts, found.tokens_per_second, settings.steps * round_seconds)
+    return _stage_plan(stage.name, about, policy, parts, memory.tokens_per_second, settings.steps * round_seconds)
 
 
 def _plan_evaluation(stage: EvaluateStage, work: Workspace, process: float) -> StagePlan:
-    """Each model beside the reference draws for every prompt; then each judge reads what all of them wrote."""
+    """Estimate an evaluation: each model samples beside the reference, then each judge scores all samples."""
     template = work.recipe.model.chat_template
     prompts = work.records(Prompt, stage.prompts)
     texts = len(held_out_texts(stage, work, prompts)) if stage.texts_used is None else stage.texts_used
@@ -200,22 +205,22 @@ def _room(settings: LoopSettings, models: TrainedModels, shape: Shape, label: st
 
 
 def _states_bytes(model: Model, tokens: float, limit: float) -> float:
-    """What the states above frozen layers take, if any are kept."""
-    with model.keeping_frozen_states(limit) as kept:
+    """Memory of the activation cache above frozen layers; 0 without one."""
+    with model.keeping_frozen_states(limit) as cached:
         width = model.network.config.get_text_config().hidden_size
-        return min(tokens * width * 4, limit * 2**30) if kept else 0.0
+        return min(tokens * width * 4, limit * 2**30) if cached else 0.0
 
 
 def _parts(
     process: float,
-    found: Footprint,
+    memory: Footprint,
     weights: float,
     activations: float,
     *,
     sampling: float = 0.0,
     states: float = 0.0,
 ) -> dict[str, float]:
-    values = (process, weights, found.gradients, found.moments, activations, sampling, states)
+    values = (process, weights, memory.gradients, memory.moments, activations, sampling, states)
     return dict(zip(PARTS, map(float, values), strict=True))
 
 

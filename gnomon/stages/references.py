@@ -1,4 +1,4 @@
-"""What stages speak of: models and data of earlier stages, or of the user."""
+"""The models and data that stages refer to: those of earlier stages, or the user's own."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gnomon.stages.settings import (
     HybridStage,
     Stage,
     TrainStage,
-    made_of_no_model,
+    is_not_a_model,
 )
 
 
 def saved_critic(stage: Stage) -> str | None:
-    """Where in a run a stage saves its critic, a hybrid stage its last one; `None` where it trains none."""
+    """The path in a run of a stage's saved critic, in a hybrid stage the last one; `None` without one."""
     if isinstance(stage, HybridStage):
-        inside = [place for phase in stage.phases if (place := saved_critic(phase))]
+        inside = [path for phase in stage.phases if (path := saved_critic(phase))]
         return f"{stage.name}/{inside[-1]}" if inside else None
     if isinstance(stage, TrainStage) and "critic" in stage.make_algorithm().needs:
         return f"{stage.name}/{CRITIC}"
@@ -40,21 +40,21 @@ def maker(name: str, names: Collection[str]) -> str:
 
 
 def references(stage: Stage) -> list[tuple[str, str]]:
-    """The models that a stage names, with the key that names them."""
-    found: list[tuple[str, str | None]] = []
+    """The models that a stage names, as (key, name)."""
+    named: list[tuple[str, str | None]] = []
     if isinstance(stage, HybridStage):
         inside = [pair for phase in stage.phases for pair in references(phase)]
         return list(dict.fromkeys([("model", stage.model), *inside]))
     if isinstance(stage, TrainStage):
         rewards = [("reward", name) for name in stage.rewards]
-        found = [("model", stage.model), *rewards, ("critic", stage.critic), ("token_reward", stage.token_reward)]
+        named = [("model", stage.model), *rewards, ("critic", stage.critic), ("token_reward", stage.token_reward)]
     if isinstance(stage, EvaluateStage):
         models = [("evaluate", name) for name in stage.evaluate]
         judges = [("judges", name) for name in stage.judges]
         rest = [("reference", stage.reference), ("candidate", stage.candidate or stage.evaluate[-1])]
-        found = [*models, *judges, *rest]
+        named = [*models, *judges, *rest]
     scoring = ("reward", "judges")
-    return [(k, n) for k, n in found if n is not None and not (k in scoring and made_of_no_model(n))]
+    return [(k, n) for k, n in named if n is not None and not (k in scoring and is_not_a_model(n))]
 
 
 def sources(stage: Stage) -> list[str]:
@@ -63,7 +63,7 @@ def sources(stage: Stage) -> list[str]:
 
 
 def kinds_of_sources(stage: Stage) -> list[tuple[str, tuple[type, ...]]]:
-    """The data that a stage reads, with the kinds of record of which its rows must be one."""
+    """The data that a stage reads, each with the allowed record types of its rows."""
     if isinstance(stage, FeedbackStage):
         return [] if stage.feedback == FILM_REVIEWS else [(stage.feedback, (RatedText,))]
     if isinstance(stage, HybridStage):
@@ -74,17 +74,17 @@ def kinds_of_sources(stage: Stage) -> list[tuple[str, tuple[type, ...]]]:
         texts = [(part.data, (Demonstration,)) for part in (stage.sft_mix, stage.stored) if part]
         return [*tasks, *pools, *texts]
     if isinstance(stage, EvaluateStage):
-        asked: list[tuple[str | None, tuple[type, ...]]] = [
+        inputs: list[tuple[str | None, tuple[type, ...]]] = [
             (stage.prompts, (Prompt,)),
             (stage.texts, (Demonstration, RatedText)),
             (stage.judge_holdout, (RatedText,)),
         ]
-        return [(source, kinds) for source, kinds in asked if source]
+        return [(source, kinds) for source, kinds in inputs if source]
     return []
 
 
 def scorers(stage: Stage) -> list[str]:
-    """What scores in a stage: its rewards, or its judges."""
+    """The names of a stage's rewards or judges."""
     if isinstance(stage, EvaluateStage):
         return list(stage.judges)
     if isinstance(stage, HybridStage):
@@ -93,19 +93,19 @@ def scorers(stage: Stage) -> list[str]:
 
 
 def outside_models(stages: Sequence[Stage]) -> list[tuple[str, str]]:
-    """The models that stages name and no stage made, `base` aside, with the kind that is wanted of each."""
+    """The models that stages name and no stage makes, without `base`, each with its required kind."""
     names = {stage.name for stage in stages} | {BASE}
-    found = [
-        (name, " or ".join(wanted_kinds(stage, key)))
+    outside = [
+        (name, " or ".join(allowed_kinds(stage, key)))
         for stage in stages
         for key, name in references(stage)
         if maker(name, names) not in names
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(outside))
 
 
-def made_by(stage: Stage | None) -> str:
-    """The model that a stage leaves behind: `policy` (so is the base), `reward`, or none."""
+def model_kind(stage: Stage | None) -> str:
+    """The kind of model that a stage makes: `policy` (also for `None`, the base), `reward`, or ""."""
     if stage is None:
         return "policy"
     if isinstance(stage, HybridStage):
@@ -113,27 +113,27 @@ def made_by(stage: Stage | None) -> str:
     return str(getattr(algorithms()[stage.algorithm], "trains", "")) if isinstance(stage, TrainStage) else ""
 
 
-def wanted_kinds(stage: Stage, key: str) -> list[str]:
-    """The models that may stand under a key."""
+def allowed_kinds(stage: Stage, key: str) -> list[str]:
+    """The kinds of model that a key may name."""
     if key in ("reward", "judges"):
         return ["reward"]
     if key == "critic":
         return ["policy", "reward", "critic"]
-    if isinstance(stage, TrainStage) and made_by(stage) == "reward":
+    if isinstance(stage, TrainStage) and model_kind(stage) == "reward":
         return ["policy", "reward"]
     return ["policy"]
 
 
 def check_names(stages: Sequence[Stage], reserved: Set[str], where: str) -> None:
-    """Stages are named once, and speak only of earlier ones that made what is wanted, or of the user's models.
+    """Check that stage names are unique, and that stages refer only to earlier ones or to the user's models.
 
     Args:
         stages: in their order.
-        reserved: words by which none may be called.
+        reserved: names that no stage may have.
         where: the recipe, as the user named it.
 
     Raises:
-        ConfigError: one is not so.
+        ConfigError: a name or a reference is wrong.
     """
     seen: dict[str, Stage] = {}
     names = {stage.name for stage in stages}
@@ -154,7 +154,18 @@ def check_names(stages: Sequence[Stage], reserved: Set[str], where: str) -> None
 
 
 def check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage], where: str) -> None:
-    """What `key` names is the base or an earlier stage, and a model of the right kind."""
+    """Check that a key names the base or an earlier stage that makes a model of the right kind.
+
+    Args:
+        stage: with the key.
+        key: `model`, `reward`, `critic`, ….
+        name: that stands under the key.
+        seen: earlier stages by name.
+        where: the recipe, as the user named it.
+
+    Raises:
+        ConfigError: it does not.
+    """
     owner = maker(name, seen) if key == "critic" else name
     if owner != name and saved_critic(seen[owner]) is None:
         raise ConfigError(
@@ -167,9 +178,9 @@ def check_reference(stage: Stage, key: str, name: str, seen: Mapping[str, Stage]
         raise ConfigError(
             f"{where}, stage '{stage.name}': {key} names '{name}', no earlier stage and no model here; {hint}"
         )
-    wanted = wanted_kinds(stage, key)
-    if made_by(seen.get(name)) not in wanted:
-        *others, last = wanted
+    allowed = allowed_kinds(stage, key)
+    if model_kind(seen.get(name)) not in allowed:
+        *others, last = allowed
         kinds = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(
             f"{where}, stage '{stage.name}': {key} names '{name}', which is no {kinds} model; "

@@ -1,4 +1,4 @@
-"""From what a recipe calls a reward to something that scores: the one place."""
+"""Make a reward from its name or its parts in a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampled_by: Any) -> Reward:
-    """What a stage's `reward` says: one thing, or a weighted sum of parts; `sampled_by` as in `make_reward`."""
+    """Make a stage's reward: a single one, or a weighted sum of parts.
+
+    Args:
+        reward: the stage's `reward`.
+        work: the run.
+        sampled_by: the tokenizer of completions' token ids.
+    """
     if isinstance(reward, str):
         return make_reward(reward, work, sampled_by)
     return ShapedReward(
@@ -30,19 +36,19 @@ def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampl
 
 
 def judge_in(reward: Reward, name: str) -> RewardModel | None:
-    """The reward model of that name in a stage's reward, if it has one."""
+    """The reward model called `name` in a stage's reward, or `None`."""
     parts = [one for _, one in reward.parts] if isinstance(reward, ShapedReward) else [reward]
     return next((one.model for one in parts if isinstance(one, LearnedReward) and one.name == name), None)
 
 
 def make_reward(spec: str, work: Workspace, sampled_by: Any, timeout: float | None = None) -> Reward:
-    """A reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`.
+    """Make a reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`.
 
     Args:
-        spec: what the recipe calls it.
+        spec: its name in the recipe.
         work: the run.
-        sampled_by: the tokenizer whose ids completions will bring.
-        timeout: seconds that a call of a function may take; its default where nothing is said.
+        sampled_by: the tokenizer of completions' token ids.
+        timeout: time limit of a function call in seconds; `None` for the default.
     """
     return named_reward(
         spec,
@@ -62,14 +68,14 @@ def named_reward(
     sampled_by: Any,
     timeout: float | None = None,
 ) -> Reward:
-    """The reward that `spec` names.
+    """Make the reward that `spec` names.
 
     Args:
         spec: a reward model, `path/to/file.py:function`, or `vader`.
-        functions: of the calling program; one of these stands before a file of the same name.
+        functions: of the calling program, by name; they take precedence over files.
         load_model: loads the reward model.
-        sampled_by: the tokenizer whose ids completions will bring; `None` where they are texts alone.
-        timeout: seconds that a call of a function may take; its default where nothing is said.
+        sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.
+        timeout: time limit of a function call in seconds; `None` for the default.
     """
     if spec == "vader":
         return TextReward(Lexicon())

@@ -1,7 +1,7 @@
-"""Where a recipe's rows name data and models, and what a relative path there means.
+"""Paths in a recipe's rows: which keys name data and models, and where relative paths lead.
 
-A relative path is looked for in the recipe's own folder first, then in the working directory; one that was
-typed on the command line in the working directory alone.
+A relative path is looked up in the recipe's own folder first, then in the working directory; one typed on the
+command line in the working directory only.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ MODELS = (
 
 
 def is_part(source: str, stages: Set[str]) -> bool:
-    """Whether a source is `<stage>/<part>`: a file that exists, or is named as files of data are, is no part."""
+    """Whether a source is `<stage>/<part>`, and neither an existing file nor named like a data file."""
     stage, _, part = source.partition("/")
     if not part or stage not in stages or is_data_file(part):
         return False
     try:
         return not locate(Path(source).expanduser())[0].exists()
-    except OSError:  # no name that a file could have
+    except OSError:  # not a valid file name
         return True
 
 
 def with_paths(row: Mapping[str, Any], data: Change, model: Change) -> dict[str, Any]:
-    """A stage's row in which every source of data, and every model, reward and judge, is changed.
+    """Map every data source, and every model, reward and judge, of a stage's row.
 
     Args:
         row: of any kind of stage, checked or not.
-        data: from what names data to what is written instead.
-        model: likewise for models, functions and names of stages.
+        data: maps a data source to its replacement.
+        model: maps a model, function or stage name to its replacement.
     """
 
     def changed(value: Any, change: Change) -> Any:
@@ -54,32 +54,32 @@ def with_paths(row: Mapping[str, Any], data: Change, model: Change) -> dict[str,
             return [change(v) if isinstance(v, str) else v for v in parts]
         return value
 
-    found = dict(row)
-    for key in (key for key in DATA if key in found):
-        pools = found[key]
-        found[key] = (
+    result = dict(row)
+    for key in (key for key in DATA if key in result):
+        pools = result[key]
+        result[key] = (
             {changed(pool, data): weight for pool, weight in pools.items()}
             if isinstance(pools, dict)
             else changed(pools, data)
         )
-    found |= {key: changed(found[key], model) for key in MODELS if key in found}
+    result |= {key: changed(result[key], model) for key in MODELS if key in result}
     for key, inside, change in (("best_of", "judge", model), ("sft_mix", "data", data), ("stored", "data", data)):
-        if isinstance(found.get(key), dict) and inside in found[key]:
-            found[key] = {**found[key], inside: changed(found[key][inside], change)}
-    if isinstance(found.get("phases"), list):
-        found["phases"] = [with_paths(p, data, model) if isinstance(p, dict) else p for p in found["phases"]]
-    return found
+        if isinstance(result.get(key), dict) and inside in result[key]:
+            result[key] = {**result[key], inside: changed(result[key][inside], change)}
+    if isinstance(result.get("phases"), list):
+        result["phases"] = [with_paths(p, data, model) if isinstance(p, dict) else p for p in result["phases"]]
+    return result
 
 
 def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:
-    """Replace in a recipe's content what names something in `home` by its path.
+    """Replace relative paths that exist in `home` by paths from the working directory.
 
     Args:
-        content: of a recipe, which is changed.
+        content: of a recipe; changed in place.
         home: the recipe's folder.
 
     Returns:
-        What was written, by what stands there now.
+        The path as written in the recipe, by its replacement.
     """
     written: dict[str, str] = {}
     rows = content.get("stages")
@@ -88,21 +88,21 @@ def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:
     names = {str(row.get("name")) for row in rows if isinstance(row, dict)} | {BASE, *TEXT_JUDGES, *CATALOGUE}
 
     def moved(text: str, path: str) -> str:
-        """The text with `home` before it, if the path in it leads to something there."""
+        """The text prefixed with `home` if its path exists there."""
         try:
             inside = Path(path).expanduser()
             if not path or inside.is_absolute() or not (home / inside).exists():
                 return text
-        except (OSError, ValueError):  # no name that a file could have
+        except (OSError, ValueError):  # not a valid file name
             return text
-        found = str(home / text)
-        written[found] = text
-        return found
+        replacement = str(home / text)
+        written[replacement] = text
+        return replacement
 
     def data(source: str) -> str:
         before, mark, _ = source.rpartition("#")
-        found = moved(source, source)
-        return moved(source, before) if mark and found == source else found
+        replacement = moved(source, source)
+        return moved(source, before) if mark and replacement == source else replacement
 
     def model(name: str) -> str:
         return name if name in names else moved(name, name.rpartition(":")[0] if is_function(name) else name)

@@ -1,4 +1,4 @@
-"""What a recipe may say of each kind of stage."""
+"""Settings of each kind of stage in a recipe."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from gnomon.training.settings import OfflineSettings, OnlineSettings
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
 CRITIC = "critic"  # the folder of a stage's critic; `<stage>/critic` in recipes
-BASE = "base"  # the name under which stages speak of the recipe's model
-FILM_REVIEWS = "film-reviews"  # the ratings that come with a package; any other source is a path
-TEXT_JUDGES = ("vader", "ridge")  # judges that are no model
+BASE = "base"  # the name of the recipe's model in its stages
+FILM_REVIEWS = "film-reviews"  # the ratings from a Python package; any other source is a path
+TEXT_JUDGES = ("vader", "ridge")  # judges that are not language models
 
 
 class ModelSettings(Trainable):
-    """The model that everything starts from, and which of its weights learn.
+    """The model that stages start from, and which of its weights are trained.
 
     Attributes:
-        name: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
-        device: `auto` takes a GPU where there is one.
-        precision: of matrix products; `auto` is bfloat16 where the processor is made for it.
-        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file; the
-            tokenizer's own where nothing is said.
+        name: a catalog name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
+        device: `auto` uses a GPU if there is one.
+        precision: of matrix products; `auto` is bfloat16 on processors with bfloat16 instructions.
+        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file;
+            `None` uses the tokenizer's own.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ModelSettings(Trainable):
 
 
 def _size(value: float) -> float:
-    """A share below 1 as it is, a number of texts as a whole number."""
+    """Validate a size: a share below 1, or a whole number of texts."""
     if 0 < value < 1 or (value >= 2 and value == int(value)):
         return value if value < 1 else int(value)
     raise ValueError(f"{value:g} is neither a number of texts of at least 2 nor a share below 1")
@@ -66,27 +66,28 @@ Size = Annotated[
 
 
 class FeedbackStage(Settings):
-    """People's ratings become judgements, preferences and demonstrations.
+    """Turn people's ratings into judgements, preferences and demonstrations.
 
-    Sizes are numbers of texts, or shares of all texts where they are below 1. Where nothing is said they are, for
-    film-reviews and for a file of the user's own: `judge_holdout` 0.5 and 0.25, `training` 1600 and 0.6,
+    Sizes are numbers of texts, or shares of all texts if below 1. Their defaults are, for film-reviews and for a
+    file of the user's own: `judge_holdout` 0.5 and 0.25, `training` 1600 and 0.6,
     `demonstrations` 600 and 0.3, `held_out` 400 and 0.15.
 
     Attributes:
         feedback: `film-reviews`, or a file of ratings: rows `{"id", "text", "ratings"}`, or one row a rating,
             `{"text", "rater", "rating"}`; either may have a `prompt`. Texts with prompts are compared within
-            their prompt, and split by prompt; others are taken to answer `prompt_templates`, and split by text.
+            their prompt, and split by prompt; others are taken as completions of `prompt_templates`,
+            and split by text.
         judge_holdout: share of the texts that only independent judges may learn from.
         training: texts for the reward model.
-        demonstrations: texts for SFT, of those for the reward model.
+        demonstrations: texts for SFT, a part of those for the reward model.
         demonstration_choice: which texts: `neutral` as a whole in rating (around 0 for film-reviews, around the
             average text for a file), so that later gains come from alignment; or `best`, the highest rated, when
             a good start matters more than a clean comparison.
         held_out: texts for evaluation.
-        group_size: texts compared with each other under one prompt, at most.
-        minimum_margin: pairs whose mean ratings are nearer than this, on the raters' scale, make no preference.
-        prompt_templates: ways to ask for such a text, where the texts have no prompts of their own.
-        held_out_prompt_templates: others, which only the evaluation asks.
+        group_size: largest number of texts compared with each other under one prompt.
+        minimum_margin: pairs whose mean ratings differ by less, on the raters' scale, make no preference.
+        prompt_templates: prompts for texts without prompts of their own.
+        held_out_prompt_templates: other prompts, which only the evaluation uses.
     """
 
     name: Name
@@ -109,7 +110,7 @@ class FeedbackStage(Settings):
         return value
 
     @model_validator(mode="after")
-    def _wordings_come_in_both_kinds(self) -> FeedbackStage:
+    def _has_both_prompt_templates(self) -> FeedbackStage:
         if bool(self.prompt_templates) != bool(self.held_out_prompt_templates):
             raise ValueError("prompt_templates and held_out_prompt_templates are given together, or neither")
         return self
@@ -121,7 +122,7 @@ class SFTMix(Settings):
     Attributes:
         data: demonstrations.
         weight: of the mean negative log-likelihood of a token.
-        batch_size: demonstrations that an optimiser step sees.
+        batch_size: demonstrations per optimizer step.
     """
 
     data: str
@@ -130,11 +131,11 @@ class SFTMix(Settings):
 
 
 class StoredSettings(Settings):
-    """Completions that others wrote, as members of a round's groups.
+    """Stored completions, written by others, as members of a round's groups.
 
     Attributes:
-        data: demonstrations, whose prompts are among those that the stage samples for.
-        share: of each group's completions that are taken from there.
+        data: demonstrations; their prompts must be among the stage's prompts.
+        share: share of each group's completions taken from the data.
     """
 
     data: str
@@ -142,25 +143,25 @@ class StoredSettings(Settings):
 
 
 class TrainStage(Settings):
-    """One algorithm on one model.
+    """Train one model with one algorithm.
 
     Attributes:
         algorithm: a file of `gnomon/algorithms/`.
-        model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalogue or hub name.
+        model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalog or hub name.
         data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
         prompts: for online algorithms, likewise.
-        reward: for online algorithms: what scores: a reward model (an earlier stage, or one of your own),
+        reward: for online algorithms: a reward model (an earlier stage, or one of your own),
             `path/to/file.py:function`, or `vader`.
-        critic: the model that a critic starts from, or `<stage>/critic`, the critic of an earlier stage, which
-            goes on as it is; where nothing is said the reward's, or, where the reward is no model, the policy's.
-        critic_trainable_layers: how many upper layers of the critic learn; 0 trains its head alone.
+        critic: the model that the critic starts from, or `<stage>/critic`, the trained critic of an earlier
+            stage; the default is the reward model, or the policy where the reward is not a model.
+        critic_trainable_layers: number of upper layers of the critic that are trained; 0 trains its head alone.
         num_layers: for reward models: keep only this many of the lower layers.
         head: the shape of a reward model's new head, or of an online algorithm's critic.
         settings: the algorithm's own settings.
-        trainable: which weights learn; the recipe's `model` says it otherwise.
+        trainable: which weights are trained; the default is that of the recipe's `model`.
         training: the loop's settings.
-        stored: completions of others that join the policy's own in an online algorithm's groups.
-        sampling: how an online algorithm draws completions.
+        stored: stored completions that join the policy's own in an online algorithm's groups.
+        sampling: sampling settings of an online algorithm.
     """
 
     name: Name
@@ -185,50 +186,50 @@ class TrainStage(Settings):
 
     @property
     def loop(self) -> OfflineSettings | OnlineSettings:
-        """The settings of the loop that the algorithm runs in, checked."""
+        """The validated settings of the algorithm's training loop."""
         own = merge_deep(algorithms()[self.algorithm].training, self.training)  # type: ignore[attr-defined]
         return validate(loop_of(self.algorithm), own, f"stage '{self.name}', training")
 
     @property
     def critic_model(self) -> str:
-        """The model that a critic starts from."""
-        learned = [spec for spec in self.rewards if not made_of_no_model(spec)]
+        """The model that the critic starts from."""
+        learned = [spec for spec in self.rewards if not is_not_a_model(spec)]
         return self.critic or (learned[0] if learned else self.model)
 
     @property
     def rewards(self) -> list[str]:
-        """What scores, other than rules."""
+        """The names of the rewards, without rules."""
         if isinstance(self.reward, str):
             return [self.reward]
         return [part.of for part in self.reward or [] if part.of is not None]
 
     @property
     def pools(self) -> dict[str, float]:
-        """Where prompts come from, with weights."""
+        """The sources of prompts, with weights."""
         return {self.prompts: 1.0} if isinstance(self.prompts, str) else dict(self.prompts or {})
 
     @property
     def tasks(self) -> dict[str, float]:
-        """Where data comes from, with weights."""
+        """The sources of data, with weights."""
         return {self.data: 1.0} if isinstance(self.data, str) else dict(self.data or {})
 
     @property
     def online(self) -> bool:
-        """Whether the algorithm learns from its own samples."""
+        """Whether the algorithm trains on its own samples."""
         return loop_of(self.algorithm) is OnlineSettings
 
     def make_algorithm(self) -> Any:
-        """The algorithm with its settings, checked."""
+        """The algorithm with its validated settings."""
         return validate(algorithms()[self.algorithm], self.settings, f"stage '{self.name}', settings")
 
 
 class Until(Settings):
-    """When a phase is over before its steps are.
+    """A condition that ends a phase before its last step.
 
     Attributes:
         metric: a name from the training metrics.
-        above: over when it exceeds this.
-        below: over when it falls below this.
+        above: end when the metric exceeds this.
+        below: end when the metric falls below this.
     """
 
     metric: str
@@ -236,13 +237,13 @@ class Until(Settings):
     below: Finite | None = None
 
     @model_validator(mode="after")
-    def _says_when(self) -> Until:
+    def _has_a_bound(self) -> Until:
         if self.above is None and self.below is None:
             raise ValueError("until has a metric, and above or below")
         return self
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the metric has passed its mark."""
+        """Whether the metric has passed its bound."""
         value = metrics.get(self.metric)
         if value is None:
             return False
@@ -254,7 +255,7 @@ class Phase(TrainStage):
     """A part of a hybrid stage: an algorithm on the stage's one policy.
 
     Attributes:
-        until: over when a metric passes a mark; otherwise when its steps are done.
+        until: ends the phase early when a metric passes a bound.
     """
 
     until: Until | None = None
@@ -263,13 +264,13 @@ class Phase(TrainStage):
 class HybridStage(Settings):
     """Several algorithms in turn on one policy, for example DPO to warm up, PPO in the main part, IPO to settle.
 
-    The policy and its reference are one throughout: the reference is the model that the stage starts from. Each
-    phase begins with an optimiser of its own, whose moments know nothing of the former loss.
+    All phases share the policy and its reference, which is the model that the stage starts from. Each phase has
+    its own optimizer, without the moments of the previous loss.
 
     Attributes:
         model: what the stage starts from.
-        trainable: which weights learn; the recipe's `model` says it otherwise.
-        phases: what is done, in order.
+        trainable: which weights are trained; the default is that of the recipe's `model`.
+        phases: in order.
     """
 
     name: Name
@@ -282,7 +283,7 @@ class BestOfSettings(Settings):
     """Best-of-n at inference, shown beside the candidate.
 
     Attributes:
-        n: completions of which the best is taken; it divides `sampling.completions` without much waste.
+        n: completions of which the best is taken; completions that do not fill a group of n are unused.
         judge: the judge that chooses, one of `judges`.
     """
 
@@ -291,11 +292,11 @@ class BestOfSettings(Settings):
 
 
 class JudgeSettings(Settings):
-    """A judge, and whether it took no part in the training of what it judges.
+    """A judge, and whether it took no part in the training of the models that it judges.
 
     Attributes:
-        judge: as `judges` names one.
-        independent: counts for the verdict, unless the folders of the training show otherwise.
+        judge: as in `judges`.
+        independent: counts for the verdict, unless the training folders show that it took part.
     """
 
     judge: str
@@ -303,21 +304,21 @@ class JudgeSettings(Settings):
 
 
 class EvaluateStage(Settings):
-    """Models side by side, before judges that training used and judges that it never saw.
+    """Compare models by judges that training used and judges that it never saw.
 
     Attributes:
-        evaluate: `base`, stages and models of your own, in the order in which they are shown.
+        evaluate: `base`, stages and models of your own, in display order.
         judges: reward models (stages or your own), functions, `vader` (a lexicon) and `ridge` (fitted on
-            `judge_holdout`); `{judge: NAME, independent: true}` says that one took no part in the training.
-        independent: the judges of which that is said.
+            `judge_holdout`); `{judge: NAME, independent: true}` declares that one took no part in the training.
+        independent: the judges declared so.
         prompts: held-out prompts.
-        texts: held-out texts by people, or demonstrations, for perplexity; without them there is none.
+        texts: held-out texts by people, or demonstrations, for perplexity; `None` measures none.
         texts_used: at most so many of them, evenly spaced.
-        judge_holdout: rated texts that no other stage touches, for `ridge`.
-        reference: the model that the candidate is compared with; the first where nothing is said.
-        candidate: the model that should be better; the last one where nothing is said.
+        judge_holdout: rated texts that no other stage uses, for `ridge`.
+        reference: the model that the candidate is compared with; by default the first.
+        candidate: the model that should be better; by default the last.
         best_of: also show the best of every n completions of the candidate, by one of the judges.
-        sampling: how completions are drawn.
+        sampling: sampling settings of all models.
     """
 
     name: Name
@@ -336,13 +337,13 @@ class EvaluateStage(Settings):
     @model_validator(mode="before")
     @classmethod
     def _judges_by_name(cls, content: Any) -> Any:
-        """Judges that are mappings become names, those called independent in `independent`."""
+        """Turn judges that are mappings into names, and add those declared independent to `independent`."""
         judges = content.get("judges") if isinstance(content, dict) else None
         if not isinstance(judges, list) or not any(isinstance(one, dict) for one in judges):
             return content
-        told = [validate(JudgeSettings, one, "judges") if isinstance(one, dict) else one for one in judges]
-        names = [one.judge if isinstance(one, JudgeSettings) else one for one in told]
-        claimed = [one.judge for one in told if isinstance(one, JudgeSettings) and one.independent]
+        entries = [validate(JudgeSettings, one, "judges") if isinstance(one, dict) else one for one in judges]
+        names = [one.judge if isinstance(one, JudgeSettings) else one for one in entries]
+        claimed = [one.judge for one in entries if isinstance(one, JudgeSettings) and one.independent]
         return {**content, "judges": names, "independent": [*(content.get("independent") or []), *claimed]}
 
     @model_validator(mode="before")
@@ -359,11 +360,11 @@ Stage = FeedbackStage | TrainStage | HybridStage | EvaluateStage
 
 
 def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
-    """The settings of the loop that an algorithm runs in."""
+    """The settings class of an algorithm's training loop."""
     online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]
     return OnlineSettings if online else OfflineSettings
 
 
-def made_of_no_model(name: str) -> bool:
-    """Whether a reward or judge is a function or reads texts only, and so is no model."""
+def is_not_a_model(name: str) -> bool:
+    """Whether a reward or judge is a function or a text judge, not a model."""
     return name in TEXT_JUDGES or name.startswith("python:") or is_function(name)

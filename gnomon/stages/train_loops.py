@@ -1,4 +1,4 @@
-"""A training stage's loop: its data encoded, its helpers loaded, the offline or the online loop run."""
+"""Run a training stage's loop: encode its data, load its models, and run the offline or the online loop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.runtime.sft_mix import SideTask
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
-CENTRED_ON = 200  # completions whose average score becomes 0
+CENTERING_COMPLETIONS = 200  # completions whose mean score becomes 0
 
 
 def train_stored(
@@ -49,7 +49,19 @@ def train_stored(
     reference: Mapping[str, torch.Tensor] | None = None,
     over: Watch | None = None,
 ) -> dict[str, Any]:
-    """Train `model` on the stage's data; files go to `folder`."""
+    """Train a model on the stage's stored data.
+
+    Args:
+        stage: with an offline algorithm.
+        work: the run.
+        model: to train.
+        folder: for checkpoints, metrics and rejected rows.
+        reference: weights of the reference; `None` takes the starting weights.
+        over: ends the loop early where it returns true for a step's metrics.
+
+    Returns:
+        Entries of the stage's result.
+    """
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
@@ -77,7 +89,7 @@ def train_stored(
             reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
         )
     if isinstance(model, RewardModel):
-        centre(model, examples)
+        center_scores(model, examples)
     return {
         "final": final,
         "steps": steps_taken(folder),
@@ -90,23 +102,34 @@ def train_stored(
 def showing(
     records: Mapping[str, Sequence[Any]], work: Workspace, model: Model, every: int | None, folder: Path
 ) -> Watch | None:
-    """Writes what a policy says every so often; one process is enough for it."""
+    """The callback that logs samples of a policy every few steps; `None` without one, and in other processes.
+
+    Args:
+        records: of each source, whose prompts are sampled for.
+        work: the run.
+        model: that is trained; only policies are sampled from.
+        every: steps between samples; `None` logs none.
+        folder: of the stage.
+    """
     if every is None or not isinstance(model, Policy) or not work.processes.main:
         return None
-    return Showing(model, [one.prompt for theirs in records.values() for one in theirs], every, folder)
+    return Showing(model, [record.prompt for source in records.values() for record in source], every, folder)
 
 
 def encoded(
     pooled: Mapping[str, Sequence[Any]], stage: TrainStage, work: Workspace, model: Model, folder: Path
 ) -> tuple[list[Example], list[Rejected]]:
-    """The examples of an offline stage's tasks, and the rows that were refused.
+    """Encode the data of an offline stage.
 
     Args:
-        pooled: each task's records, as `Workspace.load_sources` reads them.
-        stage: which.
-        work: where it is.
-        model: that will learn from them.
-        folder: of the stage, which messages name.
+        pooled: each source's records, from `Workspace.load_sources`.
+        stage: the stage.
+        work: the run.
+        model: that is trained on them.
+        folder: of the stage, for messages.
+
+    Returns:
+        The examples, and the rejected rows.
     """
     consumes, settings = stage.make_algorithm().consumes, stage.loop
     assert isinstance(settings, OfflineSettings)
@@ -114,16 +137,22 @@ def encoded(
     examples: list[Example] = []
     rejected: list[Rejected] = []
     for source, records in pooled.items():
-        found, refused = ENCODE[consumes](records, model.tokenizer, limit)
+        source_examples, refused = ENCODE[consumes](records, model.tokenizer, limit)
         report_rejected(refused, len(records), stage, source, folder)
         report_control_tokens(records, model.tokenizer, source)
-        examples += weighed(found, stage.tasks[source], work.recipe.seed)
+        examples += weighted(source_examples, stage.tasks[source], work.recipe.seed)
         rejected += refused
     return examples, rejected
 
 
-def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
-    """A task's examples as often as its weight says: 0.5 takes half of them, 2 each twice."""
+def weighted(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
+    """Repeat or subsample examples by a weight: 0.5 takes half of them, 2 takes each twice.
+
+    Args:
+        examples: of one source.
+        weight: of the source.
+        seed: of the choice of a fraction.
+    """
     whole, share = int(weight), weight - int(weight)
     extra = epoch_order(len(examples), seed, 99)[: round(share * len(examples))]
     return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
@@ -132,9 +161,15 @@ def weighed(examples: Sequence[Example], weight: float, seed: int) -> list[Examp
 def side_task(
     stage: TrainStage, work: Workspace, model: Model, folder: Path
 ) -> tuple[SideTask | None, list[Rejected]]:
-    """The SFT term beside the loss, where the stage asks for one, and the rows that it refused.
+    """The auxiliary SFT task of a stage with `sft_mix`, else `None`, and the rejected rows.
 
-    Rows may be as long as the stage's own; an online stage has none, and takes the usual limit.
+    The length limit is that of the stage's own rows; an online stage has none and takes the default.
+
+    Args:
+        stage: the stage.
+        work: the run.
+        model: that is trained.
+        folder: of the stage, for messages.
     """
     if stage.sft_mix is None:
         return None, []
@@ -144,18 +179,25 @@ def side_task(
     examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
     report_rejected(refused, len(records), stage, stage.sft_mix.data, folder)
     report_control_tokens(records, model.tokenizer, stage.sft_mix.data)
-    wanted = stage.sft_mix
-    return SideTask(examples, wanted.weight, wanted.batch_size, work.recipe.seed), refused
+    settings = stage.sft_mix
+    return SideTask(examples, settings.weight, settings.batch_size, work.recipe.seed), refused
 
 
 def stored_completions(
     stage: TrainStage, work: Workspace, policy: Model, folder: Path
 ) -> tuple[StoredCompletions | None, list[Rejected]]:
-    """What others wrote for the stage's prompts, where the stage asks for it, and the rows that it refused."""
+    """The stored completions of a stage with `stored`, else `None`, and the rejected rows.
+
+    Args:
+        stage: the stage.
+        work: the run.
+        policy: that is trained.
+        folder: of the stage, for messages.
+    """
     if stage.stored is None:
         return None, []
     source, records = stage.stored.data, work.records(Demonstration, stage.stored.data)
-    found, refused = store_completions(
+    completions, refused = store_completions(
         records,
         policy.tokenizer,
         share=stage.stored.share,
@@ -164,12 +206,12 @@ def stored_completions(
     )
     report_rejected(refused, len(records), stage, source, folder)
     report_control_tokens(records, policy.tokenizer, source)
-    asked = {p.messages for prompts in work.load_sources(Prompt, stage.pools).values() for p in prompts}
-    if not asked & found.answers.keys():
+    prompts = {p.messages for pool in work.load_sources(Prompt, stage.pools).values() for p in pool}
+    if not prompts & completions.answers.keys():
         raise DataError(
             f"stage '{stage.name}': {source} answers none of the stage's prompts; give data that does."
         )
-    return found, refused
+    return completions, refused
 
 
 def train_sampled(
@@ -181,7 +223,19 @@ def train_sampled(
     reference: Mapping[str, torch.Tensor] | None = None,
     over: Watch | None = None,
 ) -> dict[str, Any]:
-    """Train `policy` on its own samples; files go to `folder`."""
+    """Train a policy on its own samples.
+
+    Args:
+        stage: with an online algorithm.
+        work: the run.
+        policy: to train.
+        folder: for checkpoints, metrics, samples and rejected rows.
+        reference: weights of the reference; `None` takes the starting weights.
+        over: ends the loop early where it returns true for a step's metrics.
+
+    Returns:
+        Entries of the stage's result.
+    """
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
@@ -229,15 +283,21 @@ def train_sampled(
 
 
 def steps_taken(folder: Path) -> int:
-    """Steps that a loop has recorded; fewer than planned where a budget, a watch or its patience ended it."""
+    """Number of recorded steps; fewer than planned after a budget, a condition or early stopping."""
     return max((int(row["step"]) for row in read_jsonl(folder / "metrics.jsonl")), default=0)
 
 
 @contextmanager
 def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | None = None) -> Iterator[Watch]:
-    """Hand metrics on to trackers, which are closed at the end, and ask whether the loop should end.
+    """Context manager with the callback for each step's metrics: it sends them to trackers and may end the loop.
 
-    Trackers know what is trained by its folder in the run: `stage`, or `stage/phase`.
+    Trackers name the training by its folder in the run: `stage`, or `stage/phase`.
+
+    Args:
+        folder: of the stage or phase.
+        work: the run.
+        over: returns whether the loop should end.
+        shown: logs samples.
     """
     done = newest_step(folder / "checkpoints") or 0
     sink = work.sinks(folder.relative_to(work.folder).as_posix(), done)
@@ -257,12 +317,12 @@ def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | N
 
 
 @torch.inference_mode()
-def centre(model: RewardModel, examples: Sequence[Example]) -> None:
-    """Shift the scores so that completions of the training data average 0 (Ouyang et al. 2022, section 3.5)."""
+def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
+    """Shift the scores to mean 0 over completions of the training data (Ouyang et al. 2022, section 3.5)."""
     chosen: list[Example] = []
     count = 0
     for example in examples:
-        if count >= CENTRED_ON:
+        if count >= CENTERING_COMPLETIONS:
             break
         chosen.append(example)
         count += len(example.completions)
@@ -275,18 +335,35 @@ def centre(model: RewardModel, examples: Sequence[Example]) -> None:
 def report_rejected(
     rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path
 ) -> None:
-    """Print how many rows of a source were refused and why the first was; refuse a source with no other rows."""
+    """Print the number of rejected rows of a source and the reason of the first.
+
+    Args:
+        rejected: rows.
+        total: number of rows of the source.
+        stage: the stage.
+        source: as the recipe names it.
+        folder: with `rejected.jsonl`.
+
+    Raises:
+        DataError: every row was rejected.
+    """
     reasons = [f"{row.where}: {row.reason}" for row in rejected]
     if len(rejected) == total:
         raise DataError(f"stage '{stage.name}': {all_refused(Path(source), reasons)}")
     if rejected:
         first = reasons[0].removeprefix(f"{Path(source)}, ")
-        said = f"  {len(rejected)} of {total} rows of {source} refused, the first at {first}; see "
-        console.print(f"{said}{folder / 'rejected.jsonl'}", markup=False, highlight=False, soft_wrap=True)
+        message = f"  {len(rejected)} of {total} rows of {source} refused, the first at {first}; see "
+        console.print(f"{message}{folder / 'rejected.jsonl'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def report_control_tokens(records: Sequence[Any], tokenizer: Any, source: str) -> None:
-    """Print what becomes of control tokens in the words of a source's records, where there are any."""
+    """Print how control tokens in the texts of a source are treated, if there are any.
+
+    Args:
+        records: of the source.
+        tokenizer: that encodes them.
+        source: as the recipe names it.
+    """
     counts = ControlCounts()
     for record in records:
         prompt = prompt_of_record(record)

@@ -1,4 +1,4 @@
-"""What stages find of each other in a run folder: models, data parts, and a key that says what made them."""
+"""A run folder shared by its stages: their models, data parts and fingerprints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _processes() -> Processes:
 
 
 class StageRecipe(Protocol):
-    """The parts of a recipe that its stages read: stages do not depend on how a recipe is read and checked."""
+    """The parts of a recipe that stages read, so that stages do not depend on how a recipe is loaded."""
 
     @property
     def run(self) -> str:
@@ -51,7 +51,7 @@ class StageRecipe(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of everything that is random."""
+        """The seed of everything random."""
 
     @property
     def model(self) -> ModelSettings:
@@ -59,26 +59,31 @@ class StageRecipe(Protocol):
 
     @property
     def track(self) -> Sequence[str]:
-        """Names of the trackers that get the metrics too."""
+        """Names of the trackers to which metrics are sent."""
 
     @property
     def stages(self) -> Sequence[Any]:
         """All stages, in order."""
 
     def as_written(self, value: Any) -> Any:
-        """A value with each path as the recipe has it."""
+        """A value with each path as written in the recipe."""
 
 
 @dataclass
 class Workspace:
-    """A run folder with the recipe being run.
+    """A run folder and the recipe that is run in it.
 
     Attributes:
-        keys: what each finished stage was made of; a stage with the same key is not run again.
+        folder: of the run.
+        recipe: that is run.
+        compute: device and precision.
+        stop: set by Ctrl-C and SIGTERM.
+        processes: of a multi-process run.
+        fingerprints: of each stage so far; a finished stage with the same fingerprint is not run again.
         digests: of the user's own files.
-        feedback_provenance: of those that were exported from a feedback store, the judgements they rest on.
-        functions: rewards that are functions of the calling program, by what the recipe calls them.
-        claim: on the folder, of the process that writes into it; a plan has none.
+        feedback_provenance: the judgements behind files that were exported from a feedback store.
+        functions: rewards that are functions of the calling program, by their names in the recipe.
+        claim: of this process on the folder; `None` for a dry run and for other processes.
     """
 
     folder: Path
@@ -86,18 +91,18 @@ class Workspace:
     compute: Compute
     stop: StopSignal
     processes: Processes = field(default_factory=_processes)
-    keys: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     feedback_provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: Mapping[str, RewardFunction] = field(default_factory=dict)
     claim: RunClaim | None = None
 
     def stage_folder(self, name: str) -> Path:
-        """Where a stage keeps its files."""
+        """The folder of a stage's files."""
         return self.folder / name
 
     def model(self, name: str) -> str:
-        """What loads the model that a recipe calls `name`."""
+        """The path or name from which the model `name` of the recipe is loaded."""
         if name == BASE:
             return located(self.recipe.model.name)
         stages = {s.name: s for s in self.recipe.stages}
@@ -122,46 +127,46 @@ class Workspace:
         return read_records(kind, self.data_path(source))
 
     def load_sources(self, kind: type[Record], sources: Iterable[str]) -> dict[str, list[Record]]:
-        """The records of each source of a stage; an id stands for one prompt in all of them."""
+        """Read the records of each source of a stage; a prompt id means the same prompt in all of them."""
         return disambiguate_prompt_ids({source: self.records(kind, source) for source in sources})
 
     def fingerprint(self, stage: Stage) -> str:
-        """A digest of everything that a stage's result depends on."""
+        """Digest of everything that a stage's result depends on."""
         recipe = self.recipe
-        made_of: dict[str, Any] = {
+        inputs: dict[str, Any] = {
             "stage": _resolved(stage),
             "seed": recipe.seed,
             "gnomon": environment(recipe.seed, {})["gnomon"],
             "models": {name: self._model_fingerprint(name) for _, name in references(stage)},
             "data": {source: self._source_fingerprint(source) for source in sources(stage)},
         }
-        if not isinstance(stage, FeedbackStage):  # people's ratings have nothing to do with a model
-            made_of["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_fingerprint()
+        if not isinstance(stage, FeedbackStage):  # ratings do not depend on a model
+            inputs["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_fingerprint()
         code = [spec for spec in scorers(stage) if spec in self.functions or is_function(spec)]
         if code:
-            made_of["functions"] = {spec: function_digest(spec) for spec in code}
-        return digest_of(recipe.as_written(made_of))
+            inputs["functions"] = {spec: function_digest(spec) for spec in code}
+        return digest_of(recipe.as_written(inputs))
 
     def _template_fingerprint(self) -> dict[str, str]:
-        """The content of a chat template of the user's own, which may change under the same path."""
+        """Digest of the user's own chat template, whose content may change under the same path."""
         template = self.recipe.model.chat_template
         own = template not in (None, "plain")
         return {"chat_template": digest_source(Path(str(template)).expanduser())} if own else {}
 
     def _model_fingerprint(self, name: str) -> str:
-        if name in self.keys:
-            return self.keys[name]
-        if (owner := maker(name, self.keys)) != name:
-            return f"{CRITIC} of {self.keys[owner]}"
+        if name in self.fingerprints:
+            return self.fingerprints[name]
+        if (owner := maker(name, self.fingerprints)) != name:
+            return f"{CRITIC} of {self.fingerprints[owner]}"
         path = self.recipe.model.name if name == BASE else name
         return digest_model(path, self.recipe.as_written(path))
 
     def _source_fingerprint(self, source: str) -> str:
         stage = source.partition("/")[0]
-        return self.keys[stage] if is_part(source, self.recipe) else self.digest_source(source)
+        return self.fingerprints[stage] if is_part(source, self.recipe) else self.digest_source(source)
 
     def digest_source(self, source: str) -> str:
-        """The digest of a user's own data, kept for `environment.json`."""
+        """Digest of a user's own data, recorded for `environment.json`."""
         path = self.data_path(source)
         self.digests[source] = digest_source(path)
         if (
@@ -172,51 +177,51 @@ class Workspace:
         return self.digests[source]
 
     def _note_judgements(self, source: str, note: dict[str, Any], manifest: Mapping[str, Any]) -> None:
-        """Keep where judgements come from, with a copy of their manifest; say it where they were changed."""
+        """Record the provenance of judgements with a copy of their manifest; warn if the file was changed."""
         name = f"manifests/{note['digest'][:12]}.json"
         self.feedback_provenance[source] = {**note, "manifest": name}
         if self.processes.main and not (self.folder / name).exists():
             write_json(self.claim.keep(name) if self.claim else self.folder / name, manifest)
         if not note["unchanged"]:
-            said = f"{source} was changed after it was exported: it is not the file that its manifest names"
-            console.print(f"[yellow]warning[/yellow] {escape(said)}", soft_wrap=True)
+            message = f"{source} was changed after it was exported: it is not the file that its manifest names"
+            console.print(f"[yellow]warning[/yellow] {escape(message)}", soft_wrap=True)
 
     def data_digests(self) -> dict[str, str]:
-        """Digests of the user's files, and of the data parts that stages so far have made."""
+        """Digests of the user's files, and of the data parts of stages so far."""
         parts = {
             str(path.relative_to(self.folder)): digest_file(path)
-            for stage in sorted(self.keys)
+            for stage in sorted(self.fingerprints)
             for path in sorted(self.stage_folder(stage).glob("*.jsonl"))
             if path.name != "metrics.jsonl"
         }
         return {**self.digests, **parts}
 
     def prepare_stage(self, stage: Stage) -> bool:
-        """Prepare a stage's folder; false when it is finished already.
+        """Prepare a stage's folder; false if the stage is finished.
 
-        A folder in which something was done with other settings is kept under a number, not overwritten.
+        A folder with results of other settings is renamed with a number, not overwritten.
         """
-        folder, key = self.stage_folder(stage.name), self.fingerprint(stage)
-        self.keys[stage.name] = key
+        folder, fingerprint = self.stage_folder(stage.name), self.fingerprint(stage)
+        self.fingerprints[stage.name] = fingerprint
         if self.processes.main:
             marker = folder / "stage.json"
             begun = os.path.lexists(folder) and (not folder.is_dir() or {*os.listdir(folder)} - {marker.name})
-            other = begun and (not marker.exists() or read_json(marker).get("key") != key)
+            other = begun and (not marker.exists() or read_json(marker).get("key") != fingerprint)
             aside = set_aside(folder) if other else None
             if self.claim:
                 self.claim.begin_stage(folder, aside)
-            write_json(marker, {"key": key, "stage": stage.model_dump()})
+            write_json(marker, {"key": fingerprint, "stage": stage.model_dump()})
         return not self.processes.tell((folder / "result.json").exists())
 
     def note_environment(self, setting: Mapping[str, Any]) -> None:
-        """Write what the run depends on besides its recipe."""
+        """Write `environment.json`: what the run depends on besides its recipe."""
         if self.processes.main:
-            found = {**setting, "data": self.data_digests(), "judgements": self.feedback_provenance}
+            content = {**setting, "data": self.data_digests(), "judgements": self.feedback_provenance}
             name = "environment.json"
-            write_sealed_json(self.claim.keep(name) if self.claim else self.folder / name, found)
+            write_sealed_json(self.claim.keep(name) if self.claim else self.folder / name, content)
 
     def sinks(self, stage: str, done: int) -> Sink | None:
-        """Where a stage's metrics go besides its own file, after `done` steps in an earlier start."""
+        """The trackers of a stage's metrics, or `None`; `done` is the last step of an earlier start."""
         if not self.processes.main:
             return None
         config = {"run": self.recipe.run, "stage": stage}
@@ -224,7 +229,7 @@ class Workspace:
 
 
 def is_part(source: str, recipe: StageRecipe) -> bool:
-    """Whether a source is `<stage>/<part>`, not the user's own file."""
+    """Whether a source is `<stage>/<part>`, and not the user's own file."""
     return names_part(source, {s.name for s in recipe.stages})
 
 
@@ -237,7 +242,7 @@ def own_file(source: str) -> Path:
 
 
 def _resolved(stage: Stage) -> dict[str, Any]:
-    """A stage's settings, defaults written out, without those that change no number."""
+    """A stage's settings with defaults, without those that change no result."""
     content = stage.model_dump()
     if isinstance(stage, TrainStage):
         content["training"] = stage.loop.model_dump(exclude=set(NON_SEMANTIC_SETTINGS))

@@ -306,9 +306,9 @@ def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
 
 
 def test_texts_for_perplexity_are_spread_evenly() -> None:
-    from gnomon.stages.evaluate import evenly
+    from gnomon.stages.evaluate import evenly_spaced
 
     texts: Any = list(range(10))
-    assert evenly(texts, None) == evenly(texts, 10) == texts
-    found: Any = evenly(texts, 4)
+    assert evenly_spaced(texts, None) == evenly_spaced(texts, 10) == texts
+    found: Any = evenly_spaced(texts, 4)
     assert found == [0, 2, 5, 7]

@@ -67,7 +67,7 @@ def test_a_stage_starts_from_the_saved_critic_bit_for_bit(project: Project) -> N
     went_on = load_file(project.run / "second" / "critic" / "model.safetensors")
     assert not torch.equal(went_on["score.weight"], saved["score.weight"])
     keys = {
-        Workspace(project.run, recipe, work.compute, StopSignal(), keys={"first": of}).fingerprint(stage)
+        Workspace(project.run, recipe, work.compute, StopSignal(), fingerprints={"first": of}).fingerprint(stage)
         for of in ("one", "another")
     }
     assert len(keys) == 2  # another critic to start from is another stage

@@ -194,7 +194,7 @@ def test_own_ratings_without_prompts_answer_the_wordings(films: Project) -> None
         (
             [{"prompt": f"Q{n}", "text": str(n), "rater": "ann", "rating": n} for n in range(20)],
             {},
-            "no two different texts stand under one prompt",
+            "no prompt has two different texts",
         ),
     ],
 )
