@@ -1,4 +1,4 @@
-"""What a user's reward function is called with: texts, and whatever else its parameters name.
+"""Arguments of a user's reward function: texts, and the columns that its parameters name.
 
 The first two parameters are the prompt (the text of the last user message) and the completion; a function whose
 first two are called `prompts` and `completions` gets lists of them. Every further parameter is looked up by its
@@ -21,7 +21,7 @@ RAW, RECORD = "raw_completion", "record"
 
 
 @dataclass(frozen=True)
-class Parameters:
+class FunctionParameters:
     """The parameters of a reward function beside prompt and completion.
 
     Attributes:
@@ -38,65 +38,75 @@ class Parameters:
     every_column: bool = False
     texts: tuple[str, ...] = ()
 
-    def of_row(self, prompt: Prompt, completion: Completion, tokenizer: Any) -> dict[str, Any]:
+    def row_arguments(self, prompt: Prompt, completion: Completion, tokenizer: Any) -> dict[str, Any]:
         """Keyword arguments for one completion.
+
+        Args:
+            prompt: with its columns.
+            completion: the answer.
+            tokenizer: of the completion's ids.
 
         Raises:
             LookupError: the prompt's row has no such column.
         """
-        columns, found = record_of(prompt), dict[str, Any]()
+        columns, arguments = record_of(prompt), dict[str, Any]()
         for name in (*self.required, *self.optional):
             if name in (RAW, RAW + "s"):
-                found[name] = raw_text(completion, tokenizer)
+                arguments[name] = raw_text(completion, tokenizer)
             elif name in (RECORD, RECORD + "s"):
-                found[name] = columns
+                arguments[name] = columns
             elif name in columns:
-                found[name] = columns[name]
+                arguments[name] = columns[name]
             elif name in self.required:
                 raise LookupError(f"the prompt's row has no '{name}'; it has {', '.join(sorted(columns))}")
         if self.every_column:
-            found |= {name: value for name, value in columns.items() if self._is_free(name, found)}
-        return found
+            arguments |= {name: value for name, value in columns.items() if self._is_free(name, arguments)}
+        return arguments
 
-    def of_rows(
+    def batch_arguments(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any
     ) -> dict[str, list[Any]]:
         """Keyword arguments for a batch: lists, with `None` where a row lacks a column that another has.
+
+        Args:
+            prompts: N prompts with their columns.
+            completions: N answers.
+            tokenizer: of the completions' ids.
 
         Raises:
             LookupError: no row has a column that the function requires.
         """
         records = [record_of(prompt) for prompt in prompts]
         known = {name for record in records for name in record}
-        found: dict[str, list[Any]] = {}
+        arguments: dict[str, list[Any]] = {}
         for name in (*self.required, *self.optional):
             if name in (RAW, RAW + "s"):
-                found[name] = [raw_text(completion, tokenizer) for completion in completions]
+                arguments[name] = [raw_text(completion, tokenizer) for completion in completions]
             elif name in (RECORD, RECORD + "s"):
-                found[name] = list(records)
+                arguments[name] = list(records)
             elif name in known:
-                found[name] = [record.get(name) for record in records]
+                arguments[name] = [record.get(name) for record in records]
             elif name in self.required:
                 raise LookupError(f"no prompt's row has '{name}'; they have {', '.join(sorted(known))}")
         if self.every_column:
-            free = [name for name in sorted(known) if self._is_free(name, found)]
-            found |= {name: [record.get(name) for record in records] for name in free}
-        return found
+            free = [name for name in sorted(known) if self._is_free(name, arguments)]
+            arguments |= {name: [record.get(name) for record in records] for name in free}
+        return arguments
 
     def _is_free(self, name: str, given: Mapping[str, Any]) -> bool:
         """Whether a column can be one of `**columns`."""
         return name not in given and name not in self.texts
 
 
-def parameters_of(function: Callable[..., Any]) -> Parameters:
-    """What a function wants beside prompt and completion; nothing where it has no signature."""
+def parameters_of(function: Callable[..., Any]) -> FunctionParameters:
+    """Read a function's parameters beside prompt and completion; none where it has no signature."""
     try:
         everything = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return Parameters()
+        return FunctionParameters()
     batched = [p.name for p in everything[:2]] == ["prompts", "completions"]
     named = [p for p in everything[2:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return Parameters(
+    return FunctionParameters(
         batched,
         tuple(p.name for p in named if p.default is p.empty),
         tuple(p.name for p in named if p.default is not p.empty),
@@ -112,9 +122,9 @@ def record_of(prompt: Prompt) -> dict[str, Any]:
 
 
 def raw_text(completion: Completion, tokenizer: Any) -> str:
-    """A completion with its special tokens and with what the generation prompt opened, without its end.
+    """A completion with its special tokens and with the tag that the generation prompt opened, without its end.
 
-    Without ids it is its plain text.
+    A completion without ids gives its plain text.
     """
     if completion.token_ids is None or tokenizer is None:
         return completion.text
@@ -126,7 +136,7 @@ def raw_text(completion: Completion, tokenizer: Any) -> str:
 
 
 def names_special_token(pattern: str, tokenizer: Any) -> bool:
-    """Whether a regular expression names a special token, or what the generation prompt opens; escaped or not."""
+    """Whether a regular expression names a special token, or the generation prompt's open tag; escaped or not."""
     bare = pattern.replace("\\", "")
     tokens: list[str] = [
         *(getattr(tokenizer, "all_special_tokens", None) or []),

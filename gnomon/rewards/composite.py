@@ -1,4 +1,4 @@
-"""Several rewards as one: weighted parts, each whitened and clipped as it needs, with a budget of failures."""
+"""A reward of weighted parts, each optionally whitened and clipped, with a budget of failures."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class RewardPart(Settings):
     Attributes:
         of: a reward model, `path/to/file.py:function` or `vader`.
         rule: or a rule: `length` (less for more than `limit` characters), `repetition` (less for repeated
-            `n`-grams), `diversity` (more for what other completions of the prompt do not say), `format` (1 where
-            `pattern` fits the whole text), `exact` (1 where the text, or what `pattern` finds in it, is the
-            prompt's `answer`).
-        name: in metrics; `of`, or the rule, where nothing is said.
+            `n`-grams), `diversity` (more for `n`-grams that other completions of the prompt lack), `format` (1
+            where `pattern` matches the whole text), `exact` (1 where the text, or the part that `pattern`
+            matches, is the prompt's `answer`).
+        name: in metrics; by default `of`, or the rule.
         weight: in the sum.
         whiten: subtract the running mean and divide by the running deviation of this part's scores.
         clip: then limit it to ±clip.
@@ -43,8 +43,8 @@ class RewardPart(Settings):
         n: characters of an n-gram, for `repetition` and `diversity`.
         pattern: a regular expression; one that names a special token of the policy's reads completions with
             those.
-        timeout: seconds that a call of a function may take: 60 where it scores one completion, 600 where it
-            scores a batch, unless this says otherwise.
+        timeout: seconds that a call of a function may take; by default 60 where it scores one completion, 600
+            where it scores a batch.
     """
 
     of: str | None = None
@@ -84,15 +84,15 @@ class RewardPart(Settings):
 
     @property
     def title(self) -> str:
-        """What metrics call it."""
+        """Its name in metrics."""
         return self.name or self.rule or str(self.of)
 
 
 def check_titles(parts: Sequence[RewardPart]) -> None:
-    """Parts are told apart by their titles: in metrics, in moments, in budgets of failures.
+    """Check that titles are unique: metrics, running moments and budgets of failures are kept by title.
 
     Raises:
-        ConfigError: two have one title.
+        ConfigError: two parts have one title.
     """
     titles = [part.title for part in parts]
     for title in titles:
@@ -130,8 +130,8 @@ class RuleReward(PlainReward):
 class ShapedReward:
     """A weighted sum of parts.
 
-    `score` gives the parts as they are; `combine` shapes and adds them, and learns the running moments, once a
-    round over all rows, however many processes scored them. No two parts have one title (`check_titles`).
+    `score` returns the parts' own scores; `combine` shapes and adds them, and updates the running moments, once
+    per round over all rows of all processes. Titles are unique (`check_titles`).
     """
 
     def __init__(self, parts: Sequence[tuple[RewardPart, Reward]]):
@@ -142,16 +142,16 @@ class ShapedReward:
         self.failed = {part.title: 0 for part, _ in parts}
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """Each part's own scores, and their sum as they would be shaped now."""
-        found: dict[str, Tensor] = {}
+        """Each part's own scores, and their sum shaped with the current moments."""
+        values: dict[str, Tensor] = {}
         failures: list[tuple[int, str]] = []
         abstentions: dict[str, Tensor] = {}
         for part, reward in self.parts:
             scores = reward.score(prompts, completions)
-            found[part.title] = scores.values.float()
+            values[part.title] = scores.values.float()
             abstentions[part.title] = scores.abstained
             failures += [(row, f"{part.title}: {reason}") for row, reason in scores.failures]
-        return Scores(self.shaped(found, abstentions), found, failures, abstentions)
+        return Scores(self.shaped(values, abstentions), values, failures, abstentions)
 
     def combine(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor] | None = None) -> Tensor:
         """The sum of shaped parts, `[N]`. Counts failures and updates the moments.
@@ -173,7 +173,7 @@ class ShapedReward:
         return self.shaped(parts, where)
 
     def shaped(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor]) -> Tensor:
-        """The sum that `combine` gives, with parts shaped as now, `[N]`; nothing is counted or learned."""
+        """The sum that `combine` returns, with the current moments, `[N]`; nothing is counted or updated."""
         shaped = torch.stack([part.weight * self._shape(part, parts[part.title]) for part, _ in self.parts])
         none = torch.zeros(shaped.shape[1], dtype=torch.bool)
         silent = torch.stack([abstentions.get(part.title, none) for part, _ in self.parts])  # [parts, N]
@@ -190,17 +190,17 @@ class ShapedReward:
         if not len(values):
             return
         count, mean, squares = self.moments[name]
-        n, theirs = float(len(values)), float(values.double().mean())
+        n, batch_mean = float(len(values)), float(values.double().mean())
         total = count + n
-        spread = float((values.double() - theirs).square().sum())
-        moved = theirs - mean
+        spread = float((values.double() - batch_mean).square().sum())
+        moved = batch_mean - mean
         self.moments[name] = [total, mean + moved * n / total, squares + spread + moved**2 * count * n / total]
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return {"moments": self.moments, "failed": self.failed}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.moments = {name: list(values) for name, values in state["moments"].items()}
         self.failed = dict(state["failed"])

@@ -1,9 +1,9 @@
 """A user's own Python function as a reward: `path/to/file.py:function` in a recipe, or the function itself.
 
-The function takes a prompt (the text of the last user message) and a completion, both texts, and gives a number;
-higher is better, and `None` abstains. One whose first two parameters are called `prompts` and `completions` takes
-lists of texts and gives as many numbers: for rewards that are cheaper in batches. What else it may ask for by the
-names of its parameters, `gnomon.rewards.arguments` lists.
+The function takes a prompt (the text of the last user message) and a completion, both texts, and returns a
+number; higher is better, and `None` abstains. One whose first two parameters are called `prompts` and
+`completions` takes lists of texts and returns as many numbers: for rewards that are cheaper in batches.
+`gnomon.rewards.arguments` lists the other parameters that it may have.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError
 from gnomon.core.storage.digests import digest_file
 from gnomon.core.types import Completion, Prompt
-from gnomon.rewards.arguments import Parameters, parameters_of
-from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, said, scored_rows, silent
+from gnomon.rewards.arguments import FunctionParameters, parameters_of
+from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, describe_error, no_report, score_rows
 from gnomon.rewards.time_limit import call_within
 
 RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
@@ -40,9 +40,9 @@ def is_function(spec: str) -> bool:
 
 def function_file(spec: str) -> Path:
     """The file of `file.py:function`."""
-    found = _SPEC.fullmatch(spec)
-    assert found is not None
-    path = Path(found["file"]).expanduser()
+    match = _SPEC.fullmatch(spec)
+    assert match is not None
+    path = Path(match["file"]).expanduser()
     if not path.is_file():
         raise ConfigError(f"reward '{spec}': there is no file {path}; give path/to/file.py:function.")
     return path
@@ -51,20 +51,21 @@ def function_file(spec: str) -> Path:
 def load_function(spec: str) -> RewardFunction:
     """Run the file of `file.py:function` and take the function from it.
 
-    Its folder stands first among the places of imports meanwhile, as it does for `python file.py`.
+    Its folder is first in `sys.path` meanwhile, as for `python file.py`.
     """
     path, name = function_file(spec), spec.rpartition(":")[2]
     module_name = f"gnomon_reward_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    found = importlib.util.spec_from_file_location(module_name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_name] = module  # dataclasses and type hints of the file look it up there
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        contained(found.loader.exec_module)(module)
+        contained(module_spec.loader.exec_module)(module)
     except Exception as error:  # a user's file may raise anything
-        raise ConfigError(f"reward '{spec}': {path} cannot be run ({said(error)}); fix the file.") from error
+        problem = f"{path} cannot be run ({describe_error(error)})"
+        raise ConfigError(f"reward '{spec}': {problem}; fix the file.") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
     function = getattr(module, name, None)
@@ -75,16 +76,16 @@ def load_function(spec: str) -> RewardFunction:
 
 
 def spec_of(function: RewardFunction) -> str:
-    """What a recipe calls a function: `file.py:name` if it stands at the top of a file, else `python:name`."""
+    """A recipe's name of a function: `file.py:name` if it is defined at the top of a file, else `python:name`."""
     if (path := _source(function)) is not None:
         return f"{path}:{function.__name__}"
     return f"python:{getattr(function, '__name__', type(function).__name__)}"
 
 
 def function_digest(spec: str) -> str:
-    """A digest of the function's whole file; of a function without one, a value that never comes again.
+    """A digest of the function's whole file; of a function without one, a value that is never repeated.
 
-    What a closure or an object holds cannot be seen from outside, so a result made with it is not used twice.
+    The content of a closure or an object is not visible from outside, so its results are never reused.
     """
     return digest_file(function_file(spec)) if is_function(spec) else uuid.uuid4().hex
 
@@ -92,13 +93,14 @@ def function_digest(spec: str) -> str:
 def make_function_reward(
     function: RewardFunction, name: str, *, tokenizer: Any = None, timeout: float | None = None
 ) -> Reward:
-    """The function as a reward; a row on which it raises, or gives no number, becomes a failure.
+    """Make a reward of a function; a row on which it raises, or returns no number, becomes a failure.
 
     Args:
-        function: of prompt and completion, or of lists of them, and of what else it names (`rewards.arguments`).
+        function: of prompt and completion, or of lists of them, and of its other parameters
+            (`rewards.arguments`).
         name: in metrics.
-        tokenizer: whose ids completions bring, for functions that read special tokens.
-        timeout: seconds that a call may take; `TIMEOUT`, or `BATCH_TIMEOUT` for lists, where nothing is said.
+        tokenizer: of the completions' ids, for functions that read special tokens.
+        timeout: seconds that a call may take; by default `TIMEOUT`, or `BATCH_TIMEOUT` for lists.
     """
     parameters = parameters_of(function)
     kind = BatchFunctionReward if parameters.batched else RowFunctionReward
@@ -107,7 +109,7 @@ def make_function_reward(
 
 
 def contained(function: RewardFunction) -> RewardFunction:
-    """The function, whose `sys.exit` and other exceptions that are no `Exception` do not end this program."""
+    """Wrap a function so that `sys.exit` and other exceptions outside `Exception` do not end this program."""
 
     def call(*arguments: Any) -> Any:
         try:
@@ -115,15 +117,15 @@ def contained(function: RewardFunction) -> RewardFunction:
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise RuntimeError(said(error)) from error
+            raise RuntimeError(describe_error(error)) from error
 
     return call
 
 
 def last_request(prompt: Prompt) -> str:
-    """The text of the last user message; of the last message where no user speaks."""
-    said = [m.content for m in prompt.messages if m.role == "user"]
-    return said[-1] if said else prompt.messages[-1].content
+    """The text of the last user message; of the last message where there is none."""
+    requests = [m.content for m in prompt.messages if m.role == "user"]
+    return requests[-1] if requests else prompt.messages[-1].content
 
 
 @dataclass
@@ -132,20 +134,20 @@ class RowFunctionReward(PlainReward):
 
     function: RewardFunction
     name: str
-    parameters: Parameters
+    parameters: FunctionParameters
     tokenizer: Any
     timeout: float
-    report: Report = silent
+    report: Report = no_report
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The function's value for each row, each within the time limit."""
 
         def one(row: int) -> Any:
             prompt, completion = prompts[row], completions[row]
-            more = self.parameters.of_row(prompt, completion, self.tokenizer)
+            more = self.parameters.row_arguments(prompt, completion, self.tokenizer)
             return call_within(self.timeout, lambda: self.function(last_request(prompt), completion.text, **more))
 
-        return scored_rows(self.name, len(completions), one, self.report)
+        return score_rows(self.name, len(completions), one, self.report)
 
 
 @dataclass
@@ -154,24 +156,24 @@ class BatchFunctionReward(PlainReward):
 
     function: RewardFunction
     name: str
-    parameters: Parameters
+    parameters: FunctionParameters
     tokenizer: Any
     timeout: float
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The function's values; if it raises, or gives another number of them, every row failed."""
+        """The function's values; if it raises, or returns another number of them, every row fails."""
         count = len(completions)
         try:
-            more = self.parameters.of_rows(prompts, completions, self.tokenizer)
+            more = self.parameters.batch_arguments(prompts, completions, self.tokenizer)
             texts = [last_request(p) for p in prompts], [c.text for c in completions]
-            found = list(call_within(self.timeout, lambda: self.function(*texts, **more)))
-            if len(found) != count:
-                raise ValueError(f"{len(found)} values for {count} completions")
+            values = list(call_within(self.timeout, lambda: self.function(*texts, **more)))
+            if len(values) != count:
+                raise ValueError(f"{len(values)} values for {count} completions")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a user's function may raise anything; rows are reported
-            return [math.nan] * count, [(row, said(error)) for row in range(count)]
-        return scored_rows(self.name, count, lambda row: found[row])
+            return [math.nan] * count, [(row, describe_error(error)) for row in range(count)]
+        return score_rows(self.name, count, lambda row: values[row])
 
 
 def _source(function: RewardFunction) -> Path | None:

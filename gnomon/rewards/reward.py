@@ -1,4 +1,4 @@
-"""One protocol for everything that scores completions."""
+"""The reward protocol, and rewards by a reward model or a Python function."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Scores:
         values: `[N]`, float32; NaN where the reward failed or abstained, never a made-up 0.
         parts: named components, `[N]` each.
         failures: row and reason of each failed row.
-        abstentions: of the named components that abstained, where, `[N]` boolean each: no score, and no failure.
+        abstentions: rows on which a named component abstained, `[N]` boolean each: no score, and no failure.
     """
 
     values: Tensor
@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def abstained(self) -> Tensor:
-        """Where no component gave a score or failed, `[N]` boolean."""
+        """Rows on which all components abstained, `[N]` boolean."""
         named = [self.abstentions.get(name) for name in self.parts]
         given = [where for where in named if where is not None]
         if not given or len(given) < len(named):
@@ -54,17 +54,23 @@ class Scores:
 
     def reason(self, row: int) -> str:
         """Why a row has no score."""
-        found = dict(self.failures).get(row)
-        return found or (ABSTAINED if bool(self.abstained[row]) else "its score is not a finite number")
+        reason = dict(self.failures).get(row)
+        return reason or (ABSTAINED if bool(self.abstained[row]) else "its score is not a finite number")
 
 
-def silent(done: int) -> None:
-    """Tell nobody."""
+def no_report(done: int) -> None:
+    """Report to nobody."""
 
 
 @contextmanager
 def watched_scores(reward: Reward, label: str, rows: int) -> Iterator[None]:
-    """Inside, scoring so many rows shows its progress where it takes more than a few seconds."""
+    """Context manager: show the progress of scoring where it takes more than a few seconds.
+
+    Args:
+        reward: the reward.
+        label: of the progress bar.
+        rows: that will be scored.
+    """
     parts = [reward, *(part for _, part in getattr(reward, "parts", ()))]
     watched: list[Any] = [part for part in parts if hasattr(part, "report")]
     with progress(label, rows, after=SHORT_SECONDS) as bar:
@@ -74,7 +80,7 @@ def watched_scores(reward: Reward, label: str, rows: int) -> Iterator[None]:
             yield
         finally:
             for part in watched:
-                part.report = silent
+                part.report = no_report
 
 
 class Reward(Protocol):
@@ -83,17 +89,17 @@ class Reward(Protocol):
     name: str
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """`prompts[n]` was answered by `completions[n]`."""
+        """Score `completions[n]` as an answer to `prompts[n]`."""
 
 
 class LearnedReward:
     """A reward model as a reward.
 
     Attributes:
-        sampled_by: the tokenizer whose ids completions bring. Where it has the model's vocabulary they are read
-            as they are; otherwise, and where nothing is said, the texts are tokenised.
+        sampled_by: tokenizer of the completions' ids. Where it has the model's vocabulary the ids are read as
+            they are; otherwise, and without it, the texts are tokenized.
         budget: tokens of a micro-batch.
-        report: is told how many rows are scored, after each micro-batch.
+        report: called with the number of scored rows after each micro-batch.
     """
 
     def __init__(self, model: RewardModel, name: str, *, sampled_by: Any = None, budget: int = 4096):
@@ -101,13 +107,13 @@ class LearnedReward:
         self.name = name
         self.sampled_by = sampled_by
         self.budget = budget
-        self.report: Report = silent
+        self.report: Report = no_report
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """Scores in logits of being preferred; 0 is the average of the completions it was centred on.
+        """Scores in logits of being preferred; 0 is the average of the completions it was centered on.
 
         A row that the model's chat template refuses is a failure, and so is one longer than the model's context:
-        no part of a text is judged for the whole.
+        texts are never cut.
         """
         from gnomon.models.special_tokens import end_ids  # transformers, which rewards without a model do without
 
@@ -127,7 +133,7 @@ class LearnedReward:
                 readable.append((row, one))
         values, done = torch.full((len(encoded),), torch.nan), 0
         for part in pack_by_tokens([example.cost for _, example in readable], self.budget):
-            rows, examples = zip(*(readable[place] for place in part), strict=True)
+            rows, examples = zip(*(readable[index] for index in part), strict=True)
             with torch.no_grad():  # not inference mode: a critic may learn from states that were read here
                 values[list(rows)] = self.model.scores(token_groups(examples)).cpu()
             done += len(rows)
@@ -136,13 +142,13 @@ class LearnedReward:
 
 
 class PlainReward(ABC):
-    """A reward that computes plain numbers and so needs no torch: `score` gives them as tensors."""
+    """Base of rewards that compute plain numbers, without torch; `score` returns them as tensors."""
 
     name: str
 
     @abstractmethod
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The score of each row, NaN where it has none, and the reason why; `ABSTAINED` is no failure."""
+        """The score of each row, NaN where it has none, and row and reason of those; `ABSTAINED` is no failure."""
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """The same in float32."""
@@ -155,7 +161,13 @@ class PlainReward(ABC):
 
 
 def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-    """Scores as plain numbers, NaN where a row has none, and the reasons of those."""
+    """Scores as plain numbers, NaN where a row has none, and row and reason of those.
+
+    Args:
+        reward: any reward.
+        prompts: N prompts.
+        completions: N completions.
+    """
     if isinstance(reward, PlainReward):
         return reward.numbers(prompts, completions)
     scores = reward.score(prompts, completions)
@@ -163,19 +175,19 @@ def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[
     return scores.values.tolist(), [*scores.failures, *abstained]
 
 
-def said(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An exception on one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 class FunctionReward(PlainReward):
-    """A Python function of prompt and completion text as a reward; one failing row does not fail the others."""
+    """A reward by a Python function of prompt and completion text; one failing row does not fail the others."""
 
     def __init__(self, function: Callable[[Prompt, str], float | None], name: str):
         self.function = function
         self.name = name
-        self.report: Report = silent
+        self.report: Report = no_report
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
         """The function's value for each row; one on which it raises is a failure, `None` an abstention."""
@@ -184,20 +196,20 @@ class FunctionReward(PlainReward):
         def one(row: int) -> Any:
             return self.function(pairs[row][0], pairs[row][1].text)
 
-        return scored_rows(self.name, len(pairs), one, self.report)
+        return score_rows(self.name, len(pairs), one, self.report)
 
 
-def scored_rows(name: str, count: int, score: Callable[[int], Any], report: Report = silent) -> Numbers:
-    """Numbers of rows one by one, whatever a user's code does with each.
+def score_rows(name: str, count: int, score: Callable[[int], Any], report: Report = no_report) -> Numbers:
+    """Score rows one by one; a row on which the user's code raises is a failure.
 
     Args:
         name: of the reward.
         count: of rows.
         score: of one row.
-        report: takes the number of rows that are scored.
+        report: called with the number of scored rows.
 
     Raises:
-        RunError: it took too long on several rows in a row.
+        RunError: it exceeded its time limit on several consecutive rows.
     """
     values = [math.nan] * count
     reasons: list[tuple[int, str]] = []
@@ -213,7 +225,7 @@ def scored_rows(name: str, count: int, score: Callable[[int], Any], report: Repo
         except KeyboardInterrupt:  # the user's own, not the function's
             raise
         except BaseException as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
-            reasons.append((row, said(error)))
+            reasons.append((row, describe_error(error)))
             late = late + 1 if isinstance(error, TimeoutError) else 0
         if late == LATE_IN_A_ROW:
             raise RunError(
@@ -233,7 +245,7 @@ def number(value: Any) -> float:
     """
     if isinstance(value, str | bytes):
         raise TypeError(f"{value!r:.40} is a text, not a number")
-    found = float(value)
-    if not math.isfinite(found):
-        raise ValueError(f"the score is {found}")
-    return found
+    score = float(value)
+    if not math.isfinite(score):
+        raise ValueError(f"the score is {score}")
+    return score

@@ -15,7 +15,7 @@ def length(completions: Sequence[Completion], limit: int) -> list[float]:
 
 
 def repetition(completions: Sequence[Completion], n: int) -> list[float]:
-    """Minus the share of character n-grams that stood in the text before, `[N]`; right for any language."""
+    """Minus the share of repeated character n-grams, `[N]`; works for any language."""
 
     def share(text: str) -> float:
         grams = [text[i : i + n] for i in range(len(text) - n + 1)]
@@ -25,17 +25,23 @@ def repetition(completions: Sequence[Completion], n: int) -> list[float]:
 
 
 def diversity(prompts: Sequence[Prompt], completions: Sequence[Completion], n: int) -> list[float]:
-    """How little a completion shares with the others of its prompt, 0 to 1, `[N]`.
+    """Difference of a completion from the others of its prompt, 0 to 1, `[N]`.
 
-    One minus the mean overlap (Jaccard) of its character n-grams with each of theirs; 0 where it is alone.
+    One minus the mean overlap (Jaccard) of its character n-grams with those of each other one; 0 where it is
+    alone.
+
+    Args:
+        prompts: N prompts.
+        completions: N completions.
+        n: characters of an n-gram.
     """
     grams = [Counter(c.text[i : i + n] for i in range(len(c.text) - n + 1)) for c in completions]
-    found = [0.0] * len(completions)
+    scores = [0.0] * len(completions)
     for row, prompt in enumerate(prompts):
         others = [o for o, p in enumerate(prompts) if p.id == prompt.id and o != row]
         if others:
-            found[row] = 1 - sum(_overlap(grams[row], grams[o]) for o in others) / len(others)
-    return found
+            scores[row] = 1 - sum(_overlap(grams[row], grams[o]) for o in others) / len(others)
+    return scores
 
 
 def _overlap(a: Counter[str], b: Counter[str]) -> float:
@@ -44,20 +50,26 @@ def _overlap(a: Counter[str], b: Counter[str]) -> float:
 
 
 def matches(completions: Sequence[Completion], pattern: str) -> list[float]:
-    """1 where the whole text has the form of a regular expression, else 0, `[N]`."""
+    """1 where a regular expression matches the whole text, else 0, `[N]`."""
     form = re.compile(pattern, re.DOTALL)
     return [float(form.fullmatch(c.text.strip()) is not None) for c in completions]
 
 
 def exact(prompts: Sequence[Prompt], completions: Sequence[Completion], pattern: str | None) -> list[float]:
-    """1 where the text, or what `pattern` finds in it, is the prompt's `answer`; NaN without one, `[N]`."""
+    """1 where the text, or the part that `pattern` matches, is the prompt's `answer`; NaN without one, `[N]`.
+
+    Args:
+        prompts: N prompts with their answers.
+        completions: N completions.
+        pattern: a regular expression; its first group is compared, or the whole match. `None` compares the text.
+    """
     form = re.compile(pattern, re.DOTALL) if pattern else None
-    found = []
+    scores = []
     for prompt, completion in zip(prompts, completions, strict=True):
         text: str | None = completion.text
         if form:
             match = form.search(completion.text)
             text = match.group(1 if form.groups else 0) if match else None
         right = text is not None and prompt.answer is not None and text.strip() == prompt.answer.strip()
-        found.append(float("nan") if prompt.answer is None else float(right))
-    return found
+        scores.append(float("nan") if prompt.answer is None else float(right))
+    return scores

@@ -13,11 +13,11 @@ from gnomon.rewards.reward import Numbers, PlainReward
 
 
 class TextJudge(Protocol):
-    """Anything that gives texts a score; higher is better, the scale is the judge's own."""
+    """A judge that scores texts; higher is better, the scale is the judge's own."""
 
     @property
     def name(self) -> str:
-        """What reports call this judge."""
+        """Its name in reports."""
         ...
 
     def score_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The classical judge: TF-IDF of words and of letters, and a ridge regression on people's mean ratings.
 
-It takes seconds to train, so it is fitted again when it is needed instead of being stored. A learned reward
-model has to beat it; and, fitted on texts that the reward model never saw, it is an independent second judge.
+It trains in seconds, so it is fitted when it is needed instead of being stored. It is the baseline of learned
+reward models; and, fitted on texts that the reward model never saw, an independent second judge.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def _features() -> Any:
 def _best_alpha(texts: Sequence[str], means: NDArray[np.float64]) -> float:
     """The penalty with the smallest squared error on texts that were held out.
 
-    The features are fitted anew in every fold. With one vocabulary from all texts the search would favour too
-    small a penalty: n-grams of held-out texts only, which a new text does not have, would dilute the others.
-    N-grams are counted once; a fold's vocabulary is those that its texts to learn from have.
+    The features are fitted in every fold. With one vocabulary from all texts the search would favor too small a
+    penalty: n-grams of held-out texts only, which a new text does not have, would dilute the others. N-grams are
+    counted once; a fold's vocabulary consists of those in its training texts.
     """
     counts = [_counts(part, texts) for _, part in _features().transformer_list]
     errors = np.zeros(len(ALPHAS))
@@ -108,8 +108,8 @@ def _counts(vectorizer: Any, texts: Sequence[str]) -> Any:
 
 
 def _tfidf(counts: Any, learn: Any, check: Any) -> tuple[Any, Any]:
-    """What a vectorizer fitted to the rows `learn` says of them and of the rows `check`."""
-    mine = counts[learn]
-    seen = np.flatnonzero(mine.getnnz(axis=0))
+    """TF-IDF features of the rows `learn` and of the rows `check`, fitted to the former."""
+    learned = counts[learn]
+    seen = np.flatnonzero(learned.getnnz(axis=0))
     weigh = TfidfTransformer(sublinear_tf=True)
-    return weigh.fit_transform(mine[:, seen]), weigh.transform(counts[check][:, seen])
+    return weigh.fit_transform(learned[:, seen]), weigh.transform(counts[check][:, seen])

@@ -22,10 +22,10 @@ class _TimeIsUp(BaseException):
 
 
 def call_within(seconds: float, call: Callable[[], T]) -> T:
-    """The call's result.
+    """Run a call with a time limit, and return its result.
 
-    A call that sets an alarm of its own (`signal.alarm`) replaces this limit by its own. Code that neither comes
-    back to Python nor waits for the system is stopped only once it does.
+    A call that sets its own alarm (`signal.alarm`) replaces this limit. Code that neither returns to Python nor
+    waits for the system is stopped only once it does.
 
     Args:
         seconds: that the call may take.
@@ -63,13 +63,13 @@ def _with_alarm(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _in_thread(seconds: float, call: Callable[[], T]) -> T:
-    found: list[T] = []
+    results: list[T] = []
     raised: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(call())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             raised.append(error)
 
     thread = threading.Thread(target=run, daemon=True, name="reward")
@@ -77,6 +77,6 @@ def _in_thread(seconds: float, call: Callable[[], T]) -> T:
     thread.join(seconds)
     if raised:
         raise raised[0]
-    if not found:
+    if not results:
         raise TimeoutError(f"it took longer than {seconds:g} s")
-    return found[0]
+    return results[0]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 
-class Lexicon:
-    """How positive a text is, from the valences of its words; English only.
+class VaderJudge:
+    """Sentiment of a text, from the valences of its words; English only.
 
-    It adds up words, so a long row of praise fools it where it would not fool a person: good for showing that
-    a policy overoptimises, and as a second opinion, not as the only reward.
+    It adds up words, so a long row of praise fools it where it would not fool a person: good for showing that a
+    policy overoptimizes, and as a second opinion, not as the only reward.
     """
 
     name = "vader"
@@ -22,6 +22,6 @@ class Lexicon:
         self._analyzer = SentimentIntensityAnalyzer()
 
     def score_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """VADER's compound score of each text, in [-1, 1], [N]; 0 when it knows none of the words."""
+        """VADER's compound score of each text, in [-1, 1], [N]; 0 for a text without known words."""
         scores = [self._analyzer.polarity_scores(text)["compound"] for text in texts]
         return np.array(scores, dtype=np.float64)

@@ -15,7 +15,7 @@ from gnomon.evaluation.reward_models import agreement_with_people, calibration
 from gnomon.feedback.export.preferences_from_ratings import win_probabilities
 from gnomon.models.roles import RewardModel
 from gnomon.rewards.reward import LearnedReward, watched_scores
-from gnomon.rewards.vader import Lexicon
+from gnomon.rewards.vader import VaderJudge
 from gnomon.stages.settings import FeedbackStage
 from gnomon.stages.workspace import Workspace
 from gnomon.stats.human_ceiling import human_ceiling, random_pairs
@@ -61,7 +61,7 @@ def evaluate_reward_model(
     judges: list[tuple[str, str, NDArray[np.float64]]] = [
         (name, "model", scores),
         ("tfidf-ridge", "baseline", ridge.score_texts(texts)),
-        ("vader", "baseline", Lexicon().score_texts(texts)),
+        ("vader", "baseline", VaderJudge().score_texts(texts)),
     ]
     rows = [_row(n, kind, s, held_out, work.recipe.seed) for n, kind, s in judges]
     ceiling = human_ceiling(held_out, PAIRS, work.recipe.seed)

@@ -1,12 +1,12 @@
-"""How far annotators agree: shares, and what is left of them once chance is taken out.
+"""Agreement of annotators: shares of equal labels, and chance-corrected coefficients.
 
-All functions but `cohen_kappa` take units: for each item, the labels it was given, in any order and of any
-number, for who gave which label is not needed. Labels are equal or not; where distances between them count, they
-are numbers. Items with fewer than two labels have nothing to compare.
+All functions but `cohen_kappa` take units: for each item its labels, in any order and of any number, without the
+annotators' names. Labels are equal or not; where distances between them count, they are numbers. Items with fewer
+than two labels have nothing to compare.
 
-What is undefined is None, never 0: without comparable items, and chance-corrected figures where only one label
-was ever given, so that chance alone agrees everywhere. Intervals are 95%; they are None where nothing varies from
-item to item, for then nothing measures how far the figure could be off.
+Undefined figures are None, never 0: without comparable items, and chance-corrected ones where only one label was
+ever given, so that chance alone agrees everywhere. Intervals are 95%; they are None where nothing varies from
+item to item, since nothing then measures the error of the figure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Kappa:
         estimate: kappa with its interval by `error`, within [-1, 1].
         error: asymptotic standard error, for intervals.
         null_error: the same were kappa 0, for a test of that: z = kappa / null_error.
-        items: that both labelled.
+        items: that both labeled.
     """
 
     estimate: Estimate
@@ -52,10 +52,10 @@ class Kappa:
 
 
 def percent_agreement(units: Units) -> Estimate:
-    """Mean over items of the share of pairs of labels of the item that are equal.
+    """Mean over items of the share of an item's pairs of labels that are equal.
 
-    The interval is Wilson's, as if each item agreed wholly or not at all. So it holds where items have two
-    labels, and is wider than need be where they have more.
+    The interval is Wilson's, as if each item agreed wholly or not at all. It holds where items have two labels,
+    and is too wide where they have more.
     """
     shares = _equal_shares(_counts(units)[0])
     if not shares.size:
@@ -67,10 +67,10 @@ def percent_agreement(units: Units) -> Estimate:
 
 
 def fleiss_kappa(units: Units) -> Estimate:
-    """Fleiss' kappa: the labels of an item are taken for those of interchangeable annotators.
+    """Fleiss' kappa: annotators are interchangeable.
 
     Where all items have as many labels it is that of J.L. Fleiss ("Measuring nominal scale agreement among many
-    raters", 1971); otherwise its generalisation by K.L. Gwet ("Handbook of Inter-Rater Reliability", 2014,
+    raters", 1971); otherwise its generalization by K.L. Gwet ("Handbook of Inter-Rater Reliability", 2014,
     chapter 2), in which each item weighs the same in the shares of labels, also one with a single label. The
     interval is Gwet's, from the spread of the items' parts, with Student's t.
     """
@@ -90,11 +90,11 @@ def gwet_ac1(units: Units, labels: Collection[Hashable] | None = None) -> Estima
 
     Args:
         units: the labels of each item.
-        labels: all that could be said; without them, all that was said. Chance has less to do with agreement
-            the more labels there are, so a scale of which only a part was used should be given whole.
+        labels: all possible labels; without them, all labels given. The more labels there are, the less agreement
+            is due to chance, so give the whole scale where only a part of it was used.
     """
-    counts, said = _counts(units)
-    possible = len(set(labels or ()) | set(said))
+    counts, given = _counts(units)
+    possible = len(set(labels or ()) | set(given))
     if not len(counts) or possible < 2:
         return UNDEFINED
     shares = counts / counts.sum(axis=1, keepdims=True)  # [N, L]
@@ -103,11 +103,11 @@ def gwet_ac1(units: Units, labels: Collection[Hashable] | None = None) -> Estima
 
 
 def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
-    """Krippendorff's alpha: 1 is perfect agreement, 0 what chance would give.
+    """Krippendorff's alpha: 1 is perfect agreement, 0 agreement by chance.
 
-    Alpha compares every label with every other one of the same item, whoever gave them (K. Krippendorff,
-    "Computing Krippendorff's Alpha-Reliability", 2011). Missing labels are simply not in the lists. The interval
-    is a bootstrap over items.
+    Alpha compares every label with every other one of the same item, by any annotator (K. Krippendorff,
+    "Computing Krippendorff's Alpha-Reliability", 2011). Missing labels are not in the lists. The interval is a
+    bootstrap over items.
 
     Args:
         units: the labels of each item; finite numbers unless the level is nominal.
@@ -121,15 +121,15 @@ def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
     comparable = [unit for unit in units if len(unit) >= 2]
     if level != "nominal":
         comparable = [[_number(label) for label in unit] for unit in comparable]
-    counts, said = _counts(comparable)
-    if not said:
+    counts, labels = _counts(comparable)
+    if not labels:
         return UNDEFINED
-    domain = np.arange(len(said)) if level == "nominal" else np.array(said, dtype=np.float64)
+    domain = np.arange(len(labels)) if level == "nominal" else np.array(labels, dtype=np.float64)
     if level == "ratio" and domain[0] < 0:
-        raise DataError(f"a label is {said[0]}, but a ratio scale begins at 0; take the level 'interval'.")
+        raise DataError(f"a label is {labels[0]}, but a ratio scale begins at 0; take the level 'interval'.")
 
-    def alpha(places: IntArray, _: np.random.Generator) -> float:
-        used = counts[places]
+    def alpha(rows: IntArray, _: np.random.Generator) -> float:
+        used = counts[rows]
         # A label that nobody in the resample gave must leave the domain. With one label left there is no
         # disagreement to be expected, and alpha is undefined.
         given = used.any(axis=0)
@@ -141,8 +141,8 @@ def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
             )
         )
 
-    found = bootstrap(alpha, len(comparable), seed)
-    return Estimate(found.value, None, None) if found.low == found.high else found
+    estimate = bootstrap(alpha, len(comparable), seed)
+    return Estimate(estimate.value, None, None) if estimate.low == estimate.high else estimate
 
 
 def cohen_kappa(
@@ -151,23 +151,23 @@ def cohen_kappa(
     """Cohen's kappa of two annotators, with J.L. Fleiss, J. Cohen and B.S. Everitt's standard errors (1969).
 
     Args:
-        pairs: for each item that both labelled, what the first and what the second said.
-        weights: how much of an agreement two labels at a distance d are, D being the largest distance: all or
-            nothing, 1 - d/D, or 1 - (d/D)^2. With weights labels are numbers.
+        pairs: for each item that both labeled, the first's and the second's label.
+        weights: agreement of two labels at a distance d, where D is the largest distance: 1 or 0 (without
+            weights), 1 - d/D, or 1 - (d/D)^2. With weights labels are numbers.
 
     Raises:
         DataError: with weights, a label is not a finite number.
     """
-    said = list(pairs)
+    label_pairs = list(pairs)
     if weights is not None:
-        said = [(_number(one), _number(other)) for one, other in said]
-    labels = in_order(label for pair in said for label in pair)
+        label_pairs = [(_number(one), _number(other)) for one, other in label_pairs]
+    labels = in_order(label for pair in label_pairs for label in pair)
     if len(labels) < 2:
-        return Kappa(UNDEFINED, None, None, len(said))
-    place = {label: number for number, label in enumerate(labels)}
+        return Kappa(UNDEFINED, None, None, len(label_pairs))
+    index = {label: number for number, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)))  # [L, L], rows the first's
-    for one, other in said:
-        table[place[one], place[other]] += 1 / len(said)
+    for one, other in label_pairs:
+        table[index[one], index[other]] += 1 / len(label_pairs)
     agreed = _agreement_weights(labels, weights)
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     expected = float(rows @ agreed @ columns)
@@ -175,27 +175,27 @@ def cohen_kappa(
     kappa = (float((agreed * table).sum()) - expected) / (1 - expected)
     # Equations 13 and 14 there: the mean weights of each row and of each column, added.
     margins = (agreed @ columns)[:, None] + (agreed.T @ rows)[None, :]
-    scale = len(said) * (1 - expected) ** 2
+    scale = len(label_pairs) * (1 - expected) ** 2
     spread = (table * (agreed - margins * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2
     null = (np.outer(rows, columns) * (agreed - margins) ** 2).sum() - expected**2
     error, null_error = (math.sqrt(max(0.0, float(one)) / scale) for one in (spread, null))
-    return Kappa(_with_error(kappa, error, NORMAL_975), error, null_error, len(said))
+    return Kappa(_with_error(kappa, error, NORMAL_975), error, null_error, len(label_pairs))
 
 
 def _counts(units: Units) -> tuple[IntArray, list[Hashable]]:
-    """How often each label was given to each item that has any, [N, L], and the labels."""
-    labelled = [unit for unit in units if len(unit)]
-    labels = in_order(label for unit in labelled for label in unit)
-    place = {label: number for number, label in enumerate(labels)}
-    counts = np.zeros((len(labelled), len(labels)), dtype=np.int64)
-    row = np.repeat(np.arange(len(labelled)), [len(unit) for unit in labelled])
-    column = np.array([place[label] for unit in labelled for label in unit], dtype=np.int64)
+    """Count each label of each item that has any, [N, L]; and the labels, [L]."""
+    labeled = [unit for unit in units if len(unit)]
+    labels = in_order(label for unit in labeled for label in unit)
+    index = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labeled), len(labels)), dtype=np.int64)
+    row = np.repeat(np.arange(len(labeled)), [len(unit) for unit in labeled])
+    column = np.array([index[label] for unit in labeled for label in unit], dtype=np.int64)
     np.add.at(counts, (row, column), 1)
     return counts, labels
 
 
 def _equal_shares(counts: IntArray) -> FloatArray:
-    """Of the pairs of labels of each item that has any, the share that is equal."""
+    """Share of equal pairs of labels of each item that has any pairs."""
     totals = counts.sum(axis=1)
     equal = (counts * (counts - 1)).sum(axis=1)[totals >= 2]
     return np.asarray(equal / (totals * (totals - 1))[totals >= 2], dtype=np.float64)
@@ -225,14 +225,14 @@ def _corrected(counts: IntArray, expected: float, expected_each: FloatArray) -> 
 
 
 def _with_error(value: float, error: float, times: float) -> Estimate:
-    """An interval of so many standard errors to either side, within [-1, 1]; none where nothing varies."""
+    """An interval of `times` standard errors to either side, within [-1, 1]; none where nothing varies."""
     if error < ROUNDING:
         return Estimate(value, None, None)
     return Estimate(value, max(-1.0, value - times * error), min(1.0, value + times * error))
 
 
 def _agreement_weights(labels: Sequence[Hashable], weights: str | None) -> FloatArray:
-    """How much of an agreement each two labels are, [L, L]: 1 on the diagonal."""
+    """Agreement of each two labels, [L, L]: 1 on the diagonal."""
     if weights is None:
         return np.eye(len(labels))
     values = np.array(labels, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How strong each completion of a prompt is, from pairs and rankings of which no two may be of the same ones.
+"""Strengths of a prompt's completions from pairs and rankings, by Bradley–Terry and Plackett–Luce.
 
 A ranking is a series of choices: the best of all, then the best of the rest. Each is made with a probability
 proportional to exp(strength) (R.L. Plackett 1975; R.D. Luce 1959), so of two a beats b with the probability
@@ -38,8 +38,8 @@ class Strengths:
         names: [N], in order.
         values: [N]; the mean of each group is 0.
         covariance: [N, N], by the curvature at the maximum; only differences within a group have a meaning.
-        groups: names that are compared with one another, directly or through others. Between two groups nothing
-            is known, and their values may not be compared.
+        groups: names that are compared with one another, directly or through others. Values of two groups cannot
+            be compared.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Strengths:
     groups: tuple[tuple[str, ...], ...]
 
     def difference(self, one: str, other: str) -> Estimate:
-        """One's log-strength less the other's, with its 95% interval; None where nothing links the two."""
+        """One's log-strength less the other's, with its 95% interval; None for names of two groups."""
         if not any(one in group and other in group for group in self.groups):
             return Estimate(None, None, None)
         a, b = self.names.index(one), self.names.index(other)
@@ -58,28 +58,28 @@ class Strengths:
         return Estimate(value, value - half, value + half)
 
     def probability(self, one: str, other: str) -> float | None:
-        """That one beats the other; None where nothing links the two."""
+        """Probability that one beats the other; None for names of two groups."""
         value = self.difference(one, other).value
         return None if value is None else float(special.expit(value))
 
 
 def strengths(
-    said: Iterable[Mapping[str, float]],
+    judgements: Iterable[Mapping[str, float]],
     weights: Iterable[float] | None = None,
     prior: float | None = PRIOR,
 ) -> Strengths:
-    """Strengths of the completions of one prompt, or of whatever else is compared.
+    """Fit the strengths of one prompt's completions, or of anything else that is compared.
 
     A tie of two is half a win for each. Of equal ones in a longer ranking each is chosen from all that are not
-    better (N.E. Breslow's way, 1974); the last of a ranking, if they are k equals, count (k - 1)/k each.
+    better (N.E. Breslow 1974); the last of a ranking, if they are k equals, count (k - 1)/k each.
 
     Args:
-        said: from each judgement how good it calls each completion, by id, as `answers.worth` gives it. Only the
-            order within a judgement counts. Leave out those that call both bad: they would count as ties.
-        weights: how much each judgement counts, as the reliability of who gave it; 1 each without them.
-        prior: standard deviation, in nats, of the normal distribution around 0 from which strengths are taken to
-            come. It keeps strengths finite where somebody always won: with 1, three wins of three are a
-            probability of 0.78. None takes the maximum of the likelihood.
+        judgements: from each judgement a number for each completion, by id, higher for better. Only the order
+            within a judgement counts. Leave out those that call both bad: they would count as ties.
+        weights: how much each judgement counts, as the annotator's reliability; 1 each without them.
+        prior: standard deviation, in nats, of the normal prior of strengths around 0. It keeps strengths finite
+            where one side always won: with 1, three wins of three are a probability of 0.78. None takes the
+            maximum of the likelihood.
 
     Raises:
         ConfigError: the prior is not above 0.
@@ -88,7 +88,7 @@ def strengths(
     """
     if prior is not None and not 0 < prior < math.inf:
         raise ConfigError(f"the prior of strengths is {prior}; give a standard deviation above 0, or none.")
-    tiers = _tiers(list(said), None if weights is None else list(weights))
+    tiers = _tiers(list(judgements), None if weights is None else list(weights))
     names = sorted({name for ranking in tiers for tier in ranking for name in tier})
     if not names:
         raise DataError("nothing is compared, so nothing has a strength; collect judgements first.")
@@ -115,38 +115,39 @@ def strengths(
     return Strengths(tuple(names), values, covariance, tuple(map(tuple, members)))
 
 
-def _tiers(said: Sequence[Mapping[str, float]], weights: Sequence[float] | None) -> dict[Tiers, float]:
+def _tiers(judgements: Sequence[Mapping[str, float]], weights: Sequence[float] | None) -> dict[Tiers, float]:
     """Each different judgement as tiers, with the sum of its weights."""
-    if weights is not None and len(weights) != len(said):
-        raise DataError(f"{len(said)} judgements need as many weights, not {len(weights)}.")
-    found: dict[Tiers, list[float]] = defaultdict(list)
-    for worth, weight in zip(said, weights or [1.0] * len(said), strict=True):
+    if weights is not None and len(weights) != len(judgements):
+        raise DataError(f"{len(judgements)} judgements need as many weights, not {len(weights)}.")
+    weights_of: dict[Tiers, list[float]] = defaultdict(list)
+    for worth, weight in zip(judgements, weights or [1.0] * len(judgements), strict=True):
         if not (math.isfinite(weight) and weight >= 0):
             raise DataError(f"a judgement has the weight {weight}; give a number from 0.")
         if not all(math.isfinite(value) for value in worth.values()):
             raise DataError(f"a judgement on {', '.join(worth)} holds a number that is not finite; remove it.")
         ordered = sorted(worth, key=lambda name: (-worth[name], name))
-        found[tuple(tuple(names) for _, names in groupby(ordered, key=lambda name: worth[name]))].append(weight)
-    return {tiers: math.fsum(found[tiers]) for tiers in sorted(found)}
+        tiers = tuple(tuple(names) for _, names in groupby(ordered, key=lambda name: worth[name]))
+        weights_of[tiers].append(weight)
+    return {tiers: math.fsum(weights_of[tiers]) for tiers in sorted(weights_of)}
 
 
 def _choices(
     tiers: Mapping[Tiers, float], names: Sequence[str]
 ) -> tuple[IntArray, NDArray[np.bool_], FloatArray]:
-    """The choices that rankings consist of: who won, [C]; among whom, [C, N]; how much it counts, [C]."""
-    place = {name: number for number, name in enumerate(names)}
+    """The choices that rankings consist of: the winner, [C]; the candidates, [C, N]; the weight, [C]."""
+    index = {name: number for number, name in enumerate(names)}
     won, among, counts = list[int](), list[NDArray[np.bool_]](), list[float]()
     for ranking, weight in tiers.items():
         left = np.zeros(len(names), dtype=bool)
-        left[[place[name] for tier in ranking for name in tier]] = True
+        left[[index[name] for tier in ranking for name in tier]] = True
         for number, tier in enumerate(ranking):
             last = number == len(ranking) - 1
             share = (len(tier) - 1) / len(tier) if last else 1.0
             if weight * share > 0:
-                won += [place[name] for name in tier]
+                won += [index[name] for name in tier]
                 among += [left.copy()] * len(tier)
                 counts += [weight * share] * len(tier)
-            left[[place[name] for name in tier]] = False
+            left[[index[name] for name in tier]] = False
     return (
         np.array(won, dtype=np.int64),
         np.array(among, dtype=bool).reshape(len(won), len(names)),
@@ -157,10 +158,9 @@ def _choices(
 def _fit(
     won: IntArray, among: NDArray[np.bool_], counts: FloatArray, tie: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """The strengths that make the choices likeliest, [N], less half of `strengths @ tie @ strengths`; covariance.
+    """Maximize the choices' log-likelihood less half of `strengths @ tie @ strengths`: strengths [N], covariance.
 
-    What is minimised is convex and curved in every direction, so Newton's steps, halved where one is too long,
-    end at its only minimum.
+    The negative is strictly convex, so Newton's steps, halved where one is too long, end at its only minimum.
     """
     wins = np.bincount(won, counts, minlength=len(tie))  # [N]
     allowed = np.where(among, 0.0, -np.inf)  # [C, N]
@@ -191,9 +191,9 @@ def _fit(
     return values, np.asarray(np.linalg.inv(slope_and_curvature(values)[1]), dtype=np.float64)
 
 
-def choice_probabilities(lead: float, ties: float = 0.0) -> dict[Literal["first", "second", "tie"], float]:
-    """Davidson's model: how likely each answer is when the first of a pair leads by so many logits."""
-    most = max(lead, -lead) / 2  # subtracted in the exponents, so that none of them is too large
-    weights = math.exp(lead / 2 - most), math.exp(-lead / 2 - most), ties * math.exp(-most)
+def choice_probabilities(margin: float, ties: float = 0.0) -> dict[Literal["first", "second", "tie"], float]:
+    """Davidson's model: the probability of each choice for a pair whose first is better by `margin` logits."""
+    most = max(margin, -margin) / 2  # subtracted in the exponents, so that none of them is too large
+    weights = math.exp(margin / 2 - most), math.exp(-margin / 2 - most), ties * math.exp(-most)
     total = sum(weights)
     return {"first": weights[0] / total, "second": weights[1] / total, "tie": weights[2] / total}

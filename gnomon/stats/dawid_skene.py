@@ -1,9 +1,9 @@
-"""What an item truly is, given what several people said of it: by majority, by weight, by Dawid and Skene.
+"""Aggregation of several annotators' labels of an item: by majority, by weighted majority, by Dawid and Skene.
 
-A majority counts heads. Dawid and Skene learn at the same time who errs how: annotator k says label l of an item
-that is truly j with a probability pi_k[j, l], and an item is truly j with a probability p_j. This needs
-annotators who labelled several items each, and is the wrong choice where most came once: their own matrix
-then explains whatever they said.
+A majority counts votes. Dawid and Skene also estimate each annotator's errors: annotator k gives label l to an
+item that is truly j with a probability pi_k[j, l], and an item is truly j with a probability p_j. This needs
+annotators who labeled several items each, and is the wrong choice where most labeled one: their own matrix then
+explains any label.
 
 A.P. Dawid and A.M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
 Applied Statistics 28 (1979).
@@ -26,26 +26,26 @@ from gnomon.stats.votes import Vote, in_order
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-UNSEEN = 1e-9  # expected votes below which an annotator's row of a class rests on nothing
+UNSEEN = 1e-9  # expected votes below which an annotator's row of a class has no data
 
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """The maximum of the likelihood that EM reached.
+    """Maximum of the likelihood that EM reached.
 
     Attributes:
         labels: [L], in the order of the arrays.
         annotators: [A].
         items: [N].
         priors: [L]; p_j, the share of items that are truly j.
-        confusion: [A, L, L]; an annotator's probability of saying the last label where the truth is the middle
-            one; nan in rows of which `expected_votes` holds nothing.
-        expected_votes: [A, L]; how many of an annotator's votes fell on items of each true label. A row of
-            `confusion` is worth no more than these.
+        confusion: [A, L, L]; an annotator's probability of giving the last label where the truth is the middle
+            one; nan in rows without `expected_votes`.
+        expected_votes: [A, L]; expected number of an annotator's votes on items of each true label: how many
+            votes a row of `confusion` rests on.
         posterior: [N, L]; P(an item is truly j | all votes).
         log_likelihood: of all votes, in nats.
         steps: of EM.
-        converged: whether the log-likelihood stood still before the steps ran out.
+        converged: whether the log-likelihood stopped growing before `most_steps`.
     """
 
     labels: tuple[Hashable, ...]
@@ -70,9 +70,9 @@ class Consensus:
 def vote_shares(
     votes: Iterable[Vote], weights: Mapping[str, float] | None = None
 ) -> dict[Hashable, dict[Hashable, float]]:
-    """For each item, what part of its votes each label has; only labels that somebody gave.
+    """Each item's share of votes for each label that it was given.
 
-    Each vote counts, also several of one annotator on one item; take the `latest` for one voice a person.
+    Each vote counts, also several of one annotator on one item; pass `latest(votes)` for one vote per annotator.
 
     Args:
         votes: in any order.
@@ -82,42 +82,42 @@ def vote_shares(
     Raises:
         DataError: an annotator has no weight, or one that is not a number from 0.
     """
-    heard: dict[Hashable, dict[Hashable, list[float]]] = defaultdict(lambda: defaultdict(list))
+    weights_of: dict[Hashable, dict[Hashable, list[float]]] = defaultdict(lambda: defaultdict(list))
     for vote in votes:
         weight = 1.0 if weights is None else weights.get(vote.annotator, math.nan)
         if not (math.isfinite(weight) and weight >= 0):
             raise DataError(
                 f"annotator {vote.annotator!r} has no weight from 0 upward; give one or drop the votes."
             )
-        heard[vote.item][vote.label].append(weight)
+        weights_of[vote.item][vote.label].append(weight)
     shares: dict[Hashable, dict[Hashable, float]] = {}
-    for item, labels in heard.items():
+    for item, labels in weights_of.items():
         # fsum rounds once: the order of the votes changes nothing, and an even split stays even.
-        sums = {label: math.fsum(found) for label, found in labels.items()}
+        sums = {label: math.fsum(values) for label, values in labels.items()}
         total = math.fsum(sums.values())
-        shares[item] = {label: found / total for label, found in sums.items()} if total else {}
+        shares[item] = {label: value / total for label, value in sums.items()} if total else {}
     return shares
 
 
 def majority(
     votes: Iterable[Vote], weights: Mapping[str, float] | None = None
 ) -> dict[Hashable, Hashable | None]:
-    """Each item's most frequent label by `vote_shares`; None where two lead together or nothing has a weight."""
+    """Each item's most frequent label by `vote_shares`; None for a tie, or where all weights are 0."""
     return {item: _only_best(shares) for item, shares in vote_shares(votes, weights).items()}
 
 
 def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: int = 20_000) -> Consensus:
-    """Estimates the truth and everybody's errors together.
+    """Estimate true labels and annotators' confusion matrices together, by EM.
 
-    Begins with each item's share of votes for each label, so the labels keep their meaning, and climbs to the
-    nearest maximum. An annotator may say nothing of an item, or several things; repeated votes count as
-    independent ones, which they are only if the annotator did not remember.
+    EM starts from each item's share of votes for each label, so that labels keep their meaning, and ends in the
+    nearest maximum. An annotator may give an item no label, or several; repeated votes count as independent,
+    which they are only if the annotator did not remember the first.
 
     Args:
         votes: in any order.
-        tolerance: EM ends when the log-likelihood grows by less than this part of itself. EM is slow near the
-            end, so this lies far below the figures that one reads.
-        most_steps: it ends here in any case; `converged` says which it was.
+        tolerance: EM ends when the relative growth of the log-likelihood is below this. EM is slow near the end,
+            so this is far below the precision of the figures.
+        most_steps: largest number of steps; `converged` is then false.
 
     Raises:
         DataError: there are no votes.
@@ -127,13 +127,13 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: 
     labels = in_order(vote.label for vote in votes)
     annotators = in_order(vote.annotator for vote in votes)
     items = in_order(vote.item for vote in votes)
-    item, annotator, said = _places(votes, items, annotators, labels)
+    item, annotator, label = _vote_indices(votes, items, annotators, labels)
     shape = (len(annotators), len(labels), len(labels))
-    # How often each annotator said each label of each item, sparse, and the same seen from the items.
-    by_speaker = sparse.csr_array(
-        (np.ones(len(votes)), (annotator * len(labels) + said, item)), (shape[0] * shape[1], len(items))
+    # How often each annotator gave each label to each item, sparse, and its transpose.
+    by_annotator = sparse.csr_array(
+        (np.ones(len(votes)), (annotator * len(labels) + label, item)), (shape[0] * shape[1], len(items))
     )  # [A·L, N]
-    by_item = by_speaker.T.tocsr()  # [N, A·L]
+    by_item = by_annotator.T.tocsr()  # [N, A·L]
     expected = by_item @ np.tile(np.eye(len(labels)), (len(annotators), 1))  # [N, L]
     posterior = expected / expected.sum(axis=1, keepdims=True)
     last, step, converged = -math.inf, 0, False
@@ -141,9 +141,9 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: 
         step += 1
         # M (equations 2.3 and 2.4): parameters as if the posterior were the truth.
         priors = posterior.mean(axis=0)  # [L]
-        counts = (by_speaker @ posterior).reshape(shape).swapaxes(1, 2)  # [A, true, said]
+        counts = (by_annotator @ posterior).reshape(shape).swapaxes(1, 2)  # [A, true, given]
         seen = counts.sum(axis=2, keepdims=True)
-        # Of a class that an annotator never met any row is a maximum; an even one rules nothing out.
+        # Any row of a class that an annotator never saw is a maximum; a uniform one excludes nothing.
         confusion = np.divide(counts, seen, out=np.full_like(counts, 1 / len(labels)), where=seen > 0)
         # E (equation 2.5), in logarithms: products of many votes leave the range of floats.
         with np.errstate(divide="ignore"):
@@ -168,13 +168,13 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, most_steps: 
     )
 
 
-def _places(
+def _vote_indices(
     votes: Sequence[Vote], items: Sequence[Hashable], annotators: Sequence[str], labels: Sequence[Hashable]
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Item, annotator and label of every vote as numbers, sorted: the order of the votes changes no sum."""
-    item_at = {item: place for place, item in enumerate(items)}
-    annotator_at = {annotator: place for place, annotator in enumerate(annotators)}
-    label_at = {label: place for place, label in enumerate(labels)}
+    """Indices of every vote's item, annotator and label, sorted, so that the order of votes changes no sum."""
+    item_at = {item: index for index, item in enumerate(items)}
+    annotator_at = {annotator: index for index, annotator in enumerate(annotators)}
+    label_at = {label: index for index, label in enumerate(labels)}
     rows = sorted((item_at[v.item], annotator_at[v.annotator], label_at[v.label]) for v in votes)
     table = np.array(rows, dtype=np.int64)  # [votes, 3]
     return table[:, 0], table[:, 1], table[:, 2]

@@ -1,7 +1,7 @@
-"""The most that a judge of texts can reach: how far one person agrees with the others.
+"""The human ceiling of a judge of texts: agreement of one person with the others.
 
-Ratings come as one list a text, of any length and without the raters' identities. What is undefined is None.
-Intervals are 95%, from a bootstrap over the texts: the texts are the sample, the pairs made from them are not.
+Ratings are one list per text, of any length and without the raters' identities. Undefined figures are None.
+Intervals are 95%, from a bootstrap over the texts: the texts are the sample, not the pairs made from them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class HumanCeiling:
-    """What one person reaches when judged by the others: no judge of texts can be asked for much more.
+    """Agreement of one person with the others, which a judge of texts can hardly exceed.
 
     Attributes:
         correlation: Pearson's r of one rating with the mean of the remaining ratings of the same text.
         pair_agreement: how often one rating of each of two texts orders them as the means of the remaining
             ratings do; a tie of the two ratings counts one half.
         tie_share: how often two single ratings of two texts are equal.
-        items: texts with two ratings or more, on which all this rests.
+        items: texts with two ratings or more, which alone are used.
     """
 
     correlation: Estimate
@@ -38,7 +38,16 @@ class HumanCeiling:
 
 
 def random_pairs(n: int, pairs: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """Two arrays [pairs] of places below n, never the same place twice in one pair. Needs n >= 2."""
+    """Draw pairs of different indices below n.
+
+    Args:
+        n: at least 2.
+        pairs: how many.
+        rng: the generator.
+
+    Returns:
+        First and second indices, [pairs] each.
+    """
     first = rng.integers(n, size=pairs)
     second = (first + rng.integers(1, n, size=pairs)) % n
     return first, second
@@ -52,10 +61,10 @@ def pearson(a: FloatArray, b: FloatArray) -> float:
 
 
 def human_ceiling(items: Sequence[RatedText], pairs: int, seed: int, draws: int = 20) -> HumanCeiling:
-    """How well one person's ratings agree with everybody else's.
+    """Measure how well one person's ratings agree with everybody else's.
 
     Args:
-        items: rated texts; those with a single rating are left out, as nothing remains to compare it with.
+        items: rated texts; those with a single rating are left out.
         pairs: random pairs of texts for the agreement on order; pairs whose remaining means tie are skipped.
         seed: of everything random.
         draws: how many times a rater is drawn for every text; the correlation is the mean over them.
@@ -66,11 +75,11 @@ def human_ceiling(items: Sequence[RatedText], pairs: int, seed: int, draws: int 
         return HumanCeiling(undefined, undefined, None, len(used))
     ratings = _RatingLists(used)
 
-    def correlation(places: IntArray, rng: np.random.Generator) -> float:
-        return float(np.mean([pearson(*ratings.one_and_rest(places, rng)) for _ in range(draws)]))
+    def correlation(rows: IntArray, rng: np.random.Generator) -> float:
+        return float(np.mean([pearson(*ratings.one_and_rest(rows, rng)) for _ in range(draws)]))
 
-    def pair_agreement(places: IntArray, rng: np.random.Generator) -> float:
-        first, second = (places[side] for side in random_pairs(places.size, pairs, rng))
+    def pair_agreement(rows: IntArray, rng: np.random.Generator) -> float:
+        first, second = (rows[side] for side in random_pairs(rows.size, pairs, rng))
         one_first, rest_first = ratings.one_and_rest(first, rng)
         one_second, rest_second = ratings.one_and_rest(second, rng)
         # A resample may pair a text with itself: that pair has no order to agree with.
@@ -89,7 +98,7 @@ def human_ceiling(items: Sequence[RatedText], pairs: int, seed: int, draws: int 
 
 
 class _RatingLists:
-    """Rating lists of different length, laid end to end so that one rater of each can be drawn at once."""
+    """Rating lists of different length, concatenated so that one rater of each can be drawn at once."""
 
     def __init__(self, items: Sequence[RatedText]) -> None:
         self.counts = np.array([len(item.ratings) for item in items])  # [N]
@@ -97,16 +106,16 @@ class _RatingLists:
         self.flat = np.array([rating for item in items for rating in item.ratings], dtype=np.float64)
         self.sums = np.add.reduceat(self.flat, self.starts)  # [N]
 
-    def one_and_rest(self, places: IntArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """One random rating of the text at each place, and the mean of its remaining ratings."""
-        one = self.flat[self.starts[places] + rng.integers(self.counts[places])]
-        return one, (self.sums[places] - one) / (self.counts[places] - 1)
+    def one_and_rest(self, rows: IntArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """One random rating of each of these texts, and the mean of its remaining ratings."""
+        one = self.flat[self.starts[rows] + rng.integers(self.counts[rows])]
+        return one, (self.sums[rows] - one) / (self.counts[rows] - 1)
 
 
 def order_agreement(differences: FloatArray, true_differences: FloatArray) -> float:
-    """Share of pairs with differences of the same sign; ties of the former count half, of the latter nothing.
+    """Share of pairs with differences of the same sign; nan where no pair has a true order.
 
-    Gives nan when no pair has a true order.
+    Ties of `differences` count half; ties of `true_differences` are left out.
     """
     ordered = true_differences != 0
     if not ordered.any():

@@ -1,6 +1,6 @@
-"""A figure with its 95% interval, and the two ways to find one that need to know nothing of the figure.
+"""Estimates with 95% intervals: Wilson's for shares, the bootstrap for any statistic.
 
-What is undefined (nothing to count, no variation) is None, never 0.
+Undefined figures (nothing to count, no variation) are None, never 0.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def wilson_interval(successes: float, n: int) -> tuple[float, float] | None:
 def bootstrap(
     statistic: Callable[[IntArray, np.random.Generator], float], n: int, seed: int, resamples: int = RESAMPLES
 ) -> Estimate:
-    """A statistic of n items with its 95% percentile interval.
+    """Estimate a statistic of n items with its 95% percentile interval.
 
     Args:
-        statistic: takes places of items [n] and a generator; gives nan where it is undefined. It draws the
-            pairs it needs from the places it gets, so a resample shares items as the whole does.
+        statistic: takes indices of items [n] and a generator; gives nan where it is undefined. It draws any pairs
+            from these indices, so a resample shares items as the whole does.
         n: number of items.
         seed: of everything random.
         resamples: how often n items are drawn with replacement.
@@ -67,7 +67,7 @@ def bootstrap(
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of a number of cases; without cases, value and interval are None."""
+    """A share of a number of cases; without cases, value and interval are None."""
 
     hits: int
     of: int
@@ -84,12 +84,12 @@ class Share:
 
     @property
     def off_half(self) -> float | None:
-        """How far the interval stays away from 1/2; 0 where 1/2 is inside, None without cases."""
+        """Distance of the interval from 1/2; 0 where 1/2 is inside, None without cases."""
         if (interval := self.interval) is None:
             return None
         return max(0.0, interval[0] - 0.5, 0.5 - interval[1])
 
     @property
     def biased(self) -> bool | None:
-        """Whether 1/2 lies outside the interval: more than chance explains. One honest annotator in 20 is."""
+        """Whether 1/2 lies outside the interval, which by chance happens to one unbiased annotator in 20."""
         return None if self.off_half is None else self.off_half > 0

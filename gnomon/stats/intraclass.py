@@ -1,4 +1,4 @@
-"""Intraclass correlations: how much of the spread of ratings is between what is rated, and not between raters.
+"""Intraclass correlations: the share of the ratings' variance that lies between the rated things, not the raters.
 
 P.E. Shrout and J.L. Fleiss, "Intraclass correlations: uses in assessing rater reliability", Psychological
 Bulletin 86 (1979); intervals as there, and as K.O. McGraw and S.P. Wong (1996) for the means of k raters.
@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class IntraclassCorrelations:
-    """The six forms; a form is None where its variance is none or comes out below nothing.
+    """The six forms; a form is None where its variance is zero or its estimate negative.
 
     Attributes:
         one_way: ICC(1,1); each target has raters of its own.
@@ -44,7 +44,7 @@ class IntraclassCorrelations:
 
 @dataclass(frozen=True, slots=True)
 class _MeanSquares:
-    """Of n targets and k raters: between targets, within targets, between raters, and what is left."""
+    """Mean squares of n targets and k raters: between targets, within targets, between raters, residual."""
 
     n: int
     k: int
@@ -55,20 +55,21 @@ class _MeanSquares:
 
 
 def intraclass_correlations(table: Sequence[Sequence[float]]) -> IntraclassCorrelations:
-    """All six forms with 95% intervals.
+    """Compute all six forms with 95% intervals.
 
-    Intervals suppose normal ratings. They are None where raters agree to the last digit, for nothing then
+    Intervals assume normal ratings. They are None where raters agree to the last digit, since nothing then
     measures their error.
 
     Args:
-        table: targets by raters, complete. Column j is one rater, except for the one-way forms, which do not ask.
+        table: targets by raters, complete. Column j is one rater, except for the one-way forms, which do not use
+            it.
 
     Raises:
         DataError: fewer than two targets or raters, a rating is missing or not finite.
     """
     if len(table) < 2 or len(table[0]) < 2:
         raise DataError("intraclass correlations need two targets and two raters or more; collect more ratings.")
-    if uneven := next((place for place, row in enumerate(table) if len(row) != len(table[0])), None):
+    if uneven := next((number for number, row in enumerate(table) if len(row) != len(table[0])), None):
         raise DataError(
             f"target {uneven} has {len(table[uneven])} ratings and the first {len(table[0])}; "
             f"keep the targets that all rated."
@@ -110,7 +111,7 @@ def _mean_squares(ratings: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) ->
 
 
 def _ratio(part: float, whole: float, of: _MeanSquares) -> float | None:
-    """None where the variance to be explained is none, up to rounding, or comes out below nothing."""
+    """`part / whole`; None where the variance to be explained is zero up to rounding, or negative."""
     scale = max(of.targets, of.within, of.raters)
     return part / whole if scale > 0 and whole > ROUNDING * scale else None
 
@@ -145,7 +146,7 @@ def _agreement(of: _MeanSquares) -> Estimate:
     above = float(stats.f.ppf(0.975, n - 1, freedom))
     below = float(stats.f.ppf(0.975, freedom, n - 1))
     spread = k * of.raters + (k * n - k - n) * of.residual
-    # Divided by the quantiles, which are infinite where the degrees of freedom are next to none.
+    # Divided by the quantiles, which are infinite where the degrees of freedom are close to 0.
     lowest = spread + n * of.targets / above
     highest = spread / below + n * of.targets
     if min(lowest, highest) <= ROUNDING * of.residual:

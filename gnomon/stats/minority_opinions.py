@@ -1,11 +1,11 @@
-"""Items on which a minority that holds together sees it otherwise, so that its view is reported.
+"""Items on which a consistent minority disagrees with the majority, so that its view is reported.
 
-A single dissent may be a slip. A view is held by several at once, and by the same people again and again: two
-annotators keep company if, on the items that both judged, they leave the majority for the same label often
-enough, measured against how often either of them leaves it. Independent slips that happen with a chance d share
-about d / (2 - d) of their places: a ninth for d = 1/5, less than the third that is asked for. On few items they
-may share more, hard items draw slips together, and who copies from another keeps company with them too: this
-finds what a person should look at, and proves nothing.
+A single dissent may be a slip. A view is held by several annotators on several items: two annotators keep company
+if, on the items that both judged, they leave the majority for the same label often enough, relative to how often
+either of them leaves it. Independent slips with a probability d coincide on about d / (2 - d) of their items: a
+ninth for d = 1/5, less than the default of a third. On few items they may coincide more often, hard items draw
+slips together, and an annotator who copies from another keeps company with them too: this finds items that a
+person should look at, and proves nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from gnomon.stats.votes import Vote, in_order, latest
 
 @dataclass(frozen=True, slots=True)
 class MinorityView:
-    """What some say of an item, and most do not.
+    """A minority's label of an item.
 
     Attributes:
-        majority: what most say of it.
-        label: what the minority says.
-        annotators: all who say so, by name.
-        company: those of them who keep company with another of them, by name.
-        voices: how many judged the item.
+        majority: label of the majority.
+        label: label of the minority.
+        annotators: names of all who gave it.
+        company: names of those of them who keep company with another of them.
+        voices: number of annotators who judged the item.
     """
 
     item: Hashable
@@ -41,7 +41,7 @@ class MinorityView:
 
     @property
     def share(self) -> float:
-        """The minority's part of all voices on the item."""
+        """The minority's share of the item's votes."""
         return len(self.annotators) / self.voices
 
 
@@ -53,15 +53,14 @@ def minority_views(
     least_together: int = 3,
     least_overlap: float = 1 / 3,
 ) -> list[MinorityView]:
-    """The items on which a consistent minority holds another view, the largest minorities first.
+    """Find the items on which a consistent minority holds another view, the largest minorities first.
 
-    Everybody has one voice an item: their latest. An item on which two labels lead together has no majority, and
-    so no minority: it is disputed.
+    Each annotator's latest vote on an item counts. An item with a tie has no majority, and so no minority.
 
     Args:
         votes: all votes of all annotators, in any order.
         least_voices: members of the minority that keep company with each other.
-        least_share: of an item's voices that the minority has.
+        least_share: of an item's votes that the minority has.
         least_together: items on which two annotators left the majority for the same label.
         least_overlap: these as a part of the items judged by both on which at least one left it.
 
@@ -74,36 +73,36 @@ def minority_views(
         )
     if not (0 <= least_share <= 1 and 0 <= least_overlap <= 1):
         raise ConfigError("least_share and least_overlap of a minority are shares; give numbers from 0 to 1.")
-    voices = latest(votes)
-    most = {item: label for item, label in majority(voices).items() if label is not None}
-    said: dict[Hashable, dict[str, Hashable]] = defaultdict(dict)
-    for voice in voices:
-        if voice.item in most:
-            said[voice.item][voice.annotator] = voice.label
-    company = _company(said, most, least_together, least_overlap)
-    found = []
-    for item, by_whom in said.items():
-        for label in in_order(set(by_whom.values()) - {most[item]}):
-            members = sorted(who for who, theirs in by_whom.items() if theirs == label)
-            close = tuple(who for who in members if company[who] & set(members))
-            if len(close) >= least_voices and len(members) >= least_share * len(by_whom):
-                found.append(MinorityView(item, most[item], label, tuple(members), close, len(by_whom)))
-    place = {item: number for number, item in enumerate(in_order(said))}
-    return sorted(found, key=lambda view: (-view.share, place[view.item]))
+    latest_votes = latest(votes)
+    most = {item: label for item, label in majority(latest_votes).items() if label is not None}
+    labels: dict[Hashable, dict[str, Hashable]] = defaultdict(dict)
+    for vote in latest_votes:
+        if vote.item in most:
+            labels[vote.item][vote.annotator] = vote.label
+    company = _company(labels, most, least_together, least_overlap)
+    views = []
+    for item, by_annotator in labels.items():
+        for label in in_order(set(by_annotator.values()) - {most[item]}):
+            members = sorted(annotator for annotator, given in by_annotator.items() if given == label)
+            close = tuple(annotator for annotator in members if company[annotator] & set(members))
+            if len(close) >= least_voices and len(members) >= least_share * len(by_annotator):
+                views.append(MinorityView(item, most[item], label, tuple(members), close, len(by_annotator)))
+    rank = {item: number for number, item in enumerate(in_order(labels))}
+    return sorted(views, key=lambda view: (-view.share, rank[view.item]))
 
 
 def _company(
-    said: Mapping[Hashable, Mapping[str, Hashable]],
+    labels: Mapping[Hashable, Mapping[str, Hashable]],
     most: Mapping[Hashable, Hashable],
     least_together: int,
     least_overlap: float,
 ) -> dict[str, set[str]]:
-    """For each annotator, those with whom they leave the majority again and again."""
+    """For each annotator, the names of those with whom they often leave the majority."""
     together: dict[tuple[str, str], int] = defaultdict(int)
     either: dict[tuple[str, str], int] = defaultdict(int)
-    for item, by_whom in said.items():
-        for pair in combinations(sorted(by_whom), 2):
-            one, other = by_whom[pair[0]], by_whom[pair[1]]
+    for item, by_annotator in labels.items():
+        for pair in combinations(sorted(by_annotator), 2):
+            one, other = by_annotator[pair[0]], by_annotator[pair[1]]
             if one != most[item] or other != most[item]:
                 either[pair] += 1
                 together[pair] += one == other

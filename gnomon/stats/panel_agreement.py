@@ -1,7 +1,7 @@
-"""How far a project's annotators agree: all together, by category, and each two of them.
+"""Agreement of a project's annotators: of all, by category, and of each two of them.
 
-Everybody has one voice an item, their latest. What is poor for the group as a whole may be good in one category
-and bad in another, or good between most annotators and bad with one of them.
+Each annotator's latest vote on an item counts. Poor agreement of the whole group may be good in one category and
+bad in another, or good between most annotators and bad with one of them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from gnomon.stats.votes import Vote, in_order, latest
 
 @dataclass(frozen=True, slots=True)
 class PanelAgreement:
-    """How far a number of annotators agree.
+    """Agreement of a number of annotators.
 
     Attributes:
-        items: with two voices or more.
-        annotators: who had a voice on one of these.
-        percent: share of equal pairs of voices, item by item.
-        fleiss, alpha, ac1: the same with chance taken out, in three ways; alpha by the level asked for.
+        items: with two votes or more.
+        annotators: number of those who voted on one of these.
+        percent: share of equal pairs of votes, item by item.
+        fleiss, alpha, ac1: three chance-corrected coefficients; alpha by the given level.
     """
 
     items: int
@@ -44,7 +44,7 @@ class PanelAgreement:
 
 @dataclass(frozen=True, slots=True)
 class PairAgreement:
-    """How far two annotators agree on the items that both judged; `kappa` knows how many these are."""
+    """Agreement of two annotators on the items that both judged; `kappa.items` is their number."""
 
     percent: Estimate
     kappa: Kappa
@@ -57,12 +57,12 @@ def panel_agreement(
     labels: Collection[Hashable] | None = None,
     seed: int = 0,
 ) -> PanelAgreement:
-    """All annotators together.
+    """Measure the agreement of all annotators.
 
     Args:
         votes: of any number of annotators, in any order.
         level: how alpha takes the distance of two labels; labels are numbers unless it is nominal.
-        labels: all that could be said, for AC1.
+        labels: all possible labels, for AC1.
         seed: of alpha's bootstrap.
 
     Raises:
@@ -79,38 +79,38 @@ def agreement_by_category(
     labels: Collection[Hashable] | None = None,
     seed: int = 0,
 ) -> dict[str, PanelAgreement]:
-    """The same for each category by itself, by name; chance is that of the category.
+    """Measure the agreement within each category, by name; chance is that of the category.
 
     Args:
         votes: of any number of annotators, in any order.
         categories: of items; an item without one is in none.
-        level: as for `panel_agreement`; so are the others.
-        labels: all that could be said.
+        level: as for `panel_agreement`.
+        labels: all possible labels, for AC1.
         seed: of the bootstrap.
     """
     groups: dict[str, dict[Hashable, list[Vote]]] = defaultdict(dict)
-    for item, voices in _by_item(votes).items():
+    for item, item_votes in _by_item(votes).items():
         if item in categories:
-            groups[categories[item]][item] = voices
+            groups[categories[item]][item] = item_votes
     return {name: _panel(groups[name], level, labels, seed) for name in sorted(groups)}
 
 
 def _by_item(votes: Iterable[Vote]) -> dict[Hashable, list[Vote]]:
-    """One voice a person for each item, in an order that the order of the votes does not change."""
-    found: dict[Hashable, list[Vote]] = defaultdict(list)
+    """Latest votes of each item, in an order that does not depend on the order of `votes`."""
+    by_item: dict[Hashable, list[Vote]] = defaultdict(list)
     for vote in latest(votes):
-        found[vote.item].append(vote)
-    return {item: found[item] for item in in_order(found)}
+        by_item[vote.item].append(vote)
+    return {item: by_item[item] for item in in_order(by_item)}
 
 
 def _panel(
-    voices: Mapping[Hashable, Sequence[Vote]], level: Level, labels: Collection[Hashable] | None, seed: int
+    by_item: Mapping[Hashable, Sequence[Vote]], level: Level, labels: Collection[Hashable] | None, seed: int
 ) -> PanelAgreement:
-    units = [[vote.label for vote in found] for found in voices.values()]
-    compared = [found for found in voices.values() if len(found) >= 2]
+    units = [[vote.label for vote in votes] for votes in by_item.values()]
+    compared = [votes for votes in by_item.values() if len(votes) >= 2]
     return PanelAgreement(
         items=len(compared),
-        annotators=len({vote.annotator for found in compared for vote in found}),
+        annotators=len({vote.annotator for votes in compared for vote in votes}),
         percent=percent_agreement(units),
         fleiss=fleiss_kappa(units),
         alpha=krippendorff_alpha(units, level, seed),

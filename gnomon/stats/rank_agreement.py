@@ -1,4 +1,4 @@
-"""How far annotators who rank or score the same completions put them in the same order."""
+"""Rank agreement of annotators who rank or score the same completions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gnomon.stats.intervals import Estimate, bootstrap
 
 @dataclass(frozen=True, slots=True)
 class Tau:
-    """Kendall's τ-b, and the probability of one as far from 0 were the two orders unrelated (two-sided)."""
+    """Kendall's τ-b, and its two-sided p-value under unrelated orders."""
 
     value: float
     p: float
 
 
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> Tau | None:
-    """Kendall's τ-b of two scores of the same things, which allows for ties (M.G. Kendall 1945).
+    """Kendall's τ-b of two lists of scores of the same things, which allows for ties (M.G. Kendall 1945).
 
     Returns:
         1 for the same order, -1 for the reverse; None where either side does not vary, or there are fewer than
@@ -37,8 +37,8 @@ def kendall_tau(one: Sequence[float], other: Sequence[float]) -> Tau | None:
         )
     if len(set(one)) < 2 or len(set(other)) < 2:
         return None
-    found = stats.kendalltau(one, other)
-    return Tau(float(found.statistic), float(found.pvalue))
+    result = stats.kendalltau(one, other)
+    return Tau(float(result.statistic), float(result.pvalue))
 
 
 def rank_agreement(units: Sequence[Sequence[Sequence[float]]], seed: int = 0) -> Estimate:
@@ -46,8 +46,8 @@ def rank_agreement(units: Sequence[Sequence[Sequence[float]]], seed: int = 0) ->
 
     Args:
         units: for each item, from each of its annotators the scores of its completions, always in the item's own
-            order; for a ranking any numbers that fall from the best to the last. Who calls all equal has no
-            order, and is compared with nobody.
+            order; for a ranking any numbers that fall from the best to the last. An annotator who calls all equal
+            has no order, and is compared with nobody.
         seed: of the bootstrap over items that gives the interval.
 
     Returns:
@@ -55,12 +55,12 @@ def rank_agreement(units: Sequence[Sequence[Sequence[float]]], seed: int = 0) ->
     """
     means = []
     for unit in units:
-        found = [kendall_tau(one, other) for one, other in combinations(unit, 2)]
-        taus = [tau.value for tau in found if tau is not None]
+        results = [kendall_tau(one, other) for one, other in combinations(unit, 2)]
+        taus = [tau.value for tau in results if tau is not None]
         if taus:
             means.append(float(np.mean(taus)))
     if not means:
         return Estimate(None, None, None)
     values = np.array(means)
-    estimate = bootstrap(lambda places, _: float(values[places].mean()), len(values), seed)
+    estimate = bootstrap(lambda rows, _: float(values[rows].mean()), len(values), seed)
     return Estimate(estimate.value, None, None) if estimate.low == estimate.high else estimate

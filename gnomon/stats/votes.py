@@ -1,4 +1,4 @@
-"""What one annotator said of one item, in the form that statistics of people need."""
+"""Votes: one annotator's label of one item, the input of all statistics of annotators."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Value = TypeVar("Value", bound=Hashable)
 class Vote:
     """One label that one annotator gave to one item.
 
-    For a pair the label is `a`, `b`, `tie` or `bad`, in the item's own order: what two annotators saw in
-    different orders has the same label. The facts on the chosen answer are None where none was chosen.
+    For a pair the label is `a`, `b`, `tie` or `bad`, in the item's own order, in whatever order the two were
+    shown. Attributes of the chosen answer are None where none was chosen.
 
     Attributes:
-        annotator: who; the same person has the same name at every item.
-        item: which item.
-        label: what was said; labels are equal or not, and have no order.
+        annotator: the person's name, the same at every item.
+        item: key of the item.
+        label: labels are equal or not, and have no order.
         when: seconds since 1970.
-        seconds: time spent on it; None where nobody measured.
+        seconds: time spent on it; None where it was not measured.
         chosen_first: whether the chosen answer was the one shown first.
         chosen_length: of the chosen answer, in characters.
         other_length: of the answer that was not chosen, in characters.
-        reason: why, in the annotator's words; None where nobody asked, `""` where nobody answered.
+        reason: in the annotator's words; None where the project asks for none, `""` where none was given.
 
     Raises:
         DataError: a time is not a number or below zero, or one of the two lengths is missing.
@@ -55,7 +55,7 @@ class Vote:
 
 
 def latest(votes: Iterable[Vote]) -> list[Vote]:
-    """One voice a person: each annotator's last vote on each item; of two at the same time the later in line."""
+    """Each annotator's latest vote on each item; of two at the same time the later in the sequence."""
     last: dict[tuple[str, Hashable], Vote] = {}
     for vote in votes:
         key = (vote.annotator, vote.item)
@@ -65,12 +65,12 @@ def latest(votes: Iterable[Vote]) -> list[Vote]:
 
 
 def in_order(values: Iterable[Value]) -> list[Value]:
-    """Each different value once, in an order that depends on the values alone: numbers by size, the rest by name.
+    """Distinct values in an order that depends on the values alone: numbers by size, the rest by name.
 
-    Labels and items may be of any kind, also of several kinds at once, which cannot be compared with each other.
+    Labels and items may be of any types, also of several types that cannot be compared with each other.
     """
 
-    def place(value: Value) -> tuple[str, float, str]:
+    def sort_key(value: Value) -> tuple[str, float, str]:
         return type(value).__name__, value if isinstance(value, int | float) else 0.0, repr(value)
 
-    return sorted(set(values), key=place)
+    return sorted(set(values), key=sort_key)

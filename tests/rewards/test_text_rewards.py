@@ -13,7 +13,7 @@ from gnomon.data.film_reviews import load_film_reviews
 from gnomon.data.splits import split_items
 from gnomon.rewards.text_reward import TextJudge, TextReward
 from gnomon.rewards.tfidf_ridge import ALPHAS, TfidfRidge
-from gnomon.rewards.vader import Lexicon
+from gnomon.rewards.vader import VaderJudge
 
 GOOD = ["a wonderful film", "truly wonderful acting", "wonderful, moving and warm", "a warm story"]
 BAD = ["an awful film", "truly awful acting", "awful, dull and cold", "a dull story"]
@@ -23,7 +23,7 @@ def fitted() -> TfidfRidge:
     return TfidfRidge.fit(GOOD + BAD, [3.0, 2.5, 3.0, 2.0, -3.0, -2.5, -3.0, -2.0])
 
 
-@pytest.mark.parametrize("judge", [Lexicon(), fitted()])
+@pytest.mark.parametrize("judge", [VaderJudge(), fitted()])
 def test_every_judge_prefers_praise(judge: TextJudge) -> None:
     scores = judge.score_texts(["wonderful and warm", "the", "awful and dull"])
     assert scores.dtype == np.float64
@@ -36,7 +36,7 @@ def test_every_judge_prefers_praise(judge: TextJudge) -> None:
 def test_lexicon_published() -> None:
     """The first two examples of VADER's own documentation."""
     texts = ["VADER is smart, handsome, and funny.", "VADER is smart, handsome, and funny!"]
-    assert Lexicon().score_texts(texts) == pytest.approx([0.8316, 0.8439])
+    assert VaderJudge().score_texts(texts) == pytest.approx([0.8316, 0.8439])
 
 
 def test_ridge_speaks_the_raters_scale_and_reads_inside_words() -> None:
@@ -76,12 +76,12 @@ def test_judges_of_film_reviews() -> None:
     # The best for the test half is 0.5; a search that leaks the vocabulary ends up at the smallest.
     assert ridge.alpha in {0.25, 0.5, 1.0}
     assert 0.68 < np.corrcoef(ridge.score_texts(texts), means)[0, 1] < 0.73
-    assert np.corrcoef(Lexicon().score_texts(texts), means)[0, 1] == pytest.approx(0.43, abs=0.03)
+    assert np.corrcoef(VaderJudge().score_texts(texts), means)[0, 1] == pytest.approx(0.43, abs=0.03)
 
 
 def test_a_judge_of_texts_as_a_reward_reads_the_completion_only() -> None:
     prompts = [Prompt(name, (Message("user", "An awful, dull story?"),)) for name in "ab"]
-    found = TextReward(Lexicon()).score(prompts, [Completion("0", "wonderful"), Completion("1", "awful")])
-    assert found.values.tolist() == pytest.approx(Lexicon().score_texts(["wonderful", "awful"]).tolist())
+    found = TextReward(VaderJudge()).score(prompts, [Completion("0", "wonderful"), Completion("1", "awful")])
+    assert found.values.tolist() == pytest.approx(VaderJudge().score_texts(["wonderful", "awful"]).tolist())
     assert found.values[0] > 0 > found.values[1]
     assert list(found.parts) == ["vader"]
