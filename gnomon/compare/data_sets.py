@@ -1,6 +1,6 @@
-"""Compare algorithms on several data sets: a comparison of each, and one page of all.
+"""Compare algorithms on several data sets: one comparison each, and a page of all.
 
-`<out>/<name>` is the comparison of one data set, with a report of its own; `<out>/compare.html` has all of them.
+`<out>/<name>` is the comparison on one data set with its own report; `<out>/compare.html` shows all of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ NAME = re.compile(r"\w[\w-]*")  # of a folder, in any language
 
 
 def read_sets(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Data sets as the command line gives them: `films: sft.data=a.jsonl aligned.prompts=b.jsonl`.
+    """Parse data sets from the command line: `films: sft.data=a.jsonl aligned.prompts=b.jsonl`.
 
     Raises:
-        ConfigError: one has no name, another's name, or no settings.
+        ConfigError: a data set has no name, the name of another, or no settings.
     """
     result: dict[str, list[str]] = {}
     for text in texts:
@@ -58,17 +58,17 @@ def compare_sets(
 ) -> Path:
     """Compare algorithms on each data set, then on all of them together; returns the report's path.
 
-    Everything that a recipe, a data set's settings or an algorithm can be refused for is refused before the first
-    run. The page is written after each data set.
+    Recipe, settings and algorithms are all validated before the first run. The page is written after each data
+    set.
 
     Args:
         recipe: as for `compare`.
         names: of the algorithms.
-        sets: by name, the overrides that make the recipe one of this data set.
-        seeds: how many, on each data set.
-        budget: of each algorithm's training, on each data set.
-        out: where everything goes; beside the recipe's run folder where nothing is said.
-        overrides: for all data sets; a data set's own stand above them.
+        sets: by name, the overrides that adapt the recipe to the data set.
+        seeds: number of seeds per data set.
+        budget: of each algorithm's training per data set.
+        out: output folder; by default beside the recipe's run folder.
+        overrides: for all data sets; a data set's own overrides take precedence.
 
     Raises:
         GnomonError: as for `compare`.
@@ -91,14 +91,14 @@ def compare_sets(
 
 
 def check_sets_folder(folder: Path, names: Collection[str]) -> None:
-    """Refuse a folder that holds anything else than comparisons on data sets, before the first of them runs.
+    """Refuse a folder that holds anything but comparisons on data sets, before the first of them runs.
 
     Args:
-        folder: where everything goes; it need not be there.
-        names: of the data sets; folders of other data sets may be there too if they hold a comparison.
+        folder: the output folder; it need not exist.
+        names: of the data sets; other folders may exist too if they hold a comparison.
 
     Raises:
-        RunError: it does, or somebody changed a file that would be replaced.
+        RunError: the folder holds other files, or a file that would be replaced was changed.
     """
     check_entries(folder, FILES, lambda name: name in names or is_comparison(folder / name))
     for name in names:

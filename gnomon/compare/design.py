@@ -1,7 +1,7 @@
-"""One recipe, many algorithms: the recipes that a comparison is made of.
+"""The design of a comparison: the recipes of its runs, made from one recipe and a list of algorithms.
 
-The stage that varies is the candidate of the recipe's last evaluation. The stages before it are shared: they run
-once for each seed, and what follows names their models and data by path.
+The varied stage is the candidate of the recipe's last evaluation. The stages before it are shared: they run once
+for each seed, and the varied runs name their models and data by path.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, Stage, TrainStage
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What is compared.
+    """The plan of a comparison.
 
     Attributes:
-        where: the recipe, as the user named it.
+        where: the recipe's path, as the user gave it.
+        recipe: validated.
         top: the recipe's keys other than `stages`, `run` and `seed`.
-        shared: rows of the stages that run once a seed.
-        stage: name of the stage that varies.
-        rows: that stage's row for each algorithm.
+        shared: rows of the stages that run once per seed.
+        stage: name of the varied stage.
+        rows: the varied stage's row for each algorithm.
         evaluation: the evaluation's row, with the reference and the varied stage only.
+        budget: of each algorithm's training.
     """
 
     where: str
@@ -52,26 +54,33 @@ class ComparisonPlan:
     budget: AlgorithmBudget = field(default_factory=AlgorithmBudget)
 
     def shared_content(self, folder: Path, seed: int) -> dict[str, Any]:
-        """The recipe of the shared stages, to run in `folder`."""
+        """Content of the shared stages' recipe, to run in `folder`."""
         return self._content(folder, seed, self.shared)
 
     def variant_content(self, algorithm: str, folder: Path, shared: Path, seed: int) -> dict[str, Any]:
-        """The recipe of one algorithm, which finds the shared stages in `shared`."""
+        """Content of one algorithm's recipe.
+
+        Args:
+            algorithm: of the varied stage.
+            folder: of the run.
+            shared: run folder of the shared stages.
+            seed: of the run.
+        """
         names = {str(row["name"]) for row in self.shared}
         rows = [moved(self.rows[algorithm], names, shared), moved(self.evaluation, names, shared)]
         return self._content(folder, seed, rows)
 
     def _content(self, folder: Path, seed: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         known = {k for row in rows if "algorithm" in row for k in loop_of(str(row["algorithm"])).model_fields}
-        found = copy.deepcopy(self.top)
-        training = {k: v for k, v in (found.pop("training", None) or {}).items() if k in known}
-        head = {"run": folder.as_posix(), "seed": seed, **found}
+        top = copy.deepcopy(self.top)
+        training = {k: v for k, v in (top.pop("training", None) or {}).items() if k in known}
+        head = {"run": folder.as_posix(), "seed": seed, **top}
         return head | ({"training": training} if training else {}) | {"stages": copy.deepcopy(list(rows))}
 
     def independent(self, judge: str) -> bool:
         """Whether a judge counts as independent before any run has ended: it rewards none of the algorithms.
 
-        What the runs then find stands above this.
+        Results of the runs override this.
         """
         claimed = judge in TEXT_JUDGES or judge in self.evaluation["independent"]
         return claimed and all(judge not in rewards(row) for row in self.rows.values())
@@ -80,7 +89,7 @@ class ComparisonPlan:
 def plan_comparison(
     path: Path, names: Sequence[str], budget: AlgorithmBudget, overrides: Sequence[str] = ()
 ) -> ComparisonPlan:
-    """Read a recipe and plan its comparison; everything that can be refused is refused here.
+    """Read a recipe and plan its comparison; all input is validated here.
 
     Args:
         path: of the recipe.
@@ -89,32 +98,32 @@ def plan_comparison(
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
 
     Raises:
-        ConfigError: the recipe has nothing to vary, or an algorithm lacks something that it needs.
+        ConfigError: the recipe has no stage to vary, or an algorithm lacks a key that it needs.
     """
     check_algorithms(names)
     first = {text: parse_override(text)[0][0] for text in overrides}
     content = read_yaml(path)
     at_home(content, path)
-    content["home"] = "."  # what follows names everything from the working directory
+    content["home"] = "."  # generated recipes name everything from the working directory
     recipe = build_recipe(content, str(path), [t for t in overrides if first[t] not in (*names, TOKEN_REWARD)])
     evaluation, stage = varied_stage(recipe, str(path))
     before = shared_stages(recipe, stage, str(path))
     rows = {str(row["name"]): row for row in content["stages"]}
     top = {key: value for key, value in content.items() if key not in ("run", "seed", "stages")}
     shared = [rows[s.name] for s in before]
-    judged = {
+    evaluation_keys = {
         "evaluate": [evaluation.reference, stage.name],
         "reference": evaluation.reference,
         "judges": evaluation.judges,
         "independent": evaluation.independent,
     }
     own = {n: [parse_override(t) for t in overrides if first[t] == n] for n in (*names, TOKEN_REWARD)}
-    made = {name: variant_row(name, rows[stage.name], before, own[name], budget) for name in names}
-    if any(row.get("token_reward") == TOKEN_REWARD for row in made.values()) and TOKEN_REWARD not in rows:
+    variants = {name: variant_row(name, rows[stage.name], before, own[name], budget) for name in names}
+    if any(row.get("token_reward") == TOKEN_REWARD for row in variants.values()) and TOKEN_REWARD not in rows:
         extra = {"name": TOKEN_REWARD, "algorithm": "dpo", "model": stage.model}
         shared.append(overridden(extra, own[TOKEN_REWARD]) | {"data": data_for("dpo", before)})
-    last = {**rows[evaluation.name], **judged, "candidate": stage.name}
-    plan = ComparisonPlan(str(path), recipe, top, shared, stage.name, made, last, budget)
+    last = {**rows[evaluation.name], **evaluation_keys, "candidate": stage.name}
+    plan = ComparisonPlan(str(path), recipe, top, shared, stage.name, variants, last, budget)
     folder = Path(recipe.run) / "compare"
     build_recipe(plan.shared_content(folder, 0), str(path)) if shared else None
     for name in names:
@@ -123,7 +132,7 @@ def plan_comparison(
 
 
 def check_algorithms(names: Sequence[str]) -> None:
-    """Each is known, trains a policy and stands once."""
+    """Check that each algorithm exists, trains a policy and is named once."""
     known = {name for name, kind in algorithms().items() if getattr(kind, "trains", "") == "policy"}
     for name in names:
         if name not in known:
@@ -135,33 +144,39 @@ def check_algorithms(names: Sequence[str]) -> None:
 
 
 def varied_stage(recipe: Recipe, where: str) -> tuple[EvaluateStage, TrainStage]:
-    """The last evaluation, and its candidate, which varies."""
+    """The last evaluation, and its candidate, the varied stage."""
     evaluations = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage)]
     if not evaluations:
-        raise ConfigError(f"{where}: a comparison needs an evaluate stage, which says what counts; add one.")
+        raise ConfigError(f"{where}: a comparison needs an evaluate stage; add one.")
     evaluation = evaluations[-1]
     name = evaluation.candidate or evaluation.evaluate[-1]
-    found = next((s for s in recipe.stages if s.name == name and isinstance(s, TrainStage)), None)
-    if found is None:
+    varied = next((s for s in recipe.stages if s.name == name and isinstance(s, TrainStage)), None)
+    if varied is None:
         raise ConfigError(
-            f"{where}, stage '{evaluation.name}': the candidate '{name}' is no stage with one algorithm, which "
-            "could be varied; set candidate to such a stage."
+            f"{where}, stage '{evaluation.name}': the candidate '{name}' is not a stage with one algorithm "
+            "that could be varied; set candidate to such a stage."
         )
     if name == evaluation.reference:
         raise ConfigError(
             f"{where}, stage '{evaluation.name}': '{name}' is reference and candidate; set reference to another."
         )
-    return evaluation, found
+    return evaluation, varied
 
 
 def shared_stages(recipe: Recipe, varied: TrainStage, where: str) -> list[Stage]:
-    """All stages but the evaluations and the one that varies, on which none of them may build."""
-    found = [s for s in recipe.stages if not isinstance(s, EvaluateStage) and s.name != varied.name]
-    for stage in found:
+    """All stages but the evaluations and the varied one, on which none of them may depend.
+
+    Args:
+        recipe: validated.
+        varied: the varied stage.
+        where: prefix of error messages.
+    """
+    shared = [s for s in recipe.stages if not isinstance(s, EvaluateStage) and s.name != varied.name]
+    for stage in shared:
         named = {maker(name, {varied.name}) for _, name in references(stage)}
         named |= {s.partition("/")[0] for s in sources(stage)}
         if varied.name in named:
             raise ConfigError(
-                f"{where}: stage '{stage.name}' builds on '{varied.name}', which varies; remove it here."
+                f"{where}: stage '{stage.name}' depends on '{varied.name}', which varies; remove it here."
             )
-    return found
+    return shared

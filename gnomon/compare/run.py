@@ -1,7 +1,7 @@
 """Compare algorithms: the same data, models and budget for all, several seeds, one report.
 
-`<out>/seed-<n>/shared` holds the run of the stages that all share, `<out>/seed-<n>/<algorithm>` that of the stage
-that varies with its evaluation. All are ordinary run folders, which resume and have reports of their own.
+`<out>/seed-<n>/shared` holds the run of the shared stages, `<out>/seed-<n>/<algorithm>` that of the varied stage
+with its evaluation. All are ordinary run folders, which resume and have reports of their own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gnomon.reporting.results import Evaluation, IntervalEstimate, Training
 from gnomon.reporting.run_reader import RecordedStage, read_run
 
 FILES = ("compare.html", "compare.json")
-CURVE_POINTS = 300  # of a training's course, in compare.json
+CURVE_POINTS = 300  # of a training curve, in compare.json
 
 
 def compare(
@@ -43,26 +43,26 @@ def compare(
     out: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Path:
-    """Run what is not finished of a comparison, and write its report; returns the report's path.
+    """Run the unfinished runs of a comparison, and write its report; returns the report's path.
 
-    A run that fails is reported with its sentence, and the comparison goes on.
+    A run that fails is reported with its error, and the comparison goes on.
 
     Args:
-        recipe: has the stage that varies, what comes before it, and an evaluation.
+        recipe: with the varied stage, the stages before it, and an evaluation.
         names: of the algorithms.
-        seeds: how many, from the recipe's `seed` on.
+        seeds: number of seeds, from the recipe's `seed` on.
         budget: of each algorithm's training.
-        out: where everything goes; beside the recipe's run folder where nothing is said.
+        out: output folder; by default beside the recipe's run folder.
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
 
     Raises:
-        GnomonError: the user can mend it; `Interrupted` after Ctrl-C; `BusyError` where another comparison runs
+        GnomonError: a mistake of the user; `Interrupted` after Ctrl-C; `BusyError` where another comparison runs
             in the folder.
     """
     plan = plan_comparison(recipe, names, budget, overrides)
     folder = out or Path(f"{plan.recipe.run}-compare")
     numbers = [plan.recipe.seed + n for n in range(seeds)]
-    found = _ComparisonRecord(plan, folder, numbers)
+    record = _ComparisonRecord(plan, folder, numbers)
     check_shared(plan, folder)
     check_folder(folder)
     with (
@@ -77,20 +77,20 @@ def compare(
         for seed in numbers:
             shared = folder / f"seed-{seed}" / "shared"
             if plan.shared:
-                console.print(f"[bold]seed {seed}[/bold] what all share")
+                console.print(f"[bold]seed {seed}[/bold] shared stages")
                 outcome = run_in_subprocess(plan.shared_content(shared, seed), stop)
                 if outcome.error:
-                    raise RunError(f"the stages that all share failed with seed {seed}: {outcome.error}")
+                    raise RunError(f"the shared stages failed with seed {seed}: {outcome.error}")
             for name in plan.rows:
                 console.print(f"[bold]seed {seed}[/bold] {name}")
-                place = folder / f"seed-{seed}" / name
-                outcome = run_in_subprocess(plan.variant_content(name, place, shared, seed), stop)
+                run_folder = folder / f"seed-{seed}" / name
+                outcome = run_in_subprocess(plan.variant_content(name, run_folder, shared, seed), stop)
                 if outcome.error:
                     console.print(f"  [red]failed:[/red] {name}", end=" ")
                     console.print(outcome.error, markup=False, soft_wrap=True)
                 stop.check()
-                found.add(name, seed, place, shared, outcome.error)
-                report = found.write()
+                record.add(name, seed, run_folder, shared, outcome.error)
+                report = record.write()
     console.print("[bold]done[/bold]; open", end=" ")
     console.print(str(report), markup=False, soft_wrap=True)
     return report
@@ -100,7 +100,7 @@ def check_shared(plan: ComparisonPlan, folder: Path) -> None:
     """Refuse a comparison whose shared stages lack a model or data, before anything is written.
 
     Raises:
-        GnomonError: something is not there or wrong.
+        GnomonError: an input is missing or wrong.
     """
     if plan.shared:
         recipe = build_recipe(plan.shared_content(folder / "shared", plan.recipe.seed), plan.where)
@@ -110,24 +110,24 @@ def check_shared(plan: ComparisonPlan, folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything else than a comparison.
+    """Refuse a folder that holds anything but a comparison.
 
     Raises:
-        RunError: it does, or somebody changed a file that would be replaced.
+        RunError: the folder holds other files, or a file that would be replaced was changed.
     """
     check_entries(folder, FILES, lambda name: bool(re.fullmatch(r"seed-\d+", name)))
 
 
 def check_entries(folder: Path, files: Sequence[str], is_part: Callable[[str], bool]) -> None:
-    """Refuse a folder that holds anything else than what a comparison writes.
+    """Refuse a folder that holds anything but the files of a comparison.
 
     Args:
-        folder: of the comparison; it need not be there.
+        folder: of the comparison; it need not exist.
         files: that the comparison writes and replaces, the page first and its record last.
         is_part: whether a comparison makes a folder of that name.
 
     Raises:
-        RunError: it does, or somebody changed a file that would be replaced.
+        RunError: the folder holds other files, or a file that would be replaced was changed.
     """
     others = [name for name in entries(folder) if name not in files and not is_part(name)]
     if others:
@@ -143,7 +143,7 @@ def check_entries(folder: Path, files: Sequence[str], is_part: Callable[[str], b
 
 
 class _ComparisonRecord:
-    """What the runs left behind, as `compare.json` has it."""
+    """Results of the runs, as written to `compare.json`."""
 
     def __init__(self, plan: ComparisonPlan, folder: Path, seeds: Sequence[int]):
         self.plan = plan
@@ -151,22 +151,30 @@ class _ComparisonRecord:
         self.seeds = list(seeds)
         self.runs: list[dict[str, Any]] = []
         self.references: dict[int, dict[str, Any]] = {}
-        self.involved: set[str] = set()  # judges that took part in a training, by what the runs found
+        self.involved: set[str] = set()  # judges that took part in a training, according to the runs
         self.environment = environment(plan.recipe.seed, {})
 
-    def add(self, name: str, seed: int, place: Path, shared: Path, error: str) -> None:
-        """Read a run that has ended."""
-        row: dict[str, Any] = {"algorithm": name, "seed": seed, "folder": place.as_posix(), "error": error}
+    def add(self, name: str, seed: int, folder: Path, shared: Path, error: str) -> None:
+        """Add a finished run.
+
+        Args:
+            name: of the algorithm.
+            seed: of the run.
+            folder: of the run.
+            shared: run folder of the shared stages.
+            error: of a failed run, else "".
+        """
+        row: dict[str, Any] = {"algorithm": name, "seed": seed, "folder": folder.as_posix(), "error": error}
         if not error:
-            stages = {stage.name: stage for stage in read_run(place).stages}
+            stages = {stage.name: stage for stage in read_run(folder).stages}
             trained, evaluated = stages[self.plan.stage], stages[self.plan.evaluation["name"]]
-            called = {(shared / str(r["name"])).as_posix(): str(r["name"]) for r in self.plan.shared}
+            names = {(shared / str(r["name"])).as_posix(): str(r["name"]) for r in self.plan.shared}
             row |= _training(trained)
-            row |= _measured(evaluated.result, self.plan.stage, called)
+            row |= _measured(evaluated.result, self.plan.stage, names)
             assert isinstance(evaluated.result, Evaluation)
-            self.involved |= {called.get(j.name, j.name) for j in evaluated.result.judges if not j.independent}
+            self.involved |= {names.get(j.name, j.name) for j in evaluated.result.judges if not j.independent}
             self.references.setdefault(
-                seed, {"seed": seed, **_measured(evaluated.result, _reference(evaluated), called)}
+                seed, {"seed": seed, **_measured(evaluated.result, _reference(evaluated), names)}
             )
         self.runs.append(row)
 
@@ -209,7 +217,7 @@ def _reference(evaluated: RecordedStage) -> str:
 
 
 def _training(stage: RecordedStage) -> dict[str, Any]:
-    """What training took, and its course."""
+    """Figures of the training, and its curve of score over KL."""
     result, metrics = stage.result, stage.metrics
     assert isinstance(result, Training)
     clock = [value for _, value in metrics.get("time", [])]
@@ -218,7 +226,7 @@ def _training(stage: RecordedStage) -> dict[str, Any]:
     every = -(-len(course) // CURVE_POINTS) or 1
     tokens, norms = metrics.get("tokens_seen", []), metrics.get("grad_norm", [])
     return {
-        # A stage that was stopped and went on knows the time of its last start; its log has all of it.
+        # A resumed stage knows only the time since its last start; its metrics have the total.
         "seconds": max([result.seconds or 0.0, *clock[-1:]]),
         "steps": result.steps,
         "tokens": tokens[-1][1] if tokens else None,
@@ -229,15 +237,15 @@ def _training(stage: RecordedStage) -> dict[str, Any]:
     }
 
 
-def _measured(result: object, model: str, called: Mapping[str, str]) -> dict[str, Any]:
-    """What the evaluation says of one model; judges by their names in the recipe."""
+def _measured(result: object, model: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """The evaluation's figures of one model, with judges by their names in the recipe."""
     assert isinstance(result, Evaluation)
     row = next(row for row in result.table if row.model == model)
     wins = {w.judge: w for w in result.win_rates if w.model == model and w.against == result.reference}
     return {
-        "scores": {called.get(judge, judge): score.mean for judge, score in row.scores.items()},
+        "scores": {names.get(judge, judge): score.mean for judge, score in row.scores.items()},
         "win_rates": {
-            called.get(judge, judge): IntervalEstimate(w.rate, w.low, w.high)._asdict()
+            names.get(judge, judge): IntervalEstimate(w.rate, w.low, w.high)._asdict()
             for judge, w in wins.items()
         },
         **{key: getattr(row, key) for key in ("kl", "perplexity", "distinct_2", "length_mean")},

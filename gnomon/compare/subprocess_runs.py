@@ -1,4 +1,4 @@
-"""Runs in processes of their own, so that each one's peak memory is its own, and one that fails ends alone."""
+"""Run recipes in subprocesses, so that peak memory is measured per run and a failure stays isolated."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gnomon.core.errors import DiskFullError, Interrupted
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.storage.sealed_files import adopt_file, is_run, write_sealed
 
-LAST_LINES = 40  # of a process, in which its error is looked for
+LAST_LINES = 40  # of a process's output, searched for its error
 STOPPED = "stopped; run the same command again to go on where it was."
 
 
 class ForwardedStop(StopSignal):
-    """Ctrl-C and SIGTERM reach the process that runs: at the first it saves and ends, at the second it ends.
+    """Forwards Ctrl-C and SIGTERM to the running subprocess: the first makes it save and end, the second end.
 
     Attributes:
-        child: the process that runs.
+        child: the running subprocess.
     """
 
     def __init__(self) -> None:
@@ -41,17 +41,17 @@ class ForwardedStop(StopSignal):
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended; `error` is its sentence, empty where it was done."""
+    """The outcome of a run; `error` is its message, empty on success."""
 
     error: str = ""
 
 
 def run_in_subprocess(content: Mapping[str, Any], stop: ForwardedStop) -> RunOutcome:
-    """Write a recipe into its run folder and run it, from where it was.
+    """Write a recipe into its run folder and run or resume it.
 
     Raises:
-        Interrupted: the user asked to stop; what was done is saved.
-        DiskFullError: no other run would get further.
+        Interrupted: the user stopped it; progress is saved.
+        DiskFullError: the disk is full, so no other run could go on.
     """
     folder = Path(str(content["run"]))
     recipe = folder / "recipe.yaml"
@@ -69,7 +69,7 @@ def run_in_subprocess(content: Mapping[str, Any], stop: ForwardedStop) -> RunOut
 
 
 def _run(recipe: Path, log: Path, stop: ForwardedStop) -> tuple[int, list[str]]:
-    """The exit code and last lines of `gnomon run`; everything it says goes to the console and to `log`."""
+    """The exit code and last lines of `gnomon run`; its output goes to the console and to `log`."""
     environment = {k: v for k, v in os.environ.items() if k != "FORCE_COLOR"}
     environment |= {"NO_COLOR": "1", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
     last: deque[str] = deque(maxlen=LAST_LINES)
@@ -83,7 +83,7 @@ def _run(recipe: Path, log: Path, stop: ForwardedStop) -> tuple[int, list[str]]:
             encoding="utf-8",
             errors="replace",
             env=environment,
-            start_new_session=os.name == "posix",  # a terminal's Ctrl-C comes by way of `stop`, once
+            start_new_session=os.name == "posix",  # Ctrl-C is forwarded by `stop`, once
         ) as child,
     ):
         stop.child = child
@@ -98,10 +98,10 @@ def _run(recipe: Path, log: Path, stop: ForwardedStop) -> tuple[int, list[str]]:
 
 
 def _sentence(code: int, lines: list[str]) -> str:
-    """What went wrong: the error's own words, or the last ones."""
+    """The error message of a failed process, else its last line."""
     if code < 0:
-        hint = "; often memory ran out" if -code == 9 else ""
-        return f"the process was ended by signal {-code}{hint}."
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    written = [line for line in lines if line.strip()]
-    return said[-1] if said else written[-1] if written else f"the process ended with code {code}."
+        hint = "; it may have run out of memory" if -code == 9 else ""
+        return f"the process was killed by signal {-code}{hint}."
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    output = [line for line in lines if line.strip()]
+    return errors[-1] if errors else output[-1] if output else f"the process ended with code {code}."

@@ -1,4 +1,4 @@
-"""The stage of one algorithm in a comparison: what it takes from the stage that the recipe has in its place."""
+"""The varied stage's row for each algorithm of a comparison, derived from the recipe's own stage."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PARTS = {
     Ranking: "rankings",
     Demonstration: "demonstrations",
 }  # of a feedback stage
-COMPARED = {Preference: 2, Ranking: 2}  # completions of a prompt that a stored record has at least, where not 1
-TOKEN_REWARD = "token_reward"  # the shared stage that trains what rewards single tokens
-UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # where a budget ends the loop
+COMPARED = {Preference: 2, Ranking: 2}  # fewest completions of a prompt in a stored record, where not 1
+TOKEN_REWARD = "token_reward"  # the shared stage that trains the token reward
+UNBOUNDED = {"steps": 1_000_000, "epochs": 100_000}  # when a budget ends the loop
 OF_ANY_LOOP = ("name", "model", "trainable", "sft_mix")
 OF_ONLINE = (
     "prompts",
@@ -44,13 +44,13 @@ OF_ONLINE = (
 
 @dataclass(frozen=True)
 class AlgorithmBudget:
-    """What each algorithm may spend in training; without either each takes its own steps."""
+    """The training budget of each algorithm; without either limit, each runs its own number of steps."""
 
     seconds: float | None = None
     tokens: int | None = None
 
     def settings(self) -> dict[str, float | int]:
-        """As keys of a stage's `training`."""
+        """The budget as keys of a stage's `training`."""
         keys = {"budget_seconds": self.seconds, "budget_tokens": self.tokens}
         return {key: value for key, value in keys.items() if value is not None}
 
@@ -62,24 +62,35 @@ def variant_row(
     own: Sequence[tuple[list[str], Any]],
     budget: AlgorithmBudget,
 ) -> dict[str, Any]:
-    """The varied stage's row for one algorithm.
+    """Make the varied stage's row for one algorithm.
 
-    The template's own algorithm keeps all that the template says. Another of the same loop keeps all but
-    `settings`; one of the other loop keeps the model, and of `training` what speaks of the machine only. What is
-    still missing comes from the shared stages. Overrides stand above all of it.
+    The template's own algorithm keeps all of the template. Another one of the same loop keeps all but `settings`;
+    one of the other loop keeps the model, and of `training` only settings that change no result. Missing keys
+    come from the shared stages. Overrides take precedence.
+
+    Args:
+        name: of the algorithm.
+        template: the stage's row in the recipe.
+        before: the shared stages.
+        own: overrides for this algorithm.
+        budget: of the training.
     """
-    alike = loop_of(name) is loop_of(str(template["algorithm"]))
+    same_loop = loop_of(name) is loop_of(str(template["algorithm"]))
     if name == template["algorithm"]:
         row = copy.deepcopy(dict(template))
     else:
-        keys = (*OF_ANY_LOOP, *(OF_ONLINE if loop_of(name) is OnlineSettings else ("training",))) if alike else ()
+        keys = (
+            (*OF_ANY_LOOP, *(OF_ONLINE if loop_of(name) is OnlineSettings else ("training",)))
+            if same_loop
+            else ()
+        )
         row = {key: copy.deepcopy(template[key]) for key in template if key in (keys or OF_ANY_LOOP)}
         row["algorithm"] = name
-        if not alike:
-            told = template.get("training") or {}
+        if not same_loop:
+            training = template.get("training") or {}
             known = set(NON_SEMANTIC_SETTINGS) & loop_of(name).model_fields.keys()
-            row["training"] = {key: told[key] for key in told if key in known}
-        if alike and _consumed(name) is _consumed(str(template["algorithm"])) and "data" in template:
+            row["training"] = {key: training[key] for key in training if key in known}
+        if same_loop and _consumed(name) is _consumed(str(template["algorithm"])) and "data" in template:
             row["data"] = copy.deepcopy(template["data"])
     if budget.settings():
         bound = "steps" if loop_of(name) is OnlineSettings else "epochs"
@@ -88,7 +99,7 @@ def variant_row(
 
 
 def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
-    """A row with what its algorithm needs and nothing that it has no use for."""
+    """Complete a row with the keys that its algorithm needs, and drop those it cannot use."""
     name = str(row["algorithm"])
     kind: Any = algorithms()[name]
     algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
@@ -112,21 +123,21 @@ def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
 
 
 def data_for(name: str, before: Sequence[Stage]) -> Any:
-    """An offline algorithm's data: that of an earlier stage of the same kind, or feedback's part."""
+    """Data for an offline algorithm: that of an earlier stage with the same record type, or a feedback part."""
     kind = _consumed(name)
     for stage in reversed(before):
         if isinstance(stage, TrainStage) and not stage.online and _consumed(stage.algorithm) is kind:
             return stage.data
-    return _part(f"{name} learns from", PARTS[kind], before, f"{name}.data")
+    return _part(f"{name} is trained on", PARTS[kind], before, f"{name}.data")
 
 
 def prompts_for(name: str, before: Sequence[Stage]) -> str:
-    """What an online algorithm samples for: the prompts of the feedback stage."""
+    """Prompts for an online algorithm: those of the feedback stage."""
     return _part(f"{name} samples for", "prompts", before, f"{name}.prompts")
 
 
 def reward_for(name: str, before: Sequence[Stage]) -> str:
-    """What scores an online algorithm's samples: the newest reward model."""
+    """Reward for an online algorithm: the last shared reward model."""
     for stage in reversed(before):
         if isinstance(stage, TrainStage) and stage.make_algorithm().trains == "reward":
             return stage.name
@@ -136,7 +147,7 @@ def reward_for(name: str, before: Sequence[Stage]) -> str:
 
 
 def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What an algorithm asks for, from its contract and the settings of its row."""
+    """The needs of an algorithm, from its contract and the settings of its row."""
     name = str(row["algorithm"])
     kind: Any = algorithms()[name]
     algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
@@ -157,14 +168,20 @@ def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rewards(row: Mapping[str, Any]) -> list[str]:
-    """What scores in a row: one thing, or the parts of a sum."""
+    """The rewards in a row: a single one, or the parts of a sum."""
     reward = row.get("reward")
     parts = [reward] if isinstance(reward, str) else [part.get("of") for part in reward or []]
     return [part for part in parts if part]
 
 
 def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, Any]:
-    """A row in which shared stages and their data parts are named by path."""
+    """Replace names of shared stages and their data parts in a row by paths.
+
+    Args:
+        row: of the varied stage or the evaluation.
+        names: of the shared stages.
+        shared: their run folder.
+    """
 
     def data(source: str) -> str:
         stage, _, part = source.partition("/")
@@ -177,7 +194,7 @@ def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, An
 
 
 def overridden(row: dict[str, Any], own: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:
-    """The row with an algorithm's own overrides set in it."""
+    """Apply an algorithm's own overrides to a row."""
     for keys, value in own:
         if len(keys) < 2 or keys[1] in ("name", "algorithm"):
             raise ConfigError(
@@ -192,8 +209,8 @@ def _consumed(name: str) -> Any:
 
 
 def _part(does: str, part: str, before: Sequence[Stage], key: str) -> str:
-    """A part of the newest feedback stage; without one the user has to say what stands under `key`."""
+    """A part of the last feedback stage; without one the user must give `key`."""
     for stage in reversed(before):
         if isinstance(stage, FeedbackStage):
             return f"{stage.name}/{part}"
-    raise ConfigError(f"{does} {part}, and no shared stage has any; add {key}=FILE to the command.")
+    raise ConfigError(f"{does} {part}, and no shared stage makes them; add {key}=FILE to the command.")

@@ -1,1 +1,1 @@
-"""A recipe: read, checked, planned, run."""
+"""Recipes: load, check, estimate and run them."""

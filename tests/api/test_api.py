@@ -101,7 +101,7 @@ def test_training_moves_towards_the_function(tiny_model: Path, tmp_path: Path) -
     assert trained.result["final"]["score_mean"] == 2.5
     assert trained.folder == tmp_path / "run" / "ppo" / "model"
     assert (tmp_path / "run" / "ppo.1").exists()
-    with pytest.raises(ConfigError, match=r"reward 'python:noted' was a function of a program and is in no file"):
+    with pytest.raises(ConfigError, match=r"reward 'python:noted' was a function of a program, not of a file"):
         gnomon.run(tmp_path / "run" / "config.yaml")
 
 

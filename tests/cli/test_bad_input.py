@@ -165,7 +165,7 @@ def test_a_setting_out_of_range(ask: Ask, tiny_model: Path, value: str) -> None:
 
 def test_nothing_that_learns(ask: Ask, tiny_model: Path) -> None:
     said = refused(ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", "layers=0")
-    assert "layers is 0, so nothing of the policy would learn" in said
+    assert "layers is 0, so nothing of the policy would be trained" in said
 
 
 def test_betas_outside_of_their_range(ask: Ask, tiny_model: Path) -> None:

@@ -34,7 +34,7 @@ from gnomon.training.runtime import checkpoints, guards
         ("aligned.prompts=absent.jsonl", DataError, r"no data at absent\.jsonl"),
         ("aligned.reward=absent.py:score", ConfigError, r"there is no file absent\.py"),
         ("report.judges=[absent.py:score]", ConfigError, r"there is no file absent\.py"),
-        ("aligned.reward=python:lost", ConfigError, "was a function of a program and is in no file"),
+        ("aligned.reward=python:lost", ConfigError, "was a function of a program, not of a file"),
     ],
 )
 def test_what_is_missing_is_said_before_the_first_stage(

@@ -218,7 +218,7 @@ def test_ancestors_are_those_of_all_phases_and_rewards(runs: Path, tmp_path: Pat
     [
         (
             {"judges": [{"judge": "judge", "independent": True}]},
-            "'judge' is called independent, but it is the reward",
+            "'judge' is declared independent, but it is the reward",
         ),
         (
             {"judges": [{"judge": "other", "independent": True}]},

@@ -158,7 +158,7 @@ def test_in_a_recipe(project: Project) -> None:
 
 
 def test_some_of_a_group_are_the_policys(project: Project) -> None:
-    with pytest.raises(ConfigError, match="stored ones and the reference's leave the policy none"):
+    with pytest.raises(ConfigError, match="stored ones and the reference's leave none to the policy"):
         project.go("aligned.stored.data=x.jsonl", "aligned.stored.share=0.9", "aligned.sampling.completions=4")
     with pytest.raises(ConfigError, match="sft has no use for the key 'stored'"):
         project.go("sft.stored.data=x.jsonl")
