@@ -1,1 +1,1 @@
-"""Policies and reward models examined; the report."""
+"""Evaluation of policies and reward models."""

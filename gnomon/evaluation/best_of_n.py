@@ -1,10 +1,9 @@
 """How far best-of-n sampling moves a policy: KL(best of n || policy) for one prompt, in nats.
 
-The expression that is often quoted, log n - (n - 1)/n, is the KL where no text is ever drawn twice and no two
-have one reward. Otherwise it is an upper bound: a policy with two answers of a half each never gets further than
-log 2, however large n is (A. Beirami et al., "Theoretical guarantees on the best-of-n alignment policy", 2024).
-What policies write after a short prompt is often the same, so a plot of reward against this bound shows best-of-n
-as further from its start than it is.
+The commonly used expression log n - (n - 1)/n is exact only if no text is drawn twice and no two texts have the
+same reward. Otherwise it is an upper bound: a policy with two equally likely answers never exceeds log 2, however
+large n is (A. Beirami et al., "Theoretical guarantees on the best-of-n alignment policy", 2024). Policies often
+repeat themselves after a short prompt, so a plot of reward against this bound overstates how far best-of-n moves.
 """
 
 from __future__ import annotations
@@ -19,30 +18,30 @@ from gnomon.core.errors import ConfigError, DataError
 
 
 def kl_bound(n: int) -> float:
-    """The upper bound log n - (n - 1)/n, which holds whatever ranks the texts.
+    """The upper bound log n - (n - 1)/n, valid for any judge.
 
     Raises:
         ConfigError: n is below 1.
     """
     if n < 1:
-        raise ConfigError(f"the best of {n} is the best of nothing; draw 1 or more.")
+        raise ConfigError(f"best of {n} needs at least one draw; set n to 1 or more.")
     return math.log(n) - (n - 1) / n
 
 
 def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
-    """Beirami et al.'s estimate of the KL, which sees that likely texts are drawn more than once.
+    """Beirami et al.'s estimate of the KL, which accounts for likely texts being drawn more than once.
 
-    Each winner y is taken for the best text there is, with e = policy(y), among texts of which no other repeats:
+    Each winner y is assumed to be the best of all texts, with e = policy(y), and no other text to repeat:
     (1 - e)^n (log n + (n - 1) log(1 - e) - (n - 1)/n) + (1 - (1 - e)^n) log((1 - (1 - e)^n) / e), averaged over
-    winners. Exact where that is so; otherwise near the KL, without a guarantee on either side. Never above the
-    bound, to which it rises as e falls to 0.
+    winners. Exact under these assumptions; otherwise an approximation without guarantee. Never above the bound,
+    which it approaches as e falls to 0.
 
     Args:
-        n: of how many draws each winner is the best.
-        best_logprobs: log-probability of each winner under the policy that drew it, in nats, [winners].
+        n: number of draws per winner.
+        best_logprobs: log-probability of each winner under the sampling policy, in nats, `[winners]`.
 
     Returns:
-        The estimate for the policy from which the winners came; None without winners.
+        The estimate for the sampling policy; None without winners.
 
     Raises:
         ConfigError: n is below 1.
@@ -63,30 +62,30 @@ def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
     some = without > 0
     others[some] = without[some] * (bound + (n - 1) * missed[some])
     top = -np.expm1(n * missed)
-    found = np.zeros(logprobs.shape)
+    winners = np.zeros(logprobs.shape)
     some = top > 0
-    found[some] = top[some] * (np.log(top[some]) - logprobs[some])
-    return float((others + found).mean())
+    winners[some] = top[some] * (np.log(top[some]) - logprobs[some])
+    return float((others + winners).mean())
 
 
 def best_rows(prompts: Sequence[str], scores: Sequence[float | None], n: int) -> list[int]:
-    """The rows of the best of every n completions of a prompt, in order; fewer than n at its end are left out.
+    """The row of the best of every n completions of a prompt, in order; an incomplete last group is dropped.
 
     Args:
-        prompts: of each row, by id.
-        scores: of each row; one that is `None` or NaN loses against any other. Ties go to the first.
-        n: of how many the best is taken.
+        prompts: prompt id of each row.
+        scores: of each row; `None` and NaN rank below any other. Ties go to the first.
+        n: completions per group.
     """
     by_prompt: dict[str, list[int]] = {}
     for row, prompt in enumerate(prompts):
         by_prompt.setdefault(prompt, []).append(row)
 
-    def worth(row: int) -> float:
+    def rank_value(row: int) -> float:
         score = scores[row]
         return -math.inf if score is None or math.isnan(score) else score
 
     return [
-        max(rows[start : start + n], key=worth)
+        max(rows[start : start + n], key=rank_value)
         for rows in by_prompt.values()
         for start in range(0, len(rows) - n + 1, n)
     ]

@@ -1,4 +1,4 @@
-"""Policies side by side: what judges say, how far they went, and what it cost in language."""
+"""Compare policies: judges' scores, KL to the reference, perplexity and diversity."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stats.intervals import Estimate, bootstrap
 
 FloatArray = NDArray[np.float64]
-LARGEST_NLL = 700.0  # nats; exp of more fits into no double, and weights that diverged have more
+LARGEST_NLL = 700.0  # nats; exp of more overflows a double, and diverged weights can reach it
 BUDGET = 2048  # tokens of a micro-batch
-LONGEST = 100_000  # tokens of a text, where a model's context is not known
+LONGEST = 100_000  # tokens of a text, for a model with unknown context length
 
 
 @dataclass(frozen=True)
 class PolicySamples:
-    """One policy and what it wrote.
+    """The samples of one policy, with their scores.
 
     Attributes:
+        name: of the policy.
         rollouts: K for each prompt, prompt by prompt.
         scores: judge → score of each rollout, `[N]`.
         kl: k1 estimate of each rollout's KL to the reference, in nats, `[N]`; `None` for the reference itself.
-        perplexity: on texts by people; `None` where there are none.
+        perplexity: on texts by people; `None` without texts.
     """
 
     name: str
@@ -51,18 +52,18 @@ class PolicySamples:
 
     @property
     def texts(self) -> list[str]:
-        """What it wrote."""
+        """The texts of the completions."""
         return [r.completion.text for r in self.rollouts]
 
 
 def best_of_kl(best: PolicySamples, n: int, sampling: Sampling) -> dict[str, float | None]:
-    """How far best-of-n moves a policy from itself, in nats: the bound for any judge, and an estimate.
+    """KL of best-of-n to the policy itself, in nats: the bound for any judge, and an estimate.
 
     Args:
         best: from `best_of_n`.
-        n: of how many each of its completions is the best.
-        sampling: how they were drawn. The estimate needs the probabilities of whole texts as they were drawn, so
-            there is none where the sampling is another distribution than the policy's, or a text was cut off.
+        n: draws per completion.
+        sampling: settings of the draws. The estimate needs the probabilities of whole texts under the policy, so
+            there is none if the sampling changes the distribution or a text was truncated.
 
     Returns:
         `kl_bound`, which is log n − (n − 1)/n, and `kl_estimate` (see `evaluation.best_of_n`), or `None`.
@@ -73,10 +74,15 @@ def best_of_kl(best: PolicySamples, n: int, sampling: Sampling) -> dict[str, flo
 
 
 def best_of_n(samples: PolicySamples, n: int, judge: str) -> PolicySamples:
-    """What the policy would write if the best of every n of its completions by `judge` were taken.
+    """Best-of-n samples: the best of every n completions of a prompt by one judge.
 
-    The K completions of a prompt make K // n draws of it; no more is sampled. Its KL to the policy is at most
-    `log n − (n − 1)/n` nats (Beirami et al. 2024), whatever the judge.
+    The K completions of a prompt make K // n draws; nothing is sampled again. The KL to the policy is at most
+    `log n − (n − 1)/n` nats (Beirami et al. 2024) for any judge.
+
+    Args:
+        samples: of the policy.
+        n: completions per draw.
+        judge: whose scores decide.
     """
     best = best_rows([r.prompt.id for r in samples.rollouts], samples.scores[judge].tolist(), n)
     scores = {name: values[best] for name, values in samples.scores.items()}
@@ -89,7 +95,7 @@ def best_of_n(samples: PolicySamples, n: int, judge: str) -> PolicySamples:
 def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float | None:
     """`exp` of the mean negative log-likelihood of a completion token, the end included.
 
-    Texts that the model's context does not hold are left out, and said; `None` where none is left.
+    Texts longer than the model's context are left out with a message; `None` if none is left.
     """
     limit = token_limit(LONGEST, policy.network.config)
     examples, refused = encode_demonstrations(texts, policy.tokenizer, limit)
@@ -108,24 +114,38 @@ def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float | None:
 def sample_all(
     policy: Policy, prompts: Sequence[Any], sampling: Sampling, seed: int, report: Callable[[int], None]
 ) -> list[Rollout]:
-    """K completions a prompt."""
+    """Sample K completions per prompt.
+
+    Args:
+        policy: to sample from.
+        prompts: of the evaluation.
+        sampling: settings.
+        seed: of the draws.
+        report: called with the number of finished completions.
+    """
     return NativeSampler(policy, report).sample(prompts, sampling, seed=seed)
 
 
 @torch.no_grad()
 def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature: float) -> FloatArray:
-    """The k1 estimate of each completion's KL, in nats, `[N]`."""
-    found = np.empty(len(rollouts))
+    """The k1 estimate of each completion's KL to the reference, in nats, `[N]`.
+
+    Args:
+        rollouts: with their log-probabilities under the sampling policy.
+        reference: the reference policy.
+        temperature: at which they were sampled.
+    """
+    kl = np.empty(len(rollouts))
     costs = [len(r.prompt_ids) + len(r.token_ids) for r in rollouts]
     for rows in watched(list(pack_by_tokens(costs, BUDGET)), "KL to the reference"):
         part = build_experience([rollouts[r] for r in rows], torch.zeros(len(rows)))
-        theirs = reference.logprobs(part.tokens, temperature=temperature).cpu()
-        found[rows] = masked_sum(k1(part.logprobs, theirs), part.tokens.mask).numpy()
-    return found
+        reference_logprobs = reference.logprobs(part.tokens, temperature=temperature).cpu()
+        kl[rows] = masked_sum(k1(part.logprobs, reference_logprobs), part.tokens.mask).numpy()
+    return kl
 
 
 def describe(samples: PolicySamples, seed: int) -> dict[str, Any]:
-    """One row of the table."""
+    """One model's row of the evaluation table."""
     lengths = np.array([len(r.token_ids) for r in samples.rollouts], dtype=np.float64)
     kl = None if samples.kl is None else _mean(samples.kl, samples, seed)
     return {
@@ -149,11 +169,16 @@ def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: i
     """How often the candidate's completion of a prompt beats the other's; ties count half.
 
     Every completion of one is compared with every completion of the other for the same prompt: the K draws of a
-    prompt are exchangeable, so this is the estimate with the least variance. The interval is a bootstrap over
-    prompts.
+    prompt are exchangeable, so this estimate has the lowest variance. The interval is a bootstrap over prompts.
+
+    Args:
+        candidate: whose rate it is.
+        other: compared with.
+        judge: whose scores decide.
+        seed: of the bootstrap.
     """
-    mine, theirs = (_by_prompt(v.scores[judge], v) for v in (candidate, other))
-    signs = [np.sign(a[:, None] - b[None, :]) for a, b in zip(mine, theirs, strict=True)]
+    candidate_scores, other_scores = (_by_prompt(v.scores[judge], v) for v in (candidate, other))
+    signs = [np.sign(a[:, None] - b[None, :]) for a, b in zip(candidate_scores, other_scores, strict=True)]
     rates = np.array([((s > 0) + 0.5 * (s == 0)).mean() for s in signs])
     estimate = bootstrap(lambda at, _: float(rates[at].mean()), len(rates), seed)
     everything = np.concatenate([s.ravel() for s in signs])
@@ -174,8 +199,15 @@ def checks(
     wins: Sequence[Mapping[str, Any]],
     independent: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """What has to hold before the candidate may be called better; what was not measured is not demanded."""
-    found: list[dict[str, Any]] = []
+    """The checks that the candidate must pass to be called better; unmeasured figures are not checked.
+
+    Args:
+        candidate: its row of the table.
+        reference: the reference's row.
+        wins: win rates.
+        independent: names of the independent judges.
+    """
+    results: list[dict[str, Any]] = []
     for row in wins:
         if (
             row["model"] == candidate["model"]
@@ -184,27 +216,27 @@ def checks(
         ):
             clear = row["low"] is not None and row["low"] > 0.5
             facts = {"judge": row["judge"], "value": row["rate"], "low": row["low"]}
-            found.append({"name": "win_rate", **facts, "threshold": 0.5, "passed": clear})
+            results.append({"name": "win_rate", **facts, "threshold": 0.5, "passed": clear})
     rise = _ratio(candidate["perplexity"], reference["perplexity"])
     if rise is not None:
-        found.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
-    # Texts of one word have no pairs of words. Of a candidate that is no variety; of a reference, no measure.
-    own, theirs = candidate["distinct_2"], reference["distinct_2"]
+        results.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
+    # Texts of one word have no word pairs: no diversity for the candidate, undefined for the reference.
+    own, baseline = candidate["distinct_2"], reference["distinct_2"]
     own = 0.0 if own is not None and math.isnan(own) else own
-    variety = _ratio(own, None if theirs is None or math.isnan(theirs) else theirs)
+    variety = _ratio(own, None if baseline is None or math.isnan(baseline) else baseline)
     if variety is not None:
-        found.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
-    return found
+        results.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
+    return results
 
 
-def judge_checks(examinations: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Whether each reward model agrees with people better than the classical baselines on the same texts do.
+def judge_checks(evaluations: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Check that each reward model agrees with people better than the classical baselines on the same texts.
 
     Args:
-        examinations: rows of an examination by the stage that trained the model, each with `kind` and `pearson`.
+        evaluations: rows of each reward model's evaluation, by stage, each with `kind` and `pearson`.
     """
-    found: list[dict[str, Any]] = []
-    for stage, rows in examinations.items():
+    results: list[dict[str, Any]] = []
+    for stage, rows in evaluations.items():
         of_kind = {
             kind: [row["pearson"] for row in rows if row["kind"] == kind and row["pearson"] is not None]
             for kind in ("model", "baseline")
@@ -212,12 +244,12 @@ def judge_checks(examinations: Mapping[str, Sequence[Mapping[str, Any]]]) -> lis
         if of_kind["model"] and of_kind["baseline"]:
             r, bar = of_kind["model"][0], max(of_kind["baseline"])
             facts = {"judge": stage, "value": r, "threshold": bar}
-            found.append({"name": "reward_model", **facts, "passed": r > bar})
-    return found
+            results.append({"name": "reward_model", **facts, "passed": r > bar})
+    return results
 
 
 def _ratio(value: float | None, to: float | None) -> float | None:
-    """`None` where either is not known or there is nothing to compare with."""
+    """The ratio of two figures; `None` if either is unknown or the second is 0."""
     return None if value is None or not to else value / to
 
 

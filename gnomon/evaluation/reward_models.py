@@ -1,4 +1,4 @@
-"""How well a judge's scores agree with people, and how honest its probabilities are."""
+"""Agreement of a judge's scores with people, and calibration of its probabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 
 
 class Bin(TypedDict):
-    """The pairs of one interval of predicted probabilities."""
+    """The pairs in one interval of predicted probabilities."""
 
     predicted: float
     observed: float
@@ -27,12 +27,13 @@ class Bin(TypedDict):
 
 
 class Calibration(TypedDict):
-    """Calibration errors, and the bins that are not empty, from low to high.
+    """Calibration errors, and the non-empty bins, from low to high.
 
     Attributes:
-        ece: the expected error: the mean over pairs of their bin's |predicted - observed|.
-        rms: the root of the mean of its square; a few bins that are far off weigh more.
-        worst: the largest of any bin.
+        ece: expected calibration error: mean over pairs of their bin's |predicted - observed|.
+        rms: root mean square of the same; emphasizes bins with large errors.
+        worst: largest error of any bin.
+        bins: with predicted and observed means and counts.
     """
 
     ece: float | None
@@ -46,14 +47,14 @@ def agreement_with_people(
 ) -> dict[str, Estimate]:
     """Compare scores with mean ratings.
 
-    The intervals come from a bootstrap over items, with fresh pairs drawn in every resample: pairs that share
-    an item are not independent, and an interval that took them for so would be too narrow.
+    The intervals come from a bootstrap over items, with new pairs drawn in every resample: pairs that share an
+    item are not independent, and treating them as independent would make the interval too narrow.
 
     Args:
-        scores: the judge's score of each item, [N], on any scale.
-        items: what people said.
+        scores: the judge's score of each item, `[N]`, on any scale.
+        items: with people's ratings.
         pairs: random pairs of items for the agreement on order.
-        seed: of everything random.
+        seed: of the bootstrap and the pairs.
 
     Returns:
         `pearson` and `spearman` over items; `pair_accuracy`, the share of pairs that the scores order as the
@@ -69,13 +70,13 @@ def agreement_with_people(
         raise DataError("a score is not a finite number; a judge that fails on a text must leave it out.")
     means = np.array([item.mean for item in items], dtype=np.float64)
 
-    def spearman(places: IntArray, _: np.random.Generator) -> float:
-        return pearson(stats.rankdata(predicted[places]), stats.rankdata(means[places]))
+    def spearman(sample: IntArray, _: np.random.Generator) -> float:
+        return pearson(stats.rankdata(predicted[sample]), stats.rankdata(means[sample]))
 
-    def pair_accuracy(places: IntArray, rng: np.random.Generator) -> float:
-        if places.size < 2:
+    def pair_accuracy(sample: IntArray, rng: np.random.Generator) -> float:
+        if sample.size < 2:
             return float("nan")
-        first, second = (places[side] for side in random_pairs(places.size, pairs, rng))
+        first, second = (sample[side] for side in random_pairs(sample.size, pairs, rng))
         return order_agreement(predicted[first] - predicted[second], means[first] - means[second])
 
     return {
@@ -93,10 +94,10 @@ def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLik
     2017). It is undefined without pairs.
 
     Args:
-        predicted_probability: that a is preferred to b, [P]. Decide which text is a without looking at the
-            answer: with a always the winner, honest predictions look unsure of themselves.
-        observed_probability: share of pairs of human ratings that prefer a, ties counted half, [P].
-        bins: how many.
+        predicted_probability: that a is preferred to b, `[P]`. Choose which text is a independently of the
+            outcome: with a always the winner, calibrated predictions look underconfident.
+        observed_probability: share of pairs of human ratings that prefer a, ties counted half, `[P]`.
+        bins: number of bins.
 
     Raises:
         DataError: lengths that differ, values outside [0, 1], or no bins.
@@ -110,14 +111,14 @@ def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLik
     both = np.concatenate([predicted, observed])
     if not ((both >= 0) & (both <= 1)).all():  # also false for nan
         raise DataError("a probability lies outside 0 to 1.")
-    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    bin_index = np.minimum((predicted * bins).astype(np.int64), bins - 1)
     rows = [
         Bin(
-            predicted=float(predicted[place == number].mean()),
-            observed=float(observed[place == number].mean()),
-            count=int((place == number).sum()),
+            predicted=float(predicted[bin_index == number].mean()),
+            observed=float(observed[bin_index == number].mean()),
+            count=int((bin_index == number).sum()),
         )
-        for number in np.unique(place)
+        for number in np.unique(bin_index)
     ]
     if not rows:
         return Calibration(ece=None, rms=None, worst=None, bins=[])

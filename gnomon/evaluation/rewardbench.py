@@ -1,8 +1,8 @@
 """The scores of RewardBench 1 and 2, from a reward model's scores of their answers.
 
 N. Lambert et al., "RewardBench: evaluating reward models for language modeling" (2024); S. Malik et al.,
-"RewardBench 2: advancing reward model evaluation" (2025). What is undefined, since nothing of it was scored, is
-None, where the published programs say 0.
+"RewardBench 2: advancing reward model evaluation" (2025). Scores without any scored row are None, where the
+published programs return 0.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def section_scores(accuracies: Mapping[str, float]) -> dict[str, float | None]:
             raise DataError(f"RewardBench has no subset {name!r}; leave it out.")
         if not 0 <= accuracy <= 1:
             raise DataError(f"the accuracy of RewardBench's subset {name!r} is {accuracy}, not in 0 to 1.")
-    found: dict[str, float | None] = {}
+    scores: dict[str, float | None] = {}
     for section, subsets in SECTIONS.items():
-        there = {name: count for name, count in subsets.items() if name in accuracies}
-        weighted = math.fsum(accuracies[name] * count for name, count in there.items())
-        found[section] = weighted / sum(there.values()) if there else None
-    return found
+        weights = {name: count for name, count in subsets.items() if name in accuracies}
+        weighted = math.fsum(accuracies[name] * count for name, count in weights.items())
+        scores[section] = weighted / sum(weights.values()) if weights else None
+    return scores
 
 
 def best_of_answers(prompts: Sequence[Answers]) -> float | None:

@@ -1,8 +1,8 @@
-"""How varied a set of texts is, in any language.
+"""Diversity of a set of texts, in any language.
 
-Both measures guard against a policy that has found one sentence its judge likes: `distinct_n` falls and
-`self_bleu` rises. Neither says anything about quality, and both depend on how long and how many the texts
-are, so compare models only over the same prompts with the same number of completions.
+Both measures detect a policy that repeats one sentence its judge likes: `distinct_n` falls and `self_bleu`
+rises. Neither measures quality, and both depend on the length and number of texts, so compare models only on the
+same prompts with the same number of completions.
 
 `distinct_n`: Li et al. 2016, arXiv:1510.03055. `self_bleu`: Zhu et al. 2018 (Texygen), arXiv:1802.01886.
 """
@@ -91,11 +91,11 @@ def self_bleu(texts: Sequence[str], *, max_references: int = 32, max_texts: int 
 
     Args:
         texts: the completions of one model.
-        max_references: how many of the other texts, drawn at random, each text is held against.
-        max_texts: how many texts, drawn at random, are scored; with `max_references` it bounds the cost.
+        max_references: largest number of other texts, drawn at random, that each text is compared with.
+        max_texts: largest number of texts, drawn at random, that are scored; both bound the cost.
         seed: of both draws.
     """
-    # BLEU is given our tokens, joined: its own tokenisers each suit one language.
+    # BLEU gets these tokens, joined: its own tokenizers each suit one language.
     tokenized = [" ".join(tokens) for tokens in map(tokenize, texts) if tokens]
     count = len(tokenized)
     if count < 2:

@@ -1,1 +1,1 @@
-"""What a run tells others while it goes on."""
+"""Monitoring of runs: metrics sent to trackers."""

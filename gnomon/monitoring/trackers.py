@@ -1,7 +1,7 @@
-"""Trackers: metrics go to `metrics.jsonl` always, and to TensorBoard, W&B, MLflow or trackio if asked.
+"""Trackers: send metrics to TensorBoard, W&B, MLflow or trackio, besides `metrics.jsonl`.
 
-Each is an extra that is imported only when a recipe names it under `track`. A stage that is started again goes on
-in the tracker's own run: its id is kept in the stage's folder, and a step that a tracker has is not sent twice.
+Each tracker is an extra, imported only when a recipe names it under `track`. A resumed stage continues the
+tracker's run: its id is saved in the stage's folder, and a step that was sent is not sent again.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from gnomon.core.storage.files import read_json, to_json, write_json
 
 
 class Sink(Protocol):
-    """Where metrics go."""
+    """A destination of metrics."""
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One step's metrics."""
+        """Record one step's metrics."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Close the destination."""
 
 
 class TrackerRun:
-    """A tracker's run id and the last step sent to it, kept in the stage's folder between starts.
+    """A tracker's run id and last sent step, saved in the stage's folder between starts.
 
     Attributes:
-        id: of the tracker's run; "" before there is one.
+        id: of the tracker's run; "" before it is created.
         step: the last step that was sent.
     """
 
     def __init__(self, path: Path, tracker: str):
         self._path, self._tracker = path, tracker
-        kept = self._content().get(tracker, {})
-        self.id, self.step = str(kept.get("id", "")), int(kept.get("step", 0))
+        saved = self._content().get(tracker, {})
+        self.id, self.step = str(saved.get("id", "")), int(saved.get("step", 0))
 
     def note(self, *, run_id: str | None = None, step: int | None = None) -> None:
-        """Keep a new run's id, or a step that was sent."""
+        """Save a new run's id, or a step that was sent."""
         self.id = self.id if run_id is None else run_id
         self.step = self.step if step is None else step
         write_json(self._path, {**self._content(), self._tracker: {"id": self.id, "step": self.step}})
@@ -52,13 +52,13 @@ class TrackerRun:
 
 @dataclass(frozen=True)
 class TrackedStage:
-    """What trackers show of a stage.
+    """A stage as trackers show it.
 
     Attributes:
         folder: of the run; its name is the project's.
         name: of the stage, or `stage/phase`.
         config: shown as its settings.
-        done: steps of an earlier start that this one goes on from.
+        done: last step of an earlier start.
     """
 
     folder: Path
@@ -74,21 +74,21 @@ class TrackedStage:
 def open_sink(
     names: Sequence[str], folder: Path, stage: str, config: Mapping[str, Any], *, done: int = 0
 ) -> Sink | None:
-    """One sink for all the trackers named; `None` for none.
+    """Open one sink for all named trackers; `None` without trackers.
 
     Args:
-        names: trackers, of `TRACKERS`.
+        names: of trackers in `TRACKERS`.
         folder: of the run; its name is the project's.
-        stage: the name of what is trained.
-        config: what the trackers show as its settings.
-        done: steps of an earlier start that this one goes on from.
+        stage: name of the stage, or `stage/phase`.
+        config: shown as the stage's settings.
+        done: last step of an earlier start.
 
     Raises:
-        ConfigError: a tracker is not installed, or refuses to start.
+        ConfigError: a tracker is not installed, or fails to start.
     """
     tracked = TrackedStage(folder, stage, to_json(dict(config)), done)
     sinks = [_opened(name, tracked) for name in names]
-    return Several(sinks) if sinks else None
+    return SinkGroup(sinks) if sinks else None
 
 
 def _opened(name: str, stage: TrackedStage) -> Sink:
@@ -96,7 +96,7 @@ def _opened(name: str, stage: TrackedStage) -> Sink:
         return TRACKERS[name](stage)
     except GnomonError:
         raise
-    except Exception as error:  # trackers raise their own kinds: no login, no server, a run that was deleted
+    except Exception as error:  # trackers raise their own types: no login, no server, a deleted run
         words = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"track: {name} cannot be started for stage '{stage.name}' ({words}); set it up, remove it from "
@@ -104,7 +104,7 @@ def _opened(name: str, stage: TrackedStage) -> Sink:
         ) from error
 
 
-class Several:
+class SinkGroup:
     """Several sinks as one."""
 
     def __init__(self, sinks: Sequence[Sink]):
@@ -124,8 +124,8 @@ class Several:
 class TensorBoard:
     """Event files in the stage's folder.
 
-    Steps after the checkpoint that this start goes on from come again, with the same values; readers are told to
-    drop the earlier ones (`purge_step`).
+    Steps after the checkpoint of a resumed stage are recorded again with the same values; `purge_step` makes
+    readers drop the earlier ones.
     """
 
     def __init__(self, stage: TrackedStage):
@@ -138,34 +138,34 @@ class TensorBoard:
             self.writer.add_text("config", str(dict(stage.config)))
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One scalar each."""
+        """Record one scalar per metric."""
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write pending events."""
         self.writer.close()
 
 
 class _Runs:
-    """W&B and trackio, which have the same calls: `init`, `log`, `finish`."""
+    """Base of W&B and trackio, which have the same calls: `init`, `log`, `finish`."""
 
     package = ""
 
     def __init__(self, stage: TrackedStage):
         self.module = _need(self.package)
-        self.kept = stage.run_of(self.package)
+        self.tracker_run = stage.run_of(self.package)
         self.start(stage)
 
     def start(self, stage: TrackedStage) -> None:
-        """Begin the tracker's run, or go on with it."""
+        """Start or resume the tracker's run."""
         raise NotImplementedError
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One row, unless an earlier start has sent this step."""
-        if step > self.kept.step:
+        """Log one row, unless an earlier start has sent this step."""
+        if step > self.tracker_run.step:
             self.module.log(dict(metrics), step=step)
-            self.kept.note(step=step)
+            self.tracker_run.note(step=step)
 
     def close(self) -> None:
         """End the run."""
@@ -173,60 +173,60 @@ class _Runs:
 
 
 class WandB(_Runs):
-    """Weights & Biases; its own environment variables say where to and whether online."""
+    """Weights & Biases, configured by its own environment variables."""
 
     package = "wandb"
 
     def start(self, stage: TrackedStage) -> None:
-        """The id is chosen here, before the first call: a kill in between leaves no second run."""
-        if not self.kept.id:
-            self.kept.note(run_id=uuid.uuid4().hex[:12])
+        """Choose and save the id before the first call, so that a kill in between leaves no second run."""
+        if not self.tracker_run.id:
+            self.tracker_run.note(run_id=uuid.uuid4().hex[:12])
         self.module.init(
             project=stage.folder.name,
             name=stage.name,
             config=dict(stage.config),
-            dir=str(stage.folder),  # its local files stand in the run folder
-            id=self.kept.id,
+            dir=str(stage.folder),  # its local files go into the run folder
+            id=self.tracker_run.id,
             resume="allow",
         )
 
 
 class Trackio(_Runs):
-    """trackio, whose runs are known by their names within a project."""
+    """trackio, whose runs are identified by their names within a project."""
 
     package = "trackio"
 
     def start(self, stage: TrackedStage) -> None:
-        """A new run takes the stage's name, or, where that is taken, the name that trackio gives it."""
+        """A new run takes the stage's name, or the name that trackio assigns if that is taken."""
         run = self.module.init(
             project=stage.folder.name,
-            name=self.kept.id or stage.name,
+            name=self.tracker_run.id or stage.name,
             config=dict(stage.config),
-            resume="allow" if self.kept.id else "never",
+            resume="allow" if self.tracker_run.id else "never",
         )
-        if not self.kept.id:
-            self.kept.note(run_id=str(getattr(run, "name", stage.name)))
+        if not self.tracker_run.id:
+            self.tracker_run.note(run_id=str(getattr(run, "name", stage.name)))
 
 
 class MLflow:
-    """An MLflow run; `MLFLOW_TRACKING_URI` says where to."""
+    """An MLflow run at `MLFLOW_TRACKING_URI`."""
 
     def __init__(self, stage: TrackedStage):
         self.module = _need("mlflow")
-        self.kept = stage.run_of("mlflow")
+        self.tracker_run = stage.run_of("mlflow")
         self.module.set_experiment(stage.folder.name)
-        if self.kept.id:
-            self.module.start_run(run_id=self.kept.id)
+        if self.tracker_run.id:
+            self.module.start_run(run_id=self.tracker_run.id)
             return
         run = self.module.start_run(run_name=stage.name)
-        self.kept.note(run_id=str(run.info.run_id))
+        self.tracker_run.note(run_id=str(run.info.run_id))
         self.module.log_params({key: str(value)[:500] for key, value in stage.config.items()})
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One value each, unless an earlier start has sent this step."""
-        if step > self.kept.step:
+        """Log one value per metric, unless an earlier start has sent this step."""
+        if step > self.tracker_run.step:
             self.module.log_metrics(dict(metrics), step=step)
-            self.kept.note(step=step)
+            self.tracker_run.note(step=step)
 
     def close(self) -> None:
         """End the run."""

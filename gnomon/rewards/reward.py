@@ -148,7 +148,7 @@ class PlainReward(ABC):
 
     @abstractmethod
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The score of each row, NaN where it has none, and row and reason of those; `ABSTAINED` is no failure."""
+        """The score of each row, NaN without one, and row and reason of those; `ABSTAINED` is no failure."""
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """The same in float32."""

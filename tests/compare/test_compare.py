@@ -169,7 +169,7 @@ def test_needs_are_the_contract_s() -> None:
         (("reward_model",), (), "no algorithm for policies"),
         (("ppo", "ppo"), (), "names 'ppo' twice"),
         ((), (), "is empty"),
-        (("ppo",), ("report.candidate=base",), "no stage with one algorithm"),
+        (("ppo",), ("report.candidate=base",), "not a stage with one algorithm"),
         (("ppo",), ("report.reference=aligned",), "reference and candidate"),
         (("ppo",), ("judge.model=aligned",), "not earlier|no earlier stage"),
     ],
@@ -182,7 +182,7 @@ def test_what_cannot_be_compared_is_refused(
 
 
 def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
-    with pytest.raises(ConfigError, match=r"kto learns from labels.*add kto\.data=FILE"):
+    with pytest.raises(ConfigError, match=r"kto is trained on labels.*add kto\.data=FILE"):
         plan("kto", recipe=project.recipe)
     rows = plan("dpo", "kto", recipe=project.recipe, overrides=("kto.data=labels.jsonl",)).rows
     assert rows["kto"]["data"] == "labels.jsonl"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import ConfigError
-from gnomon.monitoring.trackers import TRACKERS, Several, open_sink
+from gnomon.monitoring.trackers import TRACKERS, SinkGroup, open_sink
 
 Calls = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 SETTINGS = {"seed": 3}
@@ -120,7 +120,7 @@ def test_steps_repeated_after_a_kill_stand_in_tensorboard_once(tmp_path: Path) -
     module = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
 
     killed = open_sink(["tensorboard"], tmp_path, "ppo", SETTINGS)
-    assert isinstance(killed, Several)
+    assert isinstance(killed, SinkGroup)
     for step in range(1, 6):
         killed.record(step, {"loss": float(step)})
     killed.sinks[0].writer.flush()  # type: ignore[attr-defined]  # and never closed
