@@ -68,7 +68,7 @@ def epoch(policy: Policy, gigabytes: float) -> tuple[float, float]:
 
 
 def updates(policy: Policy, gigabytes: float) -> tuple[float, float]:
-    """Seconds of a round's reference pass and two updates, without the optimiser, and their last loss."""
+    """Seconds of a round's reference pass and two updates, without the optimizer, and their last loss."""
     generator = torch.Generator().manual_seed(1)
     tokens = TokenGroups.build(
         [draw(PROMPT, generator) for _ in range(12)],

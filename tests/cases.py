@@ -68,7 +68,9 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
             reference_logprobs=-3.0 - noise(n, width, seed=3).abs(),
         )
         strangers = replace(labels, tokens=mismatched(groups))
-        sums = {name: float(value) for name, value in algorithm.survey(models, labels, strangers).items()}
+        sums = {
+            name: float(value) for name, value in algorithm.step_statistics(models, labels, strangers).items()
+        }
         return replace(labels, totals=replace(totals, sums=sums))
     if algorithm.consumes is Ranking:
         return Rankings(
@@ -93,7 +95,12 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
         token_rewards=elsewhere,
         sampler_logprobs=now + 0.4 * noise(n, width, seed=9),
     )
-    kl = {"placement": "reward", "estimator": "k1", "unbiased_gradient": True, **algorithm.training.get("kl", {})}
+    kl = {
+        "placement": "reward",
+        "estimator": "k1",
+        "unbiased_gradient": True,
+        **algorithm.loop_defaults.get("kl", {}),
+    }
     priced = price_kl(drawn, 0.1, placement=kl["placement"], estimator=kl["estimator"])
     if kl["placement"] == "loss":
         priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["unbiased_gradient"]))

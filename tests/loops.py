@@ -22,8 +22,8 @@ from gnomon.rewards.reward import FunctionReward, Reward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.offline.loop import train_offline
 from gnomon.training.online.loop import OnlineLoop
+from gnomon.training.runtime.checkpoints import StepCallback
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.guards import Watch
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import KLSettings, OfflineSettings, OnlineSettings
 
@@ -101,7 +101,7 @@ def offline(
     models: TrainedModels | None = None,
     algorithm: Any = None,
     reference_cache: Path | None = None,
-    watch: Watch | None = None,
+    callback: StepCallback | None = None,
     **settings: Any,
 ) -> TrainedModels:
     """Seven steps of SFT on a fresh model, or what is left of them; one loss a step. Or another algorithm."""
@@ -117,7 +117,7 @@ def offline(
         stop=StopSignal() if stop is None else stop,
         label="sft",
         reference_cache=reference_cache,
-        watch=watch,
+        callback=callback,
     )
     return models
 
@@ -138,7 +138,7 @@ def online(
     trainable: Trainable = LORA,
     processes: Processes | None = None,
     algorithm: Any = None,
-    watch: Watch | None = None,
+    callback: StepCallback | None = None,
     critic: Trainable | None = LORA,
     reference_weights: Mapping[str, Tensor] | None = None,
     **settings: Any,
@@ -167,6 +167,6 @@ def online(
         seed=5,
         stop=StopSignal() if stop is None else stop,
         processes=processes or Processes(),
-        watch=watch,
+        callback=callback,
         reference_weights=reference_weights,
     )

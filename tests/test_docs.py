@@ -168,7 +168,7 @@ def test_every_algorithm_has_a_page_and_a_line_in_the_index(name: str) -> None:
     said = in_code(page, ABOUT / "options.md")
     assert {field.name for field in fields(kind)} <= said
     text = page.read_text(encoding="utf-8")
-    assert {key for key in kind.training if key not in text} == set()
+    assert {key for key in kind.loop_defaults if key not in text} == set()
 
 
 @pytest.mark.parametrize("name", algorithms())

@@ -61,7 +61,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         for n, own in enumerate(found)
     ]
     settings = OfflineSettings(batch_size=case.rows, activation_cache_gb=0.0, **PLAIN)
-    made = algorithms()[case.work](**({"centring": 0.0} if case.work == "reward_model" else {}))
+    made = algorithms()[case.work](**({"center_rewards_coef": 0.0} if case.work == "reward_model" else {}))
     seconds, asked = list[float](), 0.0
     step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.ask_reference
 

@@ -1,7 +1,7 @@
 """What the algorithms over labelled completions share: rewards, the step's counts, SFT term, metrics.
 
 Both compare a reward with a baseline of the whole step. A micro-batch does not know the step, so the loop adds up
-over all of it, and over all processes, what `survey` says of each part, before the losses are asked.
+over all of it, and over all processes, what `step_statistics` says of each part, before the losses are asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._preference import completion_values, pairwise_accuracy
+from gnomon.algorithms._preference import completion_logratios, pairwise_accuracy
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
 from gnomon.core.lazy import torch
@@ -34,8 +34,8 @@ class LabelLoss:
 
     consumes: ClassVar[type] = Label
     trains: ClassVar[str] = "policy"
-    training: ClassVar[Mapping[str, Any]] = {}
-    group: ClassVar[int] = 1
+    loop_defaults: ClassVar[Mapping[str, Any]] = {}
+    min_group_size: ClassVar[int] = 1
     beta: Positive = 0.1
     good_weight: Weight = 1.0
     bad_weight: Weight = 1.0
@@ -48,10 +48,10 @@ class LabelLoss:
 
     def rewards(self, models: Models, batch: Labels) -> tuple[Tensor, Tensor]:
         """`β·log π/π_ref` of each completion, and its mean negative log-likelihood of a token, both `[N]`."""
-        values, nll, _ = completion_values(models, batch, reference=True)
+        values, nll, _ = completion_logratios(models, batch, reference=True)
         return self.beta * values.sum(dim=-1), nll
 
-    def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
+    def step_statistics(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
         """Counts of good and bad completions; parts of a step add up."""
         return {"good": batch.good.sum(), "bad": (~batch.good).sum()}
 
@@ -59,7 +59,7 @@ class LabelLoss:
         """What rewards are compared with, from the step's survey."""
         raise NotImplementedError
 
-    def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+    def completion_loss(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
         """The loss of each completion, `[N]`."""
         raise NotImplementedError
 
@@ -69,7 +69,7 @@ class LabelLoss:
         rewards, nll = self.rewards(models, batch)
         good = batch.good.to(rewards.device)
         baseline = self.baseline(sums)
-        costs = self.cost(rewards, good, baseline) + self.sft_coef * nll * good
+        costs = self.completion_loss(rewards, good, baseline) + self.sft_coef * nll * good
         loss = (batch.weight.to(rewards) * costs).sum() / rows
         found = rewards.detach()
         metrics = {

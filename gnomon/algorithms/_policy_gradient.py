@@ -44,10 +44,10 @@ class PolicyGradient:
 
     consumes: ClassVar[type] = Experience
     trains: ClassVar[str] = "policy"
-    prices_kl: ClassVar[bool] = True
-    used_once: ClassVar[bool] = False
-    training: ClassVar[Mapping[str, Any]] = {}
-    group: ClassVar[int] = 1
+    supports_kl_loss: ClassVar[bool] = True
+    single_update: ClassVar[bool] = False
+    loop_defaults: ClassVar[Mapping[str, Any]] = {}
+    min_group_size: ClassVar[int] = 1
     clip_low: ClipLow = 0.2
     clip_high: Annotated[float, Range("the ratio may rise to 1 + clip_high", ge=0, le=1e6)] = 0.2
     dual_clip: Annotated[float, Range("it bounds a loss beyond its advantage", gt=1, le=1e6)] | None = None

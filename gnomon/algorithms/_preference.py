@@ -39,8 +39,8 @@ class PairLoss:
 
     consumes: ClassVar[type] = Preference
     trains: ClassVar[str] = "policy"
-    training: ClassVar[Mapping[str, Any]] = {}
-    group: ClassVar[int] = 1
+    loop_defaults: ClassVar[Mapping[str, Any]] = {}
+    min_group_size: ClassVar[int] = 1
     average: ClassVar[bool] = False  # per-token mean of a completion's values instead of their sum
     soft_labels: bool = True
     label_smoothing: Noise = 0.0
@@ -54,37 +54,37 @@ class PairLoss:
         """The reference: values are then log-ratios, otherwise log-probs."""
         return frozenset({"reference"})
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """What a completion is worth, from the sum (or mean) of its values, `[M]`."""
         return values
 
-    def cost(self, lead: Tensor) -> Tensor:
+    def pair_loss(self, margin: Tensor) -> Tensor:
         """The loss of a lead that the raters want, `[M]`."""
-        return logsigmoid_loss(lead)
+        return logsigmoid_loss(margin)
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean over pairs; accuracy counts tied rewards as half."""
-        values, nll, mask = completion_values(models, batch, reference="reference" in self.needs)
+        values, nll, mask = completion_logratios(models, batch, reference="reference" in self.needs)
         place, rows = values.device, batch.totals.rows
         first, second = batch.chosen.to(place), batch.rejected.to(place)
-        told = batch.probability.to(values)
-        told = told if self.soft_labels else majority(told)
+        target = batch.probability.to(values)
+        target = target if self.soft_labels else majority(target)
 
         def side(one: Tensor, other: Tensor) -> Tensor:
             found = pair_values(values, mask, one, other, ld_alpha=self.ld_alpha, average=self.average)
-            return self.reward(found)
+            return self.implicit_reward(found)
 
         chosen, rejected = side(first, second), side(second, first)  # [M]
-        lead = chosen - rejected
-        noisy = smooth_labels(told, self.label_smoothing, robust=self.robust)
-        pairs = soft_label_loss(self.cost, lead - self.margin_weight * batch.margin.to(values), noisy)
-        preferred = told * nll[first] + (1 - told) * nll[second]
+        margin = chosen - rejected
+        noisy = smooth_labels(target, self.label_smoothing, robust=self.robust)
+        pairs = soft_label_loss(self.pair_loss, margin - self.margin_weight * batch.margin.to(values), noisy)
+        preferred = target * nll[first] + (1 - target) * nll[second]
         weight = batch.weight.to(values)
         loss = (weight * (pairs + self.sft_coef * preferred)).sum() / rows
         metrics = {
             "loss": loss.detach(),
-            "accuracy": pairwise_accuracy(lead).sum() / rows,
-            "reward_margin": lead.detach().sum() / rows,
+            "accuracy": pairwise_accuracy(margin).sum() / rows,
+            "reward_margin": margin.detach().sum() / rows,
             "nll": preferred.detach().sum() / rows,
         }
         if "reference" in self.needs:
@@ -93,7 +93,7 @@ class PairLoss:
         return loss, metrics
 
 
-def completion_values(
+def completion_logratios(
     models: Models, batch: Preferences | Labels | Rankings, *, reference: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the policy says of each completion.
@@ -112,6 +112,6 @@ def completion_values(
     return logprobs - masked(batch.reference_logprobs.to(found.device), mask), nll, mask
 
 
-def pairwise_accuracy(lead: Tensor) -> Tensor:
+def pairwise_accuracy(margin: Tensor) -> Tensor:
     """1 where the lead is positive, ½ where it is 0 but for rounding, else 0, same shape."""
-    return (lead > ROUNDING).float() + 0.5 * (lead.abs() <= ROUNDING).float()
+    return (margin > ROUNDING).float() + 0.5 * (margin.abs() <= ROUNDING).float()

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BCO(LabelLoss):
-    """Binary classifier optimisation."""
+    """Binary classifier optimization."""
 
-    def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
+    def step_statistics(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
         """Counts, and the sums of the rewards of good and of bad completions."""
         with torch.no_grad():
             rewards, _ = self.rewards(models, batch)
         good = batch.good.to(rewards.device)
         sums = {"good_rewards": rewards[good].sum(), "bad_rewards": rewards[~good].sum()}
-        return {**super().survey(models, batch, mismatched), **sums}
+        return {**super().step_statistics(models, batch, mismatched), **sums}
 
     def baseline(self, sums: Mapping[str, float]) -> float:
         """Midway between the mean rewards of good and bad completions; the one mean where a step has one kind."""
         means = [sums[f"{kind}_rewards"] / sums[kind] for kind in ("good", "bad") if sums[kind]]
         return sum(means) / len(means)
 
-    def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+    def completion_loss(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
         """`−log σ(±(reward − δ))`, weighed by kind, `[N]`."""
         weight = torch.where(good, self.good_weight, self.bad_weight).to(rewards.dtype)
         return weight * bco_loss(rewards, good, baseline)

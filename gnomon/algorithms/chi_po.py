@@ -1,8 +1,8 @@
 """χPO: DPO with a price that grows with the ratio itself, so that no completion can run away.
 
-Paper: Huang et al. 2024, "Correcting the mythos of KL-regularization" (χ²-preference optimisation), algorithm 1:
+Paper: Huang et al. 2024, "Correcting the mythos of KL-regularization" (χ²-preference optimization), algorithm 1:
 DPO with `β·φ(π/π_ref)`, `φ(z) = z + log z`, in the place of `β·log π/π_ref`. On exact preferences
-`β·φ(π/π_ref) = r + constant`: its optimum maximises E[r] − β·KL − β/2·E_ref[(π/π_ref)²], where a large ratio
+`β·φ(π/π_ref) = r + constant`: its optimum maximizes E[r] − β·KL − β/2·E_ref[(π/π_ref)²], where a large ratio
 grows with the reward and not with its exponential.
 
 Wrong when the reference is far from good: what it hardly ever writes cannot become common.
@@ -24,7 +24,7 @@ LARGEST = 20.0  # log-ratio whose exponential is still taken
 
 @dataclass(frozen=True, kw_only=True)
 class ChiPO(PairLoss):
-    """χ²-preference optimisation.
+    """χ²-preference optimization.
 
     Attributes:
         beta: price of leaving the reference; small moves far.
@@ -32,6 +32,6 @@ class ChiPO(PairLoss):
 
     beta: Positive = 0.1
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """`β·(π/π_ref + log π/π_ref)`, `[M]`."""
         return self.beta * (values.clamp(max=LARGEST).exp() + values)

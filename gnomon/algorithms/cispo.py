@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class CISPO(PolicyGradient):
     """Clipped importance weights. `clip_low` of 1 leaves small weights as they are."""
 
-    training: ClassVar[Mapping[str, Any]] = {"kl": {"coef": 0.0, "target": None}}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"kl": {"coef": 0.0, "target": None}}
+    min_group_size: ClassVar[int] = 2
     clip_low: ClipLow = 1.0
     clip_high: ClipHigh = 2.0
 

@@ -43,14 +43,14 @@ class Algorithm(Protocol):
     Attributes:
         consumes: `Demonstration`, `Preference`, `Label`, `Ranking` or `Experience`.
         trains: the model that a loop makes trainable: `policy` or `reward`.
-        training: settings of the loop that its paper uses; a recipe may say otherwise.
-        group: how many completions of a prompt it needs at least.
+        loop_defaults: settings of the loop that its paper uses; a recipe may say otherwise.
+        min_group_size: completions of a prompt that it needs at least.
     """
 
     consumes: ClassVar[type]
     trains: ClassVar[str]
-    training: ClassVar[Mapping[str, Any]]
-    group: ClassVar[int]
+    loop_defaults: ClassVar[Mapping[str, Any]]
+    min_group_size: ClassVar[int]
 
     @property
     def needs(self) -> frozenset[str]:
@@ -64,12 +64,12 @@ class OnlineAlgorithm(Protocol):
     """An algorithm that learns from its own samples.
 
     Attributes:
-        prices_kl: whether its loss has a place for the price of the KL (`training.kl.placement: loss`).
-        used_once: whether its loss is right for one optimiser step on a round's samples only.
+        supports_kl_loss: whether its loss has a place for the price of the KL (`training.kl.placement: loss`).
+        single_update: whether its loss is right for one optimizer step on a round's samples only.
     """
 
-    prices_kl: ClassVar[bool]
-    used_once: ClassVar[bool]
+    supports_kl_loss: ClassVar[bool]
+    single_update: ClassVar[bool]
 
     def credit(self, experience: Experience) -> Experience:
         """Fill in advantages (and returns) from rewards (and values)."""
@@ -78,10 +78,10 @@ class OnlineAlgorithm(Protocol):
         """As for any algorithm."""
 
 
-class SurveyingAlgorithm(Protocol):
+class StepStatisticsAlgorithm(Protocol):
     """An offline algorithm whose loss needs to know something of the whole step."""
 
-    def survey(self, models: Models, batch: Any, mismatched: Any) -> Metrics:
+    def step_statistics(self, models: Models, batch: Any, mismatched: Any) -> Metrics:
         """Sums over a part of the step, without gradient; the loop adds them up in `batch.totals.sums`.
 
         Where `needs` says so, `mismatched` has the prompts of `batch` with completions of other prompts.
@@ -96,7 +96,7 @@ def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
     return callable(getattr(algorithm, "credit", None))
 
 
-def needs_survey(algorithm: object) -> TypeGuard[SurveyingAlgorithm]:
+def needs_step_statistics(algorithm: object) -> TypeGuard[StepStatisticsAlgorithm]:
     """Whether its loss needs sums over the whole step; as for `is_online`, attributes decide."""
     return callable(getattr(algorithm, "survey", None))
 

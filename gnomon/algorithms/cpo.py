@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CPO(PairLoss):
-    """Contrastive preference optimisation.
+    """Contrastive preference optimization.
 
     Attributes:
         beta: reward of a nat.
@@ -35,6 +35,6 @@ class CPO(PairLoss):
         """No other model."""
         return frozenset()
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """`β·log π`, `[M]`."""
         return self.beta * values

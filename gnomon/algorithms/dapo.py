@@ -23,13 +23,13 @@ from gnomon.core.experience import Experience
 class DAPO(PolicyGradient):
     """Decoupled clip and dynamic sampling."""
 
-    training: ClassVar[Mapping[str, Any]] = {
+    loop_defaults: ClassVar[Mapping[str, Any]] = {
         "dynamic_sampling_rounds": 2,
         "overlong_buffer": 8,
         "truncation_score": None,
         "kl": {"coef": 0.0, "target": None},
     }
-    group: ClassVar[int] = 2
+    min_group_size: ClassVar[int] = 2
     clip_high: ClipHigh = 0.28
 
     def credit(self, experience: Experience) -> Experience:

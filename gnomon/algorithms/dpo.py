@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DPO(PairLoss):
-    """Direct preference optimisation.
+    """Direct preference optimization.
 
     Attributes:
         beta: price of a nat of KL; small moves far.
@@ -30,6 +30,6 @@ class DPO(PairLoss):
 
     beta: Positive = 0.1
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """`β·log π/π_ref`, `[M]`."""
         return self.beta * values

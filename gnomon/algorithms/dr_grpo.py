@@ -23,8 +23,8 @@ from gnomon.core.experience import Experience
 class DrGRPO(PolicyGradient):
     """GRPO done right."""
 
-    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
+    min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "constant"
 
     def credit(self, experience: Experience) -> Experience:

@@ -33,8 +33,8 @@ class ExpertIteration(PolicyGradient):
         keep: how many of each group are imitated.
     """
 
-    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coef": 0.0, "target": None}}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coef": 0.0, "target": None}}
+    min_group_size: ClassVar[int] = 2
     keep: Annotated[int, Range("it counts completions of a group", ge=1, le=10**6)] = 1
 
     def credit(self, experience: Experience) -> Experience:

@@ -26,17 +26,17 @@ from gnomon.core.experience import Experience
 
 @dataclass(frozen=True, kw_only=True)
 class GRPO(PolicyGradient):
-    """Group-relative policy optimisation.
+    """Group-relative policy optimization.
 
     Attributes:
         scale: divide by the group's deviation.
     """
 
-    training: ClassVar[Mapping[str, Any]] = {
+    loop_defaults: ClassVar[Mapping[str, Any]] = {
         "minibatches": 1,
         "kl": {"coef": 0.04, "target": None, "placement": "loss", "estimator": "k3"},
     }
-    group: ClassVar[int] = 2
+    min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "sequence"
     scale: bool = True
 

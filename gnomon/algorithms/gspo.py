@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class GSPO(PolicyGradient):
     """Sequence-level ratio."""
 
-    training: ClassVar[Mapping[str, Any]] = {"kl": {"coef": 0.0, "target": None}}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"kl": {"coef": 0.0, "target": None}}
+    min_group_size: ClassVar[int] = 2
     clip_low: ClipLow = 3e-4
     clip_high: ClipHigh = 4e-4
     aggregate: Aggregate = "sequence"

@@ -2,7 +2,7 @@
 
 Paper: Zhao et al. 2023, "SLiC-HF", with the reference inside as in Liu et al. 2023, "Statistical rejection
 sampling improves preference optimization": `max(0, 1 − β·[log π/π_ref(y_w) − log π/π_ref(y_l)])`. Without the
-reference it is SLiC-HF itself, whose regulariser is `sft_coef`.
+reference it is SLiC-HF itself, whose regularizer is `sft_coef`.
 
 Wrong when raters are split: its optimum is a lead of 1 for any majority, so nothing is calibrated, and at a tie
 all leads up to 1 cost the same.
@@ -38,10 +38,10 @@ class Hinge(PairLoss):
         """The reference, unless it is left out."""
         return frozenset({"reference"} if self.reference else ())
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """`β·log π/π_ref`, or `β·log π`, `[M]`."""
         return self.beta * values
 
-    def cost(self, lead: Tensor) -> Tensor:
-        """`max(0, 1 − lead)`, `[M]`."""
-        return hinge_loss(lead)
+    def pair_loss(self, margin: Tensor) -> Tensor:
+        """`max(0, 1 − margin)`, `[M]`."""
+        return hinge_loss(margin)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class IPO(PairLoss):
-    """Identity preference optimisation.
+    """Identity preference optimization.
 
     Attributes:
         tau: a unanimous pair is to lead by 1/(2τ) nats a token.
@@ -32,6 +32,6 @@ class IPO(PairLoss):
     average: ClassVar[bool] = True
     tau: Positive = 0.1
 
-    def cost(self, lead: Tensor) -> Tensor:
-        """`(lead − 1/(2τ))²`, `[M]`."""
-        return ipo_loss(lead, self.tau)
+    def pair_loss(self, margin: Tensor) -> Tensor:
+        """`(margin − 1/(2τ))²`, `[M]`."""
+        return ipo_loss(margin, self.tau)

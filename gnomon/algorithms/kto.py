@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class KTO(LabelLoss):
-    """Kahneman–Tversky optimisation. Weights times counts of good and of bad should be of one size."""
+    """Kahneman–Tversky optimization. Weights times counts of good and of bad should be of one size."""
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference, and each prompt with another's completion for `survey`."""
+        """The reference, and each prompt with another's completion for `step_statistics`."""
         return frozenset({"reference", "mismatched"})
 
-    def survey(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
+    def step_statistics(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
         """Counts, and the sum of the mismatched completions' rewards."""
-        counts = super().survey(models, batch, mismatched)
+        counts = super().step_statistics(models, batch, mismatched)
         if mismatched is None:
             return counts
         with torch.no_grad():
@@ -46,6 +46,6 @@ class KTO(LabelLoss):
         """The mean reward of mismatched completions, never below 0."""
         return max(0.0, sums["mismatched_rewards"] / sums["mismatched"]) if "mismatched" in sums else 0.0
 
-    def cost(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
+    def completion_loss(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
         """`λ·(1 − σ(±(reward − z)))`, `[N]`."""
         return kto_loss(rewards, good, baseline, good_weight=self.good_weight, bad_weight=self.bad_weight)

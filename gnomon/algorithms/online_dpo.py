@@ -39,11 +39,11 @@ class OnlineDPO:
 
     consumes: ClassVar[type] = Experience
     trains: ClassVar[str] = "policy"
-    prices_kl: ClassVar[bool] = False
-    used_once: ClassVar[bool] = False
+    supports_kl_loss: ClassVar[bool] = False
+    single_update: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
-    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coef": 0.0, "target": None}}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coef": 0.0, "target": None}}
+    min_group_size: ClassVar[int] = 2
     beta: Positive = 0.1
 
     def credit(self, experience: Experience) -> Experience:
@@ -62,14 +62,14 @@ class OnlineDPO:
         moved = masked_sum(logprobs - batch.reference_logprobs, mask)  # [N]
         side = batch.advantages.masked_fill(~mask, 0.0).sum(dim=1).sign()  # [N]: +1, −1, 0
         count = len(tokens.prompts)
-        lead = logprobs.new_zeros(count).index_add(0, group, side * moved)  # [G]
+        margin = logprobs.new_zeros(count).index_add(0, group, side * moved)  # [G]
         weight = logprobs.new_zeros(count).index_add(0, group, side.abs() / 2) / pairs  # 0 where there is no pair
-        loss = -(weight * F.logsigmoid(self.beta * lead)).sum()
+        loss = -(weight * F.logsigmoid(self.beta * margin)).sum()
         drift = log_ratio(logprobs.detach(), batch.logprobs.masked_fill(~mask, 0.0))
         return loss, {
             "loss": loss.detach(),
-            "accuracy": (weight * (1 + lead.detach().sign()) / 2).sum(),  # a tie counts half
-            "reward_margin": (weight * lead.detach()).sum(),
+            "accuracy": (weight * (1 + margin.detach().sign()) / 2).sum(),  # a tie counts half
+            "reward_margin": (weight * margin.detach()).sum(),
             "entropy": token_mean(entropy, mask, read),
             "approx_kl": token_mean(torch.expm1(drift) - drift, mask, read),
             "prob_abs_diff": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, read),

@@ -24,8 +24,8 @@ from gnomon.losses.advantages import group_centered, group_sums
 class OPO(PolicyGradient):
     """The baseline of least variance, by lengths."""
 
-    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
+    min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "constant"
 
     def credit(self, experience: Experience) -> Experience:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ORPO(PairLoss):
-    """Odds-ratio preference optimisation.
+    """Odds-ratio preference optimization.
 
     Attributes:
         odds_weight: λ, of the odds ratio beside the imitation.
@@ -37,10 +37,10 @@ class ORPO(PairLoss):
         """No other model."""
         return frozenset()
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """`log P/(1 − P)`, `[M]`."""
         return log_odds(values)
 
-    def cost(self, lead: Tensor) -> Tensor:
-        """`−λ·log σ(lead)`, `[M]`."""
-        return self.odds_weight * logsigmoid_loss(lead)
+    def pair_loss(self, margin: Tensor) -> Tensor:
+        """`−λ·log σ(margin)`, `[M]`."""
+        return self.odds_weight * logsigmoid_loss(margin)

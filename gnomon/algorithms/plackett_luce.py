@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._preference import completion_values, pairwise_accuracy
+from gnomon.algorithms._preference import completion_logratios, pairwise_accuracy
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Rankings
 from gnomon.core.lazy import torch
@@ -36,8 +36,8 @@ class PlackettLuce:
     consumes: ClassVar[type] = Ranking
     trains: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
-    training: ClassVar[Mapping[str, Any]] = {}
-    group: ClassVar[int] = 1
+    loop_defaults: ClassVar[Mapping[str, Any]] = {}
+    min_group_size: ClassVar[int] = 1
     beta: Positive = 0.1
     sft_coef: Weight = 0.0
 
@@ -46,7 +46,7 @@ class PlackettLuce:
 
         Accuracy is the share of a ranking's pairs that stand in the right order.
         """
-        values, nll, _ = completion_values(models, batch, reference=True)
+        values, nll, _ = completion_logratios(models, batch, reference=True)
         rewards, rows = self.beta * values.sum(dim=-1), batch.totals.rows  # [N]
         orders = [order.to(values.device) for order in batch.order]
         found = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]

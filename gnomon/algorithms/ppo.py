@@ -21,7 +21,7 @@ from gnomon.losses.reduce import masked
 
 @dataclass(frozen=True, kw_only=True)
 class PPO(ActorCritic):
-    """Proximal policy optimisation.
+    """Proximal policy optimization.
 
     Attributes:
         gamma: discount per token; 1 because a completion's end is what counts.

@@ -38,8 +38,8 @@ class Reinforce(PolicyGradient):
         gamma: discount per token.
     """
 
-    used_once: ClassVar[bool] = True
-    training: ClassVar[Mapping[str, Any]] = {"epochs": 1, "minibatches": 1}
+    single_update: ClassVar[bool] = True
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"epochs": 1, "minibatches": 1}
     baseline: Literal["running", "critic", "none"] = "running"
     normalise: bool = True
     value_weight: Weight = 0.1

@@ -1,4 +1,4 @@
-"""REINFORCE++: reward-to-go with the KL inside the reward, normalised over the whole batch, and PPO's clip.
+"""REINFORCE++: reward-to-go with the KL inside the reward, normalized over the whole batch, and PPO's clip.
 
 Paper: Hu et al. 2025, "REINFORCE++", eq. 4 and 5: `A_t = (G_t − mean)/std` over all tokens of the batch, no
 critic and no groups. The baseline is one number for all prompts.
@@ -18,7 +18,7 @@ from gnomon.losses.advantages import returns_to_go, whiten
 
 @dataclass(frozen=True, kw_only=True)
 class ReinforcePP(PolicyGradient):
-    """Global-batch normalisation.
+    """Global-batch normalization.
 
     Attributes:
         gamma: discount per token.

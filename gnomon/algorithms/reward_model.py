@@ -32,7 +32,7 @@ class RewardModelling:
         soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous (a tie stays one).
         use_margin: also demand a lead of the pair's margin (Touvron et al. 2023, eq. 2); scores then are no
             longer calibrated.
-        centring: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
+        center_rewards_coef: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
         per_prompt: the mean over prompts of the mean over a prompt's pairs, so that each of the C(K, 2) pairs of
             K completions weighs 1/C(K, 2), as in Ouyang et al. (2022, eq. 1); otherwise the mean over pairs.
     """
@@ -40,11 +40,11 @@ class RewardModelling:
     consumes: ClassVar[type] = Preference
     trains: ClassVar[str] = "reward"
     needs: ClassVar[frozenset[str]] = frozenset()
-    training: ClassVar[Mapping[str, Any]] = {}
-    group: ClassVar[int] = 1
+    loop_defaults: ClassVar[Mapping[str, Any]] = {}
+    min_group_size: ClassVar[int] = 1
     soft_labels: bool = True
     use_margin: bool = False
-    centring: Weight = 0.01
+    center_rewards_coef: Weight = 0.01
     per_prompt: bool = False
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
@@ -65,11 +65,11 @@ class RewardModelling:
         if self.per_prompt:
             assert batch.share is not None
             weight, count = weight * batch.share.to(place), batch.totals.examples
-        loss = (weight * (pairs + self.centring * spread)).sum() / count
-        lead = (chosen - rejected).detach()
-        right = (lead > 0).float() + 0.5 * (lead == 0).float()
+        loss = (weight * (pairs + self.center_rewards_coef * spread)).sum() / count
+        margin = (chosen - rejected).detach()
+        right = (margin > 0).float() + 0.5 * (margin == 0).float()
         return loss, {
             "loss": loss.detach(),
             "accuracy": right.sum() / rows,
-            "reward_margin": lead.sum() / rows,
+            "reward_margin": margin.sum() / rows,
         }

@@ -23,8 +23,8 @@ from gnomon.losses.advantages import leave_one_out
 class RLOO(PolicyGradient):
     """Leave-one-out."""
 
-    training: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
-    group: ClassVar[int] = 2
+    loop_defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 1}
+    min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "constant"
 
     def credit(self, experience: Experience) -> Experience:

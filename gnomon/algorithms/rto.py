@@ -20,7 +20,7 @@ from gnomon.losses.reduce import masked
 
 @dataclass(frozen=True, kw_only=True)
 class RTO(ActorCritic):
-    """Reinforced token optimisation.
+    """Reinforced token optimization.
 
     Attributes:
         token_weight: β₁, the weight of the token rewards.

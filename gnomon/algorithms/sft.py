@@ -28,8 +28,8 @@ class SFT:
     consumes: ClassVar[type] = Demonstration
     trains: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
-    training: ClassVar[Mapping[str, Any]] = {}
-    group: ClassVar[int] = 1
+    loop_defaults: ClassVar[Mapping[str, Any]] = {}
+    min_group_size: ClassVar[int] = 1
 
     def loss(self, models: Models, batch: Demonstrations) -> tuple[Tensor, Metrics]:
         """Mean negative log-likelihood of a completion token, in nats."""

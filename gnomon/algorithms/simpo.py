@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimPO(PairLoss):
-    """Simple preference optimisation.
+    """Simple preference optimization.
 
     Attributes:
         beta: reward of a nat a token.
@@ -37,10 +37,10 @@ class SimPO(PairLoss):
         """No other model."""
         return frozenset()
 
-    def reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, values: Tensor) -> Tensor:
         """`β·log π/|y|`, `[M]`."""
         return self.beta * values
 
-    def cost(self, lead: Tensor) -> Tensor:
-        """`−log σ(lead − γ)`, `[M]`."""
-        return logsigmoid_loss(lead - self.gamma)
+    def pair_loss(self, margin: Tensor) -> Tensor:
+        """`−log σ(margin − γ)`, `[M]`."""
+        return logsigmoid_loss(margin - self.gamma)

@@ -28,7 +28,7 @@ def compare(
     tokens: Annotated[
         int | None,
         number(
-            ranges.TokenBudget,
+            ranges.BudgetTokens,
             "Training tokens that each may use.",
             show_default="its own steps",
         ),

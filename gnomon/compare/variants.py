@@ -114,10 +114,10 @@ def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
     unused = {"token_reward"} - needs | (set() if "critic" in needs else CRITIC_KEYS)
     row = {key: value for key, value in row.items() if key not in unused}
     training = row.get("training") or {}
-    if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not algorithm.prices_kl:
+    if isinstance(training, dict) and isinstance(training.get("kl"), dict) and not algorithm.supports_kl_loss:
         row["training"] = {**training, "kl": {k: v for k, v in training["kl"].items() if k != "placement"}}
     sampling = row.get("sampling") or {}
-    if isinstance(sampling, dict) and sampling.get("completions", kind.group) < kind.group:
+    if isinstance(sampling, dict) and sampling.get("completions", kind.min_group_size) < kind.min_group_size:
         row["sampling"] = {key: value for key, value in sampling.items() if key != "completions"}
     return row
 
@@ -154,7 +154,7 @@ def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
     needs = algorithm.needs
     online = loop_of(name) is OnlineSettings
     if online:
-        own = merge_deep(kind.training, row.get("training") or {})
+        own = merge_deep(kind.loop_defaults, row.get("training") or {})
         loop = validate(OnlineSettings, own, f"{name}.training")
         needs |= {"reference"} if needs_reference(algorithm, loop) else set()
     return {
@@ -163,7 +163,7 @@ def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "online": online,
         "reward": online,
         **{what: what in needs for what in ("reference", "critic", "token_reward")},
-        "completions": max(kind.group, 1 if online else COMPARED.get(kind.consumes, 1)),
+        "completions": max(kind.min_group_size, 1 if online else COMPARED.get(kind.consumes, 1)),
     }
 
 

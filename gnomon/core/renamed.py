@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 KEYS: dict[str, str] = {
     "batch_tokens": "micro_batch_tokens",
     "best_of.by": "best_of.judge",
+    "centring": "center_rewards_coef",
     "critic_layers": "critic_trainable_layers",
     "demonstrate": "demonstration_choice",
     "depth": "num_layers",

@@ -247,11 +247,11 @@ class Policy(Model):
         return to_padded(self._states(tokens, "state").float(), tokens)
 
     def remember_reference_head(self) -> None:
-        """Inside `as_reference`: keep the weights of its head for `logprobs_entropy_and_kl`, without a copy."""
+        """Inside `reference_mode`: keep the weights of its head for `logprobs_entropy_and_kl`, without a copy."""
         self._reference_head = ReferenceHead.of(self.network.get_output_embeddings())
 
     def reference_weights(self) -> dict[str, Tensor]:
-        """The weights that learn, by name, as they are now: what `as_reference` is to be asked with later.
+        """The weights that learn, by name, as they are now: what `reference_mode` is to be asked with later.
 
         A copy, whose matrices are rounded as every product rounds them: it says the same, in half the memory.
         """
@@ -262,7 +262,7 @@ class Policy(Model):
         }
 
     @contextmanager
-    def as_reference(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+    def reference_mode(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
         """Inside, the policy is its own reference: with these `weights`, or with its adapter switched off."""
         if weights is None:
             if self.adapter is None:
@@ -283,7 +283,7 @@ class Policy(Model):
     @torch.no_grad()
     def reference_logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
         """What the model said before its adapter learned anything, `[N, T]`: the adapter is switched off."""
-        with self.as_reference():
+        with self.reference_mode():
             return self.logprobs(tokens, temperature=temperature)
 
 

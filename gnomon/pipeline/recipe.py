@@ -261,7 +261,7 @@ def _check_train_stage(stage: TrainStage, where: str) -> None:
             check_titles(stage.reward)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-    if isinstance(loop, OnlineSettings) and loop.kl.placement == "loss" and not algorithm.prices_kl:
+    if isinstance(loop, OnlineSettings) and loop.kl.placement == "loss" and not algorithm.supports_kl_loss:
         raise ConfigError(
             f"{where}: training.kl.placement is loss, but the loss of {stage.algorithm} has no KL term; "
             "set it to reward."

@@ -31,7 +31,7 @@ from gnomon.stages.hybrid import run_hybrid
 from gnomon.stages.settings import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
 from gnomon.stages.train import run_train
 from gnomon.stages.workspace import Workspace
-from gnomon.training.outcome import why_nothing
+from gnomon.training.outcome import why_nothing_learned
 from gnomon.training.runtime.checkpoints import remove_checkpoints
 from gnomon.training.runtime.distributed import Processes
 
@@ -78,7 +78,7 @@ def _claimed(
         BusyError: another run uses the folder.
     """
     if not processes.main:
-        processes.wait()
+        processes.barrier()
         yield None
         return
     with RunClaim(Path(recipe.run), [s.name for s in recipe.stages], inputs_of(recipe)) as claim:
@@ -86,7 +86,7 @@ def _claimed(
         try:
             for name, content in rows.items():
                 claim.write_input(name, content)
-            processes.wait()
+            processes.barrier()
             with input_errors():  # so that refused input is undone too
                 yield claim
         except Interrupted:
@@ -137,7 +137,7 @@ def _run(
     report = write_report(folder, language=recipe.language)
     minutes = (time.monotonic() - started) / 60
     results = {stage.name: read_json(work.stage_folder(stage.name) / "result.json") for stage in recipe.stages}
-    idle = [name for name, result in results.items() if why_nothing(result.get("learning"))]
+    idle = [name for name, result in results.items() if why_nothing_learned(result.get("learning"))]
     but = f", [yellow]but {' and '.join(idle)} learned nothing[/yellow]" if idle else ""
     console.print(f"[bold]done[/bold] in {minutes:.1f} minutes{but}; open {escape(str(report))}", soft_wrap=True)
     return report
@@ -157,15 +157,15 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
             if processes.main:
                 write_json(folder / "result.json", result)
             console.print(f"  {result['seconds']:.0f} s")
-            if reason := why_nothing(result.get("learning")):
+            if reason := why_nothing_learned(result.get("learning")):
                 console.print(f"  [yellow]nothing was learned[/yellow]: {escape(reason)}", soft_wrap=True)
     if processes.main:
         remove_checkpoints(folder / "checkpoints")
-    processes.wait()
+    processes.barrier()
     work.stop.waits = processes.count > 1
     if work.claim:
         work.claim.end_stage()
-    if any(processes.collect(bool(work.stop))) and stage is not work.recipe.stages[-1]:
+    if any(processes.all_gather(bool(work.stop))) and stage is not work.recipe.stages[-1]:
         raise Interrupted(f"stopped after stage '{stage.name}'; run the same command again to go on.")
 
 

@@ -89,7 +89,7 @@ def _phase(
         save_file(weights, weights_path)
         write_json(result_path, result)
         remove_checkpoints(folder / "checkpoints")
-    work.processes.wait()
+    work.processes.barrier()
     return result
 
 

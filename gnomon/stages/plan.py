@@ -36,7 +36,7 @@ from gnomon.training.runtime.memory_profile import (
     weight_bytes,
 )
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.sampling_memory import reading_pace, try_drawing
+from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, profile_sampling
 from gnomon.training.settings import LoopSettings, OfflineSettings, OnlineSettings
 
 PARTS = ("process", "weights", "gradients", "optimizer", "activations", "sampling", "states")
@@ -148,7 +148,7 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     loaded = [policy, *([others.critic] if others.critic else []), *judges]
     loaded += [others.token_reward] if others.token_reward else []
     prompts = [prompt for pool in pools for prompt in pool][: settings.prompts_per_step]
-    drawn = try_drawing(policy, prompts, stage.sampling, loaded)
+    drawn = profile_sampling(policy, prompts, stage.sampling, loaded)
     tokens = settings.prompts_per_step * (shape.prompt + shape.together * shape.completion)
     largest = min(room.tokens, tokens / settings.minibatches)
     aside = len(loaded) - 1 + (settings.kl.coef > 0)  # passes without a gradient
@@ -172,13 +172,13 @@ def _plan_evaluation(stage: EvaluateStage, work: Workspace, process: float) -> S
     texts = len(held_out_texts(stage, work, prompts)) if stage.texts_used is None else stage.texts_used
     both = [open_policy(work.model(stage.reference), work.compute, chat_template=template)]
     both += [open_policy(work.model(stage.evaluate[-1]), work.compute, chat_template=template)]
-    drawn = try_drawing(both[-1], prompts, stage.sampling, both)
+    drawn = profile_sampling(both[-1], prompts, stage.sampling, both)
     shape = shape_of_round([prompts], both[0].tokenizer, stage.sampling)
     rows = len(prompts) * shape.together
     read = len(stage.evaluate) * (rows + texts) * shape.completion
     judges = [j for name in stage.judges for j in _judges(_reward(name, work, both[0]))]
     read += len(judges) * len(stage.evaluate) * rows * shape.completion
-    pace = reading_pace(both[0], shape)
+    pace = forward_tokens_per_second(both[0], shape)
     parts = dict.fromkeys(PARTS, 0.0) | {
         "process": process,
         "weights": float(weight_bytes(both)),

@@ -187,7 +187,7 @@ class TrainStage(Settings):
     @property
     def loop(self) -> OfflineSettings | OnlineSettings:
         """The validated settings of the algorithm's training loop."""
-        own = merge_deep(algorithms()[self.algorithm].training, self.training)  # type: ignore[attr-defined]
+        own = merge_deep(algorithms()[self.algorithm].loop_defaults, self.training)  # type: ignore[attr-defined]
         return validate(loop_of(self.algorithm), own, f"stage '{self.name}', training")
 
     @property

@@ -26,15 +26,14 @@ from gnomon.stages.load import load_auxiliary_models
 from gnomon.stages.settings import CRITIC, TrainStage
 from gnomon.stages.workspace import Workspace
 from gnomon.training.offline.loop import train_offline
-from gnomon.training.offline.sample_logging import Showing
+from gnomon.training.offline.sample_logging import SampleLogger
 from gnomon.training.online.loop import OnlineLoop
 from gnomon.training.online.offline_completions import StoredCompletions, store_completions
 from gnomon.training.online.reward_failures import failures_in
 from gnomon.training.outcome import outcome
-from gnomon.training.runtime.checkpoints import newest_step
-from gnomon.training.runtime.guards import Watch
+from gnomon.training.runtime.checkpoints import StepCallback, newest_step
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.runtime.sft_mix import AuxiliarySFT
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 CENTERING_COMPLETIONS = 200  # completions whose mean score becomes 0
@@ -47,7 +46,7 @@ def train_stored(
     folder: Path,
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
-    over: Watch | None = None,
+    over: StepCallback | None = None,
 ) -> dict[str, Any]:
     """Train a model on the stage's stored data.
 
@@ -67,12 +66,12 @@ def train_stored(
     model.checkpoint_gradients(settings.gradient_checkpointing)
     records = work.load_sources(algorithm.consumes, stage.tasks)
     examples, rejected = encoded(records, stage, work, model, folder)
-    side, refused = side_task(stage, work, model, folder)
+    sft_mix, refused = sft_mix_of(stage, work, model, folder)
     rejected += refused
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
     shown = showing(records, work, model, settings.log_samples_every, folder)
-    with watching(folder, work, over, shown) as watch:
+    with watching(folder, work, over, shown) as callback:
         final = train_offline(
             algorithm,
             TrainedModels(model),
@@ -83,8 +82,8 @@ def train_stored(
             stop=work.stop,
             label=stage.name,
             processes=work.processes,
-            watch=watch,
-            side=side,
+            callback=callback,
+            sft_mix=sft_mix,
             reference_weights=reference,
             reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
         )
@@ -101,7 +100,7 @@ def train_stored(
 
 def showing(
     records: Mapping[str, Sequence[Any]], work: Workspace, model: Model, every: int | None, folder: Path
-) -> Watch | None:
+) -> StepCallback | None:
     """The callback that logs samples of a policy every few steps; `None` without one, and in other processes.
 
     Args:
@@ -113,7 +112,7 @@ def showing(
     """
     if every is None or not isinstance(model, Policy) or not work.processes.main:
         return None
-    return Showing(model, [record.prompt for source in records.values() for record in source], every, folder)
+    return SampleLogger(model, [record.prompt for source in records.values() for record in source], every, folder)
 
 
 def encoded(
@@ -158,9 +157,9 @@ def weighted(examples: Sequence[Example], weight: float, seed: int) -> list[Exam
     return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
 
 
-def side_task(
+def sft_mix_of(
     stage: TrainStage, work: Workspace, model: Model, folder: Path
-) -> tuple[SideTask | None, list[Rejected]]:
+) -> tuple[AuxiliarySFT | None, list[Rejected]]:
     """The auxiliary SFT task of a stage with `sft_mix`, else `None`, and the rejected rows.
 
     The length limit is that of the stage's own rows; an online stage has none and takes the default.
@@ -180,7 +179,7 @@ def side_task(
     report_rejected(refused, len(records), stage, stage.sft_mix.data, folder)
     report_control_tokens(records, model.tokenizer, stage.sft_mix.data)
     settings = stage.sft_mix
-    return SideTask(examples, settings.weight, settings.batch_size, work.recipe.seed), refused
+    return AuxiliarySFT(examples, settings.weight, settings.batch_size, work.recipe.seed), refused
 
 
 def stored_completions(
@@ -221,7 +220,7 @@ def train_sampled(
     folder: Path,
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
-    over: Watch | None = None,
+    over: StepCallback | None = None,
 ) -> dict[str, Any]:
     """Train a policy on its own samples.
 
@@ -247,12 +246,12 @@ def train_sampled(
         report_control_tokens(prompts, policy.tokenizer, source)
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
     others = load_auxiliary_models(stage, work, policy)
-    side, rejected = side_task(stage, work, policy, folder)
+    sft_mix, rejected = sft_mix_of(stage, work, policy, folder)
     stored, refused = stored_completions(stage, work, policy, folder)
     rejected += refused
-    if (side or stored) and work.processes.main:
+    if (sft_mix or stored) and work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(folder, work, over) as watch:
+    with watching(folder, work, over) as callback:
         loop = OnlineLoop(
             algorithm=algorithm,
             models=TrainedModels(policy, others.critic, stage.sampling.temperature),
@@ -266,14 +265,14 @@ def train_sampled(
             token_reward=others.token_reward,
             stored=stored,
             reference_weights=reference,
-            side=side,
+            sft_mix=sft_mix,
             processes=work.processes,
-            watch=watch,
+            callback=callback,
         )
         final = loop.run(stage.name)
     if others.critic and work.processes.main:
         save_model(others.critic, folder / CRITIC)
-    learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.group)
+    learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.min_group_size)
     return {
         "final": final,
         "steps": steps_taken(folder),
@@ -288,7 +287,9 @@ def steps_taken(folder: Path) -> int:
 
 
 @contextmanager
-def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | None = None) -> Iterator[Watch]:
+def watching(
+    folder: Path, work: Workspace, over: StepCallback | None, shown: StepCallback | None = None
+) -> Iterator[StepCallback]:
     """Context manager with the callback for each step's metrics: it sends them to trackers and may end the loop.
 
     Trackers name the training by its folder in the run: `stage`, or `stage/phase`.
@@ -302,7 +303,7 @@ def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | N
     done = newest_step(folder / "checkpoints") or 0
     sink = work.sinks(folder.relative_to(work.folder).as_posix(), done)
 
-    def watch(step: int, metrics: Mapping[str, float]) -> bool:
+    def callback(step: int, metrics: Mapping[str, float]) -> bool:
         if sink:
             sink.record(step, metrics)
         if shown:
@@ -310,7 +311,7 @@ def watching(folder: Path, work: Workspace, over: Watch | None, shown: Watch | N
         return bool(over and over(step, metrics))
 
     try:
-        yield watch
+        yield callback
     finally:
         if sink:
             sink.close()

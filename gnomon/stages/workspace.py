@@ -211,7 +211,7 @@ class Workspace:
             if self.claim:
                 self.claim.begin_stage(folder, aside)
             write_json(marker, {"key": fingerprint, "stage": stage.model_dump()})
-        return not self.processes.tell((folder / "result.json").exists())
+        return not self.processes.broadcast((folder / "result.json").exists())
 
     def note_environment(self, setting: Mapping[str, Any]) -> None:
         """Write `environment.json`: what the run depends on besides its recipe."""

@@ -15,7 +15,7 @@ from gnomon.training.settings import OnlineSettings
 
 def reuse_fault(algorithm: Algorithm, settings: OnlineSettings) -> str | None:
     """What is wrong with learning so often from a round's samples, in one sentence; `None` if nothing is."""
-    if settings.epochs * settings.minibatches == 1 or not cast(OnlineAlgorithm, algorithm).used_once:
+    if settings.epochs * settings.minibatches == 1 or not cast(OnlineAlgorithm, algorithm).single_update:
         return None
     return (
         f"training: {type(algorithm).__name__} has no ratio that would follow the policy away from its samples, "
@@ -31,10 +31,10 @@ def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
             f"sampling: {', '.join(sampling.off_policy)} would draw from another distribution than that of the "
             "model that learns; leave them out here."
         )
-    if sampling.completions < algorithm.group:
+    if sampling.completions < algorithm.min_group_size:
         return (
             f"sampling.completions is {sampling.completions}, but this algorithm compares several of one prompt; "
-            f"set it to {algorithm.group} or more (4 to 16 is usual)."
+            f"set it to {algorithm.min_group_size} or more (4 to 16 is usual)."
         )
     return None
 
@@ -49,7 +49,7 @@ def needs_reference(algorithm: Algorithm, settings: OnlineSettings) -> bool:
     return wanted or "reference" in algorithm.needs
 
 
-def wrong_kind(algorithm: Algorithm, examples: Sequence[Example] | None) -> str | None:
+def data_fault(algorithm: Algorithm, examples: Sequence[Example] | None) -> str | None:
     """Why an algorithm cannot learn from these, in one sentence; `None` if it can.
 
     Args:

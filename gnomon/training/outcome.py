@@ -61,7 +61,7 @@ def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Ou
     return Outcome(len(found), with_gradient, cut_off, without, nothing)
 
 
-def why_nothing(learning: Mapping[str, Any] | None) -> str:
+def why_nothing_learned(learning: Mapping[str, Any] | None) -> str:
     """The reason in words why a stage learned nothing, from its result's `learning`; "" where it did."""
     found = learning or {}
     reason = REASONS.get(str(found.get("nothing")), "")

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from gnomon.core.config import Settings
 from gnomon.core.ranges import (
+    BudgetTokens,
     Finite,
     Gigabytes,
     Positive,
@@ -16,7 +17,6 @@ from gnomon.core.ranges import (
     Seconds,
     Share,
     Temperature,
-    TokenBudget,
     Tokens,
 )
 
@@ -59,7 +59,7 @@ NON_SEMANTIC_SETTINGS = (
 )
 
 
-class OptimiserSettings(Settings):
+class OptimizerSettings(Settings):
     """AdamW with warm-up and decay.
 
     Attributes:
@@ -93,7 +93,7 @@ class OptimiserSettings(Settings):
         return self
 
 
-class LoopSettings(OptimiserSettings):
+class LoopSettings(OptimizerSettings):
     """Settings of both loops.
 
     Attributes:
@@ -124,7 +124,7 @@ class LoopSettings(OptimiserSettings):
     activation_cache_gb: Gigabytes = 2.0
     checkpoint_seconds: Seconds = 120.0
     budget_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
-    budget_tokens: TokenBudget | None = None
+    budget_tokens: BudgetTokens | None = None
     models_every: Annotated[int, Range("it is a number of steps", ge=1, le=10**9)] | None = None
     models_kept: Annotated[int, Range("it is a number of folders", ge=1, le=10**6)] | None = None
 

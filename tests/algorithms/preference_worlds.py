@@ -185,7 +185,9 @@ def surveyed(algorithm: Any, policy: TablePolicy, reference: TablePolicy, batch:
     """With what the loop would have added up: each completion also after the other prompt."""
     swapped = replace(batch.tokens, group=1 - batch.tokens.group)
     strangers = replace(batch, tokens=swapped, reference_logprobs=reference_of(reference, swapped))
-    sums = {name: float(value) for name, value in algorithm.survey(models(policy), batch, strangers).items()}
+    sums = {
+        name: float(value) for name, value in algorithm.step_statistics(models(policy), batch, strangers).items()
+    }
     return replace(batch, totals=replace(batch.totals, sums=sums))
 
 

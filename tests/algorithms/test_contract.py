@@ -15,7 +15,7 @@ from loops import LORA, Killed, examples_for, offline, online, recorded, weights
 from tiny import tiny_policy, tiny_reward_model
 from torch import Tensor
 
-from gnomon.algorithms.contract import algorithms, is_online, needs_survey
+from gnomon.algorithms.contract import algorithms, is_online, needs_step_statistics
 from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.plackett_luce import PlackettLuce
@@ -80,7 +80,7 @@ def test_a_wrapper_that_forwards_attributes_keeps_the_contract(name: str) -> Non
     algorithm = EVERY[name]()
     wrapped = Forwarding(algorithm)
     assert is_online(wrapped) == is_online(algorithm)
-    assert needs_survey(wrapped) == needs_survey(algorithm) == (name in ("kto", "bco"))
+    assert needs_step_statistics(wrapped) == needs_step_statistics(algorithm) == (name in ("kto", "bco"))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -92,7 +92,7 @@ def test_micro_batches_add_up(name: str) -> None:
     whole, metrics = algorithm.loss(models, batch)
     rows = list(range(rows_in(batch)))
     cuts = [[rows[:1], rows[1:]], [[r] for r in rows], [rows[1::2], rows[::2]]]
-    if algorithm.group > 1:  # the loops keep completions of one prompt together
+    if algorithm.min_group_size > 1:  # the loops keep completions of one prompt together
         groups = batch.tokens.group.tolist()
         cuts = [
             [[r for r in rows if groups[r] in part] for part in cut] for cut in ([[0], [1, 2]], [[2, 0], [1]])

@@ -243,7 +243,7 @@ REACHES: dict[str, tuple[Any, float]] = {
 AT_REST = [
     PPO(gae_lambda=1.0, **PLAIN),
     Reinforce(),
-    *(algorithm for algorithm, _ in REACHES.values() if algorithm.group > 1),
+    *(algorithm for algorithm, _ in REACHES.values() if algorithm.min_group_size > 1),
 ]
 
 
@@ -253,7 +253,7 @@ def test_the_optimum_is_a_fixed_point(algorithm: Any) -> None:
     reference, rewards = TablePolicy(SMALL, seed=2), SMALL.rewards(seed=3)
     policy = as_policy(SMALL, optimum(reference, rewards, BETA))
     models = TableModels(policy, TableCritic(SMALL, SMALL.noise(4, len(SMALL.places))))
-    k = max(1, algorithm.group)
+    k = max(1, algorithm.min_group_size)
     assert expected_gradient(algorithm, models, reference, rewards, BETA, k=k).abs().max() < 1e-6
 
 

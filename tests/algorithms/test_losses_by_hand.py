@@ -76,14 +76,14 @@ SCORES = torch.tensor([3.0, 2.0, 2.0])
     ("settings", "weight", "expected"),
     [
         # 0.563262 + 0.693147 + 1.313262
-        ({"centring": 0.0}, 1.0, 2.569671),
-        ({"centring": 0.0}, 3.0, 2.569671 + 2 * 0.563262),
+        ({"center_rewards_coef": 0.0}, 1.0, 2.569671),
+        ({"center_rewards_coef": 0.0}, 3.0, 2.569671 + 2 * 0.563262),
         # hard labels: 0.313262 + 0.693147 + 1.313262
-        ({"centring": 0.0, "soft_labels": False}, 1.0, 2.319671),
+        ({"center_rewards_coef": 0.0, "soft_labels": False}, 1.0, 2.319671),
         # a margin of ½ in the first pair: ¾·0.474077 + ¼·0.974077 = 0.599077 instead of 0.563262
-        ({"centring": 0.0, "use_margin": True}, 1.0, 2.605486),
+        ({"center_rewards_coef": 0.0, "use_margin": True}, 1.0, 2.605486),
         # 0.1·(5² + 4² + 5²)
-        ({"centring": 0.1}, 1.0, 2.569671 + 6.6),
+        ({"center_rewards_coef": 0.1}, 1.0, 2.569671 + 6.6),
     ],
 )
 def test_reward_modelling_hand_numbers(settings: dict[str, Any], weight: float, expected: float) -> None:
@@ -112,9 +112,9 @@ def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:
         totals=StepTotals(4, 5, examples=2),
     )
     models = stand_in(scores=torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0]))
-    even = RewardModelling(centring=0.0, per_prompt=True).loss(models, both)[0].item()
+    even = RewardModelling(center_rewards_coef=0.0, per_prompt=True).loss(models, both)[0].item()
     assert even == pytest.approx((2.569671 / 3 + 0.313262) / 2, abs=1e-5)
-    assert RewardModelling(centring=0.0).loss(models, both)[0].item() == pytest.approx(
+    assert RewardModelling(center_rewards_coef=0.0).loss(models, both)[0].item() == pytest.approx(
         (2.569671 + 0.313262) / 4, abs=1e-5
     )
 
@@ -139,7 +139,7 @@ def test_a_tie_stays_a_tie_whatever_the_labels() -> None:
     """p = ½ at a lead of 1: ½·0.313262 + ½·1.313262, for soft labels and for the majority's side."""
     tie = replace(pairs(1.0), probability=torch.tensor([0.5, 0.5, 0.5]))
     for soft in (True, False):
-        loss, _ = RewardModelling(centring=0.0, soft_labels=soft).loss(stand_in(scores=SCORES), tie)
+        loss, _ = RewardModelling(center_rewards_coef=0.0, soft_labels=soft).loss(stand_in(scores=SCORES), tie)
         assert loss.item() == pytest.approx((0.813262 + 0.693147 + 0.813262) / 3, abs=1e-5)
 
 
@@ -361,7 +361,7 @@ def test_kto_by_hand() -> None:
         }
     )
     assert algorithm.baseline({**sums, "mismatched_rewards": -9.0}) == 0.0  # a KL is never negative
-    survey = algorithm.survey(stand_in(logprobs=LOGPROBS), labelled({}), labelled({}))
+    survey = algorithm.step_statistics(stand_in(logprobs=LOGPROBS), labelled({}), labelled({}))
     assert {k: float(v) for k, v in survey.items()} == pytest.approx({**sums, "mismatched_rewards": 0.0})
 
 
@@ -372,7 +372,7 @@ def test_bco_by_hand() -> None:
     the bad, of weight 2.
     """
     models, algorithm = stand_in(logprobs=LOGPROBS), BCO(beta=0.5)
-    sums = {name: float(value) for name, value in algorithm.survey(models, labelled({}), None).items()}
+    sums = {name: float(value) for name, value in algorithm.step_statistics(models, labelled({}), None).items()}
     assert sums == pytest.approx({"good": 2, "bad": 1, "good_rewards": 0.5, "bad_rewards": -0.5})
     loss, metrics = algorithm.loss(models, labelled(sums))
     assert loss.item() == pytest.approx((0.428701 + 0.632599 + 2 * 0.523123) / 3, abs=1e-5)

@@ -165,7 +165,7 @@ def test_hinge_ends_at_a_lead_of_one_for_any_majority() -> None:
 def cost_of_lead(algorithm: Any, p: float, lead: float) -> float:
     shares = torch.tensor([p], dtype=torch.float64)
     leads = torch.tensor([lead], dtype=torch.float64)
-    return float(shares * algorithm.cost(leads) + (1 - shares) * algorithm.cost(-leads))
+    return float(shares * algorithm.pair_loss(leads) + (1 - shares) * algorithm.pair_loss(-leads))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0])

@@ -12,7 +12,7 @@ from cases import batch_for, models_for, select
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from gnomon.algorithms.contract import algorithms, needs_survey
+from gnomon.algorithms.contract import algorithms, needs_step_statistics
 from gnomon.core.batches import Labels, Preferences, Rankings
 from gnomon.core.types import Label, Preference, Ranking
 
@@ -118,12 +118,12 @@ def test_what_two_sides_share_does_not_matter(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in EVERY if n in ("kto", "bco")])
 def test_surveys_of_micro_batches_add_up(name: str) -> None:
     algorithm = EVERY[name]()
-    assert needs_survey(algorithm)
+    assert needs_step_statistics(algorithm)
     models = models_for(algorithm)
     batch = batch_for(algorithm, models)
-    whole = {key: float(value) for key, value in algorithm.survey(models, batch, batch).items()}
+    whole = {key: float(value) for key, value in algorithm.step_statistics(models, batch, batch).items()}
     parts = [select(batch, rows) for rows in ([0, 3], [1], [5, 2, 4])]
-    found = [algorithm.survey(models, part, part) for part in parts]
+    found = [algorithm.step_statistics(models, part, part) for part in parts]
     assert whole == pytest.approx({key: sum(float(f[key]) for f in found) for key in whole}, rel=1e-5)
     assert not any(value.requires_grad for value in found[0].values())
 

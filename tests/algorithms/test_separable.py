@@ -49,7 +49,9 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
     if algorithm.consumes is Label:
         labels = Labels(tokens, torch.tensor([True, False] * 3), torch.ones(6), totals, reference)
         strangers = replace(labels, tokens=mismatched(tokens))
-        sums = {name: float(value) for name, value in algorithm.survey(models, labels, strangers).items()}
+        sums = {
+            name: float(value) for name, value in algorithm.step_statistics(models, labels, strangers).items()
+        }
         return replace(labels, totals=replace(totals, sums=sums))
     assert algorithm.consumes is Experience
     with torch.no_grad():

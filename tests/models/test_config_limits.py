@@ -15,7 +15,7 @@ from gnomon.data.templates.chat_template import turn_end
 from gnomon.models.engine.device import Compute, find_compute
 from gnomon.models.loading import load_policy, load_reward_model, load_tokenizer
 from gnomon.models.settings import HeadSettings, Trainable
-from gnomon.training.runtime.optimizer import Optimiser
+from gnomon.training.runtime.optimizer import Optimizer
 from gnomon.training.settings import OfflineSettings
 
 PARTS: dict[str, Any] = {
@@ -153,4 +153,4 @@ def test_an_adapter_that_fits_no_memory_is_refused_before_it_is_made(
 
 def test_an_optimizer_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing of the model learns; set layers to 1 or more"):
-        Optimiser([({}, 1e-3)], OfflineSettings(), 10)
+        Optimizer([({}, 1e-3)], OfflineSettings(), 10)

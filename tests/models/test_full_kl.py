@@ -53,7 +53,7 @@ def test_a_policy_beside_its_reference(trainable: Trainable) -> None:
     weights = None if policy.adapter else policy.reference_weights()
 
     def reference() -> Tensor:
-        with torch.no_grad(), policy.as_reference(weights):
+        with torch.no_grad(), policy.reference_mode(weights):
             policy.remember_reference_head()
             return policy.token_states(TOKENS)
 

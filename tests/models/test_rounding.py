@@ -73,7 +73,7 @@ def test_a_policy_is_its_own_reference(dtype: torch.dtype, groups: TokenGroups) 
         for parameter in policy.trainable().values():
             parameter.mul_(1.1)
         assert not torch.equal(policy.logprobs(groups), before)
-        with policy.as_reference(kept):
+        with policy.reference_mode(kept):
             assert torch.equal(policy.logprobs(groups), before)
     assert {p.dtype for p in policy.trainable().values()} == {torch.float32}
     assert (size(kept.values()) < size(policy.trainable().values())) == (dtype == torch.bfloat16)

@@ -251,7 +251,7 @@ def test_kto(tmp_path: Path, rate: float) -> None:
     ]
     theirs = found.compute_loss(network, DataCollatorForUnpairedPreference(peer.END)(rows))
     algorithm = KTO(beta=0.3, good_weight=1.5, bad_weight=0.7)
-    survey = algorithm.survey(peer.models(policy), batch, strangers(batch))
+    survey = algorithm.step_statistics(peer.models(policy), batch, strangers(batch))
     sums = {name: float(value) for name, value in survey.items()}
     assert algorithm.baseline(sums) > 0.5 if rate > 0 else algorithm.baseline(sums) == 0
     mine = algorithm.loss(peer.models(policy), replace(batch, totals=replace(batch.totals, sums=sums)))[0]

@@ -23,7 +23,7 @@ from gnomon.pipeline import run as run_module
 from gnomon.pipeline.preflight import check_inputs
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.pipeline.single_stage import training_recipe
-from gnomon.training.runtime import checkpoints, guards
+from gnomon.training.runtime import checkpoints
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_a_disk_that_fills_up_in_a_checkpoint(project: Project, monkeypatch: pyt
             project.go("training.checkpoint_seconds=0")
     assert [p.name for p in (project.run / "sft" / "checkpoints").iterdir()] == ["00000002"]
     began: list[int] = []
-    whole = guards.Saver.after_step
+    whole = checkpoints.CheckpointManager.after_step
 
-    def noted(self: guards.Saver, step: int, planned: int) -> None:
+    def noted(self: checkpoints.CheckpointManager, step: int, planned: int) -> None:
         began.append(step)
         whole(self, step, planned)
 
-    monkeypatch.setattr(guards.Saver, "after_step", noted)
+    monkeypatch.setattr(checkpoints.CheckpointManager, "after_step", noted)
     project.go("training.checkpoint_seconds=0")
     assert began[0] == 3
 

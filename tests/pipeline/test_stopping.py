@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from gnomon.core.errors import Interrupted
 from gnomon.core.storage.files import read_json, read_jsonl
-from gnomon.training.runtime import guards
+from gnomon.training.runtime import checkpoints
 
 LONG = {
     "sft": ["sft.training.epochs=15"],
@@ -45,16 +45,16 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def at(step: int) -> None:
         taken = 0
-        whole = guards.Saver.after_step
+        whole = checkpoints.CheckpointManager.after_step
 
-        def counted(self: guards.Saver, step_now: int, planned: int) -> None:
+        def counted(self: checkpoints.CheckpointManager, step_now: int, planned: int) -> None:
             nonlocal taken
             taken += 1
             if taken == step:
                 os.kill(os.getpid(), signal.SIGINT)
             whole(self, step_now, planned)
 
-        monkeypatch.setattr(guards.Saver, "after_step", counted)
+        monkeypatch.setattr(checkpoints.CheckpointManager, "after_step", counted)
 
     return at
 
@@ -76,7 +76,7 @@ def test_a_stop_in_any_stage_resumes_to_the_same_numbers(
     (checkpoint,) = (folder / "checkpoints").iterdir()
     assert {p.name for p in checkpoint.iterdir()} == {
         "weights.safetensors",
-        "optimiser.safetensors",
+        "optimizer.safetensors",
         "state.json",
     }
     stopping(10**9)

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gnomon.core.storage.files import read_jsonl
-from gnomon.training.runtime.guards import Saver
-from gnomon.training.runtime.optimizer import Optimiser
-from gnomon.training.settings import OptimiserSettings
+from gnomon.training.runtime.checkpoints import CheckpointManager
+from gnomon.training.runtime.optimizer import Optimizer
+from gnomon.training.settings import OptimizerSettings
 
 
 def with_phases(project: Project, folder: Path) -> Project:
@@ -48,11 +48,11 @@ def test_a_phase_begins_with_moments_that_know_nothing_of_the_former(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Adam's first step from zero moments is rate·g/|g|, weight by weight; with any past it would not be."""
-    firsts: list[tuple[OptimiserSettings, Tensor, Tensor]] = []
-    step = Optimiser.step
+    firsts: list[tuple[OptimizerSettings, Tensor, Tensor]] = []
+    step = Optimizer.step
 
-    def watched(self: Optimiser, of: str = "") -> float:
-        if self.taken:
+    def watched(self: Optimizer, of: str = "") -> float:
+        if self.step_count:
             return step(self, of)
         assert self.tensors() == {}
         old = [p.detach().clone() for p in self.parameters.values()]
@@ -64,7 +64,7 @@ def test_a_phase_begins_with_moments_that_know_nothing_of_the_former(
         firsts.append((self.settings, pulled, moved))
         return norm
 
-    monkeypatch.setattr(Optimiser, "step", watched)
+    monkeypatch.setattr(Optimizer, "step", watched)
     with_phases(project, project.folder / "phases").go()
     assert len(firsts) == 4  # SFT and three phases
     for settings, pull, moved in firsts[1:]:
@@ -83,16 +83,16 @@ def test_killed_inside_a_phase_it_goes_on_at_that_phases_checkpoint(
     whole, cut = (with_phases(project, project.folder / name) for name in ("whole", "cut"))
     whole.go()
     taken: list[tuple[str, int]] = []
-    after_step = Saver.after_step
+    after_step = CheckpointManager.after_step
     armed = True
 
-    def counted(self: Saver, now: int, planned: int) -> None:
+    def counted(self: CheckpointManager, now: int, planned: int) -> None:
         taken.append((self._root.parent.name, now))
         if armed and taken[-1] == (phase, step):
             raise Killed
         after_step(self, now, planned)
 
-    monkeypatch.setattr(Saver, "after_step", counted)
+    monkeypatch.setattr(CheckpointManager, "after_step", counted)
     with pytest.raises(Killed):
         cut.go()
     folder = cut.run / "aligned" / phase

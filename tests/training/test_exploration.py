@@ -22,8 +22,8 @@ from gnomon.rollouts.experience import sequence_kl, soft_overlong
 from gnomon.training.online.loop import OnlineLoop
 from gnomon.training.online.policy_update import minibatches, rows_with_signal
 from gnomon.training.online.prompt_stream import PromptStream
-from gnomon.training.online.replay_buffer import Remembered, ReplayMemory
-from gnomon.training.online.round_metrics import alike_groups, describe
+from gnomon.training.online.replay_buffer import ReplayBuffer, ReplayGroup
+from gnomon.training.online.round_metrics import describe, zero_variance_groups
 from gnomon.training.runtime.distributed import Processes
 from gnomon.training.settings import Curriculum, Exploration, KLSettings, Replay
 
@@ -96,7 +96,7 @@ def experience(group: list[int], advantages: list[float], scores: list[float] | 
 
 def test_alike_groups_by_hand() -> None:
     rows = [rollout(0), rollout(0), rollout(1), rollout(1)]
-    assert alike_groups(rows, torch.tensor([1.0, 1.0, 0.0, 1.0])) == {"p0"}
+    assert zero_variance_groups(rows, torch.tensor([1.0, 1.0, 0.0, 1.0])) == {"p0"}
 
 
 def test_the_share_of_alike_groups_is_what_theory_says() -> None:
@@ -133,8 +133,8 @@ def test_soft_overlong_by_hand() -> None:
 
 
 def test_a_memory_forgets_the_oldest_and_prefers_what_taught_most() -> None:
-    memory = ReplayMemory(Replay(share=1.0, capacity=3, priority=1.0), seed=0)
-    memory.add([Remembered((rollout(i % 4, i),), (0.0,), p) for i, p in enumerate((5.0, 0.0, 1.0, 9.0))])
+    memory = ReplayBuffer(Replay(share=1.0, capacity=3, priority=1.0), seed=0)
+    memory.add([ReplayGroup((rollout(i % 4, i),), (0.0,), p) for i, p in enumerate((5.0, 0.0, 1.0, 9.0))])
     assert [g.rollouts[0].version for g in memory.groups] == [1, 2, 3]
     first = Counter(memory.draw(1, step)[0].rollouts[0].version for step in range(600))
     assert first[3] / 600 == pytest.approx(9.01 / 10.03, abs=0.05)
@@ -143,13 +143,13 @@ def test_a_memory_forgets_the_oldest_and_prefers_what_taught_most() -> None:
 
 
 def test_a_memory_survives_a_checkpoint() -> None:
-    memory = ReplayMemory(Replay(), seed=0)
-    memory.add([Remembered((rollout(0, 2), rollout(0, 2)), (1.0, -1.0), 0.5)])
+    memory = ReplayBuffer(Replay(), seed=0)
+    memory.add([ReplayGroup((rollout(0, 2), rollout(0, 2)), (1.0, -1.0), 0.5)])
     import json
 
     from gnomon.core.storage.files import to_json
 
-    again = ReplayMemory(Replay(), seed=0)
+    again = ReplayBuffer(Replay(), seed=0)
     again.restore(json.loads(json.dumps(to_json(memory.state()))))
     assert again.groups == memory.groups
 
@@ -163,7 +163,7 @@ def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, w
     rollouts, scores, _ = loop.score(loop.sample(3))
     found = loop.remember(3, rollouts, scores)
     assert len(found.tokens) > len(rollouts)
-    asked = loop.asker.policy(found)
+    asked = loop.evaluator.policy(found)
     assert asked.sampler_logprobs is not None
     fresh = asked.tokens.mask[: len(rollouts)]
     gap = (asked.logprobs - asked.sampler_logprobs).abs()
@@ -180,7 +180,7 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
     rollouts = loop.sample(1)
     assert Counter(r.prompt.id for r in rollouts).most_common(1)[0][1] == 8
     scored = loop.score(rollouts)
-    found = loop.asker.policy(loop.remember(1, scored[0], scored[1]))
+    found = loop.evaluator.policy(loop.remember(1, scored[0], scored[1]))
     assert found.sampler_logprobs is not None
     theirs = loop.models.policy.reference_logprobs(found.tokens, temperature=0.9)
     mask = found.tokens.mask
@@ -201,7 +201,7 @@ def test_weights_can_be_left_out_and_recomputed_log_probs_asked_for(tmp_path: Pa
             for parameter in loop.models.policy.trainable().values():
                 parameter.add_(0.2)
             now = loop.models.policy.logprobs(drawn.tokens, temperature=0.9)
-        return drawn, loop.asker.policy(drawn), now.masked_fill(~drawn.tokens.mask, 0.0)
+        return drawn, loop.evaluator.policy(drawn), now.masked_fill(~drawn.tokens.mask, 0.0)
 
     drawn, plain, now = asked()
     assert plain.sampler_logprobs is None
@@ -246,7 +246,7 @@ def test_groups_that_are_all_alike_are_replaced(tmp_path: Path, words: Any) -> N
     kept, new_scores, _ = loop.resample(1, rollouts, scores, judged)
     assert "p0" not in {r.prompt.id for r in kept}
     assert len(kept) == len(new_scores)
-    assert not alike_groups(kept, new_scores)
+    assert not zero_variance_groups(kept, new_scores)
 
 
 class Draws:
@@ -283,7 +283,7 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     own = [i for i, r in enumerate(rollouts) if not r.off_policy]
     assert len(own) == len(rollouts) / 2 == 12
     scores = torch.arange(24.0)
-    found = loop.asker.reference(loop.asker.policy(loop.remember(1, rollouts, scores)), None)
+    found = loop.evaluator.reference(loop.evaluator.policy(loop.remember(1, rollouts, scores)), None)
     found = replace(found, rewards=found.logprobs, advantages=found.logprobs)
     kls = sequence_kl(found)
     said = describe(found, own)
@@ -348,7 +348,7 @@ def test_shares_drawn_apart_are_the_round_drawn_at_once(tmp_path: Path, words: A
     def share(rank: int, count: int) -> list[Rollout]:
         one = Processes()
         one.rank, one.count = rank, count
-        one.gather = lambda mine, total: list(mine)  # type: ignore[method-assign]
+        one.unshard = lambda mine, total: list(mine)  # type: ignore[method-assign]
         exploring = Exploration(temperatures=(0.9, 2.0))
         return online(
             tmp_path, words, processes=one, prompts_per_step=9, exploration=exploring, sampling={"max_tokens": 9}

@@ -115,9 +115,9 @@ def test_groups_are_remembered_by_the_size_of_a_tokens_advantage(tmp_path: Path,
     advantages = torch.tensor([[1.0, JUNK, -3.0], [-0.5, 0.5, JUNK]])
     drawn = experience(rewards=advantages, advantages=advantages)
     loop.adapt(1, drawn, rollouts(), drawn.scores)
-    assert loop.memory is not None
-    assert [group.priority for group in loop.memory.groups] == [2.0, 0.5]
-    assert [group.scores for group in loop.memory.groups] == [(3.0,), (-1.0,)]
+    assert loop.replay_buffer is not None
+    assert [group.priority for group in loop.replay_buffer.groups] == [2.0, 0.5]
+    assert [group.scores for group in loop.replay_buffer.groups] == [(3.0,), (-1.0,)]
 
 
 def test_a_round_draws_as_many_groups_as_are_new_and_others_each_time(tmp_path: Path, words: Any) -> None:
@@ -152,7 +152,7 @@ def test_metrics_and_what_is_learned_of_a_round_leave_replayed_groups_out(
 
 
 def test_completions_bear_the_policys_version_and_every_draw_differs(tmp_path: Path, words: Any) -> None:
-    """Four optimiser steps a round; other rounds and other attempts of a round have other random numbers."""
+    """Four optimizer steps a round; other rounds and other attempts of a round have other random numbers."""
     loop = online(tmp_path, words, steps=2)
     assert {r.version for r in loop.sample(1)} == {0}
     loop.run("ppo")
@@ -172,7 +172,7 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
     held = OnlineValidation(share=0.5, completions=6)
     loop = online(tmp_path, words, validation=held, trainable=UPPER, activation_cache_gb=1.0)
     found = loop.examine()
-    loop.optimiser.taken += 7
+    loop.optimizer.step_count += 7
     assert loop.examine() == found
     with loop.models.keeping_frozen_states(1.0) as loop.frozen:
         loop.models.policy.logprobs(experience().tokens)
@@ -185,7 +185,7 @@ def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, word
     loop = online(tmp_path, words, trainable=UPPER, activation_cache_gb=1.0)
     with loop.models.keeping_frozen_states(1.0) as loop.frozen:
         sizes = list[int]()
-        update = loop.learner.__class__.update
+        update = loop.updater.__class__.update
 
         def noted(*args: Any, **settings: Any) -> dict[str, float]:
             found = update(*args, **settings)
@@ -193,7 +193,7 @@ def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, word
             return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop.learner.__class__, "update", noted)
+            patch.setattr(loop.updater.__class__, "update", noted)
             loop.step(1)
         assert sizes
         assert min(sizes) > 0
@@ -205,13 +205,13 @@ def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
 ) -> None:
     """A later gap is no reason to stop; the first round of a loop that goes on is a first one again."""
     loop, first = online(tmp_path, words, steps=2), list[bool]()
-    update = loop.learner.__class__.update
+    update = loop.updater.__class__.update
 
     def noted(self: Any, drawn: Any, step: int, agreed: Any = None, new: bool = False) -> dict[str, float]:
         first.append(new)
         return update(self, drawn, step, agreed, new)
 
-    monkeypatch.setattr(loop.learner.__class__, "update", noted)
+    monkeypatch.setattr(loop.updater.__class__, "update", noted)
     loop.run("ppo")
     assert first == [True, False]
 
@@ -230,7 +230,7 @@ def test_seconds_of_a_round_are_what_passed(tmp_path: Path, words: Any, monkeypa
 
     monkeypatch.setattr(loop, "sample", late(1.0, loop.sample))
     monkeypatch.setattr(loop, "score", late(2.0, loop.score))
-    monkeypatch.setattr(loop.learner.__class__, "update", late(4.0, loop.learner.__class__.update))
+    monkeypatch.setattr(loop.updater.__class__, "update", late(4.0, loop.updater.__class__.update))
     found, _ = loop.step(1)
     parts = ("sampling_seconds", "experience_seconds", "update_seconds")
     assert [found[name] for name in parts] == [1.0, 2.0, 4.0]
@@ -281,7 +281,7 @@ def test_a_loop_without_a_critic_learns_what_one_with_an_idle_one_learns(tmp_pat
     idle = online(tmp_path / "idle", words, algorithm=RLOO(), steps=2)
     idle.run("rloo")
     alone = online(tmp_path / "alone", words, algorithm=RLOO(), steps=2, critic=None, checkpoint_seconds=0.0)
-    assert {name.partition(".")[0] for name in alone.optimiser.parameters} == {"policy"}
+    assert {name.partition(".")[0] for name in alone.optimizer.parameters} == {"policy"}
     alone.run("rloo")
     learned = alone.models.policy.trainable().values()
     assert all(torch.equal(p, q) for p, q in zip(learned, idle.models.policy.trainable().values(), strict=True))
@@ -300,7 +300,7 @@ def test_the_values_of_a_critic_do_not_depend_on_whether_its_trunk_learns(tmp_pa
         loop.models.critic.network.score = head
         assert loop.models.critic.frozen_trunk == (name == "frozen")
         assert head(torch.zeros(1, 32)).abs().item() > 1e-3
-        values = loop.asker.critic(experience()).values
+        values = loop.evaluator.critic(experience()).values
         assert values is not None
         found.append(values)
     mask = experience().tokens.mask
@@ -339,11 +339,11 @@ def test_former_rounds_are_known_to_an_algorithm_that_asks_for_them(tmp_path: Pa
             seen.append(experience.return_stats)
             return super().credit(experience)
 
-    def watch(step: int, _: Any) -> bool:
+    def callback(step: int, _: Any) -> bool:
         known.append(loop.return_stats)
         return False
 
-    loop = online(tmp_path, words, algorithm=Noting(), watch=watch, steps=3)
+    loop = online(tmp_path, words, algorithm=Noting(), callback=callback, steps=3)
     loop.run("ppo")
     assert seen[1:] == known[:-1]
     assert [return_stats.seen for return_stats in seen] == [0, 1, 2]

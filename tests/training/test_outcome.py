@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gnomon.training.outcome import Outcome, outcome, why_nothing
+from gnomon.training.outcome import Outcome, outcome, why_nothing_learned
 
 
 def a_round(**changed: Any) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def test_outcomes(rows: list[dict[str, Any]], min_group_size: int, expected: Out
 
 
 def test_the_reason_in_words() -> None:
-    assert why_nothing(None) == why_nothing({"nothing": ""}) == ""
-    assert why_nothing({"nothing": "no_gradient", "steps": 3, "cut_off": 1}) == "no step had a gradient"
-    assert why_nothing({"nothing": "groups_alike", "steps": 3, "cut_off": 3}) == (
+    assert why_nothing_learned(None) == why_nothing_learned({"nothing": ""}) == ""
+    assert why_nothing_learned({"nothing": "no_gradient", "steps": 3, "cut_off": 1}) == "no step had a gradient"
+    assert why_nothing_learned({"nothing": "groups_alike", "steps": 3, "cut_off": 3}) == (
         "the scores of no group ever differed, and every answer was cut off at the length limit"
     )

@@ -133,14 +133,14 @@ def test_the_step_of_a_stop_reaches_the_watch_once(run: Run, tmp_path: Path) -> 
     def before(n: int) -> None:
         stop.requested = stop.requested or n == 2
 
-    def watch(step: int, _: Any) -> bool:
+    def callback(step: int, _: Any) -> bool:
         seen.append(step)
         return False
 
     with pytest.raises(Interrupted):
-        run(tmp_path, before=before, stop=stop, watch=watch)
+        run(tmp_path, before=before, stop=stop, callback=callback)
     assert seen == [row["step"] for row in recorded(tmp_path)]
-    run(tmp_path, watch=watch)
+    run(tmp_path, callback=callback)
     assert seen == [row["step"] for row in recorded(tmp_path)]
 
 
@@ -150,17 +150,17 @@ def test_an_end_reached_in_the_step_of_a_stop_is_an_end(run: Run, tmp_path: Path
     def until(step: int, _: Any) -> bool:
         return step == 2
 
-    expected = run(tmp_path / "whole", watch=until)
+    expected = run(tmp_path / "whole", callback=until)
     assert len(recorded(tmp_path / "whole")) == 2
     stop = StopSignal()
 
-    def watch(step: int, metrics: Any) -> bool:
+    def callback(step: int, metrics: Any) -> bool:
         stop.requested = stop.requested or step == 2
         return until(step, metrics)
 
     with pytest.raises(Interrupted, match="stopped after step 2"):
-        run(tmp_path / "cut", stop=stop, watch=watch)
-    found = run(tmp_path / "cut", watch=until)
+        run(tmp_path / "cut", stop=stop, callback=callback)
+    found = run(tmp_path / "cut", callback=until)
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
     same(weights_of(found), weights_of(expected))
 

@@ -33,7 +33,7 @@ def split(
     return [e for e in examples if e.prompt_id not in held], [e for e in examples if e.prompt_id in held]
 
 
-class Best:
+class BestCheckpoint:
     """The best weights so far, by a validation metric.
 
     Attributes:
@@ -54,7 +54,7 @@ class Best:
         self.weights: dict[str, Tensor] | None = (saved or {}).get("extra") if self.value is not None else None
 
     @property
-    def over(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether patience has run out."""
         found = self.validation
         return bool(found and found.patience is not None and self.since >= found.patience)
@@ -63,7 +63,7 @@ class Best:
         """Whether to look after this step."""
         return self.validation is not None and (step % self.validation.every == 0 or step == planned)
 
-    def look(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+    def update(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
         """Compare with the best so far; returns the metrics under their names for the log."""
         assert self.validation is not None
         name = self.validation.metric

@@ -1,7 +1,7 @@
-"""The offline loop: walk stored data, one optimiser step a batch.
+"""The offline loop: walk stored data, one optimizer step a batch.
 
-It knows of an algorithm only `consumes`, `needs`, `trains`, `loss`, and `survey` where there is one. The data
-order is a function of the seed and the epoch, so a resumed run sees the same batches.
+It knows of an algorithm only `consumes`, `needs`, `trains`, `loss`, and `step_statistics` where there is one. The
+data order is a function of the seed and the epoch, so a resumed run sees the same batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnomon.algorithms.contract import Algorithm, needs_survey
+from gnomon.algorithms.contract import Algorithm, needs_step_statistics
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
 from gnomon.core.progress import StopSignal, console, progress
@@ -29,26 +29,31 @@ from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched_pairs import mismatched
 from gnomon.models.engine.activation_cache import FrozenStates
 from gnomon.models.roles import RewardModel
-from gnomon.training.checks import wrong_kind
-from gnomon.training.offline.early_stopping import Best, split
-from gnomon.training.offline.reference_cache import Answers, ReferenceAsker
+from gnomon.training.checks import data_fault
+from gnomon.training.offline.early_stopping import BestCheckpoint, split
+from gnomon.training.offline.reference_cache import Answers, ReferenceEvaluator
 from gnomon.training.runtime.budget import Budget
-from gnomon.training.runtime.checkpoints import load_checkpoint, save_checkpoint
+from gnomon.training.runtime.checkpoints import (
+    CheckpointManager,
+    StepCallback,
+    describe_prompts,
+    load_checkpoint,
+    save_checkpoint,
+)
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.guards import Saver, Watch, named
-from gnomon.training.runtime.kept_models import model_keeper
 from gnomon.training.runtime.memory_profile import shape_of
-from gnomon.training.runtime.micro_batching import make_room
+from gnomon.training.runtime.micro_batching import make_token_budget
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.optimizer import Optimiser
-from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.runtime.model_snapshots import make_snapshot_keeper
+from gnomon.training.runtime.optimizer import Optimizer
+from gnomon.training.runtime.sft_mix import AuxiliarySFT
 from gnomon.training.settings import OfflineSettings
 
-FEW_STEPS = 5  # optimiser steps below which a stage says that it hardly learns
+FEW_STEPS = 5  # optimizer steps below which a stage says that it hardly learns
 
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
-    """Optimiser steps over `count` examples."""
+    """Optimizer steps over `count` examples."""
     return max(1, math.ceil(count * settings.epochs / _step_size(count, settings)))
 
 
@@ -92,15 +97,15 @@ class OfflineLoop:
     stop: StopSignal
     label: str
     processes: Processes
-    watch: Watch | None = None
-    side: SideTask | None = None
+    callback: StepCallback | None = None
+    sft_mix: AuxiliarySFT | None = None
     reference_weights: Mapping[str, Tensor] | None = None
     reference_cache: Path | None = None
 
     def run(self, examples: Sequence[Example]) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
         again = bool(self.algorithm.needs) or self.settings.epochs > 1 or self.settings.validation is not None
-        self.room, for_states = make_room(
+        self.token_budget, for_states = make_token_budget(
             self.settings, self.models, partial(shape_of, examples), self.folder, self.processes
         )
         memory = for_states if again else 0.0
@@ -113,57 +118,57 @@ class OfflineLoop:
         planned = planned_steps(len(training), self.settings)
         weights, main = self.models.trained.trainable(), self.processes.main
         if main and planned < FEW_STEPS:
-            steps = f"{planned} optimiser step{'s' if planned > 1 else ''} over {len(training)} examples"
+            steps = f"{planned} optimizer step{'s' if planned > 1 else ''} over {len(training)} examples"
             console.print(
                 f"  [yellow]{self.label}: {steps} teach little[/yellow]; raise training.epochs or lower "
                 "training.batch_size"
             )
-        self.optimiser = Optimiser([(weights, self.settings.learning_rate)], self.settings, planned)
+        self.optimizer = Optimizer([(weights, self.settings.learning_rate)], self.settings, planned)
         used = [*visited(training, self.settings, self.seed), *held_out]
         self.strangers = self.mismatch(examples)
         strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
         # Before a checkpoint is loaded: these are the start's.
         self.answers = self.ask_reference(asked := [*used, *strange])
         root = self.folder / "checkpoints"
-        saved = load_checkpoint(root, weights, self.optimiser)
+        saved = load_checkpoint(root, weights, self.optimizer)
         done = int(saved["step"]) if saved else 0
         last: dict[str, float] = saved["metrics"] if saved else {}
         ended = bool(saved and saved.get("ended"))
-        budget.restore(saved["budget"]) if saved else budget.begin()
+        budget.restore(saved["budget"]) if saved else budget.start()
         if frozen:
             self._fill(frozen, asked if self.answers else used)
-        best = Best(self.settings.validation, weights, saved)
+        best = BestCheckpoint(self.settings.validation, weights, saved)
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
 
         def save(step: int) -> None:
             if main:
                 state = {"metrics": last, "ended": ended, "budget": budget.state(), **best.state()}
-                save_checkpoint(root, step, weights, self.optimiser, state, best.weights)
+                save_checkpoint(root, step, weights, self.optimizer, state, best.weights)
 
-        keeper = model_keeper(self.models.trained, self.folder, self.settings)
-        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
+        keeper = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
+        saver = CheckpointManager(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
         self.stop.waits = True
-        with progress(self.label, budget.place(0, planned)[1], quiet=not main) as bar:
+        with progress(self.label, budget.progress(0, planned)[1], quiet=not main) as bar:
             for step, batch in enumerate(batches(training, self.settings, self.seed), start=1):
                 if step <= done:
                     continue
-                if ended or best.over or (budget.over and step > 1):
+                if ended or best.exhausted or (budget.exhausted and step > 1):
                     break
-                self.optimiser.planned = ends = budget.planned(step - 1, planned)
+                self.optimizer.total_steps = ends = budget.planned_steps(step - 1, planned)
                 started = time.monotonic()
-                with saver.saying_what_is_kept(step - 1):
+                with saver.report_non_finite(step - 1):
                     last = self.train_step(batch)
                 last["tokens_per_second"] = sum(e.cost for e in batch) / (time.monotonic() - started)
                 budget.tokens += self._tokens(batch, step)
-                budget.lap()
+                budget.update()
                 last["tokens_seen"] = float(budget.tokens)
-                if best.due(step, step if budget.over else planned):
-                    last |= best.look(self.measure(held_out), step)
+                if best.due(step, step if budget.exhausted else planned):
+                    last |= best.update(self.measure(held_out), step)
                 log.record(step, last)
                 right = f", accuracy {last['accuracy']:.0%}" if "accuracy" in last else ""
-                bar.at(budget.place(step, planned)[0], f"loss {last['loss']:.3f}{right}")
+                bar.at(budget.progress(step, planned)[0], f"loss {last['loss']:.3f}{right}")
                 # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
-                ended = bool(self.watch and self.watch(step, last))
+                ended = bool(self.callback and self.callback(step, last))
                 saver.after_step(step, ends)
         best.restore_weights()
         return last
@@ -178,20 +183,20 @@ class OfflineLoop:
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
         known = bool(self.answers) and not frozen.size
         if self.processes.count == 1 and (known or not (self.answers or limited)):
-            for rows in pack_by_tokens([e.cost for e in examples], self.room.tokens):
+            for rows in pack_by_tokens([e.cost for e in examples], self.token_budget.tokens):
                 tokens = token_groups([examples[r] for r in rows])
                 frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
         frozen.open = False
 
     def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
-        """One optimiser step over `batch`, cut into micro-batches that add up to it."""
+        """One optimizer step over `batch`, cut into micro-batches that add up to it."""
         totals = self._survey(batch, totals_of(batch))
         masked = self.settings.adapter_dropout or self.settings.head_dropout
         with self._dropout() if masked else nullcontext():
-            parts = self.room.work(lambda: self._backward(batch, totals), self.optimiser.forget_gradients)
-        self.processes.add_up_gradients(self.optimiser.parameters.values())
-        rate = self.settings.learning_rate * self.optimiser.factor
-        norm = self.optimiser.step(named([e.prompt_id for e in batch]))
+            parts = self.token_budget.run(lambda: self._backward(batch, totals), self.optimizer.zero_grad)
+        self.processes.all_reduce_gradients(self.optimizer.parameters.values())
+        rate = self.settings.learning_rate * self.optimizer.factor
+        norm = self.optimizer.step(describe_prompts([e.prompt_id for e in batch]))
         return {**self._merged(parts), "grad_norm": norm, "learning_rate": rate}
 
     def _dropout(self) -> AbstractContextManager[None]:
@@ -199,7 +204,7 @@ class OfflineLoop:
         return self.models.trained.dropout(
             adapter=self.settings.adapter_dropout,
             head=self.settings.head_dropout,
-            key=f"{self.seed} {self.optimiser.taken}",
+            key=f"{self.seed} {self.optimizer.step_count}",
         )
 
     def _backward(self, batch: Sequence[Example], totals: StepTotals) -> list[dict[str, float]]:
@@ -207,24 +212,28 @@ class OfflineLoop:
         parts = []
         for loss, metrics in self._losses(batch, totals):
             if not torch.isfinite(loss):
-                number, names = self.optimiser.taken + 1, named([e.prompt_id for e in batch])
-                raise NotFiniteError(f"the loss of optimiser step {number} is not finite ({names})")
+                number, names = self.optimizer.step_count + 1, describe_prompts([e.prompt_id for e in batch])
+                raise NotFiniteError(f"the loss of optimizer step {number} is not finite ({names})")
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
-        if self.side:
-            parts.append(self.side.backward(self.models, self.optimiser.taken + 1, self.processes, self.room))
+        if self.sft_mix:
+            parts.append(
+                self.sft_mix.backward(
+                    self.models, self.optimizer.step_count + 1, self.processes, self.token_budget
+                )
+            )
         return parts
 
     def _tokens(self, batch: Sequence[Example], step: int) -> int:
         """What a step adds to `tokens_seen`."""
-        return sum(e.cost for e in batch) + (self.side.tokens(step) if self.side else 0)
+        return sum(e.cost for e in batch) + (self.sft_mix.tokens(step) if self.sft_mix else 0)
 
     @torch.no_grad()
     def measure(self, examples: Sequence[Example]) -> dict[str, float]:
         """The metrics of examples that are not trained on."""
         totals = self._survey(examples, totals_of(examples))
         return self._merged(
-            self.room.work(
+            self.token_budget.run(
                 lambda: [{n: float(v) for n, v in m.items()} for _, m in self._losses(examples, totals)]
             )
         )
@@ -238,7 +247,7 @@ class OfflineLoop:
     def _survey(self, batch: Sequence[Example], totals: StepTotals) -> StepTotals:
         """With the sums over the whole step that the algorithm's losses ask for."""
         algorithm = self.algorithm
-        if not needs_survey(algorithm):
+        if not needs_step_statistics(algorithm):
             return totals
 
         def attempt() -> list[dict[str, float]]:
@@ -246,16 +255,16 @@ class OfflineLoop:
             for part in self._micro_batches(batch):
                 others = [self.strangers[id(e)] for e in part if id(e) in self.strangers]
                 strange = self._collate(others, totals) if others else None
-                sums = algorithm.survey(self.models, self._collate(part, totals), strange)
+                sums = algorithm.step_statistics(self.models, self._collate(part, totals), strange)
                 found.append({name: float(value) for name, value in sums.items()})
             return found
 
-        return replace(totals, sums=self._merged(self.room.work(attempt)))
+        return replace(totals, sums=self._merged(self.token_budget.run(attempt)))
 
     def _micro_batches(self, batch: Sequence[Example]) -> list[list[Example]]:
         """This process's share of a step, cut to the token budget."""
-        cut = list(pack_by_tokens([e.cost for e in batch], self.room.first))
-        return self.room.examples([[batch[r] for r in rows] for rows in self.processes.share(cut)])
+        cut = list(pack_by_tokens([e.cost for e in batch], self.token_budget.initial_tokens))
+        return self.token_budget.split_examples([[batch[r] for r in rows] for rows in self.processes.shard(cut)])
 
     def _collate(self, part: Sequence[Example], totals: StepTotals) -> Any:
         made: Any = COLLATE[self.algorithm.consumes](part, totals)
@@ -264,7 +273,7 @@ class OfflineLoop:
         return replace(made, reference_logprobs=pad_rows([t for e in part for t in self.answers[id(e)]], 0.0))
 
     def _merged(self, mine: list[dict[str, float]]) -> dict[str, float]:
-        return merge_metrics([part for theirs in self.processes.collect(mine) for part in theirs])
+        return merge_metrics([part for theirs in self.processes.all_gather(mine) for part in theirs])
 
     def mismatch(self, examples: Sequence[Example]) -> dict[int, Example]:
         """For each example by its identity, its prompt with another's completion, if the algorithm needs it."""
@@ -284,7 +293,9 @@ class OfflineLoop:
         policy = self.models.policy
         weights = self.reference_weights or (policy.reference_weights() if policy.adapter is None else None)
         cache = self.reference_cache
-        return ReferenceAsker(policy, weights, self.room, cache, self.label, self.processes).ask(examples)
+        return ReferenceEvaluator(policy, weights, self.token_budget, cache, self.label, self.processes).ask(
+            examples
+        )
 
 
 def _dropout_fault(models: TrainedModels, settings: OfflineSettings) -> str | None:
@@ -307,15 +318,15 @@ def train_offline(
     stop: StopSignal,
     label: str,
     processes: Processes | None = None,
-    watch: Watch | None = None,
-    side: SideTask | None = None,
+    callback: StepCallback | None = None,
+    sft_mix: AuxiliarySFT | None = None,
     reference_weights: Mapping[str, Tensor] | None = None,
     reference_cache: Path | None = None,
 ) -> dict[str, float]:
     """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
     if not examples:
         raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
-    if fault := wrong_kind(algorithm, examples) or _dropout_fault(models, settings):
+    if fault := data_fault(algorithm, examples) or _dropout_fault(models, settings):
         raise ConfigError(fault)
     loop = OfflineLoop(
         algorithm,
@@ -326,8 +337,8 @@ def train_offline(
         stop,
         label,
         processes or Processes(),
-        watch,
-        side,
+        callback,
+        sft_mix,
         reference_weights,
         reference_cache,
     )

@@ -28,14 +28,14 @@ from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example
 from gnomon.models.roles import Policy
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.micro_batching import TokenBudget
 
 Answers = dict[int, list[Tensor]]  # of each example by its identity: log-probs of its completions
 LIMIT = 2 * 1024**3  # bytes of answers that are kept; the longest unused go first
 
 
 @dataclass(frozen=True)
-class ReferenceAsker:
+class ReferenceEvaluator:
     """Asks the reference about examples, a micro-batch at a time, each process a share of them.
 
     Attributes:
@@ -48,7 +48,7 @@ class ReferenceAsker:
 
     policy: Policy
     weights: Mapping[str, Tensor] | None
-    room: Room
+    token_budget: TokenBudget
     cache: Path | None
     label: str
     processes: Processes
@@ -60,7 +60,7 @@ class ReferenceAsker:
             return _by_example(self._ask(examples), examples)
         question = self._question(examples)
         file = self.cache / f"{_digest([json.dumps(question).encode()])}.safetensors"
-        kept = self.processes.tell(_read(file, question) if self.processes.main else None)
+        kept = self.processes.broadcast(_read(file, question) if self.processes.main else None)
         if kept is None:
             kept = self._ask(examples)
             if self.processes.main:
@@ -71,16 +71,16 @@ class ReferenceAsker:
 
     def _ask(self, examples: Sequence[Example]) -> list[Tensor]:
         """Of all completions in order, `[T]` each."""
-        cut = list(pack_by_tokens([e.cost for e in examples], self.room.first))
+        cut = list(pack_by_tokens([e.cost for e in examples], self.token_budget.initial_tokens))
         mine: list[list[Tensor]] = []
-        shares = self.processes.share(cut)
+        shares = self.processes.shard(cut)
         bars = progress(f"{self.label}: reference", len(shares), quiet=not self.processes.main)
-        with bars as bar, self.policy.as_reference(self.weights):
+        with bars as bar, self.policy.reference_mode(self.weights):
             for number, rows in enumerate(shares, start=1):
                 mine.append(self._logprobs([examples[r] for r in rows]))
                 bar.at(number)
         found: dict[int, list[Tensor]] = {}
-        for rows, answers in zip(cut, self.processes.gather(mine, len(cut)), strict=True):
+        for rows, answers in zip(cut, self.processes.unshard(mine, len(cut)), strict=True):
             waiting = iter(answers)
             for r in rows:
                 found[r] = [next(waiting) for _ in examples[r].completions]
@@ -91,14 +91,14 @@ class ReferenceAsker:
 
         def attempt() -> dict[int, list[Tensor]]:
             found: dict[int, list[Tensor]] = {}
-            for some in self.room.examples([part]):
+            for some in self.token_budget.split_examples([part]):
                 tokens = token_groups(some)
                 rows = zip(self.policy.logprobs(tokens).cpu(), tokens.lengths.tolist(), strict=True)
                 waiting = iter([row[:n].clone() for row, n in rows])
                 found |= {id(e): [next(waiting) for _ in e.completions] for e in some}
             return found
 
-        answers = self.room.work(attempt)
+        answers = self.token_budget.run(attempt)
         return [answer for e in part for answer in answers[id(e)]]
 
     def _question(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class ReferenceAsker:
             "tokens": _digest([_bytes(ids)]),
             "shape": _digest([json.dumps(shape).encode()]),
             "names": _digest([json.dumps([e.prompt_id for e in examples]).encode()]),  # equal ones share a prompt
-            "micro_batch_tokens": self.room.first,
+            "micro_batch_tokens": self.token_budget.initial_tokens,
             "layout": policy.layout,
             "dtype": str(policy.compute.dtype),
             "device": policy.device.type,
@@ -125,7 +125,7 @@ class ReferenceAsker:
     def _weights_digest(self) -> str:
         """Of what speaks when the reference does; an adapter that is off does not."""
         silent = self.weights is None
-        with self.policy.as_reference(self.weights):
+        with self.policy.reference_mode(self.weights):
             named = [*self.policy.network.named_parameters(), *self.policy.network.named_buffers()]
             spoken = [(n.replace(".base_layer.", "."), t) for n, t in named if not (silent and "lora_" in n)]
             spoken.sort(key=lambda pair: pair[0])

@@ -19,7 +19,7 @@ PROMPTS = 4  # the first that differ
 SAMPLING = Sampling(max_tokens=64)
 
 
-class Showing:
+class SampleLogger:
     """A watch of a loop that writes samples to `samples.jsonl` and lets the loop go on.
 
     The same prompts draw from the same random numbers each time, so that only the policy differs. Training's own

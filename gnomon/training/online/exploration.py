@@ -15,7 +15,7 @@ from gnomon.training.online.offline_completions import StoredCompletions
 from gnomon.training.settings import Exploration
 
 
-def explore(
+def sample_group_mix(
     sampler: NativeSampler,
     prompts: Sequence[Prompt],
     sampling: Sampling,
@@ -53,7 +53,7 @@ def explore(
     for salt, (temperature, count) in enumerate(plan.items()):
         draw(count, temperature, salt)
     if from_reference:
-        with sampler.policy.as_reference(reference):
+        with sampler.policy.reference_mode(reference):
             draw(from_reference, sampling.temperature, 16, of="reference")
     if stored and given:
         temperature = sampling.temperature

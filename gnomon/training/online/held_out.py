@@ -41,7 +41,7 @@ def hold_out(pools: Pools, validation: OnlineValidation | None, seed: int) -> tu
     return kept, list(held.values())
 
 
-class Examiner:
+class HeldOutEvaluator:
     """Has the policy answer the held-out prompts, always with the same random numbers, and scores the answers."""
 
     def __init__(
@@ -59,10 +59,10 @@ class Examiner:
 
     def measure(self, sampler: NativeSampler, *, seed: int, version: int) -> dict[str, float]:
         """Means over the answers; the reward's running moments and its budget of failures stay as they are."""
-        mine, count = self.processes.share(self.prompts), self.sampling.completions
+        mine, count = self.processes.shard(self.prompts), self.sampling.completions
         drawn = sampler.sample(mine, self.sampling, seed=seed * SALT, version=version) if mine else []
         groups = [drawn[i : i + count] for i in range(0, len(drawn), count)]
-        rollouts: list[Rollout] = [r for g in self.processes.gather(groups, len(self.prompts)) for r in g]
+        rollouts: list[Rollout] = [r for g in self.processes.unshard(groups, len(self.prompts)) for r in g]
         kept, scores, judged = self.scorer.score(rollouts, learn=False)
         lengths = torch.tensor([len(r.token_ids) for r in kept], dtype=torch.float32)
         return {

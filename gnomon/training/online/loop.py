@@ -30,30 +30,29 @@ from gnomon.rewards.reward import Reward
 from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.training.checks import needs_reference, reuse_fault, sampling_fault, wrong_kind
-from gnomon.training.offline.early_stopping import Best
-from gnomon.training.online.exploration import explore
-from gnomon.training.online.held_out import Examiner, hold_out
-from gnomon.training.online.model_outputs import Asker
+from gnomon.training.checks import data_fault, needs_reference, reuse_fault, sampling_fault
+from gnomon.training.offline.early_stopping import BestCheckpoint
+from gnomon.training.online.exploration import sample_group_mix
+from gnomon.training.online.held_out import HeldOutEvaluator, hold_out
+from gnomon.training.online.model_outputs import RolloutEvaluator
 from gnomon.training.online.offline_completions import StoredCompletions
-from gnomon.training.online.policy_update import Learner
+from gnomon.training.online.policy_update import PolicyUpdater
 from gnomon.training.online.prompt_stream import PromptStream
-from gnomon.training.online.replay_buffer import Remembered, ReplayMemory
+from gnomon.training.online.replay_buffer import ReplayBuffer, ReplayGroup
 from gnomon.training.online.reward_failures import FailureLog
 from gnomon.training.online.reward_scoring import Scorer
-from gnomon.training.online.round_metrics import alike_groups, describe, own_rows, sample_rows
-from gnomon.training.online.sampler_mismatch import agreement
+from gnomon.training.online.round_metrics import describe, own_rows, sample_rows, zero_variance_groups
+from gnomon.training.online.sampler_mismatch import compare_logprobs
 from gnomon.training.outcome import Alarms
 from gnomon.training.runtime.budget import Budget
-from gnomon.training.runtime.checkpoints import load_checkpoint, save_checkpoint
+from gnomon.training.runtime.checkpoints import CheckpointManager, StepCallback, load_checkpoint, save_checkpoint
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.guards import Saver, Watch
-from gnomon.training.runtime.kept_models import model_keeper
 from gnomon.training.runtime.memory_profile import shape_of_round
-from gnomon.training.runtime.micro_batching import make_room
+from gnomon.training.runtime.micro_batching import make_token_budget
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.optimizer import Optimiser
-from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.runtime.model_snapshots import make_snapshot_keeper
+from gnomon.training.runtime.optimizer import Optimizer
+from gnomon.training.runtime.sft_mix import AuxiliarySFT
 from gnomon.training.settings import OnlineSettings
 
 
@@ -66,8 +65,8 @@ class OnlineLoop:
         token_reward: a policy whose log-ratios to the reference reward single tokens.
         reference_weights: the weights that make the policy its own reference; where nothing is said, its adapter
             switched off, or a copy of what it begins with.
-        side: demonstrations to imitate besides.
-        watch: told of every step's metrics; it ends the loop by answering true.
+        sft_mix: demonstrations for an SFT term beside the loss.
+        callback: called with each step's metrics; the loop ends when it returns true.
         kl_coef: the price of a nat now.
         return_stats: the returns of former rounds.
     """
@@ -84,18 +83,18 @@ class OnlineLoop:
     token_reward: Policy | None = None
     stored: StoredCompletions | None = None
     reference_weights: Mapping[str, Tensor] | None = None
-    side: SideTask | None = None
+    sft_mix: AuxiliarySFT | None = None
     processes: Processes = field(default_factory=Processes)
-    watch: Watch | None = None
+    callback: StepCallback | None = None
 
     def __post_init__(self) -> None:
-        fault = wrong_kind(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling)
+        fault = data_fault(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling)
         if fault := fault or reuse_fault(self.algorithm, self.settings):
             raise ConfigError(fault)
         given = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
         pools, self.held_out = hold_out(cast(Any, given), self.settings.validation, self.seed)
         self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
-        self.memory = ReplayMemory(self.settings.replay, self.seed) if self.settings.replay else None
+        self.replay_buffer = ReplayBuffer(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coef = self.settings.kl.coef
         self.return_stats = RunningStats()
         self.frozen: list[FrozenStates] = []
@@ -106,32 +105,34 @@ class OnlineLoop:
         if self.models.critic_model is not None:
             rate = self.settings.critic_learning_rate or self.settings.learning_rate
             groups.append((self._named("critic"), rate))
-        self.optimiser = Optimiser(groups, self.settings, planned)
+        self.optimizer = Optimizer(groups, self.settings, planned)
         self.sampler = NativeSampler(self.models.policy)
         self.scorer = Scorer(self.reward, self.settings, self.sampling.max_tokens, self.processes)
         shape = partial(shape_of_round, self.stream.pools, self.sampler.policy.tokenizer, self.sampling)
-        room, self.for_states = make_room(self.settings, self.models, shape, self.folder, self.processes)
-        self.asker = Asker(
+        token_budget, self.for_states = make_token_budget(
+            self.settings, self.models, shape, self.folder, self.processes
+        )
+        self.evaluator = RolloutEvaluator(
             self.algorithm,
             self.models,
             self.settings,
             self.sampling.temperature,
             self.processes,
             self.token_reward,
-            room,
+            token_budget,
         )
-        self.learner = Learner(
+        self.updater = PolicyUpdater(
             self.algorithm,
             self.models,
             self.settings,
-            self.optimiser,
+            self.optimizer,
             self.budget,
             self.processes,
-            self.side,
-            room,
+            self.sft_mix,
+            token_budget,
             self.seed,
         )
-        self.alarms = Alarms(self.algorithm.group, self.sampling.max_tokens)
+        self.alarms = Alarms(self.algorithm.min_group_size, self.sampling.max_tokens)
         own = self.reference_weights is None and self.models.policy.adapter is None
         if own and needs_reference(self.algorithm, self.settings):
             self.reference_weights = self.models.policy.reference_weights()
@@ -143,14 +144,14 @@ class OnlineLoop:
     def run(self, label: str) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last round's metrics."""
         root, planned, main = self.folder / "checkpoints", self.settings.steps, self.processes.main
-        saved = load_checkpoint(root, self.optimiser.parameters, self.optimiser)
-        best = Best(self.settings.validation, self.optimiser.parameters, _tensors_of(saved, "best"))
+        saved = load_checkpoint(root, self.optimizer.parameters, self.optimizer)
+        best = BestCheckpoint(self.settings.validation, self.optimizer.parameters, _tensors_of(saved, "best"))
         done, last, ended = 0, dict[str, float](), False
         if saved:
             done, last, ended = int(saved["step"]), saved["metrics"], bool(saved.get("ended"))
             self.restore(saved)
         else:
-            self.budget.begin()
+            self.budget.start()
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
         samples = StepLog(self.folder / "samples.jsonl", keep_steps=done, write=main)
         failures = FailureLog(self.folder, done, write=main)
@@ -162,26 +163,26 @@ class OnlineLoop:
                 if not self.settings.ref_update_interval:
                     kept.pop("reference")
                 extra = {f"{of}.{n}": t for of, tensors in kept.items() for n, t in (tensors or {}).items()}
-                save_checkpoint(root, step, self.optimiser.parameters, self.optimiser, state, extra)
+                save_checkpoint(root, step, self.optimizer.parameters, self.optimizer, state, extra)
 
-        keeper = model_keeper(self.models.trained, self.folder, self.settings)
-        saver = Saver(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
+        keeper = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
+        saver = CheckpointManager(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
         keeping = self.models.keeping_frozen_states(self.for_states)
-        bars = progress(label, self.budget.place(0, planned)[1], quiet=not main)
+        bars = progress(label, self.budget.progress(0, planned)[1], quiet=not main)
         with self.models.rounded(), keeping as self.frozen, bars as bar:
-            bar.at(self.budget.place(done, planned)[0])
+            bar.at(self.budget.progress(done, planned)[0])
             self.stop.waits = True
             for step in range(done + 1, planned + 1):
-                if ended or best.over or (self.budget.over and step > 1):
+                if ended or best.exhausted or (self.budget.exhausted and step > 1):
                     break
-                ends = self.budget.planned(step - 1, planned)
-                self.optimiser.planned = ends * self.settings.epochs * self.settings.minibatches
-                with saver.saying_what_is_kept():
+                ends = self.budget.planned_steps(step - 1, planned)
+                self.optimizer.total_steps = ends * self.settings.epochs * self.settings.minibatches
+                with saver.report_non_finite():
                     last, shown = self.step(step)
-                self.budget.lap()
+                self.budget.update()
                 last["tokens_seen"] = float(self.budget.tokens)
-                if best.due(step, step if self.budget.over else planned):
-                    last |= best.look(self.examine(), step)
+                if best.due(step, step if self.budget.exhausted else planned):
+                    last |= best.update(self.examine(), step)
                 log.record(step, last)
                 if main:
                     self.alarms.look(step, last)
@@ -189,11 +190,11 @@ class OnlineLoop:
                 failures.record(step, self.scorer.reasons)
                 self.scorer.reasons.clear()
                 bar.at(
-                    self.budget.place(step, planned)[0],
+                    self.budget.progress(step, planned)[0],
                     f"score {last['score_mean']:+.2f}" + (f"  KL {last['kl']:.2f}" if "kl" in last else ""),
                 )
                 # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
-                ended = bool(self.watch and self.watch(step, last))
+                ended = bool(self.callback and self.callback(step, last))
                 saver.after_step(step, ends)
         best.restore_weights()
         return last
@@ -202,8 +203,8 @@ class OnlineLoop:
         """How the policy answers the held-out prompts."""
         validation = self.settings.validation
         assert validation is not None
-        examiner = Examiner(self.held_out, validation, self.sampling, self.scorer, self.processes)
-        found = examiner.measure(self.sampler, seed=self.seed, version=self.optimiser.taken)
+        examiner = HeldOutEvaluator(self.held_out, validation, self.sampling, self.scorer, self.processes)
+        found = examiner.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
         for states in self.frozen:
             states.forget()
         return found
@@ -216,17 +217,17 @@ class OnlineLoop:
         rollouts, scores, judged = self.score(rollouts)
         rollouts, scores, judged = self.resample(step, rollouts, scores, judged)
         drawn = self.remember(step, rollouts, scores)
-        experience = self.asker.policy(drawn)
-        agreed = None if experience is drawn else agreement(drawn, experience, own_rows(rollouts))
-        experience = self.asker.reference(experience, self.reference_weights)
-        experience = self.asker.critic(experience)
-        experience = self.asker.token_rewards(experience)
+        experience = self.evaluator.policy(drawn)
+        agreed = None if experience is drawn else compare_logprobs(drawn, experience, own_rows(rollouts))
+        experience = self.evaluator.reference(experience, self.reference_weights)
+        experience = self.evaluator.critic(experience)
+        experience = self.evaluator.token_rewards(experience)
         experience = self.price(experience)
         experience = cast(OnlineAlgorithm, self.algorithm).credit(
             replace(experience, return_stats=self.return_stats)
         )
         experienced = time.monotonic()
-        learned = self.learner.update(experience, step, agreed, new=not self.learned)
+        learned = self.updater.update(experience, step, agreed, new=not self.learned)
         self.learned = True
         for states in self.frozen:
             states.forget()  # later rounds have other completions, and a resumed run knows nothing of this one
@@ -250,19 +251,19 @@ class OnlineLoop:
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """K completions for this round's prompts."""
         chosen = self.stream.take(self.settings.prompts_per_step)
-        mine, before = self.processes.share(chosen), self.processes.share(occurrence_index(chosen))
-        groups = explore(
+        mine, before = self.processes.shard(chosen), self.processes.shard(occurrence_index(chosen))
+        groups = sample_group_mix(
             self.sampler,
             mine,
             self.sampling,
             self.settings.exploration,
             seed=(self.seed * 1_000_003 + step) * 31 + attempt,
-            version=self.optimiser.taken,
+            version=self.optimizer.step_count,
             reference=self.reference_weights,
             before=before,
             stored=self.stored,
         )
-        drawn = self.processes.gather(groups, len(chosen))
+        drawn = self.processes.unshard(groups, len(chosen))
         self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)
         return [rollout for group in drawn for rollout in group]
 
@@ -281,14 +282,14 @@ class OnlineLoop:
         for attempt in range(1, self.settings.dynamic_sampling_rounds + 1):
             differing = self._differing(rollouts, scores)
             at_hand = {rollouts[i].prompt.id for i in differing}
-            room = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
-            if room <= 0:
+            token_budget = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
+            if token_budget <= 0:
                 break
             more, their_scores, theirs = self.score(self.sample(step, attempt))
             for name in ("reward_failures", "abstained_rows"):
                 judged = {**judged, name: judged.get(name, 0.0) + theirs.get(name, 0.0)}
             found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
-            chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:room]
+            chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:token_budget]
             fresh = [i for i in found if more[i].prompt.id in chosen]
             if differing or fresh:
                 rollouts = [rollouts[i] for i in differing] + [more[i] for i in fresh]
@@ -297,13 +298,13 @@ class OnlineLoop:
 
     def _differing(self, rollouts: Sequence[Rollout], scores: Tensor) -> list[int]:
         """Rows of groups whose scores are not all alike."""
-        alike = alike_groups(rollouts, scores)
+        alike = zero_variance_groups(rollouts, scores)
         return [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
 
     def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
         """The round's experience, with groups of former rounds where the settings ask for some."""
         groups = len({r.prompt.id for r in rollouts})
-        for old in self.memory.draw(groups, step) if self.memory else []:
+        for old in self.replay_buffer.draw(groups, step) if self.replay_buffer else []:
             rollouts = [*rollouts, *old.rollouts]
             scores = torch.cat([scores, torch.tensor(old.scores)])
         found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
@@ -349,11 +350,11 @@ class OnlineLoop:
         for row, rollout in enumerate(rollouts):
             by_prompt.setdefault(rollout.prompt.id, []).append(row)
         self.stream.learn({name: scores[rows].tolist() for name, rows in by_prompt.items()})
-        if self.memory:
+        if self.replay_buffer:
             size = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)
-            self.memory.add(
+            self.replay_buffer.add(
                 [
-                    Remembered(
+                    ReplayGroup(
                         tuple(rollouts[r] for r in rows), tuple(scores[rows].tolist()), float(size[rows].mean())
                     )
                     for rows in by_prompt.values()
@@ -370,7 +371,7 @@ class OnlineLoop:
             "budget": self.budget.state(),
             "past": [self.return_stats.mean, self.return_stats.deviation, self.return_stats.seen],
             "stream": self.stream.state(),
-            "memory": self.memory.state() if self.memory else [],
+            "memory": self.replay_buffer.state() if self.replay_buffer else [],
             "reward": self.reward.state() if isinstance(self.reward, ShapedReward) else {},
         }
 
@@ -381,8 +382,8 @@ class OnlineLoop:
         mean, deviation, seen = saved["past"]
         self.return_stats = RunningStats(mean, deviation, int(seen))
         self.stream.restore(saved["stream"])
-        if self.memory:
-            self.memory.restore(saved["memory"])
+        if self.replay_buffer:
+            self.replay_buffer.restore(saved["memory"])
         if isinstance(self.reward, ShapedReward):
             self.reward.restore(saved["reward"])
         kept = _tensors_of(saved, "reference")

@@ -18,13 +18,13 @@ from gnomon.losses.reduce import masked
 from gnomon.models.roles import Policy
 from gnomon.training.checks import needs_reference
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.micro_batching import TokenBudget
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OnlineSettings
 
 
 @dataclass(frozen=True)
-class Asker:
+class RolloutEvaluator:
     """Asks each model, without gradients, a micro-batch at a time, each process a share of them.
 
     Attributes:
@@ -38,7 +38,7 @@ class Asker:
     temperature: float
     processes: Processes
     token_reward: Policy | None
-    room: Room
+    token_budget: TokenBudget
 
     @torch.no_grad()
     def policy(self, experience: Experience) -> Experience:
@@ -60,7 +60,7 @@ class Asker:
             return experience
         temperature = self.temperature
         policy, states = self.models.policy, None
-        with policy.as_reference(weights):
+        with policy.reference_mode(weights):
             found = self._answers(experience, lambda t: policy.logprobs(t, temperature=temperature))
             if self.settings.kl.reads_vocabulary:
                 policy.remember_reference_head()
@@ -102,9 +102,9 @@ class Asker:
         everyone = range(len(tokens))
 
         def attempt() -> list[tuple[list[int], Tensor]]:
-            return [(rows, ask(tokens.select(rows))) for rows in self.room.rows(tokens, [everyone])]
+            return [(rows, ask(tokens.select(rows))) for rows in self.token_budget.split_rows(tokens, [everyone])]
 
-        parts = self.room.work(attempt)
+        parts = self.token_budget.run(attempt)
         if len(parts) == 1:
             return parts[0][1]
         longest = max(part.shape[1] for _, part in parts)
@@ -115,12 +115,12 @@ class Asker:
 
     def _answers(self, experience: Experience, ask: Callable[[TokenGroups], Tensor]) -> Tensor:
         """Per-token answers of a model for all rows, `[N, T, …]`, zeros in the padding."""
-        batches = micro_batches(experience.tokens, self.room.first)
+        batches = micro_batches(experience.tokens, self.token_budget.initial_tokens)
         device = experience.logprobs.device
-        mine = [self._ask(experience.tokens.select(rows), ask) for rows in self.processes.share(batches)]
+        mine = [self._ask(experience.tokens.select(rows), ask) for rows in self.processes.shard(batches)]
         if self.processes.count > 1:
             mine = [part.cpu() for part in mine]
-        parts = self.processes.gather(mine, len(batches))
+        parts = self.processes.unshard(mine, len(batches))
         n, width = experience.tokens.mask.shape
         found = parts[0].new_zeros(n, width, *parts[0].shape[2:], device=device)
         for rows, part in zip(batches, parts, strict=True):

@@ -66,7 +66,7 @@ class StoredCompletions:
             count: for each; a prompt for which fewer are stored gets those.
             temperature: at which the policy is asked.
             seed: the same seed draws the same.
-            version: optimiser steps that the policy has taken.
+            version: optimizer steps that the policy has taken.
             stood: how often each prompt stands before in the round.
         """
         drawn = [

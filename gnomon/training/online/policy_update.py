@@ -1,4 +1,4 @@
-"""Learning from a round: several passes over it in minibatches, an optimiser step each."""
+"""Learning from a round: several passes over it in minibatches, an optimizer step each."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from gnomon.data.batching import epoch_order, micro_batches
 from gnomon.losses.reduce import masked
 from gnomon.training.online.sampler_mismatch import stop_if_apart, warn
 from gnomon.training.runtime.budget import Budget
+from gnomon.training.runtime.checkpoints import describe_prompts
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.guards import named
-from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.micro_batching import TokenBudget
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.optimizer import Optimiser
-from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.runtime.optimizer import Optimizer
+from gnomon.training.runtime.sft_mix import AuxiliarySFT
 from gnomon.training.settings import OnlineSettings
 
 
 @dataclass(frozen=True)
-class Learner:
-    """Takes the optimiser steps of a round; gradients are sums over micro-batches and processes."""
+class PolicyUpdater:
+    """Takes the optimizer steps of a round; gradients are sums over micro-batches and processes."""
 
     algorithm: Algorithm
     models: TrainedModels
     settings: OnlineSettings
-    optimiser: Optimiser
+    optimizer: Optimizer
     budget: Budget
     processes: Processes
-    side: SideTask | None
-    room: Room
+    sft_mix: AuxiliarySFT | None
+    token_budget: TokenBudget
     seed: int
 
     def update(
@@ -68,7 +68,7 @@ class Learner:
         return {**means, **first, "skipped_updates": float(len(steps) - len(learned))}
 
     def _update_minibatch(self, experience: Experience, rows: list[int], compare: bool) -> dict[str, float]:
-        """One optimiser step; none where no completion has anything to teach.
+        """One optimizer step; none where no completion has anything to teach.
 
         With `compare` none either where the trainer does not find the sampler's log-probabilities.
         """
@@ -80,34 +80,36 @@ class Learner:
         totals = step_totals(experience, rows, read, taught)
         minibatch = experience.select(read, totals)
         self.budget.tokens += minibatch.tokens.cost + (
-            self.side.tokens(self.optimiser.taken + 1) if self.side else 0
+            self.sft_mix.tokens(self.optimizer.step_count + 1) if self.sft_mix else 0
         )
-        share = self.processes.share(micro_batches(minibatch.tokens, self.room.first))
-        parts = self.room.work(lambda: self._backward(minibatch, share), self.optimiser.forget_gradients)
-        self.processes.add_up_gradients(self.optimiser.parameters.values())
-        everyone = [part for theirs in self.processes.collect(parts) for part in theirs]
+        share = self.processes.shard(micro_batches(minibatch.tokens, self.token_budget.initial_tokens))
+        parts = self.token_budget.run(lambda: self._backward(minibatch, share), self.optimizer.zero_grad)
+        self.processes.all_reduce_gradients(self.optimizer.parameters.values())
+        everyone = [part for theirs in self.processes.all_gather(parts) for part in theirs]
         metrics = merge_metrics(everyone)
         if compare:
             stop_if_apart(metrics, self.models.policy.compute.dtype)
-        rate = self.settings.learning_rate * self.optimiser.factor
+        rate = self.settings.learning_rate * self.optimizer.factor
         return {
             **metrics,
-            "grad_norm": self.optimiser.step(named(minibatch.names)),
+            "grad_norm": self.optimizer.step(describe_prompts(minibatch.names)),
             "learning_rate": rate,
         }
 
     def _backward(self, minibatch: Experience, share: Sequence[Sequence[int]]) -> list[dict[str, float]]:
         """Add up the gradients of this process's share; the metrics of each micro-batch."""
-        parts, number = [], self.optimiser.taken + 1
-        for micro in self.room.rows(minibatch.tokens, share):
+        parts, number = [], self.optimizer.step_count + 1
+        for micro in self.token_budget.split_rows(minibatch.tokens, share):
             batch = minibatch.select(micro, minibatch.totals)
             loss, metrics = self.algorithm.loss(self.models, batch)
             if not torch.isfinite(loss):
-                raise NotFiniteError(f"the loss of optimiser step {number} is not finite ({named(batch.names)})")
+                raise NotFiniteError(
+                    f"the loss of optimizer step {number} is not finite ({describe_prompts(batch.names)})"
+                )
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
-        if self.side:
-            parts.append(self.side.backward(self.models, number, self.processes, self.room))
+        if self.sft_mix:
+            parts.append(self.sft_mix.backward(self.models, number, self.processes, self.token_budget))
         return parts
 
     def _compare_with_sampler(
@@ -125,7 +127,7 @@ class Learner:
 
 
 def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> list[list[int]]:
-    """Rows of each optimiser step: groups in a new order, about equally many in each, none torn apart."""
+    """Rows of each optimizer step: groups in a new order, about equally many in each, none torn apart."""
     members: dict[int, list[int]] = {}
     for row, g in enumerate(experience.tokens.group.tolist()):
         members.setdefault(g, []).append(row)
@@ -148,7 +150,7 @@ def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
 def step_totals(
     experience: Experience, rows: Sequence[int], read: Sequence[int], taught: Sequence[int]
 ) -> StepTotals:
-    """What the losses of an optimiser step over `rows` divide by, of which it reads some and some teach."""
+    """What the losses of an optimizer step over `rows` divide by, of which it reads some and some teach."""
     counts = {r: float(experience.tokens.masks[r].sum()) for r in rows}
     tokens = sum(counts.values())
     group = experience.tokens.group.tolist()

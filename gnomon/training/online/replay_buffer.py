@@ -15,7 +15,7 @@ from gnomon.training.settings import Replay
 
 
 @dataclass(frozen=True)
-class Remembered:
+class ReplayGroup:
     """One prompt's completions with their scores, and how much they taught when they were new."""
 
     rollouts: tuple[Rollout, ...]
@@ -23,15 +23,15 @@ class Remembered:
     priority: float
 
 
-class ReplayMemory:
+class ReplayBuffer:
     """The newest groups, drawn by priority (Schaul et al. 2016, with rank left out)."""
 
     def __init__(self, settings: Replay, seed: int):
         self.settings = settings
         self.seed = seed
-        self.groups: list[Remembered] = []
+        self.groups: list[ReplayGroup] = []
 
-    def draw(self, fresh: int, step: int) -> list[Remembered]:
+    def draw(self, fresh: int, step: int) -> list[ReplayGroup]:
         """Groups for a round with `fresh` new ones; none twice."""
         count = min(round(self.settings.share * fresh), len(self.groups))
         if not count:
@@ -41,7 +41,7 @@ class ReplayMemory:
         chosen = generator.choice(len(self.groups), size=count, replace=False, p=weights / weights.sum())
         return [self.groups[i] for i in chosen]
 
-    def add(self, groups: Sequence[Remembered]) -> None:
+    def add(self, groups: Sequence[ReplayGroup]) -> None:
         """Remember, and forget the oldest."""
         self.groups = [*self.groups, *groups][-self.settings.capacity :]
 
@@ -52,7 +52,7 @@ class ReplayMemory:
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Go on from a checkpoint."""
         self.groups = [
-            Remembered(tuple(map(_rollout, row["rollouts"])), tuple(row["scores"]), float(row["priority"]))
+            ReplayGroup(tuple(map(_rollout, row["rollouts"])), tuple(row["scores"]), float(row["priority"]))
             for row in state
         ]
 

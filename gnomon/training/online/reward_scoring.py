@@ -72,10 +72,10 @@ class Scorer:
         """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
         names = [(r.prompt.id, r.version) for r in rollouts]
         groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
-        mine = [rollouts[row] for rows in self.processes.share(groups) for row in rows]
+        mine = [rollouts[row] for rows in self.processes.shard(groups) for row in rows]
         scored = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
         mine_too = dict(scored.parts), list(scored.failures), dict(scored.abstentions)
-        everyone = self.processes.collect((scored.values, *mine_too))
+        everyone = self.processes.all_gather((scored.values, *mine_too))
         order = [
             row for rank in range(self.processes.count) for g in groups[rank :: self.processes.count] for row in g
         ]

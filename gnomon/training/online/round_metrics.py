@@ -16,7 +16,7 @@ from gnomon.rollouts.experience import sequence_kl
 SAMPLES_KEPT = 8  # of each round, in samples.jsonl
 
 
-def alike_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
+def zero_variance_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
     """The prompts whose completions all scored the same: they teach a group method nothing."""
     place = {name: i for i, name in enumerate(dict.fromkeys(r.prompt.id for r in rollouts))}
     alike = zero_variance_in_group(scores, torch.tensor([place[r.prompt.id] for r in rollouts]))

@@ -23,7 +23,7 @@ APART = {torch.float32: (2e-3, 1e-4)}
 APART_IN_LOWER = 0.05, 0.03
 
 
-def agreement(drawn: Experience, asked: Experience, rows: Sequence[int]) -> dict[str, float]:
+def compare_logprobs(drawn: Experience, asked: Experience, rows: Sequence[int]) -> dict[str, float]:
     """What the sampler said of tokens beside what the trainer says of them, means over tokens.
 
     Args:
@@ -60,7 +60,7 @@ def stop_if_apart(found: Mapping[str, float], dtype: torch.dtype) -> None:
     """Refuse to learn where sampler and trainer are further apart than the precision of their products explains.
 
     Args:
-        found: means over tokens, as of `agreement`; nothing is refused where there was nothing to compare.
+        found: means over tokens, as of `compare_logprobs`; nothing is refused where there was nothing to compare.
         dtype: of matrix products.
 
     Raises:

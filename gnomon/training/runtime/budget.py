@@ -45,14 +45,14 @@ class Budget:
         """For a checkpoint."""
         return {"tokens_seen": self.tokens, "seconds": self.seconds, "before": self._before}
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """The first step begins."""
-        self.lap()
+        self.update()
         self._before = self.share
 
-    def lap(self) -> None:
+    def update(self) -> None:
         """Look at the clock: the main process's, so that all agree."""
-        self.seconds = self._processes.tell(time.monotonic() - self._started)
+        self.seconds = self._processes.broadcast(time.monotonic() - self._started)
 
     @property
     def bounded(self) -> bool:
@@ -66,17 +66,17 @@ class Budget:
         return max(by_time, self.tokens / (self.settings.budget_tokens or math.inf))
 
     @property
-    def over(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether it is spent."""
         return self.share >= 1
 
-    def place(self, step: int, bound: int) -> tuple[int, int]:
+    def progress(self, step: int, bound: int) -> tuple[int, int]:
         """How far the loop is, of what: steps, or percent where there is a budget."""
         if not self.bounded:
             return step, bound
         return min(100, int(100 * max(self.share, step / bound))), 100
 
-    def planned(self, done: int, bound: int) -> int:
+    def planned_steps(self, done: int, bound: int) -> int:
         """Steps in all, at the pace of those `done`, so that the learning rate ends where the budget does.
 
         Args:

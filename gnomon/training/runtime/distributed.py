@@ -18,10 +18,10 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
-from gnomon.training.runtime.watchdog import SILENCE, Fellows, shared_store
+from gnomon.training.runtime.watchdog import SILENCE, PeerWatchdog, shared_store
 
 T = TypeVar("T")
-PATIENCE = timedelta(days=1)  # the others may be examining a model; that one has failed is found by Fellows
+PATIENCE = timedelta(days=1)  # the others may be examining a model; that one has failed is found by PeerWatchdog
 
 
 class Processes:
@@ -36,7 +36,7 @@ class Processes:
         self.state = PartialState(cpu=cpu, timeout=PATIENCE) if cpu else PartialState(timeout=PATIENCE)
         self.rank: int = self.state.process_index
         self.count: int = self.state.num_processes
-        self._fellows: Fellows | None = None
+        self._watchdog: PeerWatchdog | None = None
 
     @property
     def main(self) -> bool:
@@ -53,56 +53,56 @@ class Processes:
             return nullcontext()
         host = os.environ.get("MASTER_ADDR", "localhost")
         store = shared_store(host, 0, keeps=True) if self.main else None
-        port = self.tell(store.port if store else 0)
+        port = self.broadcast(store.port if store else 0)
         store = store or shared_store(host, port, keeps=False)
-        self.wait()  # until all have reached the store: from here on, one that fails can say so
-        self._fellows = Fellows(self.rank, self.count, store, silence)
-        return self._fellows.watching()
+        self.barrier()  # until all have reached the store: from here on, one that fails can say so
+        self._watchdog = PeerWatchdog(self.rank, self.count, store, silence)
+        return self._watchdog.watching()
 
-    def _meeting(self, name: str) -> AbstractContextManager[None]:
-        return self._fellows.meeting(name) if self._fellows else nullcontext()
+    def _collective(self, name: str) -> AbstractContextManager[None]:
+        return self._watchdog.collective(name) if self._watchdog else nullcontext()
 
-    def share(self, items: Sequence[T]) -> list[T]:
+    def shard(self, items: Sequence[T]) -> list[T]:
         """This process's items: every count-th one."""
         return list(items[self.rank :: self.count])
 
-    def gather(self, mine: Sequence[T], total: int) -> list[T]:
+    def unshard(self, mine: Sequence[T], total: int) -> list[T]:
         """The results of all shares in the order of the whole; `share` undone."""
         if self.count == 1:
             return list(mine)
-        with self._meeting("gather"):
+        with self._collective("unshard"):
             parts: list[list[T]] = gather_object([list(mine)])
         return [parts[i % self.count][i // self.count] for i in range(total)]
 
-    def collect(self, mine: T) -> list[T]:
+    def all_gather(self, mine: T) -> list[T]:
         """One thing of each process, in their order."""
         if self.count == 1:
             return [mine]
-        with self._meeting("collect"):
+        with self._collective("all_gather"):
             found: list[T] = gather_object([mine])
         return found
 
-    def tell(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the first process says, in all of them."""
         if self.count == 1:
             return value
         found = [value]
-        with self._meeting("tell"):
+        with self._collective("broadcast"):
             broadcast_object_list(found)
         return found[0]
 
-    def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum gradients over processes; one that had no share counts as zeros."""
         if self.count == 1:
             return
-        with self._meeting("gradients"):
+        with self._collective("gradients"):
             for parameter in parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 total: Tensor = parameter.grad
                 torch.distributed.all_reduce(total)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
-        with self._meeting("wait"):
+        with self._collective("barrier"):
             self.state.wait_for_everyone()

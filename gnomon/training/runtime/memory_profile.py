@@ -89,9 +89,9 @@ def footprint(models: TrainedModels, shape: Shape, optimizer: OptimizerKind = "a
     loaded = [models.trained, *([models.critic_model] if models.critic_model else [])]
     device = models.trained.device
     learning = [p for model in loaded for p in model.trainable().values()]
-    groups = made_up(TRIAL, shape, models.trained)
+    groups = random_groups(TRIAL, shape, models.trained)
     try:
-        _pass(models, made_up(WARM, shape, models.trained))  # gradients are there from now on
+        _pass(models, random_groups(WARM, shape, models.trained))  # gradients are there from now on
         known = [*_tensors(loaded), *(p.grad for p in learning if p.grad is not None)]
         with _Saved(known) as saved:
             started = time.monotonic()
@@ -167,7 +167,7 @@ def _tensors(models: Iterable[Model]) -> Iterator[Tensor]:
         yield from model.network.buffers()
 
 
-def made_up(tokens: int, shape: Shape, model: Model) -> TokenGroups:
+def random_groups(tokens: int, shape: Shape, model: Model) -> TokenGroups:
     """Groups of random ids, about `tokens` in all; they have nothing in common at their start."""
     draw = torch.Generator().manual_seed(0)
     vocabulary = int(model.network.get_input_embeddings().weight.shape[0])

@@ -26,7 +26,7 @@ T = TypeVar("T")
 SMALLEST = 16  # tokens below which cutting further is hopeless
 
 
-class Room:
+class TokenBudget:
     """The token budget of micro-batches, halved each time that memory runs out.
 
     Losses do not depend on how a step is cut, so the step is done again with smaller parts and the numbers stay
@@ -37,12 +37,12 @@ class Room:
     """
 
     def __init__(self, tokens: int):
-        self.first = tokens
+        self.initial_tokens = tokens
         self.tokens = tokens
 
-    def examples(self, share: Sequence[Sequence[Example]]) -> list[list[Example]]:
+    def split_examples(self, share: Sequence[Sequence[Example]]) -> list[list[Example]]:
         """A share of a step's micro-batches, cut to what there is room for now."""
-        if self.tokens == self.first:
+        if self.tokens == self.initial_tokens:
             return [list(part) for part in share]
         return [
             [part[i] for i in rows]
@@ -50,15 +50,15 @@ class Room:
             for rows in pack_by_tokens([e.cost for e in part], self.tokens)
         ]
 
-    def rows(self, tokens: TokenGroups, share: Sequence[Sequence[int]]) -> list[list[int]]:
+    def split_rows(self, tokens: TokenGroups, share: Sequence[Sequence[int]]) -> list[list[int]]:
         """The same for rows of token groups, where completions of one prompt stay together."""
-        if self.tokens == self.first:
+        if self.tokens == self.initial_tokens:
             return [list(part) for part in share]
         return [
             [part[i] for i in rows] for part in share for rows in micro_batches(tokens.select(part), self.tokens)
         ]
 
-    def work(self, attempt: Callable[[], T], undo: Callable[[], None] | None = None) -> T:
+    def run(self, attempt: Callable[[], T], undo: Callable[[], None] | None = None) -> T:
         """What `attempt` returns, once its parts fit; `undo` takes back what a failed attempt left behind.
 
         Raises:
@@ -88,23 +88,23 @@ class Room:
         )
 
 
-def make_room(
+def make_token_budget(
     settings: LoopSettings,
     models: TrainedModels,
     shape: Callable[[], Shape],
     folder: Path,
     processes: Processes,
-) -> tuple[Room, float]:
+) -> tuple[TokenBudget, float]:
     """The loop's room and its gigabytes for frozen layers' states, from its settings or from a trial.
 
     What a trial found is kept in the loop's folder: a loop that goes on cuts its steps as it did before.
     """
     if settings.memory_gb is None:
-        return Room(settings.micro_batch_tokens), settings.activation_cache_gb
-    file, asked = folder / "room.json", settings.memory_gb
-    known = processes.tell(read_json(file) if processes.main and file.exists() else {})
+        return TokenBudget(settings.micro_batch_tokens), settings.activation_cache_gb
+    file, asked = folder / "token_budget.json", settings.memory_gb
+    known = processes.broadcast(read_json(file) if processes.main and file.exists() else {})
     if known.get("memory_gb") != asked:
-        found = processes.collect(fit(models, asked, shape(), folder.name, settings.optimizer))
+        found = processes.all_gather(fit(models, asked, shape(), folder.name, settings.optimizer))
         known = {
             "memory_gb": asked,
             "tokens": min(one.tokens for one in found),
@@ -113,4 +113,4 @@ def make_room(
         if processes.main:
             write_json(file, known)
             console.print(f"  micro-batches of {known['tokens']} tokens fit into {asked:g} GB")
-    return Room(known["tokens"]), known["states_gb"]
+    return TokenBudget(known["tokens"]), known["states_gb"]

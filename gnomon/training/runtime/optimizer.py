@@ -1,4 +1,4 @@
-"""AdamW, its schedule, and one optimiser step that refuses to go on from numbers that are not finite."""
+"""AdamW, its schedule, and one optimizer step that refuses to go on from numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch
 from torch import nn
 
 from gnomon.core.errors import ConfigError, NotFiniteError
-from gnomon.training.settings import OptimiserSettings
+from gnomon.training.settings import OptimizerSettings
 
 
-class Optimiser:
+class Optimizer:
     """AdamW over named groups of weights, each with its own peak learning rate.
 
     Attributes:
-        taken: optimiser steps so far.
-        planned: optimiser steps in all; the schedule ends there.
+        step_count: optimizer steps so far.
+        total_steps: optimizer steps in all; the schedule ends there.
     """
 
     def __init__(
         self,
         groups: Sequence[tuple[Mapping[str, nn.Parameter], float]],
-        settings: OptimiserSettings,
-        planned: int,
+        settings: OptimizerSettings,
+        total_steps: int,
     ):
         self.settings = settings
-        self.planned = planned
-        self.taken = 0
+        self.total_steps = total_steps
+        self.step_count = 0
         self.parameters = {name: p for named, _ in groups for name, p in named.items()}
         if not self.parameters:
             raise ConfigError("nothing of the model learns; set layers to 1 or more, or adapter to lora.")
@@ -40,10 +40,10 @@ class Optimiser:
     @property
     def factor(self) -> float:
         """The schedule at this step: 0 to 1 times the peak rate."""
-        warm = round(self.settings.warmup * self.planned)
-        if self.taken < warm:
-            return (self.taken + 1) / warm
-        done = (self.taken - warm) / max(1, self.planned - warm)
+        warm = round(self.settings.warmup * self.total_steps)
+        if self.step_count < warm:
+            return (self.step_count + 1) / warm
+        done = (self.step_count - warm) / max(1, self.total_steps - warm)
         if self.settings.schedule == "linear":
             return 1 - done
         return 0.5 * (1 + math.cos(math.pi * done)) if self.settings.schedule == "cosine" else 1.0
@@ -59,15 +59,15 @@ class Optimiser:
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.max_grad_norm))
         if not math.isfinite(norm):
             named = of and f" ({of})"
-            raise NotFiniteError(f"the gradient of optimiser step {self.taken + 1}{named} is not finite")
+            raise NotFiniteError(f"the gradient of optimizer step {self.step_count + 1}{named} is not finite")
         for group in self.adam.param_groups:
             group["lr"] = group["peak"] * self.factor
         self.adam.step()
-        self.forget_gradients()
-        self.taken += 1
+        self.zero_grad()
+        self.step_count += 1
         return norm
 
-    def forget_gradients(self) -> None:
+    def zero_grad(self) -> None:
         """As after a step."""
         self.adam.zero_grad(set_to_none=True)
 
@@ -79,22 +79,22 @@ class Optimiser:
                 found[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu()
         return found
 
-    def restore(self, tensors: Mapping[str, torch.Tensor], taken: int) -> None:
+    def restore(self, tensors: Mapping[str, torch.Tensor], step_count: int) -> None:
         """Undo `tensors`: go on from a checkpoint."""
-        self.taken = taken
+        self.step_count = step_count
         for name, parameter in self.parameters.items():
             state = {k.rpartition("|")[2]: v for k, v in tensors.items() if k.rpartition("|")[0] == name}
             if state:
                 self.adam.state[parameter] = {k: self._restored(k, v, parameter) for k, v in state.items()}
 
     def _restored(self, key: str, value: torch.Tensor, parameter: nn.Parameter) -> Any:
-        """A part of the state as the optimiser keeps it: it counts steps where it likes, as it likes."""
+        """A part of the state as the optimizer keeps it: it counts steps where it likes, as it likes."""
         if key == "step" and self.settings.optimizer == "adamw_8bit":
             return int(value)
         return value.clone().to(parameter.device)
 
 
-def _adam(groups: list[dict[str, object]], settings: OptimiserSettings) -> torch.optim.Optimizer:
+def _adam(groups: list[dict[str, object]], settings: OptimizerSettings) -> torch.optim.Optimizer:
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
     from bitsandbytes.optim import AdamW8bit  # not everybody's
@@ -104,7 +104,7 @@ def _adam(groups: list[dict[str, object]], settings: OptimiserSettings) -> torch
 
 
 def _decayed_and_not(
-    parameters: Iterable[nn.Parameter], rate: float, settings: OptimiserSettings
+    parameters: Iterable[nn.Parameter], rate: float, settings: OptimizerSettings
 ) -> list[dict[str, object]]:
     """Weight decay is for matrices; biases and norms go without."""
     chosen = list(parameters)

@@ -14,20 +14,22 @@ from gnomon.core.types import Prompt
 from gnomon.models.roles import Model, Policy
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.training.runtime.memory_profile import TRIAL, Shape, made_up, peak_bytes
+from gnomon.training.runtime.memory_profile import TRIAL, Shape, peak_bytes, random_groups
 
 DRAWN = (2, 10)  # tokens of the two draws
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SamplingCost:
     """What drawing completions takes: bytes at most at once, and seconds if none ends early."""
 
     bytes: float
     seconds: float
 
 
-def try_drawing(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, loaded: Sequence[Model]) -> Drawn:
+def profile_sampling(
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, loaded: Sequence[Model]
+) -> SamplingCost:
     """What drawing every completion of `prompts` takes, from two short draws."""
     known = [t for model in loaded for t in (*model.network.parameters(), *model.network.buffers())]
     sampler = NativeSampler(policy)
@@ -49,16 +51,18 @@ def try_drawing(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, l
     heads = getattr(config, "num_key_value_heads", None) or asking
     head = getattr(config, "head_dim", None) or config.hidden_size // max(asking, 1)
     a_token = 2 * config.num_hidden_layers * heads * head * 4 * side_by_side
-    return Drawn(max(sizes) + a_token * max(sampling.max_tokens - DRAWN[1], 0), one_batch * rows / side_by_side)
+    return SamplingCost(
+        max(sizes) + a_token * max(sampling.max_tokens - DRAWN[1], 0), one_batch * rows / side_by_side
+    )
 
 
 def _draw(sampler: NativeSampler, prompts: Sequence[Prompt], sampling: Sampling) -> None:
     sampler.sample(prompts, sampling, seed=0)
 
 
-def reading_pace(policy: Policy, shape: Shape) -> float:
+def forward_tokens_per_second(policy: Policy, shape: Shape) -> float:
     """Tokens a second of a pass without a gradient."""
-    groups: TokenGroups = made_up(TRIAL, shape, policy)
+    groups: TokenGroups = random_groups(TRIAL, shape, policy)
     started = time.monotonic()
     with torch.no_grad():
         policy.logprobs(groups)

@@ -14,12 +14,12 @@ from gnomon.data.batching import collate_demonstrations, epoch_order, pack_by_to
 from gnomon.data.encoding import Example
 from gnomon.losses.reduce import token_mean
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.micro_batching import TokenBudget
 
 
 @dataclass(frozen=True)
-class SideTask:
-    """Demonstrations, of which each optimiser step sees the next few.
+class AuxiliarySFT:
+    """Demonstrations, of which each optimizer step sees the next few.
 
     Attributes:
         weight: of the mean negative log-likelihood of a token, beside the main loss.
@@ -31,12 +31,17 @@ class SideTask:
     batch_size: int
     seed: int
 
-    def backward(self, models: Models, step: int, processes: Processes, room: Room) -> dict[str, float]:
+    def backward(
+        self, models: Models, step: int, processes: Processes, token_budget: TokenBudget
+    ) -> dict[str, float]:
         """Add the term's gradient to those of the main loss; this process's share of the metric."""
         batch = self._batch(step)
         totals, found = totals_of(batch), 0.0
-        cut = [[batch[r] for r in rows] for rows in pack_by_tokens([e.cost for e in batch], room.first)]
-        for part in room.examples(processes.share(cut)):
+        cut = [
+            [batch[r] for r in rows]
+            for rows in pack_by_tokens([e.cost for e in batch], token_budget.initial_tokens)
+        ]
+        for part in token_budget.split_examples(processes.shard(cut)):
             made = collate_demonstrations(part, totals)
             logprobs = models.policy.logprobs(made.tokens)
             loss = token_mean(-logprobs, made.tokens.mask.to(logprobs.device), totals.tokens)
@@ -45,7 +50,7 @@ class SideTask:
         return {"sft_loss": found}
 
     def tokens(self, step: int) -> int:
-        """Tokens of the demonstrations that an optimiser step sees, prompts included."""
+        """Tokens of the demonstrations that an optimizer step sees, prompts included."""
         return sum(example.cost for example in self._batch(step))
 
     def _batch(self, step: int) -> list[Example]:

@@ -28,7 +28,7 @@ GONE = "process 0 is gone; its own message, if it left one, is above or in its l
 
 
 @dataclass
-class Seen:
+class PeerState:
     """The last sign of a fellow, and since when it has been the same."""
 
     sign: str = ""
@@ -37,7 +37,7 @@ class Seen:
     place_at: float = 0.0
 
 
-class Fellows:
+class PeerWatchdog:
     """This process's view of the others.
 
     Args:
@@ -50,13 +50,13 @@ class Fellows:
     def __init__(self, rank: int, count: int, store: Store, silence: float = SILENCE):
         self.rank, self.store, self.silence = rank, store, silence
         now = time.monotonic()
-        self._seen = {other: Seen(beat_at=now, place_at=now) for other in range(count) if other != rank}
+        self._seen = {other: PeerState(beat_at=now, place_at=now) for other in range(count) if other != rank}
         self._place, self._meetings, self._beats = "", 0, 0
         self._alone = False  # the store has gone, and with it every way to hear of the others
         self._over, self._looking = threading.Event(), threading.Lock()
 
     @contextmanager
-    def meeting(self, name: str) -> Iterator[None]:
+    def collective(self, name: str) -> Iterator[None]:
         """Inside, this process waits for the others at a collective."""
         self._meetings += 1
         self._place = f"{name} {self._meetings}"
@@ -114,7 +114,7 @@ class Fellows:
                 self._alone = True
                 return GONE
 
-    def _fault_of(self, other: int, seen: Seen) -> str | None:
+    def _fault_of(self, other: int, seen: PeerState) -> str | None:
         if self.store.check([f"failed/{other}"]):
             return f"process {other} stopped: {self.store.get(f'failed/{other}').decode()}"
         now = time.monotonic()

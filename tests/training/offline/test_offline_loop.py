@@ -90,7 +90,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_spares_the_weights(tmp_pat
             before.extend(weights_of(models))
             models.policy.network.lm_head.weight.data[0, 0] = float("nan")
 
-    with pytest.raises(RunError, match=r"step 3 is not finite \(prompts .*; the checkpoint of step 2 stands"):
+    with pytest.raises(RunError, match=r"step 3 is not finite \(prompts .*; the last checkpoint is of step 2"):
         offline(tmp_path, before=spoil, models=models)
     assert all(torch.equal(a, b) for a, b in zip(weights_of(models), before, strict=True))
     assert len(recorded(tmp_path)) == 2

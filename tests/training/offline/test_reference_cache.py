@@ -27,13 +27,13 @@ WHOLE, UPPER = Trainable(adapter="none"), Trainable(rank=4, layers=1)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A name for each time that a reference was asked about the data."""
     times: list[str] = []
-    ask = reference_cache_module.ReferenceAsker._ask
+    ask = reference_cache_module.ReferenceEvaluator._ask
 
     def noted(self: Any, examples: Any) -> Any:
         times.append(self.label)
         return ask(self, examples)
 
-    monkeypatch.setattr(reference_cache_module.ReferenceAsker, "_ask", noted)
+    monkeypatch.setattr(reference_cache_module.ReferenceEvaluator, "_ask", noted)
     return times
 
 

@@ -10,7 +10,7 @@ from project import Project
 from tiny import byte_tokenizer, prompts_of, tiny_policy
 
 from gnomon.core.storage.files import read_jsonl
-from gnomon.training.offline.sample_logging import Showing
+from gnomon.training.offline.sample_logging import SampleLogger
 from gnomon.training.runtime.model_bundle import TrainedModels
 
 
@@ -30,7 +30,7 @@ def test_looking_changes_no_number(tmp_path: Path) -> None:
         tmp_path / "plain", models=TrainedModels(tiny_policy(byte_tokenizer(chat=True), trainable=LORA))
     )
     policy = tiny_policy(byte_tokenizer(chat=True), trainable=LORA)
-    showing = Showing(policy, prompts_of("a", "b", "a"), 1, tmp_path / "watched")
+    showing = SampleLogger(policy, prompts_of("a", "b", "a"), 1, tmp_path / "watched")
     steps = iter(range(1, 100))
 
     def look(_: int) -> None:
@@ -47,9 +47,9 @@ def test_looking_changes_no_number(tmp_path: Path) -> None:
 def test_resumed_it_goes_on_after_the_checkpoint(tmp_path: Path) -> None:
     """What was sampled after the step that a run goes on from is drawn again, and stands once."""
     policy = tiny_policy(byte_tokenizer(chat=True), trainable=LORA)
-    first = Showing(policy, prompts_of("a"), 1, tmp_path)
+    first = SampleLogger(policy, prompts_of("a"), 1, tmp_path)
     for step in (1, 2, 3):
         first(step, {})
-    again = Showing(policy, prompts_of("a"), 1, tmp_path)
+    again = SampleLogger(policy, prompts_of("a"), 1, tmp_path)
     again(2, {})
     assert [row["step"] for row in read_jsonl(tmp_path / "samples.jsonl")] == [1, 2]

@@ -56,7 +56,7 @@ def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: 
     loop.stored = stored(words)
     shake(loop.models.policy)
     rollouts = loop.sample(1)
-    found = loop.asker.policy(loop.remember(1, rollouts, torch.zeros(len(rollouts))))
+    found = loop.evaluator.policy(loop.remember(1, rollouts, torch.zeros(len(rollouts))))
     assert found.sampler_logprobs is not None
     gap = (found.logprobs - found.sampler_logprobs).abs().amax(1)
     written = torch.tensor([r.completion.id.startswith(("a/", "b c/")) for r in rollouts])

@@ -126,7 +126,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
             return (loss * float("nan") if "p1" in batch.names else loss), metrics
 
     with pytest.raises(
-        RunError, match=r"the loss of optimiser step \d is not finite \(prompts p1 …\); no checkpoint"
+        RunError, match=r"the loss of optimizer step \d is not finite \(prompts p1 …\); no checkpoint"
     ):
         online(tmp_path / "loss", words, algorithm=Spoiled(), micro_batch_tokens=1, minibatches=1).run("ppo")
 
@@ -135,7 +135,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
             loss, metrics = super().loss(models, batch)
             return loss + (loss - loss.detach()).abs().sqrt(), metrics  # its value is finite, its slope is not
 
-    with pytest.raises(RunError, match=r"gradient of optimiser step 1 \(prompts p\d, p\d, p\d …\) is not finite"):
+    with pytest.raises(RunError, match=r"gradient of optimizer step 1 \(prompts p\d, p\d, p\d …\) is not finite"):
         online(tmp_path / "gradient", words, algorithm=Overflowing(), minibatches=1).run("ppo")
 
 
@@ -168,12 +168,12 @@ def test_a_policy_without_adapter_is_compared_with_the_weights_it_began_with(tmp
     loop.run("ppo")
     assert recorded(tmp_path)[0]["kl"] == pytest.approx(0.0, abs=1e-5)
     assert abs(recorded(tmp_path)[-1]["kl"]) > 1e-3
-    with loop.models.policy.as_reference(loop.reference_weights):
+    with loop.models.policy.reference_mode(loop.reference_weights):
         now = [p.clone() for p in loop.models.policy.network.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(now, before, strict=True))
     after = list(loop.models.policy.network.parameters())
     assert not all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
-    with pytest.raises(ModelError, match="no adapter to switch off"), loop.models.policy.as_reference():
+    with pytest.raises(ModelError, match="no adapter to switch off"), loop.models.policy.reference_mode():
         pass
 
 
@@ -185,7 +185,7 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     rollouts, scores, _ = loop.score(loop.sample(1))
     experience = loop.remember(1, rollouts, scores)
-    experience = loop.asker.critic(loop.asker.reference(experience, loop.reference_weights))
+    experience = loop.evaluator.critic(loop.evaluator.reference(experience, loop.reference_weights))
     assert isinstance(experience, Experience)
     assert experience.reference_logprobs is not None
     assert experience.values is not None
@@ -255,9 +255,9 @@ def test_without_a_price_no_reference_is_run_or_copied(tmp_path: Path, words: An
 
     class Counted(Policy):
         @contextmanager
-        def as_reference(self, weights: Any = None) -> Iterator[None]:
+        def reference_mode(self, weights: Any = None) -> Iterator[None]:
             asked.append(1)
-            with super().as_reference(weights):
+            with super().reference_mode(weights):
                 yield
 
     ends = []

@@ -1,4 +1,4 @@
-"""The optimiser steps of a round: what they divide by, and what they say."""
+"""The optimizer steps of a round: what they divide by, and what they say."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gnomon.algorithms.grpo import GRPO
 from gnomon.algorithms.online_dpo import OnlineDPO
 from gnomon.algorithms.ppo import PPO
 from gnomon.core.experience import Experience, KLPenalty
-from gnomon.training.online.policy_update import Learner
+from gnomon.training.online.policy_update import PolicyUpdater
 from gnomon.training.runtime.budget import Budget
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.micro_batching import Room
+from gnomon.training.runtime.micro_batching import TokenBudget
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.optimizer import Optimiser
+from gnomon.training.runtime.optimizer import Optimizer
 from gnomon.training.settings import OnlineSettings
 
 ONLINE = {name: kind() for name, kind in algorithms().items() if kind.consumes is Experience}  # type: ignore[attr-defined]
@@ -34,17 +34,19 @@ OF_TOKENS = (
 )
 
 
-def learner(algorithm: Any, models: TrainedModels, **settings: Any) -> Learner:
+def updater(algorithm: Any, models: TrainedModels, **settings: Any) -> PolicyUpdater:
     chosen = OnlineSettings(**{"minibatches": 1, "micro_batch_tokens": 10_000} | settings)
     weights = models.trained.trainable() | (models.critic_model.trainable() if models.critic_model else {})
-    optimiser = Optimiser([(weights, 1e-3)], chosen, planned=1)
-    room, alone = Room(chosen.micro_batch_tokens), Processes()
-    return Learner(algorithm, models, chosen, optimiser, Budget(chosen, alone), alone, None, room, seed=0)
+    optimizer = Optimizer([(weights, 1e-3)], chosen, total_steps=1)
+    token_budget, alone = TokenBudget(chosen.micro_batch_tokens), Processes()
+    return PolicyUpdater(
+        algorithm, models, chosen, optimizer, Budget(chosen, alone), alone, None, token_budget, seed=0
+    )
 
 
 def updated(algorithm: Any, experience: Experience, **settings: Any) -> dict[str, float]:
     """What a round over `experience` reports, on fresh models."""
-    return learner(algorithm, models_for(algorithm), **settings).update(experience, step=1)
+    return updater(algorithm, models_for(algorithm), **settings).update(experience, step=1)
 
 
 def round_for(algorithm: Any, *, on_policy: bool = False) -> Experience:

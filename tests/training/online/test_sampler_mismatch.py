@@ -20,8 +20,8 @@ from gnomon.core.errors import RunError
 from gnomon.core.experience import Experience, Rollout
 from gnomon.rollouts.choice import DECODERS
 from gnomon.rollouts.decoding import SlotDecoder
-from gnomon.training.online.exploration import explore
-from gnomon.training.online.sampler_mismatch import agreement, stop_if_apart
+from gnomon.training.online.exploration import sample_group_mix
+from gnomon.training.online.sampler_mismatch import compare_logprobs, stop_if_apart
 from gnomon.training.settings import Exploration, Replay
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -37,7 +37,7 @@ def shifted(by: float, *, after: int = 0) -> Any:
     before = iter(range(after))
 
     def draw(*args: Any, **settings: Any) -> list[list[Rollout]]:
-        groups = explore(*args, **settings)
+        groups = sample_group_mix(*args, **settings)
         if next(before, None) is not None:
             return groups
         return [[replace(r, logprobs=tuple(p + by for p in r.logprobs)) for r in group] for group in groups]
@@ -57,7 +57,7 @@ def test_a_planted_gap_is_said(
     way: str, tmp_path: Path, words: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From the second round each token is 0.06 nats off, which costs e^−0.06 − 1 + 0.06, whoever computes it."""
-    monkeypatch.setattr("gnomon.training.online.loop.explore", shifted(0.06, after=1))
+    monkeypatch.setattr("gnomon.training.online.loop.sample_group_mix", shifted(0.06, after=1))
     rows = run(tmp_path, words, **WAYS[way])
     said = capsys.readouterr().err
     assert said.count("sampler and trainer disagree") == len(rows) - 1 == 3
@@ -73,7 +73,7 @@ def test_a_gap_in_the_first_round_stops_the_run_before_anything_is_learned(
     way: str, tmp_path: Path, words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0.06 nats cost 0.0018, more than float32 explains."""
-    monkeypatch.setattr("gnomon.training.online.loop.explore", shifted(0.06))
+    monkeypatch.setattr("gnomon.training.online.loop.sample_group_mix", shifted(0.06))
     settings = {"algorithm": RLOO(), "sampling": {"completions": 4}, "epochs": 1, "minibatches": 1, **WAYS[way]}
     loop = online(tmp_path, words, **settings)
     before = {name: p.detach().clone() for name, p in loop.models.policy.trainable().items()}
@@ -140,7 +140,7 @@ def test_the_two_means_by_hand() -> None:
     asked = replace(drawn, logprobs=torch.full((n, width), math.log(0.25)).masked_fill(~tokens.mask, 7.0))
     said = drawn.logprobs.clone()
     said[0, 0], said[1] = math.log(0.5), 3.0  # the second row is not compared
-    found = agreement(replace(drawn, logprobs=said), asked, [0])
+    found = compare_logprobs(replace(drawn, logprobs=said), asked, [0])
     assert found["prob_abs_diff"] == pytest.approx(0.25 / rest[0])
     assert found["approx_kl"] == pytest.approx((0.5 - 1 + math.log(2)) / rest[0])
-    assert agreement(drawn, asked, []) == {}
+    assert compare_logprobs(drawn, asked, []) == {}

@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
         word_tokenizer(),
         algorithm=GRPO(),
         sampling={"completions": 4},
-        kl=KLSettings(**GRPO.training["kl"]),
+        kl=KLSettings(**GRPO.loop_defaults["kl"]),
         minibatches=1,
         micro_batch_tokens=12,
         steps=3,
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     ends = {"sft": models, "dropout": masked, "ppo": loop.models, "kto": labelled, "grpo": groups.models}
     found = {f"{name}.{i}": w for name, end in ends.items() for i, w in enumerate(weights_of(end))}
     save_file(found, folder / f"weights-{processes.rank}.safetensors")
-    processes.wait()
+    processes.barrier()
 
 
 if __name__ == "__main__":

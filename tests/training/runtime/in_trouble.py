@@ -15,50 +15,50 @@ from gnomon.training.runtime.distributed import Processes
 def fails(processes: Processes) -> None:
     if processes.rank == 1:
         raise RunError("the reward 'brief' failed on every completion.")
-    processes.wait()
+    processes.barrier()
 
 
 def the_first_fails(processes: Processes) -> None:
     if processes.main:
         raise ValueError("a fault of the program")
-    processes.gather([1], 2)
+    processes.unshard([1], 2)
 
 
 def is_killed(processes: Processes) -> None:
     if processes.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    processes.collect("mine")
+    processes.all_gather("mine")
 
 
 def the_first_is_killed(processes: Processes) -> None:
     if processes.main:
         os.kill(os.getpid(), signal.SIGKILL)
-    processes.wait()
+    processes.barrier()
 
 
 def is_stopped(processes: Processes) -> None:
     """Alive for the system, but it does nothing: the other's collective never breaks off."""
     if processes.rank == 1:
         os.kill(os.getpid(), signal.SIGSTOP)
-    processes.wait()
+    processes.barrier()
 
 
 def go_apart(processes: Processes) -> None:
     if processes.main:
-        processes.tell("this")
-    processes.wait()
+        processes.broadcast("this")
+    processes.barrier()
 
 
 def ends(processes: Processes) -> None:
     if processes.main:
-        processes.wait()
+        processes.barrier()
 
 
 def is_slow(processes: Processes) -> None:
     """Longer at work than a silent process may be; the other waits."""
     if processes.main:
         time.sleep(6)
-    processes.wait()
+    processes.barrier()
     print(f"process {processes.rank} is done")
 
 

@@ -13,7 +13,7 @@ from gnomon.core.progress import StopSignal
 from gnomon.training.offline.loop import batches
 from gnomon.training.runtime.budget import Budget
 from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.runtime.sft_mix import AuxiliarySFT
 from gnomon.training.settings import LoopSettings, OfflineSettings
 
 
@@ -27,16 +27,16 @@ def budget(**settings: Any) -> Budget:
 def test_the_plan_follows_the_pace() -> None:
     """100 of 400 tokens in 5 steps: 15 more at that pace. The bound is kept."""
     found = budget(budget_tokens=400)
-    found.begin()
-    assert found.planned(0, 1000) == 1000
+    found.start()
+    assert found.planned_steps(0, 1000) == 1000
     found.tokens = 100
-    assert (found.planned(5, 1000), found.planned(5, 12)) == (20, 12)
+    assert (found.planned_steps(5, 1000), found.planned_steps(5, 12)) == (20, 12)
     found.tokens = 399
-    assert found.planned(19, 1000) == 20
-    assert not found.over
+    assert found.planned_steps(19, 1000) == 20
+    assert not found.exhausted
     found.tokens = 400
-    assert found.over
-    assert found.place(20, 1000) == (100, 100)
+    assert found.exhausted
+    assert found.progress(20, 1000) == (100, 100)
 
 
 def test_what_came_before_the_first_step_is_no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,27 +45,27 @@ def test_what_came_before_the_first_step_is_no_pace(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("gnomon.training.runtime.budget.time.monotonic", lambda: clock[0])
     found = budget(budget_seconds=100)
     clock[0] += 40
-    found.begin()
+    found.start()
     clock[0] += 20
-    found.lap()
+    found.update()
     assert found.seconds == 60
-    assert found.planned(2, 1000) == 6
+    assert found.planned_steps(2, 1000) == 6
     again = budget(budget_seconds=100)
     clock[0] += 500  # between the two starts
     again.restore(found.state())
     clock[0] += 10
-    again.lap()
+    again.update()
     assert again.seconds == 70
-    assert again.planned(3, 1000) == 6
+    assert again.planned_steps(3, 1000) == 6
 
 
 def test_the_sooner_of_two_ends_it() -> None:
     found = budget(budget_tokens=100, budget_seconds=1e9)
     found.tokens = 100
-    assert found.over
-    assert not budget().over
-    assert budget().place(3, 7) == (3, 7)
-    assert budget().planned(3, 7) == 7
+    assert found.exhausted
+    assert not budget().exhausted
+    assert budget().progress(3, 7) == (3, 7)
+    assert budget().planned_steps(3, 7) == 7
 
 
 # --- In the loops --------------------------------------------------------------------------------------------
@@ -83,8 +83,8 @@ def test_offline_counts_prompts_and_completions(tmp_path: Path) -> None:
 
 def test_a_side_task_counts_too() -> None:
     examples = demonstrations()
-    side = SideTask(examples, weight=1.0, batch_size=10, seed=0)
-    assert side.tokens(1) == side.tokens(2) == sum(len(e.prompt) + len(e.completions[0]) for e in examples)
+    sft_mix = AuxiliarySFT(examples, weight=1.0, batch_size=10, seed=0)
+    assert sft_mix.tokens(1) == sft_mix.tokens(2) == sum(len(e.prompt) + len(e.completions[0]) for e in examples)
 
 
 def test_offline_stops_after_the_step_that_passes_it(tmp_path: Path) -> None:

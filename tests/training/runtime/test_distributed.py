@@ -64,17 +64,23 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 def test_alone_a_process_shares_with_nobody() -> None:
     processes = Processes()
     assert (processes.rank, processes.count, processes.main) == (0, 1, True)
-    assert processes.share([1, 2, 3]) == [1, 2, 3]
-    assert processes.gather([1, 2, 3], 3) == [1, 2, 3]
-    assert processes.collect("a") == ["a"]
-    assert processes.tell("a") == "a"
+    assert processes.shard([1, 2, 3]) == [1, 2, 3]
+    assert processes.unshard([1, 2, 3], 3) == [1, 2, 3]
+    assert processes.all_gather("a") == ["a"]
+    assert processes.broadcast("a") == "a"
 
 
 def shares(processes: Processes) -> Any:
     """Five things shared out and put together, one each collected, one told, in both of two processes."""
-    mine = processes.share(["a", "b", "c", "d", "e"])
-    whole = processes.gather([text.upper() for text in mine], 5)
-    return [processes.main, mine, whole, processes.collect(mine[0]), processes.tell(f"of {processes.rank}")]
+    mine = processes.shard(["a", "b", "c", "d", "e"])
+    whole = processes.unshard([text.upper() for text in mine], 5)
+    return [
+        processes.main,
+        mine,
+        whole,
+        processes.all_gather(mine[0]),
+        processes.broadcast(f"of {processes.rank}"),
+    ]
 
 
 def gradients(processes: Processes) -> Any:
@@ -83,17 +89,17 @@ def gradients(processes: Processes) -> Any:
     weights[0].grad = torch.tensor([1.0, 2.0]) * (processes.rank + 1)
     if processes.main:
         weights[1].grad = torch.tensor([5.0, 7.0])
-    processes.add_up_gradients(weights)
+    processes.all_reduce_gradients(weights)
     return [weight.grad.tolist() for weight in weights if weight.grad is not None]
 
 
 def waits(processes: Processes) -> Any:
     """The first comes half a second late; how long each was at the meeting."""
-    processes.wait()
+    processes.barrier()
     if processes.main:
         time.sleep(0.5)
     begun = time.monotonic()
-    processes.wait()
+    processes.barrier()
     return time.monotonic() - begun
 
 
@@ -115,7 +121,7 @@ def test_two_processes_by_hand(tmp_path: Path) -> None:
 def one_fails(processes: Processes) -> Any:
     if processes.rank == 1:
         raise RunError("the reward 'brief' failed on every completion.")
-    return processes.collect("mine")
+    return processes.all_gather("mine")
 
 
 def test_one_that_fails_ends_the_other_with_its_sentence(tmp_path: Path) -> None:
@@ -129,7 +135,7 @@ def test_one_that_fails_ends_the_other_with_its_sentence(tmp_path: Path) -> None
 def one_is_killed(processes: Processes) -> Any:
     if processes.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return processes.collect("mine")
+    return processes.all_gather("mine")
 
 
 def test_one_that_is_killed_ends_the_other_within_its_patience(
@@ -147,4 +153,4 @@ def test_alone_nobody_is_watched() -> None:
     processes = Processes()
     with processes.watching():
         assert threading.active_count() == threads
-        processes.wait()
+        processes.barrier()

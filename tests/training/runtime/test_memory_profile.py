@@ -21,8 +21,8 @@ from gnomon.training.runtime.memory_profile import (
     fit,
     footprint,
     held_bytes,
-    made_up,
     peak_bytes,
+    random_groups,
     shape_of,
     weight_bytes,
 )
@@ -33,7 +33,7 @@ SHAPE = Shape(prompt=12, completion=8, together=2)
 
 def real_peak(models: TrainedModels, tokens: int) -> tuple[int, int]:
     """Tokens, and the bytes that a pass over them takes, gradients being there."""
-    groups = made_up(tokens, SHAPE, models.trained)
+    groups = random_groups(tokens, SHAPE, models.trained)
     module._pass(models, groups)
     learning = list(models.trained.trainable().values())
     known = [*module._tensors([models.trained]), *(p.grad for p in learning if p.grad is not None)]
@@ -116,7 +116,7 @@ def test_bytes_are_counted_while_somebody_holds_them() -> None:
     "shape", [Shape(1, 1), Shape(10_000, 50), Shape(5, 10_000, 8), Shape(100, 20, 64)], ids=str
 )
 def test_made_up_groups_are_as_large_as_the_trial(shape: Shape) -> None:
-    groups = made_up(512, shape, tiny_policy())
+    groups = random_groups(512, shape, tiny_policy())
     assert 256 <= groups.cost <= 512
 
 
@@ -152,12 +152,14 @@ def test_a_loop_asks_once_and_its_numbers_are_the_same(
     found = run("fitted", memory_gb=gigabytes)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
-    kept = read_json(tmp_path / "fitted" / "room.json")
+    kept = read_json(tmp_path / "fitted" / "token_budget.json")
     assert f"micro-batches of {kept['tokens']} tokens fit into" in " ".join(capsys.readouterr().err.split())
     assert 0 < kept["states_gb"] <= 0.1
-    write_json(tmp_path / "again" / "room.json", {**kept, "tokens": 20})
+    write_json(tmp_path / "again" / "token_budget.json", {**kept, "tokens": 20})
     run("again", memory_gb=gigabytes)
-    assert read_json(tmp_path / "again" / "room.json")["tokens"] == 20, "a loop that goes on cuts as before"
+    assert read_json(tmp_path / "again" / "token_budget.json")["tokens"] == 20, (
+        "a loop that goes on cuts as before"
+    )
     assert "fit into" not in capsys.readouterr().err
     if kind == "offline":
         rows = recorded(tmp_path / "again"), recorded(tmp_path / "plain")
@@ -170,7 +172,10 @@ def test_what_passes_is_bounded_by_what_no_micro_batch_is_without() -> None:
     Where layers are computed again, most of what passes grows with the tokens, and only the scores are left.
     """
     models = TrainedModels(tiny_policy(trainable=Trainable(adapter="none"), layers=4))
-    groups, learning = made_up(module.TRIAL, SHAPE, models.trained), list(models.trained.trainable().values())
+    groups, learning = (
+        random_groups(module.TRIAL, SHAPE, models.trained),
+        list(models.trained.trainable().values()),
+    )
     plain = module._constant(models, learning, groups)
     assert 0 < footprint(models, SHAPE).fixed <= plain
     models.trained.checkpoint_gradients(True)

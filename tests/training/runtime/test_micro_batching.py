@@ -22,8 +22,8 @@ from gnomon.models.roles import Model
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime import micro_batching as room_module
-from gnomon.training.runtime.micro_batching import Room
-from gnomon.training.runtime.sft_mix import SideTask
+from gnomon.training.runtime.micro_batching import TokenBudget
+from gnomon.training.runtime.sft_mix import AuxiliarySFT
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_stored_data(
 def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[int]], tmp_path: Path) -> None:
     def run(name: str, **settings: Any) -> tuple[list[Tensor], list[dict[str, Any]]]:
         shown = [Example(f"d{i}", (5, 6 + i % 2), ((7, 5, 6, 0)[i % 3 :],)) for i in range(7)]
-        side = SideTask(shown, weight=0.5, batch_size=5, seed=0)
-        loop = replace(online(tmp_path / name, word_tokenizer(), steps=3, **settings), side=side)
+        sft_mix = AuxiliarySFT(shown, weight=0.5, batch_size=5, seed=0)
+        loop = replace(online(tmp_path / name, word_tokenizer(), steps=3, **settings), sft_mix=sft_mix)
         loop.run("ppo")
         return weights_of(loop.models), recorded(tmp_path / name)
 
@@ -103,26 +103,26 @@ def test_a_prompt_that_never_fits_is_said(memory: Callable[[int], list[int]], tm
 
 
 def test_other_errors_are_not_about_memory() -> None:
-    room = Room(64)
+    token_budget = TokenBudget(64)
 
     def attempt() -> None:
         raise RuntimeError("another")
 
     with pytest.raises(RuntimeError, match="another"):
-        room.work(attempt)
-    assert room.tokens == room.first
+        token_budget.run(attempt)
+    assert token_budget.tokens == token_budget.initial_tokens
 
 
 def test_a_failed_attempt_is_taken_back() -> None:
-    room, done = Room(64), list[str]()
+    token_budget, done = TokenBudget(64), list[str]()
 
     def attempt() -> int:
         done.append("tried")
-        if room.tokens > 16:
+        if token_budget.tokens > 16:
             raise torch.OutOfMemoryError
-        return room.tokens
+        return token_budget.tokens
 
-    assert room.work(attempt, lambda: done.append("undone")) == 16
+    assert token_budget.run(attempt, lambda: done.append("undone")) == 16
     assert done == ["tried", "undone", "tried", "undone", "tried"]
     assert room_module.SMALLEST == 16
 

@@ -12,14 +12,14 @@ from torch import nn
 from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError, NotFiniteError
 from gnomon.training.runtime.memory_profile import MOMENTS
-from gnomon.training.runtime.optimizer import Optimiser
-from gnomon.training.settings import OptimiserSettings
+from gnomon.training.runtime.optimizer import Optimizer
+from gnomon.training.settings import OptimizerSettings
 
 
-def made(planned: int = 10, **settings: Any) -> tuple[Optimiser, nn.Parameter, nn.Parameter]:
+def made(planned: int = 10, **settings: Any) -> tuple[Optimizer, nn.Parameter, nn.Parameter]:
     matrix, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
-    chosen = OptimiserSettings(**{"learning_rate": 0.1, **settings})
-    return Optimiser([({"matrix": matrix}, 0.1), ({"bias": bias}, 0.01)], chosen, planned), matrix, bias
+    chosen = OptimizerSettings(**{"learning_rate": 0.1, **settings})
+    return Optimizer([({"matrix": matrix}, 0.1), ({"bias": bias}, 0.01)], chosen, planned), matrix, bias
 
 
 @pytest.mark.parametrize(
@@ -32,30 +32,30 @@ def made(planned: int = 10, **settings: Any) -> tuple[Optimiser, nn.Parameter, n
     ],
 )
 def test_schedule_hand_numbers(schedule: str, expected: list[float]) -> None:
-    optimiser, matrix, bias = made(warmup=0.2, schedule=schedule)
+    optimizer, matrix, bias = made(warmup=0.2, schedule=schedule)
     found = []
     for _ in range(10):
-        found.append(optimiser.factor)
+        found.append(optimizer.factor)
         matrix.grad, bias.grad = torch.ones_like(matrix), torch.ones_like(bias)
-        optimiser.step()
-        assert [g["lr"] for g in optimiser.adam.param_groups] == pytest.approx(
+        optimizer.step()
+        assert [g["lr"] for g in optimizer.adam.param_groups] == pytest.approx(
             [0.1 * found[-1], 0.01 * found[-1]]
         )
     assert found == pytest.approx(expected)
-    assert optimiser.taken == 10
+    assert optimizer.step_count == 10
 
 
 def test_the_linear_schedule_ends_at_nothing() -> None:
-    optimiser, *_ = made(warmup=0.0, schedule="linear")
-    optimiser.taken = 10
-    assert optimiser.factor == 0.0
+    optimizer, *_ = made(warmup=0.0, schedule="linear")
+    optimizer.step_count = 10
+    assert optimizer.factor == 0.0
 
 
 def test_one_adam_step_by_hand() -> None:
     """The first step of Adam is the rate times the gradient's sign; each group has its own rate."""
-    optimiser, matrix, bias = made(warmup=0.0, schedule="constant")
+    optimizer, matrix, bias = made(warmup=0.0, schedule="constant")
     matrix.grad, bias.grad = torch.full((2, 2), 0.3), torch.full((2,), -0.2)
-    norm = optimiser.step()
+    norm = optimizer.step()
     assert norm == pytest.approx(math.sqrt(4 * 0.09 + 2 * 0.04))
     assert matrix.flatten().tolist() == pytest.approx([0.9] * 4, abs=1e-5)
     assert bias.tolist() == pytest.approx([1.01] * 2, abs=1e-5)
@@ -64,34 +64,34 @@ def test_one_adam_step_by_hand() -> None:
 
 def test_weight_decay_is_for_matrices_only() -> None:
     """Decoupled: 1 − rate·decay = 1 − 0.1·0.5, without gradient nothing else."""
-    optimiser, matrix, bias = made(warmup=0.0, schedule="constant", weight_decay=0.5)
+    optimizer, matrix, bias = made(warmup=0.0, schedule="constant", weight_decay=0.5)
     matrix.grad, bias.grad = torch.zeros_like(matrix), torch.zeros_like(bias)
-    optimiser.step()
+    optimizer.step()
     assert matrix.flatten().tolist() == pytest.approx([0.95] * 4)
     assert bias.tolist() == [1.0, 1.0]
 
 
 def test_a_large_gradient_is_scaled_down_and_reported_as_it_was() -> None:
     """With β₁ = 0 and a huge ε the step is rate·g/ε: visible, unlike in Adam's sign."""
-    optimiser, matrix, bias = made(warmup=0.0, schedule="constant", betas=(0.0, 0.0), epsilon=1e3)
+    optimizer, matrix, bias = made(warmup=0.0, schedule="constant", betas=(0.0, 0.0), epsilon=1e3)
     matrix.grad, bias.grad = torch.full((2, 2), 30.0), torch.zeros(2)
-    assert optimiser.step() == pytest.approx(60.0)
+    assert optimizer.step() == pytest.approx(60.0)
     assert (1 - matrix).flatten().tolist() == pytest.approx([0.1 * 0.5 / 1000.5] * 4, rel=1e-2)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_gradient_that_is_not_finite_is_refused_and_nothing_changes(bad: float) -> None:
-    optimiser, matrix, bias = made(warmup=0.0, weight_decay=0.5)
+    optimizer, matrix, bias = made(warmup=0.0, weight_decay=0.5)
     matrix.grad, bias.grad = torch.ones_like(matrix), torch.ones_like(bias)
-    optimiser.step()
-    before = [matrix.clone(), bias.clone(), *optimiser.tensors().values()]
+    optimizer.step()
+    before = [matrix.clone(), bias.clone(), *optimizer.tensors().values()]
     matrix.grad, bias.grad = torch.ones_like(matrix), torch.tensor([1.0, bad])
-    with pytest.raises(NotFiniteError, match="optimiser step 2 is not finite"):
-        optimiser.step()
-    after = [matrix, bias, *optimiser.tensors().values()]
+    with pytest.raises(NotFiniteError, match="optimizer step 2 is not finite"):
+        optimizer.step()
+    after = [matrix, bias, *optimizer.tensors().values()]
     assert len(after) == 8
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
-    assert optimiser.taken == 1
+    assert optimizer.step_count == 1
 
 
 def test_moments_come_back_from_a_checkpoint() -> None:
@@ -103,24 +103,24 @@ def test_moments_come_back_from_a_checkpoint() -> None:
     with torch.no_grad():
         matrix_too.copy_(matrix)
         bias_too.copy_(bias)
-    other.restore(one.tensors(), one.taken)
-    for optimiser, weights in ((one, (matrix, bias)), (other, (matrix_too, bias_too))):
+    other.restore(one.tensors(), one.step_count)
+    for optimizer, weights in ((one, (matrix, bias)), (other, (matrix_too, bias_too))):
         for weight in weights:
             weight.grad = 0.5 * torch.ones_like(weight)
-        optimiser.step()
+        optimizer.step()
     assert torch.equal(matrix, matrix_too)
     assert torch.equal(bias, bias_too)
 
 
-def eight_bit(seed: int = 0) -> tuple[Optimiser, nn.Parameter]:
+def eight_bit(seed: int = 0) -> tuple[Optimizer, nn.Parameter]:
     """A matrix large enough for blocks; bitsandbytes keeps what has fewer than 4,096 entries in float32."""
     weight = nn.Parameter(torch.randn(64, 128, generator=torch.Generator().manual_seed(seed)))
-    chosen = OptimiserSettings(learning_rate=0.1, warmup=0.0, schedule="constant", optimizer="adamw_8bit")
-    return Optimiser([({"weight": weight}, 0.1)], chosen, 10), weight
+    chosen = OptimizerSettings(learning_rate=0.1, warmup=0.0, schedule="constant", optimizer="adamw_8bit")
+    return Optimizer([({"weight": weight}, 0.1)], chosen, 10), weight
 
 
 def test_moments_of_eight_bits_take_a_quarter_and_step_as_adam_does() -> None:
-    optimiser, weight = eight_bit()
+    optimizer, weight = eight_bit()
     plain = weight.detach().clone().requires_grad_()
     adam = torch.optim.AdamW([plain], lr=0.1, weight_decay=0.0)
     draw, moved = torch.Generator().manual_seed(1), torch.zeros_like(weight)
@@ -128,10 +128,10 @@ def test_moments_of_eight_bits_take_a_quarter_and_step_as_adam_does() -> None:
         gradient = torch.randn(weight.shape, generator=draw) * 1e-3
         weight.grad, plain.grad = gradient.clone(), gradient
         before = plain.detach().clone()
-        optimiser.step()
+        optimizer.step()
         adam.step()
         moved += (plain - before).abs().detach()
-    kept = {key.rpartition("|")[2]: value for key, value in optimiser.tensors().items()}
+    kept = {key.rpartition("|")[2]: value for key, value in optimizer.tensors().items()}
     assert kept["state1"].dtype == kept["state2"].dtype == torch.uint8
     blocks = sum(value.nbytes for key, value in kept.items() if key.startswith(("state", "absmax")))
     assert blocks == int(MOMENTS["adamw_8bit"] * weight.nbytes)
@@ -146,12 +146,12 @@ def test_moments_of_eight_bits_come_back_from_a_checkpoint() -> None:
     other, too = eight_bit(seed=1)
     with torch.no_grad():
         too.copy_(weight)
-    other.restore(one.tensors(), one.taken)
-    for optimiser, of in ((one, weight), (other, too)):
+    other.restore(one.tensors(), one.step_count)
+    for optimizer, of in ((one, weight), (other, too)):
         of.grad = 0.5 * torch.ones_like(of)
-        optimiser.step()
+        optimizer.step()
     assert torch.equal(weight, too)
-    assert [optimiser.adam.state[of]["step"] for optimiser, of in ((one, weight), (other, too))] == [3, 3]
+    assert [optimizer.adam.state[of]["step"] for optimizer, of in ((one, weight), (other, too))] == [3, 3]
 
 
 def test_eight_bits_without_the_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,4 +159,4 @@ def test_eight_bits_without_the_library_are_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         ConfigError, match="optimizer: adamw_8bit needs bitsandbytes; run pip install bitsandbytes"
     ):
-        validate(OptimiserSettings, {"optimizer": "adamw_8bit"}, "training")
+        validate(OptimizerSettings, {"optimizer": "adamw_8bit"}, "training")

@@ -16,14 +16,14 @@ from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime import sampling_memory
 from gnomon.training.runtime.memory_profile import Shape
-from gnomon.training.runtime.sampling_memory import reading_pace, try_drawing
+from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, profile_sampling
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize(("kind", "settings"), [("llama", {}), ("falcon_mamba", {"state_size": 4})], ids=str)
 def test_a_model_without_heads_is_tried_too(kind: str, settings: dict[str, Any], words: Any) -> None:
     policy = trusted(tiny_policy(words, kind=kind, **settings))
-    found = try_drawing(policy, prompts_of("a", "b c"), Sampling(completions=2, max_tokens=40), [policy])
+    found = profile_sampling(policy, prompts_of("a", "b c"), Sampling(completions=2, max_tokens=40), [policy])
     assert found.bytes > 0
     assert found.seconds > 0
 
@@ -66,7 +66,7 @@ def test_memory_and_time_by_hand(
     """
     policy, draws = tiny_policy(words, head_dim=16), Draws(monkeypatch)
     sampling = Sampling(completions=3, max_tokens=40, batch=batch, stop=("a",), stop_ids=(5,), **PLAIN)
-    found = try_drawing(policy, ASKED, sampling, [policy])
+    found = profile_sampling(policy, ASKED, sampling, [policy])
     assert found.seconds == pytest.approx(seconds)
     assert found.bytes == size
     short = [
@@ -83,14 +83,14 @@ def test_without_heads_a_state_is_as_long_as_ever(words: Any, monkeypatch: pytes
     policy = tiny_policy(words, kind="falcon_mamba", state_size=4)
     for name in ("num_attention_heads", "num_key_value_heads"):  # which the test's own sizes gave it
         delattr(policy.network.config, name)
-    assert try_drawing(policy, ASKED, Sampling(completions=3, max_tokens=40), [policy]).bytes == 900
+    assert profile_sampling(policy, ASKED, Sampling(completions=3, max_tokens=40), [policy]).bytes == 900
 
 
 def test_completions_shorter_than_a_trial_cost_no_less_than_it(
     words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Draws(monkeypatch)
-    found = try_drawing(tiny_policy(words), ASKED[:1], Sampling(max_tokens=1), [])
+    found = profile_sampling(tiny_policy(words), ASKED[:1], Sampling(max_tokens=1), [])
     assert (found.bytes, found.seconds) == (900, 4.0)
 
 
@@ -104,5 +104,5 @@ def test_the_pace_of_reading_by_hand(words: Any, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(policy, "logprobs", logprobs)
     monkeypatch.setattr(sampling_memory, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    assert reading_pace(policy, Shape(prompt=10, completion=6, together=2)) == 23 * 22 / 2
+    assert forward_tokens_per_second(policy, Shape(prompt=10, completion=6, together=2)) == 23 * 22 / 2
     assert graded == [False]

@@ -17,7 +17,7 @@ from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined] 
 
 from gnomon.core.errors import Interrupted, RunError
 from gnomon.training.runtime import watchdog
-from gnomon.training.runtime.watchdog import FAREWELL, GONE, Fellows, shared_store
+from gnomon.training.runtime.watchdog import FAREWELL, GONE, PeerWatchdog, shared_store
 
 HERE = Path(__file__).parent
 KILLED, FROZEN = -signal.SIGKILL, None  # exit codes of the one that meets trouble
@@ -38,7 +38,7 @@ class Clock:
         self.now += min(seconds, 1.0)
         self.meanwhile()
 
-    def beat(self, seconds: int, *living: Fellows) -> list[str | None]:
+    def beat(self, seconds: int, *living: PeerWatchdog) -> list[str | None]:
         """What the first of some processes finds after each of so many seconds."""
         seen = []
         for _ in range(seconds):
@@ -52,8 +52,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def pair(store: HashStore, count: int = 2) -> list[Fellows]:
-    return [Fellows(rank, count, store, silence=10.0) for rank in range(count)]
+def pair(store: HashStore, count: int = 2) -> list[PeerWatchdog]:
+    return [PeerWatchdog(rank, count, store, silence=10.0) for rank in range(count)]
 
 
 def test_silence_counts_from_the_last_sign_that_was_new(clock: Clock) -> None:
@@ -63,8 +63,8 @@ def test_silence_counts_from_the_last_sign_that_was_new(clock: Clock) -> None:
     gone = "process 1 has given no sign of life for 10 s; its log may say why."
     assert clock.beat(12, one) == [None] * 10 + [gone] * 2
     silent = "process 0 has given no sign of life for 10 s; its log may say why."
-    assert Fellows(0, 2, HashStore(), silence=10.0).fault() is None
-    assert clock.beat(11, Fellows(1, 2, HashStore(), silence=10.0)) == [None] * 10 + [silent]
+    assert PeerWatchdog(0, 2, HashStore(), silence=10.0).fault() is None
+    assert clock.beat(11, PeerWatchdog(1, 2, HashStore(), silence=10.0)) == [None] * 10 + [silent]
 
 
 def test_the_one_that_failed_is_named_wherever_it_stands(clock: Clock) -> None:
@@ -78,20 +78,20 @@ def test_the_one_that_failed_is_named_wherever_it_stands(clock: Clock) -> None:
 def test_processes_at_other_meetings_are_apart_once_it_has_lasted(clock: Clock) -> None:
     """One is at its first meeting, the other has left that and waits at its second: ten seconds are no fault."""
     one, other = pair(HashStore())
-    with other.meeting("tell"):
+    with other.collective("broadcast"):
         pass
-    with one.meeting("tell"), other.meeting("tell"):
+    with one.collective("broadcast"), other.collective("broadcast"):
         apart = f"process 0 waits at 'tell 1' and process 1 at 'tell 2', {GOING_ON}"
         assert clock.beat(13, one, other) == [None] * 11 + [apart] * 2
 
 
 def test_work_between_meetings_is_no_fault_however_long(clock: Clock) -> None:
     one, other = pair(HashStore())
-    with one.meeting("gather"):  # the other works
+    with one.collective("unshard"):  # the other works
         assert clock.beat(30, one, other) == [None] * 30
-    with other.meeting("gather"):  # and the first works
+    with other.collective("unshard"):  # and the first works
         assert clock.beat(30, one, other) == [None] * 30
-        with one.meeting("gather"):
+        with one.collective("unshard"):
             pass
         assert clock.beat(30, one, other) == [None] * 30, "a meeting that is over is no place"
 
@@ -99,11 +99,11 @@ def test_work_between_meetings_is_no_fault_however_long(clock: Clock) -> None:
 def test_changing_places_is_going_on(clock: Clock) -> None:
     """The other passes through a meeting every six seconds, never at the first one's number."""
     one, other = pair(HashStore())
-    with other.meeting("wait"):
+    with other.collective("barrier"):
         pass
-    with one.meeting("wait"):
+    with one.collective("barrier"):
         for _ in range(5):
-            with other.meeting("wait"):
+            with other.collective("barrier"):
                 assert clock.beat(6, one, other) == [None] * 6
 
 
@@ -113,16 +113,16 @@ def test_one_that_left_in_peace_is_missed_only_at_a_meeting(clock: Clock) -> Non
     with other.watching():
         pass
     assert clock.beat(30, one) == [None] * 30
-    with one.meeting("tell"):
+    with one.collective("broadcast"):
         assert clock.beat(1, one) == [f"process 0 waits at 'tell 1' and process 1 at 'the end', {GOING_ON}"]
 
 
-def failing(process: Fellows, error: BaseException, meeting: str = "") -> None:
+def failing(process: PeerWatchdog, error: BaseException, meeting: str = "") -> None:
     """Meet an error while watched: at work, or at a meeting."""
     with process.watching():
         if not meeting:
             raise error
-        with process.meeting(meeting):
+        with process.collective(meeting):
             raise error
 
 
@@ -160,7 +160,7 @@ def test_a_meeting_that_breaks_off_is_laid_to_the_one_that_broke_it(
     clock: Clock, failed: str, seconds: int, said: str
 ) -> None:
     store = HashStore()
-    other = Fellows(1, 2, store, silence=10.0)
+    other = PeerWatchdog(1, 2, store, silence=10.0)
     if failed:
         store.set("failed/0", failed)
     with pytest.raises(RunError) as found:
@@ -201,7 +201,7 @@ def test_the_keeper_of_the_store_leaves_last(clock: Clock) -> None:
 def test_a_store_that_is_gone_went_with_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: TCPStore | None = shared_store("localhost", 0, keeps=True)
     assert kept is not None
-    other = Fellows(1, 2, shared_store("localhost", kept.port, keeps=False))
+    other = PeerWatchdog(1, 2, shared_store("localhost", kept.port, keeps=False))
     assert other.fault() is None
     del kept
     assert other.fault() == GONE

@@ -17,7 +17,7 @@ FOLDER, RECORD = "models", "kept.json"
 STEP = re.compile(r"\d{8,}")  # the name of a step's folder
 
 
-class ModelKeeper:
+class SnapshotKeeper:
     """Saves the model after every so many steps, and removes the oldest of what it saved.
 
     Args:
@@ -53,8 +53,8 @@ class ModelKeeper:
         return {name: d for name, d in found.items() if STEP.fullmatch(name)} if isinstance(found, dict) else {}
 
 
-def model_keeper(model: Model, folder: Path, settings: LoopSettings) -> ModelKeeper | None:
+def make_snapshot_keeper(model: Model, folder: Path, settings: LoopSettings) -> SnapshotKeeper | None:
     """What keeps models of a stage with these settings; `None` where none are to be kept."""
     if settings.models_every is None:
         return None
-    return ModelKeeper(model, folder / FOLDER, settings.models_every, settings.models_kept)
+    return SnapshotKeeper(model, folder / FOLDER, settings.models_every, settings.models_kept)

@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 import torch
 from cases import models_for
-from test_policy_update import learner, round_for
+from test_policy_update import round_for, updater
 
 from gnomon.algorithms.grpo import GRPO
 from gnomon.core.batches import Metrics
 from gnomon.core.errors import NotFiniteError
 from gnomon.core.experience import Experience
-from gnomon.training.runtime.guards import named
+from gnomon.training.runtime.checkpoints import describe_prompts
 
 
 def test_a_batch_is_called_by_its_first_prompts_each_once() -> None:
-    assert named(["a", "a", "b", "a", "c", "d"]) == "prompts a, b, c …"
-    assert named(["a"]) == "prompts a …"
+    assert describe_prompts(["a", "a", "b", "a", "c", "d"]) == "prompts a, b, c …"
+    assert describe_prompts(["a"]) == "prompts a …"
 
 
 def test_a_batch_without_prompts_is_called_that() -> None:
     """As where a program of one's own gives experience without names."""
-    assert named([]) == "prompts without names"
+    assert describe_prompts([]) == "prompts without names"
 
     class Spoiled(GRPO):
         def loss(self, models: Any, batch: Experience) -> tuple[torch.Tensor, Metrics]:
@@ -32,5 +32,5 @@ def test_a_batch_without_prompts_is_called_that() -> None:
 
     drawn = round_for(GRPO())
     assert drawn.names == ()
-    with pytest.raises(NotFiniteError, match=r"optimiser step 1 is not finite \(prompts without names\)"):
-        learner(Spoiled(), models_for(GRPO())).update(drawn, step=1)
+    with pytest.raises(NotFiniteError, match=r"optimizer step 1 is not finite \(prompts without names\)"):
+        updater(Spoiled(), models_for(GRPO())).update(drawn, step=1)
