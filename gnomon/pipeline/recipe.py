@@ -202,7 +202,7 @@ def _train_row(row: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, 
         raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
     shared = {key: value for key, value in recipe.training.items() if key in _loop_keys(row)}
     completed = {**row, "training": {**shared, **own}}
-    group: int = known[row["algorithm"]].group  # type: ignore[attr-defined]
+    group: int = known[row["algorithm"]].min_group_size  # type: ignore[attr-defined]
     sampling = row.get("sampling") or {}
     if group > 1 and isinstance(sampling, dict) and "completions" not in sampling:
         completed["sampling"] = {"completions": GROUP, **sampling}
