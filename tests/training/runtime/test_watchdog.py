@@ -81,7 +81,7 @@ def test_processes_at_other_meetings_are_apart_once_it_has_lasted(clock: Clock) 
     with other.collective("broadcast"):
         pass
     with one.collective("broadcast"), other.collective("broadcast"):
-        apart = f"process 0 waits at 'tell 1' and process 1 at 'tell 2', {GOING_ON}"
+        apart = f"process 0 waits at 'broadcast 1' and process 1 at 'broadcast 2', {GOING_ON}"
         assert clock.beat(13, one, other) == [None] * 11 + [apart] * 2
 
 
@@ -114,7 +114,7 @@ def test_one_that_left_in_peace_is_missed_only_at_a_meeting(clock: Clock) -> Non
         pass
     assert clock.beat(30, one) == [None] * 30
     with one.collective("broadcast"):
-        assert clock.beat(1, one) == [f"process 0 waits at 'tell 1' and process 1 at 'the end', {GOING_ON}"]
+        assert clock.beat(1, one) == [f"process 0 waits at 'broadcast 1' and process 1 at 'the end', {GOING_ON}"]
 
 
 def failing(process: PeerWatchdog, error: BaseException, meeting: str = "") -> None:
@@ -250,7 +250,7 @@ def start(trouble: str) -> list[subprocess.Popen[str]]:
         ("is_killed", 0, (2, KILLED), "process 1 has given no sign of life for 3 s"),
         ("the_first_is_killed", 1, (KILLED, 2), "process 0 is gone"),
         ("is_stopped", 0, (2, FROZEN), "process 1 has given no sign of life for 3 s"),
-        ("go_apart", 0, (2, 2), "waits at 'tell 1' and process 1 at 'wait 1', so neither would go on"),
+        ("go_apart", 0, (2, 2), "waits at 'broadcast 1' and process 1 at 'barrier 1', so neither would go on"),
         ("ends", 0, (2, 0), "process 1 at 'the end'"),
     ],
 )
