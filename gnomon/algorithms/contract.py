@@ -98,7 +98,7 @@ def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
 
 def needs_step_statistics(algorithm: object) -> TypeGuard[StepStatisticsAlgorithm]:
     """Whether its loss needs sums over the whole step; as for `is_online`, attributes decide."""
-    return callable(getattr(algorithm, "survey", None))
+    return callable(getattr(algorithm, "step_statistics", None))
 
 
 def algorithms() -> dict[str, type]:

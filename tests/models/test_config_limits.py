@@ -152,5 +152,5 @@ def test_an_adapter_that_fits_no_memory_is_refused_before_it_is_made(
 
 
 def test_an_optimizer_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="nothing of the model learns; set layers to 1 or more"):
+    with pytest.raises(ConfigError, match="no weights are trainable; set layers to 1 or more"):
         Optimizer([({}, 1e-3)], OfflineSettings(), 10)

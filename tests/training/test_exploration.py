@@ -348,7 +348,7 @@ def test_shares_drawn_apart_are_the_round_drawn_at_once(tmp_path: Path, words: A
     def share(rank: int, count: int) -> list[Rollout]:
         one = Processes()
         one.rank, one.count = rank, count
-        one.unshard = lambda mine, total: list(mine)  # type: ignore[method-assign]
+        one.unshard = lambda results, total: list(results)  # type: ignore[method-assign]
         exploring = Exploration(temperatures=(0.9, 2.0))
         return online(
             tmp_path, words, processes=one, prompts_per_step=9, exploration=exploring, sampling={"max_tokens": 9}

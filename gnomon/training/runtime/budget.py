@@ -1,11 +1,11 @@
-"""What a loop may spend, in seconds or tokens, and what it has spent.
+"""Time and token budget of a loop.
 
-`tokens_seen` counts the tokens of the sequences that the trained model learns from or writes; a prompt that
+`tokens_seen` counts the tokens of the sequences that the trained model learns from or samples; a prompt that
 several completions share counts once. Offline: prompts and completions of each step's examples, and of the
-demonstrations that a side task imitates. Online: prompts and completions of all samples of a round (also of those
-that were thrown away), once when they are drawn and once for each pass over them in which they teach. What a
-reference, a critic, a reward model or a look at held-out data reads is not counted: that shows in the seconds,
-which run from the loop's start, the reference's answers included.
+demonstrations of `sft_mix`. Online: prompts and completions of all samples of a round (discarded ones too), once
+when they are sampled and once for each pass in which they have an advantage. Tokens that only a reference, a
+critic, a reward model or validation reads are not counted, but their time is: seconds run from the loop's start,
+with the reference pass.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gnomon.training.settings import LoopSettings
 
 
 class Budget:
-    """Spent so far, over all starts of a stage.
+    """Tokens and seconds spent, over all starts of a stage.
 
     Attributes:
         tokens: `tokens_seen`.
-        seconds: as of the last `lap`; the same in all processes.
+        seconds: as of the last `update`; the same in all processes.
     """
 
     def __init__(self, settings: LoopSettings, processes: Processes):
@@ -32,56 +32,56 @@ class Budget:
         self.tokens = 0
         self.seconds = 0.0
         self._processes = processes
-        self._before = 0.0  # the share that was spent when the first step began
+        self._before = 0.0  # share of the budget spent when the first step began
         self._started = time.monotonic()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint's state; what this start has done so far counts once, as it did then."""
+        """Continue from a checkpoint's state; the preparation of this start is not counted again."""
         self.tokens, self.seconds = int(saved["tokens_seen"]), float(saved["seconds"])
         self._before = float(saved["before"])
         self._started = time.monotonic() - self.seconds
 
     def state(self) -> dict[str, float]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return {"tokens_seen": self.tokens, "seconds": self.seconds, "before": self._before}
 
     def start(self) -> None:
-        """The first step begins."""
+        """Note that the first step begins."""
         self.update()
         self._before = self.share
 
     def update(self) -> None:
-        """Look at the clock: the main process's, so that all agree."""
+        """Read the clock of the main process, so that all processes agree."""
         self.seconds = self._processes.broadcast(time.monotonic() - self._started)
 
     @property
     def bounded(self) -> bool:
-        """Whether there is a budget at all."""
+        """Whether there is a budget."""
         return self.settings.budget_seconds is not None or self.settings.budget_tokens is not None
 
     @property
     def share(self) -> float:
-        """The share of the budget that is spent; of two the one that is spent sooner; 0 without any."""
+        """Share of the budget that is spent, the larger of time and tokens; 0 without a budget."""
         by_time = self.seconds / (self.settings.budget_seconds or math.inf)
         return max(by_time, self.tokens / (self.settings.budget_tokens or math.inf))
 
     @property
     def exhausted(self) -> bool:
-        """Whether it is spent."""
+        """Whether the budget is spent."""
         return self.share >= 1
 
     def progress(self, step: int, bound: int) -> tuple[int, int]:
-        """How far the loop is, of what: steps, or percent where there is a budget."""
+        """Progress and its total: steps, or percent with a budget."""
         if not self.bounded:
             return step, bound
         return min(100, int(100 * max(self.share, step / bound))), 100
 
     def planned_steps(self, done: int, bound: int) -> int:
-        """Steps in all, at the pace of those `done`, so that the learning rate ends where the budget does.
+        """Total steps at the current pace, so that the learning rate schedule ends with the budget.
 
         Args:
-            done: steps so far; before the first nothing is known and the bound is the plan.
-            bound: steps that the stage would take without a budget.
+            done: steps so far; before the first, `bound` is returned.
+            bound: steps of the stage without a budget.
         """
         pace = (self.share - self._before) / done if done else 0.0
         if not self.bounded or pace <= 0:

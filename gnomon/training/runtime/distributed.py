@@ -1,8 +1,8 @@
-"""One process or several: who does which share of the work, and how the shares are put together again.
+"""Data parallelism over processes: shards, collectives and summed gradients.
 
-Every loss is a share of the whole step's (see `StepTotals`), so several processes need no more than a sum of
-gradients: each takes some of the micro-batches. They are started by `accelerate launch`; alone, a process shares
-with nobody and waits for nobody.
+Each loss is a share of the whole step's (see `StepTotals`), so several processes only need the sum of their
+gradients: each takes some of the micro-batches. `accelerate launch` starts them; with one process every
+collective is the identity.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from gnomon.training.runtime.watchdog import SILENCE, PeerWatchdog, shared_store
 
 T = TypeVar("T")
-PATIENCE = timedelta(days=1)  # the others may be examining a model; that one has failed is found by PeerWatchdog
+PATIENCE = timedelta(days=1)  # other processes may be evaluating a model; PeerWatchdog finds those that failed
 
 
 class Processes:
-    """This process among its fellows.
+    """The processes of a run, seen from this one.
 
     Attributes:
         rank: number of this process, from 0.
-        count: how many there are.
+        count: number of processes.
     """
 
     def __init__(self, *, cpu: bool = True):
@@ -40,22 +40,22 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this process is the one that writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def watching(self, silence: float = SILENCE) -> AbstractContextManager[None]:
-        """Inside, a process that fails ends the others too, with a sentence that names it.
+        """Context manager: a process that fails also ends the others, with an error naming it.
 
         Args:
-            silence: seconds without a sign of life after which a process counts as gone.
+            silence: seconds without a heartbeat after which a process counts as gone.
         """
         if self.count == 1:
             return nullcontext()
         host = os.environ.get("MASTER_ADDR", "localhost")
-        store = shared_store(host, 0, keeps=True) if self.main else None
+        store = shared_store(host, 0, hosts=True) if self.main else None
         port = self.broadcast(store.port if store else 0)
-        store = store or shared_store(host, port, keeps=False)
-        self.barrier()  # until all have reached the store: from here on, one that fails can say so
+        store = store or shared_store(host, port, hosts=False)
+        self.barrier()  # until all have reached the store
         self._watchdog = PeerWatchdog(self.rank, self.count, store, silence)
         return self._watchdog.watching()
 
@@ -63,36 +63,36 @@ class Processes:
         return self._watchdog.collective(name) if self._watchdog else nullcontext()
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """This process's items: every count-th one."""
+        """This process's items: every `count`-th one."""
         return list(items[self.rank :: self.count])
 
-    def unshard(self, mine: Sequence[T], total: int) -> list[T]:
-        """The results of all shares in the order of the whole; `share` undone."""
+    def unshard(self, results: Sequence[T], total: int) -> list[T]:
+        """The results of all shards in the original order; inverse of `shard`."""
         if self.count == 1:
-            return list(mine)
+            return list(results)
         with self._collective("unshard"):
-            parts: list[list[T]] = gather_object([list(mine)])
+            parts: list[list[T]] = gather_object([list(results)])
         return [parts[i % self.count][i // self.count] for i in range(total)]
 
-    def all_gather(self, mine: T) -> list[T]:
-        """One thing of each process, in their order."""
+    def all_gather(self, value: T) -> list[T]:
+        """The values of all processes, by rank."""
         if self.count == 1:
-            return [mine]
+            return [value]
         with self._collective("all_gather"):
-            found: list[T] = gather_object([mine])
-        return found
+            values: list[T] = gather_object([value])
+        return values
 
     def broadcast(self, value: T) -> T:
-        """What the first process says, in all of them."""
+        """The first process's value, in all of them."""
         if self.count == 1:
             return value
-        found = [value]
+        values = [value]
         with self._collective("broadcast"):
-            broadcast_object_list(found)
-        return found[0]
+            broadcast_object_list(values)
+        return values[0]
 
     def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum gradients over processes; one that had no share counts as zeros."""
+        """Sum gradients over processes; a process without a gradient adds zeros."""
         if self.count == 1:
             return
         with self._collective("gradients"):
@@ -103,6 +103,6 @@ class Processes:
                 torch.distributed.all_reduce(total)
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Wait for all processes."""
         with self._collective("barrier"):
             self.state.wait_for_everyone()

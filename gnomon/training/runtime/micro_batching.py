@@ -1,6 +1,6 @@
-"""How many tokens a micro-batch may have: what the settings say, or what fits into so much memory.
+"""Token budget of a micro-batch: fixed (`micro_batch_tokens`) or derived from `memory_gb`.
 
-Where an accelerator's memory runs out nevertheless, half as many, and the work goes on.
+It is halved after an out-of-memory error.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import LoopSettings
 
 T = TypeVar("T")
-SMALLEST = 16  # tokens below which cutting further is hopeless
+SMALLEST = 16  # tokens below which it is not halved further
 
 
 class TokenBudget:
-    """The token budget of micro-batches, halved each time that memory runs out.
+    """Token budget of micro-batches, halved after each out-of-memory error.
 
-    Losses do not depend on how a step is cut, so the step is done again with smaller parts and the numbers stay
-    what they were. Processes agree on the first cut, whose parts they share; each cuts its own further.
+    Losses do not depend on how a step is split, so the step is repeated with smaller micro-batches and the
+    numbers stay the same. Processes shard the initial split; each splits its own shard further.
 
     Attributes:
-        tokens: of a micro-batch now.
+        initial_tokens: tokens of a micro-batch at the start, the same in all processes.
+        tokens: the same now, in this process.
     """
 
     def __init__(self, tokens: int):
@@ -41,7 +42,7 @@ class TokenBudget:
         self.tokens = tokens
 
     def split_examples(self, share: Sequence[Sequence[Example]]) -> list[list[Example]]:
-        """A share of a step's micro-batches, cut to what there is room for now."""
+        """A shard of a step's micro-batches, split further to the current budget."""
         if self.tokens == self.initial_tokens:
             return [list(part) for part in share]
         return [
@@ -51,7 +52,7 @@ class TokenBudget:
         ]
 
     def split_rows(self, tokens: TokenGroups, share: Sequence[Sequence[int]]) -> list[list[int]]:
-        """The same for rows of token groups, where completions of one prompt stay together."""
+        """The same for rows of token groups; completions of one prompt stay together."""
         if self.tokens == self.initial_tokens:
             return [list(part) for part in share]
         return [
@@ -59,7 +60,14 @@ class TokenBudget:
         ]
 
     def run(self, attempt: Callable[[], T], undo: Callable[[], None] | None = None) -> T:
-        """What `attempt` returns, once its parts fit; `undo` takes back what a failed attempt left behind.
+        """Call `attempt` until it fits into memory, halving the budget in between.
+
+        Args:
+            attempt: the work, split by `split_examples` or `split_rows`.
+            undo: removes what a failed attempt left behind.
+
+        Returns:
+            What `attempt` returns.
 
         Raises:
             RunError: not even the smallest parts fit.
@@ -68,7 +76,7 @@ class TokenBudget:
             try:
                 return attempt()
             except torch.OutOfMemoryError:
-                pass  # the failed attempt's tensors are let go of only when this block is left
+                pass  # the failed attempt's tensors are freed only after this block
             if undo:
                 undo()
             self._halve()
@@ -77,14 +85,14 @@ class TokenBudget:
         if self.tokens < SMALLEST:
             raise RunError(
                 "the device's memory does not hold a micro-batch of one prompt; set gradient_checkpointing: "
-                "true or a smaller max_tokens, train fewer layers, or take a smaller model."
+                "true or a smaller max_tokens, train fewer layers, or use a smaller model."
             )
         self.tokens //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         console.print(
-            f"  [yellow]the device's memory ran out[/yellow]; going on with micro-batches of {self.tokens} "
-            f"tokens; training.micro_batch_tokens: {self.tokens} would begin there"
+            f"  [yellow]the device's memory ran out[/yellow]; continuing with micro-batches of {self.tokens} "
+            f"tokens; set training.micro_batch_tokens: {self.tokens} to start with them"
         )
 
 
@@ -95,22 +103,32 @@ def make_token_budget(
     folder: Path,
     processes: Processes,
 ) -> tuple[TokenBudget, float]:
-    """The loop's room and its gigabytes for frozen layers' states, from its settings or from a trial.
+    """Token budget and gigabytes of activation cache, from the settings or from a trial pass.
 
-    What a trial found is kept in the loop's folder: a loop that goes on cuts its steps as it did before.
+    The result of a trial is saved in the loop's folder, so that a resumed loop splits its steps as before.
+
+    Args:
+        settings: of the loop.
+        models: that are trained.
+        shape: lengths of typical prompts and completions, needed for a trial.
+        folder: of the loop.
+        processes: all training processes; the smallest result counts.
+
+    Returns:
+        The token budget, and the activation cache's size in gigabytes.
     """
     if settings.memory_gb is None:
         return TokenBudget(settings.micro_batch_tokens), settings.activation_cache_gb
-    file, asked = folder / "token_budget.json", settings.memory_gb
+    file, memory_gb = folder / "token_budget.json", settings.memory_gb
     known = processes.broadcast(read_json(file) if processes.main and file.exists() else {})
-    if known.get("memory_gb") != asked:
-        found = processes.all_gather(fit(models, asked, shape(), folder.name, settings.optimizer))
+    if known.get("memory_gb") != memory_gb:
+        fits = processes.all_gather(fit(models, memory_gb, shape(), folder.name, settings.optimizer))
         known = {
-            "memory_gb": asked,
-            "tokens": min(one.tokens for one in found),
-            "states_gb": min(settings.activation_cache_gb, *(one.states_gb for one in found)),
+            "memory_gb": memory_gb,
+            "tokens": min(one.tokens for one in fits),
+            "states_gb": min(settings.activation_cache_gb, *(one.states_gb for one in fits)),
         }
         if processes.main:
             write_json(file, known)
-            console.print(f"  micro-batches of {known['tokens']} tokens fit into {asked:g} GB")
+            console.print(f"  micro-batches of {known['tokens']} tokens fit into {memory_gb:g} GB")
     return TokenBudget(known["tokens"]), known["states_gb"]

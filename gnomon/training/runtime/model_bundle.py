@@ -1,4 +1,4 @@
-"""The models that a loop hands to a loss."""
+"""The models that a loop passes to an algorithm's loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gnomon.models.roles import Critic, Model, Policy, RewardModel
 
 @dataclass(frozen=True)
 class TrainedModels:
-    """The models a loss may ask; asking for one that the stage did not load is a mistake in the algorithm."""
+    """The models available to a loss; access to one that the stage did not load is a bug in the algorithm."""
 
     trained: Model
     critic_model: Critic | None = None
@@ -20,22 +20,22 @@ class TrainedModels:
 
     @contextmanager
     def rounded(self) -> Iterator[None]:
-        """Inside, matrices that do not learn are held in the precision that they are multiplied in."""
+        """Context manager: frozen matrices are stored in the compute precision."""
         with self.trained.rounded(), self.critic_model.rounded() if self.critic_model else nullcontext():
             yield
 
     @contextmanager
     def keeping_frozen_states(self, gigabytes: float) -> Iterator[list[FrozenStates]]:
-        """Inside, each model that will ask its frozen layers the same again remembers what they say, if it can.
+        """Context manager: models that will read the same tokens again cache the activations of frozen layers.
 
-        A critic whose trunk does not learn hands its states on by itself; it remembers what a judge asked.
+        A critic with a frozen trunk passes on its states by itself and needs a cache only if it shares the trunk.
         """
         critic = self.critic_model
-        with ExitStack() as kept:
-            asks_again = critic and (critic.shares_trunk or not critic.frozen_trunk)
-            models = [self.trained, *([critic] if critic and asks_again else [])]
-            found = [kept.enter_context(model.keeping_frozen_states(gigabytes)) for model in models]
-            yield [states for states in found if states]
+        with ExitStack() as stack:
+            reads_again = critic and (critic.shares_trunk or not critic.frozen_trunk)
+            models = [self.trained, *([critic] if critic and reads_again else [])]
+            caches = [stack.enter_context(model.keeping_frozen_states(gigabytes)) for model in models]
+            yield [states for states in caches if states]
 
     @property
     def policy(self) -> Policy:

@@ -1,4 +1,4 @@
-"""Models of single steps, kept as folders that load as a finished stage's model does."""
+"""Snapshots of the model after some steps, as folders that load like a finished stage's model."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ STEP = re.compile(r"\d{8,}")  # the name of a step's folder
 
 
 class SnapshotKeeper:
-    """Saves the model after every so many steps, and removes the oldest of what it saved.
+    """Saves the model every few steps and removes the oldest snapshots.
 
     Args:
-        model: that learns.
-        folder: for the steps' folders, and `kept.json`, a record of their digests: only a folder that nobody
-            changed is removed.
-        every: steps.
-        kept: how many folders stay; `None` keeps all.
+        model: that is trained.
+        folder: for the snapshots, and `kept.json`, a record of their digests: only unchanged folders are removed.
+        every: steps between snapshots.
+        limit: number of snapshots to keep; `None` keeps all.
     """
 
-    def __init__(self, model: Model, folder: Path, every: int, kept: int | None = None):
-        self.model, self.folder, self.every, self.kept = model, folder, every, kept
+    def __init__(self, model: Model, folder: Path, every: int, limit: int | None = None):
+        self.model, self.folder, self.every, self.limit = model, folder, every, limit
 
     def after_step(self, step: int) -> None:
-        """Save the model if its turn has come. A resumed run comes to the same folders again, which then stay."""
+        """Save the model if a snapshot is due; a resumed run writes the same folders again."""
         if step % self.every:
             return
         name = f"{step:08d}"
@@ -40,21 +39,30 @@ class SnapshotKeeper:
             save_model(twin, self.folder / name)
         digests = {**self._recorded(), name: digest_entry(self.folder / name)}
         write_sealed_json(self.folder / RECORD, {"models": digests})
-        if self.kept is not None:
+        if self.limit is not None:
             own = sorted(unchanged(self.folder, digests, digests.keys()))
-            old = own[: -self.kept]
+            old = own[: -self.limit]
             remove_entries(self.folder, old)
             left = {step: digest for step, digest in digests.items() if step not in old}
             write_sealed_json(self.folder / RECORD, {"models": left})
 
     def _recorded(self) -> Mapping[str, Any]:
-        """Digests of the folders that were saved, by their names."""
-        found = (read_record(self.folder / RECORD) or {}).get("models")
-        return {name: d for name, d in found.items() if STEP.fullmatch(name)} if isinstance(found, dict) else {}
+        """Digests of the saved folders by name."""
+        models = (read_record(self.folder / RECORD) or {}).get("models")
+        return {name: d for name, d in models.items() if STEP.fullmatch(name)} if isinstance(models, dict) else {}
 
 
 def make_snapshot_keeper(model: Model, folder: Path, settings: LoopSettings) -> SnapshotKeeper | None:
-    """What keeps models of a stage with these settings; `None` where none are to be kept."""
+    """A `SnapshotKeeper` for a stage.
+
+    Args:
+        model: that is trained.
+        folder: of the stage.
+        settings: of the loop.
+
+    Returns:
+        The keeper, or `None` without `models_every`.
+    """
     if settings.models_every is None:
         return None
     return SnapshotKeeper(model, folder / FOLDER, settings.models_every, settings.models_kept)

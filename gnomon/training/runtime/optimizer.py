@@ -1,4 +1,4 @@
-"""AdamW, its schedule, and one optimizer step that refuses to go on from numbers that are not finite."""
+"""AdamW with a learning rate schedule; a step with a gradient that is not finite is refused."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gnomon.training.settings import OptimizerSettings
 
 
 class Optimizer:
-    """AdamW over named groups of weights, each with its own peak learning rate.
+    """AdamW over named parameter groups, each with its own peak learning rate.
 
     Attributes:
-        step_count: optimizer steps so far.
-        total_steps: optimizer steps in all; the schedule ends there.
+        step_count: steps taken.
+        total_steps: planned steps, where the schedule ends.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Optimizer:
         self.step_count = 0
         self.parameters = {name: p for named, _ in groups for name, p in named.items()}
         if not self.parameters:
-            raise ConfigError("nothing of the model learns; set layers to 1 or more, or adapter to lora.")
+            raise ConfigError("no weights are trainable; set layers to 1 or more, or adapter to lora.")
         self.adam = _adam(
             [g for named, rate in groups for g in _decayed_and_not(named.values(), rate, settings)], settings
         )
 
     @property
     def factor(self) -> float:
-        """The schedule at this step: 0 to 1 times the peak rate."""
+        """Learning rate at this step as a share of the peak, 0 to 1."""
         warm = round(self.settings.warmup * self.total_steps)
         if self.step_count < warm:
             return (self.step_count + 1) / warm
@@ -49,9 +49,13 @@ class Optimizer:
         return 0.5 * (1 + math.cos(math.pi * done)) if self.settings.schedule == "cosine" else 1.0
 
     def step(self, of: str = "") -> float:
-        """Clip, step, clear; returns the gradient's norm before clipping.
+        """Clip the gradient, take a step and clear gradients.
 
-        `of` says what was learned from, for a refusal.
+        Args:
+            of: description of the batch, for the error.
+
+        Returns:
+            The gradient's norm before clipping.
 
         Raises:
             NotFiniteError: the gradient is not finite; nothing was changed.
@@ -68,19 +72,19 @@ class Optimizer:
         return norm
 
     def zero_grad(self) -> None:
-        """As after a step."""
+        """Clear gradients."""
         self.adam.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The moments of every weight, by name, for a checkpoint."""
-        found: dict[str, torch.Tensor] = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name, parameter in self.parameters.items():
             for key, value in self.adam.state.get(parameter, {}).items():
-                found[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu()
-        return found
+                tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu()
+        return tensors
 
     def restore(self, tensors: Mapping[str, torch.Tensor], step_count: int) -> None:
-        """Undo `tensors`: go on from a checkpoint."""
+        """Restore from a checkpoint's `tensors`."""
         self.step_count = step_count
         for name, parameter in self.parameters.items():
             state = {k.rpartition("|")[2]: v for k, v in tensors.items() if k.rpartition("|")[0] == name}
@@ -97,16 +101,16 @@ class Optimizer:
 def _adam(groups: list[dict[str, object]], settings: OptimizerSettings) -> torch.optim.Optimizer:
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
-    from bitsandbytes.optim import AdamW8bit  # not everybody's
+    from bitsandbytes.optim import AdamW8bit  # an optional dependency
 
-    found: torch.optim.Optimizer = AdamW8bit(groups, betas=settings.betas, eps=settings.epsilon)
-    return found
+    optimizer: torch.optim.Optimizer = AdamW8bit(groups, betas=settings.betas, eps=settings.epsilon)
+    return optimizer
 
 
 def _decayed_and_not(
     parameters: Iterable[nn.Parameter], rate: float, settings: OptimizerSettings
 ) -> list[dict[str, object]]:
-    """Weight decay is for matrices; biases and norms go without."""
+    """Parameter groups with weight decay for matrices and without for biases and norms."""
     chosen = list(parameters)
     split = ([p for p in chosen if p.dim() > 1], [p for p in chosen if p.dim() <= 1])
     decay = (settings.weight_decay, 0.0)

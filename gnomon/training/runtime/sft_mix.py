@@ -1,4 +1,4 @@
-"""An SFT term beside any loss: imitate demonstrations while learning something else.
+"""An auxiliary SFT loss on demonstrations beside any other loss.
 
 With PPO it does what the pretraining mix of Ouyang et al. 2022 does (PPO-ptx, eq. 2, there on texts of
 pretraining), on demonstrations and as a mean over tokens; with a preference loss it is joint training.
@@ -19,11 +19,13 @@ from gnomon.training.runtime.micro_batching import TokenBudget
 
 @dataclass(frozen=True)
 class AuxiliarySFT:
-    """Demonstrations, of which each optimizer step sees the next few.
+    """Demonstrations of which each optimizer step uses the next few.
 
     Attributes:
-        weight: of the mean negative log-likelihood of a token, beside the main loss.
-        batch_size: demonstrations a step.
+        examples: all demonstrations.
+        weight: weight of the mean negative log-likelihood per token.
+        batch_size: demonstrations per step.
+        seed: of their order.
     """
 
     examples: Sequence[Example]
@@ -34,9 +36,19 @@ class AuxiliarySFT:
     def backward(
         self, models: Models, step: int, processes: Processes, token_budget: TokenBudget
     ) -> dict[str, float]:
-        """Add the term's gradient to those of the main loss; this process's share of the metric."""
+        """Add the SFT loss's gradient to that of the main loss.
+
+        Args:
+            models: with the policy.
+            step: number of the optimizer step, from 1.
+            processes: each takes a shard of the demonstrations.
+            token_budget: of micro-batches.
+
+        Returns:
+            This process's share of the metric `sft_loss`.
+        """
         batch = self._batch(step)
-        totals, found = totals_of(batch), 0.0
+        totals, loss_sum = totals_of(batch), 0.0
         cut = [
             [batch[r] for r in rows]
             for rows in pack_by_tokens([e.cost for e in batch], token_budget.initial_tokens)
@@ -46,15 +58,15 @@ class AuxiliarySFT:
             logprobs = models.policy.logprobs(made.tokens)
             loss = token_mean(-logprobs, made.tokens.mask.to(logprobs.device), totals.tokens)
             (self.weight * loss).backward()  # type: ignore[no-untyped-call]
-            found += float(loss.detach())
-        return {"sft_loss": found}
+            loss_sum += float(loss.detach())
+        return {"sft_loss": loss_sum}
 
     def tokens(self, step: int) -> int:
-        """Tokens of the demonstrations that an optimizer step sees, prompts included."""
+        """Tokens of an optimizer step's demonstrations, with their prompts."""
         return sum(example.cost for example in self._batch(step))
 
     def _batch(self, step: int) -> list[Example]:
         count = len(self.examples)
-        places = range((step - 1) * self.batch_size, step * self.batch_size)
-        orders = {turn: epoch_order(count, self.seed + 17, turn) for turn in {p // count for p in places}}
-        return [self.examples[orders[p // count][p % count]] for p in places]
+        positions = range((step - 1) * self.batch_size, step * self.batch_size)
+        orders = {turn: epoch_order(count, self.seed + 17, turn) for turn in {p // count for p in positions}}
+        return [self.examples[orders[p // count][p % count]] for p in positions]

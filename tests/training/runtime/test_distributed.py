@@ -145,7 +145,7 @@ def test_one_that_is_killed_ends_the_other_within_its_patience(
     monkeypatch.setattr(watchdog, "FAREWELL", 0.1)
     one, other = in_two(one_is_killed, tmp_path, silence=1.0)
     assert (one.code, other.code) == (2, -signal.SIGKILL), one.error
-    assert one.error == "error: process 1 has given no sign of life for 1 s; its log may say why.\n"
+    assert one.error == "error: process 1 has sent no heartbeat for 1 s; see its log.\n"
 
 
 def test_alone_nobody_is_watched() -> None:

@@ -76,7 +76,7 @@ def test_stored_data(
     for mine, theirs in zip(recorded(tmp_path / "cut"), recorded(tmp_path / "whole"), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
     said = " ".join(capsys.readouterr().err.split())
-    assert "the device's memory ran out; going on with micro-batches of 32 tokens" in said
+    assert "the device's memory ran out; continuing with micro-batches of 32 tokens" in said
 
 
 def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[int]], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from gnomon.training.runtime.watchdog import FAREWELL, GONE, PeerWatchdog, share
 HERE = Path(__file__).parent
 KILLED, FROZEN = -signal.SIGKILL, None  # exit codes of the one that meets trouble
 
-GOING_ON = "so neither would go on; this is a fault of the program, please report it with the recipe."
+GOING_ON = "so neither can continue; this is a bug, please report it with the recipe."
 
 
 class Clock:
@@ -60,9 +60,9 @@ def test_silence_counts_from_the_last_sign_that_was_new(clock: Clock) -> None:
     """Signs until second 20: silent at 30, gone beyond; one that never gave a sign as from its start."""
     one, other = pair(HashStore())
     assert clock.beat(20, one, other) == [None] * 20
-    gone = "process 1 has given no sign of life for 10 s; its log may say why."
+    gone = "process 1 has sent no heartbeat for 10 s; see its log."
     assert clock.beat(12, one) == [None] * 10 + [gone] * 2
-    silent = "process 0 has given no sign of life for 10 s; its log may say why."
+    silent = "process 0 has sent no heartbeat for 10 s; see its log."
     assert PeerWatchdog(0, 2, HashStore(), silence=10.0).fault() is None
     assert clock.beat(11, PeerWatchdog(1, 2, HashStore(), silence=10.0)) == [None] * 10 + [silent]
 
@@ -152,7 +152,7 @@ def test_an_own_error_stays_and_is_told_to_the_others_at_once(
     ("failed", "seconds", "said"),
     [
         ("out of memory", 0, "process 0 stopped: out of memory"),
-        ("", 10, "process 0 has given no sign of life for 10 s; its log may say why."),
+        ("", 10, "process 0 has sent no heartbeat for 10 s; see its log."),
     ],
     ids=["it said so", "it is silent"],
 )
@@ -199,15 +199,15 @@ def test_the_keeper_of_the_store_leaves_last(clock: Clock) -> None:
 
 
 def test_a_store_that_is_gone_went_with_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: TCPStore | None = shared_store("localhost", 0, keeps=True)
+    kept: TCPStore | None = shared_store("localhost", 0, hosts=True)
     assert kept is not None
-    other = PeerWatchdog(1, 2, shared_store("localhost", kept.port, keeps=False))
+    other = PeerWatchdog(1, 2, shared_store("localhost", kept.port, hosts=False))
     assert other.fault() is None
     del kept
     assert other.fault() == GONE
     monkeypatch.setattr(watchdog, "SILENCE", 0.2)
     with pytest.raises(RunError, match="process 0 is gone"):
-        shared_store("localhost", 1, keeps=False)
+        shared_store("localhost", 1, hosts=False)
 
 
 # Real processes.
@@ -247,10 +247,10 @@ def start(trouble: str) -> list[subprocess.Popen[str]]:
     [
         ("fails", 0, (2, 2), "process 1 stopped: the reward 'brief' failed on every completion."),
         ("the_first_fails", 1, (1, 2), "process 0 stopped: ValueError: a fault of the program"),
-        ("is_killed", 0, (2, KILLED), "process 1 has given no sign of life for 3 s"),
+        ("is_killed", 0, (2, KILLED), "process 1 has sent no heartbeat for 3 s"),
         ("the_first_is_killed", 1, (KILLED, 2), "process 0 is gone"),
-        ("is_stopped", 0, (2, FROZEN), "process 1 has given no sign of life for 3 s"),
-        ("go_apart", 0, (2, 2), "waits at 'broadcast 1' and process 1 at 'barrier 1', so neither would go on"),
+        ("is_stopped", 0, (2, FROZEN), "process 1 has sent no heartbeat for 3 s"),
+        ("go_apart", 0, (2, 2), "waits at 'broadcast 1' and process 1 at 'barrier 1', so neither can continue"),
         ("ends", 0, (2, 0), "process 1 at 'the end'"),
     ],
 )
