@@ -18,7 +18,7 @@ import torch
 from gnomon.algorithms.dpo import DPO
 from gnomon.core.batches import TokenGroups
 from gnomon.core.progress import StopSignal, console
-from gnomon.data.encoding import Example, Pair
+from gnomon.data.encoding import Example, PairRows
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
 from gnomon.models.roles import Policy
@@ -38,7 +38,7 @@ def draw(count: int, generator: torch.Generator) -> tuple[int, ...]:
 
 def examples() -> list[Example]:
     generator = torch.Generator().manual_seed(0)
-    pairs = tuple(Pair(2 * k, 2 * k + 1, 1.0, 1.0, 1.0) for k in range(WIDTH // 2))
+    pairs = tuple(PairRows(2 * k, 2 * k + 1, 1.0, 1.0, 1.0) for k in range(WIDTH // 2))
     return [
         Example(f"p{g}", draw(PROMPT, generator), tuple(draw(COMPLETION, generator) for _ in range(WIDTH)), pairs)
         for g in range(GROUPS)
@@ -75,7 +75,7 @@ def updates(policy: Policy, gigabytes: float) -> tuple[float, float]:
         [draw(COMPLETION, generator) for _ in range(48)],
         [n // 4 for n in range(48)],
     )
-    with policy.keeping_frozen_states(gigabytes):
+    with policy.activation_cache(gigabytes):
         started = time.perf_counter()
         policy.reference_logprobs(tokens)
         for _ in range(2):

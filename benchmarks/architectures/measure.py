@@ -24,7 +24,7 @@ from gnomon.models.engine.device import Compute
 from gnomon.models.loading import load_policy, save_model
 from gnomon.models.quiet_libraries import quiet_transformers
 from gnomon.models.roles import Policy
-from gnomon.models.verify_forward import trusted
+from gnomon.models.verify_forward import verified
 from gnomon.rollouts.choice import ROUNDING
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler
@@ -83,7 +83,7 @@ def measure(kind: str) -> Row:
             return Row(kind, unbuilt=f"{type(error).__name__}: {reason[:150]}")
         policy = Policy(network, tokenizer(), CPU)
         try:
-            trusted(policy)
+            verified(policy)
             sampler = NativeSampler(policy)
         except GnomonError as error:
             return Row(kind, refusal=str(error))

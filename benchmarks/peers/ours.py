@@ -18,7 +18,7 @@ from work import Case
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.types import Message, Prompt
-from gnomon.data.encoding import Example, Pair
+from gnomon.data.encoding import Example, PairRows
 from gnomon.models.engine import onednn_weights
 from gnomon.models.engine.device import find_compute
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
@@ -39,7 +39,7 @@ def examples(case: Case) -> list[Example]:
     if case.work == "kto":
         told = enumerate(work.labelled(case))
         return [Example(f"p{n}", row.prompt, (said,), good=good) for n, (row, said, good) in told]
-    pairs = (Pair(0, 1, 1.0, 0.0, 1.0),)
+    pairs = (PairRows(0, 1, 1.0, 0.0, 1.0),)
     return [
         Example(f"p{n}", r.prompt, (r.chosen,))
         if case.work == "sft"
@@ -56,7 +56,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     else:
         model = load_policy(f"{case.model}/policy", compute, ALL)
     offline.epoch_order = lambda count, seed, epoch: list(range(count))  # type: ignore[attr-defined]
-    offline.mismatched = lambda found, *_: [  # type: ignore[attr-defined]
+    offline.mismatched_pairs = lambda found, *_: [  # type: ignore[attr-defined]
         replace(found[work.before(case, n)], prompt_id=own.prompt_id, prompt=own.prompt)
         for n, own in enumerate(found)
     ]

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from gnomon.core.types import Completion, Judgement, Message, Prompt, RatedText
 from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
-from gnomon.data.splits import normalised_text
+from gnomon.data.splits import normalized_text
 from gnomon.feedback.export.preferences_from_ratings import judgements_from_ratings, rated_texts_from_judgements
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow
@@ -70,8 +70,8 @@ def write_ratings(store: Store, project: str, items: Sequence[RatedText]) -> Non
     Who gave a rating is not known: its annotator is its place in the list of its text. Of equal texts the first
     is taken.
     """
-    first = {normalised_text(item.text): item for item in reversed(items)}
-    kept = [item for item in items if first[normalised_text(item.text)] is item]
+    first = {normalized_text(item.text): item for item in reversed(items)}
+    kept = [item for item in items if first[normalized_text(item.text)] is item]
     prompt = Prompt(project, (Message("user", f"How positive is this text? ({project})"),))
     most = max(len(item.ratings) for item in kept)
     settings = {"criteria": [CRITERION]}

@@ -41,7 +41,7 @@ class ActorCritic(PolicyGradient):
         assert batch.values is not None
         assert batch.returns is not None
         loss, metrics = super().loss(models, batch)
-        values = models.critic.answer(batch.tokens, batch.critic_states).values
+        values = models.critic.predict(batch.tokens, batch.critic_states).values
         value = clipped_value_loss(values, batch.values, batch.returns, clip=self.value_clip)
         value_loss = token_mean(value, batch.tokens.mask.to(value.device), batch.totals.tokens)
         loss = loss + self.value_weight * value_loss

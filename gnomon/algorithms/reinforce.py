@@ -76,7 +76,7 @@ class Reinforce(PolicyGradient):
         if self.baseline != "critic":
             return loss, metrics
         assert batch.returns is not None
-        values = models.critic.answer(batch.tokens, batch.critic_states).values
+        values = models.critic.predict(batch.tokens, batch.critic_states).values
         error = 0.5 * (values - batch.returns).square()
         mask = batch.tokens.mask.to(values.device)
         value_loss = constant_mean(error, mask, batch.totals.rows, batch.totals.limit)

@@ -59,11 +59,13 @@ def collate_preferences(examples: Sequence[Example], totals: StepTotals) -> Pref
 
 def collate_rankings(examples: Sequence[Example], totals: StepTotals) -> Rankings:
     """A batch of rankings over the distinct completions of each prompt."""
-    placed = [(start, order) for start, e in zip(_starts(examples), examples, strict=True) for order in e.orders]
+    placed = [
+        (start, order) for start, e in zip(_starts(examples), examples, strict=True) for order in e.rankings
+    ]
     return Rankings(
         tokens=token_groups(examples),
-        order=tuple(torch.tensor([start + row for row in order.rows]) for start, order in placed),
-        weight=torch.tensor([order.weight for _, order in placed]),
+        order=tuple(torch.tensor([start + row for row in ranking.rows]) for start, ranking in placed),
+        weight=torch.tensor([ranking.weight for _, ranking in placed]),
         totals=totals,
     )
 

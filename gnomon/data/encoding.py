@@ -26,7 +26,7 @@ from gnomon.core.types import (
     Rejected,
 )
 from gnomon.data.templates.chat_template import longest_token
-from gnomon.data.templates.rendering import place_of, render_prompt, render_turns
+from gnomon.data.templates.rendering import prompt_label, render_prompt, render_turns
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
 KEPT = 100_000  # characters of a refused row's text that are written beside its reason
@@ -36,7 +36,7 @@ Compared = TypeVar("Compared", Preference, Ranking)
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairRows:
     """Two rows of an example's completions, and how much the first is preferred."""
 
     chosen: int
@@ -47,7 +47,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Order:
+class RankedRows:
     """Rows of an example's completions, best first."""
 
     rows: tuple[int, ...]
@@ -67,16 +67,16 @@ class Example:
     prompt_id: str
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[PairRows, ...] = ()
     weight: float = 1.0
     masks: tuple[tuple[bool, ...], ...] = ()
-    orders: tuple[Order, ...] = ()
+    rankings: tuple[RankedRows, ...] = ()
     good: bool | None = None
 
     @property
     def rows(self) -> int:
         """What a loss counts: pairs or orders, or completions where there are none."""
-        return len(self.pairs) or len(self.orders) or len(self.completions)
+        return len(self.pairs) or len(self.rankings) or len(self.completions)
 
     @property
     def completion_tokens(self) -> int:
@@ -111,7 +111,7 @@ def check_lengths(prompts: Sequence[Prompt], tokenizer: Any, new_tokens: int, co
     prompt, length = prompts[lengths.index(max(lengths))], max(lengths)
     others = f" (and {over - 1} more)" if over > 1 else ""
     raise DataError(
-        f"{place_of(prompt)}{others} has {length} tokens, which with completions of {new_tokens} exceed the "
+        f"{prompt_label(prompt)}{others} has {length} tokens, which with completions of {new_tokens} exceed the "
         f"model's context of {context}; shorten or remove it, or lower sampling.max_tokens."
     )
 
@@ -151,7 +151,7 @@ def _answers(
 ) -> tuple[tuple[int, ...], list[Answer]] | Rejected:
     """Ids of a prompt and of its completions; or why a row with them is refused."""
     shown = completions[0].text
-    longest = max(sum(map(len, words_of(one))) for one in completions) + sum(map(len, words_of(prompt)))
+    longest = max(sum(map(len, message_texts(one))) for one in completions) + sum(map(len, message_texts(prompt)))
     if longest > max_tokens * longest_token(tokenizer):  # tokenizing it would take minutes, and could not help
         return _refused(
             where, f"{longest:,} characters are more than {max_tokens} tokens hold; shorten it", shown
@@ -165,7 +165,7 @@ def _answers(
     return (asked, answers) if size <= max_tokens else _too_long(where, size, max_tokens, shown)
 
 
-def words_of(text: Prompt | Completion) -> list[str]:
+def message_texts(text: Prompt | Completion) -> list[str]:
     """The words of a prompt or a completion, turn by turn."""
     if isinstance(text, Prompt):
         return [turn.content for turn in text.messages]
@@ -242,22 +242,25 @@ def _hanging_together(compared: Sequence[Sequence[Answer]]) -> list[list[int]]:
     return list(parts.values())
 
 
-def _said(record: Preference | Ranking, rows: Sequence[int]) -> Pair | Order:
+def _said(record: Preference | Ranking, rows: Sequence[int]) -> PairRows | RankedRows:
     if isinstance(record, Ranking):
-        return Order(tuple(rows), record.weight)
-    return Pair(rows[0], rows[1], record.probability, record.margin, record.weight)
+        return RankedRows(tuple(rows), record.weight)
+    return PairRows(rows[0], rows[1], record.probability, record.margin, record.weight)
 
 
 def _example(
-    prompt_id: str, prompt: tuple[int, ...], answers: Sequence[Answer], said: Sequence[Pair | Order]
+    prompt_id: str,
+    prompt: tuple[int, ...],
+    answers: Sequence[Answer],
+    said: Sequence[PairRows | RankedRows],
 ) -> Example:
     masks = tuple(mask for _, mask in answers)
     return Example(
         prompt_id,
         prompt,
         tuple(ids for ids, _ in answers),
-        pairs=tuple(s for s in said if isinstance(s, Pair)),
-        orders=tuple(s for s in said if isinstance(s, Order)),
+        pairs=tuple(s for s in said if isinstance(s, PairRows)),
+        rankings=tuple(s for s in said if isinstance(s, RankedRows)),
         masks=() if all(map(all, masks)) else masks,
     )
 
@@ -287,7 +290,7 @@ def encode_completions(
     encoded: list[Example | Rejected] = []
     for prompt, completion in zip(prompts, completions, strict=True):
         answer = completion if readable else replace(completion, token_ids=None)
-        where = place_of(prompt)
+        where = prompt_label(prompt)
         try:
             if prompt.id not in rendered:
                 rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))

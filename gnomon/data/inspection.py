@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText, Rejected
-from gnomon.data.encoding import encode_answer, words_of
+from gnomon.data.encoding import encode_answer, message_texts
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.record_kinds import NAMES, PROBED, all_refused, kind_of, unread_keys
 from gnomon.data.reading.records import EXPECTED, completions_of, prompt_of_record, scan_records
@@ -107,8 +107,8 @@ def _count(record: Any, tokenizer: Any, words: ControlCounts) -> tuple[int, tupl
 
 def _characters(record: Any) -> int:
     prompt = prompt_of_record(record)
-    words = [] if prompt is None else words_of(prompt)
-    return sum(map(len, (*words, *(word for one in completions_of(record) for word in words_of(one)))))
+    words = [] if prompt is None else message_texts(prompt)
+    return sum(map(len, (*words, *(word for one in completions_of(record) for word in message_texts(one)))))
 
 
 def facts(found: Inspection) -> list[tuple[str, str]]:

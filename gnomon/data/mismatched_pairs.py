@@ -12,7 +12,7 @@ from gnomon.data.encoding import Example
 ORDER = 2_000  # an "epoch" of its own, so that partners have nothing to do with the order of training
 
 
-def mismatched(examples: Sequence[Example], max_tokens: int, seed: int) -> list[Example | None]:
+def mismatched_pairs(examples: Sequence[Example], max_tokens: int, seed: int) -> list[Example | None]:
     """For each example its prompt with another prompt's completions; the same partners for the same seed.
 
     Partners are neighbours on a ring in random order, so each completion is used about once. `None` where nothing

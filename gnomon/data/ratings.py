@@ -11,7 +11,7 @@ import numpy as np
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Prompt, RatedText
-from gnomon.data.splits import JUDGE_HOLDOUT, neutral_sample, normalised_text, split_items
+from gnomon.data.splits import JUDGE_HOLDOUT, neutral_sample, normalized_text, split_items
 
 DemonstrationChoice = Literal["neutral", "best"]
 
@@ -92,11 +92,11 @@ def split_ratings(
 
 def _wording(item: RatedText) -> str:
     messages = item.prompt.messages if item.prompt else ()
-    return repr([(message.role, normalised_text(message.content)) for message in messages])
+    return repr([(message.role, normalized_text(message.content)) for message in messages])
 
 
 def demonstration_sample(
-    items: Sequence[RatedText], n: int, kind: DemonstrationChoice, centre: float, seed: int
+    items: Sequence[RatedText], n: int, kind: DemonstrationChoice, center: float, seed: int
 ) -> list[RatedText]:
     """The texts to imitate.
 
@@ -114,7 +114,7 @@ def demonstration_sample(
         raise DataError(f"{n} demonstrations cannot be chosen from {len(items)} texts; ask for fewer.")
     by_id = {item.id: item for item in items}
     if kind == "neutral":
-        shifted = [replace(item, ratings=tuple(r - centre for r in item.ratings)) for item in items]
+        shifted = [replace(item, ratings=tuple(r - center for r in item.ratings)) for item in items]
         return [by_id[item.id] for item in neutral_sample(shifted, n, seed)]
     order = np.random.default_rng(seed).permutation(len(items))  # equal ratings stand in random order
     ranked = sorted((items[place] for place in order), key=lambda item: -item.mean)

@@ -17,7 +17,7 @@ from gnomon.core.types import RatedText
 JUDGE_HOLDOUT = "judge_holdout"
 
 
-def normalised_text(text: str) -> str:
+def normalized_text(text: str) -> str:
     """The text as it counts for equality: case folded, every run of white space one space."""
     return " ".join(text.casefold().split())
 
@@ -28,7 +28,7 @@ def split_items(
     """Cut a set into disjoint parts.
 
     The outcome depends on the items and the seed, not on the order of the items. Texts that are equal after
-    `normalised_text` fall into one part together.
+    `normalized_text` fall into one part together.
 
     Args:
         items: the rated texts; ids must be unique.
@@ -77,7 +77,7 @@ def _shuffled_groups(items: Sequence[RatedText], seed: int) -> list[list[RatedTe
         raise DataError("two items share an id; give each item its own.")
     by_text: defaultdict[str, list[RatedText]] = defaultdict(list)
     for item in sorted(items, key=lambda item: item.id):
-        by_text[normalised_text(item.text)].append(item)
+        by_text[normalized_text(item.text)].append(item)
     groups = list(by_text.values())
     return [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
 

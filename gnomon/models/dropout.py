@@ -20,7 +20,7 @@ from gnomon.core.batches import TokenGroups
 
 
 @dataclass
-class Masks:
+class DropoutMasks:
     """Draws masks for one model during one optimizer step.
 
     Attributes:
@@ -42,9 +42,9 @@ class Masks:
             found.update(len(row).to_bytes(8, "little") + row.cpu().numpy().tobytes())
         self.read = found.digest()
 
-    def again(self) -> Again:
+    def replay(self) -> MaskReplay:
         """A context for layers that are computed again: their masks are those of the micro-batch read now."""
-        return Again(self, self.read)
+        return MaskReplay(self, self.read)
 
     def drop(self, states: Tensor, rate: float, place: str) -> Tensor:
         """`states` with a share of `rate` set to 0 and the others scaled up; without a gradient as they are.
@@ -62,10 +62,10 @@ class Masks:
         return states * kept.to(states.dtype) / (1 - rate)
 
 
-class Again:
+class MaskReplay:
     """Inside, masks are those of an earlier micro-batch; can be entered many times, one after another."""
 
-    def __init__(self, masks: Masks, read: bytes):
+    def __init__(self, masks: DropoutMasks, read: bytes):
         self.masks = masks
         self.read = read
 
@@ -79,7 +79,7 @@ class Again:
 class MaskedInput(nn.Module):
     """Stands where PEFT keeps an adapted layer's dropout."""
 
-    def __init__(self, masks: Masks, place: str):
+    def __init__(self, masks: DropoutMasks, place: str):
         super().__init__()
         self.masks = masks
         self.place = place
@@ -90,7 +90,7 @@ class MaskedInput(nn.Module):
 
 
 @contextmanager
-def masked_inputs(layers: list[Any], masks: Masks) -> Iterator[None]:
+def masked_inputs(layers: list[Any], masks: DropoutMasks) -> Iterator[None]:
     """Inside, the adapters of these PEFT layers drop some of their inputs."""
     before = [dict(layer.lora_dropout.items()) for layer in layers]
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import ModelError
 from gnomon.core.storage.digests import digest_file, digest_of
-from gnomon.models.catalog import CATALOGUE
+from gnomon.models.catalog import CATALOG
 from gnomon.models.settings import FROZEN, VALUE_HEAD, Trainable
 
 if TYPE_CHECKING:  # heavy: what only names or checks models starts without them
@@ -21,12 +21,12 @@ MARKS = ("config.json", "adapter_config.json")  # a folder with one of them is a
 SMALL = 16 << 20  # bytes; larger files are known by size and time of change
 
 
-def is_outside_model(name: str) -> bool:
+def is_external_model(name: str) -> bool:
     """Whether a name that is no stage is a model: in the catalogue, on disk, or like a path or hub name."""
-    return name in CATALOGUE or "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
+    return name in CATALOG or "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
 
 
-def located(name: str) -> str:
+def model_path(name: str) -> str:
     """The name that loads the model: a stage's folder stands for the `model` in it."""
     folder = Path(name).expanduser()
     if any((folder / mark).exists() for mark in MARKS) or not (folder / "model" / "config.json").exists():
@@ -34,14 +34,14 @@ def located(name: str) -> str:
     return str(folder / "model")
 
 
-def check_outside_model(name: str, wanted: str = "policy or reward") -> None:
+def check_external_model(name: str, wanted: str = "policy or reward") -> None:
     """Refuse what is certainly no model, without loading or fetching anything.
 
     A name of the hub cannot be asked here; it is when it is loaded.
     """
-    name = located(name)
+    name = model_path(name)
     path = Path(name).expanduser()
-    if name in CATALOGUE:
+    if name in CATALOG:
         return
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -55,7 +55,7 @@ def check_outside_model(name: str, wanted: str = "policy or reward") -> None:
     ):
         if not path.is_dir():
             raise ModelError(
-                f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
+                f"no model folder at {name}; give an existing one, a hub name or {', '.join(CATALOG)}."
             )
         if not any((path / mark).is_file() for mark in MARKS):
             raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
@@ -65,7 +65,7 @@ def check_outside_model(name: str, wanted: str = "policy or reward") -> None:
 def kind_of(name: str) -> str:
     """`policy`, `reward` or `critic`, by a model's configuration; "" where it says nothing of this."""
     path = Path(name).expanduser()
-    if name in CATALOGUE or path.suffix == ".gguf":
+    if name in CATALOG or path.suffix == ".gguf":
         return "policy"
     if path.is_dir():
         task = _read(path / "adapter_config.json").get("task_type")
@@ -124,7 +124,7 @@ def open_policy(
     """A language model by any name a user may give it."""
     from gnomon.models.loading import load_policy
 
-    name = located(name)
+    name = model_path(name)
     require_kind(name, "policy")
     return load_policy(name, compute, trainable, chat_template=chat_template)
 
@@ -135,7 +135,7 @@ def open_reward_model(
     """A trained reward model by any name a user may give it."""
     from gnomon.models.loading import load_reward_model
 
-    name = located(name)
+    name = model_path(name)
     require_kind(name, "reward")
     return load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
 
@@ -149,8 +149,8 @@ def digest_model(name: str, written: str | None = None) -> str:
     rule of make and rsync: reading gigabytes at each start would take as long as loading them, and where the rule
     errs it has a stage done again, never skipped.
     """
-    path = Path(located(name)).expanduser()
-    here = [] if name in CATALOGUE else [path] if path.is_file() else path.iterdir() if path.is_dir() else []
+    path = Path(model_path(name)).expanduser()
+    here = [] if name in CATALOG else [path] if path.is_file() else path.iterdir() if path.is_dir() else []
     state = {f.name: _state(f) for f in here if f.is_file() and f.suffix in READ}
     return digest_of({"name": name if written is None else written, "files": state})
 

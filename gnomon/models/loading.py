@@ -30,8 +30,8 @@ from gnomon.models.resolve import resolve
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
 from gnomon.models.scalar_head import ScalarHead, load_head, new_head, save_with_head, start_at_zero
 from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
-from gnomon.models.special_tokens import announced
-from gnomon.models.verify_forward import trusted
+from gnomon.models.special_tokens import with_end_tokens
+from gnomon.models.verify_forward import verified
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
@@ -91,7 +91,7 @@ def load_policy(
     network, _ = _pretrained(AutoModelForCausalLM, name)
     tokenizer = load_tokenizer(name, chat_template)
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
-    return trusted(Policy(network, tokenizer, compute, make_trainable(network, trainable)))
+    return verified(Policy(network, tokenizer, compute, make_trainable(network, trainable)))
 
 
 def load_reward_model(
@@ -130,7 +130,7 @@ def load_reward_model(
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
-    return trusted(RewardModel(network, tokenizer, compute, adapter))
+    return verified(RewardModel(network, tokenizer, compute, adapter))
 
 
 def load_critic(
@@ -165,7 +165,7 @@ def load_critic(
     fit_embeddings(network, tokenizer, name, grow=True)  # it reads what its policy writes
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
-    return trusted(Critic(network, tokenizer, compute, adapter))
+    return verified(Critic(network, tokenizer, compute, adapter))
 
 
 def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSettings | None, bool]:
@@ -244,7 +244,7 @@ def save_model(model: Model, folder: Path) -> None:
         network.config.score_offset = 0.0
     if isinstance(model, Critic):
         setattr(network.config, VALUE_HEAD, True)
-    with temporary_folder(folder.parent) as work, announced(network, model.tokenizer, kind) as tokenizer:
+    with temporary_folder(folder.parent) as work, with_end_tokens(network, model.tokenizer, kind) as tokenizer:
         with quiet_transformers():
             if isinstance(getattr(network, "score", None), ScalarHead):
                 save_with_head(network, work / "model")

@@ -20,7 +20,7 @@ from gnomon.core.boundary import shown
 from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ModelError
 from gnomon.data.reading.downloads import cache_folder
-from gnomon.models.catalog import CATALOGUE, convert_gguf, installed_model, written_once
+from gnomon.models.catalog import CATALOG, convert_gguf, installed_model, written_once
 
 # HTTPError of the hub's HTTP library; which library that is depends on the hub's version.
 NETWORK_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
@@ -34,7 +34,7 @@ def resolve(name: str) -> str:
     Raises:
         ModelError: there is no such folder or file, the hub does not know the name, or it cannot be reached.
     """
-    if name in CATALOGUE:
+    if name in CATALOG:
         return str(installed_model(name))
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
@@ -45,7 +45,7 @@ def resolve(name: str) -> str:
         return str(path)
     if path.is_absolute() or name.startswith("."):
         raise ModelError(
-            f"no model folder at {shown(name)}; give an existing one, a hub name or {', '.join(CATALOGUE)}."
+            f"no model folder at {shown(name)}; give an existing one, a hub name or {', '.join(CATALOG)}."
         )
     return _on_hub(name)
 
@@ -64,7 +64,7 @@ def _on_hub(name: str) -> str:
 
     One question with a limit: transformers alone would ask for each file, and each time for a minute.
     """
-    hint = did_you_mean(name, CATALOGUE)  # ends the sentence
+    hint = did_you_mean(name, CATALOG)  # ends the sentence
     refusal = f"no model folder '{shown(name)}'"
     try:
         validate_repo_id(name)

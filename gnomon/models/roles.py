@@ -15,11 +15,11 @@ from transformers.pytorch_utils import Conv1D
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import adapted_layers, decoder_layers, merge_into_network, replaced
-from gnomon.models.dropout import Masks, masked_inputs
-from gnomon.models.engine.activation_cache import FrozenStates
+from gnomon.models.dropout import DropoutMasks, masked_inputs
+from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.engine.device import Compute
 from gnomon.models.engine.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
-from gnomon.models.engine.fused_rmsnorm import lean_norms
+from gnomon.models.engine.fused_rmsnorm import fuse_rms_norms
 from gnomon.models.engine.gradient_checkpointing import recomputed
 from gnomon.models.engine.lm_head import ReferenceHead, full_kl
 from gnomon.models.scalar_head import completion_scores
@@ -38,15 +38,15 @@ class Model:
 
     def __init__(self, network: Any, tokenizer: Any, compute: Compute, adapter: PeftModel | None = None):
         self.network = network.to(compute.device).eval()
-        lean_norms(self.network)
+        fuse_rms_norms(self.network)
         self.tokenizer = tokenizer
         self.compute = compute.for_model(network)
         self.adapter = adapter
         self.layout: LayoutName = "auto"
         self._recompute = False
         self._unrounded: dict[nn.Parameter, Tensor] = {}
-        self._frozen: FrozenStates | None = None
-        self._masks: Masks | None = None
+        self._frozen: FrozenLayerCache | None = None
+        self._masks: DropoutMasks | None = None
 
     @property
     def trunk(self) -> nn.Module:
@@ -75,7 +75,7 @@ class Model:
         return self.network
 
     @property
-    def reads(self) -> LayoutName:
+    def layout_in_use(self) -> LayoutName:
         """The layout that its passes take."""
         return best_layout(self.trunk.config, self.device) if self.layout == "auto" else self.layout
 
@@ -142,14 +142,14 @@ class Model:
         return self._recompute
 
     @contextmanager
-    def keeping_frozen_states(self, gigabytes: float) -> Iterator[FrozenStates | None]:
+    def activation_cache(self, gigabytes: float) -> Iterator[FrozenLayerCache | None]:
         """Inside, what frozen lower layers say is remembered, up to so much memory of the model's device.
 
         `None`, and nothing is remembered, for 0, where no layer is frozen, or where an architecture's upper
         layers need more than states.
         """
-        found = FrozenStates(self.trunk, int(gigabytes * 2**30)) if gigabytes else None
-        keeps = found is not None and found.depth > 0 and found.holds_for(self.compute.dtype)
+        found = FrozenLayerCache(self.trunk, int(gigabytes * 2**30)) if gigabytes else None
+        keeps = found is not None and found.depth > 0 and found.is_exact_for(self.compute.dtype)
         self._frozen = found if keeps else None
         try:
             yield self._frozen
@@ -165,7 +165,7 @@ class Model:
             head: share of the states before a reward model's head.
             key: what masks depend on besides the tokens: the run's seed and the step.
         """
-        self._masks = masks = Masks(adapter, head, key)
+        self._masks = masks = DropoutMasks(adapter, head, key)
         layers = adapted_layers(self.adapter) if adapter and self.adapter is not None else []
         try:
             with masked_inputs(layers, masks):
@@ -177,8 +177,8 @@ class Model:
         above = self._frozen.above if self._frozen else None
         if self._masks:
             self._masks.begin(tokens)
-        again = self._masks.again() if self._masks else None
-        with recomputed(decoder_layers(self.trunk), again) if self._recompute else nullcontext():
+        replay = self._masks.replay() if self._masks else None
+        with recomputed(decoder_layers(self.trunk), replay) if self._recompute else nullcontext():
             return completion_states(
                 self.trunk, tokens, at=at, dtype=self.compute.dtype, layout=self.layout, above=above
             )
@@ -307,13 +307,13 @@ class RewardModel(Model):
         """The score that counts as 0."""
         return float(getattr(self.network.config, "score_offset", 0.0))
 
-    def centre(self, mean: float) -> None:
+    def center(self, mean: float) -> None:
         """Move the zero by `mean`, the average score of reference completions."""
         self.network.config.score_offset = self.offset + mean
 
 
 @dataclass(frozen=True)
-class Answer:
+class CriticOutput:
     """A critic's values `[N, T]`, and the states `[N, T, d]` that its head read if its trunk is frozen."""
 
     values: Tensor
@@ -335,9 +335,9 @@ class Critic(Model):
         self._judge = judge
 
     @contextmanager
-    def keeping_frozen_states(self, gigabytes: float) -> Iterator[FrozenStates | None]:
+    def activation_cache(self, gigabytes: float) -> Iterator[FrozenLayerCache | None]:
         """As of any model; a judge that shares the trunk keeps and finds the same states."""
-        with super().keeping_frozen_states(gigabytes) as found:
+        with super().activation_cache(gigabytes) as found:
             if self._judge:
                 self._judge._frozen = found
             try:
@@ -356,10 +356,10 @@ class Critic(Model):
         """Whether only the head learns: then what the trunk says of a token never changes."""
         return not any(p.requires_grad for p in self.trunk.parameters())
 
-    def answer(self, tokens: TokenGroups, states: Tensor | None = None) -> Answer:
+    def predict(self, tokens: TokenGroups, states: Tensor | None = None) -> CriticOutput:
         """Values of the states before each token; `states` of an earlier answer spare the trunk."""
         if states is None:
             found = self._states(tokens, "state").float()
             states = to_padded(found, tokens)
         values: Tensor = self.network.score(states).squeeze(-1)
-        return Answer(values, states.detach() if self.frozen_trunk else None)
+        return CriticOutput(values, states.detach() if self.frozen_trunk else None)

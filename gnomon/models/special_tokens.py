@@ -42,7 +42,7 @@ def _listed_ends(network: Any) -> list[Any]:
 
 
 @contextmanager
-def announced(network: Any, tokenizer: Any, kind: Literal["policy", "scorer"]) -> Iterator[Any]:
+def with_end_tokens(network: Any, tokenizer: Any, kind: Literal["policy", "scorer"]) -> Iterator[Any]:
     """Inside, `network` carries its ends and padding where other programs look; yields a tokenizer that does too.
 
     A policy is padded on the left, where `generate` needs it. A scorer is padded on the right and with a token

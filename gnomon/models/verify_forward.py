@@ -31,7 +31,7 @@ TOLERANCE = 1e-2  # nats, or share of the largest state; a misled model is off b
 
 
 @torch.no_grad()
-def trusted(model: M) -> M:
+def verified(model: M) -> M:
     """`model` itself, with a layout in which the engine says what the model says.
 
     Raises:

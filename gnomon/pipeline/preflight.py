@@ -10,7 +10,7 @@ from gnomon.core.types import Prompt
 from gnomon.data.reading.record_kinds import kind_of_file
 from gnomon.data.reading.records import check_records
 from gnomon.data.reading.reported_rows import report_unread
-from gnomon.models.external import check_outside_model, located
+from gnomon.models.external import check_external_model, model_path
 from gnomon.pipeline.recipe import Recipe
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
 from gnomon.stages.references import kinds_of_sources, outside_models, references, scorers, sources
@@ -23,9 +23,9 @@ def check_inputs(recipe: Recipe) -> None:
 
     Outputs of earlier stages are not checked. Unread keys of the files are reported.
     """
-    check_outside_model(recipe.model.name)
+    check_external_model(recipe.model.name)
     for name, kind_name in outside_models(recipe.stages):
-        check_outside_model(name, kind_name)
+        check_external_model(name, kind_name)
     inputs = dict.fromkeys(pair for stage in recipe.stages for pair in kinds_of_sources(stage))
     read_by_functions = prompts_of_functions(recipe.stages)
     for source, kinds in inputs:
@@ -53,7 +53,7 @@ def find_models(recipe: Recipe) -> None:
     if any(name == BASE for stage in recipe.stages for _, name in references(stage)):
         names.append(recipe.model.name)
     for name in names:
-        check_config(Path(resolve(located(name))), name)
+        check_config(Path(resolve(model_path(name))), name)
 
 
 def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:

@@ -40,10 +40,10 @@ ROUNDING = 1e-3  # nats in float32: within it the fastest decoder is taken, beyo
 
 def decoder_for(policy: Policy) -> Decoder:
     """A new decoder, of the kind that `choose` chose."""
-    return DECODERS[choose(policy)](policy)
+    return DECODERS[choose_decoder(policy)](policy)
 
 
-def choose(policy: Policy) -> DecoderName:
+def choose_decoder(policy: Policy) -> DecoderName:
     """The fastest decoder that follows the policy's own numbers; the policy remembers it.
 
     Raises:
@@ -93,11 +93,11 @@ def _exact_gap(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
     exact.layout = policy.layout
     lower = (torch.float16, torch.bfloat16)
     with replaced({p: p.data.float() for p in policy.network.parameters() if p.dtype in lower}):
-        return off_by(exact, make)
+        return decoder_deviation(exact, make)
 
 
 @torch.no_grad()
-def off_by(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
+def decoder_deviation(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
     """The most nats by which a decoder's log-probabilities of some tokens miss those of a forward pass.
 
     Infinite where the architecture does not work with such a decoder.

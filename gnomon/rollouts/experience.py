@@ -40,7 +40,7 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: floa
     )
 
 
-def cap_unfinished(scores: Tensor, finished: Tensor, most: float | None) -> Tensor:
+def cap_truncated(scores: Tensor, finished: Tensor, most: float | None) -> Tensor:
     """Scores in which being cut off never pays, `[N]`.
 
     A completion that did not end by itself gets the least of three: its own score, `most`, and the lowest score

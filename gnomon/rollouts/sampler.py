@@ -21,11 +21,11 @@ from gnomon.models.engine.lm_head import logits
 from gnomon.models.engine.onednn_weights import prepacked
 from gnomon.models.roles import Policy
 from gnomon.models.special_tokens import end_ids
-from gnomon.rollouts.choice import choose, decoder_for
+from gnomon.rollouts.choice import choose_decoder, decoder_for
 from gnomon.rollouts.decoding import Ids
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.rollouts.stop_strings import StopTexts
-from gnomon.rollouts.token_sampling import draw, penalise, uniforms
+from gnomon.rollouts.token_sampling import draw, penalize, uniforms
 
 __all__ = ["NativeSampler", "Report", "Sampler", "Sampling", "occurrence_index"]
 
@@ -90,7 +90,7 @@ class NativeSampler:
         Raises:
             ModelError: no way to read it token by token gives its own numbers.
         """
-        choose(policy)
+        choose_decoder(policy)
         self.policy = policy
         self.report = report
         self.ends = end_ids(policy.network, policy.tokenizer)
@@ -162,7 +162,7 @@ class NativeSampler:
                 states.append(decoder.enter([row.prompt_ids for row in entering]))
                 active += entering
             scores = self._logits(torch.cat(states))
-            scores = penalise(scores, [r.prompt_ids for r in active], [r.ids for r in active], ends, sampling)
+            scores = penalize(scores, [r.prompt_ids for r in active], [r.ids for r in active], ends, sampling)
             uniform = torch.tensor([r.uniforms[len(r.ids)] for r in active], dtype=torch.float64)
             token, logprob = draw(scores, sampling, uniform.to(scores.device))
             for row, t, lp in zip(active, token.tolist(), logprob.tolist(), strict=True):

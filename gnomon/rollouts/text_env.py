@@ -101,7 +101,7 @@ def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroup
     return token_groups_of([t.rollout([0.0] * sum(t.completion_mask)) for t in transcripts])
 
 
-class Scored(Protocol):
+class RewardScores(Protocol):
     """What a scorer answers."""
 
     @property
@@ -113,14 +113,14 @@ class Scored(Protocol):
         """Row and reason of each failed row."""
 
 
-class Scorer(Protocol):
+class TextScorer(Protocol):
     """A reward of `gnomon.rewards`."""
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scored:
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> RewardScores:
         """`prompts[n]` was answered by `completions[n]`."""
 
 
-def _is_scorer(reward: object) -> TypeGuard[Scorer]:
+def _is_scorer(reward: object) -> TypeGuard[TextScorer]:
     return callable(getattr(reward, "score", None))
 
 
@@ -136,7 +136,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
     def __init__(
         self,
         prompts: Sequence[Prompt | Sequence[int]],
-        reward: Scorer | Callable[[Transcript], float],
+        reward: TextScorer | Callable[[Transcript], float],
         *,
         max_tokens: int,
         tokenizer: Any = None,

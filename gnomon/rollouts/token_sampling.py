@@ -21,7 +21,7 @@ def uniforms(count: int, *key: object) -> list[float]:
     return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
 
-def penalise(
+def penalize(
     logits: Tensor,
     prompts: Sequence[Sequence[int]],
     drawn: Sequence[Sequence[int]],

@@ -13,7 +13,7 @@ from gnomon.core.config import read_yaml
 from gnomon.core.errors import GnomonError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration
-from gnomon.models.external import located
+from gnomon.models.external import model_path
 from gnomon.rewards.python_reward import is_function
 from gnomon.stages.settings import BASE, CRITIC, is_not_a_model
 
@@ -79,7 +79,7 @@ def _folder_of(name: str, run: Path) -> tuple[Path | None, str]:
     elif (run / name / "stage.json").is_file() and "/" not in name:
         return run / name, str((run / name / "model").resolve())
     inside = run / name  # a critic beside its policy
-    model = inside if name.endswith(f"/{CRITIC}") and inside.is_dir() else Path(located(name)).expanduser()
+    model = inside if name.endswith(f"/{CRITIC}") and inside.is_dir() else Path(model_path(name)).expanduser()
     if not model.exists():
         return None, name
     stage = model.resolve().parent

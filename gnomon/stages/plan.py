@@ -206,7 +206,7 @@ def _room(settings: LoopSettings, models: TrainedModels, shape: Shape, label: st
 
 def _states_bytes(model: Model, tokens: float, limit: float) -> float:
     """Memory of the activation cache above frozen layers; 0 without one."""
-    with model.keeping_frozen_states(limit) as cached:
+    with model.activation_cache(limit) as cached:
         width = model.network.config.get_text_config().hidden_size
         return min(tokens * width * 4, limit * 2**30) if cached else 0.0
 

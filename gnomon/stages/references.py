@@ -8,7 +8,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Prompt, RatedText
-from gnomon.models.external import is_outside_model
+from gnomon.models.external import is_external_model
 from gnomon.stages.row_paths import is_part
 from gnomon.stages.settings import (
     BASE,
@@ -143,7 +143,7 @@ def check_names(stages: Sequence[Stage], reserved: Set[str], where: str) -> None
         if stage.name in reserved:
             raise ConfigError(f"{where}: a stage may not be called '{stage.name}', a word of recipes; rename it.")
         for key, name in references(stage):
-            if maker(name, names) in names or name == BASE or not is_outside_model(name):
+            if maker(name, names) in names or name == BASE or not is_external_model(name):
                 check_reference(stage, key, name, seen, where)
         for source in sources(stage):
             if is_part(source, names - seen.keys()):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.data.reading.readers import is_data_file, locate
-from gnomon.models.catalog import CATALOGUE
+from gnomon.models.catalog import CATALOG
 from gnomon.rewards.python_reward import is_function
 from gnomon.stages.settings import BASE, TEXT_JUDGES
 
@@ -85,7 +85,7 @@ def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:
     rows = content.get("stages")
     if _is_working_directory(home) or not isinstance(rows, list):
         return written
-    names = {str(row.get("name")) for row in rows if isinstance(row, dict)} | {BASE, *TEXT_JUDGES, *CATALOGUE}
+    names = {str(row.get("name")) for row in rows if isinstance(row, dict)} | {BASE, *TEXT_JUDGES, *CATALOG}
 
     def moved(text: str, path: str) -> str:
         """The text prefixed with `home` if its path exists there."""

@@ -330,7 +330,7 @@ def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
     total = 0.0
     for rows in pack_by_tokens([e.cost for e in chosen], 4096):
         total += float(model.scores(token_groups([chosen[r] for r in rows])).sum())
-    model.centre(total / count)
+    model.center(total / count)
 
 
 def report_rejected(

@@ -21,7 +21,7 @@ from gnomon.core.storage.sealed_files import write_sealed_json
 from gnomon.data.reading.readers import digest_source, locate
 from gnomon.data.reading.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import lineage_of
-from gnomon.models.external import digest_model, located
+from gnomon.models.external import digest_model, model_path
 from gnomon.monitoring.trackers import Sink, open_sink
 from gnomon.rewards.python_reward import RewardFunction, function_digest, is_function
 from gnomon.stages.references import maker, references, saved_critic, scorers, sources
@@ -104,10 +104,10 @@ class Workspace:
     def model(self, name: str) -> str:
         """The path or name from which the model `name` of the recipe is loaded."""
         if name == BASE:
-            return located(self.recipe.model.name)
+            return model_path(self.recipe.model.name)
         stages = {s.name: s for s in self.recipe.stages}
         if (owner := maker(name, stages)) not in stages:
-            return located(name)
+            return model_path(name)
         part = f"{name}/model" if owner == name else saved_critic(stages[owner])
         return str(self.folder / str(part))
 

@@ -70,6 +70,6 @@ def data_fault(algorithm: Algorithm, examples: Sequence[Example] | None) -> str 
 
 
 def _kind_of(example: Example) -> type:
-    if example.pairs or example.orders:
+    if example.pairs or example.rankings:
         return Preference if example.pairs else Ranking
     return Demonstration if example.good is None else Label

@@ -17,7 +17,7 @@ from worlds import TableCritic, TableModels, TablePolicy, World, experience_of
 
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.experience import Experience, RunningStats
-from gnomon.rollouts.experience import cap_unfinished
+from gnomon.rollouts.experience import cap_truncated
 
 WORLD = World(letters=2, longest=2, prompts=1)
 FINISHED = torch.tensor([c[-1] == WORLD.end for _, c in WORLD.rows])
@@ -56,7 +56,7 @@ def trained(algorithm: Any, rule: Rule) -> TablePolicy:
 @pytest.mark.parametrize("name", sorted(ONLINE))
 def test_the_share_of_unfinished_answers_does_not_rise(name: str) -> None:
     assert share_cut_off(TablePolicy(WORLD, seed=0, scale=0.0)) == pytest.approx(4 / 9)
-    assert share_cut_off(trained(ONLINE[name](), cap_unfinished)) < 4 / 9
+    assert share_cut_off(trained(ONLINE[name](), cap_truncated)) < 4 / 9
 
 
 @pytest.mark.parametrize("name", ["rloo", "ppo", "online_dpo"])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gnomon.core.batches import StepTotals, TokenGroups, pad_rows
 from gnomon.core.experience import Experience, KLPenalty
 from gnomon.losses.reduce import masked_sum
-from gnomon.models.roles import Answer
+from gnomon.models.roles import CriticOutput
 from gnomon.rollouts.experience import price_kl
 
 Row = tuple[int, tuple[int, ...]]  # a prompt and a completion
@@ -146,8 +146,8 @@ class TableCritic(nn.Module):
         self.world = world
         self.table = nn.Parameter(table.clone())
 
-    def answer(self, tokens: TokenGroups, states: Tensor | None = None) -> Answer:
-        return Answer(self.world.look_up(self.table, tokens), None)
+    def predict(self, tokens: TokenGroups, states: Tensor | None = None) -> CriticOutput:
+        return CriticOutput(self.world.look_up(self.table, tokens), None)
 
 
 @dataclass
@@ -244,7 +244,7 @@ def experience_of(
             totals=StepTotals(len(rows), float(tokens.mask.sum())),
             reference_logprobs=reference.logprobs(tokens),
             reference_states=world.look_up(reference.table, tokens),
-            values=models.critic.answer(tokens).values,
+            values=models.critic.predict(tokens).values,
             token_rewards=torch.zeros(tokens.mask.shape, dtype=torch.float64),
             sampler_logprobs=sampler.logprobs(tokens) if sampler else None,
         )

@@ -168,11 +168,11 @@ def test_best_without_prompts_goes_by_rating() -> None:
 def test_neutral_is_around_the_centre_and_returns_the_ratings_as_given() -> None:
     """On a scale of 1 to 5 no text is below 0; around 3.25, their mean, there are both sides."""
     items = [RatedText(str(n), str(n), (float(1 + n % 5), float(2 + n % 4))) for n in range(40)]
-    centre = sum(item.mean for item in items) / len(items)
-    chosen = demonstration_sample(items, 20, "neutral", centre, seed=0)
+    center = sum(item.mean for item in items) / len(items)
+    chosen = demonstration_sample(items, 20, "neutral", center, seed=0)
     assert all(item in items for item in chosen)
-    assert abs(sum(item.mean for item in chosen) / 20 - centre) < 0.05
-    assert {item.mean > centre for item in chosen} == {True, False}
+    assert abs(sum(item.mean for item in chosen) / 20 - center) < 0.05
+    assert {item.mean > center for item in chosen} == {True, False}
 
 
 def test_more_demonstrations_than_texts_are_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.data.encoding import Example
-from gnomon.data.mismatched_pairs import mismatched
+from gnomon.data.mismatched_pairs import mismatched_pairs
 
 LONG = 100
 
@@ -20,19 +20,19 @@ def rows(*prompts: str) -> list[Example]:
 
 def test_each_prompt_meets_the_completion_of_another() -> None:
     examples = rows(*"aabbccddee")
-    found = mismatched(examples, LONG, seed=0)
+    found = mismatched_pairs(examples, LONG, seed=0)
     for own, other in zip(examples, found, strict=True):
         assert other is not None
         assert (other.prompt_id, other.prompt) == (own.prompt_id, own.prompt)
         assert examples[other.completions[0][0]].prompt_id != own.prompt_id
     assert max(Counter(other.completions[0] for other in found if other).values()) <= 3
-    assert found == mismatched(examples, LONG, seed=0)
-    assert found != mismatched(examples, LONG, seed=1)
+    assert found == mismatched_pairs(examples, LONG, seed=0)
+    assert found != mismatched_pairs(examples, LONG, seed=1)
 
 
 def test_masks_travel_with_the_completion() -> None:
     examples = [Example("a", (1,), ((2, 3),), masks=((True, False),)), Example("b", (4,), ((5,),))]
-    first, second = mismatched(examples, LONG, seed=0)
+    first, second = mismatched_pairs(examples, LONG, seed=0)
     assert first is not None
     assert second is not None
     assert (first.completions, first.masks) == (((5,),), ())
@@ -42,11 +42,11 @@ def test_masks_travel_with_the_completion() -> None:
 def test_what_does_not_fit_is_left_out() -> None:
     """Prompt b with a's three tokens would be six, over the limit of five; a with b's one is fine."""
     examples = [Example("a", (1,), ((2, 3, 4),)), Example("b", (5, 6, 7), ((8,),))]
-    first, second = mismatched(examples, 5, seed=0)
+    first, second = mismatched_pairs(examples, 5, seed=0)
     assert first is not None
     assert second is None
 
 
 def test_one_prompt_is_refused_with_what_to_do() -> None:
     with pytest.raises(DataError, match="add another prompt"):
-        mismatched(rows("a", "a"), LONG, seed=0)
+        mismatched_pairs(rows("a", "a"), LONG, seed=0)

@@ -7,7 +7,7 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import RatedText
-from gnomon.data.splits import neutral_sample, normalised_text, split_items
+from gnomon.data.splits import neutral_sample, normalized_text, split_items
 
 
 def rated(count: int) -> list[RatedText]:
@@ -35,7 +35,7 @@ def test_equal_texts_are_never_cut_apart() -> None:
     for seed in range(20):
         parts = split_items(items, {"train": 15, "test": 12}, judge_holdout=0.5, seed=seed)
         assert [len(part) for part in parts.values()] == [30, 15, 12]
-        texts = [{normalised_text(item.text) for item in part} for part in parts.values()]
+        texts = [{normalized_text(item.text) for item in part} for part in parts.values()]
         assert [len(part) for part in texts] == [10, 5, 4]
         assert sum(map(len, texts)) == len(set.union(*texts))
 

@@ -15,7 +15,7 @@ from gnomon.core.errors import ModelError
 from gnomon.models import verify_forward
 from gnomon.models.engine.forward import can_pack, completion_states
 from gnomon.models.roles import Critic, Policy
-from gnomon.models.verify_forward import VERIFIED, trusted
+from gnomon.models.verify_forward import VERIFIED, verified
 
 # transformers warns that kernels of its own choice are missing, and of aliases inside its own models.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -61,7 +61,7 @@ def test_the_question_to_the_unknown_is_one_that_sound_models_pass(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify_forward, "VERIFIED", frozenset())
-    assert trusted(built(kind, PACKED[kind])).layout == "auto"
+    assert verified(built(kind, PACKED[kind])).layout == "auto"
 
 
 def test_eager_attention_is_packed_too(groups: TokenGroups) -> None:
@@ -90,7 +90,7 @@ def test_what_the_engine_cannot_follow_is_refused_by_name(
     kind: str, settings: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ModelError, match=sentence):
-        trusted(built(kind, settings))
+        verified(built(kind, settings))
 
 
 class Crossed(nn.Module):
@@ -111,7 +111,7 @@ def test_a_model_that_packing_misleads_gets_the_plain_layout(kind: Any, groups: 
     network.model.layers[0].mlp = Crossed(network.model.layers[0].mlp)
     network.config.model_type = "made-up"
     assert can_pack(network.config)
-    model = trusted(kind(network, None, CPU))
+    model = verified(kind(network, None, CPU))
     assert model.layout == "plain"
     if kind is Policy:
         with torch.no_grad():

@@ -18,11 +18,11 @@ from gnomon.core.storage.files import read_json
 from gnomon.models import external
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import (
-    check_outside_model,
+    check_external_model,
     digest_model,
-    is_outside_model,
+    is_external_model,
     kind_of,
-    located,
+    model_path,
     open_policy,
     open_reward_model,
 )
@@ -52,9 +52,9 @@ def test_what_is_a_model_of_the_users(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     for name in ("smollm2-135m", "org/model", "./x", "/x", "model.gguf", "here"):
-        assert is_outside_model(name), name
+        assert is_external_model(name), name
     for name in ("sft", "smollm3", "Here2"):
-        assert not is_outside_model(name), name
+        assert not is_external_model(name), name
 
 
 def test_a_stage_stands_before_a_folder_of_the_same_name(
@@ -83,9 +83,9 @@ def test_outside_models_come_with_what_is_wanted(project: Project) -> None:
 
 
 def test_a_stages_folder_stands_for_its_model(finished: Project, mine: Path) -> None:
-    assert located(str(finished.run / "sft")) == str(finished.run / "sft" / "model")
-    assert located(str(mine)) == str(mine)
-    assert located("smollm2-135m") == "smollm2-135m"
+    assert model_path(str(finished.run / "sft")) == str(finished.run / "sft" / "model")
+    assert model_path(str(mine)) == str(mine)
+    assert model_path("smollm2-135m") == "smollm2-135m"
 
 
 def test_kinds(finished: Project, tiny_model: Path, tmp_path: Path) -> None:
@@ -124,13 +124,13 @@ def test_what_is_not_there_is_said_without_loading(tmp_path: Path, name: str, se
     (tmp_path / "empty").mkdir()
     paths = {"FILE": str(tmp_path / "file"), "EMPTY": str(tmp_path / "empty")}
     with pytest.raises(ModelError) as found:
-        check_outside_model(paths.get(name, name))
+        check_external_model(paths.get(name, name))
     assert sentence in str(found.value)
 
 
 def test_names_of_the_hub_and_the_catalogue_are_not_asked_for() -> None:
-    check_outside_model("org/model")
-    check_outside_model("smollm2-135m")
+    check_external_model("org/model")
+    check_external_model("smollm2-135m")
 
 
 def test_the_digest_sees_weights_and_settings_and_nothing_else(mine: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_judge_scores_alike_batched_and_alone(tmp_path: Path, kind: str, side:
     """Positions that are learned, as GPT-2's, are right on the side that is saved with the tokenizer."""
     model = load_reward_model(base(tmp_path / "base", kind), CPU, LORA, seed=3)
     shake(model, by=0.3)
-    model.centre(0.25)
+    model.center(0.25)
     ours = model.scores(scored(model))
     save_model(model, tmp_path / "judge")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "judge")
@@ -122,7 +122,7 @@ def test_a_judge_scores_alike_batched_and_alone(tmp_path: Path, kind: str, side:
     torch.testing.assert_close(again.scores(scored(again)), ours, atol=1e-4, rtol=0)
     assert same_vocabulary(again.tokenizer, model.tokenizer)
     assert (ADDED_PAD in again.tokenizer.get_vocab()) == (kind == "lone")
-    load_critic(str(tmp_path / "judge"), CPU, LORA, seed=0).answer(scored(again))
+    load_critic(str(tmp_path / "judge"), CPU, LORA, seed=0).predict(scored(again))
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ def test_transformers_scores_a_saved_reward_model_alike(
     """Its own classifier, on a padded batch, less `score_offset`, reads the same token and says the same."""
     model, groups = load_reward_model(language_model, CPU, LORA, seed=3), ended(chat_tokenizer)
     shake(model, by=0.3)
-    model.centre(1.25)
+    model.center(1.25)
     with torch.no_grad():
         scores = model.scores(groups)
     save_model(model, tmp_path / "judge")
@@ -99,8 +99,8 @@ def test_centring_twice_adds_up(chat_tokenizer: Any) -> None:
     model, groups = tiny_reward_model(chat_tokenizer), ended(chat_tokenizer)
     with torch.no_grad():
         raw = model.scores(groups)
-        model.centre(0.5)
-        model.centre(float(model.scores(groups).mean()))
+        model.center(0.5)
+        model.center(float(model.scores(groups).mean()))
         assert model.scores(groups).mean().item() == pytest.approx(0.0, abs=1e-6)
         torch.testing.assert_close(model.scores(groups) - model.scores(groups)[0], raw - raw[0])
 
@@ -124,16 +124,16 @@ def test_a_critic_starts_at_zero_on_the_trunk_it_was_given(
     """Zero whatever the reward model's head and offset were, and its states are the reward model's own."""
     groups = ended(chat_tokenizer)
     judge = load_reward_model(language_model, CPU, seed=3)
-    judge.centre(-0.7)
+    judge.center(-0.7)
     save_model(judge, tmp_path / "judge")
     frozen = Trainable(adapter="none", layers=0)
     for source in (language_model, str(tmp_path / "judge")):
-        assert load_critic(source, CPU, frozen, seed=0).answer(groups).values.eq(0).all()
+        assert load_critic(source, CPU, frozen, seed=0).predict(groups).values.eq(0).all()
     critic = load_critic(str(tmp_path / "judge"), CPU, frozen, seed=0)
     shorter = TokenGroups.build([[30, 31, 32]], [[40, 41, 42], [60]], [0, 0])
     with torch.no_grad():
         critic.network.score.weight.copy_(judge.network.score.weight)
-        values = critic.answer(groups).values
+        values = critic.predict(groups).values
         expected = judge.scores(shorter) + judge.offset
     torch.testing.assert_close(torch.stack([values[0, 3], values[2, 1]]), expected, atol=1e-5, rtol=0)
 
@@ -145,12 +145,12 @@ def test_a_critic_with_a_frozen_trunk_need_not_read_twice(
     """Its head learns, so values change; what the trunk said does not."""
     groups = ended(chat_tokenizer)
     assert not load_critic(language_model, CPU, LORA, seed=0).frozen_trunk
-    assert load_critic(language_model, CPU, LORA, seed=0).answer(groups).states is None
+    assert load_critic(language_model, CPU, LORA, seed=0).predict(groups).states is None
     critic = load_critic(language_model, CPU, Trainable(adapter=adapter, layers=0), seed=0)
     assert list(critic.trainable()) == ["score.weight"]
-    states = critic.answer(groups).states
+    states = critic.predict(groups).states
     shake(critic, by=0.3)
-    again, kept = critic.answer(groups), critic.answer(groups, states)
+    again, kept = critic.predict(groups), critic.predict(groups, states)
     assert again.values.abs().max() > 0.1
     torch.testing.assert_close(kept.values, again.values)
     assert kept.values.requires_grad

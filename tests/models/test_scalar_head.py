@@ -142,7 +142,7 @@ def test_a_saved_head_scores_alike(
     with torch.no_grad():
         for parameter in model.trainable().values():
             parameter.add_(0.3 * torch.randn_like(parameter))
-        model.centre(0.5)
+        model.center(0.5)
         scores = model.scores(groups)
         save_model(model, tmp_path / "judge")
         torch.testing.assert_close(model.scores(groups), scores, atol=1e-4, rtol=0)  # of use after it is saved
@@ -206,7 +206,7 @@ def test_a_critic_may_have_a_hidden_layer(tmp_path: Path, language_model: str, g
     )
     for source in (language_model, str(tmp_path / "judge")):
         critic = load_critic(source, CPU, FROZEN, seed=0, head=HeadSettings(head="mlp", hidden=5))
-        values = critic.answer(groups).values
+        values = critic.predict(groups).values
         assert values.shape == (6, 6)
         assert values.eq(0).all()
         found = gradients(critic, values.sum())

@@ -113,7 +113,7 @@ def experience(policy: Any, critic: Any, groups: TokenGroups) -> Experience:
         finished=torch.ones(len(groups), dtype=torch.bool),
         totals=StepTotals(len(groups), float(groups.mask.sum())),
         reference_logprobs=peer.reference_logprobs(groups, TEMPERATURE),
-        values=critic.answer(groups).values,
+        values=critic.predict(groups).values,
     )
 
 

@@ -86,7 +86,7 @@ def test_a_learned_score_does_not_depend_on_company_or_order(chat_tokenizer: Any
 def test_a_learned_score_counts_from_the_models_zero(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
     before = LearnedReward(model, "judge").score(*asked()).values
-    model.centre(2.0)
+    model.center(2.0)
     torch.testing.assert_close(LearnedReward(model, "judge").score(*asked()).values, before - 2.0)
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from gnomon.core.errors import ModelError
 from gnomon.models.engine.device import Compute
 from gnomon.models.roles import Policy
-from gnomon.models.verify_forward import trusted
+from gnomon.models.verify_forward import verified
 from gnomon.rollouts import choice
-from gnomon.rollouts.choice import DECODERS, choose, fast_decoder, off_by
+from gnomon.rollouts.choice import DECODERS, choose_decoder, decoder_deviation, fast_decoder
 from gnomon.rollouts.decoding import PaddedDecoder, SlotDecoder
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler
@@ -60,7 +60,7 @@ def assert_reports_what_it_draws_from(policy: Policy, near: float = 1e-4) -> Non
 @pytest.mark.parametrize(("kind", "settings"), [*PACKED.items(), *PLAIN.items()], ids=str)
 def test_the_verified_are_drawn_from_as_they_are(kind: str, settings: dict[str, Any], words: Any) -> None:
     policy = tiny_policy(words, kind=kind, layers=3, **settings)
-    assert choose(policy) == fast_decoder(policy.trunk)
+    assert choose_decoder(policy) == fast_decoder(policy.trunk)
     assert_reports_what_it_draws_from(policy)
 
 
@@ -68,7 +68,7 @@ def test_the_verified_are_drawn_from_as_they_are(kind: str, settings: dict[str, 
 def test_what_fools_a_decoder_is_drawn_from_by_the_next(
     kind: str, settings: dict[str, Any], decoder: str, words: Any
 ) -> None:
-    policy = trusted(tiny_policy(words, kind=kind, layers=3, **settings))
+    policy = verified(tiny_policy(words, kind=kind, layers=3, **settings))
     assert_reports_what_it_draws_from(policy)
     assert policy.decoder == decoder
 
@@ -79,7 +79,7 @@ def test_decoders_agree_where_they_work(name: Any, kind: str, words: Any) -> Non
     """Each of them is right for what it claims; with a window of 4, no text of the trial fits into it."""
     window: dict[str, Any] = {"sliding_window": 4} if kind == "mistral" else {}
     policy = tiny_policy(words, kind=kind, **window)
-    gap = off_by(policy, DECODERS[name])
+    gap = decoder_deviation(policy, DECODERS[name])
     assert gap < 1e-5 if name != "slots" or kind == "llama" else gap > 0.1
 
 
@@ -102,13 +102,13 @@ def unknown(words: Any, **settings: Any) -> Policy:
 
 
 def test_a_decoder_that_errs_gives_way_to_the_next(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose(unknown(words)) == "slots"
+    assert choose_decoder(unknown(words)) == "slots"
     passed = []
     for name, decoder in list(DECODERS.items()):
         monkeypatch.setitem(DECODERS, name, faulty(decoder))
         policy = unknown(words)
         if name != "recomputing":
-            passed.append(choose(policy))
+            passed.append(choose_decoder(policy))
             assert policy.decoder == passed[-1]
             continue
         with pytest.raises(ModelError, match="made-up models cannot be sampled from: read token by token"):
@@ -121,18 +121,18 @@ def test_a_decoder_that_raises_gives_way_to_the_next(words: Any, monkeypatch: py
         raise NotImplementedError("no such layer")
 
     monkeypatch.setitem(DECODERS, "slots", raising)
-    assert choose(unknown(words)) == "padded"
+    assert choose_decoder(unknown(words)) == "padded"
 
 
 def test_the_trial_is_made_once_and_not_for_the_verified(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    plain = choice.off_by
+    plain = choice.decoder_deviation
 
     def counting(policy: Policy, make: Any) -> float:
         made.append("trial")
         return plain(policy, make)
 
-    monkeypatch.setattr(choice, "off_by", counting)
+    monkeypatch.setattr(choice, "decoder_deviation", counting)
     NativeSampler(tiny_policy(words))
     assert not made
     policy = unknown(words)
@@ -146,7 +146,7 @@ def test_a_model_whose_weights_are_rounded_is_tried_in_float32(words: Any) -> No
     policy.compute = Compute(CPU.device, torch.bfloat16)
     policy.round_weights()
     before = {name: p.data_ptr() for name, p in policy.network.named_parameters()}
-    assert choose(policy) == "slots"
+    assert choose_decoder(policy) == "slots"
     assert {name: p.data_ptr() for name, p in policy.network.named_parameters()} == before
     assert any(p.dtype == torch.bfloat16 for p in policy.network.parameters())
 
@@ -159,10 +159,10 @@ def test_what_works_in_float32_only_gives_way_in_bfloat16(words: Any, monkeypatc
 
     monkeypatch.setitem(DECODERS, "slots", float32_only)
     policy = unknown(words)
-    assert choose(policy) == "slots"
+    assert choose_decoder(policy) == "slots"
     policy = unknown(words)
     policy.compute = Compute(CPU.device, torch.bfloat16)
-    assert choose(policy) == "padded"
+    assert choose_decoder(policy) == "padded"
     assert isinstance(choice.decoder_for(policy), PaddedDecoder)
 
 
@@ -171,13 +171,13 @@ def test_decoders_of_translators_are_refused(kind: str, words: Any) -> None:
     shape: dict[str, Any] = {"decoder_layers": 1, "decoder_ffn_dim": 16, "encoder_layers": 1, "pad_token_id": 0}
     network = tiny_network(kind, vocab=len(words), **shape)
     with pytest.raises(ModelError, match=f"{kind} models are not supported: they are made to answer what an enc"):
-        trusted(Policy(network, words, CPU))
+        verified(Policy(network, words, CPU))
 
 
 def test_a_model_whose_tokens_see_what_follows_is_refused(words: Any) -> None:
     kind: dict[str, Any] = {"kind": "bert-generation", "pad_token_id": 0}
-    assert trusted(tiny_policy(words, is_decoder=True, **kind)).layout == "auto"
+    assert verified(tiny_policy(words, is_decoder=True, **kind)).layout == "auto"
     with pytest.raises(
         ModelError, match="bert-generation models are not supported as this one is configured: its"
     ):
-        trusted(tiny_policy(words, is_decoder=False, **kind))
+        verified(tiny_policy(words, is_decoder=False, **kind))

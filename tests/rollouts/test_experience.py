@@ -13,7 +13,7 @@ from gnomon.core.experience import Experience, FinishReason, Rollout
 from gnomon.core.types import Completion, Prompt
 from gnomon.rollouts.experience import (
     build_experience,
-    cap_unfinished,
+    cap_truncated,
     last_token,
     price_kl,
     sequence_kl,
@@ -77,18 +77,18 @@ def test_a_completion_that_was_cut_off_gets_the_least_of_three(
     scores: list[float], expected: list[float]
 ) -> None:
     finished = torch.tensor([True, False, False])
-    assert cap_unfinished(torch.tensor(scores), finished, -1.0).tolist() == expected
-    assert torch.equal(cap_unfinished(torch.tensor(scores), finished, None), torch.tensor(scores))
+    assert cap_truncated(torch.tensor(scores), finished, -1.0).tolist() == expected
+    assert torch.equal(cap_truncated(torch.tensor(scores), finished, None), torch.tensor(scores))
 
 
 def test_the_lowest_of_several_that_ended_bounds_those_that_were_cut_off() -> None:
     finished = torch.tensor([True, False, True, False])
-    found = cap_unfinished(torch.tensor([2.0, 3.0, -4.0, -7.0]), finished, -1.0)
+    found = cap_truncated(torch.tensor([2.0, 3.0, -4.0, -7.0]), finished, -1.0)
     assert found.tolist() == [2.0, -4.0, -4.0, -7.0]
 
 
 def test_where_none_ended_each_gets_its_own_score_up_to_the_penalty() -> None:
-    found = cap_unfinished(torch.tensor([2.0, -3.0]), torch.tensor([False, False]), -1.0)
+    found = cap_truncated(torch.tensor([2.0, -3.0]), torch.tensor([False, False]), -1.0)
     assert found.tolist() == [-1.0, -3.0]
 
 

@@ -14,7 +14,7 @@ from gnomon.rollouts.token_sampling import (
     draw,
     forbid,
     invert,
-    penalise,
+    penalize,
     repeated,
     repetition_penalty,
     restrict,
@@ -105,7 +105,7 @@ def test_frequencies_are_the_exact_probabilities(settings: dict[str, float], voc
     count = 20_000
     logits = torch.randn(vocab, generator=torch.Generator().manual_seed(vocab)) * 1.5
     sampling, prompt, drawn, ends = Sampling(**settings), [2, 4, 3], [1, 2], [0]
-    changed = penalise(logits[None], [prompt], [drawn], ends, sampling)
+    changed = penalize(logits[None], [prompt], [drawn], ends, sampling)
     exact = restrict(changed.double() / sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p)
     exact = exact[0].softmax(-1)
     assert settings in ({}, {"temperature": 0.6}) or not torch.allclose(exact, logits.double().softmax(-1))
@@ -147,7 +147,7 @@ def test_the_repetition_penalty_by_hand() -> None:
     found = repetition_penalty(logits, [{0, 1}, set()], 2.0)
     assert found.tolist() == [[1.5, -2.0, 2.0, 0.5], [3.0, -1.0, 2.0, 0.5]]
     settings = Sampling(repetition_penalty=2)
-    assert penalise(logits[:1], [[0, 0]], [[1, 3]], [3], settings).tolist() == [[1.5, -2.0, 2.0, 0.5]]
+    assert penalize(logits[:1], [[0, 0]], [[1, 3]], [3], settings).tolist() == [[1.5, -2.0, 2.0, 0.5]]
 
 
 @pytest.mark.parametrize(
@@ -168,20 +168,20 @@ def test_repeated_ngrams_by_hand(ids: list[int], n: int, expected: set[int]) -> 
 
 def test_ngrams_run_over_the_border_of_prompt_and_completion_and_never_forbid_the_end() -> None:
     logits, settings = torch.zeros(1, 5), Sampling(no_repeat_ngram=2)
-    found = penalise(logits, [[1, 2, 3, 2, 0]], [[1, 2]], [0], settings)
+    found = penalize(logits, [[1, 2, 3, 2, 0]], [[1, 2]], [0], settings)
     assert found.isfinite()[0].tolist() == [True, True, True, False, True]  # 2 3 is known, and so is 2 0, an end
-    found = penalise(logits, [[4, 1]], [[4]], [0], settings)
+    found = penalize(logits, [[4, 1]], [[4]], [0], settings)
     assert found.isfinite()[0].tolist() == [True, False, True, True, True]
 
 
 def test_a_rule_that_leaves_nothing_is_lifted() -> None:
     settings = Sampling(no_repeat_ngram=1, min_tokens=9)
-    found = penalise(torch.zeros(2, 3), [[1, 2], [1]], [[], []], [0], settings)
+    found = penalize(torch.zeros(2, 3), [[1, 2], [1]], [[], []], [0], settings)
     assert found.isfinite().tolist() == [[False, True, True], [False, False, True]]
 
 
 def test_no_end_before_min_tokens() -> None:
-    found = penalise(torch.zeros(2, 4), [[1], [1]], [[1], [1, 1]], [0, 3], Sampling(min_tokens=2))
+    found = penalize(torch.zeros(2, 4), [[1], [1]], [[1], [1, 1]], [0, 3], Sampling(min_tokens=2))
     assert found.isfinite().tolist() == [[False, True, True, False], [True] * 4]
 
 

@@ -16,7 +16,7 @@ from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.reward_model import RewardModelling
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
-from gnomon.models.dropout import Masks
+from gnomon.models.dropout import DropoutMasks
 from gnomon.training.runtime.model_bundle import TrainedModels
 
 DROP: dict[str, Any] = {"adapter_dropout": 0.4}
@@ -45,7 +45,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 def test_a_mask_drops_its_share_and_keeps_the_mean() -> None:
     """Of a million entries 30% ± 5 standard errors (0.0005 each), the rest divided by 0.7."""
-    masks, ones = Masks(0.3, 0.0, "a"), torch.ones(1000, 1000)
+    masks, ones = DropoutMasks(0.3, 0.0, "a"), torch.ones(1000, 1000)
     found = masks.drop(ones, 0.3, "x")
     assert float((found == 0).double().mean()) == pytest.approx(0.3, abs=0.0025)
     torch.testing.assert_close(torch.unique(found), torch.tensor([0.0, 1 / 0.7]))
@@ -89,8 +89,8 @@ def test_layers_that_are_computed_again_meet_the_same_masks() -> None:
     with policy.dropout(adapter=0.5, head=0.0, key="3 0"):
         loss = policy.logprobs(groups).sum()
         policy.logprobs(groups.select([0])).sum()
-        again = torch.autograd.grad(loss, list(policy.trainable().values()))
-    for one, other in zip(plain, again, strict=True):
+        replay = torch.autograd.grad(loss, list(policy.trainable().values()))
+    for one, other in zip(plain, replay, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 

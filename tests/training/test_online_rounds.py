@@ -174,7 +174,7 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
     found = loop.examine()
     loop.optimizer.step_count += 7
     assert loop.examine() == found
-    with loop.models.keeping_frozen_states(1.0) as loop.frozen:
+    with loop.models.activation_cache(1.0) as loop.frozen:
         loop.models.policy.logprobs(experience().tokens)
         assert [states.size > 0 for states in loop.frozen] == [True]
         loop.examine()
@@ -183,7 +183,7 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
 
 def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, trainable=UPPER, activation_cache_gb=1.0)
-    with loop.models.keeping_frozen_states(1.0) as loop.frozen:
+    with loop.models.activation_cache(1.0) as loop.frozen:
         sizes = list[int]()
         update = loop.updater.__class__.update
 

@@ -64,7 +64,7 @@ def turn_end(tokenizer: Any) -> int:
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
 
 
-def answer_lead(tokenizer: Any) -> str:
+def answer_prefix(tokenizer: Any) -> str:
     """White space between the template's header and an answer that belongs to the answer's first token.
 
     Templates of the form `Assistant: …` have it. Where the tokenizer adds it by itself there is none to add: what
@@ -73,7 +73,7 @@ def answer_lead(tokenizer: Any) -> str:
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
 
 
-def added_lead(tokenizer: Any) -> str:
+def added_prefix(tokenizer: Any) -> str:
     """White space that the template writes before an answer and that the tokenizer adds to it by itself."""
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[2]
 

@@ -14,7 +14,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
 from gnomon.data.reading.row_fields import check_text
-from gnomon.data.templates.chat_template import added_lead, render_text, turn_end
+from gnomon.data.templates.chat_template import added_prefix, render_text, turn_end
 from gnomon.data.templates.control_tokens import shielded
 
 ONE_TURN = "cut it to one turn a row"
@@ -22,7 +22,7 @@ CHANGED = "changes what stands around or in it"
 _ALONE = Prompt("prompt", (Message("user", "gnomon"),))  # for an answer whose prompt does not matter
 
 
-def place_of(prompt: Prompt) -> str:
+def prompt_label(prompt: Prompt) -> str:
     """How messages name a prompt: by its file and line, else by its id."""
     return prompt.where or f"prompt '{prompt.id}'"
 
@@ -33,7 +33,7 @@ def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     Raises:
         DataError: the template refuses it, or leaves out the words of a user or of the system.
     """
-    where = place_of(prompt)
+    where = prompt_label(prompt)
     for number, message in enumerate(prompt.messages, start=1):
         check_text(message.content, f"{where}, message {number}")
     shield, messages = shielded(tokenizer, prompt.messages)
@@ -87,7 +87,7 @@ def render_turns(
             answer, ended = _answer_text(tokenizer, before, turn, opening, place)
             if not ended and len(rest) > 1:
                 raise DataError(f"{place}: the chat template does not end an assistant's turn; {ONE_TURN}.")
-            header, words = opening[len(written) :], answer.removeprefix(added_lead(tokenizer))
+            header, words = opening[len(written) :], answer.removeprefix(added_prefix(tokenizer))
             if not turn.content and not answer.strip():  # an empty answer is its end alone
                 header, words = header and header + answer, ""
             others, learned = shield.ids(tokenizer, header), [*shield.ids(tokenizer, words), end]

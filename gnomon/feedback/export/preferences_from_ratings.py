@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Judgement, Preference, Prompt, Ranking, RatedText
-from gnomon.data.splits import normalised_text
+from gnomon.data.splits import normalized_text
 
 
 @dataclass(slots=True)
@@ -169,12 +169,12 @@ def _check(items: Sequence[RatedText], group_size: int) -> None:
 def _add_group(made: PreferenceSet, group: Sequence[RatedText], prompt: Prompt, minimum_margin: float) -> None:
     """Add every pair within one group."""
     made.groups += 1
-    by_text = {normalised_text(item.text): item for item in reversed(group)}  # of equal texts the first stays
+    by_text = {normalized_text(item.text): item for item in reversed(group)}  # of equal texts the first stays
     ranked = sorted(by_text.values(), key=lambda item: -item.mean)
     if len(ranked) > 1:
         made.rankings.append(Ranking(prompt, tuple(Completion(item.id, item.text) for item in ranked)))
     probability = win_probabilities(group)
-    texts = [normalised_text(item.text) for item in group]
+    texts = [normalized_text(item.text) for item in group]
     for first, second in combinations(range(len(group)), 2):
         if texts[first] == texts[second]:
             made.equal_texts += 1

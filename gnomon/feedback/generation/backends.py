@@ -12,7 +12,7 @@ from typing import Any
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.feedback.generation.generators import Author, Draft, Keep, Order, Refusal, settings_of
 from gnomon.models.engine.device import find_compute
-from gnomon.models.external import check_outside_model, digest_model, open_policy
+from gnomon.models.external import check_external_model, digest_model, open_policy
 from gnomon.models.roles import Policy
 from gnomon.rollouts.openai_client import ChatEndpoint, shown, split_address
 from gnomon.rollouts.sampler import NativeSampler
@@ -26,7 +26,7 @@ class LocalAuthor:
     """A language model in this process, loaded at its first answer."""
 
     def __init__(self, model: str):
-        check_outside_model(model, "policy")
+        check_external_model(model, "policy")
         self.name = model
         self.identity = {"digest": digest_model(model)}
         self._policy: Policy | None = None

@@ -25,7 +25,7 @@ from gnomon.core.config import Settings
 from gnomon.core.errors import DataError
 from gnomon.core.ranges import Share
 from gnomon.core.types import Prompt
-from gnomon.data.splits import normalised_text
+from gnomon.data.splits import normalized_text
 from gnomon.feedback.store.store import BankPrompt
 
 ALIKE = 0.7  # Jaccard similarity from which two turns are nearly the same
@@ -232,7 +232,7 @@ def _grams(text: str) -> frozenset[str]:
     A Chinese character says about as much as two or three letters, so wide characters take two columns. The ends
     are padded: what stands there weighs as much as what stands in the middle, and short texts have grams too.
     """
-    plain = normalised_text(unicodedata.normalize("NFKC", text))
+    plain = normalized_text(unicodedata.normalize("NFKC", text))
     wide = "".join(c * 2 if unicodedata.east_asian_width(c) in "WF" else c for c in plain)
     padded = " " * (GRAM - 1) + wide + " " * (GRAM - 1)
     return frozenset(padded[place : place + GRAM] for place in range(len(padded) - GRAM + 1))

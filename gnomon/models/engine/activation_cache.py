@@ -25,7 +25,7 @@ from gnomon.models.adapters import decoder_layers
 from gnomon.models.engine.forward import LayoutName, completion_states
 from gnomon.models.engine.sequence_layout import Layout
 
-Place = slice | Tensor  # flat positions in a layout
+Positions = slice | Tensor  # flat positions in a layout
 Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt's own
 BY_THE_BATCH = ("dynamic", "longrope")  # rotary embeddings that depend on the longest row beside a token
 TOLERANCE = 1e-3  # of the largest state in a trial; a model that needs more than the states is off by far more
@@ -48,7 +48,7 @@ class _Enough(Exception):
     """The frozen layers have spoken, and nobody asks those above."""
 
 
-class FrozenStates:
+class FrozenLayerCache:
     """The states above the frozen layers of one model, by token ids.
 
     Attributes:
@@ -102,7 +102,7 @@ class FrozenStates:
             finally:
                 hook.remove()
 
-    def holds_for(self, dtype: torch.dtype) -> bool:
+    def is_exact_for(self, dtype: torch.dtype) -> bool:
         """Whether this architecture says the same above kept states: a trial on a few tokens.
 
         Other tokens go through between remembering and asking, so that what a lower layer left behind is theirs.
@@ -131,7 +131,7 @@ class FrozenStates:
             self.forget()
         return served and float((again - plain).abs().max()) <= TOLERANCE * float(plain.abs().max())
 
-    def _remember(self, said: Any, places: Sequence[tuple[Key, Place]]) -> None:
+    def _remember(self, said: Any, places: Sequence[tuple[Key, Positions]]) -> None:
         self._as_tuple = isinstance(said, tuple)
         states = (said[0] if self._as_tuple else said).detach().flatten(0, 1)
         for key, place in places:
@@ -142,7 +142,7 @@ class FrozenStates:
         if self._filling:
             raise _Enough
 
-    def _laid_out(self, places: Sequence[tuple[Key, Place]], plan: Layout) -> Tensor:
+    def _laid_out(self, places: Sequence[tuple[Key, Positions]], plan: Layout) -> Tensor:
         """The kept states where the layout has their tokens, zeros in the padding, `[R, L, d]`."""
         rows, length = plan.input_ids.shape
         first = self._pieces[places[0][0]]
@@ -179,7 +179,7 @@ def _rope_type(config: Any) -> str:
     return str(settings.get("rope_type", settings.get("type", "")))
 
 
-def _places(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, Place]]:
+def _places(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, Positions]]:
     """Where a layout's flat positions hold each prompt and completion, by what the states there depend on."""
     prompts = [p.numpy().tobytes() for p in groups.prompts]
     for g, path in plan.prompts:

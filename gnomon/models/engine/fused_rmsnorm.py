@@ -14,7 +14,7 @@ from torch import Tensor, nn
 _LEAN: dict[type[nn.Module], type[nn.Module]] = {}
 
 
-def lean_norms(network: nn.Module) -> None:
+def fuse_rms_norms(network: nn.Module) -> None:
     """Let each norm of the network that is RMSNorm in float32 compute as `rms_norm` does.
 
     Which those are, their own numbers say: architectures differ in what they multiply by and when they round.
@@ -58,7 +58,7 @@ class _RMSNorm(torch.autograd.Function):
         return to_states, to_weight, None
 
 
-class LeanNorm(nn.Module):
+class FusedRMSNorm(nn.Module):
     """What makes a class of norms lean in float32."""
 
     weight: nn.Parameter
@@ -74,10 +74,10 @@ class LeanNorm(nn.Module):
 
 def _lean(kind: type[nn.Module]) -> type[nn.Module]:
     """A kind of norms, computing leanly; made once."""
-    if issubclass(kind, LeanNorm):
+    if issubclass(kind, FusedRMSNorm):
         return kind
     if kind not in _LEAN:
-        _LEAN[kind] = type(f"Lean{kind.__name__}", (LeanNorm, kind), {})
+        _LEAN[kind] = type(f"Lean{kind.__name__}", (FusedRMSNorm, kind), {})
     return _LEAN[kind]
 
 

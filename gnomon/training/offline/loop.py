@@ -26,8 +26,8 @@ from gnomon.core.progress import StopSignal, console, progress
 from gnomon.core.storage.metrics_log import MetricsLog
 from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
-from gnomon.data.mismatched_pairs import mismatched
-from gnomon.models.engine.activation_cache import FrozenStates
+from gnomon.data.mismatched_pairs import mismatched_pairs
+from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_fault
 from gnomon.training.offline.early_stopping import BestCheckpoint, split
@@ -109,10 +109,10 @@ class OfflineLoop:
             self.settings, self.models, partial(shape_of, examples), self.folder, self.processes
         )
         memory = for_states if again else 0.0
-        with self.models.rounded(), self.models.trained.keeping_frozen_states(memory) as frozen:
+        with self.models.rounded(), self.models.trained.activation_cache(memory) as frozen:
             return self._run(examples, frozen)
 
-    def _run(self, examples: Sequence[Example], frozen: FrozenStates | None) -> dict[str, float]:
+    def _run(self, examples: Sequence[Example], frozen: FrozenLayerCache | None) -> dict[str, float]:
         self.budget = budget = Budget(self.settings, self.processes)
         training, held_out = split(examples, self.settings.validation, self.seed)
         planned = planned_steps(len(training), self.settings)
@@ -173,7 +173,7 @@ class OfflineLoop:
         best.restore_weights()
         return last
 
-    def _fill(self, frozen: FrozenStates, examples: Sequence[Example]) -> None:
+    def _fill(self, frozen: FrozenLayerCache, examples: Sequence[Example]) -> None:
         """The frozen layers' states of all examples, in an order that a resumed run has too.
 
         The reference's pass has left them already, unless its answers were known; the numbers are the same. Not
@@ -280,7 +280,7 @@ class OfflineLoop:
         if "mismatched" not in self.algorithm.needs:
             return {}
         limit = token_limit(self.settings.max_tokens, self.models.trained.network.config)
-        found = mismatched(examples, limit, self.seed)
+        found = mismatched_pairs(examples, limit, self.seed)
         return {id(e): other for e, other in zip(examples, found, strict=True) if other is not None}
 
     def ask_reference(self, examples: Sequence[Example]) -> Answers:

@@ -23,7 +23,7 @@ from gnomon.core.storage.metrics_log import MetricsLog, StepLog
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient, halve_or_raise
 from gnomon.losses.reduce import masked
-from gnomon.models.engine.activation_cache import FrozenStates
+from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.roles import Policy
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import Reward
@@ -97,7 +97,7 @@ class OnlineLoop:
         self.replay_buffer = ReplayBuffer(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coef = self.settings.kl.coef
         self.return_stats = RunningStats()
-        self.frozen: list[FrozenStates] = []
+        self.frozen: list[FrozenLayerCache] = []
         self.learned = False  # from a round, since the loop was made
         self.budget = Budget(self.settings, self.processes)
         planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
@@ -167,7 +167,7 @@ class OnlineLoop:
 
         keeper = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
         saver = CheckpointManager(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
-        keeping = self.models.keeping_frozen_states(self.for_states)
+        keeping = self.models.activation_cache(self.for_states)
         bars = progress(label, self.budget.progress(0, planned)[1], quiet=not main)
         with self.models.rounded(), keeping as self.frozen, bars as bar:
             bar.at(self.budget.progress(done, planned)[0])

@@ -79,9 +79,9 @@ class RolloutEvaluator:
             return experience
         critic = self.models.critic
         if not critic.frozen_trunk:
-            return replace(experience, values=self._answers(experience, lambda t: critic.answer(t).values))
-        states = self._answers(experience, lambda t: cast(Tensor, critic.answer(t).states))
-        values = critic.answer(experience.tokens, states).values
+            return replace(experience, values=self._answers(experience, lambda t: critic.predict(t).values))
+        states = self._answers(experience, lambda t: cast(Tensor, critic.predict(t).states))
+        values = critic.predict(experience.tokens, states).values
         return replace(
             experience, critic_states=states, values=masked(values, experience.tokens.mask.to(values.device))
         )

@@ -12,7 +12,7 @@ from gnomon.core.errors import RunError
 from gnomon.core.experience import Rollout
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import Reward, Scores
-from gnomon.rollouts.experience import cap_unfinished, soft_overlong
+from gnomon.rollouts.experience import cap_truncated, soft_overlong
 from gnomon.training.runtime.distributed import Processes
 from gnomon.training.settings import OnlineSettings
 
@@ -59,7 +59,7 @@ class Scorer:
             judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
         rollouts = [rollouts[i] for i in kept]
         finished = torch.tensor([r.finished for r in rollouts])
-        scores = cap_unfinished(values[kept], finished, self.settings.truncation_score)
+        scores = cap_truncated(values[kept], finished, self.settings.truncation_score)
         lengths = torch.tensor([len(r.token_ids) for r in rollouts])
         scores = scores + soft_overlong(lengths, self.limit, self.settings.overlong_buffer)
         return rollouts, scores, judged

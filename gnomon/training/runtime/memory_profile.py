@@ -119,7 +119,7 @@ def _constant(models: TrainedModels, learning: Sequence[Tensor], groups: TokenGr
     matrix = max((p.nbytes for p in learning), default=0)
     vocabulary = int(models.trained.network.get_input_embeddings().weight.shape[0])
     scores = 0
-    if models.trained.reads == "branched":
+    if models.trained.layout_in_use == "branched":
         config: Any = models.trained.network.config.get_text_config()
         asked = max(piece.pairs for piece in branched_layout(groups).pieces)
         scores = (
@@ -192,7 +192,7 @@ def _pass(models: TrainedModels, groups: TokenGroups) -> None:
     said = model.scores(groups) if isinstance(model, RewardModel) else models.policy.logprobs(groups)
     loss = said.float().sum()
     if models.critic_model:
-        loss = loss + models.critic.answer(groups).values.sum()
+        loss = loss + models.critic.predict(groups).values.sum()
     loss.backward()  # type: ignore[no-untyped-call]
 
 

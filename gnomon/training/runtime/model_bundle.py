@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from gnomon.models.engine.activation_cache import FrozenStates
+from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
 
 
@@ -25,7 +25,7 @@ class TrainedModels:
             yield
 
     @contextmanager
-    def keeping_frozen_states(self, gigabytes: float) -> Iterator[list[FrozenStates]]:
+    def activation_cache(self, gigabytes: float) -> Iterator[list[FrozenLayerCache]]:
         """Context manager: models that will read the same tokens again cache the activations of frozen layers.
 
         A critic with a frozen trunk passes on its states by itself and needs a cache only if it shares the trunk.
@@ -34,7 +34,7 @@ class TrainedModels:
         with ExitStack() as stack:
             reads_again = critic and (critic.shares_trunk or not critic.frozen_trunk)
             models = [self.trained, *([critic] if critic and reads_again else [])]
-            caches = [stack.enter_context(model.keeping_frozen_states(gigabytes)) for model in models]
+            caches = [stack.enter_context(model.activation_cache(gigabytes)) for model in models]
             yield [states for states in caches if states]
 
     @property

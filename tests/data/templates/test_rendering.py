@@ -9,7 +9,7 @@ from tiny import byte_tokenizer, prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
-from gnomon.data.templates.chat_template import answer_lead, turn_end
+from gnomon.data.templates.chat_template import answer_prefix, turn_end
 from gnomon.data.templates.rendering import decode, render_completion, render_prompt, render_turns
 from gnomon.models.tiny_random import CHAT_TEMPLATE
 
@@ -156,7 +156,7 @@ def test_white_space_that_a_template_strips_is_stripped(chat_tokenizer: Any) -> 
 def test_a_space_before_the_answer_belongs_to_its_first_token() -> None:
     """In "Assistant: good" the space and "good" are one token or more, as they are when tokenised apart."""
     plain, chat = byte_tokenizer(chat=False), byte_tokenizer(chat=True)
-    assert (answer_lead(plain), answer_lead(chat)) == (" ", "")
+    assert (answer_prefix(plain), answer_prefix(chat)) == (" ", "")
     whole = plain("<s>Human: a\n\nAssistant: a good film</s>", add_special_tokens=False)["input_ids"]
     prompt = render_prompt(plain, Prompt("p", (Message("user", "a"),)))
     assert prompt + render_completion(plain, "a good film", "row 1") == whole

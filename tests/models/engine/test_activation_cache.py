@@ -15,7 +15,7 @@ from tiny import gradients, shake, tiny_critic, tiny_policy, tiny_reward_model
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers
-from gnomon.models.engine.activation_cache import FrozenStates, frozen_depth
+from gnomon.models.engine.activation_cache import FrozenLayerCache, frozen_depth
 from gnomon.models.roles import Model
 from gnomon.models.settings import Trainable
 
@@ -28,7 +28,7 @@ Keep = Callable[..., Any]
 def keep() -> Iterator[Keep]:
     """What a loop asks a model for, for as long as the test runs."""
     with ExitStack() as stack:
-        yield lambda model, gigabytes=1.0: stack.enter_context(model.keeping_frozen_states(gigabytes))
+        yield lambda model, gigabytes=1.0: stack.enter_context(model.activation_cache(gigabytes))
 
 
 class Counter:
@@ -137,7 +137,7 @@ def test_another_prompt_is_another_state(keep: Keep) -> None:
 def test_scalar_models_too(make: Any, groups: TokenGroups, keep: Keep) -> None:
     model = make(trainable=UPPER, layers=3)
     shake(model)
-    ask = model.scores if make is tiny_reward_model else lambda tokens: model.answer(tokens).values
+    ask = model.scores if make is tiny_reward_model else lambda tokens: model.predict(tokens).values
     expected = ask(groups).detach()
     keep(model)
     counter = Counter(model)
@@ -150,7 +150,7 @@ def test_a_critic_values_what_its_judge_read(groups: TokenGroups, keep: Keep) ->
     """One frozen trunk for both: while states are kept, what was scored is valued without another pass."""
     judge, critic = tiny_reward_model(layers=3), tiny_critic(layers=3)
     torch.nn.init.normal_(critic.network.score.weight, generator=torch.Generator().manual_seed(1))
-    scores, alone = judge.scores(groups).detach(), critic.answer(groups)
+    scores, alone = judge.scores(groups).detach(), critic.predict(groups)
     critic.share_trunk(judge)
     assert critic.trunk is judge.trunk
     counter = Counter(critic)
@@ -160,9 +160,9 @@ def test_a_critic_values_what_its_judge_read(groups: TokenGroups, keep: Keep) ->
         counter.runs = [0, 0, 0]
         with torch.no_grad():
             torch.testing.assert_close(judge.scores(groups), scores, atol=1e-6, rtol=1e-6)
-            states = critic.answer(groups).states
+            states = critic.predict(groups).states
         assert counter.runs == [runs] * 3
-        answer = critic.answer(groups, states)
+        answer = critic.predict(groups, states)
         torch.testing.assert_close(answer.values, alone.values, atol=1e-6, rtol=1e-6)
         answer.values.sum().backward()  # type: ignore[no-untyped-call]
 
@@ -171,7 +171,7 @@ def test_a_limit_is_kept_and_what_is_beyond_is_computed(groups: TokenGroups) -> 
     policy = tiny_policy(layers=3, trainable=UPPER)
     expected = policy.logprobs(groups).detach()
     first = len(groups.prompts[0]) * DIM * FLOAT
-    store = FrozenStates(policy.trunk, limit=first + 1)
+    store = FrozenLayerCache(policy.trunk, limit=first + 1)
     policy._frozen = store
     for _ in range(2):
         torch.testing.assert_close(policy.logprobs(groups), expected, atol=1e-6, rtol=1e-6)

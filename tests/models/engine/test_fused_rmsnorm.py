@@ -13,7 +13,7 @@ from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-from gnomon.models.engine.fused_rmsnorm import lean_norms, rms_norm
+from gnomon.models.engine.fused_rmsnorm import fuse_rms_norms, rms_norm
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -55,7 +55,7 @@ def test_gradients() -> None:
 def test_the_same_as_the_architecture_s_own(kind: Any) -> None:
     network = holding(kind)
     plain = copy.deepcopy(network)
-    lean_norms(network)
+    fuse_rms_norms(network)
     assert type(network[0]) is not kind
     assert isinstance(network[0], kind)
     ours, theirs = (said_and_learned(n[0]) for n in (network, plain))
@@ -67,20 +67,20 @@ def test_other_norms_and_lower_precision_stay_as_they_are() -> None:
     """Gemma multiplies by 1 + weight; a norm with weights of bfloat16 rounds before it multiplies."""
     for network in (holding(GemmaRMSNorm), holding(LlamaRMSNorm).bfloat16(), nn.ModuleList([nn.LayerNorm(16)])):
         kind = type(network[0])
-        lean_norms(network)
+        fuse_rms_norms(network)
         assert type(network[0]) is kind
     network = holding(LlamaRMSNorm)
-    lean_norms(network)
+    fuse_rms_norms(network)
     states = normal(3, 16).bfloat16()
     assert torch.equal(network[0](states), LlamaRMSNorm.forward(network[0], states))
 
 
 def test_a_copy_has_weights_of_its_own_and_a_second_time_changes_nothing() -> None:
     network = tiny_network()
-    lean_norms(network)
+    fuse_rms_norms(network)
     kinds = {type(m) for m in network.modules()}
     assert {k.__name__ for k in kinds} & {"LeanLlamaRMSNorm"}
-    lean_norms(network)
+    fuse_rms_norms(network)
     assert {type(m) for m in network.modules()} == kinds
     other = copy.deepcopy(network)
     ids = torch.arange(5)[None]

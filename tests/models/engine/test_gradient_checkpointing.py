@@ -51,7 +51,7 @@ def test_scalar_models_too(make: Any, groups: TokenGroups) -> None:
         model = make(trainable=Trainable(rank=4))
         shake(model)
         model.checkpoint_gradients(on)
-        answer = model.scores(groups) if make is tiny_reward_model else model.answer(groups).values
+        answer = model.scores(groups) if make is tiny_reward_model else model.predict(groups).values
         found.append(gradients(model, answer.square().sum()))
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, atol=1e-6, rtol=1e-6, msg=name)

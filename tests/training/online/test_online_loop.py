@@ -193,7 +193,7 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
     for row in range(len(experience.tokens)):
         alone, length = experience.tokens.select([row]), int(experience.tokens.lengths[row])
         reference = loop.models.policy.reference_logprobs(alone, temperature=0.9)[0]
-        values = loop.models.critic.answer(alone).values[0]
+        values = loop.models.critic.predict(alone).values[0]
         torch.testing.assert_close(experience.reference_logprobs[row, :length], reference, atol=1e-5, rtol=0)
         torch.testing.assert_close(experience.values[row, :length], values.detach(), atol=1e-5, rtol=0)
 

@@ -11,7 +11,7 @@ import torch
 from tiny import prompts_of, tiny_policy
 
 from gnomon.core.types import Prompt
-from gnomon.models.verify_forward import trusted
+from gnomon.models.verify_forward import verified
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime import sampling_memory
@@ -22,7 +22,7 @@ from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, p
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize(("kind", "settings"), [("llama", {}), ("falcon_mamba", {"state_size": 4})], ids=str)
 def test_a_model_without_heads_is_tried_too(kind: str, settings: dict[str, Any], words: Any) -> None:
-    policy = trusted(tiny_policy(words, kind=kind, **settings))
+    policy = verified(tiny_policy(words, kind=kind, **settings))
     found = profile_sampling(policy, prompts_of("a", "b c"), Sampling(completions=2, max_tokens=40), [policy])
     assert found.bytes > 0
     assert found.seconds > 0
