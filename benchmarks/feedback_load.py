@@ -82,7 +82,7 @@ class Annotator(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.enter()
+            self.login()
             self.begin.wait()
             time.sleep(self.chance.uniform(*self.think))
             while not self.over.is_set():
@@ -111,7 +111,7 @@ class Annotator(threading.Thread):
         }
         self.noted.acknowledged.append(self.post("/api/submit", body)["id"])
 
-    def enter(self) -> None:
+    def login(self) -> None:
         reply, _ = self.insist("POST", f"/join/{self.token}", "")
         self.cookie = str(reply.getheader("set-cookie")).partition(";")[0]
         _, page = self.insist("GET", "/", None)
@@ -158,7 +158,9 @@ class Annotator(threading.Thread):
 
 def prepare(store: Store, annotators: int, items: int) -> list[str]:
     """A project with pairs to judge; personal links for everybody."""
-    store.add_project(Project(PROJECT, "Load", "pair", wanted=VOTES, most=VOTES, settings={"gold_rate": 0.0}))
+    store.add_project(
+        Project(PROJECT, "Load", "pair", votes_per_item=VOTES, max_votes=VOTES, settings={"gold_rate": 0.0})
+    )
     prompt = Prompt("p", (Message("user", "Write one sentence of a film review."),))
     add_prompts(store, PROJECT, [BankPrompt(prompt)])
     texts = [

@@ -13,17 +13,17 @@ from gnomon.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from gnomon.api.feedback import feedback_agreement as feedback_agreement
-    from gnomon.api.feedback import feedback_annotator as feedback_annotator
     from gnomon.api.feedback import feedback_export as feedback_export
     from gnomon.api.feedback import feedback_gold as feedback_gold
     from gnomon.api.feedback import feedback_import as feedback_import
     from gnomon.api.feedback import feedback_import_ratings as feedback_import_ratings
     from gnomon.api.feedback import feedback_init as feedback_init
-    from gnomon.api.feedback import feedback_link as feedback_link
-    from gnomon.api.feedback import feedback_pick as feedback_pick
+    from gnomon.api.feedback import feedback_invite as feedback_invite
+    from gnomon.api.feedback import feedback_select_prompts as feedback_select_prompts
+    from gnomon.api.feedback import feedback_set_annotator as feedback_set_annotator
     from gnomon.api.feedback import feedback_status as feedback_status
+    from gnomon.api.feedback_automation import feedback_auto_annotate as feedback_auto_annotate
     from gnomon.api.feedback_automation import feedback_generate as feedback_generate
-    from gnomon.api.feedback_automation import feedback_judge as feedback_judge
     from gnomon.api.feedback_automation import feedback_reorder as feedback_reorder
     from gnomon.api.feedback_server import feedback_serve as feedback_serve
     from gnomon.api.inference import chat as chat
@@ -51,16 +51,16 @@ _HOME = {
     "compare": "gnomon.api.recipes",
     "evaluate": "gnomon.api.training",
     "feedback_agreement": "gnomon.api.feedback",
-    "feedback_annotator": "gnomon.api.feedback",
+    "feedback_set_annotator": "gnomon.api.feedback",
     "feedback_export": "gnomon.api.feedback",
     "feedback_generate": "gnomon.api.feedback_automation",
     "feedback_gold": "gnomon.api.feedback",
     "feedback_import": "gnomon.api.feedback",
     "feedback_import_ratings": "gnomon.api.feedback",
     "feedback_init": "gnomon.api.feedback",
-    "feedback_judge": "gnomon.api.feedback_automation",
-    "feedback_link": "gnomon.api.feedback",
-    "feedback_pick": "gnomon.api.feedback",
+    "feedback_auto_annotate": "gnomon.api.feedback_automation",
+    "feedback_invite": "gnomon.api.feedback",
+    "feedback_select_prompts": "gnomon.api.feedback",
     "feedback_reorder": "gnomon.api.feedback_automation",
     "feedback_serve": "gnomon.api.feedback_server",
     "feedback_status": "gnomon.api.feedback",
@@ -84,18 +84,18 @@ __all__ = [
     "compare",
     "evaluate",
     "feedback_agreement",
-    "feedback_annotator",
+    "feedback_auto_annotate",
     "feedback_export",
     "feedback_generate",
     "feedback_gold",
     "feedback_import",
     "feedback_import_ratings",
     "feedback_init",
-    "feedback_judge",
-    "feedback_link",
-    "feedback_pick",
+    "feedback_invite",
     "feedback_reorder",
+    "feedback_select_prompts",
     "feedback_serve",
+    "feedback_set_annotator",
     "feedback_status",
     "inspect",
     "load_policy",

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnomon.core.types import Preference
 from gnomon.data.reading.records import parse_record
-from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.store.store import Store
 
 
@@ -21,6 +21,6 @@ class DataSet:
 
 def pair_preferences(store: Store, project: str) -> DataSet:
     """All preferences of a project by majority."""
-    tally = begin(store.project(project), Wanted(kinds=("preferences",)))
-    rows = [parse_record(Preference, row) for kind, row in made_rows(store, tally) if kind == "preferences"]
-    return DataSet(rows, tally.manifest)
+    tally = start_export(store.project(project), ExportSpec(kinds=("preferences",)))
+    rows = [parse_record(Preference, row) for kind, row in export_rows(store, tally) if kind == "preferences"]
+    return DataSet(rows, tally.to_json())

@@ -71,11 +71,11 @@ class Buyer:
             heads: of the ensemble that says what is uncertain, `[members, d]`; without them chance alone chooses.
         """
         self.shop.ask(self._choose(votes // self.plan.each, states, heads))
-        answered = 0
-        while answered < votes:  # everybody comes once, in an order that chance makes, and again
+        prompt_answers = 0
+        while prompt_answers < votes:  # everybody comes once, in an order that chance makes, and again
             who = self.chance.sample(self.shop.annotators, len(self.shop.annotators))
-            answered += sum(self.shop.answer(one) for one in who)
-        assert answered == votes
+            prompt_answers += sum(self.shop.answer(one) for one in who)
+        assert prompt_answers == votes
 
     def _choose(self, count: int, states: FloatArray, heads: FloatArray | None) -> list[tuple[str, str]]:
         """So many pairs that were not asked before, a few from each random set of texts."""

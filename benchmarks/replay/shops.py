@@ -13,14 +13,14 @@ from typing import Protocol
 
 from gnomon.core.types import Completion, Preference, Prompt, RatedText
 from gnomon.data.reading.records import parse_record
-from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.store import BankPrompt, Project, Store
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 PROJECT = "replay"
 LEASE = 1e9  # seconds: nobody here lets one run out
-Pair = tuple[str, str]
+ComparisonPair = tuple[str, str]
 
 
 class Shop(Protocol):
@@ -28,7 +28,7 @@ class Shop(Protocol):
 
     annotators: list[str]
 
-    def ask(self, pairs: Sequence[Pair]) -> None:
+    def ask(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items of which each wants as many votes as the shop sells of one."""
 
     def answer(self, annotator: str) -> bool:
@@ -54,14 +54,14 @@ class StoreShop:
     def __init__(self, path: Path, prompt: Prompt, items: Sequence[RatedText], each: int):
         self.store = Store(path)
         self.ratings = {item.id: item.ratings for item in items}
-        anyhow = {"split": 0.0}  # however the voices fall, an item is done when it has them
+        anyhow = {"consensus_threshold": 0.0}  # however the voices fall, an item is done when it has them
         self.store.add_project(Project(PROJECT, "Which is better?", "pair", each, each, settings=anyhow))
         add_prompts(self.store, PROJECT, [BankPrompt(prompt)])
         add_completions(self.store, PROJECT, ((prompt.id, Completion(item.id, item.text), {}) for item in items))
         self.annotators = [self.store.add_annotator(n, kind="simulated", id=n) for n in annotators_of(items)]
         self.queue = Queue(self.store, PROJECT, lease=LEASE)
 
-    def ask(self, pairs: Sequence[Pair]) -> None:
+    def ask(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items of the store."""
         added = add_items(self.store, PROJECT, pairs).added
         assert added == len(pairs), "a pair was asked before, or two texts are equal"
@@ -74,14 +74,16 @@ class StoreShop:
         place = self.annotators.index(annotator)
         first, second = (self.ratings[one.id][place] for one in task.completions)
         choice = "tie" if first == second else "first" if first > second else "second"
-        kept = self.queue.submit(Said(f"{annotator}-{task.item}", task.item, annotator, {"choice": choice}))
+        kept = self.queue.submit(
+            NewJudgement(f"{annotator}-{task.item}", task.item, annotator, {"choice": choice})
+        )
         assert not kept.again
         return True
 
     def bought(self) -> list[Preference]:
         """What the store exports."""
-        tally = begin(self.store.project(PROJECT), Wanted(kinds=("preferences",)))
-        made = made_rows(self.store, tally)
+        tally = start_export(self.store.project(PROJECT), ExportSpec(kinds=("preferences",)))
+        made = export_rows(self.store, tally)
         return [parse_record(Preference, row) for kind, row in made if kind == "preferences"]
 
     def close(self) -> int:
@@ -94,7 +96,7 @@ class StoreShop:
 
 @dataclass
 class _Item:
-    pair: Pair
+    pair: ComparisonPair
     voices: dict[str, float] = field(default_factory=dict)  # for the first of the pair
 
 
@@ -108,7 +110,7 @@ class PlainShop:
         self.items: list[_Item] = []
         self.open: list[_Item] = []
 
-    def ask(self, pairs: Sequence[Pair]) -> None:
+    def ask(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items behind those that wait."""
         asked = [_Item(pair) for pair in pairs]
         self.items += asked

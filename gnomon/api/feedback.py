@@ -1,4 +1,4 @@
-"""Collecting judgements, as typed calls: what `gnomon feedback` does for Python programs."""
+"""Python calls behind `gnomon feedback`: projects, imports, exports, links and reports."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from gnomon.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
-    from gnomon.feedback.export.exporter import Wanted
-    from gnomon.feedback.quality.summary import Figures
-    from gnomon.feedback.selection.prompts import Coverage, Picked
-    from gnomon.feedback.store.ingest import Counted
+    from gnomon.feedback.export.exporter import ExportSpec
+    from gnomon.feedback.quality.summary import QualityReport
+    from gnomon.feedback.selection.prompts import CategoryCoverage, SelectedPrompt
+    from gnomon.feedback.store.ingest import IngestCounts
     from gnomon.feedback.store.store import Project, Store
 
 Name = str | os.PathLike[str]
 Role = Literal["admin", "reviewer", "annotator"]
 State = Literal["active", "paused", "withdrawn"]
-PUBLISHED = {  # what the texts of each set of ratings are taken to answer
+PUBLISHED_PROMPTS = {  # prompt assumed for the texts of each published set of ratings
     "film-reviews": "Write one sentence of a film review.",
     "product-reviews": "Write one sentence of a product review.",
     "editorials": "Write one sentence of a newspaper editorial.",
@@ -30,44 +30,44 @@ PUBLISHED = {  # what the texts of each set of ratings are taken to answer
 
 
 def open_store(url: Name, *, make: bool = False) -> Store:
-    """A feedback store; see `gnomon.feedback.store.store.Store`.
+    """Open a feedback store; see `gnomon.feedback.store.store.Store`.
 
     Args:
-        url: where it is.
-        make: whether a SQLite file that is not there is made.
+        url: of the database.
+        make: create a missing SQLite file.
 
     Raises:
-        ConfigError: it is not there, or cannot be opened.
+        ConfigError: it does not exist, or cannot be opened.
     """
     from gnomon.feedback.store.database import sqlite_file
     from gnomon.feedback.store.store import Store
 
-    where = url if isinstance(url, str) else Path(url)
-    file = sqlite_file(where)
+    address = url if isinstance(url, str) else Path(url)
+    file = sqlite_file(address)
     if not make and file is not None and not file.exists():
-        raise ConfigError(f"there is no feedback store at {file}; make one with gnomon feedback init.")
-    return Store(where)
+        raise ConfigError(f"there is no feedback store at {file}; create one with gnomon feedback init.")
+    return Store(address)
 
 
 def only_project(store: Store) -> str:
-    """The id of a store's only project.
+    """Return the id of a store's only project.
 
     Raises:
         ConfigError: it has none, or several.
     """
     known = store.projects()
     if not known:
-        raise ConfigError("the store has no project; make one with gnomon feedback init.")
+        raise ConfigError("the store has no project; create one with gnomon feedback init.")
     if len(known) > 1:
         raise ConfigError(f"name the project with --project (the store has: {', '.join(known)}).")
     return known[0]
 
 
 def feedback_init(url: Name, project: Project) -> None:
-    """Make a project in a store, which is made too if it is not there.
+    """Create a project in a store; a missing store is created too.
 
     Raises:
-        ConfigError: the task or a setting of the project cannot be.
+        ConfigError: the task or a setting is invalid.
         DataError: there is a project of that id.
     """
     from gnomon.feedback.task_types import SHAPES, limits_of, setup_of
@@ -77,27 +77,27 @@ def feedback_init(url: Name, project: Project) -> None:
     limits_of(setup_of(project.settings))
     criteria = setup_of(project.settings).criteria
     if criteria and not setup_of(project.settings).asked_of(project.task):
-        raise ConfigError(f"a {project.task} has no criteria; leave them out, or make it a rating or a likert.")
+        raise ConfigError(f"a {project.task} has no criteria; remove them, or choose rating or likert.")
     with closing(open_store(url, make=True)) as store:
         store.add_project(project)
 
 
-def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = False) -> Counted:
-    """Add prompts with their completions, and the items of the project's task: see `feedback_items.add_groups`.
+def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = False) -> IngestCounts:
+    """Import prompts with completions and create the project's items; see `importing.items.add_groups`.
 
     Args:
         url: of the store.
-        project: its id; the only one where nothing is said.
+        project: its id; `None`: the only one.
         file: rows with a prompt and `completions`, or `chosen` and `rejected`, or, where completions are scored,
-            one `completion`; any format of `data.sources`. A prompt's `category`, `tags`, `value` and `edge` go
-            into the bank.
-        bare: the rows are prompts alone, for the bank.
+            one `completion`; any format of `data.reading.readers`. The columns `category`, `tags`, `value` and
+            `edge` are stored with the prompt.
+        bare: the rows are prompts without completions.
 
     Returns:
-        How many items were added, and how many were there; of bare prompts, how many prompts.
+        Numbers of added and existing items; of prompts if they are bare.
 
     Raises:
-        DataError: a row is wrong; then nothing is added.
+        DataError: a row is invalid; then nothing is added.
     """
     from gnomon.data.reading.reported_rows import report_keys
     from gnomon.data.reading.unread_keys import KeysRead
@@ -119,22 +119,21 @@ def feedback_import_ratings(
     *,
     prompt: str | None = None,
     scale: tuple[float, float] | None = None,
-) -> Counted:
-    """Add ratings that were collected elsewhere as judgements; see `gnomon.feedback.importing.ratings`.
+) -> IngestCounts:
+    """Import ratings collected elsewhere as judgements; see `gnomon.feedback.importing.ratings`.
 
     Args:
         url: of the store.
-        project: its id; if there is none of it, one that rates on one criterion is made. The only one where
-            nothing is said.
+        project: its id; an unknown one is created with one criterion. `None`: the only one.
         file: rows of ratings, or the name of a set of `gnomon.data.film_reviews`.
-        prompt: what texts answer that have no prompt of their own.
-        scale: least and greatest rating, for a project that is made.
+        prompt: for texts without a prompt.
+        scale: lowest and highest rating of a new project.
 
     Returns:
-        How many judgements were added, and how many were there.
+        Numbers of added and existing judgements.
 
     Raises:
-        DataError: a row is wrong, or the project does not score on one criterion; then nothing is added.
+        DataError: a row is invalid, or the project does not score on one criterion; then nothing is added.
     """
     from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
     from gnomon.data.reading.conversations import prompt_of
@@ -145,14 +144,14 @@ def feedback_import_ratings(
 
     name, keys = str(file), KeysRead()
     published = name in RATING_SETS and not Path(file).exists()
-    asked = prompt or (PUBLISHED[name] if published else None)
-    default = prompt_of(asked) if asked else None
+    prompt_text = prompt or (PUBLISHED_PROMPTS[name] if published else None)
+    default = prompt_of(prompt_text) if prompt_text else None
     with closing(open_store(url, make=project is not None)) as store:
         project = project or only_project(store)
         if project in store.projects():
             about, new = store.project(project), False
             if scale is not None:
-                raise ConfigError(f"project '{project}' has its scale already; leave --scale away.")
+                raise ConfigError(f"project '{project}' already has a scale; remove --scale.")
         else:
             scale = scale or ((LOWEST, HIGHEST) if published else None)
             settings = {"criteria": ["overall"], **({"scale": list(scale)} if scale else {})}
@@ -167,82 +166,84 @@ def feedback_import_ratings(
     return counted
 
 
-def feedback_pick(
+def feedback_select_prompts(
     url: Name, project: str | None, count: int, mix: Mapping[str, float] | None = None, *, seed: int = 0
-) -> tuple[list[Picked], list[Coverage]]:
-    """Choose prompts of the bank to ask next, by `feedback.bank`; a prompt was asked as often as it has items.
+) -> tuple[list[SelectedPrompt], list[CategoryCoverage]]:
+    """Select the next prompts to annotate; see `gnomon.feedback.selection.prompts`.
+
+    A prompt counts as asked once for each of its items.
 
     Args:
         url: of the store.
-        project: its id; the only one where nothing is said.
-        count: how many.
+        project: its id; `None`: the only one.
+        count: number of prompts.
         mix: shares of `high_value`, `under_covered`, `edge` and `random`, which add up to 1.
-        seed: of what is left to chance.
+        seed: of the random choices.
 
     Returns:
-        The prompts, and how far each category is covered.
+        The prompts, and the coverage of each category.
 
     Raises:
         ConfigError: the shares do not add up.
-        DataError: the bank is empty.
+        DataError: the project has no prompts.
     """
     from gnomon.core.config import validate
-    from gnomon.feedback.selection.prompts import Mix, coverage, select
+    from gnomon.feedback.selection.prompts import PromptMix, coverage, select_prompts
 
     with closing(open_store(url)) as store:
         name = project or only_project(store)
-        prompts, asked = store.bank(name), store.times_asked(name)
+        prompts, item_counts = store.bank(name), store.times_asked(name)
     if not prompts:
         raise DataError(f"project '{name}' has no prompts; add some with gnomon feedback import --prompts.")
-    chosen = validate(Mix, dict(mix or {}), "--mix")
-    return select(prompts, count, chosen, asked, seed), coverage(prompts, asked)
+    prompt_mix = validate(PromptMix, dict(mix or {}), "--mix")
+    return select_prompts(prompts, count, prompt_mix, item_counts, seed), coverage(prompts, item_counts)
 
 
 def feedback_export(
     url: Name,
     project: str | None,
     folder: Name,
-    wanted: Wanted | None = None,
+    spec: ExportSpec | None = None,
     format: str = "jsonl",
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a project's data, row by row, and `manifest.json`, which says what it was made of.
+    """Export a project's data with a `manifest.json` that records its provenance.
 
     Args:
         url: of the store.
-        project: its id; the only one where nothing is said.
-        folder: gets a file for each kind of rows, in the place of those of an earlier export.
-        wanted: how voices are combined, and which rows and annotators are left out.
+        project: its id; `None`: the only one.
+        folder: gets one file for each kind of rows; files of an earlier export are replaced.
+        spec: aggregation, kinds of rows, excluded annotators.
         format: `jsonl`, `parquet` or `datasets`.
-        overwrite: replace files of the same names that no export wrote or somebody changed; other files stay.
+        overwrite: also replace files of the same names that no export wrote or that were changed since.
 
     Returns:
         The manifest.
 
     Raises:
-        DataError: nobody has judged anything yet, or the folder holds something else than an export.
+        DataError: there are no judgements yet, or the folder holds something other than an export.
         BusyError: another process exports into the folder.
     """
     from gnomon.feedback.export.writers import write_export
 
     with closing(open_store(url)) as store:
         return write_export(
-            store, project or only_project(store), Path(folder), wanted, format, overwrite=overwrite
+            store, project or only_project(store), Path(folder), spec, format, overwrite=overwrite
         )
 
 
-def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
-    """Add questions whose answer is known; items that are there become gold ones.
+def feedback_gold(url: Name, project: str | None, file: Name) -> IngestCounts:
+    """Add gold items (known answers); existing items are marked as gold.
 
     Args:
         url: of the store.
-        project: its id, one of pairs or rankings; the only one where nothing is said.
+        project: its id, with the task pair or ranking; `None`: the only one.
         file: rows with a prompt, `chosen` and `rejected`; for rankings with `completions`, best first.
 
     Raises:
         ConfigError: the project's task is another.
-        DataError: a row is wrong; then nothing is added.
+        DataError: a row is invalid; then nothing is added.
     """
     from gnomon.core.types import Preference, Ranking
     from gnomon.data.reading.reported_rows import read_reported
@@ -258,36 +259,48 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> Counted:
         else:
             rows = read_reported(Preference, Path(file))
             rankings = [Ranking(row.prompt, (row.chosen, row.rejected)) for row in rows]
-        known = [replace(row, completions=own_ids(row.prompt, row.completions)) for row in rankings]
-        return add_gold(store, project, known)
+        gold = [replace(row, completions=own_ids(row.prompt, row.completions)) for row in rankings]
+        return add_gold(store, project, gold)
 
 
-def feedback_agreement(url: Name, project: str | None = None) -> Figures:
-    """How far a project's annotators agree, and how far each can be relied on; the only project's by default.
+def feedback_agreement(url: Name, project: str | None = None) -> QualityReport:
+    """Compute agreement and reliability of a project's annotators.
 
     Raises:
-        ConfigError: none was named, and the store has none, or several.
+        ConfigError: no project was named, and the store has none, or several.
         DataError: there is no such project.
     """
-    from gnomon.feedback.quality.summary import figures
+    from gnomon.feedback.quality.summary import quality_report
 
     with closing(open_store(url)) as store:
-        return figures(store, project or only_project(store))
+        return quality_report(store, project or only_project(store))
 
 
-def feedback_link(url: Name, project: str | None, name: str, role: Role = "annotator") -> str:
-    """A new personal link's path, `/join/…`; nobody can be told it again."""
+def feedback_invite(url: Name, project: str | None, name: str, role: Role = "annotator") -> str:
+    """Create an annotator and return the path of a personal link, `/join/…`; it is shown only once.
+
+    Args:
+        url: of the store.
+        project: its id; `None`: the only one.
+        name: of the annotator.
+        role: what the link allows.
+    """
     from gnomon.feedback.store.access import Access
 
     with closing(open_store(url)) as store:
         return f"/join/{Access(store).invite(project or only_project(store), name, role)}"
 
 
-def feedback_link_again(url: Name, project: str | None, annotator: str) -> str:
-    """Another personal link's path for somebody who was invited; the ones before end.
+def feedback_invite_again(url: Name, project: str | None, annotator: str) -> str:
+    """Return the path of a new personal link for an existing annotator; earlier links end.
+
+    Args:
+        url: of the store.
+        project: its id; `None`: the only one.
+        annotator: the id.
 
     Raises:
-        DataError: nobody of that id was invited to the project, or they were withdrawn.
+        DataError: no annotator of that id was invited to the project, or they are withdrawn.
     """
     from gnomon.feedback.store.access import Access
 
@@ -295,11 +308,16 @@ def feedback_link_again(url: Name, project: str | None, annotator: str) -> str:
         return f"/join/{Access(store).invite_again(project or only_project(store), annotator)}"
 
 
-def feedback_annotator(url: Name, annotator: str, state: State) -> None:
-    """Let an annotator work, pause them, or withdraw them: their links end, and what they said counts no more.
+def feedback_set_annotator(url: Name, annotator: str, state: State) -> None:
+    """Activate, pause or withdraw an annotator; withdrawing ends their links and discounts their judgements.
+
+    Args:
+        url: of the store.
+        annotator: the id.
+        state: the new state.
 
     Raises:
-        DataError: nobody has that id.
+        DataError: there is no such annotator.
     """
     from gnomon.feedback.store.access import Access
 
@@ -310,10 +328,10 @@ def feedback_annotator(url: Name, annotator: str, state: State) -> None:
 
 
 def feedback_status(url: Name, project: str | None = None) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """How far a project is, as `Queue.progress` counts it; and a row for whoever was invited or has judged.
+    """Return the counts of `Queue.progress`, and a row for each annotator who was invited or has judged.
 
     Raises:
-        ConfigError: none was named, and the store has none, or several.
+        ConfigError: no project was named, and the store has none, or several.
         DataError: there is no such project.
     """
     from gnomon.feedback.quality.summary import annotator_table

@@ -1,4 +1,4 @@
-"""`gnomon feedback serve`: the pages of one project until Ctrl-C, and the project that `--demo` makes."""
+"""`gnomon feedback serve`: serve one project until Ctrl-C, and create the project of `--demo`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gnomon.core.progress import console
 if TYPE_CHECKING:  # heavy, so imported by what uses it: the command line starts through here
     from gnomon.feedback.store.store import Store
 
-KEPT = 75  # seconds that a connection without requests is kept: longer than most items take
+KEEP_ALIVE = 75  # seconds that an idle connection is kept open: longer than most items take
 DEMO, DEMO_ITEMS = "film-reviews", 40
 
 
@@ -28,7 +28,17 @@ def feedback_serve(
     demo: bool = False,
     https: bool = False,
 ) -> None:
-    """Serve a project's pages until Ctrl-C; a project without an administrator gets one, whose link is said once.
+    """Serve a project's pages until Ctrl-C.
+
+    A project without an administrator gets one, whose link is printed once.
+
+    Args:
+        url: of the store.
+        project: its id; `None`: the only one.
+        host: to listen on.
+        port: to listen on; 0 takes a free one.
+        demo: create the demo project.
+        https: browsers connect through a TLS proxy.
 
     Raises:
         ConfigError: the port is taken, or the store has several projects and none was named.
@@ -39,31 +49,31 @@ def feedback_serve(
     from gnomon.web.server import make_app
 
     with closing(_listening(host, port)) as listener, closing(open_store(url, make=demo)) as store:
-        made = make_demo(store) if demo else None
-        name = project or made or only_project(store)
+        created = make_demo(store) if demo else None
+        name = project or created or only_project(store)
         store.project(name)
         listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
         address = "https://YOUR-PROXY" if https else f"http://{listens}"
-        console.print(f"[bold]{name}[/bold] at http://{listens}; Ctrl-C ends it", soft_wrap=True)
+        console.print(f"[bold]{name}[/bold] at http://{listens}; stop with Ctrl-C", soft_wrap=True)
         access = Access(store)
         if not access.has_admin(name):
             token = access.invite(name, "admin", "admin")
-            said = f"your personal link, shown this once: {address}/join/{token}"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            message = f"your personal link, shown only once: {address}/join/{token}"
+            console.print(message, markup=False, highlight=False, soft_wrap=True)
         app = make_app(store, name, secure=https)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=KEPT
+            app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE
         )
         uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that has the port, before anything is made."""
+    """A socket bound to the port, so that a taken one fails before anything is created."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: no name of a host
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: invalid host names
         listener.close()
         raise ConfigError(
             f"cannot listen on {host:.80}:{port} ({error}); give another --port or --host."
@@ -72,7 +82,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def make_demo(store: Store, seed: int = 0) -> str:
-    """A project with pairs of film-review snippets, made once; returns its id."""
+    """Create the demo project with pairs of film-review snippets, unless it exists; returns its id."""
     from gnomon.core.types import Completion, Message, Prompt
     from gnomon.data.film_reviews import load_film_reviews
     from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
@@ -81,17 +91,17 @@ def make_demo(store: Store, seed: int = 0) -> str:
 
     if DEMO in store.projects():
         return DEMO
-    said = json.loads((HERE / "texts.en.json").read_text("utf-8"))["demo"]  # pages know it in both languages
+    texts_of_demo = json.loads((HERE / "texts.en.json").read_text("utf-8"))["demo"]  # the pages translate it
     texts, _ = load_film_reviews()
     chosen = random.Random(seed).sample(texts, 2 * DEMO_ITEMS)
     store.add_project(
         Project(
             DEMO,
-            said["title"],
+            texts_of_demo["title"],
             "pair",
-            wanted=1,
-            most=3,
-            guidelines=said["guidelines"],
+            votes_per_item=1,
+            max_votes=3,
+            guidelines=texts_of_demo["guidelines"],
         )
     )
     prompt = Prompt("sentence", (Message("user", "Write one sentence of a film review."),))

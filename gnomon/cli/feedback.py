@@ -1,4 +1,4 @@
-"""`gnomon feedback`: collect judgements, from a question on a page to a file of preferences."""
+"""`gnomon feedback`: collect human judgements and export them as training data."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SETUP = "gnomon.feedback.task_types:Setup"
 LONGEST_GUIDELINES = 100_000  # characters, as on the page
 VOTES = ranges.Range("it counts judgements of an item", ge=1, le=1000)
 PORT = ranges.Range("ports of TCP are numbered so", ge=0, le=65535)
-app = typer.Typer(no_args_is_help=True, help="Collect judgements of people, and make preferences of them.")
+app = typer.Typer(no_args_is_help=True, help="Collect human judgements and export them as preferences.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
-LEFT_OUT = {  # what a manifest counts so
-    "gold_items": "items with a known answer (gold)",
-    "unjudged_items": "items that nobody judged",
-    "weightless_items": "items of which nobody is relied on",
-    "both_bad_items": "items of which both are bad",
+LEFT_OUT = {  # keys of `left_out` in a manifest
+    "gold_items": "gold items (known answer)",
+    "unjudged_items": "items without judgements",
+    "weightless_items": "items judged only by annotators of weight 0",
+    "both_bad_items": "items where both are bad",
     "both_bad_judgements": "judgements of “both bad”",
-    "surplus_judgements": "judgements too late to count (surplus)",
-    "withdrawn_judgements": "judgements of annotators who withdrew",
-    "judgements_without": "judgements left out by --without",
+    "surplus_judgements": "judgements that came too late to count (surplus)",
+    "withdrawn_judgements": "judgements of withdrawn annotators",
+    "judgements_without": "judgements excluded by --exclude-annotator",
 }
 NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
 ProjectId = Annotated[
@@ -37,49 +37,55 @@ ProjectId = Annotated[
 def init(
     store: Url,
     project: NewProject,
-    title: Annotated[str, typer.Option(help="What annotators read above each item.")],
-    guidelines: Annotated[Path | None, typer.Option(help="A text file: how to judge.")] = None,
-    wanted: Annotated[int, number(VOTES, "Judgements an item, by different people.")] = 3,
-    most: Annotated[int | None, number(VOTES, "At most, where they disagree.")] = None,
+    title: Annotated[str, typer.Option(help="The question shown above each item.")],
+    guidelines: Annotated[Path | None, typer.Option(help="A text file with instructions for annotators.")] = None,
+    votes_per_item: Annotated[int, number(VOTES, "Judgements per item, by different people.")] = 3,
+    max_votes: Annotated[int | None, number(VOTES, "Limit per item when annotators disagree.")] = None,
     task: Annotated[str, typer.Option(help="pair, ranking, rating (1 to 10) or likert (1 to 5).")] = "pair",
-    criteria: Annotated[str | None, typer.Option(help="What is scored, with commas between.")] = None,
-    size: Annotated[
-        int | None,
-        number(SETUP + ".size", "Answers that are ranked at once."),
+    criteria: Annotated[str | None, typer.Option(help="Criteria to score, separated by commas.")] = None,
+    ranking_size: Annotated[
+        int | None, number(SETUP + ".ranking_size", "Completions per ranking.", show_default="4")
     ] = None,
-    confidence: Annotated[bool, typer.Option("--confidence", help="Ask how sure they are.")] = False,
-    rewrite: Annotated[bool, typer.Option("--rewrite", help="Let them edit an answer into a better.")] = False,
-    shortest_reason: Annotated[
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Ask annotators how confident they are.")
+    ] = False,
+    rewrite: Annotated[
+        bool, typer.Option("--rewrite", help="Let annotators edit a completion into a demonstration.")
+    ] = False,
+    min_reason_chars: Annotated[
         int,
-        number(
-            SETUP + ".shortest_reason",
-            "Characters that a reason should have.",
-        ),
+        number(SETUP + ".min_reason_chars", "Minimum length of a reason, in characters."),
     ] = 0,
     gold_rate: Annotated[
         float | None,
-        number(SETUP + ".gold_rate", "Share of questions whose answer is known.", show_default="0.1"),
+        number(SETUP + ".gold_rate", "Share of gold items among the items shown.", show_default="0.1"),
     ] = None,
-    floor: Annotated[
-        float | None, number(SETUP + ".floor", "Reliability below which an annotator is paused.")
+    min_reliability: Annotated[
+        float | None, number(SETUP + ".min_reliability", "Pause annotators whose reliability is lower.")
     ] = None,
-    least_votes: Annotated[
-        int | None, number(SETUP + ".least_votes", "Judgements before anybody is paused.", show_default="20")
+    min_votes_before_pause: Annotated[
+        int | None,
+        number(SETUP + ".min_votes_before_pause", "Judgements required before a pause.", show_default="20"),
     ] = None,
-    split: Annotated[
-        float | None, number(SETUP + ".split", "Share that the commonest answer must exceed.", show_default="0.5")
+    consensus_threshold: Annotated[
+        float | None,
+        number(
+            SETUP + ".consensus_threshold", "Share of votes that the majority must exceed.", show_default="0.5"
+        ),
     ] = None,
-    fastest: Annotated[
-        float | None, number(SETUP + ".fastest", "Seconds below which no judgement is careful.")
+    min_seconds: Annotated[
+        float | None, number(SETUP + ".min_seconds", "Shorter judgements count as too fast.")
     ] = None,
-    slowest: Annotated[float | None, number(SETUP + ".slowest", "Seconds above which none is.")] = None,
-    contact: Annotated[str | None, typer.Option(help="Whom somebody paused may ask.")] = None,
+    max_seconds: Annotated[
+        float | None, number(SETUP + ".max_seconds", "Longer judgements count as too slow.")
+    ] = None,
+    contact: Annotated[str | None, typer.Option(help="Whom paused annotators should contact.")] = None,
 ) -> None:
-    """Make a project. The page /admin/setup changes its settings later.
+    """Create a project. Its settings can be changed later on the page /admin/setup.
 
     [bold]Examples[/bold]
 
-      gnomon feedback init feedback.db --project tone --title "Which answer is kinder?" --wanted 3
+      gnomon feedback init feedback.db --project tone --title "Which answer is kinder?" --votes-per-item 3
 
       gnomon feedback init feedback.db --project care --title "How good is it?" --task rating --criteria kind,true
     """
@@ -88,24 +94,25 @@ def init(
     from gnomon.feedback.store.store import Project
 
     text = read_text(guidelines, LONGEST_GUIDELINES) if guidelines else ""
-    asked = {
+    options = {
         "criteria": [name.strip() for name in criteria.replace("，", ",").split(",")] if criteria else None,
-        "size": size,
+        "ranking_size": ranking_size,
         "confidence": confidence,
         "rewrite": rewrite,
-        "shortest_reason": shortest_reason or None,
+        "min_reason_chars": min_reason_chars or None,
         "gold_rate": gold_rate,
-        "floor": floor,
-        "least_votes": least_votes,
-        "split": split,
-        "fastest": fastest,
-        "slowest": slowest,
+        "min_reliability": min_reliability,
+        "min_votes_before_pause": min_votes_before_pause,
+        "consensus_threshold": consensus_threshold,
+        "min_seconds": min_seconds,
+        "max_seconds": max_seconds,
         "contact": contact,
     }
     settings = {
-        name: value for name, value in asked.items() if value is not None and value is not False and value != ""
+        name: value for name, value in options.items() if value is not None and value is not False and value != ""
     }
-    feedback_init(store, Project(project, title, task, wanted, max(wanted, most or wanted), text, settings))
+    limit = max(votes_per_item, max_votes or votes_per_item)
+    feedback_init(store, Project(project, title, task, votes_per_item, limit, text, settings))
     where, which = shlex.quote(store), shlex.quote(project)
     typer.echo(f"project {project} in {store}; next: gnomon feedback import {where} --project {which} FILE")
 
@@ -115,17 +122,19 @@ def import_(
     store: Url,
     file: Annotated[str, typer.Argument(help="Rows with a prompt and completions, or chosen and rejected.")],
     project: ProjectId = None,
-    prompts: Annotated[bool, typer.Option("--prompts", help="The rows are prompts alone, for the bank.")] = False,
+    prompts: Annotated[bool, typer.Option("--prompts", help="The rows are prompts without completions.")] = False,
     ratings: Annotated[
-        bool, typer.Option("--ratings", help="The rows are people's ratings: a text, a rater, a rating.")
+        bool, typer.Option("--ratings", help="The rows are ratings: a text, a rater, a rating.")
     ] = False,
-    prompt: Annotated[str | None, typer.Option(help="What rated texts answer that have no prompt.")] = None,
-    scale: Annotated[str | None, typer.Option(help="Of ratings: LOW,HIGH.", show_default="1,10")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Prompt for rated texts that have none.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Range of the ratings: LOW,HIGH.", show_default="1,10")
+    ] = None,
 ) -> None:
-    """Add prompts with the answers to judge, prompts alone, or ratings; what is there is not added again.
+    """Import prompts with completions, prompts alone, or ratings; existing rows are skipped.
 
-    A row's category, tags, value and edge are kept with its prompt. Instead of a file of ratings, film-reviews,
-    product-reviews, editorials and tweets name sets that are fetched.
+    The columns category, tags, value and edge are stored with the prompt. Instead of a file of ratings, give
+    film-reviews, product-reviews, editorials or tweets to download a published set.
 
     [bold]Examples[/bold]
 
@@ -138,22 +147,22 @@ def import_(
 
     if ratings:
         if prompts:
-            raise ConfigError("the rows are prompts or ratings; give one of --prompts and --ratings.")
+            raise ConfigError("--prompts and --ratings exclude each other; give one of them.")
         bounds = bounds_of(scale) if scale else None
         found = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds)
         typer.echo(f"{found.added} judgements added, {found.known} there already")
         return
     if prompt is not None or scale is not None:
-        raise ConfigError("--prompt and --scale are of ratings; leave them away, or add --ratings.")
+        raise ConfigError("--prompt and --scale apply only with --ratings; remove them, or add --ratings.")
     found = feedback_import(store, project, file, bare=prompts)
     typer.echo(f"{found.added} {'prompts' if prompts else 'items'} added, {found.known} there already")
 
 
-@app.command()
-def pick(
+@app.command("select-prompts")
+def select_prompts(
     store: Url,
-    count: Annotated[int, number(ranges.Count, "How many prompts.")],
-    out: Annotated[Path, typer.Option(help="A JSON-lines file for them.")],
+    count: Annotated[int, number(ranges.Count, "Number of prompts.")],
+    out: Annotated[Path, typer.Option(help="JSON-lines file to write.")],
     project: ProjectId = None,
     mix: Annotated[
         str | None,
@@ -162,15 +171,15 @@ def pick(
             show_default="high_value=0.4,under_covered=0.3,edge=0.2,random=0.1",
         ),
     ] = None,
-    seed: Annotated[int, number(ranges.Seed, "Of what is left to chance.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Random seed.")] = 0,
 ) -> None:
-    """Choose prompts of the bank to ask next: by value, coverage, edge cases and chance.
+    """Select the next prompts to annotate: by value, coverage, edge cases and at random.
 
     [bold]Example[/bold]
 
-      gnomon feedback pick feedback.db --count 50 --out next.jsonl
+      gnomon feedback select-prompts feedback.db --count 50 --out next.jsonl
     """
-    from gnomon.api.feedback import feedback_pick
+    from gnomon.api.feedback import feedback_select_prompts
     from gnomon.cli.out_file import check_out
     from gnomon.core.config import parse_override
     from gnomon.core.storage.files import write_jsonl
@@ -179,7 +188,7 @@ def pick(
 
     shares = {".".join(path): value for path, value in map(parse_override, mix.split(","))} if mix else None
     check_out(out, [sqlite_file(store)])
-    picked, covered = feedback_pick(store, project, count, shares, seed=seed)
+    selected, coverage = feedback_select_prompts(store, project, count, shares, seed=seed)
     rows = (
         {
             "prompt": prompt_row(one.prompt.prompt),
@@ -189,13 +198,13 @@ def pick(
             "edge": one.prompt.edge,
             "picked_as": one.part,
         }
-        for one in picked
+        for one in selected
     )
     typer.echo(f"{write_jsonl(out, rows)} prompts in {out}")
-    for row in covered:
-        new = sum(one.prompt.category == row.category for one in picked)
+    for row in coverage:
+        new = sum(one.prompt.category == row.category for one in selected)
         name = row.category or "(no category)"
-        typer.echo(f"{name}: {row.prompts} prompts, asked {row.asked} times ({row.share:.0%}), {new} picked")
+        typer.echo(f"{name}: {row.prompts} prompts, asked {row.asked} times ({row.share:.0%}), {new} selected")
 
 
 def bounds_of(scale: str) -> tuple[float, float]:
@@ -207,7 +216,7 @@ def bounds_of(scale: str) -> tuple[float, float]:
     except ValueError:
         raise ConfigError(f"the scale is '{scale}'; give two numbers, as in --scale 0,5.") from None
     if not low < high:
-        raise ConfigError(f"the scale {scale} does not rise; give LOW,HIGH.")
+        raise ConfigError(f"the scale {scale} is not increasing; give LOW,HIGH.")
     return low, high
 
 
@@ -215,12 +224,14 @@ def bounds_of(scale: str) -> tuple[float, float]:
 def serve(
     store: Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")] = "feedback.db",
     project: ProjectId = None,
-    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, number(PORT, "0 takes a free one.")] = 8000,
-    demo: Annotated[bool, typer.Option("--demo", help="A ready project with pairs of film reviews.")] = False,
-    https: Annotated[bool, typer.Option("--https", help="Browsers come by a proxy with TLS.")] = False,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, number(PORT, "Port; 0 takes a free one.")] = 8000,
+    demo: Annotated[bool, typer.Option("--demo", help="Create a project with pairs of film reviews.")] = False,
+    https: Annotated[bool, typer.Option("--https", help="Browsers connect through a TLS proxy.")] = False,
 ) -> None:
-    """Serve the pages where people judge. The administrator's link is printed when the project is first served.
+    """Serve the annotation pages. The administrator's link is printed when the project is first served.
 
     [bold]Examples[/bold]
 
@@ -235,7 +246,7 @@ def serve(
 
 @app.command()
 def status(store: Url, project: ProjectId = None) -> None:
-    """Say how far a project is, and who judged how much.
+    """Print a project's progress and each annotator's judgements.
 
     [bold]Example[/bold]
 
@@ -247,7 +258,7 @@ def status(store: Url, project: ProjectId = None) -> None:
     for name, count in progress.items():
         typer.echo(f"{name}: {count}")
     for who in people:
-        gold = f", and {who['gold']} of gold questions" if who["gold"] else ""
+        gold = f", and {who['gold']} of gold items" if who["gold"] else ""
         kind = "" if who["kind"] == "person" else f"{who['kind']}, "
         typer.echo(f"{who['name']} ({kind}{who['state']}, id {who['id']}): {who['judgements']}{gold}")
 
@@ -258,7 +269,7 @@ def gold(
     file: Annotated[Path, typer.Argument(help="Rows with a prompt, chosen and rejected.")],
     project: ProjectId = None,
 ) -> None:
-    """Add questions whose answer is known, which test annotators unseen; items that are there become such.
+    """Add gold items: known answers that test annotators unnoticed; existing items become gold.
 
     [bold]Example[/bold]
 
@@ -267,16 +278,16 @@ def gold(
     from gnomon.api.feedback import feedback_gold
 
     found = feedback_gold(store, project, file)
-    typer.echo(f"{found.added} gold questions added, {found.known} items that were there made gold")
+    typer.echo(f"{found.added} gold items added, {found.known} existing items marked as gold")
 
 
 @app.command()
 def agreement(
     store: Url,
     project: ProjectId = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
 ) -> None:
-    """Say how far annotators agree, by category and pair too, and how far each can be relied on.
+    """Print agreement between annotators, by category and pair too, and each one's reliability.
 
     [bold]Example[/bold]
 
@@ -286,116 +297,119 @@ def agreement(
 
     from gnomon.api.feedback import feedback_agreement
     from gnomon.core.storage.files import to_json
-    from gnomon.web.agreement_tables import tell
+    from gnomon.web.agreement_tables import print_report
 
     found = feedback_agreement(store, project)
     if as_json:
         typer.echo(json.dumps(to_json(found.to_json()), ensure_ascii=False, indent=2))
     else:
-        tell(found)
+        print_report(found)
 
 
 @app.command()
 def export(
     store: Url,
-    out: Annotated[Path, typer.Option(help="A folder for the rows and manifest.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the rows and manifest.json.")],
     project: ProjectId = None,
-    by: Annotated[
-        str, typer.Option(help="How voices are combined: majority, reliability, dawid_skene or bradley_terry.")
+    aggregation: Annotated[
+        str, typer.Option(help="How votes are combined: majority, reliability, dawid_skene or bradley_terry.")
     ] = "majority",
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--as", help="Only preferences, rankings or demonstrations; may be said again."),
+        typer.Option(help="Only preferences, rankings or demonstrations; repeatable."),
     ] = None,
     format: Annotated[str, typer.Option("--format", help="jsonl, parquet or datasets.")] = "jsonl",
-    without: Annotated[
-        list[str] | None, typer.Option(help="An annotator's id, whose judgements are left out; repeatable.")
+    exclude_annotator: Annotated[
+        list[str] | None, typer.Option(help="Id of an annotator whose judgements are left out; repeatable.")
     ] = None,
-    criterion: Annotated[str | None, typer.Option(help="Of scores, instead of their mean.")] = None,
+    criterion: Annotated[str | None, typer.Option(help="Criterion to use instead of the mean score.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of the same names; leave all others alone.")
+        bool, typer.Option("--overwrite", help="Replace files of the same names; keep all others.")
     ] = False,
 ) -> None:
-    """Make preferences, rankings and demonstrations of all judgements, with a manifest of what is in them.
+    """Export preferences, rankings and demonstrations from all judgements, with a manifest.
 
     [bold]Examples[/bold]
 
       gnomon feedback export feedback.db --project tone --out data/tone
 
-      gnomon feedback export feedback.db --out data/tone --by reliability --format parquet --without 3f1c
+      gnomon feedback export feedback.db --out data/tone --aggregation reliability --exclude-annotator 3f1c
 
-    A folder that holds anything else than an earlier export is refused, unless you add --overwrite.
+    A folder that holds anything but an earlier export is refused unless you add --overwrite.
     """
     from gnomon.api.feedback import feedback_export
-    from gnomon.feedback.export.exporter import Wanted
+    from gnomon.feedback.export.exporter import ExportSpec
 
-    wanted = Wanted(by, tuple(kinds or ()), criterion, tuple(without or ()))
-    made = feedback_export(store, project, out, wanted, format, overwrite=overwrite)
-    rows = ", ".join(_counted(n, kind) for kind, n in made["rows"].items() if n and kind != "judgements")
-    voices, people = _counted(made["judgements"], "judgements"), _counted(len(made["annotators"]), "annotators")
-    said = f"{rows or 'nothing'} from {voices} of {people}"
-    typer.echo(f"{said} in {out} (digest {made['digest'][:12]})")
-    for why, n in made["left_out"].items():
+    spec = ExportSpec(aggregation, tuple(kinds or ()), criterion, tuple(exclude_annotator or ()))
+    manifest = feedback_export(store, project, out, spec, format, overwrite=overwrite)
+    rows = ", ".join(_counted(n, kind) for kind, n in manifest["rows"].items() if n and kind != "judgements")
+    judgements, annotators = (
+        _counted(manifest["judgements"], "judgements"),
+        _counted(len(manifest["annotators"]), "annotators"),
+    )
+    summary = f"{rows or 'nothing'} from {judgements} of {annotators}"
+    typer.echo(f"{summary} in {out} (digest {manifest['digest'][:12]})")
+    for why, n in manifest["left_out"].items():
         if n:
             typer.echo(f"left out: {_counted(n, LEFT_OUT[why])}")
-    if made["minority_views"]:
-        typer.echo(f"minority views: {len(made['minority_views'])}, in {out / 'manifest.json'}")
+    if manifest["minority_views"]:
+        typer.echo(f"minority views: {len(manifest['minority_views'])}, in {out / 'manifest.json'}")
 
 
 def _counted(n: int, things: str) -> str:
-    """So many things, or one; the first word names them, in the plural."""
+    """A count with its noun, singular for 1; the first word of `things` is the plural noun."""
     noun, blank, rest = things.partition(" ")
     return f"{n} {noun if n != 1 else noun.removesuffix('s')}{blank}{rest}"
 
 
 @app.command()
-def link(
+def invite(
     store: Url,
     project: ProjectId = None,
-    name: Annotated[str | None, typer.Option(help="Whose link it is: somebody new.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of a new annotator.")] = None,
     annotator: Annotated[
-        str | None, typer.Option(help="The id of somebody known; their links of before end.")
+        str | None, typer.Option(help="Id of an existing annotator; their earlier links end.")
     ] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="Who may administer the project too.")] = False,
-    reviewer: Annotated[bool, typer.Option("--reviewer", help="Who may decide disputed items too.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="May administer the project too.")] = False,
+    reviewer: Annotated[bool, typer.Option("--reviewer", help="May decide disputed items too.")] = False,
 ) -> None:
-    """Make a personal link for somebody; it is shown this once.
+    """Create a personal link for an annotator; it is shown only once.
 
     [bold]Example[/bold]
 
-      gnomon feedback link feedback.db --project tone --name Ann
+      gnomon feedback invite feedback.db --project tone --name Ann
     """
-    from gnomon.api.feedback import Role, feedback_link, feedback_link_again
+    from gnomon.api.feedback import Role, feedback_invite, feedback_invite_again
     from gnomon.core.errors import ConfigError
 
     if (name is None) == (annotator is None):
-        raise ConfigError("say whose link it is: --name for somebody new, or --annotator for somebody known.")
+        raise ConfigError("give either --name for a new annotator or --annotator for an existing one.")
     if annotator is not None:
         if admin or reviewer:
-            raise ConfigError("a known annotator keeps their role; leave --admin and --reviewer away.")
-        typer.echo(feedback_link_again(store, project, annotator))
+            raise ConfigError("an existing annotator keeps their role; remove --admin and --reviewer.")
+        typer.echo(feedback_invite_again(store, project, annotator))
         return
     assert name is not None
     role: Role = "admin" if admin else "reviewer" if reviewer else "annotator"
-    typer.echo(feedback_link(store, project, name, role))
+    typer.echo(feedback_invite(store, project, name, role))
 
 
-@app.command()
-def annotator(
+@app.command("set-annotator")
+def set_annotator(
     store: Url,
-    id: Annotated[str, typer.Argument(help="Of the annotator; gnomon feedback status lists them.")],
-    state: Annotated[str, typer.Argument(help="active, paused, or withdrawn.")],
+    id: Annotated[str, typer.Argument(help="The annotator's id, as gnomon feedback status lists it.")],
+    state: Annotated[str, typer.Argument(help="active, paused or withdrawn.")],
 ) -> None:
-    """Pause an annotator, let them go on, or withdraw them with their links and all that they said.
+    """Pause, reactivate or withdraw an annotator; withdrawing also removes their links and judgements.
 
     [bold]Example[/bold]
 
-      gnomon feedback annotator feedback.db 3f1c withdrawn
+      gnomon feedback set-annotator feedback.db 3f1c withdrawn
     """
-    from gnomon.api.feedback import feedback_annotator
+    from gnomon.api.feedback import feedback_set_annotator
     from gnomon.core.errors import ConfigError
 
     if state not in ("active", "paused", "withdrawn"):
         raise ConfigError(f"the state is '{state}'; give active, paused or withdrawn.")
-    feedback_annotator(store, id, state)  # type: ignore[arg-type]  # checked above
+    feedback_set_annotator(store, id, state)  # type: ignore[arg-type]  # checked above
     typer.echo(f"{id} is {state}")

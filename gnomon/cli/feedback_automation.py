@@ -1,4 +1,4 @@
-"""`gnomon feedback generate`, `judge` and `plan`: programs that answer or judge, and what it takes."""
+"""`gnomon feedback generate`, `reorder`, `auto-annotate` and `power`: work done by programs, and planning."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from gnomon.cli.number_options import number
 from gnomon.core import ranges
 
 __all__ = ["app"]
-WISH, DRAWING = "gnomon.feedback.planning.annotation_plan:Wish", "gnomon.feedback.generation.requests:Drawing"
-PARALLEL = ranges.Range("more connections serve nobody", ge=1, le=1000)
-TIMEOUT = ranges.Range("a server needs some time, and nobody waits for more than a day", ge=0.1, le=86_400)
+POWER, GENERATION = (
+    "gnomon.feedback.planning.annotation_plan:PowerSettings",
+    "gnomon.feedback.generation.requests:GenerationSettings",
+)
+PARALLEL = ranges.Range("more connections do not help", ge=1, le=1000)
+TIMEOUT = ranges.Range("a server needs some time, and more than a day is too long", ge=0.1, le=86_400)
 TIE = ranges.Range("it is a distance between scores", ge=0, le=1e30)
 SHARE = ranges.Range("it is a share of the items", ge=0, le=1)
-COPIES = ranges.Range("each is an annotator in the store", ge=1, le=10**4)
+REPLICAS = ranges.Range("each is an annotator in the store", ge=1, le=10**4)
 
 
-RandomShare = Annotated[float, number(SHARE, "Share of those items at a random place of the order.")]
+RandomShare = Annotated[float, number(SHARE, "Share of those items placed at random in the order.")]
+UncertaintyFrom = Annotated[
+    list[str] | None, typer.Option(help="Reward model whose most uncertain items come first; repeatable.")
+]
 
 
 @app.command()
@@ -30,48 +36,43 @@ def generate(
     project: ProjectId = None,
     count: Annotated[
         int,
-        number(DRAWING + ".count", "Answers of each model to each prompt."),
+        number(GENERATION + ".count", "Completions per model and prompt."),
     ] = 2,
-    prompts: Annotated[Path | None, typer.Option(help="A file of prompts, added to the bank first.")] = None,
-    limit: Annotated[int | None, number(ranges.Count, "So many prompts, by the bank's mix.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="File of prompts to add to the project first.")] = None,
+    limit: Annotated[int | None, number(ranges.Count, "Number of prompts, selected by the default mix.")] = None,
     temperature: Annotated[
         list[float] | None,
-        number(ranges.Temperature, "A step of the ladder.", show_default="0.7, 1.0, 1.3"),
+        number(ranges.Temperature, "Sampling temperature; repeat it for several.", show_default="0.7, 1.0, 1.3"),
     ] = None,
-    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of an answer.")] = 256,
+    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of a completion.")] = 256,
     top_p: Annotated[
         float,
         number(ranges.TopP, "Keep the likeliest tokens with this much probability."),
     ] = 1.0,
-    alike: Annotated[
+    similarity: Annotated[
         float,
-        number(
-            DRAWING + ".alike",
-            "Answers as similar as this are nearly the same.",
-        ),
+        number(GENERATION + ".similarity", "Drop completions at least this similar to another."),
     ] = 0.7,
-    wording: Annotated[
-        list[str] | None, typer.Option(help="Added to a prompt whose answers are too alike.")
+    rephrase_with: Annotated[
+        list[str] | None, typer.Option(help="Sentence added to a prompt whose completions are too similar.")
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option(help="HOST=VARIABLE: the environment variable with its key.")
+        list[str] | None, typer.Option(help="HOST=VARIABLE: the environment variable with the host's API key.")
     ] = None,
-    parallel: Annotated[int, number(PARALLEL, "Requests on their way to an endpoint.")] = 4,
-    timeout: Annotated[float, number(TIMEOUT, "Seconds without a word from it.")] = 60.0,
-    uncertain_by: Annotated[
-        list[str] | None, typer.Option(help="A reward model; what it is unsure of comes first.")
-    ] = None,
+    parallel: Annotated[int, number(PARALLEL, "Concurrent requests to an endpoint.")] = 4,
+    timeout: Annotated[float, number(TIMEOUT, "Seconds to wait for a response.")] = 60.0,
+    uncertainty_from: UncertaintyFrom = None,
     random_share: RandomShare = 0.2,
     pairs: Annotated[
         int | None,
-        number(ranges.Count, "Items a prompt.", show_default="as many as answers"),
+        number(ranges.Count, "Items per prompt.", show_default="as many as completions"),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="A folder for answers.", show_default="Gnomon's cache")
+        Path | None, typer.Option(help="Folder for cached completions.", show_default="Gnomon's cache")
     ] = None,
-    seed: Annotated[int, number(ranges.Seed, "Of everything drawn.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Random seed.")] = 0,
 ) -> None:
-    """Have models answer a project's prompts, and make items of the answers. Ctrl-C keeps what is made.
+    """Generate completions with models and create items from them. Ctrl-C keeps what is done.
 
     [bold]Examples[/bold]
 
@@ -82,158 +83,177 @@ def generate(
     from gnomon.api.feedback_automation import feedback_generate
     from gnomon.core.config import validate
     from gnomon.core.errors import translate_interrupt
-    from gnomon.feedback.generation.requests import Drawing
+    from gnomon.feedback.generation.requests import GenerationSettings
 
-    settings: dict[str, object] = {"count": count, "max_tokens": max_tokens, "top_p": top_p, "alike": alike}
+    settings: dict[str, object] = {
+        "count": count,
+        "max_tokens": max_tokens,
+        "top_p": top_p,
+        "similarity": similarity,
+    }
     settings |= {"temperatures": temperature} if temperature else {}
-    drawing = validate(Drawing, {**settings, "wordings": wording or (), "seed": seed}, "generate")
+    generation = validate(
+        GenerationSettings, {**settings, "rephrasings": rephrase_with or (), "seed": seed}, "generate"
+    )
     with translate_interrupt():
         found = feedback_generate(
             store,
             project,
             sources,
-            drawing,
+            generation,
             prompts=prompts,
-            most=limit,
+            max_prompts=limit,
             keys=key or (),
             cache=cache,
-            uncertain_by=uncertain_by or (),
+            uncertainty_from=uncertainty_from or (),
             random_share=random_share,
             pairs=pairs,
             parallel=parallel,
             timeout=timeout,
         )
     made = found.made
-    typer.echo(f"{made.added} answers added, {made.known} there already, {found.items} items added")
+    typer.echo(f"{made.added} completions added, {made.known} existing, {found.items} items added")
     if made.forced or made.alike:
         typer.echo(
-            f"{made.forced} took a hotter or otherwise worded try; {made.alike} left out, alike at every try"
+            f"{made.forced} needed a higher temperature or another wording; {made.alike} dropped as too similar"
         )
     for prompt, reason in made.refused[:3]:
-        typer.echo(f"no answer to '{prompt}': {reason}")
+        typer.echo(f"no completion for '{prompt}': {reason}")
     if len(made.refused) > 3:
-        typer.echo(f"and none to {len(made.refused) - 3} others")
+        typer.echo(f"and none for {len(made.refused) - 3} others")
 
 
 @app.command()
 def reorder(
     store: Url,
     project: ProjectId = None,
-    uncertain_by: Annotated[
-        list[str] | None, typer.Option(help="A reward model; what it is unsure of comes first.")
-    ] = None,
+    uncertainty_from: UncertaintyFrom = None,
     random_share: RandomShare = 0.2,
-    seed: Annotated[int, number(ranges.Seed, "Of the random share.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Random seed of the random share.")] = 0,
 ) -> None:
-    """Reorder the items that wait by what reward models are unsure of; without one, as they were added.
+    """Reorder open items by the uncertainty of reward models; without one, in the order they were added.
 
     [bold]Examples[/bold]
 
-      gnomon feedback reorder feedback.db --project tone --uncertain-by runs/rm2/judge
+      gnomon feedback reorder feedback.db --project tone --uncertainty-from runs/rm2/judge
 
       gnomon feedback reorder feedback.db --project tone
     """
     from gnomon.api.feedback_automation import feedback_reorder
 
-    judges = uncertain_by or ()
+    judges = uncertainty_from or ()
     priorities = feedback_reorder(store, project, judges, random_share=random_share, seed=seed)
     if not judges or not priorities:
-        typer.echo(f"{len(priorities)} waiting items, in the order in which they were added")
+        typer.echo(f"{len(priorities)} open items, in the order in which they were added")
     else:
         first, last = max(priorities), min(priorities)
-        typer.echo(f"{len(priorities)} waiting items, uncertainty {first:.3g} first and {last:.3g} last")
+        typer.echo(f"{len(priorities)} open items, uncertainty {first:.3g} first and {last:.3g} last")
 
 
-@app.command()
-def judge(
+@app.command("auto-annotate")
+def auto_annotate(
     store: Url,
-    by: Annotated[list[str], typer.Option(help="rule:longer, model:PATH, or simulated:careful.")],
+    annotator: Annotated[
+        list[str], typer.Option(help="rule:longer, model:PATH, or simulated:careful; repeatable.")
+    ],
     project: ProjectId = None,
-    count: Annotated[int | None, number(ranges.Count, "Judgements of each program now.")] = None,
-    tie: Annotated[float, number(TIE, "Scores that differ by no more are equally good.")] = 0.0,
-    copies: Annotated[int, number(COPIES, "Simulated annotators of each manner.")] = 1,
-    truth: Annotated[
-        str | None, typer.Option(help="What simulated annotators see: rule:…, model:…", show_default="made up")
+    count: Annotated[int | None, number(ranges.Count, "Judgements per program in this call.")] = None,
+    tie: Annotated[float, number(TIE, "Scores that differ by at most this much are a tie.")] = 0.0,
+    replicas: Annotated[int, number(REPLICAS, "Simulated annotators of each kind.")] = 1,
+    utility: Annotated[
+        str | None,
+        typer.Option(help="Utility that simulated annotators judge by: rule:…, model:…", show_default="random"),
     ] = None,
-    seed: Annotated[int, number(ranges.Seed, "Of simulated annotators.")] = 0,
+    seed: Annotated[int, number(ranges.Seed, "Random seed of simulated annotators.")] = 0,
 ) -> None:
-    """Have programs judge a project's items, as annotators of their own kind.
+    """Annotate a project's items with programs: rules, reward models or simulated annotators.
 
     [bold]Examples[/bold]
 
-      gnomon feedback judge feedback.db --project tone --by model:runs/rm/judge --tie 0.1
+      gnomon feedback auto-annotate feedback.db --project tone --annotator model:runs/rm/judge --tie 0.1
 
-      gnomon feedback judge feedback.db --project tone --by rule:shorter --count 50
+      gnomon feedback auto-annotate feedback.db --project tone --annotator rule:shorter --count 50
 
-      gnomon feedback judge trial.db --project tone --by simulated:noisy,position=0.5 --copies 3
+      gnomon feedback auto-annotate trial.db --project tone --annotator simulated:noisy,position=0.5 --replicas 3
     """
-    from gnomon.api.feedback_automation import feedback_judge
+    from gnomon.api.feedback_automation import feedback_auto_annotate
     from gnomon.core.errors import translate_interrupt
 
     with translate_interrupt():
-        found = feedback_judge(store, project, by, copies=copies, most=count, tie=tie, truth=truth, seed=seed)
+        found = feedback_auto_annotate(
+            store,
+            project,
+            annotator,
+            replicas=replicas,
+            max_judgements=count,
+            tie=tie,
+            utility=utility,
+            seed=seed,
+        )
     for name, done in found.items():
         back = f", {len(done.skipped)} given back ({done.skipped[0][1]})" if done.skipped else ""
         typer.echo(f"{name}: {done.judged} judged{back}")
 
 
-@app.command()
-def plan(
+@app.command("power")
+def power_command(
     effect: Annotated[
         float,
         number(
-            WISH + ".effect",
-            "Win rate that a judge without error would find.",
+            POWER + ".effect",
+            "True win rate, as an annotator without error would measure it.",
         ),
     ] = 0.6,
     kappa: Annotated[
         float,
-        number(WISH + ".kappa", "Cohen's κ of two annotators."),
+        number(POWER + ".kappa", "Cohen's κ of two annotators."),
     ] = 0.4,
     power: Annotated[
         float,
-        number(WISH + ".power", "With which it is to be told from 50%."),
+        number(POWER + ".power", "Statistical power to detect a difference from 50%."),
     ] = 0.8,
-    votes: Annotated[int, number(WISH + ".votes", "Judgements of each item.")] = 3,
+    votes: Annotated[int, number(POWER + ".votes", "Judgements per item.")] = 3,
     ties: Annotated[
         float,
-        number(WISH + ".ties", "Share of the judgements that are ties."),
+        number(POWER + ".ties", "Share of the judgements that are ties."),
     ] = 0.0,
-    width: Annotated[
-        float,
-        number(
-            WISH + ".width",
-            "How far the win rate's interval may reach.",
-        ),
+    ci_halfwidth: Annotated[
+        float, number(POWER + ".ci_halfwidth", "Half-width of the win rate's confidence interval.")
     ] = 0.05,
     accuracy: Annotated[
         float,
-        number(WISH + ".accuracy", "How often a majority is to be right."),
+        number(POWER + ".accuracy", "Target share of items with a correct majority."),
     ] = 0.9,
-    each: Annotated[
-        int,
-        number(WISH + ".each", "Judgements that one annotator makes."),
-    ] = 200,
+    per_annotator: Annotated[int, number(POWER + ".per_annotator", "Judgements per annotator.")] = 200,
     alpha: Annotated[
         float,
         number(
-            WISH + ".alpha",
-            "Of the test; the interval has the level 1 - alpha.",
+            POWER + ".alpha",
+            "Significance level; the interval's confidence level is 1 - alpha.",
         ),
     ] = 0.05,
-    simulate: Annotated[bool, typer.Option("--simulate", help="Also try it with simulated annotators.")] = False,
-    seed: Annotated[int, number(ranges.Seed, "Of the simulated annotators.")] = 0,
+    simulate: Annotated[bool, typer.Option("--simulate", help="Check the numbers by simulation.")] = False,
+    seed: Annotated[int, number(ranges.Seed, "Random seed of the simulation.")] = 0,
 ) -> None:
-    """Say how many judgements, items and annotators it takes, before anybody is asked.
+    """Estimate how many judgements, items and annotators a study needs.
 
     [bold]Example[/bold]
 
-      gnomon feedback plan --effect 0.6 --kappa 0.4 --power 0.8 --votes 3 --simulate
+      gnomon feedback power --effect 0.6 --kappa 0.4 --power 0.8 --votes 3 --simulate
     """
     from gnomon.cli.power_table import show
     from gnomon.core.config import validate
-    from gnomon.feedback.planning.annotation_plan import Wish
+    from gnomon.feedback.planning.annotation_plan import PowerSettings
 
-    numbers = {"effect": effect, "kappa": kappa, "power": power, "votes": votes, "ties": ties, "width": width}
-    wish = validate(Wish, {**numbers, "accuracy": accuracy, "each": each, "alpha": alpha}, "plan")
-    show(wish, seed if simulate else None)
+    numbers = {
+        "effect": effect,
+        "kappa": kappa,
+        "power": power,
+        "votes": votes,
+        "ties": ties,
+        "ci_halfwidth": ci_halfwidth,
+    }
+    settings = validate(
+        PowerSettings, {**numbers, "accuracy": accuracy, "per_annotator": per_annotator, "alpha": alpha}, "power"
+    )
+    show(settings, seed if simulate else None)

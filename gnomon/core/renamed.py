@@ -15,6 +15,8 @@ KEYS: dict[str, str] = {
     "critic_layers": "critic_trainable_layers",
     "demonstrate": "demonstration_choice",
     "depth": "num_layers",
+    "fastest": "min_seconds",
+    "floor": "min_reliability",
     "frozen_states_gb": "activation_cache_gb",
     "held_out_wordings": "held_out_prompt_templates",
     "imitate": "sft_mix",
@@ -23,6 +25,7 @@ KEYS: dict[str, str] = {
     "kl.exact": "unbiased_gradient",
     "kl.rule": "controller",
     "kl.where": "placement",
+    "least_votes": "min_votes_before_pause",
     "missing_eos_score": "truncation_score",
     "moments": "optimizer: adamw_8bit",
     "nll_weight": "sft_coef",
@@ -30,6 +33,10 @@ KEYS: dict[str, str] = {
     "resample": "dynamic_sampling_rounds",
     "reserved": "judge_holdout",
     "samples_every": "log_samples_every",
+    "shortest_reason": "min_reason_chars",
+    "size": "ranking_size",
+    "slowest": "max_seconds",
+    "split": "consensus_threshold",
     "tail_weight": "ld_alpha",
     "wordings": "prompt_templates",
 }
@@ -47,10 +54,37 @@ METRICS: dict[str, str] = {
 FLAGS: dict[str, str] = {
     "chat --by": "--reward",
     "evaluate --by": "--reward",
+    "feedback auto-annotate --by": "--annotator",
+    "feedback auto-annotate --copies": "--replicas",
+    "feedback auto-annotate --truth": "--utility",
+    "feedback export --as": "--kinds",
+    "feedback export --by": "--aggregation",
+    "feedback export --without": "--exclude-annotator",
+    "feedback generate --alike": "--similarity",
+    "feedback generate --uncertain-by": "--uncertainty-from",
+    "feedback generate --wording": "--rephrase-with",
+    "feedback init --fastest": "--min-seconds",
+    "feedback init --floor": "--min-reliability",
+    "feedback init --least-votes": "--min-votes-before-pause",
+    "feedback init --most": "--max-votes",
+    "feedback init --shortest-reason": "--min-reason-chars",
+    "feedback init --size": "--ranking-size",
+    "feedback init --slowest": "--max-seconds",
+    "feedback init --split": "--consensus-threshold",
+    "feedback init --wanted": "--votes-per-item",
+    "feedback power --each": "--per-annotator",
+    "feedback power --width": "--ci-halfwidth",
+    "feedback reorder --uncertain-by": "--uncertainty-from",
     "run --plan": "--dry-run",
     "sample --by": "--reward",
 }
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "feedback annotator": "feedback set-annotator",
+    "feedback judge": "feedback auto-annotate",
+    "feedback link": "feedback invite",
+    "feedback pick": "feedback select-prompts",
+    "feedback plan": "feedback power",
+}
 
 
 def renamed(word: str, known: Iterable[str], table: Mapping[str, str]) -> str | None:

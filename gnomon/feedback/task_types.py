@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator
 from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.ranges import Finite, Range
+from gnomon.core.renamed import KEYS, renamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,26 +24,27 @@ class Limits:
     """What counts as too fast, too slow or too short; with None nobody looks.
 
     Attributes:
-        fastest: seconds below which nobody can have read the item.
-        slowest: seconds above which the annotator was elsewhere.
-        shortest_reason: characters that a reason needs, without blanks around it.
+        min_seconds: seconds below which nobody can have read the item.
+        max_seconds: seconds above which the annotator was elsewhere.
+        min_reason_chars: characters that a reason needs, without blanks around it.
 
     Raises:
         ConfigError: no vote could keep both limits of time.
     """
 
-    fastest: float | None = None
-    slowest: float | None = None
-    shortest_reason: int | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    min_reason_chars: int | None = None
 
     def __post_init__(self) -> None:
-        if self.fastest is not None and self.slowest is not None and self.fastest > self.slowest:
+        if self.min_seconds is not None and self.max_seconds is not None and self.min_seconds > self.max_seconds:
             raise ConfigError(
-                f"no vote can take {self.fastest} to {self.slowest} seconds; swap fastest and slowest."
+                f"no vote can take {self.min_seconds} to {self.max_seconds} seconds; "
+                "swap min_seconds and max_seconds."
             )
 
 
-Task = Literal["pair", "ranking", "rating", "likert"]
+TaskType = Literal["pair", "ranking", "rating", "likert"]
 SCALES: dict[str, tuple[int, int]] = {"rating": (1, 10), "likert": (1, 5)}
 CRITERIA = {"rating": ("helpful", "harmless", "honest"), "likert": ("overall",)}
 SCORE = Range("no scale is longer", ge=-(10**9), le=10**9)
@@ -54,30 +56,33 @@ class Setup(Settings):
 
     Attributes:
         criteria: what completions are scored on; empty takes the task's own.
-        size: completions of an item to rank.
+        ranking_size: completions of an item to rank.
         confidence: whether annotators are asked how sure they are.
         rewrite: whether they may edit a completion into a demonstration.
         gold_rate: share of the questions an annotator gets whose answer is known.
-        floor: reliability below which an annotator is paused; `None`: nobody is.
-        least_votes: judgements before anybody is paused.
-        split: share of the voices than which the commonest answer needs more, or more judgements are asked for.
-        fastest, slowest: seconds between which a judgement is made with care.
-        shortest_reason: characters of a reason; 0 asks for none.
+        min_reliability: reliability below which an annotator is paused; `None`: nobody is.
+        min_votes_before_pause: judgements before anybody is paused.
+        consensus_threshold: share of the voices than which the commonest answer needs more, or more judgements
+            are asked for.
+        min_seconds, max_seconds: seconds between which a judgement is made with care.
+        min_reason_chars: characters of a reason; 0 asks for none.
         contact: whom an annotator who was paused may ask.
         scale: least and greatest score, where they are not the task's own.
     """
 
     criteria: tuple[str, ...] = ()
-    size: Annotated[int, Range("people rank from 3 to 9 completions at once", ge=3, le=9)] = 4
+    ranking_size: Annotated[int, Range("people rank from 3 to 9 completions at once", ge=3, le=9)] = 4
     confidence: bool = False
     rewrite: bool = False
     gold_rate: Annotated[float, Range("at least half of the questions must be real ones", ge=0, le=0.5)] = 0.1
-    floor: Annotated[float, Range("it is a reliability; null pauses nobody", ge=0, le=1)] | None = None
-    least_votes: Annotated[int, Range("it counts judgements", ge=1, le=10**9)] = 20
-    split: Annotated[float, Range("it is a share that the commonest answer can exceed", ge=0, lt=1)] = 0.5
-    fastest: Annotated[float, Range("it is a time in seconds", ge=0, le=1e9)] | None = None
-    slowest: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
-    shortest_reason: Annotated[int, Range("it counts characters; 0 asks for none", ge=0, le=10**5)] = 0
+    min_reliability: Annotated[float, Range("it is a reliability; null pauses nobody", ge=0, le=1)] | None = None
+    min_votes_before_pause: Annotated[int, Range("it counts judgements", ge=1, le=10**9)] = 20
+    consensus_threshold: Annotated[
+        float, Range("it is a share that the commonest answer can exceed", ge=0, lt=1)
+    ] = 0.5
+    min_seconds: Annotated[float, Range("it is a time in seconds", ge=0, le=1e9)] | None = None
+    max_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
+    min_reason_chars: Annotated[int, Range("it counts characters; 0 asks for none", ge=0, le=10**5)] = 0
     contact: str = Field(default="", max_length=200)
     scale: tuple[Finite, Finite] | None = None
 
@@ -150,7 +155,9 @@ def setup_of(settings: Mapping[str, Any]) -> Setup:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"the project's setting '{where}' is wrong ({first['msg']}); mend it.") from None
+        name = renamed(where, Setup.model_fields, KEYS) if first["type"] == "extra_forbidden" else None
+        advice = "correct it" if name is None else f"it is called '{name}'"
+        raise ConfigError(f"the project's setting '{where}' is invalid ({first['msg']}); {advice}.") from None
 
 
 def limits_of(setup: Setup) -> Limits:
@@ -159,7 +166,11 @@ def limits_of(setup: Setup) -> Limits:
     Raises:
         ConfigError: no vote could keep both limits of time.
     """
-    return Limits(fastest=setup.fastest, slowest=setup.slowest, shortest_reason=setup.shortest_reason or None)
+    return Limits(
+        min_seconds=setup.min_seconds,
+        max_seconds=setup.max_seconds,
+        min_reason_chars=setup.min_reason_chars or None,
+    )
 
 
 def check_answer(task: str, setup: Setup, count: int, answer: Mapping[str, Any]) -> dict[str, Any]:

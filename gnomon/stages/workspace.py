@@ -20,7 +20,7 @@ from gnomon.core.storage.run_claim import RunClaim
 from gnomon.core.storage.sealed_files import write_sealed_json
 from gnomon.data.reading.readers import digest_source, locate
 from gnomon.data.reading.records import Record, disambiguate_prompt_ids, read_records
-from gnomon.feedback.export.provenance import lineage_of
+from gnomon.feedback.export.provenance import provenance_of
 from gnomon.models.external import digest_model, model_path
 from gnomon.monitoring.trackers import Sink, open_sink
 from gnomon.rewards.python_reward import RewardFunction, function_digest, is_function
@@ -171,7 +171,7 @@ class Workspace:
         self.digests[source] = digest_source(path)
         if (
             source not in self.feedback_provenance
-            and (found := lineage_of(path, self.digests[source])) is not None
+            and (found := provenance_of(path, self.digests[source])) is not None
         ):
             self._note_judgements(source, *found)
         return self.digests[source]

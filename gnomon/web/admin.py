@@ -22,17 +22,26 @@ from gnomon.feedback.quality.summary import annotator_table
 from gnomon.feedback.store.schema import ExportRow, PromptRow
 from gnomon.feedback.store.store import Project
 from gnomon.feedback.task_types import Setup, setup_of
-from gnomon.feedback.tasks.adjudication import reviewed, skip_count, unanimous
+from gnomon.feedback.tasks.adjudication import review_item, skip_count, unanimous_items
 from gnomon.feedback.tasks.gold_items import gold_items, mark, unmark
 from gnomon.web.agreement_tables import intraclass_rows
 from gnomon.web.context import Admin, Server, admin
 from gnomon.web.payloads import scores_of
-from gnomon.web.schemas import Again, GoldMark, Invitation, SetUp, State
+from gnomon.web.schemas import AnnotatorStatePayload, GoldPayload, InvitePayload, NewLinkPayload, SetupPayload
 
 router = APIRouter(dependencies=[Depends(admin)])
 PAIRS_SHOWN = 100
-ONLY_FOR = {"criteria": ("rating", "likert"), "size": ("ranking",)}
-WATCHING = ("gold_rate", "floor", "least_votes", "split", "fastest", "slowest", "shortest_reason", "contact")
+ONLY_FOR = {"criteria": ("rating", "likert"), "ranking_size": ("ranking",)}
+WATCHING = (
+    "gold_rate",
+    "min_reliability",
+    "min_votes_before_pause",
+    "consensus_threshold",
+    "min_seconds",
+    "max_seconds",
+    "min_reason_chars",
+    "contact",
+)
 
 
 @router.get("/admin")
@@ -46,7 +55,7 @@ def show_overview(request: Request, here: Server, who: Admin) -> HTMLResponse:
     return here.page(
         "admin.html.j2",
         request,
-        visitor=who,
+        user=who,
         progress=here.queue.progress(),
         annotators=table,
         prompts=prompts,
@@ -59,11 +68,11 @@ def show_overview(request: Request, here: Server, who: Admin) -> HTMLResponse:
 @router.get("/admin/agreement")
 def show_agreement(request: Request, here: Server, who: Admin) -> HTMLResponse:
     """How far people agree, all together, by category, and each two of them."""
-    found = here.figures()
+    found = here.quality_report()
     return here.page(
         "agreement.html.j2",
         request,
-        visitor=who,
+        user=who,
         found=found,
         intraclass=intraclass_rows(found.intraclass),
         names=found.names(),
@@ -74,19 +83,21 @@ def show_agreement(request: Request, here: Server, who: Admin) -> HTMLResponse:
 @router.get("/admin/annotators")
 def show_annotators(request: Request, here: Server, who: Admin) -> HTMLResponse:
     """What each annotator did, and how far they can be relied on."""
-    found = here.figures()
+    found = here.quality_report()
     known = {person.about["id"]: person for person in found.people}
     table = [(about, known.get(about["id"])) for about in annotator_table(here.store, here.project)]
     setup = setup_of(here.store.project(here.project).settings)
-    return here.page("annotators.html.j2", request, visitor=who, found=found, table=table, setup=setup)
+    return here.page("annotators.html.j2", request, user=who, found=found, table=table, setup=setup)
 
 
 @router.get("/admin/gold")
 def show_gold(request: Request, here: Server, who: Admin) -> HTMLResponse:
     """Items with a known answer, and those that might be one."""
-    listed = [(one, reviewed(here.store, here.project, one.item)) for one in gold_items(here.store, here.project)]
-    likely = unanimous(here.store, here.project)
-    return here.page("gold.html.j2", request, visitor=who, listed=listed, likely=likely)
+    listed = [
+        (one, review_item(here.store, here.project, one.item)) for one in gold_items(here.store, here.project)
+    ]
+    likely = unanimous_items(here.store, here.project)
+    return here.page("gold.html.j2", request, user=who, listed=listed, likely=likely)
 
 
 @router.get("/admin/setup")
@@ -100,7 +111,7 @@ def show_setup(request: Request, here: Server, who: Admin) -> HTMLResponse:
     }
     low, high = scores_of(asked)
     asking = {"low": low, "high": high}
-    return here.page("setup.html.j2", request, visitor=who, groups=groups, asking=asking, kept=asked)
+    return here.page("setup.html.j2", request, user=who, groups=groups, asking=asking, kept=asked)
 
 
 @router.get("/api/admin/progress")
@@ -110,26 +121,26 @@ def progress(here: Server) -> dict[str, int]:
 
 
 @router.get("/api/admin/figures.json")
-def figures(here: Server) -> dict[str, Any]:
+def quality_report(here: Server) -> dict[str, Any]:
     """All figures of agreement and annotators."""
-    found: dict[str, Any] = to_json(here.figures().to_json())
+    found: dict[str, Any] = to_json(here.quality_report().to_json())
     return found
 
 
 @router.post("/api/admin/invite")
-def invite(sent: Invitation, here: Server) -> dict[str, Any]:
+def invite(sent: InvitePayload, here: Server) -> dict[str, Any]:
     """A personal link, which is shown this once."""
     return {"link": f"/join/{here.access.invite(here.project, sent.name, sent.role)}"}
 
 
 @router.post("/api/admin/link")
-def link_again(sent: Again, here: Server) -> dict[str, Any]:
+def link_again(sent: NewLinkPayload, here: Server) -> dict[str, Any]:
     """Another link for somebody whose own is lost or ended, which is shown this once."""
     return {"link": f"/join/{here.access.invite_again(here.project, sent.id)}"}
 
 
 @router.post("/api/admin/annotator")
-def set_annotator(sent: State, here: Server, who: Admin) -> dict[str, Any]:
+def set_annotator(sent: AnnotatorStatePayload, here: Server, who: Admin) -> dict[str, Any]:
     """Pause somebody, let them go on, or withdraw them with their links and all that they said."""
     if sent.id not in {about["id"] for about in annotator_table(here.store, here.project)}:
         raise DataError("nobody of this project has that id; load the page again.")
@@ -142,7 +153,7 @@ def set_annotator(sent: State, here: Server, who: Admin) -> dict[str, Any]:
 
 
 @router.post("/api/admin/gold")
-def set_gold(sent: GoldMark, here: Server) -> dict[str, Any]:
+def set_gold(sent: GoldPayload, here: Server) -> dict[str, Any]:
     """Make an item one whose answer is known, or one like all others."""
     if sent.answer is None:
         unmark(here.store, here.project, sent.item)
@@ -152,12 +163,12 @@ def set_gold(sent: GoldMark, here: Server) -> dict[str, Any]:
 
 
 @router.post("/api/admin/setup")
-def set_up(sent: SetUp, here: Server) -> dict[str, Any]:
+def set_up(sent: SetupPayload, here: Server) -> dict[str, Any]:
     """Change how the project asks."""
     now = here.store.project(here.project)
     settings = {name: value for name, value in (now.settings | sent.settings).items() if value is not None}
     here.store.set_up(
-        Project(now.id, sent.title, now.task, sent.wanted, sent.most, sent.guidelines, settings),
+        Project(now.id, sent.title, now.task, sent.votes_per_item, sent.max_votes, sent.guidelines, settings),
     )
     return {}
 

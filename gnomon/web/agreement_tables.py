@@ -13,7 +13,7 @@ from gnomon.web.formatting import interval, number, percent
 
 if TYPE_CHECKING:
     from gnomon.feedback.quality.score_agreement import Intraclass
-    from gnomon.feedback.quality.summary import Figures, Person
+    from gnomon.feedback.quality.summary import AnnotatorQuality, QualityReport
     from gnomon.stats.intervals import Estimate, Share
     from gnomon.stats.panel_agreement import PanelAgreement
 
@@ -25,7 +25,7 @@ FORMS = {  # of Shrout and Fleiss
 }
 
 
-def tell(found: Figures, console: Console | None = None) -> None:
+def print_report(found: QualityReport, console: Console | None = None) -> None:
     """Print what `figures` says."""
     out = console or Console(markup=False, highlight=False)
     names = found.names()
@@ -34,7 +34,7 @@ def tell(found: Figures, console: Console | None = None) -> None:
         **{f"{found.task}: {name}": panel for name, panel in found.aspects.items()},
         **{f"category {name}": panel for name, panel in found.categories.items()},
     }
-    out.print(f"{found.votes} judgements, {found.gold} of gold questions; 95% intervals")
+    out.print(f"{found.votes} judgements, {found.gold} of gold items; 95% intervals")
     out.print(_panels(panels))
     if found.order.value is not None:
         out.print(f"Kendall's τ-b of two orders of one item: {number(found.order.value)} {interval(found.order)}")
@@ -87,7 +87,7 @@ def _intraclass(found: Mapping[str, Intraclass]) -> Table:
     return table
 
 
-def _people(people: Sequence[Person]) -> Table:
+def _people(people: Sequence[AnnotatorQuality]) -> Table:
     """As narrow as a terminal of 80 columns: intervals stand below their shares, and only names are folded."""
     table = _table("annotators", "name", "judged", "gold", "κ", "first", "seconds", "reliability")
     table.box, table.columns[0].overflow = SIMPLE_HEAD, "fold"
@@ -99,7 +99,7 @@ def _people(people: Sequence[Person]) -> Table:
         if record is None:
             table.add_row(name, "0", *["–"] * 5)
             continue
-        done = record.conduct
+        done = record.metrics
         table.add_row(
             name,
             str(about["judgements"]),

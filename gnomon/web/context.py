@@ -15,9 +15,9 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gnomon.feedback.quality.monitor import Watch
-from gnomon.feedback.quality.summary import Figures, figures
-from gnomon.feedback.store.access import LASTS, Access, Visitor
+from gnomon.feedback.quality.monitor import QualityMonitor
+from gnomon.feedback.quality.summary import QualityReport, quality_report
+from gnomon.feedback.store.access import SESSION_SECONDS, Access, User
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.tasks.queue import Queue
 from gnomon.web.formatting import FILTERS
@@ -37,7 +37,7 @@ class Served:
         self.project = project
         self.secure = secure
         self.queue = Queue(store, project)
-        self.watch = Watch(store, project)
+        self.monitor = QualityMonitor(store, project)
         self.access = Access(store)
         self.texts = {name: json.loads((HERE / f"texts.{name}.json").read_text("utf-8")) for name in LANGUAGES}
         self.pages = Environment(
@@ -51,7 +51,7 @@ class Served:
         # Cookies know no ports: two projects on a machine must not share one. An id may have what no name may.
         self.cookie = f"{COOKIE}_{hashlib.sha256(project.encode()).hexdigest()[:16]}"
         self.failed: dict[str, deque[float]] = {}
-        self._figures: Figures | None = None
+        self._figures: QualityReport | None = None
         self._figures_until = 0.0
         self._figuring = threading.Lock()
 
@@ -67,7 +67,7 @@ class Served:
         )
         found = HTMLResponse(content)
         if request.query_params.get("lang") in LANGUAGES:
-            found.set_cookie("gnomon_language", language, max_age=int(LASTS), samesite="strict")
+            found.set_cookie("gnomon_language", language, max_age=int(SESSION_SECONDS), samesite="strict")
         return found
 
     def asked_in(self, language: str) -> Project:
@@ -77,7 +77,7 @@ class Served:
         same = [name for name in ("title", "guidelines") if getattr(found, name) == known[name]]
         return replace(found, **{name: words[name] for name in same})
 
-    def figures(self) -> Figures:
+    def quality_report(self) -> QualityReport:
         """How everybody does; reckoned again after five times as long as it took, by one request at a time."""
         if not self._figuring.acquire(blocking=self._figures is None):
             assert self._figures is not None
@@ -85,16 +85,16 @@ class Served:
         try:
             began = time.perf_counter()
             if self._figures is None or began >= self._figures_until:
-                self._figures = figures(self.store, self.project)
+                self._figures = quality_report(self.store, self.project)
                 now = time.perf_counter()
                 self._figures_until = now + AGAIN * (now - began)
             return self._figures
         finally:
             self._figuring.release()
 
-    def visitor(self, request: Request) -> Visitor | None:
+    def current_user(self, request: Request) -> User | None:
         """Who sent a request, if they may be here."""
-        found = self.access.visitor(request.cookies.get(self.cookie))
+        found = self.access.current_user(request.cookies.get(self.cookie))
         return found if found and found.project == self.project else None
 
     def guesses(self, address: str, *, failed: bool = False) -> bool:
@@ -119,46 +119,46 @@ async def _served(request: Request) -> Served:
     return served(request)
 
 
-def visitor(request: Request) -> Visitor:
+def current_user(request: Request) -> User:
     """Who sent the request.
 
     Raises:
         HTTPException: nobody who may be here.
     """
-    found = served(request).visitor(request)
+    found = served(request).current_user(request)
     if found is None:
         raise HTTPException(401, "This session is over; open your link again.")
     return found
 
 
-def admin(request: Request) -> Visitor:
+def admin(request: Request) -> User:
     """Who sent the request, an administrator.
 
     Raises:
         HTTPException: somebody else.
     """
-    found = visitor(request)
+    found = current_user(request)
     if found.role != "admin":
         raise HTTPException(403, "Only administrators may do this.")
     return found
 
 
-def reviewer(request: Request) -> Visitor:
+def reviewer(request: Request) -> User:
     """Who sent the request, a reviewer or an administrator.
 
     Raises:
         HTTPException: somebody else.
     """
-    found = visitor(request)
+    found = current_user(request)
     if found.role not in ("reviewer", "admin"):
         raise HTTPException(403, "Only reviewers may do this.")
     return found
 
 
 Server = Annotated[Served, Depends(_served)]
-Known = Annotated[Visitor, Depends(visitor)]
-Reviewer = Annotated[Visitor, Depends(reviewer)]
-Admin = Annotated[Visitor, Depends(admin)]
+Known = Annotated[User, Depends(current_user)]
+Reviewer = Annotated[User, Depends(reviewer)]
+Admin = Annotated[User, Depends(admin)]
 
 
 def language_of(request: Request) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from gnomon.core.storage.digests import digest
 from gnomon.feedback.store.store import Project
 from gnomon.feedback.task_types import LONGEST, setup_of
-from gnomon.feedback.tasks.queue import Task
+from gnomon.feedback.tasks.queue import AnnotationTask
 from gnomon.web.markdown import completion_as_html, message_as_html
 
 
@@ -29,7 +29,7 @@ def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "confidence": setup.confidence,
         "rewrite": setup.rewrite,
-        "shortest": setup.shortest_reason,
+        "shortest": setup.min_reason_chars,
         "longest": LONGEST,
         "guidelines": digest(project.guidelines)[:16],  # which they are: those that were read need not stay open
     }
@@ -40,7 +40,7 @@ def scores_of(project: Project) -> tuple[int, int]:
     return setup_of(project.settings).whole_scale_of(project.task)
 
 
-def item_for_page(task: Task, roles: Mapping[str, str]) -> dict[str, Any]:
+def item_for_page(task: AnnotationTask, roles: Mapping[str, str]) -> dict[str, Any]:
     """A task as a browser gets it: no source, no id of a completion; `roles` are the page's names of them."""
     return {
         "item": task.item,

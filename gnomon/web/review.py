@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse
 
 from gnomon.feedback.task_types import setup_of
-from gnomon.feedback.tasks.adjudication import decide, decided, disputed, reviewed
+from gnomon.feedback.tasks.adjudication import decide, decided_items, disputed_items, review_item
 from gnomon.web.context import Reviewer, Server, language_of, reviewer
 from gnomon.web.markdown import completion_as_html, message_as_html
 from gnomon.web.payloads import scores_of
-from gnomon.web.schemas import Decision, Item
+from gnomon.web.schemas import DecisionPayload, ItemNumber
 
 router = APIRouter(dependencies=[Depends(reviewer)])
 
@@ -23,14 +23,14 @@ def show_disputed(request: Request, here: Server, who: Reviewer) -> HTMLResponse
     return here.page(
         "review.html.j2",
         request,
-        visitor=who,
-        waiting=disputed(here.store, here.project),
-        settled=decided(here.store, here.project),
+        user=who,
+        waiting=disputed_items(here.store, here.project),
+        settled=decided_items(here.store, here.project),
     )
 
 
 @router.get("/review/{item}")
-def show_item(item: Annotated[Item, Path()], request: Request, here: Server, who: Reviewer) -> HTMLResponse:
+def show_item(item: Annotated[ItemNumber, Path()], request: Request, here: Server, who: Reviewer) -> HTMLResponse:
     """An item with all that was said of it.
 
     Names are for administrators, and so are items that nobody disputes or whose answer is known.
@@ -38,8 +38,8 @@ def show_item(item: Annotated[Item, Path()], request: Request, here: Server, who
     Raises:
         HTTPException: a reviewer asks for another item.
     """
-    found = reviewed(here.store, here.project, item)
-    disputable = found.gold is None and (found.state == "disputed" or found.decided is not None)
+    found = review_item(here.store, here.project, item)
+    disputable = found.gold is None and (found.state == "disputed" or found.decision is not None)
     if who.role != "admin" and not disputable:
         raise HTTPException(403, "Reviewers see disputed items only.")
     asked = here.store.project(here.project)
@@ -48,7 +48,7 @@ def show_item(item: Annotated[Item, Path()], request: Request, here: Server, who
     return here.page(
         "item.html.j2",
         request,
-        visitor=who,
+        user=who,
         found=found,
         prompt=[(message.role, message_as_html(message)) for message in found.prompt.messages],
         completions=[completion_as_html(completion, roles) for completion in found.completions],
@@ -58,7 +58,7 @@ def show_item(item: Annotated[Item, Path()], request: Request, here: Server, who
 
 
 @router.post("/api/review/decide")
-def settle_item(sent: Decision, here: Server, who: Reviewer) -> dict[str, Any]:
+def settle_item(sent: DecisionPayload, here: Server, who: Reviewer) -> dict[str, Any]:
     """What a reviewer decides; sent again, it is acknowledged again."""
     decide(
         here.store,

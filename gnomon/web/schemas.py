@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range, Share
-from gnomon.feedback.store.access import Visitor
+from gnomon.feedback.store.access import User
 from gnomon.feedback.task_types import LONGEST
 
 DAY = 86_400.0
@@ -33,17 +33,17 @@ def _within_a_day(seconds: Any) -> Any:
     return min(max(float(seconds), 0.0), DAY) if known else 0.0
 
 
-Text = Annotated[str, BeforeValidator(_writable), Field(max_length=LONGEST)]
-Words = Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=200)]
-Said = Annotated[dict[str, Any], BeforeValidator(_writable)]
-Sure = Share
+LongText = Annotated[str, BeforeValidator(_writable), Field(max_length=LONGEST)]
+ShortText = Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=200)]
+AnswerObject = Annotated[dict[str, Any], BeforeValidator(_writable)]
+Confidence = Share
 Seconds = Annotated[float, Range("no more of a day is counted", ge=0, le=DAY), BeforeValidator(_within_a_day)]
-Item = Annotated[int, Range("items are numbered from 1", ge=1, lt=2**31)]
-Votes = Annotated[int, Range("it counts judgements of an item", ge=1, le=1000)]
+ItemNumber = Annotated[int, Range("items are numbered from 1", ge=1, lt=2**31)]
+VoteCount = Annotated[int, Range("it counts judgements of an item", ge=1, le=1000)]
 Id = Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
 
-class Mine(Settings):
+class PagePayload(Settings):
     """What a page sends for the person it was made for.
 
     Several may use one browser: a tab that stood open since another came in works for nobody.
@@ -54,24 +54,24 @@ class Mine(Settings):
 
     who: str | None = Field(default=None, max_length=200)
 
-    def check(self, visitor: Visitor) -> None:
+    def check(self, user: User) -> None:
         """Compare with who sent it.
 
         Raises:
             HTTPException: they are not the same.
         """
-        if self.who not in (None, visitor.annotator):
+        if self.who not in (None, user.annotator):
             raise HTTPException(403, "This page is somebody else's; open your link again.")
 
 
-class Time(Settings):
+class TimeSpent(Settings):
     """Seconds at the item: active, and without a sign of life."""
 
     active: Seconds
     idle: Seconds
 
 
-class Submission(Mine):
+class JudgementPayload(PagePayload):
     """An answer with everything around it.
 
     Attributes:
@@ -82,64 +82,64 @@ class Submission(Mine):
 
     id: str = Id
     who: str = Field(max_length=200)
-    item: Item
-    answer: Said
-    reason: Text = ""
-    confidence: Sure | None = None
+    item: ItemNumber
+    answer: AnswerObject
+    reason: LongText = ""
+    confidence: Confidence | None = None
     corrects: str | None = Field(default=None, max_length=36)
-    seconds: Time
+    seconds: TimeSpent
 
 
-class ItemOnly(Mine):
+class ItemPayload(PagePayload):
     """An item that something is asked about."""
 
-    item: Item
+    item: ItemNumber
 
 
-class Draft(Mine):
+class DraftPayload(PagePayload):
     """What was answered so far: not yet an answer, so only what can be kept is checked."""
 
-    item: Item
-    answer: Said | None = None
-    reason: Text = ""
-    confidence: Sure | None = None
+    item: ItemNumber
+    answer: AnswerObject | None = None
+    reason: LongText = ""
+    confidence: Confidence | None = None
 
 
-class Skip(Mine):
+class SkipPayload(PagePayload):
     """An item given back."""
 
-    item: Item
-    reason: Text = ""
+    item: ItemNumber
+    reason: LongText = ""
 
 
-class Invitation(Settings):
+class InvitePayload(Settings):
     """Someone to be invited."""
 
-    name: Words
+    name: ShortText
     role: Literal["admin", "reviewer", "annotator"] = "annotator"
 
 
-class Again(Settings):
+class NewLinkPayload(Settings):
     """Someone who needs another link."""
 
     id: str = Field(max_length=200)
 
 
-class State(Settings):
+class AnnotatorStatePayload(Settings):
     """What becomes of an annotator."""
 
     id: str = Field(max_length=200)
     state: Literal["active", "paused", "withdrawn"]
 
 
-class GoldMark(Settings):
+class GoldPayload(Settings):
     """An item's known answer, on its completions in its own order; `None`: it is known no longer."""
 
-    item: Item
-    answer: Said | None
+    item: ItemNumber
+    answer: AnswerObject | None
 
 
-class Decision(Settings):
+class DecisionPayload(Settings):
     """What a reviewer decides of an item, on its completions in its own order.
 
     Attributes:
@@ -148,17 +148,17 @@ class Decision(Settings):
     """
 
     id: str = Id
-    item: Item
-    answer: Said
-    reason: Text = ""
+    item: ItemNumber
+    answer: AnswerObject
+    reason: LongText = ""
     corrects: str | None = Field(default=None, max_length=36)
 
 
-class SetUp(Settings):
+class SetupPayload(Settings):
     """How a project asks; `settings` are checked by `feedback.answers`."""
 
     title: Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=500)]
     guidelines: Annotated[str, BeforeValidator(_writable), Field(max_length=100_000)] = ""
-    wanted: Votes
-    most: Votes
-    settings: Said
+    votes_per_item: VoteCount
+    max_votes: VoteCount
+    settings: AnswerObject

@@ -17,14 +17,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gnomon.core.errors import BusyError, ConfigError, DataError
-from gnomon.feedback.store.access import LASTS
+from gnomon.feedback.store.access import SESSION_SECONDS
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import setup_of
-from gnomon.feedback.tasks.queue import Said
+from gnomon.feedback.tasks.queue import NewJudgement
 from gnomon.web import admin, review
 from gnomon.web.context import HERE, Known, Served, Server, language_of, served
 from gnomon.web.payloads import item_for_page, way_of_asking
-from gnomon.web.schemas import Draft, ItemOnly, Mine, Skip, Submission
+from gnomon.web.schemas import DraftPayload, ItemPayload, JudgementPayload, PagePayload, SkipPayload
 
 THREADS = 8
 LARGEST = 200_000  # bytes of a request
@@ -133,17 +133,23 @@ def show_door(token: str, request: Request, here: Server) -> HTMLResponse:
     Raises:
         HTTPException: the link leads nowhere, which is said before anybody presses the button.
     """
-    _try(here.access.opens, token, request, here)
+    _try(here.access.is_valid, token, request, here)
     return here.page("join.html.j2", request, token=token)
 
 
 @router.post("/join/{token}")
 def join(token: str, request: Request, here: Server) -> Response:
     """Begin a session for the holder of a link."""
-    cookie = _try(here.access.enter, token, request, here)
+    cookie = _try(here.access.login, token, request, here)
     response = RedirectResponse("/", status_code=303)
     response.set_cookie(
-        here.cookie, cookie, max_age=int(LASTS), httponly=True, samesite="strict", secure=here.secure, path="/"
+        here.cookie,
+        cookie,
+        max_age=int(SESSION_SECONDS),
+        httponly=True,
+        samesite="strict",
+        secure=here.secure,
+        path="/",
     )
     return response
 
@@ -163,11 +169,11 @@ def _try(door: Callable[[str], Found | None], token: str, request: Request, here
 @router.get("/")
 def show(request: Request, here: Server) -> Response:
     """Where people judge; who has no session is told to open their link."""
-    found = here.visitor(request)
+    found = here.current_user(request)
     if found is None:
         return here.page("lost.html.j2", request, kind="no_session")
     asking = way_of_asking(here.store.project(here.project), here.texts[language_of(request)])
-    return here.page("judge.html.j2", request, visitor=found, asking=asking)
+    return here.page("judge.html.j2", request, user=found, asking=asking)
 
 
 def roles_of(request: Request, here: Served) -> dict[str, str]:
@@ -177,7 +183,7 @@ def roles_of(request: Request, here: Served) -> dict[str, str]:
 
 
 @router.post("/api/task")
-def task(sent: Mine, request: Request, here: Server, who: Known) -> dict[str, Any]:
+def task(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[str, Any]:
     """The next item, or none."""
     sent.check(who)
     found = here.queue.take(who.annotator)
@@ -189,7 +195,7 @@ def task(sent: Mine, request: Request, here: Server, who: Known) -> dict[str, An
 
 
 @router.post("/api/last")
-def last(sent: Mine, request: Request, here: Server, who: Known) -> dict[str, Any]:
+def last(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[str, Any]:
     """What was judged last, to be corrected."""
     sent.check(who)
     found = here.queue.last(who.annotator)
@@ -206,7 +212,7 @@ def last(sent: Mine, request: Request, here: Server, who: Known) -> dict[str, An
 
 
 @router.post("/api/text")
-def text(sent: ItemOnly, here: Server, who: Known) -> dict[str, Any]:
+def text(sent: ItemPayload, here: Server, who: Known) -> dict[str, Any]:
     """The completions of an item as they were written, to be edited; only where the project asks for that."""
     sent.check(who)
     if not setup_of(here.store.project(here.project).settings).rewrite:
@@ -215,7 +221,7 @@ def text(sent: ItemOnly, here: Server, who: Known) -> dict[str, Any]:
 
 
 @router.post("/api/heartbeat")
-def heartbeat(draft: Draft, here: Server, who: Known) -> dict[str, Any]:
+def heartbeat(draft: DraftPayload, here: Server, who: Known) -> dict[str, Any]:
     """Someone is still at it."""
     draft.check(who)
     so_far = draft.model_dump(exclude={"item", "who"}, exclude_defaults=True)
@@ -223,11 +229,11 @@ def heartbeat(draft: Draft, here: Server, who: Known) -> dict[str, Any]:
 
 
 @router.post("/api/submit")
-def submit(sent: Submission, here: Server, who: Known, later: BackgroundTasks) -> dict[str, Any]:
+def submit(sent: JudgementPayload, here: Server, who: Known, later: BackgroundTasks) -> dict[str, Any]:
     """An answer; sent again, it is acknowledged again. One that was made for somebody else is theirs to send."""
     sent.check(who)
     kept = here.queue.submit(
-        Said(
+        NewJudgement(
             id=sent.id,
             item=sent.item,
             annotator=who.annotator,
@@ -238,13 +244,13 @@ def submit(sent: Submission, here: Server, who: Known, later: BackgroundTasks) -
             seconds=sent.seconds.model_dump(),
         )
     )
-    if not kept.again and here.watch.due(who.annotator):
-        later.add_task(here.watch.look)  # after the answer was sent
+    if not kept.again and here.monitor.due(who.annotator):
+        later.add_task(here.monitor.check)  # after the answer was sent
     return {"id": kept.id, "again": kept.again}
 
 
 @router.post("/api/skip")
-def skip(sent: Skip, here: Server, who: Known) -> dict[str, Any]:
+def skip(sent: SkipPayload, here: Server, who: Known) -> dict[str, Any]:
     """An item that this annotator does not judge."""
     sent.check(who)
     here.queue.skip(who.annotator, sent.item, sent.reason)

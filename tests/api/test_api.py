@@ -19,7 +19,7 @@ from gnomon.cli.main import app
 from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError, RunError
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Demonstration
-from gnomon.feedback.planning.annotation_plan import make_plan
+from gnomon.feedback.planning.annotation_plan import plan_annotation
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLE = re.findall(r"```python\n(import gnomon\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[0]
@@ -46,7 +46,7 @@ def test_each_command_is_a_call() -> None:
     assert callable(gnomon.inspect), "gnomon data inspect"
     below = {command.name or command.callback.__name__ for command in feedback.registered_commands}  # type: ignore[union-attr]
     assert {f"feedback_{name}".rstrip("_") for name in below} - {"feedback_plan"} <= set(gnomon.__all__)
-    assert callable(make_plan), "gnomon feedback plan"
+    assert callable(plan_annotation), "gnomon feedback power"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from project import Ran, write_rows
 from gnomon.core.progress import StopSignal
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.feedback.store.store import Project, Store
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 from gnomon.models.engine.device import find_compute
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.run_report import write_report
@@ -24,7 +24,7 @@ Ask = Callable[..., Ran]
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     store = Store("f.db")
-    store.add_project(Project("tone", "Kinder?", "pair", wanted=1))
+    store.add_project(Project("tone", "Kinder?", "pair", votes_per_item=1))
     store.close()
     return tmp_path
 
@@ -41,15 +41,17 @@ def test_the_bank_keeps_its_columns_and_is_picked_from(ask: Ask, here: Path) -> 
     found = {one.category: one for one in store.bank("tone")}
     store.close()
     assert (found["facts"].tags, found["facts"].value, found["care"].edge) == (("x", "y"), 0.9, True)
-    code, out, err = ask("feedback", "pick", "f.db", "--count", 2, "--out", "next.jsonl", "--mix",
+    code, out, err = ask("feedback", "select-prompts", "f.db", "--count", 2, "--out", "next.jsonl", "--mix",
                          "high_value=0.5,edge=0.5,under_covered=0,random=0")  # fmt: skip
     assert code == 0, err
     assert [(row["category"], row["picked_as"]) for row in read_jsonl(Path("next.jsonl"))] == [
         ("care", "edge"),
         ("facts", "high_value"),
     ]
-    assert "facts: 1 prompts, asked 0 times (0%), 1 picked" in out
-    code, _, err = ask("feedback", "pick", "f.db", "--count", 2, "--out", "next.jsonl", "--mix", "edge=2")
+    assert "facts: 1 prompts, asked 0 times (0%), 1 selected" in out
+    code, _, err = ask(
+        "feedback", "select-prompts", "f.db", "--count", 2, "--out", "next.jsonl", "--mix", "edge=2"
+    )
     assert code == 2
     assert "Traceback" not in err
 
@@ -85,7 +87,7 @@ def exported(ask: Ask) -> None:
     store.add_annotator("ann", id="ann")
     task = Queue(store, "tone").take("ann")
     assert task is not None
-    Queue(store, "tone").submit(Said("j", task.item, "ann", {"choice": "first"}))
+    Queue(store, "tone").submit(NewJudgement("j", task.item, "ann", {"choice": "first"}))
     store.close()
     assert ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")[0] == 0
 

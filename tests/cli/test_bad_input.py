@@ -176,6 +176,6 @@ def test_betas_outside_of_their_range(ask: Ask, tiny_model: Path) -> None:
 def test_an_export_of_nothing_leaves_no_folder(ask: Ask) -> None:
     ask("feedback", "init", "s.db", "--project", "p", "--title", "t")
     ask("feedback", "import", "s.db", "data.jsonl")
-    assert "nothing of project 'p' has been judged yet" in refused(
+    assert "project 'p' has no judgements yet" in refused(
         ask, "feedback", "export", "s.db", "--out", "new/folder"
     )

@@ -25,7 +25,7 @@ from gnomon.data.reading.records import read_records
 from gnomon.feedback.quality.summary import annotator_table
 from gnomon.feedback.store.access import Access
 from gnomon.feedback.store.store import Project, Store
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 Ask = Callable[..., Ran]
 
@@ -38,7 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make(ask: Ask, rows: list[object], *more: str) -> None:
     write_rows(Path("answers.jsonl"), rows)
-    start = ("feedback", "init", "f.db", "--project", "tone", "--title", "Kinder?", "--wanted", "1")
+    start = ("feedback", "init", "f.db", "--project", "tone", "--title", "Kinder?", "--votes-per-item", "1")
     code, out, err = ask(*start, *more)
     assert code == 0, err
     assert "next: gnomon feedback import f.db --project tone FILE" in out
@@ -51,7 +51,7 @@ def judge_all(choice: str = "first") -> int:
     store.add_annotator("ann", id="ann")
     queue, count = Queue(store, "tone"), 0
     while (task := queue.take("ann")) is not None:
-        queue.submit(Said(f"j{task.item}", task.item, "ann", {"choice": choice}))
+        queue.submit(NewJudgement(f"j{task.item}", task.item, "ann", {"choice": choice}))
         count += 1
     store.close()
     return count
@@ -84,8 +84,8 @@ def test_from_answers_to_preferences(ask: Ask, here: Path) -> None:
 
 def test_all_settings_of_the_page_can_be_given_at_the_start(ask: Ask, here: Path) -> None:
     asked = {
-        "gold_rate": 0.0, "floor": 0.4, "least_votes": 7, "split": 0.6, "fastest": 2.0, "slowest": 90.0,
-        "contact": "Ann, room 4",
+        "gold_rate": 0.0, "min_reliability": 0.4, "min_votes_before_pause": 7, "consensus_threshold": 0.6,
+        "min_seconds": 2.0, "max_seconds": 90.0, "contact": "Ann, room 4",
     }  # fmt: skip
     line = [str(part) for name, value in asked.items() for part in (f"--{name.replace('_', '-')}", value)]
     code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "x", *line)
@@ -93,9 +93,9 @@ def test_all_settings_of_the_page_can_be_given_at_the_start(ask: Ask, here: Path
     store = Store("f.db")
     assert store.project("tone").settings == asked, "a gold rate of 0 is a setting, not the default"
     store.close()
-    code, _, err = ask("feedback", "init", "f.db", "--project", "two", "--title", "x", "--split", 1)
-    assert (code, "--split must be at least 0 and below 1" in " ".join(err.split())) == (2, True)
-    settings = ("fastest", 9, "slowest", 3)
+    code, _, err = ask("feedback", "init", "f.db", "--project", "two", "--title", "x", "--consensus-threshold", 1)
+    assert (code, "--consensus-threshold must be at least 0 and below 1" in " ".join(err.split())) == (2, True)
+    settings = ("min-seconds", 9, "max-seconds", 3)
     line = [str(part) for n in (0, 2) for part in (f"--{settings[n]}", settings[n + 1])]
     assert ask("feedback", "init", "f.db", "--project", "two", "--title", "x", *line)[0] == 2
 
@@ -106,7 +106,7 @@ def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Pat
         Path("known.jsonl"), [{"prompt": f"Yo {n}", "chosen": f"Yo {n}!", "rejected": f"{n}?"} for n in range(9)]
     )
     code, out, err = ask("feedback", "gold", "f.db", "known.jsonl", "--project", "tone")
-    assert (code, out.strip()) == (0, "9 gold questions added, 0 items that were there made gold"), err
+    assert (code, out.strip()) == (0, "9 gold items added, 0 existing items marked as gold"), err
     store = Store("f.db")
     asked = store.project("tone")
     store.set_up(replace(asked, settings={"gold_rate": 0.5}))
@@ -116,14 +116,14 @@ def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Pat
     found = json.loads(out)
     assert (code, found["votes"], found["gold"]) == (0, 8, given - 8), err
     (person,) = found["people"]
-    assert (person["about"]["name"], person["record"]["conduct"]["gold"]["hits"]) == ("ann", 0)
+    assert (person["about"]["name"], person["record"]["metrics"]["gold"]["hits"]) == ("ann", 0)
     code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone")
-    assert (code, f"8 judgements, {given - 8} of gold questions" in out) == (0, True), err
+    assert (code, f"8 judgements, {given - 8} of gold items" in out) == (0, True), err
     assert "ann" in out
     code, out, err = ask("feedback", "status", "f.db")
-    gold = f", and {given - 8} of gold questions" if given > 8 else ""
+    gold = f", and {given - 8} of gold items" if given > 8 else ""
     assert (code, f"ann (active, id ann): 8{gold}\n" in out) == (0, True), (out, err)
-    code, out, err = ask("feedback", "link", "f.db", "--project", "tone", "--name", "Rae", "--reviewer")
+    code, out, err = ask("feedback", "invite", "f.db", "--project", "tone", "--name", "Rae", "--reviewer")
     assert (code, out.startswith("/join/")) == (0, True), err
 
 
@@ -131,7 +131,7 @@ def test_names_are_whole_in_a_narrow_terminal(
     ask: Ask, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
-    ask("feedback", "judge", "f.db", "--by", "simulated:always-first")
+    ask("feedback", "auto-annotate", "f.db", "--annotator", "simulated:always-first")
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = ask("feedback", "agreement", "f.db")
     assert code == 0, err
@@ -149,7 +149,7 @@ def test_what_is_left_out_is_counted_in_words(ask: Ask, here: Path) -> None:
     code, out, err = ask("feedback", "export", "f.db", "--out", "data")
     assert code == 0, err
     assert out.startswith("nothing from 1 judgement of 1 annotator in data")
-    assert "left out: 1 item of which both are bad\n" in out
+    assert "left out: 1 item where both are bad\n" in out
     assert set(read_json(Path("data/manifest.json"))["left_out"]) <= set(LEFT_OUT)
 
 
@@ -194,7 +194,14 @@ def test_rankings_are_asked_in_sets(ask: Ask, here: Path) -> None:
     """Three of three at once; of seven as many sets of three as hold 21 pairs once, three pairs a set."""
     many = [f"answer {n}" for n in range(7)]
     rows: list[object] = [{"prompt": "Hi", "completions": ["a", "b", "c"]}, {"prompt": "Yo", "completions": many}]
-    make(ask, [*rows, {"prompt": "Oh", "completions": ["same", "same"]}], "--task", "ranking", "--size", "3")
+    make(
+        ask,
+        [*rows, {"prompt": "Oh", "completions": ["same", "same"]}],
+        "--task",
+        "ranking",
+        "--ranking-size",
+        "3",
+    )
     store = Store("f.db")
     found = asked(store)
     store.close()
@@ -214,12 +221,12 @@ def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
         {"prompt": "Yo", "completion": "d"},
         {"prompt": "Yo", "chosen": "e", "rejected": "d"},
     ]
-    make(ask, rows, "--task", task, "--criteria", "kind, 真实，brief", "--confidence", "--shortest-reason", "9")
+    make(ask, rows, "--task", task, "--criteria", "kind, 真实，brief", "--confidence", "--min-reason-chars", "9")
     store = Store("f.db")
     found, settings = asked(store), store.project("tone").settings
     store.close()
     assert found == [["a"], ["b"], ["c"], ["d"], ["e"]]
-    assert settings == {"criteria": ["kind", "真实", "brief"], "confidence": True, "shortest_reason": 9}
+    assert settings == {"criteria": ["kind", "真实", "brief"], "confidence": True, "min_reason_chars": 9}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +236,7 @@ def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
         (["--criteria", "kind"], "a pair has no criteria"),
         (["--task", "rating", "--criteria", "kind,kind"], "give different names"),
         (["--task", "rating", "--criteria", "kind,,true"], "give different names"),
-        (["--task", "ranking", "--size", "12"], "--size must be at least 3 and at most 9"),
+        (["--task", "ranking", "--ranking-size", "12"], "--ranking-size must be at least 3 and at most 9"),
     ],
     ids=str,
 )
@@ -273,25 +280,25 @@ def test_a_broken_import_leaves_nothing(ask: Ask, here: Path) -> None:
 
 def test_a_link_and_its_end(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
-    code, out, err = ask("feedback", "link", "f.db", "--project", "tone", "--name", "Eve", "--admin")
+    code, out, err = ask("feedback", "invite", "f.db", "--project", "tone", "--name", "Eve", "--admin")
     assert (code, out.startswith("/join/")) == (0, True), err
     _, out, _ = ask("feedback", "status", "f.db", "--project", "tone")
     (name,) = re.findall(r"Eve \(active, id ([0-9a-f]+)\): 0", out)
-    assert ask("feedback", "annotator", "f.db", name, "withdrawn")[0] == 0
+    assert ask("feedback", "set-annotator", "f.db", name, "withdrawn")[0] == 0
     assert "Eve (withdrawn" in ask("feedback", "status", "f.db", "--project", "tone")[1]
-    code, _, err = ask("feedback", "annotator", "f.db", "nobody", "paused")
+    code, _, err = ask("feedback", "set-annotator", "f.db", "nobody", "paused")
     assert (code, "has no annotator 'nobody'" in err) == (2, True)
-    code, _, err = ask("feedback", "annotator", "f.db", name, "asleep")
+    code, _, err = ask("feedback", "set-annotator", "f.db", name, "asleep")
     assert (code, "give active, paused or withdrawn" in " ".join(err.split())) == (2, True)
 
 
 def test_a_withdrawn_voice_is_gone_from_the_next_export(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     judge_all()
-    assert ask("feedback", "annotator", "f.db", "ann", "withdrawn")[0] == 0
+    assert ask("feedback", "set-annotator", "f.db", "ann", "withdrawn")[0] == 0
     code, _, err = ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")
     assert code == 2
-    assert "has been judged yet" in " ".join(err.split())
+    assert "has no judgements yet" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
@@ -304,8 +311,11 @@ def test_a_withdrawn_voice_is_gone_from_the_next_export(ask: Ask, here: Path) ->
         (["status", "f.db", "--project", "other"], "the store has no project 'other'"),
         (["agreement", "f.db", "--project", "other"], "the store has no project 'other'"),
         (["gold", "f.db", "broken.jsonl", "--project", "tone"], "broken.jsonl"),
-        (["export", "f.db", "--project", "tone", "--out", "data"], "has been judged yet; judge something first"),
-        (["serve", "g.db"], "there is no feedback store at g.db; make one with gnomon feedback init."),
+        (
+            ["export", "f.db", "--project", "tone", "--out", "data"],
+            "has no judgements yet; judge something first",
+        ),
+        (["serve", "g.db"], "there is no feedback store at g.db; create one with gnomon feedback init."),
         (["serve", "answers.jsonl"], "cannot be opened (file is not a database)"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -323,17 +333,17 @@ def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], 
     "line",
     [
         ["status", "--project", "tone"],
-        ["link", "--project", "tone", "--name", "Ann"],
-        ["annotator", "ann", "paused"],
+        ["invite", "--project", "tone", "--name", "Ann"],
+        ["set-annotator", "ann", "paused"],
         ["export", "--out", "out"],
         ["import", "answers.jsonl", "--project", "tone"],
-        ["judge", "--project", "tone", "--by", "rule:longer"],
+        ["auto-annotate", "--project", "tone", "--annotator", "rule:longer"],
     ],
 )
 def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: list[str]) -> None:
     code, _, err = ask("feedback", line[0], "no.db", *line[1:])
     assert code != 0
-    assert "there is no feedback store at no.db; make one with gnomon feedback init." in " ".join(err.split())
+    assert "there is no feedback store at no.db; create one with gnomon feedback init." in " ".join(err.split())
     assert not list(here.iterdir())
 
 
@@ -342,12 +352,12 @@ def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: lis
     [
         ["status"],
         ["agreement"],
-        ["link", "--name", "Ann"],
+        ["invite", "--name", "Ann"],
         ["import", "answers.jsonl"],
         ["import", "answers.jsonl", "--prompts"],
         ["gold", "answers.jsonl"],
-        ["pick", "--count", "1", "--out", "next.jsonl"],
-        ["judge", "--by", "rule:longer"],
+        ["select-prompts", "--count", "1", "--out", "next.jsonl"],
+        ["auto-annotate", "--annotator", "rule:longer"],
         ["generate", "--from", "nowhere", "--prompts", "nowhere.jsonl"],
         ["export", "--out", "data"],
         ["serve", "--port", "0"],
@@ -374,7 +384,7 @@ def test_every_command_takes_the_only_project(ask: Ask, here: Path, line: list[s
 def test_a_store_without_a_project_says_how_to_make_one(ask: Ask, here: Path) -> None:
     Store("f.db").close()
     code, _, err = ask("feedback", "status", "f.db")
-    said = "error: the store has no project; make one with gnomon feedback init."
+    said = "error: the store has no project; create one with gnomon feedback init."
     assert (code, err.strip()) == (2, said)
     write_rows(Path("ratings.jsonl"), [{"text": "Hi", "rater": "ann", "rating": 3}])
     assert ask("feedback", "import", "no.db", "ratings.jsonl", "--ratings")[0] == 2
@@ -409,7 +419,7 @@ def test_the_demo_is_one_command(here: Path) -> None:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         lines: list[str] = []
-        while "Ctrl-C ends it" not in "".join(lines):
+        while "stop with Ctrl-C" not in "".join(lines):
             lines.append(process.stderr.readline())
             assert process.poll() is None, lines
         return process, lines
@@ -420,16 +430,16 @@ def test_the_demo_is_one_command(here: Path) -> None:
     try:
         address = re.match(r"http://127\.0\.0\.1:\d+", link)
         assert address
-        visitor = requests.Session()
+        browser = requests.Session()
         page = ""
         for _ in range(100):
             try:
-                page = visitor.post(link, headers={"Origin": address[0]}).text
+                page = browser.post(link, headers={"Origin": address[0]}).text
                 break
             except requests.ConnectionError:
                 time.sleep(0.1)
         assert "Which sentence speaks better of its film?" in page
-        task = visitor.post(f"{address[0]}/api/task", json={}, headers={"Origin": address[0]}).json()["task"]
+        task = browser.post(f"{address[0]}/api/task", json={}, headers={"Origin": address[0]}).json()["task"]
         assert len(task["completions"]) == 2
         assert all(c["html"].startswith("<p>") for c in task["completions"])
     finally:
@@ -455,11 +465,11 @@ def test_a_known_annotator_gets_another_link(ask: Ask, here: Path) -> None:
         store.add_project(Project("films", "Which?", "pair"))
         first = Access(store).invite("films", "Rae", "reviewer")
         (rae,) = [about["id"] for about in annotator_table(store, "films")]
-        code, out, err = ask("feedback", "link", "f.db", "--project", "films", "--annotator", rae)
+        code, out, err = ask("feedback", "invite", "f.db", "--project", "films", "--annotator", rae)
         assert (code, err) == (0, "")
         access = Access(store)
-        assert access.enter(first) is None
-        found = access.visitor(access.enter(out.strip().removeprefix("/join/")))
+        assert access.login(first) is None
+        found = access.current_user(access.login(out.strip().removeprefix("/join/")))
         assert found is not None
         assert (found.annotator, found.name, found.role) == (rae, "Rae", "reviewer")
     for more in (
@@ -468,4 +478,4 @@ def test_a_known_annotator_gets_another_link(ask: Ask, here: Path) -> None:
         ("--annotator", "x"),
         ("--annotator", rae, "--admin"),
     ):
-        assert ask("feedback", "link", "f.db", "--project", "films", *more)[0] == 2
+        assert ask("feedback", "invite", "f.db", "--project", "films", *more)[0] == 2

@@ -45,7 +45,7 @@ def various(number: int, body: dict[str, Any]) -> Answer:
 
 
 def init(ask: Ask, wanted: int = 1, *more: object) -> None:
-    line = ("--project", "tone", "--title", "Kinder?", "--wanted", wanted, *more)
+    line = ("--project", "tone", "--title", "Kinder?", "--votes-per-item", wanted, *more)
     code, _, err = ask("feedback", "init", "f.db", *line)
     assert code == 0, err
 
@@ -66,14 +66,14 @@ def test_from_prompts_to_preferences_without_a_person(
     init(ask, wanted=4)
     sources = ["--from", tiny_model, "--from", f"{server.url}#m"]
     code, out, err = generate(ask, *sources, "--prompts", "prompts.jsonl", "--max-tokens", 12)
-    assert (code, out) == (0, "24 answers added, 0 there already, 24 items added\n"), err
+    assert (code, out) == (0, "24 completions added, 0 existing, 24 items added\n"), err
     assert sorted(rows("SELECT source, count(*) FROM completions GROUP BY source")) == sorted(
         [(str(tiny_model), 12), ("m", 12)]
     )
     code, out, err = generate(ask, *sources, "--max-tokens", 12)
-    assert (code, out) == (0, "0 answers added, 24 there already, 0 items added\n"), err
-    judging = ["--by", "rule:longer", "--by", "simulated:careful", "--copies", 3]
-    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", *judging)
+    assert (code, out) == (0, "0 completions added, 24 existing, 0 items added\n"), err
+    judging = ["--annotator", "rule:longer", "--annotator", "simulated:careful", "--replicas", 3]
+    code, out, err = ask("feedback", "auto-annotate", "f.db", "--project", "tone", *judging)
     assert code == 0, err
     assert out.splitlines()[0] == "rule: longer: 24 judged"
     assert sum(int(n) for n in re.findall(r": (\d+) judged", out)) == 96
@@ -90,13 +90,17 @@ def test_from_prompts_to_preferences_without_a_person(
 def test_a_reward_model_judges(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask)
     generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl")
-    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", "model:vader", "--count", 4)
+    code, out, err = ask(
+        "feedback", "auto-annotate", "f.db", "--project", "tone", "--annotator", "model:vader", "--count", 4
+    )
     assert (code, out) == (0, "judge: vader: 4 judged\n"), err
     Path("mine.py").write_text("def score(prompt, text):\n    return len(text)\n", encoding="utf-8")
-    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", "model:mine.py:score")
+    code, out, err = ask(
+        "feedback", "auto-annotate", "f.db", "--project", "tone", "--annotator", "model:mine.py:score"
+    )
     assert (code, out) == (0, "judge: mine.py:score: 2 judged\n"), err
-    truth = ["--by", "simulated:careful,sharpness=900", "--truth", "rule:longer"]
-    assert ask("feedback", "judge", "f.db", "--project", "tone", *truth)[0] == 0
+    truth = ["--annotator", "simulated:careful,sharpness=900", "--utility", "rule:longer"]
+    assert ask("feedback", "auto-annotate", "f.db", "--project", "tone", *truth)[0] == 0
     assert rows("SELECT kind, count(*) FROM annotators GROUP BY kind ORDER BY kind") == [
         ("judge", 2),
         ("simulated", 1),
@@ -109,10 +113,12 @@ def test_a_trained_reward_model_judges_and_says_where_it_is_unsure(
 ) -> None:
     init(ask)
     judge = finished.run / "judge"
-    prompts = ["--prompts", "prompts.jsonl", "--count", 5, "--uncertain-by", judge, "--pairs", 4]
+    prompts = ["--prompts", "prompts.jsonl", "--count", 5, "--uncertainty-from", judge, "--pairs", 4]
     code, out, err = generate(ask, "--from", f"{server.url}#m", *prompts)
-    assert (code, out) == (0, "30 answers added, 0 there already, 24 items added\n"), err
-    code, out, err = ask("feedback", "judge", "f.db", "--project", "tone", "--by", f"model:{judge}")
+    assert (code, out) == (0, "30 completions added, 0 existing, 24 items added\n"), err
+    code, out, err = ask(
+        "feedback", "auto-annotate", "f.db", "--project", "tone", "--annotator", f"model:{judge}"
+    )
     assert (code, out) == (0, f"judge: {judge}: 24 judged\n"), err
 
 
@@ -121,23 +127,25 @@ def test_a_judge_orders_the_queue_and_a_later_one_reorders_it(ask: Ask, here: Pa
     for name, sign in (("early", ""), ("late", "-")):
         Path(f"{name}.py").write_text(f"def score(prompt, text):\n    return {sign}len(text) % 7\n")
     init(ask)
-    line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertain-by", "early.py:score"]
+    line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertainty-from", "early.py:score"]
     assert generate(ask, *line, "--random-share", 0)[0] == 0
     order = "SELECT priority FROM items WHERE state = 'open' ORDER BY priority DESC"
     assert all(0 < priority <= 0.25 for (priority,) in rows(order)), "p(1 - p) of a single judge"
-    code, out, err = ask("feedback", "reorder", "f.db", "--uncertain-by", "late.py:score", "--random-share", 0)
+    code, out, err = ask(
+        "feedback", "reorder", "f.db", "--uncertainty-from", "late.py:score", "--random-share", 0
+    )
     assert code == 0, err
     highest, lowest = rows(order)[0][0], rows(order)[-1][0]
-    assert out == f"6 waiting items, uncertainty {highest:.3g} first and {lowest:.3g} last\n"
+    assert out == f"6 open items, uncertainty {highest:.3g} first and {lowest:.3g} last\n"
     code, out, err = ask("feedback", "reorder", "f.db")
-    assert (code, out) == (0, "6 waiting items, in the order in which they were added\n"), err
+    assert (code, out) == (0, "6 open items, in the order in which they were added\n"), err
     assert rows(order) == [(0.0,)] * 6
 
 
 def test_projects_that_compare_nothing_have_no_uncertainty(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask, 1, "--task", "likert")
     code, _, err = generate(
-        ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertain-by", "vader"
+        ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertainty-from", "vader"
     )
     assert (code, "scores answers one by one" in " ".join(err.split())) == (2, True)
     assert rows("SELECT count(*) FROM completions") == [(0,)]
@@ -146,10 +154,10 @@ def test_projects_that_compare_nothing_have_no_uncertainty(ask: Ask, here: Path,
 def test_so_many_prompts_by_the_mix(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask)
     code, out, err = generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--limit", 2)
-    assert (code, out) == (0, "4 answers added, 0 there already, 2 items added\n"), err
+    assert (code, out) == (0, "4 completions added, 0 existing, 2 items added\n"), err
     assert rows("SELECT count(*) FROM prompts") == [(6,)]
     code, out, err = generate(ask, "--from", f"{server.url}#m", "--limit", 6)
-    assert (code, out) == (0, "8 answers added, 4 there already, 4 items added\n"), err
+    assert (code, out) == (0, "8 completions added, 4 existing, 4 items added\n"), err
 
 
 def test_answers_too_alike_are_said(ask: Ask, here: Path, server: ChatServer) -> None:
@@ -158,8 +166,8 @@ def test_answers_too_alike_are_said(ask: Ask, here: Path, server: ChatServer) ->
     code, out, err = generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl")
     assert code == 0, err
     assert out.splitlines() == [
-        "6 answers added, 0 there already, 0 items added",
-        "0 took a hotter or otherwise worded try; 6 left out, alike at every try",
+        "6 completions added, 0 existing, 0 items added",
+        "0 needed a higher temperature or another wording; 6 dropped as too similar",
     ]
 
 
@@ -173,7 +181,7 @@ def test_a_server_that_goes_away_leaves_what_it_gave(ask: Ask, here: Path, serve
     assert rows("SELECT count(*) FROM completions") == [(7,)]
     server.reply = various
     code, out, err = generate(ask, *line)
-    assert (code, out) == (0, "5 answers added, 7 there already, 6 items added\n"), err
+    assert (code, out) == (0, "5 completions added, 7 existing, 6 items added\n"), err
 
 
 @pytest.mark.long
@@ -198,7 +206,7 @@ def test_ctrl_c_keeps_what_is_made(ask: Ask, here: Path, server: ChatServer) -> 
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     said = re.search(
-        r"stopped; (\d+) answers were added, and the same command goes on from there", " ".join(err.split())
+        r"stopped; (\d+) completions were added, and the same command continues from there", " ".join(err.split())
     )
     assert said, err
     assert rows("SELECT count(*) FROM completions") == [(int(said[1]),)]
@@ -207,7 +215,7 @@ def test_ctrl_c_keeps_what_is_made(ask: Ask, here: Path, server: ChatServer) -> 
     code, out, err = ask(*line)
     assert (code, out.partition(" items")[0]) == (
         0,
-        f"{54 - int(said[1])} answers added, {said[1]} there already, 54",
+        f"{54 - int(said[1])} completions added, {said[1]} existing, 54",
     ), err
     assert len(server.asked) == 54 > before
 
@@ -238,13 +246,19 @@ def test_no_key_is_written_down(
         (["generate", "--from", "http://127.0.0.1:9/v1"], "names no model"),
         (["generate", "--from", "nowhere/at/all"], "no model folder at nowhere/at/all"),
         (["generate", "--from", "tiny-random", "--temperature", "-1"], "--temperature must be"),
-        (["generate", "--from", "tiny-random", "--alike", "0"], "alike"),
+        (["generate", "--from", "tiny-random", "--similarity", "0"], "--similarity"),
         (["generate", "--from", "tiny-random", "--key", "sk-x"], "--key number 1 is not HOST=VARIABLE"),
-        (["judge", "--by", "longer"], "'longer' is no program that judges; give rule:…, model:… or simulated:…."),
-        (["judge", "--by", "rule:prettier"], "there is no rule 'prettier'"),
-        (["judge", "--by", "simulated:lazy"], "there is no simulated annotator 'lazy'"),
-        (["judge", "--by", "model:nowhere/at/all"], "nowhere/at/all"),
-        (["judge", "--by", "rule:longer", "--project", "other"], "the store has no project 'other'"),
+        (
+            ["auto-annotate", "--annotator", "longer"],
+            "'longer' is no annotator; give rule:…, model:… or simulated:….",
+        ),
+        (["auto-annotate", "--annotator", "rule:prettier"], "there is no rule 'prettier'"),
+        (["auto-annotate", "--annotator", "simulated:lazy"], "there is no simulated annotator 'lazy'"),
+        (["auto-annotate", "--annotator", "model:nowhere/at/all"], "nowhere/at/all"),
+        (
+            ["auto-annotate", "--annotator", "rule:longer", "--project", "other"],
+            "the store has no project 'other'",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -258,20 +272,21 @@ def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], 
 
 
 def test_a_plan(ask: Ask, here: Path) -> None:
-    code, out, err = ask("feedback", "plan", "--effect", 0.6, "--kappa", 0.36, "--votes", 5, "--each", 100)
+    code, out, err = ask(
+        "feedback", "power", "--effect", 0.6, "--kappa", 0.36, "--votes", 5, "--per-annotator", 100
+    )
     assert code == 0, err
     table = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
-    assert ["tell 60% from 50%", "1", "543", "543", "6", "80.0%"] in table
-    assert "ask 543 items once each, of 6 or more annotators" in out
+    assert ["detect 60%", "1", "543", "543", "6", "80.0%"] in table
+    assert "judge 543 items once each" in out
     assert "simulated" not in out
-    code, out, err = ask("feedback", "plan", "--effect", 0.8, "--kappa", 0.5, "--simulate")
+    code, out, err = ask("feedback", "power", "--effect", 0.8, "--kappa", 0.5, "--simulate")
     assert code == 0, err
     assert (
-        len(re.findall(r"rounds that tell the win rate from 50%: [\d.]+% \([\d.]+% to [\d.]+%\); expected", out))
-        == 2
+        len(re.findall(r"studies that detect the win rate: [\d.]+% \([\d.]+% to [\d.]+%\); expected", out)) == 2
     )
-    for line, said in ((["--effect", 0.5], "cannot be told from 0.5"), (["--kappa", 2], "kappa")):
-        code, _, err = ask("feedback", "plan", *line)
+    for line, said in ((["--effect", 0.5], "cannot be distinguished from 0.5"), (["--kappa", 2], "kappa")):
+        code, _, err = ask("feedback", "power", *line)
         assert (code, said in " ".join(err.split())) == (2, True), err
 
 

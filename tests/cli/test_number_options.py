@@ -58,7 +58,7 @@ def test_every_number_on_the_command_line_has_a_range() -> None:
             ["chat", "m", "--seed", str(2**63)],
             "--seed must be at least 0 and below 2^63, not 2^63",
         ),
-        (["feedback", "plan", "--kappa", "inf"], "--kappa must be finite and at least 0 and at most 1, not inf"),
+        (["feedback", "power", "--kappa", "inf"], "--kappa must be finite and at least 0 and at most 1, not inf"),
         (["feedback", "serve", "--port", "65536"], "--port must be at least 0 and at most 65535, not 65536"),
         (
             ["feedback", "generate", "s.db", "--from", "m", "--temperature", "0.5", "--temperature", "-1"],

@@ -66,8 +66,8 @@ def test_nor_a_judge_a_model_or_a_store(rows: Path, ask: Ask, tiny_model: Path) 
             "--out",
             "judge.py",
         ),
-        ("feedback", "pick", "feedback.db", "--count", "1", "--out", "feedback.db"),
-        ("feedback", "pick", "sqlite:///feedback.db", "--count", "1", "--out", "here/feedback.db"),
+        ("feedback", "select-prompts", "feedback.db", "--count", "1", "--out", "feedback.db"),
+        ("feedback", "select-prompts", "sqlite:///feedback.db", "--count", "1", "--out", "here/feedback.db"),
     ):
         code, _, err = ask(*command)
         assert code == 2

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = found / "judged.db"
     gnomon.feedback_init(store, Project("films", "Which is better?", "pair"))
     gnomon.feedback_import(store, None, found / "items.jsonl")
-    gnomon.feedback_judge(store, None, ["rule:longer"])
+    gnomon.feedback_auto_annotate(store, None, ["rule:longer"])
     (found / "run").mkdir()
     (found / "run" / "config.yaml").write_text(Path(RECIPE).read_text("utf-8"), "utf-8")
     return found
@@ -63,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("score", "vader", "rows.jsonl"),
         ("data", "inspect", "rows.jsonl"),
         ("feedback", "init", "new.db", "--project", "films", "--title", "Which is better?"),
-        ("feedback", "judge", "judged.db", "--by", "rule:shorter"),
+        ("feedback", "auto-annotate", "judged.db", "--annotator", "rule:shorter"),
         ("feedback", "status", "judged.db"),
         ("feedback", "agreement", "judged.db"),
         ("feedback", "export", "judged.db", "--out", "exported"),

@@ -15,7 +15,7 @@ from gnomon.core.errors import DataError, GnomonError
 from gnomon.core.redaction import redact, redact_values
 from gnomon.core.storage.environment import environment
 from gnomon.core.storage.folder_lock import FolderLock
-from gnomon.feedback.generation.backends import open_author
+from gnomon.feedback.generation.backends import open_generator
 from gnomon.feedback.store.store import Store
 
 SECRET = ("hush", "quiet")  # the two halves of each password below
@@ -70,7 +70,7 @@ def test_no_stores_address_shows_its_password(address: str, ask: Callable[..., R
 @pytest.mark.parametrize("source", SERVERS)
 def test_no_servers_address_shows_its_password_or_key(source: str) -> None:
     with pytest.raises(GnomonError) as error:
-        open_author(source, {})
+        open_generator(source, {})
     assert keeps_quiet(str(error.value))
 
 

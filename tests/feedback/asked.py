@@ -9,7 +9,7 @@ from tiny import prompts_of
 from gnomon.core.types import Completion
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.store import BankPrompt, Project, Store
-from gnomon.feedback.tasks.queue import Queue, Said, Task
+from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
 
 NAMES = ("ann", "bob", "cyd", "dan", "eve")
 
@@ -19,15 +19,15 @@ def project(
     items: int,
     *,
     gold: int = 0,
-    wanted: int = 2,
-    most: int = 4,
+    votes_per_item: int = 2,
+    max_votes: int = 4,
     task: str = "pair",
     sides: str = "ab",
     names: tuple[str, ...] = NAMES,
     **settings: Any,
 ) -> Queue:
     """Items `0…` and after them gold ones, of completions `a0`, `b0`, …; of gold ones `a` is best."""
-    store.add_project(Project("films", "Which is better?", task, wanted, most, settings=settings))
+    store.add_project(Project("films", "Which is better?", task, votes_per_item, max_votes, settings=settings))
     count = items + gold
     add_prompts(store, "films", [BankPrompt(p, "old" if n % 2 else "new") for n, p in enumerate(_prompts(count))])
     add_completions(
@@ -47,17 +47,17 @@ def _prompts(count: int) -> Any:
     return prompts_of(*(f"film {n}?" for n in range(count)))
 
 
-def say(queue: Queue, task: Task, who: str, better: str, **more: Any) -> Said:
+def say(queue: Queue, task: AnnotationTask, who: str, better: str, **more: Any) -> NewJudgement:
     """Answer a pair: `a`, `b`, `tie` or `bad`."""
     choice = better
     if better in "ab":
         choice = ("first", "second")[[c.id[0] for c in task.completions].index(better)]
-    said = Said(f"{who}-{task.item}", task.item, who, {"choice": choice}, **more)
+    said = NewJudgement(f"{who}-{task.item}", task.item, who, {"choice": choice}, **more)
     queue.submit(said)
     return said
 
 
-def take(queue: Queue, who: str) -> Task:
+def take(queue: Queue, who: str) -> AnnotationTask:
     found = queue.take(who)
     assert found is not None
     return found
@@ -78,4 +78,4 @@ def state_of(store: Store, item: int) -> tuple[str, int]:
     with store.reading() as session:
         row = session.get(ItemRow, item)
         assert row is not None
-        return row.state, row.wanted
+        return row.state, row.target_votes

@@ -79,5 +79,5 @@ def test_worth_by_hand() -> None:
 def test_a_wrong_setting_is_named() -> None:
     with pytest.raises(ConfigError, match="'gold_rat'"):
         setup_of({"gold_rat": 0.1})
-    with pytest.raises(ConfigError, match="'floor'"):
-        setup_of({"floor": 2})
+    with pytest.raises(ConfigError, match="'min_reliability'"):
+        setup_of({"min_reliability": 2})

@@ -77,7 +77,7 @@ def test_an_export_that_is_killed_at_random_moments(tmp_path: Path) -> None:
     for line in (
         ["feedback", "init", "f.db", "--project", "tone", "--title", "x"],
         ["feedback", "import", "f.db", "rows.jsonl"],
-        ["feedback", "judge", "f.db", "--by", "rule:longer"],
+        ["feedback", "auto-annotate", "f.db", "--annotator", "rule:longer"],
     ):
         subprocess.run(command(*line), cwd=tmp_path, env=environment(), check=True, capture_output=True)
     chance = random.Random(7)

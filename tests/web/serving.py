@@ -36,15 +36,15 @@ class Site:
     def link(self, name: str, role: Any = "annotator") -> str:
         return f"{self.address}/join/{Access(self.store).invite(self.project, name, role)}"
 
-    def visitor(self, name: str, role: Any = "annotator") -> Visitor:
-        found = Visitor(self.address)
+    def log_in(self, name: str, role: Any = "annotator") -> User:
+        found = User(self.address)
         page = found.http.post(self.link(name, role), headers={"Origin": self.address})
         assert page.status_code == 200
         found.who = str(re.findall('data-who="([0-9a-f]+)"', page.text)[0])
         return found
 
 
-class Visitor:
+class User:
     """A browser without its page."""
 
     def __init__(self, address: str, who: str = "nobody"):
@@ -73,13 +73,13 @@ def fill(
     items: int = 3,
     *,
     texts: Sequence[str] = ("Good {}.", "Bad {}."),
-    wanted: int = 2,
+    votes_per_item: int = 2,
     task: str = "pair",
     project: str = "films",
     **settings: Any,
 ) -> None:
     """A project of items of the texts each, `{}` in them being the item's number."""
-    about = Project(project, "Which is better?", task, wanted, 4, "Be kind.\n\nBe fair.", settings)
+    about = Project(project, "Which is better?", task, votes_per_item, 4, "Be kind.\n\nBe fair.", settings)
     store.add_project(about)
     prompts = prompts_of(*(f"How was film {i}?" for i in range(items)))
     add_prompts(store, project, [BankPrompt(one) for one in prompts])

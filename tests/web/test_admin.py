@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from serving import ID, Site, Visitor, fill, serving, visible
+from serving import ID, Site, User, fill, serving, visible
 from sqlalchemy import select, update
 
 from gnomon.api.feedback import feedback_export
@@ -33,7 +33,7 @@ CHANGE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/api/admin/gold", {"item": 1, "answer": {"choice": "first"}}),
     ("/api/admin/export", {}),
     ("/api/admin/link", {"id": "x"}),
-    ("/api/admin/setup", {"title": "x", "wanted": 1, "most": 1, "settings": {}}),
+    ("/api/admin/setup", {"title": "x", "votes_per_item": 1, "max_votes": 1, "settings": {}}),
 )
 DECIDE = {"id": ID.format(9), "item": 1, "answer": {"choice": "first"}}
 
@@ -48,19 +48,19 @@ def here(tmp_path: Path) -> Iterator[Site]:
     store.close()
 
 
-def get(who: Visitor, path: str) -> Any:
+def get(who: User, path: str) -> Any:
     return who.http.get(who.address + path)
 
 
-def exported(who: Visitor) -> zipfile.ZipFile:
+def exported(who: User) -> zipfile.ZipFile:
     answer = who.post("/api/admin/export")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/zip")
     return zipfile.ZipFile(io.BytesIO(answer.content))
 
 
-def dispute(here: Site) -> tuple[int, Visitor, Visitor]:
+def dispute(here: Site) -> tuple[int, User, User]:
     """An item on which two disagree, and both."""
-    people = [here.visitor("Ann"), here.visitor("Bob")]
+    people = [here.log_in("Ann"), here.log_in("Bob")]
     item = 0
     for number, (who, word) in enumerate(zip(people, ("Good", "Bad"), strict=True)):
         task = who.task()
@@ -72,12 +72,12 @@ def dispute(here: Site) -> tuple[int, Visitor, Visitor]:
 
 
 def test_annotators_reach_neither_administration_nor_review(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     for path in (*PAGES, *READ, "/review", "/review/1"):
         assert get(ann, path).status_code == 403, path
     for path, body in (*CHANGE, ("/api/review/decide", DECIDE)):
         assert ann.post(path, body).status_code == 403, path
-    stranger = Visitor(here.address)
+    stranger = User(here.address)
     for path in (*PAGES, *READ, "/review", "/review/1"):
         assert get(stranger, path).status_code == 401, path
     for path, body in (*CHANGE, ("/api/review/decide", DECIDE)):
@@ -88,7 +88,7 @@ def test_annotators_reach_neither_administration_nor_review(here: Site) -> None:
 
 def test_reviewers_reach_the_review_alone(here: Site) -> None:
     item, _, _ = dispute(here)
-    rae = here.visitor("Rae", "reviewer")
+    rae = here.log_in("Rae", "reviewer")
     for path in (*PAGES, *READ):
         assert get(rae, path).status_code == 403, path
     for path, body in CHANGE:
@@ -101,7 +101,7 @@ def test_reviewers_reach_the_review_alone(here: Site) -> None:
 
 def test_a_reviewer_sees_answers_and_reasons_but_no_names(here: Site) -> None:
     item, _, _ = dispute(here)
-    page = get(here.visitor("Rae", "reviewer"), f"/review/{item}").text
+    page = get(here.log_in("Rae", "reviewer"), f"/review/{item}").text
     assert "&lt;b&gt;Good&lt;/b&gt; it is" in page
     said = visible(page)
     assert "A is better" in said
@@ -109,14 +109,14 @@ def test_a_reviewer_sees_answers_and_reasons_but_no_names(here: Site) -> None:
     assert "Ann " not in said.replace("Annotator", "")
     assert "secret-model" not in page
     assert "Known answer" not in said
-    root = visible(get(here.visitor("Root", "admin"), f"/review/{item}").text)
+    root = visible(get(here.log_in("Root", "admin"), f"/review/{item}").text)
     assert "Bob" in root
     assert "Known answer" in root
 
 
 def test_a_decision_settles_an_item(here: Site) -> None:
     item, _, _ = dispute(here)
-    rae, root = here.visitor("Rae", "reviewer"), here.visitor("Root", "admin")
+    rae, root = here.log_in("Rae", "reviewer"), here.log_in("Root", "admin")
     sent = {"id": ID.format(7), "item": item, "answer": {"choice": "second"}, "reason": "so it is"}
     assert rae.post("/api/review/decide", sent).status_code == 200
     assert rae.post("/api/review/decide", sent).status_code == 200, "sent again, it is acknowledged again"
@@ -133,10 +133,12 @@ def test_a_decision_settles_an_item(here: Site) -> None:
 @pytest.mark.parametrize("task", ["pair", "ranking", "rating", "likert"])
 def test_the_archive_is_what_the_command_writes(tmp_path: Path, task: str) -> None:
     store = Store(tmp_path / "feedback.db")
-    fill(store, 1, task=task, texts=("Good {}.", "Bad {}.", "Odd {}.")[: 2 + (task == "ranking")], wanted=1)
+    fill(
+        store, 1, task=task, texts=("Good {}.", "Bad {}.", "Odd {}.")[: 2 + (task == "ranking")], votes_per_item=1
+    )
     with serving(store) as site:
-        root = site.visitor("Root", "admin")
-        assert "judged yet" in root.post("/api/admin/export").json()["detail"]
+        root = site.log_in("Root", "admin")
+        assert "no judgements yet" in root.post("/api/admin/export").json()["detail"]
         scores: dict[str, Any] = dict.fromkeys(setup_of({}).asked_of(task), 2)
         answers: dict[str, dict[str, Any]] = {"pair": {"choice": "first"}, "ranking": {"order": [2, 0, 1]}}
         answer = answers.get(task, {"scores": [scores, dict.fromkeys(scores, 3)]})
@@ -153,7 +155,7 @@ def test_the_archive_is_what_the_command_writes(tmp_path: Path, task: str) -> No
 
 def test_a_decided_item_that_became_gold_is_shown_to_no_reviewer(here: Site) -> None:
     item, _, _ = dispute(here)
-    rae, root = here.visitor("Rae", "reviewer"), here.visitor("Root", "admin")
+    rae, root = here.log_in("Rae", "reviewer"), here.log_in("Root", "admin")
     sent = {"id": ID.format(7), "item": item, "answer": {"choice": "second"}}
     assert rae.post("/api/review/decide", sent).status_code == 200
     assert root.post("/api/admin/gold", {"item": item, "answer": {"choice": "first"}}).status_code == 200
@@ -165,7 +167,7 @@ def test_forms_offer_the_scores_of_the_project(tmp_path: Path) -> None:
     store = Store(tmp_path / "feedback.db")
     fill(store, 1, task="rating", texts=("Alone {}.",), criteria=["kind"], scale=[0, 4])
     with serving(store) as site:
-        root = site.visitor("Root", "admin")
+        root = site.log_in("Root", "admin")
         assert 'data-criterion="kind" min="0" max="4"' in get(root, "/review/1").text
         known = {"item": 1, "answer": {"scores": [{"kind": 0}]}}
         assert root.post("/api/admin/gold", known).status_code == 200
@@ -182,7 +184,7 @@ NUL = "no\0thing \ud800"
         ("/api/admin/invite", {"name": NUL}),
         ("/api/admin/gold", {"item": 1, "answer": {"choice": "first", "rewrite": {"place": 0, "text": NUL}}}),
         ("/api/review/decide", DECIDE | {"answer": {"choice": "first", "rewrite": {"place": 0, "text": NUL}}}),
-        ("/api/admin/setup", {"title": NUL, "wanted": 2, "most": 2, "settings": {"contact": NUL}}),
+        ("/api/admin/setup", {"title": NUL, "votes_per_item": 2, "max_votes": 2, "settings": {"contact": NUL}}),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
@@ -192,7 +194,7 @@ def test_any_text_of_an_administrator_can_be_kept(database: str, path: str, body
     with store.writing() as session:
         session.execute(update(ItemRow).where(ItemRow.key == 1).values(state="disputed"))
     with serving(store) as site:
-        root = site.visitor("Root", "admin")
+        root = site.log_in("Root", "admin")
         assert root.post(path, body).status_code == 200
         page = get(root, "/admin/annotators" if "name" in body else "/review/1")
         assert page.status_code == 200
@@ -200,7 +202,7 @@ def test_any_text_of_an_administrator_can_be_kept(database: str, path: str, body
 
 
 def test_an_item_becomes_gold_and_back(here: Site) -> None:
-    root = here.visitor("Root", "admin")
+    root = here.log_in("Root", "admin")
     assert root.post("/api/admin/gold", {"item": 2, "answer": {"choice": "first"}}).status_code == 200
     assert [one.item for one in gold_items(here.store, "films")] == [2]
     assert "A is better" in visible(get(root, "/admin/gold").text)
@@ -210,7 +212,7 @@ def test_an_item_becomes_gold_and_back(here: Site) -> None:
 
 
 def test_administrators_pause_resume_and_withdraw(here: Site) -> None:
-    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
 
     def change(state: str, who: str = ann.who) -> Any:
         return root.post("/api/admin/annotator", {"id": who, "state": state})
@@ -229,29 +231,29 @@ def test_administrators_pause_resume_and_withdraw(here: Site) -> None:
 
 
 def test_whom_the_paused_may_ask_is_said(here: Site) -> None:
-    root = here.visitor("Root", "admin")
-    sent = {"title": "Which?", "guidelines": "New.", "wanted": 2, "most": 3}
+    root = here.log_in("Root", "admin")
+    sent = {"title": "Which?", "guidelines": "New.", "votes_per_item": 2, "max_votes": 3}
     changed = root.post(
-        "/api/admin/setup", sent | {"settings": {"contact": "Zoë", "floor": 0.4, "fastest": None}}
+        "/api/admin/setup", sent | {"settings": {"contact": "Zoë", "min_reliability": 0.4, "min_seconds": None}}
     )
     assert changed.status_code == 200
-    assert "Please ask Zoë." in visible(get(here.visitor("Ann"), "/").text)
+    assert "Please ask Zoë." in visible(get(here.log_in("Ann"), "/").text)
     project = here.store.project("films")
-    assert (project.title, project.guidelines, project.most) == ("Which?", "New.", 3)
-    assert project.settings == {"contact": "Zoë", "floor": 0.4}
+    assert (project.title, project.guidelines, project.max_votes) == ("Which?", "New.", 3)
+    assert project.settings == {"contact": "Zoë", "min_reliability": 0.4}
     page = get(root, "/admin/setup").text
-    assert 'name="settings.floor" id="f-floor" value="0.4"' in page
+    assert 'name="settings.min_reliability" id="f-min_reliability" value="0.4"' in page
     for wrongly, said in (({"gold_rate": 0.9}, "gold_rate"), ({"colour": 1}, "colour")):
         wrong = root.post("/api/admin/setup", sent | {"settings": wrongly})
         assert (wrong.status_code, said in wrong.json()["detail"]) == (409, True)
-    assert here.store.project("films").settings == {"contact": "Zoë", "floor": 0.4}
+    assert here.store.project("films").settings == {"contact": "Zoë", "min_reliability": 0.4}
 
 
 def test_the_server_pauses_by_itself(here: Site) -> None:
     """After the fifth judgement the watch looks, when the answer was sent."""
-    settings = {"floor": 1.0, "least_votes": 1, "fastest": 60.0}
+    settings = {"min_reliability": 1.0, "min_votes_before_pause": 1, "min_seconds": 60.0}
     here.store.set_up(Project("films", "T", "pair", 2, 2, "", settings))
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     number, corrects = 0, None
     for _ in range(3):
         item = ann.task()["item"]
@@ -269,11 +271,11 @@ def test_the_server_pauses_by_itself(here: Site) -> None:
         time.sleep(0.05)
     assert found is not None
     assert (found.state, found.below is not None) == ("paused", True)
-    assert "reliability was" in visible(get(here.visitor("Root", "admin"), "/admin/annotators").text)
+    assert "reliability was" in visible(get(here.log_in("Root", "admin"), "/admin/annotators").text)
 
 
 def test_whoever_goes_on_gets_another_link(here: Site) -> None:
-    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     for state in ("withdrawn", "active"):
         if state == "active":
             assert "let them go on" in root.post("/api/admin/link", {"id": ann.who}).json()["detail"]
@@ -289,7 +291,7 @@ def test_whoever_goes_on_gets_another_link(here: Site) -> None:
 
 
 def test_skips_are_counted_and_their_reasons_shown(here: Site) -> None:
-    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     item = ann.task()["item"]
     assert ann.post("/api/skip", {"item": item, "reason": "I do not read <b>Greek</b>"}).status_code == 200
     page = visible(get(root, f"/review/{item}").text)
@@ -299,7 +301,7 @@ def test_skips_are_counted_and_their_reasons_shown(here: Site) -> None:
 
 def test_people_are_invited_once_somebody_is_who_judges(here: Site) -> None:
     """Another administrator is not yet an annotator."""
-    root = here.visitor("Root", "admin")
+    root = here.log_in("Root", "admin")
     here.link("Eve", "admin")
     step = "Invite people"
     for role in ("admin", "annotator"):
@@ -310,23 +312,23 @@ def test_people_are_invited_once_somebody_is_who_judges(here: Site) -> None:
 
 
 def test_long_guidelines_in_any_script_can_be_saved(here: Site) -> None:
-    root = here.visitor("Root", "admin")
-    sent = {"title": "T", "guidelines": "语" * 100_000, "wanted": 2, "most": 2, "settings": {}}
+    root = here.log_in("Root", "admin")
+    sent = {"title": "T", "guidelines": "语" * 100_000, "votes_per_item": 2, "max_votes": 2, "settings": {}}
     assert root.post("/api/admin/setup", sent).status_code == 200
     assert root.post("/api/admin/gold", {"item": 1, "answer": {"x": "y" * 200_001}}).status_code == 413
-    split = sent | {"settings": {"split": 1.0}}
-    assert "split" in root.post("/api/admin/setup", split).json()["detail"]
+    consensus_threshold = sent | {"settings": {"consensus_threshold": 1.0}}
+    assert "consensus_threshold" in root.post("/api/admin/setup", consensus_threshold).json()["detail"]
 
 
 @pytest.mark.parametrize(("language", "said"), [("en", "There is no such page"), ("zh-CN", "没有这个页面")])
 def test_what_a_person_cannot_open_is_said_as_a_page(here: Site, language: str, said: str) -> None:
     wanted = {"Accept": "text/html", "Accept-Language": language}
-    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     for who, path, status in (
         (root, "/review/99", 409),
         (root, "/nowhere", 404),
         (ann, "/admin", 403),
-        (Visitor(here.address), "/admin", 401),
+        (User(here.address), "/admin", 401),
     ):
         answer = who.http.get(here.address + path, headers=wanted)
         assert (answer.status_code, "<!doctype html>" in answer.text) == (status, True), path
@@ -336,7 +338,7 @@ def test_what_a_person_cannot_open_is_said_as_a_page(here: Site, language: str, 
 
 
 def test_nobody_is_relied_on_who_was_compared_with_nobody(here: Site) -> None:
-    root, ann = here.visitor("Root", "admin"), here.visitor("Ann")
+    root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     assert ann.judge(ann.task()["item"], 1).status_code == 200
     page = visible(get(root, "/admin/annotators").text)
     assert "Reliability – Judgements 1" in page

@@ -15,7 +15,7 @@ from serving import Site, fill, serving
 
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.tasks.gold_items import gold_items
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,7 +39,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """Three items: one disputed by two annotators, one on which they agree, and one that is gold."""
     store = Store(tmp_path / "feedback.db")
     fill(store)
-    store.set_up(Project("films", "Which is better?", "pair", 2, 2, "Be kind.", {"gold_rate": 0, "floor": 0.1}))
+    store.set_up(
+        Project("films", "Which is better?", "pair", 2, 2, "Be kind.", {"gold_rate": 0, "min_reliability": 0.1})
+    )
     queue = Queue(store, "films")
     for who in ("ann", "bob"):
         store.add_annotator(who.title(), id=who)
@@ -48,7 +50,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
             assert task is not None
             side = "b" if who == "bob" and task.completions[0].id[1:] == "0" else "a"
             choice = ("first", "second")[[c.id[0] for c in task.completions].index(side)]
-            queue.submit(Said(f"{who}{task.item}", task.item, who, {"choice": choice}, reason=f"{who}'s reason"))
+            queue.submit(
+                NewJudgement(f"{who}{task.item}", task.item, who, {"choice": choice}, reason=f"{who}'s reason")
+            )
     with serving(store) as found:
         yield found
     store.close()
@@ -101,7 +105,7 @@ def test_a_reviewer_decides_and_an_administrator_sees_to_the_rest(browser: Brows
     root.get_by_role("button", name="Save").click()
     expect(root.get_by_text("Saved.")).to_be_visible()
     settings = site.store.project("films").settings
-    assert (settings["gold_rate"], settings["confidence"], "floor" in settings) == (0.25, True, False)
+    assert (settings["gold_rate"], settings["confidence"], "min_reliability" in settings) == (0.25, True, False)
     root.get_by_label("At most").fill("1")
     root.get_by_role("button", name="Save").click()
     expect(root.get_by_text("must be no smaller than “Judgements an item”")).to_be_visible()

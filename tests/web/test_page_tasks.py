@@ -23,7 +23,7 @@ pytestmark = [
 ]
 FOUR = ("One {}.", "Two {}.", "Three {}.", "Four {}.")
 KINDS: dict[str, dict[str, Any]] = {
-    "pair": {"confidence": True, "rewrite": True, "shortest_reason": 20},
+    "pair": {"confidence": True, "rewrite": True, "min_reason_chars": 20},
     "ranking": {"task": "ranking", "texts": FOUR, "confidence": True},
     "rating": {"task": "rating", "texts": ("Alone **{}**.",), "rewrite": True},
     "likert": {"task": "likert", "texts": FOUR[:2], "criteria": ["overall", "<b>kind</b> & brief", "准确"]},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from exported import pair_preferences
-from serving import ID, Site, Visitor, fill, serving, visible
+from serving import ID, Site, User, fill, serving, visible
 from sqlalchemy import select, update
 
 from gnomon.core.storage.files import to_json
@@ -43,7 +43,7 @@ def here(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_from_a_link_to_a_preference(site: Site) -> None:
-    ann, bob = site.visitor("Ann"), site.visitor("Bob")
+    ann, bob = site.log_in("Ann"), site.log_in("Bob")
     for number in range(3):
         for offset, who in ((0, ann), (100, bob)):
             task = who.task()
@@ -58,7 +58,7 @@ def test_from_a_link_to_a_preference(site: Site) -> None:
 
 
 def test_no_name_of_a_model_leaves_the_server(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     said = ann.post("/api/task").text + ann.http.get(here.address).text
     assert "secret-model" not in said
     assert '"a0"' not in said
@@ -66,7 +66,7 @@ def test_no_name_of_a_model_leaves_the_server(here: Site) -> None:
 
 
 def test_sending_twice_adds_nothing_and_another_answer_is_refused(site: Site) -> None:
-    ann = site.visitor("Ann")
+    ann = site.log_in("Ann")
     item = ann.task()["item"]
     assert [ann.judge(item, 1).json()["again"] for _ in range(3)] == [False, True, True]
     refused = ann.judge(item, 1, "second")
@@ -76,7 +76,7 @@ def test_sending_twice_adds_nothing_and_another_answer_is_refused(site: Site) ->
 
 
 def test_undo_corrects_the_last_one(site: Site) -> None:
-    ann = site.visitor("Ann")
+    ann = site.log_in("Ann")
     assert ann.post("/api/last").json() == {"task": None}
     item = ann.task()["item"]
     ann.judge(item, 1, "first")
@@ -89,7 +89,7 @@ def test_undo_corrects_the_last_one(site: Site) -> None:
 
 
 def test_what_stopped_someone_is_kept_and_they_are_not_asked_again(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     seen = []
     while (task := ann.task()) is not None:
         seen.append(task["item"])
@@ -98,7 +98,7 @@ def test_what_stopped_someone_is_kept_and_they_are_not_asked_again(here: Site) -
 
 
 def test_a_draft_comes_back(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     item = ann.task()["item"]
     assert ann.post("/api/heartbeat", {"item": item, "reason": "half a thou"}).json()["until"] > 0
     assert ann.task()["draft"] == {"reason": "half a thou"}
@@ -106,7 +106,7 @@ def test_a_draft_comes_back(here: Site) -> None:
 
 def test_a_whole_draft_comes_back(site: Site) -> None:
     """Whatever a page had so far; what no database holds is not in it."""
-    ann = site.visitor("Ann")
+    ann = site.log_in("Ann")
     item = ann.task()["item"]
     draft = {"answer": {"choice": "tie", "rewrite": {"place": 0, "text": "a\0b"}}, "confidence": 0.25}
     assert ann.post("/api/heartbeat", {"item": item, **draft}).status_code == 200
@@ -121,7 +121,7 @@ def test_a_whole_draft_comes_back(site: Site) -> None:
 
 
 def test_a_correction_starts_from_all_that_was_said(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     ann.judge(ann.task()["item"], 1, "tie", confidence=0.5, reason="even")
     last = ann.post("/api/last").json()
     assert (last["answer"], last["confidence"], last["reason"]) == ({"choice": "tie"}, 0.5, "even")
@@ -132,23 +132,23 @@ def test_what_was_written_is_told_to_whom_it_was_shown(tmp_path: Path) -> None:
     store = Store(tmp_path / "feedback.db")
     fill(store, 2, texts=("*One* {}.", "Two {}.", "Three {}."), task="ranking", rewrite=True)
     with serving(store) as site:
-        ann, bob = site.visitor("Ann"), site.visitor("Bob")
+        ann, bob = site.log_in("Ann"), site.log_in("Bob")
         task = ann.task()
         found = ann.post("/api/text", {"item": task["item"]}).json()["texts"]
         assert [visible(c["html"]) for c in task["completions"]] == [t.replace("*One*", "One") for t in found]
         refused = bob.post("/api/text", {"item": task["item"]})
         assert (refused.status_code, "was never given" in refused.json()["detail"]) == (409, True)
-        assert Visitor(site.address).post("/api/text", {"item": task["item"]}).status_code == 401
+        assert User(site.address).post("/api/text", {"item": task["item"]}).status_code == 401
     store.close()
 
 
 def test_what_was_written_stays_where_nobody_rewrites(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     assert ann.post("/api/text", {"item": ann.task()["item"]}).status_code == 403
 
 
 def test_a_rewritten_answer_can_be_kept_whatever_is_in_it(site: Site) -> None:
-    ann = site.visitor("Ann")
+    ann = site.log_in("Ann")
     rewrite = {"place": 1, "text": "a\0b 好"}
     assert ann.judge(ann.task()["item"], 1, answer={"choice": "second", "rewrite": rewrite}).status_code == 200
     with site.store.reading() as session:
@@ -160,7 +160,7 @@ def test_a_rewritten_answer_can_be_kept_whatever_is_in_it(site: Site) -> None:
 
 
 def test_nobody_comes_in_without_a_link(here: Site) -> None:
-    stranger = Visitor(here.address)
+    stranger = User(here.address)
     for path in ("/api/task", "/api/last", "/api/submit", "/api/skip", "/api/heartbeat", "/api/admin/invite"):
         assert stranger.post(path).status_code in (401, 422)
     assert stranger.post("/api/task").status_code == 401
@@ -174,16 +174,16 @@ def test_nobody_comes_in_without_a_link(here: Site) -> None:
 
 
 def test_annotators_do_not_administer(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     assert ann.http.get(f"{here.address}/admin").status_code == 403
     assert ann.post("/api/admin/invite", {"name": "Eve", "role": "admin"}).status_code == 403
     assert ann.post("/api/admin/export").status_code == 403
 
 
 def test_administrators_invite(here: Site) -> None:
-    root = here.visitor("Root", "admin")
+    root = here.log_in("Root", "admin")
     link = root.post("/api/admin/invite", {"name": "<b>Eve</b>"}).json()["link"]
-    eve = Visitor(here.address)
+    eve = User(here.address)
     assert eve.http.post(here.address + link, headers={"Origin": here.address}).status_code == 200
     assert eve.task() is not None
     page = root.http.get(f"{here.address}/admin").text
@@ -222,7 +222,7 @@ def test_the_store_holds_neither_links_nor_cookies(here: Site) -> None:
 
 
 def test_a_revoked_link_ends_its_sessions(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     assert ann.post("/api/task").status_code == 200
     with here.store.writing() as session:
         for row in session.scalars(select(InviteRow)):
@@ -234,7 +234,7 @@ def test_a_project_of_any_name_lets_people_in(tmp_path: Path) -> None:
     store = Store(tmp_path / "feedback.db")
     fill(store, project="my tone; 语气=é")
     with serving(store, "my tone; 语气=é") as site:
-        ann = site.visitor("Ann")
+        ann = site.log_in("Ann")
         assert ann.task() is not None
     store.close()
 
@@ -266,7 +266,7 @@ def test_a_link_that_leads_nowhere_says_so_at_once(here: Site, language: str, sa
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
 def test_other_pages_cannot_make_a_browser_judge(here: Site, origin: str | None) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     item = ann.task()["item"]
     body = {"id": ID.format(1), "who": ann.who, "item": item, "answer": {"choice": "tie"}}
     body["seconds"] = {"active": 1, "idle": 0}
@@ -281,7 +281,7 @@ def test_other_pages_cannot_make_a_browser_judge(here: Site, origin: str | None)
 
 
 def test_requests_have_an_end(here: Site) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     assert ann.post("/api/skip", {"item": 1, "reason": "x" * LARGEST}).status_code == 413
     chunks = ann.http.post(
         f"{here.address}/api/skip",
@@ -304,7 +304,7 @@ def test_requests_have_an_end(here: Site) -> None:
     ids=str,
 )
 def test_what_is_no_answer_is_refused(here: Site, change: dict[str, Any]) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     assert ann.judge(ann.task()["item"], 1, **change).status_code == 422
     with here.store.reading() as session:
         assert not session.scalars(select(JudgementRow)).all()
@@ -312,7 +312,7 @@ def test_what_is_no_answer_is_refused(here: Site, change: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("answer", [{"choice": "third"}, {}, {"order": [0, 1]}], ids=str)
 def test_an_answer_of_another_task_is_refused(here: Site, answer: dict[str, Any]) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     refused = ann.judge(ann.task()["item"], 1, answer=answer)
     assert refused.status_code == 409
     assert "none of a pair" in refused.json()["detail"]
@@ -321,12 +321,12 @@ def test_an_answer_of_another_task_is_refused(here: Site, answer: dict[str, Any]
 
 
 def test_a_number_beyond_all_items_is_refused(here: Site) -> None:
-    assert here.visitor("Ann").post("/api/skip", {"item": 2**70}).status_code == 422
+    assert here.log_in("Ann").post("/api/skip", {"item": 2**70}).status_code == 422
 
 
 @pytest.mark.parametrize("seconds", [{"active": -0.001, "idle": 1e9}, {"active": 1e300, "idle": 0}], ids=str)
 def test_a_clock_costs_nobody_an_answer(here: Site, seconds: dict[str, float]) -> None:
-    ann = here.visitor("Ann")
+    ann = here.log_in("Ann")
     assert ann.judge(ann.task()["item"], 1, seconds=seconds).status_code == 200
     with here.store.reading() as session:
         (row,) = session.scalars(select(JudgementRow)).all()
@@ -335,7 +335,7 @@ def test_a_clock_costs_nobody_an_answer(here: Site, seconds: dict[str, float]) -
 
 def test_any_text_can_be_kept(site: Site) -> None:
     """NUL and half a surrogate pair, which PostgreSQL and UTF-8 cannot hold."""
-    ann = site.visitor("Ann")
+    ann = site.log_in("Ann")
     made = {"id": ID.format(1), "who": ann.who, "item": ann.task()["item"], "answer": {"choice": "tie"}}
     odd = '"seconds": {"active": NaN, "idle": 1}, "reason": "a\\u0000b\\ud800c"'
     body = json.dumps(made)[:-1] + f", {odd}}}"
@@ -348,7 +348,7 @@ def test_any_text_can_be_kept(site: Site) -> None:
 
 def test_an_answer_made_for_somebody_else_is_not_taken(here: Site) -> None:
     """Two people at one browser: what one could not send is not the other's."""
-    ann, bob = here.visitor("Ann"), here.visitor("Bob")
+    ann, bob = here.log_in("Ann"), here.log_in("Bob")
     item = bob.task()["item"]
     assert bob.judge(item, 1, who=ann.who).status_code == 403
     assert bob.judge(item, 1).status_code == 200
@@ -356,7 +356,7 @@ def test_an_answer_made_for_somebody_else_is_not_taken(here: Site) -> None:
 
 def test_a_tab_that_stood_open_works_for_nobody_else(here: Site) -> None:
     """Ann's page in a browser in which Bob came in since: it is lent nothing and skips nothing of his."""
-    bob, item = here.visitor("bob"), {"item": 1}
+    bob, item = here.log_in("bob"), {"item": 1}
     for path, more in (("task", {}), ("last", {}), ("skip", item), ("heartbeat", item), ("text", item)):
         refused = bob.post(f"/api/{path}", {"who": "ann", **more})
         assert (refused.status_code, "somebody else's" in refused.json()["detail"]) == (403, True), path
@@ -364,12 +364,12 @@ def test_a_tab_that_stood_open_works_for_nobody_else(here: Site) -> None:
 
 
 def test_items_have_numbers_that_a_database_can_hold(here: Site) -> None:
-    root = here.visitor("root", "admin")
+    root = here.log_in("root", "admin")
     assert root.http.get(f"{here.address}/review/100000000000000000000").status_code == 422
 
 
 def test_valid_links_are_not_counted_as_guesses(here: Site) -> None:
-    assert all(here.visitor(f"pupil {n}") for n in range(TRIES + 3))
+    assert all(here.log_in(f"pupil {n}") for n in range(TRIES + 3))
 
 
 def test_pages_say_what_browsers_may_do(here: Site) -> None:
@@ -394,7 +394,7 @@ def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
     store.set_up(asked)
     chinese = {"Accept-Language": "zh-CN"}
     with serving(store) as site:
-        ann = site.visitor("Root", "admin")
+        ann = site.log_in("Root", "admin")
         page = visible(ann.http.get(site.address, headers=chinese).text)
         assert words["zh"]["demo"]["title"] in page
         assert "文笔好坏不重要" in page

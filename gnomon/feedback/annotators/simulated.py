@@ -1,6 +1,6 @@
-"""Simulated annotators: judgements with known noise and known bias, by true utilities.
+"""Simulated annotators: judgements with known noise and known bias, from true utilities.
 
-Each completion has a utility u. Of two, shown first and second, the lead of the first is
+Each completion has a utility u. For two completions, shown first and second, the log-odds of the first are
 
     d = sharpness · (u_1 − u_2) + position + length · log2(characters_1 / characters_2)
 
@@ -10,7 +10,7 @@ for a tie. Without ties that is Bradley and Terry's σ(d). A ranking is drawn by
 for two is the same: the best has the largest utility with Gumbel noise (Yellott 1977). A score is the place of
 the noisy utility on the scale, where true utilities have mean 0 and deviation 1.
 
-Everything drawn depends on the rater's seed and on the completions, not on when or beside what they are judged.
+All randomness depends on the annotator's seed and on the completions, not on the time or order of judging.
 """
 
 from __future__ import annotations
@@ -26,143 +26,151 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Range, Share
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.annotators.programmatic import Kind, Opinion
+from gnomon.feedback.annotators.programmatic import AnnotatorKind, ProgramJudgement
 from gnomon.feedback.task_types import Setup
-from gnomon.feedback.tasks.queue import Task
+from gnomon.feedback.tasks.queue import AnnotationTask
 from gnomon.stats.bradley_terry import choice_probabilities
 
 Utility = Callable[[Prompt, Completion], float]
 
 
-class Manner(Settings):
-    """How a simulated annotator judges; see the module.
+class SimulatedBehavior(Settings):
+    """Noise and bias of a simulated annotator; see the module.
 
     Attributes:
-        sharpness: how much a difference of utility tells; 0 is blind, large is sure.
-        position: lead, in logits, of what is shown first.
-        length: lead, in logits, of a text of twice the length.
+        sharpness: weight of a difference of utility; 0 ignores it.
+        position: bias, in logits, towards the completion shown first.
+        length: bias, in logits, towards a text of twice the length.
         ties: weight of a tie beside exp(±d/2).
-        spam: share of judgements made without looking: at random.
-        first: share of judgements made without looking: what is shown first, in the order shown.
-        tires_after: judgements after which all are spam; `None`: never.
-        skips: share of items given back.
+        spam: share of random judgements.
+        first: share of judgements that choose the completion shown first, or the order shown.
+        tires_after: number of judgements after which all are random; `None`: never.
+        skips: share of skipped items.
     """
 
-    sharpness: Annotated[float, Range("it multiplies differences; 0 is blind", ge=0, le=1e6)] = 2.0
-    position: Annotated[float, Range("it is a lead in logits", ge=-1e6, le=1e6)] = 0.0
-    length: Annotated[float, Range("it is a lead in logits", ge=-1e6, le=1e6)] = 0.0
+    sharpness: Annotated[float, Range("it multiplies differences; 0 ignores them", ge=0, le=1e6)] = 2.0
+    position: Annotated[float, Range("it is a bias in logits", ge=-1e6, le=1e6)] = 0.0
+    length: Annotated[float, Range("it is a bias in logits", ge=-1e6, le=1e6)] = 0.0
     ties: Annotated[float, Range("it is the weight of a tie", ge=0, le=1e6)] = 0.0
     spam: Share = 0.0
     first: Share = 0.0
-    tires_after: Annotated[int, Range("it counts judgements; null never tires", ge=0, le=10**18)] | None = None
+    tires_after: Annotated[int, Range("it counts judgements; null means never", ge=0, le=10**18)] | None = None
     skips: Share = 0.0
 
 
-MANNERS = {
-    "careful": Manner(),
-    "noisy": Manner(sharpness=0.5),
-    "first-leaning": Manner(position=1.0),
-    "length-leaning": Manner(length=1.0),
-    "undecided": Manner(ties=1.0),
-    "spammer": Manner(spam=1.0),
-    "always-first": Manner(first=1.0),
-    "tiring": Manner(tires_after=20),
+BEHAVIORS = {
+    "careful": SimulatedBehavior(),
+    "noisy": SimulatedBehavior(sharpness=0.5),
+    "first-leaning": SimulatedBehavior(position=1.0),
+    "length-leaning": SimulatedBehavior(length=1.0),
+    "undecided": SimulatedBehavior(ties=1.0),
+    "spammer": SimulatedBehavior(spam=1.0),
+    "always-first": SimulatedBehavior(first=1.0),
+    "tiring": SimulatedBehavior(tires_after=20),
 }
 
 
-def manner_of(said: str) -> Manner:
-    """`careful`, or another of `MANNERS`, with changes: `noisy,position=0.5`.
+def parse_behavior(spec: str) -> SimulatedBehavior:
+    """Parse `careful`, or another of `BEHAVIORS`, with changes: `noisy,position=0.5`.
 
     Raises:
-        ConfigError: there is no such manner, or a change cannot be.
+        ConfigError: there is no such behavior, or a change is invalid.
     """
-    name, *changes = said.split(",")
-    if name not in MANNERS:
-        raise ConfigError(f"there is no simulated annotator '{name}'; give one of {', '.join(MANNERS)}.")
+    name, *changes = spec.split(",")
+    if name not in BEHAVIORS:
+        raise ConfigError(f"there is no simulated annotator '{name}'; give one of {', '.join(BEHAVIORS)}.")
     parts = [one.partition("=") for one in changes]
     changed: dict[str, Any] = {key: value for key, _, value in parts}
-    return validate(Manner, {**MANNERS[name].model_dump(), **changed}, f"simulated:{said}")
+    return validate(SimulatedBehavior, {**BEHAVIORS[name].model_dump(), **changed}, f"simulated:{spec}")
 
 
-def made_up_utility(_: Prompt, completion: Completion) -> float:
-    """A utility for texts of which nobody knows one: from N(0, 1), always the same for the same text."""
+def random_utility(_: Prompt, completion: Completion) -> float:
+    """A utility drawn from N(0, 1), always the same for the same text."""
     return random.Random(digest(["utility", completion.text])).gauss(0, 1)
 
 
-class SimulatedRater:
+class SimulatedAnnotator:
     """One simulated annotator.
 
     Args:
-        manner: how it judges.
-        utility: of a completion.
-        seed: two raters of one manner and different seeds err independently.
-        truth: what the utilities are, as its name says it.
+        behavior: noise and bias.
+        utility: true utility of a completion.
+        seed: annotators with different seeds err independently.
+        utility_name: identifies the utility function.
+        name: shown in the store.
     """
 
-    kind: Kind = "simulated"
+    kind: AnnotatorKind = "simulated"
 
     def __init__(
         self,
-        manner: Manner,
-        utility: Utility = made_up_utility,
+        behavior: SimulatedBehavior,
+        utility: Utility = random_utility,
         *,
         seed: int = 0,
-        truth: str = "made up",
+        utility_name: str = "made up",
         name: str = "",
     ):
-        self.manner = manner
+        self.behavior = behavior
         self.utility = utility
         self.seed = seed
         self.name = name or f"simulated {seed}"
-        self.identity: dict[str, Any] = {"manner": manner.model_dump(), "seed": seed, "truth": truth}
+        # These keys are hashed into the ids of annotators in existing stores.
+        self.identity: dict[str, Any] = {"manner": behavior.model_dump(), "seed": seed, "truth": utility_name}
         self._mark = digest(self.identity)
 
-    def judge(self, task: Task, setup: Setup, number: int) -> Opinion:
-        """What it says; the same for the same completions in the same order, before it is tired."""
+    def judge(self, task: AnnotationTask, setup: Setup, number: int) -> ProgramJudgement:
+        """Judge an item; the same for the same completions in the same order until it tires.
+
+        Args:
+            task: the leased item.
+            setup: of the project.
+            number: how many items it has judged before.
+        """
         chance = random.Random(repr([self._mark, task.prompt.id, *(one.id for one in task.completions)]))
-        manner = self.manner
-        if chance.random() < manner.skips:
-            return Opinion(None, "no opinion")
+        behavior = self.behavior
+        if chance.random() < behavior.skips:
+            return ProgramJudgement(None, "no opinion")
         count, careless = len(task.completions), chance.random()
-        if (manner.tires_after is not None and number >= manner.tires_after) or careless < manner.spam:
-            return Opinion(_at_random(count, task.kind, setup, chance))
-        if careless < manner.spam + manner.first:
-            return Opinion(_as_shown(count, task.kind, setup))
+        if (behavior.tires_after is not None and number >= behavior.tires_after) or careless < behavior.spam:
+            return ProgramJudgement(_at_random(count, task.kind, setup, chance))
+        if careless < behavior.spam + behavior.first:
+            return ProgramJudgement(_in_shown_order(count, task.kind, setup))
         seen = self._seen(task)
         if task.kind == "pair":
-            found = choice_probabilities(seen[0] - seen[1], manner.ties)
-            (choice,) = chance.choices(list(found), list(found.values()))
-            return Opinion({"choice": choice})
+            probabilities = choice_probabilities(seen[0] - seen[1], behavior.ties)
+            (choice,) = chance.choices(list(probabilities), list(probabilities.values()))
+            return ProgramJudgement({"choice": choice})
         if task.kind == "ranking":
             noisy = [value - math.log(-math.log(_open(chance))) for value in seen]  # Gumbel's distribution
-            return Opinion({"order": sorted(range(count), key=lambda place: -noisy[place])})
+            return ProgramJudgement({"order": sorted(range(count), key=lambda index: -noisy[index])})
         criteria = setup.asked_of(task.kind)
         scale = setup.whole_scale_of(task.kind)
         scores = [{name: self._score(value, scale, chance) for name in criteria} for value in seen]
-        return Opinion({"scores": scores})
+        return ProgramJudgement({"scores": scores})
 
-    def _seen(self, task: Task) -> list[float]:
-        """The utilities as this rater sees them, in logits; only their differences tell in pairs and rankings."""
+    def _seen(self, task: AnnotationTask) -> list[float]:
+        """Biased utilities in logits; in pairs and rankings only their differences matter."""
         sizes = [math.log2(max(1, len(one.text))) for one in task.completions]
-        mean, manner = sum(sizes) / len(sizes), self.manner
+        mean, behavior = sum(sizes) / len(sizes), self.behavior
         return [
-            manner.sharpness * self.utility(task.prompt, one)
-            + manner.position * (place == 0)
-            + manner.length * (size - mean)
-            for place, (one, size) in enumerate(zip(task.completions, sizes, strict=True))
+            behavior.sharpness * self.utility(task.prompt, one)
+            + behavior.position * (index == 0)
+            + behavior.length * (size - mean)
+            for index, (one, size) in enumerate(zip(task.completions, sizes, strict=True))
         ]
 
     def _score(self, seen: float, scale: tuple[int, int], chance: random.Random) -> int:
-        """The place of a noisy utility among those of all texts: each number of the scale is as common."""
+        """The quantile of a noisy utility among all texts, on the scale: each number is equally common."""
         share = _open(chance)
         noisy = seen + math.log(share / (1 - share))  # the logistic distribution, as in σ(d); variance π²/3
-        spread = math.sqrt(self.manner.sharpness**2 + math.pi**2 / 3)
+        spread = math.sqrt(self.behavior.sharpness**2 + math.pi**2 / 3)
         low, high = scale
         return min(high, low + int(NormalDist().cdf(noisy / spread) * (high - low + 1)))
 
 
 def _at_random(count: int, task: str, setup: Setup, chance: random.Random) -> dict[str, Any]:
-    """One or the other of a pair, any order, any score."""
+    """A random answer."""
     if task == "pair":
         return {"choice": chance.choice(("first", "second"))}
     if task == "ranking":
@@ -171,8 +179,8 @@ def _at_random(count: int, task: str, setup: Setup, chance: random.Random) -> di
     return {"scores": [{name: chance.randint(low, high) for name in setup.asked_of(task)} for _ in range(count)]}
 
 
-def _as_shown(count: int, task: str, setup: Setup) -> dict[str, Any]:
-    """The first of a pair, the order in which they stand, the highest score for all."""
+def _in_shown_order(count: int, task: str, setup: Setup) -> dict[str, Any]:
+    """The first of a pair, the order shown, the highest score for all."""
     if task == "pair":
         return {"choice": "first"}
     if task == "ranking":
@@ -181,5 +189,5 @@ def _as_shown(count: int, task: str, setup: Setup) -> dict[str, Any]:
 
 
 def _open(chance: random.Random) -> float:
-    """Uniform between 0 and 1, neither of them."""
+    """Uniform in the open interval (0, 1)."""
     return (chance.getrandbits(52) + 0.5) / 2**52

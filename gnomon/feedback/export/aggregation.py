@@ -1,14 +1,14 @@
-"""From what several people said of an item to what they prefer, taken together.
+"""Aggregation: combine the judgements of several annotators into preferences and rankings.
 
-Any answer says of two completions which one it calls better (`answers.worth`), so a pair, a ranking and scores
-are combined alike: the share of the voices for the better one is the preference's probability, an even voice
-counts a half for each, and the mean difference in worth is its margin. A pair that somebody calls bad on both
-sides lacks their voice. What a reviewer decided of an item stands in the place of all voices.
+Every answer ranks two completions (`task_types.worth`), so pairs, rankings and scores are aggregated alike: the
+weighted share of votes for the better one is the preference's probability, a tie counts one half for each, and
+the mean difference in worth is the margin. Votes of "both bad" are left out. A reviewer's decision replaces all
+votes.
 
-- `majority`: each voice counts the same.
-- `reliability`: each voice counts as much as its annotator's reliability; the pair's weight is their mean.
-- `dawid_skene`: pairs only; the probability is that of the true label, given how everybody errs.
-- `bradley_terry`: the probability that strengths of a prompt's completions give, over all that was said of it.
+- `majority`: every vote has the same weight.
+- `reliability`: a vote is weighted by its annotator's reliability; the pair's weight is their mean.
+- `dawid_skene`: pairs only; the posterior probability of the true label, given each annotator's error rates.
+- `bradley_terry`: probabilities from the strengths of a prompt's completions, estimated from all its judgements.
 """
 
 from __future__ import annotations
@@ -24,145 +24,166 @@ import numpy as np
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Preference, Prompt, Ranking
 from gnomon.feedback.export.soft_preferences import preferences_by_strength
-from gnomon.feedback.quality.reliability import records
+from gnomon.feedback.quality.reliability import annotator_reliability
 from gnomon.feedback.task_types import Setup, limits_of, worth
-from gnomon.feedback.tasks.judgements import Asked, Spoken
+from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
 from gnomon.stats.dawid_skene import dawid_skene
 from gnomon.stats.votes import Vote
 
-By = Literal["majority", "reliability", "dawid_skene", "bradley_terry"]
-GROUP = 8  # completions scored one by one that are compared with each other, at most
+AggregationMethod = Literal["majority", "reliability", "dawid_skene", "bradley_terry"]
+GROUP = 8  # limit of single scored completions that are compared with each other
 
 
 @dataclass(frozen=True)
-class Scheme:
-    """How voices are combined.
+class Aggregator:
+    """A fitted aggregation.
 
     Attributes:
-        criterion: the one that scores are taken of; `None`: their mean over all criteria.
-        weights: of annotators; all the same without them.
-        truth: for items of pairs, the probability of each label.
+        method: of aggregation.
+        criterion: of the scores to use; `None`: their mean over all criteria.
+        weights: by annotator; `None`: all 1.
+        truth: by item, the posterior probability of each label (`dawid_skene`).
     """
 
-    by: By = "majority"
+    method: AggregationMethod = "majority"
     criterion: str | None = None
     weights: Mapping[str, float] | None = None
     truth: Mapping[Hashable, Mapping[Hashable, float]] = field(default_factory=dict)
 
     def weight(self, annotator: str) -> float:
-        """How much an annotator's voice counts."""
+        """The weight of an annotator's votes."""
         return 1.0 if self.weights is None else self.weights[annotator]
 
-    def worth(self, said: Spoken) -> dict[str, float]:
-        """How good a judgement calls each completion; see `answers.worth`."""
-        if self.criterion is None or "scores" not in said.answer:
-            return worth(said.answer, said.shown)
-        scores = [{self.criterion: one[self.criterion]} for one in said.answer["scores"]]
-        return worth({"scores": scores}, said.shown)
+    def worth(self, judgement: StoredJudgement) -> dict[str, float]:
+        """The value of each completion in a judgement; see `task_types.worth`."""
+        if self.criterion is None or "scores" not in judgement.answer:
+            return worth(judgement.answer, judgement.shown)
+        scores = [{self.criterion: one[self.criterion]} for one in judgement.answer["scores"]]
+        return worth({"scores": scores}, judgement.shown)
 
 
-def check_scheme(by: str, task: str, setup: Setup, criterion: str | None) -> By:
-    """That a project can be combined so.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    if by not in get_args(By):
-        raise ConfigError(f"there is no aggregation '{by}'; choose one of {', '.join(get_args(By))}.")
-    if by == "dawid_skene" and task != "pair":
-        raise ConfigError(f"dawid_skene combines pairs, but the project's task is {task}; choose another --by.")
-    asked = setup.asked_of(task)
-    if by == "bradley_terry" and asked:
-        raise ConfigError(f"bradley_terry combines pairs and rankings, not a {task}; choose another --by.")
-    if criterion is not None and criterion not in asked:
-        known = f"choose one of {', '.join(asked)}" if asked else f"a {task} has none"
-        raise ConfigError(f"the project has no criterion '{criterion}'; {known}.")
-    return by  # type: ignore[return-value]  # checked above
-
-
-def learn_scheme(
-    by: By, criterion: str | None, votes: Sequence[Vote], gold: Mapping[Hashable, Hashable], setup: Setup
-) -> Scheme:
-    """What the whole project says of its annotators.
+def check_aggregation(method: str, task: str, setup: Setup, criterion: str | None) -> AggregationMethod:
+    """Check that an aggregation method is valid for a project.
 
     Args:
-        by: how voices are combined.
-        criterion: the one that scores are taken of.
-        votes: of all items; with those on gold items where reliability is asked for, without them otherwise.
-        gold: the right labels of gold items.
-        setup: the project's limits of time and of reasons.
+        method: its name.
+        task: of the project.
+        setup: of the project.
+        criterion: of the scores, or `None`.
+
+    Raises:
+        ConfigError: it is not.
     """
-    if by == "reliability":
-        scores = {one.annotator: one.score for one in records(votes, gold, limits_of(setup))}
+    if method not in get_args(AggregationMethod):
+        raise ConfigError(
+            f"there is no aggregation '{method}'; choose one of {', '.join(get_args(AggregationMethod))}."
+        )
+    if method == "dawid_skene" and task != "pair":
+        raise ConfigError(
+            f"dawid_skene combines pairs, but the project's task is {task}; choose another --aggregation."
+        )
+    criteria = setup.asked_of(task)
+    if method == "bradley_terry" and criteria:
+        raise ConfigError(
+            f"bradley_terry combines pairs and rankings, not a {task}; choose another --aggregation."
+        )
+    if criterion is not None and criterion not in criteria:
+        known = f"choose one of {', '.join(criteria)}" if criteria else f"a {task} has none"
+        raise ConfigError(f"the project has no criterion '{criterion}'; {known}.")
+    return method  # type: ignore[return-value]  # checked above
+
+
+def fit_aggregator(
+    method: AggregationMethod,
+    criterion: str | None,
+    votes: Sequence[Vote],
+    gold: Mapping[Hashable, Hashable],
+    setup: Setup,
+) -> Aggregator:
+    """Fit an aggregator to all votes of a project.
+
+    Args:
+        method: of aggregation.
+        criterion: of the scores to use; `None`: the mean.
+        votes: on all items; on gold items only for `reliability`.
+        gold: correct labels of gold items.
+        setup: of the project, for its limits of time and reasons.
+    """
+    if method == "reliability":
+        scores = {one.annotator: one.score for one in annotator_reliability(votes, gold, limits_of(setup))}
         known = [score for score in scores.values() if score is not None]
-        mean = sum(known) / len(known) if known else 1.0  # of whom nothing is known counts like the others
-        return Scheme(by, criterion, {who: mean if s is None else s for who, s in scores.items()})
-    if by == "dawid_skene" and votes:
-        found = dawid_skene(votes)
+        mean = sum(known) / len(known) if known else 1.0  # annotators without a score get the mean
+        return Aggregator(method, criterion, {who: mean if s is None else s for who, s in scores.items()})
+    if method == "dawid_skene" and votes:
+        estimate = dawid_skene(votes)
         truth = {
-            item: dict(zip(found.labels, row.tolist(), strict=True))
-            for item, row in zip(found.items, found.posterior, strict=True)
+            item: dict(zip(estimate.labels, row.tolist(), strict=True))
+            for item, row in zip(estimate.items, estimate.posterior, strict=True)
         }
-        return Scheme(by, criterion, truth=truth)
-    return Scheme(by, criterion)
+        return Aggregator(method, criterion, truth=truth)
+    return Aggregator(method, criterion)
 
 
-def compared(asked: Asked, scheme: Scheme) -> Iterator[Preference]:
-    """A preference for every two completions of an item of which somebody said which is better."""
-    for a, b in combinations(asked.completions, 2):
-        voices = []
-        for weight, said in _heard(asked, scheme):
-            if said.answer.get("choice") != "bad":
-                found = scheme.worth(said)
-                voices.append((weight, found[a.id] - found[b.id]))
-        truth = None if asked.decided else scheme.truth.get(asked.item)
-        made = _by_shares(voices) if truth is None else _by_truth(truth)
-        if made is not None:
-            yield preference(asked.prompt, a, b, *made, _mean_weight(voices, scheme))
+def item_preferences(item: JudgedItem, aggregator: Aggregator) -> Iterator[Preference]:
+    """Yield a preference for every two completions of an item that have a weighted vote."""
+    for a, b in combinations(item.completions, 2):
+        weighted = []
+        for weight, judgement in _weighted(item, aggregator):
+            if judgement.answer.get("choice") != "bad":
+                values = aggregator.worth(judgement)
+                weighted.append((weight, values[a.id] - values[b.id]))
+        truth = None if item.decision else aggregator.truth.get(item.key)
+        pair = _by_shares(weighted) if truth is None else _by_truth(truth)
+        if pair is not None:
+            yield preference(item.prompt, a, b, *pair, _mean_weight(weighted, aggregator))
 
 
-def compared_by_strength(group: Sequence[Asked], scheme: Scheme) -> Iterator[tuple[Preference, tuple[int, ...]]]:
-    """Preferences between completions of one prompt by their strengths, with the items that bear on both.
+def strength_preferences(
+    group: Sequence[JudgedItem], aggregator: Aggregator
+) -> Iterator[tuple[Preference, tuple[int, ...]]]:
+    """Yield preferences by the strengths of one prompt's completions, with the items that contain both.
 
-    Of the weights, which are the voices on a pair, 1 is made: what more voices say is in the probability.
+    All weights are 1: the number of votes is already in the probability.
     """
-    completions = {one.id: one for asked in group for one in asked.completions}
-    said = [
-        scheme.worth(voice)
-        for asked in group
-        for _, voice in _heard(asked, scheme)
-        if voice.answer.get("choice") != "bad"
+    completions = {one.id: one for item in group for one in item.completions}
+    values = [
+        aggregator.worth(judgement)
+        for item in group
+        for _, judgement in _weighted(item, aggregator)
+        if judgement.answer.get("choice") != "bad"
     ]
-    if said:
-        for made in preferences_by_strength(group[0].prompt, completions.values(), said):
-            both = {made.chosen.id, made.rejected.id}
-            yield replace(made, weight=1.0), tuple(a.item for a in group if both <= set(a.ids))
+    if values:
+        for pair in preferences_by_strength(group[0].prompt, completions.values(), values):
+            both = {pair.chosen.id, pair.rejected.id}
+            yield replace(pair, weight=1.0), tuple(one.key for one in group if both <= set(one.ids))
 
 
-def ranked(asked: Asked, scheme: Scheme) -> tuple[Ranking, ...]:
-    """An item's completions by their mean worth, best first; nothing without voices.
+def item_rankings(item: JudgedItem, aggregator: Aggregator) -> tuple[Ranking, ...]:
+    """Rank an item's completions by their mean worth, best first; empty without weighted votes.
 
-    A ranking knows no ties. Where some have the same worth there are two rankings, each of half the weight: these
-    stand in the item's order in one and in the reverse in the other, so that neither side of a tie is preferred.
+    A ranking has no ties. Where some completions have the same worth there are two rankings of half the weight:
+    tied ones are in the item's order in one and reversed in the other, so that neither is preferred.
     """
-    heard = list(_heard(asked, scheme))
-    weights = [weight for weight, _ in heard]
+    judgements = list(_weighted(item, aggregator))
+    weights = [weight for weight, _ in judgements]
     if not math.fsum(weights):
         return ()
-    worths = [scheme.worth(said) for _, said in heard]
-    sums = {one: math.fsum(w * found[one] for w, found in zip(weights, worths, strict=True)) for one in asked.ids}
-    orders = [asked.completions]
+    worths = [aggregator.worth(judgement) for _, judgement in judgements]
+    sums = {
+        one: math.fsum(w * worth_of[one] for w, worth_of in zip(weights, worths, strict=True)) for one in item.ids
+    }
+    orders = [item.completions]
     if len(set(sums.values())) < len(sums):
-        orders.append(asked.completions[::-1])
-    weight = (_mean(weights) if scheme.weights else 1.0) / len(orders)
+        orders.append(item.completions[::-1])
+    weight = (_mean(weights) if aggregator.weights else 1.0) / len(orders)
     return tuple(
-        Ranking(asked.prompt, tuple(sorted(order, key=lambda one: -sums[one.id])), weight) for order in orders
+        Ranking(item.prompt, tuple(sorted(order, key=lambda one: -sums[one.id])), weight) for order in orders
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A completion that was scored by itself: what it got, and how much each of these scores weighs."""
+class ScoredCompletion:
+    """A completion that was scored by itself, with its scores and their weights."""
 
     item: int
     completion: Completion
@@ -170,94 +191,110 @@ class Scored:
     weights: tuple[float, ...]
 
 
-def scored(asked: Asked, scheme: Scheme) -> Scored | None:
-    """An item of one completion; `None` where no score of it has a weight."""
-    heard = list(_heard(asked, scheme))
-    scores = tuple(scheme.worth(said)[asked.ids[0]] for _, said in heard)
-    weights = tuple(weight for weight, _ in heard)
-    return Scored(asked.item, asked.completions[0], scores, weights) if math.fsum(weights) else None
+def score_completion(item: JudgedItem, aggregator: Aggregator) -> ScoredCompletion | None:
+    """The scores of an item of one completion; `None` if all weights are 0."""
+    judgements = list(_weighted(item, aggregator))
+    scores = tuple(aggregator.worth(judgement)[item.ids[0]] for _, judgement in judgements)
+    weights = tuple(weight for weight, _ in judgements)
+    return ScoredCompletion(item.key, item.completions[0], scores, weights) if math.fsum(weights) else None
 
 
-def compared_apart(
-    prompt: Prompt, found: Sequence[Scored], scheme: Scheme
+def score_preferences(
+    prompt: Prompt, completions: Sequence[ScoredCompletion], aggregator: Aggregator
 ) -> Iterator[tuple[Preference, tuple[int, int]]]:
-    """Preferences between completions of one prompt that were scored one by one, with the items of both.
+    """Yield preferences between single scored completions of one prompt, with the items of both.
 
-    They are compared in groups of up to eight, drawn at random with a fixed seed. The probability is how often a
-    score of the one exceeds a score of the other, over all pairs of a score of each.
+    They are compared in random groups of up to eight, with a fixed seed. The probability is how often a score of
+    the one exceeds a score of the other, over all pairs of scores.
+
+    Args:
+        prompt: of the completions.
+        completions: with their scores.
+        aggregator: for the weights.
     """
-    if len(found) < 2:
+    if len(completions) < 2:
         return
-    order = np.random.default_rng(0).permutation(len(found))
-    for places in np.array_split(order, -(-len(found) // GROUP)):
-        for one, other in combinations([found[place] for place in places], 2):
+    order = np.random.default_rng(0).permutation(len(completions))
+    for indices in np.array_split(order, -(-len(completions) // GROUP)):
+        for one, other in combinations([completions[index] for index in indices], 2):
             product = np.outer(one.weights, other.weights)
             wins = (np.sign(np.subtract.outer(one.scores, other.scores)) + 1) / 2
             share = float((product * wins).sum() / product.sum())
             margin = _average(one) - _average(other)
-            weight = _mean([*one.weights, *other.weights]) if scheme.weights else 1.0
-            made = preference(prompt, one.completion, other.completion, share, margin, weight)
-            yield made, (one.item, other.item)
+            weight = _mean([*one.weights, *other.weights]) if aggregator.weights else 1.0
+            pair = preference(prompt, one.completion, other.completion, share, margin, weight)
+            yield pair, (one.item, other.item)
 
 
 def preference(
     prompt: Prompt, a: Completion, b: Completion, share: float, margin: float, weight: float
 ) -> Preference:
-    """The preference that says `a` is better with this share; the other way round where it is below a half."""
+    """Create the preference for `a` with this probability, or for `b` if it is below one half.
+
+    Args:
+        prompt: of both.
+        a: one completion.
+        b: the other.
+        share: probability that `a` is better.
+        margin: of `a` over `b`.
+        weight: in the loss.
+    """
     if share < 0.5 or (share == 0.5 and margin < 0):
         a, b, share, margin = b, a, 1 - share, -margin
     return Preference(prompt, a, b, probability=share, margin=margin, weight=weight)
 
 
-def both_bad(asked: Asked, scheme: Scheme) -> bool:
-    """Whether a judged pair is one that people call bad on both sides."""
-    if asked.item in scheme.truth and not asked.decided:
-        return _by_truth(scheme.truth[asked.item]) is None
-    return all(said.answer.get("choice") == "bad" for _, said in _heard(asked, scheme))
+def is_both_bad(item: JudgedItem, aggregator: Aggregator) -> bool:
+    """Whether a judged pair is "both bad"."""
+    if item.key in aggregator.truth and not item.decision:
+        return _by_truth(aggregator.truth[item.key]) is None
+    return all(judgement.answer.get("choice") == "bad" for _, judgement in _weighted(item, aggregator))
 
 
-def weightless(asked: Asked, scheme: Scheme) -> bool:
-    """Whether nobody who says something of a judged item, other than that all of it is bad, has a weight."""
-    weights = [weight for weight, said in _heard(asked, scheme) if said.answer.get("choice") != "bad"]
+def is_weightless(item: JudgedItem, aggregator: Aggregator) -> bool:
+    """Whether an item has votes other than "both bad" and all their weights are 0."""
+    weights = [
+        weight for weight, judgement in _weighted(item, aggregator) if judgement.answer.get("choice") != "bad"
+    ]
     return bool(weights) and not any(weights)
 
 
-def _heard(asked: Asked, scheme: Scheme) -> Iterator[tuple[float, Spoken]]:
-    """Who is heard of an item, with their weights: everybody who judged it, or the reviewer alone who decided."""
-    if asked.decided is not None:
-        yield 1.0, asked.decided
+def _weighted(item: JudgedItem, aggregator: Aggregator) -> Iterator[tuple[float, StoredJudgement]]:
+    """Yield an item's judgements with their weights: the reviewer's decision alone, or all that count."""
+    if item.decision is not None:
+        yield 1.0, item.decision
         return
-    for said in asked.voices:
-        yield scheme.weight(said.annotator), said
+    for judgement in item.counted_judgements:
+        yield aggregator.weight(judgement.annotator), judgement
 
 
-def _by_shares(voices: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Share and margin of the first of two, from weights and differences in worth."""
-    total = math.fsum(weight for weight, _ in voices)
+def _by_shares(weighted: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Share and margin of the first of two, from (weight, difference in worth)."""
+    total = math.fsum(weight for weight, _ in weighted)
     if not total:
         return None
-    share = math.fsum(weight * (1.0 if d > 0 else 0.5 if d == 0 else 0.0) for weight, d in voices) / total
-    return share, math.fsum(weight * d for weight, d in voices) / total
+    share = math.fsum(weight * (1.0 if d > 0 else 0.5 if d == 0 else 0.0) for weight, d in weighted) / total
+    return share, math.fsum(weight * d for weight, d in weighted) / total
 
 
 def _by_truth(labels: Mapping[Hashable, float]) -> tuple[float, float] | None:
-    """The same from the probabilities of a pair's labels; `None` where that of `bad` is a half or more."""
+    """The same from a pair's label probabilities; `None` if that of `bad` is at least one half."""
     bad = labels.get("bad", 0.0)
     if bad >= 0.5:
         return None
-    # Rounding may lead a little over 1.
+    # Rounding may exceed 1 slightly.
     share = min(1.0, (labels.get("a", 0.0) + labels.get("tie", 0.0) / 2) / (1 - bad))
     return share, 2 * share - 1
 
 
-def _average(one: Scored) -> float:
+def _average(one: ScoredCompletion) -> float:
     return math.fsum(w * s for w, s in zip(one.weights, one.scores, strict=True)) / math.fsum(one.weights)
 
 
-def _mean_weight(voices: Sequence[tuple[float, float]], scheme: Scheme) -> float:
-    return _mean([weight for weight, _ in voices]) if scheme.weights else 1.0
+def _mean_weight(weighted: Sequence[tuple[float, float]], aggregator: Aggregator) -> float:
+    return _mean([weight for weight, _ in weighted]) if aggregator.weights else 1.0
 
 
 def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return math.fsum(found) / len(found)
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers)

@@ -1,8 +1,8 @@
-"""From judgements in the store to data that a model learns from, with a manifest of the voices in it.
+"""Export judgements as training data, with a manifest of their provenance.
 
-Gold items test annotators and are never exported. Every judgement that stands is a row of the kind `judgements`,
-which names its item, and says whether it is surplus; other rows are made of those that are not, and name their
-items. So each can be traced to voices.
+Gold items are never exported. Every current judgement is a row of the kind `judgements` with its item and whether
+it is surplus; the other rows are aggregated from those that are not, and list their items. So each row can be
+traced to judgements.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import to_json
 from gnomon.core.types import Preference
 from gnomon.feedback.export.aggregation import (
-    By,
-    Scheme,
-    Scored,
-    both_bad,
-    check_scheme,
-    compared,
-    compared_apart,
-    compared_by_strength,
-    learn_scheme,
-    ranked,
-    scored,
-    weightless,
+    AggregationMethod,
+    Aggregator,
+    ScoredCompletion,
+    check_aggregation,
+    fit_aggregator,
+    is_both_bad,
+    is_weightless,
+    item_preferences,
+    item_rankings,
+    score_completion,
+    score_preferences,
+    strength_preferences,
 )
 from gnomon.feedback.export.row_schema import (
-    Kind,
     Row,
+    RowKind,
     demonstration_row,
     judgement_row,
     preference_row,
@@ -46,63 +46,66 @@ from gnomon.feedback.store.schema import AnnotatorRow, ExportRow
 from gnomon.feedback.store.store import Project, Store, existing
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.judgements import (
-    Asked,
-    asked_items,
+    JudgedItem,
     count_judgements,
     gold_label,
-    nameless,
+    has_anonymous_judgements,
+    item_votes,
+    judged_items,
     snapshot,
-    votes_of,
 )
 from gnomon.stats.minority_opinions import minority_views
 from gnomon.stats.votes import Vote
 
-MADE: dict[str, tuple[Kind, ...]] = {  # of each task, besides judgements
+ROW_KINDS: dict[str, tuple[RowKind, ...]] = {  # by task, besides judgements
     "pair": ("preferences", "demonstrations"),
     "ranking": ("rankings", "preferences", "demonstrations"),
     "rating": ("preferences", "demonstrations"),
     "likert": ("preferences", "demonstrations"),
 }
-LEAST_VOICES = 5  # of an item in which two can be a minority: three say otherwise
-Made = tuple[Kind, Row]
+MIN_VOTES_FOR_MINORITY = 5  # per item: a minority of two against three
+ExportedRow = tuple[RowKind, Row]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is exported.
+class ExportSpec:
+    """What to export.
 
     Attributes:
-        by: how voices are combined; see `gnomon.feedback.export.aggregation`.
-        kinds: of rows, besides judgements; all that the task gives where none is named.
-        criterion: the one that scores are taken of; `None`: their mean over all criteria.
-        without: annotators whose judgements are left out.
+        aggregation: method; see `gnomon.feedback.export.aggregation`.
+        kinds: of rows, besides judgements; empty: all that the task has.
+        criterion: of the scores to use; `None`: their mean over all criteria.
+        exclude_annotators: ids of annotators whose judgements are left out.
     """
 
-    by: str = "majority"
+    aggregation: str = "majority"
     kinds: tuple[str, ...] = ()
     criterion: str | None = None
-    without: tuple[str, ...] = ()
+    exclude_annotators: tuple[str, ...] = ()
 
 
 @dataclass
-class Tally:
-    """What was made of a project, counted while it is made.
+class ExportManifest:
+    """Counts and provenance of an export, collected while its rows are created.
 
     Attributes:
-        rows: how many there are of each kind.
-        judgements: how many of those that stand count.
-        annotators: whose these are.
-        left_out: what became no row, by the reason.
-        even: preferences whose voices are split evenly, and items of which two completions have the same
-            worth, which give two rankings.
-        minority: views that the majority does not share; see `gnomon.stats.minority_opinions`.
-        decisions: by item, the id of what a reviewer decided of it.
-        hash: of all rows.
+        project: that is exported.
+        spec: of the export.
+        kinds: of rows, besides judgements.
+        rows: number of rows by kind.
+        judgements: number of judgements that count.
+        annotators: who made them.
+        left_out: number of things that became no row, by reason.
+        even: number of preferences with probability 0.5, and of items with tied completions, which give two
+            rankings.
+        minority: minority opinions; see `gnomon.stats.minority_opinions`.
+        decisions: by item, the id of the reviewer's decision.
+        hash: SHA-256 of all rows.
     """
 
     project: Project
-    wanted: Wanted
-    kinds: tuple[Kind, ...]
+    spec: ExportSpec
+    kinds: tuple[RowKind, ...]
     rows: dict[str, int]
     judgements: int = 0
     annotators: set[str] = field(default_factory=set)
@@ -112,19 +115,18 @@ class Tally:
     decisions: dict[str, str] = field(default_factory=dict)
     hash: Any = field(default_factory=hashlib.sha256)
 
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """What the rows were made of. The digest is SHA-256 of all rows: of the same store it is the same."""
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON; its digest is SHA-256 of all rows, the same for the same store."""
         return {
             "project": self.project.id,
             "title": self.project.title,
             "task": self.project.task,
-            "by": self.wanted.by,
-            "criterion": self.wanted.criterion,
+            "by": self.spec.aggregation,
+            "criterion": self.spec.criterion,
             "rows": self.rows,
             "judgements": self.judgements,
             "annotators": sorted(self.annotators),
-            "without": sorted(self.wanted.without),
+            "without": sorted(self.spec.exclude_annotators),
             "left_out": self.left_out,
             "even": self.even,
             "minority_views": self.minority,
@@ -132,66 +134,68 @@ class Tally:
             "digest": self.hash.hexdigest(),
         }
 
-    def leave_out(self, why: str, count: int = 1) -> None:
-        """Count what becomes no row."""
-        self.left_out[why] = self.left_out.get(why, 0) + count
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        """Count something that becomes no row."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + count
 
-    def add(self, kind: Kind, row: Row) -> Made:
+    def add(self, kind: RowKind, row: Row) -> ExportedRow:
         """Count a row."""
-        said = json.dumps([kind, row], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        self.hash.update(said.encode() + b"\n")
+        line = json.dumps([kind, row], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        self.hash.update(line.encode() + b"\n")
         self.rows[kind] += 1
         return kind, row
 
 
-def begin(project: Project, wanted: Wanted) -> Tally:
-    """An empty tally of a project.
+def start_export(project: Project, spec: ExportSpec) -> ExportManifest:
+    """Create an empty manifest for an export.
 
     Raises:
-        ConfigError: the project's task gives no such rows, or cannot be combined so.
+        ConfigError: the project's task has no such rows, or not this aggregation.
     """
-    check_scheme(wanted.by, project.task, setup_of(project.settings), wanted.criterion)
-    possible = MADE[project.task]
-    for kind in wanted.kinds:
+    check_aggregation(spec.aggregation, project.task, setup_of(project.settings), spec.criterion)
+    possible = ROW_KINDS[project.task]
+    for kind in spec.kinds:
         if kind not in possible:
-            raise ConfigError(f"a {project.task} project gives no {kind}; choose among {', '.join(possible)}.")
-    kinds = tuple(kind for kind in possible if kind in (wanted.kinds or possible))
-    return Tally(project, wanted, kinds, dict.fromkeys((*kinds, "judgements"), 0))
+            raise ConfigError(f"a {project.task} project has no {kind}; choose among {', '.join(possible)}.")
+    kinds = tuple(kind for kind in possible if kind in (spec.kinds or possible))
+    return ExportManifest(project, spec, kinds, dict.fromkeys((*kinds, "judgements"), 0))
 
 
-def made_rows(store: Store, tally: Tally) -> Iterator[Made]:
-    """Every row with its kind as it is made, all of one snapshot of the store.
+def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
+    """Yield every row with its kind, all from one snapshot of the store.
 
     Raises:
-        DataError: an annotator to be left out is not known, or nobody can be relied on by whose reliability
-            voices are to be combined.
+        DataError: an excluded annotator does not exist, or all reliabilities are 0.
     """
-    project, wanted = tally.project.id, tally.wanted
+    project, spec = export.project.id, export.spec
     with snapshot(store) as session:
-        for name in wanted.without:
+        for name in spec.exclude_annotators:
             existing(session.get(AnnotatorRow, name), "annotator", name)
-        for why, whom in (("withdrawn_judgements", None), ("judgements_without", wanted.without)):
-            tally.leave_out(why, count_judgements(session, project, whom))
-        scheme = _learn(session, tally)
-        items = _to_export(asked_items(session, project, without=wanted.without), tally)
-        for _, group in itertools.groupby(items, key=lambda asked: asked.prompt.id):
-            apart: list[Scored] = []
-            together: list[Asked] = []
-            for asked in group:
-                yield from _item_rows(asked, scheme, tally)
-                if wanted.by == "bradley_terry" and not both_bad(asked, scheme):
-                    together.append(asked)
-                elif len(asked.completions) == 1 and (one := scored(asked, scheme)) is not None:
-                    apart.append(one)
-            if "preferences" in tally.kinds:
-                for preference, keys in compared_apart(asked.prompt, apart, scheme):
-                    yield _preference(preference, keys, tally)
-                for preference, of in compared_by_strength(together, scheme) if together else ():
-                    yield _preference(preference, of, tally)
+        for reason, annotators in (
+            ("withdrawn_judgements", None),
+            ("judgements_without", spec.exclude_annotators),
+        ):
+            export.leave_out(reason, count_judgements(session, project, annotators))
+        aggregator = _fit(session, export)
+        items = _to_export(judged_items(session, project, without=spec.exclude_annotators), export)
+        for _, group in itertools.groupby(items, key=lambda item: item.prompt.id):
+            single: list[ScoredCompletion] = []
+            compared: list[JudgedItem] = []
+            for item in group:
+                yield from _item_rows(item, aggregator, export)
+                if spec.aggregation == "bradley_terry" and not is_both_bad(item, aggregator):
+                    compared.append(item)
+                elif len(item.completions) == 1 and (one := score_completion(item, aggregator)) is not None:
+                    single.append(one)
+            if "preferences" in export.kinds:
+                for preference, both in score_preferences(item.prompt, single, aggregator):
+                    yield _preference(preference, both, export)
+                for preference, keys in strength_preferences(compared, aggregator) if compared else ():
+                    yield _preference(preference, keys, export)
 
 
 def record_export(store: Store, manifest: dict[str, Any]) -> None:
-    """Note in the store what was exported, so that a model's data can be traced to voices."""
+    """Record an export in the store, so that training data can be traced to judgements."""
     with store.writing() as session:
         session.add(
             ExportRow(
@@ -200,88 +204,91 @@ def record_export(store: Store, manifest: dict[str, Any]) -> None:
         )
 
 
-def _learn(session: Session, tally: Tally) -> Scheme:
-    """The first look at all votes: who can be relied on, what is likely true, and who sees it otherwise."""
-    by: By = tally.wanted.by  # type: ignore[assignment]  # checked by `begin`
-    if by in ("reliability", "dawid_skene") and nameless(session, tally.project.id):
+def _fit(session: Session, export: ExportManifest) -> Aggregator:
+    """First pass over all votes: fit the aggregator and find minority opinions."""
+    method: AggregationMethod = export.spec.aggregation  # type: ignore[assignment]  # checked by `start_export`
+    if method in ("reliability", "dawid_skene") and has_anonymous_judgements(session, export.project.id):
         raise ConfigError(
-            f"{by} needs to know who said what, and ratings of '{tally.project.id}' came without names; "
-            "choose --by majority."
+            f"{method} needs the identity of annotators, but ratings of '{export.project.id}' are anonymous; "
+            "choose --aggregation majority."
         )
-    task, setup = tally.project.task, setup_of(tally.project.settings)
-    views = task in ("pair", "ranking")  # where scores differ nobody need see it otherwise
-    if by == "majority" and not views:
-        return Scheme(by, tally.wanted.criterion)
+    task, setup = export.project.task, setup_of(export.project.settings)
+    find_minorities = task in ("pair", "ranking")  # different scores are not different opinions
+    if method == "majority" and not find_minorities:
+        return Aggregator(method, export.spec.criterion)
     votes: list[Vote] = []
     tests: list[Vote] = []
     gold: dict[Hashable, Hashable] = {}
     most = 0
-    for asked in asked_items(session, tally.project.id, without=tally.wanted.without):
-        right = gold_label(asked)
+    for item in judged_items(session, export.project.id, without=export.spec.exclude_annotators):
+        right = gold_label(item)
         if right is None:
-            votes += votes_of(asked)
-            most = max(most, len(asked.voices))
-        elif by == "reliability":
-            tests += votes_of(asked)
-            gold[asked.item] = right
-    if views and most >= LEAST_VOICES:
-        tally.minority = [to_json(asdict(view)) for view in minority_views(votes)]
-    scheme = learn_scheme(by, tally.wanted.criterion, votes + tests, gold, setup)
-    if scheme.weights and not any(scheme.weights.values()):
+            votes += item_votes(item)
+            most = max(most, len(item.counted_judgements))
+        elif method == "reliability":
+            tests += item_votes(item)
+            gold[item.key] = right
+    if find_minorities and most >= MIN_VOTES_FOR_MINORITY:
+        export.minority = [to_json(asdict(view)) for view in minority_views(votes)]
+    aggregator = fit_aggregator(method, export.spec.criterion, votes + tests, gold, setup)
+    if aggregator.weights and not any(aggregator.weights.values()):
         raise DataError(
-            f"nobody who judged project '{tally.project.id}' has a reliability above 0, so no voice would count; "
-            "choose --by majority."
+            f"nobody who judged project '{export.project.id}' has a reliability above 0, so no vote would count; "
+            "choose --aggregation majority."
         )
-    return scheme
+    return aggregator
 
 
-def _to_export(items: Iterable[Asked], tally: Tally) -> Iterator[Asked]:
-    """The items that somebody judged and that are no tests."""
-    for asked in items:
-        if asked.gold is not None:
-            tally.leave_out("gold_items")
-        elif not asked.judgements and asked.decided is None:
-            tally.leave_out("unjudged_items")
+def _to_export(items: Iterable[JudgedItem], export: ExportManifest) -> Iterator[JudgedItem]:
+    """Yield the judged items that are not gold."""
+    for item in items:
+        if item.gold is not None:
+            export.leave_out("gold_items")
+        elif not item.judgements and item.decision is None:
+            export.leave_out("unjudged_items")
         else:
-            yield asked
+            yield item
 
 
-def _item_rows(asked: Asked, scheme: Scheme, tally: Tally) -> Iterator[Made]:
-    """What one item gives: its judgements, and what is made of them."""
-    for said in asked.judgements:
-        found = scheme.worth(said)
-        yield tally.add("judgements", judgement_row(asked, said, [found[one] for one in said.shown]))
-        if said.surplus:
-            tally.leave_out("surplus_judgements")
+def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest) -> Iterator[ExportedRow]:
+    """Yield the rows of one item: its judgements, and what is aggregated from them."""
+    for judgement in item.judgements:
+        values = aggregator.worth(judgement)
+        yield export.add("judgements", judgement_row(item, judgement, [values[one] for one in judgement.shown]))
+        if judgement.surplus:
+            export.leave_out("surplus_judgements")
             continue
-        tally.annotators.add(said.annotator)
-        tally.judgements += 1
-        if "demonstrations" in tally.kinds and "rewrite" in said.answer:
-            yield tally.add("demonstrations", demonstration_row(asked, said))
-    if asked.decided is not None:
-        tally.decisions[str(asked.item)] = asked.decided.id
-    elif not asked.voices:
-        tally.leave_out("unjudged_items")
+        export.annotators.add(judgement.annotator)
+        export.judgements += 1
+        if "demonstrations" in export.kinds and "rewrite" in judgement.answer:
+            yield export.add("demonstrations", demonstration_row(item, judgement))
+    if item.decision is not None:
+        export.decisions[str(item.key)] = item.decision.id
+    elif not item.counted_judgements:
+        export.leave_out("unjudged_items")
         return
-    if weightless(asked, scheme):
-        tally.leave_out("weightless_items")
+    if is_weightless(item, aggregator):
+        export.leave_out("weightless_items")
         return
-    if len(asked.completions) == 1:
+    if len(item.completions) == 1:
         return
-    if both_bad(asked, scheme):
-        tally.leave_out("both_bad_items")
+    if is_both_bad(item, aggregator):
+        export.leave_out("both_bad_items")
         return
-    tally.leave_out("both_bad_judgements", sum(said.answer.get("choice") == "bad" for said in asked.voices))
-    if "rankings" in tally.kinds:
-        rankings = ranked(asked, scheme)
-        tally.even += len(rankings) > 1
+    export.leave_out(
+        "both_bad_judgements",
+        sum(judgement.answer.get("choice") == "bad" for judgement in item.counted_judgements),
+    )
+    if "rankings" in export.kinds:
+        rankings = item_rankings(item, aggregator)
+        export.even += len(rankings) > 1
         for ranking in rankings:
-            yield tally.add("rankings", ranking_row(ranking, asked.item))
-    if "preferences" in tally.kinds and tally.wanted.by != "bradley_terry":
-        for preference in compared(asked, scheme):
-            yield _preference(preference, (asked.item,), tally)
+            yield export.add("rankings", ranking_row(ranking, item.key))
+    if "preferences" in export.kinds and export.spec.aggregation != "bradley_terry":
+        for preference in item_preferences(item, aggregator):
+            yield _preference(preference, (item.key,), export)
 
 
-def _preference(made: Preference, items: Sequence[int], tally: Tally) -> Made:
-    tally.even += made.probability == 0.5
-    return tally.add("preferences", preference_row(made, items))
+def _preference(preference: Preference, items: Sequence[int], export: ExportManifest) -> ExportedRow:
+    export.even += preference.probability == 0.5
+    return export.add("preferences", preference_row(preference, items))

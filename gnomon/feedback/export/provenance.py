@@ -1,4 +1,4 @@
-"""Where a file of judgements comes from: the manifest beside it, and whether it is the one that was exported."""
+"""Provenance of exported data: the manifest beside a file, and whether the file is unchanged."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from gnomon.data.reading.readers import locate
 MANIFEST = "manifest.json"
 
 
-def lineage_of(path: Path, digest: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """What a run notes of data that `gnomon feedback export` wrote, and its manifest; `None` of other data.
+def provenance_of(path: Path, digest: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return a note about data written by `gnomon feedback export`, and its manifest; `None` for other data.
 
     Args:
         path: a file or folder of rows.
-        digest: of that file or folder, as `data.sources.digest_source` gives it.
+        digest: of that file or folder, from `data.reading.readers.digest_source`.
 
     Returns:
-        The note: `project`, `digest` of the whole data set, how many `judgements` and `annotators` it rests on,
-        and whether the file is `unchanged` since it was exported.
+        The note: `project`, `digest` of the whole data set, the numbers of `judgements` and `annotators`, and
+        whether the file is `unchanged` since the export.
     """
-    place, _ = locate(path)
-    found = place.parent / MANIFEST
-    if not found.is_file():
+    file, _ = locate(path)
+    manifest_path = file.parent / MANIFEST
+    if not manifest_path.is_file():
         return None
     manifest: Any = None
     with suppress(DataError):
-        manifest = read_json(found)
+        manifest = read_json(manifest_path)
     files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict) or place.name not in files or not isinstance(manifest.get("digest"), str):
+    if not isinstance(files, dict) or file.name not in files or not isinstance(manifest.get("digest"), str):
         return None
     annotators = manifest.get("annotators")
     note = {
@@ -40,6 +40,6 @@ def lineage_of(path: Path, digest: str) -> tuple[dict[str, Any], dict[str, Any]]
         "digest": manifest["digest"],
         "judgements": manifest.get("judgements"),
         "annotators": len(annotators) if isinstance(annotators, list) else None,
-        "unchanged": files[place.name] == digest,
+        "unchanged": files[file.name] == digest,
     }
     return note, manifest

@@ -1,4 +1,4 @@
-"""The rows of an exported data set, as JSON and as Arrow: each kind has one shape, whatever a project holds."""
+"""The rows of an exported data set, as JSON and Arrow: each kind has one schema for all projects."""
 
 from __future__ import annotations
 
@@ -9,85 +9,96 @@ from typing import Any, Literal
 
 from gnomon.core.types import Completion, Message, Preference, Prompt, Ranking
 from gnomon.data.reading.messages import message_row
-from gnomon.feedback.tasks.judgements import Asked, Spoken
+from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
 
-Kind = Literal["preferences", "rankings", "demonstrations", "judgements"]
+RowKind = Literal["preferences", "rankings", "demonstrations", "judgements"]
 Row = dict[str, Any]
 
 
 def prompt_row(prompt: Prompt) -> Row:
-    """A prompt, as `data.records` reads it."""
+    """A prompt, as `data.reading.records` reads it."""
     return {"id": prompt.id, "messages": list(map(message_row, prompt.messages)), "answer": prompt.answer}
 
 
 def completion_row(completion: Completion) -> Row:
-    """A completion with its source, and with its turns where it has several."""
+    """A completion with its source, and its turns if it has several."""
     row: Row = {"id": completion.id, "text": completion.text, "source": completion.source}
     return row if completion.turns is None else {**row, "turns": list(map(message_row, completion.turns))}
 
 
-def preference_row(made: Preference, items: Sequence[int]) -> Row:
-    """A preference, and the items that it was made of."""
+def preference_row(preference: Preference, items: Sequence[int]) -> Row:
+    """A preference and its items."""
     return {
-        "prompt": prompt_row(made.prompt),
-        "chosen": completion_row(made.chosen),
-        "rejected": completion_row(made.rejected),
-        "probability": made.probability,
-        "margin": made.margin,
-        "weight": made.weight,
+        "prompt": prompt_row(preference.prompt),
+        "chosen": completion_row(preference.chosen),
+        "rejected": completion_row(preference.rejected),
+        "probability": preference.probability,
+        "margin": preference.margin,
+        "weight": preference.weight,
         "items": list(items),
     }
 
 
-def ranking_row(made: Ranking, item: int) -> Row:
-    """A ranking, best first, and the item that it was made of."""
-    answers = [completion_row(one) for one in made.completions]
-    return {"prompt": prompt_row(made.prompt), "completions": answers, "weight": made.weight, "items": [item]}
+def ranking_row(ranking: Ranking, item: int) -> Row:
+    """A ranking, best first, and its item."""
+    completions = [completion_row(one) for one in ranking.completions]
+    return {
+        "prompt": prompt_row(ranking.prompt),
+        "completions": completions,
+        "weight": ranking.weight,
+        "items": [item],
+    }
 
 
-def demonstration_row(asked: Asked, said: Spoken) -> Row:
-    """What an annotator made of a completion, under the id of their judgement: of turns the last is theirs."""
-    rewrite = said.answer["rewrite"]
-    original = next(one for one in asked.completions if one.id == said.shown[rewrite["place"]])
-    written = Completion(said.id, str(rewrite["text"]), "rewrite")
+def demonstration_row(item: JudgedItem, judgement: StoredJudgement) -> Row:
+    """A completion rewritten by an annotator, with the judgement's id; of several turns the last is replaced."""
+    rewrite = judgement.answer["rewrite"]
+    original = next(one for one in item.completions if one.id == judgement.shown[rewrite["place"]])
+    written = Completion(judgement.id, str(rewrite["text"]), "rewrite")
     if original.turns is not None:
         turns = (*original.turns[:-1], Message("assistant", written.text))
         text = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
         written = replace(written, text=text, turns=turns)
     return {
-        "prompt": prompt_row(asked.prompt),
+        "prompt": prompt_row(item.prompt),
         "completion": completion_row(written),
         "weight": 1.0,
-        "items": [asked.item],
+        "items": [item.key],
     }
 
 
-def judgement_row(asked: Asked, said: Spoken, value: Sequence[float]) -> Row:
-    """One judgement: what `core.types.Judgement` holds, the item, and the answer as it was given."""
+def judgement_row(item: JudgedItem, judgement: StoredJudgement, value: Sequence[float]) -> Row:
+    """One judgement: the fields of `core.types.Judgement`, the item, and the answer as given.
+
+    Args:
+        item: the judged item.
+        judgement: of the item.
+        value: of each completion, in the order shown.
+    """
     return {
-        "id": said.id,
-        "rater": said.annotator,
-        "prompt_id": asked.prompt.id,
-        "shown": list(said.shown),
+        "id": judgement.id,
+        "rater": judgement.annotator,
+        "prompt_id": item.prompt.id,
+        "shown": list(judgement.shown),
         "value": list(value),
-        "reason": said.reason,
-        "at": datetime.fromtimestamp(said.at, UTC).isoformat(timespec="seconds"),
-        "item": asked.item,
-        "answer": dict(said.answer),
-        "confidence": said.confidence,
-        "surplus": said.surplus,
+        "reason": judgement.reason,
+        "at": datetime.fromtimestamp(judgement.at, UTC).isoformat(timespec="seconds"),
+        "item": item.key,
+        "answer": dict(judgement.answer),
+        "confidence": judgement.confidence,
+        "surplus": judgement.surplus,
     }
 
 
-def arrow_schema(kind: Kind) -> Any:
-    """The columns of a kind of rows in Parquet; an answer is JSON text there."""
+def arrow_schema(kind: RowKind) -> Any:
+    """The columns of a kind of rows in Parquet, where an answer is JSON text."""
     import pyarrow as pa
 
     text, number, items = pa.string(), pa.float64(), pa.list_(pa.int64())
     message = pa.struct({"role": text, "content": text, "reasoning_content": text, "train": pa.bool_()})
     prompt = pa.struct({"id": text, "messages": pa.list_(message), "answer": text})
     completion = pa.struct({"id": text, "text": text, "source": text, "turns": pa.list_(message)})
-    columns: dict[Kind, dict[str, Any]] = {
+    columns: dict[RowKind, dict[str, Any]] = {
         "preferences": {
             "prompt": prompt,
             "chosen": completion,

@@ -1,7 +1,7 @@
-"""Writing an exported data set: a file or folder for each kind of rows, chunk by chunk, and a manifest of them.
+"""Write an exported data set: a file or folder for each kind of rows, in chunks, and a manifest.
 
-Everything is written beside its place and moved there when it is whole. The manifest holds a digest of each
-file: a later export replaces only what still fits it, and readers see where a file was changed.
+Everything is written into a temporary folder and moved when it is complete. The manifest holds a digest of each
+file: a later export replaces only unchanged files, and readers detect changed ones.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from gnomon.core.storage.folder_lock import FolderLock
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.storage.ownership import entries, listed, read_record, remove_entries, seal, unchanged
 from gnomon.data.reading.readers import digest_source
-from gnomon.feedback.export.exporter import Wanted, begin, made_rows, record_export
+from gnomon.feedback.export.exporter import ExportSpec, export_rows, record_export, start_export
 from gnomon.feedback.export.provenance import MANIFEST
-from gnomon.feedback.export.row_schema import Kind, Row, arrow_schema
+from gnomon.feedback.export.row_schema import Row, RowKind, arrow_schema
 from gnomon.feedback.store.store import Store
 
 ENDINGS = {"jsonl": ".jsonl", "parquet": ".parquet", "datasets": ""}
-NAMES = {f"{kind}{ending}" for kind in get_args(Kind) for ending in ENDINGS.values()}
+NAMES = {f"{kind}{ending}" for kind in get_args(RowKind) for ending in ENDINGS.values()}
 CHUNK = 1000  # rows of a table in memory at a time
 
 
 class Writer:
-    """A folder that gets a file for each kind of rows, when all of them are written.
+    """Writes a file for each kind of rows into a folder, all at once.
 
     Args:
-        folder: where the files belong; it is made.
+        folder: of the files; it is created.
         format: `jsonl`, `parquet`, or `datasets`: a folder as `save_to_disk` writes it.
         kinds: of rows.
-        overwrite: replace files of the same names that an export did not write or somebody changed, and leave
-            all other files alone. Otherwise a folder that holds anything else than an export is refused.
+        overwrite: replace files of the same names that no export wrote or that were changed, and keep all others.
+            Otherwise a folder that holds anything but an export is refused.
 
     Raises:
         ConfigError: there is no such format.
@@ -46,7 +46,7 @@ class Writer:
         BusyError: another process exports into it.
     """
 
-    def __init__(self, folder: Path, format: str, kinds: Iterable[Kind], *, overwrite: bool = False):
+    def __init__(self, folder: Path, format: str, kinds: Iterable[RowKind], *, overwrite: bool = False):
         if format not in ENDINGS:
             raise ConfigError(f"there is no format '{format}'; choose one of {', '.join(ENDINGS)}.")
         kinds = tuple(kinds)
@@ -87,34 +87,34 @@ class Writer:
         """Move the files into place, remove those of an earlier export, and write the manifest.
 
         Args:
-            manifest: what it says, besides the files.
+            manifest: returns its content, without the files.
 
         Returns:
-            The manifest as it was written. A kind of which there are no rows has no file.
+            The written manifest. A kind without rows has no file.
         """
         files: dict[str, str] = {}
         for kind, file in self.open.items():
             file.close()
             if not file.count:
                 continue
-            made = self.beside / (kind + ENDINGS[self.format])
+            path = self.beside / (kind + ENDINGS[self.format])
             if self.format == "datasets":
-                _save(self.beside / f"{kind}.arrow", made)
-            _to_disk(made)
-            files[made.name] = digest_source(made)
+                _save(self.beside / f"{kind}.arrow", path)
+            _sync(path)
+            files[path.name] = digest_source(path)
         before = self._check()
-        said = to_json({**manifest(), "files": files})
-        # Whatever moment ends the process, the manifest knows each file that an export wrote.
-        write_json(self.folder / MANIFEST, seal({**said, "files": before, "coming": files}))
+        content = to_json({**manifest(), "files": files})
+        # If the process ends at any point, the manifest lists each file that an export wrote.
+        write_json(self.folder / MANIFEST, seal({**content, "files": before, "coming": files}))
         remove_entries(self.folder, {*before, *files})
         for name in files:
             (self.beside / name).rename(self.folder / name)
-        found = seal(said)
-        write_json(self.folder / MANIFEST, found)
-        return found
+        sealed = seal(content)
+        write_json(self.folder / MANIFEST, sealed)
+        return sealed
 
     def _check(self) -> dict[str, list[str]]:
-        """The files of an earlier export that nobody changed, with their digests.
+        """The unchanged files of an earlier export, with their digests.
 
         Raises:
             DataError: something else is in the folder.
@@ -130,8 +130,8 @@ class Writer:
         others = set(entries(self.folder)) - own - ({MANIFEST} if record else set())
         if others and not self.overwrite:
             raise DataError(
-                f"{self.folder} holds {listed(others)}, which no export wrote or somebody changed since; give an "
-                "empty folder, or add --overwrite, which replaces files of the same names and leaves the others."
+                f"{self.folder} holds {listed(others)}, which no export wrote or which were changed; give an "
+                "empty folder, or add --overwrite, which replaces files of the same names and keeps the others."
             )
         for name in sorted(others & self.names):
             if (self.folder / name).is_dir() and not (self.folder / name).is_symlink():
@@ -145,33 +145,33 @@ def write_export(
     store: Store,
     project: str,
     folder: Path,
-    wanted: Wanted | None = None,
+    spec: ExportSpec | None = None,
     format: str = "jsonl",
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a project's data with a manifest, and note in the store that they were made; returns the manifest.
+    """Export a project's data with a manifest, and record it in the store; returns the manifest.
 
     Args:
-        store: that holds the project.
+        store: with the project.
         project: its id.
         folder: for the files.
-        wanted: what is exported.
+        spec: what to export.
         format: `jsonl`, `parquet` or `datasets`.
-        overwrite: replace files of the same names, whoever wrote them.
+        overwrite: replace files of the same names even if no export wrote them.
 
     Raises:
-        ConfigError: the project gives no such rows, or there is no such format.
-        DataError: nobody has judged anything yet, or the folder cannot be written or holds something else.
+        ConfigError: the project has no such rows, or there is no such format.
+        DataError: there are no judgements yet, or the folder cannot be written or holds something else.
         BusyError: another process exports into the folder.
     """
-    tally = begin(store.project(project), wanted or Wanted())
-    with Writer(folder, format, (*tally.kinds, "judgements"), overwrite=overwrite) as writer:
-        for kind, row in made_rows(store, tally):
+    export = start_export(store.project(project), spec or ExportSpec())
+    with Writer(folder, format, (*export.kinds, "judgements"), overwrite=overwrite) as writer:
+        for kind, row in export_rows(store, export):
             writer.add(kind, row)
-        if not tally.annotators:
-            raise DataError(f"nothing of project '{project}' has been judged yet; judge something first.")
-        manifest = writer.finish(lambda: tally.manifest)
+        if not export.annotators:
+            raise DataError(f"project '{project}' has no judgements yet; judge something first.")
+        manifest = writer.finish(export.to_json)
     record_export(store, manifest)
     return manifest
 
@@ -202,12 +202,12 @@ class _Table:
         self.waiting: list[Row] = []
         self.count = 0
         path = str(folder / kind)
-        made: Any = (
+        writer: Any = (
             pa.ipc.new_stream(path + ".arrow", self.schema)
             if streamed
             else pq.ParquetWriter(path + ".parquet", self.schema)
         )
-        self.file: Any = made
+        self.file: Any = writer
 
     def add(self, row: Row) -> None:
         self.count += 1
@@ -235,8 +235,8 @@ def _save(arrow: Path, folder: Path) -> None:
     datasets.Dataset.from_file(str(arrow)).save_to_disk(str(folder))
 
 
-def _to_disk(path: Path) -> None:
-    """What the disk has not yet got of a file or folder."""
+def _sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
             with file.open("rb+") as open_file:
@@ -244,10 +244,10 @@ def _to_disk(path: Path) -> None:
 
 
 def _hold(folder: Path, held: ExitStack) -> None:
-    """Lock the folder for `held`, which also removes the folders made here that are empty in the end."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
-        held.callback(_remove_if_empty, place)
+    """Create and lock the folder; on exit, `held` removes created folders that are still empty."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        held.callback(_remove_if_empty, parent)
     held.enter_context(FolderLock(folder, "export folder"))
 
 

@@ -1,8 +1,8 @@
-"""Answers to a bank's prompts by several authors: different from each other, and each made once.
+"""Generate completions of prompts with several generators: distinct texts, each generated once.
 
-An answer has a place: its author, prompt, number and settings. A place that has an answer in the store is passed
-over, so that a stopped run goes on where it was. An answer that says nearly what the prompt has already
-is left out, and its place is tried again with more chance and another wording, a few times.
+A slot is a generator, prompt, number and settings. A slot whose completion is in the store is skipped, so that a
+stopped run continues where it was. A text that is too similar to an existing completion of its prompt is dropped,
+and its slot is tried again a few times with a higher temperature and a rephrased prompt.
 """
 
 from __future__ import annotations
@@ -18,34 +18,49 @@ from sqlalchemy import select
 from gnomon.core.errors import ModelError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.generation.generators import Author, Cache, Draft, Order, Refusal, settings_of
-from gnomon.feedback.generation.requests import TRIES, Drawing, order_for, too_alike, wording_for
+from gnomon.feedback.generation.generators import (
+    CompletionGenerator,
+    GeneratedText,
+    GenerationCache,
+    GenerationRequest,
+    Refusal,
+    settings_of,
+)
+from gnomon.feedback.generation.requests import (
+    TRIES,
+    GenerationSettings,
+    rephrasing_for,
+    request_for,
+    too_similar,
+)
 from gnomon.feedback.store.ingest import add_completions
 from gnomon.feedback.store.schema import CompletionRow, PromptRow
 from gnomon.feedback.store.store import Store
 
-TOGETHER = 16  # answers written into the store at once
-PATIENCE = 5  # refusals in a row after which the author, not the prompt, is at fault
+WRITE_BATCH = 16  # completions written into the store at once
+PATIENCE = 5  # consecutive refusals after which the generator, not the prompt, is at fault
+
+CompletionEntry = tuple[str, Completion, dict[str, Any]]  # prompt id, completion, provenance
 
 
-class Watching(Protocol):
-    """Somebody who is told how far it is."""
+class ProgressSink(Protocol):
+    """Receives progress, such as a progress bar."""
 
     def at(self, done: int, note: str = "") -> None:
-        """So many places are done."""
+        """Report the number of finished steps."""
 
 
 @dataclass
-class Made:
-    """What became of the places.
+class GenerationResult:
+    """Counts of what happened to the slots.
 
     Attributes:
-        added: answers that are in the store.
-        known: places that had an answer there.
-        forced: of those added, the ones that took a hotter or otherwise worded try.
-        alike: places left empty, since every try said nearly what was there.
-        refused: prompts' ids, with the reason why there is no answer.
-        whole: whether every place was looked at; not so after a stop.
+        added: completions added to the store.
+        known: slots that already had a completion.
+        forced: of those added, the ones that needed a higher temperature or a rephrased prompt.
+        alike: slots left empty because every attempt was too similar.
+        refused: prompt ids, with the reason why there is no completion.
+        whole: whether every slot was processed; false after a stop.
     """
 
     added: int = 0
@@ -57,164 +72,169 @@ class Made:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Slot:
     prompt: Prompt
     number: int
-    tried: int = 0
+    attempt: int = 0
 
 
 def generate(
     store: Store,
     project: str,
     prompts: Sequence[Prompt],
-    author: Author,
-    drawing: Drawing,
-    cache: Cache,
+    generator: CompletionGenerator,
+    settings: GenerationSettings,
+    cache: GenerationCache,
     *,
     stop: object = False,
-    watch: Watching | None = None,
-    made: Made | None = None,
-) -> Made:
-    """Have an author answer prompts of the bank; each answer is in the store soon after it is made.
+    progress: ProgressSink | None = None,
+    result: GenerationResult | None = None,
+) -> GenerationResult:
+    """Generate completions of stored prompts; each is in the store soon after it is generated.
 
     Args:
         store: with the prompts.
         project: its id.
-        prompts: of the bank.
-        author: who answers.
-        drawing: how.
-        cache: of answers made before.
-        stop: becomes true when the answers on their way are to be the last.
-        watch: is told how many places are done.
-        made: goes on counting there, where several authors answer.
+        prompts: of the project.
+        generator: writes the completions.
+        settings: number of completions and sampling.
+        cache: of texts generated before.
+        stop: becomes true when the texts in flight are to be the last.
+        progress: receives the number of finished slots.
+        result: counts to continue, if several generators run.
 
     Raises:
-        DataError: a prompt is not in the bank.
-        ModelError: the author refuses one prompt after the other.
-        GnomonError: the author cannot answer at all.
+        DataError: a prompt is not in the project.
+        ModelError: the generator refuses several prompts in a row.
+        GnomonError: the generator cannot fulfill any request.
     """
-    made = Made() if made is None else made
-    there = _there(store, project)
-    texts = {name: [text for text, _ in rows] for name, rows in there.items()}
-    had = {mark for rows in there.values() for _, mark in rows}
-    everything = [_Place(prompt, number) for number in range(drawing.count) for prompt in prompts]
-    places = [one for one in everything if _mark(author, one, drawing) not in had]
-    made.known += len(everything) - len(places)
-    while places and not stop:
-        places = _one_try(store, project, places, author, drawing, cache, texts, stop, watch, made)
-    made.whole &= not places
-    return made
+    result = GenerationResult() if result is None else result
+    existing = _existing_texts(store, project)
+    texts = {name: [text for text, _ in rows] for name, rows in existing.items()}
+    filled = {mark for rows in existing.values() for _, mark in rows}
+    everything = [_Slot(prompt, number) for number in range(settings.count) for prompt in prompts]
+    slots = [slot for slot in everything if _mark(generator, slot, settings) not in filled]
+    result.known += len(everything) - len(slots)
+    while slots and not stop:
+        slots = _attempt(store, project, slots, generator, settings, cache, texts, stop, progress, result)
+    result.whole &= not slots
+    return result
 
 
-def _one_try(
+def _attempt(
     store: Store,
     project: str,
-    places: Sequence[_Place],
-    author: Author,
-    drawing: Drawing,
-    cache: Cache,
+    slots: Sequence[_Slot],
+    generator: CompletionGenerator,
+    settings: GenerationSettings,
+    cache: GenerationCache,
     texts: dict[str, list[str]],
     stop: object,
-    watch: Watching | None,
-    made: Made,
-) -> list[_Place]:
-    """Ask for each place once; returns those that are to be tried again, and after a stop those not looked at."""
-    again: list[_Place] = []
-    looked, in_a_row = 0, 0
-    orders = [order_for(one.prompt, one.number, one.tried, drawing) for one in places]
-    found: list[tuple[str, Completion, dict[str, Any]]] = []
+    progress: ProgressSink | None,
+    result: GenerationResult,
+) -> list[_Slot]:
+    """Try each slot once; returns those to try again, and after a stop those that were not processed."""
+    again: list[_Slot] = []
+    processed, refusals = 0, 0
+    requests = [request_for(slot.prompt, slot.number, slot.attempt, settings) for slot in slots]
+    entries: list[CompletionEntry] = []
     try:
-        with closing(_drafts(author, orders, cache)) as drafts:
-            for place, order, draft in zip(places, orders, drafts, strict=False):
-                looked += 1
-                beside = texts.setdefault(place.prompt.id, [])
-                if isinstance(draft, Refusal):
-                    made.refused.append((place.prompt.id, draft.reason))
-                    in_a_row += 1
-                    if in_a_row == PATIENCE:
-                        raise ModelError(
-                            f"{author.name} refused {PATIENCE} prompts one after the other; {draft.reason}"
-                        )
+        with closing(_texts(generator, requests, cache)) as written:
+            for slot, request, text in zip(slots, requests, written, strict=False):
+                processed += 1
+                others = texts.setdefault(slot.prompt.id, [])
+                if isinstance(text, Refusal):
+                    result.refused.append((slot.prompt.id, text.reason))
+                    refusals += 1
+                    if refusals == PATIENCE:
+                        raise ModelError(f"{generator.name} refused {PATIENCE} prompts in a row; {text.reason}")
                     continue
-                in_a_row = 0
-                if too_alike(draft.text, beside, drawing.alike):
-                    made.alike += place.tried + 1 == TRIES
-                    again += [replace(place, tried=place.tried + 1)] * (place.tried + 1 < TRIES)
+                refusals = 0
+                if too_similar(text.text, others, settings.similarity):
+                    result.alike += slot.attempt + 1 == TRIES
+                    again += [replace(slot, attempt=slot.attempt + 1)] * (slot.attempt + 1 < TRIES)
                 else:
-                    beside.append(draft.text)
-                    found.append(_row(author, place, order, draft, drawing))
-                    made.forced += place.tried > 0
-                if len(found) == TOGETHER:
-                    _write(store, project, found, made)
-                if watch:
-                    watch.at(made.known + made.added + len(found) + made.alike + len(made.refused), _note(made))
+                    others.append(text.text)
+                    entries.append(_entry(generator, slot, request, text, settings))
+                    result.forced += slot.attempt > 0
+                if len(entries) == WRITE_BATCH:
+                    _write(store, project, entries, result)
+                if progress:
+                    done = result.known + result.added + len(entries) + result.alike + len(result.refused)
+                    progress.at(done, _note(result))
                 if stop:
                     break
     finally:
-        _write(store, project, found, made)
-    return [*again, *places[looked:]]
+        _write(store, project, entries, result)
+    return [*again, *slots[processed:]]
 
 
-def _drafts(author: Author, orders: Sequence[Order], cache: Cache) -> Generator[Draft | Refusal, None, None]:
-    """An answer to each order: those that were made before, and the others by the author."""
-    found = [cache.find(author, order) for order in orders]
-    missing = [order for order, draft in zip(orders, found, strict=True) if draft is None]
-    fresh = author.write(missing, lambda order, draft: cache.keep(author, order, draft))
+def _texts(
+    generator: CompletionGenerator, requests: Sequence[GenerationRequest], cache: GenerationCache
+) -> Generator[GeneratedText | Refusal, None, None]:
+    """A text for each request: from the cache, else from the generator."""
+    cached = [cache.find(generator, request) for request in requests]
+    missing = [request for request, text in zip(requests, cached, strict=True) if text is None]
+    fresh = generator.write(missing, lambda request, text: cache.save(generator, request, text))
     try:
-        for draft in found:
-            yield next(fresh) if draft is None else draft
+        for text in cached:
+            yield next(fresh) if text is None else text
     finally:
         if close := getattr(fresh, "close", None):
             close()
 
 
-def _row(
-    author: Author, place: _Place, order: Order, draft: Draft, drawing: Drawing
-) -> tuple[str, Completion, dict[str, Any]]:
-    mark = _mark(author, place, drawing)
-    made = {
-        "model": author.name,
-        **author.identity,
-        **draft.facts,
-        "settings": settings_of(order),
-        "seed": order.seed,
-        "number": place.number,
-        "tries": place.tried + 1,
-        "finished": draft.finished,
+def _entry(
+    generator: CompletionGenerator,
+    slot: _Slot,
+    request: GenerationRequest,
+    text: GeneratedText,
+    settings: GenerationSettings,
+) -> CompletionEntry:
+    mark = _mark(generator, slot, settings)
+    provenance = {
+        "model": generator.name,
+        **generator.identity,
+        **text.facts,
+        "settings": settings_of(request),
+        "seed": request.seed,
+        "number": slot.number,
+        "tries": slot.attempt + 1,
+        "finished": text.finished,
         "place": mark,
     }
-    if wording := wording_for(place.prompt, place.number, place.tried, drawing):
-        made["wording"] = wording
-    return place.prompt.id, Completion(f"made-{mark[:20]}", draft.text, author.name), made
+    if rephrasing := rephrasing_for(slot.prompt, slot.number, slot.attempt, settings):
+        provenance["wording"] = rephrasing
+    return slot.prompt.id, Completion(f"made-{mark[:20]}", text.text, generator.name), provenance
 
 
-def _mark(author: Author, place: _Place, drawing: Drawing) -> str:
-    """The name of a place: the same in every run that asks for the same."""
-    plain = order_for(place.prompt, place.number, 0, drawing)
-    return digest([author.identity, place.prompt.id, *settings_of(plain).values(), place.number, drawing.seed])
+def _mark(generator: CompletionGenerator, slot: _Slot, settings: GenerationSettings) -> str:
+    """The digest of a slot: the same in every run with the same settings."""
+    plain = request_for(slot.prompt, slot.number, 0, settings)
+    return digest([generator.identity, slot.prompt.id, *settings_of(plain).values(), slot.number, settings.seed])
 
 
-def _there(store: Store, project: str) -> dict[str, list[tuple[str, str]]]:
-    """By prompt: the texts that it has, with the place that each was made for, if it was."""
-    wanted = (
+def _existing_texts(store: Store, project: str) -> dict[str, list[tuple[str, str]]]:
+    """By prompt: the texts of its completions, each with the digest of the slot it fills, if any."""
+    query = (
         select(PromptRow.id, CompletionRow.text, CompletionRow.made)
         .join(CompletionRow, CompletionRow.prompt == PromptRow.key)
         .where(PromptRow.project == project)
         .order_by(CompletionRow.key)
     )
-    found = defaultdict(list)
+    texts = defaultdict(list)
     with store.reading() as session:
-        for prompt, text, made in session.execute(wanted):
-            found[prompt].append((text, str(made.get("place", ""))))
-    return dict(found)
+        for prompt, text, provenance in session.execute(query):
+            texts[prompt].append((text, str(provenance.get("place", ""))))
+    return dict(texts)
 
 
-def _write(store: Store, project: str, found: list[tuple[str, Completion, dict[str, Any]]], made: Made) -> None:
-    if found:
-        made.added += add_completions(store, project, found).added
-        found.clear()
+def _write(store: Store, project: str, entries: list[CompletionEntry], result: GenerationResult) -> None:
+    if entries:
+        result.added += add_completions(store, project, entries).added
+        entries.clear()
 
 
-def _note(made: Made) -> str:
-    parts = {"forced apart": made.forced, "too alike": made.alike, "refused": len(made.refused)}
-    return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+def _note(result: GenerationResult) -> str:
+    parts = {"retried": result.forced, "too similar": result.alike, "refused": len(result.refused)}
+    return ", ".join(f"{count} {name}" for name, count in parts.items() if count)

@@ -1,4 +1,4 @@
-"""Whoever writes answers: what they are asked, what they give back, and a cache on disk between the two."""
+"""The interface of generators: requests, generated texts, and a cache on disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gnomon.core.types import Prompt
 
 
 @dataclass(frozen=True)
-class Order:
-    """One answer that is asked for; its own seed makes it another than the next.
+class GenerationRequest:
+    """A request for one completion, with its own seed.
 
     Attributes:
-        prompt: as the author reads it, which may have a wording more than the bank's.
+        prompt: as the generator reads it, possibly rephrased.
     """
 
     prompt: Prompt
@@ -29,12 +29,12 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A text that an author wrote.
+class GeneratedText:
+    """A text written by a generator.
 
     Attributes:
-        finished: whether it ended by itself, not at the limit of its length.
-        facts: what else its author says of it, as the version that answered.
+        finished: whether it ended by itself, not at the length limit.
+        facts: metadata from the generator, such as the model version.
     """
 
     text: str
@@ -44,67 +44,71 @@ class Draft:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why there is no text."""
+    """The reason why there is no text."""
 
     reason: str
 
 
-Keep = Callable[[Order, Draft], None]
+SaveCallback = Callable[[GenerationRequest, GeneratedText], None]
 
 
-class Author(Protocol):
-    """Writes answers.
+class CompletionGenerator(Protocol):
+    """Writes completions.
 
     Attributes:
-        name: the source of its answers in the store; annotators never see it.
-        identity: all that its answers depend on beside the order, as a digest of the weights.
+        name: source of its completions in the store; annotators never see it.
+        identity: everything its completions depend on beside the request, such as a digest of the weights.
     """
 
     name: str
     identity: dict[str, str]
 
-    def write(self, orders: Sequence[Order], keep: Keep) -> Iterator[Draft | Refusal]:
-        """An answer to each order, in their order; `keep` gets each as soon as it is there.
+    def write(
+        self, requests: Sequence[GenerationRequest], save: SaveCallback
+    ) -> Iterator[GeneratedText | Refusal]:
+        """Yield a text for each request, in order; `save` receives each as soon as it exists.
 
         Raises:
-            GnomonError: no order can be answered.
+            GnomonError: no request can be fulfilled.
         """
 
     def close(self) -> None:
-        """Let go of what was loaded."""
+        """Release what was loaded."""
 
 
-class Cache:
-    """Answers on disk, one file each, by everything that they depend on."""
+class GenerationCache:
+    """Generated texts on disk, one file each, keyed by everything they depend on."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def find(self, author: Author, order: Order) -> Draft | None:
-        """The answer that the author gave to this very order."""
-        path = self._path(author, order)
+    def find(self, generator: CompletionGenerator, request: GenerationRequest) -> GeneratedText | None:
+        """Return the generator's text for this request, or `None`."""
+        path = self._path(generator, request)
         if not path.exists():
             return None
-        found = read_json(path)
+        entry = read_json(path)
         try:
-            return Draft(str(found["text"]), bool(found["finished"]), dict(found["facts"]))
+            return GeneratedText(str(entry["text"]), bool(entry["finished"]), dict(entry["facts"]))
         except (LookupError, TypeError, ValueError):
-            raise DataError(f"{path} holds no answer; remove it to have it made again.") from None
+            raise DataError(f"{path} holds no generated text; remove it to generate it again.") from None
 
-    def keep(self, author: Author, order: Order, draft: Draft) -> None:
-        """Write an answer down, whole or not at all."""
-        write_json(self._path(author, order), asdict(draft))
+    def save(self, generator: CompletionGenerator, request: GenerationRequest, draft: GeneratedText) -> None:
+        """Write a text atomically."""
+        write_json(self._path(generator, request), asdict(draft))
 
-    def _path(self, author: Author, order: Order) -> Path:
-        mark = digest([author.identity, spoken(order.prompt), *settings_of(order).values(), order.seed])
+    def _path(self, generator: CompletionGenerator, request: GenerationRequest) -> Path:
+        mark = digest(
+            [generator.identity, message_texts(request.prompt), *settings_of(request).values(), request.seed]
+        )
         return self.folder / mark[:2] / f"{mark}.json"
 
 
-def spoken(prompt: Prompt) -> list[list[str]]:
-    """What a prompt says, by whom; its id is not part of it."""
+def message_texts(prompt: Prompt) -> list[list[str]]:
+    """The roles and contents of a prompt's messages, without its id."""
     return [[m.role, m.content] for m in prompt.messages]
 
 
-def settings_of(order: Order) -> dict[str, Any]:
-    """How an answer is drawn."""
-    return {"temperature": order.temperature, "top_p": order.top_p, "max_tokens": order.max_tokens}
+def settings_of(request: GenerationRequest) -> dict[str, Any]:
+    """The sampling settings of a request."""
+    return {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens}

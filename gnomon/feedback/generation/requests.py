@@ -1,4 +1,4 @@
-"""What authors are asked for: a ladder of temperatures, other wordings, and how alike two answers may be."""
+"""Generation requests: temperatures, rephrased prompts, and the similarity limit between completions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gnomon.core.config import Settings
 from gnomon.core.ranges import Range, Seed, Temperature, Tokens, TopP
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Message, Prompt
-from gnomon.feedback.generation.generators import Order, spoken
+from gnomon.feedback.generation.generators import GenerationRequest, message_texts
 from gnomon.feedback.selection.prompts import similarity
 
-TRIES = 4  # at an answer that is unlike the others: plain, hotter, and twice with another wording
-HOTTER = 0.3  # added to the temperature at each further try
-HOTTEST = 2.0  # what OpenAI's interface allows
-WORDINGS = {
+TRIES = 4  # for a completion unlike the others: plain, at a higher temperature, and twice with a rephrased prompt
+TEMPERATURE_STEP = 0.3  # added to the temperature at each further attempt
+MAX_TEMPERATURE = 2.0  # the maximum of OpenAI's API
+REPHRASINGS = {
     "en": (
         "Answer briefly, in your own words.",
         "Answer in detail, and give an example.",
@@ -28,63 +28,75 @@ WORDINGS = {
 }
 
 
-class Drawing(Settings):
-    """How many answers are drawn, and how.
+class GenerationSettings(Settings):
+    """Number of completions and sampling settings.
 
     Attributes:
-        count: answers of each author to each prompt.
-        temperatures: a ladder; an author's answers to a prompt take its steps in turn.
-        max_tokens: length limit of an answer.
-        top_p: the smallest set of tokens with at least this probability is drawn from.
-        alike: from this similarity on two answers to a prompt are nearly the same (`bank.similarity`).
-        wordings: added to a prompt whose answers are too alike; empty takes `WORDINGS`.
-        seed: of everything that is drawn.
+        count: completions per generator and prompt.
+        temperatures: a generator's completions of a prompt cycle through them.
+        max_tokens: length limit of a completion.
+        top_p: nucleus sampling threshold.
+        similarity: completions at least this similar to another are dropped (`selection.prompts.similarity`).
+        rephrasings: sentences added to a prompt whose completions are too similar; empty: `REPHRASINGS`.
+        seed: of all sampling.
     """
 
-    count: Annotated[int, Range("it counts answers of an author to a prompt", ge=1, le=10**6)] = 2
+    count: Annotated[int, Range("it counts completions of a generator for a prompt", ge=1, le=10**6)] = 2
     temperatures: tuple[Temperature, ...] = Field(default=(0.7, 1.0, 1.3), min_length=1)
     max_tokens: Tokens = 256
     top_p: TopP = 1.0
-    alike: Annotated[float, Range("it is a similarity, and at 0 all answers would be alike", gt=0, le=1)] = 0.7
-    wordings: tuple[str, ...] = ()
+    similarity: Annotated[float, Range("it is a similarity, and at 0 all would be too similar", gt=0, le=1)] = 0.7
+    rephrasings: tuple[str, ...] = ()
     seed: Seed = 0
 
 
-def order_for(prompt: Prompt, number: int, tried: int, drawing: Drawing) -> Order:
-    """What is asked for an answer: further tries are hotter, and from the third on worded otherwise."""
-    ladder = drawing.temperatures
-    temperature = ladder[number % len(ladder)]
-    if tried:
-        temperature = round(max(temperature, min(HOTTEST, temperature + HOTTER * tried)), 6)
-    wording = wording_for(prompt, number, tried, drawing)
-    asked = reworded(prompt, wording) if wording else prompt
-    mark = digest([drawing.seed, spoken(prompt), number, tried])
-    seed = int(mark[:8], 16) & 0x7FFFFFFF  # what servers take
-    return Order(asked, temperature, drawing.top_p, drawing.max_tokens, seed)
+def request_for(prompt: Prompt, number: int, attempt: int, settings: GenerationSettings) -> GenerationRequest:
+    """The request for an attempt: later ones have a higher temperature, from the third on another wording.
+
+    Args:
+        prompt: of the bank.
+        number: of the completion among those of its generator and prompt.
+        attempt: from 0.
+        settings: of the generation.
+    """
+    temperature = settings.temperatures[number % len(settings.temperatures)]
+    if attempt:
+        temperature = round(max(temperature, min(MAX_TEMPERATURE, temperature + TEMPERATURE_STEP * attempt)), 6)
+    rephrasing = rephrasing_for(prompt, number, attempt, settings)
+    rephrased_prompt = rephrased(prompt, rephrasing) if rephrasing else prompt
+    mark = digest([settings.seed, message_texts(prompt), number, attempt])
+    seed = int(mark[:8], 16) & 0x7FFFFFFF  # the range that servers accept
+    return GenerationRequest(rephrased_prompt, temperature, settings.top_p, settings.max_tokens, seed)
 
 
-def wording_for(prompt: Prompt, number: int, tried: int, drawing: Drawing) -> str:
-    """What is added to the prompt at this try; nothing at the first two."""
-    if tried < 2:
+def rephrasing_for(prompt: Prompt, number: int, attempt: int, settings: GenerationSettings) -> str:
+    """The sentence added to the prompt at this attempt; empty at the first two. Arguments as `request_for`."""
+    if attempt < 2:
         return ""
     chinese = any("一" <= c <= "鿿" for m in prompt.messages for c in m.content)
-    wordings = drawing.wordings or WORDINGS["zh" if chinese else "en"]
-    return wordings[(number + tried) % len(wordings)]
+    rephrasings = settings.rephrasings or REPHRASINGS["zh" if chinese else "en"]
+    return rephrasings[(number + attempt) % len(rephrasings)]
 
 
-def reworded(prompt: Prompt, wording: str) -> Prompt:
-    """The prompt with a sentence more at its end."""
+def rephrased(prompt: Prompt, rephrasing: str) -> Prompt:
+    """The prompt with a sentence appended to its last message."""
     *before, last = prompt.messages
-    return replace(prompt, messages=(*before, Message(last.role, f"{last.content}\n\n{wording}")))
+    return replace(prompt, messages=(*before, Message(last.role, f"{last.content}\n\n{rephrasing}")))
 
 
-def too_alike(text: str, others: Sequence[str], alike: float) -> bool:
-    """Whether a text is empty, or nearly one of the others."""
+def too_similar(text: str, others: Sequence[str], limit: float) -> bool:
+    """Whether a text is empty or at least as similar as the limit to one of the others.
+
+    Args:
+        text: to check.
+        others: existing completions.
+        limit: in (0, 1].
+    """
     if not text.strip():
         return True
-    one = _as_turn(text)
-    return any(similarity(one, _as_turn(other)) >= alike for other in others)
+    prompt = _as_prompt(text)
+    return any(similarity(prompt, _as_prompt(other)) >= limit for other in others)
 
 
-def _as_turn(text: str) -> Prompt:
+def _as_prompt(text: str) -> Prompt:
     return Prompt("", (Message("assistant", text),))

@@ -21,7 +21,7 @@ from gnomon.feedback.task_types import SCALES, setup_of
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from gnomon.feedback.store.ingest import Counted
+    from gnomon.feedback.store.ingest import IngestCounts
     from gnomon.feedback.store.store import Project, Store
 
 CHUNK = 2000  # groups in memory at a time
@@ -70,7 +70,7 @@ def read_groups(
         raise DataError(f"{path} holds no rows; {advice}.")
 
 
-def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int = 0) -> Counted:
+def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int = 0) -> IngestCounts:
     """Add prompts, completions, and the items of the project's task; what is there already is not added again.
 
     Pairs: all of up to three completions; beyond that as many as completions, by `feedback.pairing`. Rankings:
@@ -79,22 +79,22 @@ def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int
     Returns:
         How many items were added, and how many were there; of groups without completions, how many prompts.
     """
-    from gnomon.feedback.store.ingest import Counted
+    from gnomon.feedback.store.ingest import IngestCounts
 
     about = store.project(project)
-    size = setup_of(about.settings).size
+    size = setup_of(about.settings).ranking_size
     waiting, added, known = iter(groups), 0, 0
     with store.writing() as session:  # all of it, or nothing
         while chunk := list(itertools.islice(waiting, CHUNK)):
             found = _add_chunk(store, session, about, chunk, size, seed)
             added, known = added + found.added, known + found.known
-    return Counted(added, known)
+    return IngestCounts(added, known)
 
 
 def _add_chunk(
     store: Store, session: Session, about: Project, groups: Sequence[Group], size: int, seed: int
-) -> Counted:
-    from gnomon.feedback.selection.items import items_of
+) -> IngestCounts:
+    from gnomon.feedback.selection.items import item_completions
     from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
     from gnomon.feedback.store.store import BankPrompt
 
@@ -103,7 +103,7 @@ def _add_chunk(
     asked = [(group.prompt.id, different(group)) for group in groups]
     if not any(some for _, some in asked):
         return prompts
-    chosen = [ids for _, some in asked for ids in items_of(about.task, some, size, seed)]
+    chosen = [ids for _, some in asked for ids in item_completions(about.task, some, size, seed)]
     answers: list[tuple[str, Completion, dict[str, Any]]] = [
         (prompts.ids[name], one, {}) for name, some in asked for one in some
     ]

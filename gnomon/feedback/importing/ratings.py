@@ -25,7 +25,7 @@ from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.records import EXPECTED, parse_record
 from gnomon.data.reading.unread_keys import KeysRead, TrackedRow
-from gnomon.feedback.store.ingest import Counted, add_completions, add_items, add_prompts
+from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.resolution import settle
 from gnomon.feedback.store.schema import AnnotatorRow, CompletionRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store, existing
@@ -74,7 +74,7 @@ def scan_ratings(
 
 def import_ratings(
     store: Store, project: Project, rows: Iterable[tuple[str, RatedText]], source: str, *, new: bool = False
-) -> Counted:
+) -> IngestCounts:
     """Add texts and the judgements that ratings are; what is there already is not added again.
 
     A rater's other rating of the same text corrects the former.
@@ -107,7 +107,7 @@ def import_ratings(
         for chunk in _chunks(_checked(rows, scale)):
             found = _chunk(store, session, project, criteria[0], chunk, names)
             added, known = added + found.added, known + found.known
-    return Counted(added, known)
+    return IngestCounts(added, known)
 
 
 class _Names:
@@ -130,7 +130,7 @@ class _Names:
 
 def _chunk(
     store: Store, session: Session, project: Project, criterion: str, rows: list[RatedText], names: _Names
-) -> Counted:
+) -> IngestCounts:
     """Add some rows: their prompts, texts, items, annotators and judgements."""
     prompts = {row.prompt.id: row.prompt for row in rows if row.prompt}
     asked = add_prompts(store, project.id, [BankPrompt(one) for one in prompts.values()], within=session).ids
@@ -143,7 +143,7 @@ def _chunk(
     items = _items(session, project.id, set(ids.values()))
     for item in items.values():
         if item.key > before:
-            item.asked, item.state = False, "closed"
+            item.open_to_humans, item.state = False, "closed"
     ratings = list(_ratings(session, rows, ids, names))
     return _judge(session, project.id, items, ratings, criterion)
 
@@ -163,7 +163,7 @@ def _ratings(session: Session, rows: list[RatedText], ids: Mapping[str, str], na
 
 def _judge(
     session: Session, project: str, items: Mapping[str, ItemRow], ratings: Iterable[Rating], criterion: str
-) -> Counted:
+) -> IngestCounts:
     """Add judgements, as corrections where their annotator judged the item before, and settle what is asked."""
     keys = [item.key for item in items.values()]
     asked = ItemRow.key.in_(keys), ItemRow.state.not_in(("closed", "gold"))
@@ -209,7 +209,7 @@ def _judge(
         settle(session, open_item, existing(session.get(ProjectRow, project), "project", project))
     session.flush()
     session.expunge_all()
-    return Counted(added, known)
+    return IngestCounts(added, known)
 
 
 def _items(session: Session, project: str, completions: set[str]) -> dict[str, ItemRow]:

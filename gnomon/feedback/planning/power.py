@@ -1,8 +1,8 @@
-"""How many judgements are needed: before they are paid for.
+"""Power analysis: how many judgements a comparison of two policies needs.
 
-The model. An item compares an answer of A with one of B; to a judge without error A's is better in a share
-`effect` of the items. A vote is a tie with probability `ties`, whatever is true; otherwise it is right with
-probability a, independently of the other votes given what is true.
+The model. An item compares a completion of A with one of B; A's is truly better in a share `effect` of the items.
+A vote is a tie with probability `ties`, whatever is true; otherwise it is right with probability a, independently
+of the other votes given the truth.
 
 From κ to a. Two votes then agree with probability a² + (1 − a)². Where A is right as often as B, chance gives
 1/2, so
@@ -38,15 +38,15 @@ import numpy as np
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.lazy import stats
-from gnomon.feedback.annotators.simulated import Manner
+from gnomon.feedback.annotators.simulated import SimulatedBehavior
 
-MOST_VOTES = 999  # an item; where more would be needed, no number of votes is of use
+MOST_VOTES = 999  # per item; if more were needed, no number of votes helps
 NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
-class Noise:
-    """How annotators err.
+class AnnotatorNoise:
+    """Error model of annotators.
 
     Attributes:
         accuracy: a, the probability that a vote that is no tie is right.
@@ -67,51 +67,58 @@ class Noise:
             )
 
     @property
-    def keeps(self) -> float:
-        """(1 − t)(2a − 1): what is left of a win rate's distance from 1/2."""
+    def signal_share(self) -> float:
+        """(1 − t)(2a − 1): the factor by which noise shrinks a win rate's distance from 1/2."""
         return (1 - self.ties) * (2 * self.accuracy - 1)
 
     def win_rate(self, effect: float) -> float:
-        """w, the mean of votes where a judge without error would find `effect`."""
-        return 0.5 + self.keeps * (effect - 0.5)
+        """w, the expected mean vote at the true win rate `effect`."""
+        return 0.5 + self.signal_share * (effect - 0.5)
 
     def item_variance(self, effect: float, votes: int) -> float:
-        """The variance of the mean of an item's votes, over items and votes."""
+        """Variance of an item's mean vote, over items and votes."""
         one = (1 - self.ties) / 4 - (self.win_rate(effect) - 0.5) ** 2
-        shared = self.keeps**2 * effect * (1 - effect)
+        shared = self.signal_share**2 * effect * (1 - effect)
         return shared + (one - shared) / votes
 
-    def manner(self) -> Manner:
-        """The simulated annotator that errs so, where utilities are 1/2 for the better and −1/2 for the worse."""
+    def simulated_behavior(self) -> SimulatedBehavior:
+        """The equivalent simulated annotator, for utilities of 1/2 (better) and −1/2 (worse)."""
         if self.accuracy == 1:
-            raise ConfigError("annotators without error cannot be simulated with chance; give a κ below 1.")
+            raise ConfigError("annotators without error cannot be simulated; give a κ below 1.")
         sharpness = math.log(self.accuracy / (1 - self.accuracy))
         halves = 2 * math.cosh(sharpness / 2)
-        return Manner(sharpness=sharpness, ties=self.ties / (1 - self.ties) * halves)
+        return SimulatedBehavior(sharpness=sharpness, ties=self.ties / (1 - self.ties) * halves)
 
 
 def accuracy_from_kappa(kappa: float, prevalence: float = 0.5) -> float:
-    """a, how often one vote is right, from Cohen's κ of two annotators, or Fleiss' of several.
+    """a, the accuracy of a vote, from Cohen's κ of two annotators or Fleiss' κ of several.
 
     Args:
-        kappa: in [0, 1]; ties left out.
-        prevalence: π, the share of the items, on which κ was measured, in which the first label is true.
+        kappa: in [0, 1]; without ties.
+        prevalence: π, share of the items with the first label as the truth, where κ was measured.
 
     Raises:
         ConfigError: κ is negative, or a share is none.
     """
     if not 0 <= kappa <= 1 or not 0 < prevalence < 1:
-        raise ConfigError(f"κ {kappa} with prevalence {prevalence} says nothing of accuracy; give κ in [0, 1].")
+        raise ConfigError(f"κ {kappa} with prevalence {prevalence} gives no accuracy; give κ in [0, 1].")
     even, off = prevalence * (1 - prevalence), (prevalence - 0.5) ** 2
     return (1 + math.sqrt(kappa / 4 / (even + kappa * off))) / 2  # κ solved for (2a − 1)²
 
 
 def items_for_power(
-    effect: float, noise: Noise, *, votes: int = 1, power: float = 0.8, alpha: float = 0.05
+    effect: float, noise: AnnotatorNoise, *, votes: int = 1, power: float = 0.8, alpha: float = 0.05
 ) -> int:
-    """Items after which a two-sided test tells the win rate from 1/2 with this probability.
+    """Number of items for a two-sided test of the win rate against 1/2 with this power.
 
     n = ((z_{1−α/2} σ_0 + z_power σ_1) / (w − 1/2))², σ² the item's variance at 1/2 and at the effect.
+
+    Args:
+        effect: true win rate.
+        noise: error model.
+        votes: per item.
+        power: of the test.
+        alpha: its false positive rate.
 
     Raises:
         ConfigError: there is no effect, no signal, or a probability is none.
@@ -124,8 +131,10 @@ def items_for_power(
     return max(1, math.ceil((spread / distance) ** 2 - 1e-9))
 
 
-def power_of_items(effect: float, noise: Noise, items: int, *, votes: int = 1, alpha: float = 0.05) -> float:
-    """The probability that so many items tell the win rate from 1/2, in the effect's direction."""
+def power_of_items(
+    effect: float, noise: AnnotatorNoise, items: int, *, votes: int = 1, alpha: float = 0.05
+) -> float:
+    """Power of the test with this number of items; arguments as for `items_for_power`."""
     distance = _distance(effect, noise)
     bound = _z(alpha) * math.sqrt(noise.item_variance(0.5, votes) / items)
     spread = math.sqrt(noise.item_variance(effect, votes) / items)
@@ -133,39 +142,49 @@ def power_of_items(effect: float, noise: Noise, items: int, *, votes: int = 1, a
 
 
 def items_for_width(
-    half_width: float, noise: Noise, *, effect: float = 0.5, votes: int = 1, alpha: float = 0.05
+    half_width: float, noise: AnnotatorNoise, *, effect: float = 0.5, votes: int = 1, alpha: float = 0.05
 ) -> int:
-    """Items after which the interval of the votes' win rate reaches so far: (z σ / half_width)²."""
-    _probability("width", half_width)
+    """Number of items for a confidence interval of this half-width: (z σ / half_width)².
+
+    Args:
+        half_width: of the votes' win rate.
+        noise: error model.
+        effect: true win rate.
+        votes: per item.
+        alpha: 1 − alpha is the interval's level.
+    """
+    _probability("half_width", half_width)
     return max(1, math.ceil(_z(alpha) ** 2 * noise.item_variance(effect, votes) / half_width**2 - 1e-9))
 
 
-def half_width(items: int, noise: Noise, *, effect: float = 0.5, votes: int = 1, alpha: float = 0.05) -> float:
-    """How far the interval of the votes' win rate reaches to either side.
+def half_width(
+    items: int, noise: AnnotatorNoise, *, effect: float = 0.5, votes: int = 1, alpha: float = 0.05
+) -> float:
+    """Half-width of the confidence interval of the votes' win rate; arguments as for `items_for_width`.
 
-    That of the win rate which a judge without error would find is wider by 1 / `noise.keeps` (Rogan and
+    The interval of the true win rate is wider by 1 / `noise.signal_share` (Rogan and
     Gladen, Am. J. Epidemiol. 107, 1978).
     """
     return _z(alpha) * math.sqrt(noise.item_variance(effect, votes) / items)
 
 
-def majority_accuracy(votes: int, noise: Noise) -> float:
-    """How often the majority of an item's votes is right; an even split is decided by a coin.
+def majority_accuracy(votes: int, noise: AnnotatorNoise) -> float:
+    """Probability that the majority of an item's votes is right; an even split is decided at random.
 
     Condorcet's theorem (1785) with ties: of V votes k are no ties, binomially, and of these more than half are
     right.
     """
     if votes < 1:
         raise ConfigError(f"{votes} votes have no majority; give at least 1.")
-    said = np.arange(votes + 1)  # [V + 1], votes that are no ties
-    half = said // 2
-    right = stats.binom.sf(half, said, noise.accuracy)  # more than half of them
-    right += np.where(said % 2 == 0, stats.binom.pmf(half, said, noise.accuracy) / 2, 0.0)
-    return float((stats.binom.pmf(said, votes, 1 - noise.ties) * right).sum())
+    decided = np.arange(votes + 1)  # [V + 1], votes that are no ties
+    half = decided // 2
+    right = stats.binom.sf(half, decided, noise.accuracy)  # more than half of them
+    right += np.where(decided % 2 == 0, stats.binom.pmf(half, decided, noise.accuracy) / 2, 0.0)
+    return float((stats.binom.pmf(decided, votes, 1 - noise.ties) * right).sum())
 
 
-def votes_for_accuracy(target: float, noise: Noise) -> int | None:
-    """The fewest votes, an odd number, whose majority is right so often; `None`: no number is of use."""
+def votes_for_accuracy(target: float, noise: AnnotatorNoise) -> int | None:
+    """The smallest odd number of votes whose majority reaches the target accuracy; `None` if none does."""
     _probability("accuracy", target)
     odd = range(1, MOST_VOTES + 1, 2)  # of odd numbers the larger is never less often right (Condorcet)
     if noise.accuracy <= 0.5 or majority_accuracy(odd[-1], noise) < target - 1e-12:
@@ -173,11 +192,19 @@ def votes_for_accuracy(target: float, noise: Noise) -> int | None:
     return odd[bisect_left(odd, target - 1e-12, key=lambda votes: majority_accuracy(votes, noise))]
 
 
-def annotators_for(items: int, votes: int, each: int) -> int:
-    """Annotators who judge up to `each` items, where nobody judges one twice."""
-    if min(items, votes, each) < 1:
-        raise ConfigError(f"{items} items, {votes} votes and {each} judgements each; give at least 1 of each.")
-    return max(votes, math.ceil(items * votes / min(each, items)))
+def annotators_for(items: int, votes: int, per_annotator: int) -> int:
+    """Number of annotators, each judging up to `per_annotator` items and no item twice.
+
+    Args:
+        items: number of items.
+        votes: per item.
+        per_annotator: judgements per annotator.
+    """
+    if min(items, votes, per_annotator) < 1:
+        raise ConfigError(
+            f"{items} items, {votes} votes and {per_annotator} judgements each; give at least 1 of each."
+        )
+    return max(votes, math.ceil(items * votes / min(per_annotator, items)))
 
 
 def _z(alpha: float) -> float:
@@ -185,14 +212,14 @@ def _z(alpha: float) -> float:
     return NORMAL.inv_cdf(1 - alpha / 2)
 
 
-def _distance(effect: float, noise: Noise) -> float:
+def _distance(effect: float, noise: AnnotatorNoise) -> float:
     if not 0 <= effect <= 1 or effect == 0.5:
-        raise ConfigError(f"a win rate of {effect} cannot be told from 0.5; give another in [0, 1].")
-    if noise.keeps == 0:
-        raise ConfigError("votes with κ 0 are chance and tell nothing; give a larger κ, or train the annotators.")
+        raise ConfigError(f"a win rate of {effect} cannot be distinguished from 0.5; give another in [0, 1].")
+    if noise.signal_share == 0:
+        raise ConfigError("votes with κ 0 are chance; give a larger κ, or train the annotators.")
     return abs(noise.win_rate(effect) - 0.5)
 
 
-def _probability(what: str, value: float) -> None:
+def _probability(name: str, value: float) -> None:
     if not 0 < value < 1:
-        raise ConfigError(f"{what} is {value}; give a number between 0 and 1.")
+        raise ConfigError(f"{name} is {value}; give a number between 0 and 1.")

@@ -35,7 +35,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
+class AnnotatorMetrics:
     """What one annotator did, in plain facts.
 
     Attributes:
@@ -63,9 +63,9 @@ class Conduct:
     short_reasons: Share
 
 
-def conduct(
+def annotator_metrics(
     votes: Iterable[Vote], gold: Mapping[Any, Hashable] | None = None, limits: Limits | None = None
-) -> list[Conduct]:
+) -> list[AnnotatorMetrics]:
     """What everybody did, by name.
 
     Args:
@@ -87,7 +87,7 @@ def _of_one(
     said: Mapping[Hashable, Counter[Hashable]],
     gold: Mapping[Any, Hashable],
     limits: Limits,
-) -> Conduct:
+) -> AnnotatorMetrics:
     tested = [vote for vote in votes if vote.item in gold]
     first = [vote.chosen_first for vote in votes if vote.chosen_first is not None]
     longer = [
@@ -99,9 +99,9 @@ def _of_one(
     ]
     seconds = [vote.seconds for vote in votes if vote.seconds is not None]
     reasons = [vote.reason.strip() for vote in votes if vote.reason is not None]
-    fastest, slowest, shortest = limits.fastest, limits.slowest, limits.shortest_reason
+    min_seconds, max_seconds, shortest = limits.min_seconds, limits.max_seconds, limits.min_reason_chars
     nothing = Share(0, 0)
-    return Conduct(
+    return AnnotatorMetrics(
         annotator=name,
         votes=len(votes),
         gold=Share(sum(vote.label == gold[vote.item] for vote in tested), len(tested)),
@@ -109,8 +109,8 @@ def _of_one(
         first=Share(sum(first), len(first)),
         longer=Share(sum(longer), len(longer)),
         seconds=statistics.median(seconds) if seconds else None,
-        too_fast=nothing if fastest is None else Share(sum(s < fastest for s in seconds), len(seconds)),
-        too_slow=nothing if slowest is None else Share(sum(s > slowest for s in seconds), len(seconds)),
+        too_fast=nothing if min_seconds is None else Share(sum(s < min_seconds for s in seconds), len(seconds)),
+        too_slow=nothing if max_seconds is None else Share(sum(s > max_seconds for s in seconds), len(seconds)),
         short_reasons=nothing
         if shortest is None
         else Share(sum(len(reason) < shortest for reason in reasons), len(reasons)),

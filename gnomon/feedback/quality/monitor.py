@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from gnomon.feedback.quality.reliability import Record, paused, records
+from gnomon.feedback.quality.reliability import AnnotatorReliability, annotator_reliability, paused
 from gnomon.feedback.store.schema import (
     AnnotatorRow,
     CompletionRow,
@@ -27,7 +27,7 @@ from gnomon.feedback.store.schema import (
 from gnomon.feedback.store.store import Store, existing
 from gnomon.feedback.task_types import Setup, limits_of, setup_of
 from gnomon.feedback.tasks.gold_items import gold_verdicts
-from gnomon.feedback.tasks.judgements import as_spoken, snapshot, vote_of
+from gnomon.feedback.tasks.judgements import judgement_vote, snapshot, stored_judgement
 from gnomon.stats.votes import Vote
 
 EVERY = 5  # judgements of an annotator between two looks
@@ -37,7 +37,7 @@ REST = (
 
 
 @dataclass(frozen=True)
-class Heard:
+class ProjectVotes:
     """What a project's annotators said.
 
     Attributes:
@@ -65,12 +65,12 @@ class Heard:
         """Those of annotators that are the same from item to item."""
         return [vote for vote in votes if vote.annotator not in self.nameless]
 
-    def records(self) -> list[Record]:
+    def annotator_reliability(self) -> list[AnnotatorReliability]:
         """How far each annotator can be relied on, by id."""
-        return records(self.of_people(self.votes), self.gold, limits_of(self.setup))
+        return annotator_reliability(self.of_people(self.votes), self.gold, limits_of(self.setup))
 
 
-def hear(store: Store, project: str) -> Heard:
+def load_votes(store: Store, project: str) -> ProjectVotes:
     """Read all judgements that count, and on gold items, which want as many as come, all that stand."""
     with snapshot(store) as session:
         asked = existing(session.get(ProjectRow, project), "project", project)
@@ -91,14 +91,14 @@ def hear(store: Store, project: str) -> Heard:
         for row in session.scalars(wanted.where(ItemRow.project == project).order_by(JudgementRow.sequence)):
             if row.surplus and row.item not in gold:
                 continue
-            votes.append(vote_of(as_spoken(row), row.item, names[row.item], lengths))
+            votes.append(judgement_vote(stored_judgement(row), row.item, names[row.item], lengths))
             answers.append((row.answer, row.shown))
         nameless = frozenset(session.scalars(select(AnnotatorRow.id).where(AnnotatorRow.kind == "anonymous")))
     categories = {row.key: row.category for row in items}
-    return Heard(votes, gold, categories, answers, names, setup, asked.task, nameless)
+    return ProjectVotes(votes, gold, categories, answers, names, setup, asked.task, nameless)
 
 
-class Watch:
+class QualityMonitor:
     """Looks at a project's annotators now and then, and pauses those on whom it cannot rely.
 
     Args:
@@ -120,8 +120,8 @@ class Watch:
         self._counts[annotator] = (self._counts.get(annotator, 0) + 1) % EVERY
         return self._counts[annotator] == 0 and self.clock() >= self._not_before
 
-    def look(self) -> list[str]:
-        """Pause whoever is below the floor of the project's set-up; returns their ids. One look at a time."""
+    def check(self) -> list[str]:
+        """Pause annotators below the project's `min_reliability`; returns their ids. Checks never overlap."""
         if not self._alone.acquire(blocking=False):
             return []
         began = self.clock()
@@ -133,13 +133,13 @@ class Watch:
             self._alone.release()
 
     def _look(self) -> list[str]:
-        if setup_of(self.store.project(self.project).settings).floor is None:
+        if setup_of(self.store.project(self.project).settings).min_reliability is None:
             return []
-        heard = hear(self.store, self.project)
-        floor, least = heard.setup.floor, heard.setup.least_votes
-        assert floor is not None
-        found = {record.annotator: record for record in heard.records()}
-        low = set(paused(found.values(), floor, least))
+        heard = load_votes(self.store, self.project)
+        min_reliability, least = heard.setup.min_reliability, heard.setup.min_votes_before_pause
+        assert min_reliability is not None
+        found = {record.annotator: record for record in heard.annotator_reliability()}
+        low = set(paused(found.values(), min_reliability, least))
         stopped = []
         with self.store.writing() as session:
             wanted = select(AnnotatorRow).where(AnnotatorRow.id.in_(low), AnnotatorRow.state == "active")
@@ -152,7 +152,7 @@ class Watch:
         return stopped
 
 
-def without_gold(heard: Heard) -> Iterator[tuple[Vote, dict[str, Any], list[str]]]:
+def non_gold_votes(heard: ProjectVotes) -> Iterator[tuple[Vote, dict[str, Any], list[str]]]:
     """The votes on items that test nobody, each with its answer and what was shown."""
     for vote, (answer, shown) in zip(heard.votes, heard.answers, strict=True):
         if vote.item not in heard.gold:

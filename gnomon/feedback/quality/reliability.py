@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.quality.annotator_metrics import Conduct, conduct
+from gnomon.feedback.quality.annotator_metrics import AnnotatorMetrics, annotator_metrics
 from gnomon.feedback.task_types import Limits
 from gnomon.stats.intervals import Share
 from gnomon.stats.votes import Vote
@@ -24,7 +24,7 @@ SHRINKAGE = 10.0  # k: as many cases weigh as much as the group's mean
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReliabilityPart:
     """One part of a reliability score.
 
     Attributes:
@@ -43,27 +43,27 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class AnnotatorReliability:
     """What an annotator did, and the score made of it; the score is None where no part has data."""
 
-    conduct: Conduct
-    parts: tuple[Part, ...]
+    metrics: AnnotatorMetrics
+    parts: tuple[ReliabilityPart, ...]
     score: float | None
 
     @property
     def annotator(self) -> str:
         """The annotator's name."""
-        return self.conduct.annotator
+        return self.metrics.annotator
 
 
-def records(
+def annotator_reliability(
     votes: Iterable[Vote],
     gold: Mapping[Any, Hashable] | None = None,
     limits: Limits | None = None,
     *,
     weights: Mapping[str, float] | None = None,
     shrinkage: float = SHRINKAGE,
-) -> list[Record]:
+) -> list[AnnotatorReliability]:
     """Everybody's record, by name.
 
     Args:
@@ -78,48 +78,52 @@ def records(
     """
     weights = WEIGHTS if weights is None else weights
     for name, weight in weights.items():
-        if name not in FACETS:
-            raise ConfigError(f"reliability has no part {name!r}; choose among {', '.join(FACETS)}.")
+        if name not in PART_MEASURES:
+            raise ConfigError(f"reliability has no part {name!r}; choose among {', '.join(PART_MEASURES)}.")
         if not 0 <= weight < float("inf"):
             raise ConfigError(f"the weight of {name!r} in reliability is {weight}; give a number from 0.")
     if not 0 <= shrinkage < float("inf"):
         raise ConfigError(f"the shrinkage of reliability is {shrinkage}; give a number of cases from 0.")
-    everybody = conduct(votes, gold, limits)
+    everybody = annotator_metrics(votes, gold, limits)
     # name -> annotator -> (measured, cases), where there are any
     measured: dict[str, dict[str, tuple[float, int]]] = {}
-    for name in FACETS:
+    for name in PART_MEASURES:
         if weights.get(name, 0.0) > 0:
-            found = {one.annotator: FACETS[name](one) for one in everybody}
+            found = {one.annotator: PART_MEASURES[name](one) for one in everybody}
             measured[name] = {who: facet for who, facet in found.items() if facet is not None}
     means = {name: _group_mean(list(facets.values()), shrinkage) for name, facets in measured.items() if facets}
     return [_record(one, measured, means, weights, shrinkage) for one in everybody]
 
 
-def paused(found: Iterable[Record], floor: float, least_votes: int) -> list[str]:
-    """Who has at least so many votes and a score below the floor; nobody whose score is undefined."""
+def paused(
+    found: Iterable[AnnotatorReliability], min_reliability: float, min_votes_before_pause: int
+) -> list[str]:
+    """Who has at least so many votes and a score below the min_reliability; nobody whose score is undefined."""
     return [
         record.annotator
         for record in found
-        if record.conduct.votes >= least_votes and record.score is not None and record.score < floor
+        if record.metrics.votes >= min_votes_before_pause
+        and record.score is not None
+        and record.score < min_reliability
     ]
 
 
 def _record(
-    one: Conduct,
+    one: AnnotatorMetrics,
     measured: Mapping[str, Mapping[str, tuple[float, int]]],
     means: Mapping[str, float],
     weights: Mapping[str, float],
     shrinkage: float,
-) -> Record:
+) -> AnnotatorReliability:
     there = {name: facets[one.annotator] for name, facets in measured.items() if one.annotator in facets}
     total = sum(weights[name] for name in there)
     parts = []
     for name, (value, cases) in there.items():
         own = cases / (cases + shrinkage)
         drawn = own * value + (1 - own) * means[name]
-        parts.append(Part(name, value, cases, drawn, weights[name] / total))
+        parts.append(ReliabilityPart(name, value, cases, drawn, weights[name] / total))
     score = sum(part.weight * part.value for part in parts) if parts else None
-    return Record(one, tuple(parts), score)
+    return AnnotatorReliability(one, tuple(parts), score)
 
 
 def _group_mean(facets: Sequence[tuple[float, int]], shrinkage: float) -> float:
@@ -131,11 +135,11 @@ def _group_mean(facets: Sequence[tuple[float, int]], shrinkage: float) -> float:
     return sum(own * value for own, (value, _) in zip(worth, facets, strict=True)) / sum(worth)
 
 
-def _gold(one: Conduct) -> tuple[float, int] | None:
+def _gold(one: AnnotatorMetrics) -> tuple[float, int] | None:
     return None if one.gold.value is None else (one.gold.value, one.gold.of)
 
 
-def _agreement(one: Conduct) -> tuple[float, int] | None:
+def _agreement(one: AnnotatorMetrics) -> tuple[float, int] | None:
     kappa = one.agreement.kappa
     # Below chance is not below nothing: whoever turns the scale round gets 0 like whoever guesses.
     return None if kappa is None else (max(0.0, kappa), one.agreement.votes)
@@ -146,16 +150,16 @@ def _evenness(share: Share) -> tuple[float, int] | None:
     return None if share.off_half is None else (1 - 2 * share.off_half, share.of)
 
 
-def _pace(one: Conduct) -> tuple[float, int] | None:
+def _pace(one: AnnotatorMetrics) -> tuple[float, int] | None:
     cases = max(one.too_fast.of, one.too_slow.of)  # the same, or one of them 0 where it has no limit
     return (1 - (one.too_fast.hits + one.too_slow.hits) / cases, cases) if cases else None
 
 
-def _reasons(one: Conduct) -> tuple[float, int] | None:
+def _reasons(one: AnnotatorMetrics) -> tuple[float, int] | None:
     return None if one.short_reasons.value is None else (1 - one.short_reasons.value, one.short_reasons.of)
 
 
-FACETS: dict[str, Callable[[Conduct], tuple[float, int] | None]] = {
+PART_MEASURES: dict[str, Callable[[AnnotatorMetrics], tuple[float, int] | None]] = {
     "gold": _gold,
     "agreement": _agreement,
     "position": lambda one: _evenness(one.first),

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from gnomon.feedback.quality.monitor import Heard, without_gold
+from gnomon.feedback.quality.monitor import ProjectVotes, non_gold_votes
 from gnomon.feedback.task_types import worth
 from gnomon.stats.intervals import Estimate
 from gnomon.stats.intraclass import IntraclassCorrelations, intraclass_correlations
@@ -27,10 +27,10 @@ class Intraclass:
     same_raters: IntraclassCorrelations | None
 
 
-def order_agreement(heard: Heard) -> Estimate:
+def order_agreement(heard: ProjectVotes) -> Estimate:
     """Mean Kendall's τ-b of two annotators on one item; undefined where nobody ranks."""
     units: dict[Hashable, list[list[float]]] = defaultdict(list)
-    for vote, answer, shown in without_gold(heard):
+    for vote, answer, shown in non_gold_votes(heard):
         names = heard.names[vote.item]  # type: ignore[index]  # an item's number
         if "choice" not in answer and len(names) > 1:
             value = worth(answer, shown)

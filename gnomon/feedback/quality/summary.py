@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import case, exists, func, or_, select
 
-from gnomon.feedback.quality.monitor import Heard, hear, without_gold
-from gnomon.feedback.quality.reliability import Record
+from gnomon.feedback.quality.monitor import ProjectVotes, load_votes, non_gold_votes
+from gnomon.feedback.quality.reliability import AnnotatorReliability
 from gnomon.feedback.quality.score_agreement import Intraclass, intraclass, order_agreement
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ItemRow, JudgementRow, superseded
 from gnomon.feedback.store.store import Store
@@ -36,7 +36,7 @@ PAIR_LABELS = ("a", "b", "tie", "bad")
 
 
 @dataclass(frozen=True)
-class Person:
+class AnnotatorQuality:
     """An annotator, and how they do.
 
     Attributes:
@@ -46,12 +46,12 @@ class Person:
     """
 
     about: dict[str, Any]
-    record: Record | None
+    record: AnnotatorReliability | None
     likely: float | None
 
 
 @dataclass(frozen=True)
-class Figures:
+class QualityReport:
     """All that the agreement and annotator pages show.
 
     Attributes:
@@ -77,7 +77,7 @@ class Figures:
     intraclass: dict[str, Intraclass]
     categories: dict[str, PanelAgreement]
     pairs: list[tuple[str, str, PairAgreement]]
-    people: list[Person]
+    people: list[AnnotatorQuality]
     minority: list[MinorityView]
     when: float
 
@@ -90,31 +90,31 @@ class Figures:
         found = asdict(self)
         for person, plain in zip(self.people, found["people"], strict=True):
             if person.record is not None:
-                plain["record"]["conduct"] |= {
+                plain["record"]["metrics"] |= {
                     name: share
-                    | {"value": getattr(person.record.conduct, name).value}
-                    | {"interval": getattr(person.record.conduct, name).interval}
-                    for name, share in plain["record"]["conduct"].items()
+                    | {"value": getattr(person.record.metrics, name).value}
+                    | {"interval": getattr(person.record.metrics, name).interval}
+                    for name, share in plain["record"]["metrics"].items()
                     if isinstance(share, dict) and "hits" in share
                 }
         return found
 
 
-def figures(store: Store, project: str) -> Figures:
+def quality_report(store: Store, project: str) -> QualityReport:
     """Read a project's judgements, and say how everybody does.
 
     Raises:
         DataError: there is no such project.
     """
-    heard = hear(store, project)
-    plain = [vote for vote, _, _ in without_gold(heard)]
+    heard = load_votes(store, project)
+    plain = [vote for vote, _, _ in non_gold_votes(heard)]
     known = {item: name for item, name in heard.categories.items() if name}
     labels = PAIR_LABELS if heard.task == "pair" else None
-    records = {record.annotator: record for record in heard.records()}
+    reliability = {record.annotator: record for record in heard.annotator_reliability()}
     of_people = heard.of_people(plain)
     likely = _likely(of_people)
     parts = _aspects(heard)
-    return Figures(
+    return QualityReport(
         task=heard.task,
         votes=len(plain),
         gold=len(heard.votes) - len(plain),
@@ -127,7 +127,7 @@ def figures(store: Store, project: str) -> Figures:
         categories=agreement_by_category(plain, known, labels=labels),
         pairs=_pairs(of_people),
         people=[
-            Person(about, records.get(about["id"]), likely.get(about["id"]))
+            AnnotatorQuality(about, reliability.get(about["id"]), likely.get(about["id"]))
             for about in annotator_table(store, project)
         ],
         minority=minority_views(_sides(of_people, heard)),
@@ -135,7 +135,7 @@ def figures(store: Store, project: str) -> Figures:
     )
 
 
-def _sides(votes: list[Vote], heard: Heard) -> list[Vote]:
+def _sides(votes: list[Vote], heard: ProjectVotes) -> list[Vote]:
     """Votes as views can be told apart: scores of a single completion by the third of the scale they are in.
 
     Who gives 2 where most give 9 sees it otherwise; who gives 8 does not.
@@ -152,10 +152,10 @@ def _sides(votes: list[Vote], heard: Heard) -> list[Vote]:
     ]
 
 
-def _aspects(heard: Heard) -> dict[str, list[Vote]]:
+def _aspects(heard: ProjectVotes) -> dict[str, list[Vote]]:
     """What a verdict leaves out, as votes: on each two of a ranking, by criterion on each completion."""
     found: dict[str, list[Vote]] = {}
-    for vote, answer, shown in without_gold(heard):
+    for vote, answer, shown in non_gold_votes(heard):
         said: Any = label(answer, shown, heard.names[vote.item])  # type: ignore[index]
         if "order" in answer:
             for one, other in combinations(range(len(said)), 2):
@@ -170,7 +170,7 @@ def _aspects(heard: Heard) -> dict[str, list[Vote]]:
     return found
 
 
-def _panels(heard: Heard, aspects: dict[str, list[Vote]]) -> dict[str, PanelAgreement]:
+def _panels(heard: ProjectVotes, aspects: dict[str, list[Vote]]) -> dict[str, PanelAgreement]:
     """Agreement on each aspect."""
     level = LEVELS.get(heard.task, "nominal")
     low, high = heard.setup.whole_scale_of(heard.task)

@@ -15,19 +15,19 @@ from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.selection.pairs import pairs, rankings, uncertainty
 from gnomon.feedback.selection.priority import (
     RANDOM_SHARE,
-    Scoring,
+    ScoreFunction,
     check_orderable,
     item_uncertainty,
     priorities,
 )
-from gnomon.feedback.store.ingest import Counted, add_items
+from gnomon.feedback.store.ingest import IngestCounts, add_items
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, PromptRow
 from gnomon.feedback.store.store import BankPrompt, Store, as_completion, as_prompt
 from gnomon.feedback.task_types import SCALES, setup_of
 
 
 @dataclass(frozen=True)
-class Answered:
+class PromptAnswers:
     """A prompt with all its answers, and how often two of them, by their ids, were asked about."""
 
     prompt: Prompt
@@ -36,16 +36,16 @@ class Answered:
     items: int
 
 
-def ask_about(
+def create_items(
     store: Store,
     project: str,
     prompts: Sequence[str] | None = None,
     *,
-    scores: Scoring | None = None,
+    scores: ScoreFunction | None = None,
     count: int | None = None,
     seed: int = 0,
     random_share: float = RANDOM_SHARE,
-) -> Counted:
+) -> IngestCounts:
     """Make items of the project's task from the answers that prompts have; all of them, or none.
 
     Pairs: as many as a prompt has answers, or all of up to three. Rankings: sets of the project's size. What
@@ -65,18 +65,18 @@ def ask_about(
         ConfigError: there are scores, and the task scores single answers.
     """
     about = store.project(project)
-    size, task = setup_of(about.settings).size, about.task
+    size, task = setup_of(about.settings).ranking_size, about.task
     if scores is not None:
         check_orderable(project, task)
     found: list[Sequence[str]] = []
     uncertain: list[float] = []
-    for one in answered(store, project, prompts):
+    for one in prompt_answers(store, project, prompts):
         wanted = count or len(one.answers)
         enough = min(wanted, math.comb(len(one.answers), 2)) if task == "pair" else int(task == "ranking")
         if enough and one.items >= enough:
             continue
         unsure = None if scores is None else uncertainty(scores(one.prompt, one.answers))
-        items = items_of(task, one.answers, size, seed, count=count, unsure=unsure, asked=one.asked)
+        items = item_completions(task, one.answers, size, seed, count=count, unsure=unsure, asked=one.asked)
         found += items
         if unsure is not None:
             place = {answer.id: at for at, answer in enumerate(one.answers)}
@@ -85,7 +85,7 @@ def ask_about(
     return add_items(store, project, found, priorities=order)
 
 
-def items_of(
+def item_completions(
     task: str,
     answers: Sequence[Completion],
     size: int,
@@ -115,7 +115,7 @@ def items_of(
     return [pair.ids for pair in pairs(answers, count or len(answers), unsure, dict(asked or {}), seed)]
 
 
-def answered(store: Store, project: str, prompts: Sequence[str] | None = None) -> list[Answered]:
+def prompt_answers(store: Store, project: str, prompts: Sequence[str] | None = None) -> list[PromptAnswers]:
     """Prompts of the bank with their answers and what was asked of them, in the bank's order."""
     wanted = None if prompts is None else set(prompts)
     with store.reading() as session:
@@ -134,7 +134,7 @@ def answered(store: Store, project: str, prompts: Sequence[str] | None = None) -
         ):
             asked[prompt][frozenset(names[key] for key in keys)] += 1
         return [
-            Answered(
+            PromptAnswers(
                 as_prompt(row),
                 tuple(map(as_completion, by_prompt[row.key])),
                 asked[row.key],
@@ -145,7 +145,7 @@ def answered(store: Store, project: str, prompts: Sequence[str] | None = None) -
         ]
 
 
-def bank_of(store: Store, project: str) -> list[BankPrompt]:
+def load_bank(store: Store, project: str) -> list[BankPrompt]:
     """All prompts of a project's bank with what is known of them, in the order in which they came."""
     with store.reading() as session:
         rows = session.scalars(

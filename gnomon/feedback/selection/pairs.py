@@ -27,12 +27,12 @@ from gnomon.core.types import Completion
 FEW = 3  # answers of which all pairs are compared
 TRIES = 16  # at sets to rank; the most even ones are kept
 
-Why = Literal["all", "random", "cover", "uncertain"]
+PairReason = Literal["all", "random", "cover", "uncertain"]
 Places = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparisonPair:
     """Two answers to compare.
 
     Attributes:
@@ -44,7 +44,7 @@ class Pair:
     """
 
     ids: tuple[str, str]
-    why: Why
+    why: PairReason
     probability: float | None = None
 
 
@@ -76,7 +76,7 @@ def pairs(
     seen: Mapping[frozenset[str], int],
     seed: int,
     floor: float = 0.2,
-) -> list[Pair]:
+) -> list[ComparisonPair]:
     """The pairs of a prompt's answers to compare: the random ones, those that cover, the uncertain ones.
 
     All pairs where there are three answers or fewer, whatever the count, or no more pairs than `count`; none of a
@@ -101,8 +101,8 @@ def pairs(
     by_id = _by_id(answers)
     everything: list[Places] = list(combinations(by_id, 2))
 
-    def pair(places: Places, why: Why, probability: float | None = None) -> Pair:
-        return Pair((answers[places[0]].id, answers[places[1]].id), why, probability)
+    def pair(places: Places, why: PairReason, probability: float | None = None) -> ComparisonPair:
+        return ComparisonPair((answers[places[0]].id, answers[places[1]].id), why, probability)
 
     if len(answers) <= FEW or count >= len(everything):
         return [pair(places, "all", 1.0) for places in everything]

@@ -25,13 +25,13 @@ from gnomon.feedback.task_types import SCALES
 RANDOM_SHARE = 0.2
 CHUNK = 500  # items whose priority is written in one transaction
 
-Scoring = Callable[
+ScoreFunction = Callable[
     [Prompt, Sequence[Completion]], ArrayLike
 ]  # [members, answers], as `pairing.uncertainty` reads
 
 
 @dataclass(frozen=True)
-class Waiting:
+class OpenItem:
     """An open item: its key, its prompt, and the completions that it compares."""
 
     key: int
@@ -93,11 +93,11 @@ def priorities(
 def reorder(
     store: Store,
     project: str,
-    scores: Scoring | None,
+    scores: ScoreFunction | None,
     *,
     share: float = RANDOM_SHARE,
     seed: int = 0,
-    watch: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[float]:
     """Give all waiting items the priorities that judges' scores imply; returns them, in the order of the items.
 
@@ -108,7 +108,7 @@ def reorder(
             added.
         share: of items at random places.
         seed: of the draw.
-        watch: is given the number of items whose uncertainty is known.
+        progress: receives the number of items whose uncertainty is known.
 
     Raises:
         ConfigError: the project's items compare nothing, or the share cannot be.
@@ -116,11 +116,11 @@ def reorder(
     """
     if scores is not None:
         check_orderable(project, store.project(project).task)
-    items = waiting(store, project)
+    items = open_items(store, project)
     if scores is None:
         result = [0.0] * len(items)
     else:
-        unsure = _uncertainties(items, scores, watch)
+        unsure = _uncertainties(items, scores, progress)
         names = [[one.id for one in item.answers] for item in items]
         result = priorities(unsure, names, share=share, seed=seed)
     for start in range(0, len(items), CHUNK):
@@ -130,7 +130,7 @@ def reorder(
     return result
 
 
-def waiting(store: Store, project: str) -> list[Waiting]:
+def open_items(store: Store, project: str) -> list[OpenItem]:
     """The open items of a project, in the order in which they were added."""
     with store.reading() as session:
         rows = session.execute(
@@ -144,12 +144,14 @@ def waiting(store: Store, project: str) -> list[Waiting]:
             for row in session.scalars(select(CompletionRow).where(CompletionRow.project == project))
         }
         return [
-            Waiting(key, as_prompt(prompt), tuple(answers[one] for one in completions))
+            OpenItem(key, as_prompt(prompt), tuple(answers[one] for one in completions))
             for key, completions, prompt in rows
         ]
 
 
-def _uncertainties(items: Sequence[Waiting], scores: Scoring, watch: Callable[[int], None] | None) -> list[float]:
+def _uncertainties(
+    items: Sequence[OpenItem], scores: ScoreFunction, progress: Callable[[int], None] | None
+) -> list[float]:
     """Of each item; a prompt's answers are scored once, however many items compare them."""
     by_prompt: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
@@ -166,6 +168,6 @@ def _uncertainties(items: Sequence[Waiting], scores: Scoring, watch: Callable[[i
         for index in members:
             result[index] = item_uncertainty(unsure, [place[one.id] for one in items[index].answers])
         done += len(members)
-        if watch is not None:
-            watch(done)
+        if progress is not None:
+            progress(done)
     return result

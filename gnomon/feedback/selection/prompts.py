@@ -31,13 +31,13 @@ from gnomon.feedback.store.store import BankPrompt
 ALIKE = 0.7  # Jaccard similarity from which two turns are nearly the same
 GRAM = 5  # columns of a gram
 
-Part = Literal["random", "edge", "high_value", "under_covered"]
-PARTS: tuple[Part, ...] = ("random", "edge", "high_value", "under_covered")
+MixPart = Literal["random", "edge", "high_value", "under_covered"]
+MIX_PARTS: tuple[MixPart, ...] = ("random", "edge", "high_value", "under_covered")
 Turns = tuple[tuple[str, frozenset[str]], ...]
 Name = TypeVar("Name", bound=str)
 
 
-class Mix(Settings):
+class PromptMix(Settings):
     """The shares of a selection; they add up to 1.
 
     Attributes:
@@ -56,24 +56,24 @@ class Mix(Settings):
     def _add_up(self) -> Self:
         total = sum(self.shares().values())
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares {', '.join(PARTS)} add up to {total:.6g}; make it 1")
+            raise ValueError(f"the shares {', '.join(MIX_PARTS)} add up to {total:.6g}; make it 1")
         return self
 
-    def shares(self) -> dict[Part, float]:
+    def shares(self) -> dict[MixPart, float]:
         """The share of each part, in the order in which they are filled."""
-        return {part: float(getattr(self, part)) for part in PARTS}
+        return {part: float(getattr(self, part)) for part in MIX_PARTS}
 
 
 @dataclass(frozen=True)
-class Picked:
+class SelectedPrompt:
     """A prompt that was selected, and the part of the mix that selected it."""
 
     prompt: BankPrompt
-    part: Part
+    part: MixPart
 
 
 @dataclass(frozen=True)
-class Coverage:
+class CategoryCoverage:
     """A category: its prompts in the bank, how often they were asked, and its share of all that was asked."""
 
     category: str
@@ -82,16 +82,16 @@ class Coverage:
     share: float
 
 
-def select(
+def select_prompts(
     prompts: Sequence[BankPrompt],
     count: int,
-    mix: Mix,
+    mix: PromptMix,
     asked: Mapping[str, int],
     seed: int,
     *,
     most: int | None = None,
     alike: float = ALIKE,
-) -> list[Picked]:
+) -> list[SelectedPrompt]:
     """Select prompts by a mix, part by part; fewer than `count` where the bank has no more.
 
     The outcome depends on the prompts and the seed, not on the order of the prompts.
@@ -116,7 +116,7 @@ def select(
     free = [one for one in bank if most is None or _times(one, asked) < most]
     least = sorted(free, key=lambda one: _times(one, asked))
     chosen = _Chosen(alike)
-    streams: dict[Part, Iterator[BankPrompt]] = {
+    streams: dict[MixPart, Iterator[BankPrompt]] = {
         "random": iter(free),
         "edge": iter([one for one in least if one.edge]),
         "high_value": iter(sorted(free, key=lambda one: -one.value / (1 + _times(one, asked)))),
@@ -132,7 +132,7 @@ def select(
     return chosen.picked
 
 
-def coverage(prompts: Sequence[BankPrompt], asked: Mapping[str, int]) -> list[Coverage]:
+def coverage(prompts: Sequence[BankPrompt], asked: Mapping[str, int]) -> list[CategoryCoverage]:
     """A row for each category of the bank, the least asked first; `asked` counts by prompt id.
 
     Raises:
@@ -152,7 +152,7 @@ def coverage(prompts: Sequence[BankPrompt], asked: Mapping[str, int]) -> list[Co
     for one in prompts:
         counts[one.category] += _times(one, asked)
     total = max(1, sum(counts.values()))
-    rows = [Coverage(name, sizes[name], counts[name], counts[name] / total) for name in sizes]
+    rows = [CategoryCoverage(name, sizes[name], counts[name], counts[name] / total) for name in sizes]
     return sorted(rows, key=lambda row: (row.asked, row.category))
 
 
@@ -181,12 +181,12 @@ class _Chosen:
 
     def __init__(self, alike: float):
         self.alike = alike
-        self.picked: list[Picked] = []
+        self.picked: list[SelectedPrompt] = []
         self.categories: Counter[str] = Counter()
         self.turns: list[Turns] = []
         self.looked_at: set[str] = set()  # chosen, or too near to one that is
 
-    def fill(self, part: Part, stream: Iterator[BankPrompt], quota: int) -> int:
+    def fill(self, part: MixPart, stream: Iterator[BankPrompt], quota: int) -> int:
         """Take up to `quota` prompts from a stream, no further than needed; returns how many."""
         before = len(self.picked)
         while len(self.picked) < before + quota and (one := next(stream, None)) is not None:
@@ -195,7 +195,7 @@ class _Chosen:
             self.looked_at.add(one.prompt.id)
             turns = _turns(one.prompt)
             if not any(_similarity(turns, other) >= self.alike for other in self.turns):
-                self.picked.append(Picked(one, part))
+                self.picked.append(SelectedPrompt(one, part))
                 self.categories[one.category] += 1
                 self.turns.append(turns)
         return len(self.picked) - before
@@ -206,16 +206,16 @@ def _under_covered(
 ) -> Iterator[BankPrompt]:
     """Prompts of whichever category is asked least by now, until each has an even share of all, or no prompts."""
     even = (sum(totals.values()) + count) / max(1, len(totals))
-    waiting: dict[str, list[BankPrompt]] = {}
+    left: dict[str, list[BankPrompt]] = {}
     for one in reversed(least):
-        waiting.setdefault(one.category, []).append(one)
-    while waiting:
-        name = min(waiting, key=lambda category: totals[category] + chosen.categories[category])
+        left.setdefault(one.category, []).append(one)
+    while left:
+        name = min(left, key=lambda category: totals[category] + chosen.categories[category])
         if totals[name] + chosen.categories[name] >= even:
             return
-        yield waiting[name].pop()
-        if not waiting[name]:
-            del waiting[name]
+        yield left[name].pop()
+        if not left[name]:
+            del left[name]
 
 
 def _times(one: BankPrompt, asked: Mapping[str, int]) -> int:

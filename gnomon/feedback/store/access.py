@@ -20,9 +20,9 @@ from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ProjectRow, Se
 from gnomon.feedback.store.store import Store, existing
 
 Role = Literal["admin", "reviewer", "annotator"]
-LASTS = 30 * 24 * 3600.0  # seconds of a session
+SESSION_SECONDS = 30 * 24 * 3600.0  # seconds of a session
 
-VISITOR = (  # made once: each request asks it
+CURRENT_USER = (  # made once: each request asks it
     select(AnnotatorRow.id, AnnotatorRow.name, InviteRow.role, InviteRow.project, AnnotatorRow.state)
     .select_from(InviteRow)
     .join(SessionRow, SessionRow.invite == InviteRow.token)
@@ -32,7 +32,7 @@ VISITOR = (  # made once: each request asks it
 
 
 @dataclass(frozen=True)
-class Visitor:
+class User:
     """Who a session belongs to, what they may do, and whether they are paused (`state`)."""
 
     annotator: str
@@ -93,7 +93,7 @@ class Access:
         with self.store.reading() as session:
             return session.scalars(wanted).first() is not None
 
-    def enter(self, token: str) -> str | None:
+    def login(self, token: str) -> str | None:
         """The cookie of a new session for the holder of a link; `None` for a link that is none."""
         cookie = secrets.token_urlsafe(32)
         with self.store.writing() as session:
@@ -101,24 +101,26 @@ class Access:
             if found is None or found.revoked:
                 return None
             session.execute(delete(SessionRow).where(SessionRow.until < self.clock()))
-            session.add(SessionRow(token=_digest(cookie), invite=found.token, until=self.clock() + LASTS))
+            session.add(
+                SessionRow(token=_digest(cookie), invite=found.token, until=self.clock() + SESSION_SECONDS)
+            )
         return cookie
 
-    def opens(self, token: str) -> bool:
+    def is_valid(self, token: str) -> bool:
         """Whether a link would let its holder in; does not use it."""
         with self.store.reading() as session:
             found = session.get(InviteRow, _digest(token))
             return found is not None and not found.revoked
 
-    def visitor(self, cookie: str | None) -> Visitor | None:
+    def current_user(self, cookie: str | None) -> User | None:
         """Who a session's cookie belongs to; `None` where it is over, made up, or its link was revoked."""
         if not cookie:
             return None
         with self.store.reading() as session:
-            row = session.execute(VISITOR, {"cookie": _digest(cookie), "now": self.clock()}).first()
+            row = session.execute(CURRENT_USER, {"cookie": _digest(cookie), "now": self.clock()}).first()
             if row is None:
                 return None
-            return Visitor(row.id, row.name, cast(Role, row.role), row.project, row.state)
+            return User(row.id, row.name, cast(Role, row.role), row.project, row.state)
 
     def revoke(self, annotator: str, project: str | None = None) -> None:
         """End an annotator's links, all or those to one project, and the sessions that began with them."""

@@ -21,7 +21,7 @@ CHUNK = 500  # rows written at once
 
 
 @dataclass(frozen=True)
-class Counted:
+class IngestCounts:
     """How many of some rows were added, and how many were there already.
 
     Attributes:
@@ -35,7 +35,7 @@ class Counted:
 
 def add_prompts(
     store: Store, project: str, prompts: Iterable[BankPrompt], *, within: Session | None = None
-) -> Counted:
+) -> IngestCounts:
     """Add prompts that the bank does not hold; two that say the same are one.
 
     Raises:
@@ -72,7 +72,7 @@ def add_prompts(
                 )
             )
             _let_go(session, added)
-    return Counted(added, known, ids)
+    return IngestCounts(added, known, ids)
 
 
 def add_completions(
@@ -81,7 +81,7 @@ def add_completions(
     answers: Iterable[tuple[str, Completion, dict[str, Any]]],
     *,
     within: Session | None = None,
-) -> Counted:
+) -> IngestCounts:
     """Add answers: a prompt's id, the completion, and how it was made; equal ones of a prompt are one.
 
     Raises:
@@ -128,7 +128,7 @@ def add_completions(
                 )
             )
             _let_go(session, added)
-    return Counted(added, known, ids)
+    return IngestCounts(added, known, ids)
 
 
 def add_items(
@@ -139,7 +139,7 @@ def add_items(
     priorities: Iterable[float] | None = None,
     gold: dict[str, Any] | None = None,
     within: Session | None = None,
-) -> Counted:
+) -> IngestCounts:
     """Add questions: the ids of the completions that one compares, all of one prompt.
 
     Args:
@@ -181,7 +181,7 @@ def add_items(
                     prompt=places[0][1],
                     completions=[key for key, _ in places],
                     digest=mark,
-                    wanted=found.wanted,
+                    target_votes=found.votes_per_item,
                     priority=priority,
                     gold=gold,
                     state="open" if gold is None else "gold",
@@ -189,7 +189,7 @@ def add_items(
                 )
             )
             _let_go(session, added)
-    return Counted(added, known)
+    return IngestCounts(added, known)
 
 
 def _with_priorities(

@@ -46,14 +46,19 @@ _judged = (
     .where(JudgementRow.annotator == _annotator, _here, ~superseded())
 )
 _places = taken(ItemRow.key, _now)
-_wanted = and_(_here, ItemRow.state == "open", ~_mine, _places < ItemRow.wanted)
+_wanted = and_(_here, ItemRow.state == "open", ~_mine, _places < ItemRow.target_votes)
 _one = select(ItemRow).where(ItemRow.key == _item, _here).execution_options(populate_existing=True)
 _to_judge = exists().where(ItemRow.key == AssignmentRow.item, _here, ItemRow.state.in_(ASKED))
 _completions = CompletionRow.key.in_(bindparam("completions", expanding=True))
 _voice = aliased(JudgementRow, standing(JudgementRow).where(JudgementRow.item == _item).subquery())
 # Of a project what its queue goes by: guidelines may be long.
 _ways = load_only(
-    ProjectRow.task, ProjectRow.wanted, ProjectRow.most, ProjectRow.settings, ProjectRow.salt, raiseload=True
+    ProjectRow.task,
+    ProjectRow.votes_per_item,
+    ProjectRow.max_votes,
+    ProjectRow.settings,
+    ProjectRow.salt,
+    raiseload=True,
 )
 
 # How an annotator stands; nobody withdraws them until the transaction is over.
@@ -81,7 +86,7 @@ GIVEN = select(func.count()).select_from(_given.subquery())
 WANTED = (
     select(ItemRow)
     .where(_wanted)
-    .order_by(ItemRow.priority.desc(), ItemRow.heard.desc(), ItemRow.key)
+    .order_by(ItemRow.priority.desc(), ItemRow.vote_count.desc(), ItemRow.key)
     .limit(1)
     .with_for_update(skip_locked=True, of=ItemRow)
     .execution_options(populate_existing=True)
@@ -105,7 +110,7 @@ ROOM = select(
 # Items with a free place for which a surplus judgement waits.
 STRANDED = (
     select(ItemRow.key)
-    .where(_here, ItemRow.state == "open", _places < ItemRow.wanted)
+    .where(_here, ItemRow.state == "open", _places < ItemRow.target_votes)
     .where(_late.where(JudgementRow.item == ItemRow.key).exists())
     .order_by(ItemRow.key)
     .limit(TRIED)

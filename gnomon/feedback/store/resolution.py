@@ -13,9 +13,9 @@ from gnomon.feedback.store.schema import DecisionRow, ItemRow, JudgementRow, Pro
 from gnomon.feedback.task_types import setup_of, verdict
 
 
-def agreed(said: Sequence[Hashable], split: float) -> bool:
+def agreed(said: Sequence[Hashable], threshold: float) -> bool:
     """Whether the commonest verdict has more than a share of the voices; a tie is a verdict like others."""
-    return bool(said) and max(Counter(said).values()) > split * len(said)
+    return bool(said) and max(Counter(said).values()) > threshold * len(said)
 
 
 def settle(session: Session, item: ItemRow, project: ProjectRow, now: float | None = None) -> None:
@@ -47,22 +47,24 @@ def _state(item: ItemRow, project: ProjectRow, said: Sequence[JudgementRow]) -> 
     """What the voices that count come down to."""
     # All were shown the same completions: any order that is the same for all will do.
     counted = [verdict(one.answer, one.shown, sorted(one.shown)) for one in said if not one.surplus]
-    item.heard = len(counted)
-    if len(counted) >= project.wanted and agreed(counted, setup_of(project.settings).split):
+    item.vote_count = len(counted)
+    if len(counted) >= project.votes_per_item and agreed(counted, setup_of(project.settings).consensus_threshold):
         # Fewer than it wanted will do where those who disagreed have thought again, or withdrew.
-        item.state, item.wanted = "done", min(item.wanted, len(counted))
-    elif len(counted) < item.wanted:
+        item.state, item.target_votes = "done", min(item.target_votes, len(counted))
+    elif len(counted) < item.target_votes:
         item.state = "open"
-    elif len(counted) >= max(project.most, item.wanted):
+    elif len(counted) >= max(project.max_votes, item.target_votes):
         item.state = "disputed"
     else:
-        item.state, item.wanted = "open", len(counted) + 1
+        item.state, item.target_votes = "open", len(counted) + 1
 
 
 def _fill(session: Session, item: ItemRow, said: Sequence[JudgementRow], now: float) -> bool:
     """Let the oldest surplus judgement count, if there is one, and a place."""
     late = next((one for one in said if one.surplus), None)
-    if late is None or item.wanted <= int(session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0):
+    if late is None or item.target_votes <= int(
+        session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0
+    ):
         return False
     late.surplus = False
     session.flush()

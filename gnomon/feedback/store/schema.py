@@ -47,8 +47,8 @@ class ProjectRow(Table):
 
     Attributes:
         task: `pair`, `ranking`, `rating` or `likert`.
-        wanted: judgements an item.
-        most: judgements an item at most, where those that came disagree.
+        votes_per_item: judgements that each item gets; column `wanted`.
+        max_votes: limit when judgements disagree; column `most`.
         settings: of the task and its quality control.
         salt: nobody outside knows it, so nobody can tell which questions are drawn to test them.
     """
@@ -59,8 +59,8 @@ class ProjectRow(Table):
     title: Mapped[str]
     guidelines: Mapped[str] = mapped_column(default="")
     task: Mapped[str]
-    wanted: Mapped[int]
-    most: Mapped[int]
+    votes_per_item: Mapped[int] = mapped_column("wanted")
+    max_votes: Mapped[int] = mapped_column("most")
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     salt: Mapped[str] = mapped_column(default=lambda: secrets.token_hex(16))
     created: Mapped[float]
@@ -128,13 +128,13 @@ class ItemRow(Table):
 
     Attributes:
         completions: keys of completions, in the store's order; each annotator sees an order of their own.
-        wanted: judgements before it is done; raised where those that came disagree.
-        heard: judgements that counted when it was last settled: only the queue's order goes by it.
+        target_votes: judgements before it is done; raised when they disagree; column `wanted`.
+        vote_count: judgements that counted when it was last settled; only orders the queue; column `heard`.
         gold: the right answer, where it is known: what `check_answer` makes of it when the completions are shown
             in this row's order.
         state: `open`, `done`, `disputed` (waits for adjudication), `gold` (tests annotators, as many as come) or
             `closed` (asked no more).
-        asked: whether people are to judge it; not if it came with its judgements.
+        open_to_humans: whether people judge it; false for items imported with their ratings; column `asked`.
     """
 
     __tablename__ = "items"
@@ -144,12 +144,12 @@ class ItemRow(Table):
     prompt: Mapped[int] = mapped_column(ForeignKey("prompts.key"))
     completions: Mapped[list[Any]]
     digest: Mapped[str]
-    wanted: Mapped[int]
-    heard: Mapped[int] = mapped_column(default=0, server_default="0")
+    target_votes: Mapped[int] = mapped_column("wanted")
+    vote_count: Mapped[int] = mapped_column("heard", default=0, server_default="0")
     priority: Mapped[float] = mapped_column(default=0.0)
     gold: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(default="open")
-    asked: Mapped[bool] = mapped_column(default=True)
+    open_to_humans: Mapped[bool] = mapped_column("asked", default=True)
     created: Mapped[float]
 
     __table_args__ = (

@@ -47,8 +47,8 @@ class Project:
     id: str
     title: str
     task: str
-    wanted: int = 3
-    most: int = 5
+    votes_per_item: int = 3
+    max_votes: int = 5
     guidelines: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -145,8 +145,8 @@ class Store:
                     title=project.title,
                     guidelines=project.guidelines,
                     task=project.task,
-                    wanted=project.wanted,
-                    most=project.most,
+                    votes_per_item=project.votes_per_item,
+                    max_votes=project.max_votes,
                     settings=project.settings,
                     created=time.time(),
                 )
@@ -157,7 +157,9 @@ class Store:
         """A project by its id."""
         with self.reading() as session:
             row = existing(session.get(ProjectRow, project), "project", project)
-            return Project(row.id, row.title, row.task, row.wanted, row.most, row.guidelines, row.settings)
+            return Project(
+                row.id, row.title, row.task, row.votes_per_item, row.max_votes, row.guidelines, row.settings
+            )
 
     def set_up(self, project: Project) -> None:
         """Change how a project asks; items that nobody raised want as many judgements as it does.
@@ -171,10 +173,10 @@ class Store:
         """
         setup = setup_of(project.settings)
         limits_of(setup)
-        if not 1 <= project.wanted <= project.most:
+        if not 1 <= project.votes_per_item <= project.max_votes:
             raise DataError(
-                f"each item asks for {project.wanted} judgements and allows {project.most} at most; make the "
-                "first at least 1, and the second no smaller than the first."
+                f"each item needs {project.votes_per_item} judgements and allows {project.max_votes} at most; "
+                "make the first at least 1, and the second no smaller than the first."
             )
         with self.writing() as session:
             wanted = select(ProjectRow).where(ProjectRow.id == project.id).with_for_update()
@@ -188,14 +190,24 @@ class Store:
                 raise DataError(
                     "the criteria cannot change once something was judged or is known (gold); make a new project."
                 )
-            asked, most = row.wanted, row.most
+            votes_per_item, max_votes = row.votes_per_item, row.max_votes
             row.title, row.guidelines = project.title, project.guidelines
-            row.wanted, row.most, row.settings = project.wanted, project.most, project.settings
-            if (asked, most, before.split) == (row.wanted, row.most, setup.split):
+            row.votes_per_item, row.max_votes, row.settings = (
+                project.votes_per_item,
+                project.max_votes,
+                project.settings,
+            )
+            if (votes_per_item, max_votes, before.consensus_threshold) == (
+                row.votes_per_item,
+                row.max_votes,
+                setup.consensus_threshold,
+            ):
                 return
             theirs = select(ItemRow).where(ItemRow.project == row.id, ItemRow.state.in_(("open", "disputed")))
             for item in session.scalars(theirs.order_by(ItemRow.key).with_for_update()).all():
-                item.wanted = row.wanted if item.wanted == asked else item.wanted
+                item.target_votes = (
+                    row.votes_per_item if item.target_votes == votes_per_item else item.target_votes
+                )
                 settle(session, item, row)
 
     def projects(self) -> list[str]:

@@ -34,11 +34,11 @@ from gnomon.feedback.store.schema import (
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, existing
 from gnomon.feedback.task_types import check_answer, setup_of, verdict
 
-MOST = 200  # items of a list, and those among which unanimous ones are looked for
+MAX_LISTED = 200  # items of a list, and those among which unanimous ones are looked for
 
 
 @dataclass(frozen=True)
-class Voice:
+class ReviewedJudgement:
     """What one annotator said; `answer` speaks of the completions in the item's own order."""
 
     annotator: str
@@ -51,7 +51,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkipNote:
     """Somebody who did not judge the item, and what they say stopped them."""
 
     name: str
@@ -59,7 +59,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class ReviewedItem:
     """An item with all that was said of it.
 
     Attributes:
@@ -74,14 +74,14 @@ class Reviewed:
     prompt: Prompt
     category: str
     completions: tuple[Completion, ...]
-    voices: tuple[Voice, ...]
+    judgements: tuple[ReviewedJudgement, ...]
     gold: dict[str, Any] | None
-    decided: dict[str, Any] | None
-    skipped: tuple[Skipped, ...] = ()
+    decision: dict[str, Any] | None
+    skipped: tuple[SkipNote, ...] = ()
 
 
 @dataclass(frozen=True)
-class Listed:
+class ItemSummary:
     """An item of a list: its number, what is asked, and what its voices come down to."""
 
     item: int
@@ -90,12 +90,12 @@ class Listed:
     verdicts: tuple[Any, ...]
 
 
-def disputed(store: Store, project: str) -> list[Listed]:
+def disputed_items(store: Store, project: str) -> list[ItemSummary]:
     """The items that wait for a decision, oldest first."""
     return _listed(store, ItemRow.project == project, ItemRow.state == "disputed")
 
 
-def decided(store: Store, project: str) -> list[Listed]:
+def decided_items(store: Store, project: str) -> list[ItemSummary]:
     """The items that a reviewer decided who did not withdraw, last decided first."""
     made = decisions(DecisionRow.item == ItemRow.key).order_by(None)
     latest = made.with_only_columns(func.max(DecisionRow.sequence)).correlate(ItemRow).scalar_subquery()
@@ -104,14 +104,14 @@ def decided(store: Store, project: str) -> list[Listed]:
     )
 
 
-def unanimous(store: Store, project: str, *, least: int = 2, most: int = 20) -> list[Listed]:
+def unanimous_items(store: Store, project: str, *, least: int = 2, most: int = 20) -> list[ItemSummary]:
     """Done items of which at least so many all said the same: gold ones may be found among them."""
-    found = _listed(store, ItemRow.project == project, ItemRow.state == "done", ItemRow.wanted >= least)
+    found = _listed(store, ItemRow.project == project, ItemRow.state == "done", ItemRow.target_votes >= least)
     alike = [one for one in found if len(one.verdicts) >= least and len(set(one.verdicts)) == 1]
     return sorted(alike, key=lambda one: (-len(one.verdicts), one.item))[:most]
 
 
-def reviewed(store: Store, project: str, item: int) -> Reviewed:
+def review_item(store: Store, project: str, item: int) -> ReviewedItem:
     """An item with everybody's answers and reasons.
 
     Raises:
@@ -126,7 +126,7 @@ def reviewed(store: Store, project: str, item: int) -> Reviewed:
         ordered = [by_key[key] for key in row.completions]
         stands = decision(session, item)
         by = session.get(AnnotatorRow, stands.reviewer) if stands else None
-        return Reviewed(
+        return ReviewedItem(
             item,
             row.state,
             as_prompt(prompt),
@@ -209,20 +209,20 @@ def decide(
         settle(session, row, asked)
 
 
-def _listed(store: Store, *which: Any, order: Any = ItemRow.key) -> list[Listed]:
+def _listed(store: Store, *which: Any, order: Any = ItemRow.key) -> list[ItemSummary]:
     with store.reading() as session:
-        rows = session.scalars(select(ItemRow).where(*which).order_by(order).limit(MOST)).all()
+        rows = session.scalars(select(ItemRow).where(*which).order_by(order).limit(MAX_LISTED)).all()
         found = []
         for row in rows:
             prompt = existing(session.get(PromptRow, row.prompt), "prompt", row.prompt)
-            found.append(Listed(row.key, row.state, as_prompt(prompt), tuple(verdicts(session, row))))
+            found.append(ItemSummary(row.key, row.state, as_prompt(prompt), tuple(verdicts(session, row))))
         return found
 
 
-def _voices(session: Session, item: int, names: Sequence[str]) -> list[Voice]:
+def _voices(session: Session, item: int, names: Sequence[str]) -> list[ReviewedJudgement]:
     wanted = standing(JudgementRow, JUDGE.name).where(JudgementRow.item == item).order_by(JudgementRow.sequence)
     return [
-        Voice(
+        ReviewedJudgement(
             row.annotator,
             name,
             in_own_order(row.answer, row.shown, names),
@@ -235,14 +235,14 @@ def _voices(session: Session, item: int, names: Sequence[str]) -> list[Voice]:
     ]
 
 
-def _skipped(session: Session, item: int) -> list[Skipped]:
+def _skipped(session: Session, item: int) -> list[SkipNote]:
     wanted = (
         select(AnnotatorRow.name, AssignmentRow.draft)
         .join(AnnotatorRow, AnnotatorRow.id == AssignmentRow.annotator)
         .where(AssignmentRow.item == item, AssignmentRow.state == "skipped")
         .order_by(AssignmentRow.key)
     )
-    return [Skipped(name, (draft or {}).get("reason", "")) for name, draft in session.execute(wanted)]
+    return [SkipNote(name, (draft or {}).get("reason", "")) for name, draft in session.execute(wanted)]
 
 
 def in_own_order(answer: Mapping[str, Any], shown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:

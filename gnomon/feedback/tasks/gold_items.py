@@ -17,7 +17,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Ranking
 from gnomon.feedback.store import queries
-from gnomon.feedback.store.ingest import Counted, add_completions, add_items, add_prompts
+from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.resolution import names_of, settle
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow, ProjectRow, standing
 from gnomon.feedback.store.store import BankPrompt, Store, existing
@@ -56,12 +56,12 @@ def unmark(store: Store, project: str, item: int) -> None:
     with store.writing() as session:
         row = _locked(session, project, item)
         if row.gold is not None:
-            row.gold, row.state = None, "open" if row.asked else "closed"
+            row.gold, row.state = None, "open" if row.open_to_humans else "closed"
             session.flush()
             settle(session, row, _project(session, project))
 
 
-def add_gold(store: Store, project: str, known: Sequence[Ranking]) -> Counted:
+def add_gold(store: Store, project: str, known: Sequence[Ranking]) -> IngestCounts:
     """Add prompts with completions of which is known how good they are; items that are there become gold.
 
     Args:

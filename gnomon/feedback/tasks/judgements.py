@@ -35,7 +35,7 @@ CHUNK = 500  # items in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class StoredJudgement:
     """A judgement that stands; see `JudgementRow`."""
 
     id: str
@@ -50,7 +50,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class JudgedItem:
     """An item with what was said of it.
 
     Attributes:
@@ -60,12 +60,12 @@ class Asked:
         decided: what a reviewer decided in their place, if one did.
     """
 
-    item: int
+    key: int
     prompt: Prompt
     completions: tuple[Completion, ...]
     gold: Mapping[str, Any] | None
-    judgements: tuple[Spoken, ...]
-    decided: Spoken | None = None
+    judgements: tuple[StoredJudgement, ...]
+    decision: StoredJudgement | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Asked:
         return tuple(one.id for one in self.completions)
 
     @property
-    def voices(self) -> tuple[Spoken, ...]:
+    def counted_judgements(self) -> tuple[StoredJudgement, ...]:
         """The judgements that count: all of a gold item, which wants as many as come, else those not surplus."""
         return tuple(one for one in self.judgements if self.gold is not None or not one.surplus)
 
@@ -89,7 +89,7 @@ def snapshot(store: Store) -> Iterator[Session]:
         yield session
 
 
-def asked_items(session: Session, project: str, *, without: Collection[str] = ()) -> Iterator[Asked]:
+def judged_items(session: Session, project: str, *, without: Collection[str] = ()) -> Iterator[JudgedItem]:
     """All items of a project with their judgements, prompt by prompt, gold ones among them.
 
     Args:
@@ -106,7 +106,7 @@ def asked_items(session: Session, project: str, *, without: Collection[str] = ()
         yield from _chunk(session, keys[start : start + CHUNK], without)
 
 
-def _chunk(session: Session, keys: list[int], without: Collection[str]) -> Iterator[Asked]:
+def _chunk(session: Session, keys: list[int], without: Collection[str]) -> Iterator[JudgedItem]:
     items = session.execute(
         select(ItemRow.key, ItemRow.prompt, ItemRow.completions, ItemRow.gold)
         .where(ItemRow.key.in_(keys))
@@ -133,7 +133,7 @@ def _chunk(session: Session, keys: list[int], without: Collection[str]) -> Itera
     for row in items:
         shown = tuple(completions[key] for key in row.completions)
         ids = tuple(one.id for one in shown)
-        yield Asked(
+        yield JudgedItem(
             row.key,
             prompts[row.prompt],
             shown,
@@ -143,21 +143,21 @@ def _chunk(session: Session, keys: list[int], without: Collection[str]) -> Itera
         )
 
 
-def _spoken(session: Session, keys: list[int], without: Collection[str]) -> dict[int, list[Spoken]]:
+def _spoken(session: Session, keys: list[int], without: Collection[str]) -> dict[int, list[StoredJudgement]]:
     """The judgements of items that stand, by item, in the order in which they came."""
     wanted = standing(JudgementRow).where(JudgementRow.item.in_(keys)).order_by(JudgementRow.sequence)
-    found: dict[int, list[Spoken]] = defaultdict(list)
+    found: dict[int, list[StoredJudgement]] = defaultdict(list)
     for row in session.scalars(wanted):
         if row.annotator in without:
             continue
-        found[row.item].append(as_spoken(row))
+        found[row.item].append(stored_judgement(row))
         session.expunge(row)
     return found
 
 
-def as_spoken(row: JudgementRow) -> Spoken:
+def stored_judgement(row: JudgementRow) -> StoredJudgement:
     """A row of the store as the rest of the export knows it."""
-    return Spoken(
+    return StoredJudgement(
         row.id,
         row.annotator,
         tuple(row.shown),
@@ -170,21 +170,21 @@ def as_spoken(row: JudgementRow) -> Spoken:
     )
 
 
-def _decided(row: DecisionRow | None, ids: tuple[str, ...]) -> Spoken | None:
+def _decided(row: DecisionRow | None, ids: tuple[str, ...]) -> StoredJudgement | None:
     """A decision as what somebody said who saw the completions in the item's own order."""
     if row is None:
         return None
-    return Spoken(row.id, row.reviewer, ids, row.answer, row.reason, None, None, row.created)
+    return StoredJudgement(row.id, row.reviewer, ids, row.answer, row.reason, None, None, row.created)
 
 
-def votes_of(asked: Asked) -> Iterator[Vote]:
+def item_votes(asked: JudgedItem) -> Iterator[Vote]:
     """The voices of an item as votes."""
     lengths = {one.id: len(one.text) for one in asked.completions}
-    for said in asked.voices:
-        yield vote_of(said, asked.item, asked.ids, lengths)
+    for said in asked.counted_judgements:
+        yield judgement_vote(said, asked.key, asked.ids, lengths)
 
 
-def vote_of(said: Spoken, item: int, ids: Sequence[str], lengths: Mapping[str, int]) -> Vote:
+def judgement_vote(said: StoredJudgement, item: int, ids: Sequence[str], lengths: Mapping[str, int]) -> Vote:
     """A judgement as a vote: what it comes down to, with what statistics of people need.
 
     Args:
@@ -208,7 +208,7 @@ def vote_of(said: Spoken, item: int, ids: Sequence[str], lengths: Mapping[str, i
     )
 
 
-def gold_label(asked: Asked) -> Hashable | None:
+def gold_label(asked: JudgedItem) -> Hashable | None:
     """The right label of an item, in its own order, where it is known."""
     return None if asked.gold is None else verdict(asked.gold, asked.ids, asked.ids)
 
@@ -230,7 +230,7 @@ def count_judgements(session: Session, project: str, annotators: Collection[str]
     return int(session.scalar(wanted) or 0)
 
 
-def nameless(session: Session, project: str) -> bool:
+def has_anonymous_judgements(session: Session, project: str) -> bool:
     """Whether judgements of a project are of annotators who stand for nobody in particular."""
     wanted = (
         select(JudgementRow.sequence)

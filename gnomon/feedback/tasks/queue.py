@@ -43,7 +43,7 @@ ENDLESS = 1  # places of a gold item, however many are taken
 
 
 @dataclass(frozen=True)
-class Task:
+class AnnotationTask:
     """An item as one annotator is asked it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Said:
+class NewJudgement:
     """An answer on its way into the store.
 
     Attributes:
@@ -84,7 +84,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Kept:
+class JudgementReceipt:
     """What became of an answer: its id, whether it is surplus, and whether it was there before."""
 
     id: str
@@ -108,7 +108,7 @@ class Queue:
         self.lease = lease
         self.clock = clock
 
-    def take(self, annotator: str) -> Task | None:
+    def take(self, annotator: str) -> AnnotationTask | None:
         """The annotator's next item: the one they hold, or the most wanted that they never saw; `None`: nothing.
 
         Raises:
@@ -121,7 +121,7 @@ class Queue:
             time.sleep(random.uniform(0, 0.01 * 2**attempt))  # others decide about those that are left
         return None
 
-    def _take(self, annotator: str) -> tuple[Task | None, bool]:
+    def _take(self, annotator: str) -> tuple[AnnotationTask | None, bool]:
         """A task, if one is free now, and whether there were items that others were just deciding about."""
         now, passed_over = self.clock(), False
         with self.store.writing() as session:
@@ -146,7 +146,7 @@ class Queue:
                     continue
                 which = {"item": item.key, "annotator": annotator, "now": now}
                 taken, lent, late = session.execute(queries.ROOM, which).one()
-                free = ENDLESS if item.state == "gold" else item.wanted - taken
+                free = ENDLESS if item.state == "gold" else item.target_votes - taken
                 if late and free > 0:  # its place is for who came late, before anybody is asked
                     settle(session, item, project, now)
                     free = self._free(session, item, now)
@@ -196,7 +196,7 @@ class Queue:
                 session.flush()
                 settle(session, row, existing(session.get(ProjectRow, self.project), "project", self.project))
 
-    def submit(self, said: Said) -> Kept:
+    def submit(self, said: NewJudgement) -> JudgementReceipt:
         """Keep an answer.
 
         Raises:
@@ -217,7 +217,7 @@ class Queue:
             if known is not None:
                 if (known.item, known.annotator, known.answer) != (said.item, said.annotator, answer):
                     raise DataError(f"judgement id '{said.id}' is of another answer; make a new one.")
-                return Kept(known.id, known.surplus, again=True)
+                return JudgementReceipt(known.id, known.surplus, again=True)
             if state == "withdrawn":
                 raise DataError(f"annotator '{said.annotator}' has withdrawn; nothing more is taken of them.")
             assignment = _given(assignment, said.annotator, said.item)
@@ -247,9 +247,9 @@ class Queue:
             assignment.state, assignment.draft = "done", None
             session.flush()
             settle(session, item, project, now)
-            return Kept(said.id, surplus, again=False)
+            return JudgementReceipt(said.id, surplus, again=False)
 
-    def last(self, annotator: str) -> tuple[Task, JudgementRow] | None:
+    def last(self, annotator: str) -> tuple[AnnotationTask, JudgementRow] | None:
         """What the annotator judged last: the item as they saw it, and their judgement."""
         with self.store.reading() as session:
             found = session.scalars(queries.LAST, {"annotator": annotator, "project": self.project}).first()
@@ -347,9 +347,9 @@ class Queue:
         """Places of a locked item that neither a judgement nor a lease has: counted after the lock was had."""
         if item.state == "gold":
             return ENDLESS
-        return item.wanted - int(session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0)
+        return item.target_votes - int(session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0)
 
-    def _corrected(self, session: Session, said: Said) -> JudgementRow:
+    def _corrected(self, session: Session, said: NewJudgement) -> JudgementRow:
         found = session.scalars(queries.JUDGEMENT, {"judgement": said.corrects}).first()
         if found is None or (found.item, found.annotator) != (said.item, said.annotator):
             raise DataError(f"judgement '{said.corrects}' is none that '{said.annotator}' made of this item.")
@@ -364,9 +364,9 @@ def _given(found: AssignmentRow | None, annotator: str, item: int) -> Assignment
     return found
 
 
-def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> Task:
+def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> AnnotationTask:
     rows = _shown(session, item, assignment)
-    return Task(
+    return AnnotationTask(
         item.key,
         project.id,
         project.task,

@@ -10,14 +10,20 @@ from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.annotators.programmatic import Rater, ScoredRater, answer_by, enrol, work
-from gnomon.feedback.annotators.rules import rule_rater
-from gnomon.feedback.annotators.simulated import MANNERS, Manner, SimulatedRater
+from gnomon.feedback.annotators.programmatic import (
+    ProgramAnnotator,
+    ScoringAnnotator,
+    answer_from_scores,
+    judge_items,
+    register,
+)
+from gnomon.feedback.annotators.rules import rule_annotator
+from gnomon.feedback.annotators.simulated import BEHAVIORS, SimulatedAnnotator, SimulatedBehavior
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import AnnotatorRow, JudgementRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 from gnomon.feedback.task_types import Setup, check_answer
-from gnomon.feedback.tasks.queue import Queue, Said, Task
+from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
 from gnomon.rewards.reward import FunctionReward
 
 
@@ -47,14 +53,14 @@ def chosen(row: JudgementRow) -> str:
 
 
 def test_a_rule_judges_what_is_asked_of_it_alone(store: Store) -> None:
-    done = work(store, "films", rule_rater("longer"))
+    done = judge_items(store, "films", rule_annotator("longer"))
     assert (done.judged, done.skipped) == (10, [])
     found = judgements(store)
     assert [chosen(row) for row in found] == ["a"] * 10
     assert {row.answer["choice"] for row in found} == {"first", "second"}  # it sees an order of its own
     assert Queue(store, "films").progress()["open"] == 10  # two voices are wanted
-    assert work(store, "films", rule_rater("longer")).judged == 0  # nobody judges an item twice
-    assert work(store, "films", rule_rater("shorter")).judged == 10
+    assert judge_items(store, "films", rule_annotator("longer")).judged == 0  # nobody judges an item twice
+    assert judge_items(store, "films", rule_annotator("shorter")).judged == 10
     progress = Queue(store, "films").progress()
     assert (progress["open"], progress["judgements"], progress["surplus"]) == (10, 20, 0), (
         "a third voice is wanted"
@@ -62,30 +68,32 @@ def test_a_rule_judges_what_is_asked_of_it_alone(store: Store) -> None:
 
 
 def test_what_a_program_is_in_the_store(store: Store) -> None:
-    raters: list[Rater] = [
-        rule_rater("longer"),
-        SimulatedRater(Manner(), seed=1),
-        SimulatedRater(Manner(), seed=2),
+    raters: list[ProgramAnnotator] = [
+        rule_annotator("longer"),
+        SimulatedAnnotator(SimulatedBehavior(), seed=1),
+        SimulatedAnnotator(SimulatedBehavior(), seed=2),
     ]
-    ids = [enrol(store, one) for one in raters]
+    ids = [register(store, one) for one in raters]
     assert len(set(ids)) == 3
-    assert ids == [enrol(store, one) for one in raters]
-    assert enrol(store, rule_rater("longer", tie=1.0)) not in ids
+    assert ids == [register(store, one) for one in raters]
+    assert register(store, rule_annotator("longer", tie=1.0)) not in ids
     with store.reading() as session:
         kinds = {row.name: row.kind for row in session.scalars(select(AnnotatorRow))}
     assert kinds == {"rule: longer": "rule", "simulated 1": "simulated", "simulated 2": "simulated"}
 
 
 def test_a_paused_program_gets_nothing(store: Store) -> None:
-    store.set_annotator(enrol(store, rule_rater("longer")), "paused")
-    assert work(store, "films", rule_rater("longer")).judged == 0
+    store.set_annotator(register(store, rule_annotator("longer")), "paused")
+    assert judge_items(store, "films", rule_annotator("longer")).judged == 0
 
 
 def test_so_many_and_then_the_rest(store: Store) -> None:
     """A tired annotator is tired at the same judgement, in one run or in two."""
-    rater = SimulatedRater(Manner(sharpness=500.0, tires_after=6), lambda _, one: float(one.id[0] == "a"))
-    assert work(store, "films", rater, most=4).judged == 4
-    assert work(store, "films", rater).judged == 6
+    rater = SimulatedAnnotator(
+        SimulatedBehavior(sharpness=500.0, tires_after=6), lambda _, one: float(one.id[0] == "a")
+    )
+    assert judge_items(store, "films", rater, max_judgements=4).judged == 4
+    assert judge_items(store, "films", rater).judged == 6
     found = [chosen(row) for row in judgements(store)]
     assert found[:6] == ["a"] * 6
     assert "b" in found[6:]
@@ -93,24 +101,27 @@ def test_so_many_and_then_the_rest(store: Store) -> None:
 
 def test_a_run_that_was_killed_adds_nothing_twice(store: Store) -> None:
     """What was submitted and not heard of is submitted again under the same id."""
-    work(store, "films", rule_rater("longer"))
+    judge_items(store, "films", rule_annotator("longer"))
     row = judgements(store)[0]
-    kept = Queue(store, "films").submit(Said(row.id, row.item, row.annotator, row.answer))
+    kept = Queue(store, "films").submit(NewJudgement(row.id, row.item, row.annotator, row.answer))
     assert kept.again
     assert len(judgements(store)) == 10
 
 
 def test_what_it_cannot_judge_it_gives_back(store: Store) -> None:
     """`exact` needs a right answer, which these prompts lack; the place is then somebody else's."""
-    done = work(store, "films", rule_rater("exact"))
+    done = judge_items(store, "films", rule_annotator("exact"))
     assert (done.judged, len(done.skipped), done.skipped[0][1]) == (0, 10, "the prompt has no answer")
-    assert work(store, "films", rule_rater("longer")).judged == 10
+    assert judge_items(store, "films", rule_annotator("longer")).judged == 10
 
 
 def test_two_programs_with_one_seed_say_the_same(store: Store) -> None:
-    same = [SimulatedRater(MANNERS["noisy"], seed=4, truth=truth) for truth in ("made up", "made up")]
-    assert enrol(store, same[0]) == enrol(store, same[1])
-    assert work(store, "films", same[0]).judged == 10
+    same = [
+        SimulatedAnnotator(BEHAVIORS["noisy"], seed=4, utility_name=utility_name)
+        for utility_name in ("made up", "made up")
+    ]
+    assert register(store, same[0]) == register(store, same[1])
+    assert judge_items(store, "films", same[0]).judged == 10
     with store.reading() as session:
         (who,) = session.scalars(select(AnnotatorRow.id))
     assert {row.annotator for row in judgements(store)} == {who}
@@ -124,36 +135,38 @@ def test_a_stop(store: Store) -> None:
             self.asked += 1
             return self.asked > 3
 
-    assert work(store, "films", rule_rater("longer"), stop=Stop()).judged == 3
+    assert judge_items(store, "films", rule_annotator("longer"), stop=Stop()).judged == 3
 
 
 def test_scores_as_answers_of_each_task() -> None:
     setup = Setup()
-    assert answer_by([1.0, 0.5], "pair", setup) == {"choice": "first"}
-    assert answer_by([0.5, 1.0], "pair", setup) == {"choice": "second"}
-    assert answer_by([1.0, 0.5], "pair", setup, tie=0.5) == {"choice": "tie"}
-    assert answer_by([0.1, 0.9, 0.4], "ranking", setup) == {"order": [1, 2, 0]}
+    assert answer_from_scores([1.0, 0.5], "pair", setup) == {"choice": "first"}
+    assert answer_from_scores([0.5, 1.0], "pair", setup) == {"choice": "second"}
+    assert answer_from_scores([1.0, 0.5], "pair", setup, tie=0.5) == {"choice": "tie"}
+    assert answer_from_scores([0.1, 0.9, 0.4], "ranking", setup) == {"order": [1, 2, 0]}
     # The worst has 1, the best 10, half way between 1 + 4.5, rounded up; logits have σ(0) = 1/2, σ(±∞) = 0 and 1.
-    spread = answer_by([0.0, 50.0, 100.0], "rating", setup)["scores"]
+    spread = answer_from_scores([0.0, 50.0, 100.0], "rating", setup)["scores"]
     assert [one["helpful"] for one in spread] == [1, 6, 10]
     assert set(spread[0]) == {"helpful", "harmless", "honest"}
-    logits = answer_by([0.0, -800.0, 800.0], "likert", setup, unit=True)["scores"]
+    logits = answer_from_scores([0.0, -800.0, 800.0], "likert", setup, unit=True)["scores"]
     assert [one["overall"] for one in logits] == [3, 1, 5]
-    assert answer_by([7.0], "likert", setup)["scores"] == [{"overall": 3}]
+    assert answer_from_scores([7.0], "likert", setup)["scores"] == [{"overall": 3}]
     for task, scores in (
         ("pair", [1.0, 2.0]),
         ("ranking", [3.0, 1.0, 2.0]),
         ("rating", [0.1]),
         ("likert", [5.0, 6.0]),
     ):
-        check_answer(task, setup, len(scores), answer_by(scores, task, setup))
+        check_answer(task, setup, len(scores), answer_from_scores(scores, task, setup))
 
 
 def by_rule(said: str, *texts: str, answer: str | None = None, tie: float = 0.0) -> str:
     (plain,) = prompts_of("?")
     prompt = Prompt(plain.id, plain.messages, answer)
     shown = tuple(Completion(str(n), text) for n, text in enumerate(texts))
-    found = rule_rater(said, tie=tie).judge(Task(1, "p", "pair", prompt, shown, 0.0), Setup(), 0).answer
+    found = (
+        rule_annotator(said, tie=tie).judge(AnnotationTask(1, "p", "pair", prompt, shown, 0.0), Setup(), 0).answer
+    )
     assert found is not None
     return str(found["choice"])
 
@@ -192,19 +205,19 @@ def test_a_rules_tie() -> None:
         ("contains", "give contains=TEXT"),
         ("format=(", "no regular expression"),
         ("longer=3", "takes no value"),
-        ("repetition=0", "length of a gram"),
-        ("diversity=x", "length of a gram"),
+        ("repetition=0", "n-gram length"),
+        ("diversity=x", "n-gram length"),
     ],
 )
 def test_rules_that_are_none(rule: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        rule_rater(rule)
+        rule_annotator(rule)
 
 
 def test_a_tie_that_is_none() -> None:
     for tie in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="cannot tie"):
-            rule_rater("longer", tie=tie)
+            rule_annotator("longer", tie=tie)
 
 
 def test_a_reward_that_fails_gives_the_item_back(store: Store) -> None:
@@ -213,6 +226,6 @@ def test_a_reward_that_fails_gives_the_item_back(store: Store) -> None:
             raise ValueError("no opinion on film 3")
         return float(len(text))
 
-    rater = ScoredRater(FunctionReward(score, "mine"), "judge", {"judge": "mine"})
-    done = work(store, "films", rater)
+    rater = ScoringAnnotator(FunctionReward(score, "mine"), "judge", {"judge": "mine"})
+    done = judge_items(store, "films", rater)
     assert (done.judged, [reason for _, reason in done.skipped]) == (9, ["ValueError: no opinion on film 3"])

@@ -10,9 +10,15 @@ import pytest
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.feedback.annotators.simulated import MANNERS, Manner, SimulatedRater, made_up_utility, manner_of
+from gnomon.feedback.annotators.simulated import (
+    BEHAVIORS,
+    SimulatedAnnotator,
+    SimulatedBehavior,
+    parse_behavior,
+    random_utility,
+)
 from gnomon.feedback.task_types import Setup, check_answer
-from gnomon.feedback.tasks.queue import Task
+from gnomon.feedback.tasks.queue import AnnotationTask
 from gnomon.stats.bradley_terry import choice_probabilities
 
 N = 3000
@@ -22,16 +28,16 @@ def near(found: float, expected: float, n: int = N) -> bool:
     return abs(found - expected) <= 4 * math.sqrt(max(expected * (1 - expected), 1e-6) / n)
 
 
-def task(number: int, texts: tuple[str, ...], kind: str = "pair") -> Task:
+def task(number: int, texts: tuple[str, ...], kind: str = "pair") -> AnnotationTask:
     """An item whose completions `a`, `b`, … have ids of their own in each item."""
     shown = tuple(Completion(f"{'abcdefghi'[place]}{number}", text) for place, text in enumerate(texts))
-    return Task(number, "p", kind, Prompt(f"p{number}", (Message("user", "Which?"),)), shown, 0.0)
+    return AnnotationTask(number, "p", kind, Prompt(f"p{number}", (Message("user", "Which?"),)), shown, 0.0)
 
 
 def choices(
-    manner: Manner, texts: tuple[str, str] = ("same", "size"), a: float = 0.0, b: float = 0.0
+    manner: SimulatedBehavior, texts: tuple[str, str] = ("same", "size"), a: float = 0.0, b: float = 0.0
 ) -> list[str]:
-    rater = SimulatedRater(manner, lambda _, one: {"a": a, "b": b}[one.id[0]])
+    rater = SimulatedAnnotator(manner, lambda _, one: {"a": a, "b": b}[one.id[0]])
     found = []
     for number in range(N):
         answer = rater.judge(task(number, texts), Setup(), number).answer
@@ -60,47 +66,49 @@ def test_davidson_by_hand() -> None:
 
 
 def test_a_careful_one_errs_as_bradley_and_terry_say() -> None:
-    assert near(share(choices(Manner(sharpness=2.0), a=0.6, b=0.1), "first"), sigmoid(1.0))
-    assert near(share(choices(Manner(sharpness=0.0), a=9.0), "first"), 0.5)
-    assert share(choices(Manner(sharpness=500.0), a=0.2), "first") == 1.0
+    assert near(share(choices(SimulatedBehavior(sharpness=2.0), a=0.6, b=0.1), "first"), sigmoid(1.0))
+    assert near(share(choices(SimulatedBehavior(sharpness=0.0), a=9.0), "first"), 0.5)
+    assert share(choices(SimulatedBehavior(sharpness=500.0), a=0.2), "first") == 1.0
 
 
 def test_leanings_are_in_logits() -> None:
-    assert near(share(choices(Manner(position=1.0)), "first"), sigmoid(1.0))
+    assert near(share(choices(SimulatedBehavior(position=1.0)), "first"), sigmoid(1.0))
     # Eight characters against two are two doublings.
-    assert near(share(choices(Manner(length=0.5), ("12345678", "12")), "first"), sigmoid(1.0))
-    assert near(share(choices(Manner(ties=2.0)), "tie"), 0.5)
+    assert near(share(choices(SimulatedBehavior(length=0.5), ("12345678", "12")), "first"), sigmoid(1.0))
+    assert near(share(choices(SimulatedBehavior(ties=2.0)), "tie"), 0.5)
 
 
 def test_careless_ones() -> None:
-    assert near(share(choices(MANNERS["spammer"], a=9.0), "first"), 0.5)
-    assert share(choices(MANNERS["always-first"], b=9.0), "first") == 1.0
-    half = choices(Manner(sharpness=500.0, spam=0.3, first=0.2), b=1.0)
+    assert near(share(choices(BEHAVIORS["spammer"], a=9.0), "first"), 0.5)
+    assert share(choices(BEHAVIORS["always-first"], b=9.0), "first") == 1.0
+    half = choices(SimulatedBehavior(sharpness=500.0, spam=0.3, first=0.2), b=1.0)
     assert near(share(half, "first"), 0.3 / 2 + 0.2)
 
 
 def test_one_who_tires() -> None:
-    said = choices(Manner(sharpness=500.0, tires_after=1000), a=1.0)
+    said = choices(SimulatedBehavior(sharpness=500.0, tires_after=1000), a=1.0)
     assert share(said[:1000], "first") == 1.0
     assert near(share(said[1000:], "first"), 0.5, 2000)
 
 
 @pytest.mark.parametrize(("number", "sure"), [(4, True), (5, False)])
 def test_after_which_judgement_one_tires(number: int, sure: bool) -> None:
-    rater = SimulatedRater(Manner(sharpness=500.0, tires_after=5), lambda _, one: float(one.id[0] == "a"))
+    rater = SimulatedAnnotator(
+        SimulatedBehavior(sharpness=500.0, tires_after=5), lambda _, one: float(one.id[0] == "a")
+    )
     found = [rater.judge(task(n, ("x", "y")), Setup(), number).answer for n in range(200)]
     assert (found == [{"choice": "first"}] * 200) == sure
 
 
 def test_one_who_gives_items_back() -> None:
-    rater = SimulatedRater(Manner(skips=0.25))
+    rater = SimulatedAnnotator(SimulatedBehavior(skips=0.25))
     back = [rater.judge(task(n, ("a", "b")), Setup(), n).answer is None for n in range(N)]
     assert near(sum(back) / N, 0.25)
 
 
 def test_the_same_seed_says_the_same_and_another_errs_elsewhere() -> None:
     def said(seed: int, backwards: bool = False) -> list[dict[str, Any] | None]:
-        rater = SimulatedRater(Manner(), lambda _, one: 0.0, seed=seed)
+        rater = SimulatedAnnotator(SimulatedBehavior(), lambda _, one: 0.0, seed=seed)
         numbers = list(range(200))[:: -1 if backwards else 1]
         found = [rater.judge(task(n, ("x", "y")), Setup(), 0).answer for n in numbers]
         return found[:: -1 if backwards else 1]
@@ -113,7 +121,7 @@ def test_the_same_seed_says_the_same_and_another_errs_elsewhere() -> None:
 def test_rankings_are_plackett_and_luces() -> None:
     """Utilities ln 3, ln 2, ln 1 at sharpness 1: the order a, b, c has the probability 3/6 · 2/3 = 1/3."""
     weights = {"a": 3.0, "b": 2.0, "c": 1.0}
-    rater = SimulatedRater(Manner(sharpness=1.0), lambda _, one: math.log(weights[one.id[0]]))
+    rater = SimulatedAnnotator(SimulatedBehavior(sharpness=1.0), lambda _, one: math.log(weights[one.id[0]]))
     found: dict[tuple[int, ...], int] = dict.fromkeys(permutations(range(3)), 0)
     for number in range(N):
         answer = rater.judge(task(number, ("x", "y", "z"), "ranking"), Setup(), number).answer
@@ -128,7 +136,7 @@ def test_rankings_are_plackett_and_luces() -> None:
 @pytest.mark.parametrize(("kind", "top"), [("rating", 10), ("likert", 5)])
 def test_scores_use_the_whole_scale(kind: str, top: int) -> None:
     """Over texts whose utilities are N(0, 1), each number is as common; better texts have higher ones."""
-    rater, setup = SimulatedRater(Manner(sharpness=3.0)), Setup()
+    rater, setup = SimulatedAnnotator(SimulatedBehavior(sharpness=3.0)), Setup()
     counts, pairs = [0] * top, []
     for number in range(N):
         one = task(number, (f"text {number}",), kind)
@@ -136,7 +144,7 @@ def test_scores_use_the_whole_scale(kind: str, top: int) -> None:
         assert answer is not None
         scores = check_answer(kind, setup, 1, answer)["scores"][0]
         counts[scores[setup.asked_of(kind)[0]] - 1] += 1
-        pairs.append((made_up_utility(one.prompt, one.completions[0]), scores[setup.asked_of(kind)[0]]))
+        pairs.append((random_utility(one.prompt, one.completions[0]), scores[setup.asked_of(kind)[0]]))
     assert all(near(count / N, 1 / top) for count in counts), counts
     ordered = [score for _, score in sorted(pairs)]
     assert sum(ordered[N // 2 :]) > 1.5 * sum(ordered[: N // 2])
@@ -145,7 +153,7 @@ def test_scores_use_the_whole_scale(kind: str, top: int) -> None:
 @pytest.mark.parametrize("name", ["spammer", "always-first"])
 @pytest.mark.parametrize(("kind", "count"), [("ranking", 4), ("rating", 1), ("likert", 2)])
 def test_careless_answers_have_the_tasks_form(name: str, kind: str, count: int) -> None:
-    rater = SimulatedRater(MANNERS[name])
+    rater = SimulatedAnnotator(BEHAVIORS[name])
     for number in range(20):
         answer = rater.judge(task(number, ("x",) * count, kind), Setup(), number).answer
         assert answer is not None
@@ -157,24 +165,26 @@ def test_careless_answers_have_the_tasks_form(name: str, kind: str, count: int) 
 
 def test_what_is_not_looked_at_does_not_matter() -> None:
     """A text without a character is as long as one with one; a utility is asked of both, in logits."""
-    assert choices(Manner(length=1.0), ("", "x")).count("first") / N == pytest.approx(0.5, abs=0.04)
+    assert choices(SimulatedBehavior(length=1.0), ("", "x")).count("first") / N == pytest.approx(0.5, abs=0.04)
 
 
 def test_utilities() -> None:
     prompt = Prompt("p", (Message("user", "?"),))
     one = Completion("a", "some text")
-    assert made_up_utility(prompt, one) == made_up_utility(prompt, Completion("b", "some text"))
-    many = [made_up_utility(prompt, Completion("", str(n))) for n in range(N)]
+    assert random_utility(prompt, one) == random_utility(prompt, Completion("b", "some text"))
+    many = [random_utility(prompt, Completion("", str(n))) for n in range(N)]
     assert sum(many) / N == pytest.approx(0, abs=4 / math.sqrt(N))
     assert sum(u * u for u in many) / N == pytest.approx(1, abs=4 * math.sqrt(2 / N))
 
 
 def test_manners_by_name() -> None:
-    assert manner_of("careful") == Manner()
-    assert manner_of("noisy,position=0.5,tires_after=3") == Manner(sharpness=0.5, position=0.5, tires_after=3)
+    assert parse_behavior("careful") == SimulatedBehavior()
+    assert parse_behavior("noisy,position=0.5,tires_after=3") == SimulatedBehavior(
+        sharpness=0.5, position=0.5, tires_after=3
+    )
     with pytest.raises(ConfigError, match="no simulated annotator 'lazy'; give one of careful"):
-        manner_of("lazy")
+        parse_behavior("lazy")
     with pytest.raises(ConfigError, match="did you mean 'position'"):
-        manner_of("careful,positon=1")
+        parse_behavior("careful,positon=1")
     with pytest.raises(ConfigError, match="spam"):
-        manner_of("careful,spam=2")
+        parse_behavior("careful,spam=2")

@@ -80,7 +80,7 @@ def test_an_edited_file_is_replaced_only_by_request(store: Store, tmp_path: Path
     with (tmp_path / "preferences.jsonl").open("a") as file:
         file.write('{"mine": 1}\n')
     before = contents(tmp_path)
-    with pytest.raises(DataError, match=r"holds preferences\.jsonl, which no export wrote or somebody changed"):
+    with pytest.raises(DataError, match=r"holds preferences\.jsonl, which no export wrote or which were changed"):
         export(store, tmp_path, "parquet")
     assert contents(tmp_path) == before
     export(store, tmp_path, "parquet", overwrite=True)
@@ -156,6 +156,6 @@ def test_two_exports_into_one_folder(store: Store, tmp_path: Path) -> None:
 
 def test_a_refused_export_leaves_no_folder(store: Store, tmp_path: Path) -> None:
     store.add_project(Project("empty", "?", "pair"))
-    with pytest.raises(DataError, match="nothing of project 'empty' has been judged"):
+    with pytest.raises(DataError, match="project 'empty' has no judgements"):
         write_export(store, "empty", tmp_path / "deep" / "out")
     assert list(tmp_path.iterdir()) == []

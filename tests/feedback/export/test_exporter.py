@@ -17,16 +17,16 @@ from gnomon.core.storage.files import read_json
 from gnomon.core.types import Completion, Demonstration, Preference, Ranking
 from gnomon.data.reading.readers import digest_source, read_rows
 from gnomon.data.reading.records import read_records
-from gnomon.feedback.export.aggregation import Scheme, weightless
-from gnomon.feedback.export.exporter import Tally, Wanted, begin, made_rows
-from gnomon.feedback.export.provenance import lineage_of
+from gnomon.feedback.export.aggregation import Aggregator, is_weightless
+from gnomon.feedback.export.exporter import ExportManifest, ExportSpec, export_rows, start_export
+from gnomon.feedback.export.provenance import provenance_of
 from gnomon.feedback.export.writers import Writer
 from gnomon.feedback.quality.summary import annotator_table
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import ItemRow, JudgementRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 from gnomon.feedback.tasks.adjudication import decide
-from gnomon.feedback.tasks.judgements import Asked, Spoken
+from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
 from gnomon.feedback.tasks.queue import Queue
 
 Answer = dict[str, Any]
@@ -60,10 +60,10 @@ def say(store: Store, item: int, who: str, shown: str, answer: Answer, **more: A
     return name
 
 
-def export(store: Store, **wanted: Any) -> tuple[dict[str, list[dict[str, Any]]], Tally]:
-    tally = begin(store.project("p"), Wanted(**wanted))
+def export(store: Store, **wanted: Any) -> tuple[dict[str, list[dict[str, Any]]], ExportManifest]:
+    tally = start_export(store.project("p"), ExportSpec(**wanted))
     rows: dict[str, list[dict[str, Any]]] = {}
-    for kind, row in made_rows(store, tally):
+    for kind, row in export_rows(store, tally):
         rows.setdefault(kind, []).append(row)
     return rows, tally
 
@@ -111,14 +111,18 @@ def test_somebody_left_out_changes_the_data_and_its_digest(store: Store) -> None
     project(store, "pair", [["a", "b"]])
     say(store, 0, "ann", "ab", {"choice": "first"})
     say(store, 0, "bob", "ab", {"choice": "second"})
-    (rows, whole), (_, again), (fewer, part) = export(store), export(store), export(store, without=("bob",))
+    (rows, whole), (_, again), (fewer, part) = (
+        export(store),
+        export(store),
+        export(store, exclude_annotators=("bob",)),
+    )
     assert rows["preferences"][0]["probability"] == 0.5
-    assert whole.manifest == again.manifest
+    assert whole.to_json() == again.to_json()
     assert sides(fewer["preferences"][0])[:3] == ("a", "b", 1.0)
-    assert part.manifest["digest"] != whole.manifest["digest"]
-    assert (part.left_out["judgements_without"], part.manifest["without"]) == (1, ["bob"])
+    assert part.to_json()["digest"] != whole.to_json()["digest"]
+    assert (part.left_out["judgements_without"], part.to_json()["without"]) == (1, ["bob"])
     with pytest.raises(DataError, match="no annotator 'zoe'"):
-        export(store, without=("zoe",))
+        export(store, exclude_annotators=("zoe",))
 
 
 def test_a_surplus_judgement_is_kept_and_is_no_voice(store: Store) -> None:
@@ -131,7 +135,7 @@ def test_a_surplus_judgement_is_kept_and_is_no_voice(store: Store) -> None:
     found = [(row["id"], row["surplus"]) for row in rows["judgements"]]
     assert found == [("ann-0", False), ("bob-0", True), ("bob-1", True)]
     assert "demonstrations" not in rows
-    assert (tally.manifest["judgements"], tally.manifest["annotators"]) == (1, ["ann"])
+    assert (tally.to_json()["judgements"], tally.to_json()["annotators"]) == (1, ["ann"])
     assert (tally.left_out["surplus_judgements"], tally.left_out["unjudged_items"]) == (2, 1)
 
 
@@ -143,7 +147,7 @@ def test_a_decision_on_a_score_is_in_the_manifest(store: Store) -> None:
         item.state, key = "disputed", item.key
     decide(store, "p", key, "ann", {"scores": [{"kind": 3}]}, id="d")
     _, tally = export(store)
-    assert tally.manifest["decisions"] == {str(key): "d"}
+    assert tally.to_json()["decisions"] == {str(key): "d"}
 
 
 def test_items_of_which_nobody_is_relied_on_are_counted(store: Store) -> None:
@@ -156,20 +160,20 @@ def test_items_of_which_nobody_is_relied_on_are_counted(store: Store) -> None:
         say(store, item, "eve", shown, {"order": [item, 1 - item, 2]})
         say(store, item, "zoe", shown, {"order": [1 - item, item, 2]})
     with pytest.raises(DataError, match="nobody who judged project 'p' has a reliability above 0"):
-        export(store, by="reliability")
+        export(store, aggregation="reliability")
     say(store, 2, "ann", "acd", {"order": [0, 1, 2]})
     say(store, 3, "ann", "bcd", {"order": [0, 1, 2]})
-    rows, tally = export(store, by="reliability")
+    rows, tally = export(store, aggregation="reliability")
     assert [sides(row)[:2] for row in rows["preferences"]] == [("a", "c"), ("a", "d"), ("c", "d")]
     assert tally.left_out["weightless_items"] == 2
 
 
 def test_a_score_without_a_weight_is_counted_too() -> None:
     (prompt,) = prompts_of("Q?")
-    said = Spoken("j", "eve", ("a",), {"scores": [{"kind": 3}]}, "", None, None, 0.0)
-    asked = Asked(1, prompt, (Completion("a", "A"),), None, (said,))
-    assert weightless(asked, Scheme("reliability", weights={"eve": 0.0}))
-    assert not weightless(asked, Scheme("reliability", weights={"eve": 0.1}))
+    said = StoredJudgement("j", "eve", ("a",), {"scores": [{"kind": 3}]}, "", None, None, 0.0)
+    asked = JudgedItem(1, prompt, (Completion("a", "A"),), None, (said,))
+    assert is_weightless(asked, Aggregator("reliability", weights={"eve": 0.0}))
+    assert not is_weightless(asked, Aggregator("reliability", weights={"eve": 0.1}))
 
 
 def test_a_ranking_is_also_its_pairs(store: Store) -> None:
@@ -240,7 +244,9 @@ def ten_pairs(store: Store) -> None:
 
 def test_who_errs_weighs_less(store: Store) -> None:
     ten_pairs(store)
-    shares = {by: export(store, by=by)[0]["preferences"] for by in ("majority", "reliability", "dawid_skene")}
+    shares = {
+        by: export(store, aggregation=by)[0]["preferences"] for by in ("majority", "reliability", "dawid_skene")
+    }
     assert {row["probability"] for row in shares["majority"]} == {0.75}
     assert {row["weight"] for row in shares["majority"]} == {1.0}
     assert all(0.76 < row["probability"] < 1 for row in shares["reliability"])
@@ -253,7 +259,7 @@ def test_strengths_bear_on_pairs_together(store: Store) -> None:
     project(store, "pair", [["a", "b"], ["b", "c"]])
     say(store, 0, "ann", "ab", {"choice": "first"})
     say(store, 1, "ann", "bc", {"choice": "first"})
-    rows, _ = export(store, by="bradley_terry")
+    rows, _ = export(store, aggregation="bradley_terry")
     found = {sides(row)[:2]: row for row in rows["preferences"]}
     assert set(found) == {("a", "b"), ("b", "c")}
     for row in found.values():
@@ -265,16 +271,16 @@ def test_strengths_bear_on_pairs_together(store: Store) -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"by": "lot"}, "no aggregation 'lot'"),
-        ({"by": "dawid_skene"}, "dawid_skene combines pairs"),
-        ({"by": "bradley_terry"}, "not a rating"),
-        ({"kinds": ("rankings",)}, "gives no rankings"),
+        ({"aggregation": "lot"}, "no aggregation 'lot'"),
+        ({"aggregation": "dawid_skene"}, "dawid_skene combines pairs"),
+        ({"aggregation": "bradley_terry"}, "not a rating"),
+        ({"kinds": ("rankings",)}, "has no rankings"),
         ({"criterion": "kind"}, "no criterion 'kind'; choose one of overall"),
     ],
 )
 def test_what_a_project_cannot_give(wanted: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        begin(Project("p", "?", "rating", settings={"criteria": ["overall"]}), Wanted(**wanted))
+        start_export(Project("p", "?", "rating", settings={"criteria": ["overall"]}), ExportSpec(**wanted))
 
 
 def test_a_view_that_two_hold_together_is_in_the_manifest(store: Store) -> None:
@@ -293,7 +299,7 @@ def test_a_view_that_two_hold_together_is_in_the_manifest(store: Store) -> None:
                     JudgementRow(id=key, item=row.key, annotator=who, shown=items[n], answer=said, created=1e9)
                 )
     _, tally = export(store)
-    views = tally.manifest["minority_views"]
+    views = tally.to_json()["minority_views"]
     assert [(view["majority"], view["label"], view["company"]) for view in views] == [("a", "b", ["d", "e"])] * 4
 
 
@@ -302,14 +308,14 @@ def test_every_format_is_read_again_as_it_was(tmp_path: Path, format: str) -> No
     store = Store(tmp_path / "f.db")
     project(store, "ranking", [["a", "b", "c"]])
     say(store, 0, "ann", "cba", {"order": [2, 1, 0], "rewrite": {"place": 1, "text": "B!"}}, reason="für b")
-    tally = begin(store.project("p"), Wanted())
+    tally = start_export(store.project("p"), ExportSpec())
     folder, ending = tmp_path / "out", {"jsonl": ".jsonl", "parquet": ".parquet", "datasets": ""}[format]
     folder.mkdir()
     (folder / "mine.txt").write_text("stays")
     with Writer(folder, format, (*tally.kinds, "judgements"), overwrite=True) as writer:
-        for kind, row in made_rows(store, tally):
+        for kind, row in export_rows(store, tally):
             writer.add(kind, row)
-        manifest = writer.finish(lambda: tally.manifest)
+        manifest = writer.finish(tally.to_json)
     assert read_json(folder / "manifest.json") == manifest
     assert read_records(Preference, folder / f"preferences{ending}") == pair_preferences(store, "p").rows
     (ranking,) = read_records(Ranking, folder / f"rankings{ending}")
@@ -330,13 +336,13 @@ def test_a_new_export_takes_the_place_of_the_old_and_a_broken_one_leaves_it(tmp_
     say(store, 0, "ann", "ab", {"choice": "first"})
 
     def write(format: str, *, fail: bool = False) -> None:
-        tally = begin(store.project("p"), Wanted())
+        tally = start_export(store.project("p"), ExportSpec())
         with Writer(tmp_path / "out", format, (*tally.kinds, "judgements")) as writer:
-            for kind, row in made_rows(store, tally):
+            for kind, row in export_rows(store, tally):
                 writer.add(kind, row)
             if fail:
                 raise KeyboardInterrupt
-            writer.finish(lambda: tally.manifest)
+            writer.finish(tally.to_json)
 
     write("jsonl")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -355,14 +361,14 @@ def test_an_edited_file_is_known(tmp_path: Path) -> None:
     store = Store(tmp_path / "f.db")
     project(store, "pair", [["a", "b"]])
     say(store, 0, "ann", "ab", {"choice": "first"})
-    tally = begin(store.project("p"), Wanted())
+    tally = start_export(store.project("p"), ExportSpec())
     with Writer(tmp_path / "out", "jsonl", (*tally.kinds, "judgements")) as writer:
-        for kind, row in made_rows(store, tally):
+        for kind, row in export_rows(store, tally):
             writer.add(kind, row)
-        writer.finish(lambda: tally.manifest)
+        writer.finish(tally.to_json)
     store.close()
     path = tmp_path / "out" / "preferences.jsonl"
-    found = lineage_of(path, digest_source(path))
+    found = provenance_of(path, digest_source(path))
     assert found is not None
     note, manifest = found
     assert note == {
@@ -373,12 +379,12 @@ def test_an_edited_file_is_known(tmp_path: Path) -> None:
         "unchanged": True,
     }
     path.write_text(path.read_text().replace("1.0", "0.9", 1))
-    edited = lineage_of(path, digest_source(path))
+    edited = provenance_of(path, digest_source(path))
     assert edited is not None
     assert edited[0]["unchanged"] is False
-    assert lineage_of(tmp_path / "f.db", "") is None  # the manifest does not speak of it
+    assert provenance_of(tmp_path / "f.db", "") is None  # the manifest does not speak of it
     (tmp_path / "out" / "manifest.json").write_text("[1")
-    assert lineage_of(path, digest_source(path)) is None
+    assert provenance_of(path, digest_source(path)) is None
 
 
 def test_judgements_are_counted_alike_everywhere(store: Store) -> None:
@@ -395,6 +401,6 @@ def test_judgements_are_counted_alike_everywhere(store: Store) -> None:
     counted = ("judgements", "surplus", "gold")
     table = {row["id"]: tuple(row[name] for name in counted) for row in annotator_table(store, "p")}
     assert table == {"ann": (1, 0, 1), "bob": (0, 1, 1), "eve": (1, 0, 1)}
-    _, tally = export(store, without=("eve",))
-    assert tally.manifest["judgements"] == 1
+    _, tally = export(store, exclude_annotators=("eve",))
+    assert tally.to_json()["judgements"] == 1
     assert (tally.left_out["withdrawn_judgements"], tally.left_out["judgements_without"]) == (1, 0)

@@ -13,10 +13,16 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError, ModelError
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.generation.generate import Made, generate
-from gnomon.feedback.generation.generators import Cache, Draft, Keep, Order, Refusal
-from gnomon.feedback.generation.requests import Drawing, order_for, too_alike
-from gnomon.feedback.selection.items import answered, ask_about
+from gnomon.feedback.generation.generate import GenerationResult, generate
+from gnomon.feedback.generation.generators import (
+    GeneratedText,
+    GenerationCache,
+    GenerationRequest,
+    Refusal,
+    SaveCallback,
+)
+from gnomon.feedback.generation.requests import GenerationSettings, request_for, too_similar
+from gnomon.feedback.selection.items import create_items, prompt_answers
 from gnomon.feedback.store.ingest import add_completions, add_prompts
 from gnomon.feedback.store.schema import CompletionRow, ItemRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
@@ -27,27 +33,27 @@ WORDS = ("ember", "quartz", "violin", "harbour", "meadow", "syrup", "lantern", "
 class Writer:
     """An author whose words follow from the order alone, as with a model of fixed weights."""
 
-    def __init__(self, name: str, say: Callable[[Order], str | Refusal]):
+    def __init__(self, name: str, say: Callable[[GenerationRequest], str | Refusal]):
         self.name = name
         self.identity = {"digest": name}
         self.say = say
-        self.orders: list[Order] = []
+        self.orders: list[GenerationRequest] = []
 
-    def write(self, orders: Sequence[Order], keep: Keep) -> Iterator[Draft | Refusal]:
+    def write(self, orders: Sequence[GenerationRequest], save: SaveCallback) -> Iterator[GeneratedText | Refusal]:
         for order in orders:
             self.orders.append(order)
             said = self.say(order)
             if isinstance(said, Refusal):
                 yield said
                 continue
-            draft = Draft(said, True, {"served_by": "v1"})
-            keep(order, draft)
+            draft = GeneratedText(said, True, {"served_by": "v1"})
+            save(order, draft)
             yield draft
 
     def close(self) -> None: ...
 
 
-def various(order: Order) -> str:
+def various(order: GenerationRequest) -> str:
     """Texts that differ wherever orders do."""
     return " ".join(WORDS[int(digit)] for digit in str(order.seed))
 
@@ -68,8 +74,8 @@ def prompts(store: Store) -> list[Prompt]:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "answers")
+def cache(tmp_path: Path) -> GenerationCache:
+    return GenerationCache(tmp_path / "answers")
 
 
 def rows(store: Store) -> list[CompletionRow]:
@@ -78,42 +84,45 @@ def rows(store: Store) -> list[CompletionRow]:
 
 
 def test_answers_are_in_the_store_with_how_they_were_made(
-    store: Store, prompts: list[Prompt], cache: Cache
+    store: Store, prompts: list[Prompt], cache: GenerationCache
 ) -> None:
-    writer, drawing = Writer("one", various), Drawing(count=4, temperatures=(0.2, 0.9, 1.4), max_tokens=9, seed=3)
+    writer, drawing = (
+        Writer("one", various),
+        GenerationSettings(count=4, temperatures=(0.2, 0.9, 1.4), max_tokens=9, seed=3),
+    )
     made = generate(store, "films", prompts, writer, drawing, cache)
-    assert made == Made(added=12)
+    assert made == GenerationResult(added=12)
     found = rows(store)
     assert {row.source for row in found} == {"one"}
     assert sorted(row.made["settings"]["temperature"] for row in found) == [0.2] * 6 + [0.9] * 3 + [1.4] * 3
     facts = found[0].made
     assert (facts["model"], facts["digest"], facts["served_by"], facts["tries"]) == ("one", "one", "v1", 1)
     assert facts["settings"] == {"temperature": 0.2, "top_p": 1.0, "max_tokens": 9}
-    assert facts["seed"] == order_for(prompts[0], 0, 0, drawing).seed
+    assert facts["seed"] == request_for(prompts[0], 0, 0, drawing).seed
     assert len({row.made["seed"] for row in found}) == 12
 
 
-def test_what_is_made_is_not_made_again(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_what_is_made_is_not_made_again(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     writer = Writer("one", various)
-    generate(store, "films", prompts, writer, Drawing(count=2), cache)
+    generate(store, "films", prompts, writer, GenerationSettings(count=2), cache)
     assert len(writer.orders) == 6
-    again = generate(store, "films", prompts, writer, Drawing(count=3), cache)
+    again = generate(store, "films", prompts, writer, GenerationSettings(count=3), cache)
     assert (again.added, again.known, len(writer.orders)) == (3, 6, 9)
-    other = generate(store, "films", prompts, writer, Drawing(count=1, seed=1), cache)
+    other = generate(store, "films", prompts, writer, GenerationSettings(count=1, seed=1), cache)
     assert (other.added, len(writer.orders)) == (3, 12)
 
 
 def test_the_cache_answers_for_another_store(
-    store: Store, prompts: list[Prompt], cache: Cache, tmp_path: Path
+    store: Store, prompts: list[Prompt], cache: GenerationCache, tmp_path: Path
 ) -> None:
     """It knows an order by all that the answer depends on, and by nothing else, such as a prompt's id."""
     writer = Writer("one", various)
-    generate(store, "films", prompts, writer, Drawing(), cache)
+    generate(store, "films", prompts, writer, GenerationSettings(), cache)
     other = Store(tmp_path / "other.db")
     other.add_project(Project("later", "Again", "pair", 1))
     renamed = [Prompt(f"q{n}", one.messages) for n, one in enumerate(prompts)]
     add_prompts(other, "later", [BankPrompt(one) for one in renamed])
-    made = generate(other, "later", renamed, writer, Drawing(), cache)
+    made = generate(other, "later", renamed, writer, GenerationSettings(), cache)
     assert (made.added, len(writer.orders)) == (6, 6)
     assert sorted(row.text for row in rows(other)) == sorted(row.text for row in rows(store))
     other.close()
@@ -121,57 +130,62 @@ def test_the_cache_answers_for_another_store(
 
 @pytest.mark.parametrize("change", [{"max_tokens": 5}, {"top_p": 0.5}, {"seed": 1}, {"temperatures": (0.1,)}])
 def test_the_cache_knows_every_setting(
-    store: Store, prompts: list[Prompt], cache: Cache, change: dict[str, Any]
+    store: Store, prompts: list[Prompt], cache: GenerationCache, change: dict[str, Any]
 ) -> None:
-    writer, plain, changed = Writer("one", various), Drawing(), Drawing(**change)
+    writer, plain, changed = Writer("one", various), GenerationSettings(), GenerationSettings(**change)
     generate(store, "films", prompts, writer, plain, cache)
-    order = order_for(prompts[0], 0, 0, plain)
-    assert cache.find(writer, order) == Draft(various(order), True, {"served_by": "v1"})
-    assert cache.find(writer, order_for(prompts[0], 0, 0, changed)) is None
+    order = request_for(prompts[0], 0, 0, plain)
+    assert cache.find(writer, order) == GeneratedText(various(order), True, {"served_by": "v1"})
+    assert cache.find(writer, request_for(prompts[0], 0, 0, changed)) is None
     assert cache.find(Writer("two", various), order) is None
 
 
-def test_a_broken_file_of_the_cache_is_said(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_a_broken_file_of_the_cache_is_said(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     writer = Writer("one", various)
-    generate(store, "films", prompts[:1], writer, Drawing(count=1), cache)
+    generate(store, "films", prompts[:1], writer, GenerationSettings(count=1), cache)
     (file,) = cache.folder.rglob("*.json")
     for content in ("{", json.dumps({"text": "x"}), "[]"):
         file.write_text(content, encoding="utf-8")
-        with pytest.raises(DataError, match="remove it to have it made again"):
-            cache.find(writer, order_for(prompts[0], 0, 0, Drawing(count=1)))
+        with pytest.raises(DataError, match=r"remove it.* again"):
+            cache.find(writer, request_for(prompts[0], 0, 0, GenerationSettings(count=1)))
 
 
-def test_answers_too_alike_are_forced_apart(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_answers_too_alike_are_forced_apart(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     """This author says one thing, with one ending or another, until it is worded otherwise."""
 
-    def say(order: Order) -> str:
+    def say(order: GenerationRequest) -> str:
         text = order.prompt.messages[-1].content
         if "\n\n" in text:
             return f"As you say: {text.rpartition(chr(10))[2]} {various(order)}"
         return "The answer that I always give to everybody" + ("!" if order.temperature < 1 else ".")
 
     writer = Writer("one", say)
-    made = generate(store, "films", prompts, writer, Drawing(count=2, temperatures=(0.7,)), cache)
+    made = generate(store, "films", prompts, writer, GenerationSettings(count=2, temperatures=(0.7,)), cache)
     assert (made.added, made.forced, made.alike) == (6, 3, 0)
     third = [order for order in writer.orders if "\n\n" in order.prompt.messages[-1].content]
     assert len(writer.orders) == 6 + 3 + 3  # plain, hotter, otherwise worded
     assert {order.temperature for order in third} == {1.3}
     forced = [row for row in rows(store) if row.made["tries"] == 3]
-    wordings = {row.made["wording"] for row in forced}
+    rephrasings = {row.made["wording"] for row in forced}
     assert {order.prompt.id for order in third} == {"p0", "p1", "p2"}
-    assert wordings == {
+    assert rephrasings == {
         "Answer briefly, in your own words.",
         "请用自己的话简短回答。",
     }  # in the prompt's language
     assert all("wording" not in row.made for row in rows(store) if row.made["tries"] == 1)
-    again = generate(store, "films", prompts, writer, Drawing(count=2, temperatures=(0.7,)), cache)
+    again = generate(store, "films", prompts, writer, GenerationSettings(count=2, temperatures=(0.7,)), cache)
     assert (again.known, again.added, len(writer.orders)) == (6, 0, 12)
 
 
-def test_the_tries_end(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_the_tries_end(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     writer = Writer("one", lambda _: "Always the very same words.")
     made = generate(
-        store, "films", prompts[:1], writer, Drawing(count=2, temperatures=(1.9,), wordings=("Else?",)), cache
+        store,
+        "films",
+        prompts[:1],
+        writer,
+        GenerationSettings(count=2, temperatures=(1.9,), rephrasings=("Else?",)),
+        cache,
     )
     assert (made.added, made.alike, made.whole) == (1, 1, True)
     assert [order.temperature for order in writer.orders] == [1.9, 1.9, 2.0, 2.0, 2.0]
@@ -180,67 +194,76 @@ def test_the_tries_end(store: Store, prompts: list[Prompt], cache: Cache) -> Non
     ] * 2
 
 
-def test_answers_of_people_count_as_there(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_answers_of_people_count_as_there(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     by_hand = Completion("mine", "Always the very same words!", "a person")
     add_completions(store, "films", [("p0", by_hand, {})])
     made = generate(
-        store, "films", prompts[:1], Writer("one", lambda _: "Always the very same words."), Drawing(), cache
+        store,
+        "films",
+        prompts[:1],
+        Writer("one", lambda _: "Always the very same words."),
+        GenerationSettings(),
+        cache,
     )
     assert (made.added, made.alike) == (0, 2)
 
 
 def test_near_duplicates() -> None:
-    assert too_alike("  \n", [], 0.7)
-    assert too_alike("It is a  GOOD film indeed.", ["It is a good film indeed."], 0.7)
-    assert not too_alike("It is a good film.", ["Nobody should have to sit through this."], 0.7)
-    assert too_alike("这部电影非常好看，我和家人都很喜欢它。", ["这部电影非常好看，我和家人都很喜欢它！"], 0.7)
-    assert not too_alike("好看。", ["难看。"], 0.7)
+    assert too_similar("  \n", [], 0.7)
+    assert too_similar("It is a  GOOD film indeed.", ["It is a good film indeed."], 0.7)
+    assert not too_similar("It is a good film.", ["Nobody should have to sit through this."], 0.7)
+    assert too_similar("这部电影非常好看，我和家人都很喜欢它。", ["这部电影非常好看，我和家人都很喜欢它！"], 0.7)
+    assert not too_similar("好看。", ["难看。"], 0.7)
 
 
-def test_a_stop_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_a_stop_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     class Stop:
         def __bool__(self) -> bool:
             return len(writer.orders) >= 4
 
     writer = Writer("one", various)
-    made = generate(store, "films", prompts, writer, Drawing(count=3), cache, stop=Stop())
+    made = generate(store, "films", prompts, writer, GenerationSettings(count=3), cache, stop=Stop())
     assert (made.added, made.whole, len(rows(store))) == (4, False, 4)
-    rest = generate(store, "films", prompts, writer, Drawing(count=3), cache)
+    rest = generate(store, "films", prompts, writer, GenerationSettings(count=3), cache)
     assert (rest.known, rest.added, rest.whole, len(writer.orders)) == (4, 5, True, 9)
 
 
-def test_a_crash_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: Cache) -> None:
-    def say(order: Order) -> str:
+def test_a_crash_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+    def say(order: GenerationRequest) -> str:
         if len(writer.orders) == 6:
             raise KeyboardInterrupt
         return various(order)
 
     writer = Writer("one", say)
     with pytest.raises(KeyboardInterrupt):
-        generate(store, "films", prompts, writer, Drawing(count=3), cache)
+        generate(store, "films", prompts, writer, GenerationSettings(count=3), cache)
     assert len(rows(store)) == 5
 
 
-def test_refusals_are_told_and_the_others_go_on(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_refusals_are_told_and_the_others_go_on(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
     writer = Writer("one", lambda order: Refusal("too long") if order.prompt.id == "p1" else various(order))
-    made = generate(store, "films", prompts, writer, Drawing(), cache)
+    made = generate(store, "films", prompts, writer, GenerationSettings(), cache)
     assert (made.added, made.refused) == (4, [("p1", "too long")] * 2)
 
 
-def test_an_author_who_refuses_everything_is_at_fault(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_an_author_who_refuses_everything_is_at_fault(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
     writer = Writer("one", lambda _: Refusal("it has no words"))
-    with pytest.raises(ModelError, match="one refused 5 prompts one after the other; it has no words"):
-        generate(store, "films", prompts, writer, Drawing(count=9), cache)
+    with pytest.raises(ModelError, match="one refused 5 prompts in a row; it has no words"):
+        generate(store, "films", prompts, writer, GenerationSettings(count=9), cache)
     assert len(writer.orders) == 5
 
 
-def test_items_pair_different_sources(store: Store, prompts: list[Prompt], cache: Cache) -> None:
+def test_items_pair_different_sources(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     authors = (Writer("one", various), Writer("two", lambda order: various(order)[::-1]))
     for author in authors:
-        generate(store, "films", prompts, author, Drawing(), cache)
-    made = ask_about(store, "films")
+        generate(store, "films", prompts, author, GenerationSettings(), cache)
+    made = create_items(store, "films")
     assert made.added == 3 * 4
-    assert ask_about(store, "films").added == 0  # each prompt has its items
+    assert create_items(store, "films").added == 0  # each prompt has its items
     sources = {row.key: row.source for row in rows(store)}
     with store.reading() as session:
         items = [item.completions for item in session.scalars(select(ItemRow))]
@@ -257,19 +280,19 @@ def test_items_where_reward_models_are_unsure(store: Store, prompts: list[Prompt
     first = [0.0, 9.0, 18.0, 27.0, 36.0, 36.0]
     second = [0.0, 9.0, 18.0, 27.0, 36.0, 32.0]
     for seed in range(3):
-        made = ask_about(store, "films", scores=lambda prompt, some: [first, second], count=6, seed=seed)
+        made = create_items(store, "films", scores=lambda prompt, some: [first, second], count=6, seed=seed)
         assert made.added == (6 if seed == 0 else 0)
-    (one, *_) = answered(store, "films")
+    (one, *_) = prompt_answers(store, "films")
     assert one.asked[frozenset(("c4", "c5"))] == 1
 
 
 @pytest.mark.parametrize(("task", "sizes"), [("ranking", [3]), ("rating", [1] * 3), ("likert", [1] * 3)])
 def test_items_of_other_tasks(store: Store, task: str, sizes: list[int]) -> None:
-    store.add_project(Project("other", "How good?", task, 1, settings={"size": 3}))
+    store.add_project(Project("other", "How good?", task, 1, settings={"ranking_size": 3}))
     (prompt,) = prompts_of("Why?")
     add_prompts(store, "other", [BankPrompt(prompt)])
     add_completions(store, "other", [("p0", Completion(f"c{n}", WORDS[n]), {}) for n in range(3)])
-    assert ask_about(store, "other").added == len(sizes)
-    assert ask_about(store, "other").added == 0
+    assert create_items(store, "other").added == len(sizes)
+    assert create_items(store, "other").added == 0
     with store.reading() as session:
         assert [len(item.completions) for item in session.scalars(select(ItemRow))] == sizes

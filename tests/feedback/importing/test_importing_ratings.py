@@ -12,9 +12,9 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion
-from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.importing.ratings import import_ratings, scan_ratings
-from gnomon.feedback.store.ingest import Counted, add_completions, add_items, add_prompts
+from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 from gnomon.feedback.tasks.gold_items import mark, unmark
@@ -32,14 +32,14 @@ def store(database: str) -> Iterator[Store]:
     found.close()
 
 
-def bring(store: Store, path: Path, rows: list[object], project: Project = SCALED) -> Counted:
+def bring(store: Store, path: Path, rows: list[object], project: Project = SCALED) -> IngestCounts:
     write_rows(path, rows)
     return import_ratings(store, project, scan_ratings(path, ASKED), "file")
 
 
 def said(store: Store) -> list[tuple[str, str, float]]:
-    tally = begin(SCALED, Wanted())
-    rows = [row for kind, row in made_rows(store, tally) if kind == "judgements"]
+    tally = start_export(SCALED, ExportSpec())
+    rows = [row for kind, row in export_rows(store, tally) if kind == "judgements"]
     with store.reading() as session:
         names = {row.id: row.name for row in session.execute(select(AnnotatorRow.id, AnnotatorRow.name))}
     return sorted((row["shown"][0], names[row["rater"]], row["value"][0]) for row in rows)
@@ -51,10 +51,10 @@ def test_named_and_nameless_ratings(store: Store, tmp_path: Path) -> None:
         {"id": "y", "text": "差。", "rater": "Ann", "rating": -4},
         {"id": "y", "text": "差。", "rater": "Bob", "value": "2"},
     ]
-    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(4, 0)
+    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(4, 0)
     expected = [("x", "file r00", 3.0), ("x", "file r01", -1.5), ("y", "Ann", -4.0), ("y", "Bob", 2.0)]
     assert said(store) == expected
-    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(0, 4)
+    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(0, 4)
     assert said(store) == expected
     with store.reading() as session:
         kinds = {row.name: row.kind for row in session.execute(select(AnnotatorRow.name, AnnotatorRow.kind))}
@@ -62,14 +62,14 @@ def test_named_and_nameless_ratings(store: Store, tmp_path: Path) -> None:
     assert (kinds["Ann"], kinds["file r00"]) == ("person", "anonymous")
     store.add_annotator("new", id="new")
     assert Queue(store, "r").take("new") is None  # nobody is asked again
-    with pytest.raises(Exception, match="without names"):
-        list(made_rows(store, begin(SCALED, Wanted(by="reliability"))))
+    with pytest.raises(Exception, match="are anonymous"):
+        list(export_rows(store, start_export(SCALED, ExportSpec(aggregation="reliability"))))
 
 
 def test_another_rating_by_the_same_is_a_correction(store: Store, tmp_path: Path) -> None:
     row = {"text": "Good.", "rater": "Ann", "rating": 1}
     bring(store, tmp_path / "r.jsonl", [row])
-    assert bring(store, tmp_path / "r.jsonl", [{**row, "rating": 2}]) == Counted(1, 0)
+    assert bring(store, tmp_path / "r.jsonl", [{**row, "rating": 2}]) == IngestCounts(1, 0)
     assert [(who, value) for _, who, value in said(store)] == [("Ann", 2.0)]
     with store.reading() as session:
         assert len(session.scalars(select(JudgementRow)).all()) == 2
@@ -77,9 +77,9 @@ def test_another_rating_by_the_same_is_a_correction(store: Store, tmp_path: Path
 
 def test_the_last_rating_stands_even_if_it_is_one_of_before(store: Store, tmp_path: Path) -> None:
     rows: list[object] = [{"text": "Good.", "rater": "Ann", "rating": value} for value in (3, 2, 3)]
-    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(3, 0)
+    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(3, 0)
     assert [value for _, _, value in said(store)] == [3.0]
-    assert bring(store, tmp_path / "r.jsonl", rows) == Counted(0, 3)
+    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(0, 3)
     assert [value for _, _, value in said(store)] == [3.0]
 
 

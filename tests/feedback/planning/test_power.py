@@ -14,10 +14,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.feedback.annotators.simulated import SimulatedRater
-from gnomon.feedback.planning.annotation_plan import Wish, make_plan, simulate
+from gnomon.feedback.annotators.simulated import SimulatedAnnotator
+from gnomon.feedback.planning.annotation_plan import PowerSettings, plan_annotation, simulate
 from gnomon.feedback.planning.power import (
-    Noise,
+    AnnotatorNoise,
     accuracy_from_kappa,
     annotators_for,
     half_width,
@@ -28,17 +28,17 @@ from gnomon.feedback.planning.power import (
     votes_for_accuracy,
 )
 from gnomon.feedback.task_types import Setup
-from gnomon.feedback.tasks.queue import Task
+from gnomon.feedback.tasks.queue import AnnotationTask
 
 PROMPT = Prompt("p", (Message("user", "Which?"),))
 ONE_BETTER = {"better": 0.5, "worse": -0.5}
 
 
-def near(found: float, expected: float, n: int) -> bool:
-    return abs(found - expected) <= 4 * math.sqrt(expected * (1 - expected) / n)
+def near(observed: float, expected: float, n: int) -> bool:
+    return abs(observed - expected) <= 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-def judged(noise: Noise, better: np.ndarray, votes: int, name: str) -> np.ndarray:
+def judged(noise: AnnotatorNoise, better: np.ndarray, votes: int, name: str) -> np.ndarray:
     """What `votes` simulated annotators say of items, 1 for A, 0 for B, a half for a tie: `[items, votes]`.
 
     Who judges sees A first in every other item, so that no order is on A's side.
@@ -48,24 +48,26 @@ def judged(noise: Noise, better: np.ndarray, votes: int, name: str) -> np.ndarra
         for i, best in enumerate(better)
         for side in "ab"
     }
-    found = np.empty((len(better), votes))
+    values = np.empty((len(better), votes))
     for vote in range(votes):
-        rater = SimulatedRater(noise.manner(), lambda _, one: utilities[one.id], seed=vote, truth=name)
+        rater = SimulatedAnnotator(
+            noise.simulated_behavior(), lambda _, one: utilities[one.id], seed=vote, utility_name=name
+        )
         for i in range(len(better)):
             sides = "ab" if (i + vote) % 2 == 0 else "ba"
             shown = tuple(Completion(f"{side}{i}", "same length") for side in sides)
-            answer = rater.judge(Task(i, "p", "pair", PROMPT, shown, 0.0), Setup(), i).answer
+            answer = rater.judge(AnnotationTask(i, "p", "pair", PROMPT, shown, 0.0), Setup(), i).answer
             assert answer is not None
             worth = {"first": 1.0, "second": 0.0, "tie": 0.5}[answer["choice"]]
-            found[i, vote] = worth if sides == "ab" else 1 - worth
-    return found
+            values[i, vote] = worth if sides == "ab" else 1 - worth
+    return values
 
 
 def kappa_from_accuracy(accuracy: float, prevalence: float = 0.5) -> float:
     """Of two annotators who are right with probability `accuracy`: `accuracy_from_kappa` the other way round."""
-    told = 2 * accuracy - 1
-    share = 0.5 + (prevalence - 0.5) * told
-    return told**2 * prevalence * (1 - prevalence) / (share * (1 - share))
+    signal = 2 * accuracy - 1
+    share = 0.5 + (prevalence - 0.5) * signal
+    return signal**2 * prevalence * (1 - prevalence) / (share * (1 - share))
 
 
 def test_accuracy_from_kappa_by_hand() -> None:
@@ -84,7 +86,7 @@ def test_accuracy_from_kappa_by_hand() -> None:
 def test_kappa_of_simulated_annotators(prevalence: float) -> None:
     """Cohen's κ as scikit-learn counts it, of 4000 items; its standard error is below 0.016 here."""
     better = np.random.default_rng(5).random(4000) < prevalence
-    votes = judged(Noise(0.85), better, 2, f"kappa {prevalence}")
+    votes = judged(AnnotatorNoise(0.85), better, 2, f"kappa {prevalence}")
     assert cohen_kappa_score(votes[:, 0], votes[:, 1]) == pytest.approx(
         kappa_from_accuracy(0.85, prevalence), abs=0.05
     )
@@ -94,11 +96,11 @@ def test_sizes_by_hand() -> None:
     """Without noise: ((1.95996·0.5 + 0.84162·√0.24) / 0.1)² = 193.85. With a = 0.8, so w = 0.56:
     ((0.97998 + 0.84162·√(0.56·0.44)) / 0.06)² = 542.7. A half-width of 0.05 is 1.95996²·0.25/0.0025 = 384.1.
     """
-    assert items_for_power(0.6, Noise(1.0)) == 194
-    assert items_for_power(0.6, Noise(0.8)) == 543
-    assert items_for_power(0.4, Noise(0.8)) == 543
-    assert items_for_width(0.05, Noise(1.0)) == 385
-    assert half_width(385, Noise(1.0)) == pytest.approx(1.959964 * 0.5 / math.sqrt(385))
+    assert items_for_power(0.6, AnnotatorNoise(1.0)) == 194
+    assert items_for_power(0.6, AnnotatorNoise(0.8)) == 543
+    assert items_for_power(0.4, AnnotatorNoise(0.8)) == 543
+    assert items_for_width(0.05, AnnotatorNoise(1.0)) == 385
+    assert half_width(385, AnnotatorNoise(1.0)) == pytest.approx(1.959964 * 0.5 / math.sqrt(385))
 
 
 def test_variance_of_an_item_by_hand() -> None:
@@ -106,8 +108,8 @@ def test_variance_of_an_item_by_hand() -> None:
 
     With a fifth of ties, effect 0.7: 0.8·0.6 = 0.48 is kept, w = 0.596, s² = 0.2 − 0.096², c = 0.48²·0.21.
     """
-    assert Noise(0.8).item_variance(0.5, 3) == pytest.approx(0.09 + 0.16 / 3)
-    tied = Noise(0.8, 0.2)
+    assert AnnotatorNoise(0.8).item_variance(0.5, 3) == pytest.approx(0.09 + 0.16 / 3)
+    tied = AnnotatorNoise(0.8, 0.2)
     assert tied.win_rate(0.7) == pytest.approx(0.596)
     one, shared = 0.2 - 0.096**2, 0.48**2 * 0.21
     assert tied.item_variance(0.7, 2) == pytest.approx(shared + (one - shared) / 2)
@@ -115,26 +117,28 @@ def test_variance_of_an_item_by_hand() -> None:
 
 def test_majority_by_hand() -> None:
     """0.8³ + 3·0.8²·0.2 = 0.896; four votes with a coin are worth three; half of the votes ties: see the sums."""
-    assert majority_accuracy(1, Noise(0.8)) == pytest.approx(0.8)
-    assert majority_accuracy(3, Noise(0.8)) == pytest.approx(0.896)
-    assert majority_accuracy(4, Noise(0.8)) == pytest.approx(0.896)
-    assert majority_accuracy(5, Noise(0.8)) == pytest.approx(0.94208)
-    assert majority_accuracy(1, Noise(0.8, 0.5)) == pytest.approx(0.5 * 0.8 + 0.5 * 0.5)
-    assert majority_accuracy(2, Noise(0.8, 0.5)) == pytest.approx(0.25 * 0.5 + 0.5 * 0.8 + 0.25 * (0.64 + 0.16))
+    assert majority_accuracy(1, AnnotatorNoise(0.8)) == pytest.approx(0.8)
+    assert majority_accuracy(3, AnnotatorNoise(0.8)) == pytest.approx(0.896)
+    assert majority_accuracy(4, AnnotatorNoise(0.8)) == pytest.approx(0.896)
+    assert majority_accuracy(5, AnnotatorNoise(0.8)) == pytest.approx(0.94208)
+    assert majority_accuracy(1, AnnotatorNoise(0.8, 0.5)) == pytest.approx(0.5 * 0.8 + 0.5 * 0.5)
+    assert majority_accuracy(2, AnnotatorNoise(0.8, 0.5)) == pytest.approx(
+        0.25 * 0.5 + 0.5 * 0.8 + 0.25 * (0.64 + 0.16)
+    )
 
 
 def test_votes_for_a_majority() -> None:
-    assert votes_for_accuracy(0.8, Noise(0.8)) == 1
-    assert votes_for_accuracy(0.9, Noise(0.8)) == 5
-    assert votes_for_accuracy(0.9, Noise(0.5)) is None
-    assert votes_for_accuracy(0.999, Noise(0.501)) is None
-    for noise in (Noise(0.62), Noise(0.62, 0.4)):
+    assert votes_for_accuracy(0.8, AnnotatorNoise(0.8)) == 1
+    assert votes_for_accuracy(0.9, AnnotatorNoise(0.8)) == 5
+    assert votes_for_accuracy(0.9, AnnotatorNoise(0.5)) is None
+    assert votes_for_accuracy(0.999, AnnotatorNoise(0.501)) is None
+    for noise in (AnnotatorNoise(0.62), AnnotatorNoise(0.62, 0.4)):
         plain = [votes for votes in range(1, 100, 2) if majority_accuracy(votes, noise) >= 0.9]
         assert votes_for_accuracy(0.9, noise) == plain[0]
 
 
-@pytest.mark.parametrize("noise", [Noise(0.8), Noise(0.7, 0.3)], ids=["no ties", "ties"])
-def test_votes_of_simulated_annotators_have_the_mean_and_variance_said(noise: Noise) -> None:
+@pytest.mark.parametrize("noise", [AnnotatorNoise(0.8), AnnotatorNoise(0.7, 0.3)], ids=["no ties", "ties"])
+def test_votes_of_simulated_annotators_have_the_expected_mean_and_variance(noise: AnnotatorNoise) -> None:
     """3000 items of 3 votes: the mean, the variance of an item's mean, the ties, the majority."""
     better = np.random.default_rng(6).random(3000) < 0.7
     votes = judged(noise, better, 3, f"moments {noise.ties}")
@@ -148,54 +152,65 @@ def test_votes_of_simulated_annotators_have_the_mean_and_variance_said(noise: No
     assert near(right, majority_accuracy(3, noise), 3000)
 
 
-@pytest.mark.parametrize(("noise", "votes"), [(Noise(0.8), 1), (Noise(0.75, 0.2), 3)], ids=["one", "three, ties"])
-def test_power_of_simulated_annotators(noise: Noise, votes: int) -> None:
-    """As many items as are said for a power of 0.8; 150 whole rounds, judged one item after the other."""
+@pytest.mark.parametrize(
+    ("noise", "votes"), [(AnnotatorNoise(0.8), 1), (AnnotatorNoise(0.75, 0.2), 3)], ids=["one", "three, ties"]
+)
+def test_power_of_simulated_annotators(noise: AnnotatorNoise, votes: int) -> None:
+    """The items computed for a power of 0.8 give it in 150 simulated studies."""
     items, rounds, chance = items_for_power(0.72, noise, votes=votes), 150, np.random.default_rng(7)
     assert power_of_items(0.72, noise, items, votes=votes) == pytest.approx(0.8, abs=0.01)
-    told = covered = 0
+    detected = covered = 0
     for number in range(rounds):
         means = judged(noise, chance.random(items) < 0.72, votes, f"round {number}").mean(axis=1)
-        told += (means.mean() - 0.5) / (means.std(ddof=1) / math.sqrt(items)) > 1.959964
+        detected += (means.mean() - 0.5) / (means.std(ddof=1) / math.sqrt(items)) > 1.959964
         reach = half_width(items, noise, effect=0.72, votes=votes)
         covered += abs(means.mean() - noise.win_rate(0.72)) <= reach
-    assert near(told / rounds, 0.8, rounds)
+    assert near(detected / rounds, 0.8, rounds)
     assert near(covered / rounds, 0.95, rounds)
 
 
-def test_an_error_of_the_first_kind_is_as_rare_as_said() -> None:
+def test_an_error_of_the_first_kind_is_as_rare_as_alpha() -> None:
     """Where both answers are as good, one round in forty finds each of the two better: the test's own level."""
-    wish = Wish(effect=0.5 + 1e-9, kappa=0.4)
-    trial = simulate(wish, 300, 1, trials=4000, seed=1)[0]
-    assert near(trial.found, 0.025, 4000)
+    settings = PowerSettings(effect=0.5 + 1e-9, kappa=0.4)
+    trial = simulate(settings, 300, 1, trials=4000, seed=1)[0]
+    assert near(trial.observed, 0.025, 4000)
 
 
 @pytest.mark.parametrize("ties", [0.0, 0.25])
 @pytest.mark.parametrize("votes", [1, 3])
 def test_the_simulation_of_a_plan(ties: float, votes: int) -> None:
-    wish = Wish(effect=0.62, kappa=0.5, ties=ties, votes=votes)
-    row = make_plan(wish).rows[1 if votes > 1 else 0]
-    for trial in simulate(wish, row.items, votes, trials=2000, seed=2):
-        n = 2000 if "majorities" not in trial.what else 2000 * row.items
-        assert abs(trial.found - trial.said) <= 4 * math.sqrt(trial.said * (1 - trial.said) / n) + 0.005, trial
-        assert trial.low <= trial.found <= trial.high
+    settings = PowerSettings(effect=0.62, kappa=0.5, ties=ties, votes=votes)
+    row = plan_annotation(settings).rows[1 if votes > 1 else 0]
+    for trial in simulate(settings, row.items, votes, trials=2000, seed=2):
+        n = 2000 if "majorities" not in trial.name else 2000 * row.items
+        assert (
+            abs(trial.observed - trial.expected)
+            <= 4 * math.sqrt(trial.expected * (1 - trial.expected) / n) + 0.005
+        ), trial
+        assert trial.low <= trial.observed <= trial.high
 
 
 def test_a_plan_says_what_to_do() -> None:
-    plan = make_plan(Wish(effect=0.6, kappa=0.36, votes=5, each=100))
+    plan = plan_annotation(PowerSettings(effect=0.6, kappa=0.36, votes=5, per_annotator=100))
     assert [(row.votes, row.items, row.judgements) for row in plan.rows] == [
         (1, 543, 543),
-        (5, items_for_power(0.6, Noise(0.8), votes=5), 5 * items_for_power(0.6, Noise(0.8), votes=5)),
-        (1, items_for_width(0.05, Noise(0.8), effect=0.6), items_for_width(0.05, Noise(0.8), effect=0.6)),
+        (
+            5,
+            items_for_power(0.6, AnnotatorNoise(0.8), votes=5),
+            5 * items_for_power(0.6, AnnotatorNoise(0.8), votes=5),
+        ),
+        (
+            1,
+            items_for_width(0.05, AnnotatorNoise(0.8), effect=0.6),
+            items_for_width(0.05, AnnotatorNoise(0.8), effect=0.6),
+        ),
         (5, plan.rows[3].items, 5 * plan.rows[3].items),
     ]
     assert plan.rows[0].annotators == 6
-    assert (
-        "a win rate of 60% from 50%, which these annotators show as 56%, ask 543 items once each" in plan.advice
-    )
-    assert plan.advice.endswith("for labels right in 90% ask 5 votes of each item.")
-    assert make_plan(Wish(kappa=0.36, accuracy=0.8)).advice.endswith("ask 1 vote of each item.")
-    assert make_plan(Wish(kappa=1e-6, accuracy=0.99)).advice.endswith("so train the annotators.")
+    assert "a win rate of 60%, measured as 56% by these annotators, judge 543 items once each" in plan.advice
+    assert plan.advice.endswith("for 90% correct labels collect 5 votes per item.")
+    assert plan_annotation(PowerSettings(kappa=0.36, accuracy=0.8)).advice.endswith("collect 1 vote per item.")
+    assert plan_annotation(PowerSettings(kappa=1e-6, accuracy=0.99)).advice.endswith("so train the annotators.")
 
 
 def test_annotators() -> None:
@@ -206,30 +221,30 @@ def test_annotators() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("call", "message"),
     [
-        (lambda: make_plan(Wish(effect=0.5)), "cannot be told from 0.5"),
-        (lambda: make_plan(Wish(kappa=0.0)), "are chance"),
+        (lambda: plan_annotation(PowerSettings(effect=0.5)), "cannot be distinguished from 0.5"),
+        (lambda: plan_annotation(PowerSettings(kappa=0.0)), "are chance"),
         (lambda: accuracy_from_kappa(-0.1), "give κ in"),
-        (lambda: Noise(0.4), "give an accuracy in"),
-        (lambda: Noise(0.8, 1.0), "ties in"),
-        (lambda: items_for_power(0.6, Noise(0.8), power=1.0), "power is 1.0"),
-        (lambda: items_for_power(0.6, Noise(0.8), alpha=0.0), "alpha is 0.0"),
-        (lambda: items_for_width(0.0, Noise(0.8)), "width is 0.0"),
-        (lambda: majority_accuracy(0, Noise(0.8)), "have no majority"),
+        (lambda: AnnotatorNoise(0.4), "give an accuracy in"),
+        (lambda: AnnotatorNoise(0.8, 1.0), "ties in"),
+        (lambda: items_for_power(0.6, AnnotatorNoise(0.8), power=1.0), "power is 1.0"),
+        (lambda: items_for_power(0.6, AnnotatorNoise(0.8), alpha=0.0), "alpha is 0.0"),
+        (lambda: items_for_width(0.0, AnnotatorNoise(0.8)), "half_width is 0.0"),
+        (lambda: majority_accuracy(0, AnnotatorNoise(0.8)), "have no majority"),
         (lambda: annotators_for(0, 1, 1), "at least 1 of each"),
-        (lambda: simulate(Wish(kappa=1.0), 10, 1), "cannot be simulated with chance"),
-        (lambda: simulate(Wish(), 1, 1), "simulate at least 2"),
+        (lambda: simulate(PowerSettings(kappa=1.0), 10, 1), "cannot be simulated"),
+        (lambda: simulate(PowerSettings(), 1, 1), "simulate at least 2"),
     ],
 )
-def test_what_cannot_be_planned(made: object, said: str) -> None:
-    assert callable(made)
-    with pytest.raises(ConfigError, match=said):
-        made()
+def test_what_cannot_be_planned(call: object, message: str) -> None:
+    assert callable(call)
+    with pytest.raises(ConfigError, match=message):
+        call()
 
 
 def test_labels_are_counted_once() -> None:
     """A guard of the test's own helper: every item has its votes, and only the three values."""
-    votes = judged(Noise(0.8, 0.3), np.ones(50, dtype=bool), 2, "helper")
+    votes = judged(AnnotatorNoise(0.8, 0.3), np.ones(50, dtype=bool), 2, "helper")
     assert set(Counter(votes.ravel().tolist())) <= {0.0, 0.5, 1.0}
     assert votes.shape == (50, 2)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.quality.annotator_metrics import Agreement, Conduct, conduct
+from gnomon.feedback.quality.annotator_metrics import Agreement, AnnotatorMetrics, annotator_metrics
 from gnomon.feedback.task_types import Limits
 from gnomon.stats.intervals import Share
 from gnomon.stats.votes import Vote
@@ -15,7 +15,7 @@ from gnomon.stats.votes import Vote
 NOTHING = Share(0, 0)
 
 
-def of(name: str, found: list[Conduct]) -> Conduct:
+def of(name: str, found: list[AnnotatorMetrics]) -> AnnotatorMetrics:
     return next(one for one in found if one.annotator == name)
 
 
@@ -39,7 +39,7 @@ def test_against_one_other_it_is_cohens_kappa(table: list[list[int]], kappa: flo
     """Published tables; the second is of Fleiss, Cohen and Everitt 1969."""
     cells = [(row, column) for row, line in enumerate(table) for column, n in enumerate(line) for _ in range(n)]
     votes = [Vote("AB"[side], n, pair[side]) for n, pair in enumerate(cells) for side in (0, 1)]
-    for one in conduct(votes):
+    for one in annotator_metrics(votes):
         assert one.agreement.kappa == pytest.approx(kappa, abs=5e-8)
         assert one.agreement.votes == len(cells)
 
@@ -53,7 +53,7 @@ def test_agreement_with_the_rest_by_hand() -> None:
     """
     said = {"A": "ab", "B": "ab", "C": "bb"}
     votes = [Vote(who, "xy"[n], label) for who, labels in said.items() for n, label in enumerate(labels)]
-    found = conduct([*votes, Vote("A", "z", "tie")])
+    found = annotator_metrics([*votes, Vote("A", "z", "tie")])
     assert of("A", found).agreement == Agreement(2, 0.75, 0.5, 0.5)
     assert of("C", found).agreement == Agreement(2, 0.5, 0.5, 0.0)
     assert of("A", found).votes == 3
@@ -62,7 +62,7 @@ def test_agreement_with_the_rest_by_hand() -> None:
 def test_repeated_votes_do_not_agree_with_themselves() -> None:
     """A says x: a, a, b; B says a. Of A's three votes two agree; of B's one, two thirds of A's do."""
     votes = [Vote("A", "x", label) for label in "aab"] + [Vote("B", "x", "a")]
-    a, b = conduct(votes)
+    a, b = annotator_metrics(votes)
     assert a.agreement.votes == 3
     assert a.agreement.observed == pytest.approx(2 / 3)
     assert b.agreement.votes == 1
@@ -78,16 +78,18 @@ def test_chance_counts_what_the_others_say_vote_by_vote() -> None:
         Vote("B", "x", "a"),
         Vote("B", "y", "b"),
     ]
-    assert conduct(votes)[0].agreement.by_chance == pytest.approx(5 / 9)
+    assert annotator_metrics(votes)[0].agreement.by_chance == pytest.approx(5 / 9)
 
 
 def test_undefined_agreement_is_none() -> None:
-    alone = conduct([Vote("A", 1, "a"), Vote("B", 2, "a")])
+    alone = annotator_metrics([Vote("A", 1, "a"), Vote("B", 2, "a")])
     assert alone[0].agreement == Agreement(0, None, None, None)
-    same = conduct([Vote(who, n, "a") for who in "ABC" for n in range(3)])
+    same = annotator_metrics([Vote(who, n, "a") for who in "ABC" for n in range(3)])
     assert same[0].agreement == Agreement(3, 1.0, 1.0, None)
-    bare = conduct([Vote("A", 1, "a")])[0]
-    assert bare == Conduct("A", 1, NOTHING, alone[0].agreement, NOTHING, NOTHING, None, NOTHING, NOTHING, NOTHING)
+    bare = annotator_metrics([Vote("A", 1, "a")])[0]
+    assert bare == AnnotatorMetrics(
+        "A", 1, NOTHING, alone[0].agreement, NOTHING, NOTHING, None, NOTHING, NOTHING, NOTHING
+    )
 
 
 def test_facts_by_hand() -> None:
@@ -100,17 +102,17 @@ def test_facts_by_hand() -> None:
         Vote("A", 5, "a", chosen_first=True, chosen_length=7, other_length=8, reason=""),
     ]
     gold = {1: "a", 2: "a", 3: "tie", 9: "a"}
-    (found,) = conduct(votes, gold, Limits(fastest=3.0, slowest=60.0, shortest_reason=2))
+    (found,) = annotator_metrics(votes, gold, Limits(min_seconds=3.0, max_seconds=60.0, min_reason_chars=2))
     assert found.gold == Share(2, 3)
     assert found.first == Share(3, 4)
     assert found.longer == Share(1, 3)
     assert found.seconds == 31.5
     assert (found.too_fast, found.too_slow) == (Share(1, 4), Share(1, 4))
     assert found.short_reasons == Share(2, 4)
-    (unlimited,) = conduct(votes, gold)
+    (unlimited,) = annotator_metrics(votes, gold)
     assert (unlimited.too_fast, unlimited.too_slow, unlimited.short_reasons) == (NOTHING, NOTHING, NOTHING)
-    with pytest.raises(ConfigError, match="swap fastest and slowest"):
-        Limits(fastest=60.0, slowest=3.0)
+    with pytest.raises(ConfigError, match="swap min_seconds and max_seconds"):
+        Limits(min_seconds=60.0, max_seconds=3.0)
 
 
 def crowd(seed: int, people: int, items: int, first: float, longer: float, right: float) -> list[Vote]:
@@ -139,13 +141,13 @@ def covered(shares: list[Share], truth: float) -> float:
 
 def test_known_biases_lie_within_their_intervals() -> None:
     """First with 0.4 + 0.6 / 2; of the honest 5% are called biased; 95% of intervals hold the truth."""
-    leaning = conduct(crowd(0, people=200, items=80, first=0.4, longer=0.0, right=0.8))
+    leaning = annotator_metrics(crowd(0, people=200, items=80, first=0.4, longer=0.0, right=0.8))
     assert covered([one.first for one in leaning], 0.7) == pytest.approx(0.95, abs=0.045)
     assert sum(one.first.biased is True for one in leaning) > 180
-    honest = conduct(crowd(1, people=200, items=80, first=0.0, longer=0.0, right=0.8))
+    honest = annotator_metrics(crowd(1, people=200, items=80, first=0.0, longer=0.0, right=0.8))
     assert sum(one.first.biased is True for one in honest) == pytest.approx(10, abs=9)
     # Half of the truths are b, the longer; 0.3 take it anyway.
-    long = conduct(crowd(2, people=200, items=80, first=0.0, longer=0.3, right=0.5))
+    long = annotator_metrics(crowd(2, people=200, items=80, first=0.0, longer=0.3, right=0.5))
     assert covered([one.longer for one in long], 0.65) == pytest.approx(0.95, abs=0.045)
 
 
@@ -155,7 +157,7 @@ def test_known_agreement_is_recovered() -> None:
     rng = random.Random(4)
     truth = {v.item: v.label if rng.random() < 0.9 else "ab".replace(str(v.label), "") for v in good}
     other = [Vote("poor", i, t if rng.random() < 0.7 else "ab".replace(str(t), "")) for i, t in truth.items()]
-    for one in conduct(good + other, gold=truth):
+    for one in annotator_metrics(good + other, gold=truth):
         assert one.agreement.kappa == pytest.approx(0.32, abs=4 * 0.015)
         expected = 0.7 if one.annotator == "poor" else 0.9
         assert one.gold.value == pytest.approx(expected, abs=4 * 0.008)
@@ -181,8 +183,11 @@ def test_names_and_order_change_nothing(seed: int) -> None:
         )
         for v in rng.sample(votes, len(votes))
     ]
-    there = {one.annotator: one for one in conduct(votes, gold)}
-    back = {one.annotator[::-1]: one for one in conduct(renamed, {-n: swap[label] for n, label in gold.items()})}
+    there = {one.annotator: one for one in annotator_metrics(votes, gold)}
+    back = {
+        one.annotator[::-1]: one
+        for one in annotator_metrics(renamed, {-n: swap[label] for n, label in gold.items()})
+    }
     assert there.keys() == back.keys()
     for name, one in there.items():
         other = back[name]

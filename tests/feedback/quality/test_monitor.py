@@ -13,11 +13,11 @@ from asked import NAMES, answer_all, project, say, take
 from sqlalchemy import select, text
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.quality.monitor import EVERY, REST, Watch, hear
+from gnomon.feedback.quality.monitor import EVERY, REST, QualityMonitor, load_votes
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.schema import AnnotatorRow, AssignmentRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import Project, Store
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def about(store: Store, who: str) -> AnnotatorRow:
 
 
 def test_votes_speak_of_the_items_own_order(small: Store) -> None:
-    queue = project(small, 4, gold=0, wanted=1, shortest_reason=3)
+    queue = project(small, 4, gold=0, votes_per_item=1, min_reason_chars=3)
     for better in ("a", "b", "tie", "bad"):
         task = take(queue, "ann")
         say(queue, task, "ann", better, reason="so", seconds={"active": 2.5, "idle": 9.0})
-    votes = hear(small, "films").votes
+    votes = load_votes(small, "films").votes
     assert [vote.label for vote in votes] == ["a", "b", "tie", "bad"]
     assert [vote.seconds for vote in votes] == [2.5] * 4
     assert [vote.reason for vote in votes] == ["so"] * 4
@@ -58,13 +58,13 @@ def test_votes_speak_of_the_items_own_order(small: Store) -> None:
 
 
 def test_only_what_stands_is_heard(small: Store) -> None:
-    queue = project(small, 1, wanted=3)
+    queue = project(small, 1, votes_per_item=3)
     for who in ("ann", "bob"):
         say(queue, take(queue, who), who, "a")
     item = take(queue, "cyd").item
-    queue.submit(Said("again", item, "ann", {"choice": "tie"}, corrects=f"ann-{item}"))
+    queue.submit(NewJudgement("again", item, "ann", {"choice": "tie"}, corrects=f"ann-{item}"))
     small.set_annotator("bob", "withdrawn")
-    assert [(vote.annotator, vote.label) for vote in hear(small, "films").votes] == [("ann", "tie")]
+    assert [(vote.annotator, vote.label) for vote in load_votes(small, "films").votes] == [("ann", "tie")]
 
 
 def test_gold_shows_who_is_right(small: Store) -> None:
@@ -78,51 +78,57 @@ def test_gold_shows_who_is_right(small: Store) -> None:
         gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
     tested = {who: sum(item in gold for item in items) for who, items in came.items()}
     assert min(tested.values()) > 0
-    found = {record.annotator: record.conduct.gold for record in hear(small, "films").records()}
+    found = {
+        record.annotator: record.metrics.gold for record in load_votes(small, "films").annotator_reliability()
+    }
     assert (found["ann"].hits, found["ann"].of) == (tested["ann"], tested["ann"])
     assert (found["bob"].hits, found["bob"].of) == (0, tested["bob"])
 
 
 def fill(store: Store, **settings: Any) -> Queue:
     """Four who agree on all 24 items, and one who says the opposite."""
-    queue = project(store, 24, wanted=5, most=5, least_votes=20, gold_rate=0, **settings)
+    queue = project(store, 24, votes_per_item=5, max_votes=5, min_votes_before_pause=20, gold_rate=0, **settings)
     for who in NAMES:
         answer_all(queue, who, lambda n, who=who: "ab"[n % 2] if who != "eve" else "ba"[n % 2])
     return queue
 
 
 def test_who_is_below_the_floor_is_paused_and_says_why(store: Store) -> None:
-    queue = fill(store, floor=0.5)
-    watch = Watch(store, "films")
-    assert watch.look() == ["eve"]
+    queue = fill(store, min_reliability=0.5)
+    watch = QualityMonitor(store, "films")
+    assert watch.check() == ["eve"]
     eve = about(store, "eve")
     assert (eve.state, eve.below is not None and eve.below < 0.5) == ("paused", True)
     assert queue.take("eve") is None
     assert about(store, "ann").state == "active"
-    assert watch.look() == [], "nobody twice"
+    assert watch.check() == [], "nobody twice"
 
 
-@pytest.mark.parametrize("settings", [{}, {"floor": 0.5, "least_votes": 25}], ids=["no floor", "too few votes"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"min_reliability": 0.5, "min_votes_before_pause": 25}],
+    ids=["no min_reliability", "too few votes"],
+)
 def test_nobody_is_paused_without_reason(small: Store, settings: dict[str, object]) -> None:
     fill(small)
     asked = small.project("films")
     small.set_up(Project("films", "T", "pair", 5, 5, "", asked.settings | settings))
-    assert Watch(small, "films").look() == []
+    assert QualityMonitor(small, "films").check() == []
     assert about(small, "eve").state == "active"
 
 
 def test_whom_a_person_lets_go_on_is_given_time(store: Store) -> None:
-    fill(store, floor=0.5)
-    watch = Watch(store, "films")
-    assert watch.look() == ["eve"]
+    fill(store, min_reliability=0.5)
+    watch = QualityMonitor(store, "films")
+    assert watch.check() == ["eve"]
     store.set_annotator("eve", "active")
     assert (about(store, "eve").below, about(store, "eve").state) == (None, "active")
-    assert watch.look() == []
+    assert watch.check() == []
     with store.writing() as session:  # as if all that they said came after
         found = session.get(AnnotatorRow, "eve")
         assert found is not None
         found.resumed = 1.0
-    assert watch.look() == ["eve"]
+    assert watch.check() == ["eve"]
 
 
 def test_it_looks_at_every_fifth_judgement_and_rests_in_between(small: Store) -> None:
@@ -133,9 +139,9 @@ def test_it_looks_at_every_fifth_judgement_and_rests_in_between(small: Store) ->
         now[0] += 1.0  # a look is a second long
         return now[0]
 
-    watch = Watch(small, "films", clock=clock)
+    watch = QualityMonitor(small, "films", clock=clock)
     assert [watch.due("ann") for _ in range(2 * EVERY)] == [*[False] * (EVERY - 1), True] * 2
-    assert watch.look() == []
+    assert watch.check() == []
     assert not any(watch.due("ann") for _ in range(2 * EVERY)), "it rests a hundred times as long as it looked"
     now[0] += REST
     assert [watch.due("bob") for _ in range(EVERY)][-1]
@@ -143,11 +149,11 @@ def test_it_looks_at_every_fifth_judgement_and_rests_in_between(small: Store) ->
 
 def test_limits_that_cannot_be_are_not_taken(small: Store) -> None:
     project(small, 1)
-    with pytest.raises(ConfigError, match="swap fastest and slowest"):
-        small.set_up(Project("films", "T", "pair", 1, 1, "", {"fastest": 9.0, "slowest": 2.0}))
-    with pytest.raises(ConfigError, match="setting 'flor' is wrong"):
+    with pytest.raises(ConfigError, match="swap min_seconds and max_seconds"):
+        small.set_up(Project("films", "T", "pair", 1, 1, "", {"min_seconds": 9.0, "max_seconds": 2.0}))
+    with pytest.raises(ConfigError, match="setting 'flor' is invalid"):
         small.set_up(Project("films", "T", "pair", 1, 1, "", {"flor": 9.0}))
-    assert small.project("films").settings.get("fastest") is None
+    assert small.project("films").settings.get("min_seconds") is None
 
 
 def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,12 +163,12 @@ def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.M
     """
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
-    queue = project(store, 1, floor=0.9, names=("ann", "bob"))
+    queue = project(store, 1, min_reliability=0.9, names=("ann", "bob"))
     item = take(queue, "bob").item
     monkeypatch.setattr("gnomon.feedback.quality.monitor.paused", lambda *_: {"ann", "bob"})
     others = (
         threading.Thread(target=say, args=(queue, take(queue, "bob"), "bob", "a")),
-        threading.Thread(target=Watch(store, "films").look),
+        threading.Thread(target=QualityMonitor(store, "films").check),
     )
 
     def waiting() -> int:

@@ -6,11 +6,17 @@ from dataclasses import replace
 import pytest
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.quality.reliability import WEIGHTS, Part, Record, paused, records
+from gnomon.feedback.quality.reliability import (
+    WEIGHTS,
+    AnnotatorReliability,
+    ReliabilityPart,
+    annotator_reliability,
+    paused,
+)
 from gnomon.feedback.task_types import Limits
 from gnomon.stats.votes import Vote
 
-LIMITS = Limits(fastest=3.0, slowest=60.0, shortest_reason=4)
+LIMITS = Limits(min_seconds=3.0, max_seconds=60.0, min_reason_chars=4)
 
 
 def two() -> list[Vote]:
@@ -20,7 +26,7 @@ def two() -> list[Vote]:
     return a + [Vote("B", f"b{n}", "a" if n < 15 else "b") for n in range(30)]
 
 
-def rounded(record: Record) -> list[Part]:
+def rounded(record: AnnotatorReliability) -> list[ReliabilityPart]:
     return [replace(part, value=round(part.value, 9)) for part in record.parts]
 
 
@@ -31,12 +37,15 @@ def test_score_by_hand() -> None:
     and B 0.75 * 0.5 + 0.25 * 0.62 = 0.53. Only A's pace is known: 0.8. A: 3/4 * 0.71 + 1/4 * 0.8 = 0.7325.
     """
     gold = {vote.item: "a" for vote in two()}
-    a, b = records(two(), gold, LIMITS, weights={"gold": 3.0, "pace": 1.0}, shrinkage=10.0)
+    a, b = annotator_reliability(two(), gold, LIMITS, weights={"gold": 3.0, "pace": 1.0}, shrinkage=10.0)
     assert a.score == pytest.approx(0.7325)
-    assert rounded(a) == [Part("gold", 0.8, 10, 0.71, 0.75), Part("pace", 0.8, 10, 0.8, 0.25)]
-    assert rounded(b) == [Part("gold", 0.5, 30, 0.53, 1.0)]
+    assert rounded(a) == [
+        ReliabilityPart("gold", 0.8, 10, 0.71, 0.75),
+        ReliabilityPart("pace", 0.8, 10, 0.8, 0.25),
+    ]
+    assert rounded(b) == [ReliabilityPart("gold", 0.5, 30, 0.53, 1.0)]
     assert b.score == pytest.approx(0.53)
-    measured = records(two(), gold, LIMITS, weights={"gold": 3.0, "pace": 1.0}, shrinkage=0.0)
+    measured = annotator_reliability(two(), gold, LIMITS, weights={"gold": 3.0, "pace": 1.0}, shrinkage=0.0)
     assert [record.score for record in measured] == pytest.approx([0.8, 0.5])
 
 
@@ -62,32 +71,32 @@ def test_the_other_parts_by_hand() -> None:
     ]
     b = [Vote("B", n, "ba"[n % 2]) for n in range(263)]
     weights = {"position": 1.0, "length": 1.0, "reasons": 1.0, "agreement": 1.0}
-    found = records(a + b, None, LIMITS, weights=weights)
+    found = annotator_reliability(a + b, None, LIMITS, weights=weights)
     parts = {part.name: part for part in found[0].parts}
     assert parts["position"].measured == pytest.approx(1 - 2 * 0.1338, abs=1e-4)
     assert parts["length"].measured == parts["position"].measured
     assert parts["reasons"].measured == pytest.approx(1 - 66 / 263)
-    assert found[0].conduct.agreement.kappa == pytest.approx(-1.0, abs=0.01)
+    assert found[0].metrics.agreement.kappa == pytest.approx(-1.0, abs=0.01)
     assert parts["agreement"].measured == 0.0
     assert [part.weight for part in found[0].parts] == [0.25] * 4
     assert [part.name for part in found[1].parts] == ["agreement"]
     # By default the length has no weight, and is in the record all the same.
-    plain = records(a + b)[0]
+    plain = annotator_reliability(a + b)[0]
     assert "length" not in [part.name for part in plain.parts]
-    assert plain.conduct.longer.biased
+    assert plain.metrics.longer.biased
 
 
 def test_chance_alone_costs_nothing() -> None:
     """12 of 20 shown first: 0.6, and 1/2 lies within the interval."""
     votes = [Vote("A", n, "a", chosen_first=n < 12) for n in range(20)]
-    assert records(votes)[0].score == 1.0
+    assert annotator_reliability(votes)[0].score == 1.0
 
 
 def test_few_votes_stay_near_the_group() -> None:
     gold = dict.fromkeys(range(100), "a")
     many = [Vote(who, n, "a" if n < 80 else "b") for who in "ABC" for n in range(100)]
     lucky = [Vote("new", n, "a") for n in range(2)]
-    found = {r.annotator: r.score for r in records(many + lucky, gold, weights={"gold": 1.0})}
+    found = {r.annotator: r.score for r in annotator_reliability(many + lucky, gold, weights={"gold": 1.0})}
     assert found["A"] is not None
     assert found["new"] is not None
     assert 0.8 < found["new"] < 0.85
@@ -95,22 +104,22 @@ def test_few_votes_stay_near_the_group() -> None:
 
 
 def test_without_data_there_is_no_score_and_nobody_is_paused() -> None:
-    (record,) = records([Vote("A", 1, "a")])
+    (record,) = annotator_reliability([Vote("A", 1, "a")])
     assert (record.parts, record.score) == ((), None)
-    assert paused([record], floor=1.0, least_votes=1) == []
-    assert records([]) == []
+    assert paused([record], min_reliability=1.0, min_votes_before_pause=1) == []
+    assert annotator_reliability([]) == []
 
 
 def test_paused_are_those_below_with_enough_votes() -> None:
     gold = {vote.item: "a" for vote in two()}
-    found = records(two(), gold, weights={"gold": 1.0}, shrinkage=0.0)  # A 0.8 of 10, B 0.5 of 30
-    assert paused(found, floor=0.6, least_votes=30) == ["B"]
-    assert paused(found, floor=0.6, least_votes=31) == []
-    assert paused(found, floor=0.5, least_votes=1) == []
-    assert paused(found, floor=0.9, least_votes=1) == ["A", "B"]
+    found = annotator_reliability(two(), gold, weights={"gold": 1.0}, shrinkage=0.0)  # A 0.8 of 10, B 0.5 of 30
+    assert paused(found, min_reliability=0.6, min_votes_before_pause=30) == ["B"]
+    assert paused(found, min_reliability=0.6, min_votes_before_pause=31) == []
+    assert paused(found, min_reliability=0.5, min_votes_before_pause=1) == []
+    assert paused(found, min_reliability=0.9, min_votes_before_pause=1) == ["A", "B"]
 
 
-def raters(seed: int, order: list[int]) -> list[Record]:
+def raters(seed: int, order: list[int]) -> list[AnnotatorReliability]:
     """Eight careful (right 90%), one who guesses, one who always takes the first; 150 items, gold on 30."""
     rng = random.Random(seed)
     votes, truth = [], {}
@@ -124,7 +133,7 @@ def raters(seed: int, order: list[int]) -> list[Record]:
             slow = 1.0 if who == 8 else rng.uniform(5, 30)
             votes.append(Vote(f"r{order[who]}", item, label, 0.0, slow, label == shown))
     rng.shuffle(votes)
-    return records(votes, {n: truth[n] for n in range(30)}, LIMITS)
+    return annotator_reliability(votes, {n: truth[n] for n in range(30)}, LIMITS)
 
 
 def test_who_guesses_and_who_takes_the_first_stand_out() -> None:
@@ -134,8 +143,8 @@ def test_who_guesses_and_who_takes_the_first_stand_out() -> None:
         assert all(0 <= score <= 1 for score in scores.values())
         careful = [scores[f"r{n}"] for n in range(8)]
         assert max(scores["r8"], scores["r9"]) < min(careful) - 0.2
-        assert found["r9"].conduct.first.value == 1.0
-        assert paused(found.values(), floor=0.6, least_votes=100) == ["r8", "r9"]
+        assert found["r9"].metrics.first.value == 1.0
+        assert paused(found.values(), min_reliability=0.6, min_votes_before_pause=100) == ["r8", "r9"]
         for record in found.values():
             assert sum(part.weight for part in record.parts) == pytest.approx(1.0)
             assert record.score == pytest.approx(sum(part.weight * part.value for part in record.parts))
@@ -151,10 +160,10 @@ def test_names_change_nothing() -> None:
 
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="no part 'speed'; choose among gold, agreement"):
-        records([], weights={"speed": 1.0})
+        annotator_reliability([], weights={"speed": 1.0})
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="weight of 'gold'"):
-            records([], weights={"gold": wrong})
+            annotator_reliability([], weights={"gold": wrong})
         with pytest.raises(ConfigError, match="shrinkage"):
-            records([], shrinkage=wrong)
+            annotator_reliability([], shrinkage=wrong)
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)

@@ -13,27 +13,27 @@ from rich.console import Console
 
 from gnomon.core.storage.files import to_json
 from gnomon.feedback.quality.score_agreement import intraclass
-from gnomon.feedback.quality.summary import Figures, figures
+from gnomon.feedback.quality.summary import QualityReport, quality_report
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.tasks.queue import Said
+from gnomon.feedback.tasks.queue import NewJudgement
 from gnomon.stats.votes import Vote
-from gnomon.web.agreement_tables import tell
+from gnomon.web.agreement_tables import print_report
 
 
-def ranked(store: Store) -> Figures:
+def ranked(store: Store) -> QualityReport:
     """Three rank four answers of one film: ann as they stand, bob with two neighbours swapped, cyd backwards."""
-    queue = project(store, 1, task="ranking", sides="abcd", wanted=3, most=3, gold_rate=0)
+    queue = project(store, 1, task="ranking", sides="abcd", votes_per_item=3, max_votes=3, gold_rate=0)
     for who, order in (("ann", "abcd"), ("bob", "bacd"), ("cyd", "dcba")):
         task = queue.take(who)
         assert task is not None
         places = {one.id[0]: place for place, one in enumerate(task.completions)}
-        queue.submit(Said(who, task.item, who, {"order": [places[side] for side in order]}))
-    return figures(store, "films")
+        queue.submit(NewJudgement(who, task.item, who, {"order": [places[side] for side in order]}))
+    return quality_report(store, "films")
 
 
-def printed(found: Figures) -> str:
+def printed(found: QualityReport) -> str:
     out = io.StringIO()
-    tell(found, Console(file=out, width=160, markup=False, highlight=False))
+    print_report(found, Console(file=out, width=160, markup=False, highlight=False))
     return out.getvalue()
 
 
@@ -85,8 +85,8 @@ def test_the_correlations_are_printed_by_criterion(tmp_path: Path) -> None:
         4,
         task="likert",
         sides="a",
-        wanted=2,
-        most=2,
+        votes_per_item=2,
+        max_votes=2,
         gold_rate=0,
         criteria=["kind", "true"],
         names=("ann", "bob"),
@@ -95,9 +95,11 @@ def test_the_correlations_are_printed_by_criterion(tmp_path: Path) -> None:
         while (task := queue.take(who)) is not None:
             number = int(task.completions[0].id[1:])
             queue.submit(
-                Said(f"{who}{task.item}", task.item, who, {"scores": [{"kind": 1 + number, "true": 1 + more}]})
+                NewJudgement(
+                    f"{who}{task.item}", task.item, who, {"scores": [{"kind": 1 + number, "true": 1 + more}]}
+                )
             )
-    text = printed(figures(store, "films"))
+    text = printed(quality_report(store, "films"))
     assert "intraclass correlations" in text
     lines = {line.split("│")[1].strip(): line for line in text.splitlines() if "raters" in line and "│" in line}
     assert "kind: any raters (1)" in lines

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion
-from gnomon.feedback.selection.pairs import Pair, pairs, rankings, uncertainty
+from gnomon.feedback.selection.pairs import ComparisonPair, pairs, rankings, uncertainty
 
 LN3 = math.log(3)  # σ(ln 3) = 3/4
 
@@ -35,7 +35,7 @@ def certain_but(size: int, **doubts: float) -> NDArray[np.float64]:
     return found
 
 
-def ids(chosen: Sequence[Pair], why: str) -> list[str]:
+def ids(chosen: Sequence[ComparisonPair], why: str) -> list[str]:
     return ["".join(pair.ids) for pair in chosen if pair.why == why]
 
 

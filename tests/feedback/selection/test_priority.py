@@ -15,7 +15,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.selection.items import ask_about
+from gnomon.feedback.selection.items import create_items
 from gnomon.feedback.selection.priority import item_uncertainty, priorities, reorder
 from gnomon.feedback.store.ingest import add_completions, add_prompts
 from gnomon.feedback.store.schema import ItemRow
@@ -51,7 +51,7 @@ def order_asked(store: Store, queue: Queue, who: str = "ann") -> list[int]:
 def test_the_most_uncertain_are_asked_first_but_for_a_random_share(database: str) -> None:
     """Measured over the items as one annotator gets them; those out of order are about the share."""
     store = Store(database)
-    queue = project(store, ITEMS, wanted=1, most=1, names=("ann",), gold_rate=0)
+    queue = project(store, ITEMS, votes_per_item=1, max_votes=1, names=("ann",), gold_rate=0)
     reorder(store, "films", ensemble, share=0.0)
     came = order_asked(store, queue)
     assert [variance(n) for n in came] == sorted((variance(n) for n in range(ITEMS)), reverse=True)
@@ -60,7 +60,7 @@ def test_the_most_uncertain_are_asked_first_but_for_a_random_share(database: str
 
 def test_a_random_share_stands_anywhere(database: str) -> None:
     store = Store(database)
-    queue = project(store, ITEMS, wanted=1, most=1, names=("ann",), gold_rate=0)
+    queue = project(store, ITEMS, votes_per_item=1, max_votes=1, names=("ann",), gold_rate=0)
     found = reorder(store, "films", ensemble, share=0.25, seed=4)
     drawn = {n for n, priority in enumerate(found) if not math.isclose(priority, variance(n), abs_tol=1e-12)}
     assert 4 <= len(drawn) <= 16  # of 40 with 0.25 each: ten, give or take two deviations
@@ -75,13 +75,13 @@ def test_a_random_share_stands_anywhere(database: str) -> None:
 
 def test_items_made_of_answers_are_asked_in_that_order(database: str) -> None:
     store = Store(database)
-    queue = project(store, 0, wanted=1, most=1, names=("ann",), gold_rate=0)
+    queue = project(store, 0, votes_per_item=1, max_votes=1, names=("ann",), gold_rate=0)
     add_prompts(store, "films", map(BankPrompt, prompts_of(*(f"film {n}?" for n in range(ITEMS)))))
     texts: list[tuple[str, Completion, dict[str, Any]]] = [
         (f"p{n}", Completion(f"{side}{n}", f"{side} of {n}"), {}) for n in range(ITEMS) for side in "ab"
     ]
     add_completions(store, "films", texts)
-    assert ask_about(store, "films", scores=ensemble, random_share=0.0).added == ITEMS
+    assert create_items(store, "films", scores=ensemble, random_share=0.0).added == ITEMS
     came = order_asked(store, queue)
     assert [variance(n) for n in came] == sorted((variance(n) for n in range(ITEMS)), reverse=True)
     store.close()
@@ -89,7 +89,7 @@ def test_items_made_of_answers_are_asked_in_that_order(database: str) -> None:
 
 def test_a_later_judge_reorders_what_waits_and_nothing_else(database: str) -> None:
     store = Store(database)
-    queue = project(store, 6, wanted=1, most=1, names=("ann", "bob"), gold_rate=0)
+    queue = project(store, 6, votes_per_item=1, max_votes=1, names=("ann", "bob"), gold_rate=0)
     reorder(
         store, "films", lambda prompt, some: [float(one.id[1:]) * (one.id[0] == "a") for one in some], share=0
     )
@@ -104,7 +104,7 @@ def test_a_later_judge_reorders_what_waits_and_nothing_else(database: str) -> No
 
 def test_without_a_judge_items_come_as_they_were_added(database: str) -> None:
     store = Store(database)
-    queue = project(store, 6, wanted=1, most=1, names=("ann",), gold_rate=0)
+    queue = project(store, 6, votes_per_item=1, max_votes=1, names=("ann",), gold_rate=0)
     reorder(store, "films", ensemble)
     assert reorder(store, "films", None) == [0.0] * 6
     assert order_asked(store, queue) == list(range(6))

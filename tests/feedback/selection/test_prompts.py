@@ -17,13 +17,13 @@ from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Message, Prompt
 from gnomon.feedback.selection.prompts import (
-    PARTS,
-    Coverage,
-    Mix,
-    Picked,
+    MIX_PARTS,
+    CategoryCoverage,
+    PromptMix,
+    SelectedPrompt,
     apportion,
     coverage,
-    select,
+    select_prompts,
     similarity,
 )
 from gnomon.feedback.store.store import BankPrompt
@@ -38,16 +38,16 @@ def one(name: str, text: str | None = None, **more: Any) -> BankPrompt:
     return BankPrompt(Prompt(name, (Message("user", said),)), **more)
 
 
-def mix(**shares: float) -> Mix:
+def mix(**shares: float) -> PromptMix:
     """A mix of the shares that are named, and nothing of the others."""
-    return Mix(**{part: shares.get(part, 0.0) for part in PARTS})
+    return PromptMix(**{part: shares.get(part, 0.0) for part in MIX_PARTS})
 
 
-def ids(picked: Sequence[Picked]) -> list[str]:
+def ids(picked: Sequence[SelectedPrompt]) -> list[str]:
     return [p.prompt.prompt.id for p in picked]
 
 
-def parts(picked: Sequence[Picked]) -> Counter[str]:
+def parts(picked: Sequence[SelectedPrompt]) -> Counter[str]:
     return Counter(p.part for p in picked)
 
 
@@ -67,9 +67,9 @@ def banks(draw: st.DrawFn) -> tuple[list[BankPrompt], dict[str, int]]:
 
 
 @st.composite
-def mixes(draw: st.DrawFn) -> Mix:
+def mixes(draw: st.DrawFn) -> PromptMix:
     numbers = draw(st.lists(st.integers(0, 5), min_size=4, max_size=4).filter(any))
-    return Mix(**{part: number / sum(numbers) for part, number in zip(PARTS, numbers, strict=True)})
+    return PromptMix(**{part: number / sum(numbers) for part, number in zip(MIX_PARTS, numbers, strict=True)})
 
 
 def test_shares_are_rounded_by_largest_remainder() -> None:
@@ -83,21 +83,21 @@ def test_shares_are_rounded_by_largest_remainder() -> None:
 
 def test_the_default_mix() -> None:
     bank = [one(f"p{n}", category="ab"[n % 2], value=n / 100, edge=n % 5 == 0) for n in range(100)]
-    picked = select(bank, 20, Mix(), {}, seed=3)
+    picked = select_prompts(bank, 20, PromptMix(), {}, seed=3)
     assert parts(picked) == {"high_value": 8, "under_covered": 6, "edge": 4, "random": 2}
     assert all(p.prompt.edge for p in picked if p.part == "edge")
     best = [p.prompt.value for p in picked if p.part == "high_value"]
     others = {p.prompt.prompt.id for p in picked if p.part in ("edge", "random")}
     assert best == [n / 100 for n in range(99, 0, -1) if f"p{n}" not in others][:8]
-    assert ids(picked) != ids(select(bank, 20, Mix(), {}, seed=4))
+    assert ids(picked) != ids(select_prompts(bank, 20, PromptMix(), {}, seed=4))
 
 
 def test_what_edge_cases_cannot_fill_goes_to_the_others() -> None:
     """One edge case for four places: three are left for shares of 0.4 and 0.2, so two and one."""
     bank = [one(f"p{n}", edge=n == 0) for n in range(40)]
-    picked = select(bank, 10, mix(high_value=0.4, under_covered=0.2, edge=0.4), {}, seed=0)
+    picked = select_prompts(bank, 10, mix(high_value=0.4, under_covered=0.2, edge=0.4), {}, seed=0)
     assert parts(picked) == {"edge": 1, "high_value": 6, "under_covered": 3}
-    only = select(bank, 5, mix(edge=1), {}, seed=0)
+    only = select_prompts(bank, 5, mix(edge=1), {}, seed=0)
     assert len(only) == 5, "where all that was wanted is used up, the rest of the bank serves"
     assert ids(only)[0] == "p0"
 
@@ -105,39 +105,39 @@ def test_what_edge_cases_cannot_fill_goes_to_the_others() -> None:
 def test_value_counts_less_the_oftener_a_prompt_was_asked() -> None:
     """0.9 asked twice is worth 0.3, 0.8 asked once 0.4, and 0.35 never asked 0.35."""
     bank = [one("a", value=0.9), one("b", value=0.8), one("c", value=0.35)]
-    assert ids(select(bank, 3, mix(high_value=1), {"a": 2, "b": 1}, seed=0)) == ["b", "c", "a"]
+    assert ids(select_prompts(bank, 3, mix(high_value=1), {"a": 2, "b": 1}, seed=0)) == ["b", "c", "a"]
 
 
 def test_categories_asked_least_come_first_up_to_an_even_share() -> None:
     """Asked 6, 1 and 0 with 5 to come: an even share is 4. So 诗 gets 2 or 3, code the rest, film nothing."""
     bank = [one(f"{c}{n}", category=c) for c in ("film", "code", "诗") for n in range(9)]
     asked = {"film0": 6, "code0": 1}
-    picked = select(bank, 5, mix(under_covered=1), asked, seed=0)
+    picked = select_prompts(bank, 5, mix(under_covered=1), asked, seed=0)
     assert Counter(p.prompt.category for p in picked) == {"诗": 3, "code": 2}
     assert "code0" not in ids(picked), "within a category, what was asked least"
     few = [one("诗0", category="诗"), *(p for p in bank if p.category == "film")]
-    rest = select(few, 3, mix(under_covered=0.5, high_value=0.5), {"film0": 6}, seed=0)
+    rest = select_prompts(few, 3, mix(under_covered=0.5, high_value=0.5), {"film0": 6}, seed=0)
     assert parts(rest) == {"high_value": 2, "under_covered": 1}, "film is above its share"
 
 
 def test_no_category_is_taken_beyond_an_even_share() -> None:
     """Of 6 an even share is 3: a has one prompt, b gives three; two are left for the other parts."""
     bank = [one("a0", category="a"), *(one(f"b{n}", category="b") for n in range(9))]
-    assert parts(select(bank, 6, mix(under_covered=1), {}, seed=0))["under_covered"] == 4
+    assert parts(select_prompts(bank, 6, mix(under_covered=1), {}, seed=0))["under_covered"] == 4
 
 
 def test_what_the_other_parts_took_counts_as_covered() -> None:
     bank = [one(f"a{n}", category="a", value=1.0) for n in range(9)] + [
         one(f"b{n}", category="b") for n in range(9)
     ]
-    picked = select(bank, 6, mix(high_value=0.5, under_covered=0.5), {}, seed=0)
+    picked = select_prompts(bank, 6, mix(high_value=0.5, under_covered=0.5), {}, seed=0)
     assert Counter(p.prompt.category for p in picked) == {"a": 3, "b": 3}
 
 
 def test_the_random_part_is_uniform_whatever_else_is_known() -> None:
     """1,000 draws of one in four: 250 each, with a standard deviation of 13.7."""
     bank = [one("a", value=1.0, edge=True), one("b", value=0.0), one("c", category="x"), one("d")]
-    drawn = Counter(ids(select(bank, 1, mix(random=1), {"d": 50}, seed))[0] for seed in range(1000))
+    drawn = Counter(ids(select_prompts(bank, 1, mix(random=1), {"d": 50}, seed))[0] for seed in range(1000))
     assert all(abs(drawn[name] - 250) < 60 for name in "abcd")
 
 
@@ -157,10 +157,10 @@ def test_chinese_near_duplicates_are_left_out() -> None:
     """24 characters have 52 grams; 一下 in their midst adds 4 columns: 48 shared of 60."""
     assert similarity(*prompts_of(LONG, LONGER)) == pytest.approx(0.8)
     bank = [one("a", LONG), one("b", LONGER), one("c", "法国的首都是哪里？"), one("d", "德国的首都是哪里?")]
-    picked = ids(select(bank, 4, Mix(), {}, seed=0))
+    picked = ids(select_prompts(bank, 4, PromptMix(), {}, seed=0))
     assert len(picked) == 3
     assert {"c", "d"} < set(picked), "two questions, though seven of eight characters are the same"
-    assert len(select(bank, 4, Mix(), {}, seed=0, alike=0.81)) == 4
+    assert len(select_prompts(bank, 4, PromptMix(), {}, seed=0, alike=0.81)) == 4
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_chinese_near_duplicates_are_left_out() -> None:
 )
 def test_case_space_and_width_make_no_difference(text: str, other: str) -> None:
     assert similarity(*prompts_of(text, other)) == 1
-    assert len(select([one("a", text), one("b", other)], 2, Mix(), {}, seed=0)) == 1
+    assert len(select_prompts([one("a", text), one("b", other)], 2, PromptMix(), {}, seed=0)) == 1
 
 
 def test_what_prompts_share_in_a_long_turn_does_not_make_them_alike() -> None:
@@ -187,20 +187,20 @@ def test_what_prompts_share_in_a_long_turn_does_not_make_them_alike() -> None:
 @settings(max_examples=150, deadline=None)
 @given(banks(), mixes(), st.integers(0, 40), st.integers(0, 9), st.randoms(use_true_random=False))
 def test_laws(
-    made: tuple[list[BankPrompt], dict[str, int]], wanted: Mix, count: int, seed: int, order: random.Random
+    made: tuple[list[BankPrompt], dict[str, int]], wanted: PromptMix, count: int, seed: int, order: random.Random
 ) -> None:
     """As many as wanted while there are any, none twice, quotas met, the same whatever the order of the bank."""
     bank, asked = made
-    picked = select(bank, count, wanted, asked, seed)
+    picked = select_prompts(bank, count, wanted, asked, seed)
     assert len(picked) == min(count, len(bank))
     assert len(set(ids(picked))) == len(picked)
     assert all(p.prompt.edge for p in picked if p.part == "edge")
     shuffled = list(bank)
     order.shuffle(shuffled)
-    assert select(shuffled, count, wanted, asked, seed) == picked
+    assert select_prompts(shuffled, count, wanted, asked, seed) == picked
     if len(bank) >= count:
         quotas, got = apportion(count, wanted.shares()), parts(picked)
-        short = {part for part in PARTS if got[part] < quotas[part]}
+        short = {part for part in MIX_PARTS if got[part] < quotas[part]}
         assert short <= {"edge", "under_covered"}, "any prompt serves the other two"
 
 
@@ -211,7 +211,7 @@ def test_who_was_asked_often_enough_is_left_out(
 ) -> None:
     bank, asked = made
     free = {p.prompt.id for p in bank if asked.get(p.prompt.id, 0) < most}
-    picked = ids(select(bank, count, Mix(), asked, seed=1, most=most))
+    picked = ids(select_prompts(bank, count, PromptMix(), asked, seed=1, most=most))
     assert set(picked) <= free
     assert len(picked) == min(count, len(free))
 
@@ -219,9 +219,9 @@ def test_who_was_asked_often_enough_is_left_out(
 def test_coverage_has_a_row_a_category_the_least_asked_first() -> None:
     bank = [one("a", category="film"), one("b", category="film"), one("c", category="诗"), one("d")]
     assert coverage(bank, {"a": 2, "b": 1, "c": 1}) == [
-        Coverage("", 1, 0, 0.0),
-        Coverage("诗", 1, 1, 0.25),
-        Coverage("film", 2, 3, 0.75),
+        CategoryCoverage("", 1, 0, 0.0),
+        CategoryCoverage("诗", 1, 1, 0.25),
+        CategoryCoverage("film", 2, 3, 0.75),
     ]
     assert [row.share for row in coverage(bank, {})] == [0, 0, 0]
     assert coverage([], {}) == []
@@ -229,10 +229,10 @@ def test_coverage_has_a_row_a_category_the_least_asked_first() -> None:
 
 def test_shares_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"high_value, under_covered add up to 1\.2; make it 1"):
-        validate(Mix, {"high_value": 0.6}, "recipe.yaml")
+        validate(PromptMix, {"high_value": 0.6}, "recipe.yaml")
     with pytest.raises(ConfigError, match="edge: must be at least 0 and at most 1"):
-        validate(Mix, {"edge": -0.2, "high_value": 0.8}, "recipe.yaml")
-    assert validate(Mix, {"high_value": 0.3, "random": 0.2}, "recipe.yaml").shares() == {
+        validate(PromptMix, {"edge": -0.2, "high_value": 0.8}, "recipe.yaml")
+    assert validate(PromptMix, {"high_value": 0.3, "random": 0.2}, "recipe.yaml").shares() == {
         "random": 0.2,
         "edge": 0.2,
         "high_value": 0.3,
@@ -243,14 +243,14 @@ def test_shares_that_do_not_add_up_are_refused() -> None:
 def test_bad_input_is_refused() -> None:
     bank = [one("a"), one("b", value=0.1)]
     with pytest.raises(DataError, match="share an id"):
-        select([*bank, one("a", "another")], 1, Mix(), {}, seed=0)
+        select_prompts([*bank, one("a", "another")], 1, PromptMix(), {}, seed=0)
     with pytest.raises(DataError, match="prompt 'c': its value must be in"):
-        select([*bank, one("c", value=float("nan"))], 1, Mix(), {}, seed=0)
+        select_prompts([*bank, one("c", value=float("nan"))], 1, PromptMix(), {}, seed=0)
     with pytest.raises(DataError, match="prompt 'z' is not in the bank"):
-        select(bank, 1, Mix(), {"z": 1}, seed=0)
+        select_prompts(bank, 1, PromptMix(), {"z": 1}, seed=0)
     with pytest.raises(DataError, match="was asked -1 times"):
         coverage(bank, {"a": -1})
     with pytest.raises(DataError, match="count of at least 0"):
-        select(bank, -1, Mix(), {}, seed=0)
+        select_prompts(bank, -1, PromptMix(), {}, seed=0)
     with pytest.raises(DataError, match="alike in"):
-        select(bank, 1, Mix(), {}, seed=0, alike=0)
+        select_prompts(bank, 1, PromptMix(), {}, seed=0, alike=0)

@@ -14,11 +14,13 @@ from asked import project, say, take
 from exported import pair_preferences
 from sqlalchemy import event, select, text
 
+from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message
 from gnomon.feedback.store import database as opened
 from gnomon.feedback.store.ingest import add_completions, add_items
 from gnomon.feedback.store.schema import ItemRow
-from gnomon.feedback.store.store import Store
+from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.queue import Queue
 
 
@@ -40,13 +42,13 @@ def test_revisions_are_those_of_alembic() -> None:
 
 def heard(store: Store) -> dict[int, int]:
     with store.reading() as session:
-        return {row.key: row.heard for row in session.scalars(select(ItemRow))}
+        return {row.key: row.vote_count for row in session.scalars(select(ItemRow))}
 
 
 def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: str) -> None:
     """Items of the first tables do not say how many were heard: it is counted when they are opened."""
     store = Store(database)
-    queue = project(store, 2, wanted=3)
+    queue = project(store, 2, votes_per_item=3)
     for who, better in (("ann", "a"), ("bob", "b"), ("cyd", "a")):
         say(queue, take(queue, who), who, better)
     for who in ("ann", "bob"):
@@ -64,7 +66,7 @@ def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: s
 def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
     """Completions that are there keep their texts and judgements; a conversation comes in whole beside them."""
     store = Store(database)
-    queue = project(store, 1, wanted=1)
+    queue = project(store, 1, votes_per_item=1)
     said = say(queue, take(queue, "ann"), "ann", "a")
     to_revision(store, "0002", command.downgrade)
     store.close()
@@ -83,7 +85,7 @@ def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
 def test_what_is_heard_follows_every_change(database: str) -> None:
     """The count that orders the queue is that of the voices, after answers, corrections and withdrawals."""
     store = Store(database)
-    queue = project(store, 1, wanted=2)
+    queue = project(store, 1, votes_per_item=2)
     first = say(queue, take(queue, "ann"), "ann", "a")
     assert set(heard(store).values()) == {1}
     queue.submit(replace(first, id="second thoughts", corrects=first.id))
@@ -99,7 +101,7 @@ def test_what_is_heard_follows_every_change(database: str) -> None:
 
 def test_items_nearest_to_done_come_first(database: str) -> None:
     store = Store(database)
-    queue = project(store, 3, wanted=3)
+    queue = project(store, 3, votes_per_item=3)
     with store.writing() as session:
         last = session.scalars(select(ItemRow).order_by(ItemRow.key.desc()).limit(1)).one()
         last.priority = 1.0
@@ -118,8 +120,8 @@ def test_the_queue_looks_at_few_of_many_items(tmp_path: Path) -> None:
     said: list[str] = []
     event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
     take(queue, "ann")
-    (wanted,) = [sql for sql in said if "ORDER BY items.priority DESC" in sql]
-    plan = wanted.replace("?", "0")
+    (votes_per_item,) = [sql for sql in said if "ORDER BY items.priority DESC" in sql]
+    plan = votes_per_item.replace("?", "0")
     with store.engine.connect() as connection:
         steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
     assert any("ix_items_queue" in step for step in steps)
@@ -156,3 +158,23 @@ def test_a_connection_that_the_server_closed_is_replaced(
     assert store.projects() == ["films"]
     other.close()
     store.close()
+
+
+def test_settings_of_an_older_store_have_their_current_names(database: str) -> None:
+    store = Store(database)
+    settings = {
+        "gold_rate": 0.2, "ranking_size": 5, "min_reliability": 0.4, "min_votes_before_pause": 7,
+        "consensus_threshold": 0.6, "min_seconds": 2.0, "max_seconds": 90.0, "min_reason_chars": 9,
+    }  # fmt: skip
+    store.add_project(Project("old", "Which is better?", "ranking", settings=settings))
+    to_revision(store, "0003", command.downgrade)
+    with store.engine.connect() as connection:
+        stored = connection.execute(text("SELECT settings FROM projects")).scalar()
+    assert "least_votes" in str(stored)
+    assert "min_votes_before_pause" not in str(stored)
+    store.close()
+    again = Store(database)
+    assert again.project("old").settings == settings
+    again.close()
+    with pytest.raises(ConfigError, match=r"'floor' is invalid .*; it is called 'min_reliability'"):
+        setup_of({"floor": 0.5})

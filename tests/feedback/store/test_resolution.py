@@ -13,9 +13,9 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.feedback.store.resolution import agreed
 from gnomon.feedback.store.schema import DecisionRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import Project, Store
-from gnomon.feedback.tasks.adjudication import decide, decided, disputed, reviewed, unanimous
+from gnomon.feedback.tasks.adjudication import decide, decided_items, disputed_items, review_item, unanimous_items
 from gnomon.feedback.tasks.gold_items import mark, unmark
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 ID = "00000000-0000-4000-8000-{:012x}"
 
@@ -28,7 +28,7 @@ def store(database: str) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize(
-    ("said", "split", "expected"),
+    ("said", "threshold", "expected"),
     [
         (["a"], 0.5, True),
         (["a", "b"], 0.5, False),  # 1 of 2 is not more than a half
@@ -40,8 +40,8 @@ def store(database: str) -> Iterator[Store]:
         ([], 0.0, False),
     ],
 )
-def test_the_commonest_needs_more_than_the_split(said: list[str], split: float, expected: bool) -> None:
-    assert agreed(said, split) is expected
+def test_the_commonest_needs_more_than_the_threshold(said: list[str], threshold: float, expected: bool) -> None:
+    assert agreed(said, threshold) is expected
 
 
 def judge(queue: Queue, answers: dict[str, str]) -> int:
@@ -55,7 +55,7 @@ def judge(queue: Queue, answers: dict[str, str]) -> int:
 
 
 def test_disagreement_asks_one_more_at_a_time_and_then_a_reviewer(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=4)
+    queue = project(store, 1, votes_per_item=2, max_votes=4)
     item = judge(queue, {"ann": "a"})
     assert state_of(store, item) == ("open", 2)
     judge(queue, {"bob": "b"})
@@ -65,27 +65,27 @@ def test_disagreement_asks_one_more_at_a_time_and_then_a_reviewer(store: Store) 
     judge(queue, {"dan": "b"})
     assert state_of(store, item) == ("disputed", 4)  # 2 of 4 for b
     assert queue.take("eve") is None
-    assert [one.item for one in disputed(store, "films")] == [item]
+    assert [one.item for one in disputed_items(store, "films")] == [item]
 
 
 def test_one_more_voice_may_settle_it(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=4)
+    queue = project(store, 1, votes_per_item=2, max_votes=4)
     item = judge(queue, {"ann": "a", "bob": "b", "cyd": "b"})
     assert state_of(store, item) == ("done", 3)
 
 
 def test_a_correction_disputes_what_was_done(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=2)
+    queue = project(store, 1, votes_per_item=2, max_votes=2)
     item = judge(queue, {"ann": "tie", "bob": "tie"})
     assert state_of(store, item) == ("done", 2)
-    queue.submit(Said("again", item, "bob", {"choice": "bad"}, corrects=f"bob-{item}"))
+    queue.submit(NewJudgement("again", item, "bob", {"choice": "bad"}, corrects=f"bob-{item}"))
     assert state_of(store, item) == ("disputed", 2)
-    queue.submit(Said("thrice", item, "bob", {"choice": "tie"}, corrects="again"))
+    queue.submit(NewJudgement("thrice", item, "bob", {"choice": "tie"}, corrects="again"))
     assert state_of(store, item) == ("done", 2)
 
 
 def test_a_withdrawn_voice_reopens_a_dispute(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=2)
+    queue = project(store, 1, votes_per_item=2, max_votes=2)
     item = judge(queue, {"ann": "a", "bob": "b"})
     assert state_of(store, item)[0] == "disputed"
     store.set_annotator("ann", "withdrawn")
@@ -95,7 +95,7 @@ def test_a_withdrawn_voice_reopens_a_dispute(store: Store) -> None:
 
 
 def disputed_item(store: Store) -> tuple[Queue, int]:
-    queue = project(store, 1, wanted=2, most=2)
+    queue = project(store, 1, votes_per_item=2, max_votes=2)
     return queue, judge(queue, {"ann": "a", "bob": "b"})
 
 
@@ -112,8 +112,8 @@ def test_a_decision_settles_it_and_is_what_is_exported(store: Store) -> None:
     with store.reading() as session:
         assert len(session.scalars(select(JudgementRow)).all()) == 2
         assert len(session.scalars(select(DecisionRow)).all()) == 1
-    assert [one.item for one in decided(store, "films")] == [item]
-    assert disputed(store, "films") == []
+    assert [one.item for one in decided_items(store, "films")] == [item]
+    assert disputed_items(store, "films") == []
 
 
 def test_what_a_reviewer_calls_bad_is_left_out(store: Store) -> None:
@@ -154,7 +154,7 @@ def test_a_decision_outlives_a_voice(store: Store) -> None:
 
 
 def test_only_what_is_disputed_is_decided(store: Store) -> None:
-    queue = project(store, 2, wanted=2, most=2)
+    queue = project(store, 2, votes_per_item=2, max_votes=2)
     task = take(queue, "ann")
     with pytest.raises(DataError, match="is not disputed"):
         decide(store, "films", task.item, "eve", {"choice": "tie"}, id=ID.format(1))
@@ -165,41 +165,41 @@ def test_only_what_is_disputed_is_decided(store: Store) -> None:
 
 
 def test_a_review_shows_everybody_in_one_order(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=2)
+    queue = project(store, 1, votes_per_item=2, max_votes=2)
     for who, better in (("ann", "a"), ("bob", "b")):
         task = take(queue, who)
         say(queue, task, who, better, reason=f"{who} likes {better}", confidence=0.5)
-    found = reviewed(store, "films", task.item)
+    found = review_item(store, "films", task.item)
     assert [c.id for c in found.completions] == ["a0", "b0"]
-    assert [(v.name, v.answer, v.reason) for v in found.voices] == [
+    assert [(v.name, v.answer, v.reason) for v in found.judgements] == [
         ("ann", {"choice": "first"}, "ann likes a"),
         ("bob", {"choice": "second"}, "bob likes b"),
     ]
 
 
 def test_unanimous_items_are_found(store: Store) -> None:
-    queue = project(store, 2, wanted=2, most=2)
+    queue = project(store, 2, votes_per_item=2, max_votes=2)
     items = [judge(queue, {"ann": "a", "bob": "a"}), judge(queue, {"ann": "a", "bob": "b"})]
-    assert [one.item for one in unanimous(store, "films")] == items[:1]
+    assert [one.item for one in unanimous_items(store, "films")] == items[:1]
 
 
 def test_rankings_agree_on_the_best(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=2, task="ranking", sides="abc")
+    queue = project(store, 1, votes_per_item=2, max_votes=2, task="ranking", sides="abc")
     orders = {"ann": "abc", "bob": "acb"}
     for who, order in orders.items():
         task = take(queue, who)
         place = {c.id[0]: n for n, c in enumerate(task.completions)}
-        queue.submit(Said(who, task.item, who, {"order": [place[side] for side in order]}))
+        queue.submit(NewJudgement(who, task.item, who, {"order": [place[side] for side in order]}))
     assert state_of(store, task.item)[0] == "done"
 
 
 def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
-    queue = project(store, 2, wanted=2, most=4)
+    queue = project(store, 2, votes_per_item=2, max_votes=4)
     item = judge(queue, {"ann": "a"})
     asked = store.project("films")
 
-    def change(wanted: int) -> Project:
-        return Project("films", "T", "pair", wanted, 4, "", asked.settings)
+    def change(votes_per_item: int) -> Project:
+        return Project("films", "T", "pair", votes_per_item, 4, "", asked.settings)
 
     store.set_up(change(3))
     assert state_of(store, item) == ("open", 3)
@@ -212,7 +212,7 @@ def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
 
 def test_fewer_wanted_leave_a_place_for_whoever_settles_it(store: Store) -> None:
     """1 : 1 of three, then one is enough: a third voice is asked for, and is given a place."""
-    queue = project(store, 1, wanted=3, most=5)
+    queue = project(store, 1, votes_per_item=3, max_votes=5)
     item = judge(queue, {"ann": "a", "bob": "b"})
     asked = store.project("films")
     store.set_up(Project("films", "T", "pair", 1, 5, "", asked.settings))
@@ -223,7 +223,7 @@ def test_fewer_wanted_leave_a_place_for_whoever_settles_it(store: Store) -> None
 
 def test_an_item_that_was_gold_is_settled_by_all_its_voices(store: Store) -> None:
     """Two voices, four more while it was gold, 3 : 3: at most five were wanted, so a reviewer decides."""
-    queue = project(store, 1, wanted=2, most=5, gold_rate=0.5, names=(*NAMES, "fay"))
+    queue = project(store, 1, votes_per_item=2, max_votes=5, gold_rate=0.5, names=(*NAMES, "fay"))
     item = judge(queue, {"ann": "a"})
     mark(store, "films", item, {"choice": "first"})
     for who, better in {"bob": "b", "cyd": "a", "dan": "b", "eve": "a", "fay": "b"}.items():
@@ -240,7 +240,7 @@ def test_an_item_that_was_gold_is_settled_by_all_its_voices(store: Store) -> Non
 
 
 def test_who_goes_on_after_their_place_was_filled_leaves_no_item_stuck(store: Store) -> None:
-    queue = project(store, 1, wanted=3, most=5)
+    queue = project(store, 1, votes_per_item=3, max_votes=5)
     item = judge(queue, {"ann": "a", "bob": "b", "cyd": "b"})
     assert state_of(store, item) == ("done", 3)
     store.set_annotator("ann", "withdrawn")
@@ -253,7 +253,7 @@ def test_who_goes_on_after_their_place_was_filled_leaves_no_item_stuck(store: St
 
 
 def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> None:
-    queue = project(store, 1, wanted=2, most=2)
+    queue = project(store, 1, votes_per_item=2, max_votes=2)
     now = [1000.0]
     queue.clock = lambda: now[0]
     late = {who: take(queue, who) for who in ("ann", "bob")}
@@ -266,26 +266,26 @@ def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> No
     store.set_annotator("cyd", "withdrawn")
     assert (queue.progress()["judgements"], queue.progress()["surplus"]) == (2, 1)
     assert state_of(store, item)[0] == "disputed", "bob's was first, and says otherwise than dan's"
-    assert [voice.surplus for voice in reviewed(store, "films", item).voices] == [False, False, True]
+    assert [voice.surplus for voice in review_item(store, "films", item).judgements] == [False, False, True]
 
 
 def test_what_is_disputed_is_asked_again_when_more_are_allowed(store: Store) -> None:
     _, item = disputed_item(store)
     store.set_up(Project("films", "T", "pair", 2, 3))
     assert state_of(store, item) == ("open", 3)
-    store.set_up(Project("films", "T", "pair", 2, 3, settings={"split": 0.4}))
+    store.set_up(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 0.4}))
     assert state_of(store, item) == ("done", 2), "one of two is more than 0.4 of them"
-    with pytest.raises(ConfigError, match="'split' is wrong"):
-        store.set_up(Project("films", "T", "pair", 2, 3, settings={"split": 1}))
+    with pytest.raises(ConfigError, match="'consensus_threshold' is invalid"):
+        store.set_up(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 1}))
 
 
 def test_decided_items_are_those_of_reviewers_who_stay_last_decided_first(store: Store) -> None:
-    queue = project(store, 3, wanted=2, most=2)
+    queue = project(store, 3, votes_per_item=2, max_votes=2)
     items = [judge(queue, {"ann": "a", "bob": "b"}) for _ in range(3)]
     for number, (place, who) in enumerate(((2, "eve"), (0, "eve"), (1, "dan"))):
         decide(store, "films", items[place], who, {"choice": "tie"}, id=ID.format(number))
-    assert [one.item for one in decided(store, "films")] == [items[1], items[0], items[2]]
+    assert [one.item for one in decided_items(store, "films")] == [items[1], items[0], items[2]]
     for who in ("ann", "bob"):  # so that it is done without the decision
-        queue.submit(Said(f"again {who}", items[1], who, {"choice": "tie"}, corrects=f"{who}-{items[1]}"))
+        queue.submit(NewJudgement(f"again {who}", items[1], who, {"choice": "tie"}, corrects=f"{who}-{items[1]}"))
     store.set_annotator("dan", "withdrawn")
-    assert [one.item for one in decided(store, "films")] == [items[0], items[2]]
+    assert [one.item for one in decided_items(store, "films")] == [items[0], items[2]]

@@ -19,7 +19,7 @@ from tiny import prompts_of
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.feedback.store.database import as_url
-from gnomon.feedback.store.ingest import Counted, add_completions, add_items, add_prompts
+from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import Table
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 
@@ -69,9 +69,9 @@ def test_prompts_come_back_as_they_went_in(store: Store) -> None:
         Message("assistant", "…"),
     )
     prompts = [Prompt("one", conversation, answer="42"), *prompts_of("a")]
-    assert add_prompts(store, "films", [BankPrompt(p, category="c", tags=("t",)) for p in prompts]) == Counted(
-        2, 0
-    )
+    assert add_prompts(
+        store, "films", [BankPrompt(p, category="c", tags=("t",)) for p in prompts]
+    ) == IngestCounts(2, 0)
     assert store.prompts("films") == prompts
 
 
@@ -79,10 +79,10 @@ def test_the_same_twice_is_one(store: Store) -> None:
     filled(store)
     assert add_prompts(
         store, "films", [BankPrompt(Prompt("other", prompts_of("Solaris?")[0].messages))]
-    ) == Counted(0, 1)
-    assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]) == Counted(0, 1)
-    assert add_items(store, "films", [["a", "b"], ["b", "a"]]) == Counted(1, 1)
-    assert add_items(store, "films", [["a", "b"]]) == Counted(0, 1)
+    ) == IngestCounts(0, 1)
+    assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]) == IngestCounts(0, 1)
+    assert add_items(store, "films", [["a", "b"], ["b", "a"]]) == IngestCounts(1, 1)
+    assert add_items(store, "films", [["a", "b"]]) == IngestCounts(0, 1)
 
 
 def test_a_broken_import_changes_nothing(store: Store) -> None:
@@ -136,7 +136,7 @@ def test_several_that_open_a_new_store_at_once(database: str) -> None:
 
 def test_many_rows(store: Store) -> None:
     many = (BankPrompt(Prompt(f"m{i}", (Message("user", f"{i}?"),))) for i in range(1203))
-    assert add_prompts(store, "films", many) == Counted(1203, 0)
+    assert add_prompts(store, "films", many) == IngestCounts(1203, 0)
     assert len(store.prompts("films")) == 1203
 
 

@@ -16,14 +16,14 @@ from sqlalchemy import select
 from gnomon.core.storage.files import to_json
 from gnomon.core.types import Completion, Demonstration, Message, Preference, Ranking
 from gnomon.data.reading.records import parse_record, read_records
-from gnomon.feedback.export.exporter import Wanted, begin, made_rows
+from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.export.writers import Writer
 from gnomon.feedback.importing.items import add_groups, own_ids, read_groups
 from gnomon.feedback.store.schema import CompletionRow
 from gnomon.feedback.store.store import Project, Store
-from gnomon.feedback.tasks.adjudication import reviewed
+from gnomon.feedback.tasks.adjudication import review_item
 from gnomon.feedback.tasks.gold_items import add_gold
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 from gnomon.web.markdown import completion_as_html
 
 GOOD = [("assistant", "Hello!"), ("user", "A film, please."), ("assistant", 'Metropolis 日本語 🎬 "q"')]
@@ -56,7 +56,7 @@ def test_answers_that_differ_in_a_users_turn_are_two(tmp_path: Path) -> None:
     assert task is not None
     shown = {tuple((m.role, m.content) for m in one.turns or ()) for one in task.completions}
     assert shown == {tuple(GOOD), tuple(BAD)}
-    assert len(reviewed(store, "p", task.item).completions[0].turns or ()) == 3
+    assert len(review_item(store, "p", task.item).completions[0].turns or ()) == 3
     assert add_groups(store, "p", read_groups(tmp_path / "f.jsonl")).known == 1
     store.close()
 
@@ -84,12 +84,12 @@ def test_what_is_imported_is_exported_and_read_as_it_was(
     task = queue.take("ann")
     assert task is not None
     good = next(n for n, one in enumerate(task.completions) if one.text.endswith("the good end"))
-    queue.submit(Said("said", task.item, "ann", {"choice": ("first", "second")[good]}))
-    tally = begin(store.project("p"), Wanted())
+    queue.submit(NewJudgement("said", task.item, "ann", {"choice": ("first", "second")[good]}))
+    tally = start_export(store.project("p"), ExportSpec())
     with Writer(folder / "out", format, (*tally.kinds, "judgements")) as writer:
-        for kind, made in made_rows(store, tally):
+        for kind, made in export_rows(store, tally):
             writer.add(kind, made)
-        writer.finish(lambda: tally.manifest)
+        writer.finish(tally.to_json)
     (read,) = read_records(Preference, folder / "out" / f"preferences.{format}")
     assert [read] == pair_preferences(store, "p").rows
     assert (read.chosen.turns, read.chosen.text) == (brought.chosen.turns, brought.chosen.text)
@@ -108,9 +108,9 @@ def test_a_rewrite_takes_the_place_of_the_last_turn(tmp_path: Path) -> None:
     assert sorted(texts) == sorted([GOOD[-1][1], "No."])
     place = texts.index("No.")
     better = {"choice": ("second", "first")[place], "rewrite": {"place": place, "text": "Metropolis."}}
-    queue.submit(Said("said", task.item, "ann", better))
-    tally = begin(store.project("p"), Wanted())
-    (made,) = (row for kind, row in made_rows(store, tally) if kind == "demonstrations")
+    queue.submit(NewJudgement("said", task.item, "ann", better))
+    tally = start_export(store.project("p"), ExportSpec())
+    (made,) = (row for kind, row in export_rows(store, tally) if kind == "demonstrations")
     found = parse_record(Demonstration, made).completion
     assert [(m.role, m.content) for m in found.turns or ()] == [*GOOD[:2], ("assistant", "Metropolis.")]
     assert found.text == "Hello!\n\nMetropolis."

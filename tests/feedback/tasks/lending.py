@@ -8,7 +8,7 @@ import time
 import uuid
 
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.tasks.queue import Queue, Said, Task
+from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
 
 PATIENCE = 30.0  # seconds that an annotator without an item keeps coming back while some are not done
 
@@ -19,13 +19,15 @@ def main(url: str, project: str, annotator: str, seed: str) -> None:
         if chance.random() < 0.05:
             queue.skip(annotator, task.item, "no opinion")
             continue
-        answer = Said(str(uuid.UUID(int=chance.getrandbits(128))), task.item, annotator, {"choice": "first"})
+        answer = NewJudgement(
+            str(uuid.UUID(int=chance.getrandbits(128))), task.item, annotator, {"choice": "first"}
+        )
         queue.submit(answer)
         if chance.random() < 0.2:  # the answer got lost on its way back
             assert queue.submit(answer).again
 
 
-def take(queue: Queue, annotator: str) -> Task | None:
+def take(queue: Queue, annotator: str) -> AnnotationTask | None:
     """The next item; who holds the last place of one may skip it, when everybody else has been sent away."""
     until = time.monotonic() + PATIENCE
     while (task := queue.take(annotator)) is None:

@@ -14,11 +14,11 @@ from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Ranking
-from gnomon.feedback.quality.monitor import hear
+from gnomon.feedback.quality.monitor import load_votes
 from gnomon.feedback.store.schema import ItemRow, ProjectRow
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.tasks.gold_items import add_gold, gold_items, mark, unmark
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def salted(store: Store, salt: str) -> None:
 
 def drawn(store: Store, who: str, questions: int) -> list[bool]:
     """Which of somebody's questions are gold."""
-    queue = project(store, 90, gold=60, wanted=1, most=1, gold_rate=0.25, names=(who,))
+    queue = project(store, 90, gold=60, votes_per_item=1, max_votes=1, gold_rate=0.25, names=(who,))
     salted(store, "pinch")
     with store.reading() as session:
         gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
@@ -77,12 +77,12 @@ def test_draws_differ_between_annotators_and_projects(small: Store) -> None:
 
 
 def test_there_is_none_at_rate_zero(small: Store) -> None:
-    queue = project(small, 3, gold=3, wanted=1, gold_rate=0)
+    queue = project(small, 3, gold=3, votes_per_item=1, gold_rate=0)
     assert len(answer_all(queue, "ann", lambda n: "a")) == 3
 
 
 def test_a_gold_question_looks_like_any_other(small: Store) -> None:
-    queue = project(small, 12, gold=12, wanted=1, gold_rate=0.5)
+    queue = project(small, 12, gold=12, votes_per_item=1, gold_rate=0.5)
     tasks = []
     for _ in range(12):
         tasks.append(asdict(take(queue, "ann")))
@@ -100,7 +100,7 @@ def test_a_gold_question_looks_like_any_other(small: Store) -> None:
 
 def test_everybody_gets_gold_and_it_takes_no_places(store: Store) -> None:
     """One item that wants a single judgement, one gold: five people judge the gold one, and one the other."""
-    queue = project(store, 1, gold=1, wanted=1, most=1, gold_rate=0.5)
+    queue = project(store, 1, gold=1, votes_per_item=1, max_votes=1, gold_rate=0.5)
     came = [len(answer_all(queue, who, lambda n: "a")) for who in ("ann", "bob", "cyd", "dan", "eve")]
     progress = queue.progress()
     assert (progress["open"], progress["done"], progress["judgements"], progress["surplus"]) == (0, 1, 1, 0)
@@ -110,7 +110,7 @@ def test_everybody_gets_gold_and_it_takes_no_places(store: Store) -> None:
 
 
 def test_gold_is_among_what_is_left_for_somebody(store: Store) -> None:
-    queue = project(store, 3, gold=2, wanted=1, gold_rate=0.5)
+    queue = project(store, 3, gold=2, votes_per_item=1, gold_rate=0.5)
     assert queue.left_for("ann") == 5
     task = take(queue, "ann")
     assert queue.left_for("ann") == 5, "what they hold is still to be judged"
@@ -121,7 +121,7 @@ def test_gold_is_among_what_is_left_for_somebody(store: Store) -> None:
 
 
 def test_nobody_gets_a_gold_question_twice_and_a_lease_is_kept(store: Store) -> None:
-    queue = project(store, 4, gold=2, wanted=1, gold_rate=0.5)
+    queue = project(store, 4, gold=2, votes_per_item=1, gold_rate=0.5)
     came = []
     while (task := queue.take("ann")) is not None:
         assert take(queue, "ann").item == task.item, "the one that they hold"
@@ -141,7 +141,7 @@ def test_a_late_answer_to_gold_is_no_surplus(store: Store) -> None:
     assert queue.heartbeat("ann", task.item) is not None
     now[0] += 1e6
     say(queue, task, "ann", "a")
-    assert [vote.label for vote in hear(store, "films").votes] == ["a"]
+    assert [vote.label for vote in load_votes(store, "films").votes] == ["a"]
     assert gold_items(store, "films")[0].right.hits == 1
 
 
@@ -152,14 +152,14 @@ def _draws(store: Store, queue: Queue, salt: str) -> bool:
 
 
 def test_gold_is_never_exported(store: Store) -> None:
-    queue = project(store, 2, gold=8, wanted=1, gold_rate=0.5)
+    queue = project(store, 2, gold=8, votes_per_item=1, gold_rate=0.5)
     answer_all(queue, "ann", lambda n: "b")
     rows = pair_preferences(store, "films").rows
     assert sorted(row.chosen.id for row in rows) == ["b0", "b1"]
 
 
 def test_an_item_becomes_gold_and_is_one_no_longer(store: Store) -> None:
-    queue = project(store, 1, wanted=2, gold_rate=0)
+    queue = project(store, 1, votes_per_item=2, gold_rate=0)
     task = take(queue, "ann")
     say(queue, task, "ann", "b")
     mark(store, "films", task.item, {"choice": "second"})
@@ -196,7 +196,7 @@ def test_of_a_ranking_the_best_is_what_counts(store: Store) -> None:
     salted(store, next(s for s in map(str, range(99)) if _draws(store, queue, s)))
     task = take(queue, "ann")
     place = {c.id[0]: n for n, c in enumerate(task.completions)}
-    queue.submit(Said("j", task.item, "ann", {"order": [place["a"], place["c"], place["b"]]}))
+    queue.submit(NewJudgement("j", task.item, "ann", {"order": [place["a"], place["c"], place["b"]]}))
     (gold,) = gold_items(store, "films")
     assert (gold.right.hits, gold.right.of) == (1, 1)
 

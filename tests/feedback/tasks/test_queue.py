@@ -19,7 +19,7 @@ from gnomon.core.types import Completion
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import AssignmentRow, ItemRow, JudgementRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
-from gnomon.feedback.tasks.queue import Queue, Said, Task
+from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
 
 NAMES = ("ann", "bob", "cyd", "dan")
 
@@ -31,9 +31,11 @@ class Clock:
         return self.now
 
 
-def fill(store: Store, items: int, *, wanted: int = 2, most: int = 4, names: tuple[str, ...] = NAMES) -> None:
+def fill(
+    store: Store, items: int, *, votes_per_item: int = 2, max_votes: int = 4, names: tuple[str, ...] = NAMES
+) -> None:
     """Items of two completions each, and annotators."""
-    store.add_project(Project("films", "Which is better?", "pair", wanted, most))
+    store.add_project(Project("films", "Which is better?", "pair", votes_per_item, max_votes))
     add_prompts(store, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(items)))])
     texts = [(i, side, f"{side} of {i}") for i in range(items) for side in "ab"]
     add_completions(
@@ -64,14 +66,16 @@ def queue(store: Store, clock: Clock) -> Queue:
     return Queue(store, "films", lease=60, clock=clock)
 
 
-def answer(queue: Queue, task: Task | None, who: str, name: str | None = None, **more: object) -> Said:
+def answer(
+    queue: Queue, task: AnnotationTask | None, who: str, name: str | None = None, **more: object
+) -> NewJudgement:
     assert task is not None
-    said = Said(name or f"{who}-{task.item}", task.item, who, {"choice": "first"}, **more)  # type: ignore[arg-type]
+    said = NewJudgement(name or f"{who}-{task.item}", task.item, who, {"choice": "first"}, **more)  # type: ignore[arg-type]
     queue.submit(said)
     return said
 
 
-def held(task: Task | None) -> int:
+def held(task: AnnotationTask | None) -> int:
     assert task is not None
     return task.item
 
@@ -82,7 +86,7 @@ def test_an_item_goes_to_as_many_as_it_wants_and_to_nobody_twice(queue: Queue) -
     assert sorted(items.values()) == [2, 2], "nearest to done first"
     assert held(queue.take("ann")) == given[0][1], "the one that they hold"
     for who, item in given:
-        queue.submit(Said(f"{who}-{item}", item, who, {"choice": "second"}))
+        queue.submit(NewJudgement(f"{who}-{item}", item, who, {"choice": "second"}))
     third = {held(queue.take(who)) for who in ("ann", "bob")}
     assert len(third) == 1
     assert not third & set(items)
@@ -100,7 +104,7 @@ def test_what_is_shown_says_nothing_of_where_it_comes_from(queue: Queue) -> None
 
 
 def test_orders_differ_between_annotators(store: Store) -> None:
-    fill(store, 40, wanted=2, names=("ann", "bob"))
+    fill(store, 40, votes_per_item=2, names=("ann", "bob"))
     queue, first = Queue(store, "films"), Counter[str]()
     for who in ("ann", "bob"):
         while (task := queue.take(who)) is not None:
@@ -135,24 +139,26 @@ def test_a_heartbeat_keeps_the_place_and_the_draft(queue: Queue, clock: Clock) -
 def test_a_late_answer_counts_while_the_place_is_free_and_is_kept_otherwise(queue: Queue, clock: Clock) -> None:
     item = held(queue.take("ann"))
     clock.now += 61
-    assert not queue.submit(Said("late-1", item, "ann", {"choice": "tie"})).surplus
+    assert not queue.submit(NewJudgement("late-1", item, "ann", {"choice": "tie"})).surplus
     assert held(queue.take("bob")) == item
     clock.now += 61
     assert held(queue.take("cyd")) == item
-    queue.submit(Said("in-time", item, "cyd", {"choice": "tie"}))
-    assert queue.submit(Said("late-2", item, "bob", {"choice": "second"})).surplus
+    queue.submit(NewJudgement("in-time", item, "cyd", {"choice": "tie"}))
+    assert queue.submit(NewJudgement("late-2", item, "bob", {"choice": "second"})).surplus
     assert queue.progress() == {"open": 2, "done": 1, "disputed": 0, "closed": 0, "judgements": 2, "surplus": 1}
     assert queue.heartbeat("bob", item) is None
 
 
 def test_a_place_that_is_lent_again_is_not_for_the_late(queue: Queue, clock: Clock) -> None:
     item = held(queue.take("ann"))
-    queue.submit(Said("first", item, "ann", {"choice": "first"}))
+    queue.submit(NewJudgement("first", item, "ann", {"choice": "first"}))
     assert held(queue.take("bob")) == item
     clock.now += 61
     assert held(queue.take("cyd")) == item
-    assert queue.submit(Said("late", item, "bob", {"choice": "first"})).surplus, "cyd holds the last place"
-    assert not queue.submit(Said("in time", item, "cyd", {"choice": "first"})).surplus
+    assert queue.submit(NewJudgement("late", item, "bob", {"choice": "first"})).surplus, (
+        "cyd holds the last place"
+    )
+    assert not queue.submit(NewJudgement("in time", item, "cyd", {"choice": "first"})).surplus
 
 
 def test_sending_it_again_adds_nothing(queue: Queue) -> None:
@@ -161,14 +167,14 @@ def test_sending_it_again_adds_nothing(queue: Queue) -> None:
     assert (again.again, again.surplus) == (True, False)
     assert queue.progress()["judgements"] == 1
     with pytest.raises(DataError, match="is of another answer"):
-        queue.submit(Said(said.id, said.item, "ann", {"choice": "second"}))
+        queue.submit(NewJudgement(said.id, said.item, "ann", {"choice": "second"}))
 
 
 def test_a_correction_is_another_event_and_one_voice(queue: Queue, store: Store) -> None:
     said = answer(queue, queue.take("ann"), "ann")
     with pytest.raises(DataError, match="correct it instead"):
-        queue.submit(Said("second", said.item, "ann", {"choice": "second"}))
-    queue.submit(Said("second", said.item, "ann", {"choice": "second"}, corrects=said.id))
+        queue.submit(NewJudgement("second", said.item, "ann", {"choice": "second"}))
+    queue.submit(NewJudgement("second", said.item, "ann", {"choice": "second"}, corrects=said.id))
     assert queue.progress()["judgements"] == 1
     with store.reading() as session:
         rows = session.scalars(select(JudgementRow).order_by(JudgementRow.sequence)).all()
@@ -177,10 +183,10 @@ def test_a_correction_is_another_event_and_one_voice(queue: Queue, store: Store)
             ("second", {"choice": "second"}, said.id),
         ]
     with pytest.raises(DataError, match="was corrected already"):
-        queue.submit(Said("third", said.item, "ann", {"choice": "first"}, corrects=said.id))
+        queue.submit(NewJudgement("third", said.item, "ann", {"choice": "first"}, corrects=said.id))
     other = answer(queue, queue.take("bob"), "bob")
     with pytest.raises(DataError, match="is none that 'ann' made"):
-        queue.submit(Said("fourth", other.item, "ann", {"choice": "first"}, corrects=other.id))
+        queue.submit(NewJudgement("fourth", other.item, "ann", {"choice": "first"}, corrects=other.id))
 
 
 def test_who_skips_is_not_asked_again(queue: Queue) -> None:
@@ -197,9 +203,9 @@ def test_who_skips_is_not_asked_again(queue: Queue) -> None:
 def test_what_was_never_lent_cannot_be_answered(queue: Queue) -> None:
     item = held(queue.take("ann"))
     with pytest.raises(DataError, match="was never given to annotator 'bob'"):
-        queue.submit(Said("x", item, "bob", {"choice": "first"}))
+        queue.submit(NewJudgement("x", item, "bob", {"choice": "first"}))
     with pytest.raises(DataError, match="has no item 99"):
-        queue.submit(Said("x", 99, "bob", {"choice": "first"}))
+        queue.submit(NewJudgement("x", 99, "bob", {"choice": "first"}))
     with pytest.raises(DataError, match="no annotator 'eve'"):
         queue.take("eve")
 
@@ -220,21 +226,21 @@ def test_nothing_is_taken_of_the_withdrawn(queue: Queue, store: Store) -> None:
     item = held(queue.take("ann"))
     store.set_annotator("ann", "withdrawn")
     for one in (
-        Said("x", item, "ann", {"choice": "tie"}),
-        Said("y", said.item, "ann", said.answer, corrects=said.id),
+        NewJudgement("x", item, "ann", {"choice": "tie"}),
+        NewJudgement("y", said.item, "ann", said.answer, corrects=said.id),
     ):
         with pytest.raises(DataError, match="'ann' has withdrawn"):
             queue.submit(one)
     assert queue.submit(said).again, "what is there already is acknowledged"
     store.set_annotator("ann", "active")
-    assert not queue.submit(Said("x", item, "ann", {"choice": "tie"})).surplus
+    assert not queue.submit(NewJudgement("x", item, "ann", {"choice": "tie"})).surplus
 
 
 def test_a_withdrawn_voice_opens_what_was_done(queue: Queue, store: Store) -> None:
     item = held(queue.take("ann"))
     for who in ("ann", "bob"):
         queue.take(who)
-        queue.submit(Said(who, item, who, {"choice": "tie"}))
+        queue.submit(NewJudgement(who, item, who, {"choice": "tie"}))
     assert queue.progress()["done"] == 1
     store.set_annotator("ann", "withdrawn")
     assert queue.progress()["done"] == 0
@@ -246,7 +252,7 @@ def test_leases_of_items_that_are_done_are_not_looked_at_again(queue: Queue, clo
     clock.now += 61
     for who in ("bob", "cyd"):
         assert held(queue.take(who)) == item
-        queue.submit(Said(who, item, who, {"choice": "first"}))
+        queue.submit(NewJudgement(who, item, who, {"choice": "first"}))
     assert held(queue.take("ann")) != item
 
 
@@ -265,7 +271,7 @@ def test_what_others_decide_about_is_passed_over(store: Store, monkeypatch: pyte
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     monkeypatch.setattr("random.uniform", lambda low, high: high)
-    fill(store, 2, wanted=1)
+    fill(store, 2, votes_per_item=1)
     queue, came = Queue(store, "films"), list[int]()
     waiting = threading.Thread(target=lambda: came.append(held(queue.take("bob"))))
     with store.writing() as session:
@@ -284,7 +290,7 @@ def test_annotators_who_race_make_exactly_what_is_wanted(database: str, tmp_path
     """Eight processes on 60 items of 3: 180 judgements, no surplus, nobody twice, all of them there."""
     names = tuple(f"w{n}" for n in range(8))
     store = Store(database)
-    fill(store, 60, wanted=3, most=3, names=names)
+    fill(store, 60, votes_per_item=3, max_votes=3, names=names)
     script = Path(__file__).parent / "lending.py"
     workers = [
         subprocess.Popen(

@@ -11,13 +11,13 @@ from asked import project, say, state_of, take
 from sqlalchemy import select
 
 from gnomon.core.errors import BusyError, ConfigError, DataError
-from gnomon.feedback.quality.monitor import hear
-from gnomon.feedback.quality.summary import _sides, figures
+from gnomon.feedback.quality.monitor import load_votes
+from gnomon.feedback.quality.summary import _sides, quality_report
 from gnomon.feedback.store import store as stores
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.tasks.gold_items import mark
-from gnomon.feedback.tasks.queue import Queue, Said
+from gnomon.feedback.tasks.queue import NewJudgement, Queue
 from gnomon.stats.votes import Vote
 
 
@@ -38,12 +38,12 @@ class Clock:
 def late(store: Store, names: tuple[str, ...]) -> tuple[Queue, Clock, int]:
     """Ann's lease ran out, Bob was lent the only place, and Ann's answer came after that: it is surplus."""
     clock = Clock()
-    project(store, 1, wanted=1, names=names)
+    project(store, 1, votes_per_item=1, names=names)
     queue = Queue(store, "films", lease=60, clock=clock)
     task = take(queue, "ann")
     clock.now += 61
     assert take(queue, "bob").item == task.item
-    assert queue.submit(Said("late", task.item, "ann", {"choice": "first"})).surplus
+    assert queue.submit(NewJudgement("late", task.item, "ann", {"choice": "first"})).surplus
     return queue, clock, task.item
 
 
@@ -74,7 +74,7 @@ def test_late_work_counts_though_nobody_is_left_to_be_asked(store: Store) -> Non
 
 
 def test_a_slip_that_is_put_right_costs_no_further_judgement(store: Store) -> None:
-    queue = project(store, 1, wanted=2)
+    queue = project(store, 1, votes_per_item=2)
     say(queue, take(queue, "ann"), "ann", "a")
     task = take(queue, "bob")
     slip = say(queue, task, "bob", "b")
@@ -129,14 +129,14 @@ def test_who_waits_too_long_for_a_writer_is_told(store: Store, monkeypatch: pyte
 
 def test_places_in_lists_of_ratings_are_no_people(store: Store) -> None:
     """`r00` of one text and `r00` of another are two persons: nothing is said of it as of one."""
-    queue = project(store, 4, wanted=2, names=("ann", "bob"))
+    queue = project(store, 4, votes_per_item=2, names=("ann", "bob"))
     with store.writing() as session:
         for row in session.scalars(select(AnnotatorRow)).all():
             row.kind = "anonymous"
     for _ in range(4):
         for who in ("ann", "bob"):
             say(queue, take(queue, who), who, "a")
-    found = figures(store, "films")
+    found = quality_report(store, "films")
     assert found.votes == 8
     assert found.overall.items == 4
     assert (found.pairs, found.minority) == ([], [])
@@ -146,6 +146,6 @@ def test_places_in_lists_of_ratings_are_no_people(store: Store) -> None:
 def test_a_score_that_rounds_up_past_the_scale_is_high(store: Store) -> None:
     """A rating of 4.5 on a scale to 4.5 comes down to 5; the greatest number that a person may give is 4."""
     project(store, 1, task="rating", sides="a", criteria=["o"], scale=[0, 4.5])
-    heard = hear(store, "films")
+    heard = load_votes(store, "films")
     made = [Vote(annotator="ann", item=1, label=5), Vote(annotator="bob", item=1, label=0)]
     assert [v.label for v in _sides(made, heard)] == ["high", "low"]
