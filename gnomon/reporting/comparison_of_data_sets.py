@@ -1,4 +1,4 @@
-"""What comparisons on several data sets come to together, and the page of all of them."""
+"""The combined result of comparisons on several data sets, and its page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETS = "sets.json"
 
 
 class DataSetList(ResultModel):
-    """The data sets of a folder of comparisons, and those that are still to come."""
+    """The finished data sets of a folder of comparisons, and the remaining ones."""
 
     name: Words = ""
     sets: list[Words] = Field(default_factory=list)
@@ -33,33 +33,33 @@ class SetComparison:
 
     @property
     def algorithms(self) -> list[str]:
-        """Those that were compared."""
+        """The compared algorithms."""
         return list(dict.fromkeys(name for comparison in self.sets.values() for name in comparison.algorithms))
 
     @property
     def judges(self) -> list[str]:
-        """Those that judged on every data set, the independent ones first."""
+        """The judges of every data set, the independent ones first."""
         some = list(self.sets.values())
         known = [{judge.name for judge in one.judges} for one in some]
         common = [judge.name for judge in some[0].judges if all(judge.name in names for names in known)]
         return sorted(common, key=lambda name: not self.independent(name))
 
     def independent(self, judge: str) -> bool:
-        """Whether a judge took part in no training, on any of the data sets."""
+        """Whether a judge is independent on every data set."""
         return all(
             j.independent for comparison in self.sets.values() for j in comparison.judges if j.name == judge
         )
 
     def together(self, algorithm: str, judge: str) -> IntervalEstimate:
-        """The mean of the data sets' win rates, each of the same weight, and the least and greatest of them.
+        """The unweighted mean of the data sets' win rates, with the lowest and highest of them.
 
-        Undefined unless the algorithm has a rate on every data set: otherwise means would speak of other data.
+        Undefined unless the algorithm has a rate on every data set; otherwise means would cover different data.
         """
         rates = [comparison.win_rate(algorithm, judge).value for comparison in self.sets.values()]
         return IntervalEstimate() if None in rates else spread(list(rates))
 
     def ahead(self, algorithm: str, judge: str) -> int:
-        """On how many data sets no other algorithm has a higher mean win rate."""
+        """Number of data sets on which no other algorithm has a higher mean win rate."""
         count = 0
         for comparison in self.sets.values():
             own = comparison.win_rate(algorithm, judge).value
@@ -77,7 +77,7 @@ class SetComparison:
 
     @property
     def leader(self) -> str:
-        """The only algorithm with the highest mean; "" where several tie or nobody has a mean."""
+        """The only algorithm with the highest mean; "" where several tie or none has a mean."""
         return self.leaders[0] if len(self.leaders) == 1 else ""
 
 
@@ -85,7 +85,7 @@ def read_sets(folder: Path) -> SetComparison:
     """Read the comparisons of a folder.
 
     Raises:
-        RunError: it holds none, or they are damaged.
+        RunError: there are none, or they are damaged.
     """
     data_sets = read_result_file(folder / SETS, DataSetList, "a comparison on several data sets")
     comparison = {name: read_comparison(folder / name) for name in data_sets.sets}
@@ -97,6 +97,6 @@ def write_sets(folder: Path, *, language: Language = "en") -> Path:
 
     Args:
         folder: of the comparisons.
-        language: the one the page opens in; the reader can switch to the other.
+        language: initial language of the page; the reader can switch to the other.
     """
-    return write_page(folder, render_page("compare_sets.html.j2", language, found=read_sets(folder)))
+    return write_page(folder, render_page("compare_sets.html.j2", language, comparison_sets=read_sets(folder)))

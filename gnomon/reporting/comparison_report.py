@@ -1,4 +1,4 @@
-"""The report of a comparison: one page that holds everything and needs nothing, made from `compare.json`."""
+"""The report of a comparison: one self-contained page, made from `compare.json`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def write_comparison(folder: Path, *, language: Language = "en") -> Path:
 
     Args:
         folder: of a comparison, finished or not.
-        language: the one the page opens in; the reader can switch to the other.
+        language: initial language of the page; the reader can switch to the other.
     """
     return write_page(folder, render(read_comparison(folder), language))
 
 
-def render(found: Comparison, language: Language = "en") -> str:
-    """The page of a comparison that has been read. The same comparison gives the same bytes."""
-    values = {"found": found, "leader": found.leader, "drawn": comparison_figures}
+def render(comparison: Comparison, language: Language = "en") -> str:
+    """Render a comparison as a page. The same comparison gives the same bytes."""
+    values = {"comparison": comparison, "leader": comparison.leader, "figures": comparison_figures}
     return render_page("compare.html.j2", language, **values)
 
 
 def render_page(template: str, language: Language, **values: object) -> str:
-    """A page from a file in `gnomon/reporting/templates/`, which shows `values`."""
+    """Render a template of `gnomon/reporting/templates/` with `values`."""
     return page_environment().get_template(template).render(language=language, languages=LANGUAGES, **values)
 
 
@@ -37,7 +37,7 @@ def write_page(folder: Path, page: str) -> Path:
     """Write `compare.html`; returns its path.
 
     Raises:
-        RunError: the page that is there was written or changed by somebody else.
+        RunError: the existing page was not written by Gnomon, or was changed.
     """
     path = folder / "compare.html"
     write_sealed(path, page.encode("utf-8", "replace"))

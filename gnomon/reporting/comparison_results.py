@@ -1,4 +1,4 @@
-"""What `compare.json` holds, read without trust, and what it says over the seeds."""
+"""Read `compare.json` defensively, and summarize it over the seeds."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from gnomon.reporting.results import (
 
 
 def _numbers(value: object) -> dict[str, float]:
-    """Of a mapping, what is a finite number."""
+    """The entries of a mapping that are finite numbers."""
     rows = value.items() if isinstance(value, dict) else ()
-    return {str(key): number for key, found in rows if (number := finite(found)) is not None}
+    return {str(key): number for key, entry in rows if (number := finite(entry)) is not None}
 
 
-ROUNDING = 1e-9  # means of the same rates that were added in another order are equal
+ROUNDING = 1e-9  # tolerance for means of the same rates summed in another order
 AnyResult = TypeVar("AnyResult", bound=ResultModel)
 Numbers = Annotated[dict[str, float], BeforeValidator(_numbers)]
 
 
 class Needs(ResultModel):
-    """What an algorithm asks for."""
+    """The models and data that an algorithm needs."""
 
     algorithm: Words = ""
     consumes: Words = ""
@@ -47,7 +47,7 @@ class Needs(ResultModel):
 
 
 class Limit(ResultModel):
-    """What each algorithm might spend."""
+    """The training budget of each algorithm."""
 
     seconds: Number = None
     tokens: Number = None
@@ -62,7 +62,7 @@ class Rate(ResultModel):
 
 
 class SeedFigures(ResultModel):
-    """What an evaluation says of one model with one seed."""
+    """The evaluation's figures of one model with one seed."""
 
     seed: Number = None
     scores: Numbers = Field(default_factory=dict)
@@ -73,7 +73,7 @@ class SeedFigures(ResultModel):
 
 
 class SeedRun(SeedFigures):
-    """One algorithm with one seed: what it took and what came of it, or why it failed."""
+    """One algorithm with one seed: its costs and results, or its error."""
 
     algorithm: Words = ""
     folder: Words = ""
@@ -89,7 +89,7 @@ class SeedRun(SeedFigures):
 
 
 class Comparison(ResultModel):
-    """Everything that the report of a comparison says."""
+    """All data of a comparison's report."""
 
     recipe: Words = ""
     name: Words = ""
@@ -108,16 +108,16 @@ class Comparison(ResultModel):
     environment: Environment = Environment()
 
     def of(self, algorithm: str) -> list[SeedRun]:
-        """The runs of an algorithm that were finished, a seed each."""
+        """The finished runs of an algorithm, one per seed."""
         return [run for run in self.runs if run.algorithm == algorithm and not run.error]
 
     @property
     def failed(self) -> list[SeedRun]:
-        """The runs that ended with an error."""
+        """The failed runs."""
         return [run for run in self.runs if run.error]
 
     def missing(self, algorithm: str) -> int:
-        """Seeds that an algorithm has neither finished nor failed."""
+        """Number of seeds that an algorithm has not run yet."""
         return len(self.seeds) - sum(run.algorithm == algorithm for run in self.runs)
 
     def win_rate(self, algorithm: str, judge: str) -> IntervalEstimate:
@@ -125,7 +125,7 @@ class Comparison(ResultModel):
         return spread([run.win_rates[judge].value for run in self.of(algorithm) if judge in run.win_rates])
 
     def win_rates(self, judge: str) -> list[IntervalEstimate]:
-        """Of each algorithm."""
+        """The win rate of each algorithm."""
         return [self.win_rate(name, judge) for name in self.algorithms]
 
     def scores(self, judge: str) -> list[IntervalEstimate]:
@@ -137,7 +137,13 @@ class Comparison(ResultModel):
         return spread([figures.scores.get(judge) for figures in self.references])
 
     def figure(self, algorithm: str, name: str, unit: float = 1) -> IntervalEstimate:
-        """A figure of the runs, by its field's name, over the seeds, in so many of its units."""
+        """A figure of an algorithm's runs over the seeds.
+
+        Args:
+            algorithm: of the runs.
+            name: of the figure's field.
+            unit: divides the values.
+        """
         values = [getattr(run, name) for run in self.of(algorithm)]
         return spread([None if value is None else value / unit for value in values])
 
@@ -146,21 +152,21 @@ class Comparison(ResultModel):
         return [self.figure(algorithm, name, unit) for algorithm in self.algorithms]
 
     def reference_figure(self, name: str) -> IntervalEstimate:
-        """A figure of the reference, by its field's name, over the seeds."""
+        """A figure of the reference over the seeds, by field name."""
         return spread([getattr(figures, name) for figures in self.references])
 
     def failures(self, algorithm: str) -> int:
-        """Runs of an algorithm that ended with an error."""
+        """Number of failed runs of an algorithm."""
         return sum(run.algorithm == algorithm for run in self.failed)
 
     @property
     def waiting(self) -> list[str]:
-        """Algorithms with seeds that have neither finished nor failed."""
+        """Algorithms with seeds that have not run yet."""
         return [name for name in self.algorithms if self.missing(name)]
 
     @property
     def leader(self) -> Leader:
-        """Who is ahead in win rate, in the eyes of the first independent judge, or of the first where none is."""
+        """The algorithm with the highest win rate by the first independent judge, else by the first judge."""
         judges = sorted(self.judges, key=lambda judge: not judge.independent)
         rates = {name: self.win_rate(name, judges[0].name) for name in self.algorithms} if judges else {}
         first = highest(rates)
@@ -168,8 +174,8 @@ class Comparison(ResultModel):
             return Leader()
         if len(first) > 1:
             return Leader(tied=first, judge=judges[0].name, independent=judges[0].independent)
-        worst = _least(rates[first[0]])
-        others = [_most(rate) for name, rate in rates.items() if name != first[0] and rate.value is not None]
+        worst = _lowest(rates[first[0]])
+        others = [_highest(rate) for name, rate in rates.items() if name != first[0] and rate.value is not None]
         several = len(self.of(first[0])) > 1
         ahead = all(worst > other for other in others)
         return Leader(
@@ -183,9 +189,9 @@ class Comparison(ResultModel):
 
 
 class Leader(ResultModel):
-    """Who is ahead; `clear` when its worst seed is above the best seed of every other, of two seeds at least.
+    """The leading algorithm; `clear` if its worst of two or more seeds is above the best seed of every other.
 
-    Where several have the highest mean, nobody leads and `tied` has their names.
+    Where several have the highest mean, none leads and `tied` has their names.
     """
 
     algorithm: Words = ""
@@ -197,21 +203,22 @@ class Leader(ResultModel):
     beats_reference: bool = False
 
 
-def _least(rate: IntervalEstimate) -> float:
-    """The lowest seed of a rate that is known."""
-    found = rate.value if rate.low is None else rate.low
-    assert found is not None
-    return found
+def _lowest(rate: IntervalEstimate) -> float:
+    """The lowest seed of a known rate."""
+    low = rate.value if rate.low is None else rate.low
+    assert low is not None
+    return low
 
 
-def _most(rate: IntervalEstimate) -> float:
-    found = rate.value if rate.high is None else rate.high
-    assert found is not None
-    return found
+def _highest(rate: IntervalEstimate) -> float:
+    """The highest seed of a known rate."""
+    high = rate.value if rate.high is None else rate.high
+    assert high is not None
+    return high
 
 
 def spread(values: list[float | None]) -> IntervalEstimate:
-    """Mean and range of what is known; no range of a single value."""
+    """Mean and range of the known values; no range for a single value."""
     known = [value for value in values if value is not None]
     if not known:
         return IntervalEstimate()
@@ -220,13 +227,13 @@ def spread(values: list[float | None]) -> IntervalEstimate:
 
 
 def highest(rates: Mapping[str, IntervalEstimate]) -> list[str]:
-    """Names with the highest known value, several where they are equal; none where no value is known."""
+    """Names with the highest known value: several if they tie, none if no value is known."""
     known = {name: rate.value for name, rate in rates.items() if rate.value is not None}
     return [name for name, value in known.items() if value >= max(known.values()) - ROUNDING]
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """Read `compare.json`; keys that are not known are left out."""
+    """Read `compare.json`; unknown keys are ignored."""
     return read_result_file(folder / "compare.json", Comparison, "a comparison")
 
 
@@ -235,15 +242,15 @@ def read_result_file(path: Path, kind: type[AnyResult], what: str) -> AnyResult:
 
     Args:
         path: of the file.
-        kind: the class that it holds.
-        what: the folder's content, for an error's sentence.
+        kind: the class to read it as.
+        what: description of the folder's content, for errors.
 
     Raises:
-        RunError: it is not there, or damaged.
+        RunError: the file is missing or damaged.
     """
     if not path.is_file():
         raise RunError(f"{path.parent} holds no {path.name}; give the folder of {what}.")
     try:
         return kind.model_validate(read_json(path))
     except ValidationError:
-        raise RunError(f"{path} is damaged; run gnomon compare again, which writes it.") from None
+        raise RunError(f"{path} is damaged; run gnomon compare again to write it.") from None

@@ -1,4 +1,4 @@
-"""The words of a comparison's report that a run's report has not, in English and in Chinese."""
+"""Texts of a comparison's report beyond those of a run's report, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -83,8 +83,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "没有评判者能确定独立于训练：策略可能学会讨好评判者。",
     ),
     "compare.without_budget": (
-        "The algorithms had no common budget: each took the steps that its settings say, so time "
-        "and tokens differ.",
+        "The algorithms had no common budget: each took the steps in its settings, so time and tokens differ.",
         "各算法没有共同的预算：每种算法按其设置的步数训练，因此时间和词元数不同。",
     ),
     "compare.failed": ("{algorithm}, seed {seed}, failed: {error}", "{algorithm}（种子 {seed}）失败：{error}"),
@@ -94,14 +93,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "compare.frontier_title": ("Score and distance", "评分与距离"),
     "compare.frontier_note": (
-        "Every algorithm pays for a higher score with distance from {reference} (KL, to the right, "
-        "in nats). Up and to "
-        "the left is better. Each mark is one seed; the cross is {reference}.",
+        "A higher score costs distance from {reference} (KL, to the right, in nats). Up and to the left is "
+        "better. Each mark is one seed; the cross is {reference}.",
         "每种算法都以远离 {reference}（横轴：KL，单位奈特）换取更高的评分。越靠左上越好。每个标记是一个种子；"
         "十字是 {reference}。",
     ),
     "compare.frontier": ("Score by {judge} over KL", "{judge} 的评分与 KL"),
-    "compare.courses": ("On the way: score over KL in training", "训练途中：评分与 KL"),
+    "compare.courses": ("Score over KL during training", "训练途中：评分与 KL"),
     "compare.courses_note": (
         "Of algorithms that learn from their own samples, as the training's reward scored them; a "
         "line a seed, which "
@@ -129,14 +127,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "回答优于 {reference} 的回答的频率；线段从最低的种子到最高的种子。",
     ),
     "compare.wins": ("Judged by {judge}", "由 {judge} 评判"),
-    "compare.cost_title": ("What it cost", "代价"),
+    "compare.cost_title": ("Cost", "代价"),
     "compare.cost_note": (
         "Each run had a process of its own. The time is that of the whole training stage, with "
         "loading and saving "
         "the model, on the machine named below; what is shared is not counted.",
         "每次运行都在单独的进程中。时间为整个训练阶段，包括加载和保存模型，机器见下文；共享阶段不计入。",
     ),
-    "compare.needs_title": ("What each needs", "各算法的需求"),
+    "compare.needs_title": ("Requirements", "各算法的需求"),
     "compare.needs_note": (
         "More models take more memory and time; an algorithm that learns from stored data needs no "
         "reward model, but "
@@ -149,7 +147,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "compare.critic": ("critic", "评论家"),
     "compare.reward": ("reward", "奖励"),
     "compare.token_reward": ("token rewards", "词元奖励"),
-    "compare.completions": ("completions a prompt, at least", "每条提示的回答数，至少"),
+    "compare.completions": ("completions per prompt, at least", "每条提示的回答数，至少"),
     "compare.yes": ("yes", "是"),
     "compare.no": ("no", "否"),
     "consumes.samples": ("its own samples", "自身样本"),

@@ -1,11 +1,11 @@
-"""Which pictures a stage of a report has."""
+"""The figures of each stage in a report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from gnomon.reporting import plots
-from gnomon.reporting.results import Evaluation, Examination
+from gnomon.reporting.results import Evaluation, RewardModelEvaluation
 from gnomon.reporting.run_reader import RecordedStage
 
 CURVES = (
@@ -32,7 +32,7 @@ CURVES = (
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric's course over the training."""
+    """A metric's curve over the training."""
 
     metric: str
     svg: str
@@ -50,7 +50,7 @@ class WinRateFigure:
 
 
 def curves(stage: RecordedStage) -> list[Curve]:
-    """A curve for each metric that this report knows and that was recorded more than once."""
+    """A curve for each known metric that was recorded more than once."""
     return [
         Curve(
             metric=metric,
@@ -63,26 +63,26 @@ def curves(stage: RecordedStage) -> list[Curve]:
     ]
 
 
-def accuracy(stage: RecordedStage, examination: Examination) -> str:
+def accuracy(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
     """Pair accuracy of the reward model, the baselines and one person; "" without any."""
     rows = [
         plots.IntervalRow(row.name, row.pair_accuracy, row.pair_low, row.pair_high, marked=row.kind == "model")
-        for row in examination.rows
+        for row in evaluation.rows
         if row.pair_accuracy is not None
     ]
     return plots.intervals(f"{stage.name}-judges", rows, line=0.5, shares=(0.4, 1)) if rows else ""
 
 
-def scatter(stage: RecordedStage, examination: Examination) -> str:
-    """The scores against the means of people; "" without any."""
-    return plots.scatter(f"{stage.name}-scatter", examination.scatter) if examination.scatter else ""
+def scatter(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
+    """Scores against people's mean ratings; "" without any."""
+    return plots.scatter(f"{stage.name}-scatter", evaluation.scatter) if evaluation.scatter else ""
 
 
-def calibration(stage: RecordedStage, examination: Examination) -> str:
-    """Predicted against observed; "" without any."""
+def calibration(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
+    """Predicted against observed shares; "" without any."""
     bins = [
         (row.predicted, row.observed, row.count or 0.0)
-        for row in examination.calibration.bins
+        for row in evaluation.calibration.bins
         if row.predicted is not None and row.observed is not None
     ]
     return plots.calibration(f"{stage.name}-calibration", bins) if bins else ""
@@ -91,7 +91,7 @@ def calibration(stage: RecordedStage, examination: Examination) -> str:
 def scores(stage: RecordedStage, evaluation: Evaluation) -> dict[str, str]:
     """For each judge, the mean scores of the models."""
     pictures = {}
-    for place, judge in enumerate(evaluation.judges):
+    for index, judge in enumerate(evaluation.judges):
         rows = [
             plots.IntervalRow(
                 row.model, score.mean, score.low, score.high, marked=row.model == evaluation.candidate
@@ -100,12 +100,12 @@ def scores(stage: RecordedStage, evaluation: Evaluation) -> dict[str, str]:
             if (score := row.scores.get(judge.name)) is not None and score.mean is not None
         ]
         if rows:
-            pictures[judge.name] = plots.intervals(f"{stage.name}-scores-{place}", rows)
+            pictures[judge.name] = plots.intervals(f"{stage.name}-scores-{index}", rows)
     return pictures
 
 
 def comparisons(stage: RecordedStage, evaluation: Evaluation) -> list[WinRateFigure]:
-    """For each pair of models that were compared, the win rates by every judge."""
+    """For each compared pair of models, the win rates by every judge."""
     independent = {judge.name for judge in evaluation.judges if judge.independent}
     pairs: dict[tuple[str, str], list[plots.IntervalRow]] = {}
     for row in evaluation.win_rates:
@@ -113,6 +113,6 @@ def comparisons(stage: RecordedStage, evaluation: Evaluation) -> list[WinRateFig
             drawn = plots.IntervalRow(row.judge, row.rate, row.low, row.high, marked=row.judge in independent)
             pairs.setdefault((row.model, row.against), []).append(drawn)
     return [
-        WinRateFigure(*pair, plots.intervals(f"{stage.name}-wins-{place}", rows, line=0.5, shares=(0, 1)))
-        for place, (pair, rows) in enumerate(pairs.items())
+        WinRateFigure(*pair, plots.intervals(f"{stage.name}-wins-{index}", rows, line=0.5, shares=(0, 1)))
+        for index, (pair, rows) in enumerate(pairs.items())
     ]

@@ -1,4 +1,4 @@
-"""Numbers and words of a report: figures alike in every language, texts in all of them at once."""
+"""Format numbers and texts of a report: numbers are the same in every language, texts are rendered in all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gnomon.reporting.translations import TEXTS as RUN_TEXTS
 
 TEXTS = {**RUN_TEXTS, **comparison_translations.TEXTS}
 
-DASH = "—"  # what is not known is never shown as 0
+DASH = "—"  # an unknown value is never shown as 0
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """A number with so many digits after the point, and a true minus sign."""
+    """A number with a fixed number of decimals, and a true minus sign."""
     return DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")
 
 
@@ -33,7 +33,7 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number of unknown size, with about three digits that matter."""
+    """A number of any magnitude, with about three significant digits."""
     if value is None:
         return DASH
     return count(value) if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
@@ -50,7 +50,13 @@ def large(value: float | None) -> str:
 
 
 def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False) -> str:
-    """The interval of an estimate in brackets; "" where it has none."""
+    """The interval of an estimate in brackets; "" without one.
+
+    Args:
+        estimate: with the interval.
+        digits: decimals.
+        share: whether to format the bounds as percentages.
+    """
     if estimate.low is None or estimate.high is None:
         return ""
     form = percent if share else fixed
@@ -58,7 +64,7 @@ def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False
 
 
 def text(key: str, **values: object) -> Markup:
-    """A text in every language, one `span` each; the page shows the chosen one. Values are escaped."""
+    """A text in every language, one `span` each; the page shows the selected one. Values are escaped."""
     spans = (
         Markup('<span class="{}" lang="{}">{}</span>').format(language, tag, Markup(words).format(**values))
         for (language, tag), words in zip(LANGUAGES.items(), TEXTS[key], strict=True)
@@ -67,7 +73,7 @@ def text(key: str, **values: object) -> Markup:
 
 
 def text_or_name(family: str, name: str) -> Markup:
-    """The text for a name that this version knows, such as a metric; the bare name, escaped, if it does not."""
+    """The text of a known name, such as a metric; else the escaped name itself."""
     key = f"{family}.{name}"
     if key in TEXTS:
         return text(key)
@@ -76,14 +82,14 @@ def text_or_name(family: str, name: str) -> Markup:
 
 
 def algorithm(name: str) -> Markup | None:
-    """What an algorithm is called: what it learns from, and how its file's first line names it."""
+    """An algorithm's display name: its record type, and the name in the first line of its file."""
     from gnomon.algorithms.contract import algorithms
 
-    found = algorithms().get(name)
-    if found is None:
+    kind = algorithms().get(name)
+    if kind is None:
         return None
-    shown = (sys.modules[found.__module__].__doc__ or name).partition(":")[0]
-    match cast(Any, found).consumes.__name__:
+    shown = (sys.modules[kind.__module__].__doc__ or name).partition(":")[0]
+    match cast(Any, kind).consumes.__name__:
         case "Experience":
             return text("learned.samples", name=shown)
         case "Preference":
@@ -96,7 +102,7 @@ def algorithm(name: str) -> Markup | None:
 
 
 def duration(seconds: float | None) -> Markup:
-    """How long something took, in the two units that matter."""
+    """A duration in its two largest units."""
     if seconds is None:
         return Markup(DASH)
     whole = round(seconds)

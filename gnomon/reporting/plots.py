@@ -1,7 +1,7 @@
-"""The pictures of a report: small SVGs that take their colours and letters from the page around them.
+"""Plots of a report: small SVGs that take their colors and fonts from the page.
 
-A picture holds only numbers and names, never words: its title and axes are explained by the caption beside
-it, which can be translated. The same data gives the same bytes.
+A plot contains only numbers and names: its title and axes are explained in its caption, which is translated. The
+same data gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-# Drawn with these colours, shown with the page's variables of the same names, which know light from dark.
+# Drawn in these colors, shown with the page's variables of the same names, which adapt to light and dark mode.
 INK, SOFT, LINE, ACCENT, SECOND = "#1d2429", "#56616a", "#dcd9d1", "#1f5f8b", "#b4541a"
-# Of things that differ only in name; their shapes differ too, for those who see no colours.
+# For series; their markers differ too, for readers who do not see colors.
 PALETTE = ("#1f5f8c", "#b4541b", "#1d6b46", "#8a3f8f", "#8a6d00", "#a32a2b", "#3c6e71", "#6b4f3a")
 MARKERS = "osD^vPX*"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
@@ -40,7 +40,7 @@ _MOST_POINTS = 800  # of a scatter
 
 @dataclass(frozen=True)
 class IntervalRow:
-    """A line of `intervals`: a name, a value, its interval, and whether to mark it out."""
+    """A row of `intervals`: a name, a value, its interval, and whether to highlight it."""
 
     name: str
     value: float
@@ -51,7 +51,7 @@ class IntervalRow:
 
 @dataclass(frozen=True)
 class Series:
-    """Dots of one name, and courses: lines through points in their order."""
+    """A named series of dots and of curves, which are lines through points in their order."""
 
     name: str
     dots: Sequence[tuple[float, float]] = ()
@@ -81,19 +81,19 @@ def scatter(name: str, points: Sequence[tuple[float, float]]) -> str:
 
 
 def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | None = None) -> str:
-    """Dots and courses of several names in colours and shapes of their own, with a legend below.
+    """Dots and curves of several series in distinct colors and markers, with a legend below.
 
     Args:
-        name: of the picture; unique within the page.
-        series: each keeps its colour and shape by its place, so that pictures with the same series agree.
-        mark: a point to compare with, drawn as a cross; its name is for the caption.
+        name: of the plot; unique within the page.
+        series: each has its color and marker by its index, so that plots of the same series agree.
+        mark: a point of reference, drawn as a cross and named in the caption.
     """
-    shown = [(place, _shorten(s.name)) for place, s in enumerate(series) if s.dots or s.courses]
+    shown = [(index, _shorten(s.name)) for index, s in enumerate(series) if s.dots or s.courses]
     columns = 3 if max(_columns(label) for _, label in shown) <= 9 else 2
     below = 18.0 * -(-len(shown) // columns) + 8
     figure, axes = _figure(name, height=_HEIGHT + 40 + below, below=below)
-    for place, one in enumerate(series):
-        color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+    for index, one in enumerate(series):
+        color, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
         for course in one.courses:
             x, y = np.asarray(course, dtype=float).T
             axes.plot(x, y, color=color, linewidth=1.1, alpha=0.55)
@@ -119,7 +119,7 @@ def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | No
 
 
 def calibration(name: str, bins: Sequence[tuple[float, float, float]]) -> str:
-    """Predicted against observed shares, a dot's area growing with its count; the diagonal is perfect."""
+    """Predicted against observed shares, with dot areas by count; the diagonal is perfect calibration."""
     predicted, observed, counts = np.asarray(bins, dtype=float).T
     figure, axes = _figure(name)
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, dashes=(4, 3))
@@ -137,27 +137,27 @@ def intervals(
     line: float | None = None,
     shares: tuple[float, float] | None = None,
 ) -> str:
-    """Values with their intervals, one row each, the marked rows as diamonds in another colour.
+    """Values with their intervals, one row each; highlighted rows are diamonds in another color.
 
     Args:
-        name: of the picture; unique within the page.
+        name: of the plot; unique within the page.
         rows: from top to bottom.
         line: a value to compare with, such as one half.
-        shares: given where the values are shares, to be written as percentages: the ends of the axis.
+        shares: axis limits if the values are shares, which are labeled as percentages.
     """
     names = [_shorten(row.name) for row in rows]
     left = 14 + 6.8 * max(map(_columns, names))
     figure, axes = _figure(name, height=38 + _ROW * len(rows), left=left, right=52)
     if line is not None:
         axes.axvline(line, color=SOFT, linewidth=1, dashes=(4, 3), zorder=1)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         color = SECOND if row.marked else ACCENT
         if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [place, place], color=color, linewidth=2.2, zorder=2)
-        axes.plot([row.value], [place], "D" if row.marked else "o", color=color, markersize=6.5, zorder=3)
+            axes.plot([row.low, row.high], [index, index], color=color, linewidth=2.2, zorder=2)
+        axes.plot([row.value], [index], "D" if row.marked else "o", color=color, markersize=6.5, zorder=3)
         written = f"{100 * row.value:.0f}%" if shares else f"{row.value:.2f}".replace("-", "−")
         axes.text(
-            1.03, place, written, transform=axes.get_yaxis_transform(), va="center", color=INK, size=_LETTERS
+            1.03, index, written, transform=axes.get_yaxis_transform(), va="center", color=INK, size=_LETTERS
         )
     axes.set_yticks(range(len(rows)), names, color=INK, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -172,7 +172,7 @@ def intervals(
 def _figure(
     name: str, *, height: float = _HEIGHT, left: float = 50, right: float = 12, below: float = 0
 ) -> tuple[Figure, Axes]:
-    """A figure with one bare pair of axes; margins are in points, so that nothing depends on a layout."""
+    """A figure with a single pair of axes; margins are in points, independent of matplotlib's layout."""
     top, bottom = 12.0, 26.0 + below
     figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor="none")
     FigureCanvasSVG(figure)
@@ -189,15 +189,15 @@ def _figure(
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element to stand in a page, with ids that no other picture has."""
+    """The figure as an SVG element for a page, with unique ids."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
-        # A name may be in any script: the reader's browser has the letters, whatever matplotlib has.
+        # A name may be in any script: the browser has the glyphs even if matplotlib does not.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].strip()
-    # A style element would reach the whole page, and letters are to be the page's own.
+    # A style element would apply to the whole page, and fonts are the page's own.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|font-family: [^;]*; ", "", svg, flags=re.DOTALL)
     view = re.search(r'viewBox="[^"]*"', svg)
     assert view is not None
@@ -212,8 +212,8 @@ def _svg(figure: Figure, name: str) -> str:
 def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Mean over up to `window` points to either side; fewer at the ends."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
-    places = np.arange(len(values))
-    first, last = np.maximum(places - window, 0), np.minimum(places + window + 1, len(values))
+    positions = np.arange(len(values))
+    first, last = np.maximum(positions - window, 0), np.minimum(positions + window + 1, len(values))
     return np.asarray((sums[last] - sums[first]) / (last - first))
 
 

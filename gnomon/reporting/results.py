@@ -1,7 +1,7 @@
-"""The results that stages leave in a run folder, as a report reads them: without trust.
+"""Stage results as a report reads them from a run folder: defensively.
 
-Every field is optional and unknown keys are ignored, so that a report can be made of a run that is
-unfinished, older or newer than this code. A number that is missing, NaN or not a number is None.
+Every field is optional and unknown keys are ignored, so that a report can be made for an unfinished run, or one
+of an older or newer version. A number that is missing, NaN or not a number is None.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 def finite(value: object) -> float | None:
-    """The value, if it is a finite number; else None."""
+    """The value if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
@@ -25,7 +25,7 @@ def _words(value: object) -> str:
 
 
 def _pairs_of_numbers(value: object) -> list[tuple[float, float]]:
-    """Keep the rows of a scatter that are two finite numbers."""
+    """The rows of a scatter that are two finite numbers."""
     pairs = []
     for row in value if isinstance(value, list) else []:
         x, y = map(finite, row) if isinstance(row, list) and len(row) == 2 else (None, None)
@@ -48,12 +48,18 @@ class IntervalEstimate(NamedTuple):
 
 
 class ResultModel(BaseModel):
-    """Base of all that is read: unknown keys are ignored."""
+    """Base of all results: unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     def estimate(self, name: str, low: str = "", high: str = "") -> IntervalEstimate:
-        """The field `name` with its interval, which by default is in `name_low` and `name_high`."""
+        """The field `name` with its interval.
+
+        Args:
+            name: of the value's field.
+            low: of the lower bound's field; by default `name_low`.
+            high: of the upper bound's field; by default `name_high`.
+        """
         keys = (name, low or f"{name}_low", high or f"{name}_high")
         return IntervalEstimate(*(getattr(self, key, None) for key in keys))
 
@@ -77,7 +83,7 @@ class Interval(ResultModel):
 
 
 class CeilingResult(ResultModel):
-    """How well one person predicts the others: what a reward model can at best be asked for."""
+    """How well one person predicts the others: the best that a reward model can reach."""
 
     one_rater_against_rest_r: Number = None
     pair_agreement: Number = None
@@ -87,7 +93,7 @@ class CeilingResult(ResultModel):
 
 
 class Feedback(ResultModel):
-    """The result of the stage that turns judgements into things to learn from."""
+    """The result of a feedback stage."""
 
     seconds: Number = None
     items: Number = None
@@ -102,7 +108,7 @@ class Feedback(ResultModel):
 
 
 class Predictor(ResultModel):
-    """A row of the reward model's examination: the model, a baseline, or one person."""
+    """A row of a reward model's evaluation: the model, a baseline, or one person."""
 
     name: Words = ""
     kind: Words = ""
@@ -118,7 +124,7 @@ class Predictor(ResultModel):
 
 
 class CalibrationBin(ResultModel):
-    """Pairs whose predicted probability was about the same, and how often the prediction came true."""
+    """Pairs with similar predicted probability, and the observed share."""
 
     predicted: Number = None
     observed: Number = None
@@ -126,14 +132,14 @@ class CalibrationBin(ResultModel):
 
 
 class CalibrationResult(ResultModel):
-    """Whether predicted probabilities mean what they say."""
+    """Calibration of predicted probabilities."""
 
     ece: Number = None
     bins: list[CalibrationBin] = []
 
 
-class Examination(ResultModel):
-    """A reward model held against people it has not seen."""
+class RewardModelEvaluation(ResultModel):
+    """A reward model's agreement with people on held-out texts."""
 
     items: Number = None
     pairs: Number = None
@@ -150,7 +156,7 @@ class ParameterCounts(ResultModel):
 
 
 class Learning(ResultModel):
-    """What a training stage's steps had to teach."""
+    """Learning summary of a training stage: steps without signal, and why nothing was learned."""
 
     steps: Number = None
     cut_off: Number = None
@@ -159,7 +165,7 @@ class Learning(ResultModel):
 
 
 class Failure(ResultModel):
-    """A reason for which a reward failed, and on how many completions."""
+    """A reason why a reward failed, and the number of completions."""
 
     reason: Words = ""
     count: Number = None
@@ -180,11 +186,11 @@ class Training(ResultModel):
     final: dict[str, Number] = {}
     learning: Learning = Learning()
     reward_failures: list[Failure] = []
-    evaluation: Examination | None = None
+    evaluation: RewardModelEvaluation | None = None
 
 
 class DependenceResult(ResultModel):
-    """Why a judge that the recipe calls independent is not: `reward`, `derived`, `weights` or `rows`."""
+    """Why a judge declared independent is not: `reward`, `derived`, `weights` or `rows`."""
 
     reason: Words = ""
     count: Number = None
@@ -200,7 +206,7 @@ class JudgeResult(ResultModel):
 
 
 class ModelRow(ResultModel):
-    """One model's figures."""
+    """One model's row of the evaluation table."""
 
     model: Words = ""
     scores: dict[str, Interval] = {}
@@ -230,7 +236,7 @@ class WinRate(ResultModel):
 
 
 class Check(ResultModel):
-    """A demand made on the candidate before it may be called better."""
+    """A check that the candidate must pass to be called better."""
 
     name: Words = ""
     judge: Words = ""
@@ -241,7 +247,7 @@ class Check(ResultModel):
 
 
 class ScoredText(ResultModel):
-    """One completion, with what each judge gave it."""
+    """One completion with each judge's score."""
 
     prompt: Words = ""
     model: Words = ""
@@ -250,14 +256,14 @@ class ScoredText(ResultModel):
 
 
 class Sample(ResultModel):
-    """One prompt and what each model made of it."""
+    """One prompt with each model's completion."""
 
     prompt: Words = ""
     completions: list[ScoredText] = []
 
 
 class BestOfResult(ResultModel):
-    """How far taking the best of n moves a model from itself, in nats."""
+    """KL of best-of-n to the model itself, in nats."""
 
     model: Words = ""
     candidate: Words = ""
@@ -284,7 +290,7 @@ class Evaluation(ResultModel):
 
 
 class SourceJudgements(ResultModel):
-    """Data of a feedback store that a run learnt from: the judgements behind it, and a copy of their manifest."""
+    """Provenance of data exported from a feedback store: its judgements, and a copy of their manifest."""
 
     project: Words = ""
     digest: Words = ""
@@ -295,12 +301,12 @@ class SourceJudgements(ResultModel):
 
     @property
     def link(self) -> str:
-        """Where the manifest is beside the report; "" for anything that is no such place."""
+        """The path of the manifest relative to the report; "" for any other path."""
         return self.manifest if re.fullmatch(r"manifests/[0-9a-f]+\.json", self.manifest) else ""
 
 
 class Environment(ResultModel):
-    """Where and how the run was made."""
+    """Machine, versions and data of the run."""
 
     gnomon: Words = ""
     python: Words = ""

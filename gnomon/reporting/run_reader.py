@@ -1,4 +1,4 @@
-"""Reading a run folder for its report. Nothing outside the folder is read, and nothing in it is trusted."""
+"""Read a run folder for its report, defensively; nothing outside the folder is read."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Status = Literal["finished", "unfinished", "unreadable"]
 
 @dataclass(frozen=True)
 class RecordedStage:
-    """One stage of the run, or a phase of one, and what it left behind."""
+    """One stage or phase of a run, with its result and metrics."""
 
     name: str
     status: Status
     result: Result | None = None
     metrics: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # name → (step, value)
-    phases: tuple[RecordedStage, ...] = ()  # of a hybrid stage, which has the metrics
+    phases: tuple[RecordedStage, ...] = ()  # of a hybrid stage; the phases have the metrics
 
     @property
     def kind(self) -> str:
-        """The algorithm of a training stage; else "feedback" or "evaluation"; "" where it is not known."""
+        """The algorithm of a training stage, else "feedback" or "evaluation"; "" if unknown."""
         match self.result:
             case Training(algorithm=algorithm):
                 return algorithm
@@ -46,7 +46,7 @@ class RecordedStage:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read."""
+    """The content of a run folder."""
 
     name: str
     model: str
@@ -62,12 +62,12 @@ class Run:
 
     @property
     def gaps(self) -> list[RecordedStage]:
-        """The stages that the report has to leave out."""
+        """The stages that the report leaves out."""
         return [stage for stage in self.stages if stage.result is None]
 
 
 def read_run(folder: Path) -> Run:
-    """Read what there is of a run folder; a missing or damaged part is left out."""
+    """Read a run folder; missing or damaged parts are left out."""
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder; give the folder of a run, the one that holds config.yaml.")
     config_text = without_seal(_read(folder / "config.yaml"))
@@ -86,7 +86,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
-    """Stages in the order of the recipe; without a recipe, every folder that holds a result."""
+    """Stages in recipe order; without a recipe, every folder with a result."""
     stages = config.get("stages")
     rows = stages if isinstance(stages, list) else []
     names = [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
@@ -94,7 +94,7 @@ def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
 
 
 def _read_stage(folder: Path, name: str) -> RecordedStage:
-    if Path(name).name != name or name == "..":  # a name is no path: it may not lead out of the run
+    if Path(name).name != name or name == "..":  # a name must not lead out of the run
         return RecordedStage(name, "unreadable")
     if not (folder / name / "result.json").is_file():
         return RecordedStage(name, "unfinished")
@@ -110,9 +110,11 @@ def _read_stage(folder: Path, name: str) -> RecordedStage:
     return RecordedStage(name, "finished", result, metrics, _read_phases(folder, name, content.get("phases")))
 
 
-def _read_phases(folder: Path, name: str, found: Any) -> tuple[RecordedStage, ...]:
-    """A hybrid stage's phases, in their order, by their places in the run."""
-    inside = [phase for phase in found if Path(phase).name == phase != ".."] if isinstance(found, dict) else []
+def _read_phases(folder: Path, name: str, content: Any) -> tuple[RecordedStage, ...]:
+    """A hybrid stage's phases in order, named by their folders in the run."""
+    inside = (
+        [phase for phase in content if Path(phase).name == phase != ".."] if isinstance(content, dict) else []
+    )
     return tuple(
         RecordedStage(
             f"{name}/{phase}", "finished", metrics=_read_metrics(folder / name / phase / "metrics.jsonl")
@@ -122,9 +124,9 @@ def _read_phases(folder: Path, name: str, found: Any) -> tuple[RecordedStage, ..
 
 
 def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Each metric's course over the steps; a line cut short by a kill is skipped."""
+    """Each metric's values over the steps; a line truncated by a kill is skipped."""
     metrics: dict[str, list[tuple[float, float]]] = {}
-    for row in map(_parse_json, _read(path).split("\n")):  # a text may hold what Unicode calls a line's end
+    for row in map(_parse_json, _read(path).split("\n")):  # a text may contain Unicode line separators
         step = finite(row.get("step"))
         if step is None:
             continue
@@ -143,7 +145,7 @@ def _environment(content: dict[str, Any]) -> Environment:
 
 
 def _read(path: Path) -> str:
-    """The text of a file; "" where there is none."""
+    """The text of a file; "" if it does not exist."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 

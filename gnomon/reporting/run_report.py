@@ -1,7 +1,7 @@
-"""The report of a run: one page that holds everything and needs nothing, made from the run folder alone.
+"""The report of a run: one self-contained page, made from the run folder alone.
 
-`report_run` reads the folder, `report_verdict` decides, `report_pictures` draws, `report_texts` speaks, and
-`templates/report.html.j2` puts it on the page.
+`run_reader` reads the folder, `verdict` decides, `figures` and `plots` draw, `translations` has the texts, and
+`templates/report.html.j2` is the page.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ def write_report(run_folder: Path, *, language: Language | None = None) -> Path:
     """Write `report.html` into a run folder, from the files that are in it.
 
     Args:
-        run_folder: of a run, finished or not; what is missing is left out with a note.
-        language: the one the page opens in, the recipe's where nothing is said; the reader can switch.
+        run_folder: of a run, finished or not; missing parts are left out with a note.
+        language: initial language of the page, by default the recipe's; the reader can switch.
 
     Raises:
-        RunError: there is a `report.html` that Gnomon did not write, or that somebody changed.
+        RunError: the existing `report.html` was not written by Gnomon, or was changed.
     """
     if language not in (None, *get_args(Language)):
         raise ConfigError(f"A report cannot be in {language!r}; choose one of {', '.join(get_args(Language))}.")
     path, run = run_folder / "report.html", read_run(run_folder)
-    # A sample may hold half a surrogate pair, which UTF-8 cannot: it becomes a question mark.
+    # A sample may contain half a surrogate pair, which UTF-8 cannot encode: it becomes a question mark.
     adopt_run(run_folder)
     write_sealed(path, render(run, language or run.language).encode("utf-8", "replace"))
     return path
 
 
 def render(run: Run, language: Language = "en") -> str:
-    """The page of a run that has been read. The same run gives the same bytes."""
+    """Render a run as a page. The same run gives the same bytes."""
     page = page_environment().get_template("report.html.j2")
     evaluations = [stage.result for stage in run.finished(Evaluation)]
     last = evaluations[-1] if evaluations else None
@@ -54,7 +54,7 @@ def render(run: Run, language: Language = "en") -> str:
 
 
 def page_environment() -> Environment:
-    """What templates of reports are rendered with."""
+    """The Jinja environment of the report templates."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -71,6 +71,6 @@ def page_environment() -> Environment:
         large=formatting.large,
         number=formatting.number,
         percent=formatting.percent,
-        picture=Markup,  # an SVG of ours, in which matplotlib has escaped the names
+        picture=Markup,  # our own SVG, in which matplotlib has escaped the names
     )
     return environment

@@ -1,12 +1,12 @@
-"""Every word of a report, in English and in Chinese, side by side.
+"""All texts of a report in English and Chinese.
 
 Texts are plain: no markup, and `{names}` for values. A key is a family and a name; some families (`kind`,
-`metric`, `split`, `check` and their notes) are looked up by names found in the run folder.
+`metric`, `split`, `check` and their notes) are looked up by names in the run folder.
 """
 
 from __future__ import annotations
 
-LANGUAGES = {"en": "en", "zh": "zh-Hans"}  # name → the tag that browsers know
+LANGUAGES = {"en": "en", "zh": "zh-Hans"}  # name → language tag for browsers
 
 TEXTS: dict[str, tuple[str, str]] = {
     # The page
@@ -27,7 +27,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 胜过 {reference}，但有检查未通过。",
     ),
     "verdict.own_judge": (
-        "{model} beats {reference} only in the eyes of the judge that trained it.",
+        "{model} beats {reference} only according to a judge that took part in its training.",
         "只有参与训练的评判者认为 {model} 胜过 {reference}。",
     ),
     "verdict.disputed": (
@@ -77,7 +77,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} 对 {reference}：{prompts} 条提示，每条 {completions} 个回答。平局算半胜；方括号为 95% 区间。",
     ),
     "verdict.failed": (
-        "Check failed: {demand}; found {value}.",
+        "Check failed: {demand}; measured {value}.",
         "检查未通过：{demand}；实测 {value}。",
     ),
     "verdict.nothing_learned": (
@@ -144,7 +144,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "kind.online_dpo": ("Online preferences (DPO)", "在线偏好优化（DPO）"),
     "kind.evaluation": ("Evaluation", "评估"),
     "learned.samples": ("Reinforcement learning ({name})", "强化学习（{name}）"),
-    "learned.preferences": ("Preference optimisation ({name})", "偏好优化（{name}）"),
+    "learned.preferences": ("Preference optimization ({name})", "偏好优化（{name}）"),
     "learned.labels": ("Good and bad answers ({name})", "好坏标签优化（{name}）"),
     "learned.rankings": ("Rankings ({name})", "排序优化（{name}）"),
     "time.seconds": ("{s} s", "{s} 秒"),
@@ -152,9 +152,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "time.hours": ("{h} h {m} min", "{h} 小时 {m} 分"),
     # Feedback
     "feedback.note": (
-        "What people said, how far they agree, and so how much a model can be asked to learn. Brackets hold 95% "
+        "The ratings, the agreement among raters, and so the best that a model can reach. Brackets hold 95% "
         "intervals.",
-        "人们说了什么、彼此有多一致，以及因此能要求模型学到多少。方括号内为 95% 区间。",
+        "评分、评分者之间的一致程度，以及由此得出的模型所能达到的上限。方括号内为 95% 区间。",
     ),
     "feedback.items": ("texts judged", "被评文本"),
     "feedback.ratings": ("ratings", "评分次数"),
@@ -168,12 +168,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "feedback.ties": ("pairs that people tie", "人们评为平局的对"),
     "feedback.preferences": ("preferences made", "生成的偏好"),
     "feedback.demonstrations": ("demonstrations made", "生成的示范"),
-    "feedback.rejected": ("rows refused", "被拒的行"),
+    "feedback.rejected": ("rows rejected", "被拒的行"),
     "feedback.split": ("How the texts were divided", "文本的划分"),
     "feedback.part": ("part", "部分"),
     "feedback.texts": ("texts", "文本数"),
-    "split.held_out": ("held out, to examine the models", "留出，用来检验模型"),
-    "split.judge_holdout": ("reserved for judges that take no part in training", "留给不参与训练的评判者"),
+    "split.held_out": ("held out, to evaluate the models", "留出，用来检验模型"),
+    "split.judge_holdout": ("held out for judges that take no part in training", "留给不参与训练的评判者"),
     "split.training": ("training", "训练"),
     "split.validation": ("validation", "验证"),
     "split.test": ("test", "测试"),
@@ -206,7 +206,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{of} 轮中有 {rounds} 轮的全部回答都在长度上限处被截断；请调大 sampling.max_tokens。",
     ),
     "training.without_variance": (
-        "In {rounds} of {of} rounds no scores differed that are compared, so those rounds taught nothing.",
+        "In {rounds} of {of} rounds all compared scores were equal, so those rounds gave no signal.",
         "{of} 轮中有 {rounds} 轮用于比较的得分没有差别，这些轮学不到东西。",
     ),
     "training.no_curves": ("No metrics were recorded.", "没有记录指标。"),
@@ -215,7 +215,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "metric.accuracy": ("Accuracy on pairs", "成对准确率"),
     "metric.score_mean": ("Score", "评分"),
     "metric.kl": ("Distance from the reference (KL)", "与参考模型的距离（KL）"),
-    "metric.kl_coef": ("Price of that distance", "该距离的代价"),
+    "metric.kl_coef": ("Strength of the KL penalty", "KL 惩罚的强度"),
     "metric.entropy": ("Entropy", "熵"),
     "metric.length_mean": ("Length", "长度"),
     "metric.frac_truncated": ("Unfinished completions", "未结束的回答"),
@@ -225,20 +225,23 @@ TEXTS: dict[str, tuple[str, str]] = {
     "metric.reward_margin": ("Reward margin of the preferred side", "偏好一方的领先"),
     "metric.chosen_reward": ("Reward of preferred answers", "被偏好回答的奖励"),
     "metric.rejected_reward": ("Reward of the others", "另一方的奖励"),
-    "metric.nll": ("Surprise at preferred answers", "对被偏好回答的负对数似然"),
-    "metric.frac_zero_std_groups": ("Groups that teach nothing", "没有信号的组"),
+    "metric.nll": ("Negative log-likelihood of preferred answers", "对被偏好回答的负对数似然"),
+    "metric.frac_zero_std_groups": ("Groups without signal", "没有信号的组"),
     "metric.kl_loss": ("KL inside the loss", "损失中的 KL"),
-    "metric.sft_loss": ("Loss of the imitated texts", "模仿文本的损失"),
-    "note.reward_margin": ("Grows towards what the raters’ shares ask for.", "应增长到评分者比例所要求的水平。"),
+    "metric.sft_loss": ("Loss of the SFT term", "SFT 项的损失"),
+    "note.reward_margin": (
+        "Should grow to the level implied by the raters’ shares.",
+        "应增长到评分者比例所要求的水平。",
+    ),
     "note.chosen_reward": ("Should not fall far below 0.", "不应远低于 0。"),
-    "note.rejected_reward": ("Falls away from the preferred side.", "应与被偏好一方拉开距离。"),
-    "note.nll": ("In nats a token; should stay about level.", "单位为奈特/词元；应大致持平。"),
+    "note.rejected_reward": ("Should move away from that of the preferred side.", "应与被偏好一方拉开距离。"),
+    "note.nll": ("In nats per token; should stay about level.", "单位为奈特/词元；应大致持平。"),
     "note.frac_zero_std_groups": (
         "Share of prompts whose answers all scored the same; near 1 nothing is learned.",
         "所有回答得分相同的提示所占比例；接近 1 则学不到东西。",
     ),
-    "note.kl_loss": ("The estimate that the loss prices, a token.", "损失中计价的估计值，按词元。"),
-    "note.sft_loss": ("In nats a token; should not rise.", "单位为奈特/词元；不应上升。"),
+    "note.kl_loss": ("The KL estimate in the loss, per token.", "损失中的 KL 估计值，按词元。"),
+    "note.sft_loss": ("In nats per token; should not rise.", "单位为奈特/词元；不应上升。"),
     "note.loss": ("Should fall and then settle.", "应下降，然后平稳。"),
     "note.surrogate": (
         "A stand-in whose gradient is what counts; it need not fall, for what it is measured on changes.",
@@ -249,8 +252,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "与人的排序一致的对所占比例；二分之一即随机。",
     ),
     "note.score_mean": (
-        "What the judge gives a completion, on average; should rise.",
-        "评判者给每个回答的平均分；应上升。",
+        "Mean reward of a completion; should rise.",
+        "每个回答的平均奖励；应上升。",
     ),
     "note.kl": (
         "In nats per completion; small is cautious, a steep rise is a warning.",
@@ -265,7 +268,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "策略在每个词元上的不确定程度；接近零意味着坍缩。",
     ),
     "note.length_mean": (
-        "Mean number of tokens; a drift is often the judge’s taste, not quality.",
+        "Mean number of tokens; a drift often reflects the judge’s taste, not quality.",
         "平均词元数；漂移往往反映评判者的口味而非质量。",
     ),
     "note.frac_truncated": (
@@ -282,7 +285,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "1 为完美；低于 0 则不如常数。",
     ),
     # The reward model held against people
-    "exam.title": ("Held against people it has not seen", "与未见过的人类评分对照"),
+    "exam.title": ("Agreement with people on held-out texts", "在留出文本上与人的一致程度"),
     "exam.note": (
         "{items} held-out texts and {pairs} pairs of them. A useful judge beats the baselines and comes near to "
         "what one person achieves. Brackets hold 95% intervals.",
@@ -305,8 +308,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "exam.calibration": ("Calibration", "校准"),
     "exam.calibration_note": (
         "Across: the predicted probability that people prefer the first of two texts; up: how often they did. "
-        "On the dashed line predictions mean what they say. Expected calibration error {ece}.",
-        "横轴为预测的“人们更偏好第一篇”的概率，纵轴为实际比例。落在虚线上即名副其实。期望校准误差 {ece}。",
+        "The dashed line is perfect calibration. Expected calibration error {ece}.",
+        "横轴为预测的“人们更偏好第一篇”的概率，纵轴为实际比例。虚线为完美校准。期望校准误差 {ece}。",
     ),
     "predictor.model": ("reward model", "奖励模型"),
     "predictor.baseline": ("baseline", "基线"),
@@ -340,11 +343,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "evaluation.against": ("{model} against {against}", "{model} 对 {against}"),
     "check.title": ("Checks", "检查"),
     "check.note": (
-        "What must hold before a win counts. Perplexity and variety are relative to the reference model.",
+        "Requirements for a win to count. Perplexity and variety are relative to the reference model.",
         "胜利算数之前必须满足的条件。困惑度与多样性均相对于参考模型。",
     ),
-    "check.demand": ("demand", "要求"),
-    "check.value": ("found", "实测"),
+    "check.demand": ("requirement", "要求"),
+    "check.value": ("measured", "实测"),
     "check.low": ("95% interval from {low}", "95% 区间下端 {low}"),
     "check.result": ("result", "结果"),
     "check.passed": ("passed", "通过"),
@@ -373,8 +376,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "samples.more": ("Show {count} more", "再显示 {count} 条"),
     "worst.title": ("The worst samples", "最差的样例"),
     "worst.note": (
-        "A mean hides its tail. These completions fared worst.",
-        "均值会掩盖尾部。以下回答表现最差。",
+        "A mean hides the tail: these completions have the lowest scores.",
+        "均值会掩盖尾部：以下回答得分最低。",
     ),
     # Reproduction
     "again.title": ("How to reproduce it", "如何复现"),

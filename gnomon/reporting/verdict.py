@@ -1,4 +1,4 @@
-"""Did it get better, and by whose judgement? The rule by which a report decides."""
+"""The verdict of a report: whether the candidate is better than the reference, and according to which judges."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Outcome = Literal["better", "failed_check", "own_judge", "disputed", "unclear", 
 
 @dataclass(frozen=True)
 class JudgeVerdict:
-    """What one judge finds when it holds the candidate against the reference."""
+    """One judge's comparison of the candidate with the reference."""
 
     win_rate: WinRate
     independent: bool
 
     @property
     def finding(self) -> Finding:
-        """Better or worse only where the whole interval lies on one side of one half."""
+        """Better or worse only if the whole interval lies on one side of one half."""
         if self.win_rate.low is not None and self.win_rate.low > 0.5:
             return "better"
         if self.win_rate.high is not None and self.win_rate.high < 0.5:
@@ -36,7 +36,7 @@ class Verdict:
     outcome: Outcome
     judge_verdicts: tuple[JudgeVerdict, ...] = ()
     failed: tuple[Check, ...] = ()
-    idle: tuple[tuple[str, str], ...] = ()  # training stages that learned nothing, and why
+    idle: tuple[tuple[str, str], ...] = ()  # training stages that learned nothing, with the reason
 
     @property
     def unproven(self) -> bool:
@@ -47,9 +47,9 @@ class Verdict:
 def judge_run(evaluation: Evaluation | None, idle: Sequence[tuple[str, str]] = ()) -> Verdict:
     """Decide from the last finished evaluation.
 
-    Only judges that took no part in the training can prove anything: a policy can learn to please the judge
-    that rewards it without getting better. All independent judges must agree, and every check must pass; that
-    every training stage learned something is one of them.
+    Only judges that took no part in the training count as evidence: a policy can learn to please the judge that
+    rewards it without getting better. All independent judges must agree, every check must pass, and every
+    training stage must have learned something.
 
     Args:
         evaluation: the last one of the run.
