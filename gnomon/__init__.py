@@ -1,6 +1,6 @@
 """Gnomon turns human judgement into an aligned language model.
 
-Everything that the command line does is a call here; what is heavy is imported when it is first used.
+Every command of the command line is also a call here; heavy modules are imported at first use.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from gnomon.api.recipes import plan as plan
     from gnomon.api.recipes import report as report
     from gnomon.api.recipes import run as run
-    from gnomon.api.training import Trained as Trained
+    from gnomon.api.training import TrainingResult as TrainingResult
     from gnomon.api.training import evaluate as evaluate
     from gnomon.api.training import train as train
     from gnomon.core.errors import GnomonError as GnomonError
 
 _HOME = {
     "GnomonError": "gnomon.core.errors",
-    "Trained": "gnomon.api.training",
+    "TrainingResult": "gnomon.api.training",
     "chat": "gnomon.api.inference",
     "check": "gnomon.api.recipes",
     "compare": "gnomon.api.recipes",
@@ -77,7 +77,7 @@ _HOME = {
 }
 __all__ = [
     "GnomonError",
-    "Trained",
+    "TrainingResult",
     "__version__",
     "chat",
     "check",
@@ -111,7 +111,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from where it lives, once; a function raises `GnomonError` for a user's input."""
+    """Import a public name at first use; its functions raise `GnomonError` for mistakes of the user."""
     if name not in _HOME:
         raise AttributeError(f"module 'gnomon' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)
@@ -124,5 +124,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, those not imported yet too."""
+    """The public names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,1 +1,1 @@
-"""The Python interface: what `import gnomon` offers."""
+"""The Python interface of `import gnomon`."""

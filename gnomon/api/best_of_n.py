@@ -1,4 +1,4 @@
-"""Completions, or the best of every n of them by a judge: what `sample`, `chat` and Python programs draw by."""
+"""Sample completions, or the best of every n of them by a reward, for `sample`, `chat` and Python programs."""
 
 from __future__ import annotations
 
@@ -19,32 +19,37 @@ from gnomon.stages.settings import BestOfSettings
 
 @dataclass(frozen=True)
 class SampledCompletion:
-    """A completion, and the judge's score of it where the best was chosen."""
+    """A sampled completion, with its score in best-of-n sampling."""
 
     rollout: Rollout
     score: float | None = None
 
 
 def best_of(n: int | None, reward: str | None, sampling: Sampling) -> BestOfSettings | None:
-    """What `best_of` and `reward` set together; `None` where neither is given.
+    """Validated best-of-n settings; `None` if neither `n` nor `reward` is given.
+
+    Args:
+        n: completions per draw.
+        reward: that chooses.
+        sampling: settings of the draws.
 
     Raises:
-        ConfigError: one of them is missing, the best of one is asked for, or all completions are the same.
+        ConfigError: only one of them is given, n is below 2, or the temperature is 0.
     """
     if n is None and reward is None:
         return None
     if n is None or reward is None:
         raise ConfigError(
-            "--best-of and --reward go together; give how many to draw, and the reward that chooses."
+            "--best-of and --reward go together; give the number of draws, and the reward that chooses."
         )
     if n < 2:
-        raise ConfigError(f"--best-of is {n}, but the best is taken of 2 or more; give more, or leave it out.")
+        raise ConfigError(f"--best-of is {n}, but the best is taken of 2 or more; give 2 or more, or remove it.")
     if sampling.temperature == 0:
-        raise ConfigError("at temperature 0 all completions are one; give --best-of a higher --temperature.")
+        raise ConfigError("at temperature 0 all completions are the same; raise --temperature for --best-of.")
     return validate(BestOfSettings, {"n": n, "judge": reward}, "best of")
 
 
-def draw(
+def sample_completions(
     policy: Policy,
     prompts: Sequence[Prompt],
     sampling: Sampling,
@@ -54,16 +59,16 @@ def draw(
     judge: Reward | None = None,
     report: Callable[[int], None] | None = None,
 ) -> list[SampledCompletion]:
-    """K completions for each prompt, prompt by prompt; with `best` each is the best of its n.
+    """Sample K completions for each prompt, prompt by prompt; with `best` each is the best of n.
 
     Args:
-        policy: what draws.
-        prompts: what it answers.
-        sampling: how; K is its `completions`.
+        policy: to sample from.
+        prompts: in order.
+        sampling: settings; K is its `completions`.
         seed: of all draws.
-        best: how many are drawn for each that is kept.
-        judge: whose highest score is kept; `best` needs one.
-        report: is told how many completions are done.
+        best: best-of-n settings; `None` samples without choosing.
+        judge: the reward that chooses; required by `best`.
+        report: called with the number of finished completions.
     """
     if best is not None:
         sampling = sampling.model_copy(update={"completions": sampling.completions * best.n})
@@ -72,7 +77,7 @@ def draw(
     if best is None:
         return [SampledCompletion(rollout) for rollout in rollouts]
     assert judge is not None
-    # Judges read texts here: a reward model may have another vocabulary than the policy.
+    # Score texts, not token ids: a reward model may have another vocabulary than the policy.
     texts = [replace(r.completion, token_ids=None) for r in rollouts]
     scores = scores_of(judge, [r.prompt for r in rollouts], texts)
     return [

@@ -1,4 +1,4 @@
-"""A conversation with a model, on a terminal or through a pipe."""
+"""Chat with a model on a terminal or through a pipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gnomon.api.best_of_n import best_of, draw
+from gnomon.api.best_of_n import best_of, sample_completions
 from gnomon.api.score import reward_named
 from gnomon.core.config import validate
 from gnomon.core.errors import DataError
@@ -21,18 +21,22 @@ from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.settings import BestOfSettings
 
-HELP = "/reset forgets the conversation, /quit ends it."
+HELP = "/reset clears the conversation, /quit ends it."
 
 
 @dataclass
 class Conversation:
-    """What has been said, and a model that answers.
+    """A conversation with a model.
 
     Attributes:
+        policy: the model.
+        sampling: settings of its answers.
+        system: the system message, if any.
+        seed: of the answers.
         history: the turns so far, without the system message.
-        turns: answers given, which make each draw a new one.
-        best: how many answers are drawn for each that is given, where the best is chosen.
-        judge: whose highest score is the best.
+        turns: number of answers so far, which varies the seed.
+        best: best-of-n settings.
+        judge: the reward that chooses the best.
     """
 
     policy: Policy
@@ -44,26 +48,28 @@ class Conversation:
     best: BestOfSettings | None = None
     judge: Reward | None = None
 
-    def answer(self, said: str) -> str:
-        """The model's answer, which is remembered with what was said."""
-        self.history.append(Message("user", said))
+    def answer(self, text: str) -> str:
+        """Answer a user's turn, and add both to the history."""
+        self.history.append(Message("user", text))
         try:
             prompt = self._fitting_prompt()
         except DataError:
             self.history.pop()
             raise
         seed = self.seed + self.turns
-        (drawn,) = draw(self.policy, [prompt], self.sampling, seed=seed, best=self.best, judge=self.judge)
+        (drawn,) = sample_completions(
+            self.policy, [prompt], self.sampling, seed=seed, best=self.best, judge=self.judge
+        )
         self.history.append(Message("assistant", drawn.rollout.completion.text))
         self.turns += 1
         return drawn.rollout.completion.text
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Clear the history."""
         self.history.clear()
 
     def _fitting_prompt(self) -> Prompt:
-        """The conversation as a prompt; its oldest turns are forgotten where the model's context is too short."""
+        """The conversation as a prompt, without its oldest turns if the model's context is too short."""
         limit = getattr(self.policy.network.config.get_text_config(), "max_position_embeddings", None)
         start = () if self.system is None else (Message("system", self.system),)
         while True:
@@ -74,7 +80,7 @@ class Conversation:
             if len(self.history) == 1:
                 raise DataError(
                     f"this and an answer of {self.sampling.max_tokens} tokens need {length} tokens, and the "
-                    f"model holds {limit}; say less, or lower --max-tokens."
+                    f"model's context is {limit}; write less, or lower --max-tokens."
                 )
             del self.history[:2]
 
@@ -88,14 +94,14 @@ def talk(
     best: int | None = None,
     reward: str | None = None,
 ) -> None:
-    """Answer each line of standard input until it ends or says /quit.
+    """Answer each line of standard input until its end or /quit.
 
     Args:
-        model: who answers.
+        model: its name or path.
         settings: of `Sampling`.
-        system: what the model is told before the first turn.
+        system: the system message.
         seed: the same seed and the same turns give the same answers.
-        best: draw so many answers, and give the best.
+        best: number of draws per answer, of which the best is given.
         reward: scores the draws, of which the highest is given.
     """
     sampling = validate(Sampling, settings, "chat")
@@ -103,31 +109,31 @@ def talk(
     judge = reward_named(chosen.judge) if chosen else None
     policy = open_policy(model, find_compute())
     conversation = Conversation(policy, sampling, system, seed, best=chosen, judge=judge)
-    person = sys.stdin.isatty()
-    if person:
+    interactive = sys.stdin.isatty()
+    if interactive:
         console.print(f"{model}: {HELP}", markup=False, highlight=False, soft_wrap=True)
-    for said in _lines(person):
-        match said.strip():
+    for line in _lines(interactive):
+        match line.strip():
             case "":
                 continue
             case "/quit" | "/exit":
                 return
             case "/reset":
                 conversation.reset()
-                console.print("(forgotten)")
+                console.print("(cleared)")
             case "/help":
                 console.print(HELP, markup=False)
-            case words:
+            case text:
                 try:
-                    print(conversation.answer(words), flush=True)
+                    print(conversation.answer(text), flush=True)
                 except DataError as error:
                     console.print(str(error), markup=False, style="yellow", soft_wrap=True)
 
 
-def _lines(person: bool) -> Iterator[str]:
-    """Lines of a person at a terminal, with a mark before each, or of a pipe; Ctrl-C and Ctrl-D end them."""
+def _lines(interactive: bool) -> Iterator[str]:
+    """Lines typed at a terminal after a prompt sign, or read from a pipe, until Ctrl-C or Ctrl-D."""
     try:
         while True:
-            yield input("> " if person else "")
+            yield input("> " if interactive else "")
     except (EOFError, KeyboardInterrupt):
         return

@@ -1,4 +1,4 @@
-"""Completions of a user's prompts, as rows and as text."""
+"""Sample completions of a user's prompts, as rows and as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnomon.api.best_of_n import best_of, draw
+from gnomon.api.best_of_n import best_of, sample_completions
 from gnomon.api.score import reward_named
 from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ from gnomon.models.external import open_policy
 from gnomon.rollouts.sampling_params import Sampling
 
 
-def draw_completions(
+def completion_rows(
     model: str,
     prompt: str | None,
     file: Path | None,
@@ -28,9 +28,20 @@ def draw_completions(
     best: int | None = None,
     reward: str | None = None,
 ) -> list[dict[str, Any]]:
-    """K rows for each prompt: the prompt, the completion, and whether it ended by itself.
+    """K rows for each prompt: the prompt, the completion, and whether it finished.
 
-    With `best` n, each row is the best of n by `reward`, with its `score`.
+    Args:
+        model: its name or path.
+        prompt: a single prompt as text.
+        file: a file of prompts instead.
+        settings: of `Sampling`.
+        seed: of the draws.
+        best: number of draws per row, of which the best is kept with its `score`.
+        reward: scores the draws.
+
+    Raises:
+        ConfigError: not exactly one of `prompt` and `file` is given, or a setting is wrong.
+        DataError: the file does not exist or cannot be read.
     """
     if (prompt is None) == (file is None):
         raise ConfigError("give a prompt with --prompt or a file with --prompts, one of the two.")
@@ -45,7 +56,7 @@ def draw_completions(
     judge = reward_named(chosen.judge) if chosen else None
     policy = open_policy(model, find_compute())
     with progress("sampling", len(prompts) * sampling.completions * (chosen.n if chosen else 1)) as bar:
-        drawn = draw(policy, prompts, sampling, seed=seed, best=chosen, judge=judge, report=bar.at)
+        drawn = sample_completions(policy, prompts, sampling, seed=seed, best=chosen, judge=judge, report=bar.at)
     return [_row(one.rollout, model) | ({"score": one.score} if chosen else {}) for one in drawn]
 
 
@@ -59,8 +70,8 @@ def _row(rollout: Rollout, model: str) -> dict[str, Any]:
     }
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Each prompt once, with what it was answered."""
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as text: each prompt once, followed by its completions."""
     parts: list[str] = []
     last = None
     for row in rows:

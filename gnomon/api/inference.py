@@ -1,4 +1,4 @@
-"""Models and data at work, as typed calls: load, sample, score, chat, inspect."""
+"""Python calls for models and data: load, sample, score, chat, inspect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gnomon.api.best_of_n import best_of as asked_best
-from gnomon.api.best_of_n import draw
+from gnomon.api.best_of_n import best_of as best_of_settings
+from gnomon.api.best_of_n import sample_completions
 from gnomon.api.chat import Conversation
 from gnomon.api.recipes import Name
 from gnomon.api.score import reward_named
@@ -27,22 +27,32 @@ from gnomon.rollouts.sampling_params import Sampling
 
 
 def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "auto") -> Policy:
-    """A language model: a catalogue name such as `smollm2-135m`, a folder, a GGUF file or a hub name.
+    """Load a language model.
+
+    Args:
+        name: a catalog name such as `smollm2-135m`, a folder, a GGUF file or a hub name.
+        device: `auto` uses a GPU if there is one.
+        precision: of matrix products; `auto` is bfloat16 on processors with bfloat16 instructions.
 
     Raises:
-        ModelError: there is no such model, or it is no language model.
+        ModelError: the model does not exist, or is not a language model.
     """
     return open_policy(os.fspath(name), find_compute(device, precision))
 
 
 def load_reward_model(name: Name, *, device: Device = "auto", precision: Precision = "float32") -> RewardModel:
-    """A trained reward model: a stage's folder, or any other that `save_pretrained` wrote.
+    """Load a trained reward model.
 
-    It computes in float32, so that a text has one score on every processor; `precision="auto"` is faster where
-    there are instructions for bfloat16.
+    It computes in float32 by default, so that a text has the same score on every processor; `precision="auto"` is
+    faster on processors with bfloat16 instructions.
+
+    Args:
+        name: a stage's folder, or any other written by `save_pretrained`.
+        device: `auto` uses a GPU if there is one.
+        precision: of matrix products.
 
     Raises:
-        ModelError: there is no such model, or it is no reward model.
+        ModelError: the model does not exist, or is not a reward model.
     """
     return open_reward_model(os.fspath(name), find_compute(device, precision))
 
@@ -56,41 +66,48 @@ def sample(
     reward: str | None = None,
     **sampling: Any,
 ) -> list[Rollout]:
-    """Completions of prompts, prompt by prompt; the text of one is `rollout.completion.text`.
+    """Sample completions of prompts, prompt by prompt; the text of one is `rollout.completion.text`.
 
     Args:
-        policy: from `load_policy`, or `.policy` of a training.
+        policy: from `load_policy`, or `.policy` of a training result.
         prompts: texts, or `Prompt`s with whole conversations.
         seed: the same seed, prompts and settings give the same completions.
-        best_of: draw so many for each completion, and keep the best.
+        best_of: number of draws per completion, of which the best is kept.
         reward: scores the draws, of which the highest is kept: a reward model's name, `vader`, or
             `file.py:function`.
         sampling: any of `gnomon.rollouts.sampling_params.Sampling`: `completions` (for each prompt),
             `temperature`, `max_tokens`, `top_p`, `top_k`, `repetition_penalty`, `stop`.
     """
-    asked = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
-    how = validate(Sampling, sampling, "sample")
-    chosen = asked_best(best_of, reward, how)
+    requests = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
+    settings = validate(Sampling, sampling, "sample")
+    chosen = best_of_settings(best_of, reward, settings)
     judge = reward_named(chosen.judge) if chosen else None
-    return [one.rollout for one in draw(policy, asked, how, seed=seed, best=chosen, judge=judge)]
+    drawn = sample_completions(policy, requests, settings, seed=seed, best=chosen, judge=judge)
+    return [one.rollout for one in drawn]
 
 
 def score(model: RewardModel, prompts: Sequence[str | Prompt], completions: Sequence[str]) -> list[float]:
-    """A reward model's scores: `completions[n]` answers `prompts[n]`; in logits of being preferred.
+    """Score completions with a reward model, in logits of being preferred.
 
-    A row longer than the model's context has NaN.
+    Args:
+        model: from `load_reward_model`, or `.reward_model` of a training result.
+        prompts: texts, or `Prompt`s with whole conversations.
+        completions: `completions[n]` answers `prompts[n]`.
+
+    Returns:
+        A score for each row; NaN if it is longer than the model's context.
     """
     if len(prompts) != len(completions):
-        raise ConfigError(f"{len(prompts)} prompts and {len(completions)} completions; give as many of each.")
-    asked = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
-    written = [Completion(str(n), text) for n, text in enumerate(completions)]
-    found = LearnedReward(model, "reward").score(asked, written)
-    values: list[float] = found.values.tolist()
+        raise ConfigError(f"{len(prompts)} prompts and {len(completions)} completions; give equally many.")
+    requests = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
+    texts = [Completion(str(n), text) for n, text in enumerate(completions)]
+    scores = LearnedReward(model, "reward").score(requests, texts)
+    values: list[float] = scores.values.tolist()
     return values
 
 
 def prompt_of(text: str, number: int) -> Prompt:
-    """One user's turn as a prompt; `number` makes it a group of its own."""
+    """A single user turn as a prompt, with an id by `number`."""
     return Prompt(f"prompt-{number}", (Message("user", text),))
 
 
@@ -103,27 +120,26 @@ def chat(
     reward: str | None = None,
     **sampling: Any,
 ) -> Conversation:
-    """A conversation: `.answer("Hello")` gives the model's answer and remembers both; `.reset()` forgets.
+    """Start a conversation: `.answer("Hello")` returns the answer and remembers both; `.reset()` clears it.
 
     Args:
-        policy: from `load_policy`, or `.policy` of a training.
-        system: what the model is told before the first turn.
+        policy: from `load_policy`, or `.policy` of a training result.
+        system: the system message.
         seed: the same seed and the same turns give the same answers.
-        best_of: draw so many answers, and give the best.
+        best_of: number of draws per answer, of which the best is given.
         reward: scores the draws, of which the highest is kept, as for `sample`.
         sampling: as for `sample`, without `completions`.
     """
-    how = validate(Sampling, sampling, "chat")
-    chosen = asked_best(best_of, reward, how)
-    return Conversation(
-        policy, how, system, seed, best=chosen, judge=reward_named(chosen.judge) if chosen else None
-    )
+    settings = validate(Sampling, sampling, "chat")
+    chosen = best_of_settings(best_of, reward, settings)
+    judge = reward_named(chosen.judge) if chosen else None
+    return Conversation(policy, settings, system, seed, best=chosen, judge=judge)
 
 
 def inspect(file: Name) -> Inspection:
-    """What a file of data holds: its kind, its sound records, and the rows that were refused with the reason.
+    """Inspect a data file: its record type, valid records, and rejected rows with reasons.
 
     Raises:
-        DataError: the file cannot be read, is empty, or no row of it is a record of any kind.
+        DataError: the file cannot be read, is empty, or has no valid record of any type.
     """
     return read_file(Path(file))

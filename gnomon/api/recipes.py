@@ -1,4 +1,4 @@
-"""Recipes and runs, as typed calls: what the command line does for Python programs, `import gnomon`."""
+"""Python calls for recipes and runs: load, run, plan, check, report, compare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gnomon.core.errors import ConfigError, RunError
 
-if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
+if TYPE_CHECKING:  # heavy modules are imported by the calls that use them, so that the command line starts fast
     from gnomon.pipeline.recipe import Recipe
     from gnomon.pipeline.resource_plan import ResourcePlan
     from gnomon.reporting.run_reader import Language
@@ -18,7 +18,7 @@ Name = str | os.PathLike[str]
 
 
 def load_recipe(path: Name, *overrides: str) -> Recipe:
-    """A recipe in YAML, checked; overrides as on the command line: `"aligned.training.steps=40"`.
+    """Load and validate a recipe in YAML; overrides as on the command line: `"aligned.training.steps=40"`.
 
     Raises:
         ConfigError: the recipe or an override is wrong.
@@ -29,10 +29,10 @@ def load_recipe(path: Name, *overrides: str) -> Recipe:
 
 
 def run(recipe: Recipe | Name, *overrides: str) -> Path:
-    """Run a recipe, or go on with it, and write its report; returns the report's path.
+    """Run or resume a recipe, and write its report; returns the report's path.
 
     Raises:
-        GnomonError: something the user can mend.
+        GnomonError: a mistake of the user.
     """
     from gnomon.pipeline.recipe import Recipe
     from gnomon.pipeline.run import run_recipe
@@ -45,10 +45,10 @@ def run(recipe: Recipe | Name, *overrides: str) -> Path:
 
 
 def plan(recipe: Name, *overrides: str) -> ResourcePlan:
-    """What a recipe will take in memory and time, stage by stage, from trials on a few tokens.
+    """Estimate a recipe's memory and time, stage by stage, by trials on a few tokens.
 
     Raises:
-        GnomonError: something the user can mend: all that a run would find before it trains.
+        GnomonError: a mistake of the user that a run would find before it trains.
     """
     from gnomon.pipeline.resource_plan import plan_recipe
 
@@ -56,17 +56,17 @@ def plan(recipe: Name, *overrides: str) -> ResourcePlan:
 
 
 def check(recipe: Name, *overrides: str) -> Recipe:
-    """A recipe that can run: checked as by `load_recipe`, and the files and models it names are there.
+    """Load a recipe, and check that the files and models it names exist.
 
     Raises:
-        GnomonError: something the user can mend.
+        GnomonError: a mistake of the user.
     """
     from gnomon.pipeline.preflight import check_inputs, load_functions
 
-    found = load_recipe(recipe, *overrides)
-    check_inputs(found)
-    load_functions(found, {})
-    return found
+    loaded = load_recipe(recipe, *overrides)
+    check_inputs(loaded)
+    load_functions(loaded, {})
+    return loaded
 
 
 def report(folder: Name, *, language: Language | None = None) -> Path:
@@ -74,16 +74,16 @@ def report(folder: Name, *, language: Language | None = None) -> Path:
 
     Args:
         folder: of a run.
-        language: `en` or `zh`, in which it opens; what the run's recipe says where nothing is said.
+        language: initial language, `en` or `zh`; by default that of the run's recipe.
 
     Raises:
-        RunError: there is no run.
+        RunError: the folder is not a run.
     """
     from gnomon.reporting.run_report import write_report
 
     path = Path(folder)
     if path.is_dir() and not (path / "config.yaml").is_file():
-        raise RunError(f"{path} holds no config.yaml; give the folder of a run, the one that gnomon run wrote.")
+        raise RunError(f"{path} holds no config.yaml; give the folder of a run, written by gnomon run.")
     return write_report(path, language=language)
 
 
@@ -100,18 +100,18 @@ def compare(
     """Compare algorithms on the same data, with the same budget and several seeds; returns the report's path.
 
     Args:
-        recipe: whose evaluation has the stage to vary as its candidate.
-        algorithms: those to compare, such as `["dpo", "ppo"]`.
-        overrides: as for `run`; `"dpo.settings.beta=0.05"` is for that algorithm alone.
-        seeds: how many, from the recipe's seed on.
-        seconds: training time that each may use; its own steps where no budget is given.
-        tokens: training tokens that each may use.
-        data: data sets by name, each with the overrides that make the recipe one of it: all are compared, and the
-            report has each and all together.
-        out: where everything goes, `compare.json` too; the recipe's run folder with `-compare` behind it.
+        recipe: its evaluation's candidate is the varied stage.
+        algorithms: such as `["dpo", "ppo"]`.
+        overrides: as for `run`; `"dpo.settings.beta=0.05"` applies to that algorithm only.
+        seeds: number of seeds, from the recipe's seed on.
+        seconds: training time of each algorithm; without a budget, each runs its own number of steps.
+        tokens: training tokens of each algorithm.
+        data: data sets by name, each with the overrides that adapt the recipe to it; the report shows each and
+            all together.
+        out: output folder, with `compare.json`; by default the run folder's name with `-compare`.
 
     Raises:
-        GnomonError: something the user can mend.
+        GnomonError: a mistake of the user.
     """
     from gnomon.compare.run import compare as run_comparison
     from gnomon.compare.variants import AlgorithmBudget

@@ -1,4 +1,4 @@
-"""RewardBench's own scores, where a file of preferences names its subsets: what `gnomon score` says of it."""
+"""RewardBench scores, printed by `gnomon score` for files of preferences that name RewardBench's subsets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_version_2(path: Path) -> list[tuple[Row, Prompt, list[Completion], list
     """Each row with its prompt, its right and its wrong answers.
 
     Raises:
-        DataError: a row is none of RewardBench 2.
+        DataError: a row is not one of RewardBench 2.
     """
     result = []
     for where, row in read_rows(path):
@@ -57,17 +57,17 @@ def read_version_2(path: Path) -> list[tuple[Row, Prompt, list[Completion], list
 def _answers(row: Mapping[str, Any], key: str, prompt: Prompt) -> list[Completion]:
     texts = required(row, key)
     if not isinstance(texts, list) or not texts:
-        raise DataError(f"{key} is no list of answers")
+        raise DataError(f"{key} is not a list of answers")
     return [completion_of(text, prompt) for text in texts]
 
 
 def lines_of(rows: Sequence[Mapping[str, Any]], subsets: Sequence[object]) -> Iterator[str]:
-    """RewardBench's scores of scored rows, a line each; nothing where the subsets are not RewardBench's.
+    """RewardBench's scores as lines; none if the subsets are not RewardBench's.
 
     Args:
-        rows: with `chosen_score` and `rejected_score`, or `chosen_scores` and `rejected_scores`. Those that
-            lack a score are left out.
-        subsets: what each row's file says of it.
+        rows: with `chosen_score` and `rejected_score`, or `chosen_scores` and `rejected_scores`. Rows without a
+            score are left out.
+        subsets: the subset of each row.
     """
     if not rows or not all(isinstance(name, str) for name in subsets):
         return

@@ -1,4 +1,4 @@
-"""Scores of the completions in a user's file, row by row."""
+"""Score the completions in a user's file, row by row."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ if TYPE_CHECKING:
     from gnomon.models.roles import RewardModel
 
 Row = dict[str, Any]
-SAID = 3  # failures that are said one by one
+LISTED_FAILURES = 3  # failures that are printed one by one
 
 
 def score_file(judge: str, path: Path, precision: Precision = "float32") -> list[Row]:
-    """The rows of a file with scores: `score`, or `chosen_score` and `rejected_score` where it holds preferences.
+    """Add scores to the rows of a file: `score`, or `chosen_score` and `rejected_score` for preferences.
 
-    A row on which the judge failed has the score `None`.
+    Args:
+        judge: a reward model, `vader`, or `path/to/file.py:function`.
+        path: of the file.
+        precision: of a model's matrix products.
+
+    Returns:
+        The rows; one on which the judge failed has the score `None`.
 
     Raises:
         RunError: the judge failed on every row.
@@ -49,9 +55,9 @@ def score_file(judge: str, path: Path, precision: Precision = "float32") -> list
 
 
 def reward_named(judge: str, precision: Precision = "float32") -> Reward:
-    """What scores by that name: a reward model, `vader`, or `path/to/file.py:function`.
+    """Load the reward of a name: a reward model, `vader`, or `path/to/file.py:function`.
 
-    A model computes in float32 unless told otherwise, so that a text has one score on every processor.
+    A model computes in float32 by default, so that a text has the same score on every processor.
     """
 
     def load() -> RewardModel:
@@ -94,28 +100,33 @@ def _score_lists(reward: Reward, path: Path) -> list[Row]:
 
 
 def bench_lines(path: Path, rows: Sequence[Row]) -> list[str]:
-    """RewardBench's scores, where the rows of a file of preferences name its subsets."""
+    """RewardBench's scores as lines, for a file of preferences that names its subsets."""
     if not rows or not {"chosen_score", "chosen_scores"} & rows[0].keys() or "subset" not in first_row(path):
         return []
     return list(lines_of(rows, [row.get("subset") for _, row in read_rows(path)]))
 
 
 def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float | None]:
-    """The score of each completion; `None` where the judge failed, which is said.
+    """Score completions; failures of the judge are printed and give `None`.
+
+    Args:
+        reward: the judge.
+        prompts: of each completion.
+        completions: to score.
 
     Raises:
-        RunError: it failed on every one.
+        RunError: the judge failed on every completion.
     """
     with watched_scores(reward, "scored", len(completions)):
         numbers, failures = numbers_of(reward, prompts, completions)
     scores = [round(value, 6) if math.isfinite(value) else None for value in numbers]
     missing = [row for row, score in enumerate(scores) if score is None]
     reasons = dict(failures)
-    for row in missing[:SAID] if len(missing) < len(scores) else ():
-        said = reasons.get(row, "its score is not a finite number")
-        place = prompts[row].where or f"completion '{completions[row].id}'"
-        console.print(f"{place} has no score: {said}", markup=False, soft_wrap=True)
-    if len(missing) > SAID and len(missing) < len(scores):
+    for row in missing[:LISTED_FAILURES] if len(missing) < len(scores) else ():
+        reason = reasons.get(row, "its score is not a finite number")
+        location = prompts[row].where or f"completion '{completions[row].id}'"
+        console.print(f"{location} has no score: {reason}", markup=False, soft_wrap=True)
+    if len(missing) > LISTED_FAILURES and len(missing) < len(scores):
         console.print(f"{len(missing)} of {len(scores)} completions have no score")
     if len(missing) == len(scores):
         reason = failures[0][1] if failures else "no score is a finite number"
@@ -124,7 +135,7 @@ def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[C
 
 
 def _plain(record: Any) -> Row:
-    """A record as JSON, without the token ids that no text from a file has."""
+    """A record as JSON, without token ids, which texts from a file do not have."""
     row: Row = to_json(record)
     for completion in (value for value in row.values() if isinstance(value, dict)):
         completion.pop("token_ids", None)
@@ -132,16 +143,16 @@ def _plain(record: Any) -> Row:
 
 
 def accuracy_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """How many preferences the scores order as people do, with Wilson's 95% interval; `None` of other rows.
+    """The share of preferences that the scores order as people do, with Wilson's 95% interval, as a sentence.
 
-    Equal scores count half. Pairs that people tie, and those that could not be scored, are left out.
+    `None` if the rows are not preferences. Equal scores count half; ties and unscored pairs are skipped.
     """
     signs: list[float] = []
     for row in rows:
         chosen, rejected = row.get("chosen_score"), row.get("rejected_score")
         if chosen is not None and rejected is not None and row["probability"] != 0.5:
-            lead = (chosen - rejected) * (1 if row["probability"] > 0.5 else -1)
-            signs.append(1.0 if lead > 0 else 0.5 if lead == 0 else 0.0)
+            margin = (chosen - rejected) * (1 if row["probability"] > 0.5 else -1)
+            signs.append(1.0 if margin > 0 else 0.5 if margin == 0 else 0.0)
     interval = wilson_interval(sum(signs), len(signs))
     if interval is None:
         return None
@@ -151,5 +162,5 @@ def accuracy_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def as_lines(rows: Sequence[Row]) -> str:
-    """JSON lines."""
+    """Rows as JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""One stage without a recipe's file, as typed calls: train, evaluate."""
+"""Python calls that run a single stage without a recipe file: train, evaluate."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gnomon.pipeline.run import run_recipe
 from gnomon.pipeline.single_stage import Setting, evaluation_recipe, training_recipe
 from gnomon.rewards.python_reward import RewardFunction, spec_of
 
-Rows = Name | Sequence[Any]  # a file, or what would be in it
+Rows = Name | Sequence[Any]  # a file, or its rows
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a training left behind.
+class TrainingResult:
+    """The result of a training.
 
     Attributes:
-        folder: the trained model, a plain `save_pretrained` folder.
-        result: what the stage reports of itself: steps, seconds, final metrics.
-        report: the run's report.
+        folder: of the trained model, as written by `save_pretrained`.
+        result: of the stage: steps, seconds, final metrics.
+        report: path of the run's report.
     """
 
     folder: Path
@@ -37,12 +37,12 @@ class Trained:
 
     @cached_property
     def policy(self) -> Policy:
-        """The trained language model, loaded when it is first asked for."""
+        """The trained language model, loaded at first use."""
         return load_policy(self.folder)
 
     @cached_property
     def reward_model(self) -> RewardModel:
-        """The trained reward model, loaded when it is first asked for."""
+        """The trained reward model, loaded at first use."""
         return load_reward_model(self.folder)
 
 
@@ -55,21 +55,21 @@ def train(
     reward: Name | RewardFunction | None = None,
     out: Name | None = None,
     **settings: Any,
-) -> Trained:
-    """Train a model with one algorithm, or go on with a training that was stopped.
+) -> TrainingResult:
+    """Train a model with one algorithm, or resume a stopped training.
 
     Args:
         algorithm: `sft`, `reward_model`, `ppo` or another file of `gnomon/algorithms/`.
-        model: what training starts from.
-        data: what an offline algorithm learns from: a file, or rows as they would stand in one.
-        prompts: what an online algorithm samples for: a file, texts or rows.
-        reward: what an online algorithm maximises: a reward model's name, `vader`, `file.py:function`, or a
+        model: that training starts from.
+        data: for an offline algorithm: a file, or its rows.
+        prompts: for an online algorithm: a file, texts or rows.
+        reward: for an online algorithm: a reward model's name, `vader`, `file.py:function`, or a
             function of two texts, prompt and completion.
-        out: the run folder; `runs/<algorithm>` where nothing is said.
-        settings: any setting of the loop, the algorithm, the sampling or the adapter, by its name.
+        out: the run folder; by default `runs/<algorithm>`.
+        settings: any setting of the loop, the algorithm, the sampling or the adapter, by name.
 
     Raises:
-        GnomonError: something the user can mend.
+        GnomonError: a mistake of the user.
     """
     folder = Path(out if out is not None else f"runs/{algorithm}")
     scored = spec_of(reward) if callable(reward) else None if reward is None else os.fspath(reward)
@@ -84,7 +84,7 @@ def train(
     functions = {str(scored): reward} if callable(reward) else {}
     report = run_recipe(recipe, functions, rows)
     done = folder / algorithm
-    return Trained(done / "model", read_json(done / "result.json"), report)
+    return TrainingResult(done / "model", read_json(done / "result.json"), report)
 
 
 def evaluate(
@@ -98,17 +98,17 @@ def evaluate(
     out: Name = "runs/evaluation",
     **settings: Any,
 ) -> Mapping[str, Any]:
-    """Models side by side before judges; returns tables, win rates and samples, and writes a report.
+    """Compare models by judges; returns tables, win rates and samples, and writes a report.
 
     Args:
-        models: in the order in which they are shown; the last is the candidate.
+        models: in display order; the last is the candidate.
         prompts: held-out prompts.
         judges: reward models by name, `vader`, `file.py:function`.
         independent: those of them that took no part in the training.
         texts: texts by people, for perplexity.
-        reference: what the candidate is compared with; the first where nothing is said.
+        reference: that the candidate is compared with; by default the first.
         out: the run folder.
-        settings: of the sampling (`completions`, `max_tokens`) or the recipe (`seed`, `device`), by their names.
+        settings: of the sampling (`completions`, `max_tokens`) or the recipe (`seed`, `device`), by name.
     """
     folder = Path(out)
     stage = {
@@ -122,19 +122,19 @@ def evaluate(
     names = [os.fspath(name) for name in models]
     recipe = evaluation_recipe(names, run=str(folder), stage=stage, settings=paths)
     run_recipe(recipe, rows=_rows({"prompts.jsonl": prompts, "texts.jsonl": texts}))
-    found: Mapping[str, Any] = read_json(folder / "evaluation" / "result.json")
-    return found
+    result: Mapping[str, Any] = read_json(folder / "evaluation" / "result.json")
+    return result
 
 
 def _file(rows: Rows | None, path: Path) -> str | None:
-    """The file of rows: the one named, or the one that the run makes of them in its folder."""
+    """The path of a file of rows: the given one, or the one that the run writes into its folder."""
     if rows is None or isinstance(rows, str | os.PathLike):
         return None if rows is None else os.fspath(rows)
     return str(path)
 
 
 def _rows(files: Mapping[str, Rows | None]) -> dict[str, bytes]:
-    """Rows of the calling program as the content of files by name; what is a file already is left out."""
+    """Rows of the calling program as file contents by name; existing files are left out."""
     own = {name: rows for name, rows in files.items() if rows is not None}
     return {
         name: jsonl([{"prompt": row} if isinstance(row, str) else row for row in rows])

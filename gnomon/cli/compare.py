@@ -15,33 +15,37 @@ SECONDS = ranges.Range("an optimizer step takes about as long", ge=1, le=1e9)
 
 
 def compare(
-    recipe: Annotated[Path, typer.Argument(help="A recipe whose evaluation has the stage to vary as candidate.")],
-    algorithms: Annotated[str, typer.Option(help="Those to compare, with commas: dpo,ipo,ppo,grpo.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe; the candidate of its evaluation is the varied stage.")
+    ],
+    algorithms: Annotated[
+        str, typer.Option(help="Algorithms to compare, separated by commas: dpo,ipo,ppo,grpo.")
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… is for that one alone.")
+        list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… applies to that one only.")
     ] = None,
-    seeds: Annotated[int, number(ranges.Count, "How many, from the recipe's seed on.")] = 3,
+    seeds: Annotated[int, number(ranges.Count, "Number of seeds, from the recipe's seed on.")] = 3,
     seconds: Annotated[
         float | None,
-        number(SECONDS, "Training time that each may use.", show_default="its own steps"),
+        number(SECONDS, "Training time of each algorithm.", show_default="its own steps"),
     ] = None,
     tokens: Annotated[
         int | None,
         number(
             ranges.BudgetTokens,
-            "Training tokens that each may use.",
+            "Training tokens of each algorithm.",
             show_default="its own steps",
         ),
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="A data set, NAME: key=value …; several times. Each is compared, then all together."),
+        typer.Option(help="A data set, NAME: key=value …; may be repeated. Compares on each, then over all."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where everything goes.", show_default="the recipe's run folder-compare")
+        Path | None, typer.Option(help="The output folder.", show_default="the recipe's run folder-compare")
     ] = None,
 ) -> None:
-    """Compare algorithms on the same data, with the same budget and several seeds; one report with pictures.
+    """Compare algorithms on the same data, with the same budget and several seeds, in one report.
 
     [bold]Examples[/bold]
 
@@ -53,8 +57,8 @@ def compare(
 
       gnomon compare mine.yaml --algorithms dpo,ipo --data 'a: judge.data=a.jsonl' --data 'b: judge.data=b.jsonl'
 
-    The stages before the one that varies run once a seed. The report is OUT/compare.html, its figures are in
-    OUT/compare.json. The same command again goes on where it was stopped.
+    The stages before the varied one run once per seed. The report is OUT/compare.html, its figures are in
+    OUT/compare.json. The same command resumes a stopped comparison.
     """
     with translate_interrupt():
         from gnomon.api.recipes import compare as run_comparison

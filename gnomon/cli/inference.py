@@ -1,4 +1,4 @@
-"""`gnomon score`, `gnomon sample` and `gnomon chat`: models at work."""
+"""The commands `gnomon score`, `gnomon sample` and `gnomon chat`."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def score(
     model: Annotated[str, typer.Argument(help="A reward model, vader, or path/to/file.py:function.")],
     file: Annotated[Path, typer.Argument(help="Rows with a prompt and completion, or chosen and rejected.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where the scored rows go.", show_default="standard output")
+        Path | None, typer.Option(help="The file of scored rows.", show_default="standard output")
     ] = None,
     precision: Annotated[
-        PrecisionName, typer.Option(help="auto is faster where the processor has bfloat16, and rounds there.")
+        PrecisionName, typer.Option(help="auto is faster on processors with bfloat16, with rounding.")
     ] = PrecisionName.float32,
 ) -> None:
-    """Score completions; of preferences, say how many are ordered as people order them.
+    """Score completions; for preferences, print the share that is ordered as people order them.
 
-    Of files of RewardBench 1 and 2, which name a subset in each row, its own scores follow.
+    For files of RewardBench 1 and 2, which name a subset in each row, its own scores follow.
 
     [bold]Examples[/bold]
 
@@ -55,8 +55,8 @@ def score(
     else:
         write_jsonl(out, rows)
         console.print(f"{len(rows)} rows in {out}", markup=False, highlight=False, soft_wrap=True)
-    said = accuracy_of(rows)
-    for line in [*([said] if said else []), *bench_lines(file, rows)]:
+    accuracy = accuracy_of(rows)
+    for line in [*([accuracy] if accuracy else []), *bench_lines(file, rows)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -66,12 +66,10 @@ def sample(
     sampling: SamplingOptions,
     prompt: Annotated[str | None, typer.Option(help="One prompt, as text.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A file of prompts.")] = None,
-    completions: Annotated[
-        int, number(ranges.Completions, "How many for each prompt.", "-k", "--completions")
-    ] = 1,
+    completions: Annotated[int, number(ranges.Completions, "Completions per prompt.", "-k", "--completions")] = 1,
     out: Annotated[Path | None, typer.Option(help="Write JSON lines here.", show_default="text")] = None,
 ) -> None:
-    """Draw completions, or the best of several by a judge.
+    """Sample completions, or the best of several by a reward.
 
     [bold]Examples[/bold]
 
@@ -81,15 +79,15 @@ def sample(
 
       gnomon sample runs/sft/sft --prompt "Name three films." --best-of 16 --reward runs/rm/reward_model
     """
-    from gnomon.api.generate import draw_completions, shown
+    from gnomon.api.generate import as_text, completion_rows
     from gnomon.cli.out_file import check_out
     from gnomon.core.storage.files import write_jsonl
 
     check_out(out, [prompts, model, sampling.reward])
     settings = {**sampling.settings, "completions": completions}
-    rows = draw_completions(model, prompt, prompts, settings, sampling.seed, sampling.best_of, sampling.reward)
+    rows = completion_rows(model, prompt, prompts, settings, sampling.seed, sampling.best_of, sampling.reward)
     if out is None:
-        typer.echo(shown(rows), nl=False)
+        typer.echo(as_text(rows), nl=False)
     else:
         write_jsonl(out, rows)
         typer.echo(out)
@@ -99,9 +97,9 @@ def sample(
 def chat(
     model: Model,
     sampling: SamplingOptions,
-    system: Annotated[str | None, typer.Option(help="What the model is told before the first turn.")] = None,
+    system: Annotated[str | None, typer.Option(help="The system message.")] = None,
 ) -> None:
-    """Talk with a model. It remembers the conversation; /reset starts anew, /quit or Ctrl-D ends.
+    """Chat with a model. It remembers the conversation; /reset clears it, /quit or Ctrl-D ends it.
 
     [bold]Examples[/bold]
 

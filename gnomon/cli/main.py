@@ -34,7 +34,7 @@ ROWS = Range("it counts records", ge=0, le=10**9)
 
 
 class Commands(TyperGroup):
-    """The commands, each of which ends in order when it is stopped."""
+    """The group of commands; each handles an interrupt."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """Parse the arguments before the command's name."""
@@ -42,7 +42,7 @@ class Commands(TyperGroup):
             return super().make_context(*arguments, **more)
 
     def invoke(self, context: Any) -> Any:
-        """Run the command that was given."""
+        """Run the given command."""
         with translate_interrupt("stopped; run the same command again."), _clear_usage():
             return super().invoke(context)
 
@@ -84,8 +84,8 @@ app = typer.Typer(
 err = Console(stderr=True, highlight=False)
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"gnomon {VERSION}")
         raise typer.Exit
 
@@ -93,7 +93,7 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def gnomon(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Turn human judgement into an aligned language model."""
@@ -102,12 +102,12 @@ def gnomon(
 @app.command()
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value; may be repeated.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the memory and time each stage will take; train nothing.")
     ] = False,
 ) -> None:
-    """Run a recipe: every stage that is not finished yet, then the report.
+    """Run a recipe: every unfinished stage, then the report.
 
     [bold]Examples[/bold]
 
@@ -119,8 +119,8 @@ def run(
 
       gnomon run recipes/film-reviews.yaml --dry-run
 
-    A finished stage is not run twice; a stopped one goes on where it was. A stage whose settings changed is run
-    anew, and what it wrote before is kept under a number.
+    A finished stage is not run again; a stopped one resumes. A stage whose settings changed is run again, and its
+    previous folder is renamed with a number.
     """
     with translate_interrupt():
         if dry_run:
@@ -137,11 +137,11 @@ def _print_plan(recipe: Path, overrides: list[str]) -> None:
     from gnomon.pipeline.resource_plan import format_duration, format_plan
 
     console.print("trying each stage on a few tokens; nothing is trained")
-    found = plan_recipe(recipe, *overrides)
-    console.print(format_plan(found), markup=False, highlight=False, soft_wrap=True)
+    plan = plan_recipe(recipe, *overrides)
+    console.print(format_plan(plan), markup=False, highlight=False, soft_wrap=True)
     console.print(
-        f"memory in GB of 10^9 bytes, on {found.device}; activations and sampling take turns\n"
-        f"[bold]peak {found.peak_gb:.1f} GB, {format_duration(found.seconds)}[/bold] if completions are as long "
+        f"memory in GB of 10^9 bytes, on {plan.device}; activations and sampling take turns\n"
+        f"[bold]peak {plan.peak_gb:.1f} GB, {format_duration(plan.seconds)}[/bold] if completions are as long "
         "as they may be"
     )
 
@@ -149,9 +149,9 @@ def _print_plan(recipe: Path, overrides: list[str]) -> None:
 @app.command()
 def check(
     recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value, as many as wanted.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value; may be repeated.")] = None,
 ) -> None:
-    """Check a recipe and the files it names without running it, and list its stages.
+    """Check a recipe and its input files without running it, and list its stages.
 
     [bold]Example[/bold]
 
@@ -164,7 +164,7 @@ def check(
 
 
 def _does(stage: Any) -> str:
-    """What a stage does, in a word, or in its phases' algorithms."""
+    """A stage's algorithm or kind, or its phases' algorithms."""
     if hasattr(stage, "phases"):
         return f"phases: {', '.join(phase.algorithm for phase in stage.phases)}"
     return str(getattr(stage, "algorithm", "feedback" if hasattr(stage, "feedback") else "evaluate"))
@@ -175,7 +175,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     language: Annotated[
         str | None,
-        typer.Option(help="en or zh: the language it opens in.", show_default="what the run's recipe says"),
+        typer.Option(help="Initial language, en or zh.", show_default="that of the run's recipe"),
     ] = None,
 ) -> None:
     """Write a run's report again.
@@ -203,7 +203,7 @@ app.add_typer(feedback_automation.app, name="feedback")
 
 @app.command()
 def algorithms() -> None:
-    """List the algorithms, what each learns from, and its settings.
+    """List the algorithms, the records each is trained on, and its settings.
 
     [bold]Example[/bold]
 
@@ -215,10 +215,10 @@ def algorithms() -> None:
 
     for name, kind in known().items():
         settings = ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "no settings"
-        typer.echo(f"{name}: learns from {kind.consumes.__name__}; {settings}")  # type: ignore[attr-defined]
+        typer.echo(f"{name}: trained on {kind.consumes.__name__}; {settings}")  # type: ignore[attr-defined]
 
 
-data_commands = typer.Typer(no_args_is_help=True, help="Look at data before training on it.")
+data_commands = typer.Typer(no_args_is_help=True, help="Inspect data before training on it.")
 app.add_typer(data_commands, name="data")
 
 
@@ -228,14 +228,14 @@ def inspect(
         Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")
     ],
     model: Annotated[
-        str | None, typer.Option(help="Count tokens, and render rows, as this model reads them.")
+        str | None, typer.Option(help="Count tokens and render rows with this model's tokenizer.")
     ] = None,
-    rows: Annotated[int, number(ROWS, "How many records are shown.")] = 3,
+    rows: Annotated[int, number(ROWS, "Number of records to show.")] = 3,
     chat_template: Annotated[
-        str | None, typer.Option(help="plain or a Jinja file, for a model that has no chat template.")
+        str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
     ] = None,
 ) -> None:
-    """Say what a file of data holds: kind, refused rows, duplicates, lengths, balance, a few records.
+    """Inspect a data file: record type, rejected rows, duplicates, lengths, balance, some records.
 
     [bold]Examples[/bold]
 
@@ -257,12 +257,11 @@ def inspect(
 def main() -> None:
     """Run the command line.
 
-    Exit statuses: 0 is success, 2 the user's mistake, 3 a full disk, 70 a mistake in Gnomon, 130 stopped by the
-    user.
+    Exit codes: 0 is success, 2 a mistake of the user, 3 a full disk, 70 a bug in Gnomon, 130 an interrupt.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # How long a thread waits awake for the others. The usual millisecond made a step ten times slower whenever
-    # another program used a core; no waiting at all makes sampling, thousands of small steps, half as slow again.
+    # Spin time of OpenMP threads. The default of a millisecond made a step ten times slower whenever another
+    # program used a core; without spinning, sampling with its thousands of small steps takes half as long again.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         with translate_disk_full(_working_folder()), input_errors():
@@ -275,17 +274,17 @@ def main() -> None:
         err.print("[red]error:[/red]", end=" ")
         err.print(printable(str(error)), markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last resort: a traceback is no answer to a user
+    except Exception as error:  # noqa: BLE001 - last resort: users get a message, not a traceback
         file = write_crash(error)
         where = f"its traceback is in {file}; please report it" if file else "its traceback could not be written"
         err.print("[red]error:[/red]", end=" ")
-        problem = f"a mistake in Gnomon ({type(error).__name__}) stopped this command; {where}."
+        problem = f"a bug in Gnomon ({type(error).__name__}) stopped this command; {where}."
         err.print(problem, markup=False, soft_wrap=True)
         sys.exit(CRASH_CODE)
 
 
 def _working_folder() -> str:
-    """The folder that the command was started in, which may be gone."""
+    """The current working folder, which may have been removed."""
     try:
         return os.getcwd()
     except OSError:
@@ -293,7 +292,7 @@ def _working_folder() -> str:
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """Refuse arguments that no file, store or page could hold: bytes that are not UTF-8."""
-    for place, text in enumerate(arguments, start=1):
+    """Refuse arguments that are not UTF-8."""
+    for position, text in enumerate(arguments, start=1):
         if text.encode("utf-8", "replace").decode() != text:
-            raise ConfigError(f"argument {place} ({shown(text)}) is not text in UTF-8; write it in UTF-8.")
+            raise ConfigError(f"argument {position} ({shown(text)}) is not text in UTF-8; write it in UTF-8.")

@@ -1,4 +1,4 @@
-"""Numbers on the command line: each option has the range of the setting that it gives, checked as it is read."""
+"""Numeric command-line options, checked against the range of their setting when they are parsed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gnomon.core.ranges import Range
 
 
 def number(declared: Any, help: str, *flags: str, **more: Any) -> Any:
-    """An option that is a number, as `typer.Option` makes it; one that is out of range is refused.
+    """A numeric `typer.Option` that refuses values out of range.
 
     Args:
-        declared: a `Range`, a type that has one (`Seed`), or `module:Class.field`, a setting that has one; its
-            module is imported when the option is read.
-        help: what the option is.
-        flags: its names, where they are not the parameter's own.
-        more: what else `typer.Option` takes.
+        declared: a `Range`, a type with one (`Seed`), or `module:Class.field`, a setting with one, whose module
+            is imported when the option is parsed.
+        help: of the option.
+        flags: its names, if not the parameter's own.
+        more: other arguments of `typer.Option`.
 
     Raises:
-        ConfigError: when the option is read, with its name and the reason.
+        ConfigError: when the option is parsed, with its name and the reason.
     """
 
     def check(param: typer.CallbackParam, value: Any) -> Any:
@@ -32,12 +32,12 @@ def number(declared: Any, help: str, *flags: str, **more: Any) -> Any:
                 raise ConfigError(f"{max(param.opts, key=len)} {fault}.")
         return value
 
-    check.declared = declared  # type: ignore[attr-defined]  # for a test that looks at every option
+    check.declared = declared  # type: ignore[attr-defined]  # read by a test of all options
     return typer.Option(*flags, help=help, callback=check, **more)
 
 
 def range_of(declared: Any) -> Range:
-    """The range in what `number` takes."""
+    """The range of a declaration for `number`."""
     if isinstance(declared, str):
         module, _, path = declared.partition(":")
         name, _, field = path.partition(".")

@@ -1,7 +1,6 @@
-"""The file that a command writes with `--out`: checked before any work, replaced as a whole at its end.
+"""The output file of `--out`: checked before any work, and replaced as a whole at the end.
 
-One rule for all commands that write a single file: a file of that name is replaced, unless the command reads it,
-through whatever path, link or spelling.
+An existing file is replaced, unless it is an input of the command, by any path, link or spelling.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from gnomon.data.reading.readers import locate
 
 
 def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
-    """Refuse an `--out` that would replace what the command reads, or that cannot be a file.
+    """Refuse an `--out` that would replace an input, or that cannot be a file.
 
     Args:
         out: the file to write; `None` if the command writes none.
-        inputs: what the command reads, as the user names it: data, models, `file.py:function`.
+        inputs: of the command, as the user names them: data, models, `file.py:function`.
 
     Raises:
-        ConfigError: it would.
+        ConfigError: `out` is an input, lies in one, or is a folder.
     """
     if out is None:
         return
@@ -42,13 +41,13 @@ def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
 
 
 def _files_of(name: str | Path | None) -> list[Path]:
-    """The files and folders that exist and that a name may mean."""
+    """The existing files and folders that a name may refer to."""
     if name is None:
         return []
     text = str(name)
     paths = [Path(text), locate(Path(text))[0], Path(text.rpartition(":")[0] or text)]
-    there = (path.expanduser() for path in dict.fromkeys(paths))
-    return [path for path in there if os.path.exists(path)]
+    expanded = (path.expanduser() for path in dict.fromkeys(paths))
+    return [path for path in expanded if os.path.exists(path)]
 
 
 def _is_same(out: Path, path: Path) -> bool:
@@ -56,5 +55,5 @@ def _is_same(out: Path, path: Path) -> bool:
 
 
 def _target(out: Path) -> Path:
-    """Where the file will lie: links in the folders above are followed, one at its own place is replaced."""
+    """The path of the file to write: links of parent folders are resolved, the file itself may be a link."""
     return out.parent.resolve() / out.name

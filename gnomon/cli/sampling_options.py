@@ -1,4 +1,4 @@
-"""The options of every command that samples, declared once: `@sampling_options(…)` adds them to a command."""
+"""Options shared by the commands that sample: `@sampling_options(…)` adds them to a command."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from gnomon.cli.number_options import number
 from gnomon.core import ranges
 
 OF_SAMPLING = "gnomon.rollouts.sampling_params:Sampling"
-BestOfN = Annotated[int | None, number(ranges.Finite, "Draw so many for each, and keep the best.")]
+BestOfN = Annotated[
+    int | None, number(ranges.Finite, "Number of draws per completion, of which the best is kept.")
+]
 BestOfReward = Annotated[
-    str | None, typer.Option(help="What chooses: a reward model, vader, or path/to/file.py:function.")
+    str | None, typer.Option(help="Chooses the best: a reward model, vader, or path/to/file.py:function.")
 ]
 SETTINGS: dict[str, tuple[Any, Any]] = {  # of `Sampling`, with their defaults
     "temperature": (
-        Annotated[float, number(ranges.Temperature, "Divides the logits; lower is more cautious.")],
+        Annotated[float, number(ranges.Temperature, "Divides the logits; lower is more deterministic.")],
         1.0,
     ),
     "top_p": (
-        Annotated[float, number(ranges.TopP, "Keep the likeliest tokens with this much probability.")],
+        Annotated[float, number(ranges.TopP, "Keep the most likely tokens up to this total probability.")],
         1.0,
     ),
-    "top_k": (Annotated[int, number(ranges.TopK, "Keep this many of the likeliest tokens; 0 keeps all.")], 0),
-    "max_tokens": (Annotated[int, number(ranges.Tokens, "Length limit of a completion.")], 128),
-    "min_tokens": (Annotated[int, number(OF_SAMPLING + ".min_tokens", "No end before so many tokens.")], 0),
+    "top_k": (Annotated[int, number(ranges.TopK, "Keep this many of the most likely tokens; 0 keeps all.")], 0),
+    "max_tokens": (Annotated[int, number(ranges.Tokens, "Longest completion, in tokens.")], 128),
+    "min_tokens": (Annotated[int, number(OF_SAMPLING + ".min_tokens", "Shortest completion, in tokens.")], 0),
     "repetition_penalty": (
         Annotated[
             float,
-            number(
-                OF_SAMPLING + ".repetition_penalty", "Above 1: tokens that were there already are less likely."
-            ),
+            number(OF_SAMPLING + ".repetition_penalty", "Above 1: tokens that occurred before are less likely."),
         ],
         1.0,
     ),
     "no_repeat_ngram": (
         Annotated[
             int,
-            number(OF_SAMPLING + ".no_repeat_ngram", "No n-gram of so many tokens comes twice; 0 allows all."),
+            number(OF_SAMPLING + ".no_repeat_ngram", "No n-gram of this size occurs twice; 0 allows all."),
         ],
         0,
     ),
     "stop": (
-        Annotated[list[str] | None, typer.Option(help="A text that ends a completion; several times.")],
+        Annotated[list[str] | None, typer.Option(help="A text that ends a completion; may be repeated.")],
         None,
     ),
 }
@@ -60,12 +60,12 @@ OTHERS: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """What the options of sampling were set to.
+    """Values of the sampling options.
 
     Attributes:
-        settings: of `gnomon.rollouts.sampling_params.Sampling`, unchecked.
+        settings: of `gnomon.rollouts.sampling_params.Sampling`, not validated.
         seed: of the draws.
-        best_of: draw so many for each completion; `None` draws one.
+        best_of: number of draws per completion; `None` for one.
         reward: scores the draws, of which the highest is kept.
     """
 
@@ -76,10 +76,10 @@ class SamplingOptions:
 
 
 def sampling_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator that gives a command the options of sampling; it gets them as its parameter `sampling`.
+    """A decorator that adds the sampling options to a command, which gets them as its parameter `sampling`.
 
     Args:
-        defaults: of options whose default is another in this command.
+        defaults: of options whose default differs in this command.
     """
     declared = {**SETTINGS, **OTHERS}
     added = [
@@ -99,7 +99,7 @@ def sampling_options(**defaults: Any) -> Callable[[Callable[..., None]], Callabl
             others = {name: given.pop(name) for name in OTHERS}
             command(**given, sampling=SamplingOptions(settings, **others))
 
-        # What typer reads; without `__wrapped__` nothing looks through it at the function inside.
+        # Typer reads these; without `__wrapped__` nothing inspects the inner function instead.
         del run.__dict__["__wrapped__"]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
         run.__dict__["__signature__"] = inspect.Signature(parameters)

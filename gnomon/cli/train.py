@@ -1,4 +1,4 @@
-"""`gnomon train` and `gnomon evaluate`: recipes of one stage without a file."""
+"""The commands `gnomon train` and `gnomon evaluate`: single-stage recipes without a file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import typer
 from gnomon.cli.sampling_options import BestOfN, BestOfReward
 from gnomon.core.errors import translate_interrupt
 
-SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, which no path looks like
-Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by its name.")]
+SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, unlike any path
+Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by name.")]
 
 
 def train(
     algorithm: Annotated[str, typer.Argument(help="One of those that [bold]gnomon algorithms[/bold] lists.")],
     model: Annotated[str, typer.Option(help="Catalogue name, folder, GGUF file or hub name.")],
     settings: Settings = None,
-    data: Annotated[str | None, typer.Option(help="What sft, reward_model and their kin learn from.")] = None,
-    prompts: Annotated[str | None, typer.Option(help="What ppo and its kin sample for.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data of sft, reward_model and other offline algorithms.")
+    ] = None,
+    prompts: Annotated[str | None, typer.Option(help="Prompts of ppo and other online algorithms.")] = None,
     reward: Annotated[
         str | None, typer.Option(help="A reward model, path/to/file.py:function, or vader.")
     ] = None,
@@ -36,8 +38,8 @@ def train(
 
       gnomon train ppo --model runs/sft/sft --prompts prompts.jsonl --reward brief.py:score steps=50
 
-    The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command again goes
-    on where it was stopped.
+    The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command
+    resumes a stopped training.
     """
     with translate_interrupt():
         from gnomon.pipeline.run import run_recipe
@@ -57,22 +59,24 @@ def train(
 
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(help="Two models or more; the last is the candidate. Then key=value.")
+        list[str], typer.Argument(help="Two or more models; the last is the candidate. Then key=value.")
     ],
     prompts: Annotated[str, typer.Option(help="Held-out prompts.")],
-    judges: Annotated[str, typer.Option(help="vader, reward models, file.py:function; with commas.")] = "vader",
+    judges: Annotated[
+        str, typer.Option(help="vader, reward models, file.py:function; separated by commas.")
+    ] = "vader",
     independent: Annotated[
-        str | None, typer.Option(help="Judges that took no part in the training; with commas.")
+        str | None, typer.Option(help="Judges that took no part in the training; separated by commas.")
     ] = None,
     texts: Annotated[str | None, typer.Option(help="Texts by people, for perplexity.")] = None,
     reference: Annotated[
-        str | None, typer.Option(help="What the candidate is compared with.", show_default="the first")
+        str | None, typer.Option(help="The model that the candidate is compared with.", show_default="the first")
     ] = None,
     best_of: BestOfN = None,
     reward: BestOfReward = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/evaluation"),
 ) -> None:
-    """Compare models before judges, and write a report.
+    """Compare models by judges, and write a report.
 
     [bold]Examples[/bold]
 
@@ -102,16 +106,16 @@ def evaluate(
 
 
 def best_of_row(n: int | None, reward: str | None) -> dict[str, object] | None:
-    """A stage's `best_of`, by two options that go together."""
+    """A stage's `best_of` from the two options, which go together."""
     from gnomon.core.errors import ConfigError
 
     if (n is None) != (reward is None):
         raise ConfigError(
-            "--best-of and --reward go together; give how many make a draw, and the judge that chooses."
+            "--best-of and --reward go together; give the number of draws, and the judge that chooses."
         )
     return None if n is None else {"n": n, "judge": reward}
 
 
-def names_in(said: str) -> list[str]:
-    """The names in a list with commas."""
-    return [name.strip() for name in said.split(",") if name.strip()]
+def names_in(text: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -88,7 +88,7 @@ def test_version_2_by_hand(ask: Ask, judge: str) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (lists(1, "Math", [], ["b"]), "line 1: chosen is no list of answers; give rows of RewardBench 2"),
+        (lists(1, "Math", [], ["b"]), "line 1: chosen is not a list of answers; give rows of RewardBench 2"),
         (lists("seven", "Ties", ["a", "c"], ["b"]), "the id 'seven' of a row of Ties is neither ref:NUMBER"),
     ],
 )

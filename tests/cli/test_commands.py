@@ -233,11 +233,11 @@ def test_chat_through_a_pipe(ask: Callable[..., Ran], tiny_model: Path) -> None:
     )
     assert code == 0
     assert len(out.splitlines()) >= 2
-    assert "(forgotten)" in err
-    assert "/reset forgets" in err
+    assert "(cleared)" in err
+    assert "/reset clears" in err
     code, _, err = ask("chat", tiny_model, "--max-tokens", "4", typed="x" * 1200 + "\nhello\n")
     assert code == 0, "a turn that is too long is refused, and the conversation goes on"
-    assert "the model holds 1024; say less, or lower --max-tokens" in err
+    assert "the model's context is 1024; write less, or lower --max-tokens" in err
 
 
 def test_a_conversation_remembers_and_forgets_its_oldest_turns(tiny_model: Path) -> None:
@@ -291,7 +291,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "the best of what is alike": (
         ["sample", "M", "--prompt", "x", "--temperature", "0", "--best-of", "4", "--reward", "vader"],
-        "at temperature 0 all completions are one",
+        "at temperature 0 all completions are the same",
     ),
     "no model": (["chat", "./absent"], "./absent"),
     "no run": (["report", "EMPTY"], "holds no config.yaml; give the folder of a run"),

@@ -30,7 +30,7 @@ def test_help_of_every_command_shows_an_example(ask: Callable[..., Ran], command
 def test_run_help_explains_overrides_and_resuming(ask: Callable[..., Ran]) -> None:
     _, out, _ = ask("run", "--help")
     assert "aligned.training.steps=40" in out
-    assert "A finished stage is not run twice" in out
+    assert "A finished stage is not run again" in out
 
 
 def test_algorithms_are_listed_with_their_settings(ask: Callable[..., Ran]) -> None:
@@ -38,7 +38,7 @@ def test_algorithms_are_listed_with_their_settings(ask: Callable[..., Ran]) -> N
     assert code == 0
     assert [line.partition(":")[0] for line in out.splitlines()] == list(algorithms())
     (ppo,) = [line for line in out.splitlines() if line.startswith("ppo")]
-    assert "learns from Experience" in ppo
+    assert "trained on Experience" in ppo
     assert "clip_low=0.2" in ppo
 
 
@@ -136,7 +136,7 @@ def test_a_mistake_in_gnomon_is_one_sentence_and_a_file(
     code, out, err = ask("run", str(project.recipe))
     assert (code, out) == (70, "")
     (file,) = no_crashes.iterdir()
-    sentence = "error: a mistake in Gnomon (ZeroDivisionError) stopped this command; its traceback is in"
+    sentence = "error: a bug in Gnomon (ZeroDivisionError) stopped this command; its traceback is in"
     assert err == f"{sentence} {file}; please report it.\n"
     assert file.read_text(encoding="utf-8").splitlines()[-1] == "ZeroDivisionError"
     file.unlink()

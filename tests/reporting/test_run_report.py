@@ -295,7 +295,7 @@ def test_every_algorithm_is_called_by_its_name() -> None:
     """From its own file, in both languages; a stage of an unknown kind keeps its bare name."""
     assert "Reinforcement learning (Dr. GRPO)" in text_or_name("kind", "dr_grpo")
     assert "强化学习（Dr. GRPO）" in text_or_name("kind", "dr_grpo")
-    assert "Preference optimisation (DPO)" in text_or_name("kind", "dpo")
+    assert "Preference optimization (DPO)" in text_or_name("kind", "dpo")
     assert "Good and bad answers (KTO)" in text_or_name("kind", "kto")
     assert "Rankings (Plackett–Luce DPO)" in text_or_name("kind", "plackett_luce")
     assert "Supervised fine-tuning" in text_or_name("kind", "sft")
