@@ -21,7 +21,7 @@ from gnomon.stages.train import finish, peak_device_memory, peak_memory_gb
 from gnomon.stages.train_loops import train_sampled, train_stored
 from gnomon.stages.workspace import Workspace
 from gnomon.training.checks import needs_reference
-from gnomon.training.online.reward_failures import summed
+from gnomon.training.online.reward_failures import counts_by_reason
 from gnomon.training.runtime.checkpoints import remove_checkpoints
 from gnomon.training.settings import OnlineSettings
 
@@ -42,7 +42,9 @@ def run_hybrid(stage: HybridStage, work: Workspace) -> dict[str, Any]:
         "phases": phases,
         "final": last["final"],
         "steps": sum(result["steps"] for result in phases.values()),
-        "reward_failures": summed(row for result in phases.values() for row in result.get("reward_failures", [])),
+        "reward_failures": counts_by_reason(
+            row for result in phases.values() for row in result.get("reward_failures", [])
+        ),
         "learning": _learning([result.get("learning", {}) for result in phases.values()]),
         "peak_memory_gb": peak_memory_gb(),
         **peak_device_memory(),

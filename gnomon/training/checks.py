@@ -1,4 +1,4 @@
-"""Checks of an online stage's settings against its algorithm, made before a model is loaded."""
+"""Checks of a stage's settings against its algorithm, before a model is loaded."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gnomon.training.settings import OnlineSettings
 
 
 def reuse_fault(algorithm: Algorithm, settings: OnlineSettings) -> str | None:
-    """What is wrong with learning so often from a round's samples, in one sentence; `None` if nothing is."""
+    """An error sentence if a round has more optimizer steps than the algorithm supports, else `None`."""
     if settings.epochs * settings.minibatches == 1 or not cast(OnlineAlgorithm, algorithm).single_update:
         return None
     return (
-        f"training: {type(algorithm).__name__} has no ratio that would follow the policy away from its samples, "
+        f"training: {type(algorithm).__name__} has no importance ratio for samples of an earlier policy, "
         f"so it takes one step a round; set epochs ({settings.epochs}) and minibatches "
         f"({settings.minibatches}) to 1."
     )
 
 
 def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
-    """What is wrong with drawing like this for an online algorithm, in one sentence; `None` if nothing is."""
+    """An error sentence if the sampling settings do not suit an online algorithm, else `None`."""
     if not sampling.on_policy:
         return (
-            f"sampling: {', '.join(sampling.off_policy)} would draw from another distribution than that of the "
-            "model that learns; leave them out here."
+            f"sampling: {', '.join(sampling.off_policy)} would sample from another distribution than the "
+            "trained policy's; remove them."
         )
     if sampling.completions < algorithm.min_group_size:
         return (
@@ -40,32 +40,32 @@ def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
 
 
 def needs_reference(algorithm: Algorithm, settings: OnlineSettings) -> bool:
-    """Whether anything in a round reads the reference: the algorithm, the KL's price, the sampling or a measure.
+    """Whether a round reads the reference: for the algorithm, the KL penalty, the sampling or a metric.
 
-    A coefficient of 0 stays 0 whatever its target, so nothing is priced then.
+    A coefficient of 0 stays 0 with any target, so there is no penalty then.
     """
     kl = settings.kl
-    wanted = kl.coef > 0 or kl.measure != "auto" or settings.exploration.reference_share > 0
-    return wanted or "reference" in algorithm.needs
+    used = kl.coef > 0 or kl.measure != "auto" or settings.exploration.reference_share > 0
+    return used or "reference" in algorithm.needs
 
 
 def data_fault(algorithm: Algorithm, examples: Sequence[Example] | None) -> str | None:
-    """Why an algorithm cannot learn from these, in one sentence; `None` if it can.
+    """An error sentence if an algorithm cannot train on these examples, else `None`.
 
     Args:
-        algorithm: any.
-        examples: stored ones; `None` for what is sampled.
+        algorithm: any algorithm.
+        examples: stored examples; `None` for sampled ones.
     """
-    name, wanted, online = type(algorithm).__name__, algorithm.consumes, algorithm.consumes is Experience
+    name, kind, online = type(algorithm).__name__, algorithm.consumes, algorithm.consumes is Experience
     if online != (examples is None):
-        learns, loop = ("its own samples", "online") if online else (f"{wanted.__name__}s", "offline")
+        learns, loop = ("its own samples", "online") if online else (f"{kind.__name__}s", "offline")
         return f"{name} learns from {learns}; train it in the {loop} loop."
-    strange = next((e for e in examples or () if _kind_of(e) is not wanted), None)
-    if strange is None:
+    other = next((e for e in examples or () if _kind_of(e) is not kind), None)
+    if other is None:
         return None
     return (
-        f"{name} learns from {wanted.__name__}s, but the example of prompt '{strange.prompt_id}' is a "
-        f"{_kind_of(strange).__name__}; give it data of its kind."
+        f"{name} learns from {kind.__name__}s, but the example of prompt '{other.prompt_id}' is a "
+        f"{_kind_of(other).__name__}; give it data of its kind."
     )
 
 

@@ -1,6 +1,6 @@
-"""What a stage's steps had to teach, from its metrics.
+"""Whether a stage learned anything, from its metrics.
 
-A run in which nothing was learned must not end as if it had.
+A run that learned nothing must not look like a success.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ REASONS: dict[str, str] = {
     "scores_alike": "the scores never differed",
     "groups_alike": "the scores of no group ever differed",
 }
-TOLERANCE = 1e-6  # relative: what rounding leaves between equal scores
+TOLERANCE = 1e-6  # relative rounding error between equal scores
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Counts over a stage's steps, or over a round's.
+    """Counts over a stage's steps.
 
     Attributes:
-        steps: that were recorded: rounds online, optimizer steps offline.
-        with_gradient: of them with a gradient other than 0.
-        cut_off: rounds in which every answer was cut off at the length limit.
-        without_variance: rounds in which no scores differed that are compared.
-        nothing: why nothing was learned, a key of `REASONS`; "" where something was.
+        steps: recorded steps: rounds online, optimizer steps offline.
+        with_gradient: steps with a gradient other than 0.
+        cut_off: rounds in which every completion reached the length limit.
+        without_variance: rounds in which all compared scores were equal.
+        nothing: why nothing was learned, a key of `REASONS`, or "".
     """
 
     steps: int
@@ -43,35 +43,35 @@ def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Ou
     """Count over the rows of `metrics.jsonl`.
 
     A group method learns from scores that differ within a group. Others compare a score with a critic or with
-    former rounds: for them it is enough that any two scores of the stage differ.
+    earlier rounds: for them it is enough that any two scores of the stage differ.
 
     Args:
         rows: metrics of each step.
         min_group_size: completions of a prompt that the algorithm compares; 1 for none.
     """
-    found = list(rows)
-    rounds = [row for row in found if "score_mean" in row]
-    with_gradient = sum((row.get("grad_norm") or 0.0) > 0 for row in found)
+    steps = list(rows)
+    rounds = [row for row in steps if "score_mean" in row]
+    with_gradient = sum((row.get("grad_norm") or 0.0) > 0 for row in steps)
     cut_off = sum(row.get("frac_truncated") == 1 for row in rounds)
     without = sum(not _varies(row, min_group_size) for row in rounds)
     flat = bool(rounds) and without == len(rounds) and (min_group_size > 1 or _constant(rounds))
-    nothing: Nothing = "no_gradient" if found and not with_gradient else ""
+    nothing: Nothing = "no_gradient" if steps and not with_gradient else ""
     if flat:
         nothing = "scores_alike" if min_group_size == 1 else "groups_alike"
-    return Outcome(len(found), with_gradient, cut_off, without, nothing)
+    return Outcome(len(steps), with_gradient, cut_off, without, nothing)
 
 
 def why_nothing_learned(learning: Mapping[str, Any] | None) -> str:
-    """The reason in words why a stage learned nothing, from its result's `learning`; "" where it did."""
-    found = learning or {}
-    reason = REASONS.get(str(found.get("nothing")), "")
-    if reason and found.get("cut_off") and found.get("cut_off") == found.get("steps"):
+    """Why a stage learned nothing, from its result's `learning`; "" if it learned."""
+    counts = learning or {}
+    reason = REASONS.get(str(counts.get("nothing")), "")
+    if reason and counts.get("cut_off") and counts.get("cut_off") == counts.get("steps"):
         reason += ", and every answer was cut off at the length limit"
     return reason
 
 
 def _varies(row: Mapping[str, Any], min_group_size: int) -> bool:
-    """Whether scores of the round differ: within a group for a method that compares there, else at all."""
+    """Whether scores of the round differ: within a group for a group method, otherwise at all."""
     if min_group_size > 1 and "frac_zero_std_groups" in row:
         return bool(row["frac_zero_std_groups"] != 1)
     spread, mean = row.get("score_std"), row.get("score_mean")
@@ -86,7 +86,7 @@ def _constant(rounds: list[Mapping[str, Any]]) -> bool:
 
 @dataclass
 class Alarms:
-    """Sentences about a round's samples on the console, each once a start.
+    """Console warnings about a round's samples, each printed once per start.
 
     Attributes:
         min_group_size: as in `outcome`.
@@ -98,7 +98,7 @@ class Alarms:
     raised: set[str] = field(default_factory=set)
 
     def look(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Raise what applies to this round and was not raised before."""
+        """Print the warnings that apply to this round and were not printed before."""
         if metrics.get("frac_truncated") == 1:
             self._once(
                 "cut off",

@@ -171,7 +171,7 @@ def test_overrides_of_all_depths(tmp_path: Path) -> None:
         ("aligned.settings.needs=[]", "unknown key 'needs'"),
         ("sft.settings.clip_low=0.1", "unknown key 'clip_low'; there are no keys here"),
         ("aligned.sampling.completion=4", "unknown key 'sampling.completion'; did you mean 'completions'?"),
-        ("aligned.sampling.temperature=0", "sampling: temperature would draw from another distribution"),
+        ("aligned.sampling.temperature=0", "sampling: temperature would sample from another distribution"),
         ("model.nam=x", "unknown key 'model.nam'; did you mean 'name'?"),
         ("model.device=gpu", "model.device: input should be 'auto', 'cpu' or 'cuda'"),
         ("model.precision=float16", "model.precision: input should be 'auto', 'float32' or 'bfloat16'"),

@@ -254,7 +254,7 @@ def test_rows_that_are_too_long_are_written_beside_the_result(project: Project) 
         (["model.name=./absent"], ModelError, r"no model folder at \./absent"),
         (["judge.num_layers=9"], ModelError, r"lacks the weight model\.layers\.3"),
         (["sft.trainable.layers=7"], ModelError, "7 layers should learn, but the model has 3"),
-        (["aligned.sampling.top_p=0.9"], ConfigError, "sampling: top_p would draw from another distribution"),
+        (["aligned.sampling.top_p=0.9"], ConfigError, "sampling: top_p would sample from another distribution"),
     ],
 )
 def test_what_a_user_can_mend_is_said(

@@ -1,1 +1,1 @@
-"""The loop that samples, scores and learns."""
+"""The online loop: sample, score, train."""

@@ -1,4 +1,4 @@
-"""The parts of an online round that need nothing but their arguments."""
+"""Sampling of a group's completions from several sources."""
 
 from __future__ import annotations
 
@@ -27,38 +27,55 @@ def sample_group_mix(
     before: Sequence[int] | None = None,
     stored: StoredCompletions | None = None,
 ) -> list[list[Rollout]]:
-    """K completions for each prompt: the policy's, at several temperatures, the reference's, and stored ones.
+    """Sample K completions per prompt: the policy's at several temperatures, the reference's, stored ones.
 
-    `before`: how often each prompt stands before in the round, of which `prompts` may be a share. A prompt for
-    which too few are stored has a smaller group.
+    Args:
+        sampler: of the policy.
+        prompts: of the round, or this process's shard of them.
+        sampling: of the stage.
+        exploration: the sources.
+        seed: of this round.
+        version: optimizer steps that the policy has taken.
+        reference: weights of the reference; `None` disables the adapter.
+        before: how often each prompt occurs earlier in the round; `None` counts within `prompts`.
+        stored: completions of others; a prompt with too few of them has a smaller group.
+
+    Returns:
+        A group for each prompt.
     """
     from_reference = round(exploration.reference_share * sampling.completions)
-    given = stored.count(sampling.completions) if stored else 0
+    from_store = stored.count(sampling.completions) if stored else 0
     plan: dict[float, int] = {}
     ladder = exploration.temperatures or (sampling.temperature,)
-    for i in range(sampling.completions - from_reference - given):
+    for i in range(sampling.completions - from_reference - from_store):
         plan[ladder[i % len(ladder)]] = plan.get(ladder[i % len(ladder)], 0) + 1
     drawn: list[list[Rollout]] = [[] for _ in prompts]
-    stood = occurrence_index(prompts) if before is None else before
+    occurrences = occurrence_index(prompts) if before is None else before
 
     def draw(count: int, temperature: float, salt: int, *, of: str = "policy") -> None:
         own = sampling.model_copy(update={"completions": count, "temperature": temperature})
-        first = [turn * count for turn in stood]
-        found = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version, first=first)
+        first = [index * count for index in occurrences]
+        rollouts = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version, first=first)
         if of == "reference" or temperature != sampling.temperature:
-            found = [replace(rollout, off_policy=True) for rollout in found]
+            rollouts = [replace(rollout, off_policy=True) for rollout in rollouts]
         for i in range(len(prompts)):
-            drawn[i] += found[i * count : (i + 1) * count]
+            drawn[i] += rollouts[i * count : (i + 1) * count]
 
     for salt, (temperature, count) in enumerate(plan.items()):
         draw(count, temperature, salt)
     if from_reference:
         with sampler.policy.reference_mode(reference):
             draw(from_reference, sampling.temperature, 16, of="reference")
-    if stored and given:
+    if stored and from_store:
         temperature = sampling.temperature
-        theirs = stored.draw(
-            sampler.policy, prompts, given, temperature=temperature, seed=seed, version=version, stood=stood
+        completions = stored.draw(
+            sampler.policy,
+            prompts,
+            from_store,
+            temperature=temperature,
+            seed=seed,
+            version=version,
+            occurrences=occurrences,
         )
-        drawn = [group + more for group, more in zip(drawn, theirs, strict=True)]
+        drawn = [group + more for group, more in zip(drawn, completions, strict=True)]
     return drawn

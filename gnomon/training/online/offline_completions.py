@@ -1,9 +1,8 @@
-"""Completions that others wrote, people or other models, as members of a round's groups.
+"""Stored completions of people or other models as members of a round's groups.
 
-Nobody knows with what probability they were written, so they are left out of the ratio: the policy's own
-log-probabilities at the round's start stand for the sampler's. Their ratio begins at 1, and they push the policy
-towards or away from them as its own completions do. That is a bias: the gradient is that of the policy's samples
-only for those that the policy drew itself.
+Their sampling probability is unknown, so the policy's log-probs at the round's start replace the sampler's: the
+ratio starts at 1, and they push the policy towards or away from them like its own completions. This biases the
+gradient, which is that of the objective only for the policy's own samples.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ Encoded = tuple[Completion, tuple[bool, ...]]
 
 @dataclass(frozen=True)
 class StoredCompletions:
-    """What there is for each prompt, found by its messages.
+    """Stored completions by the messages of their prompt.
 
     Attributes:
-        answers: completions with the policy's token ids, and which of their tokens a policy chooses.
-        share: of each group's completions, at most this much is taken from here.
-        micro_batch_tokens: tokens of a pass of the policy over them.
+        answers: completions with token ids of the policy, and the mask of trainable tokens.
+        share: maximum share of a group's completions.
+        micro_batch_tokens: tokens of a policy pass over them.
     """
 
     answers: Mapping[Turns, Sequence[Encoded]]
@@ -43,7 +42,7 @@ class StoredCompletions:
     micro_batch_tokens: int
 
     def count(self, completions: int) -> int:
-        """How many of a group of so many come from here, where there are enough for its prompt."""
+        """Number of stored completions in a group of `completions`, if the prompt has enough."""
         return round(self.share * completions)
 
     @torch.no_grad()
@@ -56,37 +55,37 @@ class StoredCompletions:
         temperature: float,
         seed: int,
         version: int,
-        stood: Sequence[int],
+        occurrences: Sequence[int],
     ) -> list[list[Rollout]]:
-        """Up to `count` completions for each prompt, none twice in a group, with the policy's log-probabilities.
+        """Up to `count` completions for each prompt, none twice in a group, with the policy's log-probs.
 
         Args:
-            policy: whose log-probabilities stand for the unknown ones.
-            prompts: of the round, or of this process's share.
-            count: for each; a prompt for which fewer are stored gets those.
-            temperature: at which the policy is asked.
-            seed: the same seed draws the same.
+            policy: whose log-probs replace the unknown ones.
+            prompts: of the round, or this process's shard of them.
+            count: for each prompt; a prompt with fewer gets all of them.
+            temperature: at which log-probs are computed.
+            seed: of this round.
             version: optimizer steps that the policy has taken.
-            stood: how often each prompt stands before in the round.
+            occurrences: how often each prompt occurs earlier in the round.
         """
         drawn = [
             [self._rollout(policy, prompt, answer, version) for answer in self._chosen(prompt, count, turn, seed)]
-            for prompt, turn in zip(prompts, stood, strict=True)
+            for prompt, turn in zip(prompts, occurrences, strict=True)
         ]
         flat = [rollout for group in drawn for rollout in group]
         if not flat:
             return drawn
         tokens = token_groups_of(flat)
-        said: dict[int, tuple[float, ...]] = {}
+        logprobs: dict[int, tuple[float, ...]] = {}
         for rows in micro_batches(tokens, self.micro_batch_tokens):
-            found = policy.logprobs(tokens.select(rows), temperature=temperature).cpu()
-            for row, values in zip(rows, found, strict=True):
-                said[row] = tuple(values[: len(flat[row].token_ids)].tolist())
-        known = iter([replace(rollout, logprobs=said[row]) for row, rollout in enumerate(flat)])
+            batch_logprobs = policy.logprobs(tokens.select(rows), temperature=temperature).cpu()
+            for row, values in zip(rows, batch_logprobs, strict=True):
+                logprobs[row] = tuple(values[: len(flat[row].token_ids)].tolist())
+        known = iter([replace(rollout, logprobs=logprobs[row]) for row, rollout in enumerate(flat)])
         return [[next(known) for _ in group] for group in drawn]
 
     def _chosen(self, prompt: Prompt, count: int, turn: int, seed: int) -> list[Encoded]:
-        """This turn's completions of the prompt, in an order that the seed and the prompt's words decide."""
+        """Completions for a prompt's `turn`-th occurrence, in an order given by seed and prompt."""
         stored = self.answers.get(prompt.messages, ())
         letters = np.frombuffer("\n".join(m.content for m in prompt.messages).encode(), dtype=np.uint8)
         order = np.random.default_rng([seed, *letters.tolist()]).permutation(len(stored))
@@ -106,7 +105,18 @@ def store_completions(
     limit: int,
     micro_batch_tokens: int,
 ) -> tuple[StoredCompletions, list[Rejected]]:
-    """Encode stored completions; those longer than `limit` tokens are refused: none of the policy's are."""
+    """Encode stored completions.
+
+    Args:
+        demonstrations: prompts with completions.
+        tokenizer: of the policy.
+        share: maximum share of a group's completions.
+        limit: maximum tokens of a completion, as for the policy's own.
+        micro_batch_tokens: tokens of a policy pass over them.
+
+    Returns:
+        The encoded completions, and the rejected rows.
+    """
     answers: dict[Turns, list[Encoded]] = {}
     rejected = []
     for row, one in enumerate(demonstrations, start=1):

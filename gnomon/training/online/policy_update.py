@@ -1,4 +1,4 @@
-"""Learning from a round: several passes over it in minibatches, an optimizer step each."""
+"""Policy update on a round: several epochs in minibatches, one optimizer step each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnomon.core.errors import NotFiniteError
 from gnomon.core.experience import Experience
 from gnomon.data.batching import epoch_order, micro_batches
 from gnomon.losses.reduce import masked
-from gnomon.training.online.sampler_mismatch import stop_if_apart, warn
+from gnomon.training.online.sampler_mismatch import check_mismatch, warn
 from gnomon.training.runtime.budget import Budget
 from gnomon.training.runtime.checkpoints import describe_prompts
 from gnomon.training.runtime.distributed import Processes
@@ -26,7 +26,7 @@ from gnomon.training.settings import OnlineSettings
 
 @dataclass(frozen=True)
 class PolicyUpdater:
-    """Takes the optimizer steps of a round; gradients are sums over micro-batches and processes."""
+    """Takes the optimizer steps of a round; gradients are summed over micro-batches and processes."""
 
     algorithm: Algorithm
     models: TrainedModels
@@ -39,45 +39,49 @@ class PolicyUpdater:
     seed: int
 
     def update(
-        self, experience: Experience, step: int, agreed: Mapping[str, float] | None = None, new: bool = False
+        self, experience: Experience, step: int, mismatch: Mapping[str, float] | None = None, new: bool = False
     ) -> dict[str, float]:
-        """Several passes over the batch, each in minibatches shuffled anew; metrics are means over all.
+        """Train on the round in several epochs of shuffled minibatches.
 
         Args:
             experience: with advantages.
             step: the round, which the shuffling depends on.
-            agreed: sampler beside trainer, where the trainer has been asked; otherwise the first minibatch says.
-            new: no round was learned from before, so the two must agree before anything is.
+            mismatch: between sampler and trainer, if the trainer recomputed log-probs; otherwise it is measured
+                on the first minibatch.
+            new: whether this is the first update, before which sampler and trainer must agree.
+
+        Returns:
+            Means of the metrics over optimizer steps.
 
         Raises:
-            RunError: they do not.
+            RunError: sampler and trainer disagree.
         """
-        if new and agreed is not None:
-            stop_if_apart(agreed, self.models.policy.compute.dtype)
-        compare = new and agreed is None
+        if new and mismatch is not None:
+            check_mismatch(mismatch, self.models.policy.compute.dtype)
+        compare = new and mismatch is None
         steps: list[dict[str, float]] = []
         for epoch in range(self.settings.epochs):
             cut = minibatches(experience, self.settings.minibatches, self.seed + step, epoch)
             for rows in cut:
                 steps.append(self._update_minibatch(experience, rows, compare))
-                compare = compare and not steps[-1]  # a minibatch that teaches nothing shows nothing
-        learned = [found for found in steps if found]
-        first = self._compare_with_sampler(learned[0] if learned else {}, agreed)
-        names = dict.fromkeys(name for found in learned for name in found)
-        means = {name: sum(found[name] for found in learned) / len(learned) for name in names}
-        return {**means, **first, "skipped_updates": float(len(steps) - len(learned))}
+                compare = compare and not steps[-1]  # a skipped minibatch measures nothing
+        taken = [metrics for metrics in steps if metrics]
+        first = self._compare_with_sampler(taken[0] if taken else {}, mismatch)
+        names = dict.fromkeys(name for metrics in taken for name in metrics)
+        means = {name: sum(metrics[name] for metrics in taken) / len(taken) for name in names}
+        return {**means, **first, "skipped_updates": float(len(steps) - len(taken))}
 
     def _update_minibatch(self, experience: Experience, rows: list[int], compare: bool) -> dict[str, float]:
-        """One optimizer step; none where no completion has anything to teach.
+        """One optimizer step; none if no completion has an advantage.
 
-        With `compare` none either where the trainer does not find the sampler's log-probabilities.
+        With `compare`, first check the trainer's log-probs against the sampler's.
         """
-        taught = rows_with_signal(experience, rows)
+        with_signal = rows_with_signal(experience, rows)
         quiet = "critic" not in self.algorithm.needs and experience.penalty is None
-        read = taught if quiet else rows
+        read = with_signal if quiet else rows
         if not read:
             return {}
-        totals = step_totals(experience, rows, read, taught)
+        totals = step_totals(experience, rows, read, with_signal)
         minibatch = experience.select(read, totals)
         self.budget.tokens += minibatch.tokens.cost + (
             self.sft_mix.tokens(self.optimizer.step_count + 1) if self.sft_mix else 0
@@ -85,10 +89,10 @@ class PolicyUpdater:
         share = self.processes.shard(micro_batches(minibatch.tokens, self.token_budget.initial_tokens))
         parts = self.token_budget.run(lambda: self._backward(minibatch, share), self.optimizer.zero_grad)
         self.processes.all_reduce_gradients(self.optimizer.parameters.values())
-        everyone = [part for theirs in self.processes.all_gather(parts) for part in theirs]
-        metrics = merge_metrics(everyone)
+        all_parts = [part for shard in self.processes.all_gather(parts) for part in shard]
+        metrics = merge_metrics(all_parts)
         if compare:
-            stop_if_apart(metrics, self.models.policy.compute.dtype)
+            check_mismatch(metrics, self.models.policy.compute.dtype)
         rate = self.settings.learning_rate * self.optimizer.factor
         return {
             **metrics,
@@ -97,7 +101,7 @@ class PolicyUpdater:
         }
 
     def _backward(self, minibatch: Experience, share: Sequence[Sequence[int]]) -> list[dict[str, float]]:
-        """Add up the gradients of this process's share; the metrics of each micro-batch."""
+        """Accumulate gradients over this process's shard; returns the metrics of each micro-batch."""
         parts, number = [], self.optimizer.step_count + 1
         for micro in self.token_budget.split_rows(minibatch.tokens, share):
             batch = minibatch.select(micro, minibatch.totals)
@@ -113,21 +117,28 @@ class PolicyUpdater:
         return parts
 
     def _compare_with_sampler(
-        self, first: Mapping[str, float], agreed: Mapping[str, float] | None
+        self, first: Mapping[str, float], mismatch: Mapping[str, float] | None
     ) -> dict[str, float]:
-        """How far the trainer was from what the sampler said, before any step; alarm if they disagree."""
-        found = first if agreed is None else agreed
-        if "approx_kl" not in found:
+        """Metrics of the sampler-trainer mismatch before any step, with a warning if it is large."""
+        measured = first if mismatch is None else mismatch
+        if "approx_kl" not in measured:
             return {}
         if self.processes.main:
-            other = "training.recompute_logprobs: true, or " if agreed is None else ""
-            warn(found, f"set {other}model.precision: float32")
-        gap = found.get("prob_abs_diff", 0.0)
-        return {"sampler_trainer_kl": found["approx_kl"], "sampler_trainer_prob_abs_diff": gap}
+            other = "training.recompute_logprobs: true, or " if mismatch is None else ""
+            warn(measured, f"set {other}model.precision: float32")
+        gap = measured.get("prob_abs_diff", 0.0)
+        return {"sampler_trainer_kl": measured["approx_kl"], "sampler_trainer_prob_abs_diff": gap}
 
 
 def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> list[list[int]]:
-    """Rows of each optimizer step: groups in a new order, about equally many in each, none torn apart."""
+    """Rows of each optimizer step: shuffled groups, about equally many in each, none split.
+
+    Args:
+        experience: of the round.
+        count: number of minibatches.
+        seed: of the round.
+        epoch: number of the epoch.
+    """
     members: dict[int, list[int]] = {}
     for row, g in enumerate(experience.tokens.group.tolist()):
         members.setdefault(g, []).append(row)
@@ -140,7 +151,7 @@ def minibatches(experience: Experience, count: int, seed: int, epoch: int) -> li
 
 
 def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
-    """Rows with an advantage other than 0 on a token that counts; the rest would cost a pass for nothing."""
+    """Rows with a nonzero advantage on an unmasked token; the others have no gradient."""
     assert experience.advantages is not None
     mask = experience.tokens.mask.to(experience.advantages.device)
     taught = (masked(experience.advantages, mask) != 0).any(dim=1)
@@ -150,7 +161,14 @@ def rows_with_signal(experience: Experience, rows: Sequence[int]) -> list[int]:
 def step_totals(
     experience: Experience, rows: Sequence[int], read: Sequence[int], taught: Sequence[int]
 ) -> StepTotals:
-    """What the losses of an optimizer step over `rows` divide by, of which it reads some and some teach."""
+    """Normalizers of the losses of an optimizer step.
+
+    Args:
+        experience: of the round.
+        rows: of the minibatch.
+        read: rows that the policy reads.
+        taught: rows with an advantage.
+    """
     counts = {r: float(experience.tokens.masks[r].sum()) for r in rows}
     tokens = sum(counts.values())
     group = experience.tokens.group.tolist()

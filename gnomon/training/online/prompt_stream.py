@@ -1,4 +1,4 @@
-"""Which prompts a round samples: pools by weight, each walked in a new order each time round, or a curriculum."""
+"""Prompts of each round: pools by weight, each in a new order every epoch, or a curriculum."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from gnomon.training.settings import Curriculum
 class PromptStream:
     """An endless, resumable stream of prompts.
 
-    Without a curriculum a pool is walked in a permutation that depends on the seed and on how often it was walked
-    before. All draws depend on the seed and the place in the stream only.
+    Without a curriculum each epoch over a pool is a permutation that depends on the seed and the epoch. All draws
+    depend only on the seed and the position in the stream.
+
+    Args:
+        pools: prompts with weights.
+        seed: of the stage.
+        curriculum: prefer prompts of medium difficulty; `None` walks through the pools.
     """
 
     def __init__(
@@ -36,14 +41,14 @@ class PromptStream:
         self.walks: dict[int, tuple[int, list[int]]] = {}
 
     def take(self, count: int) -> list[Prompt]:
-        """The next `count` prompts; where a walk begins anew a prompt may come twice, and has a larger group."""
+        """The next `count` prompts; at the end of an epoch a prompt may occur twice and gets a larger group."""
         chosen: list[Prompt] = []
         for _ in range(count):
             chosen.append(self._next({p.id for p in chosen}))
         return chosen
 
     def groups(self, count: int) -> int:
-        """How many groups `count` prompts can make: a prompt that comes twice has one."""
+        """Maximum number of groups of `count` prompts: a prompt that occurs twice has one."""
         return min(count, self._distinct)
 
     @cached_property
@@ -51,7 +56,7 @@ class PromptStream:
         return len({p.id for prompts in self.pools for p in prompts})
 
     def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
-        """How the completions of each prompt scored."""
+        """Update success rates from the scores of each prompt's completions."""
         if self.curriculum is None:
             return
         for name, values in scores.items():
@@ -60,8 +65,8 @@ class PromptStream:
             self.rates[name] = self.curriculum.memory * before + (1 - self.curriculum.memory) * rate
 
     def _next(self, chosen: Set[str]) -> Prompt:
-        place = sum(self.taken)
-        draw = np.random.default_rng([self.seed, 7, place])
+        position = sum(self.taken)
+        draw = np.random.default_rng([self.seed, 7, position])
         pool = int(draw.choice(len(self.pools), p=self.weights)) if len(self.pools) > 1 else 0
         prompts, at = self.pools[pool], self.taken[pool]
         self.taken[pool] += 1
@@ -74,7 +79,7 @@ class PromptStream:
         return prompts[int(draw.choice(len(prompts), p=weights / weights.sum()))]
 
     def _order(self, pool: int, turn: int) -> list[int]:
-        """The permutation of a pool's walk, made once a walk."""
+        """The permutation of a pool in an epoch, cached."""
         if self.walks.get(pool, (-1, []))[0] != turn:
             self.walks[pool] = (turn, epoch_order(len(self.pools[pool]), self.seed + pool, turn))
         return self.walks[pool][1]
@@ -90,9 +95,9 @@ class PromptStream:
         return float(np.exp(-0.5 * distance * distance))
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return {"taken": self.taken, "rates": self.rates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint's state."""
         self.taken, self.rates = list(state["taken"]), dict(state["rates"])

@@ -1,4 +1,4 @@
-"""A memory of former rounds' groups, to learn from them again."""
+"""Replay buffer of groups from earlier rounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnomon.training.settings import Replay
 
 @dataclass(frozen=True)
 class ReplayGroup:
-    """One prompt's completions with their scores, and how much they taught when they were new."""
+    """One prompt's completions with their scores and replay priority, the mean |advantage| when they were new."""
 
     rollouts: tuple[Rollout, ...]
     scores: tuple[float, ...]
@@ -24,7 +24,7 @@ class ReplayGroup:
 
 
 class ReplayBuffer:
-    """The newest groups, drawn by priority (Schaul et al. 2016, with rank left out)."""
+    """The newest groups, sampled by priority (Schaul et al. 2016, proportional variant)."""
 
     def __init__(self, settings: Replay, seed: int):
         self.settings = settings
@@ -32,7 +32,7 @@ class ReplayBuffer:
         self.groups: list[ReplayGroup] = []
 
     def draw(self, fresh: int, step: int) -> list[ReplayGroup]:
-        """Groups for a round with `fresh` new ones; none twice."""
+        """Replayed groups for a round with `fresh` new ones; none twice."""
         count = min(round(self.settings.share * fresh), len(self.groups))
         if not count:
             return []
@@ -42,15 +42,15 @@ class ReplayBuffer:
         return [self.groups[i] for i in chosen]
 
     def add(self, groups: Sequence[ReplayGroup]) -> None:
-        """Remember, and forget the oldest."""
+        """Add groups and drop the oldest beyond the capacity."""
         self.groups = [*self.groups, *groups][-self.settings.capacity :]
 
     def state(self) -> list[dict[str, Any]]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return [to_json(group) for group in self.groups]
 
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint's state."""
         self.groups = [
             ReplayGroup(tuple(map(_rollout, row["rollouts"])), tuple(row["scores"]), float(row["priority"]))
             for row in state
@@ -58,10 +58,10 @@ class ReplayBuffer:
 
 
 def _rollout(row: Mapping[str, Any]) -> Rollout:
-    asked = row["prompt"]
-    prompt = Prompt(asked["id"], tuple(Message(**m) for m in asked["messages"]), asked["answer"])
-    told = row["completion"]
-    completion = Completion(told["id"], told["text"], told["source"], tuple(told["token_ids"]))
+    saved = row["prompt"]
+    prompt = Prompt(saved["id"], tuple(Message(**m) for m in saved["messages"]), saved["answer"])
+    saved = row["completion"]
+    completion = Completion(saved["id"], saved["text"], saved["source"], tuple(saved["token_ids"]))
     rest = {key: value for key, value in row.items() if key not in ("prompt", "completion")}
     rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
     return Rollout(prompt=prompt, completion=completion, **rest)

@@ -1,4 +1,4 @@
-"""Why a reward failed: each reason with its count, in `reward_failures.jsonl` and once on the console."""
+"""Log of reward failures: reasons with counts in `reward_failures.jsonl`, each once on the console."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gnomon.core.storage.files import read_jsonl
 from gnomon.core.storage.metrics_log import StepLog
 
 FILE = "reward_failures.jsonl"
-KEPT, SHOWN = 20, 5  # reasons: kept of each round, shown on the console of each start
+MAX_LOGGED, MAX_SHOWN = 20, 5  # reasons: logged per round, shown on the console per start
 OTHERS = "other reasons"
 
 
@@ -23,7 +23,7 @@ class FailureLog:
 
     Args:
         folder: of the stage.
-        keep_steps: rounds of an earlier start that are kept.
+        keep_steps: rounds of earlier starts to keep.
         write: whether this process writes.
     """
 
@@ -33,16 +33,16 @@ class FailureLog:
         self.shown: set[str] = set()
 
     def record(self, step: int, reasons: Mapping[str, int]) -> None:
-        """Write a round's reasons, and show those that this start has not shown yet."""
+        """Log a round's reasons, and print those not printed since the start."""
         if not (self.write and reasons):
             return
         ranked = Counter(reasons).most_common()
-        rows = [{"step": step, "reason": reason, "count": count} for reason, count in ranked[:KEPT]]
-        if rest := sum(count for _, count in ranked[KEPT:]):
+        rows = [{"step": step, "reason": reason, "count": count} for reason, count in ranked[:MAX_LOGGED]]
+        if rest := sum(count for _, count in ranked[MAX_LOGGED:]):
             rows.append({"step": step, "reason": OTHERS, "count": rest})
         self.log.record(rows)
         for reason, count in ranked:
-            if reason not in self.shown and len(self.shown) < SHOWN:
+            if reason not in self.shown and len(self.shown) < MAX_SHOWN:
                 self.shown.add(reason)
                 times = "completion" if count == 1 else "completions"
                 console.print(
@@ -54,14 +54,14 @@ class FailureLog:
 
 
 def failures_in(folder: Path) -> list[dict[str, Any]]:
-    """A stage's reasons with their counts over all rounds, the most frequent first."""
+    """A stage's failure reasons with counts over all rounds, most frequent first."""
     path = folder / FILE
-    return summed(read_jsonl(path)) if path.exists() else []
+    return counts_by_reason(read_jsonl(path)) if path.exists() else []
 
 
-def summed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Counts by reason, the most frequent first."""
+def counts_by_reason(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Counts by reason, most frequent first."""
     counts: Counter[str] = Counter()
     for row in rows:
         counts[str(row["reason"])] += int(row["count"])
-    return [{"reason": reason, "count": count} for reason, count in counts.most_common(KEPT)]
+    return [{"reason": reason, "count": count} for reason, count in counts.most_common(MAX_LOGGED)]

@@ -1,4 +1,4 @@
-"""Scores of a round's completions: the reward, and what the loop does with those that were cut off or long."""
+"""Scores of a round's completions: the reward, with a cap for truncated and a penalty for overlong ones."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gnomon.training.settings import OnlineSettings
 
 @dataclass(frozen=True)
 class Scorer:
-    """Asks the reward, each process for a share of the prompts.
+    """Scores completions with the reward, sharded over processes by prompt.
 
     Attributes:
-        limit: the length limit of a completion, in tokens.
-        reasons: why the reward failed, with counts, since they were last cleared.
+        limit: length limit of a completion, in tokens.
+        reasons: reasons of failures with counts, since they were last cleared.
     """
 
     reward: Reward
@@ -35,56 +35,64 @@ class Scorer:
     def score(
         self, rollouts: list[Rollout], *, learn: bool = True
     ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Scores `[N]`; rows on which the reward failed or abstained are left out, and each are counted.
+        """Score completions; rows on which the reward failed or abstained are removed and counted.
 
-        With `learn` off, a reward of several parts keeps its running moments and its count of failures.
+        Args:
+            rollouts: of the round.
+            learn: update the running statistics and failure count of a reward of several parts.
+
+        Returns:
+            The scored rollouts, their scores `[N]`, and metrics.
+
+        Raises:
+            RunError: the reward scored none of them.
         """
-        found, values = self._scores(rollouts, learn)
-        kept = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
-        abstained = int(found.abstained.sum())
-        failed = len(rollouts) - len(kept) - abstained
-        if not kept:
+        results, values = self._scores(rollouts, learn)
+        valid = [i for i in range(len(rollouts)) if bool(values[i].isfinite())]
+        abstained = int(results.abstained.sum())
+        failed = len(rollouts) - len(valid) - abstained
+        if not valid:
             done = "failed" if failed else "abstained"
-            why = (
-                f": {self._most_frequent(found)}"
-                if failed
-                else "; give it completions on which it has an opinion"
-            )
+            why = f": {self._most_frequent(results)}" if failed else "; give it completions that it can score"
             raise RunError(f"the reward '{self.reward.name}' {done} on every completion of a round{why}.")
-        self.reasons.update(reason for _, reason in found.failures)
-        if unnamed := failed - len({row for row, _ in found.failures}):
+        self.reasons.update(reason for _, reason in results.failures)
+        if unnamed := failed - len({row for row, _ in results.failures}):
             self.reasons["its score is not a finite number"] += max(0, unnamed)
-        judged = {"reward_failures": float(failed), "abstained_rows": float(abstained)}
-        if len(found.parts) > 1:
-            judged |= {f"score_{name}": float(part.nanmean()) for name, part in found.parts.items()}
-        rollouts = [rollouts[i] for i in kept]
+        metrics = {"reward_failures": float(failed), "abstained_rows": float(abstained)}
+        if len(results.parts) > 1:
+            metrics |= {f"score_{name}": float(part.nanmean()) for name, part in results.parts.items()}
+        rollouts = [rollouts[i] for i in valid]
         finished = torch.tensor([r.finished for r in rollouts])
-        scores = cap_truncated(values[kept], finished, self.settings.truncation_score)
+        scores = cap_truncated(values[valid], finished, self.settings.truncation_score)
         lengths = torch.tensor([len(r.token_ids) for r in rollouts])
         scores = scores + soft_overlong(lengths, self.limit, self.settings.overlong_buffer)
-        return rollouts, scores, judged
+        return rollouts, scores, metrics
 
-    def _most_frequent(self, found: Scores) -> str:
-        reasons = Counter(reason for _, reason in found.failures)
+    def _most_frequent(self, results: Scores) -> str:
+        reasons = Counter(reason for _, reason in results.failures)
         return reasons.most_common(1)[0][0] if reasons else "scores are not finite"
 
     def _scores(self, rollouts: list[Rollout], learn: bool) -> tuple[Scores, Tensor]:
         """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
         names = [(r.prompt.id, r.version) for r in rollouts]
         groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
-        mine = [rollouts[row] for rows in self.processes.shard(groups) for row in rows]
-        scored = self.reward.score([r.prompt for r in mine], [r.completion for r in mine])
-        mine_too = dict(scored.parts), list(scored.failures), dict(scored.abstentions)
-        everyone = self.processes.all_gather((scored.values, *mine_too))
+        shard = [rollouts[row] for rows in self.processes.shard(groups) for row in rows]
+        scored = self.reward.score([r.prompt for r in shard], [r.completion for r in shard])
+        details = dict(scored.parts), list(scored.failures), dict(scored.abstentions)
+        everyone = self.processes.all_gather((scored.values, *details))
         order = [
             row for rank in range(self.processes.count) for g in groups[rank :: self.processes.count] for row in g
         ]
         back = torch.tensor(order).argsort()
-        values = torch.cat([theirs[0] for theirs in everyone])[back]
-        parts = {n: torch.cat([theirs[1][n] for theirs in everyone])[back] for n in everyone[0][1]}
-        abstentions = {n: torch.cat([theirs[3][n] for theirs in everyone])[back] for n in everyone[0][3]}
-        found = Scores(values, parts, [failure for theirs in everyone for failure in theirs[2]], abstentions)
+        values = torch.cat([shard_scores[0] for shard_scores in everyone])[back]
+        parts = {n: torch.cat([shard_scores[1][n] for shard_scores in everyone])[back] for n in everyone[0][1]}
+        abstentions = {
+            n: torch.cat([shard_scores[3][n] for shard_scores in everyone])[back] for n in everyone[0][3]
+        }
+        results = Scores(
+            values, parts, [failure for shard_scores in everyone for failure in shard_scores[2]], abstentions
+        )
         if isinstance(self.reward, ShapedReward):
             combine = self.reward.combine if learn else self.reward.shaped
             values = combine(parts, abstentions)
-        return found, values
+        return results, values

@@ -1,7 +1,7 @@
-"""What a micro-batch costs in memory and time, learned from a small one: for `memory_gb` and for a run's plan.
+"""Memory and time of a micro-batch, measured on a small one: for `memory_gb` and for a run's plan.
 
-Only a trial knows an architecture's real needs: what autograd keeps of each layer grows with the tokens; what a
-matrix's gradient or a chunk of the vocabulary takes for a moment does not.
+A trial pass measures what depends on the architecture: saved activations grow with the tokens; temporary
+gradients of a matrix and logits of a vocabulary chunk do not.
 """
 
 from __future__ import annotations
@@ -33,25 +33,26 @@ from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OptimizerKind
 
 TRIAL = 512  # tokens
-WARM = 32  # tokens of the pass before it
-# AdamW's two moments, as a share of the gradient's bytes: each as large, or a byte a weight and a scale for 256.
+WARM = 32  # tokens of the warm-up pass
+# Bytes of AdamW's two moments relative to the gradient's: the same each, or one byte per weight and a scale per
+# 256.
 MOMENTS: dict[OptimizerKind, float] = {"adamw": 2.0, "adamw_8bit": 2 * (1 + 4 / 256) / 4}
-SMALLEST = 64  # tokens of a micro-batch that is worth a pass
-MOST = 16384  # tokens of a micro-batch beyond which none gets faster
-FOR_FROZEN_STATES = 0.2  # at most this share of what the models leave
+SMALLEST = 64  # minimum tokens of a micro-batch
+MOST = 16384  # tokens of a micro-batch beyond which throughput does not grow
+FOR_FROZEN_STATES = 0.2  # maximum share of free memory for the activation cache
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a training stage needs, and the pace of its passes.
+    """Memory of a training stage in bytes, and throughput.
 
     Attributes:
-        weights: of all its models, each storage once.
-        gradients: of the weights that learn.
-        moments: AdamW's two.
-        fixed: beside these in any pass, however small.
-        per_token: in a pass with a gradient.
-        tokens_per_second: of such a pass.
+        weights: of all models, each storage once.
+        gradients: of trainable weights.
+        moments: of the optimizer.
+        fixed: temporary memory of a pass, independent of its tokens.
+        per_token: activation memory per token of a training pass.
+        tokens_per_second: throughput of a training pass.
     """
 
     weights: int
@@ -62,13 +63,13 @@ class Footprint:
     tokens_per_second: float
 
     def activations(self, tokens: int) -> float:
-        """What a micro-batch of so many tokens takes beside the rest."""
+        """Bytes of activations and temporaries for a micro-batch of `tokens`."""
         return self.fixed + self.per_token * tokens
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A typical prompt and its completions, in tokens."""
+    """Typical lengths in tokens: a prompt, a completion, and how many completions share a prompt."""
 
     prompt: int
     completion: int
@@ -76,7 +77,7 @@ class Shape:
 
 
 def shape_of(examples: Sequence[Example]) -> Shape:
-    """The median of each."""
+    """Median lengths of stored examples."""
     return Shape(
         prompt=int(median(len(e.prompt) for e in examples)),
         completion=int(median(len(c) for e in examples for c in e.completions)),
@@ -85,13 +86,19 @@ def shape_of(examples: Sequence[Example]) -> Shape:
 
 
 def footprint(models: TrainedModels, shape: Shape, optimizer: OptimizerKind = "adamw") -> Footprint:
-    """Try a pass of the models on made-up tokens; their weights stay as they are."""
+    """Measure a training pass of the models on random tokens; weights stay unchanged.
+
+    Args:
+        models: that are trained.
+        shape: typical lengths.
+        optimizer: determines the moments' bytes.
+    """
     loaded = [models.trained, *([models.critic_model] if models.critic_model else [])]
     device = models.trained.device
     learning = [p for model in loaded for p in model.trainable().values()]
     groups = random_groups(TRIAL, shape, models.trained)
     try:
-        _pass(models, random_groups(WARM, shape, models.trained))  # gradients are there from now on
+        _pass(models, random_groups(WARM, shape, models.trained))  # allocates gradients
         known = [*_tensors(loaded), *(p.grad for p in learning if p.grad is not None)]
         with _Saved(known) as saved:
             started = time.monotonic()
@@ -100,37 +107,37 @@ def footprint(models: TrainedModels, shape: Shape, optimizer: OptimizerKind = "a
     finally:
         for parameter in learning:
             parameter.grad = None
-    # Of what passes, a matrix's gradient and a chunk of the vocabulary are as large in any micro-batch.
-    passing = min(max(peak - saved.bytes, 0), _constant(models, learning, groups))
-    growing = peak - passing
+    # Temporary gradients and vocabulary chunks have the same size in any micro-batch.
+    temporary = min(max(peak - saved.bytes, 0), _constant(models, learning, groups))
+    growing = peak - temporary
     gradients = sum(p.nbytes for p in learning)
     return Footprint(
         weights=weight_bytes(loaded),
         gradients=gradients,
         moments=int(MOMENTS[optimizer] * gradients),
-        fixed=float(passing),
+        fixed=float(temporary),
         per_token=growing / groups.cost,
         tokens_per_second=groups.cost / seconds,
     )
 
 
 def _constant(models: TrainedModels, learning: Sequence[Tensor], groups: TokenGroups) -> int:
-    """Bytes that pass through memory whatever the tokens: gradients before they are added up, logits, scores."""
+    """Bytes of temporaries independent of the tokens: matrix gradients, logits, attention scores."""
     matrix = max((p.nbytes for p in learning), default=0)
     vocabulary = int(models.trained.network.get_input_embeddings().weight.shape[0])
     scores = 0
     if models.trained.layout_in_use == "branched":
         config: Any = models.trained.network.config.get_text_config()
-        asked = max(piece.pairs for piece in branched_layout(groups).pieces)
+        pairs = max(piece.pairs for piece in branched_layout(groups).pieces)
         scores = (
-            3 * asked * int(getattr(config, "num_attention_heads", 0)) * 4
+            3 * pairs * int(getattr(config, "num_attention_heads", 0)) * 4
         )  # weights, their gradients, one of them cast
-    # Where layers are computed again, most of what passes is what they say, and grows with the tokens.
+    # With gradient checkpointing most temporaries are recomputed activations, which grow with the tokens.
     return scores if models.trained.recomputes else scores + 3 * matrix + 2 * CHUNK * vocabulary * 4
 
 
 class _Saved:
-    """The bytes of what autograd keeps for the way back, each storage once, those of `known` tensors not."""
+    """Bytes of tensors that autograd saves for backward, each storage once, without those of `known` tensors."""
 
     def __init__(self, known: Sequence[Tensor]):
         self._known = {t.untyped_storage().data_ptr() for t in known}
@@ -152,7 +159,7 @@ class _Saved:
 
     @property
     def bytes(self) -> int:
-        """As of now; what is let go of and made again in the same place counts once."""
+        """Bytes saved so far; a storage at a reused address counts once."""
         return sum(self._sizes.values())
 
 
@@ -168,7 +175,13 @@ def _tensors(models: Iterable[Model]) -> Iterator[Tensor]:
 
 
 def random_groups(tokens: int, shape: Shape, model: Model) -> TokenGroups:
-    """Groups of random ids, about `tokens` in all; they have nothing in common at their start."""
+    """Groups of random token ids without common prefixes.
+
+    Args:
+        tokens: total length, about.
+        shape: lengths of prompts and completions.
+        model: whose vocabulary is used.
+    """
     draw = torch.Generator().manual_seed(0)
     vocabulary = int(model.network.get_input_embeddings().weight.shape[0])
     prompt = min(max(shape.prompt, 1), tokens - 1)
@@ -187,17 +200,23 @@ def random_groups(tokens: int, shape: Shape, model: Model) -> TokenGroups:
 
 
 def _pass(models: TrainedModels, groups: TokenGroups) -> None:
-    """Forward and backward through everything that learns, as any loss has it."""
+    """Forward and backward pass through all trainable models."""
     model = models.trained
-    said = model.scores(groups) if isinstance(model, RewardModel) else models.policy.logprobs(groups)
-    loss = said.float().sum()
+    outputs = model.scores(groups) if isinstance(model, RewardModel) else models.policy.logprobs(groups)
+    loss = outputs.float().sum()
     if models.critic_model:
         loss = loss + models.critic.predict(groups).values.sum()
     loss.backward()  # type: ignore[no-untyped-call]
 
 
 def peak_bytes(work: Callable[[], None], known: Sequence[Tensor], device: torch.device) -> int:
-    """The most that tensors made inside `work` take at once, those in `known` not counted."""
+    """Peak bytes of tensors allocated inside `work`.
+
+    Args:
+        work: called once.
+        known: existing tensors, not counted.
+        device: whose memory is measured.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -211,7 +230,7 @@ def peak_bytes(work: Callable[[], None], known: Sequence[Tensor], device: torch.
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages from when an operation returns them to when nobody holds them any more."""
+    """Counts bytes of storages from the operation that returns them until they are freed."""
 
     def __init__(self, known: Sequence[Tensor]):
         super().__init__()  # type: ignore[no-untyped-call]
@@ -220,30 +239,30 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen: dict[int, Any] = {t.untyped_storage()._cdata: None for t in known}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(found):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._count(leaf, leaf.nbytes) if leaf.is_mkldnn else self._count_storage(leaf.untyped_storage())
-        return found
+        return result
 
     def _count_storage(self, storage: Any) -> None:
         self._count(storage, storage.nbytes(), storage._cdata)
 
-    def _count(self, held: Any, size: int, place: int | None = None) -> None:
-        place = id(held) if place is None else place
-        if place not in self._seen:
-            self._seen[place] = weakref.finalize(held, self._gone, place, size)
+    def _count(self, held: Any, size: int, address: int | None = None) -> None:
+        address = id(held) if address is None else address
+        if address not in self._seen:
+            self._seen[address] = weakref.finalize(held, self._gone, address, size)
             self.now += size
             self.peak = max(self.peak, self.now)
 
-    def _gone(self, place: int, size: int) -> None:
-        self._seen.pop(place, None)
+    def _gone(self, address: int, size: int) -> None:
+        self._seen.pop(address, None)
         self.now -= size
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits into so much memory: tokens of a micro-batch, and gigabytes of frozen layers' states."""
+    """What fits into a memory limit: tokens of a micro-batch, and gigabytes of activation cache."""
 
     tokens: int
     states_gb: float
@@ -252,18 +271,25 @@ class Fit:
 def fit(
     models: TrainedModels, gigabytes: float, shape: Shape, label: str, optimizer: OptimizerKind = "adamw"
 ) -> Fit:
-    """The largest micro-batch for which a loop on `models`, about to begin, stays within `gigabytes`.
+    """The largest micro-batch for which a loop on `models` stays within `gigabytes`.
+
+    Args:
+        models: loaded, before training.
+        gigabytes: memory limit.
+        shape: typical lengths.
+        label: of the stage, for the error.
+        optimizer: determines the moments' bytes.
 
     Raises:
-        ConfigError: the models alone leave no room.
+        ConfigError: the models alone exceed the limit.
     """
     held = held_bytes(models.trained.device)
-    found = footprint(models, shape, optimizer)
-    left = gigabytes * 1e9 - held - found.gradients - found.moments - found.fixed
+    needs = footprint(models, shape, optimizer)
+    left = gigabytes * 1e9 - held - needs.gradients - needs.moments - needs.fixed
     for_states = FOR_FROZEN_STATES * max(left, 0.0)
-    tokens = int((left - for_states) / found.per_token)
+    tokens = int((left - for_states) / needs.per_token)
     if tokens < SMALLEST:
-        needed = held + found.gradients + found.moments + found.activations(TRIAL)
+        needed = held + needs.gradients + needs.moments + needs.activations(TRIAL)
         raise ConfigError(
             f"stage '{label}': training.memory_gb: {gigabytes:g} leaves no room beside the models; give at least "
             f"{needed / 1e9:.1f}, train fewer layers, or set gradient_checkpointing: true."
@@ -272,17 +298,23 @@ def fit(
 
 
 def held_bytes(device: torch.device) -> int:
-    """What the process takes now; on a GPU, its tensors."""
+    """Memory of the process now; on a GPU, of its tensors."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return int(psutil.Process().memory_info().rss)
 
 
-LOOKED_AT = 32  # prompts of each pool, to learn how long they are
+SHAPE_PROMPTS = 32  # prompts of each pool whose length is measured
 
 
 def shape_of_round(pools: Sequence[Sequence[Prompt]], tokenizer: Any, sampling: Sampling) -> Shape:
-    """What a round's micro-batches are made of, with completions as long as they may be."""
-    some = [prompt for pool in pools for prompt in pool[:LOOKED_AT]]
+    """Typical lengths of a round, with completions of maximum length.
+
+    Args:
+        pools: prompts.
+        tokenizer: renders them.
+        sampling: of the stage.
+    """
+    some = [prompt for pool in pools for prompt in pool[:SHAPE_PROMPTS]]
     length = median(len(render_prompt(tokenizer, prompt)) for prompt in some)
     return Shape(int(length), sampling.max_tokens, sampling.completions)

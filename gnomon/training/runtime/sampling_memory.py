@@ -1,4 +1,4 @@
-"""What sampling costs in memory and time, learned from two short draws: for a run's plan."""
+"""Memory and time of sampling, measured on two short samples: for a run's plan."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime.memory_profile import TRIAL, Shape, peak_bytes, random_groups
 
-DRAWN = (2, 10)  # tokens of the two draws
+TRIAL_TOKENS = (2, 10)  # tokens of the two samples
 
 
 @dataclass(frozen=True)
 class SamplingCost:
-    """What drawing completions takes: bytes at most at once, and seconds if none ends early."""
+    """Peak bytes of sampling, and seconds if no completion ends early."""
 
     bytes: float
     seconds: float
@@ -30,29 +30,36 @@ class SamplingCost:
 def profile_sampling(
     policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, loaded: Sequence[Model]
 ) -> SamplingCost:
-    """What drawing every completion of `prompts` takes, from two short draws."""
+    """Estimate memory and time of sampling all completions of `prompts` from two short samples.
+
+    Args:
+        policy: to sample from.
+        prompts: of a round.
+        sampling: of the stage.
+        loaded: models in memory, not counted.
+    """
     known = [t for model in loaded for t in (*model.network.parameters(), *model.network.buffers())]
     sampler = NativeSampler(policy)
     rows = len(prompts) * sampling.completions
     side_by_side = min(sampling.batch, rows)
     some = list(prompts)[: -(-side_by_side // sampling.completions)]
     seconds, sizes = [], []
-    for tokens in DRAWN:
+    for tokens in TRIAL_TOKENS:
         short = sampling.model_copy(
             update={"max_tokens": tokens, "min_tokens": tokens, "stop": (), "stop_ids": ()}
         )
         started = time.monotonic()
         sizes.append(peak_bytes(partial(_draw, sampler, some, short), known, policy.device))
         seconds.append(time.monotonic() - started)
-    step = max(seconds[1] - seconds[0], 0.0) / (DRAWN[1] - DRAWN[0])
-    one_batch = seconds[0] + step * max(sampling.max_tokens - DRAWN[0], 0)
+    step = max(seconds[1] - seconds[0], 0.0) / (TRIAL_TOKENS[1] - TRIAL_TOKENS[0])
+    one_batch = seconds[0] + step * max(sampling.max_tokens - TRIAL_TOKENS[0], 0)
     config = policy.network.config.get_text_config()
-    asking = getattr(config, "num_attention_heads", 0)  # without heads nothing grows: a state is as long as ever
-    heads = getattr(config, "num_key_value_heads", None) or asking
-    head = getattr(config, "head_dim", None) or config.hidden_size // max(asking, 1)
+    query_heads = getattr(config, "num_attention_heads", 0)  # without heads no cache grows
+    heads = getattr(config, "num_key_value_heads", None) or query_heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // max(query_heads, 1)
     a_token = 2 * config.num_hidden_layers * heads * head * 4 * side_by_side
     return SamplingCost(
-        max(sizes) + a_token * max(sampling.max_tokens - DRAWN[1], 0), one_batch * rows / side_by_side
+        max(sizes) + a_token * max(sampling.max_tokens - TRIAL_TOKENS[1], 0), one_batch * rows / side_by_side
     )
 
 
@@ -61,7 +68,7 @@ def _draw(sampler: NativeSampler, prompts: Sequence[Prompt], sampling: Sampling)
 
 
 def forward_tokens_per_second(policy: Policy, shape: Shape) -> float:
-    """Tokens a second of a pass without a gradient."""
+    """Throughput of a pass without a gradient, in tokens per second."""
     groups: TokenGroups = random_groups(TRIAL, shape, policy)
     started = time.monotonic()
     with torch.no_grad():

@@ -61,7 +61,7 @@ def test_the_price_of_a_nat_follows_the_measured_kl(tmp_path: Path, words: Any) 
 
 @pytest.mark.parametrize("often", [{"epochs": 2, "minibatches": 1}, {"epochs": 1, "minibatches": 2}])
 def test_reinforce_takes_one_step_a_round(tmp_path: Path, words: Any, often: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="has no ratio that would follow"):
+    with pytest.raises(ConfigError, match="has no importance ratio"):
         online(tmp_path, words, algorithm=Reinforce(), **often)
     online(tmp_path, words, algorithm=PPO(), **often)
 

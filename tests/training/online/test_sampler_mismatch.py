@@ -21,7 +21,7 @@ from gnomon.core.experience import Experience, Rollout
 from gnomon.rollouts.choice import DECODERS
 from gnomon.rollouts.decoding import SlotDecoder
 from gnomon.training.online.exploration import sample_group_mix
-from gnomon.training.online.sampler_mismatch import compare_logprobs, stop_if_apart
+from gnomon.training.online.sampler_mismatch import check_mismatch, compare_logprobs
 from gnomon.training.settings import Exploration, Replay
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -111,8 +111,8 @@ def test_precision_explains_so_much_and_no_more(dtype: torch.dtype, nats: float,
     found = {"approx_kl": math.expm1(-nats) + nats, "prob_abs_diff": 0.25 * math.expm1(nats)}
     context = pytest.raises(RunError, match="disagree in the first round") if stops else nullcontext()
     with context:
-        stop_if_apart(found, dtype)
-    stop_if_apart({}, dtype)
+        check_mismatch(found, dtype)
+    check_mismatch({}, dtype)
 
 
 @pytest.mark.parametrize("way", WAYS)
