@@ -1,9 +1,9 @@
-"""Which decoder draws from a model: the first of which a trial shows that it follows the model's own numbers.
+"""Choice of a model's decoder: the fastest that reproduces the model's own log-probabilities in a trial.
 
-Architectures differ in what they cache, and in what padding does to it. A decoder that goes wrong does so in
-silence: it draws from another distribution than the one it reports. So a model of an unknown architecture reads a
-few tokens of prompts of several lengths through each decoder, the fastest first, and is compared with its own
-forward pass. Tests do the same for the architectures in `gnomon.models.verify_forward.VERIFIED`.
+Architectures differ in what they cache, and in how padding affects it. A wrong decoder fails silently: it draws
+from another distribution than the one it reports. So a model of an unknown architecture reads a few tokens of
+prompts of several lengths through each decoder, the fastest first, and is compared with its own forward pass.
+Tests do the same for the architectures in `gnomon.models.verify_forward.VERIFIED`.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ DECODERS: dict[DecoderName, Callable[[Policy], Decoder]] = {
     "alone": AloneDecoder,
     "recomputing": RecomputingDecoder,
 }
-ROUNDING = 1e-3  # nats in float32: within it the fastest decoder is taken, beyond it the next is asked first
+ROUNDING = 1e-3  # nats in float32: within it a decoder is taken at once, beyond it the next is tried first
 
 
 def decoder_for(policy: Policy) -> Decoder:
-    """A new decoder, of the kind that `choose` chose."""
+    """Make a decoder of the kind that `choose_decoder` returns."""
     return DECODERS[choose_decoder(policy)](policy)
 
 
 def choose_decoder(policy: Policy) -> DecoderName:
-    """The fastest decoder that follows the policy's own numbers; the policy remembers it.
+    """The fastest decoder that reproduces the policy's own log-probabilities; remembered in `policy.decoder`.
 
     Raises:
         ModelError: none does.
@@ -61,7 +61,7 @@ def choose_decoder(policy: Policy) -> DecoderName:
 
 
 def fast_decoder(trunk: Any) -> DecoderName:
-    """The fast decoder that an architecture allows by what it says of itself."""
+    """The fast decoder that an architecture's declared properties allow."""
     takes_ours = trunk._supports_attention_backend and trunk.config._attn_implementation in tree_attention.PLAIN
     return "slots" if takes_ours and can_pack(trunk.config) else "padded"
 
@@ -98,9 +98,9 @@ def _exact_gap(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
 
 @torch.no_grad()
 def decoder_deviation(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
-    """The most nats by which a decoder's log-probabilities of some tokens miss those of a forward pass.
+    """Largest deviation of a decoder's log-probabilities from those of a forward pass, in nats.
 
-    Infinite where the architecture does not work with such a decoder.
+    Infinite where the architecture does not work with the decoder.
     """
     tried = _tried(policy, make)
     if tried is None:
@@ -118,12 +118,12 @@ def decoder_deviation(policy: Policy, make: Callable[[Policy], Decoder]) -> floa
 
 @torch.no_grad()
 def _tried(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[Ids, float] | None:
-    """What the decoder says of a few texts' last tokens, in nats; `None` where it fails."""
+    """The decoder's log-probabilities of a few texts' last tokens, in nats; `None` where it fails."""
     try:
         trial = _Trial(policy, make(policy))
         trial.run()
     except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, GnomonError):
-        return None  # what is left to try, or the refusal, says so
+        return None  # another decoder is tried, or the model is refused
     return trial.logprobs
 
 
@@ -146,7 +146,7 @@ class _Trial:
         self.logprobs: dict[Ids, float] = {}
 
     def run(self) -> None:
-        """Two batches of prompts; one prompt has two rows, which read different tokens."""
+        """Run two batches of prompts; one prompt has two rows, which read different tokens."""
         ids = tuple((37 * n + 5) % self.vocabulary for n in range(13))
         first, second = [ids[:4], ids[3:12], ids[:4], ids[5:7]], [ids[2:5], ids[4:12]]
         states = self._enter(first)
@@ -166,7 +166,7 @@ class _Trial:
         return self.decoder.enter(prompts)
 
     def _step(self, states: Tensor, staying: Sequence[int] | None = None) -> Tensor:
-        """Give each row a token; those that stay read it. The states that predict the next, `[B, d]`."""
+        """Give each row a token, which those in `staying` read; returns the next states, `[B, d]`."""
         tokens = self._note(states)
         if staying is not None:
             order = self.decoder.keep(staying)
@@ -174,7 +174,7 @@ class _Trial:
         return self.decoder.step(tokens)
 
     def _note(self, states: Tensor) -> list[int]:
-        """Give each row a token, and note how likely it was."""
+        """Give each row a token, and record its log-probability."""
         head, config = self.policy.network.get_output_embeddings(), self.policy.network.config
         logprobs = logits(head, config, states.float()).log_softmax(-1)
         tokens = [(11 * len(self.logprobs) + 7 * row + 3) % self.vocabulary for row in range(len(self.rows))]

@@ -1,8 +1,8 @@
-"""Attention of a single new token in every row: over its prompt, which all rows on it ask at once, and its own.
+"""Attention of one new token per row: over its prompt, whose keys its rows share, and over its own tokens.
 
-The kernel that transformers asks for wants keys and values of whole texts, a prompt's once for each of its
-completions, and on a CPU cuts the work into a product for each row and head. For one token those are so small
-that a call costs more than its arithmetic.
+The standard kernel needs keys and values of whole texts, a prompt's once for each of its completions, and on a
+CPU splits the work into a product for each row and head. For one token those are so small that a call costs more
+than its arithmetic.
 """
 
 from __future__ import annotations
@@ -32,11 +32,20 @@ def one_token_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """What one query a row sees, in float32: `[B, H, 1, d]` over the row's prompt and its own `[B, heads, T, d]`.
+    """Attention of one query per row over the row's prompt and its own tokens, in float32.
 
-    H is a multiple of heads (grouped queries, Ainslie et al. 2023). A prompt's keys and values meet the queries
-    of all its rows in one product (Juravsky et al. 2024, "Hydragen", section 3.1), and one softmax spans both
-    parts. Returns `[B, 1, H, d]`.
+    H is a multiple of heads (grouped queries, Ainslie et al. 2023). A prompt's keys and values are multiplied
+    with the queries of all its rows in one product (Juravsky et al. 2024, "Hydragen", section 3.1), and one
+    softmax spans both parts.
+
+    Args:
+        query: `[B, H, 1, d]`.
+        key: of the rows' own tokens, `[B, heads, T, d]`.
+        value: likewise.
+        scaling: of the scores; by default `d**-0.5`.
+
+    Returns:
+        `[B, 1, H, d]`, and no weights.
     """
     cache = _reading.get()
     sharing, rows = cache.sharing, query.shape[0]
@@ -56,12 +65,12 @@ def one_token_attention(
 
 
 def _at_prompts(of_rows: Tensor, of_prompts: Tensor, sharing: Sharing) -> Tensor:
-    """Each row's `[B, heads, G, n]` times what its prompt has, `[P, heads, n, m]`: `[B, heads, G, m]`."""
-    prompts, most = sharing.place.shape
+    """Each row's `[B, heads, G, n]` times its prompt's `[P, heads, n, m]`: `[B, heads, G, m]`."""
+    prompts, most = sharing.rows.shape
     heads, group, n = of_rows.shape[1:]
-    gathered = of_rows[sharing.place.flatten()].view(prompts, most, heads, group, n).transpose(1, 2)
-    found = torch.matmul(gathered.reshape(prompts, heads, most * group, n), of_prompts)
-    return found.view(prompts, heads, most, group, -1).transpose(1, 2).flatten(0, 1)[sharing.back]
+    gathered = of_rows[sharing.rows.flatten()].view(prompts, most, heads, group, n).transpose(1, 2)
+    products = torch.matmul(gathered.reshape(prompts, heads, most * group, n), of_prompts)
+    return products.view(prompts, heads, most, group, -1).transpose(1, 2).flatten(0, 1)[sharing.back]
 
 
 AttentionInterface.register(NAME, one_token_attention)
@@ -69,7 +78,7 @@ AttentionInterface.register(NAME, one_token_attention)
 
 @contextmanager
 def one_token(policy: Policy, cache: SlotCache) -> Iterator[None]:
-    """Inside, the policy's trunk reads one token a row, after what `cache` holds."""
+    """Context manager: the policy's trunk reads one token per row, after the tokens in `cache`."""
     config: Any = policy.trunk.config
     before, token = config._attn_implementation, _reading.set(cache)
     config._attn_implementation = NAME

@@ -1,9 +1,9 @@
-"""The trunk one token further in every row of completions: the fast ways.
+"""Fast decoders: one token per step in every row of completions.
 
-`SlotDecoder` keeps rows of any length side by side; they leave, and give way to others. `PaddedDecoder` is for
-models whose own cache has other layers than full attention (sliding windows, recurrent states), or whose
-attention cannot be replaced: its rows enter together. `gnomon.rollouts.plain_decoders` has the ways for models
-that neither of them follows, and `gnomon.rollouts.choice` chooses.
+`SlotDecoder` keeps rows of any length side by side; they leave, and others take their slots. `PaddedDecoder` is
+for models whose own cache has other layers than full attention (sliding windows, recurrent states), or whose
+attention cannot be replaced: its rows enter together. `gnomon.rollouts.plain_decoders` has decoders for models
+that fit neither, and `gnomon.rollouts.choice` chooses.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ Ids = tuple[int, ...]
 
 
 class Decoder(Protocol):
-    """Rows that have read a prompt and part of a completion.
+    """Decoder of rows that have read a prompt and part of a completion.
 
     Attributes:
-        joins: whether rows may enter while others are there.
+        joins: whether rows may enter while others are being decoded.
     """
 
     joins: bool
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Rows for `prompts` behind those that are there; the state that predicts their first token, `[B, d]`."""
+        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; the state that predicts the next, `[B, d]`."""
+        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Let go of all other rows; returns which row stands in each place afterwards."""
+        """Drop all other rows; returns the former number of each remaining row, in the new order."""
 
 
 class SlotDecoder:
     """Rows in the slots of a `SlotCache`.
 
-    A prompt is read and held once for its completions, which may enter one after another; what the prompts of a
-    batch have in common at their start (a chat template's system turn) is read once for all of them.
+    A prompt is read and held once for its completions, which may enter one after another; the tokens that the
+    prompts of a batch share at their start (a chat template's system turn) are read once for all of them.
     """
 
     joins = True
@@ -56,12 +56,12 @@ class SlotDecoder:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.cache = SlotCache(policy.compute.dtype)
-        self._place: dict[Ids, int] = {}  # of the prompts that were read last
+        self._index: dict[Ids, int] = {}  # of the prompts that were read last
         self._states = torch.empty(0)  # that predict their first tokens, [P, d]
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Rows for `prompts` behind those that are there; the state that predicts their first token, `[B, d]`."""
-        known = list(takewhile(self._place.__contains__, prompts))
+        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
+        known = list(takewhile(self._index.__contains__, prompts))
         states = [self._enter(known)] if known else []
         if fresh := prompts[len(known) :]:
             self._read(list(dict.fromkeys(fresh)))
@@ -69,9 +69,9 @@ class SlotDecoder:
         return torch.cat(states)
 
     def _enter(self, prompts: Sequence[Ids]) -> Tensor:
-        places = [self._place[prompt] for prompt in prompts]
-        self.cache.enter(places)
-        return self._states[places]
+        indices = [self._index[prompt] for prompt in prompts]
+        self.cache.enter(indices)
+        return self._states[indices]
 
     def _read(self, prompts: Sequence[Ids]) -> None:
         """Read prompts padded on the right, where no token of theirs can see the padding."""
@@ -84,11 +84,11 @@ class SlotDecoder:
             cache.batch_repeat_interleave(len(prompts))
         hidden = run_trunk(self.policy, ids[:, common:], cache)
         self.cache.read([(layer.keys, layer.values) for layer in cache.layers], lengths)
-        self._place = {prompt: i for i, prompt in enumerate(prompts)}
+        self._index = {prompt: i for i, prompt in enumerate(prompts)}
         self._states = hidden[range(len(prompts)), [length - common - 1 for length in lengths]]
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; the state that predicts the next, `[B, d]`."""
+        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
         positions = self.cache.open(self.policy.device)
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
         with one_token(self.policy, self.cache):
@@ -96,7 +96,7 @@ class SlotDecoder:
             return run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, 0]
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Let go of all other rows; returns which row stands in each place afterwards."""
+        """Drop all other rows; returns the former number of each remaining row, in the new order."""
         return self.cache.keep(rows)
 
 
@@ -110,7 +110,7 @@ class PaddedDecoder:
         self.cache_argument = cache_argument(policy.trunk) or "past_key_values"
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Rows for `prompts` in place of those that were there; the state that predicts their first token."""
+        """Replace all rows by rows for `prompts`; returns their next states, `[B, d]`."""
         device, unique = self.policy.device, list(dict.fromkeys(prompts))
         width = max(map(len, unique))
         ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in unique], device=device)
@@ -123,7 +123,7 @@ class PaddedDecoder:
         return hidden[source]
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; the state that predicts the next, `[B, d]`."""
+        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
         if self.cache_argument == "cache_params":
             return self._run(
@@ -133,7 +133,7 @@ class PaddedDecoder:
         return self._run(ids, attention_mask=self.mask, position_ids=self.mask.sum(1, keepdim=True) - 1)
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Let go of all other rows; returns which row stands in each place afterwards."""
+        """Drop all other rows; returns the former number of each remaining row, in the new order."""
         index = torch.tensor(rows, dtype=torch.long, device=self.policy.device)
         self.cache.reorder_cache(index)
         self.mask = self.mask[index]
@@ -145,7 +145,7 @@ class PaddedDecoder:
 
 
 def shared_start(prompts: Sequence[Ids]) -> int:
-    """How many ids all prompts have in common at their start, but for at least one of each."""
+    """Number of ids that all prompts share at their start, without the last id of any."""
     columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
     return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
@@ -153,18 +153,29 @@ def shared_start(prompts: Sequence[Ids]) -> int:
 def run_trunk(
     policy: Policy, ids: Tensor, cache: Cache, cache_argument: str = "past_key_values", **layout: Tensor
 ) -> Tensor:
-    """Hidden states of `ids` `[B, T]` after what `cache` holds, `[B, T, d]`; the cache then holds them too."""
+    """Hidden states of `ids` after the tokens in `cache`, which then holds them too.
+
+    Args:
+        policy: whose trunk reads.
+        ids: `[B, T]`.
+        cache: of the tokens before.
+        cache_argument: name of the trunk's parameter for the cache.
+        layout: mask and positions, where the trunk needs them.
+
+    Returns:
+        `[B, T, d]`.
+    """
     with autocast(policy.device, policy.compute.dtype):
-        found: Tensor = policy.trunk(
+        states: Tensor = policy.trunk(
             input_ids=ids, use_cache=True, **{cache_argument: cache}, **layout
         ).last_hidden_state
-    return found
+    return states
 
 
 def cache_argument(trunk: Any) -> str | None:
-    """Under which name the trunk takes what it has read, and gives it back; `None` where it keeps nothing.
+    """Name of the trunk's parameter for its cache; `None` for a trunk without one.
 
-    State-space models call it `cache_params` or `state`, and ignore one that comes under the usual name.
+    State-space models call it `cache_params` or `state`, and ignore one under the usual name.
     """
     takes = signature(trunk.forward).parameters
     return next((name for name in ("past_key_values", "cache_params", "state") if name in takes), None)

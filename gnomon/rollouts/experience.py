@@ -1,4 +1,4 @@
-"""Rollouts and their scores become `Experience`: padded, compared with the reference, priced."""
+"""`Experience` from rollouts and their scores: padding, rewards on tokens, KL penalty."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from gnomon.losses.reduce import masked, masked_sum
 
 
 def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
-    """Rollouts grouped by prompt id and the policy's version: those of one round are compared with each other."""
+    """Group rollouts by prompt id and policy version: those of one round are compared with each other."""
     keys = {(r.prompt.id, r.version): r.prompt_ids for r in rollouts}
     same = all(keys[r.prompt.id, r.version] == r.prompt_ids for r in rollouts)
     assert same, "a prompt id stands for one prompt"
-    place = {key: i for i, key in enumerate(keys)}
+    index = {key: i for i, key in enumerate(keys)}
     return TokenGroups.build(
         prompts=list(keys.values()),
         completions=[r.token_ids for r in rollouts],
-        group=[place[r.prompt.id, r.version] for r in rollouts],
+        group=[index[r.prompt.id, r.version] for r in rollouts],
         masks=[r.mask or (True,) * len(r.token_ids) for r in rollouts],
     )
 
 
 def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: float = 1.0) -> Experience:
-    """Experience with the sampler's log-probabilities; nothing of reference, critic or credit yet."""
+    """Experience with the sampler's log-probabilities, without reference, values or advantages.
+
+    Args:
+        rollouts: N of them.
+        scores: `[N]`.
+        limit: the length limit of a completion.
+    """
     tokens = token_groups_of(rollouts)
     return Experience(
         tokens=tokens,
@@ -41,17 +47,16 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: floa
 
 
 def cap_truncated(scores: Tensor, finished: Tensor, most: float | None) -> Tensor:
-    """Scores in which being cut off never pays, `[N]`.
+    """Cap the scores of truncated completions so that truncation never pays, `[N]`.
 
-    A completion that did not end by itself gets the least of three: its own score, `most`, and the lowest score
-    of those of the round that ended. `most` alone in place of the score (Ziegler et al. 2019) pays for never
-    ending wherever ended answers score below it. Where none ended there is nothing to compare with, and the first
-    two count.
+    A truncated completion gets the least of three: its own score, `most`, and the lowest score of the round's
+    finished ones. `most` alone in place of the score (Ziegler et al. 2019) rewards never ending wherever finished
+    answers score below it. Where none finished, the first two count.
 
     Args:
         scores: of the round, `[N]`.
         finished: whether each ended by itself, `[N]`.
-        most: what a completion that was cut off can score at most; `None` leaves all scores as they are.
+        most: largest score of a truncated completion; `None` leaves all scores as they are.
     """
     if most is None:
         return scores
@@ -63,15 +68,23 @@ def cap_truncated(scores: Tensor, finished: Tensor, most: float | None) -> Tenso
 
 def last_token(values: Tensor, mask: Tensor) -> Tensor:
     """Put one value for each completion, `[N]`, on the last token that counts, `[N, T]`."""
-    places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-    last = places.masked_fill(~mask, -1).amax(dim=1)
-    found = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
-    found[torch.arange(len(values)), last] = values
-    return found
+    positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    last = positions.masked_fill(~mask, -1).amax(dim=1)
+    on_tokens = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
+    on_tokens[torch.arange(len(values)), last] = values
+    return on_tokens
 
 
 def soft_overlong(lengths: Tensor, limit: int, buffer: int) -> Tensor:
-    """0 up to `limit − buffer` tokens, then a ramp down to −1 at the limit (Yu et al. 2025, eq. 13), `[N]`."""
+    """Length penalty: 0 up to `limit − buffer` tokens, then linearly down to −1 at the limit, `[N]`.
+
+    Yu et al. 2025 (DAPO, eq. 13).
+
+    Args:
+        lengths: tokens of each completion, `[N]`.
+        limit: length limit of a completion.
+        buffer: tokens of the ramp; 0 is no penalty.
+    """
     if not buffer:
         return torch.zeros(len(lengths))
     return -((lengths - (limit - buffer)) / buffer).clamp(0, 1)

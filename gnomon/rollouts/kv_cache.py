@@ -1,6 +1,6 @@
-"""What rows of completions have read: each prompt once for all rows on it, and each row's own tokens, in place.
+"""Key-value cache of rows of completions: each prompt once for all its rows, and each row's own tokens, in place.
 
-Rows of any length stand side by side, leave, and give way to others.
+Rows of any length are side by side; they leave, and others take their slots.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-Pair = Sequence[Tensor]  # keys and values of a layer
+KeysAndValues = Sequence[Tensor]  # of a layer
 ROOM = 64  # own tokens that rows have room for, before it has to grow
 
 
 class Slots:
     """Keys and values `[slots, heads, tokens, d]` of each layer, written in place; grows by half when full.
 
-    They are held in `dtype`, whatever a layer says them in: under autocast that is float32 in part. Each slot
-    begins at its first place. What is beyond its length was left by others and is for a mask to hide; it is zeros
-    or finite numbers, never uninitialised memory, in which a NaN would pass through the mask.
+    They are held in `dtype`, also where a layer returns another (under autocast, float32 in part). Each slot
+    starts at position 0. Entries beyond its length are left over from other rows, and a mask must hide them; they
+    are zeros or finite numbers, never uninitialized memory, from which a NaN would pass through the mask.
 
     Attributes:
         stores: of each layer, keys and values.
@@ -40,16 +40,16 @@ class Slots:
         """Tokens in the longest slot."""
         return max(self.lengths, default=0)
 
-    def shape(self, layers: Sequence[Pair]) -> None:
-        """Be ready for keys and values such as these, if for none before."""
+    def shape(self, layers: Sequence[KeysAndValues]) -> None:
+        """Allocate empty stores for keys and values of these shapes, once."""
         if not self.stores:
             self.stores = [
                 [new.new_zeros(0, new.shape[1], 0, new.shape[3], dtype=self.dtype) for new in pair]
                 for pair in layers
             ]
 
-    def enter(self, layers: Sequence[Pair], lengths: Sequence[int]) -> None:
-        """Slots behind those that are taken, with each layer's keys and values `[len(lengths), heads, T, d]`."""
+    def enter(self, layers: Sequence[KeysAndValues], lengths: Sequence[int]) -> None:
+        """Fill the next free slots with each layer's keys and values `[len(lengths), heads, T, d]`."""
         self.shape(layers)
         first, count, width = len(self.lengths), len(self.lengths) + len(lengths), max(lengths)
         self.grow(count, width)
@@ -59,9 +59,9 @@ class Slots:
         self.lengths += lengths
 
     def keep(self, slots: Sequence[int]) -> list[int]:
-        """Close the gaps that other slots leave by moving the last ones into them; returns who stands where."""
+        """Keep these slots, moving the last ones into the gaps of the others; returns the former slot of each."""
         count, staying = len(slots), set(slots)
-        gaps = [place for place in range(count) if place not in staying]
+        gaps = [slot for slot in range(count) if slot not in staying]
         movers = [slot for slot in slots if slot >= count]
         for gap, mover in zip(gaps, movers, strict=True):
             for store in (store for pair in self.stores for store in pair):
@@ -73,15 +73,15 @@ class Slots:
         return order
 
     def grow(self, slots: int, width: int) -> None:
-        """Make room for so many slots of so many tokens."""
+        """Make room for `slots` slots of `width` tokens."""
         before, _, room, _ = self.stores[0][0].shape
         if slots <= before and width <= room:
             return
         size = (max(slots, before), room if width <= room else max(width + self.spare, room * 3 // 2))
         for pair in self.stores:
-            for place, old in enumerate(pair):
-                pair[place] = old.new_zeros(size[0], old.shape[1], size[1], old.shape[3])
-                pair[place][:before, :, :room] = old
+            for side, old in enumerate(pair):
+                pair[side] = old.new_zeros(size[0], old.shape[1], size[1], old.shape[3])
+                pair[side][:before, :, :room] = old
 
     def layer(self, number: int) -> tuple[Tensor, Tensor]:
         """Views of a layer's keys and values, `[taken, heads, width, d]`."""
@@ -92,23 +92,23 @@ class Slots:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Which rows read which prompt.
+    """Rows of each prompt.
 
     Attributes:
-        place: for each prompt as many rows as most have, `[P, R]`; row 0 stands where there is no other.
-        back: where in the flat `place` each row is, `[B]`.
-        mask: what each row sees of its prompt, then of its own tokens, `[B, 1, 1, width + own width]`.
+        rows: the rows of each prompt, padded with row 0 to the largest number R, `[P, R]`.
+        back: index of each row in the flat `rows`, `[B]`.
+        mask: visible tokens of each row's prompt, then its own, `[B, 1, 1, width + own width]` boolean.
     """
 
-    place: Tensor
+    rows: Tensor
     back: Tensor
     mask: Tensor
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
-    """Rows of completions, each on a prompt that is held once, however many rows read it.
+    """Cache of rows of completions; a prompt is held once for all its rows.
 
-    A prompt is let go of with its last row, but for those that were read last: more rows may enter on them.
+    A prompt is dropped with its last row, except for the prompts read last, on which more rows may enter.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -118,8 +118,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self.newest: list[int] = []  # slots of the prompts that were read last
         self.layer = 0  # that was written last
 
-    def read(self, layers: Sequence[Pair], lengths: Sequence[int]) -> None:
-        """Prompts that rows may enter on, in the place of those before: keys and values `[P, heads, T, d]`."""
+    def read(self, layers: Sequence[KeysAndValues], lengths: Sequence[int]) -> None:
+        """Set the newest prompts, on which rows may enter: keys and values `[P, heads, T, d]`."""
         self.newest = []
         self._let_go()
         first = len(self.prompts.lengths)
@@ -128,55 +128,61 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self.own.shape(layers)
 
     def enter(self, prompts: Sequence[int]) -> None:
-        """Rows behind those that are there, each on one of the newest prompts."""
+        """Add rows after the present ones, each on one of the newest prompts."""
         self.prompt_of += [self.newest[prompt] for prompt in prompts]
         self.own.lengths += [0] * len(prompts)
         self.own.grow(len(self.prompt_of), 0)
 
     def open(self, device: torch.device) -> Tensor:
         """Make room for one more token in each row; returns their positions `[B, 1]`."""
-        self._places = torch.tensor(self.own.lengths, device=device)
+        self._positions = torch.tensor(self.own.lengths, device=device)
         self._rows = torch.arange(len(self.prompt_of), device=device)
         self.own.lengths = [length + 1 for length in self.own.lengths]
         self.own.grow(len(self.prompt_of), self.own.width)
         lengths = torch.tensor([self.prompts.lengths[p] for p in self.prompt_of], device=device)
         self.sharing = self._share(lengths, device)
-        return (lengths + self._places)[:, None]
+        return (lengths + self._positions)[:, None]
 
     def _share(self, lengths: Tensor, device: torch.device) -> Sharing:
-        """As of now; `lengths` are those of the rows' prompts, `[B]`."""
+        """The current sharing; `lengths` are those of the rows' prompts, `[B]`."""
         most = max(Counter(self.prompt_of).values())
-        place, back = [[0] * most for _ in self.prompts.lengths], list[int]()
+        rows, back = [[0] * most for _ in self.prompts.lengths], list[int]()
         taken = Counter[int]()
         for row, prompt in enumerate(self.prompt_of):
-            place[prompt][taken[prompt]] = row
+            rows[prompt][taken[prompt]] = row
             back.append(prompt * most + taken[prompt])
             taken[prompt] += 1
         of_prompt = torch.arange(self.prompts.width, device=device) < lengths[:, None]
-        own = torch.arange(self.own.width, device=device) <= self._places[:, None]
+        own = torch.arange(self.own.width, device=device) <= self._positions[:, None]
         mask = torch.cat([of_prompt, own], dim=1)[:, None, None]
-        return Sharing(torch.tensor(place, device=device), torch.tensor(back, device=device), mask)
+        return Sharing(torch.tensor(rows, device=device), torch.tensor(back, device=device), mask)
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
-        """Write one token's keys and values `[B, heads, 1, d]`; returns views of the rows' own."""
+        """Write one token's keys and values; returns views of the rows' own.
+
+        Args:
+            key_states: `[B, heads, 1, d]`.
+            value_states: likewise.
+            layer_idx: number of the layer.
+        """
         for store, states in zip(self.own.stores[layer_idx], (key_states, value_states), strict=True):
-            store[self._rows, :, self._places] = states[:, :, 0].to(store.dtype)
+            store[self._rows, :, self._positions] = states[:, :, 0].to(store.dtype)
         self.layer = layer_idx
         return self.own.layer(layer_idx)
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Let go of all other rows; returns which row stands in each place afterwards."""
+        """Drop all other rows; returns the former number of each remaining row, in the new order."""
         order = self.own.keep(rows)
         self.prompt_of = [self.prompt_of[row] for row in order]
         self._let_go()
         return order
 
     def _let_go(self) -> None:
-        """Of prompts that no row reads and none will."""
+        """Drop prompts without rows, except the newest."""
         staying = sorted({*self.prompt_of, *self.newest})
         if len(staying) < len(self.prompts.lengths):
-            place = {old: new for new, old in enumerate(self.prompts.keep(staying))}
-            self.prompt_of = [place[prompt] for prompt in self.prompt_of]
-            self.newest = [place[prompt] for prompt in self.newest]
+            moved = {old: new for new, old in enumerate(self.prompts.keep(staying))}
+            self.prompt_of = [moved[prompt] for prompt in self.prompt_of]
+            self.newest = [moved[prompt] for prompt in self.newest]

@@ -1,9 +1,10 @@
-"""The trunk one token further in every row of completions: ways without padding, for any architecture.
+"""Decoders without padding, for any architecture: one token per step in every row of completions.
 
-`UnpaddedDecoder` has rows of prompts of one length side by side in the cache that the model itself makes;
-`AloneDecoder` gives each row a cache, for caches from which rows cannot be taken. `RecomputingDecoder` has none:
-it asks the forward engine for whole texts again with each token, and so agrees with it by construction, in time
-that grows with the square of the length.
+`UnpaddedDecoder` keeps rows with prompts of one length side by side in the cache that the model itself makes;
+`AloneDecoder` gives each row a cache, for caches from which rows cannot be selected. `RecomputingDecoder` has no
+cache: it runs the forward engine on whole texts for each token, and so agrees with it by construction, in time
+    that
+grows with the square of the length.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class _Batch:
 
     Attributes:
         cache: what the model made when it read their prompts.
-        rows: which of the decoder's rows each is.
+        rows: number of each among the decoder's rows.
     """
 
     cache: Any
@@ -39,7 +40,7 @@ class _Batch:
 
 
 class UnpaddedDecoder:
-    """Rows in caches of the model's own: one for all that entered together with prompts of one length."""
+    """Rows in caches that the model itself makes: one for all prompts of one length that entered together."""
 
     joins = True
 
@@ -52,20 +53,20 @@ class UnpaddedDecoder:
         self.count = 0  # rows
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Rows for `prompts` behind those that are there; the state that predicts their first token, `[B, d]`."""
+        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
         states: dict[int, Tensor] = {}
-        for places in self._together(prompts):
-            unique = list(dict.fromkeys(prompts[place] for place in places))
+        for indices in self._together(prompts):
+            unique = list(dict.fromkeys(prompts[index] for index in indices))
             hidden, cache = self._run(unique, None)
-            source = [unique.index(prompts[place]) for place in places]
+            source = [unique.index(prompts[index]) for index in indices]
             self._select(cache, source, len(unique))
-            self.batches.append(_Batch(cache, [self.count + place for place in places]))
-            states |= dict(zip(places, hidden[source], strict=True))
+            self.batches.append(_Batch(cache, [self.count + index for index in indices]))
+            states |= dict(zip(indices, hidden[source], strict=True))
         self.count += len(prompts)
-        return torch.stack([states[place] for place in range(len(prompts))])
+        return torch.stack([states[index] for index in range(len(prompts))])
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; the state that predicts the next, `[B, d]`."""
+        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
         states: dict[int, Tensor] = {}
         for batch in self.batches:
             hidden, batch.cache = self._run([(tokens[row],) for row in batch.rows], batch.cache)
@@ -73,8 +74,8 @@ class UnpaddedDecoder:
         return torch.stack([states[row] for row in range(self.count)])
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Let go of all other rows; returns which row stands in each place afterwards."""
-        after = {row: place for place, row in enumerate(rows)}
+        """Drop all other rows; returns the former number of each remaining row, in the new order."""
+        after = {row: number for number, row in enumerate(rows)}
         for batch in self.batches:
             staying = [i for i, row in enumerate(batch.rows) if row in after]
             self._select(batch.cache, staying, len(batch.rows))
@@ -87,33 +88,33 @@ class UnpaddedDecoder:
         """The states of the last column of `ids` `[B, T]`, `[B, d]`, and the cache that holds them too."""
         given = {} if cache is None else {self.argument: cache}
         with autocast(self.policy.device, self.policy.compute.dtype):
-            found = self.policy.trunk(
+            output = self.policy.trunk(
                 input_ids=torch.tensor(ids, device=self.policy.device), use_cache=True, **given
             )
-        return found.last_hidden_state[:, -1], found[self.argument]
+        return output.last_hidden_state[:, -1], output[self.argument]
 
-    def _select(self, cache: Any, places: Sequence[int], count: int) -> None:
-        """Let a cache of `count` rows hold these of them, in this order; one may stand several times."""
-        if places and list(places) != list(range(count)):
-            cache.reorder_cache(torch.tensor(places, device=self.policy.device))
+    def _select(self, cache: Any, rows: Sequence[int], count: int) -> None:
+        """Reduce a cache of `count` rows to `rows`, in this order; a row may be repeated."""
+        if rows and list(rows) != list(range(count)):
+            cache.reorder_cache(torch.tensor(rows, device=self.policy.device))
 
     def _together(self, prompts: Sequence[Ids]) -> list[list[int]]:
-        """Which of the prompts share a cache."""
+        """Indices of the prompts that share a cache."""
         by_length: dict[int, list[int]] = {}
-        for place, prompt in enumerate(prompts):
-            by_length.setdefault(len(prompt), []).append(place)
+        for index, prompt in enumerate(prompts):
+            by_length.setdefault(len(prompt), []).append(index)
         return list(by_length.values())
 
 
 class AloneDecoder(UnpaddedDecoder):
-    """Rows that each have a cache of their own."""
+    """Rows with a separate cache each."""
 
     def _together(self, prompts: Sequence[Ids]) -> list[list[int]]:
-        return [[place] for place in range(len(prompts))]
+        return [[index] for index in range(len(prompts))]
 
 
 class RecomputingDecoder:
-    """Rows as texts, which the forward engine reads whole for each token."""
+    """Rows as token ids, which the forward engine reads whole for each token."""
 
     joins = True
 
@@ -123,34 +124,34 @@ class RecomputingDecoder:
         self.drawn: list[Ids] = []  # likewise
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Rows for `prompts` behind those that are there; the state that predicts their first token, `[B, d]`."""
+        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
         self.prompts += prompts
         self.drawn += [()] * len(prompts)
         return self._states(range(len(self.prompts) - len(prompts), len(self.prompts)))
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; the state that predicts the next, `[B, d]`."""
+        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
         self.drawn = [(*before, token) for before, token in zip(self.drawn, tokens, strict=True)]
         return self._states(range(len(self.prompts)))
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Let go of all other rows; returns which row stands in each place afterwards."""
+        """Drop all other rows; returns the former number of each remaining row, in the new order."""
         self.prompts, self.drawn = ([texts[row] for row in rows] for texts in (self.prompts, self.drawn))
         return list(rows)
 
     def _states(self, rows: Sequence[int]) -> Tensor:
-        """The state before one more token of each row, whichever token that is, `[B, d]`."""
+        """The state that predicts the next token of each row, `[B, d]`."""
         unique = list(dict.fromkeys(self.prompts[row] for row in rows))
         groups = TokenGroups.build(
             unique,
             [(*self.drawn[row], 0) for row in rows],
             [unique.index(self.prompts[row]) for row in rows],
         )
-        found: dict[int, Tensor] = {}
+        by_row: dict[int, Tensor] = {}
         for part in micro_batches(groups, TOKENS):
             tokens = groups.select(part)
             states = completion_states(
                 self.policy.trunk, tokens, at="state", dtype=self.policy.compute.dtype, layout=self.policy.layout
             )
-            found |= dict(zip(part, states[tokens.lengths.cumsum(0) - 1], strict=True))
-        return torch.stack([found[row] for row in range(len(rows))])
+            by_row |= dict(zip(part, states[tokens.lengths.cumsum(0) - 1], strict=True))
+        return torch.stack([by_row[row] for row in range(len(rows))])

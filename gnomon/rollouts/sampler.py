@@ -1,4 +1,4 @@
-"""Draw completions: tokens in, tokens out, with the log-probabilities of the distribution drawn from."""
+"""Sampling of completions, with the log-probabilities of the distribution drawn from."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ Report = Callable[[int], None]
 
 
 def occurrence_index(prompts: Sequence[Prompt]) -> list[int]:
-    """How often each prompt already stood before, by its id."""
+    """For each prompt the number of earlier ones with its id."""
     seen: Counter[str] = Counter()
-    found = []
+    indices = []
     for prompt in prompts:
-        found.append(seen[prompt.id])
+        indices.append(seen[prompt.id])
         seen[prompt.id] += 1
-    return found
+    return indices
 
 
 class Sampler(Protocol):
-    """Anything that draws completions for prompts."""
+    """Draws completions for prompts."""
 
     def sample(
         self,
@@ -55,7 +55,16 @@ class Sampler(Protocol):
         seeds: Sequence[int] | None = None,
         first: Sequence[int] | None = None,
     ) -> list[Rollout]:
-        """K rollouts for each prompt, prompt by prompt; `seeds` are the prompts' own, `first` their numbers."""
+        """Draw K rollouts for each prompt, prompt by prompt.
+
+        Args:
+            prompts: to complete.
+            sampling: the settings.
+            seed: of everything random.
+            version: optimizer steps that the policy has taken.
+            seeds: one for each prompt, in place of its id.
+            first: number of each prompt's first completion.
+        """
 
 
 @dataclass
@@ -79,16 +88,16 @@ class NativeSampler:
     Each prompt is read once for its K completions; as completions end, those of waiting prompts take their place,
     so that `sampling.batch` rows stay busy.
 
-    A completion draws from a stream of its own, made from `seed`, its prompt's id (or the prompt's own seed) and
-    which completion of the prompt it is. So its tokens do not depend on what is drawn beside it, in which order
-    or in how many processes, but for a draw so close to the border of two tokens that rounding decides.
+    A completion draws from its own random stream, derived from `seed`, its prompt's id (or the prompt's own seed)
+    and its number among the prompt's completions. So its tokens do not depend on the rest of the batch, its order
+    or the number of processes, except for a draw so close to the boundary of two tokens that rounding decides.
     """
 
     def __init__(self, policy: Policy, report: Report | None = None):
-        """Choose how to read the policy token by token.
+        """Choose the policy's decoder.
 
         Raises:
-            ModelError: no way to read it token by token gives its own numbers.
+            ModelError: no decoder reproduces its own log-probabilities.
         """
         choose_decoder(policy)
         self.policy = policy
@@ -106,12 +115,16 @@ class NativeSampler:
         seeds: Sequence[int] | None = None,
         first: Sequence[int] | None = None,
     ) -> list[Rollout]:
-        """K rollouts for each prompt, prompt by prompt.
+        """Draw K rollouts for each prompt, prompt by prompt.
 
-        `seeds` holds one for each prompt, which takes the place of its id: prompts that share one draw from the
-        same streams. `version` counts the optimiser steps that the policy has taken. `first` holds the number of
-        each prompt's first completion, where others of it are drawn elsewhere; without, a prompt that is given
-        twice goes on counting.
+        Args:
+            prompts: to complete.
+            sampling: the settings.
+            seed: of everything random.
+            version: optimizer steps that the policy has taken.
+            seeds: one for each prompt, in place of its id: prompts that share one draw from the same streams.
+            first: number of each prompt's first completion, where others of it are drawn elsewhere; without it, a
+                prompt that is given twice goes on counting.
 
         Raises:
             DataError: a prompt leaves no room for `max_tokens` in the model's context; nothing is drawn then.
@@ -128,11 +141,11 @@ class NativeSampler:
                     self._draw_all(rows, sampling.model_copy(update={"batch": batch}))
                 return [self._rollout(row, version) for row in rows]
             except torch.OutOfMemoryError:
-                pass  # what was drawn is let go of only when this block is left
+                pass  # the tensors are freed only after this block
             self._shrink(batch)
 
     def _shrink(self, batch: int) -> None:
-        """Half as many rows from now on: each draws from its own stream, so the completions are the same."""
+        """Halve the number of rows from now on; each draws from its own stream, so completions stay the same."""
         if batch == 1:
             raise RunError(
                 "the device's memory does not hold one completion being drawn; lower sampling.max_tokens, or "
@@ -147,7 +160,7 @@ class NativeSampler:
         )
 
     def _draw_all(self, rows: Sequence[_Row], sampling: Sampling) -> None:
-        """Fill in every row: rows enter, each draws a token, those that ended leave, the others read on."""
+        """Complete every row: rows enter, each draws a token, finished ones leave, the others read on."""
         decoder, waiting, active = decoder_for(self.policy), deque(rows), list[_Row]()
         ends = tuple(dict.fromkeys((*self.ends, *sampling.stop_ids)))
         stop = StopTexts(self.policy.tokenizer, sampling.stop)
@@ -169,14 +182,14 @@ class NativeSampler:
                 row.ids.append(t)
                 row.logprobs.append(lp)
                 row.reason = self._finish_reason(row, sampling, stop)
-            kept = [place for place, row in enumerate(active) if row.reason is None]
-            if len(kept) < len(active):
-                active = [active[place] for place in decoder.keep(kept)]
+            unfinished = [index for index, row in enumerate(active) if row.reason is None]
+            if len(unfinished) < len(active):
+                active = [active[index] for index in decoder.keep(unfinished)]
                 if self.report:
                     self.report(len(rows) - len(waiting) - len(active))
 
     def _finish_reason(self, row: _Row, sampling: Sampling, stop: StopTexts) -> FinishReason | None:
-        """Why the row ends with its last token, if it does, and then its text."""
+        """Reason why the row ends with its last token, or `None`; sets the text of a row that ends."""
         tokenizer, last = self.policy.tokenizer, row.ids[-1]
         if last in self.ends:
             row.text = decode(tokenizer, row.ids)
@@ -208,7 +221,7 @@ class NativeSampler:
             )
         context = context_length(self.policy.network.config)
         rows: list[_Row] = []
-        for place, prompt in enumerate(prompts):
+        for index, prompt in enumerate(prompts):
             ids = tuple(render_prompt(self.policy.tokenizer, prompt))
             if context is not None and len(ids) + sampling.max_tokens > context:
                 raise DataError(
@@ -216,14 +229,14 @@ class NativeSampler:
                     f"more than the model's context of {context}; shorten it or lower sampling.max_tokens."
                 )
             for k in range(sampling.completions):
-                number = first[place] + k
-                stream = (seed, prompt.id, number) if seeds is None else (seed, seeds[place], k)
+                number = first[index] + k
+                stream = (seed, prompt.id, number) if seeds is None else (seed, seeds[index], k)
                 rows.append(_Row(prompt, ids, number, stream))
         return rows
 
     def _logits(self, hidden: Tensor) -> Tensor:
         network = self.policy.network
-        # A trunk that ends in a projection says bfloat16 under autocast; the head's weights are float32.
+        # A trunk that ends in a projection returns bfloat16 under autocast; the head's weights are float32.
         return logits(network.get_output_embeddings(), network.config, hidden.float())
 
     def _rollout(self, row: _Row, version: int) -> Rollout:

@@ -1,4 +1,4 @@
-"""How completions are drawn: the settings of every sampler."""
+"""Sampling settings, shared by every sampler."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from gnomon.core.ranges import Completions, Range, Temperature, Tokens, TopK, To
 
 
 class Sampling(Settings):
-    """How completions are drawn.
+    """Sampling settings.
 
-    The order is that of the list: penalties change the logits, the temperature divides them, `top_k` and then
-    `top_p` restrict them. Ids that end a completion are subject to neither penalty: they stand in most prompts.
+    They apply in the order of the list: penalties change the logits, the temperature divides them, `top_k` and
+    then `top_p` restrict them. Ids that end a completion are exempt from both penalties: most prompts contain
+    them.
 
     Attributes:
         completions: K, how many for each prompt.
@@ -25,8 +26,8 @@ class Sampling(Settings):
         no_repeat_ngram: no n-gram of this length in prompt and completion is completed a second time; 0 allows
             all. Lifted for a step on which it would leave nothing to draw.
         temperature: divides the logits; 0 takes the likeliest token.
-        top_k: keep this many tokens, and renormalise; 0 keeps all.
-        top_p: keep the smallest set of tokens with at least this probability, and renormalise.
+        top_k: keep this many tokens, and renormalize; 0 keeps all.
+        top_p: keep the smallest set of tokens with at least this probability, and renormalize.
         stop: texts that end a completion; its tokens are kept as drawn, its text is cut before the first of them.
         stop_ids: ids that end a completion beside the template's end of a turn and the ends that the model lists.
         batch: completions drawn side by side.
@@ -52,7 +53,7 @@ class Sampling(Settings):
 
     @property
     def off_policy(self) -> list[str]:
-        """The keys by which the distribution drawn from is not that of the model at `temperature`."""
+        """Keys that make the sampling distribution differ from the model's at `temperature`."""
         neutral = {"min_tokens": 0, "repetition_penalty": 1, "no_repeat_ngram": 0, "top_p": 1, "top_k": 0}
         changed = [key for key, value in neutral.items() if getattr(self, key) != value]
         return changed + ["temperature"] * (self.temperature == 0)

@@ -1,10 +1,10 @@
 """Text generation as a Gymnasium environment, for any code of classic reinforcement learning.
 
 The Markov decision process of a language model (Ramamurthy et al. 2023): the state is the tokens so far, an
-action is the next token, and a step appends it. An episode is one completion. It terminates when the
-policy draws an end token, and is truncated when the length limit cuts it off. With a tool, an end token ends a
-*turn*: what the tool answers is appended, and the policy goes on. A tool's tokens are nobody's action: they are
-seen in the observation, earn nothing, and are false in the `completion_mask`.
+action is the next token, and a step appends it. An episode is one completion. It terminates when the policy draws
+an end token, and is truncated when the length limit cuts it off. With a tool, an end token ends a *turn*: the
+tool's output is appended, and the policy goes on. A tool's tokens are no actions: they are part of the
+observation, have no reward, and are false in the `completion_mask`.
 
 An observation is the last `window` tokens, right-aligned, as integers; `vocabulary` itself stands where there is
 no token yet. It is a `MultiDiscrete`, which libraries turn into one-hot rows by themselves.
@@ -50,7 +50,7 @@ class Transcript:
         rewards: `[T]`, what each token earned; 0 for the tool's.
         finished: the policy ended by itself.
         truncated: the length limit cut it off.
-        text: what the tokens say, where there is a tokenizer and the reward was asked; otherwise empty.
+        text: of the tokens, where there is a tokenizer and a reward was computed; otherwise empty.
     """
 
     prompt: Prompt
@@ -81,7 +81,7 @@ class Transcript:
 
         Args:
             logprobs: of the policy's own tokens, in nats, in their order.
-            version: optimiser steps that the policy had taken.
+            version: optimizer steps that the policy had taken.
         """
         count = sum(self.completion_mask)
         if len(logprobs) != count:
@@ -90,10 +90,10 @@ class Transcript:
                 f"{len(logprobs)} log-probabilities; give one for each of its own tokens."
             )
         own = iter(logprobs)
-        told = tuple(float(next(own)) if mine else 0.0 for mine in self.completion_mask)
+        padded = tuple(float(next(own)) if chosen else 0.0 for chosen in self.completion_mask)
         reason: FinishReason = "end" if self.finished else "length"
         mask = self.completion_mask
-        return Rollout(self.prompt, self.prompt_ids, self.completion(), told, reason, version, mask)
+        return Rollout(self.prompt, self.prompt_ids, self.completion(), padded, reason, version, mask)
 
 
 def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroups:
@@ -102,7 +102,7 @@ def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroup
 
 
 class RewardScores(Protocol):
-    """What a scorer answers."""
+    """Scores of a `TextScorer`."""
 
     @property
     def values(self) -> Tensor:
@@ -117,7 +117,7 @@ class TextScorer(Protocol):
     """A reward of `gnomon.rewards`."""
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> RewardScores:
-        """`prompts[n]` was answered by `completions[n]`."""
+        """Score `completions[n]` as an answer to `prompts[n]`."""
 
 
 def _is_scorer(reward: object) -> TypeGuard[TextScorer]:
@@ -197,12 +197,12 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
     ) -> tuple[Tokens, dict[str, Any]]:
         """Begin an episode with a prompt drawn at random, or with number `options["prompt"]`."""
         super().reset(seed=seed)
-        place = (options or {}).get("prompt")
-        if place is None:
-            place = int(self.np_random.integers(len(self.questions)))
-        if not 0 <= place < len(self.questions):
-            raise ConfigError(f"there is no prompt {place}; there are {len(self.questions)}, counted from 0.")
-        self._now = self.questions[place]
+        number = (options or {}).get("prompt")
+        if number is None:
+            number = int(self.np_random.integers(len(self.questions)))
+        if not 0 <= number < len(self.questions):
+            raise ConfigError(f"there is no prompt {number}; there are {len(self.questions)}, counted from 0.")
+        self._now = self.questions[number]
         return self._observation(self._now), {"transcript": self._now}
 
     def step(self, action: np.int64 | int) -> tuple[Tokens, float, bool, bool, dict[str, Any]]:
@@ -258,7 +258,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
             raise DataError(f"{what} holds token {wrong}; ids are 0 … {self.vocabulary - 1}.")
 
     def _earned(self, now: Transcript) -> float:
-        """What the reward says of the transcript; a reward that fails ends the run, it is never 0."""
+        """The reward of the transcript; a reward that fails ends the run and is never 0."""
         reason = "its value is not a finite number"
         if _is_scorer(self.reward):
             scored = self.reward.score([now.prompt], [now.completion()])
@@ -274,6 +274,6 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         """The last tokens `[window]`, right-aligned."""
         assert self.vocabulary is not None
         seen = [*now.prompt_ids, *now.token_ids][-self.window :]
-        found = np.full(self.window, self.vocabulary, dtype=np.int64)
-        found[self.window - len(seen) :] = seen
-        return found
+        observation = np.full(self.window, self.vocabulary, dtype=np.int64)
+        observation[self.window - len(seen) :] = seen
+        return observation

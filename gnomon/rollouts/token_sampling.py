@@ -1,4 +1,4 @@
-"""From logits to a token: penalties, restrictions, and one draw a row."""
+"""Token sampling: penalties, restrictions, and one draw per row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from gnomon.rollouts.sampling_params import Sampling
 
 BLOCK = 64  # tokens of the vocabulary that are summed before the search
-FEW = 256  # tokens among which a nucleus is looked for first
+FEW = 256  # most likely tokens among which a nucleus is searched first
 
 
 def uniforms(count: int, *key: object) -> list[float]:
@@ -28,9 +28,14 @@ def penalize(
     ends: Sequence[int],
     sampling: Sampling,
 ) -> Tensor:
-    """The logits `[B, vocab]` after `repetition_penalty`, `no_repeat_ngram` and `min_tokens`.
+    """Apply `repetition_penalty`, `no_repeat_ngram` and `min_tokens` to logits, `[B, vocab]`.
 
-    `prompts` and `drawn` are the ids of each row's prompt and of its completion so far; `ends` end a completion.
+    Args:
+        logits: `[B, vocab]`.
+        prompts: ids of each row's prompt.
+        drawn: ids of each row's completion so far.
+        ends: ids that end a completion.
+        sampling: the settings.
     """
     if sampling.repetition_penalty == 1 and not sampling.no_repeat_ngram and not sampling.min_tokens:
         return logits
@@ -51,10 +56,15 @@ def repetition_penalty(logits: Tensor, seen: Sequence[set[int]], penalty: float)
     """Make `seen` tokens less likely, `[B, vocab]` (CTRL, Keskar et al. 2019).
 
     The paper divides logits; a negative one is multiplied, as dividing would make its token likelier.
+
+    Args:
+        logits: `[B, vocab]`.
+        seen: ids of each row.
+        penalty: above 1 makes them less likely.
     """
     rows, ids = _pairs(seen, logits.device)
-    found = logits[rows, ids]
-    return logits.index_put((rows, ids), torch.where(found > 0, found / penalty, found * penalty))
+    chosen = logits[rows, ids]
+    return logits.index_put((rows, ids), torch.where(chosen > 0, chosen / penalty, chosen * penalty))
 
 
 def repeated(ids: Sequence[int], n: int) -> set[int]:
@@ -77,7 +87,12 @@ def _pairs(ids: Sequence[Sequence[int] | set[int]], device: torch.device) -> tup
 def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
     """Send tokens outside the top k and the nucleus (Holtzman et al. 2020) to −∞, `[B, vocab]`.
 
-    Exactly k are left, also where several tie for the last place.
+    Exactly k remain, also in a tie for the k-th.
+
+    Args:
+        logits: `[B, vocab]`.
+        top_k: tokens to keep; 0 keeps all.
+        top_p: probability to keep; 1 keeps all.
     """
     if 0 < top_k < logits.shape[-1]:
         likeliest = logits.topk(top_k, dim=-1)
@@ -86,28 +101,37 @@ def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
 
 
 def nucleus(logits: Tensor, top_p: float, among: int = FEW) -> Tensor:
-    """The smallest set of tokens with at least probability `top_p`; the others at −∞, `[B, vocab]`.
+    """Keep the smallest set of tokens with at least probability `top_p`; the others become −∞, `[B, vocab]`.
 
-    It is looked for among the `among` likeliest tokens, and where those are too few among all: to sort a whole
-    vocabulary takes longer than a small model's forward pass.
+    Sorting a whole vocabulary takes longer than a small model's forward pass, so the set is searched among the
+    most likely tokens first.
+
+    Args:
+        logits: `[B, vocab]`.
+        top_p: probability to keep.
+        among: most likely tokens to search first; all where those are too few.
     """
     among = min(among, logits.shape[-1])
     likeliest = logits.softmax(dim=-1).topk(among, dim=-1)
     upto = likeliest.values.cumsum(dim=-1)
-    kept = logits.gather(1, likeliest.indices).masked_fill(upto - likeliest.values >= top_p, -torch.inf)
-    found = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, kept)
+    inside = logits.gather(1, likeliest.indices).masked_fill(upto - likeliest.values >= top_p, -torch.inf)
+    restricted = torch.full_like(logits, -torch.inf).scatter(1, likeliest.indices, inside)
     more = upto[:, -1] < top_p
     if among < logits.shape[-1] and bool(more.any()):
-        found[more] = nucleus(logits[more], top_p, logits.shape[-1])
-    return found
+        restricted[more] = nucleus(logits[more], top_p, logits.shape[-1])
+    return restricted
 
 
 def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """One token a row and its log-probability under the distribution drawn from, `[B, vocab] -> [B], [B]`.
+    """Draw one token per row, with its log-probability under the distribution drawn from, `[B], [B]`.
 
-    `uniform` holds one number in [0, 1) for each row, `[B]`: the token is where the cumulative distribution
-    passes it. At temperature 0 the token is the likeliest and its log-probability that at temperature 1: that of
-    a certain choice, 0, would say nothing.
+    At temperature 0 the token is the most likely one, and its log-probability that at temperature 1: under the
+    distribution drawn from it would always be 0.
+
+    Args:
+        logits: `[B, vocab]`.
+        sampling: temperature, `top_k` and `top_p`.
+        uniform: a number in [0, 1) for each row, `[B]`; the token is where the cumulative distribution passes it.
     """
     if sampling.temperature == 0:
         token = logits.argmax(dim=-1, keepdim=True)
@@ -122,9 +146,9 @@ def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, T
 def invert(weights: Tensor, uniform: Tensor) -> Tensor:
     """The tokens `[B]` at which the cumulative `weights` `[B, vocab]` pass the share `uniform` `[B]`.
 
-    First the block of tokens is searched for, then the token in it, and both are cumulated in float64: a
-    cumulative sum over the whole vocabulary is slower and, in float32, too coarse for rare tokens. A token of
-    weight 0 is never found.
+    First the block of tokens is searched, then the token in it, both by cumulative sums in float64: a cumulative
+    sum over the whole vocabulary is slower and, in float32, too coarse for rare tokens. A token of weight 0 is
+    never drawn.
     """
     width = weights.shape[-1]
     padded = torch.nn.functional.pad(weights, (0, -width % BLOCK)) if width % BLOCK else weights
@@ -137,10 +161,10 @@ def invert(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _search(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place `[B, 1]` where the cumulative weights exceed `target`, and what is left of it there."""
+    """First index `[B, 1]` where the cumulative weights exceed `target`, and the remainder of `target` there."""
     cumulative = weights.cumsum(dim=-1)
-    # Rounding may leave a target at the very end: the last token that weighs something, not one behind it.
-    places = torch.arange(weights.shape[-1], device=weights.device)
-    last = places.where(weights > 0, 0).amax(dim=-1, keepdim=True)
-    place = torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
-    return place, (target - cumulative.gather(1, place) + weights.gather(1, place)).clamp(min=0)
+    # Rounding may leave a target at the very end: take the last token with a weight, not one behind it.
+    indices = torch.arange(weights.shape[-1], device=weights.device)
+    last = indices.where(weights > 0, 0).amax(dim=-1, keepdim=True)
+    index = torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
+    return index, (target - cumulative.gather(1, index) + weights.gather(1, index)).clamp(min=0)

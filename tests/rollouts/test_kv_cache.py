@@ -32,7 +32,7 @@ def write(cache: SlotCache, *rows: float) -> tuple[list[list[float]], list[int]]
     whole = torch.cat([of_prompts[cache.prompt_of], keys], dim=2)[:, 0, :, 0]
     mask = cache.sharing.mask[:, 0, 0]
     seen = [row[mine].tolist() for row, mine in zip(whole, mask, strict=True)]
-    assert cache.sharing.place.flatten()[cache.sharing.back].tolist() == list(range(len(rows)))
+    assert cache.sharing.rows.flatten()[cache.sharing.back].tolist() == list(range(len(rows)))
     return seen, positions[:, 0].tolist()
 
 
@@ -41,7 +41,7 @@ def test_rows_of_all_lengths_side_by_side_by_hand() -> None:
     read(cache, 1.0, 2.0, lengths=[3, 1])
     cache.enter([0, 1, 1])
     assert write(cache, 10.0, 20.0, 30.0) == ([[1, 1, 1, 10], [2, 20], [2, 30]], [3, 1, 1])
-    assert cache.sharing.place.tolist() == [[0, 0], [1, 2]]
+    assert cache.sharing.rows.tolist() == [[0, 0], [1, 2]]
     assert cache.keep([1, 2]) == [2, 1]  # the last row moves into the gap
     assert write(cache, 31.0, 21.0) == ([[2, 30, 31], [2, 20, 21]], [2, 2])
     read(cache, 7.0, lengths=[2])
