@@ -22,11 +22,11 @@ def token_groups(examples: Sequence[Example]) -> TokenGroups:
     """Examples with the same prompt share it; their completions keep their order."""
     keys = {e.prompt_id: e.prompt for e in examples}
     assert all(keys[e.prompt_id] == e.prompt for e in examples), "a prompt id stands for one prompt"
-    place = {key: i for i, key in enumerate(keys)}
+    index = {key: i for i, key in enumerate(keys)}
     return TokenGroups.build(
         prompts=list(keys.values()),
         completions=[c for e in examples for c in e.completions],
-        group=[place[e.prompt_id] for e in examples for _ in e.completions],
+        group=[index[e.prompt_id] for e in examples for _ in e.completions],
         masks=[m for e in examples for m in e.masks or [[True] * len(c) for c in e.completions]],
     )
 

@@ -29,7 +29,7 @@ from gnomon.data.templates.chat_template import longest_token
 from gnomon.data.templates.rendering import prompt_label, render_prompt, render_turns
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
-KEPT = 100_000  # characters of a refused row's text that are written beside its reason
+REFUSED_CHARACTERS = 100_000  # characters of a refused row's text that are written beside its reason
 Encoded = tuple[list["Example"], list[Rejected]]
 Answer = tuple[tuple[int, ...], tuple[bool, ...]]  # ids, and which of them the policy chooses
 Compared = TypeVar("Compared", Preference, Ranking)
@@ -216,11 +216,11 @@ def _encode_compared(
                 accepted.append((record, found[1]))
         for part in _hanging_together([found for _, found in accepted]):
             answers: dict[Answer, int] = {}
-            said = [
-                _said(record, [answers.setdefault(answer, len(answers)) for answer in found])
+            comparisons = [
+                _encoded_rows(record, [answers.setdefault(answer, len(answers)) for answer in found])
                 for record, found in (accepted[place] for place in part)
             ]
-            examples.append(_example(prompt_id, prompt, list(answers), said))
+            examples.append(_example(prompt_id, prompt, list(answers), comparisons))
     return examples, rejected
 
 
@@ -242,7 +242,7 @@ def _hanging_together(compared: Sequence[Sequence[Answer]]) -> list[list[int]]:
     return list(parts.values())
 
 
-def _said(record: Preference | Ranking, rows: Sequence[int]) -> PairRows | RankedRows:
+def _encoded_rows(record: Preference | Ranking, rows: Sequence[int]) -> PairRows | RankedRows:
     if isinstance(record, Ranking):
         return RankedRows(tuple(rows), record.weight)
     return PairRows(rows[0], rows[1], record.probability, record.margin, record.weight)
@@ -252,15 +252,15 @@ def _example(
     prompt_id: str,
     prompt: tuple[int, ...],
     answers: Sequence[Answer],
-    said: Sequence[PairRows | RankedRows],
+    comparisons: Sequence[PairRows | RankedRows],
 ) -> Example:
     masks = tuple(mask for _, mask in answers)
     return Example(
         prompt_id,
         prompt,
         tuple(ids for ids, _ in answers),
-        pairs=tuple(s for s in said if isinstance(s, PairRows)),
-        rankings=tuple(s for s in said if isinstance(s, RankedRows)),
+        pairs=tuple(s for s in comparisons if isinstance(s, PairRows)),
+        rankings=tuple(s for s in comparisons if isinstance(s, RankedRows)),
         masks=() if all(map(all, masks)) else masks,
     )
 
@@ -323,7 +323,7 @@ def _reason(error: DataError, where: str) -> str:
 
 
 def _refused(where: str, reason: str, content: str) -> Rejected:
-    return Rejected(where, reason, content[:KEPT])
+    return Rejected(where, reason, content[:REFUSED_CHARACTERS])
 
 
 def _too_long(where: str, length: int, limit: int, text: str) -> Rejected:

@@ -213,7 +213,7 @@ def _names(record: Any) -> list[str]:
     if isinstance(record, Label):
         return ["good" if record.good else "bad"]
     if isinstance(record, Ranking):
-        return [f"rank {place}" for place in range(1, len(record.completions) + 1)]
+        return [f"rank {position}" for position in range(1, len(record.completions) + 1)]
     return ["completion"] * len(completions_of(record))
 
 
@@ -221,11 +221,11 @@ def _marked(tokenizer: Any, prompt: Prompt, completion: Completion) -> str:
     ids, mask = encode_answer(tokenizer, prompt, completion, "completion")
     pieces: list[str] = []
     start = 0
-    for place in range(1, len(ids) + 1):
-        if place == len(ids) or mask[place] != mask[start]:
-            piece = tokenizer.decode(list(ids[start:place]))
+    for position in range(1, len(ids) + 1):
+        if position == len(ids) or mask[position] != mask[start]:
+            piece = tokenizer.decode(list(ids[start:position]))
             pieces.append(f"⟦{piece}⟧" if mask[start] else piece)
-            start = place
+            start = position
     return "".join(pieces)
 
 

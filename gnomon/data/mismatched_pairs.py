@@ -26,13 +26,13 @@ def mismatched_pairs(examples: Sequence[Example], max_tokens: int, seed: int) ->
             "all rows have the same prompt, and this algorithm compares completions of two; add another prompt."
         )
     ring = epoch_order(len(examples), seed, ORDER)
-    found: list[Example | None] = [None] * len(examples)
-    for place, i in enumerate(ring):
+    partners: list[Example | None] = [None] * len(examples)
+    for position, i in enumerate(ring):
         own = examples[i]
         for step in range(1, len(ring)):
-            other = examples[ring[(place + step) % len(ring)]]
+            other = examples[ring[(position + step) % len(ring)]]
             longest = max(map(len, other.completions))
             if other.prompt_id != own.prompt_id and len(own.prompt) + longest <= max_tokens:
-                found[i] = replace(other, prompt_id=own.prompt_id, prompt=own.prompt)
+                partners[i] = replace(other, prompt_id=own.prompt_id, prompt=own.prompt)
                 break
-    return found
+    return partners

@@ -82,11 +82,11 @@ def split_ratings(
     if len(groups) < len(open_parts):
         raise DataError(f"{len(groups)} prompts are too few for {len(open_parts)} parts; no two may share one.")
     names = list(groups)
-    for place in np.random.default_rng(seed).permutation(len(names)):
+    for index in np.random.default_rng(seed).permutation(len(names)):
         neediest = max(open_parts, key=lambda name: 1 - len(parts[name]) / open_parts[name])
         if len(parts[neediest]) >= open_parts[neediest]:
             break
-        parts[neediest] += groups[names[place]]
+        parts[neediest] += groups[names[index]]
     return parts
 
 
@@ -117,7 +117,7 @@ def demonstration_sample(
         shifted = [replace(item, ratings=tuple(r - center for r in item.ratings)) for item in items]
         return [by_id[item.id] for item in neutral_sample(shifted, n, seed)]
     order = np.random.default_rng(seed).permutation(len(items))  # equal ratings stand in random order
-    ranked = sorted((items[place] for place in order), key=lambda item: -item.mean)
+    ranked = sorted((items[index] for index in order), key=lambda item: -item.mean)
     seen: defaultdict[Prompt | None, int] = defaultdict(int)
     rounds: list[tuple[int, RatedText]] = []
     for item in ranked:

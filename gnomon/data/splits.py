@@ -57,9 +57,9 @@ def split_items(
     for name, size in wanted.items():
         part: list[RatedText] = []
         passed_over = []
-        for place, group in enumerate(groups):
+        for index, group in enumerate(groups):
             if len(part) == size:
-                passed_over += groups[place:]
+                passed_over += groups[index:]
                 break
             if len(part) + len(group) <= size:
                 part += group
@@ -79,7 +79,7 @@ def _shuffled_groups(items: Sequence[RatedText], seed: int) -> list[list[RatedTe
     for item in sorted(items, key=lambda item: item.id):
         by_text[normalized_text(item.text)].append(item)
     groups = list(by_text.values())
-    return [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
+    return [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
 
 
 def neutral_sample(items: Sequence[RatedText], n: int, seed: int) -> list[RatedText]:
@@ -96,7 +96,7 @@ def neutral_sample(items: Sequence[RatedText], n: int, seed: int) -> list[RatedT
     if n < 1:
         raise DataError(f"a sample needs at least one item, not {n}.")
     order = np.random.default_rng(seed).permutation(len(items))
-    shuffled = [items[place] for place in order]
+    shuffled = [items[index] for index in order]
     above = [item for item in shuffled if item.mean > 0]
     not_above = [item for item in shuffled if item.mean <= 0]
     sample: list[RatedText] = []

@@ -130,8 +130,8 @@ def merged(model: Any) -> Iterator[None]:
     Afterwards every weight is the very tensor it was: nothing is subtracted.
     """
     tuned = adapted_layers(model.adapter) if model.adapter is not None else []
-    asked_as_reference = any(layer.disable_adapters for layer in tuned)
-    if not tuned or asked_as_reference or model.compute.dtype != torch.float32:
+    in_reference_mode = any(layer.disable_adapters for layer in tuned)
+    if not tuned or in_reference_mode or model.compute.dtype != torch.float32:
         yield
         return
     with torch.no_grad():
@@ -265,7 +265,7 @@ def _grow_embeddings(network: Any, weights: Mapping[str, Tensor], source: str) -
     keys = set().union(*brought.values())
     rows = max((len(weights[key]) for key in keys), default=0)
     if (added := rows - len(layers[0].weight)) > 0:
-        held = [names[name].weight for name, found in brought.items() if found]
+        held = [names[name].weight for name, keys in brought.items() if keys]
         if lacking := [n for n, m in names.items() if not any(m.weight is weight for weight in held)]:
             raise ModelError(
                 f"adapter '{source}' adds {added} tokens, but holds no rows of {lacking[0]} for them; merge it "

@@ -46,20 +46,20 @@ class DropoutMasks:
         """A context for layers that are computed again: their masks are those of the micro-batch read now."""
         return MaskReplay(self, self.read)
 
-    def drop(self, states: Tensor, rate: float, place: str) -> Tensor:
+    def drop(self, states: Tensor, rate: float, name: str) -> Tensor:
         """`states` with a share of `rate` set to 0 and the others scaled up; without a gradient as they are.
 
         Args:
             states: of any shape, on any device.
             rate: from 0, which changes nothing, to below 1.
-            place: in the network; each has masks of its own.
+            name: of the place in the network; each has its own masks.
         """
         if not rate or not torch.is_grad_enabled():
             return states
-        seed = int.from_bytes(blake2b(self.read + place.encode(), digest_size=7).digest(), "little")
+        seed = int.from_bytes(blake2b(self.read + name.encode(), digest_size=7).digest(), "little")
         generator = torch.Generator(device=states.device).manual_seed(seed)
-        kept = torch.rand(states.shape, generator=generator, device=states.device) >= rate
-        return states * kept.to(states.dtype) / (1 - rate)
+        keep = torch.rand(states.shape, generator=generator, device=states.device) >= rate
+        return states * keep.to(states.dtype) / (1 - rate)
 
 
 class MaskReplay:
@@ -79,14 +79,14 @@ class MaskReplay:
 class MaskedInput(nn.Module):
     """Stands where PEFT keeps an adapted layer's dropout."""
 
-    def __init__(self, masks: DropoutMasks, place: str):
+    def __init__(self, masks: DropoutMasks, name: str):
         super().__init__()
         self.masks = masks
-        self.place = place
+        self.name = name
 
     def forward(self, states: Tensor) -> Tensor:
         """The adapter's input, some of it dropped."""
-        return self.masks.drop(states, self.masks.adapter, self.place)
+        return self.masks.drop(states, self.masks.adapter, self.name)
 
 
 @contextmanager

@@ -271,14 +271,14 @@ class Policy(Model):
                 yield
             return
         own = self.trainable()
-        kept = {name: p.data for name, p in own.items()}
+        own_tensors = {name: p.data for name, p in own.items()}
         try:
             for name, p in own.items():
                 p.data = weights[name]
             yield
         finally:
             for name, p in own.items():
-                p.data = kept[name]
+                p.data = own_tensors[name]
 
     @torch.no_grad()
     def reference_logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:

@@ -50,8 +50,8 @@ class ScalarHead(nn.Module):
         """A number for each state, `[…, d] -> […]`."""
         if self.hidden is not None:
             states = torch.tanh(self.hidden(states))
-        found: Tensor = self.out(states).squeeze(-1)
-        return found
+        values: Tensor = self.out(states).squeeze(-1)
+        return values
 
     def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
         """One state a completion: `[M, d]`, completion by completion, and lengths `[N]`, to `[N, d]`."""
@@ -97,8 +97,8 @@ def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tenso
     """One score a completion `[N]` from the states `[M, d]` at its tokens; a plain layer reads the last token."""
     if isinstance(head, ScalarHead):
         return head.read(head.pool(states, lengths))
-    found: Tensor = head(last_states(states, lengths)).squeeze(-1)
-    return found
+    values: Tensor = head(last_states(states, lengths)).squeeze(-1)
+    return values
 
 
 HEAD_FILE = "reward_head.safetensors"

@@ -78,8 +78,8 @@ def _name_end(tokenizer: Any, end: int) -> None:
 
 
 def _probe(tokenizer: Any) -> list[str]:
-    asked = ((PROBE, False), (PROBE[:1], True))
-    return [tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=g) for m, g in asked]
+    cases = ((PROBE, False), (PROBE[:1], True))
+    return [tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=g) for m, g in cases]
 
 
 def _padding_id(tokenizer: Any, ends: Collection[int], rows: int) -> int | None:
@@ -118,15 +118,15 @@ def _configured(network: Any, ends: Sequence[int], pad: int) -> Iterator[None]:
 
 def _generation(own: Any, eos: int | list[int], pad: int) -> Any:
     """Generation settings with these ids; what transformers would refuse to save is set right or left out."""
-    found = copy.deepcopy(own)
-    found.eos_token_id, found.pad_token_id = eos, pad
-    found._from_model_config = False
+    settings = copy.deepcopy(own)
+    settings.eos_token_id, settings.pad_token_id = eos, pad
+    settings._from_model_config = False
     for _ in range(2):
         try:
-            found.validate(strict=True)
-            return found
+            settings.validate(strict=True)
+            return settings
         except ValueError:
-            found.do_sample = True  # a temperature beside do_sample: false, as in some published folders
+            settings.do_sample = True  # a temperature beside do_sample: false, as in some published folders
     return GenerationConfig(bos_token_id=own.bos_token_id, eos_token_id=eos, pad_token_id=pad)
 
 

@@ -56,7 +56,7 @@ def verified(model: M) -> M:
     expected = [own_numbers(model, torch.cat([groups.prompts[g], c]), len(c)) for g, c in _rows(groups)]
     layouts: list[LayoutName] = ["packed", "plain"] if can_pack(model.trunk.config) else ["plain"]
     for layout in layouts:
-        if _agree(_asked(model, groups, layout), torch.cat(expected)):
+        if _agree(_engine_numbers(model, groups, layout), torch.cat(expected)):
             model.layout = "auto" if layout == layouts[0] else layout
             return model
     raise ModelError(f"{kind} models are not supported: the forward engine does not find their own numbers.")
@@ -101,7 +101,7 @@ def own_numbers(model: Model, ids: Tensor, count: int) -> Tensor:
     return logprobs.gather(1, ids[-count:, None]).squeeze(1)
 
 
-def _asked(model: Model, groups: TokenGroups, layout: LayoutName) -> Tensor | None:
+def _engine_numbers(model: Model, groups: TokenGroups, layout: LayoutName) -> Tensor | None:
     """What the engine says of the same tokens, in float32; `None` where the architecture refuses the layout."""
     try:
         if not isinstance(model, Policy):
@@ -113,6 +113,6 @@ def _asked(model: Model, groups: TokenGroups, layout: LayoutName) -> Tensor | No
         return None  # it takes no mask or positions of ours; what is left to try, or the refusal, says so
 
 
-def _agree(found: Tensor | None, expected: Tensor) -> bool:
+def _agree(numbers: Tensor | None, expected: Tensor) -> bool:
     scale = 1.0 if expected.dim() == 1 else float(expected.abs().max())
-    return found is not None and float((found - expected).abs().max()) <= TOLERANCE * scale
+    return numbers is not None and float((numbers - expected).abs().max()) <= TOLERANCE * scale

@@ -153,12 +153,12 @@ class ChatEndpoint:
                     f"the certificate of {self.url} is not valid ({reason.verify_message})."
                 ) from None
             late = isinstance(reason, TimeoutError)
-            said = (
+            detail = (
                 f"said nothing for {self.timeout:g} seconds"
                 if late
                 else f"cannot be reached ({self._plain(reason)})"
             )
-            raise _Passing(said) from None
+            raise _Passing(detail) from None
         if len(found) > LARGEST:
             raise DataError(f"prompt '{prompt}': the reply is longer than {LARGEST >> 20} MiB; lower max_tokens.")
         return found
@@ -166,10 +166,10 @@ class ChatEndpoint:
     def _refusal(self, error: urllib.error.HTTPError, body: dict[str, Any], prompt: str) -> Exception:
         """What a status other than 200 means: wait, fix the settings, or leave this prompt out."""
         try:
-            said = self._plain(_message(error.read(LARGEST)))
+            detail = self._plain(_message(error.read(LARGEST)))
         except (OSError, HTTPException):
-            said = ""
-        status, reason = error.code, f"answers {error.code}" + (f" ({said})" if said else "")
+            detail = ""
+        status, reason = error.code, f"answers {error.code}" + (f" ({detail})" if detail else "")
         if status in AGAIN:
             return _Passing(reason, _seconds(error.headers.get("Retry-After")))
         if 300 <= status < 400:
@@ -178,10 +178,10 @@ class ChatEndpoint:
             return ModelError(f"{self.url} {reason}: it does not take the key; see --key.")
         if status in (404, 405):
             return ModelError(f"{self.url} {reason}; is the address right, and '{self.model}' a model there?")
-        if status in (400, 422) and "max_tokens" in body and "max_completion_tokens" in said:
+        if status in (400, 422) and "max_tokens" in body and "max_completion_tokens" in detail:
             self._limit = "max_completion_tokens"
             return _Passing(reason, 0.0)
-        if status in (400, 422) and "seed" in body and "seed" in said:
+        if status in (400, 422) and "seed" in body and "seed" in detail:
             self._seeded = False
             return _Passing(reason, 0.0)
         return DataError(f"prompt '{prompt}': {self.model} {reason}.")
@@ -192,16 +192,16 @@ class ChatEndpoint:
             choice = found["choices"][0]
             text, ended = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            said = self._plain(_message(raw))[:80]
-            raise _Passing(f"answers with something that is no chat completion ({said})") from None
+            detail = self._plain(_message(raw))[:80]
+            raise _Passing(f"answers with something that is no chat completion ({detail})") from None
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{self.model} answered with no text ({self._plain(ended)}).")
         names = ("model", "system_fingerprint")
         return Reply(text, ended != "length", {name: str(found[name]) for name in names if found.get(name)})
 
-    def _plain(self, said: object) -> str:
+    def _plain(self, detail: object) -> str:
         """A server's words on one short line, without the key that it may repeat."""
-        words = " ".join(str(said).split())
+        words = " ".join(str(detail).split())
         return (words.replace(self._key, "…") if self._key else words)[:200]
 
 
@@ -239,15 +239,15 @@ def _message(raw: bytes) -> str:
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
-def _seconds(said: str | None) -> float | None:
+def _seconds(detail: str | None) -> float | None:
     """`Retry-After`: seconds, or a date (RFC 9110, 10.2.3); `None` where it says neither."""
-    if not said:
+    if not detail:
         return None
     try:
-        found = float(said)
+        found = float(detail)
     except ValueError:
         try:
-            found = parsedate_to_datetime(said).timestamp() - time.time()
+            found = parsedate_to_datetime(detail).timestamp() - time.time()
         except ValueError:
             return None
     return max(0.0, found) if math.isfinite(found) else None

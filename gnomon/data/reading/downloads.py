@@ -50,9 +50,9 @@ def fetch_from_pypi(requirement: str, file_name: str, sha256: str, *, source: bo
             _pip_download(requirement, sha256, folder, source=source, instead=cached)
             fetched = folder / file_name
             if not fetched.is_file():
-                found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix != ".pinned"))
+                names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix != ".pinned"))
                 raise DataError(
-                    f"{requirement} gave {found or 'nothing'} where {file_name} was expected; "
+                    f"{requirement} gave {names or 'nothing'} where {file_name} was expected; "
                     f"check the version and whether the file suits this platform."
                 )
             if _sha256(fetched) != sha256:

@@ -25,13 +25,13 @@ def decode_cells(row: dict[str, Any]) -> dict[str, Any]:
     for key in COLUMNS:
         value = row.get(key)
         if isinstance(value, str):
-            found = _decoded(value, key)
+            content = _decoded(value, key)
         elif key == "completions" and isinstance(value, list):
-            found = [_decoded(one, key) if isinstance(one, str) else one for one in value]
+            content = [_decoded(one, key) if isinstance(one, str) else one for one in value]
         else:
             continue
-        if found is not value:
-            decoded[key] = found
+        if content is not value:
+            decoded[key] = content
     return {**row, **decoded} if decoded else row
 
 

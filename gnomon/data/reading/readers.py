@@ -17,7 +17,7 @@ from gnomon.core.storage.files import NO_TEXT, is_text, numbered_jsonl
 from gnomon.data.reading.json_cells import decode_cells
 
 Row = dict[str, Any]
-Found = tuple[str, Row | DataError]
+ScannedRow = tuple[str, Row | DataError]
 
 FORMATS = ".jsonl, .json, .csv, .tsv or .parquet, or a folder written by datasets' save_to_disk"
 ENDINGS = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"}
@@ -35,7 +35,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
         yield where, row
 
 
-def scan_rows(path: Path) -> Iterator[Found]:
+def scan_rows(path: Path) -> Iterator[ScannedRow]:
     """As `read_rows`, but a row that cannot be read is the error itself, and the next row follows.
 
     Texts that are JSON of messages become messages; see `data.cells`. What makes the whole file unreadable is
@@ -50,25 +50,25 @@ def scan_rows(path: Path) -> Iterator[Found]:
         yield where, row
 
 
-def _raw_rows(path: Path) -> Iterator[Found]:
+def _raw_rows(path: Path) -> Iterator[ScannedRow]:
     """The rows as the file has them."""
-    place, split = locate(path)
-    if place.is_dir():
-        yield from _datasets(place, split)
+    source, split = locate(path)
+    if source.is_dir():
+        yield from _datasets(source, split)
         return
-    suffix = place.suffix.lower()
-    if not place.is_file():
+    suffix = source.suffix.lower()
+    if not source.is_file():
         raise DataError(f"{path} cannot be read (no such file); give a file that ends in {FORMATS}.")
-    if suffix in (".jsonl", ".ndjson") or (suffix == ".json" and not _is_list(place)):
-        yield from ((f"line {number}", row) for number, row in numbered_jsonl(place))
+    if suffix in (".jsonl", ".ndjson") or (suffix == ".json" and not _is_list(source)):
+        yield from ((f"line {number}", row) for number, row in numbered_jsonl(source))
     elif suffix == ".json":
-        yield from _json_list(place)
+        yield from _json_list(source)
     elif suffix in (".csv", ".tsv"):
-        yield from _table(place, "," if suffix == ".csv" else "\t")
+        yield from _table(source, "," if suffix == ".csv" else "\t")
     elif suffix == ".parquet":
-        yield from _parquet(place)
+        yield from _parquet(source)
     else:
-        raise DataError(f"{path}: the ending '{place.suffix}' is not known; give a file that ends in {FORMATS}.")
+        raise DataError(f"{path}: the ending '{source.suffix}' is not known; give a file that ends in {FORMATS}.")
 
 
 def is_data_file(name: str) -> bool:
@@ -86,11 +86,11 @@ def locate(path: Path) -> tuple[Path, str | None]:
 
 def digest_source(path: Path) -> str:
     """SHA-256 of a file, or of all files of a folder with their names."""
-    place, _ = locate(path)
-    if place.is_file():
-        return digest_file(place)
-    files = sorted(p for p in place.rglob("*") if p.is_file())
-    return digest_of([[p.relative_to(place).as_posix(), digest_file(p)] for p in files])
+    source, _ = locate(path)
+    if source.is_file():
+        return digest_file(source)
+    files = sorted(p for p in source.rglob("*") if p.is_file())
+    return digest_of([[p.relative_to(source).as_posix(), digest_file(p)] for p in files])
 
 
 def _is_list(path: Path) -> bool:
@@ -100,7 +100,7 @@ def _is_list(path: Path) -> bool:
     return start.startswith(b"[")
 
 
-def _json_list(path: Path) -> Iterator[Found]:
+def _json_list(path: Path) -> Iterator[ScannedRow]:
     try:
         rows = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -113,7 +113,7 @@ def _json_list(path: Path) -> Iterator[Found]:
         yield where, row if wrong is None else DataError(f"{path}, {where}: {wrong}")
 
 
-def _table(path: Path, delimiter: str) -> Iterator[Found]:
+def _table(path: Path, delimiter: str) -> Iterator[ScannedRow]:
     """Rows of a table with a header; a row that spans several lines stands where it starts."""
     csv.field_size_limit(2**31 - 1)  # the default refuses long texts
     with path.open("rb") as file:
@@ -154,7 +154,7 @@ def _lines(path: Path, file: Any) -> Iterator[str]:
             raise DataError(f"{path}, line {number}: not UTF-8 ({error.reason}); save it as UTF-8.") from None
 
 
-def _parquet(path: Path) -> Iterator[Found]:
+def _parquet(path: Path) -> Iterator[ScannedRow]:
     import pyarrow
     import pyarrow.parquet
 
@@ -171,7 +171,7 @@ def _parquet(path: Path) -> Iterator[Found]:
         raise DataError(f"{path}{after}: not readable as Parquet ({first}); write it again.") from None
 
 
-def _datasets(folder: Path, split: str | None) -> Iterator[Found]:
+def _datasets(folder: Path, split: str | None) -> Iterator[ScannedRow]:
     """Rows of what `save_to_disk` wrote: one data set, or splits of which one is meant."""
     import datasets
 
@@ -180,19 +180,19 @@ def _datasets(folder: Path, split: str | None) -> Iterator[Found]:
             f"{folder} is a folder that save_to_disk did not write; give a file that ends in {FORMATS}."
         )
     try:
-        found = datasets.load_from_disk(str(folder))
+        dataset = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise DataError(f"{folder}: not readable as a data set ({first}); save it again.") from None
-    if isinstance(found, datasets.DatasetDict):
-        names = ", ".join(found)
-        if split is None and len(found) != 1:
+    if isinstance(dataset, datasets.DatasetDict):
+        names = ", ".join(dataset)
+        if split is None and len(dataset) != 1:
             raise DataError(
-                f"{folder} has the splits {names}; name one, as in {folder}#{next(iter(found), 'train')}."
+                f"{folder} has the splits {names}; name one, as in {folder}#{next(iter(dataset), 'train')}."
             )
-        if split is not None and split not in found:
+        if split is not None and split not in dataset:
             raise DataError(f"{folder} has no split '{split}'; it has {names}.")
-        found = found[next(iter(found)) if split is None else split]
+        dataset = dataset[next(iter(dataset)) if split is None else split]
     elif split is not None:
         raise DataError(f"{folder} is one data set without splits; leave '#{split}' away.")
-    yield from ((f"row {number}", row) for number, row in enumerate(found.with_format(None), start=1))
+    yield from ((f"row {number}", row) for number, row in enumerate(dataset.with_format(None), start=1))

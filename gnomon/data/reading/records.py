@@ -254,15 +254,16 @@ def _rated_text(row: Mapping[str, Any]) -> RatedText:
     if row.get("prompt") in (None, "") and row_system(row) is not None:
         raise DataError("the row has a system column but no prompt; give it a prompt, or remove the column")
     prompt = None if row.get("prompt") in (None, "") else row_prompt(row)
-    said = text(required(row, "text"))
-    if is_conversation_text(said):
+    content = text(required(row, "text"))
+    if is_conversation_text(content):
         raise DataError(
             "text is a list of messages as JSON; rate one text, and give the turns before it as prompt"
         )
-    own = (
-        identity(row, f"{prompt.id if prompt else ''}\n{said}") if long else text(str(required(row, "id")), "id")
-    )
-    return RatedText(own, said, ratings, prompt, raters if any(raters) else ())
+    if long:
+        own = identity(row, f"{prompt.id if prompt else ''}\n{content}")
+    else:
+        own = text(str(required(row, "id")), "id")
+    return RatedText(own, content, ratings, prompt, raters if any(raters) else ())
 
 
 def _numbers(cells: Sequence[Any], key: str) -> tuple[float, ...]:

@@ -70,23 +70,23 @@ def render_turns(
     Raises:
         DataError: the template writes earlier turns otherwise once later ones follow, or changes what was said.
     """
-    places = [where] if len(turns) == 1 else [f"{where}, turn {n}" for n in range(1, len(turns) + 1)]
-    for place, turn in zip(places, turns, strict=True):
-        check_text(turn.content, place)
+    labels = [where] if len(turns) == 1 else [f"{where}, turn {n}" for n in range(1, len(turns) + 1)]
+    for label, turn in zip(labels, turns, strict=True):
+        check_text(turn.content, label)
     if not any(turn.role == "assistant" for turn in turns):
         raise DataError(f"{where}: the assistant says nothing in it; remove it.")
     shield, messages = shielded(tokenizer, [*prompt.messages, *turns])
     before, rest = messages[: len(prompt.messages)], messages[len(prompt.messages) :]
     end, ids, mask = turn_end(tokenizer), list[int](), list[bool]()
     written = render_text(tokenizer, before, where, answer=True)
-    for place, turn in zip(places, rest, strict=True):
+    for label, turn in zip(labels, rest, strict=True):
         if turn.role == "assistant":
-            opening = render_text(tokenizer, before, place, answer=True)
+            opening = render_text(tokenizer, before, label, answer=True)
             if not opening.startswith(written):
-                raise DataError(f"{place}: the chat template rewrites earlier turns; {ONE_TURN}.")
-            answer, ended = _answer_text(tokenizer, before, turn, opening, place)
+                raise DataError(f"{label}: the chat template rewrites earlier turns; {ONE_TURN}.")
+            answer, ended = _answer_text(tokenizer, before, turn, opening, label)
             if not ended and len(rest) > 1:
-                raise DataError(f"{place}: the chat template does not end an assistant's turn; {ONE_TURN}.")
+                raise DataError(f"{label}: the chat template does not end an assistant's turn; {ONE_TURN}.")
             header, words = opening[len(written) :], answer.removeprefix(added_prefix(tokenizer))
             if not turn.content and not answer.strip():  # an empty answer is its end alone
                 header, words = header and header + answer, ""

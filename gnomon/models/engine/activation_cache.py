@@ -88,15 +88,15 @@ class FrozenLayerCache:
     @contextmanager
     def above(self, groups: TokenGroups, plan: Layout) -> Iterator[None]:
         """A forward pass inside starts above the frozen layers if it can, and is remembered if it cannot."""
-        places = list(_places(groups, plan))
-        if all(key in self._pieces for key, _ in places):
-            with self._skipped(self._laid_out(places, plan)):
+        pieces_at = list(_pieces_at(groups, plan))
+        if all(key in self._pieces for key, _ in pieces_at):
+            with self._skipped(self._assemble(pieces_at, plan)):
                 yield
         elif not self.open or torch.is_inference_mode_enabled():  # such tensors may not meet gradients later
             yield
         else:
             top: Any = decoder_layers(self.trunk)[self.depth - 1]
-            hook = top.register_forward_hook(lambda _layer, _arguments, said: self._remember(said, places))
+            hook = top.register_forward_hook(lambda _layer, _arguments, output: self._remember(output, pieces_at))
             try:
                 yield
             finally:
@@ -116,8 +116,8 @@ class FrozenLayerCache:
         try:
             with torch.no_grad():
                 plain, _, _, again = (
-                    completion_states(self.trunk, asked, at="end", dtype=dtype, above=above)
-                    for asked, above in (
+                    completion_states(self.trunk, tokens, at="end", dtype=dtype, above=above)
+                    for tokens, above in (
                         (groups, None),
                         (groups, self.above),
                         (others, None),
@@ -131,24 +131,24 @@ class FrozenLayerCache:
             self.forget()
         return served and float((again - plain).abs().max()) <= TOLERANCE * float(plain.abs().max())
 
-    def _remember(self, said: Any, places: Sequence[tuple[Key, Positions]]) -> None:
-        self._as_tuple = isinstance(said, tuple)
-        states = (said[0] if self._as_tuple else said).detach().flatten(0, 1)
-        for key, place in places:
-            piece = states[place]
+    def _remember(self, output: Any, pieces_at: Sequence[tuple[Key, Positions]]) -> None:
+        self._as_tuple = isinstance(output, tuple)
+        states = (output[0] if self._as_tuple else output).detach().flatten(0, 1)
+        for key, positions in pieces_at:
+            piece = states[positions]
             if key not in self._pieces and self.size + piece.nbytes <= self.limit:
                 self._pieces[key] = piece.clone()
                 self.size += piece.nbytes
         if self._filling:
             raise _Enough
 
-    def _laid_out(self, places: Sequence[tuple[Key, Positions]], plan: Layout) -> Tensor:
+    def _assemble(self, pieces_at: Sequence[tuple[Key, Positions]], plan: Layout) -> Tensor:
         """The kept states where the layout has their tokens, zeros in the padding, `[R, L, d]`."""
         rows, length = plan.input_ids.shape
-        first = self._pieces[places[0][0]]
+        first = self._pieces[pieces_at[0][0]]
         states = first.new_zeros(rows * length, first.shape[-1])
-        for key, place in places:
-            states[place] = self._pieces[key]
+        for key, positions in pieces_at:
+            states[positions] = self._pieces[key]
         return states.view(rows, length, -1)
 
     @contextmanager
@@ -157,7 +157,7 @@ class FrozenLayerCache:
         layers: list[Any] = list(decoder_layers(self.trunk))[: self.depth]
         before = [layer.__dict__.get("forward") for layer in layers]
         for layer in layers:
-            layer.forward = self._says(states if layer is layers[-1] else None)
+            layer.forward = self._forward_returning(states if layer is layers[-1] else None)
         try:
             yield
         finally:
@@ -166,7 +166,7 @@ class FrozenLayerCache:
                 if own is not None:
                     layer.forward = own
 
-    def _says(self, states: Tensor | None) -> Any:
+    def _forward_returning(self, states: Tensor | None) -> Any:
         def forward(*args: Any, **kwargs: Any) -> Any:
             found = states if states is not None else args[0] if args else kwargs["hidden_states"]
             return (found,) if self._as_tuple else found
@@ -179,7 +179,7 @@ def _rope_type(config: Any) -> str:
     return str(settings.get("rope_type", settings.get("type", "")))
 
 
-def _places(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, Positions]]:
+def _pieces_at(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, Positions]]:
     """Where a layout's flat positions hold each prompt and completion, by what the states there depend on."""
     prompts = [p.numpy().tobytes() for p in groups.prompts]
     for g, path in plan.prompts:

@@ -86,14 +86,14 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
         raise ModelError(
             "the recipe asks for device: cuda, but PyTorch finds no GPU; set model.device to auto or cpu."
         )
-    place = torch.device(
+    chosen = torch.device(
         "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     )
-    if place.type == "cpu":
+    if chosen.type == "cpu":
         _keep_few_kernels()
         _keep_freed_memory()
         _use_whole_vectors()
-    if place.type == "cuda":
+    if chosen.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         cpu = processor()
@@ -104,10 +104,10 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
                 soft_wrap=True,
             )
             precision = "float32"
-    by_width = precision == "auto" and fast and place.type == "cpu"
+    by_width = precision == "auto" and fast and chosen.type == "cpu"
     if precision == "auto":
         precision = "bfloat16" if fast else "float32"
-    return Compute(place, torch.bfloat16 if precision == "bfloat16" else torch.float32, by_width)
+    return Compute(chosen, torch.bfloat16 if precision == "bfloat16" else torch.float32, by_width)
 
 
 def processor() -> Processor:

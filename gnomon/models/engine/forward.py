@@ -130,5 +130,5 @@ def token_logprobs(
     Only completion positions meet the vocabulary. Entropy is for monitoring and carries no gradient.
     """
     targets = torch.cat(groups.completions).to(states.device)
-    found, spread = target_logprobs(head, config, states, targets, temperature=temperature, entropy=entropy)
-    return to_padded(found, groups), None if spread is None else to_padded(spread, groups)
+    logprobs, spread = target_logprobs(head, config, states, targets, temperature=temperature, entropy=entropy)
+    return to_padded(logprobs, groups), None if spread is None else to_padded(spread, groups)

@@ -20,7 +20,7 @@ def fuse_rms_norms(network: nn.Module) -> None:
     Which those are, their own numbers say: architectures differ in what they multiply by and when they round.
     """
     for module in network.modules():
-        if type(module).__name__.endswith("RMSNorm") and _says_the_same(module):
+        if type(module).__name__.endswith("RMSNorm") and _is_equal(module):
             module.__class__ = _lean(type(module))
 
 
@@ -28,8 +28,8 @@ def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """`weight · x / sqrt(mean(x²) + ε)`, `[…, d]` in float32 (Zhang and Sennrich 2019, equation 4)."""
     if not torch.is_grad_enabled():  # a token at a time, the way through autograd takes longer than the norm
         return (states * _scale(states, epsilon)).mul_(weight)
-    found: Tensor = _RMSNorm.apply(states, weight, epsilon)  # type: ignore[no-untyped-call]
-    return found
+    normed: Tensor = _RMSNorm.apply(states, weight, epsilon)  # type: ignore[no-untyped-call]
+    return normed
 
 
 def _scale(states: Tensor, epsilon: float) -> Tensor:
@@ -43,8 +43,8 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         scale = _scale(states, epsilon)
         ctx.save_for_backward(states, weight, scale)
-        found: Tensor = (states * scale).mul_(weight)
-        return found
+        normed: Tensor = (states * scale).mul_(weight)
+        return normed
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
@@ -82,7 +82,7 @@ def _lean(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 @torch.no_grad()
-def _says_the_same(module: Any) -> bool:
+def _is_equal(module: Any) -> bool:
     weight, epsilon = getattr(module, "weight", None), getattr(module, "variance_epsilon", None)
     if not isinstance(weight, nn.Parameter) or weight.dtype != torch.float32 or not isinstance(epsilon, float):
         return False

@@ -170,12 +170,12 @@ def _chunk(
 
     def plain(states: Tensor) -> tuple[Tensor, Tensor | None]:
         scaled = logits(head, config, states) / temperature
-        normaliser = scaled.logsumexp(dim=-1)
-        found = scaled.gather(1, targets[:, None]).squeeze(1) - normaliser
+        log_normalizer = scaled.logsumexp(dim=-1)
+        found = scaled.gather(1, targets[:, None]).squeeze(1) - log_normalizer
         if not entropy:
             return found, None
         with torch.no_grad():
-            return found, normaliser - (scaled.softmax(dim=-1) * scaled).sum(dim=-1)
+            return found, log_normalizer - (scaled.softmax(dim=-1) * scaled).sum(dim=-1)
 
     if torch.is_grad_enabled():
         result: tuple[Tensor, Tensor | None] = checkpoint(plain, states, use_reentrant=False)
@@ -193,8 +193,8 @@ class _FrozenHead(torch.autograd.Function):
         found, spread = states.new_empty(len(targets)), states.new_zeros(len(targets))
         gradient = torch.empty_like(states)
         answers = found, spread if entropy else None
-        for part, scaled, normaliser in _read(states, weight, targets, temperature, *answers):
-            probability = scaled.sub_(normaliser[:, None]).exp_()
+        for part, scaled, log_normalizer in _read(states, weight, targets, temperature, *answers):
+            probability = scaled.sub_(log_normalizer[:, None]).exp_()
             mean = torch.mm(probability, weight.float())
             gradient[part] = (weight[targets[part]].float() - mean) / temperature
         ctx.save_for_backward(gradient)
@@ -215,22 +215,22 @@ class _LearningHead(torch.autograd.Function):
         ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float, entropy: bool
     ) -> tuple[Tensor, Tensor]:
         found, spread = states.new_empty(len(targets)), states.new_zeros(len(targets))
-        normaliser = torch.empty_like(found)
+        log_normalizer = torch.empty_like(found)
         answers = found, spread if entropy else None
         for part, _, of_part in _read(states, weight, targets, temperature, *answers):
-            normaliser[part] = of_part
-        ctx.save_for_backward(states, weight, targets, normaliser)
+            log_normalizer[part] = of_part
+        ctx.save_for_backward(states, weight, targets, log_normalizer)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(spread)
         return found, spread
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        states, weight, targets, normaliser = ctx.saved_tensors
+        states, weight, targets, log_normalizer = ctx.saved_tensors
         wanted = (grads[0] / ctx.temperature)[:, None]
         to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=torch.float32)
         for part, scaled in _chunks(states, weight, ctx.temperature):
-            probability = scaled.sub_(normaliser[part, None]).exp_()
+            probability = scaled.sub_(log_normalizer[part, None]).exp_()
             change = probability.mul_(-wanted[part]).scatter_add_(1, targets[part, None], wanted[part])
             torch.mm(change, weight.float(), out=to_states[part])
             to_weight.addmm_(change.T, states[part])
@@ -255,9 +255,9 @@ def _read(
     Yields the chunk, its scaled logits and their log Σ exp.
     """
     for part, scaled in _chunks(states, weight, temperature):
-        normaliser = scaled.logsumexp(dim=-1)
-        found[part] = scaled.gather(1, targets[part, None]).squeeze(1) - normaliser
+        log_normalizer = scaled.logsumexp(dim=-1)
+        found[part] = scaled.gather(1, targets[part, None]).squeeze(1) - log_normalizer
         if spread is not None:  # p·z where p is 0: z is at least finite
-            probability = (scaled - normaliser[:, None]).exp_()
-            spread[part] = normaliser - torch.linalg.vecdot(probability, scaled)
-        yield part, scaled, normaliser
+            probability = (scaled - log_normalizer[:, None]).exp_()
+            spread[part] = log_normalizer - torch.linalg.vecdot(probability, scaled)
+        yield part, scaled, log_normalizer

@@ -44,16 +44,16 @@ def prepacked(model: Any) -> Iterator[None]:
 def _linears(model: Any) -> dict[Any, torch.dtype]:
     """The linear layers that are nothing but that, as many as the limit allows, and each one's precision."""
     head = model.network.get_output_embeddings()
-    found: dict[Any, torch.dtype] = {}
+    linears: dict[Any, torch.dtype] = {}
     room, packable = LIMIT, {torch.float32, *[torch.bfloat16] * processor().packs_bfloat16}
     for module in (head, *model.trunk.modules()):
         if type(module) is nn.Linear and "forward" not in module.__dict__ and module.weight.device.type == "cpu":
             dtype = module.weight.dtype if module is head else model.compute.dtype
             size = module.weight.numel() * dtype.itemsize
             if dtype in packable and size <= room:
-                found[module] = dtype
+                linears[module] = dtype
                 room -= size
-    return found
+    return linears
 
 
 def _packed(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -62,7 +62,7 @@ def _packed(module: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     bias = None if module.bias is None else module.bias.data.to(dtype)
 
     def forward(states: Tensor) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(states.to(dtype), weight, bias, "none", [], "")
-        return found
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(states.to(dtype), weight, bias, "none", [], "")
+        return output
 
     return forward

@@ -65,22 +65,22 @@ class _Branched(torch.autograd.Function):
     ) -> Tensor:
         with torch.autocast(query.device.type, enabled=False):
             out = query.new_empty(*query.shape[:2], value.shape[-1])
-            normaliser = query.new_empty(*query.shape[:2], 1, dtype=torch.float32)
+            log_normalizer = query.new_empty(*query.shape[:2], 1, dtype=torch.float32)
             scaled, known = query.float() * scale, key.float()
             for piece, asks in _asking(pieces, query.shape[1] // key.shape[1]):
                 scores = _scores(scaled[:, asks], _of(known, piece), piece)
                 largest = scores.amax(dim=-1, keepdim=True)
                 weights = scores.sub_(largest).exp_()
                 total = weights.sum(dim=-1, keepdim=True)
-                normaliser[:, asks] = largest + total.log()
+                log_normalizer[:, asks] = largest + total.log()
                 out[:, asks] = torch.bmm(weights.div_(total).to(value.dtype), _of(value, piece))
-        ctx.save_for_backward(query, key, value, out, normaliser)
+        ctx.save_for_backward(query, key, value, out, log_normalizer)
         ctx.pieces, ctx.scale = pieces, scale
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, out, normaliser = ctx.saved_tensors
+        query, key, value, out, log_normalizer = ctx.saved_tensors
         (grad,) = grads
         with torch.autocast(query.device.type, enabled=False):
             to_query = torch.empty_like(query)
@@ -89,7 +89,7 @@ class _Branched(torch.autograd.Function):
             mean = (grad.float() * out.float()).sum(dim=-1, keepdim=True)  # of what follows, under the weights
             for piece, asks in _asking(ctx.pieces, query.shape[1] // key.shape[1]):
                 scores = _scores(scaled[:, asks], _of(known, piece), piece)
-                weights = scores.sub_(normaliser[:, asks]).exp_()
+                weights = scores.sub_(log_normalizer[:, asks]).exp_()
                 change = torch.bmm(grad[:, asks], _of(value, piece).mT).float().sub_(mean[:, asks])
                 change = change.mul_(weights).to(key.dtype)
                 to_query[:, asks] = torch.bmm(change, _of(key, piece))
