@@ -18,7 +18,7 @@ Name = str | os.PathLike[str]
 
 
 def load_recipe(path: Name, *overrides: str) -> Recipe:
-    """Load and validate a recipe in YAML; overrides as on the command line: `"aligned.training.steps=40"`.
+    """Load and validate a recipe in YAML, or a shipped one by name; overrides as in `"sft.training.epochs=2"`.
 
     Raises:
         ConfigError: the recipe or an override is wrong.

@@ -73,6 +73,7 @@ def _add_hint(error: Any) -> None:
         error.message = f"No such command '{unknown[1]}'; it is called '{name}'."
 
 
+RECIPE = "A recipe in YAML, or the name of a shipped one, such as smoke."
 app = typer.Typer(
     cls=Commands,
     name="gnomon",
@@ -101,7 +102,7 @@ def gnomon(
 
 @app.command()
 def run(
-    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
     overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value; may be repeated.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the memory and time each stage will take; train nothing.")
@@ -148,7 +149,7 @@ def _print_plan(recipe: Path, overrides: list[str]) -> None:
 
 @app.command()
 def check(
-    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
     overrides: Annotated[list[str] | None, typer.Argument(help="key.subkey=value; may be repeated.")] = None,
 ) -> None:
     """Check a recipe and its input files without running it, and list its stages.

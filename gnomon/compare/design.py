@@ -25,6 +25,7 @@ from gnomon.compare.variants import (
 from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
 from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
+from gnomon.pipeline.shipped_recipes import find_recipe
 from gnomon.stages.references import maker, references, sources
 from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, Stage, TrainStage, loop_of
 
@@ -92,7 +93,7 @@ def plan_comparison(
     """Read a recipe and plan its comparison; all input is validated here.
 
     Args:
-        path: of the recipe.
+        path: of the recipe, or the name of a shipped one.
         names: the algorithms.
         budget: of each algorithm's training.
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
@@ -102,6 +103,7 @@ def plan_comparison(
     """
     check_algorithms(names)
     first = {text: parse_override(text)[0][0] for text in overrides}
+    path = find_recipe(path)
     content = read_yaml(path)
     at_home(content, path)
     content["home"] = "."  # generated recipes name everything from the working directory

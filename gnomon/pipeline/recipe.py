@@ -15,6 +15,7 @@ from gnomon.core.ranges import Seed
 from gnomon.core.renamed import KEYS
 from gnomon.models.settings import Trainable
 from gnomon.pipeline.independence_claims import check_claims
+from gnomon.pipeline.shipped_recipes import find_recipe
 from gnomon.rewards.composite import check_titles
 from gnomon.stages.references import check_names, model_kind
 from gnomon.stages.row_paths import resolve_paths
@@ -87,12 +88,13 @@ RESERVED = {BASE, *TEXT_JUDGES, *Recipe.model_fields}  # names that a stage may 
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe, apply overrides, and validate it.
+    """Read a recipe, apply overrides, and validate it; `path` may be the name of a shipped recipe.
 
     An override that starts with a stage's name sets a key of that stage (`sft.training.epochs=2`); `training.…`
     sets it for every training stage whose loop has the key; anything else sets a top-level key.
     Relative paths are looked up in the recipe's folder first; those of overrides in the working directory.
     """
+    path = find_recipe(path)
     content = read_yaml(path)
     written = at_home(content, path)
     recipe = build_recipe(content, str(path), overrides)
