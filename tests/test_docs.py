@@ -25,12 +25,15 @@ from gnomon.pipeline.recipe import load_recipe
 ROOT = Path(__file__).parents[1]
 ABOUT = ROOT / "docs" / "algorithms"
 PICTURES = ROOT / "docs" / "pictures"
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("deploy/*.md")]
+)
 TWINS = [
     ("README.md", "README.zh-CN.md"),
     ("docs/guide.md", "docs/guide.zh-CN.md"),
     ("docs/architecture.md", "docs/architecture.zh-CN.md"),
     ("docs/glossary.md", "docs/glossary.zh-CN.md"),
+    ("deploy/README.md", "deploy/README.zh-CN.md"),
     ("docs/algorithms/README.md", "docs/algorithms/README.zh-CN.md"),
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
