@@ -83,7 +83,7 @@ def examples_for(algorithm: Any) -> list[Example]:
         Demonstration: lambda i: {},
         Label: lambda i: {"good": i % 3 != 0},
         Preference: lambda i: {"pairs": (PairRows(0, 1, 0.9, 1.0, 1.0), PairRows(1, 2, 0.6, 0.2, 2.0))},
-        Ranking: lambda i: {"orders": (RankedRows((0, 1, 2), 1.0), RankedRows((0, 2), 2.0))},
+        Ranking: lambda i: {"rankings": (RankedRows((0, 1, 2), 1.0), RankedRows((0, 2), 2.0))},
     }
     count = 3 if algorithm.consumes in (Preference, Ranking) else 1
     found = []

@@ -1,4 +1,4 @@
-"""What the algorithms with a clipped critic share: the value loss beside the policy loss."""
+"""Base class of algorithms with a critic: a clipped value loss beside the policy loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ActorCritic(PolicyGradient):
     """A policy and its critic.
 
     Attributes:
-        value_clip: how far a value may move in one batch.
+        value_clip: maximum change of a value within a batch.
         value_weight: weight of the value loss beside the policy loss.
         gae_lambda: 1 trusts the observed return, 0 the critic.
     """

@@ -1,4 +1,4 @@
-"""One advantage a completion, from its return and its group's, on each of its tokens."""
+"""One advantage per completion, from its return and its group's, on each of its tokens."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def completion_returns(experience: Experience) -> Tensor:
 
 
 def group_credit(experience: Experience, *, scaled: bool) -> Experience:
-    """Each completion's return less its group's mean, if `scaled` in the group's deviations, on every token."""
+    """Each completion's return minus its group's mean, with `scaled` divided by its standard deviation."""
     returns = completion_returns(experience)
     return credited(experience, group_centered(returns, experience.tokens.group, scaled=scaled))
 
 
 def credited(experience: Experience, advantages: Tensor) -> Experience:
-    """The experience with one advantage a completion, `[N]`, on each of its tokens."""
+    """The experience with the advantages of completions, `[N]`, on each of their tokens."""
     mask = experience.tokens.mask.to(advantages.device)
     return replace(experience, advantages=on_every_token(advantages, mask))

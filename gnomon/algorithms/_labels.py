@@ -1,7 +1,7 @@
-"""What the algorithms over labelled completions share: rewards, the step's counts, SFT term, metrics.
+"""Base class of algorithms over labelled completions: implicit rewards, step statistics, SFT term, metrics.
 
-Both compare a reward with a baseline of the whole step. A micro-batch does not know the step, so the loop adds up
-over all of it, and over all processes, what `step_statistics` says of each part, before the losses are asked.
+They compare a reward with a baseline of the whole step. A micro-batch does not see the step, so before the losses
+the loop sums `step_statistics` over all micro-batches and processes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLoss:
-    """Fields that every algorithm over labels has.
+    """Base class of algorithms over labels.
 
     Attributes:
-        beta: price of a nat of KL; small moves far.
-        good_weight: how much a good completion counts.
-        bad_weight: how much a bad one does.
-        sft_coef: of the mean negative log-likelihood of a good completion's token.
+        beta: KL penalty strength; smaller values let the policy move further from the reference.
+        good_weight: weight of good completions.
+        bad_weight: weight of bad completions.
+        sft_coef: weight of the mean negative log-likelihood per token of good completions.
     """
 
     consumes: ClassVar[type] = Label
@@ -47,20 +47,32 @@ class LabelLoss:
         return frozenset({"reference"})
 
     def rewards(self, models: Models, batch: Labels) -> tuple[Tensor, Tensor]:
-        """`β·log π/π_ref` of each completion, and its mean negative log-likelihood of a token, both `[N]`."""
-        values, nll, _ = completion_logratios(models, batch, reference=True)
-        return self.beta * values.sum(dim=-1), nll
+        """`β·log π/π_ref` of each completion, and its mean negative log-likelihood per token, both `[N]`."""
+        logratios, nll, _ = completion_logratios(models, batch, reference=True)
+        return self.beta * logratios.sum(dim=-1), nll
 
     def step_statistics(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
-        """Counts of good and bad completions; parts of a step add up."""
+        """Counts of good and bad completions, summed over the step.
+
+        Args:
+            models: with the policy.
+            batch: a part of the step.
+            mismatched: the same prompts with completions of other prompts, or `None`.
+        """
         return {"good": batch.good.sum(), "bad": (~batch.good).sum()}
 
     def baseline(self, sums: Mapping[str, float]) -> float:
-        """What rewards are compared with, from the step's survey."""
+        """The baseline of rewards, from the step's statistics."""
         raise NotImplementedError
 
     def completion_loss(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
-        """The loss of each completion, `[N]`."""
+        """The loss of each completion, `[N]`.
+
+        Args:
+            rewards: implicit rewards, `[N]`.
+            good: labels, `[N]`.
+            baseline: of the step.
+        """
         raise NotImplementedError
 
     def loss(self, models: Models, batch: Labels) -> tuple[Tensor, Metrics]:
@@ -71,17 +83,18 @@ class LabelLoss:
         baseline = self.baseline(sums)
         costs = self.completion_loss(rewards, good, baseline) + self.sft_coef * nll * good
         loss = (batch.weight.to(rewards) * costs).sum() / rows
-        found = rewards.detach()
+        detached = rewards.detach()
         metrics = {
             "loss": loss.detach(),
-            "accuracy": pairwise_accuracy(torch.where(good, found - baseline, baseline - found)).sum() / rows,
-            "baseline": baseline * torch.ones_like(found).sum() / rows,
+            "accuracy": pairwise_accuracy(torch.where(good, detached - baseline, baseline - detached)).sum()
+            / rows,
+            "baseline": baseline * torch.ones_like(detached).sum() / rows,
         }
         if sums["good"]:
             metrics["nll"] = nll[good].detach().sum() / sums["good"]
-            metrics["chosen_reward"] = found[good].sum() / sums["good"]
+            metrics["chosen_reward"] = detached[good].sum() / sums["good"]
         if sums["bad"]:
-            metrics["rejected_reward"] = found[~good].sum() / sums["bad"]
+            metrics["rejected_reward"] = detached[~good].sum() / sums["bad"]
         if sums["good"] and sums["bad"]:
             metrics["reward_margin"] = metrics["chosen_reward"] - metrics["rejected_reward"]
         return loss, metrics

@@ -1,4 +1,4 @@
-"""The price of the KL where a loss asks it, token by token."""
+"""The KL penalty in the loss, per token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Log-probabilities, entropy, and where the loss prices it the KL over the vocabulary, `[N, T]` each."""
+    """Log-probs, entropy, and the KL over the whole vocabulary if the loss needs it, `[N, T]` each."""
     tokens, temperature, states = batch.tokens, models.temperature, batch.reference_states
     if batch.penalty is not None and batch.penalty.estimator == "full":
         assert states is not None
@@ -25,13 +25,13 @@ def outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, Tensor |
 
 
 def penalty(logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor | None = None) -> Tensor:
-    """The KL of each token that the loss prices, `[N, T]`.
+    """The KL estimate of each token in the loss, `[N, T]`.
 
     Args:
-        logprobs: of the tokens, with their gradient, `[N, T]`.
-        batch: with the price.
-        mask: tokens that count, `[N, T]`.
-        full_kl: the KL over the whole vocabulary at each token, `[N, T]`, where the price is on that.
+        logprobs: of the policy, with gradient, `[N, T]`.
+        batch: with the penalty's settings.
+        mask: trainable tokens, `[N, T]`.
+        full_kl: the KL over the whole vocabulary at each token, `[N, T]`, for the `full` estimator.
     """
     assert batch.penalty is not None
     if batch.penalty.estimator == "full":
@@ -39,5 +39,5 @@ def penalty(logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor |
         return full_kl * state_weight(logprobs, mask) if batch.penalty.unbiased_gradient else full_kl
     assert batch.reference_logprobs is not None
     reference = torch.where(mask, batch.reference_logprobs, logprobs.detach())
-    found = ESTIMATORS[batch.penalty.estimator](logprobs, reference)
-    return found * prefix_weight(logprobs, mask) if batch.penalty.unbiased_gradient else found
+    estimate = ESTIMATORS[batch.penalty.estimator](logprobs, reference)
+    return estimate * prefix_weight(logprobs, mask) if batch.penalty.unbiased_gradient else estimate

@@ -1,7 +1,7 @@
-"""What the policy-gradient algorithms share: ratio, surrogate, penalty in the loss, reduction, metrics.
+"""Base class of policy-gradient algorithms: ratio, surrogate, KL term, reduction, metrics.
 
-An algorithm is other defaults of these fields, its own `credit`, and where its paper changes a formula, its own
-`log_ratios` or `surrogate`.
+An algorithm overrides defaults of these fields, `credit`, and where its paper changes a formula, `log_ratios` or
+`surrogate`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Discount = Annotated[float, Range("a discount above 1 would grow with each token
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradient:
-    """Fields that every policy-gradient algorithm has.
+    """Base class of policy-gradient algorithms.
 
     Attributes:
-        clip_low: the ratio π/π_old may fall to 1 − clip_low before its gradient stops.
-        clip_high: and rise to 1 + clip_high.
-        dual_clip: bounds what a bad token can cost at this many times its advantage; `None` does not.
-        tis_cap: largest weight π_old/π_sampler, where sampler and trainer are not one program.
-        aggregate: every token weighs the same (`token`), every completion (`sequence`), or the sum over tokens is
-            divided by the length limit (`constant`).
+        clip_low: the ratio π/π_old is clipped below at 1 − clip_low.
+        clip_high: and above at 1 + clip_high.
+        dual_clip: bound on the loss of a token with a negative advantage, as a multiple of it; `None` is off.
+        tis_cap: maximum importance weight π_old/π_sampler, if sampler and trainer differ.
+        aggregate: mean over tokens (`token`), over completions (`sequence`), or the sum over tokens divided by
+            the length limit (`constant`).
     """
 
     consumes: ClassVar[type] = Experience
@@ -56,25 +56,31 @@ class PolicyGradient:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Nothing of its own: where the KL is priced, the loop provides a reference."""
+        """Nothing: the loop provides a reference if there is a KL penalty."""
         return frozenset()
 
     def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
-        """What the surrogate takes for `log π/π_old` of each token, `[N, T]`."""
+        """The `log π/π_old` of each token that the surrogate uses, `[N, T]`."""
         return moved
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
-        """The loss of each token, `[N, T]`."""
+        """The loss of each token, `[N, T]`.
+
+        Args:
+            logprobs: of the policy, `[N, T]`.
+            log_ratios: log π/π_old, `[N, T]`.
+            advantages: `[N, T]`.
+        """
         low, high = self.clip_low, self.clip_high
         return clipped_policy_loss(log_ratios, advantages, clip_low=low, clip_high=high, dual_clip=self.dual_clip)
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """The surrogate, and the penalty where the KL is priced in the loss."""
+        """The surrogate, plus the KL penalty if it is in the loss."""
         assert batch.advantages is not None
         tokens, read = batch.tokens, batch.totals.read
         logprobs, entropy, full_kl = outputs(models, batch)
         mask = tokens.mask.to(logprobs.device)
-        # What stands in the padding, NaN included, must not reach a product with 0.
+        # Padding may hold NaN, which a product with 0 would keep.
         old, advantages = masked(batch.logprobs, mask), masked(batch.advantages, mask)
         moved = log_ratio(logprobs, torch.where(mask, old, logprobs.detach()))
         log_ratios = self.log_ratios(moved, mask)
@@ -84,9 +90,9 @@ class PolicyGradient:
         loss = policy_loss = self.reduce(per_token, mask, batch)
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
-            priced = self.reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
-            loss = loss + batch.penalty.coef * priced
-            metrics["kl_loss"] = priced.detach()
+            kl_loss = self.reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
+            loss = loss + batch.penalty.coef * kl_loss
+            metrics["kl_loss"] = kl_loss.detach()
         with torch.no_grad():
             share = clipped_share(log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
             metrics |= {
@@ -98,7 +104,13 @@ class PolicyGradient:
         return loss, {"loss": loss.detach(), **metrics}
 
     def reduce(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """The batch's share of the step's loss, `[N, T] -> []`."""
+        """The batch's share of the step's loss, `[N, T] -> []`.
+
+        Args:
+            per_token: losses, `[N, T]`.
+            mask: trainable tokens, `[N, T]`.
+            batch: with the step's totals.
+        """
         totals = batch.totals
         if self.aggregate == "token":
             return token_mean(per_token, mask, totals.tokens)
@@ -107,7 +119,13 @@ class PolicyGradient:
         return constant_mean(per_token, mask, totals.rows, totals.limit)
 
     def reduce_penalty(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """The same of the penalty; a mean within each completion would weigh its gradient by 1/length."""
+        """The same for the KL penalty; a mean within each completion would weight its gradient by 1/length.
+
+        Args:
+            per_token: KL estimates, `[N, T]`.
+            mask: trainable tokens, `[N, T]`.
+            batch: with the step's totals.
+        """
         assert batch.penalty is not None
         if batch.penalty.unbiased_gradient and self.aggregate == "sequence":
             return token_mean(per_token, mask, batch.totals.tokens)

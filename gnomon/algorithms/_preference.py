@@ -1,6 +1,6 @@
-"""What the preference algorithms share: values of two sides, labels and their noise, margin, SFT term, metrics.
+"""Base class of preference algorithms: log-ratios of both sides, label noise, margin, SFT term, metrics.
 
-An algorithm over pairs is a `reward` (what a completion is worth, from its log-probs), and a `cost` of a lead.
+An algorithm over pairs defines an `implicit_reward` of a completion and a `pair_loss` of the reward margin.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Noise = Annotated[float, Range("with half of all labels flipped there is nothing to learn", ge=0, lt=0.5)]
-ROUNDING = 1e-5  # before the first step a policy is its own reference, and all leads are 0 but for this
+ROUNDING = 1e-5  # before the first step the policy equals its reference, and margins are 0 up to this
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairLoss:
-    """Fields that every algorithm over pairs has.
+    """Base class of algorithms over pairs.
 
     Attributes:
-        soft_labels: learn the share of raters, so that a tie pulls the lead to 0; otherwise the majority's side,
-            as if unanimous.
-        label_smoothing: share of labels taken to be flipped.
-        robust: undo the flips (rDPO) instead of expecting them (cDPO).
-        margin_weight: how much of the pair's margin `chosen` must lead by, as in ODPO (Amini et al. 2024).
-        ld_alpha: of tokens beyond the other answer's length, as in LD-DPO (Liu et al. 2024); 1 is off.
-        sft_coef: of the mean negative log-likelihood of a preferred token (Pang et al. 2024, eq. 1).
+        soft_labels: train on the share of raters, so that a tie pulls the margin to 0; otherwise on the
+            majority's side.
+        label_smoothing: assumed share of flipped labels.
+        robust: correct for the flips (rDPO) instead of smoothing (cDPO).
+        margin_weight: share of the pair's rating margin that the reward margin must exceed (ODPO, Amini et al.
+            2024).
+        ld_alpha: weight of tokens beyond the other completion's length (LD-DPO, Liu et al. 2024); 1 is off.
+        sft_coef: weight of the mean negative log-likelihood per preferred token (Pang et al. 2024, eq. 1).
     """
 
     consumes: ClassVar[type] = Preference
@@ -51,28 +52,28 @@ class PairLoss:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference: values are then log-ratios, otherwise log-probs."""
+        """The reference: log-ratios are used with it, log-probs without."""
         return frozenset({"reference"})
 
     def implicit_reward(self, values: Tensor) -> Tensor:
-        """What a completion is worth, from the sum (or mean) of its values, `[M]`."""
+        """The implicit reward of a completion from the sum (or mean) of its log-ratios, `[M]`."""
         return values
 
     def pair_loss(self, margin: Tensor) -> Tensor:
-        """The loss of a lead that the raters want, `[M]`."""
+        """The loss of a reward margin in the raters' direction, `[M]`."""
         return logsigmoid_loss(margin)
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean over pairs; accuracy counts tied rewards as half."""
         values, nll, mask = completion_logratios(models, batch, reference="reference" in self.needs)
-        place, rows = values.device, batch.totals.rows
-        first, second = batch.chosen.to(place), batch.rejected.to(place)
+        device, rows = values.device, batch.totals.rows
+        first, second = batch.chosen.to(device), batch.rejected.to(device)
         target = batch.probability.to(values)
         target = target if self.soft_labels else majority(target)
 
         def side(one: Tensor, other: Tensor) -> Tensor:
-            found = pair_values(values, mask, one, other, ld_alpha=self.ld_alpha, average=self.average)
-            return self.implicit_reward(found)
+            totals = pair_values(values, mask, one, other, ld_alpha=self.ld_alpha, average=self.average)
+            return self.implicit_reward(totals)
 
         chosen, rejected = side(first, second), side(second, first)  # [M]
         margin = chosen - rejected
@@ -96,20 +97,25 @@ class PairLoss:
 def completion_logratios(
     models: Models, batch: Preferences | Labels | Rankings, *, reference: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the policy says of each completion.
+    """Log-probs or log-ratios of each completion.
+
+    Args:
+        models: with the policy.
+        batch: whose completions are read.
+        reference: subtract the reference's log-probs.
 
     Returns:
-        Log-probs `[N, T]`, less the reference's if `reference`; the mean negative log-likelihood of a token, in
-        nats, `[N]`; the mask `[N, T]`. What stands outside the mask is 0.
+        Log-probs or log-ratios `[N, T]`, 0 outside the mask; the mean negative log-likelihood per token, in nats,
+        `[N]`; the mask `[N, T]`.
     """
-    found = models.policy.logprobs(batch.tokens)
-    mask = batch.tokens.mask.to(found.device)
-    logprobs = masked(found, mask)
+    output = models.policy.logprobs(batch.tokens)
+    mask = batch.tokens.mask.to(output.device)
+    logprobs = masked(output, mask)
     nll = -masked_sum(logprobs, mask) / mask.sum(dim=-1).clamp(min=1)
     if not reference:
         return logprobs, nll, mask
     assert batch.reference_logprobs is not None
-    return logprobs - masked(batch.reference_logprobs.to(found.device), mask), nll, mask
+    return logprobs - masked(batch.reference_logprobs.to(output.device), mask), nll, mask
 
 
 def pairwise_accuracy(margin: Tensor) -> Tensor:

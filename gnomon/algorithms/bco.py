@@ -29,7 +29,13 @@ class BCO(LabelLoss):
     """Binary classifier optimization."""
 
     def step_statistics(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
-        """Counts, and the sums of the rewards of good and of bad completions."""
+        """Counts, and the sums of the rewards of good and of bad completions.
+
+        Args:
+            models: with the policy.
+            batch: a part of the step.
+            mismatched: the same prompts with completions of other prompts, or `None`.
+        """
         with torch.no_grad():
             rewards, _ = self.rewards(models, batch)
         good = batch.good.to(rewards.device)
@@ -42,6 +48,12 @@ class BCO(LabelLoss):
         return sum(means) / len(means)
 
     def completion_loss(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
-        """`−log σ(±(reward − δ))`, weighed by kind, `[N]`."""
+        """`−log σ(±(reward − δ))`, weighted by label, `[N]`.
+
+        Args:
+            rewards: implicit rewards, `[N]`.
+            good: labels, `[N]`.
+            baseline: of the step.
+        """
         weight = torch.where(good, self.good_weight, self.bad_weight).to(rewards.dtype)
         return weight * bco_loss(rewards, good, baseline)

@@ -27,7 +27,7 @@ class ChiPO(PairLoss):
     """χ²-preference optimization.
 
     Attributes:
-        beta: price of leaving the reference; small moves far.
+        beta: penalty strength; smaller values let the policy move further from the reference.
     """
 
     beta: Positive = 0.1

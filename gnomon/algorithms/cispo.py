@@ -35,7 +35,13 @@ class CISPO(PolicyGradient):
         return group_credit(experience, scaled=True)
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
-        """`−sg(clip(ρ))·A·log π`."""
+        """`−sg(clip(ρ))·A·log π`, `[N, T]`.
+
+        Args:
+            logprobs: of the policy, `[N, T]`.
+            log_ratios: log π/π_old, `[N, T]`.
+            advantages: `[N, T]`.
+        """
         return clipped_weight_loss(
             logprobs, log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high
         )

@@ -1,4 +1,4 @@
-"""What the loops know of an algorithm, and how they find it: by listing this folder."""
+"""The interface of an algorithm, and the list of algorithms in this folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Models(Protocol):
-    """The models that a loop offers to a loss; those an algorithm does not need are absent."""
+    """The models that a loop passes to a loss; those that an algorithm does not need are absent."""
 
     @property
     def policy(self) -> Policy:
@@ -64,8 +64,8 @@ class OnlineAlgorithm(Protocol):
     """An algorithm that learns from its own samples.
 
     Attributes:
-        supports_kl_loss: whether its loss has a place for the price of the KL (`training.kl.placement: loss`).
-        single_update: whether its loss is right for one optimizer step on a round's samples only.
+        supports_kl_loss: whether its loss has a KL term (`training.kl.placement: loss`).
+        single_update: whether its loss is valid for only one optimizer step on a round's samples.
     """
 
     supports_kl_loss: ClassVar[bool]
@@ -75,20 +75,23 @@ class OnlineAlgorithm(Protocol):
         """Fill in advantages (and returns) from rewards (and values)."""
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """As for any algorithm."""
+        """As of any algorithm."""
 
 
 class StepStatisticsAlgorithm(Protocol):
-    """An offline algorithm whose loss needs to know something of the whole step."""
+    """An offline algorithm whose loss needs sums over the whole step."""
 
     def step_statistics(self, models: Models, batch: Any, mismatched: Any) -> Metrics:
         """Sums over a part of the step, without gradient; the loop adds them up in `batch.totals.sums`.
 
-        Where `needs` says so, `mismatched` has the prompts of `batch` with completions of other prompts.
+        Args:
+            models: with the policy.
+            batch: a part of the step.
+            mismatched: the prompts of `batch` with completions of other prompts, if `needs` has `mismatched`.
         """
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
-        """As for any algorithm."""
+        """As of any algorithm."""
 
 
 def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
@@ -107,7 +110,7 @@ def algorithms() -> dict[str, type]:
     Files whose names start with an underscore hold what several share.
     """
     package = importlib.import_module("gnomon.algorithms")
-    found: dict[str, type] = {}
+    classes_by_name: dict[str, type] = {}
     for info in pkgutil.iter_modules(package.__path__):
         if info.name == "contract" or info.name.startswith("_"):
             continue
@@ -115,5 +118,5 @@ def algorithms() -> dict[str, type]:
         own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
         classes = [kind for kind in own if is_dataclass(kind) and hasattr(kind, "loss")]
         assert len(classes) == 1, f"{module.__name__} must hold one algorithm"
-        found[info.name] = classes[0]
-    return found
+        classes_by_name[info.name] = classes[0]
+    return classes_by_name

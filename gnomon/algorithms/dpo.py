@@ -5,7 +5,7 @@ the completion. Its optimum on exact preferences is π_ref·exp(r/β)/Z, where P
 Settings make it cDPO (`label_smoothing`), rDPO (`robust`), ODPO (`margin_weight`), LD-DPO (`ld_alpha`) and RPO
 (`sft_coef`); with soft labels it learns the share of raters.
 
-Wrong when labels are hard and pairs few: the lead that it asks for has no end, and both log-probs may fall.
+Wrong when labels are hard and pairs few: the margin then grows without bound, and both log-probs may fall.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DPO(PairLoss):
     """Direct preference optimization.
 
     Attributes:
-        beta: price of a nat of KL; small moves far.
+        beta: KL penalty strength; smaller values let the policy move further from the reference.
     """
 
     beta: Positive = 0.1

@@ -30,7 +30,7 @@ class ExpertIteration(PolicyGradient):
     """Imitate the best.
 
     Attributes:
-        keep: how many of each group are imitated.
+        keep: number of best completions per group.
     """
 
     loop_defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 1, "kl": {"coef": 0.0, "target": None}}
@@ -44,5 +44,11 @@ class ExpertIteration(PolicyGradient):
         return credited(experience, best.to(returns.dtype))
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
-        """The negative log-likelihood of what is imitated."""
+        """The negative log-likelihood of the best completions, `[N, T]`.
+
+        Args:
+            logprobs: of the policy, `[N, T]`.
+            log_ratios: log π/π_old, `[N, T]`.
+            advantages: `[N, T]`.
+        """
         return reinforce_loss(logprobs, advantages)

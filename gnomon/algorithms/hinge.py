@@ -1,11 +1,11 @@
-"""Hinge: pairs count until the lead is large enough, then no more.
+"""Hinge: a pair has a gradient until its reward margin is large enough.
 
 Paper: Zhao et al. 2023, "SLiC-HF", with the reference inside as in Liu et al. 2023, "Statistical rejection
 sampling improves preference optimization": `max(0, 1 − β·[log π/π_ref(y_w) − log π/π_ref(y_l)])`. Without the
 reference it is SLiC-HF itself, whose regularizer is `sft_coef`.
 
-Wrong when raters are split: its optimum is a lead of 1 for any majority, so nothing is calibrated, and at a tie
-all leads up to 1 cost the same.
+Wrong when raters are split: its optimum is a margin of 1 for any majority, so nothing is calibrated, and at a tie
+all margins up to 1 have the same loss.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Hinge(PairLoss):
     """Sequence likelihood calibration.
 
     Attributes:
-        beta: reward of a nat; a lead of 1/β nats is enough.
-        reference: compare with the reference; otherwise log-probs themselves.
+        beta: reward per nat; a margin of 1/β nats is enough.
+        reference: use log-ratios to the reference; otherwise log-probs.
     """
 
     beta: Positive = 0.1

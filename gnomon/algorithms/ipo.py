@@ -1,11 +1,11 @@
-"""IPO: a lead of a given size, not the largest one.
+"""IPO: a reward margin of a given size, not the largest one.
 
 Paper: Azar et al. 2023, eq. 17: `(h − 1/(2τ))²`, h the difference of log-ratios. A soft label p has the optimum
 `h = (p − ½)/τ`: bounded even where raters are unanimous. Here h is a difference of averages over tokens, so that
 τ means the same for short and long completions.
 
 Wrong when preferences add up: shares of raters are not differences of rewards, so of three pairs that share
-completions not all leads can be met.
+completions not all margins can be met.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class IPO(PairLoss):
     """Identity preference optimization.
 
     Attributes:
-        tau: a unanimous pair is to lead by 1/(2τ) nats a token.
+        tau: the target margin of a unanimous pair is 1/(2τ) nats per token.
     """
 
     average: ClassVar[bool] = True

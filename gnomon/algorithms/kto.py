@@ -30,11 +30,17 @@ class KTO(LabelLoss):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference, and each prompt with another's completion for `step_statistics`."""
+        """The reference, and mismatched pairs for `step_statistics`."""
         return frozenset({"reference", "mismatched"})
 
     def step_statistics(self, models: Models, batch: Labels, mismatched: Labels | None) -> Metrics:
-        """Counts, and the sum of the mismatched completions' rewards."""
+        """Counts, and the sum of the mismatched completions' rewards.
+
+        Args:
+            models: with the policy.
+            batch: a part of the step.
+            mismatched: the same prompts with completions of other prompts, or `None`.
+        """
         counts = super().step_statistics(models, batch, mismatched)
         if mismatched is None:
             return counts
@@ -47,5 +53,11 @@ class KTO(LabelLoss):
         return max(0.0, sums["mismatched_rewards"] / sums["mismatched"]) if "mismatched" in sums else 0.0
 
     def completion_loss(self, rewards: Tensor, good: Tensor, baseline: float) -> Tensor:
-        """`λ·(1 − σ(±(reward − z)))`, `[N]`."""
+        """`λ·(1 − σ(±(reward − z)))`, `[N]`.
+
+        Args:
+            rewards: implicit rewards, `[N]`.
+            good: labels, `[N]`.
+            baseline: of the step.
+        """
         return kto_loss(rewards, good, baseline, good_weight=self.good_weight, bad_weight=self.bad_weight)

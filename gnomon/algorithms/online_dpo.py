@@ -34,7 +34,7 @@ class OnlineDPO:
     """DPO on pairs that the policy draws itself.
 
     Attributes:
-        beta: price of a nat of KL; small moves far.
+        beta: KL penalty strength; smaller values let the policy move further from the reference.
     """
 
     consumes: ClassVar[type] = Experience

@@ -29,8 +29,8 @@ class PlackettLuce:
     """DPO over rankings of any length.
 
     Attributes:
-        beta: price of a nat of KL; small moves far.
-        sft_coef: of the mean negative log-likelihood of a token of the best completion.
+        beta: KL penalty strength; smaller values let the policy move further from the reference.
+        sft_coef: weight of the mean negative log-likelihood per token of the best completion.
     """
 
     consumes: ClassVar[type] = Ranking
@@ -49,9 +49,9 @@ class PlackettLuce:
         values, nll, _ = completion_logratios(models, batch, reference=True)
         rewards, rows = self.beta * values.sum(dim=-1), batch.totals.rows  # [N]
         orders = [order.to(values.device) for order in batch.order]
-        found = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]
+        losses = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]
         best, worst = torch.stack([o[0] for o in orders]), torch.stack([o[-1] for o in orders])
-        loss = (batch.weight.to(values) * (found + self.sft_coef * nll[best])).sum() / rows
+        loss = (batch.weight.to(values) * (losses + self.sft_coef * nll[best])).sum() / rows
         right = torch.stack([_concordant(rewards[order]) for order in orders])
         chosen, rejected = rewards[best].detach(), rewards[worst].detach()
         return loss, {

@@ -67,7 +67,13 @@ class Reinforce(PolicyGradient):
         return replace(experience, advantages=masked(advantages, mask), returns=returns)
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
-        """No ratio: samples are used once."""
+        """`−A·log π` without a ratio, `[N, T]`, as samples are used once.
+
+        Args:
+            logprobs: of the policy, `[N, T]`.
+            log_ratios: log π/π_old, `[N, T]`.
+            advantages: `[N, T]`.
+        """
         return reinforce_loss(logprobs, advantages)
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:

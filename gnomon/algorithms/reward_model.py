@@ -30,8 +30,8 @@ class RewardModelling:
 
     Attributes:
         soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous (a tie stays one).
-        use_margin: also demand a lead of the pair's margin (Touvron et al. 2023, eq. 2); scores then are no
-            longer calibrated.
+        use_margin: the score difference must also exceed the pair's rating margin (Touvron et al. 2023, eq. 2);
+            scores then are no longer calibrated.
         center_rewards_coef: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
         per_prompt: the mean over prompts of the mean over a prompt's pairs, so that each of the C(K, 2) pairs of
             K completions weighs 1/C(K, 2), as in Ouyang et al. (2022, eq. 1); otherwise the mean over pairs.
@@ -50,21 +50,21 @@ class RewardModelling:
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean cross-entropy of a pair, in nats; accuracy counts tied scores as half."""
         scores = models.reward.scores(batch.tokens)  # [N]
-        place = scores.device
-        chosen, rejected = scores[batch.chosen.to(place)], scores[batch.rejected.to(place)]  # [M]
-        probability = batch.probability.to(place)
+        device = scores.device
+        chosen, rejected = scores[batch.chosen.to(device)], scores[batch.rejected.to(device)]  # [M]
+        probability = batch.probability.to(device)
         pairs = bradley_terry(
             chosen,
             rejected,
             probability if self.soft_labels else majority(probability),
-            batch.margin.to(place) if self.use_margin else None,
+            batch.margin.to(device) if self.use_margin else None,
         )
         spread = (chosen + rejected).square()
         rows = batch.totals.rows
-        weight, count = batch.weight.to(place), rows
+        weight, count = batch.weight.to(device), rows
         if self.per_prompt:
             assert batch.share is not None
-            weight, count = weight * batch.share.to(place), batch.totals.examples
+            weight, count = weight * batch.share.to(device), batch.totals.examples
         loss = (weight * (pairs + self.center_rewards_coef * spread)).sum() / count
         margin = (chosen - rejected).detach()
         right = (margin > 0).float() + 0.5 * (margin == 0).float()

@@ -1,4 +1,4 @@
-"""SimPO: the average log-prob is the reward, and it must lead by a margin; no reference.
+"""SimPO: the average log-prob is the reward, and its margin must exceed γ; no reference.
 
 Paper: Meng et al. 2024, eq. 6: `−log σ(β·[log π(y_w)/|y_w| − log π(y_l)/|y_l|] − γ)`. It ranks answers by what
 decoding follows, and length earns nothing.
@@ -24,8 +24,8 @@ class SimPO(PairLoss):
     """Simple preference optimization.
 
     Attributes:
-        beta: reward of a nat a token.
-        gamma: lead to exceed, in units of reward.
+        beta: reward per nat and token.
+        gamma: target reward margin.
     """
 
     average: ClassVar[bool] = True

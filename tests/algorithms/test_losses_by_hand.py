@@ -43,7 +43,7 @@ def stand_in(**answers: Tensor) -> Any:
             logprobs_and_entropy=lambda *args, **kwargs: (answers["logprobs"], answers["entropy"]),
         ),
         reward=SimpleNamespace(scores=say("scores")),
-        critic=SimpleNamespace(answer=lambda *args: SimpleNamespace(values=answers["values"])),
+        critic=SimpleNamespace(predict=lambda *args: SimpleNamespace(values=answers["values"])),
         temperature=1.0,
     )
 

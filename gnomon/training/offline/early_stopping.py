@@ -1,4 +1,4 @@
-"""A part of the data that is held back: when to stop, and which weights were the best."""
+"""Validation split, early stopping and the best weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from gnomon.training.settings import OnlineValidation, Validation
 def split(
     examples: Sequence[Example], validation: Validation | None, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Examples to train on, and those held back: whole prompts, so that none is in both."""
+    """Split examples into training and validation by prompt, so that no prompt is in both.
+
+    Args:
+        examples: all examples.
+        validation: settings; `None` holds out nothing.
+        seed: of the split.
+
+    Raises:
+        ConfigError: no prompt would be left to train on.
+    """
     if validation is None:
         return list(examples), []
     names = list(dict.fromkeys(e.prompt_id for e in examples))
@@ -34,10 +43,10 @@ def split(
 
 
 class BestCheckpoint:
-    """The best weights so far, by a validation metric.
+    """The best weights so far by a validation metric.
 
     Attributes:
-        weights: copies by name; `None` before the first look.
+        weights: copies by name; `None` before the first evaluation.
     """
 
     def __init__(
@@ -56,15 +65,15 @@ class BestCheckpoint:
     @property
     def exhausted(self) -> bool:
         """Whether patience has run out."""
-        found = self.validation
-        return bool(found and found.patience is not None and self.since >= found.patience)
+        settings = self.validation
+        return bool(settings and settings.patience is not None and self.since >= settings.patience)
 
     def due(self, step: int, planned: int) -> bool:
-        """Whether to look after this step."""
+        """Whether to evaluate after this step."""
         return self.validation is not None and (step % self.validation.every == 0 or step == planned)
 
     def update(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
-        """Compare with the best so far; returns the metrics under their names for the log."""
+        """Compare with the best so far; returns the metrics with the prefix `validation_`."""
         assert self.validation is not None
         name = self.validation.metric
         if name not in metrics:
@@ -77,14 +86,14 @@ class BestCheckpoint:
             self.weights = {n: p.detach().clone() for n, p in self.live.items()}
         else:
             self.since += 1
-        return {f"validation_{key}": found for key, found in metrics.items()}
+        return {f"validation_{key}": value for key, value in metrics.items()}
 
     @torch.no_grad()
     def restore_weights(self) -> None:
-        """End with the best weights."""
+        """Copy the best weights into the model."""
         for name, weight in (self.weights or {}).items():
             self.live[name].copy_(weight)
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint; the weights go beside it as tensors."""
+        """State for a checkpoint, without the weights."""
         return {"best": {"value": self.value, "since": self.since}}

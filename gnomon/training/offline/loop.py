@@ -1,4 +1,4 @@
-"""The offline loop: walk stored data, one optimizer step a batch.
+"""The offline loop: train on stored data, one optimizer step per batch.
 
 It knows of an algorithm only `consumes`, `needs`, `trains`, `loss`, and `step_statistics` where there is one. The
 data order is a function of the seed and the epoch, so a resumed run sees the same batches.
@@ -49,7 +49,7 @@ from gnomon.training.runtime.optimizer import Optimizer
 from gnomon.training.runtime.sft_mix import AuxiliarySFT
 from gnomon.training.settings import OfflineSettings
 
-FEW_STEPS = 5  # optimizer steps below which a stage says that it hardly learns
+FEW_STEPS = 5  # optimizer steps below which a stage warns
 
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
@@ -63,7 +63,13 @@ def _step_size(count: int, settings: OfflineSettings) -> int:
 
 
 def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> Iterator[list[Example]]:
-    """The examples of each step, epoch after epoch, each epoch in an order of its own."""
+    """The examples of each step; every epoch has its own order.
+
+    Args:
+        examples: of the stage.
+        settings: of the loop.
+        seed: of the order.
+    """
     left = planned_steps(len(examples), settings)
     size = _step_size(len(examples), settings)
     waiting: list[Example] = []
@@ -78,7 +84,13 @@ def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -
 
 
 def visited(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> list[Example]:
-    """The examples that training will see: all, but for less than an epoch."""
+    """The examples that training reads: all, except with less than one epoch.
+
+    Args:
+        examples: of the stage.
+        settings: of the loop.
+        seed: of the order.
+    """
     if settings.epochs >= 1:
         return list(examples)
     seen = {id(e) for batch in batches(examples, settings, seed) for e in batch}
@@ -120,7 +132,7 @@ class OfflineLoop:
         if main and planned < FEW_STEPS:
             steps = f"{planned} optimizer step{'s' if planned > 1 else ''} over {len(training)} examples"
             console.print(
-                f"  [yellow]{self.label}: {steps} teach little[/yellow]; raise training.epochs or lower "
+                f"  [yellow]{self.label}: only {steps}[/yellow]; raise training.epochs or lower "
                 "training.batch_size"
             )
         self.optimizer = Optimizer([(weights, self.settings.learning_rate)], self.settings, planned)
@@ -128,7 +140,7 @@ class OfflineLoop:
         self.strangers = self.mismatch(examples)
         strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
         # Before a checkpoint is loaded: these are the start's.
-        self.answers = self.ask_reference(asked := [*used, *strange])
+        self.answers = self.reference_logprobs(read := [*used, *strange])
         root = self.folder / "checkpoints"
         saved = load_checkpoint(root, weights, self.optimizer)
         done = int(saved["step"]) if saved else 0
@@ -136,7 +148,7 @@ class OfflineLoop:
         ended = bool(saved and saved.get("ended"))
         budget.restore(saved["budget"]) if saved else budget.start()
         if frozen:
-            self._fill(frozen, asked if self.answers else used)
+            self._fill(frozen, read if self.answers else used)
         best = BestCheckpoint(self.settings.validation, weights, saved)
         log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
 
@@ -174,7 +186,7 @@ class OfflineLoop:
         return last
 
     def _fill(self, frozen: FrozenLayerCache, examples: Sequence[Example]) -> None:
-        """The frozen layers' states of all examples, in an order that a resumed run has too.
+        """Cache the frozen layers' activations of all examples, in an order that a resumed run shares.
 
         The reference's pass has left them already, unless its answers were known; the numbers are the same. Not
         for several processes, each of which sees a share, nor, without a reference, under a budget, which may end
@@ -189,7 +201,7 @@ class OfflineLoop:
         frozen.open = False
 
     def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
-        """One optimizer step over `batch`, cut into micro-batches that add up to it."""
+        """One optimizer step over `batch`, split into micro-batches that add up to it."""
         totals = self._survey(batch, totals_of(batch))
         masked = self.settings.adapter_dropout or self.settings.head_dropout
         with self._dropout() if masked else nullcontext():
@@ -208,7 +220,7 @@ class OfflineLoop:
         )
 
     def _backward(self, batch: Sequence[Example], totals: StepTotals) -> list[dict[str, float]]:
-        """Add up the gradients of this process's share; the metrics of each micro-batch."""
+        """Accumulate gradients over this process's shard; returns the metrics of each micro-batch."""
         parts = []
         for loss, metrics in self._losses(batch, totals):
             if not torch.isfinite(loss):
@@ -230,7 +242,7 @@ class OfflineLoop:
 
     @torch.no_grad()
     def measure(self, examples: Sequence[Example]) -> dict[str, float]:
-        """The metrics of examples that are not trained on."""
+        """Metrics of held-out examples."""
         totals = self._survey(examples, totals_of(examples))
         return self._merged(
             self.token_budget.run(
@@ -245,24 +257,24 @@ class OfflineLoop:
             yield self.algorithm.loss(self.models, self._collate(part, totals))
 
     def _survey(self, batch: Sequence[Example], totals: StepTotals) -> StepTotals:
-        """With the sums over the whole step that the algorithm's losses ask for."""
+        """Add the sums over the whole step that the algorithm's losses need."""
         algorithm = self.algorithm
         if not needs_step_statistics(algorithm):
             return totals
 
         def attempt() -> list[dict[str, float]]:
-            found = []
+            parts = []
             for part in self._micro_batches(batch):
                 others = [self.strangers[id(e)] for e in part if id(e) in self.strangers]
                 strange = self._collate(others, totals) if others else None
                 sums = algorithm.step_statistics(self.models, self._collate(part, totals), strange)
-                found.append({name: float(value) for name, value in sums.items()})
-            return found
+                parts.append({name: float(value) for name, value in sums.items()})
+            return parts
 
         return replace(totals, sums=self._merged(self.token_budget.run(attempt)))
 
     def _micro_batches(self, batch: Sequence[Example]) -> list[list[Example]]:
-        """This process's share of a step, cut to the token budget."""
+        """This process's shard of a step, split to the token budget."""
         cut = list(pack_by_tokens([e.cost for e in batch], self.token_budget.initial_tokens))
         return self.token_budget.split_examples([[batch[r] for r in rows] for rows in self.processes.shard(cut)])
 
@@ -272,34 +284,31 @@ class OfflineLoop:
             return made
         return replace(made, reference_logprobs=pad_rows([t for e in part for t in self.answers[id(e)]], 0.0))
 
-    def _merged(self, mine: list[dict[str, float]]) -> dict[str, float]:
-        return merge_metrics([part for theirs in self.processes.all_gather(mine) for part in theirs])
+    def _merged(self, metrics: list[dict[str, float]]) -> dict[str, float]:
+        return merge_metrics([part for shard in self.processes.all_gather(metrics) for part in shard])
 
     def mismatch(self, examples: Sequence[Example]) -> dict[int, Example]:
-        """For each example by its identity, its prompt with another's completion, if the algorithm needs it."""
+        """By id(example): its prompt with another prompt's completion, if the algorithm needs it."""
         if "mismatched" not in self.algorithm.needs:
             return {}
         limit = token_limit(self.settings.max_tokens, self.models.trained.network.config)
-        found = mismatched_pairs(examples, limit, self.seed)
-        return {id(e): other for e, other in zip(examples, found, strict=True) if other is not None}
+        others = mismatched_pairs(examples, limit, self.seed)
+        return {id(e): other for e, other in zip(examples, others, strict=True) if other is not None}
 
-    def ask_reference(self, examples: Sequence[Example]) -> Answers:
-        """What the reference says: the model before it learns, unless the loop was given another.
-
-        Asked once for all epochs.
-        """
+    def reference_logprobs(self, examples: Sequence[Example]) -> Answers:
+        """Reference log-probs, computed once for all epochs; the reference is the initial model by default."""
         if "reference" not in self.algorithm.needs:
             return {}
         policy = self.models.policy
         weights = self.reference_weights or (policy.reference_weights() if policy.adapter is None else None)
         cache = self.reference_cache
-        return ReferenceEvaluator(policy, weights, self.token_budget, cache, self.label, self.processes).ask(
+        return ReferenceEvaluator(policy, weights, self.token_budget, cache, self.label, self.processes).logprobs(
             examples
         )
 
 
 def _dropout_fault(models: TrainedModels, settings: OfflineSettings) -> str | None:
-    """A sentence where dropout is set for a part that the model does not have."""
+    """An error sentence if dropout is set for a part that the model does not have, else `None`."""
     if settings.adapter_dropout and models.trained.adapter is None:
         return "training.adapter_dropout needs adapter: lora; set adapter_dropout to 0."
     if settings.head_dropout and not isinstance(models.trained, RewardModel):
@@ -323,7 +332,30 @@ def train_offline(
     reference_weights: Mapping[str, Tensor] | None = None,
     reference_cache: Path | None = None,
 ) -> dict[str, float]:
-    """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
+    """Train on stored examples, from the newest checkpoint if there is one.
+
+    Args:
+        algorithm: an offline algorithm.
+        models: that are trained.
+        examples: encoded rows.
+        settings: of the loop.
+        folder: of the stage.
+        seed: of the data order.
+        stop: set when the user interrupts.
+        label: of the stage.
+        processes: all training processes.
+        callback: called after each step; `True` ends the loop.
+        sft_mix: demonstrations for an SFT term beside the loss.
+        reference_weights: of the reference; `None` uses the initial model.
+        reference_cache: folder of cached reference log-probs.
+
+    Returns:
+        The last step's metrics.
+
+    Raises:
+        DataError: there are no examples.
+        ConfigError: the settings do not suit the algorithm or the model.
+    """
     if not examples:
         raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
     if fault := data_fault(algorithm, examples) or _dropout_fault(models, settings):

@@ -1,6 +1,6 @@
-"""What a policy that learns from stored data would say by now: a few samples, every so many steps.
+"""Logs a few samples of the policy during offline training.
 
-A loss says how well others' answers are learned, not what has become of the policy's own.
+The loss measures stored completions, not the policy's own.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from gnomon.models.roles import Policy
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 
-PROMPTS = 4  # the first that differ
+PROMPTS = 4  # the first distinct ones
 SAMPLING = Sampling(max_tokens=64)
 
 
 class SampleLogger:
-    """A watch of a loop that writes samples to `samples.jsonl` and lets the loop go on.
+    """A `StepCallback` that writes samples to `samples.jsonl` and never ends the loop.
 
-    The same prompts draw from the same random numbers each time, so that only the policy differs. Training's own
-    random numbers are not touched.
+    Prompts and random numbers are the same each time, so that only the policy differs. Training's random numbers
+    are not used.
 
     Args:
         policy: that is trained.
-        prompts: of the data that it learns from.
-        every: steps between two looks.
+        prompts: of the training data.
+        every: steps between samples.
         folder: of the stage.
     """
 
@@ -40,7 +40,7 @@ class SampleLogger:
         self.log: StepLog | None = None
 
     def __call__(self, step: int, _: Mapping[str, float]) -> bool:
-        """Look, if it is time to; never a reason to stop."""
+        """Sample if it is due; always returns `False`."""
         self.log = self.log or StepLog(self.path, keep_steps=step - 1)
         if step % self.every == 0:
             self.log.record(self._rows(step))
@@ -48,8 +48,8 @@ class SampleLogger:
 
     def _rows(self, step: int) -> list[dict[str, object]]:
         try:
-            found = NativeSampler(self.policy).sample(self.prompts, SAMPLING, seed=0, version=step)
-        except DataError:  # a prompt that fills the model's context has no room for a sample
+            rollouts = NativeSampler(self.policy).sample(self.prompts, SAMPLING, seed=0, version=step)
+        except DataError:  # a prompt fills the model's context
             return []
         return [
             {
@@ -58,5 +58,5 @@ class SampleLogger:
                 "text": rollout.completion.text,
                 "finished": rollout.finished,
             }
-            for rollout in found
+            for rollout in rollouts
         ]

@@ -1,6 +1,6 @@
 """The online loop: sample, score, compare, credit, update, record, adapt.
 
-It knows of an algorithm only `needs`, `credit` and `loss`.
+It uses only `needs`, `credit` and `loss` of an algorithm.
 """
 
 from __future__ import annotations
@@ -61,13 +61,12 @@ class OnlineLoop:
     """One stage of online training.
 
     Attributes:
-        prompts: what is sampled for, or pools of them with weights.
+        prompts: prompts, or pools of them with weights.
         token_reward: a policy whose log-ratios to the reference reward single tokens.
-        reference_weights: the weights that make the policy its own reference; where nothing is said, its adapter
-            switched off, or a copy of what it begins with.
+        reference_weights: weights of the reference; `None` disables the adapter, or copies the initial weights.
         sft_mix: demonstrations for an SFT term beside the loss.
         callback: called with each step's metrics; the loop ends when it returns true.
-        kl_coef: the price of a nat now.
+        kl_coef: current KL coefficient.
         return_stats: the returns of former rounds.
     """
 
@@ -159,10 +158,12 @@ class OnlineLoop:
         def save(step: int) -> None:
             if main:
                 state = {**self.state(), "metrics": last, "ended": ended, **best.state()}
-                kept = {"best": best.weights, "reference": self.reference_weights}
+                tensors_by_name = {"best": best.weights, "reference": self.reference_weights}
                 if not self.settings.ref_update_interval:
-                    kept.pop("reference")
-                extra = {f"{of}.{n}": t for of, tensors in kept.items() for n, t in (tensors or {}).items()}
+                    tensors_by_name.pop("reference")
+                extra = {
+                    f"{of}.{n}": t for of, tensors in tensors_by_name.items() for n, t in (tensors or {}).items()
+                }
                 save_checkpoint(root, step, self.optimizer.parameters, self.optimizer, state, extra)
 
         keeper = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
@@ -200,14 +201,14 @@ class OnlineLoop:
         return last
 
     def examine(self) -> dict[str, float]:
-        """How the policy answers the held-out prompts."""
+        """Metrics of the policy on held-out prompts."""
         validation = self.settings.validation
         assert validation is not None
         examiner = HeldOutEvaluator(self.held_out, validation, self.sampling, self.scorer, self.processes)
-        found = examiner.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
+        metrics = examiner.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
         for states in self.frozen:
             states.forget()
-        return found
+        return metrics
 
     def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """One round: its metrics, and some of its samples."""
@@ -218,7 +219,7 @@ class OnlineLoop:
         rollouts, scores, judged = self.resample(step, rollouts, scores, judged)
         drawn = self.remember(step, rollouts, scores)
         experience = self.evaluator.policy(drawn)
-        agreed = None if experience is drawn else compare_logprobs(drawn, experience, own_rows(rollouts))
+        mismatch = None if experience is drawn else compare_logprobs(drawn, experience, own_rows(rollouts))
         experience = self.evaluator.reference(experience, self.reference_weights)
         experience = self.evaluator.critic(experience)
         experience = self.evaluator.token_rewards(experience)
@@ -227,7 +228,7 @@ class OnlineLoop:
             replace(experience, return_stats=self.return_stats)
         )
         experienced = time.monotonic()
-        learned = self.updater.update(experience, step, agreed, new=not self.learned)
+        learned = self.updater.update(experience, step, mismatch, new=not self.learned)
         self.learned = True
         for states in self.frozen:
             states.forget()  # later rounds have other completions, and a resumed run knows nothing of this one
@@ -236,9 +237,9 @@ class OnlineLoop:
             "experience_seconds": experienced - sampled,
             "update_seconds": time.monotonic() - experienced,
         }
-        # What was replayed says nothing of where the policy is: it was drawn by a former one.
+        # Replayed groups were sampled by an earlier policy, so they do not count in its metrics.
         fresh = experience.select(range(len(rollouts)), experience.totals)
-        found = {
+        metrics = {
             **describe(fresh, own_rows(rollouts)),
             "kl_coef": self.kl_coef,
             **judged,
@@ -246,15 +247,15 @@ class OnlineLoop:
             **times,
         }
         self.adapt(step, fresh, rollouts, scores)
-        return found, sample_rows(step, rollouts, scores.tolist())
+        return metrics, sample_rows(step, rollouts, scores.tolist())
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
-        """K completions for this round's prompts."""
+        """Sample K completions for this round's prompts."""
         chosen = self.stream.take(self.settings.prompts_per_step)
-        mine, before = self.processes.shard(chosen), self.processes.shard(occurrence_index(chosen))
+        shard, before = self.processes.shard(chosen), self.processes.shard(occurrence_index(chosen))
         groups = sample_group_mix(
             self.sampler,
-            mine,
+            shard,
             self.sampling,
             self.settings.exploration,
             seed=(self.seed * 1_000_003 + step) * 31 + attempt,
@@ -268,51 +269,63 @@ class OnlineLoop:
         return [rollout for group in drawn for rollout in group]
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Scores `[N]`; rows on which the reward failed are left out and counted."""
+        """Score completions `[N]`; rows on which the reward failed are removed and counted."""
         return self.scorer.score(rollouts)
 
     def resample(
         self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
     ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
-        """Replace groups whose scores are all alike by other prompts' (Yu et al. 2025, eq. 11).
+        """Replace groups whose scores are all equal by other prompts' (dynamic sampling, Yu et al. 2025, eq. 11).
 
-        Draws until there are as many groups as a round asks for, or the settings' attempts are used up; then the
-        round is smaller. Where no group at all differs, it stays as it was.
+        Samples until the round has enough groups, at most `dynamic_sampling_rounds` times; the round may stay
+        smaller. If no group has different scores, the round is unchanged.
+
+        Args:
+            step: the round.
+            rollouts: of the round.
+            scores: of the rollouts, `[N]`.
+            judged: metrics of the reward.
         """
         for attempt in range(1, self.settings.dynamic_sampling_rounds + 1):
             differing = self._differing(rollouts, scores)
             at_hand = {rollouts[i].prompt.id for i in differing}
-            token_budget = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
-            if token_budget <= 0:
+            missing = self.stream.groups(self.settings.prompts_per_step) - len(at_hand)
+            if missing <= 0:
                 break
-            more, their_scores, theirs = self.score(self.sample(step, attempt))
+            more, more_scores, more_metrics = self.score(self.sample(step, attempt))
             for name in ("reward_failures", "abstained_rows"):
-                judged = {**judged, name: judged.get(name, 0.0) + theirs.get(name, 0.0)}
-            found = [i for i in self._differing(more, their_scores) if more[i].prompt.id not in at_hand]
-            chosen = list(dict.fromkeys(more[i].prompt.id for i in found))[:token_budget]
-            fresh = [i for i in found if more[i].prompt.id in chosen]
+                judged = {**judged, name: judged.get(name, 0.0) + more_metrics.get(name, 0.0)}
+            usable = [i for i in self._differing(more, more_scores) if more[i].prompt.id not in at_hand]
+            chosen = list(dict.fromkeys(more[i].prompt.id for i in usable))[:missing]
+            fresh = [i for i in usable if more[i].prompt.id in chosen]
             if differing or fresh:
                 rollouts = [rollouts[i] for i in differing] + [more[i] for i in fresh]
-                scores = torch.cat([scores[differing], their_scores[fresh]])
+                scores = torch.cat([scores[differing], more_scores[fresh]])
         return rollouts, scores, judged
 
     def _differing(self, rollouts: Sequence[Rollout], scores: Tensor) -> list[int]:
-        """Rows of groups whose scores are not all alike."""
-        alike = zero_variance_groups(rollouts, scores)
-        return [i for i, r in enumerate(rollouts) if r.prompt.id not in alike]
+        """Rows of groups whose scores differ."""
+        equal = zero_variance_groups(rollouts, scores)
+        return [i for i, r in enumerate(rollouts) if r.prompt.id not in equal]
 
     def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
-        """The round's experience, with groups of former rounds where the settings ask for some."""
+        """The round's experience, with replayed groups if there is a replay buffer.
+
+        Args:
+            step: the round.
+            rollouts: of the round.
+            scores: of the rollouts, `[N]`.
+        """
         groups = len({r.prompt.id for r in rollouts})
         for old in self.replay_buffer.draw(groups, step) if self.replay_buffer else []:
             rollouts = [*rollouts, *old.rollouts]
             scores = torch.cat([scores, torch.tensor(old.scores)])
-        found = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
-        found = replace(found, names=tuple(r.prompt.id for r in rollouts))
-        return found.to(self.models.policy.device)
+        experience = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
+        experience = replace(experience, names=tuple(r.prompt.id for r in rollouts))
+        return experience.to(self.models.policy.device)
 
     def price(self, experience: Experience) -> Experience:
-        """Rewards with the price of the KL in them, or the price for the loss to ask."""
+        """Add rewards with the KL penalty, or the penalty for the loss."""
         kl = self.settings.kl
         priced = price_kl(
             experience,
@@ -326,7 +339,14 @@ class OnlineLoop:
         return replace(priced, penalty=KLPenalty(self.kl_coef, kl.estimator, kl.unbiased_gradient))
 
     def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
-        """Set the price of a nat for the next round, and what later rounds know of this one."""
+        """Update the KL coefficient, return statistics, curriculum, replay buffer and reference after a round.
+
+        Args:
+            step: the round.
+            experience: of the round's own samples.
+            rollouts: of the round.
+            scores: of the rollouts, `[N]`.
+        """
         settings, own = self.settings.kl, own_rows(rollouts)
         if settings.target is not None and settings.coef and own:
             kls = sequence_kl(experience)[own]
@@ -365,7 +385,7 @@ class OnlineLoop:
             self.reference_weights = self.models.policy.reference_weights()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds besides weights and moments."""
+        """State for a checkpoint, besides weights and moments."""
         return {
             "kl_coef": self.kl_coef,
             "budget": self.budget.state(),
@@ -376,7 +396,7 @@ class OnlineLoop:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Undo `state`."""
+        """Restore from `state`."""
         self.kl_coef = saved["kl_coef"]
         self.budget.restore(saved["budget"])
         mean, deviation, seen = saved["past"]
@@ -386,12 +406,12 @@ class OnlineLoop:
             self.replay_buffer.restore(saved["memory"])
         if isinstance(self.reward, ShapedReward):
             self.reward.restore(saved["reward"])
-        kept = _tensors_of(saved, "reference")
-        self.reference_weights = (kept and kept.get("extra")) or self.reference_weights
+        reference = _tensors_of(saved, "reference")
+        self.reference_weights = (reference and reference.get("extra")) or self.reference_weights
 
 
 def _tensors_of(saved: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    """A checkpoint's state whose `extra` tensors are those kept under `name`."""
+    """A checkpoint's state with only the `extra` tensors below `name`."""
     if saved is None:
         return None
     start = f"{name}."

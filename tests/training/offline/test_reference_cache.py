@@ -27,13 +27,13 @@ WHOLE, UPPER = Trainable(adapter="none"), Trainable(rank=4, layers=1)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A name for each time that a reference was asked about the data."""
     times: list[str] = []
-    ask = reference_cache_module.ReferenceEvaluator._ask
+    ask = reference_cache_module.ReferenceEvaluator._compute
 
     def noted(self: Any, examples: Any) -> Any:
         times.append(self.label)
         return ask(self, examples)
 
-    monkeypatch.setattr(reference_cache_module.ReferenceEvaluator, "_ask", noted)
+    monkeypatch.setattr(reference_cache_module.ReferenceEvaluator, "_compute", noted)
     return times
 
 
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing(
 ) -> None:
     (tmp_path / "cache").write_text("a file where the folder would be")
     offline(tmp_path / "run", algorithm=DPO(), reference_cache=tmp_path / "cache")
-    assert "could not be kept" in capsys.readouterr().err
+    assert "could not be cached" in capsys.readouterr().err
 
 
 def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
