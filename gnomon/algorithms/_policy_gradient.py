@@ -104,13 +104,7 @@ class PolicyGradient:
         return loss, {"loss": loss.detach(), **metrics}
 
     def reduce(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """The batch's share of the step's loss, `[N, T] -> []`.
-
-        Args:
-            per_token: losses, `[N, T]`.
-            mask: trainable tokens, `[N, T]`.
-            batch: with the step's totals.
-        """
+        """The batch's share of the step's loss, `[N, T] -> []`."""
         totals = batch.totals
         if self.aggregate == "token":
             return token_mean(per_token, mask, totals.tokens)
@@ -119,13 +113,7 @@ class PolicyGradient:
         return constant_mean(per_token, mask, totals.rows, totals.limit)
 
     def reduce_penalty(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """The same for the KL penalty; a mean within each completion would weight its gradient by 1/length.
-
-        Args:
-            per_token: KL estimates, `[N, T]`.
-            mask: trainable tokens, `[N, T]`.
-            batch: with the step's totals.
-        """
+        """The same for the KL penalty; a mean within each completion would weight its gradient by 1/length."""
         assert batch.penalty is not None
         if batch.penalty.unbiased_gradient and self.aggregate == "sequence":
             return token_mean(per_token, mask, batch.totals.tokens)

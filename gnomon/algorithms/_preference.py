@@ -99,11 +99,6 @@ def completion_logratios(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probs or log-ratios of each completion.
 
-    Args:
-        models: with the policy.
-        batch: whose completions are read.
-        reference: subtract the reference's log-probs.
-
     Returns:
         Log-probs or log-ratios `[N, T]`, 0 outside the mask; the mean negative log-likelihood per token, in nats,
         `[N]`; the mask `[N, T]`.

@@ -84,10 +84,7 @@ class StepStatisticsAlgorithm(Protocol):
     def step_statistics(self, models: Models, batch: Any, mismatched: Any) -> Metrics:
         """Sums over a part of the step, without gradient; the loop adds them up in `batch.totals.sums`.
 
-        Args:
-            models: with the policy.
-            batch: a part of the step.
-            mismatched: the prompts of `batch` with completions of other prompts, if `needs` has `mismatched`.
+        With `mismatched` in `needs`, `mismatched` has the prompts of `batch` with completions of other prompts.
         """
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
