@@ -16,7 +16,7 @@ import gnomon
 
 LAYERS = (
     "core", "losses", "stats", "data", "models", "rollouts", "rewards", "feedback", "algorithms", "training",
-    "evaluation", "reporting", "monitoring", "stages", "pipeline", "compare", "web", "api", "cli",
+    "evaluation", "reporting", "monitoring", "stages", "pipeline", "comparison", "web", "api", "cli",
 )  # fmt: skip
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
 INNER_ORDER = {
@@ -193,6 +193,11 @@ def test_the_order_inside_packages_names_what_is_there() -> None:
 
 def test_no_folder_is_crowded() -> None:
     assert crowded(ROOT, CROWDED) == []
+
+
+def test_no_package_has_the_name_of_a_call() -> None:
+    """Importing `gnomon.x` would put the package where `import gnomon` offers the call `gnomon.x(…)`."""
+    assert {name for name in gnomon.__all__ if (ROOT / name).exists() or (ROOT / f"{name}.py").exists()} == set()
 
 
 def test_no_circle_of_imports() -> None:

@@ -23,7 +23,7 @@ import yaml
 from drawing import BLUE, GREY, HERE, ORANGE, figure, save
 from seeds import interval
 
-from gnomon.compare.variants import moved
+from gnomon.comparison.variants import moved
 
 ROOT = HERE.parents[1]
 STORED = HERE / "prices.json"

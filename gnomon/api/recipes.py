@@ -113,13 +113,13 @@ def compare(
     Raises:
         GnomonError: a mistake of the user.
     """
-    from gnomon.compare.run import compare as run_comparison
-    from gnomon.compare.variants import AlgorithmBudget
+    from gnomon.comparison.run import compare as run_comparison
+    from gnomon.comparison.variants import AlgorithmBudget
 
     budget = AlgorithmBudget(seconds=seconds, tokens=tokens)
     folder = None if out is None else Path(out)
     if data:
-        from gnomon.compare.data_sets import compare_sets
+        from gnomon.comparison.data_sets import compare_sets
 
         return compare_sets(
             Path(recipe), list(algorithms), data, seeds=seeds, budget=budget, out=folder, overrides=overrides

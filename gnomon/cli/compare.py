@@ -62,7 +62,7 @@ def compare(
     """
     with translate_interrupt():
         from gnomon.api.recipes import compare as run_comparison
-        from gnomon.compare.data_sets import read_sets
+        from gnomon.comparison.data_sets import read_sets
 
         names = [name.strip() for name in algorithms.split(",") if name.strip()]
         settings = overrides or []

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from gnomon.compare.design import plan_comparison
-from gnomon.compare.run import check_entries, check_folder, check_shared, compare
-from gnomon.compare.variants import AlgorithmBudget
+from gnomon.comparison.design import plan_comparison
+from gnomon.comparison.run import check_entries, check_folder, check_shared, compare
+from gnomon.comparison.variants import AlgorithmBudget
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import console
 from gnomon.core.storage.sealed_files import is_comparison, write_sealed_json

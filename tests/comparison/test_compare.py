@@ -10,10 +10,10 @@ import pytest
 import yaml
 from project import Project, Run
 
-from gnomon.compare.data_sets import compare_sets, read_sets
-from gnomon.compare.design import ComparisonPlan, plan_comparison
-from gnomon.compare.subprocess_runs import ForwardedStop, run_in_subprocess
-from gnomon.compare.variants import AlgorithmBudget, needs_of
+from gnomon.comparison.data_sets import compare_sets, read_sets
+from gnomon.comparison.design import ComparisonPlan, plan_comparison
+from gnomon.comparison.subprocess_runs import ForwardedStop, run_in_subprocess
+from gnomon.comparison.variants import AlgorithmBudget, needs_of
 from gnomon.core.errors import ConfigError, Interrupted, RunError
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.comparison_of_data_sets import read_sets as read_written_sets

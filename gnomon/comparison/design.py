@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
-from gnomon.compare.variants import (
+from gnomon.comparison.variants import (
     TOKEN_REWARD,
     AlgorithmBudget,
     data_for,

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from gnomon.compare.design import ComparisonPlan, plan_comparison
-from gnomon.compare.subprocess_runs import ForwardedStop, run_in_subprocess
-from gnomon.compare.variants import AlgorithmBudget, needs_of
+from gnomon.comparison.design import ComparisonPlan, plan_comparison
+from gnomon.comparison.subprocess_runs import ForwardedStop, run_in_subprocess
+from gnomon.comparison.variants import AlgorithmBudget, needs_of
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import RunError, translate_disk_full
 from gnomon.core.progress import console
