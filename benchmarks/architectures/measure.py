@@ -90,9 +90,9 @@ def measure(kind: str) -> Row:
         network.requires_grad_(True)
         try:
             forward, gradient = _training(policy)
-            return Row(kind, forward, gradient, _sampling(sampler), _saving(policy), policy.reads)
+            return Row(kind, forward, gradient, _sampling(sampler), _saving(policy), policy.layout_in_use)
         except Exception as error:  # noqa: BLE001  a fault, and a line of the table like any other
-            return Row(kind, f"fails: {type(error).__name__}", layout=policy.reads)
+            return Row(kind, f"fails: {type(error).__name__}", layout=policy.layout_in_use)
 
 
 def tokenizer() -> Any:

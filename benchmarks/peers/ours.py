@@ -63,7 +63,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     settings = OfflineSettings(batch_size=case.rows, activation_cache_gb=0.0, **PLAIN)
     made = algorithms()[case.work](**({"center_rewards_coef": 0.0} if case.work == "reward_model" else {}))
     seconds, asked = list[float](), 0.0
-    step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.ask_reference
+    step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.reference_logprobs
 
     def timed(self: offline.OfflineLoop, batch: Any) -> dict[str, float]:
         started = time.perf_counter()
@@ -79,7 +79,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         return found
 
     offline.OfflineLoop.train_step = timed  # type: ignore[method-assign]
-    offline.OfflineLoop.ask_reference = asking  # type: ignore[method-assign]
+    offline.OfflineLoop.reference_logprobs = asking  # type: ignore[method-assign]
     offline.train_offline(
         made,
         TrainedModels(model),
@@ -124,7 +124,7 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         seed=0,
         stop=StopSignal(),
     )
-    loop.sampler.end = work.NEVER
+    loop.sampler.ends = (work.NEVER,)
     loop.run(case.work)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     parts = ("sampling_seconds", "experience_seconds", "update_seconds")
@@ -134,7 +134,7 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
 def sample(case: Case) -> tuple[list[float], list[float]]:
     policy = load_policy(f"{case.model}/policy", find_compute("cpu", case.precision))
     sampler, seconds = NativeSampler(policy), []
-    sampler.end = work.NEVER
+    sampler.ends = (work.NEVER,)
     texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]
     for step in range(case.steps):
         mine = [Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)][step :: case.steps]

@@ -45,7 +45,9 @@ def test_each_command_is_a_call() -> None:
     assert commands - {"algorithms"} <= set(gnomon.__all__)
     assert callable(gnomon.inspect), "gnomon data inspect"
     below = {command.name or command.callback.__name__ for command in feedback.registered_commands}  # type: ignore[union-attr]
-    assert {f"feedback_{name}".rstrip("_") for name in below} - {"feedback_plan"} <= set(gnomon.__all__)
+    assert {f"feedback_{name}".replace("-", "_").rstrip("_") for name in below} - {"feedback_power"} <= set(
+        gnomon.__all__
+    )
     assert callable(plan_annotation), "gnomon feedback power"
 
 

@@ -170,7 +170,7 @@ def test_nothing_that_learns(ask: Ask, tiny_model: Path) -> None:
 
 def test_betas_outside_of_their_range(ask: Ask, tiny_model: Path) -> None:
     said = refused(ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", "betas=[0.9, 1]")
-    assert "betas.1: must be at least 0 and below 1, not 1, since a moment is an average that forgets" in said
+    assert "betas.1: must be at least 0 and below 1, not 1, since a moment is a moving average" in said
 
 
 def test_an_export_of_nothing_leaves_no_folder(ask: Ask) -> None:
