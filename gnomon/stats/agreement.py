@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gnomon.core.errors import DataError
 from gnomon.core.lazy import special
 from gnomon.stats.intervals import NORMAL_975, Estimate, bootstrap, wilson_interval
-from gnomon.stats.votes import in_order
+from gnomon.stats.votes import sorted_distinct
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -40,9 +40,9 @@ class Kappa:
 
     Attributes:
         estimate: kappa with its interval by `error`, within [-1, 1].
-        error: asymptotic standard error, for intervals.
-        null_error: the same were kappa 0, for a test of that: z = kappa / null_error.
-        items: that both labeled.
+        error: asymptotic standard error of kappa.
+        null_error: standard error if kappa were 0; the test statistic is z = kappa / null_error.
+        items: number of items that both annotators labeled.
     """
 
     estimate: Estimate
@@ -52,7 +52,7 @@ class Kappa:
 
 
 def percent_agreement(units: Units) -> Estimate:
-    """Mean over items of the share of an item's pairs of labels that are equal.
+    """Compute the mean over items of the share of equal pairs among an item's labels.
 
     The interval is Wilson's, as if each item agreed wholly or not at all. It holds where items have two labels,
     and is too wide where they have more.
@@ -67,7 +67,7 @@ def percent_agreement(units: Units) -> Estimate:
 
 
 def fleiss_kappa(units: Units) -> Estimate:
-    """Fleiss' kappa: annotators are interchangeable.
+    """Compute Fleiss' kappa, which treats annotators as interchangeable.
 
     Where all items have as many labels it is that of J.L. Fleiss ("Measuring nominal scale agreement among many
     raters", 1971); otherwise its generalization by K.L. Gwet ("Handbook of Inter-Rater Reliability", 2014,
@@ -83,18 +83,18 @@ def fleiss_kappa(units: Units) -> Estimate:
 
 
 def gwet_ac1(units: Units, labels: Collection[Hashable] | None = None) -> Estimate:
-    """Gwet's AC1, which does not fall to 0 where nearly all labels are the same, as kappas do.
+    """Compute Gwet's AC1, which unlike kappa does not fall to 0 where nearly all labels are the same.
 
     K.L. Gwet, "Computing inter-rater reliability and its variance in the presence of high agreement" (2008). The
     interval is as for `fleiss_kappa`.
 
     Args:
         units: the labels of each item.
-        labels: all possible labels; without them, all labels given. The more labels there are, the less agreement
-            is due to chance, so give the whole scale where only a part of it was used.
+        labels: all possible labels; by default, the labels that occur. The more labels there are, the less
+            agreement is due to chance, so pass the whole scale where only a part of it was used.
     """
-    counts, given = _counts(units)
-    possible = len(set(labels or ()) | set(given))
+    counts, used = _counts(units)
+    possible = len(set(labels or ()) | set(used))
     if not len(counts) or possible < 2:
         return UNDEFINED
     shares = counts / counts.sum(axis=1, keepdims=True)  # [N, L]
@@ -103,7 +103,7 @@ def gwet_ac1(units: Units, labels: Collection[Hashable] | None = None) -> Estima
 
 
 def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
-    """Krippendorff's alpha: 1 is perfect agreement, 0 agreement by chance.
+    """Compute Krippendorff's alpha: 1 is perfect agreement, 0 agreement by chance.
 
     Alpha compares every label with every other one of the same item, by any annotator (K. Krippendorff,
     "Computing Krippendorff's Alpha-Reliability", 2011). Missing labels are not in the lists. The interval is a
@@ -111,9 +111,9 @@ def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
 
     Args:
         units: the labels of each item; finite numbers unless the level is nominal.
-        level: how the distance of two labels counts: equal or not, by rank, by squared difference, or by squared
-            ratio of difference to sum.
-        seed: of the bootstrap.
+        level: distance of two labels: 0 or 1 (nominal), by rank (ordinal), squared difference (interval), or
+            squared ratio of difference to sum (ratio).
+        seed: seed of the bootstrap.
 
     Raises:
         DataError: a label is not a finite number, or below 0 on a ratio scale.
@@ -126,18 +126,18 @@ def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
         return UNDEFINED
     domain = np.arange(len(labels)) if level == "nominal" else np.array(labels, dtype=np.float64)
     if level == "ratio" and domain[0] < 0:
-        raise DataError(f"a label is {labels[0]}, but a ratio scale begins at 0; take the level 'interval'.")
+        raise DataError(f"a label is {labels[0]}, but a ratio scale begins at 0; use the level 'interval'.")
 
     def alpha(rows: IntArray, _: np.random.Generator) -> float:
         used = counts[rows]
-        # A label that nobody in the resample gave must leave the domain. With one label left there is no
-        # disagreement to be expected, and alpha is undefined.
-        given = used.any(axis=0)
-        if given.sum() < 2:
+        # A label that does not occur in the resample must leave the domain. With a single label the expected
+        # disagreement is 0, and alpha is undefined.
+        present = used.any(axis=0)
+        if present.sum() < 2:
             return float("nan")
         return float(
             krippendorff.alpha(
-                value_counts=used[:, given], value_domain=domain[given], level_of_measurement=level
+                value_counts=used[:, present], value_domain=domain[present], level_of_measurement=level
             )
         )
 
@@ -148,12 +148,14 @@ def krippendorff_alpha(units: Units, level: Level, seed: int = 0) -> Estimate:
 def cohen_kappa(
     pairs: Iterable[tuple[Hashable, Hashable]], weights: Literal["linear", "quadratic"] | None = None
 ) -> Kappa:
-    """Cohen's kappa of two annotators, with J.L. Fleiss, J. Cohen and B.S. Everitt's standard errors (1969).
+    """Compute Cohen's kappa of two annotators.
+
+    Standard errors are those of J.L. Fleiss, J. Cohen and B.S. Everitt (1969).
 
     Args:
         pairs: for each item that both labeled, the first's and the second's label.
         weights: agreement of two labels at a distance d, where D is the largest distance: 1 or 0 (without
-            weights), 1 - d/D, or 1 - (d/D)^2. With weights labels are numbers.
+            weights), 1 - d/D (linear), or 1 - (d/D)^2 (quadratic). With weights the labels must be numbers.
 
     Raises:
         DataError: with weights, a label is not a finite number.
@@ -161,31 +163,31 @@ def cohen_kappa(
     label_pairs = list(pairs)
     if weights is not None:
         label_pairs = [(_number(one), _number(other)) for one, other in label_pairs]
-    labels = in_order(label for pair in label_pairs for label in pair)
+    labels = sorted_distinct(label for pair in label_pairs for label in pair)
     if len(labels) < 2:
         return Kappa(UNDEFINED, None, None, len(label_pairs))
     index = {label: number for number, label in enumerate(labels)}
-    table = np.zeros((len(labels), len(labels)))  # [L, L], rows the first's
+    table = np.zeros((len(labels), len(labels)))  # [L, L]; rows: the first annotator
     for one, other in label_pairs:
         table[index[one], index[other]] += 1 / len(label_pairs)
-    agreed = _agreement_weights(labels, weights)
+    agreement = _agreement_weights(labels, weights)
     rows, columns = table.sum(axis=1), table.sum(axis=0)
-    expected = float(rows @ agreed @ columns)
-    # As labels differ, chance does not agree everywhere; 1 - expected is above 0.
-    kappa = (float((agreed * table).sum()) - expected) / (1 - expected)
-    # Equations 13 and 14 there: the mean weights of each row and of each column, added.
-    margins = (agreed @ columns)[:, None] + (agreed.T @ rows)[None, :]
+    expected = float(rows @ agreement @ columns)
+    # There are two labels or more, so 1 - expected is above 0.
+    kappa = (float((agreement * table).sum()) - expected) / (1 - expected)
+    # Equations 13 and 14 of the paper: the mean weights of each row and of each column, added.
+    margins = (agreement @ columns)[:, None] + (agreement.T @ rows)[None, :]
     scale = len(label_pairs) * (1 - expected) ** 2
-    spread = (table * (agreed - margins * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2
-    null = (np.outer(rows, columns) * (agreed - margins) ** 2).sum() - expected**2
+    spread = (table * (agreement - margins * (1 - kappa)) ** 2).sum() - (kappa - expected * (1 - kappa)) ** 2
+    null = (np.outer(rows, columns) * (agreement - margins) ** 2).sum() - expected**2
     error, null_error = (math.sqrt(max(0.0, float(one)) / scale) for one in (spread, null))
     return Kappa(_with_error(kappa, error, NORMAL_975), error, null_error, len(label_pairs))
 
 
 def _counts(units: Units) -> tuple[IntArray, list[Hashable]]:
-    """Count each label of each item that has any, [N, L]; and the labels, [L]."""
+    """Return label counts of the items that have labels, [N, L], and the distinct labels, [L]."""
     labeled = [unit for unit in units if len(unit)]
-    labels = in_order(label for unit in labeled for label in unit)
+    labels = sorted_distinct(label for unit in labeled for label in unit)
     index = {label: number for number, label in enumerate(labels)}
     counts = np.zeros((len(labeled), len(labels)), dtype=np.int64)
     row = np.repeat(np.arange(len(labeled)), [len(unit) for unit in labeled])
@@ -195,19 +197,19 @@ def _counts(units: Units) -> tuple[IntArray, list[Hashable]]:
 
 
 def _equal_shares(counts: IntArray) -> FloatArray:
-    """Share of equal pairs of labels of each item that has any pairs."""
+    """Return the share of equal pairs of labels for each item with two labels or more."""
     totals = counts.sum(axis=1)
     equal = (counts * (counts - 1)).sum(axis=1)[totals >= 2]
     return np.asarray(equal / (totals * (totals - 1))[totals >= 2], dtype=np.float64)
 
 
 def _corrected(counts: IntArray, expected: float, expected_each: FloatArray) -> Estimate:
-    """(observed - expected) / (1 - expected), with Gwet's standard error (2014, equation 5.18 and its kin).
+    """Return (observed - expected) / (1 - expected) with Gwet's standard error (2014, equation 5.18).
 
     Args:
-        counts: of labels of items, [N, L].
-        expected: agreement by chance.
-        expected_each: each item's part in it, [N]; its mean is `expected`.
+        counts: label counts per item, [N, L].
+        expected: agreement expected by chance.
+        expected_each: contribution of each item to `expected`, [N]; its mean is `expected`.
     """
     compared = counts.sum(axis=1) >= 2  # [N]
     n = len(counts)
@@ -217,30 +219,31 @@ def _corrected(counts: IntArray, expected: float, expected_each: FloatArray) -> 
     value = (float(equal.mean()) - expected) / (1 - expected)
     if n < 2:
         return Estimate(value, None, None)
-    each = np.zeros(n)
-    each[compared] = (n / compared.sum()) * (equal - expected) / (1 - expected)
-    each -= 2 * (1 - value) * (expected_each - expected) / (1 - expected)
-    error = math.sqrt(float(((each - value) ** 2).sum()) / (n * (n - 1)))
+    item_values = np.zeros(n)  # [N]
+    item_values[compared] = (n / compared.sum()) * (equal - expected) / (1 - expected)
+    item_values -= 2 * (1 - value) * (expected_each - expected) / (1 - expected)
+    error = math.sqrt(float(((item_values - value) ** 2).sum()) / (n * (n - 1)))
     return _with_error(value, error, float(special.stdtrit(n - 1, 0.975)))
 
 
-def _with_error(value: float, error: float, times: float) -> Estimate:
-    """An interval of `times` standard errors to either side, within [-1, 1]; none where nothing varies."""
+def _with_error(value: float, error: float, quantile: float) -> Estimate:
+    """Return value ± quantile · error, clipped to [-1, 1]; no interval where the error is 0."""
     if error < ROUNDING:
         return Estimate(value, None, None)
-    return Estimate(value, max(-1.0, value - times * error), min(1.0, value + times * error))
+    return Estimate(value, max(-1.0, value - quantile * error), min(1.0, value + quantile * error))
 
 
 def _agreement_weights(labels: Sequence[Hashable], weights: str | None) -> FloatArray:
-    """Agreement of each two labels, [L, L]: 1 on the diagonal."""
+    """Return the agreement of each pair of labels, [L, L], with 1 on the diagonal."""
     if weights is None:
         return np.eye(len(labels))
     values = np.array(labels, dtype=np.float64)
-    apart = np.abs(values[:, None] - values[None, :]) / (values.max() - values.min())
-    return np.asarray(1 - (apart if weights == "linear" else apart**2), dtype=np.float64)
+    distance = np.abs(values[:, None] - values[None, :]) / (values.max() - values.min())
+    return np.asarray(1 - (distance if weights == "linear" else distance**2), dtype=np.float64)
 
 
 def _number(label: Hashable) -> float:
+    """Convert a label to a float; raise DataError unless it is a finite number."""
     if not isinstance(label, int | float | np.number) or not math.isfinite(label):
         raise DataError(
             f"the label {label!r} is not a finite number; remove it, or compare labels as equal or not."

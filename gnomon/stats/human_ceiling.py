@@ -1,7 +1,7 @@
 """The human ceiling of a judge of texts: agreement of one person with the others.
 
 Ratings are one list per text, of any length and without the raters' identities. Undefined figures are None.
-Intervals are 95%, from a bootstrap over the texts: the texts are the sample, not the pairs made from them.
+Intervals are 95%, from a bootstrap over the texts: the texts are the sample, not their pairs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class HumanCeiling:
 
     Attributes:
         correlation: Pearson's r of one rating with the mean of the remaining ratings of the same text.
-        pair_agreement: how often one rating of each of two texts orders them as the means of the remaining
+        pair_agreement: share of pairs of texts that one rating of each orders as the means of the remaining
             ratings do; a tie of the two ratings counts one half.
-        tie_share: how often two single ratings of two texts are equal.
-        items: texts with two ratings or more, which alone are used.
+        tie_share: share of pairs of texts for which one rating of each is equal.
+        items: number of texts with two ratings or more; others are not used.
     """
 
     correlation: Estimate
@@ -41,9 +41,9 @@ def random_pairs(n: int, pairs: int, rng: np.random.Generator) -> tuple[IntArray
     """Draw pairs of different indices below n.
 
     Args:
-        n: at least 2.
-        pairs: how many.
-        rng: the generator.
+        n: number of indices, at least 2.
+        pairs: number of pairs.
+        rng: random number generator.
 
     Returns:
         First and second indices, [pairs] each.
@@ -54,20 +54,20 @@ def random_pairs(n: int, pairs: int, rng: np.random.Generator) -> tuple[IntArray
 
 
 def pearson(a: FloatArray, b: FloatArray) -> float:
-    """Pearson's correlation; nan where either side does not vary."""
+    """Compute Pearson's correlation; nan where either side does not vary."""
     if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def human_ceiling(items: Sequence[RatedText], pairs: int, seed: int, draws: int = 20) -> HumanCeiling:
-    """Measure how well one person's ratings agree with everybody else's.
+    """Measure the agreement of one person's ratings with everybody else's.
 
     Args:
         items: rated texts; those with a single rating are left out.
-        pairs: random pairs of texts for the agreement on order; pairs whose remaining means tie are skipped.
-        seed: of everything random.
-        draws: how many times a rater is drawn for every text; the correlation is the mean over them.
+        pairs: number of random pairs of texts for `pair_agreement`; pairs whose remaining means tie are skipped.
+        seed: seed of the generator.
+        draws: number of times that one rater is drawn for every text; the correlation is the mean over them.
     """
     used = [item for item in items if len(item.ratings) >= 2]
     if len(used) < 2 or pairs < 1:
@@ -82,7 +82,7 @@ def human_ceiling(items: Sequence[RatedText], pairs: int, seed: int, draws: int 
         first, second = (rows[side] for side in random_pairs(rows.size, pairs, rng))
         one_first, rest_first = ratings.one_and_rest(first, rng)
         one_second, rest_second = ratings.one_and_rest(second, rng)
-        # A resample may pair a text with itself: that pair has no order to agree with.
+        # A resample may pair a text with itself; such a pair has no order, and is left out.
         order = np.where(first == second, 0.0, rest_first - rest_second)
         return order_agreement(one_first - one_second, order)
 
@@ -98,7 +98,7 @@ def human_ceiling(items: Sequence[RatedText], pairs: int, seed: int, draws: int 
 
 
 class _RatingLists:
-    """Rating lists of different length, concatenated so that one rater of each can be drawn at once."""
+    """Rating lists of different lengths, concatenated so that one rating of each is drawn without a loop."""
 
     def __init__(self, items: Sequence[RatedText]) -> None:
         self.counts = np.array([len(item.ratings) for item in items])  # [N]
@@ -107,15 +107,15 @@ class _RatingLists:
         self.sums = np.add.reduceat(self.flat, self.starts)  # [N]
 
     def one_and_rest(self, rows: IntArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """One random rating of each of these texts, and the mean of its remaining ratings."""
+        """Draw one rating of each of these texts; return it with the mean of the remaining ones, [rows] each."""
         one = self.flat[self.starts[rows] + rng.integers(self.counts[rows])]
         return one, (self.sums[rows] - one) / (self.counts[rows] - 1)
 
 
 def order_agreement(differences: FloatArray, true_differences: FloatArray) -> float:
-    """Share of pairs with differences of the same sign; nan where no pair has a true order.
+    """Return the share of pairs whose differences have the same sign; nan where no pair has a true order.
 
-    Ties of `differences` count half; ties of `true_differences` are left out.
+    Ties of `differences` count half; ties of `true_differences` are left out. Both are [pairs].
     """
     ordered = true_differences != 0
     if not ordered.any():

@@ -47,34 +47,34 @@ def bootstrap(
     """Estimate a statistic of n items with its 95% percentile interval.
 
     Args:
-        statistic: takes indices of items [n] and a generator; gives nan where it is undefined. It draws any pairs
-            from these indices, so a resample shares items as the whole does.
+        statistic: function of item indices, [n], and a generator; returns nan where it is undefined. If it
+            compares pairs of items, it draws them from these indices.
         n: number of items.
-        seed: of everything random.
-        resamples: how often n items are drawn with replacement.
+        seed: seed of the generator.
+        resamples: number of resamples, each of n items drawn with replacement.
     """
     rng = np.random.default_rng(seed)
     value = statistic(np.arange(n), rng)
     if np.isnan(value):
         return Estimate(None, None, None)
-    drawn = np.array([statistic(rng.integers(n, size=n), rng) for _ in range(resamples)])
-    drawn = drawn[~np.isnan(drawn)]
-    if not drawn.size:
+    resampled = np.array([statistic(rng.integers(n, size=n), rng) for _ in range(resamples)])
+    resampled = resampled[~np.isnan(resampled)]
+    if not resampled.size:
         return Estimate(float(value), None, None)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(resampled, [0.025, 0.975])
     return Estimate(float(value), float(low), float(high))
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share of a number of cases; without cases, value and interval are None."""
+    """A proportion: `hits` out of `of` cases; without cases, value and interval are None."""
 
     hits: int
     of: int
 
     @property
     def value(self) -> float | None:
-        """The share itself."""
+        """`hits / of`; None without cases."""
         return self.hits / self.of if self.of else None
 
     @property
@@ -91,5 +91,5 @@ class Share:
 
     @property
     def biased(self) -> bool | None:
-        """Whether 1/2 lies outside the interval, which by chance happens to one unbiased annotator in 20."""
+        """Whether 1/2 lies outside the interval; by chance this happens to one unbiased annotator in 20."""
         return None if self.off_half is None else self.off_half > 0

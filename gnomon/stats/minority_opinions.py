@@ -1,11 +1,11 @@
-"""Items on which a consistent minority disagrees with the majority, so that its view is reported.
+"""Items on which a consistent minority disagrees with the majority.
 
-A single dissent may be a slip. A view is held by several annotators on several items: two annotators keep company
-if, on the items that both judged, they leave the majority for the same label often enough, relative to how often
-either of them leaves it. Independent slips with a probability d coincide on about d / (2 - d) of their items: a
-ninth for d = 1/5, less than the default of a third. On few items they may coincide more often, hard items draw
-slips together, and an annotator who copies from another keeps company with them too: this finds items that a
-person should look at, and proves nothing.
+A single dissent may be a slip. A view is held by several annotators on several items: two annotators are allies
+if, on the items that both judged, they choose the same label against the majority often enough, relative to the
+items on which either dissents. Independent slips with a probability d coincide on about d / (2 - d) of these
+items: a ninth for d = 1/5, below the default threshold of a third. Slips coincide more often where there are few
+items or the items are hard, and an annotator who copies from another is their ally too. So the result lists items
+that a person should look at, and proves nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from itertools import combinations
 
 from gnomon.core.errors import ConfigError
 from gnomon.stats.dawid_skene import majority
-from gnomon.stats.votes import Vote, in_order, latest
+from gnomon.stats.votes import Vote, latest, sorted_distinct
 
 
 @dataclass(frozen=True, slots=True)
 class MinorityView:
-    """A minority's label of an item.
+    """An item's label by a consistent minority.
 
     Attributes:
+        item: key of the item.
         majority: label of the majority.
         label: label of the minority.
-        annotators: names of all who gave it.
-        company: names of those of them who keep company with another of them.
-        voices: number of annotators who judged the item.
+        annotators: names of all annotators with that label.
+        company: names of those of them who have an ally among them.
+        votes: number of annotators who judged the item.
     """
 
     item: Hashable
@@ -37,78 +38,83 @@ class MinorityView:
     label: Hashable
     annotators: tuple[str, ...]
     company: tuple[str, ...]
-    voices: int
+    votes: int
 
     @property
     def share(self) -> float:
-        """The minority's share of the item's votes."""
-        return len(self.annotators) / self.voices
+        """Share of the item's votes that are the minority's."""
+        return len(self.annotators) / self.votes
 
 
 def minority_views(
     votes: Iterable[Vote],
     *,
-    least_voices: int = 2,
-    least_share: float = 0.2,
-    least_together: int = 3,
-    least_overlap: float = 1 / 3,
+    min_members: int = 2,
+    min_share: float = 0.2,
+    min_shared_items: int = 3,
+    min_overlap: float = 1 / 3,
 ) -> list[MinorityView]:
-    """Find the items on which a consistent minority holds another view, the largest minorities first.
+    """Find the items on which a consistent minority disagrees, the largest minorities first.
 
     Each annotator's latest vote on an item counts. An item with a tie has no majority, and so no minority.
 
     Args:
         votes: all votes of all annotators, in any order.
-        least_voices: members of the minority that keep company with each other.
-        least_share: of an item's votes that the minority has.
-        least_together: items on which two annotators left the majority for the same label.
-        least_overlap: these as a part of the items judged by both on which at least one left it.
+        min_members: minimum number of members of the minority who have an ally in it.
+        min_share: minimum share of the item's votes that are the minority's.
+        min_shared_items: minimum number of items on which two allies chose one label against the majority.
+        min_overlap: minimum share that these are of the items that both judged and on which either dissented.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a threshold is out of its range.
     """
-    if least_voices < 2 or least_together < 1:
+    if min_members < 2 or min_shared_items < 1:
         raise ConfigError(
-            "a minority view needs two voices or more, together on one item or more; raise the numbers."
+            f"min_members is {min_members} and min_shared_items {min_shared_items}; "
+            "raise them to at least 2 and at least 1."
         )
-    if not (0 <= least_share <= 1 and 0 <= least_overlap <= 1):
-        raise ConfigError("least_share and least_overlap of a minority are shares; give numbers from 0 to 1.")
+    if not (0 <= min_share <= 1 and 0 <= min_overlap <= 1):
+        raise ConfigError(
+            f"min_share is {min_share} and min_overlap {min_overlap}; both are shares, pass numbers from 0 to 1."
+        )
     latest_votes = latest(votes)
-    most = {item: label for item, label in majority(latest_votes).items() if label is not None}
+    majorities = {item: label for item, label in majority(latest_votes).items() if label is not None}
     labels: dict[Hashable, dict[str, Hashable]] = defaultdict(dict)
     for vote in latest_votes:
-        if vote.item in most:
+        if vote.item in majorities:
             labels[vote.item][vote.annotator] = vote.label
-    company = _company(labels, most, least_together, least_overlap)
+    allies = _allies(labels, majorities, min_shared_items, min_overlap)
     views = []
     for item, by_annotator in labels.items():
-        for label in in_order(set(by_annotator.values()) - {most[item]}):
-            members = sorted(annotator for annotator, given in by_annotator.items() if given == label)
-            close = tuple(annotator for annotator in members if company[annotator] & set(members))
-            if len(close) >= least_voices and len(members) >= least_share * len(by_annotator):
-                views.append(MinorityView(item, most[item], label, tuple(members), close, len(by_annotator)))
-    rank = {item: number for number, item in enumerate(in_order(labels))}
+        for label in sorted_distinct(set(by_annotator.values()) - {majorities[item]}):
+            members = sorted(annotator for annotator, own_label in by_annotator.items() if own_label == label)
+            company = tuple(annotator for annotator in members if allies[annotator] & set(members))
+            if len(company) >= min_members and len(members) >= min_share * len(by_annotator):
+                views.append(
+                    MinorityView(item, majorities[item], label, tuple(members), company, len(by_annotator))
+                )
+    rank = {item: number for number, item in enumerate(sorted_distinct(labels))}
     return sorted(views, key=lambda view: (-view.share, rank[view.item]))
 
 
-def _company(
+def _allies(
     labels: Mapping[Hashable, Mapping[str, Hashable]],
-    most: Mapping[Hashable, Hashable],
-    least_together: int,
-    least_overlap: float,
+    majorities: Mapping[Hashable, Hashable],
+    min_shared_items: int,
+    min_overlap: float,
 ) -> dict[str, set[str]]:
-    """For each annotator, the names of those with whom they often leave the majority."""
-    together: dict[tuple[str, str], int] = defaultdict(int)
+    """Map each annotator to the names of those with whom they often choose one label against the majority."""
+    shared: dict[tuple[str, str], int] = defaultdict(int)
     either: dict[tuple[str, str], int] = defaultdict(int)
     for item, by_annotator in labels.items():
         for pair in combinations(sorted(by_annotator), 2):
-            one, other = by_annotator[pair[0]], by_annotator[pair[1]]
-            if one != most[item] or other != most[item]:
+            first, second = by_annotator[pair[0]], by_annotator[pair[1]]
+            if first != majorities[item] or second != majorities[item]:
                 either[pair] += 1
-                together[pair] += one == other
-    company: dict[str, set[str]] = defaultdict(set)
-    for (one_name, other_name), times in together.items():
-        if times >= least_together and times >= least_overlap * either[one_name, other_name]:
-            company[one_name].add(other_name)
-            company[other_name].add(one_name)
-    return company
+                shared[pair] += first == second
+    allies: dict[str, set[str]] = defaultdict(set)
+    for (first_name, second_name), items in shared.items():
+        if items >= min_shared_items and items >= min_overlap * either[first_name, second_name]:
+            allies[first_name].add(second_name)
+            allies[second_name].add(first_name)
+    return allies

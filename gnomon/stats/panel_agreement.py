@@ -1,7 +1,7 @@
-"""Agreement of a project's annotators: of all, by category, and of each two of them.
+"""Agreement of a project's annotators: of all together, by category, and of each pair of annotators.
 
-Each annotator's latest vote on an item counts. Poor agreement of the whole group may be good in one category and
-bad in another, or good between most annotators and bad with one of them.
+Each annotator's latest vote on an item counts. Where overall agreement is poor, it may be good in one category
+and bad in another, or good between most annotators and bad with one of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gnomon.stats.agreement import (
     percent_agreement,
 )
 from gnomon.stats.intervals import Estimate
-from gnomon.stats.votes import Vote, in_order, latest
+from gnomon.stats.votes import Vote, latest, sorted_distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class PanelAgreement:
     """Agreement of a number of annotators.
 
     Attributes:
-        items: with two votes or more.
-        annotators: number of those who voted on one of these.
-        percent: share of equal pairs of votes, item by item.
-        fleiss, alpha, ac1: three chance-corrected coefficients; alpha by the given level.
+        items: number of items with two votes or more.
+        annotators: number of annotators who voted on one of these items.
+        percent: mean over items of the share of equal pairs of votes.
+        fleiss, alpha, ac1: chance-corrected coefficients; alpha at the level passed to `panel_agreement`.
     """
 
     items: int
@@ -60,13 +60,13 @@ def panel_agreement(
     """Measure the agreement of all annotators.
 
     Args:
-        votes: of any number of annotators, in any order.
-        level: how alpha takes the distance of two labels; labels are numbers unless it is nominal.
+        votes: all votes, in any order.
+        level: distance of two labels in alpha; labels must be numbers unless it is nominal.
         labels: all possible labels, for AC1.
-        seed: of alpha's bootstrap.
+        seed: seed of alpha's bootstrap.
 
     Raises:
-        DataError: the level needs numbers, and a label is none.
+        DataError: the level needs numbers, and a label is not one.
     """
     return _panel(_by_item(votes), level, labels, seed)
 
@@ -79,14 +79,14 @@ def agreement_by_category(
     labels: Collection[Hashable] | None = None,
     seed: int = 0,
 ) -> dict[str, PanelAgreement]:
-    """Measure the agreement within each category, by name; chance is that of the category.
+    """Measure the agreement within each category, by name; chance agreement is that of the category.
 
     Args:
-        votes: of any number of annotators, in any order.
-        categories: of items; an item without one is in none.
+        votes: all votes, in any order.
+        categories: category of each item; items without one are left out.
         level: as for `panel_agreement`.
         labels: all possible labels, for AC1.
-        seed: of the bootstrap.
+        seed: seed of alpha's bootstrap.
     """
     groups: dict[str, dict[Hashable, list[Vote]]] = defaultdict(dict)
     for item, item_votes in _by_item(votes).items():
@@ -96,11 +96,11 @@ def agreement_by_category(
 
 
 def _by_item(votes: Iterable[Vote]) -> dict[Hashable, list[Vote]]:
-    """Latest votes of each item, in an order that does not depend on the order of `votes`."""
+    """Group the latest votes by item, in an order that does not depend on the order of `votes`."""
     by_item: dict[Hashable, list[Vote]] = defaultdict(list)
     for vote in latest(votes):
         by_item[vote.item].append(vote)
-    return {item: by_item[item] for item in in_order(by_item)}
+    return {item: by_item[item] for item in sorted_distinct(by_item)}
 
 
 def _panel(

@@ -15,25 +15,26 @@ from gnomon.stats.intervals import Estimate, bootstrap
 
 @dataclass(frozen=True, slots=True)
 class Tau:
-    """Kendall's τ-b, and its two-sided p-value under unrelated orders."""
+    """Kendall's τ-b, and its two-sided p-value under the hypothesis of independent orders."""
 
     value: float
     p: float
 
 
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> Tau | None:
-    """Kendall's τ-b of two lists of scores of the same things, which allows for ties (M.G. Kendall 1945).
+    """Compute Kendall's τ-b of two lists of scores of the same texts, which allows for ties (M.G. Kendall 1945).
 
     Returns:
-        1 for the same order, -1 for the reverse; None where either side does not vary, or there are fewer than
-        two things.
+        1 for the same order, -1 for the reverse; None where either list does not vary, or has fewer than two
+        scores.
 
     Raises:
-        DataError: the two are not of the same length, or a score is not a finite number.
+        DataError: the lists differ in length, or a score is not a finite number.
     """
     if len(one) != len(other) or not np.isfinite([*one, *other]).all():
         raise DataError(
-            f"Kendall's tau needs as many finite scores on both sides, not {len(one)} and {len(other)}."
+            "Kendall's tau needs two lists of finite scores of equal length, "
+            f"not {len(one)} and {len(other)} scores."
         )
     if len(set(one)) < 2 or len(set(other)) < 2:
         return None
@@ -42,16 +43,16 @@ def kendall_tau(one: Sequence[float], other: Sequence[float]) -> Tau | None:
 
 
 def rank_agreement(units: Sequence[Sequence[Sequence[float]]], seed: int = 0) -> Estimate:
-    """Mean τ-b of two annotators on one item: over the pairs of annotators of each item, then over items.
+    """Compute the mean τ-b of two annotators: over the pairs of annotators of each item, then over items.
 
     Args:
-        units: for each item, from each of its annotators the scores of its completions, always in the item's own
-            order; for a ranking any numbers that fall from the best to the last. An annotator who calls all equal
-            has no order, and is compared with nobody.
-        seed: of the bootstrap over items that gives the interval.
+        units: [items][annotators][completions]; an annotator's scores of an item's completions in the item's own
+            order. For a ranking, any numbers that fall from the best to the last. Annotators who score all
+            completions alike are left out.
+        seed: seed of the bootstrap over items for the interval.
 
     Returns:
-        None where no item has two orders. The interval is None too where nothing varies from item to item.
+        The mean; undefined where no item has two orders. The interval is None where the items do not vary.
     """
     means = []
     for unit in units:

@@ -1,4 +1,4 @@
-"""Votes: one annotator's label of one item, the input of all statistics of annotators."""
+"""Votes: one annotator's label of one item, the input of all statistics of judgements."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Value = TypeVar("Value", bound=Hashable)
 class Vote:
     """One label that one annotator gave to one item.
 
-    For a pair the label is `a`, `b`, `tie` or `bad`, in the item's own order, in whatever order the two were
-    shown. Attributes of the chosen answer are None where none was chosen.
+    For a pair the label is `a`, `b`, `tie` or `bad`. `a` is the first completion in the item's own order,
+    whichever order the annotator saw. Attributes of the chosen completion are None where none was chosen.
 
     Attributes:
-        annotator: the person's name, the same at every item.
+        annotator: name of the annotator, the same for all their votes.
         item: key of the item.
-        label: labels are equal or not, and have no order.
-        when: seconds since 1970.
-        seconds: time spent on it; None where it was not measured.
-        chosen_first: whether the chosen answer was the one shown first.
-        chosen_length: of the chosen answer, in characters.
-        other_length: of the answer that was not chosen, in characters.
-        reason: in the annotator's words; None where the project asks for none, `""` where none was given.
+        label: any hashable value; labels are compared for equality alone.
+        when: time of the vote, in seconds since 1970.
+        seconds: time spent on the item; None where it was not measured.
+        chosen_first: whether the chosen completion was displayed first.
+        chosen_length: length of the chosen completion, in characters.
+        other_length: length of the completion that was not chosen, in characters.
+        reason: the annotator's reason; None where the project requests none, `""` where it was left empty.
 
     Raises:
-        DataError: a time is not a number or below zero, or one of the two lengths is missing.
+        DataError: a time is not finite or is below zero, or only one of the two lengths is set.
     """
 
     annotator: str
@@ -47,15 +47,15 @@ class Vote:
     def __post_init__(self) -> None:
         where = f"the vote of {self.annotator!r} on item {self.item!r}"
         if not math.isfinite(self.when):
-            raise DataError(f"{where} has the time {self.when}; give it in seconds since 1970.")
+            raise DataError(f"{where} has the time {self.when}; pass seconds since 1970.")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds >= 0):
-            raise DataError(f"{where} took {self.seconds} seconds; give a number from 0, or None.")
+            raise DataError(f"{where} took {self.seconds} seconds; pass a number of at least 0, or None.")
         if (self.chosen_length is None) != (self.other_length is None):
-            raise DataError(f"{where} has the length of one answer only; give both or neither.")
+            raise DataError(f"{where} has the length of one completion only; pass both or neither.")
 
 
 def latest(votes: Iterable[Vote]) -> list[Vote]:
-    """Each annotator's latest vote on each item; of two at the same time the later in the sequence."""
+    """Return each annotator's latest vote on each item; of two at the same time the later in the sequence."""
     last: dict[tuple[str, Hashable], Vote] = {}
     for vote in votes:
         key = (vote.annotator, vote.item)
@@ -64,10 +64,10 @@ def latest(votes: Iterable[Vote]) -> list[Vote]:
     return list(last.values())
 
 
-def in_order(values: Iterable[Value]) -> list[Value]:
-    """Distinct values in an order that depends on the values alone: numbers by size, the rest by name.
+def sorted_distinct(values: Iterable[Value]) -> list[Value]:
+    """Return the distinct values in an order that depends on the values alone: numbers by size, others by `repr`.
 
-    Labels and items may be of any types, also of several types that cannot be compared with each other.
+    Values may be of several types that cannot be compared with each other.
     """
 
     def sort_key(value: Value) -> tuple[str, float, str]:

@@ -1,4 +1,4 @@
-"""Agreement among raters, against published figures, figures derived by hand, and what has to hold of any."""
+"""Agreement among raters, against published figures, figures derived by hand, and invariances."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FEW = settings(max_examples=25, deadline=None)
 
 
 def by_units(raters: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Raters by units, None where one said nothing, as the labels of each unit."""
+    """Transpose [raters][units], with None for a missing label, to the labels of each unit."""
     return [[label for label in unit if label is not None] for unit in zip(*raters, strict=True)]
 
 
@@ -68,7 +68,7 @@ COEFFICIENTS: list[Callable[[Units], Estimate]] = [
         ("krippendorff_nominal_2x12", "nominal"),
     ],
 )
-def test_alpha_published(name: str, level: Level) -> None:
+def test_alpha_against_published_figures(name: str, level: Level) -> None:
     figures = FIGURES[name]
     raters = figures.get("raters_x_units") or figures["raters_x_units_null_missing"]
     alpha = krippendorff_alpha(by_units(raters), level)
@@ -78,18 +78,18 @@ def test_alpha_published(name: str, level: Level) -> None:
     assert alpha.low < figures[level] < alpha.high <= 1
 
 
-def test_fleiss_published() -> None:
+def test_fleiss_kappa_against_published_figures() -> None:
     figures = FIGURES["fleiss_wikipedia"]
     assert fleiss_kappa(FLEISS).value == pytest.approx(figures["kappa"], abs=1e-9)
     assert percent_agreement(FLEISS).value == pytest.approx(figures["P_bar"], abs=1e-9)
     assert krippendorff_alpha(FLEISS, "nominal").value == pytest.approx(figures["krippendorff_nominal"], abs=1e-9)
-    # By hand: kappa undone, (P - k) / (1 - k), is the agreement by chance.
+    # By hand: solved for chance agreement, kappa gives (P - k) / (1 - k).
     kappa, observed = figures["kappa"], figures["P_bar"]
     assert (observed - kappa) / (1 - kappa) == pytest.approx(figures["P_e"], abs=1e-8)
 
 
-def test_missing_labels_as_irr_cac_has_them() -> None:
-    """Coefficients and intervals that irrCAC's own documentation prints for these four raters."""
+def test_coefficients_with_missing_labels_equal_those_of_irr_cac() -> None:
+    """Coefficients and intervals for these four raters in the documentation of irrCAC."""
     figures = FIGURES["krippendorff_4x12"]
     fleiss, ac1 = fleiss_kappa(KRIPPENDORFF_4X12), gwet_ac1(KRIPPENDORFF_4X12)
     assert fleiss.value == pytest.approx(figures["fleiss_generalised_irrCAC"], abs=5e-6)
@@ -102,93 +102,93 @@ def test_missing_labels_as_irr_cac_has_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["cohen_wikipedia_50", "cohen_fce1969"])
-def test_cohen_published(name: str) -> None:
+def test_cohen_kappa_against_published_figures(name: str) -> None:
     figures = FIGURES[name]
-    found = cohen_kappa(from_table(figures["table"]))
-    assert found.estimate.value == pytest.approx(figures["kappa"], abs=1e-7)
-    assert found.error == pytest.approx(figures["ase"], abs=5e-5 if figures["ase"] == 0.127 else 1e-6)
-    assert found.null_error == pytest.approx(figures["ase_null"], abs=5e-5 if figures["ase"] == 0.127 else 1e-6)
-    assert found.items == sum(map(sum, figures["table"]))
+    kappa = cohen_kappa(from_table(figures["table"]))
+    assert kappa.estimate.value == pytest.approx(figures["kappa"], abs=1e-7)
+    assert kappa.error == pytest.approx(figures["ase"], abs=5e-5 if figures["ase"] == 0.127 else 1e-6)
+    assert kappa.null_error == pytest.approx(figures["ase_null"], abs=5e-5 if figures["ase"] == 0.127 else 1e-6)
+    assert kappa.items == sum(map(sum, figures["table"]))
     half = 1.959964 * figures["ase"]
-    assert found.estimate.low == pytest.approx(figures["kappa"] - half, abs=2e-4)
-    assert found.estimate.high == pytest.approx(figures["kappa"] + half, abs=2e-4)
+    assert kappa.estimate.low == pytest.approx(figures["kappa"] - half, abs=2e-4)
+    assert kappa.estimate.high == pytest.approx(figures["kappa"] + half, abs=2e-4)
 
 
 @pytest.mark.parametrize("weights", ["linear", "quadratic"])
-def test_weighted_cohen_published(weights: Literal["linear", "quadratic"]) -> None:
+def test_weighted_cohen_kappa_against_published_figures(weights: Literal["linear", "quadratic"]) -> None:
     figures = FIGURES["cohen_fce1969"]
-    found = cohen_kappa(from_table(figures["table"]), weights)
-    assert found.estimate.value == pytest.approx(figures[weights], abs=1e-7)
+    kappa = cohen_kappa(from_table(figures["table"]), weights)
+    assert kappa.estimate.value == pytest.approx(figures[weights], abs=1e-7)
 
 
-def test_cohen_as_irr_cac_has_it() -> None:
-    found = cohen_kappa(ABSTRACTORS)
-    assert found.estimate.value == pytest.approx(0.7964094, abs=1e-7)
-    assert found.error == pytest.approx(0.05891072, abs=1e-7)
+def test_cohen_kappa_equals_that_of_irr_cac() -> None:
+    kappa = cohen_kappa(ABSTRACTORS)
+    assert kappa.estimate.value == pytest.approx(0.7964094, abs=1e-7)
+    assert kappa.error == pytest.approx(0.05891072, abs=1e-7)
 
 
-def test_weights_go_by_the_distance_of_labels_and_not_by_their_place() -> None:
+def test_cohen_weights_depend_on_the_values_of_labels_and_not_on_their_ranks() -> None:
     """By hand, linear, labels 1, 2, 10: D = 9. (1,2), (10,10), (2,1): agreement 8/9, 1, 8/9, mean 25/27.
 
     Margins are 1/3 each: expected (3 + 2 (8 + 0 + 1)/9) / 9 = 5/9. kappa = (25/27 - 15/27) / (12/27) = 5/6.
-    By place, D = 2, it were (2/3 - 5/9) / (4/9) = 1/4.
+    By rank, with D = 2, it would be (2/3 - 5/9) / (4/9) = 1/4.
     """
-    found = cohen_kappa([(1, 2), (10, 10), (2, 1)], "linear")
-    assert found.estimate.value == pytest.approx(5 / 6)
+    kappa = cohen_kappa([(1, 2), (10, 10), (2, 1)], "linear")
+    assert kappa.estimate.value == pytest.approx(5 / 6)
 
 
-def test_cohens_error_is_what_samples_show() -> None:
-    """Kappa's spread over 400 samples of 300 items is the asymptotic error, and its interval holds 95 in 100."""
+def test_cohen_error_is_the_spread_of_samples() -> None:
+    """Kappa's spread over 400 samples of 300 items is the asymptotic error; the interval covers 95 in 100."""
     rng = np.random.default_rng(0)
     truth = np.array([[0.3, 0.1, 0.05], [0.05, 0.2, 0.05], [0.0, 0.05, 0.2]])
     kappa = (0.7 - truth.sum(0) @ truth.sum(1)) / (1 - truth.sum(0) @ truth.sum(1))
-    found = [
+    kappas = [
         cohen_kappa([divmod(int(cell), 3) for cell in rng.choice(9, 300, p=truth.ravel())]) for _ in range(400)
     ]
-    values = np.array([one.estimate.value for one in found], dtype=np.float64)
-    errors = np.array([one.error for one in found], dtype=np.float64)
-    assert values.std() == pytest.approx(errors.mean(), rel=0.12)  # a spread of 400 is known to about 1 in 28
+    values = np.array([sample.estimate.value for sample in kappas], dtype=np.float64)
+    errors = np.array([sample.error for sample in kappas], dtype=np.float64)
+    assert values.std() == pytest.approx(errors.mean(), rel=0.12)  # relative error of a spread of 400: about 1/28
     inside = np.abs(values - kappa) < 1.96 * errors
     assert 0.91 < inside.mean() < 0.985
 
 
-def test_gwets_intervals_are_what_samples_show() -> None:
-    """Three annotators who err one time in five, 120 items, some with two votes: intervals hold 95 in 100."""
+def test_gwet_intervals_cover_the_true_value() -> None:
+    """Three annotators who err one time in five, 120 items, some with two votes: coverage is 95 in 100."""
     rng = np.random.default_rng(1)
 
     def sample(items: int) -> list[list[int]]:
         truth = rng.choice(3, items, p=[0.6, 0.3, 0.1])
-        said = np.where(rng.random((items, 3)) < 0.2, rng.integers(3, size=(items, 3)), truth[:, None])
-        return [row[: 2 + (n % 3 > 0)].tolist() for n, row in enumerate(said)]
+        labels = np.where(rng.random((items, 3)) < 0.2, rng.integers(3, size=(items, 3)), truth[:, None])
+        return [row[: 2 + (n % 3 > 0)].tolist() for n, row in enumerate(labels)]
 
     large = sample(60_000)
     for coefficient in (fleiss_kappa, gwet_ac1):
         true = coefficient(large).value
         assert true is not None
-        held = 0
+        covered = 0
         for _ in range(200):
-            found = coefficient(sample(120))
-            assert found.low is not None
-            assert found.high is not None
-            held += found.low <= true <= found.high
-        assert 0.90 < held / 200 < 0.99
+            estimate = coefficient(sample(120))
+            assert estimate.low is not None
+            assert estimate.high is not None
+            covered += estimate.low <= true <= estimate.high
+        assert 0.90 < covered / 200 < 0.99
 
 
-def test_percent_by_hand() -> None:
-    """Of xxy one pair of three is equal, of xx the only one, of y none is there: (1/3 + 1) / 2."""
-    found = percent_agreement([["x", "x", "y"], ["x", "x"], ["y"], []])
-    assert found.value == pytest.approx(2 / 3)
-    assert (found.low, found.high) == wilson_interval(4 / 3, 2)
+def test_percent_agreement_by_hand() -> None:
+    """Of xxy one pair of three is equal, of xx the only pair, y has no pair: (1/3 + 1) / 2."""
+    percent = percent_agreement([["x", "x", "y"], ["x", "x"], ["y"], []])
+    assert percent.value == pytest.approx(2 / 3)
+    assert (percent.low, percent.high) == wilson_interval(4 / 3, 2)
 
 
-def test_where_kappas_call_agreement_chance_ac1_does_not() -> None:
+def test_with_one_dominant_label_fleiss_kappa_is_low_and_ac1_is_high() -> None:
     """By hand, 98 xx, 1 xy, 1 yx: P = 0.98, shares 0.99 and 0.01; Fleiss' chance 0.9802, AC1's 2*0.99*0.01."""
     units = [["x", "x"]] * 98 + [["x", "y"], ["y", "x"]]
     assert fleiss_kappa(units).value == pytest.approx((0.98 - 0.9802) / (1 - 0.9802))
     assert gwet_ac1(units).value == pytest.approx((0.98 - 0.0198) / (1 - 0.0198))
 
 
-def test_ac1_counts_labels_that_nobody_took() -> None:
+def test_ac1_counts_possible_labels_without_votes() -> None:
     """By hand: P = 1/2, shares 3/4 and 1/4. Of two labels chance is 2*3/16 = 3/8; of three, half of that."""
     units = [["x", "x"], ["x", "y"]]
     assert gwet_ac1(units).value == pytest.approx((1 / 2 - 3 / 8) / (5 / 8))
@@ -196,11 +196,11 @@ def test_ac1_counts_labels_that_nobody_took() -> None:
     assert gwet_ac1([["x", "x"]] * 3, ["x", "y"]) == Estimate(1.0, None, None)
 
 
-def test_alpha_uses_the_distances_of_the_values() -> None:
+def test_alpha_depends_on_the_distances_of_the_values() -> None:
     """By hand, units [0, 10] and [0, 0]: coincidences o(0,10) = o(10,0) = 1, o(0,0) = 2; n = 3, 1.
 
     Expected disagreement: e(0,10) = 3 * 1 / 3 = 1, so alpha = 1 - 1/1 = 0, at every level, since one distance
-    cancels. With [0, 1], [0, 10], [10, 10] the levels part. Nominal: o = 4 off the diagonal; n = 2, 1, 3;
+    cancels. With [0, 1], [0, 10], [10, 10] the levels differ. Nominal: o = 4 off the diagonal; n = 2, 1, 3;
     e = (36 - 14) / 5 = 4.4; alpha = 1 - 4 / 4.4. Interval: o: 2 * (1 + 100) = 202;
     e: 2 * (2 * 1 + 6 * 100 + 3 * 81) / 5 = 338; alpha = 1 - 202 / 338.
     """
@@ -211,27 +211,27 @@ def test_alpha_uses_the_distances_of_the_values() -> None:
 
 
 @pytest.mark.parametrize("units", [[], [[]], [["a"], ["b"]]])
-def test_without_comparable_items_all_is_undefined(units: list[list[str]]) -> None:
+def test_coefficients_without_comparable_items_are_undefined(units: list[list[str]]) -> None:
     for coefficient in COEFFICIENTS:
         assert coefficient(units) == UNDEFINED
 
 
 @pytest.mark.parametrize("units", [[["a", "a"], ["a", "a"]], [["a", "a"], ["b"]]])
-def test_without_variation_agreement_is_a_share_and_nothing_more(units: list[list[str]]) -> None:
-    """Only one label among what can be compared: all agree, and nobody knows whether that is worth anything."""
+def test_with_a_single_label_only_percent_agreement_is_defined(units: list[list[str]]) -> None:
+    """The comparable items have one label, so chance agrees everywhere."""
     assert percent_agreement(units).value == 1.0
     assert krippendorff_alpha(units, "nominal") == UNDEFINED
     if units[1] != ["b"]:
         assert fleiss_kappa(units) == gwet_ac1(units) == UNDEFINED
 
 
-def test_cohen_undefined_is_none() -> None:
+def test_undefined_cohen_kappa_is_none() -> None:
     for pairs in ([], [("a", "a")] * 5):
-        found = cohen_kappa(pairs)
-        assert (found.estimate, found.error, found.null_error, found.items) == (UNDEFINED, None, None, len(pairs))
+        kappa = cohen_kappa(pairs)
+        assert (kappa.estimate, kappa.error, kappa.null_error, kappa.items) == (UNDEFINED, None, None, len(pairs))
 
 
-def test_where_nothing_varies_there_is_no_interval() -> None:
+def test_perfect_agreement_has_no_interval() -> None:
     units = [["a", "a"], ["b", "b"], ["a", "a"], ["b", "b"]]
     for coefficient in COEFFICIENTS[1:]:
         assert coefficient(units) == Estimate(1.0, None, None)
@@ -241,9 +241,9 @@ def test_where_nothing_varies_there_is_no_interval() -> None:
     assert percent_agreement(units).low == pytest.approx(0.5101, abs=1e-4)  # Wilson's 4 of 4: 4 / (4 + 1.96^2)
 
 
-def test_labels_that_need_to_be_numbers() -> None:
-    strange: list[Hashable] = ["x", float("nan"), None]
-    for bad in strange:
+def test_levels_and_weights_refuse_labels_that_are_no_numbers() -> None:
+    invalid: list[Hashable] = ["x", float("nan"), None]
+    for bad in invalid:
         with pytest.raises(DataError, match="not a finite number"):
             krippendorff_alpha([(1.0, bad)], "interval")
         with pytest.raises(DataError, match="not a finite number"):
@@ -254,7 +254,7 @@ def test_labels_that_need_to_be_numbers() -> None:
     assert krippendorff_alpha([[0, 0], [0, 1]], "ratio").value == pytest.approx(0.0)
 
 
-def test_alpha_interval_narrows_with_units_and_follows_the_seed() -> None:
+def test_alpha_interval_narrows_with_units_and_depends_on_the_seed() -> None:
     few = krippendorff_alpha(KRIPPENDORFF_4X12, "interval")
     many = krippendorff_alpha(KRIPPENDORFF_4X12 * 25, "interval")
     assert few.low is not None
@@ -278,8 +278,8 @@ def same(one: Estimate, other: Estimate) -> bool:
 
 @FEW
 @given(units=UNITS, data=st.data())
-def test_names_and_order_change_nothing(units: list[list[int]], data: st.DataObject) -> None:
-    """Labels renamed in their order, voices shuffled within items; and items, but for alpha, which draws lots."""
+def test_names_of_labels_and_order_change_nothing(units: list[list[int]], data: st.DataObject) -> None:
+    """Labels are renamed in their order, votes shuffled within items, and items except for alpha's bootstrap."""
     renamed = [[f"label {label}" for label in data.draw(st.permutations(unit))] for unit in units]
     shuffled = data.draw(st.permutations(units))
     for number, coefficient in enumerate(COEFFICIENTS):
@@ -290,7 +290,7 @@ def test_names_and_order_change_nothing(units: list[list[int]], data: st.DataObj
 
 @FEW
 @given(units=UNITS, swap=st.permutations(range(4)))
-def test_labels_have_no_order(units: list[list[int]], swap: list[int]) -> None:
+def test_nominal_coefficients_ignore_the_order_of_labels(units: list[list[int]], swap: list[int]) -> None:
     swapped = [[swap[label] for label in unit] for unit in units]
     for coefficient in COEFFICIENTS[:4]:
         assert same(coefficient(units), coefficient(swapped))
@@ -301,7 +301,7 @@ def test_labels_have_no_order(units: list[list[int]], swap: list[int]) -> None:
 
 @FEW
 @given(labels=st.lists(st.integers(0, 3), min_size=2, max_size=12), raters=st.integers(2, 4))
-def test_identical_raters_agree_wholly(labels: list[int], raters: int) -> None:
+def test_identical_raters_agree_perfectly(labels: list[int], raters: int) -> None:
     units = [[label] * raters for label in labels]
     varied = len(set(labels)) > 1
     assert percent_agreement(units).value == 1.0
@@ -315,21 +315,21 @@ def test_identical_raters_agree_wholly(labels: list[int], raters: int) -> None:
     pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30),
     swap=st.permutations(range(4)),
 )
-def test_cohen_does_not_ask_who_is_first_or_what_labels_are_called(
+def test_cohen_kappa_is_symmetric_and_ignores_names_of_labels(
     pairs: list[tuple[int, int]], swap: list[int]
 ) -> None:
-    found = cohen_kappa(pairs)
-    turned = cohen_kappa([(other, one) for one, other in pairs])
+    kappa = cohen_kappa(pairs)
+    reversed_kappa = cohen_kappa([(other, one) for one, other in pairs])
     renamed = cohen_kappa([(swap[one], swap[other]) for one, other in pairs])
-    assert same(found.estimate, turned.estimate)
-    assert same(found.estimate, renamed.estimate)
-    assert found.null_error == pytest.approx(turned.null_error, abs=1e-7)
+    assert same(kappa.estimate, reversed_kappa.estimate)
+    assert same(kappa.estimate, renamed.estimate)
+    assert kappa.null_error == pytest.approx(reversed_kappa.null_error, abs=1e-7)
 
 
 @FEW
 @given(pairs=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=30))
-def test_cohen_is_the_plain_formula(pairs: list[tuple[Hashable, Hashable]]) -> None:
-    """(P - E) / (1 - E), with counts by head; Wilson's interval of P for two is the share's own."""
+def test_cohen_kappa_equals_the_plain_formula(pairs: list[tuple[Hashable, Hashable]]) -> None:
+    """(P - E) / (1 - E) from plain counts; for two labels per item, P has Wilson's interval of the share."""
     n = len(pairs)
     observed = sum(one == other for one, other in pairs) / n
     labels = {label for pair in pairs for label in pair}

@@ -1,4 +1,4 @@
-"""Intraclass correlations against the published example, figures by hand, and simulated raters."""
+"""Intraclass correlations against the published example, figures derived by hand, and simulated raters."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ FORMS = {
 }
 
 
-def form(found: IntraclassCorrelations, name: str) -> Estimate:
-    estimate = getattr(found, name)
+def form(correlations: IntraclassCorrelations, name: str) -> Estimate:
+    estimate = getattr(correlations, name)
     assert isinstance(estimate, Estimate)
     return estimate
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_six_forms_published(name: str) -> None:
-    """Shrout and Fleiss' table 2; the intervals are those that the R package psych prints for it."""
+def test_six_forms_against_published_figures(name: str) -> None:
+    """Shrout and Fleiss' table 2; the intervals are those of the R package psych."""
     key, low, high = FORMS[name]
-    found = form(intraclass_correlations(SHROUT["targets_x_judges"]), name)
-    assert found.value == pytest.approx(SHROUT[key], abs=5e-5)
-    assert found.low == pytest.approx(low, abs=6e-4)
-    assert found.high == pytest.approx(high, abs=6e-3)
+    estimate = form(intraclass_correlations(SHROUT["targets_x_judges"]), name)
+    assert estimate.value == pytest.approx(SHROUT[key], abs=5e-5)
+    assert estimate.low == pytest.approx(low, abs=6e-4)
+    assert estimate.high == pytest.approx(high, abs=6e-3)
 
 
-def test_by_hand() -> None:
-    """Ratings (1, 3), (5, 7), (3, 5): one rater is always 2 above, so nothing is left over but severity.
+def test_six_forms_by_hand() -> None:
+    """Ratings (1, 3), (5, 7), (3, 5): one rater is always 2 above, so raters differ in severity alone.
 
     Means 2, 6, 4: targets 2 * 8 / 2 = 8; raters 3 * 2 / 1 = 6; residual 0; within 3 * 2 / 3 = 2.
     ICC(1,1) = (8 - 2) / (8 + 2); (2,1) = 8 / (8 + 2 * 6 / 3); (3,1) = 1; (1,k) = 6/8; (2,k) = 8 / (8 + 6/3).
     """
-    found = intraclass_correlations([[1, 3], [5, 7], [3, 5]])
-    assert found.one_way.value == pytest.approx(0.6)
-    assert found.agreement.value == pytest.approx(8 / 12)
-    assert found.consistency.value == pytest.approx(1.0)
-    assert (found.consistency.low, found.consistency.high) == (None, None)
-    assert found.one_way_mean.value == pytest.approx(0.75)
-    assert found.agreement_mean.value == pytest.approx(0.8)
-    assert (found.targets, found.raters) == (3, 2)
+    result = intraclass_correlations([[1, 3], [5, 7], [3, 5]])
+    assert result.one_way.value == pytest.approx(0.6)
+    assert result.agreement.value == pytest.approx(8 / 12)
+    assert result.consistency.value == pytest.approx(1.0)
+    assert (result.consistency.low, result.consistency.high) == (None, None)
+    assert result.one_way_mean.value == pytest.approx(0.75)
+    assert result.agreement_mean.value == pytest.approx(0.8)
+    assert (result.targets, result.raters) == (3, 2)
 
 
-def test_undefined_is_none() -> None:
+def test_undefined_forms_are_none() -> None:
     flat = intraclass_correlations([[2, 2], [2, 2]])
     assert all(form(flat, name) == Estimate(None, None, None) for name in FORMS)
-    # Targets do not differ at all: of the mean of raters nothing is to be explained.
+    # The mean ratings of the targets do not differ, so the forms for means have no variance to explain.
     crossed = intraclass_correlations([[0, 1], [1, 0]])
     assert crossed.one_way.value == pytest.approx(-1.0)
     assert crossed.one_way_mean.value is None
@@ -75,23 +75,23 @@ def test_undefined_is_none() -> None:
         ([[1.0, 2.0], [1.0, float("nan")]], "not a finite number"),
     ],
 )
-def test_what_cannot_be_is_refused(table: list[list[float]], message: str) -> None:
+def test_incomplete_tables_are_refused(table: list[list[float]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         intraclass_correlations(table)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 8), k=st.integers(2, 5))
-def test_unit_and_order_change_nothing(seed: int, n: int, k: int) -> None:
-    """Bounds are numbers around the value, also where there is next to nothing to go by."""
+def test_scale_shift_and_order_change_nothing(seed: int, n: int, k: int) -> None:
+    """The bounds enclose the value, also with two targets and two raters."""
     rng = np.random.default_rng(seed)
     scale, shift = rng.uniform(0.1, 10), rng.uniform(-9, 9)
     ratings = rng.normal(size=(n, 1)) + rng.normal(size=(n, k))
-    found = intraclass_correlations(ratings.tolist())
+    original = intraclass_correlations(ratings.tolist())
     changed = (ratings[rng.permutation(n)][:, rng.permutation(k)] * scale + shift).tolist()
     again = intraclass_correlations(changed)
     for name in FORMS:
-        one, other = form(found, name), form(again, name)
+        one, other = form(original, name), form(again, name)
         assert other.value == (None if one.value is None else pytest.approx(one.value, rel=1e-6))
         assert other.low == (None if one.low is None else pytest.approx(one.low, rel=1e-6))
         if one.value is not None and one.low is not None and one.high is not None:
@@ -100,8 +100,8 @@ def test_unit_and_order_change_nothing(seed: int, n: int, k: int) -> None:
             assert one.high <= 1
 
 
-def test_simulated_raters() -> None:
-    """Targets of variance 4, raters of 1, error of 1: agreement 4/6, consistency 4/5; and intervals that hold."""
+def test_simulated_raters_give_the_true_correlations_and_coverage() -> None:
+    """Variances of targets 4, raters 1, error 1: agreement 4/6, consistency 4/5; the intervals cover them."""
     rng = np.random.default_rng(3)
 
     def sample(n: int, k: int) -> IntraclassCorrelations:
@@ -114,5 +114,5 @@ def test_simulated_raters() -> None:
     many = [sample(20, 6) for _ in range(300)]
     for name, true in (("agreement", 4 / 6), ("consistency", 4 / 5)):
         bounds = [form(one, name) for one in many]
-        held = sum(b.low is not None and b.high is not None and b.low <= true <= b.high for b in bounds)
-        assert 0.91 < held / 300 < 0.985
+        covered = sum(b.low is not None and b.high is not None and b.low <= true <= b.high for b in bounds)
+        assert 0.91 < covered / 300 < 0.985

@@ -11,7 +11,7 @@ from gnomon.feedback.task_types import worth
 from gnomon.stats.intervals import Estimate
 from gnomon.stats.intraclass import IntraclassCorrelations, intraclass_correlations
 from gnomon.stats.rank_agreement import rank_agreement
-from gnomon.stats.votes import Vote, in_order
+from gnomon.stats.votes import Vote, sorted_distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def order_agreement(heard: ProjectVotes) -> Estimate:
         if "choice" not in answer and len(names) > 1:
             value = worth(answer, shown)
             units[vote.item].append([value[name] for name in names])
-    return rank_agreement([units[item] for item in in_order(units)])
+    return rank_agreement([units[item] for item in sorted_distinct(units)])
 
 
 def intraclass(votes: Iterable[Vote]) -> Intraclass:
@@ -43,7 +43,7 @@ def intraclass(votes: Iterable[Vote]) -> Intraclass:
     table: dict[Hashable, dict[str, float]] = defaultdict(dict)
     for vote in votes:
         table[vote.item][vote.annotator] = float(vote.label)  # type: ignore[arg-type]  # a score
-    ordered = {item: table[item] for item in in_order(table)}
+    ordered = {item: table[item] for item in sorted_distinct(table)}
     return Intraclass(_of_any(ordered), _of_same(ordered))
 
 

@@ -197,7 +197,7 @@ def _likely(votes: list[Vote]) -> dict[str, float]:
     """The share of each annotator's voices that are right if Dawid and Skene's estimate is."""
     if not votes:
         return {}
-    found = dawid_skene(votes, tolerance=1e-8, most_steps=STEPS)
+    found = dawid_skene(votes, tolerance=1e-8, max_steps=STEPS)
     right = np.nansum(found.expected_votes * np.diagonal(found.confusion, axis1=1, axis2=2), axis=1)  # [A]
     return dict(zip(found.annotators, (right / found.expected_votes.sum(axis=1)).tolist(), strict=True))
 
