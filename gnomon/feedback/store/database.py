@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine import make_url as parsed_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from gnomon.core.boundary import first_line
 from gnomon.core.errors import ConfigError
@@ -18,7 +17,6 @@ from gnomon.core.redaction import HIDDEN, SECRET_KEY
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY = 30.0  # seconds that a writer waits for another
-IDLE = 10.0  # seconds after which a connection may have been closed by a server that was started again
 POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 24}
 SECRET = re.compile(SECRET_KEY, re.IGNORECASE)  # keys of an address's query
 LOCK = 71_836  # PostgreSQL's advisory lock for making tables; any number that nobody else uses
@@ -109,7 +107,7 @@ def _without_password(problem: str, url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return _asking_the_idle(create_engine(make_url(url), **POOL))
+        return create_engine(make_url(url), pool_pre_ping=True, **POOL)
     pool = {} if sqlite_file(url) is None else POOL
     made = create_engine(url, connect_args={"timeout": BUSY, "check_same_thread": False}, **pool)
 
@@ -122,28 +120,6 @@ def _engine(url: str) -> Engine:
         cursor.close()
 
     return made
-
-
-def _asking_the_idle(engine: Engine) -> Engine:
-    """Let the pool replace connections that a server has closed since they were used last.
-
-    `pool_pre_ping` would ask of each one, before each transaction.
-    """
-
-    @event.listens_for(engine, "checkin")
-    def used(_: Any, record: Any) -> None:
-        record.info["used"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def ask(connection: Any, record: Any, _: Any) -> None:
-        if time.monotonic() - record.info.get("used", time.monotonic()) < IDLE:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError from error
-
-    return engine
 
 
 def revisions() -> list[str]:

@@ -142,15 +142,11 @@ def test_a_vote_is_few_statements(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_connection_that_the_server_closed_is_replaced(
-    postgres: str, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that was not used for a while is asked before it is used again."""
+def test_a_connection_that_the_server_closed_is_replaced(postgres: str, database: str) -> None:
     if not database.startswith("postgresql"):
         pytest.skip("SQLite has no server")
     store = Store(database)
     project(store, 1)
-    monkeypatch.setattr(opened, "IDLE", 0.0)
     other = Store(database)
     with other.writing() as session:
         end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
