@@ -21,8 +21,8 @@ from gnomon.core.errors import GnomonError
 from gnomon.core.types import Message, Prompt
 from gnomon.data.templates.chat_template import PLAIN_TEMPLATE
 from gnomon.models.engine.device import Compute
+from gnomon.models.library_patches import quiet_transformers
 from gnomon.models.loading import load_policy, save_model
-from gnomon.models.quiet_libraries import quiet_transformers
 from gnomon.models.roles import Policy
 from gnomon.models.verify_forward import verified
 from gnomon.rollouts.choice import ROUNDING

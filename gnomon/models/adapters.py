@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from gnomon.core.errors import ModelError
 from gnomon.core.lazy import peft
 from gnomon.models.config_limits import require_memory
-from gnomon.models.quiet_libraries import quiet_peft
+from gnomon.models.library_patches import mark_merged, quiet_peft, share_adapter
 from gnomon.models.settings import Trainable
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def _share_adapters(adapter: PeftModel) -> None:
     """Give layers that hold one weight one adapter, so that the merged weight is one too."""
     first: dict[nn.Parameter, Any] = {}
     for layer in adapted_layers(adapter):
-        one = first.setdefault(layer.get_base_layer().weight, layer)
-        layer.lora_A, layer.lora_B = one.lora_A, one.lora_B
+        share_adapter(layer, first.setdefault(layer.get_base_layer().weight, layer))
 
 
 def merge_into_network(adapter: PeftModel) -> Any:
@@ -88,7 +87,7 @@ def merge_into_network(adapter: PeftModel) -> Any:
     for layer in adapted_layers(adapter):
         weight = layer.get_base_layer().weight
         if weight in done:
-            layer.merged_adapters.extend(layer.active_adapters)  # by the layer that shares it
+            mark_merged(layer)  # by the layer that shares it
         done.add(weight)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="All adapters are already merged")

@@ -12,7 +12,7 @@ from pathlib import Path
 from gnomon.core.lazy import torch, transformers
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.data.reading.downloads import cache_folder, fetch_from_pypi
-from gnomon.models.quiet_libraries import quiet_transformers
+from gnomon.models.library_patches import quiet_transformers
 from gnomon.models.tiny_random import RandomModel
 
 

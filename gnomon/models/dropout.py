@@ -7,8 +7,7 @@ again on the way back meets the same mask, and several processes draw for each m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.core.batches import TokenGroups
+from gnomon.models.library_patches import replace_adapter_dropout
 
 
 @dataclass
@@ -89,15 +89,6 @@ class MaskedInput(nn.Module):
         return self.masks.drop(states, self.masks.adapter, self.name)
 
 
-@contextmanager
-def masked_inputs(layers: list[Any], masks: DropoutMasks) -> Iterator[None]:
+def masked_inputs(layers: list[Any], masks: DropoutMasks) -> AbstractContextManager[None]:
     """Inside, the adapters of these PEFT layers drop some of their inputs."""
-    before = [dict(layer.lora_dropout.items()) for layer in layers]
-    try:
-        for number, layer in enumerate(layers):
-            for name in layer.lora_dropout:
-                layer.lora_dropout[name] = MaskedInput(masks, f"{number} {name}")
-        yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.lora_dropout.update(own)
+    return replace_adapter_dropout(layers, lambda number, name: MaskedInput(masks, f"{number} {name}"))

@@ -25,7 +25,7 @@ from gnomon.models.adapters import adapter_base, make_trainable, merge_adapter, 
 from gnomon.models.config_limits import check_config
 from gnomon.models.embedding_rows import fit_embeddings
 from gnomon.models.engine.device import Compute
-from gnomon.models.quiet_libraries import quiet_transformers
+from gnomon.models.library_patches import quiet_transformers, set_score_head, train_padding_embedding
 from gnomon.models.resolve import resolve
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
 from gnomon.models.scalar_head import ScalarHead, load_head, new_head, save_with_head, start_at_zero
@@ -120,7 +120,7 @@ def load_reward_model(
             "folder with one, as transformers' AutoModelForSequenceClassification saves it."
         )
     if saved is None:
-        network.score = new_head(network.score.in_features, head, seed)
+        set_score_head(network, new_head(network.score.in_features, head, seed))
     elif not head.plain and head != saved:
         raise ModelError(
             f"reward model '{name}' has a head of its own ({saved}), not {head}; leave head out, or start from a "
@@ -154,7 +154,7 @@ def load_critic(
         raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
     network, saved, is_critic = _scalar_network(name, num_layers=None)
     if not is_critic:
-        network.score = new_head(network.config.get_text_config().hidden_size, head, seed)
+        set_score_head(network, new_head(network.config.get_text_config().hidden_size, head, seed))
         start_at_zero(network.score)
         network.config.score_offset = 0.0
     elif not head.plain and head != saved:
@@ -204,7 +204,7 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
             **changes,
         )
     # Padding is never read here, and the padding token may be a text's own: its embedding learns like any other.
-    network.get_input_embeddings().padding_idx = None
+    train_padding_embedding(network)
     missing, misshapen = set(facts["missing_keys"]), [key for key, *_ in facts["mismatched_keys"]]
     homeless = [key for key in facts["unexpected_keys"] if _built_without(network, key)]
     for keys, problem in (

@@ -22,6 +22,7 @@ from gnomon.models.engine.forward import LayoutName, best_layout, completion_sta
 from gnomon.models.engine.fused_rmsnorm import fuse_rms_norms
 from gnomon.models.engine.gradient_checkpointing import recomputed
 from gnomon.models.engine.lm_head import ReferenceHead, full_kl
+from gnomon.models.library_patches import restore_configs, set_trunk
 from gnomon.models.scalar_head import completion_scores
 
 if TYPE_CHECKING:
@@ -108,17 +109,11 @@ class Model:
         twin.tokenizer = copy.deepcopy(self.tokenizer)
         ends = getattr(self.network, "generation_config", None)  # a network with a score has none
         configs = [self.network.config, self.network.config.get_text_config(), ends]
-        before = [(config, dict(vars(config))) for config in configs if config is not None]
-        try:
-            with replaced(self._unrounded):
-                if self.adapter is not None:
-                    twin.adapter = copy.deepcopy(self.adapter)
-                    twin.network = twin.adapter.get_base_model()
-                yield twin
-        finally:
-            for config, content in before:
-                vars(config).clear()
-                vars(config).update(content)
+        with restore_configs(config for config in configs if config is not None), replaced(self._unrounded):
+            if self.adapter is not None:
+                twin.adapter = copy.deepcopy(self.adapter)
+                twin.network = twin.adapter.get_base_model()
+            yield twin
 
     def round_weights(self) -> None:
         """The same for good, in half the memory: for a model that is asked only, and never saved."""
@@ -331,7 +326,7 @@ class Critic(Model):
         Its weights are held once; and while frozen states are kept, what it said of completions when they were
         scored answers for their values too.
         """
-        setattr(self.network, self.network.base_model_prefix, judge.trunk)
+        set_trunk(self.network, judge.trunk)
         self._judge = judge
 
     @contextmanager

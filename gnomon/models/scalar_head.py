@@ -20,6 +20,7 @@ from transformers.utils import cached_file
 from gnomon.core.config import validate
 from gnomon.core.errors import ModelError
 from gnomon.models.config_limits import require_memory
+from gnomon.models.library_patches import set_score_head, use_config
 from gnomon.models.settings import HeadSettings
 
 
@@ -106,14 +107,11 @@ HEAD_FILE = "reward_head.safetensors"
 
 def save_with_head(network: Any, folder: Path) -> None:
     """Write the trunk of `network` with `save_pretrained`, and its `ScalarHead` beside it."""
-    head, trunk, config = network.score, network.base_model, network.base_model.config
-    trunk.config = copy.deepcopy(network.config)
-    trunk.config.num_labels = 0
-    trunk.config.reward_head = head.settings.model_dump()
-    try:
+    head, trunk, config = network.score, network.base_model, copy.deepcopy(network.config)
+    config.num_labels = 0
+    config.reward_head = head.settings.model_dump()
+    with use_config(trunk, config):
         trunk.save_pretrained(folder)
-    finally:
-        trunk.config = config
     save_file({n: t.detach().cpu().contiguous() for n, t in head.state_dict().items()}, folder / HEAD_FILE)
 
 
@@ -135,5 +133,5 @@ def load_head(network: Any, name: str) -> HeadSettings | None:
         raise ModelError(
             f"{file} does not fit the reward_head of config.json; give a folder that save_model wrote whole."
         ) from None
-    network.score = head
+    set_score_head(network, head)
     return settings

@@ -16,6 +16,7 @@ from transformers import GenerationConfig
 
 from gnomon.data.templates.chat_template import turn_end
 from gnomon.data.templates.tokenizer_compat import ADDED_PAD
+from gnomon.models.library_patches import save_as_generation_config, save_padding_side
 
 PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
@@ -57,10 +58,7 @@ def with_end_tokens(network: Any, tokenizer: Any, kind: Literal["policy", "score
     if pad is None:
         pad = ends[0] if kind == "policy" else _add_padding(tokenizer)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
-    tokenizer.padding_side = "left" if kind == "policy" else "right"
-    tokenizer.init_kwargs["padding_side"] = (
-        tokenizer.padding_side
-    )  # transformers saves what was there at the start
+    save_padding_side(tokenizer, "left" if kind == "policy" else "right")
     with _configured(network, ends, pad), _grown(network, max(rows, pad + 1)):
         yield tokenizer
 
@@ -120,7 +118,7 @@ def _generation(own: Any, eos: int | list[int], pad: int) -> Any:
     """Generation settings with these ids; what transformers would refuse to save is set right or left out."""
     settings = copy.deepcopy(own)
     settings.eos_token_id, settings.pad_token_id = eos, pad
-    settings._from_model_config = False
+    save_as_generation_config(settings)
     for _ in range(2):
         try:
             settings.validate(strict=True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from gnomon.models.library_patches import use_attention
 from gnomon.models.roles import Policy
 from gnomon.rollouts.kv_cache import Sharing, SlotCache
 
@@ -79,11 +80,9 @@ AttentionInterface.register(NAME, one_token_attention)
 @contextmanager
 def one_token(policy: Policy, cache: SlotCache) -> Iterator[None]:
     """Context manager: the policy's trunk reads one token per row, after the tokens in `cache`."""
-    config: Any = policy.trunk.config
-    before, token = config._attn_implementation, _reading.set(cache)
-    config._attn_implementation = NAME
+    token = _reading.set(cache)
     try:
-        yield
+        with use_attention(policy.trunk.config, NAME):
+            yield
     finally:
-        config._attn_implementation = before
         _reading.reset(token)

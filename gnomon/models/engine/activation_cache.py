@@ -13,7 +13,7 @@ goes without.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from gnomon.core.errors import ModelError
 from gnomon.models.adapters import decoder_layers
 from gnomon.models.engine.forward import LayoutName, completion_states
 from gnomon.models.engine.sequence_layout import Layout
+from gnomon.models.library_patches import replace_forward
 
 Positions = slice | Tensor  # flat positions in a layout
 Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt's own
@@ -151,20 +152,12 @@ class FrozenLayerCache:
             states[positions] = self._pieces[key]
         return states.view(rows, length, -1)
 
-    @contextmanager
-    def _skipped(self, states: Tensor) -> Iterator[None]:
+    def _skipped(self, states: Tensor) -> AbstractContextManager[None]:
         """The frozen layers hand on what they get, and the last of them says `states`."""
         layers: list[Any] = list(decoder_layers(self.trunk))[: self.depth]
-        before = [layer.__dict__.get("forward") for layer in layers]
-        for layer in layers:
-            layer.forward = self._forward_returning(states if layer is layers[-1] else None)
-        try:
-            yield
-        finally:
-            for layer, own in zip(layers, before, strict=True):
-                del layer.forward
-                if own is not None:
-                    layer.forward = own
+        return replace_forward(
+            {layer: self._forward_returning(states if layer is layers[-1] else None) for layer in layers}
+        )
 
     def _forward_returning(self, states: Tensor | None) -> Any:
         def forward(*args: Any, **kwargs: Any) -> Any:

@@ -23,6 +23,7 @@ from gnomon.core.errors import ModelError
 from gnomon.models.engine import tree_attention
 from gnomon.models.engine.lm_head import target_logprobs
 from gnomon.models.engine.sequence_layout import Layout, branched_layout, packed_layout, plain_layout
+from gnomon.models.library_patches import set_attention
 
 LayoutName = Literal["auto", "branched", "packed", "plain"]
 LAYOUTS: dict[LayoutName, Callable[[TokenGroups], Layout]] = {
@@ -96,7 +97,7 @@ def completion_states(
     plan = LAYOUTS[layout](groups)
     mask = plan.attention_mask
     if layout == "branched":
-        config._attn_implementation = tree_attention.NAME  # for good: layers that are computed again ask it again
+        set_attention(config, tree_attention.NAME)  # for good: layers that are computed again read it again
     if layout == "packed" and getattr(config, "_attn_implementation", "sdpa") == "eager":
         mask = torch.where(mask, 0.0, torch.finfo(torch.float32).min)  # which eager attention adds to its scores
     with autocast(device, dtype), above(groups, plan) if above else nullcontext():

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gnomon.models.library_patches import change_class
+
 _LEAN: dict[type[nn.Module], type[nn.Module]] = {}
 
 
@@ -21,7 +23,7 @@ def fuse_rms_norms(network: nn.Module) -> None:
     """
     for module in network.modules():
         if type(module).__name__.endswith("RMSNorm") and _is_equal(module):
-            module.__class__ = _lean(type(module))
+            change_class(module, _lean(type(module)))
 
 
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:

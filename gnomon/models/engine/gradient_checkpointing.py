@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from gnomon.models.library_patches import replace_forward
+
 
 @contextmanager
 def recomputed(layers: Iterable[nn.Module], again: AbstractContextManager[None] | None = None) -> Iterator[None]:
@@ -22,14 +24,9 @@ def recomputed(layers: Iterable[nn.Module], again: AbstractContextManager[None] 
 
     Layers are computed again inside `again`, which is entered once for each of them.
     """
-    wrapped = list(layers) if torch.is_grad_enabled() else []
-    for layer in wrapped:
-        layer.forward = _recomputing(layer.forward, again or nullcontext())
-    try:
+    wrapped = layers if torch.is_grad_enabled() else ()
+    with replace_forward({layer: _recomputing(layer.forward, again or nullcontext()) for layer in wrapped}):
         yield
-    finally:
-        for layer in wrapped:
-            del layer.forward  # the class's own shows again
 
 
 def _recomputing(forward: Callable[..., Any], again: AbstractContextManager[None]) -> Callable[..., Any]:

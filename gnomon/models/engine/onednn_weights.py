@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gnomon.models.adapters import replaced
 from gnomon.models.engine.device import has_onednn, onednn_products, processor
+from gnomon.models.library_patches import has_own_forward, replace_forward
 
 LIMIT = 2 * 2**30  # bytes of packed weights beside the plain ones; matrices beyond stay as they are
 ROWS = 32  # for which the blocks are chosen; any number of rows may come
@@ -28,17 +29,12 @@ def prepacked(model: Any) -> Iterator[None]:
     once, not on every pass: all of them on a GPU, where PyTorch was built without oneDNN, or in bfloat16 where
     oneDNN has no such products for the processor. The weights must not change inside.
     """
-    packed = _linears(model) if has_onednn() else {}
-    try:
-        for module, dtype in packed.items():
-            module.forward = _packed(module, dtype)
-        others = (layer for layer in model.linear_layers() if "forward" not in layer.__dict__)
+    packable = _linears(model) if has_onednn() else {}
+    with replace_forward({module: _packed(module, dtype) for module, dtype in packable.items()}):
+        others = (layer for layer in model.linear_layers() if not has_own_forward(layer))
         # What is left, the attention of single tokens, is many products too small for oneDNN.
-        with onednn_products(False) if packed else nullcontext(), replaced(model.as_multiplied(others)):
+        with onednn_products(False) if packable else nullcontext(), replaced(model.as_multiplied(others)):
             yield
-    finally:
-        for module in packed:
-            module.__dict__.pop("forward", None)
 
 
 def _linears(model: Any) -> dict[Any, torch.dtype]:
@@ -47,7 +43,7 @@ def _linears(model: Any) -> dict[Any, torch.dtype]:
     linears: dict[Any, torch.dtype] = {}
     room, packable = LIMIT, {torch.float32, *[torch.bfloat16] * processor().packs_bfloat16}
     for module in (head, *model.trunk.modules()):
-        if type(module) is nn.Linear and "forward" not in module.__dict__ and module.weight.device.type == "cpu":
+        if type(module) is nn.Linear and not has_own_forward(module) and module.weight.device.type == "cpu":
             dtype = module.weight.dtype if module is head else model.compute.dtype
             size = module.weight.numel() * dtype.itemsize
             if dtype in packable and size <= room:
