@@ -58,16 +58,16 @@ class TokenGroups:
             if masks is None
             else tuple(torch.tensor(list(m), dtype=torch.bool) for m in masks)
         )
-        built = cls(
+        groups = cls(
             prompts=tuple(torch.tensor(list(p), dtype=torch.long) for p in prompts),
             completions=tokens,
             group=torch.tensor(list(group), dtype=torch.long),
             masks=token_masks,
         )
-        assert all(len(p) for p in built.prompts), "a prompt has no tokens"
+        assert all(len(p) for p in groups.prompts), "a prompt has no tokens"
         assert all(len(c) for c in tokens), "a completion has no tokens"
         assert all(len(c) == len(m) for c, m in zip(tokens, token_masks, strict=True))
-        return built
+        return groups
 
     def __len__(self) -> int:
         """Number of completions, N."""
@@ -75,12 +75,12 @@ class TokenGroups:
 
     @cached_property
     def lengths(self) -> Tensor:
-        """Tokens of each completion, `[N]`."""
+        """Number of tokens in each completion, `[N]`."""
         return torch.tensor([len(c) for c in self.completions], dtype=torch.long)
 
     @cached_property
     def mask(self) -> Tensor:
-        """Which entries of a per-token tensor count, `[N, T]` boolean."""
+        """Mask of the entries of a per-token tensor that count, `[N, T]` boolean."""
         return pad_rows(self.masks, False)
 
     @property
@@ -110,13 +110,13 @@ class StepTotals:
     counts them, as zeros, and metrics that describe tokens do not.
 
     Attributes:
-        rows: completions, or pairs; with those left out.
-        tokens: completion tokens that count; with those left out.
+        rows: completions or pairs, including those left out.
+        tokens: completion tokens that count, including those left out.
         limit: the length limit of a completion, for losses that divide by a constant.
-        sums: sums over the step that the algorithm asked for, by name.
+        sums: sums over the step that the algorithm requires, by name.
         unread: tokens of completions that were left out.
-        groups: prompts of which a completion has an advantage.
-        examples: offline, of stored data: prompts with the pairs or orders that hang together.
+        groups: prompts with at least one completion that has an advantage.
+        examples: offline only: examples of stored data, each a prompt with its connected pairs or rankings.
     """
 
     rows: float
@@ -147,9 +147,9 @@ class Demonstrations:
 class Preferences:
     """A batch of M pairs over N distinct completions.
 
-    A completion that takes part in several pairs stands once in `tokens`; `chosen` and `rejected` are `[M]` rows
-    of it. `probability`, `margin`, `weight`: `[M]`, as in `gnomon.core.types.Preference`. `share`: of each pair
-    among those of its prompt that hang together, `[M]`; they add up to 1 there.
+    A completion that takes part in several pairs is in `tokens` once; `chosen` and `rejected` are row numbers,
+    `[M]`. `probability`, `margin`, `weight`: `[M]`, as in `gnomon.core.types.Preference`. `share`: share of each
+    pair in its example, `[M]`; the shares of an example add up to 1.
     """
 
     tokens: TokenGroups
@@ -165,7 +165,7 @@ class Preferences:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A batch of completions called good or bad, in the order of the data. `good` (boolean), `weight`: `[N]`."""
+    """A batch of completions labeled good or bad, in the order of the data. `good` (boolean), `weight`: `[N]`."""
 
     tokens: TokenGroups
     good: Tensor
@@ -197,6 +197,6 @@ def pad_rows(rows: Sequence[Tensor], value: Padding) -> Tensor:
 
 
 def merge_metrics(parts: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
-    """Sum the metrics of one step's micro-batches; each is already its share of the step's mean."""
+    """Sum the metrics `[]` of one step's micro-batches; each is already its share of the step's mean."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: float(sum(float(part[name]) for part in parts if name in part)) for name in names}

@@ -1,8 +1,8 @@
 """The outermost boundary: libraries' errors about a user's input become one sentence, and a bug becomes a file.
 
-Paths, texts and sizes reach the operating system, codecs and allocators at many places, each with an exception of
-its own. They are translated here, once. Any other exception is a mistake in Gnomon: the user gets one sentence,
-and the traceback goes into a file that can be sent.
+Paths, texts and sizes reach the operating system, codecs and allocators in many places, each with an exception of
+its own. They are translated here, once. Any other exception is a bug in Gnomon: the user gets one sentence, and
+the traceback goes into a file that can be sent.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def input_errors() -> Iterator[None]:
 
 
 def translate(error: BaseException) -> GnomonError | None:
-    """The sentence for a library's exception that is about a user's input; `None` for any other."""
+    """Translate a library's exception about a user's input to a `GnomonError`; return `None` for any other."""
     if isinstance(error, OSError) and error.errno in ADVICE and error.errno not in FULL:
         name = error.filename if error.filename is not None else "a path"
         return RunError(f"{shown(name)} cannot be used ({error.strerror}); {ADVICE[error.errno]}.")
@@ -101,7 +101,7 @@ def read_text(path: Path, longest: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's first line, or its kind if it has no text; without a full stop, for inside a sentence."""
+    """Return an exception's first line, or its type if it has no text, without the final period."""
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
     lines = str(error).strip().splitlines() if len(error.args) < 2 else []
@@ -122,7 +122,7 @@ def printable(sentence: str) -> str:
 
 
 def crash_folder() -> Path:
-    """Where tracebacks are written: `GNOMON_CRASH_FOLDER`, else the folder of temporary files."""
+    """Return the folder for tracebacks: `GNOMON_CRASH_FOLDER`, else the folder of temporary files."""
     return Path(os.environ.get(CRASH_FOLDER) or tempfile.gettempdir())
 
 

@@ -1,4 +1,4 @@
-"""Recipes: YAML in, checked settings out; overrides by dotted path; errors that name the nearest known key."""
+"""Recipes: YAML to checked settings, overrides by dotted path, errors that name the nearest known key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from gnomon.core.boundary import first_line, shown
 from gnomon.core.errors import ConfigError
 from gnomon.core.renamed import KEYS, renamed
-from gnomon.core.yaml_text import DEEPEST, LONGEST, UNMADE, load_yaml
+from gnomon.core.yaml_text import DEEPEST, LONGEST, YAML_VALUE_ERRORS, load_yaml
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise ConfigError(f"{path}{where}: not valid YAML ({problem}); fix that line.") from None
-    except UNMADE as error:
+    except YAML_VALUE_ERRORS as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: a value cannot be read as YAML ({problem}); fix or quote it.") from None
     if not isinstance(content, dict):
@@ -58,7 +58,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise ConfigError(f"override '{text}' is not of the form key.subkey=value, as in training.steps=10.")
     try:
         parsed = load_yaml(value)
-    except (yaml.YAMLError, *UNMADE):
+    except (yaml.YAMLError, *YAML_VALUE_ERRORS):
         raise ConfigError(f"override '{text}': the value is not valid YAML; quote it.") from None
     if isinstance(parsed, str):
         # YAML 1.1 reads 1e-6 as text unless it has a dot.
@@ -94,7 +94,7 @@ def merge_deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 
 
 def did_you_mean(word: str, known: Iterable[str], table: Mapping[str, str] | None = None) -> str:
-    """A hint that names the known word to use in place of `word`, or lists all known words.
+    """Return a hint: the known word to use in place of `word`, or the list of all known words.
 
     Args:
         word: the unknown word.
@@ -146,9 +146,6 @@ def check_texts(content: Any, where: str, depth: int = 0) -> None:
         content: the settings.
         where: what the error names.
         depth: levels above `content`.
-
-    ->
-    '{path[: depth + 1])}' is a value
 
     Raises:
         ConfigError: a text holds NUL or half of a surrogate pair, or values are nested too deeply.

@@ -92,9 +92,9 @@ def translate_interrupt(sentence: str = "stopped; run the same command again to 
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error, or behind one that it arose from.
+    """Return whether a full disk caused an error, or an error in its chain.
 
-    Only texts that the error was made with are read: others, as pydantic's, write out all of their input.
+    Reads only the error's arguments: the text of others, such as pydantic's, contains all of their input.
     """
     seen: set[int] = set()  # chains may be cyclic
     while error is not None and id(error) not in seen:

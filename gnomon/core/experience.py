@@ -41,12 +41,12 @@ class Rollout:
 
     @property
     def finished(self) -> bool:
-        """Whether it ended by itself and was not cut off by the length limit."""
+        """True if the completion ended by itself; false if the length limit cut it off."""
         return self.finish_reason != "length"
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """The sampled ids, with those that ended it."""
+        """Sampled ids, including those that ended the completion."""
         assert self.completion.token_ids is not None
         return self.completion.token_ids
 
@@ -64,7 +64,7 @@ class RunningStats:
     seen: int = 0
 
     def after(self, values: Tensor, memory: float = 0.9) -> RunningStats:
-        """Updated with one more round's `values` `[N]`: exponential averages with decay `memory`."""
+        """Return statistics after another round of `values` `[N]`: exponential averages, decay `memory`."""
         mean, deviation = float(values.mean()), float(values.std(unbiased=False))
         if not self.seen:
             return RunningStats(mean, max(deviation, 1e-6), 1)
@@ -91,7 +91,7 @@ class KLPenalty:
 
 @dataclass(frozen=True, eq=False)
 class Experience:
-    """Rollouts of one round with everything an online algorithm learns from; what is not needed stays `None`.
+    """Rollouts of one round with everything an online algorithm learns from; tensors not needed stay `None`.
 
     Attributes:
         tokens: prompts and completions.
@@ -102,7 +102,7 @@ class Experience:
         sampler_logprobs: `[N, T]`, the sampler's, where those are not the trainer's.
         reference_logprobs: `[N, T]`.
         values: `[N, T]`, of the critic.
-        critic_states: `[N, T, d]`, hidden states of a critic whose trunk is frozen, kept for its later passes.
+        critic_states: `[N, T, d]`, hidden states of a critic whose trunk is frozen, reused in its later passes.
         reference_states: `[N, T, d]`, hidden states of the reference.
         full_kl: `[N, T]`, the KL over the whole vocabulary, where it is a penalty or measured.
         token_rewards: `[N, T]`, of a model that rewards single tokens.
@@ -134,7 +134,7 @@ class Experience:
     names: tuple[str, ...] = ()
 
     def select(self, rows: Sequence[int], totals: StepTotals) -> Experience:
-        """Select the completions `rows`, with the totals of the optimizer step that they are part of."""
+        """Select the completions `rows`, with the totals of their optimizer step."""
         tokens = self.tokens.select(rows)
         width = int(tokens.lengths.max())
         index = torch.tensor(list(rows))

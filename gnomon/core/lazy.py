@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 else:
 
     class _Lazy(ModuleType):
-        """Stands for a module; each name read from it is the module's own."""
+        """Proxy of a module, which it imports when one of its names is read."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(import_module(self.__name__), name)

@@ -37,7 +37,7 @@ class ProgressBar:
         self._appear()
 
     def at(self, done: int, note: str = "") -> None:
-        """Set how much is done."""
+        """Set the amount of work done and the note."""
         self._bars.update(self._task, completed=done, note=note)
         self._appear()
 
@@ -47,21 +47,21 @@ class ProgressBar:
 
 
 class ProgressLines:
-    """Progress as plain lines, for a log: one every so many seconds, and one at the end.
+    """Progress as plain lines, for a log: one every `LINE_SECONDS`, and one at the end.
 
-    Work that is done within `after` seconds has no line.
+    Work that takes less than `after` seconds has no line.
     """
 
     def __init__(self, label: str, total: int, after: float = 0.0):
         self._label, self._total, self._after = label, total, after
-        self._started = self._said = time.monotonic()
+        self._started = self._last_line = time.monotonic()
 
     def at(self, done: int, note: str = "") -> None:
-        """Print how much is done, if the last line is old enough."""
+        """Print the amount of work done, if the last line is old enough."""
         now = time.monotonic()
-        if now - self._started < self._after or (done < self._total and now - self._said < LINE_SECONDS):
+        if now - self._started < self._after or (done < self._total and now - self._last_line < LINE_SECONDS):
             return
-        self._said, spent = now, now - self._started
+        self._last_line, spent = now, now - self._started
         left = spent / done * (self._total - done) if done else 0.0
         times = f"{spent:.0f} s, {left:.0f} s left" if done < self._total else f"{spent:.0f} s"
         console.print(f"  {self._label} {done}/{self._total}  {times}  {note}".rstrip(), highlight=False)
@@ -81,8 +81,8 @@ def progress(
     """Context manager: a bar on the terminal; where output is not a terminal, a line every 15 seconds.
 
     Args:
-        label: what is done.
-        total: how much there is to do.
+        label: name of the work.
+        total: amount of work.
         quiet: show nothing.
         after: show nothing in the first seconds.
     """
@@ -121,10 +121,10 @@ class StopSignal:
     """True after the first Ctrl-C or SIGTERM where steps are saved; otherwise the first one stops at once.
 
     Attributes:
-        requested: whether the user wants to stop.
+        requested: whether the user requested a stop.
         waits: whether the first signal waits until the caller reads it, as training does after each step. Where
             nothing can be saved, waiting would only lose time.
-        checks: called after each step; they raise where the work cannot go on, as when its folder is gone.
+        checks: called after each step; they raise if the work cannot go on, for example if its folder is gone.
     """
 
     def __init__(self, *, waits: bool = False) -> None:
@@ -136,7 +136,7 @@ class StopSignal:
         return self.requested
 
     def check(self) -> None:
-        """Raise what any of `checks` raises."""
+        """Call `checks`; any of them may raise."""
         for one in self.checks:
             one()
 

@@ -3,7 +3,7 @@
     learning_rate: Annotated[float, Range("a larger step destroys the weights", gt=0, le=10)] = 3e-4
 
 Settings classes, the dataclasses of algorithms and options of the command line use the same `Range`. A boolean is
-no number, and text that YAML leaves as text (`1e-4`) is read as the number that it spells.
+no number, and text that YAML leaves as text (`1e-4`) is parsed as a number.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class Range:
         return " and ".join(low + high) or "a number"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Pydantic's own validation of the type, after booleans, text and the range."""
+        """Return pydantic's schema of the type, preceded by the checks of booleans, text and the range."""
         from pydantic_core import PydanticCustomError, core_schema
 
         def check(value: Any, inner: Any) -> Any:
             if isinstance(value, bool):
                 raise PydanticCustomError("number", "must be a number, not true or false")
             if isinstance(value, str):
-                value = spelled(value, source)
+                value = parse_number(value, source)
             if isinstance(value, int | float) and (fault := self.fault(value)):
                 raise PydanticCustomError("range", "{fault}", {"fault": fault})
             return inner(value)
@@ -82,7 +82,7 @@ class Range:
         return core_schema.no_info_wrap_validator_function(check, handler(source))
 
 
-def spelled(text: str, kind: type) -> Any:
+def parse_number(text: str, kind: type) -> Any:
     """Parse a number as YAML 1.2 and people write it (`1e-4`); any other text is returned as it is."""
     try:
         number = float(text)
@@ -98,7 +98,7 @@ def spelled(text: str, kind: type) -> Any:
 
 
 def _shown(number: float) -> str:
-    """A number as people read it; one of very many digits by its size."""
+    """Format a number for people; very large ones by their number of digits."""
     if isinstance(number, int) and abs(number) >= 10**15:
         return "2^63" if number == 2**63 else f"a number of {int(number.bit_length() * math.log10(2)) + 1} digits"
     return f"{number:g}" if isinstance(number, float) else str(number)

@@ -1,7 +1,7 @@
 """Redaction of passwords and tokens in everything shown or recorded: messages, tracebacks, commands, settings.
 
-An address that is mistyped is the one that lands in an error, so the rule does not need an address that can be
-parsed: what stands between a colon and a later `@` counts as a password, and a query value by its key.
+A mistyped address is the one that ends up in an error, so the rule does not need an address that can be parsed:
+text between a colon and a later `@` counts as a password, and a query value by its key.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _without_user_info(line: str) -> str:
-    """A line without the passwords in front of an `@`.
+    """Remove the passwords in front of an `@` from a line.
 
     A password may hold blanks, so after `scheme://user:` it reaches to the line's last `@`. Without a scheme
     (`user:password@host`) it reaches to the last `@` of the same word.
@@ -63,7 +63,7 @@ def _without_user_info(line: str) -> str:
 
 
 def _redacted_word(word: str) -> str:
-    """A word without what stands in front of its last `@`, where that is a password or a token."""
+    """Remove the text in front of the last `@` from a word, if it is a password or a token."""
     at = word.rfind("@")
     scheme = _SCHEME.search(word)
     start = scheme.end() if scheme else 0

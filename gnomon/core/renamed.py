@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-# Each table maps a word that is refused to the word to use, which the error gives as a hint. A bare word applies
-# anywhere; where it stands for several things, write it below its parent: `kl.where` in KEYS and METRICS, the
+# Each table maps a refused word to the word to use, which the error gives as a hint. A bare word applies
+# anywhere; if it has several meanings, write it below its parent: `kl.where` in KEYS and METRICS, the
 # command before the flag (`sample --by`) in FLAGS, the whole path (`feedback pick`) in COMMANDS. A key or metric
 # is a hint only where it is valid. A new key may end in a value: `optimizer: adamw_8bit`.
 KEYS: dict[str, str] = {
@@ -88,11 +88,11 @@ COMMANDS: dict[str, str] = {
 
 
 def renamed(word: str, known: Iterable[str], table: Mapping[str, str]) -> str | None:
-    """The word of `known` to use in place of `word`, or `None`.
+    """Return the word of `known` that replaces `word`, or `None`.
 
     Args:
         word: a key or metric without its parents.
-        known: the words that are valid where `word` stands.
+        known: the words that are valid in place of `word`.
         table: `KEYS` or `METRICS`.
     """
     valid = set(known)
@@ -104,10 +104,10 @@ def renamed(word: str, known: Iterable[str], table: Mapping[str, str]) -> str | 
 
 
 def renamed_flag(command: str, flag: str) -> str | None:
-    """The flag to use in place of `flag` with a command such as `feedback export`, or `None`."""
+    """Return the flag that replaces `flag` of a command such as `feedback export`, or `None`."""
     return FLAGS.get(f"{command} {flag}") or FLAGS.get(flag)
 
 
 def renamed_command(command: str) -> str | None:
-    """The command to use in place of a command such as `feedback pick`, or `None`."""
+    """Return the command that replaces a command such as `feedback pick`, or `None`."""
     return COMMANDS.get(command)

@@ -11,10 +11,10 @@ STOPPED = 130  # exit status of a command that the user stopped
 
 
 class Stop(KeyboardInterrupt):
-    """A stop that the user asked for.
+    """A stop that the user requested.
 
     After a plain `KeyboardInterrupt` in code that `exec` runs from a text, as the standard library does for data
-    classes, Python ends the process by SIGINT even where it was caught; not so after one of another class.
+    classes, Python ends the process by SIGINT even if the exception was caught. A subclass avoids that.
     """
 
 
@@ -33,7 +33,7 @@ def ending_in_order() -> Iterator[None]:
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):  # the end is near: no other one may break into it
+            for number in (signal.SIGINT, signal.SIGTERM):  # a further signal must not interrupt the exit
                 signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         print("stopped; run the same command again.", file=sys.stderr, flush=True)

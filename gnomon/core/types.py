@@ -21,10 +21,10 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        role: who wrote it.
-        content: the words.
-        reasoning_content: the assistant's thoughts before its words; the chat template decides where they stand.
-        train: whether a policy learns this turn of the assistant; `None` where the data do not mark it.
+        role: author of the turn.
+        content: text of the turn.
+        reasoning_content: the assistant's reasoning before its content; the chat template decides where it goes.
+        train: whether a policy learns this turn of the assistant; `None` if the data do not mark it.
     """
 
     role: Role
@@ -38,8 +38,8 @@ class Prompt:
     """A conversation that the model continues. Groups are formed by `id`, never by equal text.
 
     Attributes:
-        answer: of a right completion, where there is one; rules compare with it.
-        where: file and line of a prompt that was read; no part of its identity.
+        answer: the correct answer, if there is one; rules compare completions with it.
+        where: file and line that the prompt was read from; no part of its identity.
         columns: the row that it was read from, for rewards; no part of its identity, and not written with it.
     """
 
@@ -55,11 +55,11 @@ class Completion:
     """One answer to a prompt.
 
     Attributes:
-        text: the answer; of several turns the assistant's, with a blank line between them.
+        text: the answer; for several turns the assistant's texts, with a blank line between them.
         token_ids: ids that a sampler drew, with the terminator if it drew one; `None` for a text written
             elsewhere.
-        turns: of an answer of several turns, or of one turn with reasoning: the assistant's, and between them
-            those of the user or of tools, which the policy did not write.
+        turns: for an answer of several turns, or of one turn with reasoning: the assistant's turns, and between
+            them those of the user or of tools, which the policy did not write.
     """
 
     id: str
@@ -93,8 +93,8 @@ class Preference:
 
     Attributes:
         probability: share of raters expected to prefer `chosen`, ties counted half; in [0.5, 1].
-        margin: mean rating of `chosen` less that of `rejected`, on the raters' scale.
-        weight: how much the pair counts in a loss.
+        margin: mean rating of `chosen` minus that of `rejected`, on the raters' scale.
+        weight: weight of the pair in a loss.
     """
 
     prompt: Prompt
@@ -118,7 +118,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One completion called good or bad."""
+    """One completion labeled good or bad."""
 
     prompt: Prompt
     completion: Completion
@@ -144,8 +144,8 @@ class RatedText:
     Attributes:
         id: unique within its data set.
         ratings: one number a rater; order carries no meaning unless the source says so.
-        prompt: what the text answers, where that is known.
-        raters: who gave each rating, `""` where that is not known; empty where nobody is.
+        prompt: the prompt that the text answers, if known.
+        raters: name of the rater of each rating, `""` if not known; empty if none is known.
     """
 
     id: str

@@ -1,3 +1,3 @@
-"""The version of this source; `pyproject.toml` says the same."""
+"""Version of this source; `pyproject.toml` has the same."""
 
 VERSION = "0.1.0"

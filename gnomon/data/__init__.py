@@ -1,1 +1,1 @@
-"""Sources to records, records to batches."""
+"""Reading records from files, and collating them to batches."""

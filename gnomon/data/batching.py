@@ -1,4 +1,4 @@
-"""Examples to batches that fit a token budget: what is shared, and what a loss divides by."""
+"""Collation of examples to batches, and micro-batches that fit a token budget."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gnomon.data.encoding import Example
 
 
 def totals_of(examples: Sequence[Example]) -> StepTotals:
-    """What a step over `examples` divides by: rows, tokens that the policy chooses, and examples."""
+    """Count the divisors of a step over `examples`: rows, tokens that the policy chooses, and examples."""
     tokens = sum(e.completion_tokens for e in examples)
     return StepTotals(sum(e.rows for e in examples), tokens, examples=len(examples))
 
 
 def token_groups(examples: Sequence[Example]) -> TokenGroups:
-    """Examples with the same prompt share it; their completions keep their order."""
+    """Build token groups: examples with the same prompt share it, and completions keep their order."""
     keys = {e.prompt_id: e.prompt for e in examples}
     assert all(keys[e.prompt_id] == e.prompt for e in examples), "a prompt id stands for one prompt"
     index = {key: i for i, key in enumerate(keys)}
@@ -32,40 +32,40 @@ def token_groups(examples: Sequence[Example]) -> TokenGroups:
 
 
 def collate_demonstrations(examples: Sequence[Example], totals: StepTotals) -> Demonstrations:
-    """A batch of demonstrations."""
+    """Collate demonstrations to a batch."""
     return Demonstrations(token_groups(examples), _weights(examples), totals)
 
 
 def collate_labels(examples: Sequence[Example], totals: StepTotals) -> Labels:
-    """A batch of labelled completions, in the order of the examples."""
+    """Collate labeled completions to a batch, in the order of the examples."""
     good = torch.tensor([bool(e.good) for e in examples])
     return Labels(token_groups(examples), good, _weights(examples), totals)
 
 
 def collate_preferences(examples: Sequence[Example], totals: StepTotals) -> Preferences:
-    """A batch of pairs over the distinct completions of each prompt."""
-    placed = [(start, pair) for start, e in zip(_starts(examples), examples, strict=True) for pair in e.pairs]
+    """Collate preferences to a batch of pairs over the distinct completions of each prompt."""
+    pairs = [(start, pair) for start, e in zip(_starts(examples), examples, strict=True) for pair in e.pairs]
     return Preferences(
         tokens=token_groups(examples),
-        chosen=torch.tensor([start + pair.chosen for start, pair in placed]),
-        rejected=torch.tensor([start + pair.rejected for start, pair in placed]),
-        probability=torch.tensor([pair.probability for _, pair in placed]),
-        margin=torch.tensor([pair.margin for _, pair in placed]),
-        weight=torch.tensor([pair.weight for _, pair in placed]),
+        chosen=torch.tensor([start + pair.chosen for start, pair in pairs]),
+        rejected=torch.tensor([start + pair.rejected for start, pair in pairs]),
+        probability=torch.tensor([pair.probability for _, pair in pairs]),
+        margin=torch.tensor([pair.margin for _, pair in pairs]),
+        weight=torch.tensor([pair.weight for _, pair in pairs]),
         totals=totals,
         share=torch.tensor([1 / len(e.pairs) for e in examples for _ in e.pairs]),
     )
 
 
 def collate_rankings(examples: Sequence[Example], totals: StepTotals) -> Rankings:
-    """A batch of rankings over the distinct completions of each prompt."""
-    placed = [
-        (start, order) for start, e in zip(_starts(examples), examples, strict=True) for order in e.rankings
+    """Collate rankings to a batch over the distinct completions of each prompt."""
+    rankings = [
+        (start, ranking) for start, e in zip(_starts(examples), examples, strict=True) for ranking in e.rankings
     ]
     return Rankings(
         tokens=token_groups(examples),
-        order=tuple(torch.tensor([start + row for row in ranking.rows]) for start, ranking in placed),
-        weight=torch.tensor([ranking.weight for _, ranking in placed]),
+        order=tuple(torch.tensor([start + row for row in ranking.rows]) for start, ranking in rankings),
+        weight=torch.tensor([ranking.weight for _, ranking in rankings]),
         totals=totals,
     )
 
@@ -75,7 +75,7 @@ def _weights(examples: Sequence[Example]) -> torch.Tensor:
 
 
 def _starts(examples: Sequence[Example]) -> list[int]:
-    """The row of each example's first completion."""
+    """Return the row of each example's first completion."""
     return list(accumulate((len(e.completions) for e in examples[:-1]), initial=0))
 
 
@@ -90,7 +90,7 @@ COLLATE: dict[type, Callable[[Sequence[Example], StepTotals], Any]] = {
 def pack_by_tokens(costs: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Cut items into micro-batches of at most `budget` tokens, similar lengths together, longest first.
 
-    An item dearer than the budget goes alone.
+    An item that costs more than the budget is alone in its micro-batch.
     """
     current: list[int] = []
     spent = 0
@@ -105,13 +105,19 @@ def pack_by_tokens(costs: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """A permutation of `count` items that depends on nothing but its arguments."""
+    """Return a permutation of `count` items that depends on its arguments only.
+
+    Args:
+        count: number of items.
+        seed: of the run.
+        epoch: number of the epoch.
+    """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**64)  # torch takes 64 bits
     return torch.randperm(count, generator=generator).tolist()
 
 
 def micro_batches(tokens: TokenGroups, budget: int) -> list[list[int]]:
-    """Rows within the token budget; completions of one prompt stay together, so it is read once."""
+    """Cut rows into micro-batches of at most `budget` tokens; completions of one prompt stay together."""
     members: dict[int, list[int]] = {}
     for row, g in enumerate(tokens.group.tolist()):
         members.setdefault(g, []).append(row)

@@ -1,7 +1,7 @@
-"""Records to examples: one prompt with its completions as ids, and what is said of them.
+"""Encoding of records as examples: a prompt and its completions as ids, with their pairs, rankings or labels.
 
 A completion that takes part in several comparisons of one prompt is encoded, and later computed, once. Rows that
-do not fit are rejected with a reason, never cut.
+do not fit are rejected with a reason, never truncated.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
 REFUSED_CHARACTERS = 100_000  # characters of a refused row's text that are written beside its reason
 Encoded = tuple[list["Example"], list[Rejected]]
-Answer = tuple[tuple[int, ...], tuple[bool, ...]]  # ids, and which of them the policy chooses
+MaskedIds = tuple[tuple[int, ...], tuple[bool, ...]]  # ids of a completion; true for those the policy chooses
 Compared = TypeVar("Compared", Preference, Ranking)
 
 
 @dataclass(frozen=True)
 class PairRows:
-    """Two rows of an example's completions, and how much the first is preferred."""
+    """A pair of an example's completions, by row, and the strength of the preference."""
 
     chosen: int
     rejected: int
@@ -59,9 +59,9 @@ class Example:
     """One prompt with its completions, as ids. A demonstration has one completion and no pairs.
 
     Attributes:
-        weight: of a demonstration or a label; pairs and orders have their own.
-        masks: for each completion the tokens that the policy chooses; empty where that is all of them.
-        good: what a label says.
+        weight: of a demonstration or a label; pairs and rankings have their own.
+        masks: for each completion the tokens that the policy chooses; empty if it chooses all.
+        good: the label of a labeled completion; otherwise `None`.
     """
 
     prompt_id: str
@@ -75,34 +75,44 @@ class Example:
 
     @property
     def rows(self) -> int:
-        """What a loss counts: pairs or orders, or completions where there are none."""
+        """Number of terms in a loss: pairs or rankings, or completions if there are none."""
         return len(self.pairs) or len(self.rankings) or len(self.completions)
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens of all completions that the policy chooses: what a token's loss is averaged over."""
+        """Number of completion tokens that the policy chooses: the divisor of a mean over tokens."""
         return sum(map(sum, self.masks)) if self.masks else sum(map(len, self.completions))
 
     @property
     def cost(self) -> int:
-        """Tokens a model reads: the prompt once, and each completion whole."""
+        """Number of tokens that a model reads: the prompt once, and every completion."""
         return len(self.prompt) + sum(map(len, self.completions))
 
 
 def context_length(config: Any) -> int | None:
-    """How many tokens a model of this configuration can read; `None` where nothing limits it."""
-    found = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return int(found) if found else None
+    """Return the context length of a model with this configuration, in tokens; `None` if it has no limit."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions else None
 
 
 def token_limit(max_tokens: int, config: Any) -> int:
-    """The smaller of a stage's `max_tokens` and the model's context."""
+    """Return the smaller of a stage's `max_tokens` and the model's context."""
     context = context_length(config)
     return max_tokens if context is None else min(max_tokens, context)
 
 
 def check_lengths(prompts: Sequence[Prompt], tokenizer: Any, new_tokens: int, config: Any) -> None:
-    """Refuse prompts that do not fit the model's context with a completion of `new_tokens`; names the longest."""
+    """Check that all prompts fit the model's context together with a completion.
+
+    Args:
+        prompts: the prompts.
+        tokenizer: of the model.
+        new_tokens: length limit of a completion, in tokens.
+        config: of the model.
+
+    Raises:
+        DataError: some do not fit; the error names the longest.
+    """
     context = context_length(config)
     lengths = [len(render_prompt(tokenizer, prompt)) for prompt in prompts] if context is not None else []
     if context is None or not lengths or max(lengths) + new_tokens <= context:
@@ -117,7 +127,16 @@ def check_lengths(prompts: Sequence[Prompt], tokenizer: Any, new_tokens: int, co
 
 
 def encode_demonstrations(records: Sequence[Demonstration], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Demonstrations as examples; those that do not fit or that the template cannot write are rejected."""
+    """Encode demonstrations; those that do not fit or that the chat template refuses are rejected.
+
+    Args:
+        records: the demonstrations.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples, in the order of the records, and the rejected rows.
+    """
     named = [
         (r.where or f"demonstration {n} ('{r.completion.id}')", r, None) for n, r in enumerate(records, start=1)
     ]
@@ -125,7 +144,16 @@ def encode_demonstrations(records: Sequence[Demonstration], tokenizer: Any, max_
 
 
 def encode_labels(records: Sequence[Label], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Labelled completions as examples, in the order of the records; see `encode_demonstrations`."""
+    """Encode labeled completions; those that do not fit or that the chat template refuses are rejected.
+
+    Args:
+        records: the labeled completions.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples, in the order of the records, and the rejected rows.
+    """
     named = [(r.where or f"label {n} ('{r.completion.id}')", r, r.good) for n, r in enumerate(records, start=1)]
     return _encode_single(named, tokenizer, max_tokens)
 
@@ -136,54 +164,68 @@ def _encode_single(
     examples: list[Example] = []
     rejected: list[Rejected] = []
     for where, record, good in watched(named, "encoded"):
-        found = _answers(tokenizer, record.prompt, [record.completion], where, max_tokens)
-        if isinstance(found, Rejected):
-            rejected.append(found)
+        row = _encode_row(tokenizer, record.prompt, [record.completion], where, max_tokens)
+        if isinstance(row, Rejected):
+            rejected.append(row)
             continue
-        prompt, ((ids, mask),) = found
+        prompt, ((ids, mask),) = row
         masks = () if all(mask) else (mask,)
         examples.append(Example(record.prompt.id, prompt, (ids,), weight=record.weight, masks=masks, good=good))
     return examples, rejected
 
 
-def _answers(
+def _encode_row(
     tokenizer: Any, prompt: Prompt, completions: Sequence[Completion], where: str, max_tokens: int
-) -> tuple[tuple[int, ...], list[Answer]] | Rejected:
-    """Ids of a prompt and of its completions; or why a row with them is refused."""
-    shown = completions[0].text
+) -> tuple[tuple[int, ...], list[MaskedIds]] | Rejected:
+    """Return the ids of a prompt and the masked ids of its completions, or the rejected row."""
+    text = completions[0].text
     longest = max(sum(map(len, message_texts(one))) for one in completions) + sum(map(len, message_texts(prompt)))
     if longest > max_tokens * longest_token(tokenizer):  # tokenizing it would take minutes, and could not help
-        return _refused(
-            where, f"{longest:,} characters are more than {max_tokens} tokens hold; shorten it", shown
-        )
+        return _refused(where, f"{longest:,} characters are more than {max_tokens} tokens hold; shorten it", text)
     try:
-        asked = tuple(render_prompt(tokenizer, prompt))
+        prompt_ids = tuple(render_prompt(tokenizer, prompt))
         answers = [encode_answer(tokenizer, prompt, one, where) for one in completions]
     except DataError as error:
-        return _refused(where, _reason(error, where), shown)
-    size = len(asked) + max(len(ids) for ids, _ in answers)
-    return (asked, answers) if size <= max_tokens else _too_long(where, size, max_tokens, shown)
+        return _refused(where, _reason(error, where), text)
+    size = len(prompt_ids) + max(len(ids) for ids, _ in answers)
+    return (prompt_ids, answers) if size <= max_tokens else _too_long(where, size, max_tokens, text)
 
 
 def message_texts(text: Prompt | Completion) -> list[str]:
-    """The words of a prompt or a completion, turn by turn."""
+    """Return the texts of a prompt or a completion, one per turn."""
     if isinstance(text, Prompt):
         return [turn.content for turn in text.messages]
     return [text.text] if text.turns is None else [turn.content for turn in text.turns]
 
 
 def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Preferences as examples: of one prompt all pairs that hang together by a completion of both.
+    """Encode preferences; pairs of one prompt that are connected by shared completions form one example.
 
     Pairs with a completion that is too long, or whose two sides have the same tokens, are rejected.
+
+    Args:
+        records: the preferences.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples and the rejected rows.
     """
     return _encode_compared(records, "preference", lambda r: (r.chosen, r.rejected), tokenizer, max_tokens)
 
 
 def encode_rankings(records: Sequence[Ranking], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Rankings as examples: of one prompt all that hang together by a completion of both.
+    """Encode rankings; those of one prompt that are connected by shared completions form one example.
 
-    Those with a completion that is too long, or with two of the same tokens, are rejected.
+    Rankings with a completion that is too long, or with two of the same tokens, are rejected.
+
+    Args:
+        records: the rankings.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples and the rejected rows.
     """
     return _encode_compared(records, "ranking", lambda r: r.completions, tokenizer, max_tokens)
 
@@ -202,47 +244,47 @@ def _encode_compared(
     rejected: list[Rejected] = []
     for prompt_id, numbered in watched(list(by_prompt.items()), "encoded"):
         prompt: tuple[int, ...] = ()
-        accepted: list[tuple[Compared, list[Answer]]] = []
+        accepted: list[tuple[Compared, list[MaskedIds]]] = []
         for number, record in numbered:
             where = record.where or f"{noun} {number} (prompt '{prompt_id}')"
-            found = _answers(tokenizer, record.prompt, sides(record), where, max_tokens)
-            if isinstance(found, Rejected):
-                rejected.append(found)
-            elif len({ids for ids, _ in found[1]}) < len(found[1]):
+            row = _encode_row(tokenizer, record.prompt, sides(record), where, max_tokens)
+            if isinstance(row, Rejected):
+                rejected.append(row)
+            elif len({ids for ids, _ in row[1]}) < len(row[1]):
                 reason = f"two completions have the same tokens; remove the {noun}"
                 rejected.append(_refused(where, reason, sides(record)[0].text))
             else:
-                prompt = found[0]
-                accepted.append((record, found[1]))
-        for part in _hanging_together([found for _, found in accepted]):
-            answers: dict[Answer, int] = {}
+                prompt = row[0]
+                accepted.append((record, row[1]))
+        for part in _connected([answers for _, answers in accepted]):
+            rows: dict[MaskedIds, int] = {}
             comparisons = [
-                _encoded_rows(record, [answers.setdefault(answer, len(answers)) for answer in found])
-                for record, found in (accepted[place] for place in part)
+                _comparison(record, [rows.setdefault(answer, len(rows)) for answer in answers])
+                for record, answers in (accepted[index] for index in part)
             ]
-            examples.append(_example(prompt_id, prompt, list(answers), comparisons))
+            examples.append(_example(prompt_id, prompt, list(rows), comparisons))
     return examples, rejected
 
 
-def _hanging_together(compared: Sequence[Sequence[Answer]]) -> list[list[int]]:
-    """Which comparisons are linked by answers that they share, perhaps over others, in the order given.
+def _connected(compared: Sequence[Sequence[MaskedIds]]) -> list[list[int]]:
+    """Return the connected components, as indices, of comparisons linked by shared completions.
 
-    Only what shares an answer saves a pass by standing in one example; a prompt's other comparisons are free to
-    be seen in other steps.
+    Only comparisons that share a completion save a pass by being in one example; a prompt's other comparisons may
+    be in other steps.
     """
-    number = {answer: n for n, answer in enumerate(dict.fromkeys(a for found in compared for a in found))}
-    links = [(place, len(compared) + number[a]) for place, found in enumerate(compared) for a in found]
+    number = {answer: n for n, answer in enumerate(dict.fromkeys(a for answers in compared for a in answers))}
+    links = [(index, len(compared) + number[a]) for index, answers in enumerate(compared) for a in answers]
     size = len(compared) + len(number)
     edges = sparse.coo_array(
         (np.ones(len(links)), np.array(links, dtype=int).reshape(-1, 2).T), shape=(size, size)
     )
     parts: dict[int, list[int]] = {}
-    for place, part in enumerate(sparse.csgraph.connected_components(edges)[1][: len(compared)].tolist()):
-        parts.setdefault(part, []).append(place)
+    for index, part in enumerate(sparse.csgraph.connected_components(edges)[1][: len(compared)].tolist()):
+        parts.setdefault(part, []).append(index)
     return list(parts.values())
 
 
-def _encoded_rows(record: Preference | Ranking, rows: Sequence[int]) -> PairRows | RankedRows:
+def _comparison(record: Preference | Ranking, rows: Sequence[int]) -> PairRows | RankedRows:
     if isinstance(record, Ranking):
         return RankedRows(tuple(rows), record.weight)
     return PairRows(rows[0], rows[1], record.probability, record.margin, record.weight)
@@ -251,7 +293,7 @@ def _encoded_rows(record: Preference | Ranking, rows: Sequence[int]) -> PairRows
 def _example(
     prompt_id: str,
     prompt: tuple[int, ...],
-    answers: Sequence[Answer],
+    answers: Sequence[MaskedIds],
     comparisons: Sequence[PairRows | RankedRows],
 ) -> Example:
     masks = tuple(mask for _, mask in answers)
@@ -272,18 +314,18 @@ def encode_completions(
     sampled_by: Any = None,
     ends: Sequence[int] = (),
 ) -> list[Example | Rejected]:
-    """Completions to be scored, in their order: an example each, or why the chat template refuses it.
+    """Encode completions for scoring, in their order: an example each, or the rejected row.
 
-    Sampled ids are taken as they are where `sampled_by`, the tokenizer of the model that drew them, has the same
-    vocabulary; otherwise, and where nobody says whose they are, the texts are tokenised.
+    Sampled ids are used as they are if `sampled_by`, the tokenizer of the model that drew them, has the same
+    vocabulary; otherwise the texts are tokenized.
 
     Args:
-        prompts: what was asked.
-        completions: the answers.
+        prompts: one for each completion.
+        completions: the completions.
         tokenizer: of the model that scores.
-        sampled_by: of the model that sampled.
-        ends: ids that end an answer, the template's end of a turn first. An answer that ended with another
-            is scored as if with that one, the only one that a judge was trained on.
+        sampled_by: tokenizer of the model that sampled, if known.
+        ends: ids that end an answer, the template's end of turn first. The last id of an answer that ended with
+            another is replaced by the first, the only one that a judge was trained on.
     """
     readable = sampled_by is not None and same_vocabulary(tokenizer, sampled_by)
     rendered: dict[str, tuple[int, ...]] = {}
@@ -305,10 +347,16 @@ def encode_completions(
     return encoded
 
 
-def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where: str) -> Answer:
-    """Ids of a completion, and which of them the policy learns: all but headers, others' and unlearned turns.
+def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where: str) -> MaskedIds:
+    """Encode a completion; the mask excludes headers, turns of others, and turns marked not to be learned.
 
-    A completion's own ids, where it has any, are taken to be of this tokenizer.
+    A completion's own ids, if it has any, are assumed to be of this tokenizer.
+
+    Args:
+        tokenizer: with its chat template.
+        prompt: the prompt that it answers.
+        completion: the completion.
+        where: the row, for messages.
     """
     if completion.token_ids:
         return completion.token_ids, (True,) * len(completion.token_ids)
@@ -318,7 +366,7 @@ def encode_answer(tokenizer: Any, prompt: Prompt, completion: Completion, where:
 
 
 def _reason(error: DataError, where: str) -> str:
-    """An error's sentence without the row that it names."""
+    """Return an error's sentence without the row that it names."""
     return str(error).removeprefix(where).lstrip(":, ").rstrip(".")
 
 

@@ -1,8 +1,8 @@
 """Four sets of short texts that people rated from -4 (most negative) to 4 (most positive).
 
 Source: C.J. Hutto and E.E. Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
-Media Text", ICWSM 2014; MIT licence. The sets lie in an archive inside the source distribution of
-`vaderSentiment`. They are read where they lie; nothing is unpacked to disk.
+Media Text", ICWSM 2014; MIT license. The sets are in an archive inside the source distribution of
+`vaderSentiment`. They are read from the archive; nothing is unpacked to disk.
 
 Each set is two tab-separated files: `<set>_GroundTruth.txt` (id, mean, text) and
 `<set>_anonDataRatings.txt` (id, mean, standard deviation, list of ratings). The stated mean is ignored: for
@@ -26,7 +26,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt, RatedText, Rejected
 from gnomon.data.reading.downloads import fetch_from_pypi
 
-# Our name of each set, and the archive's.
+# Gnomon's name of each set, and the archive's.
 RATING_SETS = {
     "film-reviews": "movieReviewSnippets",
     "product-reviews": "amazonReviewSnippets",
@@ -48,7 +48,7 @@ _Value = TypeVar("_Value")
 
 
 def load_film_reviews(archive: Path | None = None) -> tuple[list[RatedText], list[Rejected]]:
-    """The 10,605 sentences from film reviews, with 15 to 29 ratings each; see `load_rating_set`."""
+    """Read the 10,605 sentences from film reviews, with 15 to 29 ratings each; see `load_rating_set`."""
     return load_rating_set("film-reviews", archive)
 
 
@@ -57,11 +57,11 @@ def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedT
 
     Args:
         name: a key of `RATING_SETS`.
-        archive: the source distribution of vaderSentiment 3.3.2; fetched into the cache when not given.
+        archive: the source distribution of vaderSentiment 3.3.2; by default fetched into the cache.
 
     Returns:
-        The texts, in the order of the file, with ids such as `film-reviews:17`; and the rows that were
-        refused, each with its file and line.
+        The texts, in the order of the file, with ids such as `film-reviews:17`; and the refused rows, each with
+        its file and line.
 
     Raises:
         DataError: no such set, or the archive cannot be fetched or read.
@@ -90,14 +90,14 @@ def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedT
 
 
 def _read_nested(archive: Path, *names: str) -> list[bytes]:
-    """The contents of the named files of the archive inside the archive."""
+    """Read files of the archive inside the archive."""
     try:
-        # Uncompressed as a whole first: that checks the CRC, which tarfile never gets to.
+        # Decompressed as a whole first, which checks the CRC; tarfile does not.
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes()))) as outer:
             inner_bytes = gzip.decompress(_member(outer, _INNER))
         with tarfile.open(fileobj=io.BytesIO(inner_bytes)) as inner:
             return [_member(inner, f"{_FOLDER}/{name}") for name in names]
-    # A cut or damaged archive fails in any of these ways, depending on where the damage lies.
+    # A truncated or damaged archive fails in any of these ways, depending on where the damage is.
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise DataError(
             f"{archive} cannot be read as the source distribution of {_REQUIREMENT} ({error}); delete it and "
@@ -119,7 +119,7 @@ def _by_id(
     parse: Callable[[str], _Value],
     rejected: list[Rejected],
 ) -> dict[str, tuple[str, _Value]]:
-    """Parse the last column of every row; id → (where, value). Adds the rows it refuses to `rejected`."""
+    """Parse the last column of every row; id → (where, value). Appends refused rows to `rejected`."""
     rows: dict[str, tuple[str, _Value]] = {}
     for where, line in _lines(file, content):
         try:
@@ -136,7 +136,7 @@ def _by_id(
 
 
 def _lines(file: str, content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The lines that are not empty, each with its place, such as `tweets_GroundTruth.txt:17`."""
+    """Yield the lines that are not empty, each with its position, such as `tweets_GroundTruth.txt:17`."""
     content = content.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark that some of the files begin with
     for number, line in enumerate(content.split(b"\n"), start=1):
         if line := line.removesuffix(b"\r"):
@@ -144,7 +144,7 @@ def _lines(file: str, content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _parse_text(column: str) -> str:
-    text = undo_artefacts(column)
+    text = undo_artifacts(column)
     if not text:
         raise ValueError("the text is empty")
     return text
@@ -161,8 +161,8 @@ def _parse_ratings(column: str) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def undo_artefacts(text: str) -> str:
-    """Undo what earlier processing left in the texts, where only one reading is possible.
+def undo_artifacts(text: str) -> str:
+    """Undo artifacts of earlier processing in the texts, if only one reading is possible.
 
     A doubled apostrophe was a quotation mark; of three in a row the last two were (a quotation that ends in a
     quotation). HTML entities survive, some of them escaped twice (`&amp;#38;`). Runs of white space are where
@@ -211,8 +211,8 @@ HELD_OUT = (
 
 
 def film_prompts(held_out: bool = False) -> list[Prompt]:
-    """The wordings as prompts."""
-    kind, wordings = ("held-out", HELD_OUT) if held_out else ("film", TRAINING)
+    """Return the prompts that ask for a sentence of a film review: those of training, or the held-out ones."""
+    kind, templates = ("held-out", HELD_OUT) if held_out else ("film", TRAINING)
     return [
-        Prompt(f"{kind}-{number:02d}", (Message("user", text),)) for number, text in enumerate(wordings, start=1)
+        Prompt(f"{kind}-{number:02d}", (Message("user", text),)) for number, text in enumerate(templates, start=1)
     ]

@@ -1,4 +1,4 @@
-"""What a file of data holds, before anything is trained on it: kind, faults, lengths, balance, a few rows."""
+"""Inspection of a data file before training: kind of records, refused rows, lengths, balance, a few rows."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
 
 QUANTILES = {"least": 0.0, "median": 0.5, "90%": 0.9, "99%": 0.99, "most": 1.0}
-REASONS = 5  # refused rows that are shown with their reason
-SHOWN = 300  # characters of a rendered text that are shown
-TOKENIZED = 2_000_000  # characters of a record: longer ones fit no context, and take minutes
+REASONS = 5  # refused rows that are printed with their reason
+LONGEST_TEXT = 300  # characters of a rendered text that are printed
+TOKENIZED = 2_000_000  # characters of a record; longer ones fit no context, and take minutes
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The sound records of a file, all of one kind, and the rows that were refused.
+    """The valid records of a file, all of one kind, and the refused rows.
 
     Attributes:
-        unread: keys that no record of this kind is made from; a nested key stands behind its parents.
-        tokens: where a tokenizer was given, of each record the tokens of its prompt and of its completions;
-            `None` of one too long to count.
-        words: control tokens that stand in the records' own words.
+        unread: keys that records of this kind do not use; a nested key comes after its parents, as `a.b`.
+        tokens: with a tokenizer, for each record the token counts of its prompt and completions; `None` for a
+            record too long to count.
+        control_tokens: counts of control tokens in the records' texts.
     """
 
     path: Path
@@ -47,17 +47,17 @@ class Inspection:
     refused: list[Rejected]
     unread: tuple[str, ...] = ()
     tokens: list[tuple[int, tuple[int, ...]] | None] | None = None
-    words: ControlCounts = field(default_factory=ControlCounts)
+    control_tokens: ControlCounts = field(default_factory=ControlCounts)
 
     @property
     def rows(self) -> int:
-        """Rows of the file that hold anything."""
+        """Number of rows of the file that are not blank."""
         return len(self.records) + len(self.refused)
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long something is, by quantile."""
+    """Quantiles of lengths."""
 
     of: str
     unit: str
@@ -65,56 +65,60 @@ class Lengths:
 
 
 def inspect(path: Path, tokenizer: Any = None) -> Inspection:
-    """Read a whole file; rows with faults are kept with their reason.
+    """Read a whole file; refused rows are collected with their reason.
 
     Args:
         path: of the file.
-        tokenizer: of the model that will learn from it: tokens are counted, and rows that its chat template
-            cannot write are refused.
+        tokenizer: of the model that will learn from it; with it, tokens are counted, and rows that its chat
+            template refuses are refused.
 
     Raises:
         DataError: the file cannot be read, is empty, or every row of it is refused.
     """
     kind = kind_of([row for _, row in itertools.islice(scan_rows(path), PROBED)], path)
     keys = KeysRead()
-    found = Inspection(path, kind, [], [], (), None if tokenizer is None else [])
+    inspection = Inspection(path, kind, [], [], (), None if tokenizer is None else [])
     for where, record in scan_records(kind, path, keys):
         try:
             if isinstance(record, DataError):
                 raise record
-            if found.tokens is not None:
-                found.tokens.append(_count(record, tokenizer, found.words))
-            found.records.append(record)
+            if inspection.tokens is not None:
+                inspection.tokens.append(_count(record, tokenizer, inspection.control_tokens))
+            inspection.records.append(record)
         except DataError as error:
             reason = str(error).removeprefix(f"{path}, {where}: ").removesuffix(f"; {EXPECTED[kind]}")
-            found.refused.append(Rejected(where, reason))
-    if not found.records:
-        reasons = [f"{row.where}: {row.reason}" for row in found.refused]
+            inspection.refused.append(Rejected(where, reason))
+    if not inspection.records:
+        reasons = [f"{row.where}: {row.reason}" for row in inspection.refused]
         raise DataError(f"{all_refused(path, reasons)[:-1]}; as {NAMES[kind]}, {EXPECTED[kind]}")
-    return replace(found, unread=unread_keys(keys))
+    return replace(inspection, unread=unread_keys(keys))
 
 
-def _count(record: Any, tokenizer: Any, words: ControlCounts) -> tuple[int, tuple[int, ...]] | None:
-    """Tokens of a record's prompt and of each completion, as training reads them; `None` where it is too long."""
+def _count(record: Any, tokenizer: Any, counts: ControlCounts) -> tuple[int, tuple[int, ...]] | None:
+    """Count the tokens of a record's prompt and of each completion, as in training; `None` if it is too long."""
     prompt = prompt_of_record(record)
     if prompt is None or _characters(record) > TOKENIZED:
         return None
-    asked = len(render_prompt(tokenizer, prompt))
-    answered = [encode_answer(tokenizer, prompt, one, record.where)[0] for one in completions_of(record)]
-    words.add(tokenizer, prompt, completions_of(record))
-    return asked, tuple(map(len, answered))
+    prompt_ids = render_prompt(tokenizer, prompt)
+    answers = [encode_answer(tokenizer, prompt, one, record.where)[0] for one in completions_of(record)]
+    counts.add(tokenizer, prompt, completions_of(record))
+    return len(prompt_ids), tuple(map(len, answers))
 
 
 def _characters(record: Any) -> int:
     prompt = prompt_of_record(record)
-    words = [] if prompt is None else message_texts(prompt)
-    return sum(map(len, (*words, *(word for one in completions_of(record) for word in message_texts(one)))))
+    texts = [] if prompt is None else message_texts(prompt)
+    return sum(map(len, (*texts, *(text for one in completions_of(record) for text in message_texts(one)))))
 
 
-def facts(found: Inspection) -> list[tuple[str, str]]:
-    """Counts of a file as name and value, in the order in which they are read."""
-    records = found.records
-    rows = [("kind", NAMES[found.kind]), ("rows", f"{found.rows:,}"), ("refused", f"{len(found.refused):,}")]
+def facts(inspection: Inspection) -> list[tuple[str, str]]:
+    """Return counts of a file as names and values, in the order of printing."""
+    records = inspection.records
+    rows = [
+        ("kind", NAMES[inspection.kind]),
+        ("rows", f"{inspection.rows:,}"),
+        ("refused", f"{len(inspection.refused):,}"),
+    ]
     prompts = {p.id for r in records if (p := prompt_of_record(r)) is not None}
     if prompts:
         rows.append(("distinct prompts", f"{len(prompts):,}"))
@@ -127,12 +131,12 @@ def facts(found: Inspection) -> list[tuple[str, str]]:
         empty = sum(not c.text for r in records for c in completions_of(r))
         rows.append(("empty completions", f"{empty:,}"))
     rows.append(("exact duplicates", f"{duplicates(records):,}"))
-    if found.unread:
-        rows.append(("not read", ", ".join(found.unread)))
-    rows += found.words.facts()
-    if found.tokens and (long := found.tokens.count(None)) and found.kind is not RatedText:
+    if inspection.unread:
+        rows.append(("not read", ", ".join(inspection.unread)))
+    rows += inspection.control_tokens.facts()
+    if inspection.tokens and (long := inspection.tokens.count(None)) and inspection.kind is not RatedText:
         rows.append((f"longer than {TOKENIZED:,} characters, tokens not counted", f"{long:,}"))
-    return [*rows, *_balance(found)]
+    return [*rows, *_balance(inspection)]
 
 
 def _key(completion: Completion) -> tuple[str, Any]:
@@ -140,49 +144,51 @@ def _key(completion: Completion) -> tuple[str, Any]:
 
 
 def duplicates(records: Iterable[Any]) -> int:
-    """Rows beyond the first that say of the same texts the same."""
+    """Count the rows that repeat an earlier one: the same texts with the same label or ratings."""
     return sum(n - 1 for n in Counter(_content(record) for record in records).values())
 
 
 def _content(record: Any) -> tuple[Any, ...]:
     prompt = prompt_of_record(record)
-    asked = prompt.messages if prompt is not None else record.text
+    turns = prompt.messages if prompt is not None else record.text
     good = record.good if isinstance(record, Label) else None
-    return (asked, tuple(map(_key, completions_of(record))), good, getattr(record, "ratings", None))
+    return (turns, tuple(map(_key, completions_of(record))), good, getattr(record, "ratings", None))
 
 
-def _balance(found: Inspection) -> list[tuple[str, str]]:
-    """For labels the share of good ones; for preferences how often the longer side is chosen, ties half."""
-    records = found.records
-    if found.kind is Label:
+def _balance(inspection: Inspection) -> list[tuple[str, str]]:
+    """Return the share of good labels, or the share of preferences for the longer side, ties counted half."""
+    records = inspection.records
+    if inspection.kind is Label:
         good = sum(record.good for record in records)
         return [("good", f"{good:,} of {len(records):,} ({good / len(records):.1%})")]
-    if found.kind is Preference:
-        leads = np.array([len(r.chosen.text) - len(r.rejected.text) for r in records])
-        share = float(np.mean((leads > 0) + 0.5 * (leads == 0)))
-        return [("longer side is chosen", f"{share:.1%}"), ("sides equally long", f"{int((leads == 0).sum()):,}")]
+    if inspection.kind is Preference:
+        gaps = np.array([len(r.chosen.text) - len(r.rejected.text) for r in records])
+        share = float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
+        return [("longer side is chosen", f"{share:.1%}"), ("sides equally long", f"{int((gaps == 0).sum()):,}")]
     return []
 
 
-def lengths(found: Inspection) -> list[Lengths]:
-    """Quantiles of prompts, completions and texts in characters; where tokens were counted, in tokens too."""
-    prompts = {p.id: p for r in found.records if (p := prompt_of_record(r)) is not None}
+def lengths(inspection: Inspection) -> list[Lengths]:
+    """Compute quantiles of prompts, completions and texts in characters, and in tokens if those were counted."""
+    prompts = {p.id: p for r in inspection.records if (p := prompt_of_record(r)) is not None}
     parts: dict[str, list[int]] = {
         "prompts": [sum(len(m.content) for m in p.messages) for p in prompts.values()],
-        "completions": [len(c.text) for r in found.records for c in completions_of(r)],
-        "texts": [len(r.text) for r in found.records if isinstance(r, RatedText)],
+        "completions": [len(c.text) for r in inspection.records for c in completions_of(r)],
+        "texts": [len(r.text) for r in inspection.records if isinstance(r, RatedText)],
     }
     table = [_quantiles(name, "characters", sizes) for name, sizes in parts.items() if sizes]
     counted = [
-        (r, count) for r, count in zip(found.records, found.tokens or (), strict=False) if count is not None
+        (r, count)
+        for r, count in zip(inspection.records, inspection.tokens or (), strict=False)
+        if count is not None
     ]
     if not counted:
         return table
-    asked = {p.id: size for r, (size, _) in counted if (p := prompt_of_record(r)) is not None}
-    table.append(_quantiles("prompts", "tokens", list(asked.values())))
-    answered = [size for _, (_, sizes) in counted for size in sizes]
-    if answered:
-        table.append(_quantiles("completions", "tokens", answered))
+    of_prompts = {p.id: size for r, (size, _) in counted if (p := prompt_of_record(r)) is not None}
+    table.append(_quantiles("prompts", "tokens", list(of_prompts.values())))
+    of_completions = [size for _, (_, sizes) in counted for size in sizes]
+    if of_completions:
+        table.append(_quantiles("completions", "tokens", of_completions))
         whole = [size + one for _, (size, sizes) in counted for one in sizes]
         table.append(_quantiles("both together", "tokens", whole))
     return table
@@ -193,18 +199,18 @@ def _quantiles(of: str, unit: str, sizes: Sequence[int]) -> Lengths:
     return Lengths(of, unit, dict(zip(QUANTILES, map(float, values), strict=True)))
 
 
-def shown(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
-    """A record as role and text; with a tokenizer as the model reads it, what is learned between ⟦ and ⟧."""
+def preview(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
+    """Render a record as roles and texts; with a tokenizer as the model reads it, learned parts in ⟦ ⟧."""
     prompt = prompt_of_record(record)
     if prompt is None:
         return [("text", short(record.text)), ("ratings", ", ".join(f"{r:g}" for r in record.ratings))]
     names = _names(record)
     if tokenizer is not None and _characters(record) <= TOKENIZED:
-        asked = [("prompt", short(tokenizer.decode(render_prompt(tokenizer, prompt))))]
-        read = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
-        return [*asked, *((name, short(text)) for name, text in zip(names, read, strict=True))]
-    asked = [(str(message.role), short(message.content)) for message in prompt.messages]
-    return [*asked, *((n, short(c.text)) for n, c in zip(names, completions_of(record), strict=True))]
+        rendered = short(tokenizer.decode(render_prompt(tokenizer, prompt)))
+        answers = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
+        return [("prompt", rendered), *((name, short(text)) for name, text in zip(names, answers, strict=True))]
+    turns = [(str(message.role), short(message.content)) for message in prompt.messages]
+    return [*turns, *((n, short(c.text)) for n, c in zip(names, completions_of(record), strict=True))]
 
 
 def _names(record: Any) -> list[str]:
@@ -230,41 +236,53 @@ def _marked(tokenizer: Any, prompt: Prompt, completion: Completion) -> str:
 
 
 def short(text: str) -> str:
-    """A text on one line, cut to `SHOWN` characters; what cannot be printed stands as an escape."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:SHOWN])
-    return line + (f" … ({len(text):,} characters)" if len(text) > SHOWN else "")
+    """Format a text as one line of at most `LONGEST_TEXT` characters, with escapes for unprintable ones."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_TEXT])
+    return line + (f" … ({len(text):,} characters)" if len(text) > LONGEST_TEXT else "")
 
 
-def plain(found: Inspection, tokenizer: Any = None, rows: int = 3) -> str:
-    """The whole inspection as plain text, one fact a line."""
-    lines = [f"{name}: {value}" for name, value in facts(found)]
-    for row in lengths(found):
+def as_text(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> str:
+    """Format the inspection as plain text, one fact per line.
+
+    Args:
+        inspection: of a file.
+        tokenizer: with it, records are printed as the model reads them.
+        rows: number of records to print.
+    """
+    lines = [f"{name}: {value}" for name, value in facts(inspection)]
+    for row in lengths(inspection):
         figures = ", ".join(f"{name} {value:,.0f}" for name, value in row.quantiles.items())
         lines.append(f"{row.of}, {row.unit}: {figures}")
-    lines += [f"refused {r.where}: {r.reason}" for r in found.refused[:REASONS]]
-    for number, record in enumerate(found.records[:rows], start=1):
-        lines += [f"record {number}, {role}: {text}" for role, text in shown(record, tokenizer)]
+    lines += [f"refused {r.where}: {r.reason}" for r in inspection.refused[:REASONS]]
+    for number, record in enumerate(inspection.records[:rows], start=1):
+        lines += [f"record {number}, {role}: {text}" for role, text in preview(record, tokenizer)]
     return "\n".join(lines) + "\n"
 
 
-def show(found: Inspection, tokenizer: Any = None, rows: int = 3) -> None:
-    """Print the inspection: tables on a terminal, plain lines where output is piped."""
+def show(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> None:
+    """Print the inspection: tables on a terminal, plain lines if output is piped.
+
+    Args:
+        inspection: of a file.
+        tokenizer: with it, records are printed as the model reads them.
+        rows: number of records to print.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
-        print(plain(found, tokenizer, rows), end="")
+        print(as_text(inspection, tokenizer, rows), end="")
         return
 
-    def table(title: str, columns: Sequence[str], content: Iterable[Sequence[str]]) -> None:
-        made = Table(*columns, title=Text(title), title_justify="left", show_header=any(columns))
+    def print_table(title: str, columns: Sequence[str], content: Iterable[Sequence[str]]) -> None:
+        table = Table(*columns, title=Text(title), title_justify="left", show_header=any(columns))
         for line in content:
-            made.add_row(*map(Text, line))  # a user's text is no markup
-        console.print(made)
+            table.add_row(*map(Text, line))  # a user's text is no markup
+        console.print(table)
 
-    table(str(found.path), ["", ""], facts(found))
-    sizes = [[row.of, row.unit, *(f"{v:,.0f}" for v in row.quantiles.values())] for row in lengths(found)]
-    table("lengths", ["of", "in", *QUANTILES], sizes)
-    if found.refused:
-        first = [(r.where, r.reason) for r in found.refused[:REASONS]]
-        table(f"refused: {len(found.refused):,}, the first", ["where", "why"], first)
-    for number, record in enumerate(found.records[:rows], start=1):
-        table(f"record {number}", ["", ""], shown(record, tokenizer))
+    print_table(str(inspection.path), ["", ""], facts(inspection))
+    sizes = [[row.of, row.unit, *(f"{v:,.0f}" for v in row.quantiles.values())] for row in lengths(inspection)]
+    print_table("lengths", ["of", "in", *QUANTILES], sizes)
+    if inspection.refused:
+        first = [(r.where, r.reason) for r in inspection.refused[:REASONS]]
+        print_table(f"refused: {len(inspection.refused):,}, the first", ["where", "why"], first)
+    for number, record in enumerate(inspection.records[:rows], start=1):
+        print_table(f"record {number}", ["", ""], preview(record, tokenizer))

@@ -1,4 +1,4 @@
-"""Prompts with completions that were written for other prompts: what a policy's drift is measured on."""
+"""Prompts with completions of other prompts, on which the KL baseline of KTO is estimated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ ORDER = 2_000  # an "epoch" of its own, so that partners have nothing to do with
 
 
 def mismatched_pairs(examples: Sequence[Example], max_tokens: int, seed: int) -> list[Example | None]:
-    """For each example its prompt with another prompt's completions; the same partners for the same seed.
+    """Pair each example's prompt with another prompt's completions; the same partners for the same seed.
 
-    Partners are neighbours on a ring in random order, so each completion is used about once. `None` where nothing
-    fits into `max_tokens` with the prompt.
+    Partners are neighbors on a ring in random order, so each completion is used about once.
+
+    Args:
+        examples: encoded examples of at least two prompts.
+        max_tokens: length limit of prompt and completion together.
+        seed: of the order.
+
+    Returns:
+        One for each example; `None` if no completions fit with the prompt.
 
     Raises:
         DataError: all examples are of one prompt.

@@ -1,7 +1,7 @@
-"""Which texts are for what: a part kept aside, parts for training and testing, a balanced sample.
+"""Splits of rated texts: a holdout for the judge, parts for training and testing, a balanced sample.
 
-The splits are by text, not by row: two rows with the same words always fall on the same side, or a test would
-ask about texts that the model was trained on.
+The splits are by text, not by row: two rows with the same text are always in the same part. Otherwise a test
+would use texts that the model was trained on.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ JUDGE_HOLDOUT = "judge_holdout"
 
 
 def normalized_text(text: str) -> str:
-    """The text as it counts for equality: case folded, every run of white space one space."""
+    """Normalize a text for comparison: case folded, every run of white space one space."""
     return " ".join(text.casefold().split())
 
 
 def split_items(
     items: Sequence[RatedText], sizes: Mapping[str, int], judge_holdout: float, seed: int
 ) -> dict[str, list[RatedText]]:
-    """Cut a set into disjoint parts.
+    """Split a set into disjoint parts.
 
     The outcome depends on the items and the seed, not on the order of the items. Texts that are equal after
-    `normalized_text` fall into one part together.
+    `normalized_text` are in one part together.
 
     Args:
         items: the rated texts; ids must be unique.
-        sizes: how many items each named part gets.
+        sizes: number of items for each named part.
         judge_holdout: share of all items that goes into the part "judge_holdout" first; in [0, 1).
         seed: of the shuffle.
 
     Returns:
-        The part "judge_holdout", then the named parts, each in shuffled order. What remains is in no part.
+        The part "judge_holdout", then the named parts, each in shuffled order. Remaining items are in no part.
 
     Raises:
         DataError: the items do not suffice, or an argument makes no sense.
@@ -48,31 +48,31 @@ def split_items(
         raise DataError(
             f"parts need a size of at least 0 and a name other than {JUDGE_HOLDOUT!r}: {dict(sizes)}."
         )
-    wanted = {JUDGE_HOLDOUT: round(judge_holdout * len(items)), **sizes}
-    if sum(wanted.values()) > len(items):
-        raise DataError(f"{len(items)} items are too few for the parts {wanted}; ask for smaller parts.")
+    targets = {JUDGE_HOLDOUT: round(judge_holdout * len(items)), **sizes}
+    if sum(targets.values()) > len(items):
+        raise DataError(f"{len(items)} items are too few for the parts {targets}; set smaller parts.")
 
     groups = _shuffled_groups(items, seed)
     parts: dict[str, list[RatedText]] = {}
-    for name, size in wanted.items():
+    for name, size in targets.items():
         part: list[RatedText] = []
-        passed_over = []
+        skipped = []
         for index, group in enumerate(groups):
             if len(part) == size:
-                passed_over += groups[index:]
+                skipped += groups[index:]
                 break
             if len(part) + len(group) <= size:
                 part += group
             else:  # equal texts that would overfill this part wait for the next
-                passed_over.append(group)
+                skipped.append(group)
         if len(part) < size:
-            raise DataError(f"part {name!r} cannot get {size} items without cutting equal texts apart.")
-        parts[name], groups = part, passed_over
+            raise DataError(f"part {name!r} cannot get {size} items without separating equal texts; resize it.")
+        parts[name], groups = part, skipped
     return parts
 
 
 def _shuffled_groups(items: Sequence[RatedText], seed: int) -> list[list[RatedText]]:
-    """The items in groups of equal text, the groups in random order."""
+    """Group the items by equal text, the groups in random order."""
     if len({item.id for item in items}) < len(items):
         raise DataError("two items share an id; give each item its own.")
     by_text: defaultdict[str, list[RatedText]] = defaultdict(list)
@@ -83,12 +83,17 @@ def _shuffled_groups(items: Sequence[RatedText], seed: int) -> list[list[RatedTe
 
 
 def neutral_sample(items: Sequence[RatedText], n: int, seed: int) -> list[RatedText]:
-    """A random sample whose mean rating, as a whole, is as near to 0 as it can be made.
+    """Draw a random sample whose overall mean rating is as near to 0 as possible.
 
-    A model that imitates the sample starts out leaning to neither side, so what alignment changes afterwards
-    is alignment's doing. Every item that pushes the running total away from 0 is answered by a random one from
-    the other side: the total never exceeds one item's mean, however long the sample. The last item is not
-    random but the one that cancels the total best.
+    A model that imitates the sample starts without a bias to either side, so later changes are due to alignment.
+    Every item that pushes the running total away from 0 is followed by a random one from the other side: the
+    total never exceeds one item's mean, however long the sample. The last item is not random but the one that
+    cancels the total best.
+
+    Args:
+        items: the rated texts.
+        n: size of the sample.
+        seed: of the sample.
 
     Raises:
         DataError: too few items, or too few on one side of 0.

@@ -57,7 +57,7 @@ def returns_to_go(rewards: Tensor, mask: Tensor, *, gamma: float) -> Tensor:
 
 
 def group_sums(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
-    """For each completion the sum over its group, and the group's size, both `[N]`."""
+    """Sum `values` `[N]` over each completion's group; returns the sums and the groups' sizes, both `[N]`."""
     count = int(group.max()) + 1
     group = group.to(values.device)
     totals = values.new_zeros(count).index_add(0, group, values)
@@ -66,17 +66,17 @@ def group_sums(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def leave_one_out(returns: Tensor, group: Tensor) -> Tensor:
-    """`R_n` less the mean of the *others* of its group, `[N]` (Kool et al. 2019; Ahmadian et al. 2024).
+    """`R_n` minus the mean of the *others* of its group, `[N]` (Kool et al. 2019; Ahmadian et al. 2024).
 
-    The baseline does not depend on the completion itself, so the gradient stays unbiased; with the group's whole
-    mean it would be (K − 1)/K of it. Alone in a group there is nothing to compare with: 0; among equals too.
+    The baseline does not depend on the completion itself, so the gradient stays unbiased; with the mean of the
+    whole group it would be (K − 1)/K of it. The result is 0 in a group of one and among equal returns.
     """
     size = group_sums(returns, group)[1]
     return group_centered(returns, group, scaled=False) * size / (size - 1).clamp(min=1)
 
 
 def zero_variance_in_group(returns: Tensor, group: Tensor) -> Tensor:
-    """Whether a completion's group has equal returns up to rounding, `[N]` boolean."""
+    """True where a completion's group has equal returns up to rounding, `[N]` boolean."""
     total, size = group_sums(returns, group)
     return _zero_variance(returns, _deviation(returns - total / size, group, size), group)
 
@@ -88,14 +88,14 @@ def _deviation(centered: Tensor, group: Tensor, size: Tensor) -> Tensor:
 
 
 def _zero_variance(returns: Tensor, deviation: Tensor, group: Tensor) -> Tensor:
-    """Whether a group's deviation is only rounding, relative to its own largest return, `[N]` boolean."""
+    """True where a group's deviation is only rounding, relative to its own largest return, `[N]` boolean."""
     group = group.to(returns.device)
     largest = torch.zeros_like(returns).scatter_reduce(0, group, returns.abs(), "amax")
     return deviation <= 1e-6 * largest[group].clamp(min=1e-6)
 
 
 def group_centered(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
-    """`R_n` less its group's mean, and if `scaled` over the group's deviation, `[N]` (Shao et al. 2024, GRPO).
+    """`R_n` minus its group's mean, if `scaled` divided by the group's deviation, `[N]` (Shao et al. 2024, GRPO).
 
     Groups with equal returns get exact zeros.
 
@@ -112,7 +112,7 @@ def group_centered(returns: Tensor, group: Tensor, *, scaled: bool) -> Tensor:
 
 
 def best_of_group(returns: Tensor, group: Tensor, keep: int) -> Tensor:
-    """Whether a completion is among the `keep` best of its group, `[N]` boolean.
+    """True where a completion is among the `keep` best of its group, `[N]` boolean.
 
     Args:
         returns: `[N]`.

@@ -28,7 +28,7 @@ LOG_RATIO_LIMIT = 20.0
 
 
 def log_ratio(logprobs: Tensor, other: Tensor) -> Tensor:
-    """`log π − log π_other` in float32, limited to ±20 so that its exponential is finite, same shape."""
+    """`log π − log π_other` in float32, limited to ±20 so that its exponential is finite, `[N, T]`."""
     return (logprobs.float() - other.float()).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
 
 
@@ -74,10 +74,10 @@ def state_weight(logprobs: Tensor, mask: Tensor) -> Tensor:
 def adapt_coefficient(coefficient: float, kl: float, samples: int, *, target: float, horizon: float) -> float:
     """Adaptive KL coefficient β that holds a completion's KL at `target` (Ziegler et al. 2019, section 2.2).
 
-    `β·(1 + clip(KL/target − 1, ±0.2)·n/horizon)`. The paper has 0.1 for `n/horizon`, which is their code's.
+    `β·(1 + clip(KL/target − 1, ±0.2)·n/horizon)`. The paper has 0.1 in place of `n/horizon`, their code as here.
 
     Args:
-        coefficient: β now.
+        coefficient: current β.
         kl: mean KL of a completion over the last batch, in nats.
         samples: completions in that batch, n.
         target: KL to hold, in nats.
@@ -91,7 +91,7 @@ def halve_or_raise(coefficient: float, kl: float, *, target: float) -> float:
     """Threshold controller of the KL coefficient: ×1.5 above 1.5 targets, ×0.5 below half a target.
 
     Args:
-        coefficient: β now.
+        coefficient: current β.
         kl: mean KL of a completion over the last batch, in nats.
         target: KL to hold, in nats.
     """

@@ -1,8 +1,8 @@
 """Losses of pairs and rankings: scores in, one number per pair out; the caller reduces.
 
-The margin of a pair is the first's score less the second's. A soft label p is the share of raters who prefer the
-first: the loss is the mean over raters, `p·ℓ(margin) + (1 − p)·ℓ(−margin)`. Noise in labels changes p, so each
-such loss is smoothed or made robust in the same way.
+The margin of a pair is the first score minus the second. A soft label p is the share of raters who prefer the
+first completion: the loss is the mean over raters, `p·ℓ(margin) + (1 − p)·ℓ(−margin)`. Noise in labels changes p,
+so each such loss is smoothed or made robust in the same way.
 """
 
 from __future__ import annotations
@@ -69,22 +69,22 @@ def smooth_labels(probability: Tensor, noise: float, *, robust: bool) -> Tensor:
 
 
 def logsigmoid_loss(margin: Tensor) -> Tensor:
-    """`−log σ(margin)`, same shape (Rafailov et al. 2023, eq. 7)."""
+    """`−log σ(margin)`, `[…] -> […]` (Rafailov et al. 2023, eq. 7)."""
     return -F.logsigmoid(margin)
 
 
 def hinge_loss(margin: Tensor) -> Tensor:
-    """`max(0, 1 − margin)`, same shape (Zhao et al. 2023, SLiC-HF)."""
+    """`max(0, 1 − margin)`, `[…] -> […]` (Zhao et al. 2023, SLiC-HF)."""
     return F.relu(1 - margin)
 
 
 def ipo_loss(margin: Tensor, tau: float) -> Tensor:
-    """`(margin − 1/(2τ))²`, same shape (Azar et al. 2023, eq. 17)."""
+    """`(margin − 1/(2τ))²`, `[…] -> […]` (Azar et al. 2023, eq. 17)."""
     return (margin - 1 / (2 * tau)).square()
 
 
 def log_odds(mean_logprobs: Tensor) -> Tensor:
-    """`log P/(1 − P)` of a likelihood P = exp(mean log-prob) per token, same shape (Hong et al. 2024, eq. 4)."""
+    """`log P/(1 − P)`, P = exp(mean log-prob per token), `[…] -> […]` (Hong et al. 2024, eq. 4)."""
     sure = mean_logprobs.clamp(max=-1e-6)  # a certain token would have infinite odds
     return sure - torch.log(-torch.expm1(sure))
 

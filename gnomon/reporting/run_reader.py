@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gnomon.core.errors import RunError
 from gnomon.core.storage.sealed_files import without_seal
-from gnomon.core.yaml_text import UNMADE, load_yaml
+from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
 from gnomon.reporting.results import Environment, Evaluation, Feedback, Result, Training, finite
 
 RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
@@ -160,6 +160,6 @@ def _parse_json(text: str) -> dict[str, Any]:
 def _parse_config(text: str) -> dict[str, Any]:
     try:
         content = load_yaml(text)
-    except (yaml.YAMLError, *UNMADE):
+    except (yaml.YAMLError, *YAML_VALUE_ERRORS):
         return {}
     return content if isinstance(content, dict) else {}

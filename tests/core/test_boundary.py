@@ -99,9 +99,9 @@ MERGES = "a: &a {x: 1}\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (BOMB, "its aliases unfold to more than 100000 values"),
-        (MERGES, "its aliases unfold to more than 100000 values"),
-        ("a: &a [*a]\n", "an alias stands inside of itself"),
+        (BOMB, "its aliases expand to more than 100000 values"),
+        (MERGES, "its aliases expand to more than 100000 values"),
+        ("a: &a [*a]\n", "an alias contains itself"),
         ("a: " + "[" * 150 + "]" * 150, "it is nested more than 100 levels deep"),
         ("a: " + "x" * (1 << 20), "it has 1048577 characters"),
     ],

@@ -168,8 +168,8 @@ def test_set_path_does_not_go_below_a_value() -> None:
         (b"run: 2026-02-30\n", r"cannot be read as YAML \(day is out of range for month\); fix or quote it"),
         (b"run: r\nseed: 0x_\n", r"a value cannot be read as YAML \(invalid literal for int"),
         (b"run: " + b"[" * 3000, r"cannot be read as YAML \(maximum recursion depth exceeded"),
-        (b"run: r\nseed: 0\nrun: s\n", r"line 3: not valid YAML \(the key 'run' stands twice in one mapping\)"),
-        (b"run: r\nstages:\n- {name: a, data: x, name: b}\n", r"line 3: .*the key 'name' stands twice"),
+        (b"run: r\nseed: 0\nrun: s\n", r"line 3: not valid YAML \(the key 'run' occurs twice in one mapping\)"),
+        (b"run: r\nstages:\n- {name: a, data: x, name: b}\n", r"line 3: .*the key 'name' occurs twice"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:

@@ -165,7 +165,7 @@ def test_an_answer_in_which_the_assistant_is_silent_is_refused_by_row(chat_token
     assert len(examples) == 1
     assert (refused.where, refused.reason) == (
         "demonstration 2 ('s')",
-        "the assistant says nothing in it; remove it",
+        "it has no turn of the assistant; remove it",
     )
 
 

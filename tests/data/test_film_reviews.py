@@ -11,7 +11,7 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import RatedText
-from gnomon.data.film_reviews import RATING_SETS, load_film_reviews, load_rating_set, undo_artefacts
+from gnomon.data.film_reviews import RATING_SETS, load_film_reviews, load_rating_set, undo_artifacts
 
 OUTER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 BOM = b"\xef\xbb\xbf"
@@ -129,7 +129,7 @@ def test_unknown_set_names_the_known_ones() -> None:
     ],
 )
 def test_artefacts(text: str, expected: str) -> None:
-    assert undo_artefacts(text) == expected
+    assert undo_artifacts(text) == expected
 
 
 @pytest.mark.slow

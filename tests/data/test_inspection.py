@@ -11,7 +11,7 @@ from project import Run, write_rows
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.inspection import facts, inspect, lengths, plain, short, shown
+from gnomon.data.inspection import as_text, facts, inspect, lengths, preview, short
 
 PAIRS = [
     {"prompt": "Q", "chosen": "long one", "rejected": "no"},
@@ -86,8 +86,8 @@ def test_the_most_telling_kind_is_found(tmp_path: Path, row: dict[str, Any], kin
     write_rows(path, [row, {"prompt": "other"}, row])
     found = inspect(path)
     assert found.kind is kind
-    assert shown(found.records[0])
-    assert plain(found).startswith("kind: ")
+    assert preview(found.records[0])
+    assert as_text(found).startswith("kind: ")
 
 
 def test_labels_say_their_balance(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_rendered_rows_mark_what_is_learned(tmp_path: Path, chat_tokenizer: Any)
     turns = [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")]
     write_rows(path, [{"messages": [{"role": role, "content": text} for role, text in turns]}])
     found = inspect(path)
-    asked, answered = shown(found.records[0], chat_tokenizer)
+    asked, answered = preview(found.records[0], chat_tokenizer)
     assert asked == ("prompt", r"<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n")
     middle = r"\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"
     assert answered == ("completion", f"⟦A<|im_end|>⟧{middle}⟦B<|im_end|>⟧")

@@ -42,7 +42,7 @@ def test_equal_texts_are_never_cut_apart() -> None:
 
 def test_a_size_that_would_cut_equal_texts_is_refused() -> None:
     items = [RatedText(str(n), "same words", (1.0,)) for n in range(4)]
-    with pytest.raises(DataError, match="without cutting equal texts apart"):
+    with pytest.raises(DataError, match="without separating equal texts"):
         split_items(items, {"train": 3}, judge_holdout=0.0, seed=0)
 
 

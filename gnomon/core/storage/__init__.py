@@ -1,1 +1,1 @@
-"""Files that survive a crash: atomic writes, digests, locks, and what may be removed."""
+"""Files that survive a crash: atomic writes, digests, locks, ownership."""

@@ -1,4 +1,4 @@
-"""What a run depends on besides its recipe: versions, machine, commit, command."""
+"""Environment of a run: versions, machine, commit, command."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gnomon.core.storage.files import to_json
 
 
 def jsonl(rows: Iterable[Any]) -> bytes:
-    """Rows as JSON lines."""
+    """Encode rows as JSON lines."""
     return b"".join((json.dumps(to_json(row), ensure_ascii=False) + "\n").encode() for row in rows)
 
 
 def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
-    """What a run depends on besides its recipe."""
+    """Collect everything that a run depends on besides its recipe."""
 
     def installed(name: str) -> str | None:
         try:
@@ -49,7 +49,7 @@ def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _program() -> list[str]:
-    """How this program was started, as one types it."""
+    """Return the command that started this program, as a user types it."""
     name = Path(sys.argv[0]).name
     return ["python", "-m", "gnomon"] if name == "__main__.py" else [name]
 
@@ -64,7 +64,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the source that runs, when it runs from a checkout."""
+    """Return the commit of the running source; `None` outside a checkout."""
     here = Path(__file__).resolve().parents[3]
     if not (here / ".git").exists() or shutil.which("git") is None:
         return None

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, in JSON and JSON Lines."""
+"""Atomic files in JSON and JSON Lines: written completely or not at all."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """Write one JSON object a line, atomically, as the rows come; returns how many."""
+    """Write one JSON object per line, atomically, as the rows come; returns their number."""
     count = 0
     with atomically(path) as file:
         for row in rows:
@@ -101,7 +101,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; a fault names its line."""
+    """Yield the objects of a JSON-lines file; an error names the line."""
     for _, row in numbered_jsonl(path):
         if isinstance(row, DataError):
             raise row
@@ -109,7 +109,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
-    """Each line that is not blank: its number, and its object or the error in it."""
+    """Yield the number of each line that is not blank, with its object or its error."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -137,7 +137,7 @@ NO_TEXT = "it holds half of a surrogate pair, which is no character; remove it."
 
 
 def is_text(value: Any) -> bool:
-    """Whether keys and texts of a JSON value can be written as UTF-8: JSON can spell half a surrogate pair."""
+    """Return whether all texts of a JSON value can be written as UTF-8: JSON can spell half a surrogate pair."""
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

@@ -1,9 +1,9 @@
-"""One process at a time in a folder.
+"""Lock that admits one process at a time to a folder.
 
-The lock is an advisory one on a file in the folder. The system releases it when its process ends, however it
-ends, so a reused process id means nothing and nobody has to remove a stale file. Linux carries such locks over
-NFS, and processes of several containers on one computer see each other's. Where a disk keeps locks to one
-computer, or has none, the file's time of change stands in for the lock: its owner renews it every few seconds.
+It is an advisory lock on a file in the folder. The system releases it when its process ends, however it ends, so
+reused process ids do not matter and nobody has to remove a stale file. Linux carries such locks over NFS, and
+processes of several containers on one computer see each other's. If a disk keeps locks to one computer, or has
+none, the file's modification time replaces the lock: its owner renews it every few seconds.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SILENCE = 60.0  # seconds without one after which a process on another computer 
 
 
 class FolderLock:
-    """Holds a folder, which is made where there is none, until `release`.
+    """Holds a folder until `release`; creates it if there is none.
 
     Args:
         folder: to hold.
-        purpose: what the folder is, for messages: "run folder".
+        purpose: role of the folder in messages, such as "run folder".
         beat: seconds between two signs of life.
     """
 
@@ -76,7 +76,7 @@ class FolderLock:
         threading.Thread(target=self._give_signs, args=(handle,), name="folder-lock", daemon=True).start()
 
     def release(self) -> None:
-        """Let go of the folder, and remove the lock's file."""
+        """Release the folder, and remove the lock's file."""
         handle, self._handle = self._handle, None
         if handle is not None:
             self._over.set()
@@ -86,11 +86,11 @@ class FolderLock:
 
     @property
     def lost(self) -> bool:
-        """Whether the folder was moved or removed since it was locked."""
+        """True if the folder was moved or removed since it was locked."""
         return self._handle is not None and not is_same_file(self.path, self._handle)
 
     def check(self) -> None:
-        """Do nothing while the folder is where it was.
+        """Check that the folder is still in its place.
 
         Raises:
             RunError: it was moved or removed.
@@ -102,7 +102,7 @@ class FolderLock:
             )
 
     def _locked(self) -> int:
-        """The lock's file, open and locked."""
+        """Open and lock the lock's file; returns its descriptor."""
         while True:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
@@ -118,9 +118,9 @@ class FolderLock:
             os.close(handle)
 
     def _is_alive_elsewhere(self, handle: int, holder: dict[str, Any], *, locks: bool) -> bool:
-        """Whether the process that left its name may live where locks do not reach.
+        """Return whether the recorded process may be alive on a computer that locks do not reach.
 
-        A running system sees every lock of its own processes, so of those only a disk without locks leaves doubt.
+        A running system sees all locks of its own processes, so for those only a disk without locks leaves doubt.
         """
         if locks and holder.get("boot") == _boot():
             return False
@@ -146,7 +146,7 @@ class FolderLock:
 
 
 def _try_lock(handle: int) -> bool | None:
-    """True if the lock was free and is ours, False if another process has it, `None` on a disk without locks."""
+    """Try to lock: true if taken, false if another process has the lock, `None` on a disk without locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -157,7 +157,7 @@ def _try_lock(handle: int) -> bool | None:
 
 
 def _read(handle: int) -> dict[str, Any]:
-    """Read what the last owner wrote about itself; empty if it released the lock."""
+    """Read the last owner's record of itself; empty if it released the lock."""
     try:
         content = json.loads(os.pread(handle, 1 << 16, 0))
     except (OSError, ValueError):
@@ -177,7 +177,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _boot() -> str:
-    """The running system, the same in all its containers; the host's name where it has no such mark."""
+    """Return the running system's boot id, the same in all its containers; the host's name if it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

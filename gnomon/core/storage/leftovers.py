@@ -1,7 +1,7 @@
 """Temporary files and folders, held by a lock while they are in use.
 
-A killed process leaves its temporary names behind, but not its locks. So a later start can tell them from those
-of a live process, on this computer or on another that shares the disk, and remove them.
+A killed process leaves its temporary names behind, but not its locks. So a later start can distinguish them from
+those of a live process, on this computer or on another that shares the disk, and remove them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _cleaned: set[Path] = set()  # folders that this process has freed of leftovers
 
 
 def is_leftover_name(name: str) -> bool:
-    """Whether Gnomon gives such a name to what is temporary, and to nothing else."""
+    """Return whether Gnomon uses such a name for temporary files or folders, and for nothing else."""
     return bool(_FILE.fullmatch(name) or _FOLDER.fullmatch(name))
 
 
 @contextmanager
 def temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A locked temporary file in `folder`, open for writing; removed in the end unless it was renamed."""
+    """Context manager: a locked temporary file in `folder`, open for writing; removed unless it was renamed."""
     _clean_once(folder)
     path, handle = _locked(folder)
     with os.fdopen(handle, "w+b") as file:
@@ -43,7 +43,7 @@ def temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder inside `folder`, removed in the end with whatever is left in it."""
+    """Context manager: a temporary folder inside `folder`, removed at the end with everything in it."""
     with temporary_file(folder) as (lock, _):
         path = lock.with_suffix(FOLDER)
         path.mkdir(mode=0o700)
@@ -54,9 +54,9 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
-    """Remove what killed processes left in `folder`, with `deep` below it too; returns the paths.
+    """Remove the temporary files of killed processes in `folder`, with `deep` below it too; returns the paths.
 
-    Symbolic links are neither followed nor removed, and what a live process holds stays.
+    Symbolic links are neither followed nor removed, and files that a live process holds stay.
     """
     removed: list[Path] = []
     for root, folders, files in os.walk(folder):
@@ -69,7 +69,7 @@ def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
 
 
 def is_same_file(path: Path, handle: int) -> bool:
-    """Whether `path` still leads to the open file."""
+    """Return whether `path` still leads to the open file."""
     try:
         named, opened = os.lstat(path), os.fstat(handle)
     except OSError:
@@ -85,7 +85,7 @@ def _clean_once(folder: Path) -> None:
 
 
 def _locked(folder: Path) -> tuple[Path, int]:
-    """A new locked file; where a cleaning process took it before it was locked, another one."""
+    """Create a locked file; retries if a cleaning process removed it before it was locked."""
     while True:
         handle, name = tempfile.mkstemp(dir=folder, prefix=PREFIX, suffix=FILE)
         with contextlib.suppress(OSError):  # a disk without locks: nobody there removes leftovers either
@@ -96,7 +96,7 @@ def _locked(folder: Path) -> tuple[Path, int]:
 
 
 def _remove_file(path: Path) -> bool:
-    """Remove a temporary file, and the folder that it is the lock of, if no process holds it."""
+    """Remove a temporary file and the folder that it locks, if no process holds it; returns whether it did."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # gone, a link, or another user's
@@ -115,7 +115,7 @@ def _remove_file(path: Path) -> bool:
 
 
 def _remove_folder(path: Path) -> bool:
-    """Remove a temporary folder whose lock is gone: its process removes the folder first, so none is left."""
+    """Remove a temporary folder whose lock is gone: a live process removes its folder before the lock."""
     if path.is_symlink() or not path.exists() or os.path.lexists(path.with_suffix(FILE)):
         return False
     shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A file of metrics, one line a step."""
+"""Metrics file: one line per step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnomon.core.storage.files import numbered_jsonl, to_json, write_jsonl
 
 
 class StepLog:
-    """A JSON-lines file that grows with the steps. On resumption, what came after the checkpoint is cut off.
+    """A JSON-lines file that grows with the steps. On resumption, rows after the checkpoint are removed.
 
     With `write` off (another process writes) it does nothing.
     """
@@ -27,7 +27,7 @@ class StepLog:
             write_jsonl(path, self.kept_rows)
 
     def _written(self) -> Iterator[dict[str, Any]]:
-        """Rows on disk; a last line that a crash cut short is left out."""
+        """Yield the rows on disk, except a last line that a crash cut short."""
         if self.path.exists():
             for _, row in numbered_jsonl(self.path):
                 if isinstance(row, DataError):
@@ -42,7 +42,7 @@ class StepLog:
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one object a step, with the seconds since the stage began."""
+    """`metrics.jsonl`: one object per step, with the seconds since the stage began."""
 
     def __init__(self, path: Path, keep_steps: int = 0, *, write: bool = True):
         self.rows = StepLog(path, keep_steps, write=write)

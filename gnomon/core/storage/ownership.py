@@ -1,9 +1,9 @@
-"""What Gnomon wrote into a folder: the only things there that it removes or replaces.
+"""Ownership of files in a folder: Gnomon removes and replaces only files that it wrote itself.
 
 One rule for exports, runs, reports and models. A name counts as Gnomon's own only if Gnomon writes such a name,
-the record of the folder lists it, and its content still has the digest that was recorded. A record lists plain
-names, never a path, and is itself recognized by a digest of its own content. Anything else in the folder
-belongs to somebody else: it is neither removed nor replaced nor followed out of the folder.
+the record of the folder lists it, and its content still has the recorded digest. A record lists plain names,
+never a path, and is itself recognized by a digest of its own content. Anything else in the folder belongs to
+somebody else: it is neither removed nor replaced nor followed out of the folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ RECORD_DIGEST = "record_digest"  # key of a record: SHA-256 of all the rest of i
 
 
 def is_plain_name(name: object) -> bool:
-    """Whether a name leads to an entry of its own folder and nowhere else."""
+    """Return whether a name leads to an entry of its own folder and nowhere else."""
     return isinstance(name, str) and name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
 
 
 def digest_entry(path: Path) -> str | None:
-    """SHA-256 of a file, or of the files of a folder with their names; `None` of anything else, as a link."""
+    """Compute the SHA-256 of a file, or of a folder's files and names; `None` for a link and anything else."""
     if path.is_symlink():
         return None
     if path.is_file():
@@ -49,7 +49,7 @@ def seal(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Read a record that Gnomon wrote and nobody changed; `None` where there is none."""
+    """Read a record that Gnomon wrote and nobody changed; `None` if there is none."""
     with suppress(OSError, ValueError, RecursionError):
         record = json.loads(path.read_text(encoding="utf-8")) if not path.is_symlink() else None
         if isinstance(record, dict) and seal(record) == record:
@@ -58,12 +58,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def unchanged(folder: Path, recorded: Mapping[str, Any], names: Collection[str]) -> set[str]:
-    """The entries of `folder` that are still as Gnomon wrote them.
+    """Return the entries of `folder` that are still as Gnomon wrote them.
 
     Args:
-        folder: to look in.
-        recorded: by name, the digest or the digests that were recorded.
-        names: that Gnomon may write there; others do not count, whatever the record lists.
+        folder: the folder.
+        recorded: recorded digest, or digests, by name.
+        names: names that Gnomon may write there; others do not count, whatever the record lists.
     """
     same = set()
     for name, digests in recorded.items():
@@ -74,15 +74,15 @@ def unchanged(folder: Path, recorded: Mapping[str, Any], names: Collection[str])
 
 
 def entries(folder: Path) -> list[str]:
-    """The names in a folder but for hidden ones, in order; none where there is no folder.
+    """List the names in a folder except hidden ones, sorted; empty if there is no folder.
 
-    Gnomon writes no hidden name but its own temporary files, locks and records, so it never touches other ones.
+    Gnomon's only hidden files are its own temporary files, locks and records, so it never touches other ones.
     """
     return sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.is_dir() else []
 
 
 def remove_entries(folder: Path, names: Iterable[str]) -> None:
-    """Remove files and folders by their plain names; of a symbolic link the link alone."""
+    """Remove files and folders by their plain names; for a symbolic link only the link."""
     for name in names:
         assert is_plain_name(name), name
         path = folder / name
@@ -93,16 +93,16 @@ def remove_entries(folder: Path, names: Iterable[str]) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file or folder to the same name with the first free number behind it; returns the new path."""
+    """Append the first free number to the name of a file or folder; returns the new path."""
     number = next(n for n in range(1, 100_000) if not os.path.lexists(f"{path}.{n}"))
     return path.rename(f"{path}.{number}")
 
 
 def put_folder(new: Path, folder: Path) -> Path | None:
-    """Move `new` to `folder`; what was there is removed if it holds nothing else, and set aside otherwise.
+    """Move `new` to `folder`; a former folder is removed if it has the same content, and renamed otherwise.
 
     Returns:
-        Where the former folder is now; `None` if there was none or it held the same.
+        The former folder's new path; `None` if there was none or it had the same content.
     """
     aside = None
     if os.path.lexists(folder):
@@ -116,7 +116,7 @@ def put_folder(new: Path, folder: Path) -> Path | None:
 
 
 def listed(names: Collection[str], most: int = 3) -> str:
-    """The first few of many names, for a message."""
+    """Join the first few of many names for a message."""
     first = sorted(names)[:most]
     more = len(names) - len(first)
     return ", ".join(first) + (f" and {more} more" if more else "")

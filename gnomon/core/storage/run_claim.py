@@ -17,33 +17,28 @@ from gnomon.core.storage.ownership import entries, listed, set_aside
 from gnomon.core.storage.sealed_files import RUN_FILES, adopt_run, check_sealed, is_run
 
 MANIFESTS = "manifests"
-FROM_A_COMPARISON = {"recipe.yaml", "log.txt"}  # which it writes before the run begins, and no run does
-WORTHLESS = {
-    "stage.json",
-    "rejected.jsonl",
-    "reward_failures.jsonl",
-    "room.json",
-}  # files without which a stage starts as well
-GROWING = {"metrics.jsonl", "samples.jsonl"}  # worth nothing while they are empty
+FROM_A_COMPARISON = {"recipe.yaml", "log.txt"}  # a comparison writes them before the run begins; no run does
+# Files whose loss costs a stage nothing.
+WORTHLESS = {"stage.json", "rejected.jsonl", "reward_failures.jsonl", "room.json"}
+GROWING = {"metrics.jsonl", "samples.jsonl"}  # worthless while they are empty
 
 
 class RunClaim:
     """Holds a run folder while it runs.
 
     Args:
-        folder: of the run; it is made.
-        stages: the names of its stages, which have folders in it.
-        inputs: files and folders that the run reads, which may lie in the folder of a run that begins.
+        folder: of the run; created if missing.
+        stages: names of its stages, which have folders in it.
+        inputs: files and folders that the run reads; they may be in the folder of a new run.
     """
 
     def __init__(self, folder: Path, stages: Sequence[str], inputs: Collection[Path] = ()):
         self.folder, self.stages, self.inputs = folder, tuple(stages), inputs
         self.lock = FolderLock(folder, "run folder")
-        self._missing: list[Path] = []  # folders that this start made
+        self._missing: list[Path] = []  # folders that this start created
         self._before: dict[Path, bytes | None] = {}  # files of the run as they were before this start
-        self._stage: tuple[Path, bool, Path | None] | None = (
-            None  # that began last: its folder, made here, set aside
-        )
+        # The stage that began last: its folder, whether it is new, the renamed former folder.
+        self._stage: tuple[Path, bool, Path | None] | None = None
         self._settled = False  # whether a stage has ended in this start
 
     def __enter__(self) -> Self:
@@ -70,14 +65,14 @@ class RunClaim:
             self._remove_empty()
 
     def keep(self, name: str) -> Path:
-        """The path of a file that is about to be written; `undo` puts its former content back."""
+        """Return the path of a file that is about to be written, and store its content for `undo`."""
         path = self.folder / name
         if path not in self._before:
             self._before[path] = path.read_bytes() if path.is_file() else None
         return path
 
     def write_input(self, name: str, content: bytes) -> None:
-        """Write rows of the calling program; other ones under that name are set aside."""
+        """Write rows of the calling program; a different file of that name is renamed."""
         path = self.folder / name
         if os.path.lexists(path) and not path.is_symlink() and path.is_file() and path.read_bytes() == content:
             return
@@ -86,15 +81,15 @@ class RunClaim:
         write_atomically(self.keep(name), content)
 
     def begin_stage(self, folder: Path, aside: Path | None) -> None:
-        """Note that a stage begins: whether its folder is new, and where the former one was set aside."""
+        """Record that a stage begins: its folder, and the new path of a renamed former one."""
         self._stage = (folder, aside is not None or not folder.exists(), aside)
 
     def end_stage(self) -> None:
-        """Note that a stage has ended: what this start wrote is worth keeping."""
+        """Record that a stage has ended: `undo` no longer removes the files of this start."""
         self._stage, self._settled = None, True
 
     def undo(self) -> None:
-        """After a refusal: remove what this start wrote, if it holds no work, and put back what was there."""
+        """After a refusal: remove the files of this start, if they hold no work, and restore the former ones."""
         if self.lock.lost:
             return
         if self._stage is not None:
@@ -105,7 +100,7 @@ class RunClaim:
                 os.replace(aside, folder)
         if self._settled:
             return
-        with suppress(OSError):  # as where the disk is full: what is there then is whole
+        with suppress(OSError):  # for example a full disk: each file is then complete, the former or the new one
             for path, content in self._before.items():
                 if content is None:
                     path.unlink(missing_ok=True)
@@ -114,7 +109,7 @@ class RunClaim:
             (self.folder / MANIFESTS).rmdir()
 
     def _check(self) -> None:
-        """Refuse a folder that is no run and holds what the run does not read."""
+        """Refuse a folder that is no run and holds files that the run does not read."""
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise RunError(
                 f"the run folder {self.folder} cannot be written (it is no folder); set run to another."

@@ -1,7 +1,7 @@
 """Text files with a digest of their own content, so that Gnomon replaces only files that nobody else changed.
 
 The digest is a key of a JSON file, and the last line, a comment, of a YAML or HTML file. It moves with the
-file, needs no record beside it, and is whole whenever the file is.
+file, needs no record beside it, and is complete whenever the file is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINE = re.compile(rb"(?:# |<!-- )written by gnomon, sha256 (?P<digest>[0-9a-f]{
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file is as Gnomon wrote it."""
+    """Return whether a file is as Gnomon wrote it."""
     if path.suffix == ".json":
         return read_record(path) is not None
     content, digest = _parts(path)
@@ -33,17 +33,17 @@ def is_sealed(path: Path) -> bool:
 
 
 def has_seal(path: Path) -> bool:
-    """Whether a file carries a digest of itself, right or wrong; versions that wrote none left files without."""
+    """Return whether a file has a digest of itself, right or wrong; files of older versions may have none."""
     if path.suffix != ".json":
         return _parts(path)[1] is not None
     return _has_keys(path, {RECORD_DIGEST})
 
 
 def check_sealed(path: Path) -> None:
-    """Refuse to go on where a file is there that Gnomon did not write, or that somebody changed.
+    """Check that Gnomon may replace a file.
 
     Raises:
-        RunError: it is.
+        RunError: there is a file that Gnomon did not write, or that somebody changed.
     """
     if os.path.lexists(path) and (path.is_symlink() or not is_sealed(path)):
         raise RunError(
@@ -52,45 +52,45 @@ def check_sealed(path: Path) -> None:
 
 
 def write_sealed(path: Path, content: str | bytes) -> None:
-    """Write a YAML or HTML file with a last line that has its digest, or replace one that has.
+    """Write a YAML or HTML file whose last line has its digest; replaces only such a file.
 
     Raises:
-        RunError: the file that is there was written or changed by somebody else.
+        RunError: the existing file was written or changed by somebody else.
     """
     check_sealed(path)
     write_atomically(path, _with_line(path, content))
 
 
 def write_sealed_json(path: Path, value: Any) -> None:
-    """Write a mapping as JSON with a key that has its digest, or replace a file that has.
+    """Write a mapping as JSON with its digest as a key; replaces only such a file.
 
     Raises:
-        RunError: the file that is there was written or changed by somebody else.
+        RunError: the existing file was written or changed by somebody else.
     """
     check_sealed(path)
     write_atomically(path, json.dumps(seal(to_json(value)), ensure_ascii=False, indent=2) + "\n")
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is one of Gnomon's runs, by the keys of its `environment.json`."""
+    """Return whether a folder is one of Gnomon's runs, by the keys of its `environment.json`."""
     return _has_keys(folder / RUN_FILES[-1], {"gnomon", "command", "seed"})
 
 
 def is_comparison(folder: Path) -> bool:
-    """Whether a folder is one of Gnomon's comparisons, on one data set or several, by the keys of its file."""
+    """Return whether a folder is a comparison by Gnomon, on one or several data sets, by the keys of its file."""
     one = _has_keys(folder / "compare.json", {"recipe", "algorithms", "seeds", "runs"})
     return one or _has_keys(folder / "sets.json", {"name", "sets", "waiting"})
 
 
 def adopt_run(folder: Path) -> None:
-    """Put digests into the files of a run whose version wrote none; `environment.json` comes last, as a mark."""
+    """Add digests to the files of a run whose version wrote none; `environment.json` is last, as a marker."""
     if is_run(folder) and not has_seal(folder / RUN_FILES[-1]):
         for name in RUN_FILES:
             adopt_file(folder / name)
 
 
 def adopt_file(path: Path) -> None:
-    """Put a digest into a file that has none."""
+    """Add a digest to a file that has none."""
     if not path.is_file() or path.is_symlink() or has_seal(path):
         return
     if path.suffix == ".json":
@@ -101,12 +101,12 @@ def adopt_file(path: Path) -> None:
 
 
 def without_seal(text: str) -> str:
-    """The text of a file without the line that has its digest."""
+    """Return the text of a file without the line that has its digest."""
     return _LINE.sub(b"", text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
 def _has_keys(path: Path, keys: Set[str]) -> bool:
-    """Whether a file, and no link to one, is JSON with these keys."""
+    """Return whether a file, not a link, is JSON with these keys."""
     if not path.is_file() or path.is_symlink():
         return False
     try:

@@ -1,1 +1,1 @@
-"""Files and tables to records."""
+"""Readers of files and tables, and parsers of their rows to records."""

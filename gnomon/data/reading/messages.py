@@ -1,7 +1,7 @@
-"""Messages: the turns of a conversation as rows hold them, and as the rest of Gnomon reads them.
+"""Parsing of messages, the turns of a conversation, from rows.
 
-A key that changes what a message means is read or refused by name; other keys are left unread, and reported as
-such by whoever reads the file.
+A key that changes the meaning of a message is read or refused by name; other keys are left unread, and the reader
+of the file reports them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ REFUSED_KEYS = {
 
 
 def messages(value: Any, key: str = "messages") -> tuple[Message, ...]:
-    """The turns of a conversation."""
+    """Parse the turns of a conversation."""
     return tuple(_message(mapping(turn)) for turn in listed(value, key))
 
 
 def message_row(message: Message) -> dict[str, Any]:
-    """A message as JSON holds it and `messages` reads it; what it does not have is left out."""
+    """Convert a message to a JSON object that `messages` can parse; fields that are `None` are omitted."""
     row: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.reasoning_content is not None:
         row["reasoning_content"] = message.reasoning_content
@@ -50,25 +50,25 @@ def message_row(message: Message) -> dict[str, Any]:
 
 
 def stored_message(row: Mapping[str, Any]) -> Message:
-    """The message behind a `message_row` that Gnomon wrote."""
+    """Convert an object that `message_row` wrote back to the message."""
     return Message(row["role"], row["content"], row.get("reasoning_content"), row.get("train"))
 
 
 def same_turns(first: Sequence[Message], second: Sequence[Message]) -> bool:
-    """Whether two lists of messages have the same turns; what is marked to be learned may differ."""
+    """Return whether two lists of messages have the same turns; marks of turns to be learned may differ."""
     return unmarked(first) == unmarked(second)
 
 
 def unmarked(turns: Sequence[Message]) -> tuple[Message, ...]:
-    """The turns without marks of what is to be learned."""
+    """Remove the marks of turns to be learned."""
     return tuple(turn if turn.train is None else replace(turn, train=None) for turn in turns)
 
 
 def fingerprint(turns: Sequence[Message]) -> str:
-    """What an id is made from: a lone user's words count as the text that they are."""
-    words = turns[0].content if len(turns) == 1 and turns[0].role == "user" else repr(tuple(turns))
+    """Return the text that an id is computed from: for a single user's message its content."""
+    content = turns[0].content if len(turns) == 1 and turns[0].role == "user" else repr(tuple(turns))
     extras = [(turn.reasoning_content, turn.train) for turn in turns]
-    return words if all(extra == (None, None) for extra in extras) else f"{words}\n{extras!r}"
+    return content if all(extra == (None, None) for extra in extras) else f"{content}\n{extras!r}"
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
@@ -78,19 +78,19 @@ def _message(turn: Mapping[str, Any]) -> Message:
     for key, advice in REFUSED_KEYS.items():
         if filled(turn.get(key)):
             raise DataError(f"a message has {key}, {advice}")
-    thoughts = turn.get("reasoning_content")
-    if filled(thoughts) and role != "assistant":
+    reasoning = turn.get("reasoning_content")
+    if filled(reasoning) and role != "assistant":
         raise DataError(f"a {role}'s message has reasoning_content; only the assistant's may")
-    reasoning = text(thoughts, "reasoning_content") if filled(thoughts) else None
+    reasoning = text(reasoning, "reasoning_content") if filled(reasoning) else None
     content = turn.get("content")
     if content is None and reasoning is not None:
         content = ""
-    words = _words(required(turn, "content") if content is None else content)
-    return Message(role, words, reasoning, _trained(turn, role))
+    plain = _plain_text(required(turn, "content") if content is None else content)
+    return Message(role, plain, reasoning, _train_mark(turn, role))
 
 
-def _words(content: Any) -> str:
-    """The content as one text; a list of text parts, as chat APIs have it, is their texts in a row."""
+def _plain_text(content: Any) -> str:
+    """Return the content as one text; a list of text parts, as in chat APIs, is concatenated."""
     if not isinstance(content, list):
         return text(content, "content")
     parts = [part for part in content if isinstance(part, Mapping) and part.get("type", "text") == "text"]
@@ -101,8 +101,8 @@ def _words(content: Any) -> str:
     return "".join(text(required(part, "text"), "content") for part in parts)
 
 
-def _trained(turn: Mapping[str, Any], role: str) -> bool | None:
-    """Whether the turn is marked to be learned, by `train` or by a `weight` of 0 or 1."""
+def _train_mark(turn: Mapping[str, Any], role: str) -> bool | None:
+    """Return whether the turn is marked to be learned, by `train` or a `weight` of 0 or 1; `None` if unmarked."""
     marks = set()
     for key in ("train", "weight"):
         value = turn.get(key)

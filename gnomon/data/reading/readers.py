@@ -1,6 +1,6 @@
-"""Rows of the files that people bring: JSON lines, a JSON list, CSV, TSV, Parquet, a folder of `datasets`.
+"""Readers of users' files: JSON lines, a JSON list, CSV, TSV, Parquet, a folder of `datasets`.
 
-Each row comes with where it stands, so that a fault can be found: `line 3` of a text file, `row 3` elsewhere.
+Each row comes with its position, so that errors can name it: `line 3` of a text file, `row 3` otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BATCH = 1024  # rows of a Parquet file that are in memory at a time
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """The rows of a file or folder, each with where it stands; the first fault is a `DataError` that says where.
+    """Yield the rows of a file or folder, each with its position; raises `DataError` at the first fault.
 
     A folder of several splits is addressed as `folder#split`.
     """
@@ -36,10 +36,10 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def scan_rows(path: Path) -> Iterator[ScannedRow]:
-    """As `read_rows`, but a row that cannot be read is the error itself, and the next row follows.
+    """Yield rows as `read_rows` does, but an unreadable row as its error, followed by the next row.
 
-    Texts that are JSON of messages become messages; see `data.cells`. What makes the whole file unreadable is
-    raised.
+    Texts that are JSON of messages become messages; see `decode_cells`. An error that makes the whole file
+    unreadable is raised.
     """
     for where, row in _raw_rows(path):
         if isinstance(row, dict):
@@ -51,7 +51,7 @@ def scan_rows(path: Path) -> Iterator[ScannedRow]:
 
 
 def _raw_rows(path: Path) -> Iterator[ScannedRow]:
-    """The rows as the file has them."""
+    """Yield the rows as they are in the file."""
     source, split = locate(path)
     if source.is_dir():
         yield from _datasets(source, split)
@@ -72,12 +72,12 @@ def _raw_rows(path: Path) -> Iterator[ScannedRow]:
 
 
 def is_data_file(name: str) -> bool:
-    """Whether a name ends as files of data do."""
+    """Return whether a name has the suffix of a data file."""
     return Path(name).suffix.lower() in ENDINGS
 
 
 def locate(path: Path) -> tuple[Path, str | None]:
-    """The file or folder behind a path, and the split that stands behind a `#`, if one does."""
+    """Split a path into the file or folder and the name of the split after a `#`, if there is one."""
     before, mark, split = str(path).rpartition("#")
     if not mark or path.exists():
         return path, None
@@ -85,7 +85,7 @@ def locate(path: Path) -> tuple[Path, str | None]:
 
 
 def digest_source(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names."""
+    """Compute the SHA-256 of a file, or of all files of a folder with their names."""
     source, _ = locate(path)
     if source.is_file():
         return digest_file(source)
@@ -94,7 +94,7 @@ def digest_source(path: Path) -> str:
 
 
 def _is_list(path: Path) -> bool:
-    """Whether a JSON file is one list; otherwise it is one object a line, under the other usual ending."""
+    """Return whether a JSON file is one list; otherwise it is JSON lines with the suffix `.json`."""
     with path.open("rb") as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     return start.startswith(b"[")
@@ -114,7 +114,7 @@ def _json_list(path: Path) -> Iterator[ScannedRow]:
 
 
 def _table(path: Path, delimiter: str) -> Iterator[ScannedRow]:
-    """Rows of a table with a header; a row that spans several lines stands where it starts."""
+    """Yield the rows of a table with a header; the position of a row is the line where it starts."""
     csv.field_size_limit(2**31 - 1)  # the default refuses long texts
     with path.open("rb") as file:
         reader = csv.reader(_lines(path, file), delimiter=delimiter, strict=True)
@@ -146,7 +146,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
 
 
 def _lines(path: Path, file: Any) -> Iterator[str]:
-    """The lines of a file, decoded one by one so that a fault has a number."""
+    """Yield the lines of a file, decoded one by one so that an error has a line number."""
     for number, line in enumerate(file, start=1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -172,7 +172,7 @@ def _parquet(path: Path) -> Iterator[ScannedRow]:
 
 
 def _datasets(folder: Path, split: str | None) -> Iterator[ScannedRow]:
-    """Rows of what `save_to_disk` wrote: one data set, or splits of which one is meant."""
+    """Yield the rows of a folder that `save_to_disk` wrote: a data set, or one split of several."""
     import datasets
 
     if not any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):

@@ -1,4 +1,4 @@
-"""Which kind of records a file holds: decided by its columns, never by what happens to be readable."""
+"""Detection of the kind of records in a file, by its columns and never by which rows are readable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.records import EXPECTED, LABELS, RATINGS
 from gnomon.data.reading.unread_keys import KeysRead
 
-KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most telling first
+KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
 NAMES = {
     Preference: "preferences",
     Ranking: "rankings",
@@ -26,11 +26,11 @@ NAMES = {
     Prompt: "prompts",
 }
 OPTIONAL = {"weight", "margin", "probability", "system", "answer", "raters"}
-PROBED = 1000  # rows that decide what kind a file holds
+PROBED = 1000  # rows that decide the kind of a file
 
 
 def has_columns_of(kind: type, row: Mapping[str, Any]) -> bool:
-    """Whether a row has the telling columns of a kind, readable or not."""
+    """Return whether a row has the columns that identify a kind, readable or not."""
 
     def has(*keys: str) -> bool:
         return any(row.get(key) is not None for key in keys)
@@ -42,41 +42,46 @@ def has_columns_of(kind: type, row: Mapping[str, Any]) -> bool:
     if kind is Label:
         return any(row.get(key) not in (None, "") for key in LABELS)
     if kind is Demonstration:
-        return has("completion") or (has("messages") and _answered(row["messages"]))
+        return has("completion") or (has("messages") and _has_assistant_turn(row["messages"]))
     if kind is RatedText:
         return has("ratings", *RATINGS) and has("text")
     return has("prompt", "messages")
 
 
-def _answered(turns: Any) -> bool:
-    """Whether the assistant has a turn; what is no list of messages counts, and is refused as a conversation."""
+def _has_assistant_turn(turns: Any) -> bool:
+    """Return whether the assistant has a turn; true if `turns` is no list of messages, which is refused later."""
     if not isinstance(turns, list):
         return True
     return any(not isinstance(turn, Mapping) or turn.get("role") == "assistant" for turn in turns)
 
 
 def kind_of(rows: Sequence[Mapping[str, Any] | DataError], path: Path, kinds: Sequence[type] = KINDS) -> type:
-    """The most telling of some kinds that at least half of the rows have the columns of; else what most rows are.
+    """Return the most specific kind whose columns at least half of the rows have, else the most frequent kind.
+
+    Args:
+        rows: the rows, or errors of unreadable ones.
+        path: of the file, for messages.
+        kinds: kinds to consider.
 
     Raises:
         DataError: there are no rows, or none has the columns of any kind.
     """
     if not rows:
         raise DataError(f"{path} holds no rows; {EXPECTED[Preference]}")
-    sound = [row for row in rows if not isinstance(row, DataError)]
-    if not sound:
+    readable = [row for row in rows if not isinstance(row, DataError)]
+    if not readable:
         raise DataError(all_refused(path, [str(row) for row in rows]))
-    telling = [next((k for k in KINDS if k in kinds and has_columns_of(k, row)), None) for row in sound]
-    counts = Counter(kind for kind in telling if kind is not None)
+    by_row = [next((k for k in KINDS if k in kinds and has_columns_of(k, row)), None) for row in readable]
+    counts = Counter(kind for kind in by_row if kind is not None)
     if not counts:
-        names = sorted({f"{key!s:.40}" for row in sound for key in row})
+        names = sorted({f"{key!s:.40}" for row in readable for key in row})
         keys = ", ".join(names[:20]) or "none"
         raise DataError(
             f"{path}: no row is {_a_record(kinds)}; the keys are {keys}, but for "
             + ", and for ".join(f"{NAMES[k]} {EXPECTED[k].rstrip('.')}" for k in _suggested(kinds))
             + "."
         )
-    return next((k for k in KINDS if 2 * counts[k] >= len(sound)), counts.most_common(1)[0][0])
+    return next((k for k in KINDS if 2 * counts[k] >= len(readable)), counts.most_common(1)[0][0])
 
 
 def _a_record(kinds: Sequence[type]) -> str:
@@ -88,7 +93,7 @@ def _suggested(kinds: Sequence[type]) -> Sequence[type]:
 
 
 def kind_of_file(path: Path, kinds: Sequence[type]) -> type:
-    """Which of some kinds a file holds, by the columns of its first rows.
+    """Return which of some kinds a file holds, by the columns of its first rows.
 
     Raises:
         DataError: it holds none of them.
@@ -97,7 +102,7 @@ def kind_of_file(path: Path, kinds: Sequence[type]) -> type:
 
 
 def unread_keys(keys: KeysRead) -> tuple[str, ...]:
-    """Keys of a file that nothing was read from, with what they may have been meant to be."""
+    """Return the keys of a file that were not read, each with the similar key that may have been meant."""
     words = {word for row in EXPECTED.values() for word in re.findall(r'"(\w+)":', row)}
     known = sorted((words | OPTIONAL) - keys.present.keys())
 
@@ -109,7 +114,7 @@ def unread_keys(keys: KeysRead) -> tuple[str, ...]:
 
 
 def all_refused(path: Path, reasons: Sequence[str]) -> str:
-    """Why no row of a file could be read: the reason that most of them share, once."""
+    """Describe why no row of a file could be read, by the most frequent reason."""
     plain = [reason.removeprefix(f"{path}, ").rstrip(".") for reason in reasons]
     why = Counter(reason.partition(": ")[2] or reason for reason in plain)
     common, count = why.most_common(1)[0]

@@ -1,4 +1,4 @@
-"""Records from rows: what stages hand to each other, and what users bring, in any format of `data.sources`.
+"""Parsing of rows to records, in any format of `gnomon.data.reading.readers`, from users and from other stages.
 
 A prompt is a text, a list of messages, or `{"id": …, "messages": [{"role": …, "content": …}]}`; a completion is a
 text, a list of messages, or `{"id": …, "text": …}`. Those without an id get one from their content, so equal
@@ -33,19 +33,19 @@ from gnomon.data.reading.unread_keys import KeysRead, TrackedRow
 
 Record = TypeVar("Record")
 RATINGS = ("rating", "value")  # columns that hold one rating of a text
-LABELS = ("label", "good")  # columns that call a completion good or bad
+LABELS = ("label", "good")  # columns that label a completion good or bad
 TEXTS = frozenset(
     {"id", "prompt", "completion", "messages", "chosen", "rejected", "weight", "probability", "margin"}
 )
 
 
 def read_records(kind: type[Record], path: Path, keys: KeysRead | None = None) -> list[Record]:
-    """All records of a kind in a file or folder; the first fault is an error that names the line or row.
+    """Read all records of a kind in a file or folder; the first fault is an error that names the line or row.
 
     Args:
         kind: of the records.
         path: of the file or folder.
-        keys: where to note which keys the rows hold, and which were read.
+        keys: collects which keys the rows hold, and which were read.
     """
     records: list[Record] = []
     for _, record in scan_records(kind, path, keys):
@@ -58,7 +58,7 @@ def read_records(kind: type[Record], path: Path, keys: KeysRead | None = None) -
 
 
 def check_records(kind: type[Record], path: Path) -> KeysRead:
-    """Read a file or folder to its end and keep nothing: what `read_records` would refuse is refused.
+    """Check a file or folder as `read_records` does, without holding its records in memory.
 
     Returns:
         Which keys its rows hold, and which were read.
@@ -76,9 +76,14 @@ def check_records(kind: type[Record], path: Path) -> KeysRead:
 def scan_records(
     kind: type[Record], path: Path, keys: KeysRead | None = None
 ) -> Iterator[tuple[str, Record | DataError]]:
-    """Each row with where it stands: its record, or what is wrong with it.
+    """Yield the position of each row with its record or its error.
 
     An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
+
+    Args:
+        kind: of the records.
+        path: of the file or folder.
+        keys: collects which keys the rows hold, and which were read.
     """
     prompts: dict[str, Prompt] = {}
     keys = KeysRead() if keys is None else keys
@@ -87,7 +92,7 @@ def scan_records(
             yield where, row
             continue
         try:
-            record = _placed(parse_record(kind, TrackedRow(row, keys)), f"{path}, {where}")
+            record = _with_position(parse_record(kind, TrackedRow(row, keys)), f"{path}, {where}")
             prompt = prompt_of_record(record)
             if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
                 other = prompts[prompt.id].where.removeprefix(f"{path}, ")
@@ -97,8 +102,8 @@ def scan_records(
             yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
 
 
-def _placed(record: Any, where: str) -> Any:
-    """The record, which knows where it and its prompt were read."""
+def _with_position(record: Any, where: str) -> Any:
+    """Set `where` of a record and its prompt."""
     prompt = prompt_of_record(record)
     if prompt is None or prompt is record:
         return replace(record, where=where)
@@ -106,9 +111,9 @@ def _placed(record: Any, where: str) -> Any:
 
 
 def disambiguate_prompt_ids(sources: Mapping[str, Sequence[Record]]) -> dict[str, list[Record]]:
-    """The records of several sources, in which an id stands for one prompt.
+    """Rename prompt ids so that an id stands for one prompt in the records of all sources.
 
-    An id that stands for different prompts in two of them gets its source in front, in all of them.
+    An id that stands for different prompts in two sources gets its source as prefix, in all of them.
     """
     prompts: dict[str, Prompt] = {}
     taken: set[str] = set()
@@ -123,7 +128,7 @@ def disambiguate_prompt_ids(sources: Mapping[str, Sequence[Record]]) -> dict[str
 
 
 def completions_of(record: Any) -> tuple[Completion, ...]:
-    """The completions of a record, best first where that is known; none for prompts and rated texts."""
+    """Return the completions of a record, best first if known; none for prompts and rated texts."""
     if isinstance(record, Preference):
         return (record.chosen, record.rejected)
     if isinstance(record, Ranking):
@@ -132,12 +137,12 @@ def completions_of(record: Any) -> tuple[Completion, ...]:
 
 
 def prompt_of_record(record: Any) -> Prompt | None:
-    """The prompt of a record; none for rated texts."""
+    """Return the prompt of a record; `None` for rated texts without one."""
     return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
 
 
 def _from(source: str, record: Any, taken: Set[str]) -> Any:
-    """The record under the name of its source, where its prompt's id is taken."""
+    """Prefix the id of the record's prompt with its source, if the id is taken."""
     prompt = prompt_of_record(record)
     if prompt is None or prompt.id not in taken:
         return record
@@ -146,22 +151,22 @@ def _from(source: str, record: Any, taken: Set[str]) -> Any:
 
 
 def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
-    """One row as a record; a `DataError` says what is wrong with it, without its place."""
+    """Parse a row to a record; a `DataError` describes a fault without the position of the row."""
     record: Record = _PARSERS[kind](row)
     return record
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
-    """With the whole row, which a reward may read."""
+    """Parse a prompt; its `columns` are the whole row, which a reward may read."""
     refuse_columns(row)
     whole = row.get("prompt") is None and row.get("messages") is not None
     system = row_system(row)
-    found = prompt_of(row, system=system) if whole else prompt_of(required(row, "prompt"), row, system=system)
-    return replace(found, columns=dict(row))
+    prompt = prompt_of(row, system=system) if whole else prompt_of(required(row, "prompt"), row, system=system)
+    return replace(prompt, columns=dict(row))
 
 
 def _with_columns(record: Any, row: Mapping[str, Any]) -> Any:
-    """A demonstration or preference whose prompt has the row's columns beside the texts, where there are any."""
+    """Add the row's columns other than texts to the prompt of a demonstration or preference."""
     columns = {key: value for key, value in dict(row).items() if key not in TEXTS}
     if not columns:
         return record
@@ -181,8 +186,8 @@ def _demonstration(row: Mapping[str, Any]) -> Demonstration:
                 f"the row has {key}, which calls its completion good or bad, but demonstrations are imitated; "
                 "train it with kto or bco, or keep the good rows and remove the column"
             )
-    found: Demonstration = _with_columns(Demonstration(*prompt_and_completion(row), _weight(row)), row)
-    return found
+    record: Demonstration = _with_columns(Demonstration(*prompt_and_completion(row), _weight(row)), row)
+    return record
 
 
 def _preference(row: Mapping[str, Any]) -> Preference:
@@ -207,10 +212,10 @@ def _ranking(row: Mapping[str, Any]) -> Ranking:
 
 
 def alternatives(row: Mapping[str, Any]) -> list[Any]:
-    """The cells of a row's `completions`: answers to one prompt, each whole.
+    """Return the cells of a row's `completions`: complete answers to one prompt.
 
     Raises:
-        DataError: they are the steps of one answer: the row labels each of them.
+        DataError: they are the steps of one answer, each with a label.
     """
     cells = listed(required(row, "completions"), "completions")
     if filled(row.get("labels")):
@@ -222,7 +227,7 @@ def alternatives(row: Mapping[str, Any]) -> list[Any]:
 
 
 def _check_best_first(row: Mapping[str, Any], count: int) -> None:
-    """Refuse a ranking with other numbers beside its completions: their order may not be the ranking then."""
+    """Refuse a ranking with a column of numbers for its completions: their order may not be the ranking."""
     for key, cell in row.items():
         value = cell
         if isinstance(cell, str) and cell[:1] == "[":
@@ -242,7 +247,7 @@ def _label(row: Mapping[str, Any]) -> Label:
 
 
 def _rated_text(row: Mapping[str, Any]) -> RatedText:
-    """A text with all its ratings; or, in the long form, with the one rating that the row holds."""
+    """Parse a text with all its ratings or, in the long form, with the one rating of the row."""
     one = None if row.get("ratings") is not None else next((k for k in RATINGS if row.get(k) is not None), "")
     key, long = one or "ratings", bool(one)
     ratings = _numbers([row[key]] if one else listed(required(row, key), key), key)
@@ -272,8 +277,8 @@ def _numbers(cells: Sequence[Any], key: str) -> tuple[float, ...]:
     except (TypeError, ValueError, OverflowError):
         numbers = ()
     if not numbers or not all(map(math.isfinite, numbers)):
-        wanted = "not a finite number" if key in RATINGS else "not a list of at least one finite number"
-        raise DataError(f"{key} is {wanted}: {brief(cells[0] if key in RATINGS else cells)}")
+        fault = "not a finite number" if key in RATINGS else "not a list of at least one finite number"
+        raise DataError(f"{key} is {fault}: {brief(cells[0] if key in RATINGS else cells)}")
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""Reading a user's file for a command: its first row, its records, and a line about what was not read."""
+"""Reading a user's file for a command: its first row, its records, and a report of unread keys."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gnomon.data.reading.unread_keys import KeysRead
 
 
 def first_row(path: Path) -> Mapping[str, Any]:
-    """The first row of a file; empty where it has none."""
+    """Return the first row of a file; empty if it has none."""
     return next((row for _, row in read_rows(path)), {})
 
 
 def read_reported(kind: type[Record], path: Path) -> list[Record]:
-    """The records of a file; keys that are not read are reported."""
+    """Read the records of a file; prints the keys that are not read."""
     keys = KeysRead()
     records = read_records(kind, path, keys)
     report_unread(path, kind, keys)
@@ -27,12 +27,24 @@ def read_reported(kind: type[Record], path: Path) -> list[Record]:
 
 
 def report_unread(path: Path, kind: type, keys: KeysRead) -> None:
-    """Print which keys of a file of records were not read, if there are any."""
+    """Print which keys of a file of records were not read, if there are any.
+
+    Args:
+        path: of the file.
+        kind: of its records.
+        keys: which keys the rows hold, and which were read.
+    """
     report_keys(path, NAMES[kind], keys)
 
 
 def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
-    """Print which keys of a file were not read, if there are any."""
+    """Print which keys of a file were not read, if there are any.
+
+    Args:
+        path: of the file.
+        kind: name of the kind of its rows.
+        keys: which keys the rows hold, and which were read.
+    """
     names = ", ".join(unread_keys(keys))
     if names:
         line = f"{path}: read as {kind}; not read: {names}"

@@ -1,4 +1,4 @@
-"""The values in a row: texts, numbers, lists, ids. A fault says what is wrong, not where."""
+"""Parsing of the values in a row: texts, numbers, lists, ids. Errors describe the fault, not its position."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS_NAMED = 12  # keys of a row that a message about it names
 
 
 def brief(value: Any) -> str:
-    """A value in at most some forty characters, however long or deeply nested it is."""
+    """Format a value in at most 60 characters, however long or deeply nested it is."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 40
     short.maxlist = short.maxdict = short.maxlevel = 3
@@ -22,12 +22,12 @@ def brief(value: Any) -> str:
 
 
 def filled(value: Any) -> bool:
-    """Whether a cell holds anything; an empty text, list or object does not."""
+    """Return whether a cell is filled; an empty text, list or object is not."""
     return value is not None and value != "" and value != [] and value != {}
 
 
 def required(row: Mapping[str, Any], *keys: str) -> Any:
-    """The value of the first of `keys` that the row has."""
+    """Return the value of the first of `keys` that the row has."""
     for key in keys:
         value = row.get(key)
         if value is not None:
@@ -39,14 +39,14 @@ def required(row: Mapping[str, Any], *keys: str) -> Any:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """A JSON object."""
+    """Check that a value is a JSON object, and return it."""
     if not isinstance(value, Mapping):
         raise DataError(f"{brief(value)} is neither a text nor a JSON object")
     return value
 
 
 def text(value: Any, key: str = "text") -> str:
-    """A text that can be written as UTF-8; it may be empty."""
+    """Check that a value is a text that can be written as UTF-8, perhaps empty, and return it."""
     if not isinstance(value, str):
         raise DataError(f"{key}: {brief(value)} is not a text")
     check_text(value, key)
@@ -54,7 +54,7 @@ def text(value: Any, key: str = "text") -> str:
 
 
 def check_text(text: str, where: str) -> None:
-    """Refuse what cannot be written as UTF-8."""
+    """Refuse a text that cannot be written as UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -64,7 +64,15 @@ def check_text(text: str, where: str) -> None:
 
 
 def number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
-    """A number within bounds, perhaps written as text; `default` where the row has none."""
+    """Parse a number within bounds, perhaps written as text.
+
+    Args:
+        row: the row.
+        key: of the number.
+        default: value if the row has none.
+        low: smallest valid number.
+        high: largest valid number.
+    """
     cell = row.get(key)
     if cell is None or cell == "":
         return default
@@ -78,7 +86,7 @@ def number(row: Mapping[str, Any], key: str, default: float, low: float, high: f
 
 
 def truth(value: Any, key: str) -> bool:
-    """True or false, also as 1 and 0 and as the text that a table holds."""
+    """Parse true or false, also as 1 and 0, and as text in a table."""
     known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
     decided = known.get(str(value).strip().lower()) if isinstance(value, str | bool | int | float) else None
     if decided is None:
@@ -87,7 +95,7 @@ def truth(value: Any, key: str) -> bool:
 
 
 def listed(value: Any, key: str) -> list[Any]:
-    """A list; a table holds it as JSON text."""
+    """Parse a list, which a table holds as JSON text."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -99,11 +107,11 @@ def listed(value: Any, key: str) -> list[Any]:
 
 
 def identity(row: Mapping[str, Any], content: str) -> str:
-    """The row's id, or one made from its content."""
+    """Return the row's id, or one computed from its content."""
     own = row.get("id")
     return name_of(content) if own in (None, "") else text(str(own), "id")
 
 
 def name_of(content: str) -> str:
-    """An id that equal contents share."""
+    """Compute an id that equal contents share."""
     return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]

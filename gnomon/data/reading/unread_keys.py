@@ -1,4 +1,4 @@
-"""Which keys of rows are read: what is left over is reported, so that nothing is dropped in silence."""
+"""Tracking of the keys that are read from rows: the others are reported, so that nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 from gnomon.data.reading.row_fields import filled
 
 BOOKKEEPING = frozenset({"id", "items", "token_ids"})
-"""Keys that Gnomon writes and that say nothing about what is learned."""
+"""Keys that Gnomon writes and that do not affect training."""
 
 
 @dataclass
 class KeysRead:
-    """Keys that rows hold, and those of them that were read; a nested key stands behind its parents, as `a.b`."""
+    """Keys that rows hold, and those that were read; a nested key comes after its parents, as `a.b`."""
 
     present: dict[str, None] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
 
     def unread(self) -> list[str]:
-        """Keys that hold something and that nothing was read from, in the order of the file."""
+        """Return the filled keys that were not read, in the order of the file."""
         return [key for key in self.present if key not in self.read and key.rpartition(".")[2] not in BOOKKEEPING]
 
 
 class TrackedRow(dict[str, Any]):
-    """A row that notes which of its keys are read, those of nested objects included.
+    """A row that records which of its keys are read, including those of nested objects.
 
     Args:
         row: the row.
-        keys: where it is noted, for all rows of a file.
-        path: what stands before a key: empty, or that of the parents with a dot at its end.
+        keys: the record, for all rows of a file.
+        path: prefix of its keys: empty, or that of the parents with a dot at its end.
     """
 
     def __init__(self, row: Mapping[str, Any], keys: KeysRead, path: str = ""):
@@ -41,7 +41,7 @@ class TrackedRow(dict[str, Any]):
                 keys.present.setdefault(f"{path}{key}")
 
     def get(self, key: str, otherwise: Any = None) -> Any:
-        """As a dict does."""
+        """Return the value of a key as a dict does, and record the key as read."""
         self.keys_read.read.add(f"{self.path}{key}")
         return self._tracked(super().get(key, otherwise), key)
 

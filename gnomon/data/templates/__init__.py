@@ -1,1 +1,1 @@
-"""Chat templates: what they write, what may stand in them, and where they are tried."""
+"""Chat templates: rendering, control tokens in texts, a trial with limits."""

@@ -1,4 +1,4 @@
-"""What a chat template writes: conversations as text, what stands around an answer, which token ends it."""
+"""Chat templates: rendering of conversations, the text around an answer, the token that ends it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ PLAIN_TEMPLATE = (
 
 
 def render_text(tokenizer: Any, messages: Sequence[Message], where: str, *, answer: bool) -> str:
-    """A conversation as the template writes it; with `answer` up to where the assistant speaks next.
+    """Render a conversation with the chat template.
+
+    Args:
+        tokenizer: with its chat template.
+        messages: the turns.
+        where: the row, for messages.
+        answer: append the generation prompt, after which the assistant's answer follows.
 
     Raises:
         DataError: the template refuses it.
@@ -52,37 +58,37 @@ def _for_template(message: Message) -> dict[str, str]:
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
-    """Ids of a text, with nothing added to it."""
+    """Tokenize a text without adding special tokens."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def turn_end(tokenizer: Any) -> int:
-    """The id that ends an assistant's turn.
+    """Return the id that ends an assistant's turn.
 
-    Found by rendering a turn: the first special token after its text; `eos` where the template has none.
+    It is the first special token after the text of a rendered turn; `eos` if the template has none.
     """
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
 
 
 def answer_prefix(tokenizer: Any) -> str:
-    """White space between the template's header and an answer that belongs to the answer's first token.
+    """Return the white space between the template's header and an answer that is part of its first token.
 
-    Templates of the form `Assistant: …` have it. Where the tokenizer adds it by itself there is none to add: what
-    counts is that an answer alone gets the tokens that it has inside the whole text.
+    Templates of the form `Assistant: …` have it. It is empty if the tokenizer adds it by itself: an answer alone
+    must get the tokens that it has inside the whole text.
     """
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
 
 
 def added_prefix(tokenizer: Any) -> str:
-    """White space that the template writes before an answer and that the tokenizer adds to it by itself."""
+    """Return the white space that the template writes before an answer and that the tokenizer adds by itself."""
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[2]
 
 
 def answer_opening(tokenizer: Any) -> str:
-    """The start of an answer that the generation prompt writes already, such as `<think>` and a new line.
+    """Return the start of an answer that is part of the generation prompt, such as `<think>` and a new line.
 
-    It is never sampled, so a sampled text lacks it. A tag that the template writes as a header is none: an answer
-    that begins with the tag then has it twice.
+    It is never sampled, so a sampled text lacks it. A tag that the template writes as a header does not count: an
+    answer that begins with the tag then has it twice.
     """
     return _opening(tokenizer, tokenizer.chat_template, tokenizer.eos_token)
 
@@ -90,19 +96,19 @@ def answer_opening(tokenizer: Any) -> str:
 @lru_cache(maxsize=8)
 def _opening(tokenizer: Any, _template: str, _eos: str | None) -> str:
     question = [Message("user", _MARKER)]
-    asked = render_text(tokenizer, question, "a question", answer=False)
-    prompt = render_text(tokenizer, question, "a question", answer=True).removeprefix(asked)
-    found = _OPENED.search(prompt)
-    if found is None:
+    before = render_text(tokenizer, question, "a question", answer=False)
+    prompt = render_text(tokenizer, question, "a question", answer=True).removeprefix(before)
+    match = _OPENED.search(prompt)
+    if match is None:
         return ""
-    thinking = Message("assistant", f"{found[0]}{_MARKER}</{found['tag']}>{_MARKER}")
+    thinking = Message("assistant", f"{match[0]}{_MARKER}</{match['tag']}>{_MARKER}")
     whole = render_text(tokenizer, [*question, thinking], "a question and its answer", answer=False)
-    return found[0] if whole.removeprefix(asked).count(found[0].rstrip()) < 2 else ""
+    return match[0] if whole.removeprefix(before).count(match[0].rstrip()) < 2 else ""
 
 
-@lru_cache(maxsize=8)  # every completion asks; whatever could change the answer is an argument
+@lru_cache(maxsize=8)  # called for every completion; everything that could change the result is an argument
 def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int, str]:
-    """Around an answer: white space before it, the id that ends it, white space that the tokenizer adds."""
+    """Return the white space before an answer, the id that ends it, the white space that the tokenizer adds."""
     question = [Message("user", _MARKER)]
     opening = render_text(tokenizer, question, "a question", answer=True)
     whole = render_text(
@@ -123,9 +129,9 @@ def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int, s
 
 
 def longest_token(tokenizer: Any) -> int:
-    """Characters of the longest token, so that a text's length says how many tokens it has at least.
+    """Return an upper bound of a token's length in characters, which gives a text's minimum number of tokens.
 
-    Four times as many, since a normalizer may drop characters.
+    Four times the longest token, since a normalizer may drop characters.
     """
     return 4 * _longest(tokenizer, len(tokenizer))
 

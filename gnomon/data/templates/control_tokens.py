@@ -1,8 +1,7 @@
-"""Control tokens in people's words: they stay words, so that no text can end a turn or open another.
+"""Control tokens in message texts, which are tokenized as plain text: no text can end a turn or open another.
 
-A template's own control tokens become the tokens that they are; the same characters inside a message are
-tokenized as plain text. Only an end of turn at the very end of an assistant's words is dropped, since the
-template writes it.
+A template's own control tokens become special tokens; the same characters inside a message are tokenized as plain
+text. Only an end of turn at the very end of an assistant's text is dropped, since the template writes it.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ _PRIVATE = range(0xF0000, 0xFFFFE)  # characters to which Unicode gives no meani
 
 @dataclass(frozen=True)
 class Shield:
-    """Stand-ins for control tokens in words: single characters that the conversation has not."""
+    """Placeholders for control tokens in texts: single characters that the conversation does not contain."""
 
-    tokens: dict[str, str]  # stand-in -> token
+    tokens: dict[str, str]  # placeholder -> token
 
     def hide(self, messages: Iterable[Message]) -> list[Message]:
-        """The messages, in whose words stand-ins are where control tokens were."""
-        stand_ins = {token: stand_in for stand_in, token in self.tokens.items()}
-        pattern = re.compile("|".join(map(re.escape, sorted(stand_ins, key=len, reverse=True))))
+        """Replace control tokens in the messages' texts by placeholders."""
+        placeholders = {token: placeholder for placeholder, token in self.tokens.items()}
+        pattern = re.compile("|".join(map(re.escape, sorted(placeholders, key=len, reverse=True))))
 
         def hidden(text: str) -> str:
-            return pattern.sub(lambda found: stand_ins[found[0]], text)
+            return pattern.sub(lambda match: placeholders[match[0]], text)
 
         return [
             replace(
@@ -45,7 +44,7 @@ class Shield:
         ]
 
     def ids(self, tokenizer: Any, text: str) -> list[int]:
-        """Ids of a rendered text, where stand-ins become the plain text of their tokens."""
+        """Tokenize a rendered text; placeholders become the plain text of their tokens."""
         pieces = re.split(f"([{re.escape(''.join(self.tokens))}])", text) if self.tokens else [text]
         ids: list[int] = []
         for piece in pieces:
@@ -60,10 +59,10 @@ NO_SHIELD = Shield({})
 
 
 def shielded(tokenizer: Any, messages: Sequence[Message]) -> tuple[Shield, list[Message]]:
-    """Messages as a template may write them: control tokens hidden, ends that the template writes dropped."""
+    """Prepare messages for a template: hide control tokens, and drop ends of turns that the template writes."""
     plain = [without_end(tokenizer, message) for message in messages]
     texts = [text for message in plain for text in (message.content, message.reasoning_content or "")]
-    tokens = {found for text in texts for found in _pattern(tokenizer, len(tokenizer)).findall(text)}
+    tokens = {token for text in texts for token in _pattern(tokenizer, len(tokenizer)).findall(text)}
     if not tokens:
         return NO_SHIELD, plain
     used = set().union(*texts)
@@ -73,7 +72,7 @@ def shielded(tokenizer: Any, messages: Sequence[Message]) -> tuple[Shield, list[
 
 
 def without_end(tokenizer: Any, message: Message) -> Message:
-    """An assistant's message without the end of turn, or of text, that it ends with."""
+    """Remove the end of turn, or of text, from the end of an assistant's message."""
     if message.role != "assistant":
         return message
     ends = {str(tokenizer.convert_ids_to_tokens(turn_end(tokenizer))), tokenizer.eos_token} - {None, ""}
@@ -85,27 +84,33 @@ def without_end(tokenizer: Any, message: Message) -> Message:
 
 @dataclass
 class ControlCounts:
-    """How many records of a file have control tokens in their words, and what becomes of them.
+    """Counts of control tokens in the texts of a file's records.
 
     Attributes:
-        plain: by token, records in whose words it is read as plain text.
-        ends: texts of the assistant that end with an end of turn, which is written once.
+        plain: number of records, by token, in whose texts it is read as plain text.
+        ends: number of the assistant's texts that end with an end of turn, which is written once.
     """
 
     plain: Counter[str] = field(default_factory=Counter)
     ends: int = 0
 
     def add(self, tokenizer: Any, prompt: Prompt, completions: Sequence[Completion]) -> None:
-        """Count a record."""
+        """Count a record.
+
+        Args:
+            tokenizer: with its chat template.
+            prompt: of the record.
+            completions: of the record.
+        """
         turns = list(_turns(prompt, completions))
         cut = [without_end(tokenizer, turn) for turn in turns]
         pattern = _pattern(tokenizer, len(tokenizer))
-        words = "\n".join(f"{turn.content}\n{turn.reasoning_content or ''}" for turn in cut)
-        self.plain.update(set(pattern.findall(words)))
+        text = "\n".join(f"{turn.content}\n{turn.reasoning_content or ''}" for turn in cut)
+        self.plain.update(set(pattern.findall(text)))
         self.ends += sum(a is not b for a, b in zip(turns, cut, strict=True))
 
     def facts(self) -> list[tuple[str, str]]:
-        """Name and value of what there is to report."""
+        """Return the counts that are not 0 as names and values."""
         rows = [(token, count) for token, count in sorted(self.plain.items())]
         named = ", ".join(f"{token} in {count:,}" for token, count in rows)
         facts = [("control tokens in words, read as plain text", named)] if named else []
@@ -122,7 +127,7 @@ def _turns(prompt: Prompt, completions: Sequence[Completion]) -> Iterator[Messag
 
 @lru_cache(maxsize=8)
 def _pattern(tokenizer: Any, _size: int) -> re.Pattern[str]:
-    """Finds control tokens; those merely added, as `<think>` may be, are the template's and people's alike."""
+    """Return the pattern of control tokens; added tokens that are not special, such as `<think>`, are none."""
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     ending = str(tokenizer.convert_ids_to_tokens(turn_end(tokenizer)))
     tokens = sorted((special | {ending, *tokenizer.all_special_tokens}) - {""}, key=len, reverse=True)
@@ -130,7 +135,7 @@ def _pattern(tokenizer: Any, _size: int) -> re.Pattern[str]:
 
 
 def _plain_ids(tokenizer: Any, token: str) -> list[int]:
-    """The characters of a control token as plain text.
+    """Tokenize the characters of a control token as plain text.
 
     Raises:
         DataError: the tokenizer has no other way to write them.

@@ -1,4 +1,4 @@
-"""Whether two models mean the same by an id."""
+"""Comparison of vocabularies: whether an id is the same token for two models."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from weakref import WeakKeyDictionary
 
 from gnomon.core.storage.digests import digest_of
 
-ADDED_PAD = "<|pad|>"  # the token that a saved reward model pads with where its vocabulary has none for it
+ADDED_PAD = "<|pad|>"  # padding token of a saved reward model whose vocabulary has none
 _digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
 def same_vocabulary(a: Any, b: Any) -> bool:
-    """Whether each id is the same token for both; which of them end a turn or pad may differ.
+    """Return whether each id is the same token for both; the tokens that end a turn or pad may differ.
 
-    A token that only one of them has for padding, `ADDED_PAD`, makes no difference.
+    A token that only one of them has for padding, `ADDED_PAD`, is ignored.
     """
     return a is b or _digest(a) == _digest(b)
 

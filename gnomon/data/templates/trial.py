@@ -1,7 +1,7 @@
-"""A chat template is a program of somebody else's: it is tried once in a process with limits before it is used.
+"""Trial of a chat template, which is untrusted code, in a child process with limits before its first use.
 
-Templates render in a sandbox, which forbids what would reach the machine but not a loop without end, or a text
-that doubles until memory is gone. A child process that renders a question and its answer meets limits instead.
+Templates render in a sandbox, which forbids access to the machine but neither an endless loop nor a text that
+doubles until memory runs out. A child process with limits on time and memory renders a question and its answer.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 
-SECONDS = 5  # of a processor, for two renderings of two short turns
-WALL = 60.0  # seconds that they may take on a machine that does much else
-MEMORY = 1 << 30  # bytes beside what the process has
+SECONDS = 5  # of processor time, for two renderings of two short turns
+WALL = 60.0  # seconds that they may take on a busy machine
+MEMORY = 1 << 30  # bytes in addition to those of the process
 TURNS = [{"role": "user", "content": "gnomon"}, {"role": "assistant", "content": "gnomon"}]
 _tried: set[str] = set()
 
 
 def try_template(tokenizer: Any, where: str) -> None:
-    """Render two turns in a child process with limits; what the template raises there is left to its first use.
+    """Render two turns in a child process with limits; errors of the template are left to its first use.
 
     Args:
-        tokenizer: whose template it is; tried once in the life of this process.
-        where: what the template belongs to, for the sentence.
+        tokenizer: with its chat template, which is tried once per process.
+        where: the template's owner, for messages.
 
     Raises:
-        DataError: the template came to no end within its limits.
+        DataError: the template does not finish within its limits.
     """
     template = tokenizer.chat_template
     if not isinstance(template, str) or template in _tried or sys.platform != "linux":
@@ -40,9 +40,9 @@ def try_template(tokenizer: Any, where: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
-            )  # of forks beside threads, which the child has none of
+            )  # about forks in a process with threads; the child needs none of them
             child = os.fork()
-    except OSError:  # no process to be had: the template is taken on trust
+    except OSError:  # no child process available: the template is trusted
         return
     if child == 0:
         _render_and_exit(tokenizer)

@@ -160,7 +160,7 @@ BROKEN: list[tuple[type, dict[str, object], str]] = [
     (Demonstration, {"prompt": "Q", "completion": "A", "weight": "heavy"}, "weight is 'heavy', not a number"),
     (Demonstration, {"prompt": "Q", "completion": []}, "the completion has no messages"),
     (Demonstration, {"prompt": "Q", "completion": [{"role": "user", "content": "A"}]}, "not the user's"),
-    (Demonstration, chat({"role": "user", "content": "Q"}), "the assistant says nothing in messages"),
+    (Demonstration, chat({"role": "user", "content": "Q"}), "messages have no turn of the assistant"),
     (Label, {"prompt": "Q", "completion": "A"}, "no 'label' in it"),
     (Label, {"prompt": "Q", "completion": "A", "label": 2}, "label is 2, neither true nor false"),
     (Ranking, {"prompt": "Q", "completions": ["A"]}, "fewer than two"),

@@ -121,7 +121,7 @@ def test_a_generation_prompt_that_opens_the_thoughts_opens_them_once(turn: Messa
         (
             "{{ m.content.split('</think>')[-1] }}",
             Message("assistant", "<think>a</think>4"),
-            "changes what stands",
+            "changes the text",
         ),
         ("{{ m.content }}", Message("assistant", "4", "two"), "leaves out its reasoning_content"),
     ],

@@ -119,7 +119,7 @@ def test_one_turn_is_what_a_plain_completion_is(chat: bool) -> None:
             "rewrites earlier turns",
         ),
         (("{{ m.content }}", "{{ m.content | upper }}"), "a question and its answer once each"),
-        (("{{ m.content }}", "{{ m.content | replace('good', 'bad') }}"), "changes what stands around or in it"),
+        (("{{ m.content }}", "{{ m.content | replace('good', 'bad') }}"), "changes the text in or around it"),
         (("<|im_end|>", ""), "does not end an assistant's turn"),
         (
             ("{{ m.role }}", "{{ raise_exception('no tools') if m.role == 'tool' else m.role }}"),
