@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import hstack
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
-from sklearn.pipeline import FeatureUnion
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import FeatureUnion, make_pipeline
 
 from gnomon.core.errors import DataError
 
@@ -32,9 +31,8 @@ class TfidfRidge:
 
     name = "tfidf-ridge"
 
-    def __init__(self, features: Any, ridge: Any, alpha: float) -> None:
-        self._features = features
-        self._ridge = ridge
+    def __init__(self, model: Any, alpha: float) -> None:
+        self._model = model
         self.alpha = alpha
 
     @classmethod
@@ -59,57 +57,42 @@ class TfidfRidge:
         wanted = np.asarray(means, dtype=np.float64)
         try:
             alpha = _best_alpha(texts, wanted)
-            features = _features()
-            ridge = Ridge(alpha=alpha).fit(features.fit_transform(texts), wanted)
+            model = _pipeline(alpha).fit(texts, wanted)
         except ValueError as error:  # scikit-learn found an empty vocabulary, or ratings that are no numbers
             raise DataError(f"there is nothing to learn from in these texts and ratings ({error}).") from error
-        return cls(features, ridge, alpha)
+        return cls(model, alpha)
 
     def score_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Predicted mean ratings, on the raters' scale, [N]."""
         if not texts:
             return np.zeros(0)
-        scores: NDArray[np.float64] = self._ridge.predict(self._features.transform(texts))
+        scores: NDArray[np.float64] = self._model.predict(texts)
         return scores
 
 
-def _features() -> Any:
-    """Texts → a sparse matrix [N, features], each row of unit length in either half."""
-    return FeatureUnion(
+def _pipeline(alpha: float | Sequence[float]) -> Any:
+    """Texts → a sparse matrix [N, features], each row of unit length in either half → ratings.
+
+    Args:
+        alpha: strength of the ridge penalty, or one strength for each column of ratings.
+    """
+    features = FeatureUnion(
         [
             ("words", TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)),
             ("letters", TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)),
         ]
     )
+    return make_pipeline(features, Ridge(alpha=alpha))
 
 
 def _best_alpha(texts: Sequence[str], means: NDArray[np.float64]) -> float:
     """The penalty with the smallest squared error on texts that were held out.
 
     The features are fitted in every fold. With one vocabulary from all texts the search would favor too small a
-    penalty: n-grams of held-out texts only, which a new text does not have, would dilute the others. N-grams are
-    counted once; a fold's vocabulary consists of those in its training texts.
+    penalty: n-grams of held-out texts only, which a new text does not have, would dilute the others. A fold
+    learns one target for each penalty, so that its texts are read once.
     """
-    counts = [_counts(part, texts) for _, part in _features().transformer_list]
-    errors = np.zeros(len(ALPHAS))
-    for learn, check in KFold(FOLDS, shuffle=True, random_state=0).split(means):
-        known, held_out = (
-            hstack(half) for half in zip(*(_tfidf(part, learn, check) for part in counts), strict=True)
-        )
-        for number, alpha in enumerate(ALPHAS):
-            predicted = Ridge(alpha=alpha).fit(known, means[learn]).predict(held_out)
-            errors[number] += float(np.square(predicted - means[check]).sum())
-    return ALPHAS[int(errors.argmin())]
-
-
-def _counts(vectorizer: Any, texts: Sequence[str]) -> Any:
-    """How often each text has each n-gram, sparse `[N, features]`."""
-    return CountVectorizer(analyzer=vectorizer.build_analyzer()).fit_transform(texts)
-
-
-def _tfidf(counts: Any, learn: Any, check: Any) -> tuple[Any, Any]:
-    """TF-IDF features of the rows `learn` and of the rows `check`, fitted to the former."""
-    learned = counts[learn]
-    seen = np.flatnonzero(learned.getnnz(axis=0))
-    weigh = TfidfTransformer(sublinear_tf=True)
-    return weigh.fit_transform(learned[:, seen]), weigh.transform(counts[check][:, seen])
+    targets = np.tile(means[:, None], len(ALPHAS))  # [N, A]
+    folds = KFold(FOLDS, shuffle=True, random_state=0)
+    predictions = cross_val_predict(_pipeline(ALPHAS), texts, targets, cv=folds)  # [N, A]
+    return ALPHAS[int(np.square(predictions - targets).sum(axis=0).argmin())]
