@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from gnomon.core.boundary import CRASH_FOLDER
 
 pytest_plugins = ["project", "databases", "browsing"]  # fixtures of whole projects, databases and browsers
 torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: tests that wait for a browser or a process leave their core idle."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)

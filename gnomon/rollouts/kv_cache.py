@@ -77,7 +77,7 @@ class Slots:
         before, _, room, _ = self.stores[0][0].shape
         if slots <= before and width <= room:
             return
-        size = (max(slots, before), room if width <= room else max(width + self.spare, room * 3 // 2))
+        size = (max(slots, before), grown(room, width, self.spare))
         for pair in self.stores:
             for side, old in enumerate(pair):
                 pair[side] = old.new_zeros(size[0], old.shape[1], size[1], old.shape[3])
@@ -88,6 +88,25 @@ class Slots:
         keys, values = self.stores[number]
         taken = len(self.lengths)
         return keys[:taken, :, : self.width], values[:taken, :, : self.width]
+
+
+def grown(capacity: int, width: int, spare: int) -> int:
+    """Tokens that slots of `capacity` tokens have memory for once they hold `width` tokens.
+
+    Args:
+        capacity: tokens before.
+        width: tokens that have to fit.
+        spare: tokens beyond `width` that a growing slot gets at least.
+    """
+    return capacity if width <= capacity else max(width + spare, capacity * 3 // 2)
+
+
+def own_capacity(tokens: int) -> int:
+    """Tokens that the own slots of a `SlotCache` have memory for after rows grew to `tokens`, one at a time."""
+    capacity = 0
+    while capacity < tokens:
+        capacity = grown(capacity, capacity + 1, ROOM)
+    return capacity
 
 
 @dataclass(frozen=True)

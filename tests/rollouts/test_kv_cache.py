@@ -90,3 +90,17 @@ def test_a_cache_grows_in_slots_and_tokens_and_keeps_what_it_holds(monkeypatch: 
     assert found == [[prompt] * prompt + list(range(10, 20)) for prompt in (1, 2, 3)]
     for held in (cache.prompts, cache.own):
         assert held.stores[0][0].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "capacity"), [(0, 0), (1, 65), (65, 65), (66, 130), (131, 195), (195, 195), (196, 292), (293, 438)]
+)
+def test_memory_of_growing_rows_by_hand(tokens: int, capacity: int) -> None:
+    """64 more than needed or half as many again: 1 + 64, 66 + 64, 131 + 64, then 195 · 1.5, 292 · 1.5."""
+    cache = SlotCache(torch.float32)
+    read(cache, 1.0, lengths=[1])
+    cache.enter([0])
+    for _ in range(tokens):
+        write(cache, 0.0)
+    assert cache.own.stores[0][0].shape[2] == capacity
+    assert kv_cache.own_capacity(tokens) == capacity

@@ -65,7 +65,7 @@ def chinese(folder: Path, model: Path) -> dict[str, Any]:
                 "name": "aligned",
                 "algorithm": "sft",
                 "data": str(folder / "demonstrations.jsonl"),
-                "training": {"epochs": 20, "batch_size": 4},
+                "training": {"epochs": 60, "batch_size": 4},
             },
             {
                 "name": "report",
@@ -76,7 +76,7 @@ def chinese(folder: Path, model: Path) -> dict[str, Any]:
                     {"judge": f"{folder / 'words.py'}:score", "independent": True},
                 ],
                 "prompts": str(folder / "prompts.jsonl"),
-                "sampling": {"completions": 4, "max_tokens": 8},
+                "sampling": {"completions": 16, "max_tokens": 12},
             },
         ],
     }

@@ -12,6 +12,7 @@ import torch
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Prompt
 from gnomon.models.roles import Model, Policy
+from gnomon.rollouts.kv_cache import own_capacity
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime.memory_profile import TRIAL, Shape, peak_bytes, random_groups
@@ -57,9 +58,11 @@ def profile_sampling(
     query_heads = getattr(config, "num_attention_heads", 0)  # without heads no cache grows
     heads = getattr(config, "num_key_value_heads", None) or query_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // max(query_heads, 1)
-    a_token = 2 * config.num_hidden_layers * heads * head * 4 * side_by_side
+    numbers = 2 * config.num_hidden_layers * heads * head * side_by_side  # keys and values of one token a row
+    held = own_capacity if policy.decoder == "slots" else int  # other caches grow by one token a step
+    more = max(held(sampling.max_tokens) - held(TRIAL_TOKENS[1]), 0)
     return SamplingCost(
-        max(sizes) + a_token * max(sampling.max_tokens - TRIAL_TOKENS[1], 0), one_batch * rows / side_by_side
+        max(sizes) + numbers * policy.compute.dtype.itemsize * more, one_batch * rows / side_by_side
     )
 
 

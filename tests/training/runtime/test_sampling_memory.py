@@ -1,4 +1,4 @@
-"""What drawing takes is tried on any model that can be drawn from, and reckoned from two short draws."""
+"""Memory and time of sampling, estimated from two short samples of any model that can be sampled from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gnomon.models.verify_forward import verified
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime import sampling_memory
-from gnomon.training.runtime.memory_profile import Shape
+from gnomon.training.runtime.memory_profile import Shape, peak_bytes
 from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, profile_sampling
 
 
@@ -23,9 +23,9 @@ from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, p
 @pytest.mark.parametrize(("kind", "settings"), [("llama", {}), ("falcon_mamba", {"state_size": 4})], ids=str)
 def test_a_model_without_heads_is_tried_too(kind: str, settings: dict[str, Any], words: Any) -> None:
     policy = verified(tiny_policy(words, kind=kind, **settings))
-    found = profile_sampling(policy, prompts_of("a", "b c"), Sampling(completions=2, max_tokens=40), [policy])
-    assert found.bytes > 0
-    assert found.seconds > 0
+    cost = profile_sampling(policy, prompts_of("a", "b c"), Sampling(completions=2, max_tokens=40), [policy])
+    assert cost.bytes > 0
+    assert cost.seconds > 0
 
 
 class Draws:
@@ -49,26 +49,27 @@ class Draws:
         return 500 if len(self.drawn) == 1 else 900
 
 
-ASKED = prompts_of("a", "b", "c", "a b", "b c")
-PLAIN = {"top_p": 0.9, "repetition_penalty": 1.1}  # whatever else says how tokens are chosen stays
+PROMPTS = prompts_of("a", "b", "c", "a b", "b c")
+PLAIN = {"top_p": 0.9, "repetition_penalty": 1.1}  # settings of the choice of tokens, which a trial keeps
 
 
 @pytest.mark.parametrize(
-    ("batch", "prompts", "seconds", "size"), [(7, 3, 345 / 7, 108_420), (96, 5, 23.0, 231_300)]
+    ("batch", "prompts", "seconds", "size"), [(7, 3, 53 * 15 / 7, 233_860), (96, 5, 53.0, 500_100)]
 )
 def test_memory_and_time_by_hand(
     batch: int, prompts: int, seconds: float, size: int, words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Draws of 2 and of 10 tokens take 4 and 8 s, so 40 tokens take 4 + 38 · 0.5 = 23 s.
+    """Samples of 2 and of 10 tokens take 4 and 8 s, so 100 tokens take 4 + 98 · 0.5 = 53 s.
 
     That is for a batch; 15 rows in batches of 7 take 15/7 of it. A row's token takes 2 (key, value) · 2 layers ·
-    2 heads with keys · 16 wide · 4 bytes = 512, and 30 more than the longer draw's are kept of each row.
+    2 heads with keys · 16 wide · 4 bytes = 512. A row has memory for 65 tokens at first, which the longer trial
+    has too, and for 130 from the 66th on: 65 · 512 bytes more a row.
     """
     policy, draws = tiny_policy(words, head_dim=16), Draws(monkeypatch)
-    sampling = Sampling(completions=3, max_tokens=40, batch=batch, stop=("a",), stop_ids=(5,), **PLAIN)
-    found = profile_sampling(policy, ASKED, sampling, [policy])
-    assert found.seconds == pytest.approx(seconds)
-    assert found.bytes == size
+    sampling = Sampling(completions=3, max_tokens=100, batch=batch, stop=("a",), stop_ids=(5,), **PLAIN)
+    cost = profile_sampling(policy, PROMPTS, sampling, [policy])
+    assert cost.seconds == pytest.approx(seconds)
+    assert cost.bytes == size
     short = [
         Sampling(completions=3, max_tokens=tokens, min_tokens=tokens, batch=batch, **PLAIN) for tokens in (2, 10)
     ]
@@ -78,20 +79,43 @@ def test_memory_and_time_by_hand(
     assert {id(weight) for weight in weights} <= set(draws.known)
 
 
+def test_memory_of_other_caches_grows_by_each_token(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache without slots has memory for its tokens: 90 beyond the longer trial's, of 512 bytes."""
+    policy = tiny_policy(words, head_dim=16)
+    policy.decoder = "padded"
+    Draws(monkeypatch)
+    assert profile_sampling(policy, PROMPTS[:1], Sampling(max_tokens=100), [policy]).bytes == 900 + 90 * 512
+
+
+@pytest.mark.parametrize("tokens", [8, 60, 70, 120, 200, 240])
+def test_estimated_memory_is_what_a_sample_takes(tokens: int, words: Any) -> None:
+    policy, prompts = tiny_policy(words), prompts_of(*["a", "b c", "c"] * 8)
+    sampling = Sampling(completions=2, max_tokens=tokens, min_tokens=tokens)
+    estimate = profile_sampling(policy, prompts, sampling, [policy])
+    known = [*policy.network.parameters(), *policy.network.buffers()]
+    sampler = NativeSampler(policy)
+
+    def sample() -> None:
+        sampler.sample(prompts, sampling, seed=0)
+
+    taken = peak_bytes(sample, known, policy.device)
+    assert estimate.bytes == pytest.approx(taken, rel=0.15)
+
+
 def test_without_heads_a_state_is_as_long_as_ever(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     Draws(monkeypatch)
     policy = tiny_policy(words, kind="falcon_mamba", state_size=4)
     for name in ("num_attention_heads", "num_key_value_heads"):  # which the test's own sizes gave it
         delattr(policy.network.config, name)
-    assert profile_sampling(policy, ASKED, Sampling(completions=3, max_tokens=40), [policy]).bytes == 900
+    assert profile_sampling(policy, PROMPTS, Sampling(completions=3, max_tokens=40), [policy]).bytes == 900
 
 
 def test_completions_shorter_than_a_trial_cost_no_less_than_it(
     words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Draws(monkeypatch)
-    found = profile_sampling(tiny_policy(words), ASKED[:1], Sampling(max_tokens=1), [])
-    assert (found.bytes, found.seconds) == (900, 4.0)
+    cost = profile_sampling(tiny_policy(words), PROMPTS[:1], Sampling(max_tokens=1), [])
+    assert (cost.bytes, cost.seconds) == (900, 4.0)
 
 
 def test_the_pace_of_reading_by_hand(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
