@@ -100,7 +100,7 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
         DataError: a row is invalid; then nothing is added.
     """
     from gnomon.data.reading.reported_rows import report_keys
-    from gnomon.data.reading.unread_keys import KeysRead
+    from gnomon.data.reading.row_fields import KeysRead
     from gnomon.feedback.importing.items import add_groups, read_groups
 
     keys = KeysRead()
@@ -138,7 +138,7 @@ def feedback_import_ratings(
     from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
     from gnomon.data.reading.conversations import prompt_of
     from gnomon.data.reading.reported_rows import report_keys
-    from gnomon.data.reading.unread_keys import KeysRead
+    from gnomon.data.reading.row_fields import KeysRead
     from gnomon.feedback.importing.ratings import import_ratings, scan_ratings
     from gnomon.feedback.store.store import Project
 

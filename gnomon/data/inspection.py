@@ -20,7 +20,7 @@ from gnomon.data.encoding import encode_answer, message_texts
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.record_kinds import NAMES, PROBED, all_refused, kind_of, unread_keys
 from gnomon.data.reading.records import EXPECTED, completions_of, prompt_of_record, scan_records
-from gnomon.data.reading.unread_keys import KeysRead
+from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
 

@@ -14,7 +14,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.storage.files import NO_TEXT, is_text, numbered_jsonl
-from gnomon.data.reading.json_cells import decode_cells
+from gnomon.data.reading.row_fields import decode_cells
 
 Row = dict[str, Any]
 ScannedRow = tuple[str, Row | DataError]

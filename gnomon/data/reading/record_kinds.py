@@ -14,7 +14,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.records import EXPECTED, LABELS, RATINGS
-from gnomon.data.reading.unread_keys import KeysRead
+from gnomon.data.reading.row_fields import KeysRead
 
 KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
 NAMES = {

@@ -26,10 +26,20 @@ from gnomon.data.reading.conversations import (
     row_prompt,
     row_system,
 )
-from gnomon.data.reading.json_cells import is_conversation_text
 from gnomon.data.reading.readers import scan_rows
-from gnomon.data.reading.row_fields import brief, filled, identity, listed, number, required, text, truth
-from gnomon.data.reading.unread_keys import KeysRead, TrackedRow
+from gnomon.data.reading.row_fields import (
+    KeysRead,
+    TrackedRow,
+    brief,
+    filled,
+    identity,
+    is_conversation_text,
+    listed,
+    number,
+    required,
+    text,
+    truth,
+)
 
 Record = TypeVar("Record")
 RATINGS = ("rating", "value")  # columns that hold one rating of a text

@@ -10,7 +10,7 @@ from gnomon.core.progress import console
 from gnomon.data.reading.readers import read_rows
 from gnomon.data.reading.record_kinds import NAMES, unread_keys
 from gnomon.data.reading.records import Record, read_records
-from gnomon.data.reading.unread_keys import KeysRead
+from gnomon.data.reading.row_fields import KeysRead
 
 
 def first_row(path: Path) -> Mapping[str, Any]:

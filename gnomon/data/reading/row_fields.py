@@ -1,16 +1,22 @@
-"""Parsing of the values in a row: texts, numbers, lists, ids. Errors describe the fault, not its position."""
+"""Cells of a row: JSON in texts, checked values, keys that were read. Errors name the fault, not its position."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import reprlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gnomon.core.errors import DataError
 
 KEYS_NAMED = 12  # keys of a row that a message about it names
+MESSAGE_COLUMNS = ("prompt", "messages", "completion", "chosen", "rejected", "completions", "turns")
+BOOKKEEPING = frozenset({"id", "items", "token_ids"})
+"""Keys that Gnomon writes and that do not affect training."""
+_LOOKS_LIKE_MESSAGES = re.compile(r"""\A\s*[\[{].{0,2000}?['"](role|messages)['"]\s*:""", re.DOTALL)
 
 
 def brief(value: Any) -> str:
@@ -115,3 +121,110 @@ def identity(row: Mapping[str, Any], content: str) -> str:
 def name_of(content: str) -> str:
     """Compute an id that equal contents share."""
     return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def decode_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with texts that are JSON of messages replaced by these messages.
+
+    Texts that are other JSON stay texts. So does the content of a message.
+
+    Raises:
+        DataError: a text starts like a list of messages and is no JSON.
+    """
+    decoded: dict[str, Any] = {}
+    for key in MESSAGE_COLUMNS:
+        value = row.get(key)
+        if isinstance(value, str):
+            content = _decoded(value, key)
+        elif key == "completions" and isinstance(value, list):
+            content = [_decoded(one, key) if isinstance(one, str) else one for one in value]
+        else:
+            continue
+        if content is not value:
+            decoded[key] = content
+    return {**row, **decoded} if decoded else row
+
+
+def is_conversation_text(cell: str) -> bool:
+    """Return whether a text is JSON of messages."""
+    return not isinstance(_decoded(cell, "text"), str)
+
+
+def _decoded(cell: str, key: str) -> Any:
+    if not cell[:64].lstrip().startswith(("[", "{")):
+        return cell
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError) as error:
+        if _LOOKS_LIKE_MESSAGES.match(cell):
+            reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+            raise DataError(
+                f"{key} starts like a list of messages but is not JSON ({reason}); write it with double quotes, "
+                "as json.dumps does"
+            ) from None
+        return cell
+    if key == "completions" and isinstance(value, list):
+        return [_decoded(one, key) if isinstance(one, str) else one for one in value]
+    return (
+        value if _is_conversation(value) or (key in ("messages", "turns") and isinstance(value, list)) else cell
+    )
+
+
+def _is_conversation(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(one, dict) for one in value) and any("role" in one for one in value)
+    if isinstance(value, dict):
+        return (
+            isinstance(value.get("messages") or value.get("turns"), list) or {"role", "content"} <= value.keys()
+        )
+    return False
+
+
+@dataclass
+class KeysRead:
+    """Keys that rows hold, and those that were read; a nested key comes after its parents, as `a.b`."""
+
+    present: dict[str, None] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+
+    def unread(self) -> list[str]:
+        """Return the filled keys that were not read, in the order of the file."""
+        return [key for key in self.present if key not in self.read and key.rpartition(".")[2] not in BOOKKEEPING]
+
+
+class TrackedRow(dict[str, Any]):
+    """A row that records which of its keys are read, including those of nested objects.
+
+    Args:
+        row: the row.
+        keys: the record, for all rows of a file.
+        path: prefix of its keys: empty, or that of the parents with a dot at its end.
+    """
+
+    def __init__(self, row: Mapping[str, Any], keys: KeysRead, path: str = ""):
+        super().__init__(row)
+        self.keys_read, self.path = keys, path
+        for key, value in row.items():
+            if filled(value):
+                keys.present.setdefault(f"{path}{key}")
+
+    def get(self, key: str, otherwise: Any = None) -> Any:
+        """Return the value of a key as a dict does, and record the key as read."""
+        self.keys_read.read.add(f"{self.path}{key}")
+        return self._tracked(super().get(key, otherwise), key)
+
+    def __getitem__(self, key: str) -> Any:
+        self.keys_read.read.add(f"{self.path}{key}")
+        return self._tracked(super().__getitem__(key), key)
+
+    def __contains__(self, key: object) -> bool:
+        self.keys_read.read.add(f"{self.path}{key}")
+        return super().__contains__(key)
+
+    def _tracked(self, value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            return TrackedRow(value, self.keys_read, f"{self.path}{key}.")
+        if isinstance(value, list):
+            inner = f"{self.path}{key}."
+            return [TrackedRow(one, self.keys_read, inner) if isinstance(one, dict) else one for one in value]
+        return value

@@ -14,8 +14,7 @@ from gnomon.data.reading.conversations import completion_of, prompt_and_completi
 from gnomon.data.reading.messages import fingerprint
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.records import alternatives, parse_record
-from gnomon.data.reading.row_fields import listed, name_of, number, text, truth
-from gnomon.data.reading.unread_keys import KeysRead, TrackedRow
+from gnomon.data.reading.row_fields import KeysRead, TrackedRow, listed, name_of, number, text, truth
 from gnomon.feedback.task_types import SCALES, setup_of
 
 if TYPE_CHECKING:
