@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    port: int = 0  # of the sender's end of the connection
 
 
 def chat(text: object, finish: str = "stop", **more: object) -> Answer:
@@ -50,16 +52,24 @@ class ChatServer:
 
 
 @contextmanager
-def chat_server() -> Iterator[ChatServer]:
-    """A server on a free port of this machine, for as long as the block lasts."""
+def chat_server(*, keep_alive: bool = False, context: ssl.SSLContext | None = None) -> Iterator[ChatServer]:
+    """A server on a free port of this machine, for as long as the block lasts.
+
+    Args:
+        keep_alive: whether connections stay open for another request.
+        context: makes it a server of HTTPS, with the certificate that the context has.
+    """
     state = ChatServer()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
+        disable_nagle_algorithm = True  # or the body waits until the client acknowledges the headers
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with state.lock:
                 number = len(state.asked)
-                state.asked.append(Asked(self.path, dict(self.headers), body))
+                state.asked.append(Asked(self.path, dict(self.headers), body, self.client_address[1]))
                 state.at_once += 1
                 state.most_at_once = max(state.most_at_once, state.at_once)
             try:
@@ -87,10 +97,15 @@ def chat_server() -> Iterator[ChatServer]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None: ...  # a client that does not trust the certificate hangs up
+
+    server = Server(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    state.url = f"{'http' if context is None else 'https'}://127.0.0.1:{server.server_address[1]}/v1"
     try:
         yield state
     finally:

@@ -4,7 +4,7 @@ Many servers speak `POST …/chat/completions`: vLLM, llama.cpp, Ollama, and tho
 come out, without token ids or log-probabilities, so this is no sampler to learn from on-policy.
 
 A key goes to the one host it was given for, and is in no message and no representation. Redirects, which would
-carry it elsewhere, are not followed.
+carry it elsewhere, are not followed. httpx sends the requests; a proxy of the environment is used.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import random
 import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+
+import httpx2
 
 from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.redaction import HIDDEN, redact
@@ -45,11 +46,6 @@ class Reply:
     text: str
     finished: bool
     served_by: dict[str, str] = field(default_factory=dict)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 class _Passing(Exception):
@@ -104,7 +100,7 @@ class ChatEndpoint:
         self.first_wait = first_wait
         self.stopped = threading.Event()  # set: waits end, and nothing is sent again
         self._key = key
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._client = _client(key, timeout)  # its connections are used again
         self._limit = "max_tokens"  # newer models of OpenAI want another name
         self._seeded = True
 
@@ -135,43 +131,32 @@ class ChatEndpoint:
                 break
         raise ModelError(f"{self.model} at {self.url} {reason}; tried {attempt + 1} times, so come again later.")
 
-    def _send(self, body: dict[str, Any], prompt: str) -> bytes:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "gnomon"}
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), headers, method="POST")
-        try:
-            with self._opener.open(request, timeout=self.timeout) as response:
-                found: bytes = response.read(LARGEST + 1)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error, body, prompt) from None
-        except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise ModelError(
-                    f"the certificate of {self.url} is not valid ({reason.verify_message})."
-                ) from None
-            late = isinstance(reason, TimeoutError)
-            detail = (
-                f"said nothing for {self.timeout:g} seconds"
-                if late
-                else f"cannot be reached ({self._plain(reason)})"
-            )
-            raise _Passing(detail) from None
-        if len(found) > LARGEST:
-            raise DataError(f"prompt '{prompt}': the reply is longer than {LARGEST >> 20} MiB; lower max_tokens.")
-        return found
+    def close(self) -> None:
+        """Close the connections to the server; afterwards nothing can be requested."""
+        self._client.close()
 
-    def _refusal(self, error: urllib.error.HTTPError, body: dict[str, Any], prompt: str) -> Exception:
-        """What a status other than 200 means: wait, fix the settings, or leave this prompt out."""
+    def _send(self, body: dict[str, Any], prompt: str) -> bytes:
         try:
-            detail = self._plain(_message(error.read(LARGEST)))
-        except (OSError, HTTPException):
-            detail = ""
-        status, reason = error.code, f"answers {error.code}" + (f" ({detail})" if detail else "")
+            with self._client.stream("POST", self.url, content=json.dumps(body)) as response:
+                content = bytes(islice(chain.from_iterable(response.iter_bytes()), LARGEST + 1))
+        except httpx2.TimeoutException:
+            raise _Passing(f"said nothing for {self.timeout:g} seconds") from None
+        except httpx2.RequestError as error:
+            if problem := _certificate_problem(error):
+                raise ModelError(f"the certificate of {self.url} is not valid ({problem}).") from None
+            raise _Passing(f"cannot be reached ({self._plain(error)})") from None
+        if not response.is_success:
+            raise self._refusal(response, content, body, prompt)
+        if len(content) > LARGEST:
+            raise DataError(f"prompt '{prompt}': the reply is longer than {LARGEST >> 20} MiB; lower max_tokens.")
+        return content
+
+    def _refusal(self, response: httpx2.Response, content: bytes, body: dict[str, Any], prompt: str) -> Exception:
+        """What a status other than 200 means: wait, fix the settings, or leave this prompt out."""
+        status, detail = response.status_code, self._plain(_message(content))
+        reason = f"answers {status}" + (f" ({detail})" if detail else "")
         if status in AGAIN:
-            return _Passing(reason, _seconds(error.headers.get("Retry-After")))
+            return _Passing(reason, _seconds(response.headers.get("Retry-After")))
         if 300 <= status < 400:
             return ModelError(f"{self.url} sends elsewhere ({status}); give the address that it sends to.")
         if status in (401, 403):
@@ -188,8 +173,8 @@ class ChatEndpoint:
 
     def _reply(self, raw: bytes) -> Reply:
         try:
-            found = json.loads(raw)
-            choice = found["choices"][0]
+            content = json.loads(raw)
+            choice = content["choices"][0]
             text, ended = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             detail = self._plain(_message(raw))[:80]
@@ -197,12 +182,38 @@ class ChatEndpoint:
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{self.model} answered with no text ({self._plain(ended)}).")
         names = ("model", "system_fingerprint")
-        return Reply(text, ended != "length", {name: str(found[name]) for name in names if found.get(name)})
+        return Reply(text, ended != "length", {name: str(content[name]) for name in names if content.get(name)})
 
     def _plain(self, detail: object) -> str:
         """A server's words on one short line, without the key that it may repeat."""
         words = " ".join(str(detail).split())
         return (words.replace(self._key, "…") if self._key else words)[:200]
+
+
+def _client(key: str | None, timeout: float) -> httpx2.Client:
+    """A client that sends the key, follows no redirects and keeps no cookies.
+
+    Raises:
+        ConfigError: the environment names a proxy that cannot be used.
+    """
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "gnomon"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    limits = httpx2.Limits(max_connections=None)
+    try:
+        return httpx2.Client(headers=headers, cookies=no_cookies, timeout=timeout, limits=limits)
+    except (ImportError, ValueError, httpx2.InvalidURL):  # the message may quote a proxy's password
+        raise ConfigError(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is no address of an HTTP proxy; give one as http://host:port."
+        ) from None
+
+
+def _certificate_problem(error: BaseException | None) -> str:
+    """What is wrong with a server's certificate, if that is why a request failed; "" otherwise."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__context__
+    return error.verify_message if error else ""
 
 
 def split_address(url: str) -> SplitResult | None:

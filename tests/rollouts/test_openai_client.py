@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from chat_server import Answer, ChatServer, chat, chat_server
@@ -13,6 +18,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError
 from gnomon.core.types import Message, Prompt
+from gnomon.rollouts import openai_client
 from gnomon.rollouts.openai_client import ChatEndpoint, Reply, _seconds
 
 KEY = "sk-very-secret"
@@ -57,6 +63,62 @@ def test_a_conversation_goes_out_and_a_text_comes_back(server: ChatServer) -> No
         "max_tokens": 7,
         "seed": 11,
     }
+
+
+def test_text_that_is_no_valid_unicode_is_escaped(server: ChatServer) -> None:
+    found = ask(endpoint(server), Prompt("p", (Message("user", "half \ud83d é"),)))
+    assert found.text == "answer 0"
+    assert server.asked[0].body["messages"][0]["content"] == "half \ud83d é"
+
+
+def test_requests_share_a_connection_until_it_is_closed() -> None:
+    with chat_server(keep_alive=True) as server:
+        found = endpoint(server)
+        ask(found)
+        ask(found)
+        found.close()
+        assert len({asked.port for asked in server.asked}) == 1
+
+
+def test_no_cookie_comes_back(server: ChatServer) -> None:
+    script(server, Answer(chat("there").body, headers={"Set-Cookie": "who=7; Path=/"}))
+    found = endpoint(server)
+    ask(found)
+    ask(found)
+    assert not any("Cookie" in asked.headers for asked in server.asked)
+
+
+def test_a_reply_without_end_is_not_read_to_it(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_client, "LARGEST", 1 << 20)
+    script(server, chat("x" * (2 << 20)))
+    with pytest.raises(DataError, match="'p0': the reply is longer than 1 MiB; lower max_tokens"):
+        ask(endpoint(server))
+    assert len(server.asked) == 1
+
+
+def test_a_certificate_that_nobody_signed_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    monkeypatch.setenv("no_proxy", "*")
+    paths = [str(tmp_path / name) for name in ("certificate.pem", "key.pem")]
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=127.0.0.1 -out {} -keyout {}"
+    subprocess.run(command.format(*paths).split(), check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*paths)
+    with chat_server(context=context) as server:
+        with pytest.raises(ModelError, match=r"the certificate of https://.* is not valid \(self.signed"):
+            ask(endpoint(server))
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:hunter2@host:1", "hunter2://host", "http://host:hunter2"])
+def test_a_proxy_that_cannot_be_used(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError, match="no address of an HTTP proxy") as caught:
+        ChatEndpoint("http://host/v1", "m")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_without_a_key_none_is_sent(server: ChatServer) -> None:
@@ -146,13 +208,15 @@ def test_what_will_not_pass_is_not_tried_again(
     assert "wrong key …!" in str(caught.value)
 
 
-def test_a_key_is_nowhere_to_be_read(server: ChatServer) -> None:
+def test_a_key_is_nowhere_to_be_read(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     found = endpoint(server)
     script(server, Answer(f"Bearer {KEY}".encode()))
     with pytest.raises(ModelError) as caught:
         ask(found)
     assert "Bearer …" in str(caught.value)
-    assert KEY not in str(caught.value) + repr(found)
+    assert KEY not in str(caught.value) + repr(found) + caplog.text
+    assert "HTTP Request" in caplog.text  # what the library logs was looked at
 
 
 def test_a_key_does_not_follow_a_redirect(server: ChatServer) -> None:

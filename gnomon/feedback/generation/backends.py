@@ -114,7 +114,8 @@ class EndpointGenerator:
             self.endpoint.stopped.clear()
 
     def close(self) -> None:
-        """Nothing is held between requests."""
+        """Close the connections to the server; afterwards nothing can be requested."""
+        self.endpoint.close()
 
 
 def open_generator(source: str, keys: Mapping[str, str], **settings: Any) -> CompletionGenerator:
