@@ -14,7 +14,10 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
 from gnomon.pipeline.recipe import Recipe
-from gnomon.stages.settings import EvaluateStage, FeedbackStage, TrainStage, Until
+from gnomon.stages.evaluate import EvaluateStage
+from gnomon.stages.feedback import FeedbackStage
+from gnomon.stages.hybrid import Until
+from gnomon.stages.train import TrainStage
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 PAGE = Path(__file__).parent / "recipes.md"

@@ -16,7 +16,7 @@ import gnomon
 
 LAYERS = (
     "core", "losses", "stats", "data", "models", "rollouts", "rewards", "feedback", "algorithms", "training",
-    "evaluation", "reporting", "monitoring", "stages", "pipeline", "comparison", "web", "api", "cli",
+    "evaluation", "monitoring", "stages", "reporting", "pipeline", "comparison", "web", "api", "cli",
 )  # fmt: skip
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
 INNER_ORDER = {
@@ -28,6 +28,7 @@ INNER_ORDER = {
         "export",
     ),
     "training": ("", "runtime", "offline", "online"),
+    "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
 }  # fmt: skip
 CROWDED = 16
 LISTED = ("algorithms", "stages")  # one file an entry: as many as there are

@@ -18,7 +18,7 @@ from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import RatedText
 from gnomon.data.reading.records import read_records
 from gnomon.pipeline.recipe import load_recipe
-from gnomon.stages.settings import TrainStage
+from gnomon.stages.train import TrainStage
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("**/*.y*ml"))

@@ -14,7 +14,7 @@ from gnomon.evaluation.best_of_n import best_rows
 from gnomon.models.roles import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampler import NativeSampler, Sampling
-from gnomon.stages.settings import BestOfSettings
+from gnomon.stages.evaluate import BestOfSettings
 
 
 @dataclass(frozen=True)

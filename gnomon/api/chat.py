@@ -19,7 +19,7 @@ from gnomon.models.external import open_policy
 from gnomon.models.roles import Policy
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.stages.settings import BestOfSettings
+from gnomon.stages.evaluate import BestOfSettings
 
 HELP = "/reset clears the conversation, /quit ends it."
 

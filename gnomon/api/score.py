@@ -19,7 +19,7 @@ from gnomon.data.reading.reported_rows import first_row, read_reported
 from gnomon.models.external import open_reward_model
 from gnomon.models.settings import Precision
 from gnomon.rewards.reward import Reward, numbers_of, watched_scores
-from gnomon.stages.reward_factory import named_reward
+from gnomon.stages.common.reward_factory import named_reward
 from gnomon.stats.intervals import wilson_interval
 
 if TYPE_CHECKING:

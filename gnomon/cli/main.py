@@ -161,14 +161,7 @@ def check(
     from gnomon.api.recipes import check as check_recipe
 
     for stage in check_recipe(recipe, *(overrides or [])).stages:
-        typer.echo(f"{stage.name}: {_does(stage)}")
-
-
-def _does(stage: Any) -> str:
-    """A stage's algorithm or kind, or its phases' algorithms."""
-    if hasattr(stage, "phases"):
-        return f"phases: {', '.join(phase.algorithm for phase in stage.phases)}"
-    return str(getattr(stage, "algorithm", "feedback" if hasattr(stage, "feedback") else "evaluate"))
+        typer.echo(f"{stage.name}: {stage.describe()}")
 
 
 @app.command()

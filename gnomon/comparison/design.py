@@ -26,8 +26,9 @@ from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
 from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
 from gnomon.pipeline.shipped_recipes import find_recipe
-from gnomon.stages.references import maker, references, sources
-from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, Stage, TrainStage, loop_of
+from gnomon.stages.contract import Stage
+from gnomon.stages.references import TEXT_JUDGES, ModelComparison, maker
+from gnomon.stages.train_settings import TrainSettings, loop_of
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,15 @@ def plan_comparison(
     evaluation_keys = {
         "evaluate": [evaluation.reference, stage.name],
         "reference": evaluation.reference,
-        "judges": evaluation.judges,
-        "independent": evaluation.independent,
+        "judges": list(evaluation.judges),
+        "independent": list(evaluation.independent),
     }
     own = {n: [parse_override(t) for t in overrides if first[t] == n] for n in (*names, TOKEN_REWARD)}
     variants = {name: variant_row(name, rows[stage.name], before, own[name], budget) for name in names}
     if any(row.get("token_reward") == TOKEN_REWARD for row in variants.values()) and TOKEN_REWARD not in rows:
         extra = {"name": TOKEN_REWARD, "algorithm": "dpo", "model": stage.model}
         shared.append(overridden(extra, own[TOKEN_REWARD]) | {"data": data_for("dpo", before)})
-    last = {**rows[evaluation.name], **evaluation_keys, "candidate": stage.name}
+    last = {**rows[evaluation.stage], **evaluation_keys, "candidate": stage.name}
     plan = ComparisonPlan(str(path), recipe, top, shared, stage.name, variants, last, budget)
     folder = Path(recipe.run) / "compare"
     build_recipe(plan.shared_content(folder, 0), str(path)) if shared else None
@@ -145,27 +146,27 @@ def check_algorithms(names: Sequence[str]) -> None:
         raise ConfigError("--algorithms is empty; name some, as in --algorithms dpo,ppo.")
 
 
-def varied_stage(recipe: Recipe, where: str) -> tuple[EvaluateStage, TrainStage]:
+def varied_stage(recipe: Recipe, where: str) -> tuple[ModelComparison, TrainSettings]:
     """The last evaluation, and its candidate, the varied stage."""
-    evaluations = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage)]
+    evaluations = [compared for stage in recipe.stages if (compared := stage.comparison())]
     if not evaluations:
         raise ConfigError(f"{where}: a comparison needs an evaluate stage; add one.")
     evaluation = evaluations[-1]
-    name = evaluation.candidate or evaluation.evaluate[-1]
-    varied = next((s for s in recipe.stages if s.name == name and isinstance(s, TrainStage)), None)
+    name = evaluation.candidate
+    varied = next((stage.as_training() for stage in recipe.stages if stage.name == name), None)
     if varied is None:
         raise ConfigError(
-            f"{where}, stage '{evaluation.name}': the candidate '{name}' is not a stage with one algorithm "
+            f"{where}, stage '{evaluation.stage}': the candidate '{name}' is not a stage with one algorithm "
             "that could be varied; set candidate to such a stage."
         )
     if name == evaluation.reference:
         raise ConfigError(
-            f"{where}, stage '{evaluation.name}': '{name}' is reference and candidate; set reference to another."
+            f"{where}, stage '{evaluation.stage}': '{name}' is reference and candidate; set reference to another."
         )
     return evaluation, varied
 
 
-def shared_stages(recipe: Recipe, varied: TrainStage, where: str) -> list[Stage]:
+def shared_stages(recipe: Recipe, varied: TrainSettings, where: str) -> list[Stage]:
     """All stages but the evaluations and the varied one, on which none of them may depend.
 
     Args:
@@ -173,10 +174,11 @@ def shared_stages(recipe: Recipe, varied: TrainStage, where: str) -> list[Stage]
         varied: the varied stage.
         where: prefix of error messages.
     """
-    shared = [s for s in recipe.stages if not isinstance(s, EvaluateStage) and s.name != varied.name]
+    shared = [stage for stage in recipe.stages if not stage.comparison() and stage.name != varied.name]
     for stage in shared:
-        named = {maker(name, {varied.name}) for _, name in references(stage)}
-        named |= {s.partition("/")[0] for s in sources(stage)}
+        inputs = stage.inputs()
+        named = {maker(name, {varied.name}) for name in inputs.model_names}
+        named |= {source.partition("/")[0] for source in inputs.sources}
         if varied.name in named:
             raise ConfigError(
                 f"{where}: stage '{stage.name}' depends on '{varied.name}', which varies; remove it here."

@@ -23,12 +23,13 @@ from gnomon.core.storage.environment import environment
 from gnomon.core.storage.folder_lock import FolderLock
 from gnomon.core.storage.leftovers import remove_leftovers
 from gnomon.core.storage.ownership import entries, listed
+from gnomon.core.storage.result_model import IntervalEstimate
 from gnomon.core.storage.sealed_files import adopt_file, check_sealed, is_comparison, write_sealed_json
 from gnomon.pipeline.preflight import check_inputs, find_models
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.comparison_report import write_comparison
-from gnomon.reporting.results import Evaluation, IntervalEstimate, Training
 from gnomon.reporting.run_reader import RecordedStage, read_run
+from gnomon.stages.common.results import ComparisonResult, TrainingResult
 
 FILES = ("compare.html", "compare.json")
 CURVE_POINTS = 300  # of a training curve, in compare.json
@@ -171,7 +172,7 @@ class _ComparisonRecord:
             names = {(shared / str(r["name"])).as_posix(): str(r["name"]) for r in self.plan.shared}
             row |= _training(trained)
             row |= _measured(evaluated.result, self.plan.stage, names)
-            assert isinstance(evaluated.result, Evaluation)
+            assert isinstance(evaluated.result, ComparisonResult)
             self.involved |= {names.get(j.name, j.name) for j in evaluated.result.judges if not j.independent}
             self.references.setdefault(
                 seed, {"seed": seed, **_measured(evaluated.result, _reference(evaluated), names)}
@@ -212,14 +213,14 @@ class _ComparisonRecord:
 
 
 def _reference(evaluated: RecordedStage) -> str:
-    assert isinstance(evaluated.result, Evaluation)
+    assert isinstance(evaluated.result, ComparisonResult)
     return evaluated.result.reference
 
 
 def _training(stage: RecordedStage) -> dict[str, Any]:
     """Figures of the training, and its curve of score over KL."""
     result, metrics = stage.result, stage.metrics
-    assert isinstance(result, Training)
+    assert isinstance(result, TrainingResult)
     clock = [value for _, value in metrics.get("time", [])]
     score = dict(metrics.get("score_mean", []))
     course = [(kl, score[step]) for step, kl in metrics.get("kl", []) if step in score]
@@ -239,7 +240,7 @@ def _training(stage: RecordedStage) -> dict[str, Any]:
 
 def _measured(result: object, model: str, names: Mapping[str, str]) -> dict[str, Any]:
     """The evaluation's figures of one model, with judges by their names in the recipe."""
-    assert isinstance(result, Evaluation)
+    assert isinstance(result, ComparisonResult)
     row = next(row for row in result.table if row.model == model)
     wins = {w.judge: w for w in result.win_rates if w.model == model and w.against == result.reference}
     return {

@@ -12,10 +12,10 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import merge_deep, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
-from gnomon.pipeline.recipe import CRITIC_KEYS
-from gnomon.stages.references import maker
-from gnomon.stages.row_paths import is_part, with_paths
-from gnomon.stages.settings import FeedbackStage, Stage, TrainStage, loop_of
+from gnomon.pipeline.row_paths import with_paths
+from gnomon.stages.contract import Stage
+from gnomon.stages.references import is_part, maker
+from gnomon.stages.train_settings import CRITIC_KEYS, loop_of
 from gnomon.training.checks import needs_reference
 from gnomon.training.settings import NON_SEMANTIC_SETTINGS, OnlineSettings
 
@@ -126,8 +126,9 @@ def data_for(name: str, before: Sequence[Stage]) -> Any:
     """Data for an offline algorithm: that of an earlier stage with the same record type, or a feedback part."""
     kind = _consumed(name)
     for stage in reversed(before):
-        if isinstance(stage, TrainStage) and not stage.online and _consumed(stage.algorithm) is kind:
-            return stage.data
+        training = stage.as_training()
+        if training and not training.online and _consumed(training.algorithm) is kind:
+            return training.data
     return _part(f"{name} is trained on", PARTS[kind], before, f"{name}.data")
 
 
@@ -139,7 +140,7 @@ def prompts_for(name: str, before: Sequence[Stage]) -> str:
 def reward_for(name: str, before: Sequence[Stage]) -> str:
     """Reward for an online algorithm: the last shared reward model."""
     for stage in reversed(before):
-        if isinstance(stage, TrainStage) and stage.make_algorithm().trains == "reward":
+        if stage.model_kind() == "reward":
             return stage.name
     raise ConfigError(
         f"{name} needs a reward, and no shared stage trains a reward model; add {name}.reward=… to the command."
@@ -209,8 +210,8 @@ def _consumed(name: str) -> Any:
 
 
 def _part(does: str, part: str, before: Sequence[Stage], key: str) -> str:
-    """A part of the last feedback stage; without one the user must give `key`."""
+    """A part of the last stage that writes it; without one the user must give `key`."""
     for stage in reversed(before):
-        if isinstance(stage, FeedbackStage):
+        if part in stage.parts():
             return f"{stage.name}/{part}"
     raise ConfigError(f"{does} {part}, and no shared stage makes them; add {key}=FILE to the command.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
+
+from pydantic import field_validator
 
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
@@ -33,6 +36,30 @@ class Trainable(Settings):
 
 
 FROZEN = Trainable(adapter="none", layers=0)
+
+
+class ModelSettings(Trainable):
+    """The model that stages start from, and which of its weights are trained.
+
+    Attributes:
+        name: a catalog name such as `smollm2-135m`, a folder, a GGUF file or a Hugging Face name.
+        device: `auto` uses a GPU if there is one.
+        precision: of matrix products; `auto` is bfloat16 on processors with bfloat16 instructions.
+        chat_template: `plain` writes turns as `Human: …` and `Assistant: …`; or the path of a Jinja file;
+            `None` uses the tokenizer's own.
+    """
+
+    name: str
+    device: Device = "auto"
+    precision: Precision = "auto"
+    chat_template: str | None = None
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_there(cls, value: str | None) -> str | None:
+        if value not in (None, "plain") and not Path(str(value)).expanduser().is_file():
+            raise ValueError(f"no file at {value}; give plain or the path of a Jinja file")
+        return value
 
 
 class HeadSettings(Settings):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gnomon.core.errors import ConfigError
-from gnomon.stages.references import maker, references, scorers
-from gnomon.stages.settings import EvaluateStage, HybridStage, Stage, TrainStage
+from gnomon.stages.contract import Stage
+from gnomon.stages.references import maker
 
 
 def check_claims(stages: Sequence[Stage], where: str) -> None:
@@ -21,12 +21,15 @@ def check_claims(stages: Sequence[Stage], where: str) -> None:
             data that such a stage reads.
     """
     named = {stage.name: stage for stage in stages}
-    for evaluation in (stage for stage in stages if isinstance(stage, EvaluateStage)):
-        training = list(_leading_to(evaluation.evaluate, named))
-        for judge in evaluation.independent:
+    for evaluation in stages:
+        compared = evaluation.comparison()
+        if compared is None:
+            continue
+        training = list(_leading_to(compared.models, named))
+        for judge in compared.independent:
             prefix = f"{where}, stage '{evaluation.name}': the judge '{judge}' is declared independent, but"
             for stage in training:
-                if judge in scorers(stage):
+                if judge in stage.inputs().scorers:
                     raise ConfigError(f"{prefix} it is the reward of '{stage.name}'; remove independent there.")
             own = named.get(judge)
             shared = set(_learned_by(own)) & {source for stage in training for source in _learned_by(stage)}
@@ -47,13 +50,11 @@ def _leading_to(names: Sequence[str], named: dict[str, Stage]) -> Iterator[Stage
         seen.add(name)
         stage = named[name]
         yield stage
-        queue += [maker(other, named) for _, other in references(stage)]
+        queue += [maker(other, named) for other in stage.inputs().model_names]
 
 
 def _learned_by(stage: Stage | None) -> Iterator[str]:
     """The data that a stage is trained on, without prompts."""
-    parts = stage.phases if isinstance(stage, HybridStage) else [stage]
-    for part in parts:
-        if isinstance(part, TrainStage):
-            yield from part.tasks
-            yield from (extra.data for extra in (part.sft_mix, part.stored) if extra)
+    for training in stage.trainings() if stage else ():
+        yield from training.tasks
+        yield from (extra.data for extra in (training.sft_mix, training.stored) if extra)

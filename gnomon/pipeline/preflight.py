@@ -12,9 +12,10 @@ from gnomon.data.reading.records import check_records
 from gnomon.data.reading.reported_rows import report_unread
 from gnomon.models.external import check_external_model, model_path
 from gnomon.pipeline.recipe import Recipe
+from gnomon.pipeline.references import outside_models
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
-from gnomon.stages.references import kinds_of_sources, outside_models, references, scorers, sources
-from gnomon.stages.settings import BASE, HybridStage, Stage
+from gnomon.stages.contract import Stage
+from gnomon.stages.references import BASE
 from gnomon.stages.workspace import is_part, own_file
 
 
@@ -26,9 +27,10 @@ def check_inputs(recipe: Recipe) -> None:
     check_external_model(recipe.model.name)
     for name, kind_name in outside_models(recipe.stages):
         check_external_model(name, kind_name)
-    inputs = dict.fromkeys(pair for stage in recipe.stages for pair in kinds_of_sources(stage))
+    inputs = dict.fromkeys(data for stage in recipe.stages for data in stage.inputs().data)
     read_by_functions = prompts_of_functions(recipe.stages)
-    for source, kinds in inputs:
+    for data in inputs:
+        source, kinds = data.source, data.kinds
         if is_part(source, recipe):
             continue
         path = own_file(source)
@@ -50,7 +52,7 @@ def find_models(recipe: Recipe) -> None:
     from gnomon.models.resolve import resolve
 
     names = [name for name, _ in outside_models(recipe.stages)]
-    if any(name == BASE for stage in recipe.stages for _, name in references(stage)):
+    if any(BASE in stage.inputs().model_names for stage in recipe.stages):
         names.append(recipe.model.name)
     for name in names:
         check_config(Path(resolve(model_path(name))), name)
@@ -58,20 +60,22 @@ def find_models(recipe: Recipe) -> None:
 
 def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
     """Sources of prompts whose completions a function scores; it may read any of their columns."""
-    parts = [part for stage in stages for part in (stage.phases if isinstance(stage, HybridStage) else [stage])]
+    several = [[one.inputs() for one in stage.trainings()] or [stage.inputs()] for stage in stages]
     return {
-        source
-        for part in parts
-        if any(is_function(spec) or spec.startswith("python:") for spec in scorers(part))
-        for source, kinds in kinds_of_sources(part)
-        if Prompt in kinds
+        data.source
+        for parts in several
+        for inputs in parts
+        if any(is_function(spec) or spec.startswith("python:") for spec in inputs.scorers)
+        for data in inputs.data
+        if Prompt in data.kinds
     }
 
 
 def inputs_of(recipe: Recipe) -> list[Path]:
     """The user's own files and folders that a recipe names, whether they exist or not."""
-    names = [source for stage in recipe.stages for source in sources(stage) if not is_part(source, recipe)]
-    names += [spec.rpartition(":")[0] for stage in recipe.stages for spec in scorers(stage) if is_function(spec)]
+    inputs = [stage.inputs() for stage in recipe.stages]
+    names = [source for one in inputs for source in one.sources if not is_part(source, recipe)]
+    names += [spec.rpartition(":")[0] for one in inputs for spec in one.scorers if is_function(spec)]
     names += [recipe.model.name, *(name for name, _ in outside_models(recipe.stages))]
     files = [str(path) for path in (recipe.model.chat_template, recipe.file) if path]
     return [Path(name).expanduser() for name in (*names, *files)]
@@ -85,7 +89,7 @@ def load_functions(recipe: Recipe, given: Mapping[str, RewardFunction]) -> dict[
     """
     functions = dict(given)
     for stage in recipe.stages:
-        for spec in scorers(stage):
+        for spec in stage.inputs().scorers:
             if spec.startswith("python:") and spec not in given:
                 raise ConfigError(
                     f"stage '{stage.name}': reward '{spec}' was a function of a program, not of a file; "

@@ -8,35 +8,19 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import Settings, did_you_mean, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Seed
 from gnomon.core.renamed import KEYS
-from gnomon.models.settings import Trainable
+from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.independence_claims import check_claims
+from gnomon.pipeline.references import check_names
+from gnomon.pipeline.row_paths import resolve_paths
 from gnomon.pipeline.shipped_recipes import find_recipe
-from gnomon.rewards.composite import check_titles
-from gnomon.stages.references import check_names, model_kind
-from gnomon.stages.row_paths import resolve_paths
-from gnomon.stages.settings import (
-    BASE,
-    TEXT_JUDGES,
-    EvaluateStage,
-    FeedbackStage,
-    HybridStage,
-    ModelSettings,
-    Phase,
-    Stage,
-    TrainStage,
-    loop_of,
-)
-from gnomon.training.checks import reuse_fault, sampling_fault
-from gnomon.training.settings import OnlineSettings
-
-CRITIC_KEYS = {"critic", "critic_trainable_layers", "head"}  # keys that only a stage with a critic may have
-LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "num_layers"}
-GROUP = 4  # default completions per prompt for algorithms that compare them
+from gnomon.stages.contract import Stage
+from gnomon.stages.references import BASE, TEXT_JUDGES
+from gnomon.stages.registry import stage_kinds
+from gnomon.stages.train_settings import loop_keys
 
 
 class Recipe(Settings):
@@ -144,7 +128,7 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
         set_path(content, keys, value)
         if keys[0] == "training":
             for row in rows:
-                if keys[1] in _loop_keys(row):
+                if keys[1] in loop_keys(row):
                     set_path(row, keys, value)
     recipe = validate(Recipe, content, where)
     _check_training_keys(recipe, rows, where)
@@ -154,16 +138,9 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     return recipe.model_copy(update={"stages": stages})
 
 
-def _loop_keys(row: Mapping[str, Any]) -> set[str]:
-    """The keys that a stage's `training` may have; none without a known algorithm."""
-    algorithm = row.get("algorithm")
-    known = isinstance(algorithm, str) and algorithm in algorithms()
-    return set(loop_of(str(algorithm)).model_fields) if known else set()
-
-
 def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], where: str) -> None:
     """Check that each key of the recipe's `training` is valid in at least one stage."""
-    known = {key for row in rows for key in _loop_keys(row)}
+    known = {key for row in rows for key in loop_keys(row)}
     for key in recipe.training:
         if known and key not in known:
             hint = did_you_mean(key, known, KEYS)
@@ -171,154 +148,11 @@ def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], wher
 
 
 def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
-    kinds: dict[str, type[Stage]] = {
-        "feedback": FeedbackStage,
-        "algorithm": TrainStage,
-        "phases": HybridStage,
-        "evaluate": EvaluateStage,
-    }
+    """A stage of the kind whose key the row has, validated."""
+    kinds = {kind.key: kind for kind in stage_kinds().values()}
     present = [key for key in kinds if key in row]
     if len(present) != 1:
-        raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(kinds)}.")
-    if present[0] == "phases":
-        return _hybrid(row, recipe, where)
-    if present[0] == "algorithm":
-        row = _train_row(row, recipe, where)
-    stage = validate(kinds[present[0]], row, where)
-    if isinstance(stage, TrainStage):
-        _check_train_stage(stage, where)
-        _check_something_learns(stage.trainable or recipe.model, stage, where)
-    if isinstance(stage, EvaluateStage):
-        _check_evaluate_stage(stage, where)
+        raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(sorted(kinds))}.")
+    stage = kinds[present[0]].from_row(row, recipe, where)
+    stage.check(recipe, where)
     return stage
-
-
-def _train_row(row: Mapping[str, Any], recipe: Recipe, where: str) -> dict[str, Any]:
-    """A training stage's or phase's row, completed with defaults of the recipe and the algorithm."""
-    known = algorithms()
-    if not isinstance(row.get("algorithm"), str) or row["algorithm"] not in known:
-        hint = did_you_mean(str(row.get("algorithm")), known)
-        raise ConfigError(f"{where}: unknown algorithm '{row.get('algorithm')}'; {hint}")
-    own = row.get("training") or {}
-    if not isinstance(own, dict):
-        raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
-    shared = {key: value for key, value in recipe.training.items() if key in _loop_keys(row)}
-    completed = {**row, "training": {**shared, **own}}
-    group: int = known[row["algorithm"]].min_group_size  # type: ignore[attr-defined]
-    sampling = row.get("sampling") or {}
-    if group > 1 and isinstance(sampling, dict) and "completions" not in sampling:
-        completed["sampling"] = {"completions": GROUP, **sampling}
-    return completed
-
-
-def _hybrid(row: Mapping[str, Any], recipe: Recipe, where: str) -> HybridStage:
-    """A hybrid stage with its phases, each validated as a training stage."""
-    stage = validate(HybridStage, row, where)
-    phases = []
-    for number, content in enumerate(stage.phases, start=1):
-        phase_where = f"{where}, phase {number}"
-        if not isinstance(content, dict):
-            raise ConfigError(f"{phase_where}: a phase is a mapping with the key algorithm.")
-        if "model" in content or "trainable" in content:
-            raise ConfigError(
-                f"{phase_where}: model and trainable belong to the stage, not to a phase; move them."
-            )
-        named = {"name": f"phase-{number}", **content, "model": stage.model}
-        phase = validate(Phase, _train_row(named, recipe, phase_where), phase_where)
-        _check_train_stage(phase, phase_where)
-        _check_something_learns(stage.trainable or recipe.model, phase, phase_where)
-        if model_kind(phase) != "policy":
-            raise ConfigError(f"{phase_where}: {phase.algorithm} trains no policy; give it a stage of its own.")
-        phases.append(phase)
-    if len({phase.name for phase in phases}) < len(phases):
-        raise ConfigError(f"{where}: two phases have one name; rename one of them.")
-    return stage.model_copy(update={"phases": phases})
-
-
-def _check_train_stage(stage: TrainStage, where: str) -> None:
-    """Check that a stage has the keys that its algorithm needs, and valid settings of loop and algorithm."""
-    algorithm = stage.make_algorithm()
-    required = {"prompts", "reward"} if stage.online else {"data"}
-    required |= {"token_reward"} & algorithm.needs
-    for key in sorted(required):
-        if getattr(stage, key) is None:
-            raise ConfigError(f"{where}: {stage.algorithm} needs the key '{key}'.")
-    for key in sorted(LEARNING_KEYS - required - _optional_keys(stage, algorithm)):
-        if getattr(stage, key) != TrainStage.model_fields[key].get_default():
-            raise ConfigError(f"{where}: {stage.algorithm} has no use for the key '{key}'; remove it.")
-    if stage.sft_mix is not None and algorithm.trains != "policy":
-        raise ConfigError(f"{where}: {stage.algorithm} trains no policy; remove 'sft_mix'.")
-    if stage.online and (fault := sampling_fault(algorithm, stage.sampling)):
-        raise ConfigError(f"{where}: {stage.algorithm}: {fault}")
-    loop = stage.loop
-    if isinstance(loop, OnlineSettings) and (fault := reuse_fault(algorithm, loop)):
-        raise ConfigError(f"{where}: {fault}")
-    if isinstance(loop, OnlineSettings) and _own_completions(stage, loop) < 1:
-        raise ConfigError(
-            f"{where}: of {stage.sampling.completions} completions, stored ones and the reference's leave none "
-            "to the policy; lower their shares or raise sampling.completions."
-        )
-    if isinstance(stage.reward, list):
-        try:
-            check_titles(stage.reward)
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
-    if isinstance(loop, OnlineSettings) and loop.kl.placement == "loss" and not algorithm.supports_kl_loss:
-        raise ConfigError(
-            f"{where}: training.kl.placement is loss, but the loss of {stage.algorithm} has no KL term; "
-            "set it to reward."
-        )
-
-
-def _check_something_learns(trainable: Trainable, stage: TrainStage, where: str) -> None:
-    """Check that a policy has trainable layers; a reward model and a critic have at least their heads."""
-    if trainable.layers == 0 and model_kind(stage) == "policy":
-        raise ConfigError(
-            f"{where}: layers is 0, so nothing of the policy would be trained; set it to 1 or more."
-        )
-
-
-def _own_completions(stage: TrainStage, loop: OnlineSettings) -> int:
-    """Number of completions of a group that the policy samples itself."""
-    shares = (loop.exploration.reference_share, stage.stored.share if stage.stored else 0.0)
-    return stage.sampling.completions - sum(round(share * stage.sampling.completions) for share in shares)
-
-
-def _optional_keys(stage: TrainStage, algorithm: Any) -> set[str]:
-    """The optional keys of a training stage."""
-    if algorithm.trains == "reward":
-        return {"num_layers", "head"}
-    if not stage.online:
-        return set()
-    return {"sampling", "stored"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
-
-
-def _check_evaluate_stage(stage: EvaluateStage, where: str) -> None:
-    """Check that models and judges are unique, compared models are listed, and judges have their data."""
-    for name in stage.evaluate:
-        if stage.evaluate.count(name) > 1:
-            raise ConfigError(f"{where}: evaluate names '{name}' twice; remove one of them.")
-    for key in ("reference", "candidate"):
-        name = getattr(stage, key)
-        if name is not None and name not in stage.evaluate:
-            raise ConfigError(f"{where}: {key} '{name}' is not among those in evaluate; add it there.")
-    for name in stage.judges:
-        if stage.judges.count(name) > 1:
-            raise ConfigError(f"{where}: judges names '{name}' twice; remove one of them.")
-    for name in stage.independent:
-        if name not in stage.judges:
-            raise ConfigError(
-                f"{where}: independent names '{name}', which is not among the judges; add it there."
-            )
-    if stage.best_of is not None:
-        if stage.best_of.judge not in stage.judges:
-            raise ConfigError(
-                f"{where}: best_of.judge '{stage.best_of.judge}' is not among the judges; add it there."
-            )
-        if stage.best_of.n > stage.sampling.completions:
-            raise ConfigError(
-                f"{where}: best_of.n is {stage.best_of.n}, more than sampling.completions of "
-                f"{stage.sampling.completions}; raise the latter."
-            )
-    if "ridge" in stage.judges and stage.judge_holdout is None:
-        raise ConfigError(f"{where}: the judge ridge needs the key 'judge_holdout', texts to learn from.")

@@ -27,8 +27,7 @@ from gnomon.pipeline.recipe import Recipe
 from gnomon.rollouts.experience import token_groups_of
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.stages.plan import PARTS, StagePlan, plan_stage
-from gnomon.stages.settings import FeedbackStage
+from gnomon.stages.contract import PARTS, StagePlan
 from gnomon.stages.workspace import Workspace
 from gnomon.training.runtime.memory_profile import held_bytes
 
@@ -74,10 +73,11 @@ def plan_recipe(recipe: Recipe) -> ResourcePlan:
             started = time.monotonic()
             with _quietly():
                 (folder / stage.name).mkdir(parents=True)
-                plans += plan_stage(stage, work, process)
-            if isinstance(stage, FeedbackStage):
+                planned = stage.estimate(work, process)
+            plans += planned
+            if not planned:
                 other += time.monotonic() - started
-                if not plans:  # ratings stay in memory, which later stages reuse
+                if not plans:  # what it read stays in memory, which later stages reuse
                     process = held_bytes(compute.device)
     return ResourcePlan(str(compute), tuple(plans), other)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -25,22 +24,10 @@ from gnomon.pipeline.preflight import check_inputs, find_models, inputs_of, load
 from gnomon.pipeline.recipe import Recipe
 from gnomon.reporting.run_report import write_report
 from gnomon.rewards.python_reward import RewardFunction
-from gnomon.stages.evaluate import run_evaluate
-from gnomon.stages.feedback import run_feedback
-from gnomon.stages.hybrid import run_hybrid
-from gnomon.stages.settings import EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
-from gnomon.stages.train import run_train
+from gnomon.stages.contract import Result, Stage
 from gnomon.stages.workspace import Workspace
-from gnomon.training.outcome import why_nothing_learned
 from gnomon.training.runtime.checkpoints import remove_checkpoints
 from gnomon.training.runtime.distributed import Processes
-
-RUNNERS: dict[type, Callable[[Any, Workspace], dict[str, Any]]] = {
-    FeedbackStage: run_feedback,
-    TrainStage: run_train,
-    HybridStage: run_hybrid,
-    EvaluateStage: run_evaluate,
-}
 
 
 def run_recipe(
@@ -136,8 +123,7 @@ def _run(
         return folder / "report.html"
     report = write_report(folder, language=recipe.language)
     minutes = (time.monotonic() - started) / 60
-    results = {stage.name: read_json(work.stage_folder(stage.name) / "result.json") for stage in recipe.stages}
-    idle = [name for name, result in results.items() if why_nothing_learned(result.get("learning"))]
+    idle = [stage.name for stage in recipe.stages if _result_of(stage, work).remark]
     but = f", [yellow]but {' and '.join(idle)} learned nothing[/yellow]" if idle else ""
     console.print(f"[bold]done[/bold] in {minutes:.1f} minutes{but}; open {escape(str(report))}", soft_wrap=True)
     return report
@@ -147,18 +133,18 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
     """Run a stage unless it is finished; its checkpoints are removed only after its result is on disk."""
     folder, processes = work.stage_folder(stage.name), work.processes
     if not work.prepare_stage(stage):
-        seconds = read_json(folder / "result.json")["seconds"]
+        seconds = _result_of(stage, work).seconds or 0
         console.print(f"[bold]{position} {stage.name}[/bold] finished before ({seconds:.0f} s)")
     else:
         console.print(f"[bold]{position} {stage.name}[/bold]")
-        if processes.main or isinstance(stage, TrainStage | HybridStage):
-            result = RUNNERS[type(stage)](stage, work)
+        if processes.main or stage.parallel:
+            result = stage.run(work)
             work.stop.check()
             if processes.main:
-                write_json(folder / "result.json", result)
-            console.print(f"  {result['seconds']:.0f} s")
-            if reason := why_nothing_learned(result.get("learning")):
-                console.print(f"  [yellow]nothing was learned[/yellow]: {escape(reason)}", soft_wrap=True)
+                write_json(folder / "result.json", result.content())
+            console.print(f"  {result.seconds or 0:.0f} s")
+            if result.remark:
+                console.print(f"  [yellow]nothing was learned[/yellow]: {escape(result.remark)}", soft_wrap=True)
     if processes.main:
         remove_checkpoints(folder / "checkpoints")
     processes.barrier()
@@ -169,19 +155,14 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
         raise Interrupted(f"stopped after stage '{stage.name}'; run the same command again to go on.")
 
 
+def _result_of(stage: Stage, work: Workspace) -> Result:
+    """The result of a finished stage."""
+    return stage.result_type.model_validate(read_json(work.stage_folder(stage.name) / "result.json"))
+
+
 def _as_yaml(recipe: Recipe) -> str:
     content = recipe.model_dump(mode="json")
-    content["stages"] = [_row(stage) for stage in recipe.stages]
+    content["stages"] = [stage.row() for stage in recipe.stages]
     if not recipe.looks_at_home:
         del content["home"]
     return yaml.safe_dump(redact_values(recipe.as_written(content)), allow_unicode=True, sort_keys=False)
-
-
-def _row(stage: Stage) -> dict[str, Any]:
-    """A stage as a recipe's row, with every setting of its loop."""
-    row: dict[str, Any] = stage.model_dump(mode="json", exclude_none=True)
-    if isinstance(stage, TrainStage):
-        row["training"] = stage.loop.model_dump(mode="json")
-    if isinstance(stage, HybridStage):
-        row["phases"] = [{k: v for k, v in _row(p).items() if k != "model"} for p in stage.phases]
-    return row

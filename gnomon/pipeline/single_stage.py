@@ -10,9 +10,12 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import did_you_mean, parse_override, set_path
 from gnomon.core.errors import ConfigError
 from gnomon.core.renamed import KEYS
+from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.recipe import Recipe, build_recipe
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.stages.settings import EvaluateStage, ModelSettings, TrainStage, loop_of
+from gnomon.stages.evaluate import EvaluateStage
+from gnomon.stages.train import TrainStage
+from gnomon.stages.train_settings import loop_of
 
 Setting = tuple[list[str], Any]  # a path into the stage or recipe, and its value
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gnomon.core.storage.result_model import IntervalEstimate
 from gnomon.reporting import plots
 from gnomon.reporting.comparison_results import Comparison
-from gnomon.reporting.results import IntervalEstimate
 
 
 def frontiers(comparison: Comparison) -> dict[str, str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from gnomon.core.storage.result_model import IntervalEstimate, ResultModel, Words
 from gnomon.reporting.comparison_report import render_page, write_page
 from gnomon.reporting.comparison_results import Comparison, highest, read_comparison, read_result_file, spread
-from gnomon.reporting.results import IntervalEstimate, ResultModel, Words
 from gnomon.reporting.run_reader import Language
 
 SETS = "sets.json"

@@ -10,16 +10,9 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from gnomon.core.errors import RunError
 from gnomon.core.storage.files import read_json
-from gnomon.reporting.results import (
-    Environment,
-    IntervalEstimate,
-    JudgeResult,
-    Number,
-    Points,
-    ResultModel,
-    Words,
-    finite,
-)
+from gnomon.core.storage.result_model import IntervalEstimate, Number, Points, ResultModel, Words, finite
+from gnomon.reporting.run_environment import Environment
+from gnomon.stages.common.results import JudgeResult
 
 
 def _numbers(value: object) -> dict[str, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gnomon.reporting import plots
-from gnomon.reporting.results import Evaluation, RewardModelEvaluation
 from gnomon.reporting.run_reader import RecordedStage
+from gnomon.stages.common.results import ComparisonResult, RewardModelEvaluation
 
 CURVES = (
     "loss",
@@ -88,7 +88,7 @@ def calibration(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
     return plots.calibration(f"{stage.name}-calibration", bins) if bins else ""
 
 
-def scores(stage: RecordedStage, evaluation: Evaluation) -> dict[str, str]:
+def scores(stage: RecordedStage, evaluation: ComparisonResult) -> dict[str, str]:
     """For each judge, the mean scores of the models."""
     pictures = {}
     for index, judge in enumerate(evaluation.judges):
@@ -104,7 +104,7 @@ def scores(stage: RecordedStage, evaluation: Evaluation) -> dict[str, str]:
     return pictures
 
 
-def comparisons(stage: RecordedStage, evaluation: Evaluation) -> list[WinRateFigure]:
+def comparisons(stage: RecordedStage, evaluation: ComparisonResult) -> list[WinRateFigure]:
     """For each compared pair of models, the win rates by every judge."""
     independent = {judge.name for judge in evaluation.judges if judge.independent}
     pairs: dict[tuple[str, str], list[plots.IntervalRow]] = {}

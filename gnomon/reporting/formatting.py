@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from markupsafe import Markup
 
+from gnomon.core.storage.result_model import IntervalEstimate
 from gnomon.reporting import comparison_translations
-from gnomon.reporting.results import IntervalEstimate
 from gnomon.reporting.translations import LANGUAGES
 from gnomon.reporting.translations import TEXTS as RUN_TEXTS
 

@@ -11,11 +11,12 @@ import yaml
 from pydantic import ValidationError
 
 from gnomon.core.errors import RunError
+from gnomon.core.storage.result_model import finite
 from gnomon.core.storage.sealed_files import without_seal
 from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
-from gnomon.reporting.results import Environment, Evaluation, Feedback, Result, Training, finite
-
-RESULTS: dict[str, type[Result]] = {"feedback": Feedback, "train": Training, "evaluate": Evaluation}
+from gnomon.reporting.run_environment import Environment
+from gnomon.stages.contract import Result
+from gnomon.stages.registry import stage_kinds
 
 Language = Literal["en", "zh"]
 Status = Literal["finished", "unfinished", "unreadable"]
@@ -32,16 +33,9 @@ class RecordedStage:
     phases: tuple[RecordedStage, ...] = ()  # of a hybrid stage; the phases have the metrics
 
     @property
-    def kind(self) -> str:
-        """The algorithm of a training stage, else "feedback" or "evaluation"; "" if unknown."""
-        match self.result:
-            case Training(algorithm=algorithm):
-                return algorithm
-            case Feedback():
-                return "feedback"
-            case Evaluation():
-                return "evaluation"
-        return ""
+    def label(self) -> str:
+        """What the report calls the stage: a key of its translations, or an algorithm; "" if unknown."""
+        return self.result.label if self.result else ""
 
 
 @dataclass(frozen=True)
@@ -55,10 +49,6 @@ class Run:
     environment: Environment
     stages: tuple[RecordedStage, ...]
     language: Language = "en"
-
-    def finished(self, kind: type[Result]) -> list[RecordedStage]:
-        """The finished stages of one kind, in the order in which they ran."""
-        return [stage for stage in self.stages if isinstance(stage.result, kind)]
 
     @property
     def gaps(self) -> list[RecordedStage]:
@@ -85,6 +75,12 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def result_types() -> dict[str, type[Result]]:
+    """The class of each kind of result, by the `kind` in its file."""
+    types = [kind.result_type for kind in stage_kinds().values()]
+    return {str(one.model_fields["kind"].default): one for one in types}
+
+
 def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
     """Stages in recipe order; without a recipe, every folder with a result."""
     stages = config.get("stages")
@@ -99,7 +95,7 @@ def _read_stage(folder: Path, name: str) -> RecordedStage:
     if not (folder / name / "result.json").is_file():
         return RecordedStage(name, "unfinished")
     content = _parse_json(_read(folder / name / "result.json"))
-    kind = RESULTS.get(str(content.get("kind")))
+    kind = result_types().get(str(content.get("kind")))
     if kind is None:
         return RecordedStage(name, "unreadable")
     try:

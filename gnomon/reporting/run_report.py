@@ -15,10 +15,10 @@ from markupsafe import Markup
 from gnomon.core.errors import ConfigError
 from gnomon.core.storage.sealed_files import adopt_run, write_sealed
 from gnomon.reporting import figures, formatting
-from gnomon.reporting.results import Evaluation, Training
 from gnomon.reporting.run_reader import Language, Run, read_run
 from gnomon.reporting.translations import LANGUAGES
 from gnomon.reporting.verdict import judge_run
+from gnomon.stages.common.results import ComparisonResult
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -45,11 +45,10 @@ def write_report(run_folder: Path, *, language: Language | None = None) -> Path:
 def render(run: Run, language: Language = "en") -> str:
     """Render a run as a page. The same run gives the same bytes."""
     page = page_environment().get_template("report.html.j2")
-    evaluations = [stage.result for stage in run.finished(Evaluation)]
+    evaluations = [stage.result for stage in run.stages if isinstance(stage.result, ComparisonResult)]
     last = evaluations[-1] if evaluations else None
-    assert last is None or isinstance(last, Evaluation)
-    trained = [(s.name, s.result.learning.nothing) for s in run.stages if isinstance(s.result, Training)]
-    verdict = judge_run(last, [(name, reason) for name, reason in trained if reason])
+    idle = [(stage.name, stage.result.nothing_learned) for stage in run.stages if stage.result]
+    verdict = judge_run(last, [(name, reason) for name, reason in idle if reason])
     return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=verdict)
 
 

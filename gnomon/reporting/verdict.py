@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gnomon.reporting.results import Check, Evaluation, WinRate
+from gnomon.stages.common.results import Check, ComparisonResult, WinRate
 
 Finding = Literal["better", "worse", "unclear"]
 Outcome = Literal["better", "failed_check", "own_judge", "disputed", "unclear", "worse", "none"]
@@ -44,7 +44,7 @@ class Verdict:
         return bool(self.judge_verdicts) and not any(verdict.independent for verdict in self.judge_verdicts)
 
 
-def judge_run(evaluation: Evaluation | None, idle: Sequence[tuple[str, str]] = ()) -> Verdict:
+def judge_run(evaluation: ComparisonResult | None, idle: Sequence[tuple[str, str]] = ()) -> Verdict:
     """Decide from the last finished evaluation.
 
     Only judges that took no part in the training count as evidence: a policy can learn to please the judge that

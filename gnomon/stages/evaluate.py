@@ -3,100 +3,282 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from gnomon.core.errors import Interrupted, RunError
+from gnomon.core.config import Settings, validate
+from gnomon.core.errors import ConfigError, Interrupted, RunError
 from gnomon.core.experience import Rollout
 from gnomon.core.progress import console, progress
+from gnomon.core.ranges import Range
 from gnomon.core.storage.files import read_json, write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
 from gnomon.data.reading.record_kinds import kind_of_file
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
-from gnomon.evaluation.policies import (
-    PolicySamples,
-    best_of_kl,
-    best_of_n,
-    checks,
-    describe,
-    judge_checks,
-    kl_to_reference,
-    perplexity,
-    sample_all,
-    win_rate,
-)
 from gnomon.models.external import open_policy
 from gnomon.rewards.reward import Reward, watched_scores
 from gnomon.rewards.text_reward import TextReward
-from gnomon.stages.independence import judges_of
-from gnomon.stages.reward_factory import make_reward
-from gnomon.stages.settings import EvaluateStage
-from gnomon.stages.workspace import Workspace
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.stages.common.independence import judges_of
+from gnomon.stages.common.results import (
+    BestOfResult,
+    Check,
+    ComparisonResult,
+    JudgeResult,
+    ModelRow,
+    Sample,
+    ScoredText,
+    WinRate,
+)
+from gnomon.stages.common.reward_factory import make_reward
+from gnomon.stages.contract import PARTS, Result, Stage, StagePlan
+from gnomon.stages.references import DataInput, Inputs, ModelComparison, ModelInput, is_not_a_model
+from gnomon.stages.workspace import StageRecipe, Workspace
+
+if TYPE_CHECKING:
+    from gnomon.evaluation.policies import PolicySamples
 
 SHOWN = 8  # prompts in the side-by-side samples
 WORST = 6  # lowest-scored samples of the candidate in the report
 FloatArray = NDArray[np.float64]
 
 
-def run_evaluate(stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
-    """Write every sample and return the stage's result."""
-    started = time.monotonic()
-    seed = work.recipe.seed
-    prompts = work.records(Prompt, stage.prompts)
-    texts = evenly_spaced(held_out_texts(stage, work, prompts), stage.texts_used)
-    template = work.recipe.model.chat_template
-    reference = open_policy(work.model(stage.reference), work.compute, chat_template=template)
-    reference.round_weights()
-    sampled: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
-    to_judge: list[list[Rollout]] = []
-    for name in stage.evaluate:
-        is_reference = name == stage.reference
-        policy = reference
-        if not is_reference:
-            policy = open_policy(work.model(name), work.compute, chat_template=template)
-            policy.round_weights()
-        check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
-        with progress(f"{stage.name}: {name}", len(prompts) * stage.sampling.completions) as bar:
-            rollouts = sample_all(policy, prompts, stage.sampling, seed, bar.at)
-        # The sampler returns log-probabilities at temperature 1 for greedy decoding (temperature 0).
-        temperature = stage.sampling.temperature or 1.0
-        same_tokens = same_vocabulary(policy.tokenizer, reference.tokenizer)
-        if not same_tokens:
-            message = f"  {name} has another vocabulary than {stage.reference}; their KL is not measured"
+class BestOfSettings(Settings):
+    """Best-of-n at inference, shown beside the candidate.
+
+    Attributes:
+        n: completions of which the best is taken; completions that do not fill a group of n are unused.
+        judge: the judge that chooses, one of `judges`.
+    """
+
+    n: Annotated[int, Range("the best of fewer than 2 is no choice", ge=2, le=10**6)]
+    judge: str
+
+
+class JudgeSettings(Settings):
+    """A judge, and whether it took no part in the training of the models that it judges.
+
+    Attributes:
+        judge: as in `judges`.
+        independent: counts for the verdict, unless the training folders show that it took part.
+    """
+
+    judge: str
+    independent: bool = False
+
+
+class EvaluateStage(Stage):
+    """Compare models by judges that training used and judges that it never saw.
+
+    Attributes:
+        evaluate: `base`, stages and models of your own, in display order.
+        judges: reward models (stages or your own), functions, `vader` (a lexicon) and `ridge` (fitted on
+            `judge_holdout`); `{judge: NAME, independent: true}` declares that one took no part in the training.
+        independent: the judges declared so.
+        prompts: held-out prompts.
+        texts: held-out texts by people, or demonstrations, for perplexity; `None` measures none.
+        texts_used: at most so many of them, evenly spaced.
+        judge_holdout: rated texts that no other stage uses, for `ridge`.
+        reference: the model that the candidate is compared with; by default the first.
+        candidate: the model that should be better; by default the last.
+        best_of: also show the best of every n completions of the candidate, by one of the judges.
+        sampling: sampling settings of all models.
+    """
+
+    key: ClassVar[str] = "evaluate"
+    result_type: ClassVar[type[Result]] = ComparisonResult
+    data_keys: ClassVar[tuple[str, ...]] = ("prompts", "texts", "judge_holdout")
+    model_keys: ClassVar[tuple[str, ...]] = (
+        *("evaluate", "judges", "independent", "reference", "candidate"),
+        "best_of.judge",
+    )
+    evaluate: list[str] = Field(min_length=1)
+    judges: list[str] = Field(min_length=1)
+    independent: list[str] = Field(default_factory=list)
+    prompts: str
+    texts: str | None = None
+    texts_used: Annotated[int, Range("it counts texts", ge=1, le=10**9)] | None = None
+    judge_holdout: str | None = None
+    reference: str = ""
+    candidate: str | None = None
+    best_of: BestOfSettings | None = None
+    sampling: Sampling = Sampling(completions=16)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judges_by_name(cls, content: Any) -> Any:
+        """Turn judges that are mappings into names, and add those declared independent to `independent`."""
+        judges = content.get("judges") if isinstance(content, dict) else None
+        if not isinstance(judges, list) or not any(isinstance(one, dict) for one in judges):
+            return content
+        entries = [validate(JudgeSettings, one, "judges") if isinstance(one, dict) else one for one in judges]
+        names = [one.judge if isinstance(one, JudgeSettings) else one for one in entries]
+        claimed = [one.judge for one in entries if isinstance(one, JudgeSettings) and one.independent]
+        return {**content, "judges": names, "independent": [*(content.get("independent") or []), *claimed]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_is_reference(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("reference") is None:
+            models = content.get("evaluate")
+            first = models[0] if isinstance(models, list) and models else ""
+            return {**content, "reference": first}
+        return content
+
+    def check(self, recipe: StageRecipe, where: str) -> None:
+        """Check that models and judges are unique, compared models are listed, and judges have their data."""
+        for name in self.evaluate:
+            if self.evaluate.count(name) > 1:
+                raise ConfigError(f"{where}: evaluate names '{name}' twice; remove one of them.")
+        for key in ("reference", "candidate"):
+            name = getattr(self, key)
+            if name is not None and name not in self.evaluate:
+                raise ConfigError(f"{where}: {key} '{name}' is not among those in evaluate; add it there.")
+        for name in self.judges:
+            if self.judges.count(name) > 1:
+                raise ConfigError(f"{where}: judges names '{name}' twice; remove one of them.")
+        for name in self.independent:
+            if name not in self.judges:
+                raise ConfigError(
+                    f"{where}: independent names '{name}', which is not among the judges; add it there."
+                )
+        if self.best_of is not None:
+            if self.best_of.judge not in self.judges:
+                raise ConfigError(
+                    f"{where}: best_of.judge '{self.best_of.judge}' is not among the judges; add it there."
+                )
+            if self.best_of.n > self.sampling.completions:
+                raise ConfigError(
+                    f"{where}: best_of.n is {self.best_of.n}, more than sampling.completions of "
+                    f"{self.sampling.completions}; raise the latter."
+                )
+        if "ridge" in self.judges and self.judge_holdout is None:
+            raise ConfigError(f"{where}: the judge ridge needs the key 'judge_holdout', texts to learn from.")
+
+    def inputs(self) -> Inputs:
+        """The compared models, the judges, and the data."""
+        judges = [ModelInput("judges", name, ("reward",)) for name in self.judges if not is_not_a_model(name)]
+        models = [ModelInput("evaluate", name) for name in self.evaluate]
+        roles = (ModelInput("reference", self.reference), ModelInput("candidate", self._candidate))
+        data: list[tuple[str | None, tuple[type, ...]]] = [
+            (self.prompts, (Prompt,)),
+            (self.texts, (Demonstration, RatedText)),
+            (self.judge_holdout, (RatedText,)),
+        ]
+        named = tuple(DataInput(source, kinds) for source, kinds in data if source)
+        return Inputs((*models, *judges, *roles), named, tuple(self.judges))
+
+    def comparison(self) -> ModelComparison:
+        """The models that are compared, and their judges."""
+        models, judges, independent = tuple(self.evaluate), tuple(self.judges), tuple(self.independent)
+        return ModelComparison(self.name, models, self.reference, self._candidate, judges, independent)
+
+    @property
+    def _candidate(self) -> str:
+        return self.candidate or self.evaluate[-1]
+
+    def describe(self) -> str:
+        """What the stage does, in a word."""
+        return "evaluate"
+
+    def estimate(self, work: Workspace, process: float) -> list[StagePlan]:
+        """Estimate how each model samples beside the reference, and each judge then scores all samples."""
+        from gnomon.stages.common.plan import reward_models_in, stage_plan
+        from gnomon.training.runtime.memory_profile import shape_of_round, weight_bytes
+        from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, profile_sampling
+
+        template = work.recipe.model.chat_template
+        prompts = work.records(Prompt, self.prompts)
+        texts = len(held_out_texts(self, work, prompts)) if self.texts_used is None else self.texts_used
+        both = [open_policy(work.model(self.reference), work.compute, chat_template=template)]
+        both += [open_policy(work.model(self.evaluate[-1]), work.compute, chat_template=template)]
+        drawn = profile_sampling(both[-1], prompts, self.sampling, both)
+        shape = shape_of_round([prompts], both[0].tokenizer, self.sampling)
+        rows = len(prompts) * shape.together
+        read = len(self.evaluate) * (rows + texts) * shape.completion
+        rewards = [make_reward(name, work, both[0].tokenizer) for name in self.judges if name != "ridge"]
+        judges = [judge for reward in rewards for judge in reward_models_in(reward)]
+        read += len(judges) * len(self.evaluate) * rows * shape.completion
+        pace = forward_tokens_per_second(both[0], shape)
+        parts = dict.fromkeys(PARTS, 0.0) | {
+            "process": process,
+            "weights": float(weight_bytes(both)),
+            "sampling": drawn.bytes,
+        }
+        seconds = len(self.evaluate) * drawn.seconds + read / pace
+        about = f"evaluation of {len(self.evaluate)} models, {rows} completions each"
+        pace = rows * shape.completion / drawn.seconds
+        return [stage_plan(self.name, about, both[-1], parts, pace, seconds)]
+
+    def run(self, work: Workspace) -> ComparisonResult:
+        """Write every sample and return the result."""
+        from gnomon.evaluation.policies import (
+            PolicySamples,
+            best_of_kl,
+            best_of_n,
+            kl_to_reference,
+            perplexity,
+            sample_all,
+        )
+
+        started = time.monotonic()
+        seed = work.recipe.seed
+        prompts = work.records(Prompt, self.prompts)
+        texts = evenly_spaced(held_out_texts(self, work, prompts), self.texts_used)
+        template = work.recipe.model.chat_template
+        reference = open_policy(work.model(self.reference), work.compute, chat_template=template)
+        reference.round_weights()
+        sampled: list[tuple[str, list[Rollout], FloatArray | None, float | None]] = []
+        to_judge: list[list[Rollout]] = []
+        for name in self.evaluate:
+            is_reference = name == self.reference
+            policy = reference
+            if not is_reference:
+                policy = open_policy(work.model(name), work.compute, chat_template=template)
+                policy.round_weights()
+            check_lengths(prompts, policy.tokenizer, self.sampling.max_tokens, policy.network.config)
+            with progress(f"{self.name}: {name}", len(prompts) * self.sampling.completions) as bar:
+                rollouts = sample_all(policy, prompts, self.sampling, seed, bar.at)
+            # The sampler returns log-probabilities at temperature 1 for greedy decoding (temperature 0).
+            temperature = self.sampling.temperature or 1.0
+            same_tokens = same_vocabulary(policy.tokenizer, reference.tokenizer)
+            if not same_tokens:
+                message = f"  {name} has another vocabulary than {self.reference}; their KL is not measured"
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
+            kl = kl_to_reference(rollouts, reference, temperature) if same_tokens and not is_reference else None
+            to_judge.append(rollouts if same_tokens else [without_ids(rollout) for rollout in rollouts])
+            sampled.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
+            if work.stop:
+                raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
+        tokenizer = reference.tokenizer
+        del reference, policy
+        scores = {judge: judge_scores(judge, self, work, to_judge, tokenizer) for judge in self.judges}
+        all_samples = [
+            PolicySamples(name, rollouts, {j: scores[j][index] for j in self.judges}, kl, text_perplexity)
+            for index, (name, rollouts, kl, text_perplexity) in enumerate(sampled)
+        ]
+        best_of_result: dict[str, BestOfResult] = {}
+        if self.best_of is not None:
+            candidate = next(v for v in all_samples if v.name == (self.candidate or self.evaluate[-1]))
+            best = best_of_n(candidate, self.best_of.n, self.best_of.judge)
+            all_samples.append(best)
+            kl_figures = best_of_kl(best, self.best_of.n, self.sampling)
+            best_of_result["best_of"] = BestOfResult(model=best.name, candidate=candidate.name, **kl_figures)
+            about = "" if kl_figures["kl_estimate"] is None else f", about {kl_figures['kl_estimate']:.3g}"
+            message = f"  {best.name}: KL to {candidate.name} at most {kl_figures['kl_bound']:.3g} nats{about}"
             console.print(message, markup=False, highlight=False, soft_wrap=True)
-        kl = kl_to_reference(rollouts, reference, temperature) if same_tokens and not is_reference else None
-        to_judge.append(rollouts if same_tokens else [without_ids(rollout) for rollout in rollouts])
-        sampled.append((name, rollouts, kl, perplexity(policy, texts) if texts else None))
-        if work.stop:
-            raise Interrupted("stopped before the comparison was done; run the same command again to go on.")
-    tokenizer = reference.tokenizer
-    del reference, policy
-    scores = {judge: judge_scores(judge, stage, work, to_judge, tokenizer) for judge in stage.judges}
-    all_samples = [
-        PolicySamples(name, rollouts, {j: scores[j][index] for j in stage.judges}, kl, text_perplexity)
-        for index, (name, rollouts, kl, text_perplexity) in enumerate(sampled)
-    ]
-    best_of_result: dict[str, Any] = {}
-    if stage.best_of is not None:
-        candidate = next(v for v in all_samples if v.name == (stage.candidate or stage.evaluate[-1]))
-        best = best_of_n(candidate, stage.best_of.n, stage.best_of.judge)
-        all_samples.append(best)
-        kl_figures = best_of_kl(best, stage.best_of.n, stage.sampling)
-        best_of_result["best_of"] = {"model": best.name, "candidate": candidate.name, **kl_figures}
-        about = "" if kl_figures["kl_estimate"] is None else f", about {kl_figures['kl_estimate']:.3g}"
-        message = f"  {best.name}: KL to {candidate.name} at most {kl_figures['kl_bound']:.3g} nats{about}"
-        console.print(message, markup=False, highlight=False, soft_wrap=True)
-    return {
-        "kind": "evaluate",
-        "seconds": time.monotonic() - started,
-        **compare(all_samples, stage, work),
-        **best_of_result,
-    }
+        return ComparisonResult(
+            kind="evaluate",
+            seconds=time.monotonic() - started,
+            **compare(all_samples, self, work),
+            **best_of_result,
+        )
 
 
 def without_ids(rollout: Rollout) -> Rollout:
@@ -177,16 +359,18 @@ def reward_model_evaluations(work: Workspace) -> dict[str, list[dict[str, Any]]]
 
 
 def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
-    """Build the tables, checks and samples of the stage's result, and write `samples.jsonl`.
+    """Build the tables, checks and samples of the stage's result by field, and write `samples.jsonl`.
 
     Args:
         all_samples: of each model, with scores.
         stage: the evaluation.
         work: the run.
     """
+    from gnomon.evaluation.policies import checks, describe, judge_checks, win_rate
+
     seed = work.recipe.seed
     by_name = {v.name: v for v in all_samples}
-    candidate = by_name[stage.candidate or stage.evaluate[-1]]
+    candidate = by_name[stage.comparison().candidate]
     table = [describe(v, seed) for v in all_samples]
     rows = {row["model"]: row for row in table}
     wins = [
@@ -200,60 +384,63 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
     compared = candidate.name != stage.reference
     check_rows = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
     check_rows += judge_checks(reward_model_evaluations(work))
-    print_scores(table)
+    table_rows = [ModelRow.model_validate(row) for row in table]
+    print_scores(table_rows)
     for check in check_rows:
         about = f"{check['name']} {check.get('judge', '')}".strip()
         mark = "ok  " if check["passed"] else "FAIL"
         console.print(f"  {mark} {about}: {check['value']:.3f} (threshold {check['threshold']:.4g})")
     folder = work.stage_folder(stage.name)
-    write_jsonl(folder / "samples.jsonl", [_sample(v, i) for v in all_samples for i in range(len(v.rollouts))])
+    write_jsonl(
+        folder / "samples.jsonl", [_sample(v, i).content() for v in all_samples for i in range(len(v.rollouts))]
+    )
     return {
         "models": [v.name for v in all_samples],
         "reference": stage.reference,
         "candidate": candidate.name,
-        "judges": judges,
+        "judges": [JudgeResult.model_validate(row) for row in judges],
         "prompts": len({r.prompt.id for r in candidate.rollouts}),
         "completions_per_prompt": stage.sampling.completions,
-        "table": table,
-        "win_rates": wins,
-        "checks": check_rows,
+        "table": table_rows,
+        "win_rates": [WinRate.model_validate(row) for row in wins],
+        "checks": [Check.model_validate(row) for row in check_rows],
         "samples": side_by_side(all_samples),
         "worst": worst(candidate, independent or stage.judges),
     }
 
 
-def print_scores(rows: Sequence[Mapping[str, Any]]) -> None:
+def print_scores(rows: Sequence[ModelRow]) -> None:
     """Print the models' mean scores, one line each."""
     for row in rows:
-        scores = "  ".join(f"{judge} {score['mean']:+.3f}" for judge, score in row["scores"].items())
-        console.print(f"  {row['model']}  {scores}", markup=False, highlight=False, soft_wrap=True)
+        scores = "  ".join(f"{judge} {score.mean:+.3f}" for judge, score in row.scores.items())
+        console.print(f"  {row.model}  {scores}", markup=False, highlight=False, soft_wrap=True)
 
 
-def side_by_side(all_samples: Sequence[PolicySamples]) -> list[dict[str, Any]]:
+def side_by_side(all_samples: Sequence[PolicySamples]) -> list[Sample]:
     """The first completion of each model for the first prompts, whatever their scores."""
     prompts = list({r.prompt.id: r.prompt for r in all_samples[0].rollouts}.values())[:SHOWN]
     return [
-        {
-            "prompt": prompt.messages[-1].content,
-            "completions": [_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in all_samples],
-        }
+        Sample(
+            prompt=prompt.messages[-1].content,
+            completions=[_sample(v, [r.prompt.id for r in v.rollouts].index(prompt.id)) for v in all_samples],
+        )
         for prompt in prompts
     ]
 
 
-def worst(samples: PolicySamples, judges: Sequence[str]) -> list[dict[str, Any]]:
+def worst(samples: PolicySamples, judges: Sequence[str]) -> list[ScoredText]:
     """The samples with the lowest mean standardized score of the judges."""
     scaled = [(s - s.mean()) / (s.std() or 1.0) for s in (samples.scores[j] for j in judges)]
     order = np.argsort(np.mean(scaled, axis=0), kind="stable")
     return [_sample(samples, int(i)) for i in order[:WORST]]
 
 
-def _sample(samples: PolicySamples, index: int) -> dict[str, Any]:
+def _sample(samples: PolicySamples, index: int) -> ScoredText:
     rollout = samples.rollouts[index]
-    return {
-        "model": samples.name,
-        "prompt": rollout.prompt.messages[-1].content,
-        "text": rollout.completion.text,
-        "finished": rollout.finished,
-        "scores": {judge: float(scores[index]) for judge, scores in samples.scores.items()},
-    }
+    return ScoredText(
+        model=samples.name,
+        prompt=rollout.prompt.messages[-1].content,
+        text=rollout.completion.text,
+        finished=rollout.finished,
+        scores={judge: float(scores[index]) for judge, scores in samples.scores.items()},
+    )

@@ -2,87 +2,93 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import torch
+from gnomon.core.config import validate
+from gnomon.stages.common.results import RewardModelEvaluation, TrainingResult
+from gnomon.stages.contract import Result, Stage, StagePlan
+from gnomon.stages.train_settings import TrainSettings, completed_row
+from gnomon.stages.workspace import StageRecipe, Workspace
 
-from gnomon.models.loading import save_model
-from gnomon.models.roles import Model, RewardModel
-from gnomon.stages.evaluate_reward_model import evaluate_reward_model
-from gnomon.stages.load import load_trained
-from gnomon.stages.settings import FeedbackStage, TrainStage
-from gnomon.stages.train_loops import train_sampled, train_stored
-from gnomon.stages.workspace import Workspace
+if TYPE_CHECKING:
+    from gnomon.models.roles import Model
 
-
-def run_train(stage: TrainStage, work: Workspace) -> dict[str, Any]:
-    """Train, save `model/`, and return the stage's result."""
-    started = time.monotonic()
-    torch.manual_seed(work.recipe.seed)
-    folder = work.stage_folder(stage.name)
-    model = load_trained(stage, work)
-    result = (train_sampled if stage.online else train_stored)(stage, work, model, folder)
-    return finish(stage.name, model, work, started) | {
-        "algorithm": stage.algorithm,
-        "model": stage.model,
-        **result,
-        **_reward_model_evaluation(stage, model, work),
-        "peak_memory_gb": peak_memory_gb(),
-        **peak_device_memory(),
-    }
+HELD_OUT = {"training", "held_out", "prompts"}  # parts of a stage whose texts can evaluate a reward model
 
 
-def peak_device_memory() -> dict[str, float]:
-    """Peak memory of tensors on the GPU as an entry of the result; empty without a GPU."""
-    return {"peak_device_memory_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
+class TrainStage(TrainSettings, Stage):
+    """Train one model with one algorithm."""
 
+    key: ClassVar[str] = "algorithm"
+    result_type: ClassVar[type[Result]] = TrainingResult
+    data_keys: ClassVar[tuple[str, ...]] = ("data", "prompts", "sft_mix.data", "stored.data")
+    model_keys: ClassVar[tuple[str, ...]] = ("model", "critic", "token_reward", "reward")
+    parallel: ClassVar[bool] = True
 
-def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str, Any]:
-    """Save a trained model, and return the entries that every training stage's result has.
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], recipe: StageRecipe, where: str) -> Self:
+        """Validate a recipe's row, completed with the defaults of the recipe and the algorithm."""
+        return validate(cls, completed_row(row, recipe.training, where), where)
 
-    Args:
-        name: of the stage.
-        model: trained.
-        work: the run.
-        started: when the stage started, by `time.monotonic`.
-    """
-    parameters = model.parameter_counts()
-    if work.processes.main:
-        save_model(model, work.stage_folder(name) / "model")
-    return {
-        "kind": "train",
-        "seconds": time.monotonic() - started,
-        "parameters": parameters,
-        "processes": work.processes.count,
-        "device": work.compute.device.type,
-        "dtype": str(model.compute.dtype).removeprefix("torch."),
-    }
+    def check(self, recipe: StageRecipe, where: str) -> None:
+        """Check the settings of loop and algorithm, and that the keys are those that the algorithm needs."""
+        self.check_training(self.trainable or recipe.model, where)
 
+    def trainings(self) -> Sequence[TrainSettings]:
+        """The stage itself."""
+        return (self,)
 
-def peak_memory_gb() -> float:
-    """Peak resident memory of this process in GB, without accelerator memory."""
-    # On Linux, getrusage includes the peak of the parent process, so the status file is read first.
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    if peaks:
-        return peaks[0] * 1024 / 1e9
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e9 if sys.platform == "darwin" else 1e6)
+    def as_training(self) -> TrainSettings:
+        """The stage itself."""
+        return self
 
+    def describe(self) -> str:
+        """The algorithm."""
+        return self.algorithm
 
-def _reward_model_evaluation(stage: TrainStage, model: Model, work: Workspace) -> dict[str, Any]:
-    feedback = _feedback_behind(stage, work)
-    if not isinstance(model, RewardModel) or feedback is None or not work.processes.main:
-        return {}
-    return {"evaluation": evaluate_reward_model(model, stage.name, feedback, work)}
+    def estimate(self, work: Workspace, process: float) -> list[StagePlan]:
+        """Try a micro-batch, and sample a few tokens for an online algorithm."""
+        import torch
 
+        from gnomon.stages.common.load import load_trained
+        from gnomon.stages.common.plan import plan_trainings
 
-def _feedback_behind(stage: TrainStage, work: Workspace) -> FeedbackStage | None:
-    """The feedback stage whose held-out texts can evaluate this stage's model."""
-    name = next(iter(stage.tasks), "").partition("/")[0]
-    return next((s for s in work.recipe.stages if s.name == name and isinstance(s, FeedbackStage)), None)
+        torch.manual_seed(work.recipe.seed)
+        return plan_trainings(self, load_trained(self, work), work, process)
+
+    def run(self, work: Workspace) -> TrainingResult:
+        """Train, save `model/`, and return the result."""
+        import torch
+
+        from gnomon.stages.common.load import load_trained
+        from gnomon.stages.common.train_loops import train_sampled, train_stored
+        from gnomon.stages.common.trained import finish, peak_device_memory, peak_memory_gb
+
+        started = time.monotonic()
+        torch.manual_seed(work.recipe.seed)
+        model = load_trained(self, work)
+        train = train_sampled if self.online else train_stored
+        result = train(self, work, model, work.stage_folder(self.name))
+        return TrainingResult(
+            **finish(self.name, model, work, started),
+            algorithm=self.algorithm,
+            model=self.model,
+            **result.given(),
+            **self._evaluation(model, work),
+            peak_memory_gb=peak_memory_gb(),
+            **peak_device_memory(),
+        )
+
+    def _evaluation(self, model: Model, work: Workspace) -> dict[str, RewardModelEvaluation]:
+        """The evaluation of a reward model on held-out texts of the stage whose parts it was trained on."""
+        from gnomon.models.roles import RewardModel
+        from gnomon.stages.common.evaluate_reward_model import evaluate_reward_model
+
+        source = next(iter(self.tasks), "").partition("/")[0]
+        behind = next((stage for stage in work.recipe.stages if stage.name == source), None)
+        known = behind is not None and behind.parts() >= HELD_OUT
+        if not isinstance(model, RewardModel) or not known or not work.processes.main:
+            return {}
+        return {"evaluation": evaluate_reward_model(model, self.name, source, work)}

@@ -22,12 +22,11 @@ from gnomon.data.reading.readers import digest_source, locate
 from gnomon.data.reading.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import provenance_of
 from gnomon.models.external import digest_model, model_path
+from gnomon.models.settings import ModelSettings
 from gnomon.monitoring.trackers import Sink, open_sink
 from gnomon.rewards.python_reward import RewardFunction, function_digest, is_function
-from gnomon.stages.references import maker, references, saved_critic, scorers, sources
-from gnomon.stages.row_paths import is_part as names_part
-from gnomon.stages.settings import BASE, CRITIC, FeedbackStage, HybridStage, ModelSettings, Stage, TrainStage
-from gnomon.training.settings import NON_SEMANTIC_SETTINGS
+from gnomon.stages.references import BASE, CRITIC, Inputs, maker
+from gnomon.stages.references import is_part as names_part
 
 if TYPE_CHECKING:  # heavy: a check of a recipe starts without them
     from gnomon.models.engine.device import Compute
@@ -40,6 +39,30 @@ def _processes() -> Processes:
     from gnomon.training.runtime.distributed import Processes
 
     return Processes()
+
+
+class RecipeStage(Protocol):
+    """The parts of a stage that its run folder depends on; `stages.contract.Stage` has them."""
+
+    @property
+    def name(self) -> str:
+        """Of the stage, and of its folder."""
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether the result depends on the recipe's `model`."""
+
+    def inputs(self) -> Inputs:
+        """The models and data that the settings name."""
+
+    def saved_critic(self) -> str | None:
+        """The path in a run of the stage's saved critic; `None` without one."""
+
+    def semantic_settings(self) -> dict[str, Any]:
+        """The settings with defaults, without those that change no result."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """All settings."""
 
 
 class StageRecipe(Protocol):
@@ -56,6 +79,10 @@ class StageRecipe(Protocol):
     @property
     def model(self) -> ModelSettings:
         """The model that stages start from."""
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """Default loop settings of every training stage."""
 
     @property
     def track(self) -> Sequence[str]:
@@ -108,7 +135,7 @@ class Workspace:
         stages = {s.name: s for s in self.recipe.stages}
         if (owner := maker(name, stages)) not in stages:
             return model_path(name)
-        part = f"{name}/model" if owner == name else saved_critic(stages[owner])
+        part = f"{name}/model" if owner == name else stages[owner].saved_critic()
         return str(self.folder / str(part))
 
     def data_path(self, source: str) -> Path:
@@ -130,19 +157,19 @@ class Workspace:
         """Read the records of each source of a stage; a prompt id means the same prompt in all of them."""
         return disambiguate_prompt_ids({source: self.records(kind, source) for source in sources})
 
-    def fingerprint(self, stage: Stage) -> str:
+    def fingerprint(self, stage: RecipeStage) -> str:
         """Digest of everything that a stage's result depends on."""
-        recipe = self.recipe
+        recipe, named = self.recipe, stage.inputs()
         inputs: dict[str, Any] = {
-            "stage": _resolved(stage),
+            "stage": stage.semantic_settings(),
             "seed": recipe.seed,
             "gnomon": environment(recipe.seed, {})["gnomon"],
-            "models": {name: self._model_fingerprint(name) for _, name in references(stage)},
-            "data": {source: self._source_fingerprint(source) for source in sources(stage)},
+            "models": {name: self._model_fingerprint(name) for name in named.model_names},
+            "data": {source: self._source_fingerprint(source) for source in named.sources},
         }
-        if not isinstance(stage, FeedbackStage):  # ratings do not depend on a model
+        if stage.uses_model:
             inputs["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_fingerprint()
-        code = [spec for spec in scorers(stage) if spec in self.functions or is_function(spec)]
+        code = [spec for spec in named.scorers if spec in self.functions or is_function(spec)]
         if code:
             inputs["functions"] = {spec: function_digest(spec) for spec in code}
         return digest_of(recipe.as_written(inputs))
@@ -196,7 +223,7 @@ class Workspace:
         }
         return {**self.digests, **parts}
 
-    def prepare_stage(self, stage: Stage) -> bool:
+    def prepare_stage(self, stage: RecipeStage) -> bool:
         """Prepare a stage's folder; false if the stage is finished.
 
         A folder with results of other settings is renamed with a number, not overwritten.
@@ -239,13 +266,3 @@ def own_file(source: str) -> Path:
     if not locate(path)[0].exists():
         raise DataError(f"no data at {source}; give <stage>/<part> or the path of a file or folder of data.")
     return path
-
-
-def _resolved(stage: Stage) -> dict[str, Any]:
-    """A stage's settings with defaults, without those that change no result."""
-    content = stage.model_dump()
-    if isinstance(stage, TrainStage):
-        content["training"] = stage.loop.model_dump(exclude=set(NON_SEMANTIC_SETTINGS))
-    if isinstance(stage, HybridStage):
-        content["phases"] = [_resolved(phase) for phase in stage.phases]
-    return content

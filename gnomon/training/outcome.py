@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from gnomon.core.progress import console
+from gnomon.core.storage.result_model import Number, ResultModel, Words
 
-Nothing = Literal["", "no_gradient", "scores_alike", "groups_alike"]
 REASONS: dict[str, str] = {
     "no_gradient": "no step had a gradient",
     "scores_alike": "the scores never differed",
@@ -20,8 +20,7 @@ REASONS: dict[str, str] = {
 TOLERANCE = 1e-6  # relative rounding error between equal scores
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(ResultModel):
     """Counts over a stage's steps.
 
     Attributes:
@@ -32,11 +31,11 @@ class Outcome:
         nothing: why nothing was learned, a key of `REASONS`, or "".
     """
 
-    steps: int
-    with_gradient: int
-    cut_off: int
-    without_variance: int
-    nothing: Nothing
+    steps: Number = None
+    with_gradient: Number = None
+    cut_off: Number = None
+    without_variance: Number = None
+    nothing: Words = ""
 
 
 def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Outcome:
@@ -55,17 +54,18 @@ def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Ou
     cut_off = sum(row.get("frac_truncated") == 1 for row in rounds)
     without = sum(not _varies(row, min_group_size) for row in rounds)
     flat = bool(rounds) and without == len(rounds) and (min_group_size > 1 or _constant(rounds))
-    nothing: Nothing = "no_gradient" if steps and not with_gradient else ""
+    nothing = "no_gradient" if steps and not with_gradient else ""
     if flat:
         nothing = "scores_alike" if min_group_size == 1 else "groups_alike"
-    return Outcome(len(steps), with_gradient, cut_off, without, nothing)
+    return Outcome(
+        steps=len(steps), with_gradient=with_gradient, cut_off=cut_off, without_variance=without, nothing=nothing
+    )
 
 
-def why_nothing_learned(learning: Mapping[str, Any] | None) -> str:
-    """Why a stage learned nothing, from its result's `learning`; "" if it learned."""
-    counts = learning or {}
-    reason = REASONS.get(str(counts.get("nothing")), "")
-    if reason and counts.get("cut_off") and counts.get("cut_off") == counts.get("steps"):
+def why_nothing_learned(learning: Outcome) -> str:
+    """Why a training learned nothing, as a sentence's part; "" if it learned."""
+    reason = REASONS.get(learning.nothing, "")
+    if reason and learning.cut_off and learning.cut_off == learning.steps:
         reason += ", and every answer was cut off at the length limit"
     return reason
 

@@ -17,7 +17,7 @@ from gnomon.comparison.variants import AlgorithmBudget, needs_of
 from gnomon.core.errors import ConfigError, Interrupted, RunError
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.comparison_of_data_sets import read_sets as read_written_sets
-from gnomon.stages.settings import TrainStage
+from gnomon.stages.train import TrainStage
 
 ROOT = Path(__file__).parents[2]
 FILMS = ROOT / "recipes" / "film-reviews.yaml"

@@ -28,8 +28,8 @@ from gnomon.models.external import (
 )
 from gnomon.models.roles import Critic, RewardModel
 from gnomon.pipeline.recipe import load_recipe
+from gnomon.pipeline.references import outside_models
 from gnomon.pipeline.run import run_recipe
-from gnomon.stages.references import outside_models
 
 CPU = find_compute("cpu", "float32")
 

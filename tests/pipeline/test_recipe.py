@@ -12,8 +12,10 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.sft import SFT
 from gnomon.core.errors import ConfigError
 from gnomon.pipeline.recipe import Recipe, load_recipe
-from gnomon.stages.references import references, sources
-from gnomon.stages.settings import EvaluateStage, FeedbackStage, TrainStage
+from gnomon.stages.contract import Stage
+from gnomon.stages.evaluate import EvaluateStage
+from gnomon.stages.feedback import FeedbackStage
+from gnomon.stages.train import TrainStage
 from gnomon.training.settings import OfflineSettings, OnlineSettings
 
 FEEDBACK = {"name": "people", "feedback": "film-reviews"}
@@ -65,6 +67,14 @@ def test_stages_become_what_they_are(tmp_path: Path) -> None:
     assert isinstance(stage["sft"].make_algorithm(), SFT)
     assert stage["aligned"].make_algorithm() == PPO()
     assert (stage["sft"].online, stage["aligned"].online) == (False, True)
+
+
+def references(stage: Stage) -> list[tuple[str, str]]:
+    return [(model.key, model.name) for model in stage.inputs().models]
+
+
+def sources(stage: Stage) -> list[str]:
+    return stage.inputs().sources
 
 
 def test_references_and_sources(tmp_path: Path) -> None:
@@ -224,7 +234,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ),
         ("report", {"evaluate": []}, "stage 5: evaluate: list should have at least 1 item"),
         ("report", {"judges": []}, "stage 5: judges: list should have at least 1 item"),
-        ("sft", {"algorithm": "absent"}, "exactly one of the keys feedback, algorithm, phases, evaluate"),
+        ("sft", {"algorithm": "absent"}, "exactly one of the keys algorithm, evaluate, feedback, phases"),
         ("sft", {"evaluate": ["base"]}, "stage 2: a stage has exactly one of the keys"),
         # what has no place there
         ("aligned", {"data": "x.jsonl"}, "stage 4: ppo has no use for the key 'data'; remove it"),

@@ -10,8 +10,8 @@ import pytest
 from test_comparison_report import content, run
 
 from gnomon.core.errors import RunError
+from gnomon.core.storage.result_model import IntervalEstimate
 from gnomon.reporting.comparison_of_data_sets import SETS, read_sets, write_sets
-from gnomon.reporting.results import IntervalEstimate
 
 
 def written(folder: Path, sets: dict[str, dict[str, list[float]]], **more: Any) -> Path:

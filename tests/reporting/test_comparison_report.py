@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import RunError
+from gnomon.core.storage.result_model import IntervalEstimate
 from gnomon.reporting import comparison_translations, plots, translations
 from gnomon.reporting.comparison_report import render, write_comparison
 from gnomon.reporting.comparison_results import Comparison, spread
 from gnomon.reporting.formatting import TEXTS
-from gnomon.reporting.results import IntervalEstimate
 
 
 def run(algorithm: str, seed: int, rate: float, **more: Any) -> dict[str, Any]:

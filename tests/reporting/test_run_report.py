@@ -16,10 +16,10 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.errors import ConfigError, RunError
 from gnomon.reporting.figures import CURVES
 from gnomon.reporting.formatting import TEXTS, duration, number, percent, text_or_name
-from gnomon.reporting.results import Check, Evaluation, JudgeResult, WinRate
 from gnomon.reporting.run_reader import Language, read_run
 from gnomon.reporting.run_report import write_report
 from gnomon.reporting.verdict import judge_run
+from gnomon.stages.common.results import Check, ComparisonResult, JudgeResult, WinRate
 
 SOURCES = Path(gnomon.reporting.__file__).parent
 
@@ -246,7 +246,7 @@ def test_the_verdict(
         WinRate(model="new", against="old", judge=judge, rate=sum(x) / 2, low=x[0], high=x[1])
         for judge, x in bounds.items()
     ]
-    result = Evaluation(
+    result = ComparisonResult(
         candidate="new",
         reference="old",
         judges=[JudgeResult(name=name, independent=name != "own") for name in bounds],
@@ -305,7 +305,7 @@ def test_every_algorithm_is_called_by_its_name() -> None:
 
 def test_every_text_is_used_and_every_used_text_exists() -> None:
     """A key is written out where it is used, or its family is, as in `"metric." ~ name`."""
-    templates = "".join(path.read_text(encoding="utf-8") for path in (SOURCES / "templates").glob("*.j2"))
+    templates = "".join(path.read_text(encoding="utf-8") for path in (SOURCES / "templates").rglob("*.j2"))
     code = (SOURCES / "formatting.py").read_text(encoding="utf-8")
     written = set(re.findall(r'\b(?:t|text)\("([a-z_]+\.[a-z_0-9]+)"[,)]', templates + code))
     written |= set(re.findall(r't\("([a-z_.]+)"\) if .*? else', templates))

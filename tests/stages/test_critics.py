@@ -20,9 +20,9 @@ from gnomon.models.settings import FROZEN
 from gnomon.pipeline.recipe import load_recipe
 from gnomon.pipeline.resource_plan import plan_recipe
 from gnomon.pipeline.run import run_recipe
-from gnomon.stages.load import load_auxiliary_models, load_trained
-from gnomon.stages.references import maker, saved_critic
-from gnomon.stages.settings import TrainStage
+from gnomon.stages.common.load import load_auxiliary_models, load_trained
+from gnomon.stages.references import maker
+from gnomon.stages.train import TrainStage
 from gnomon.stages.workspace import Workspace
 
 SMALL = {"steps": 1, "prompts_per_step": 2, "truncation_score": None, "critic_learning_rate": 0.1}
@@ -92,7 +92,7 @@ def test_a_hybrid_stage_leaves_its_last_critic(project: Project) -> None:
     phases = [{**ppo(n, project.folder), "algorithm": a} for n, a in (("a", "ppo"), ("b", "ppo"), ("c", "rloo"))]
     second = ppo("second", project.folder, model="mixed", critic="mixed/critic")
     recipe = load_recipe(write(project, {"name": "mixed", "phases": phases}, second))
-    assert saved_critic(recipe.stages[0]) == "mixed/b/critic"
+    assert recipe.stages[0].saved_critic() == "mixed/b/critic"
     assert maker("mixed/critic", {"mixed"}) == "mixed"
 
 

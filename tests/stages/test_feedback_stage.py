@@ -88,7 +88,7 @@ def check_examination(run: Path) -> None:
 def test_made_up_ratings(films: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gnomon.stages.feedback.load_film_reviews", lambda: rated(280))
     monkeypatch.setattr("gnomon.stages.feedback.CEILING_PAIRS", 500)
-    monkeypatch.setattr("gnomon.stages.evaluate_reward_model.PAIRS", 200)
+    monkeypatch.setattr("gnomon.stages.common.evaluate_reward_model.PAIRS", 200)
     films.go()
     parts = check_parts(films.run)
     assert {name: len(ids) for name, ids in parts.items()} == {
@@ -131,7 +131,7 @@ def long_rows(prompts: int) -> list[dict[str, Any]]:
 
 
 def test_own_ratings_with_prompts(films: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnomon.stages.evaluate_reward_model.PAIRS", 200)
+    monkeypatch.setattr("gnomon.stages.common.evaluate_reward_model.PAIRS", 200)
     own(films, long_rows(20), demonstration_choice="best").go()
     folder = films.run / "people"
     result = read_json(folder / "result.json")

@@ -196,7 +196,7 @@ def test_a_hybrid_is_shown_phase_by_phase(
     changed(project, phases=rows)
     _, out, _ = ask("check", project.recipe)
     assert "aligned: phases: dpo, rloo" in out.splitlines()
-    monkeypatch.setattr("gnomon.stages.hybrid.peak_device_memory", lambda: {"peak_device_memory_gb": 1.5})
+    monkeypatch.setattr("gnomon.stages.common.trained.peak_device_memory", lambda: {"peak_device_memory_gb": 1.5})
     page = project.go("track=[tensorboard]").read_text(encoding="utf-8")
     for name in ("warm-up", "main"):
         assert list((project.run / "aligned" / name / "tensorboard").glob("events*"))

@@ -18,9 +18,9 @@ from gnomon.models.engine.device import find_compute
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.run_reader import read_run
 from gnomon.reporting.verdict import judge_run
-from gnomon.stages.ancestry import ancestry
-from gnomon.stages.independence import judges_of
-from gnomon.stages.settings import EvaluateStage
+from gnomon.stages.common.ancestry import ancestry
+from gnomon.stages.common.independence import judges_of
+from gnomon.stages.evaluate import EvaluateStage
 from gnomon.stages.workspace import Workspace
 
 FILMS = ("花样年华", "一一", "悲情城市", "小城之春", "霸王别姬", "活着")

@@ -10,7 +10,6 @@ from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function, make_function_reward
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.rewards.text_reward import TextReward
-from gnomon.rewards.vader import VaderJudge
 from gnomon.stages.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ def named_reward(
         timeout: time limit of a function call in seconds; `None` for the default.
     """
     if spec == "vader":
+        from gnomon.rewards.vader import VaderJudge
+
         return TextReward(VaderJudge())
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)

@@ -16,7 +16,7 @@ from gnomon.feedback.export.preferences_from_ratings import win_probabilities
 from gnomon.models.roles import RewardModel
 from gnomon.rewards.reward import LearnedReward, watched_scores
 from gnomon.rewards.vader import VaderJudge
-from gnomon.stages.settings import FeedbackStage
+from gnomon.stages.common.results import CalibrationResult, Predictor, RewardModelEvaluation
 from gnomon.stages.workspace import Workspace
 from gnomon.stats.human_ceiling import human_ceiling, random_pairs
 
@@ -24,9 +24,7 @@ PAIRS = 4_000
 BINS = 10
 
 
-def evaluate_reward_model(
-    model: RewardModel, name: str, feedback: FeedbackStage, work: Workspace
-) -> dict[str, Any]:
+def evaluate_reward_model(model: RewardModel, name: str, feedback: str, work: Workspace) -> RewardModelEvaluation:
     """Measure agreement with people's ratings on held-out texts.
 
     The TF-IDF ridge baseline is fitted on the reward model's own training texts.
@@ -34,12 +32,12 @@ def evaluate_reward_model(
     Args:
         model: the trained reward model.
         name: of its stage.
-        feedback: the stage whose parts it was trained on.
+        feedback: name of the stage whose parts it was trained on.
         work: the run.
     """
-    held_out = work.records(RatedText, f"{feedback.name}/held_out")
-    training = work.records(RatedText, f"{feedback.name}/training")
-    prompts = work.records(Prompt, f"{feedback.name}/prompts")
+    held_out = work.records(RatedText, f"{feedback}/held_out")
+    training = work.records(RatedText, f"{feedback}/training")
+    prompts = work.records(Prompt, f"{feedback}/prompts")
     reward = LearnedReward(model, name)
     with watched_scores(reward, f"{name}: held-out texts", len(held_out)):
         learned = reward.score(
@@ -49,7 +47,7 @@ def evaluate_reward_model(
     scored = learned.values.isfinite().numpy()
     if not scored.any():
         reason = learned.failures[0][1] if learned.failures else "no score is a finite number"
-        raise DataError(f"stage '{name}': no text of {feedback.name}/held_out has a score: {reason}.")
+        raise DataError(f"stage '{name}': no text of {feedback}/held_out has a score: {reason}.")
     if not scored.all():
         console.print(f"  {int((~scored).sum())} held-out texts have no score and are left out")
     held_out = [item for item, has_score in zip(held_out, scored, strict=True) if has_score]
@@ -65,42 +63,40 @@ def evaluate_reward_model(
     ]
     rows = [_row(n, kind, s, held_out, work.recipe.seed) for n, kind, s in judges]
     ceiling = human_ceiling(held_out, PAIRS, work.recipe.seed)
-    person = {
-        "name": "one person",
-        "kind": "human",
+    person = Predictor(
+        name="one person",
+        kind="human",
         **_interval("pearson", "pearson", ceiling.correlation),
         **_interval("pair_accuracy", "pair", ceiling.pair_agreement),
-    }
+    )
     for row in [*rows, person]:
-        r, pairs = ("undefined" if row[k] is None else f"{row[k]:.3f}" for k in ("pearson", "pair_accuracy"))
-        console.print(f"  {row['name']:12} r {r}   pairs {pairs}")
-    return {
-        "items": len(held_out),
-        "pairs": PAIRS,
-        "rows": [*rows, person],
-        "calibration": _calibration(scores, held_out, work.recipe.seed),
-        "scatter": [[float(s), item.mean] for s, item in zip(scores, held_out, strict=True)],
-    }
+        r, pairs = ("undefined" if x is None else f"{x:.3f}" for x in (row.pearson, row.pair_accuracy))
+        console.print(f"  {row.name:12} r {r}   pairs {pairs}")
+    return RewardModelEvaluation(
+        items=len(held_out),
+        pairs=PAIRS,
+        rows=[*rows, person],
+        calibration=_calibration(scores, held_out, work.recipe.seed),
+        scatter=[(float(s), item.mean) for s, item in zip(scores, held_out, strict=True)],
+    )
 
 
-def _row(
-    name: str, kind: str, scores: NDArray[np.float64], items: Sequence[RatedText], seed: int
-) -> dict[str, Any]:
+def _row(name: str, kind: str, scores: NDArray[np.float64], items: Sequence[RatedText], seed: int) -> Predictor:
     agreement = agreement_with_people(scores, items, PAIRS, seed)
     keys = {"pearson": "pearson", "spearman": "spearman", "pair_accuracy": "pair"}
-    figures: dict[str, Any] = {"name": name, "kind": kind}
+    figures: dict[str, float | None] = {}
     for key, short in keys.items():
         figures.update(_interval(key, short, agreement[key]))
-    return figures
+    return Predictor(name=name, kind=kind, **figures)
 
 
-def _interval(key: str, short: str, estimate: Any) -> dict[str, Any]:
+def _interval(key: str, short: str, estimate: Any) -> dict[str, float | None]:
     return {key: estimate.value, f"{short}_low": estimate.low, f"{short}_high": estimate.high}
 
 
-def _calibration(scores: NDArray[np.float64], items: Sequence[RatedText], seed: int) -> Any:
+def _calibration(scores: NDArray[np.float64], items: Sequence[RatedText], seed: int) -> CalibrationResult:
     """Whether σ(Δ score) is the share of people who prefer the first of a random pair."""
     first, second = random_pairs(len(items), PAIRS, np.random.default_rng(seed))
     predicted = 1 / (1 + np.exp(scores[second] - scores[first]))
     observed = [win_probabilities([items[a], items[b]])[0, 1] for a, b in zip(first, second, strict=True)]
-    return calibration(predicted, observed, BINS)
+    return CalibrationResult.model_validate(calibration(predicted, observed, BINS))

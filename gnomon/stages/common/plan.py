@@ -1,28 +1,22 @@
-"""Estimate the memory and time of one stage: prepare its data and models as for a run, and try each briefly."""
+"""Estimate the memory and time of trainings: prepare data and models as for a run, and try each briefly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from gnomon.core.types import Prompt
 from gnomon.data.batching import pack_by_tokens
-from gnomon.models.external import open_policy
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import LearnedReward, Reward
-from gnomon.stages.evaluate import held_out_texts
-from gnomon.stages.feedback import run_feedback
-from gnomon.stages.load import load_auxiliary_models, load_trained
-from gnomon.stages.references import saved_critic
-from gnomon.stages.reward_factory import make_reward
-from gnomon.stages.settings import CRITIC, EvaluateStage, FeedbackStage, HybridStage, Stage, TrainStage
-from gnomon.stages.train_loops import encoded
+from gnomon.stages.common.load import load_auxiliary_models
+from gnomon.stages.common.train_loops import encoded
+from gnomon.stages.contract import PARTS, Stage, StagePlan
+from gnomon.stages.references import CRITIC
+from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
 from gnomon.training.offline.loop import batches, planned_steps
 from gnomon.training.runtime.memory_profile import (
@@ -36,80 +30,40 @@ from gnomon.training.runtime.memory_profile import (
     weight_bytes,
 )
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, profile_sampling
+from gnomon.training.runtime.sampling_memory import profile_sampling
 from gnomon.training.settings import LoopSettings, OfflineSettings, OnlineSettings
 
-PARTS = ("process", "weights", "gradients", "optimizer", "activations", "sampling", "states")
-IN_TURN = ("activations", "sampling")  # never in memory at once
 ASIDE = 1 / 3  # time of a forward pass, as a share of a forward and backward pass
 
 
-@dataclass(frozen=True)
-class StagePlan:
-    """Estimated memory and time of a stage.
-
-    Attributes:
-        name: of the stage, or `stage/phase`.
-        does: a short description.
-        parameters: total and trainable.
-        bytes: by part (`PARTS`); activations and sampling take turns.
-        tokens_per_second: of a training pass, or of sampling where nothing is trained.
-        seconds: upper bound, since completions may end early.
-        several: whether an optimizer step has several micro-batches, so that gradients of one coexist with the
-            activations of the next. With a single one, gradients appear as its activations are freed.
-    """
-
-    name: str
-    does: str
-    parameters: tuple[int, int]
-    bytes: dict[str, float]
-    tokens_per_second: float
-    seconds: float
-    several: bool = True
-
-    @property
-    def peak(self) -> float:
-        """Peak memory in bytes."""
-        in_turn = IN_TURN if self.several else (*IN_TURN, "gradients")
-        always = sum(size for part, size in self.bytes.items() if part not in in_turn)
-        return always + max(self.bytes[part] for part in in_turn)
-
-
-def plan_stage(stage: Stage, work: Workspace, process: float) -> list[StagePlan]:
-    """Estimate a stage, or each of its phases, and write what later stages need into its folder.
+def plan_trainings(stage: Stage, model: Model, work: Workspace, process: float) -> list[StagePlan]:
+    """Estimate the trainings of a stage, and save the untrained models that later stages need.
 
     Args:
         stage: to estimate.
+        model: that it trains, as loaded.
         work: a temporary run folder.
         process: memory of the process before any model is loaded, in bytes.
     """
-    if isinstance(stage, FeedbackStage):
-        run_feedback(stage, work)
-        return []
-    if isinstance(stage, EvaluateStage):
-        return [_plan_evaluation(stage, work, process)]
-    torch.manual_seed(work.recipe.seed)
-    model = load_trained(stage, work)
-    phases: Sequence[TrainStage] = stage.phases if isinstance(stage, HybridStage) else [stage]
     planned = []
-    for phase in phases:
-        name = stage.name if phase is stage else f"{stage.name}/{phase.name}"
-        estimate = (_plan_sampled if phase.online else _plan_stored)(phase, work, model, process)
-        if saved_critic(phase):
-            _save_start_of_critic(phase, work, work.stage_folder(name) / CRITIC)
+    for one in stage.trainings():
+        name = stage.name if stage.as_training() else f"{stage.name}/{one.name}"
+        estimate = (_plan_sampled if one.online else _plan_stored)(one, work, model, process)
+        if one.saved_critic():
+            _save_start_of_critic(one, work, work.stage_folder(name) / CRITIC)
         planned.append(replace(estimate, name=name))
     save_model(model, work.stage_folder(stage.name) / "model")
     return planned
 
 
-def _save_start_of_critic(stage: TrainStage, work: Workspace, folder: Path) -> None:
+def _save_start_of_critic(stage: TrainSettings, work: Workspace, folder: Path) -> None:
     """Save the untrained critic, which later stages may name; it takes as much memory as the trained one."""
     source, compute, template = work.model(stage.critic_model), work.compute, work.recipe.model.chat_template
     critic = load_critic(source, compute, FROZEN, seed=work.recipe.seed, chat_template=template, head=stage.head)
     save_model(critic, folder)
 
 
-def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: float) -> StagePlan:
+def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, process: float) -> StagePlan:
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
@@ -129,11 +83,11 @@ def _plan_stored(stage: TrainStage, work: Workspace, model: Model, process: floa
     parts = _parts(process, memory, memory.weights, memory.activations(largest), states=states)
     about = f"{stage.algorithm}, {planned_steps(len(examples), settings)} steps"
     pace = memory.tokens_per_second
-    estimate = _stage_plan(stage.name, about, model, parts, pace, read / pace)
+    estimate = stage_plan(stage.name, about, model, parts, pace, read / pace)
     return replace(estimate, several=any(len(step) > 1 for step in micro_batches))
 
 
-def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: float) -> StagePlan:
+def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, process: float) -> StagePlan:
     settings = stage.loop
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
@@ -144,7 +98,7 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
     room = _room(settings, models, shape, stage.name)
     memory = footprint(models, shape, settings.optimizer)
-    judges = _judges(others.reward)
+    judges = reward_models_in(others.reward)
     loaded = [policy, *([others.critic] if others.critic else []), *judges]
     loaded += [others.token_reward] if others.token_reward else []
     prompts = [prompt for pool in pools for prompt in pool][: settings.prompts_per_step]
@@ -162,38 +116,11 @@ def _plan_sampled(stage: TrainStage, work: Workspace, policy: Model, process: fl
         states=_states_bytes(policy, tokens, room.states_gb),
     )
     about = f"{stage.algorithm}, {settings.steps} rounds"
-    return _stage_plan(stage.name, about, policy, parts, memory.tokens_per_second, settings.steps * round_seconds)
+    return stage_plan(stage.name, about, policy, parts, memory.tokens_per_second, settings.steps * round_seconds)
 
 
-def _plan_evaluation(stage: EvaluateStage, work: Workspace, process: float) -> StagePlan:
-    """Estimate an evaluation: each model samples beside the reference, then each judge scores all samples."""
-    template = work.recipe.model.chat_template
-    prompts = work.records(Prompt, stage.prompts)
-    texts = len(held_out_texts(stage, work, prompts)) if stage.texts_used is None else stage.texts_used
-    both = [open_policy(work.model(stage.reference), work.compute, chat_template=template)]
-    both += [open_policy(work.model(stage.evaluate[-1]), work.compute, chat_template=template)]
-    drawn = profile_sampling(both[-1], prompts, stage.sampling, both)
-    shape = shape_of_round([prompts], both[0].tokenizer, stage.sampling)
-    rows = len(prompts) * shape.together
-    read = len(stage.evaluate) * (rows + texts) * shape.completion
-    judges = [j for name in stage.judges for j in _judges(_reward(name, work, both[0]))]
-    read += len(judges) * len(stage.evaluate) * rows * shape.completion
-    pace = forward_tokens_per_second(both[0], shape)
-    parts = dict.fromkeys(PARTS, 0.0) | {
-        "process": process,
-        "weights": float(weight_bytes(both)),
-        "sampling": drawn.bytes,
-    }
-    seconds = len(stage.evaluate) * drawn.seconds + read / pace
-    about = f"evaluation of {len(stage.evaluate)} models, {rows} completions each"
-    return _stage_plan(stage.name, about, both[-1], parts, rows * shape.completion / drawn.seconds, seconds)
-
-
-def _reward(name: str, work: Workspace, policy: Policy) -> Reward | None:
-    return None if name == "ridge" else make_reward(name, work, policy.tokenizer)
-
-
-def _judges(reward: Reward | None) -> list[RewardModel]:
+def reward_models_in(reward: Reward) -> list[RewardModel]:
+    """The reward models of a reward, or of the parts of a sum."""
     parts = [one for _, one in reward.parts] if isinstance(reward, ShapedReward) else [reward]
     return [one.model for one in parts if isinstance(one, LearnedReward)]
 
@@ -224,8 +151,18 @@ def _parts(
     return dict(zip(PARTS, map(float, values), strict=True))
 
 
-def _stage_plan(
+def stage_plan(
     name: str, does: str, model: Model, parts: dict[str, float], pace: float, seconds: float
 ) -> StagePlan:
+    """An estimate of a stage that uses a model.
+
+    Args:
+        name: of the stage.
+        does: a short description.
+        model: whose parameters are counted.
+        parts: memory in bytes, by part.
+        pace: tokens per second.
+        seconds: upper bound.
+    """
     counts = model.parameter_counts()
     return StagePlan(name, does, (counts["total"], counts["trainable"]), parts, pace, seconds)

@@ -7,32 +7,16 @@ command line in the working directory only.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnomon.data.reading.readers import is_data_file, locate
 from gnomon.models.catalog import CATALOG
 from gnomon.rewards.python_reward import is_function
-from gnomon.stages.settings import BASE, TEXT_JUDGES
+from gnomon.stages.references import BASE, TEXT_JUDGES
+from gnomon.stages.registry import stage_kinds
 
 Change = Callable[[str], str]
-DATA = ("data", "prompts", "texts", "judge_holdout", "feedback")
-MODELS = (
-    *("model", "critic", "token_reward", "reward"),
-    *("evaluate", "judges", "independent", "reference", "candidate"),
-)
-
-
-def is_part(source: str, stages: Set[str]) -> bool:
-    """Whether a source is `<stage>/<part>`, and neither an existing file nor named like a data file."""
-    stage, _, part = source.partition("/")
-    if not part or stage not in stages or is_data_file(part):
-        return False
-    try:
-        return not locate(Path(source).expanduser())[0].exists()
-    except OSError:  # not a valid file name
-        return True
 
 
 def with_paths(row: Mapping[str, Any], data: Change, model: Change) -> dict[str, Any]:
@@ -43,32 +27,42 @@ def with_paths(row: Mapping[str, Any], data: Change, model: Change) -> dict[str,
         data: maps a data source to its replacement.
         model: maps a model, function or stage name to its replacement.
     """
-
-    def changed(value: Any, change: Change) -> Any:
-        if isinstance(value, str):
-            return change(value)
-        if isinstance(value, list):
-            parts = (
-                {**v, "of": changed(v["of"], change)} if isinstance(v, dict) and "of" in v else v for v in value
-            )
-            return [change(v) if isinstance(v, str) else v for v in parts]
-        return value
-
+    kinds = stage_kinds().values()
     result = dict(row)
-    for key in (key for key in DATA if key in result):
-        pools = result[key]
-        result[key] = (
-            {changed(pool, data): weight for pool, weight in pools.items()}
-            if isinstance(pools, dict)
-            else changed(pools, data)
-        )
-    result |= {key: changed(result[key], model) for key in MODELS if key in result}
-    for key, inside, change in (("best_of", "judge", model), ("sft_mix", "data", data), ("stored", "data", data)):
-        if isinstance(result.get(key), dict) and inside in result[key]:
-            result[key] = {**result[key], inside: changed(result[key][inside], change)}
-    if isinstance(result.get("phases"), list):
-        result["phases"] = [with_paths(p, data, model) if isinstance(p, dict) else p for p in result["phases"]]
+    for key in {key for kind in kinds for key in kind.data_keys}:
+        _change(result, key.split("."), data)
+    for key in {key for kind in kinds for key in kind.model_keys}:
+        _change(result, key.split("."), model)
+    for key in {key for kind in kinds for key in kind.nested_keys}:
+        if isinstance(result.get(key), list):
+            result[key] = [with_paths(one, data, model) if isinstance(one, dict) else one for one in result[key]]
     return result
+
+
+def _change(row: dict[str, Any], path: Sequence[str], change: Change) -> None:
+    """Replace the value at a path of keys, in copies of the mappings on the way; nothing where there is none."""
+    key, *below = path
+    if key not in row:
+        return
+    if not below:
+        row[key] = _changed(row[key], change)
+    elif isinstance(row[key], dict):
+        row[key] = dict(row[key])
+        _change(row[key], below, change)
+
+
+def _changed(value: Any, change: Change) -> Any:
+    """The value with its names replaced: one, a list, the `of` of each reward, or the keys of a mapping."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(name) if isinstance(name, str) else name: weight for name, weight in value.items()}
+    if isinstance(value, list):
+        parts = [
+            {**v, "of": _changed(v["of"], change)} if isinstance(v, dict) and "of" in v else v for v in value
+        ]
+        return [change(v) if isinstance(v, str) else v for v in parts]
+    return value
 
 
 def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration
 from gnomon.models.external import model_path
 from gnomon.rewards.python_reward import is_function
-from gnomon.stages.settings import BASE, CRITIC, is_not_a_model
+from gnomon.stages.references import BASE, CRITIC, is_not_a_model
 
 
 @dataclass(frozen=True)

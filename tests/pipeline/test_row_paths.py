@@ -14,7 +14,8 @@ from gnomon.core.errors import DataError
 from gnomon.models.tiny_random import RandomModel
 from gnomon.pipeline.preflight import check_inputs
 from gnomon.pipeline.recipe import load_recipe
-from gnomon.stages.row_paths import is_part, resolve_paths, with_paths
+from gnomon.pipeline.row_paths import resolve_paths, with_paths
+from gnomon.stages.references import is_part
 
 
 def test_a_file_that_exists_or_looks_like_one_is_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

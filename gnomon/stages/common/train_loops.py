@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from gnomon.data.reading.records import completions_of, prompt_of_record
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
-from gnomon.stages.load import load_auxiliary_models
-from gnomon.stages.settings import CRITIC, TrainStage
+from gnomon.stages.common.load import load_auxiliary_models
+from gnomon.stages.common.results import Failure, LoopResult
+from gnomon.stages.references import CRITIC
+from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
 from gnomon.training.offline.loop import train_offline
 from gnomon.training.offline.sample_logging import SampleLogger
@@ -40,14 +42,14 @@ CENTERING_COMPLETIONS = 200  # completions whose mean score becomes 0
 
 
 def train_stored(
-    stage: TrainStage,
+    stage: TrainSettings,
     work: Workspace,
     model: Model,
     folder: Path,
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
     over: StepCallback | None = None,
-) -> dict[str, Any]:
+) -> LoopResult:
     """Train a model on the stage's stored data.
 
     Args:
@@ -57,9 +59,6 @@ def train_stored(
         folder: for checkpoints, metrics and rejected rows.
         reference: weights of the reference; `None` takes the starting weights.
         over: ends the loop early where it returns true for a step's metrics.
-
-    Returns:
-        Entries of the stage's result.
     """
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OfflineSettings)
@@ -89,13 +88,13 @@ def train_stored(
         )
     if isinstance(model, RewardModel):
         center_scores(model, examples)
-    return {
-        "final": final,
-        "steps": steps_taken(folder),
-        "learning": asdict(outcome(read_jsonl(folder / "metrics.jsonl"))),
-        "examples": len(examples),
-        "rejected": len(rejected),
-    }
+    return LoopResult(
+        final=dict(final),
+        steps=steps_taken(folder),
+        learning=outcome(read_jsonl(folder / "metrics.jsonl")),
+        examples=len(examples),
+        rejected=len(rejected),
+    )
 
 
 def showing(
@@ -116,7 +115,7 @@ def showing(
 
 
 def encoded(
-    pooled: Mapping[str, Sequence[Any]], stage: TrainStage, work: Workspace, model: Model, folder: Path
+    pooled: Mapping[str, Sequence[Any]], stage: TrainSettings, work: Workspace, model: Model, folder: Path
 ) -> tuple[list[Example], list[Rejected]]:
     """Encode the data of an offline stage.
 
@@ -158,7 +157,7 @@ def weighted(examples: Sequence[Example], weight: float, seed: int) -> list[Exam
 
 
 def sft_mix_of(
-    stage: TrainStage, work: Workspace, model: Model, folder: Path
+    stage: TrainSettings, work: Workspace, model: Model, folder: Path
 ) -> tuple[AuxiliarySFT | None, list[Rejected]]:
     """The auxiliary SFT task of a stage with `sft_mix`, else `None`, and the rejected rows.
 
@@ -183,7 +182,7 @@ def sft_mix_of(
 
 
 def stored_completions(
-    stage: TrainStage, work: Workspace, policy: Model, folder: Path
+    stage: TrainSettings, work: Workspace, policy: Model, folder: Path
 ) -> tuple[StoredCompletions | None, list[Rejected]]:
     """The stored completions of a stage with `stored`, else `None`, and the rejected rows.
 
@@ -214,14 +213,14 @@ def stored_completions(
 
 
 def train_sampled(
-    stage: TrainStage,
+    stage: TrainSettings,
     work: Workspace,
     policy: Model,
     folder: Path,
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
     over: StepCallback | None = None,
-) -> dict[str, Any]:
+) -> LoopResult:
     """Train a policy on its own samples.
 
     Args:
@@ -231,9 +230,6 @@ def train_sampled(
         folder: for checkpoints, metrics, samples and rejected rows.
         reference: weights of the reference; `None` takes the starting weights.
         over: ends the loop early where it returns true for a step's metrics.
-
-    Returns:
-        Entries of the stage's result.
     """
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OnlineSettings)
@@ -273,12 +269,12 @@ def train_sampled(
     if others.critic and work.processes.main:
         save_model(others.critic, folder / CRITIC)
     learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.min_group_size)
-    return {
-        "final": final,
-        "steps": steps_taken(folder),
-        "learning": asdict(learning),
-        "reward_failures": failures_in(folder),
-    }
+    return LoopResult(
+        final=dict(final),
+        steps=steps_taken(folder),
+        learning=learning,
+        reward_failures=[Failure(**row) for row in failures_in(folder)],
+    )
 
 
 def steps_taken(folder: Path) -> int:
@@ -334,7 +330,7 @@ def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
 
 
 def report_rejected(
-    rejected: Sequence[Rejected], total: int, stage: TrainStage, source: str, folder: Path
+    rejected: Sequence[Rejected], total: int, stage: TrainSettings, source: str, folder: Path
 ) -> None:
     """Print the number of rejected rows of a source and the reason of the first.
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from gnomon.core.progress import console
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.reading.records import read_records
-from gnomon.stages.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
-from gnomon.stages.settings import TEXT_JUDGES, EvaluateStage, is_not_a_model
+from gnomon.stages.common.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
+from gnomon.stages.references import TEXT_JUDGES, is_not_a_model
 from gnomon.stages.workspace import Workspace
 
 Reason = Literal["reward", "derived", "weights", "rows"]
@@ -50,7 +50,27 @@ class Dependence:
         return SENTENCES[self.reason].format(count=self.count, of=self.of)
 
 
-def judges_of(stage: EvaluateStage, work: Workspace) -> list[dict[str, Any]]:
+class JudgedStage(Protocol):
+    """The settings of an evaluation that name its models and judges."""
+
+    @property
+    def evaluate(self) -> Sequence[str]:
+        """The compared models."""
+
+    @property
+    def judges(self) -> Sequence[str]:
+        """All judges."""
+
+    @property
+    def independent(self) -> Sequence[str]:
+        """The judges that are declared independent."""
+
+    @property
+    def judge_holdout(self) -> str | None:
+        """The texts that the judge `ridge` learns from."""
+
+
+def judges_of(stage: JudgedStage, work: Workspace) -> list[dict[str, Any]]:
     """Each judge of an evaluation, whether it is independent, and why not where the recipe declares it so."""
     trained = Ancestry()
     for name in stage.evaluate:
@@ -69,7 +89,7 @@ def judges_of(stage: EvaluateStage, work: Workspace) -> list[dict[str, Any]]:
     return result
 
 
-def dependence(judge: str, stage: EvaluateStage, work: Workspace, trained: Ancestry) -> Dependence | None:
+def dependence(judge: str, stage: JudgedStage, work: Workspace, trained: Ancestry) -> Dependence | None:
     """The reason why a judge is not independent of a training, or `None` if there is none or it is unknown.
 
     Args:

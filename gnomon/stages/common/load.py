@@ -10,16 +10,16 @@ from gnomon.models.external import open_policy
 from gnomon.models.loading import load_critic, load_reward_model
 from gnomon.models.roles import Critic, Model, Policy
 from gnomon.rewards.reward import Reward
-from gnomon.stages.reward_factory import judge_in, make_stage_reward
-from gnomon.stages.settings import HybridStage, TrainStage
+from gnomon.stages.common.reward_factory import judge_in, make_stage_reward
+from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
 
 
-def load_trained(stage: TrainStage | HybridStage, work: Workspace) -> Model:
+def load_trained(stage: TrainSettings, work: Workspace) -> Model:
     """Load the model that the stage trains, with its trainable weights set."""
     source, template = work.model(stage.model), work.recipe.model.chat_template
     trainable = stage.trainable or work.recipe.model
-    if isinstance(stage, HybridStage) or stage.make_algorithm().trains != "reward":
+    if stage.model_kind() != "reward":
         return open_policy(source, work.compute, trainable, chat_template=template)
     return load_reward_model(
         source,
@@ -41,7 +41,7 @@ class AuxiliaryModels:
     token_reward: Policy | None = None
 
 
-def load_auxiliary_models(stage: TrainStage, work: Workspace, policy: Model) -> AuxiliaryModels:
+def load_auxiliary_models(stage: TrainSettings, work: Workspace, policy: Model) -> AuxiliaryModels:
     """Load the reward, and the critic and token reward where the algorithm needs them.
 
     A critic with a frozen trunk shares it with the reward model that it starts from.
@@ -70,7 +70,7 @@ def load_auxiliary_models(stage: TrainStage, work: Workspace, policy: Model) -> 
     return AuxiliaryModels(reward, critic, token_reward)
 
 
-def require_vocabulary(stage: TrainStage, key: str, name: str, model: Model, policy: Model) -> None:
+def require_vocabulary(stage: TrainSettings, key: str, name: str, model: Model, policy: Model) -> None:
     """Refuse a model with another vocabulary than the policy.
 
     Args:

@@ -1,0 +1,1 @@
+"""What several kinds of stages share: references, models, loops, estimates, judges."""

@@ -1,0 +1,240 @@
+"""The results of trainings and of comparisons of models, which several kinds of stages and the report share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from gnomon.core.storage.result_model import Interval, Number, Points, ResultModel, Words
+from gnomon.stages.contract import Result
+from gnomon.training.outcome import Outcome, why_nothing_learned
+
+
+class Predictor(ResultModel):
+    """A row of a reward model's evaluation: the model, a baseline, or one person."""
+
+    name: Words = ""
+    kind: Words = ""
+    pearson: Number = None
+    pearson_low: Number = None
+    pearson_high: Number = None
+    spearman: Number = None
+    spearman_low: Number = None
+    spearman_high: Number = None
+    pair_accuracy: Number = None
+    pair_low: Number = None
+    pair_high: Number = None
+
+
+class CalibrationBin(ResultModel):
+    """Pairs with similar predicted probability, and the observed share."""
+
+    predicted: Number = None
+    observed: Number = None
+    count: Number = None
+
+
+class CalibrationResult(ResultModel):
+    """Calibration of predicted probabilities."""
+
+    ece: Number = None
+    rms: Number = None
+    worst: Number = None
+    bins: list[CalibrationBin] = Field(default_factory=list)
+
+
+class RewardModelEvaluation(ResultModel):
+    """A reward model's agreement with people on held-out texts."""
+
+    items: Number = None
+    pairs: Number = None
+    rows: list[Predictor] = Field(default_factory=list)
+    calibration: CalibrationResult = CalibrationResult()
+    scatter: Points = Field(default_factory=list)
+
+
+class ParameterCounts(ResultModel):
+    """How many parameters a model has, and how many of them are trained."""
+
+    total: Number = None
+    trainable: Number = None
+
+
+class Failure(ResultModel):
+    """A reason why a reward failed, and the number of completions."""
+
+    reason: Words = ""
+    count: Number = None
+
+
+class LoopResult(ResultModel):
+    """The result of a training loop: of a stage, or of a phase of a hybrid stage.
+
+    Attributes:
+        final: metrics of the last step.
+        steps: recorded.
+        learning: whether anything was learned.
+        examples: that an offline loop trained on.
+        rejected: rows of its data that were not.
+        reward_failures: of an online loop.
+    """
+
+    final: dict[str, Number] = Field(default_factory=dict)
+    steps: Number = None
+    learning: Outcome = Outcome()
+    examples: Number = None
+    rejected: Number = None
+    reward_failures: list[Failure] = Field(default_factory=list)
+
+
+class TrainingResult(Result):
+    """The result of any training stage.
+
+    Attributes:
+        algorithm: or those of a hybrid stage's phases.
+        model: that training started from.
+        phases: of a hybrid stage, by name.
+        evaluation: of a reward model.
+    """
+
+    view: ClassVar[str] = "train"
+    kind: Words = "train"
+    parameters: ParameterCounts = ParameterCounts()
+    processes: Number = None
+    device: Words = ""
+    dtype: Words = ""
+    algorithm: Words = ""
+    model: Words = ""
+    phases: dict[str, LoopResult] = Field(default_factory=dict)
+    final: dict[str, Number] = Field(default_factory=dict)
+    steps: Number = None
+    learning: Outcome = Outcome()
+    examples: Number = None
+    rejected: Number = None
+    reward_failures: list[Failure] = Field(default_factory=list)
+    evaluation: RewardModelEvaluation | None = None
+    peak_memory_gb: Number = None
+    peak_device_memory_gb: Number = None
+
+    @property
+    def label(self) -> str:
+        """The algorithm."""
+        return self.algorithm
+
+    @property
+    def nothing_learned(self) -> str:
+        """Why nothing was learned, a key of `training.outcome.REASONS`, or ""."""
+        return self.learning.nothing
+
+    @property
+    def remark(self) -> str:
+        """Why nothing was learned, for the console."""
+        return why_nothing_learned(self.learning)
+
+
+class DependenceResult(ResultModel):
+    """Why a judge declared independent is not: `reward`, `derived`, `weights` or `rows`."""
+
+    reason: Words = ""
+    count: Number = None
+    of: Number = None
+
+
+class JudgeResult(ResultModel):
+    """A judge of the evaluation; an independent one took no part in the training."""
+
+    name: Words = ""
+    independent: bool = False
+    dependence: DependenceResult | None = None
+
+
+class ModelRow(ResultModel):
+    """One model's row of the evaluation table."""
+
+    model: Words = ""
+    scores: dict[str, Interval] = Field(default_factory=dict)
+    kl: Number = None
+    kl_low: Number = None
+    kl_high: Number = None
+    perplexity: Number = None
+    distinct_1: Number = None
+    distinct_2: Number = None
+    self_bleu: Number = None
+    length_mean: Number = None
+    unfinished_share: Number = None
+
+
+class WinRate(ResultModel):
+    """How often one model's completions beat another's, ties counted half."""
+
+    model: Words = ""
+    against: Words = ""
+    judge: Words = ""
+    wins: Number = None
+    ties: Number = None
+    losses: Number = None
+    rate: Number = None
+    low: Number = None
+    high: Number = None
+
+
+class Check(ResultModel):
+    """A check that the candidate must pass to be called better."""
+
+    name: Words = ""
+    judge: Words = ""
+    value: Number = None
+    low: Number = None
+    threshold: Number = None
+    passed: bool | None = None
+
+
+class ScoredText(ResultModel):
+    """One completion with each judge's score."""
+
+    model: Words = ""
+    prompt: Words = ""
+    text: Words = ""
+    finished: bool | None = None
+    scores: dict[str, Number] = Field(default_factory=dict)
+
+
+class Sample(ResultModel):
+    """One prompt with each model's completion."""
+
+    prompt: Words = ""
+    completions: list[ScoredText] = Field(default_factory=list)
+
+
+class BestOfResult(ResultModel):
+    """KL of best-of-n to the model itself, in nats."""
+
+    model: Words = ""
+    candidate: Words = ""
+    kl_bound: Number = None
+    kl_estimate: Number = None
+
+
+class ComparisonResult(Result):
+    """The result of a stage that compares models, on which the report's verdict rests."""
+
+    view: ClassVar[str] = "evaluate"
+    kind: Words = "evaluate"
+    models: list[Words] = Field(default_factory=list)
+    reference: Words = ""
+    candidate: Words = ""
+    judges: list[JudgeResult] = Field(default_factory=list)
+    prompts: Number = None
+    completions_per_prompt: Number = None
+    table: list[ModelRow] = Field(default_factory=list)
+    win_rates: list[WinRate] = Field(default_factory=list)
+    checks: list[Check] = Field(default_factory=list)
+    samples: list[Sample] = Field(default_factory=list)
+    worst: list[ScoredText] = Field(default_factory=list)
+    best_of: BestOfResult | None = None
+
+    @property
+    def label(self) -> str:
+        """A key of the report's translations."""
+        return "evaluation"

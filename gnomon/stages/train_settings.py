@@ -1,0 +1,266 @@
+"""Settings of one algorithm with its models, data and loop: a training stage, or a phase of a hybrid stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from gnomon.algorithms.contract import algorithms
+from gnomon.core.config import Settings, did_you_mean, merge_deep, validate
+from gnomon.core.errors import ConfigError
+from gnomon.core.experience import Experience
+from gnomon.core.ranges import Range
+from gnomon.core.types import Demonstration, Prompt
+from gnomon.models.settings import HeadSettings, Trainable
+from gnomon.rewards.composite import RewardPart, check_titles
+from gnomon.rollouts.sampling_params import Sampling
+from gnomon.stages.references import BASE, CRITIC, DataInput, Inputs, ModelInput, Name, is_not_a_model
+from gnomon.training.checks import reuse_fault, sampling_fault
+from gnomon.training.settings import NON_SEMANTIC_SETTINGS, OfflineSettings, OnlineSettings
+
+Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
+CRITIC_KEYS = {"critic", "critic_trainable_layers", "head"}  # keys that only a stage with a critic may have
+LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "num_layers"}
+GROUP = 4  # default completions per prompt for algorithms that compare them
+
+
+class SFTMix(Settings):
+    """An SFT term beside the loss.
+
+    Attributes:
+        data: demonstrations.
+        weight: of the mean negative log-likelihood of a token.
+        batch_size: demonstrations per optimizer step.
+    """
+
+    data: str
+    weight: Weight = 0.1
+    batch_size: Annotated[int, Range("a step sees demonstrations", ge=1, le=10**9)] = 8
+
+
+class StoredSettings(Settings):
+    """Stored completions, written by others, as members of a round's groups.
+
+    Attributes:
+        data: demonstrations; their prompts must be among the stage's prompts.
+        share: share of each group's completions taken from the data.
+    """
+
+    data: str
+    share: Annotated[float, Range("it is a share of a group, and the policy writes the rest", gt=0, lt=1)] = 0.25
+
+
+class TrainSettings(Settings):
+    """Train one model with one algorithm: a training stage, or a phase of a hybrid stage.
+
+    Attributes:
+        algorithm: a file of `gnomon/algorithms/`.
+        model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalog or hub name.
+        data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
+        prompts: for online algorithms, likewise.
+        reward: for online algorithms: a reward model (an earlier stage, or one of your own),
+            `path/to/file.py:function`, or `vader`.
+        critic: the model that the critic starts from, or `<stage>/critic`, the trained critic of an earlier
+            stage; the default is the reward model, or the policy where the reward is not a model.
+        critic_trainable_layers: number of upper layers of the critic that are trained; 0 trains its head alone.
+        num_layers: for reward models: keep only this many of the lower layers.
+        head: the shape of a reward model's new head, or of an online algorithm's critic.
+        settings: the algorithm's own settings.
+        trainable: which weights are trained; the default is that of the recipe's `model`.
+        training: the loop's settings.
+        stored: stored completions that join the policy's own in an online algorithm's groups.
+        sampling: sampling settings of an online algorithm.
+    """
+
+    name: Name
+    algorithm: str
+    model: str = BASE
+    data: str | dict[str, Weight] | None = None
+    prompts: str | dict[str, Weight] | None = None
+    reward: str | list[RewardPart] | None = None
+    token_reward: str | None = None
+    sft_mix: SFTMix | None = None
+    stored: StoredSettings | None = None
+    critic: str | None = None
+    critic_trainable_layers: Annotated[
+        int, Range("it counts layers; 0 trains the head alone", ge=0, le=10**4)
+    ] = 0
+    num_layers: Annotated[int, Range("a model keeps at least one layer", ge=1, le=10**4)] | None = None
+    head: HeadSettings = HeadSettings()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    trainable: Trainable | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    sampling: Sampling = Sampling()
+
+    @property
+    def loop(self) -> OfflineSettings | OnlineSettings:
+        """The validated settings of the algorithm's training loop."""
+        own = merge_deep(algorithms()[self.algorithm].loop_defaults, self.training)  # type: ignore[attr-defined]
+        return validate(loop_of(self.algorithm), own, f"stage '{self.name}', training")
+
+    @property
+    def critic_model(self) -> str:
+        """The model that the critic starts from."""
+        learned = [spec for spec in self.rewards if not is_not_a_model(spec)]
+        return self.critic or (learned[0] if learned else self.model)
+
+    @property
+    def rewards(self) -> list[str]:
+        """The names of the rewards, without rules."""
+        if isinstance(self.reward, str):
+            return [self.reward]
+        return [part.of for part in self.reward or [] if part.of is not None]
+
+    @property
+    def pools(self) -> dict[str, float]:
+        """The sources of prompts, with weights."""
+        return {self.prompts: 1.0} if isinstance(self.prompts, str) else dict(self.prompts or {})
+
+    @property
+    def tasks(self) -> dict[str, float]:
+        """The sources of data, with weights."""
+        return {self.data: 1.0} if isinstance(self.data, str) else dict(self.data or {})
+
+    @property
+    def online(self) -> bool:
+        """Whether the algorithm trains on its own samples."""
+        return loop_of(self.algorithm) is OnlineSettings
+
+    def make_algorithm(self) -> Any:
+        """The algorithm with its validated settings."""
+        return validate(algorithms()[self.algorithm], self.settings, f"stage '{self.name}', settings")
+
+    def inputs(self) -> Inputs:
+        """The models and data that the settings name."""
+        start = ("policy", "reward") if self.model_kind() == "reward" else ("policy",)
+        models = [ModelInput("model", self.model, start)]
+        models += [ModelInput("reward", name, ("reward",)) for name in self.rewards if not is_not_a_model(name)]
+        if self.critic is not None:
+            models.append(ModelInput("critic", self.critic, ("policy", "reward", "critic")))
+        if self.token_reward is not None:
+            models.append(ModelInput("token_reward", self.token_reward, start))
+        tasks = [DataInput(task, (self.make_algorithm().consumes,)) for task in self.tasks]
+        pools = [DataInput(pool, (Prompt,)) for pool in self.pools]
+        texts = [DataInput(part.data, (Demonstration,)) for part in (self.sft_mix, self.stored) if part]
+        return Inputs(tuple(models), (*tasks, *pools, *texts), tuple(self.rewards))
+
+    def model_kind(self) -> str:
+        """The kind of model that the algorithm trains: `policy` or `reward`."""
+        return str(algorithms()[self.algorithm].trains)  # type: ignore[attr-defined]
+
+    def saved_critic(self) -> str | None:
+        """The path of the trained critic, in the folder around the stage's or phase's; `None` without one."""
+        return f"{self.name}/{CRITIC}" if "critic" in self.make_algorithm().needs else None
+
+    def semantic_settings(self) -> dict[str, Any]:
+        """The settings with defaults, without those that change no result."""
+        return {**self.model_dump(), "training": self.loop.model_dump(exclude=set(NON_SEMANTIC_SETTINGS))}
+
+    def row(self) -> dict[str, Any]:
+        """The settings as a row of a recipe, with every setting of the loop."""
+        return self.model_dump(mode="json", exclude_none=True) | {"training": self.loop.model_dump(mode="json")}
+
+    def check_training(self, trainable: Trainable, where: str) -> None:
+        """Check the settings of loop and algorithm, and that the keys are those that the algorithm needs.
+
+        Args:
+            trainable: which weights are trained.
+            where: prefix of error messages.
+
+        Raises:
+            ConfigError: a key is missing or has no use, or settings contradict each other.
+        """
+        algorithm = self.make_algorithm()
+        required = {"prompts", "reward"} if self.online else {"data"}
+        required |= {"token_reward"} & algorithm.needs
+        for key in sorted(required):
+            if getattr(self, key) is None:
+                raise ConfigError(f"{where}: {self.algorithm} needs the key '{key}'.")
+        for key in sorted(LEARNING_KEYS - required - self._optional_keys(algorithm)):
+            if getattr(self, key) != TrainSettings.model_fields[key].get_default():
+                raise ConfigError(f"{where}: {self.algorithm} has no use for the key '{key}'; remove it.")
+        if self.sft_mix is not None and algorithm.trains != "policy":
+            raise ConfigError(f"{where}: {self.algorithm} trains no policy; remove 'sft_mix'.")
+        self._check_online(algorithm, where)
+        if trainable.layers == 0 and self.model_kind() == "policy":  # a reward model and a critic have heads
+            raise ConfigError(
+                f"{where}: layers is 0, so nothing of the policy would be trained; set it to 1 or more."
+            )
+
+    def _check_online(self, algorithm: Any, where: str) -> None:
+        """Check the settings of sampling, rewards and the loop of an online algorithm."""
+        loop = self.loop
+        if self.online and (fault := sampling_fault(algorithm, self.sampling)):
+            raise ConfigError(f"{where}: {self.algorithm}: {fault}")
+        if isinstance(loop, OnlineSettings) and (fault := reuse_fault(algorithm, loop)):
+            raise ConfigError(f"{where}: {fault}")
+        if isinstance(loop, OnlineSettings) and self._own_completions(loop) < 1:
+            raise ConfigError(
+                f"{where}: of {self.sampling.completions} completions, stored ones and the reference's leave "
+                "none to the policy; lower their shares or raise sampling.completions."
+            )
+        if isinstance(self.reward, list):
+            try:
+                check_titles(self.reward)
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None
+        if isinstance(loop, OnlineSettings) and loop.kl.placement == "loss" and not algorithm.supports_kl_loss:
+            raise ConfigError(
+                f"{where}: training.kl.placement is loss, but the loss of {self.algorithm} has no KL term; "
+                "set it to reward."
+            )
+
+    def _own_completions(self, loop: OnlineSettings) -> int:
+        """Number of completions of a group that the policy samples itself."""
+        shares = (loop.exploration.reference_share, self.stored.share if self.stored else 0.0)
+        return self.sampling.completions - sum(round(share * self.sampling.completions) for share in shares)
+
+    def _optional_keys(self, algorithm: Any) -> set[str]:
+        """The optional keys of the algorithm."""
+        if algorithm.trains == "reward":
+            return {"num_layers", "head"}
+        if not self.online:
+            return set()
+        return {"sampling", "stored"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())
+
+
+def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
+    """The settings class of an algorithm's training loop."""
+    online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]
+    return OnlineSettings if online else OfflineSettings
+
+
+def loop_keys(row: Mapping[str, Any]) -> set[str]:
+    """The keys that the `training` of a recipe's row may have; none without a known algorithm."""
+    algorithm = row.get("algorithm")
+    known = isinstance(algorithm, str) and algorithm in algorithms()
+    return set(loop_of(str(algorithm)).model_fields) if known else set()
+
+
+def completed_row(row: Mapping[str, Any], training: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Complete a training stage's or phase's row with defaults of the recipe and the algorithm.
+
+    Args:
+        row: of the recipe.
+        training: the recipe's loop settings of every training stage; those that the loop lacks are left out.
+        where: prefix of error messages.
+
+    Raises:
+        ConfigError: the algorithm is unknown, or `training` is no mapping.
+    """
+    known = algorithms()
+    if not isinstance(row.get("algorithm"), str) or row["algorithm"] not in known:
+        hint = did_you_mean(str(row.get("algorithm")), known)
+        raise ConfigError(f"{where}: unknown algorithm '{row.get('algorithm')}'; {hint}")
+    own = row.get("training") or {}
+    if not isinstance(own, dict):
+        raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
+    shared = {key: value for key, value in training.items() if key in loop_keys(row)}
+    completed = {**row, "training": {**shared, **own}}
+    group: int = known[row["algorithm"]].min_group_size  # type: ignore[attr-defined]
+    sampling = row.get("sampling") or {}
+    if group > 1 and isinstance(sampling, dict) and "completions" not in sampling:
+        completed["sampling"] = {"completions": GROUP, **sampling}
+    return completed
