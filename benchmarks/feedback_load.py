@@ -34,7 +34,7 @@ from sqlalchemy import func, select
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.feedback.store.access import Access
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
-from gnomon.feedback.store.schema import ItemRow, JudgementRow, voices
+from gnomon.feedback.store.schema import ItemRow, JudgementRow, counted_judgements
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 
 PROJECT = "load"
@@ -203,7 +203,9 @@ def faults(store: Store, acknowledged: list[str]) -> list[str]:
     """What is not as promised: an acknowledged judgement that is missing or double, an item with too many."""
     with store.reading() as session:
         there = Counter(session.scalars(select(JudgementRow.id)).all())
-        counts = session.execute(select(ItemRow.key, voices(ItemRow.key, func.count()).scalar_subquery())).all()
+        counts = session.execute(
+            select(ItemRow.key, counted_judgements(ItemRow.key, func.count()).scalar_subquery())
+        ).all()
         full = [item for item, count in counts if count > VOTES]
         twice = session.execute(
             select(JudgementRow.item, JudgementRow.annotator)
@@ -255,9 +257,9 @@ def measure(url: str, annotators: int, seconds: float, think: tuple[float, float
         server.wait(30)
     acknowledged = [name for one in people for name in one.noted.acknowledged]
     answered = [pair for one in people for pair in one.noted.answered]
-    every = [taken for _, taken in answered]
-    rush = [taken for began, taken in answered if killed <= began <= back + RUSH]
-    calm = [taken for began, taken in answered if not killed <= began <= back + RUSH]
+    every = [seconds_taken for _, seconds_taken in answered]
+    rush = [seconds_taken for began, seconds_taken in answered if killed <= began <= back + RUSH]
+    calm = [seconds_taken for began, seconds_taken in answered if not killed <= began <= back + RUSH]
     found = {
         "database": store.engine.dialect.name,
         "annotators": annotators,

@@ -77,7 +77,7 @@ class StoreShop:
         kept = self.queue.submit(
             NewJudgement(f"{annotator}-{task.item}", task.item, annotator, {"choice": choice})
         )
-        assert not kept.again
+        assert not kept.duplicate
         return True
 
     def bought(self) -> list[Preference]:

@@ -76,7 +76,7 @@ def feedback_init(url: Name, project: Project) -> None:
         raise ConfigError(f"the task is '{project.task}'; give one of {', '.join(SHAPES)}.")
     limits_of(setup_of(project.settings))
     criteria = setup_of(project.settings).criteria
-    if criteria and not setup_of(project.settings).asked_of(project.task):
+    if criteria and not setup_of(project.settings).criteria_of(project.task):
         raise ConfigError(f"a {project.task} has no criteria; remove them, or choose rating or likert.")
     with closing(open_store(url, make=True)) as store:
         store.add_project(project)
@@ -192,7 +192,7 @@ def feedback_select_prompts(
 
     with closing(open_store(url)) as store:
         name = project or only_project(store)
-        prompts, item_counts = store.bank(name), store.times_asked(name)
+        prompts, item_counts = store.bank(name), store.item_counts(name)
     if not prompts:
         raise DataError(f"project '{name}' has no prompts; add some with gnomon feedback import --prompts.")
     prompt_mix = validate(PromptMix, dict(mix or {}), "--mix")

@@ -250,7 +250,7 @@ def feedback_auto_annotate(
         project = project or only_project(store)
         store.project(project)
         for program in programs:
-            left = Queue(store, project).left_for(register(store, program))
+            left = Queue(store, project).remaining_count(register(store, program))
             total = left if max_judgements is None else min(left, max_judgements)
             with progress(program.name, total) as bar:
                 summaries[program.name] = judge_items(

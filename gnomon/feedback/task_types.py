@@ -1,7 +1,8 @@
-"""What a project asks, and what may be answered: one shape for each kind of task, checked before it is kept.
+"""Task types: a project's settings, and the answers that each kind of task allows.
 
-Answers speak of completions by their place as the annotator saw them, from 0; a judgement keeps that order beside
-the answer. What two annotators said can be compared only in the item's own order: `label` and `worth` give that.
+Indices in an answer refer to the completions in the order displayed to the annotator, from 0; a judgement stores
+that order beside the answer. Answers of two annotators are comparable only in the item's own order, to which
+`label`, `verdict` and `worth` convert them.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from gnomon.core.renamed import KEYS, renamed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What counts as too fast, too slow or too short; with None nobody looks.
+    """Thresholds for votes that are too fast or too slow, and reasons that are too short; None is no threshold.
 
     Attributes:
-        min_seconds: seconds below which nobody can have read the item.
-        max_seconds: seconds above which the annotator was elsewhere.
-        min_reason_chars: characters that a reason needs, without blanks around it.
+        min_seconds: a faster vote was given without reading the item.
+        max_seconds: a slower vote was interrupted.
+        min_reason_chars: minimum length of a reason, in characters, without surrounding whitespace.
 
     Raises:
-        ConfigError: no vote could keep both limits of time.
+        ConfigError: `min_seconds` is above `max_seconds`.
     """
 
     min_seconds: float | None = None
@@ -48,26 +49,26 @@ TaskType = Literal["pair", "ranking", "rating", "likert"]
 SCALES: dict[str, tuple[int, int]] = {"rating": (1, 10), "likert": (1, 5)}
 CRITERIA = {"rating": ("helpful", "harmless", "honest"), "likert": ("overall",)}
 SCORE = Range("no scale is longer", ge=-(10**9), le=10**9)
-LONGEST = 20_000  # characters of a text that a person writes
+MAX_TEXT_CHARS = 20_000  # of a text that an annotator writes
 
 
 class Setup(Settings):
-    """How a project asks and how it keeps watch; a project's `settings`.
+    """Settings of a project's task and quality control, stored as the project's `settings`.
 
     Attributes:
-        criteria: what completions are scored on; empty takes the task's own.
-        ranking_size: completions of an item to rank.
-        confidence: whether annotators are asked how sure they are.
-        rewrite: whether they may edit a completion into a demonstration.
-        gold_rate: share of the questions an annotator gets whose answer is known.
-        min_reliability: reliability below which an annotator is paused; `None`: nobody is.
-        min_votes_before_pause: judgements before anybody is paused.
-        consensus_threshold: share of the voices than which the commonest answer needs more, or more judgements
-            are asked for.
-        min_seconds, max_seconds: seconds between which a judgement is made with care.
-        min_reason_chars: characters of a reason; 0 asks for none.
-        contact: whom an annotator who was paused may ask.
-        scale: least and greatest score, where they are not the task's own.
+        criteria: names of the criteria on which completions are scored; empty: those of the task.
+        ranking_size: number of completions of an item in a project of rankings.
+        confidence: whether annotators give their confidence.
+        rewrite: whether annotators may edit a completion into a demonstration.
+        gold_rate: share of an annotator's items that are gold items.
+        min_reliability: annotators with a lower reliability are paused; `None`: nobody is.
+        min_votes_before_pause: minimum number of judgements of an annotator before they are paused.
+        consensus_threshold: an item is done if the most frequent verdict has more than this share of its votes;
+            otherwise it needs more judgements.
+        min_seconds, max_seconds: times outside this range lower an annotator's reliability.
+        min_reason_chars: minimum length of a reason, in characters; 0: no reason is requested.
+        contact: name or address that a paused annotator may write to.
+        scale: lowest and highest score; by default those of the task.
     """
 
     criteria: tuple[str, ...] = ()
@@ -78,58 +79,63 @@ class Setup(Settings):
     min_reliability: Annotated[float, Range("it is a reliability; null pauses nobody", ge=0, le=1)] | None = None
     min_votes_before_pause: Annotated[int, Range("it counts judgements", ge=1, le=10**9)] = 20
     consensus_threshold: Annotated[
-        float, Range("it is a share that the commonest answer can exceed", ge=0, lt=1)
+        float, Range("it is a share that the most frequent verdict can exceed", ge=0, lt=1)
     ] = 0.5
     min_seconds: Annotated[float, Range("it is a time in seconds", ge=0, le=1e9)] | None = None
     max_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
-    min_reason_chars: Annotated[int, Range("it counts characters; 0 asks for none", ge=0, le=10**5)] = 0
+    min_reason_chars: Annotated[int, Range("it counts characters; 0 requests none", ge=0, le=10**5)] = 0
     contact: str = Field(default="", max_length=200)
     scale: tuple[Finite, Finite] | None = None
 
     @field_validator("criteria")
     @classmethod
-    def _differ(cls, named: tuple[str, ...]) -> tuple[str, ...]:
-        if len({name.strip() for name in named} - {""}) < len(named):
-            raise ValueError(f"the criteria are {', '.join(named)}; give different names")
-        return named
+    def _check_distinct(cls, criteria: tuple[str, ...]) -> tuple[str, ...]:
+        if len({name.strip() for name in criteria} - {""}) < len(criteria):
+            raise ValueError(f"the criteria are {', '.join(criteria)}; give different names")
+        return criteria
 
-    def asked_of(self, task: str) -> tuple[str, ...]:
-        """The criteria of a task that scores; none for the others."""
+    def criteria_of(self, task: str) -> tuple[str, ...]:
+        """Return the criteria of a task with scores; empty for other tasks."""
         return (self.criteria or CRITERIA[task]) if task in CRITERIA else ()
 
     def scale_of(self, task: str) -> tuple[float, float]:
-        """Least and greatest score of a task that scores; zeros for the others."""
+        """Return the lowest and highest score of a task with scores; zeros for other tasks."""
         return (self.scale or SCALES[task]) if task in SCALES else (0, 0)
 
     def whole_scale_of(self, task: str) -> tuple[int, int]:
-        """The least and the greatest whole number of it, which are what a person may give."""
+        """Return the lowest and highest whole number of the scale, the scores that a person may give."""
         low, high = self.scale_of(task)
         return math.ceil(low), math.floor(high)
 
 
 class Rewrite(Settings):
-    """A completion edited into a better one: a demonstration."""
+    """A completion edited into a demonstration.
 
-    place: Annotated[int, Range("it is the place of a completion, from 0", ge=0, le=1000)]
-    text: str = Field(min_length=1, max_length=LONGEST)
+    Attributes:
+        place: index of the original completion in the displayed order.
+        text: the edited text; of a completion of several turns, its last turn.
+    """
+
+    place: Annotated[int, Range("it is the index of a completion, from 0", ge=0, le=1000)]
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
 
 
 class PairAnswer(Settings):
-    """Which of two is better."""
+    """The better of two completions, a tie, or both bad."""
 
     choice: Literal["first", "second", "tie", "bad"]
     rewrite: Rewrite | None = None
 
 
 class RankingAnswer(Settings):
-    """All places, best first."""
+    """A ranking: indices of all completions, best first."""
 
-    order: tuple[Annotated[int, Range("it is the place of a completion, from 0", ge=0, le=1000)], ...]
+    order: tuple[Annotated[int, Range("it is the index of a completion, from 0", ge=0, le=1000)], ...]
     rewrite: Rewrite | None = None
 
 
 class ScoresAnswer(Settings):
-    """A whole number for each criterion, for each completion as shown."""
+    """Scores: a whole number for each criterion, for each completion in the displayed order."""
 
     scores: tuple[dict[str, Annotated[int, Field(strict=True), SCORE]], ...]
     rewrite: Rewrite | None = None
@@ -145,10 +151,10 @@ SHAPES: dict[str, type[PairAnswer] | type[RankingAnswer] | type[ScoresAnswer]] =
 
 
 def setup_of(settings: Mapping[str, Any]) -> Setup:
-    """A project's settings, checked.
+    """Validate a project's settings.
 
     Raises:
-        ConfigError: a setting is unknown or cannot be.
+        ConfigError: a setting is unknown or invalid.
     """
     try:
         return Setup.model_validate(dict(settings))
@@ -161,10 +167,10 @@ def setup_of(settings: Mapping[str, Any]) -> Setup:
 
 
 def limits_of(setup: Setup) -> Limits:
-    """What counts as too fast, too slow or too short in a project.
+    """Return a project's thresholds for the time of votes and the length of reasons.
 
     Raises:
-        ConfigError: no vote could keep both limits of time.
+        ConfigError: `min_seconds` is above `max_seconds`.
     """
     return Limits(
         min_seconds=setup.min_seconds,
@@ -174,49 +180,70 @@ def limits_of(setup: Setup) -> Limits:
 
 
 def check_answer(task: str, setup: Setup, count: int, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer to an item of `count` completions as it is kept.
+    """Validate an answer.
+
+    Args:
+        task: the project's task, such as `pair`.
+        setup: the project's settings.
+        count: number of completions of the item.
+        answer: the answer as the client sent it.
+
+    Returns:
+        The answer as the store keeps it.
 
     Raises:
-        DataError: it is not one of this task.
+        DataError: the answer does not fit the task.
     """
     try:
-        said: Answer = SHAPES[task].model_validate(dict(answer))
+        parsed: Answer = SHAPES[task].model_validate(dict(answer))
     except ValidationError as error:
-        raise DataError(f"the answer is none of a {task} ({error.errors()[0]['msg']}); answer again.") from None
-    if isinstance(said, RankingAnswer) and sorted(said.order) != list(range(count)):
-        raise DataError(f"the order {list(said.order)} does not name each of {count} places once; answer again.")
-    if isinstance(said, ScoresAnswer):
+        problem = error.errors()[0]["msg"]
+        raise DataError(f"the answer does not fit the task '{task}' ({problem}); answer again.") from None
+    if isinstance(parsed, RankingAnswer) and sorted(parsed.order) != list(range(count)):
+        raise DataError(
+            f"the order {list(parsed.order)} does not have each index below {count} once; answer again."
+        )
+    if isinstance(parsed, ScoresAnswer):
         low, high = setup.scale_of(task)
-        asked = set(setup.asked_of(task))
-        if len(said.scores) != count or any(set(one) != asked for one in said.scores):
+        criteria = set(setup.criteria_of(task))
+        if len(parsed.scores) != count or any(set(scores) != criteria for scores in parsed.scores):
             raise DataError(f"each of {count} completions needs a score for each criterion; answer again.")
-        if any(not low <= score <= high for one in said.scores for score in one.values()):
+        if any(not low <= score <= high for scores in parsed.scores for score in scores.values()):
             raise DataError(f"a score is not in {low:g} to {high:g}; answer again.")
-    if said.rewrite is not None and said.rewrite.place >= count:
-        raise DataError(f"there is no completion {said.rewrite.place} to rewrite; answer again.")
-    return said.model_dump(exclude_none=True, mode="json")
+    if parsed.rewrite is not None and parsed.rewrite.place >= count:
+        raise DataError(f"there is no completion {parsed.rewrite.place} to rewrite; answer again.")
+    return parsed.model_dump(exclude_none=True, mode="json")
 
 
 def worth(answer: Mapping[str, Any], shown: Sequence[str]) -> dict[str, float]:
-    """How good an answer calls each completion, by id: comparable within the answer, not between annotators.
+    """Return the value of each completion in an answer, by id.
 
-    A pair's better one has 1, the other 0; both of a tie have a half, both of a bad pair 0. Of a ranking of K the
-    best has K - 1, the last 0. A score is the mean over its criteria.
+    Values are comparable within the answer, not between annotators.
+    In a pair the better one has 1 and the other 0; both have 1/2 in a tie and 0 if both are bad. In a ranking of
+    K the best has K - 1 and the last 0. Scores have their mean over the criteria.
     """
     if "choice" in answer:
-        of_two = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5), "bad": (0.0, 0.0)}
-        return dict(zip(shown, of_two[answer["choice"]], strict=True))
+        values = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5), "bad": (0.0, 0.0)}
+        return dict(zip(shown, values[answer["choice"]], strict=True))
     if "order" in answer:
-        return {shown[place]: float(len(shown) - 1 - rank) for rank, place in enumerate(answer["order"])}
-    return {name: sum(one.values()) / len(one) for name, one in zip(shown, answer["scores"], strict=True)}
+        return {shown[index]: float(len(shown) - 1 - rank) for rank, index in enumerate(answer["order"])}
+    return {
+        name: sum(scores.values()) / len(scores) for name, scores in zip(shown, answer["scores"], strict=True)
+    }
 
 
 def verdict(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequence[str]) -> Hashable:
-    """What an answer comes down to: two annotators agree on an item if this is equal. Arguments as for `label`.
+    """Reduce an answer to its verdict: two annotators agree on an item if their verdicts are equal.
+
+    Args:
+        answer: the answer; indices refer to `shown`.
+        shown: completion ids in the order displayed to this annotator.
+        completions: completion ids in the item's own order.
 
     Returns:
-        The label of a pair. Of a ranking or scores the places, in the item's order, of what is best, which are
-        several if their mean scores are equal; of a single completion's scores the mean, rounded half up.
+        The `label` of a pair. For a ranking or scores, the indices of the best completions in the item's own
+        order, which are several if their mean scores are equal. For scores of a single completion, their mean,
+        rounded half up.
     """
     if "choice" in answer:
         return label(answer, shown, completions)
@@ -224,26 +251,26 @@ def verdict(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequen
     if len(value) == 1:
         return math.floor(value[completions[0]] + 0.5)
     best = max(value.values())
-    return tuple(place for place, name in enumerate(completions) if math.isclose(value[name], best, abs_tol=1e-9))
+    return tuple(index for index, name in enumerate(completions) if math.isclose(value[name], best, abs_tol=1e-9))
 
 
 def label(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequence[str]) -> Hashable:
-    """What was said in the item's own order, so that annotators who saw different orders can be compared.
+    """Convert an answer to the item's own order, so that annotators who saw different orders can be compared.
 
     Args:
-        answer: by places as shown.
-        shown: ids of completions as this annotator saw them.
-        completions: ids of completions in the item's own order.
+        answer: the answer; indices refer to `shown`.
+        shown: completion ids in the order displayed to this annotator.
+        completions: completion ids in the item's own order.
 
     Returns:
-        `a`, `b`, `tie` or `bad` for a pair; the places in the item's order, best first, of a ranking; for each
-        completion of the item the scores by name of the criterion.
+        `a`, `b`, `tie` or `bad` for a pair; the indices of a ranking, best first; for scores, the sorted pairs of
+        criterion and score of each completion.
     """
     if "choice" in answer:
         if answer["choice"] in ("tie", "bad"):
             return str(answer["choice"])
         return "ab"[completions.index(shown[("first", "second").index(answer["choice"])])]
     if "order" in answer:
-        return tuple(completions.index(shown[place]) for place in answer["order"])
+        return tuple(completions.index(shown[index]) for index in answer["order"])
     by_id = dict(zip(shown, answer["scores"], strict=True))
     return tuple(tuple(sorted(by_id[name].items())) for name in completions)

@@ -23,7 +23,7 @@ from gnomon.feedback.store.schema import ExportRow, PromptRow
 from gnomon.feedback.store.store import Project
 from gnomon.feedback.task_types import Setup, setup_of
 from gnomon.feedback.tasks.adjudication import review_item, skip_count, unanimous_items
-from gnomon.feedback.tasks.gold_items import gold_items, mark, unmark
+from gnomon.feedback.tasks.gold_items import gold_items, mark_gold, unmark_gold
 from gnomon.web.agreement_tables import intraclass_rows
 from gnomon.web.context import Admin, Server, admin
 from gnomon.web.payloads import scores_of
@@ -156,9 +156,9 @@ def set_annotator(sent: AnnotatorStatePayload, here: Server, who: Admin) -> dict
 def set_gold(sent: GoldPayload, here: Server) -> dict[str, Any]:
     """Make an item one whose answer is known, or one like all others."""
     if sent.answer is None:
-        unmark(here.store, here.project, sent.item)
+        unmark_gold(here.store, here.project, sent.item)
     else:
-        mark(here.store, here.project, sent.item, sent.answer)
+        mark_gold(here.store, here.project, sent.item, sent.answer)
     return {}
 
 
@@ -167,7 +167,7 @@ def set_up(sent: SetupPayload, here: Server) -> dict[str, Any]:
     """Change how the project asks."""
     now = here.store.project(here.project)
     settings = {name: value for name, value in (now.settings | sent.settings).items() if value is not None}
-    here.store.set_up(
+    here.store.update_project(
         Project(now.id, sent.title, now.task, sent.votes_per_item, sent.max_votes, sent.guidelines, settings),
     )
     return {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnomon.core.storage.digests import digest
 from gnomon.feedback.store.store import Project
-from gnomon.feedback.task_types import LONGEST, setup_of
+from gnomon.feedback.task_types import MAX_TEXT_CHARS, setup_of
 from gnomon.feedback.tasks.queue import AnnotationTask
 from gnomon.web.markdown import completion_as_html, message_as_html
 
@@ -25,12 +25,12 @@ def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
         "high": high,
         "criteria": [
             {"name": name, "label": name, "about": ""} | texts["criteria"].get(name, {})
-            for name in setup.asked_of(project.task)
+            for name in setup.criteria_of(project.task)
         ],
         "confidence": setup.confidence,
         "rewrite": setup.rewrite,
         "shortest": setup.min_reason_chars,
-        "longest": LONGEST,
+        "longest": MAX_TEXT_CHARS,
         "guidelines": digest(project.guidelines)[:16],  # which they are: those that were read need not stay open
     }
 

@@ -44,7 +44,7 @@ def show_item(item: Annotated[ItemNumber, Path()], request: Request, here: Serve
         raise HTTPException(403, "Reviewers see disputed items only.")
     asked = here.store.project(here.project)
     roles = here.texts[language_of(request)]["page"]["roles"]
-    criteria = setup_of(asked.settings).asked_of(asked.task)
+    criteria = setup_of(asked.settings).criteria_of(asked.task)
     return here.page(
         "item.html.j2",
         request,

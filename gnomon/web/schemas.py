@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range, Share
 from gnomon.feedback.store.access import User
-from gnomon.feedback.task_types import LONGEST
+from gnomon.feedback.task_types import MAX_TEXT_CHARS
 
 DAY = 86_400.0
 
@@ -33,7 +33,7 @@ def _within_a_day(seconds: Any) -> Any:
     return min(max(float(seconds), 0.0), DAY) if known else 0.0
 
 
-LongText = Annotated[str, BeforeValidator(_writable), Field(max_length=LONGEST)]
+LongText = Annotated[str, BeforeValidator(_writable), Field(max_length=MAX_TEXT_CHARS)]
 ShortText = Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=200)]
 AnswerObject = Annotated[dict[str, Any], BeforeValidator(_writable)]
 Confidence = Share

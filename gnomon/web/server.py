@@ -189,7 +189,7 @@ def task(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[
     found = here.queue.take(who.annotator)
     return {
         "task": item_for_page(found, roles_of(request, here)) if found else None,
-        "done": here.queue.judged_by(who.annotator),
+        "done": here.queue.judged_count(who.annotator),
         "paused": who.state == "paused",
     }
 
@@ -198,7 +198,7 @@ def task(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[
 def last(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[str, Any]:
     """What was judged last, to be corrected."""
     sent.check(who)
-    found = here.queue.last(who.annotator)
+    found = here.queue.last_judgement(who.annotator)
     if found is None:
         return {"task": None}
     again, judgement = found
@@ -244,9 +244,9 @@ def submit(sent: JudgementPayload, here: Server, who: Known, later: BackgroundTa
             seconds=sent.seconds.model_dump(),
         )
     )
-    if not kept.again and here.monitor.due(who.annotator):
+    if not kept.duplicate and here.monitor.due(who.annotator):
         later.add_task(here.monitor.check)  # after the answer was sent
-    return {"id": kept.id, "again": kept.again}
+    return {"id": kept.id, "again": kept.duplicate}
 
 
 @router.post("/api/skip")

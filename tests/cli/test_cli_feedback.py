@@ -109,7 +109,7 @@ def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Pat
     assert (code, out.strip()) == (0, "9 gold items added, 0 existing items marked as gold"), err
     store = Store("f.db")
     asked = store.project("tone")
-    store.set_up(replace(asked, settings={"gold_rate": 0.5}))
+    store.update_project(replace(asked, settings={"gold_rate": 0.5}))
     store.close()
     given = judge_all("tie")
     code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone", "--json")
@@ -396,7 +396,7 @@ def test_known_answers_of_scores_are_refused_before_the_file_is_read(ask: Ask, h
     write_rows(Path("known.jsonl"), [{"prompt": "Hi", "completion": "Hello!"}])
     code, _, err = ask("feedback", "gold", "f.db", "known.jsonl", "--project", "tone")
     assert code != 0
-    assert "asks for scores, which an order does not say" in " ".join(err.split())
+    assert "collects scores, which an order does not give" in " ".join(err.split())
 
 
 def test_a_port_that_is_taken(ask: Ask, here: Path) -> None:

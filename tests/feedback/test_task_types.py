@@ -52,7 +52,7 @@ def test_criteria_are_the_projects_own() -> None:
     assert check_answer("likert", own, 1, said) == said
     with pytest.raises(DataError, match="each criterion"):
         check_answer("likert", own, 1, {"scores": [{"overall": 1}]})
-    assert own.asked_of("pair") == ()
+    assert own.criteria_of("pair") == ()
 
 
 def test_the_same_opinion_has_the_same_label_whatever_was_shown_first() -> None:

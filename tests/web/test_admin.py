@@ -42,7 +42,7 @@ DECIDE = {"id": ID.format(9), "item": 1, "answer": {"choice": "first"}}
 def here(tmp_path: Path) -> Iterator[Site]:
     store = Store(tmp_path / "feedback.db")
     fill(store)
-    store.set_up(Project("films", "Which is better?", "pair", 2, 2, "Be kind."))
+    store.update_project(Project("films", "Which is better?", "pair", 2, 2, "Be kind."))
     with serving(store) as found:
         yield found
     store.close()
@@ -121,7 +121,7 @@ def test_a_decision_settles_an_item(here: Site) -> None:
     assert rae.post("/api/review/decide", sent).status_code == 200
     assert rae.post("/api/review/decide", sent).status_code == 200, "sent again, it is acknowledged again"
     late = root.post("/api/review/decide", sent | {"id": ID.format(8)})
-    assert (late.status_code, "somebody else decided" in late.json()["detail"]) == (409, True)
+    assert (late.status_code, "another reviewer decided" in late.json()["detail"]) == (409, True)
     assert "so it is" in visible(get(rae, f"/review/{item}").text)
     assert get(root, "/api/admin/progress").json()["disputed"] == 0
     with exported(root) as archive:
@@ -139,7 +139,7 @@ def test_the_archive_is_what_the_command_writes(tmp_path: Path, task: str) -> No
     with serving(store) as site:
         root = site.log_in("Root", "admin")
         assert "no judgements yet" in root.post("/api/admin/export").json()["detail"]
-        scores: dict[str, Any] = dict.fromkeys(setup_of({}).asked_of(task), 2)
+        scores: dict[str, Any] = dict.fromkeys(setup_of({}).criteria_of(task), 2)
         answers: dict[str, dict[str, Any]] = {"pair": {"choice": "first"}, "ranking": {"order": [2, 0, 1]}}
         answer = answers.get(task, {"scores": [scores, dict.fromkeys(scores, 3)]})
         assert root.judge(root.task()["item"], 1, answer=answer).status_code == 200
@@ -252,7 +252,7 @@ def test_whom_the_paused_may_ask_is_said(here: Site) -> None:
 def test_the_server_pauses_by_itself(here: Site) -> None:
     """After the fifth judgement the watch looks, when the answer was sent."""
     settings = {"min_reliability": 1.0, "min_votes_before_pause": 1, "min_seconds": 60.0}
-    here.store.set_up(Project("films", "T", "pair", 2, 2, "", settings))
+    here.store.update_project(Project("films", "T", "pair", 2, 2, "", settings))
     ann = here.log_in("Ann")
     number, corrects = 0, None
     for _ in range(3):
@@ -278,7 +278,7 @@ def test_whoever_goes_on_gets_another_link(here: Site) -> None:
     root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     for state in ("withdrawn", "active"):
         if state == "active":
-            assert "let them go on" in root.post("/api/admin/link", {"id": ann.who}).json()["detail"]
+            assert "set them to active" in root.post("/api/admin/link", {"id": ann.who}).json()["detail"]
         assert root.post("/api/admin/annotator", {"id": ann.who, "state": state}).status_code == 200
     assert ann.post("/api/task").status_code == 401
     assert f'data-link="{ann.who}"' in get(root, "/admin/annotators").text

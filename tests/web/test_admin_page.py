@@ -39,7 +39,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """Three items: one disputed by two annotators, one on which they agree, and one that is gold."""
     store = Store(tmp_path / "feedback.db")
     fill(store)
-    store.set_up(
+    store.update_project(
         Project("films", "Which is better?", "pair", 2, 2, "Be kind.", {"gold_rate": 0, "min_reliability": 0.1})
     )
     queue = Queue(store, "films")

@@ -295,7 +295,7 @@ def test_the_question_is_shown_and_guidelines_are_until_they_are_read(come_in: O
     page.reload()
     expect(page.locator("#first .text p")).to_be_visible()
     expect(guidelines).to_be_hidden()
-    site.store.set_up(replace(site.store.project("films"), guidelines="Be brief."))
+    site.store.update_project(replace(site.store.project("films"), guidelines="Be brief."))
     page.reload()
     expect(guidelines).to_contain_text("Be brief.")
     expect(guidelines).to_be_visible()

@@ -70,7 +70,7 @@ def test_sending_twice_adds_nothing_and_another_answer_is_refused(site: Site) ->
     item = ann.task()["item"]
     assert [ann.judge(item, 1).json()["again"] for _ in range(3)] == [False, True, True]
     refused = ann.judge(item, 1, "second")
-    assert (refused.status_code, "is of another answer" in refused.json()["detail"]) == (409, True)
+    assert (refused.status_code, "belongs to another judgement" in refused.json()["detail"]) == (409, True)
     with site.store.reading() as session:
         assert len(session.scalars(select(JudgementRow)).all()) == 1
 
@@ -137,7 +137,7 @@ def test_what_was_written_is_told_to_whom_it_was_shown(tmp_path: Path) -> None:
         found = ann.post("/api/text", {"item": task["item"]}).json()["texts"]
         assert [visible(c["html"]) for c in task["completions"]] == [t.replace("*One*", "One") for t in found]
         refused = bob.post("/api/text", {"item": task["item"]})
-        assert (refused.status_code, "was never given" in refused.json()["detail"]) == (409, True)
+        assert (refused.status_code, "was never leased" in refused.json()["detail"]) == (409, True)
         assert User(site.address).post("/api/text", {"item": task["item"]}).status_code == 401
     store.close()
 
@@ -315,7 +315,7 @@ def test_an_answer_of_another_task_is_refused(here: Site, answer: dict[str, Any]
     ann = here.log_in("Ann")
     refused = ann.judge(ann.task()["item"], 1, answer=answer)
     assert refused.status_code == 409
-    assert "none of a pair" in refused.json()["detail"]
+    assert "does not fit the task 'pair'" in refused.json()["detail"]
     with here.store.reading() as session:
         assert not session.scalars(select(JudgementRow)).all()
 
@@ -391,7 +391,7 @@ def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
     store = Store(tmp_path / "demo.db")
     fill(store, 1)
     asked = replace(store.project("films"), **words["en"]["demo"])
-    store.set_up(asked)
+    store.update_project(asked)
     chinese = {"Accept-Language": "zh-CN"}
     with serving(store) as site:
         ann = site.log_in("Root", "admin")
@@ -401,7 +401,7 @@ def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
         assert words["en"]["demo"]["title"] in visible(ann.http.get(site.address).text)
         form = ann.http.get(f"{site.address}/admin/setup", headers=chinese).text
         assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change what is kept"
-        store.set_up(replace(asked, title="Mine"))
+        store.update_project(replace(asked, title="Mine"))
         page = visible(ann.http.get(site.address, headers=chinese).text)
         assert "Mine" in page
         assert "文笔好坏不重要" in page

@@ -95,7 +95,7 @@ def judge_items(
     """
     queue = Queue(store, project) if lease is None else Queue(store, project, lease=lease)
     setup, annotator, done = setup_of(store.project(project).settings), register(store, program), WorkSummary()
-    number = queue.judged_by(annotator)
+    number = queue.judged_count(annotator)
     while (
         not stop
         and (max_judgements is None or done.judged < max_judgements)
@@ -175,5 +175,5 @@ def answer_from_scores(
         shares = [0.5 * (1 + math.tanh(score / 2)) for score in scores]
     else:
         shares = [(score - worst) / (best - worst) if best > worst else 0.5 for score in scores]
-    criteria = setup.asked_of(task)
+    criteria = setup.criteria_of(task)
     return {"scores": [dict.fromkeys(criteria, low + math.floor(share * (high - low) + 0.5)) for share in shares]}

@@ -144,7 +144,7 @@ class SimulatedAnnotator:
         if task.kind == "ranking":
             noisy = [value - math.log(-math.log(_open(chance))) for value in seen]  # Gumbel's distribution
             return ProgramJudgement({"order": sorted(range(count), key=lambda index: -noisy[index])})
-        criteria = setup.asked_of(task.kind)
+        criteria = setup.criteria_of(task.kind)
         scale = setup.whole_scale_of(task.kind)
         scores = [{name: self._score(value, scale, chance) for name in criteria} for value in seen]
         return ProgramJudgement({"scores": scores})
@@ -176,7 +176,9 @@ def _at_random(count: int, task: str, setup: Setup, chance: random.Random) -> di
     if task == "ranking":
         return {"order": chance.sample(range(count), count)}
     low, high = setup.whole_scale_of(task)
-    return {"scores": [{name: chance.randint(low, high) for name in setup.asked_of(task)} for _ in range(count)]}
+    return {
+        "scores": [{name: chance.randint(low, high) for name in setup.criteria_of(task)} for _ in range(count)]
+    }
 
 
 def _in_shown_order(count: int, task: str, setup: Setup) -> dict[str, Any]:
@@ -185,7 +187,9 @@ def _in_shown_order(count: int, task: str, setup: Setup) -> dict[str, Any]:
         return {"choice": "first"}
     if task == "ranking":
         return {"order": list(range(count))}
-    return {"scores": [dict.fromkeys(setup.asked_of(task), setup.whole_scale_of(task)[1]) for _ in range(count)]}
+    return {
+        "scores": [dict.fromkeys(setup.criteria_of(task), setup.whole_scale_of(task)[1]) for _ in range(count)]
+    }
 
 
 def _open(chance: random.Random) -> float:

@@ -82,7 +82,7 @@ def check_aggregation(method: str, task: str, setup: Setup, criterion: str | Non
         raise ConfigError(
             f"dawid_skene combines pairs, but the project's task is {task}; choose another --aggregation."
         )
-    criteria = setup.asked_of(task)
+    criteria = setup.criteria_of(task)
     if method == "bradley_terry" and criteria:
         raise ConfigError(
             f"bradley_terry combines pairs and rankings, not a {task}; choose another --aggregation."

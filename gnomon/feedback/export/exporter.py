@@ -177,7 +177,7 @@ def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
         ):
             export.leave_out(reason, count_judgements(session, project, annotators))
         aggregator = _fit(session, export)
-        items = _to_export(judged_items(session, project, without=spec.exclude_annotators), export)
+        items = _to_export(judged_items(session, project, exclude=spec.exclude_annotators), export)
         for _, group in itertools.groupby(items, key=lambda item: item.prompt.id):
             single: list[ScoredCompletion] = []
             compared: list[JudgedItem] = []
@@ -220,7 +220,7 @@ def _fit(session: Session, export: ExportManifest) -> Aggregator:
     tests: list[Vote] = []
     gold: dict[Hashable, Hashable] = {}
     most = 0
-    for item in judged_items(session, export.project.id, without=export.spec.exclude_annotators):
+    for item in judged_items(session, export.project.id, exclude=export.spec.exclude_annotators):
         right = gold_label(item)
         if right is None:
             votes += item_votes(item)

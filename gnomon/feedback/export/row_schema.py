@@ -82,7 +82,7 @@ def judgement_row(item: JudgedItem, judgement: StoredJudgement, value: Sequence[
         "shown": list(judgement.shown),
         "value": list(value),
         "reason": judgement.reason,
-        "at": datetime.fromtimestamp(judgement.at, UTC).isoformat(timespec="seconds"),
+        "at": datetime.fromtimestamp(judgement.created, UTC).isoformat(timespec="seconds"),
         "item": item.key,
         "answer": dict(judgement.answer),
         "confidence": judgement.confidence,

@@ -217,7 +217,7 @@ def _mark(generator: CompletionGenerator, slot: _Slot, settings: GenerationSetti
 def _existing_texts(store: Store, project: str) -> dict[str, list[tuple[str, str]]]:
     """By prompt: the texts of its completions, each with the digest of the slot it fills, if any."""
     query = (
-        select(PromptRow.id, CompletionRow.text, CompletionRow.made)
+        select(PromptRow.id, CompletionRow.text, CompletionRow.generation)
         .join(CompletionRow, CompletionRow.prompt == PromptRow.key)
         .where(PromptRow.project == project)
         .order_by(CompletionRow.key)

@@ -26,7 +26,7 @@ from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.records import EXPECTED, parse_record
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
-from gnomon.feedback.store.resolution import settle
+from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import AnnotatorRow, CompletionRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store, existing
 from gnomon.feedback.task_types import SCALES, setup_of
@@ -93,7 +93,7 @@ def import_ratings(
         DataError: the project does not score, or a rating is not on its scale; then nothing is added.
     """
     setup = setup_of(project.settings)
-    criteria = setup.asked_of(project.task)
+    criteria = setup.criteria_of(project.task)
     if len(criteria) != 1:
         raise DataError(
             f"ratings need a project that scores on one criterion, and '{project.id}' is not; give another id."
@@ -206,7 +206,7 @@ def _judge(
             last[item, annotator] = name
     session.flush()
     for open_item in touched:
-        settle(session, open_item, existing(session.get(ProjectRow, project), "project", project))
+        resolve_item(session, open_item, existing(session.get(ProjectRow, project), "project", project))
     session.flush()
     session.expunge_all()
     return IngestCounts(added, known)

@@ -124,7 +124,7 @@ def _agreement(votes: Sequence[Vote], said: Mapping[Hashable, Counter[Hashable]]
         mine[vote.item][vote.label] += 1
     own_labels: Counter[Hashable] = Counter()
     rest_labels: dict[Hashable, float] = defaultdict(float)  # sums of the others' shares
-    agreed, met = 0.0, 0
+    agreeing, met = 0.0, 0
     for item, labels in mine.items():
         rest = said[item] - labels  # a Counter drops what falls to 0
         if not (others := rest.total()):
@@ -132,12 +132,12 @@ def _agreement(votes: Sequence[Vote], said: Mapping[Hashable, Counter[Hashable]]
         times = labels.total()
         met += times
         own_labels += labels
-        agreed += sum(count * rest[label] for label, count in labels.items()) / others
+        agreeing += sum(count * rest[label] for label, count in labels.items()) / others
         for label, count in rest.items():
             rest_labels[label] += times * count / others
     if not met:
         return Agreement(0, None, None, None)
-    observed = agreed / met
+    observed = agreeing / met
     by_chance = sum(count * rest_labels[label] for label, count in own_labels.items()) / met**2
     # By chance always the same: all said one label. A little less than 1 is rounding.
     kappa = None if by_chance > 1 - 1e-12 else (observed - by_chance) / (1 - by_chance)

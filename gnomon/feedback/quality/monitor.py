@@ -22,7 +22,7 @@ from gnomon.feedback.store.schema import (
     JudgementRow,
     ProjectRow,
     PromptRow,
-    standing,
+    effective_judgements,
 )
 from gnomon.feedback.store.store import Store, existing
 from gnomon.feedback.task_types import Setup, limits_of, setup_of
@@ -87,7 +87,7 @@ def load_votes(store: Store, project: str) -> ProjectVotes:
         gold = gold_verdicts(session, project, ids)
         votes: list[Vote] = []
         answers: list[tuple[dict[str, Any], list[str]]] = []
-        wanted = standing(JudgementRow).join(ItemRow, ItemRow.key == JudgementRow.item)
+        wanted = effective_judgements(JudgementRow).join(ItemRow, ItemRow.key == JudgementRow.item)
         for row in session.scalars(wanted.where(ItemRow.project == project).order_by(JudgementRow.sequence)):
             if row.surplus and row.item not in gold:
                 continue

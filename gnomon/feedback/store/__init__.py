@@ -1,1 +1,1 @@
-"""The database of judgements."""
+"""The database of prompts, completions, items and judgements."""

@@ -1,7 +1,7 @@
-"""Who may come in: personal links, and the sessions of browsers that used one.
+"""Access control: personal links, and browser sessions opened with one.
 
-There are no passwords. A link holds 256 random bits and is shown once; the store keeps a digest of it, as of what
-a session's cookie holds, so that a stolen database opens no door.
+There are no passwords. A link has a token of 256 random bits, which is displayed once. The store has only digests
+of tokens and of session cookies, so that a stolen database gives no access.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ProjectRow, Se
 from gnomon.feedback.store.store import Store, existing
 
 Role = Literal["admin", "reviewer", "annotator"]
-SESSION_SECONDS = 30 * 24 * 3600.0  # seconds of a session
+SESSION_SECONDS = 30 * 24 * 3600.0  # lifetime of a session
 
-CURRENT_USER = (  # made once: each request asks it
+CURRENT_USER = (  # built once, since every request executes it
     select(AnnotatorRow.id, AnnotatorRow.name, InviteRow.role, InviteRow.project, AnnotatorRow.state)
     .select_from(InviteRow)
     .join(SessionRow, SessionRow.invite == InviteRow.token)
@@ -33,7 +33,7 @@ CURRENT_USER = (  # made once: each request asks it
 
 @dataclass(frozen=True)
 class User:
-    """Who a session belongs to, what they may do, and whether they are paused (`state`)."""
+    """The annotator of a session, with their role in a project and their state, such as `paused`."""
 
     annotator: str
     name: str
@@ -43,21 +43,38 @@ class User:
 
 
 class Access:
-    """Links and sessions of one store."""
+    """Personal links and sessions of one store.
+
+    Args:
+        store: the feedback store.
+        clock: returns the time, in seconds since 1970.
+    """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time):
         self.store = store
         self.clock = clock
 
     def invite(self, project: str, name: str, role: Role = "annotator") -> str:
-        """A new annotator with a link of their own; returns its token, which nobody can be told again."""
+        """Add an annotator with a personal link.
+
+        Args:
+            project: id of the project.
+            name: the annotator's name.
+            role: rights of the link's owner.
+
+        Returns:
+            The token of the link, which cannot be recovered later.
+        """
         return self._link(project, secrets.token_hex(8), role, name)
 
     def invite_again(self, project: str, annotator: str) -> str:
-        """A new link for a person who has had one, with the role of their last; the ones before end.
+        """Create a new link for an annotator, with the role of their last one, and revoke the earlier ones.
+
+        Returns:
+            The token of the link.
 
         Raises:
-            DataError: nobody of that id was invited to the project, or they were withdrawn.
+            DataError: no annotator of that id was invited to the project, or they are withdrawn.
         """
         last = (
             select(InviteRow.role, AnnotatorRow.state)
@@ -66,9 +83,9 @@ class Access:
             .order_by(InviteRow.created.desc())
         )
         with self.store.reading() as session:
-            role, state = existing(session.execute(last).first(), "person with a link and the id", annotator)
+            role, state = existing(session.execute(last).first(), "invited annotator", annotator)
         if state == "withdrawn":
-            raise DataError(f"annotator '{annotator}' is withdrawn; let them go on first.")
+            raise DataError(f"annotator '{annotator}' is withdrawn; set them to active first.")
         self.revoke(annotator, project)
         return self._link(project, annotator, role)
 
@@ -86,34 +103,34 @@ class Access:
         return token
 
     def has_admin(self, project: str) -> bool:
-        """Whether anybody may administer the project."""
-        wanted = select(InviteRow).where(
+        """Whether the project has a valid administrator's link."""
+        admin_links = select(InviteRow).where(
             InviteRow.project == project, InviteRow.role == "admin", ~InviteRow.revoked
         )
         with self.store.reading() as session:
-            return session.scalars(wanted).first() is not None
+            return session.scalars(admin_links).first() is not None
 
     def login(self, token: str) -> str | None:
-        """The cookie of a new session for the holder of a link; `None` for a link that is none."""
+        """Open a session with a link's token; return its cookie, or `None` if the token is invalid or revoked."""
         cookie = secrets.token_urlsafe(32)
         with self.store.writing() as session:
-            found = session.get(InviteRow, _digest(token))
-            if found is None or found.revoked:
+            invite = session.get(InviteRow, _digest(token))
+            if invite is None or invite.revoked:
                 return None
             session.execute(delete(SessionRow).where(SessionRow.until < self.clock()))
             session.add(
-                SessionRow(token=_digest(cookie), invite=found.token, until=self.clock() + SESSION_SECONDS)
+                SessionRow(token=_digest(cookie), invite=invite.token, until=self.clock() + SESSION_SECONDS)
             )
         return cookie
 
     def is_valid(self, token: str) -> bool:
-        """Whether a link would let its holder in; does not use it."""
+        """Whether a link's token is valid; opens no session."""
         with self.store.reading() as session:
-            found = session.get(InviteRow, _digest(token))
-            return found is not None and not found.revoked
+            invite = session.get(InviteRow, _digest(token))
+            return invite is not None and not invite.revoked
 
     def current_user(self, cookie: str | None) -> User | None:
-        """Who a session's cookie belongs to; `None` where it is over, made up, or its link was revoked."""
+        """Return the user of a session; `None` if the cookie is unknown or expired, or its link was revoked."""
         if not cookie:
             return None
         with self.store.reading() as session:
@@ -123,12 +140,12 @@ class Access:
             return User(row.id, row.name, cast(Role, row.role), row.project, row.state)
 
     def revoke(self, annotator: str, project: str | None = None) -> None:
-        """End an annotator's links, all or those to one project, and the sessions that began with them."""
-        theirs = select(InviteRow).where(InviteRow.annotator == annotator)
+        """Revoke an annotator's links, all or those to one project, and end the sessions opened with them."""
+        links = select(InviteRow).where(InviteRow.annotator == annotator)
+        if project is not None:
+            links = links.where(InviteRow.project == project)
         with self.store.writing() as session:
-            for link in session.scalars(
-                theirs if project is None else theirs.where(InviteRow.project == project)
-            ):
+            for link in session.scalars(links):
                 link.revoked = True
                 session.execute(delete(SessionRow).where(SessionRow.invite == link.token))
 

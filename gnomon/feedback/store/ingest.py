@@ -1,4 +1,4 @@
-"""What a project asks about, on its way into the store: prompts, completions and items, nothing twice."""
+"""Add prompts, completions and items to a project; duplicates are detected by digests and not stored twice."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from gnomon.data.reading.messages import message_row
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, ProjectRow, PromptRow
 from gnomon.feedback.store.store import BankPrompt, Store, existing
 
-CHUNK = 500  # rows written at once
+CHUNK = 500  # rows per flush to the database
 
 
 @dataclass(frozen=True)
 class IngestCounts:
-    """How many of some rows were added, and how many were there already.
+    """Numbers of rows that were added and that the store already had.
 
     Attributes:
-        ids: what each row's id is in the store: another, where the same was there under another.
+        added: rows that were added.
+        known: rows that the store already had.
+        ids: the id in the store for each given id; they differ where the store has the same row under another id.
     """
 
     added: int = 0
@@ -36,56 +38,68 @@ class IngestCounts:
 def add_prompts(
     store: Store, project: str, prompts: Iterable[BankPrompt], *, within: Session | None = None
 ) -> IngestCounts:
-    """Add prompts that the bank does not hold; two that say the same are one.
+    """Add prompts to a project's prompt bank; prompts with the same messages are one.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        prompts: prompts with category, tags and value.
+        within: session of a running transaction to join.
 
     Raises:
-        DataError: an id stands for another prompt; then nothing is added.
+        DataError: there is no such project, or an id belongs to another prompt; then nothing is added.
     """
     with store.writing(within) as session:
         existing(session.get(ProjectRow, project), "project", project)
         rows = session.execute(select(PromptRow.id, PromptRow.digest).where(PromptRow.project == project)).all()
-        by_id, said, ids = {r.id: r.digest for r in rows}, {r.digest: r.id for r in rows}, {}
+        by_id, by_digest, ids = {r.id: r.digest for r in rows}, {r.digest: r.id for r in rows}, {}
         added = known = 0
-        for one in prompts:
-            messages = list(map(message_row, one.prompt.messages))
-            mark = digest(messages)
-            if by_id.get(one.prompt.id, mark) != mark:
-                raise DataError(f"prompt id '{one.prompt.id}' is of another prompt in the store; give another.")
-            ids[one.prompt.id] = said.setdefault(mark, one.prompt.id)
-            if ids[one.prompt.id] != one.prompt.id or one.prompt.id in by_id:
+        for entry in prompts:
+            id, messages = entry.prompt.id, list(map(message_row, entry.prompt.messages))
+            prompt_digest = digest(messages)
+            if by_id.get(id, prompt_digest) != prompt_digest:
+                raise DataError(f"prompt id '{id}' belongs to another prompt in the store; use another id.")
+            ids[id] = by_digest.setdefault(prompt_digest, id)
+            if ids[id] != id or id in by_id:
                 known += 1
                 continue
-            by_id[one.prompt.id] = mark
+            by_id[id] = prompt_digest
             added += 1
             session.add(
                 PromptRow(
                     project=project,
-                    id=one.prompt.id,
+                    id=id,
                     messages=messages,
-                    answer=one.prompt.answer,
-                    digest=mark,
-                    category=one.category,
-                    tags=list(one.tags),
-                    value=one.value,
-                    edge=one.edge,
+                    answer=entry.prompt.answer,
+                    digest=prompt_digest,
+                    category=entry.category,
+                    tags=list(entry.tags),
+                    value=entry.value,
+                    edge=entry.edge,
                     created=time.time(),
                 )
             )
-            _let_go(session, added)
+            _flush_every_chunk(session, added)
     return IngestCounts(added, known, ids)
 
 
 def add_completions(
     store: Store,
     project: str,
-    answers: Iterable[tuple[str, Completion, dict[str, Any]]],
+    completions: Iterable[tuple[str, Completion, dict[str, Any]]],
     *,
     within: Session | None = None,
 ) -> IngestCounts:
-    """Add answers: a prompt's id, the completion, and how it was made; equal ones of a prompt are one.
+    """Add completions of prompts; equal completions of a prompt are one.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        completions: (id of the prompt, completion, details of its generation) each.
+        within: session of a running transaction to join.
 
     Raises:
-        DataError: a prompt is not in the bank, or an id stands for another text; then nothing is added.
+        DataError: a prompt is not in the bank, or an id belongs to another completion; then nothing is added.
     """
     with store.writing(within) as session:
         prompts = {
@@ -99,20 +113,22 @@ def add_completions(
                 CompletionRow.project == project
             )
         ).all()
-        taken, said, ids = {r.id for r in rows}, {(r.prompt, r.digest): r.id for r in rows}, {}
+        used_ids, by_digest, ids = {r.id for r in rows}, {(r.prompt, r.digest): r.id for r in rows}, {}
         added = known = 0
-        for prompt, completion, made in answers:
+        for prompt, completion, generation in completions:
             key = existing(prompts.get(prompt), "prompt", prompt)
             turns = None if completion.turns is None else list(map(message_row, completion.turns))
-            mark = digest(completion.text if turns is None else turns)
-            if (key, mark) in said:
-                ids[completion.id] = said[key, mark]
+            completion_digest = digest(completion.text if turns is None else turns)
+            if (key, completion_digest) in by_digest:
+                ids[completion.id] = by_digest[key, completion_digest]
                 known += 1
                 continue
-            if completion.id in taken:
-                raise DataError(f"completion id '{completion.id}' is of another text in the store; give another.")
-            taken.add(completion.id)
-            ids[completion.id] = said[key, mark] = completion.id
+            if completion.id in used_ids:
+                raise DataError(
+                    f"completion id '{completion.id}' belongs to another completion in the store; use another id."
+                )
+            used_ids.add(completion.id)
+            ids[completion.id] = by_digest[key, completion_digest] = completion.id
             added += 1
             session.add(
                 CompletionRow(
@@ -121,13 +137,13 @@ def add_completions(
                     id=completion.id,
                     text=completion.text,
                     turns=turns,
-                    digest=mark,
+                    digest=completion_digest,
                     source=completion.source,
-                    made=made,
+                    generation=generation,
                     created=time.time(),
                 )
             )
-            _let_go(session, added)
+            _flush_every_chunk(session, added)
     return IngestCounts(added, known, ids)
 
 
@@ -140,68 +156,71 @@ def add_items(
     gold: dict[str, Any] | None = None,
     within: Session | None = None,
 ) -> IngestCounts:
-    """Add questions: the ids of the completions that one compares, all of one prompt.
+    """Add items to judge, each of one or more completions of one prompt.
 
     Args:
-        store: with the completions.
-        project: its id.
-        items: the ids of each.
-        priorities: of each; those with the greatest are asked first. `None`: 0 for all.
-        gold: the right answer, where it is known.
-        within: a transaction to be part of.
+        store: the feedback store.
+        project: id of the project.
+        items: completion ids of each item.
+        priorities: priority of each item; items with higher ones are assigned first. By default 0.
+        gold: the correct answer, if the items are gold items.
+        within: session of a running transaction to join.
 
     Raises:
-        DataError: a completion is not in the store, one stands twice, or they answer different prompts.
+        DataError: a completion is not in the store, occurs twice in an item, or the completions of an item are of
+            different prompts; then nothing is added.
     """
     with store.writing(within) as session:
-        found = existing(session.get(ProjectRow, project), "project", project)
+        row = existing(session.get(ProjectRow, project), "project", project)
         rows = session.execute(
             select(CompletionRow.id, CompletionRow.key, CompletionRow.prompt).where(
                 CompletionRow.project == project
             )
         ).all()
-        known_as = {r.id: (r.key, r.prompt) for r in rows}
-        there = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
+        by_id = {r.id: (r.key, r.prompt) for r in rows}
+        digests = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
         added = known = 0
         for ids, priority in _with_priorities(items, priorities):
-            places = [existing(known_as.get(name), "completion", name) for name in ids]
-            if len({key for key, _ in places}) != len(places) or len({p for _, p in places}) != 1:
+            members = [existing(by_id.get(name), "completion", name) for name in ids]
+            keys, prompts = [key for key, _ in members], {prompt for _, prompt in members}
+            if len(set(keys)) != len(keys) or len(prompts) != 1:
                 raise DataError(
-                    f"the item of {', '.join(ids)} needs different completions of one prompt; mend it."
+                    f"the item of {', '.join(ids)} needs different completions of one prompt; correct its ids."
                 )
-            mark = digest(sorted(key for key, _ in places))
-            if mark in there:
+            item_digest = digest(sorted(keys))
+            if item_digest in digests:
                 known += 1
                 continue
-            there.add(mark)
+            digests.add(item_digest)
             added += 1
             session.add(
                 ItemRow(
                     project=project,
-                    prompt=places[0][1],
-                    completions=[key for key, _ in places],
-                    digest=mark,
-                    target_votes=found.votes_per_item,
+                    prompt=prompts.pop(),
+                    completions=keys,
+                    digest=item_digest,
+                    target_votes=row.votes_per_item,
                     priority=priority,
                     gold=gold,
                     state="open" if gold is None else "gold",
                     created=time.time(),
                 )
             )
-            _let_go(session, added)
+            _flush_every_chunk(session, added)
     return IngestCounts(added, known)
 
 
 def _with_priorities(
     items: Iterable[Sequence[str]], priorities: Iterable[float] | None
 ) -> Iterator[tuple[Sequence[str], float]]:
+    """Pair items with their priorities, or with 0."""
     if priorities is None:
         return ((ids, 0.0) for ids in items)
     return zip(items, priorities, strict=True)
 
 
-def _let_go(session: Session, added: int) -> None:
-    """Send what was added to the database every so often, and keep none of it in memory."""
+def _flush_every_chunk(session: Session, added: int) -> None:
+    """Send the added rows to the database after each `CHUNK`, and free their memory."""
     if added % CHUNK == 0:
         session.flush()
         session.expunge_all()

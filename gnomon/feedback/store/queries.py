@@ -1,7 +1,7 @@
-"""The statements that lending an item and taking an answer consist of, made once.
+"""SQL statements for leasing items and for storing judgements, built once at import.
 
-Building a statement costs as much as running it. What changes from one run to the next is a named parameter:
-`project`, `annotator`, `item`, `judgement`, `completions` or `now`.
+Building a statement costs as much as executing it. Named parameters are `project`, `annotator`, `item`,
+`judgement`, `completions` and `now`.
 """
 
 from __future__ import annotations
@@ -18,41 +18,43 @@ from gnomon.feedback.store.schema import (
     JudgementRow,
     ProjectRow,
     PromptRow,
-    decisions,
-    standing,
+    counted_judgements,
+    effective_decisions,
+    effective_judgements,
+    filled_slots,
     superseded,
-    taken,
-    voices,
 )
 
-TRIED = 32  # items looked at before an annotator is told that there is nothing; others hold those before
-ASKED = ("open", "gold")
+MAX_CANDIDATES = 32  # items tried before an annotator gets none; other transactions hold those tried
+JUDGEABLE_STATES = ("open", "gold")
 
 _annotator: BindParameter[str] = bindparam("annotator")
 _item: BindParameter[int] = bindparam("item")
 _now: BindParameter[float] = bindparam("now")
 _judgement: BindParameter[str] = bindparam("judgement")
 _project: BindParameter[str] = bindparam("project")
-_here = ItemRow.project == _project
-_mine = exists().where(AssignmentRow.item == ItemRow.key, AssignmentRow.annotator == _annotator)
-_given = (
+_in_project = ItemRow.project == _project
+_assigned = exists().where(AssignmentRow.item == ItemRow.key, AssignmentRow.annotator == _annotator)
+_assignments = (
     select(AssignmentRow)
     .join(ItemRow, ItemRow.key == AssignmentRow.item)
-    .where(AssignmentRow.annotator == _annotator, _here)
+    .where(AssignmentRow.annotator == _annotator, _in_project)
 )
 _judged = (
     select(JudgementRow)
     .join(ItemRow, ItemRow.key == JudgementRow.item)
-    .where(JudgementRow.annotator == _annotator, _here, ~superseded())
+    .where(JudgementRow.annotator == _annotator, _in_project, ~superseded())
 )
-_places = taken(ItemRow.key, _now)
-_wanted = and_(_here, ItemRow.state == "open", ~_mine, _places < ItemRow.target_votes)
-_one = select(ItemRow).where(ItemRow.key == _item, _here).execution_options(populate_existing=True)
-_to_judge = exists().where(ItemRow.key == AssignmentRow.item, _here, ItemRow.state.in_(ASKED))
+_filled_slots = filled_slots(ItemRow.key, _now)
+_available = and_(_in_project, ItemRow.state == "open", ~_assigned, _filled_slots < ItemRow.target_votes)
+_item_row = select(ItemRow).where(ItemRow.key == _item, _in_project).execution_options(populate_existing=True)
+_to_judge = exists().where(ItemRow.key == AssignmentRow.item, _in_project, ItemRow.state.in_(JUDGEABLE_STATES))
 _completions = CompletionRow.key.in_(bindparam("completions", expanding=True))
-_voice = aliased(JudgementRow, standing(JudgementRow).where(JudgementRow.item == _item).subquery())
-# Of a project what its queue goes by: guidelines may be long.
-_ways = load_only(
+_effective = aliased(
+    JudgementRow, effective_judgements(JudgementRow).where(JudgementRow.item == _item).subquery()
+)
+# Columns of a project that the queue needs; guidelines may be long.
+_queue_columns = load_only(
     ProjectRow.task,
     ProjectRow.votes_per_item,
     ProjectRow.max_votes,
@@ -61,11 +63,11 @@ _ways = load_only(
     raiseload=True,
 )
 
-# How an annotator stands; nobody withdraws them until the transaction is over.
-PERSON = select(AnnotatorRow.state).where(AnnotatorRow.id == _annotator).with_for_update(read=True)
-# How an annotator stands who asks, the project, and what they were lent and may still judge, the latest first: a
-# row for each of these, or one.
-ASKER = (
+# State of an annotator, locked against a withdrawal until the transaction ends.
+ANNOTATOR_STATE = select(AnnotatorRow.state).where(AnnotatorRow.id == _annotator).with_for_update(read=True)
+# State of an annotator, the project, and the annotator's leases of items that they may still judge, the latest
+# first: one row per lease, or a single row without one.
+ANNOTATOR_CONTEXT = (
     select(AnnotatorRow.state, ProjectRow, AssignmentRow)
     .select_from(AnnotatorRow)
     .outerjoin(ProjectRow, ProjectRow.id == _project)
@@ -75,84 +77,87 @@ ASKER = (
     )
     .where(AnnotatorRow.id == _annotator)
     .order_by(AssignmentRow.until.desc())
-    .options(_ways)
+    .options(_queue_columns)
 )
-# One item as it was lent to an annotator.
-ASSIGNED = _given.where(AssignmentRow.item == _item)
-# How many items an annotator was ever given.
-GIVEN = select(func.count()).select_from(_given.subquery())
-# An item with a place, never given to the annotator: an urgent one first, then the one nearest to done. In the
-# order of an index, so that only as many are looked at as it takes. Locked as `LOCKED_IF_FREE` locks, below.
-WANTED = (
+# The assignment of an item to an annotator.
+ASSIGNMENT = _assignments.where(AssignmentRow.item == _item)
+# Number of items ever assigned to an annotator.
+ASSIGNMENT_COUNT = select(func.count()).select_from(_assignments.subquery())
+# An item with a free slot that was never assigned to the annotator: by priority, then by votes already counted.
+# The order is that of an index, so few rows are read. The row is locked as by `TRY_LOCK_ITEM`, below.
+NEXT_ITEM = (
     select(ItemRow)
-    .where(_wanted)
+    .where(_available)
     .order_by(ItemRow.priority.desc(), ItemRow.vote_count.desc(), ItemRow.key)
     .limit(1)
     .with_for_update(skip_locked=True, of=ItemRow)
     .execution_options(populate_existing=True)
 )
-# Whether there is such an item, be it locked by another.
-ANY_WANTED = select(exists().where(_wanted))
-# Gold items that the annotator never saw.
-GOLD = select(ItemRow.key).where(_here, ItemRow.state == "gold", ~_mine).order_by(ItemRow.key)
-# An item about which nobody else decides until the transaction is over. Without waiting, one that another decides
-# about is passed over: two that hold one and wait for the other's would wait for ever.
-LOCKED, LOCKED_IF_FREE = _one.with_for_update(), _one.with_for_update(skip_locked=True)
-_late = standing(JudgementRow.sequence).where(JudgementRow.surplus)
-# Places of an item that are taken; the same, whether the annotator was ever lent it, and whether a surplus
-# judgement waits for one.
-TAKEN = select(taken(_item, _now))
-ROOM = select(
-    taken(_item, _now),
+# Whether there is such an item, locked by another transaction or not.
+HAS_AVAILABLE_ITEM = select(exists().where(_available))
+# Gold items that were never assigned to the annotator.
+UNSEEN_GOLD = select(ItemRow.key).where(_in_project, ItemRow.state == "gold", ~_assigned).order_by(ItemRow.key)
+# An item, locked until the transaction ends. `TRY_LOCK_ITEM` skips an item that another transaction has locked:
+# two transactions that hold one item each and wait for the other's would deadlock.
+LOCK_ITEM, TRY_LOCK_ITEM = _item_row.with_for_update(), _item_row.with_for_update(skip_locked=True)
+_surplus = effective_judgements(JudgementRow.sequence).where(JudgementRow.surplus)
+# Number of filled slots of an item; the same with two flags: whether the item was ever assigned to the annotator,
+# and whether it has a surplus judgement.
+FILLED_SLOTS = select(filled_slots(_item, _now))
+SLOT_STATE = select(
+    filled_slots(_item, _now),
     exists().where(AssignmentRow.item == _item, AssignmentRow.annotator == _annotator),
-    _late.where(JudgementRow.item == _item).exists(),
+    _surplus.where(JudgementRow.item == _item).exists(),
 )
-# Items with a free place for which a surplus judgement waits.
-STRANDED = (
+# Items with a free slot and a surplus judgement that could fill it.
+SURPLUS_TO_COUNT = (
     select(ItemRow.key)
-    .where(_here, ItemRow.state == "open", _places < ItemRow.target_votes)
-    .where(_late.where(JudgementRow.item == ItemRow.key).exists())
+    .where(_in_project, ItemRow.state == "open", _filled_slots < ItemRow.target_votes)
+    .where(_surplus.where(JudgementRow.item == ItemRow.key).exists())
     .order_by(ItemRow.key)
-    .limit(TRIED)
+    .limit(MAX_CANDIDATES)
 )
-# Items that an annotator may still be given at most: those that are asked, and all gold ones.
-LEFT = (
+# Upper bound of the items that an annotator may still get: all open and gold items not yet finished by them.
+REMAINING_COUNT = (
     select(func.count())
     .select_from(ItemRow)
-    .where(_here, ItemRow.state.in_(ASKED), ~_mine.where(AssignmentRow.state != "leased"))
+    .where(_in_project, ItemRow.state.in_(JUDGEABLE_STATES), ~_assigned.where(AssignmentRow.state != "leased"))
 )
-# What an annotator judged: how many items, and what last.
-JUDGED = select(func.count()).select_from(_judged.subquery())
-LAST = _judged.order_by(JudgementRow.sequence.desc()).limit(1)
-# A judgement by its id; whether another corrects it.
-JUDGEMENT = select(JudgementRow).where(JudgementRow.id == _judgement)
-CORRECTED = select(exists().where(JudgementRow.supersedes == _judgement))
-# Completions by their numbers, in any order, with what they answer; their ids.
+# An annotator's number of judgements, and their last judgement.
+JUDGED_COUNT = select(func.count()).select_from(_judged.subquery())
+LAST_JUDGEMENT = _judged.order_by(JudgementRow.sequence.desc()).limit(1)
+# A judgement by its id; whether another judgement corrects it.
+JUDGEMENT_BY_ID = select(JudgementRow).where(JudgementRow.id == _judgement)
+IS_CORRECTED = select(exists().where(JudgementRow.supersedes == _judgement))
+# Completions by their keys, in any order, with their prompt; their ids alone.
 COMPLETIONS = (
     select(CompletionRow.key, CompletionRow.id, CompletionRow.text, CompletionRow.turns, PromptRow)
     .join(PromptRow, PromptRow.key == CompletionRow.prompt)
     .where(_completions)
 )
-NAMES = select(CompletionRow.key, CompletionRow.id).where(_completions)
-# What an answer to an item is checked by, read behind the item's lock: the project, how the item was lent to the
-# annotator, the judgement that has the answer's id, and the ids of the completions; a row for each of these.
-ANSWER = (
+COMPLETION_IDS = select(CompletionRow.key, CompletionRow.id).where(_completions)
+# Data to check a submitted judgement against, read while the item is locked: the project, the assignment of the
+# item to the annotator, an earlier judgement with the same id, and a completion's key and id; one row per
+# completion.
+SUBMISSION_CONTEXT = (
     select(ProjectRow, AssignmentRow, JudgementRow, CompletionRow.key, CompletionRow.id)
     .select_from(CompletionRow)
     .join(ProjectRow, ProjectRow.id == CompletionRow.project)
     .outerjoin(AssignmentRow, and_(AssignmentRow.item == _item, AssignmentRow.annotator == _annotator))
     .outerjoin(JudgementRow, JudgementRow.id == _judgement)
     .where(_completions)
-    .options(_ways)
+    .options(_queue_columns)
 )
-# The decision that stands; whether there is one, and what was said of an item and stands, in the order in which
-# it came: a row for each voice, or one.
-DECISION = decisions(DecisionRow.item == _item).order_by(None).order_by(DecisionRow.sequence.desc()).limit(1)
-SAID = (
-    select(DECISION.exists().label("decided"), _voice)
+# An item's effective decision; whether there is one, with the item's effective judgements in order of arrival:
+# one row per judgement, or a single row without one.
+EFFECTIVE_DECISION = (
+    effective_decisions(DecisionRow.item == _item).order_by(None).order_by(DecisionRow.sequence.desc()).limit(1)
+)
+RESOLUTION_CONTEXT = (
+    select(EFFECTIVE_DECISION.exists().label("decided"), _effective)
     .select_from(ItemRow)
-    .outerjoin(_voice, _voice.item == ItemRow.key)
+    .outerjoin(_effective, _effective.item == ItemRow.key)
     .where(ItemRow.key == _item)
-    .order_by(_voice.sequence)
+    .order_by(_effective.sequence)
 )
-VOICES = voices(_item, JudgementRow.answer, JudgementRow.shown)
+COUNTED_ANSWERS = counted_judgements(_item, JudgementRow.answer, JudgementRow.shown)

@@ -1,4 +1,7 @@
-"""When an item is done: enough voices agree, or a reviewer decided; else it asks for more, or is disputed."""
+"""Resolution of items: the state of an item follows from its counted judgements, or from a reviewer's decision.
+
+`open` (needs more judgements), `done` (consensus or decision) or `disputed` (waits for a reviewer).
+"""
 
 from __future__ import annotations
 
@@ -13,43 +16,45 @@ from gnomon.feedback.store.schema import DecisionRow, ItemRow, JudgementRow, Pro
 from gnomon.feedback.task_types import setup_of, verdict
 
 
-def agreed(said: Sequence[Hashable], threshold: float) -> bool:
-    """Whether the commonest verdict has more than a share of the voices; a tie is a verdict like others."""
-    return bool(said) and max(Counter(said).values()) > threshold * len(said)
+def has_consensus(verdicts: Sequence[Hashable], threshold: float) -> bool:
+    """Whether the most frequent verdict has more than this share of the votes; a tie is a verdict like others."""
+    return bool(verdicts) and max(Counter(verdicts).values()) > threshold * len(verdicts)
 
 
-def settle(session: Session, item: ItemRow, project: ProjectRow, now: float | None = None) -> None:
-    """Bring an item's state to what its voices say. The caller has locked it, and flushed what it added.
+def resolve_item(session: Session, item: ItemRow, project: ProjectRow, now: float | None = None) -> None:
+    """Update an item's state from its judgements. The caller has locked the item and flushed its changes.
 
-    Fewer voices than wanted leave it open. With as many it is done if they agree, or if a reviewer decided;
-    otherwise one more than there are is wanted, up to the project's most, and then it is disputed. A surplus
-    judgement takes a place that is free, before anybody else is asked.
+    An item with fewer judgements than its target stays open. At the target it is done if there is a consensus, or
+    a reviewer's decision; otherwise the target rises by one, up to the project's `max_votes`, and then the item
+    is disputed. A surplus judgement fills a free slot before the item is assigned to anybody else.
 
     Args:
         session: a transaction.
-        item: which.
-        project: the item's.
-        now: when leases must still run to hold a place; the time it is where nothing is said.
+        item: the item; changed in place.
+        project: the item's project.
+        now: time in seconds since 1970; leases that end later fill a slot. By default the current time.
     """
     if item.state in ("gold", "closed"):
         return
-    found = session.execute(queries.SAID, {"item": item.key}).all()
-    if found[0].decided:
+    rows = session.execute(queries.RESOLUTION_CONTEXT, {"item": item.key}).all()
+    if rows[0].decided:
         item.state = "done"
         return
-    said = [voice for _, voice in found if voice is not None]
-    _state(item, project, said)
-    while item.state == "open" and _fill(session, item, said, time.time() if now is None else now):
-        _state(item, project, said)
+    judgements = [judgement for _, judgement in rows if judgement is not None]
+    _update_state(item, project, judgements)
+    while item.state == "open" and _count_surplus(session, item, judgements, time.time() if now is None else now):
+        _update_state(item, project, judgements)
 
 
-def _state(item: ItemRow, project: ProjectRow, said: Sequence[JudgementRow]) -> None:
-    """What the voices that count come down to."""
-    # All were shown the same completions: any order that is the same for all will do.
-    counted = [verdict(one.answer, one.shown, sorted(one.shown)) for one in said if not one.surplus]
+def _update_state(item: ItemRow, project: ProjectRow, judgements: Sequence[JudgementRow]) -> None:
+    """Set an item's state and target from its counted judgements."""
+    # All judgements are of the same completions, so any order that is the same for all makes verdicts comparable.
+    counted = [verdict(row.answer, row.shown, sorted(row.shown)) for row in judgements if not row.surplus]
     item.vote_count = len(counted)
-    if len(counted) >= project.votes_per_item and agreed(counted, setup_of(project.settings).consensus_threshold):
-        # Fewer than it wanted will do where those who disagreed have thought again, or withdrew.
+    if len(counted) >= project.votes_per_item and has_consensus(
+        counted, setup_of(project.settings).consensus_threshold
+    ):
+        # The target falls where dissenters corrected their judgements, or withdrew.
         item.state, item.target_votes = "done", min(item.target_votes, len(counted))
     elif len(counted) < item.target_votes:
         item.state = "open"
@@ -59,33 +64,33 @@ def _state(item: ItemRow, project: ProjectRow, said: Sequence[JudgementRow]) -> 
         item.state, item.target_votes = "open", len(counted) + 1
 
 
-def _fill(session: Session, item: ItemRow, said: Sequence[JudgementRow], now: float) -> bool:
-    """Let the oldest surplus judgement count, if there is one, and a place."""
-    late = next((one for one in said if one.surplus), None)
-    if late is None or item.target_votes <= int(
-        session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0
+def _count_surplus(session: Session, item: ItemRow, judgements: Sequence[JudgementRow], now: float) -> bool:
+    """Count the oldest surplus judgement if the item has a free slot; return whether one was counted."""
+    oldest = next((row for row in judgements if row.surplus), None)
+    if oldest is None or item.target_votes <= int(
+        session.scalar(queries.FILLED_SLOTS, {"item": item.key, "now": now}) or 0
     ):
         return False
-    late.surplus = False
+    oldest.surplus = False
     session.flush()
     return True
 
 
-def verdicts(session: Session, item: ItemRow) -> list[Hashable]:
-    """What each voice that counts says of an item, in the item's own order."""
-    names = names_of(session, item)
-    found = session.execute(queries.VOICES, {"item": item.key}).all()
-    return [verdict(answer, shown, names) for answer, shown in found]
+def counted_verdicts(session: Session, item: ItemRow) -> list[Hashable]:
+    """Return the verdict of each counted judgement of an item, in the item's own order."""
+    ids = completion_ids(session, item)
+    rows = session.execute(queries.COUNTED_ANSWERS, {"item": item.key}).all()
+    return [verdict(answer, shown, ids) for answer, shown in rows]
 
 
-def names_of(session: Session, item: ItemRow) -> list[str]:
-    """The ids of an item's completions, in its own order."""
-    found = session.execute(queries.NAMES, {"completions": item.completions})
-    ids = {row.key: row.id for row in found}
+def completion_ids(session: Session, item: ItemRow) -> list[str]:
+    """Return the ids of an item's completions, in the item's own order."""
+    rows = session.execute(queries.COMPLETION_IDS, {"completions": item.completions})
+    ids = {row.key: row.id for row in rows}
     return [ids[key] for key in item.completions]
 
 
-def decision(session: Session, item: int) -> DecisionRow | None:
-    """The decision that stands: the last one of nobody who withdrew."""
-    found: DecisionRow | None = session.scalars(queries.DECISION, {"item": item}).first()
-    return found
+def effective_decision(session: Session, item: int) -> DecisionRow | None:
+    """Return the last decision on an item by a reviewer who has not withdrawn."""
+    row: DecisionRow | None = session.scalars(queries.EFFECTIVE_DECISION, {"item": item}).first()
+    return row

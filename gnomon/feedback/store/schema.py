@@ -1,9 +1,8 @@
 """The tables of the feedback store.
 
-Judgements and decisions are events: rows are added and what they say never changes; one that corrects another
-names it.
-Everything else may change, and says when it was made. Times are seconds since 1970; ids that people or programs
-bring are texts.
+Judgements and decisions are events: rows are added, and their answers never change; a correction is a row that
+names the earlier one. Other rows may change, and have a time of creation. Times are seconds since 1970; ids of
+people or other programs are texts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
-NAMING = {  # so that migrations can name what they change, on every database
+NAMING = {  # constraints have names, so that migrations can change them on every database
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
@@ -36,21 +35,23 @@ NAMING = {  # so that migrations can name what they change, on every database
 
 
 class Table(DeclarativeBase):
-    """What all tables share."""
+    """Base class of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {dict[str, Any]: JSON(none_as_null=True), list[Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own way
 
 
 class ProjectRow(Table):
-    """What is asked of annotators, and how often.
+    """A project: items of one kind of task, with their question and settings.
 
     Attributes:
+        title: the question to annotators.
+        guidelines: instructions to annotators, as markdown.
         task: `pair`, `ranking`, `rating` or `likert`.
-        votes_per_item: judgements that each item gets; column `wanted`.
-        max_votes: limit when judgements disagree; column `most`.
-        settings: of the task and its quality control.
-        salt: nobody outside knows it, so nobody can tell which questions are drawn to test them.
+        votes_per_item: number of judgements that each item needs.
+        max_votes: limit of that number while judgements disagree.
+        settings: fields of `task_types.Setup`.
+        salt: secret that seeds the draw of gold items, so that annotators cannot predict it.
     """
 
     __tablename__ = "projects"
@@ -59,20 +60,28 @@ class ProjectRow(Table):
     title: Mapped[str]
     guidelines: Mapped[str] = mapped_column(default="")
     task: Mapped[str]
-    votes_per_item: Mapped[int] = mapped_column("wanted")
-    max_votes: Mapped[int] = mapped_column("most")
+    votes_per_item: Mapped[int]
+    max_votes: Mapped[int]
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     salt: Mapped[str] = mapped_column(default=lambda: secrets.token_hex(16))
     created: Mapped[float]
 
     __table_args__ = (
         CheckConstraint("task IN ('pair', 'ranking', 'rating', 'likert')", name="task"),
-        CheckConstraint("wanted >= 1 AND most >= wanted", name="votes"),
+        CheckConstraint("votes_per_item >= 1 AND max_votes >= votes_per_item", name="votes"),
     )
 
 
 class PromptRow(Table):
-    """A prompt of the bank; `digest` is of what it says, so that none is there twice."""
+    """A prompt of a project's prompt bank.
+
+    Attributes:
+        messages: rows with `role` and `content`.
+        answer: the known correct answer, if any.
+        digest: digest of the messages; unique within a project.
+        value: expected benefit of judging it, in [0, 1].
+        edge: whether it is an edge case.
+    """
 
     __tablename__ = "prompts"
 
@@ -95,13 +104,15 @@ class PromptRow(Table):
 
 
 class CompletionRow(Table):
-    """An answer to a prompt, and where it comes from: a model with its settings and seed, a person, a file.
+    """A completion of a prompt, with its source: a model, a person or a file.
 
     Attributes:
-        text: what the assistant said, a blank line between turns.
-        digest: of the turns where there are any, else of the text.
-        turns: of an answer of several turns all messages, those of the user and of tools among them; `None` of a
-            text.
+        text: text of the assistant's turns, separated by blank lines.
+        turns: all messages of a completion with several turns, including those of the user and of tools; `None`
+            for a single text.
+        digest: digest of the turns, or of the text if there are none; unique within a prompt.
+        source: name of the model, person or file.
+        generation: model settings, seed and other details of how it was generated.
     """
 
     __tablename__ = "completions"
@@ -114,7 +125,7 @@ class CompletionRow(Table):
     turns: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     digest: Mapped[str]
     source: Mapped[str] = mapped_column(default="")
-    made: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    generation: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created: Mapped[float]
 
     __table_args__ = (
@@ -124,17 +135,19 @@ class CompletionRow(Table):
 
 
 class ItemRow(Table):
-    """A question to annotators: completions of one prompt.
+    """An item to judge: one or more completions of one prompt.
 
     Attributes:
-        completions: keys of completions, in the store's order; each annotator sees an order of their own.
-        target_votes: judgements before it is done; raised when they disagree; column `wanted`.
-        vote_count: judgements that counted when it was last settled; only orders the queue; column `heard`.
-        gold: the right answer, where it is known: what `check_answer` makes of it when the completions are shown
-            in this row's order.
-        state: `open`, `done`, `disputed` (waits for adjudication), `gold` (tests annotators, as many as come) or
-            `closed` (asked no more).
-        open_to_humans: whether people judge it; false for items imported with their ratings; column `asked`.
+        completions: keys of completions, in the item's own order; each annotator sees an order of their own.
+        digest: digest of the completions as a set; unique within a project.
+        target_votes: number of judgements that it needs; raised while they disagree.
+        vote_count: number of judgements counted at its last resolution; orders the queue.
+        priority: items with a higher one are assigned first.
+        gold: the correct answer of a gold item, as `check_answer` returns it for completions in the item's own
+            order.
+        state: `open`, `done`, `disputed` (waits for adjudication), `gold` (tests any number of annotators) or
+            `closed` (assigned to nobody).
+        open_to_humans: whether people judge it; false for items imported with their ratings.
     """
 
     __tablename__ = "items"
@@ -144,28 +157,29 @@ class ItemRow(Table):
     prompt: Mapped[int] = mapped_column(ForeignKey("prompts.key"))
     completions: Mapped[list[Any]]
     digest: Mapped[str]
-    target_votes: Mapped[int] = mapped_column("wanted")
-    vote_count: Mapped[int] = mapped_column("heard", default=0, server_default="0")
+    target_votes: Mapped[int]
+    vote_count: Mapped[int] = mapped_column(default=0, server_default="0")
     priority: Mapped[float] = mapped_column(default=0.0)
     gold: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(default="open")
-    open_to_humans: Mapped[bool] = mapped_column("asked", default=True)
+    open_to_humans: Mapped[bool] = mapped_column(default=True)
     created: Mapped[float]
 
     __table_args__ = (
         UniqueConstraint("project", "digest"),
         CheckConstraint("state IN ('open', 'done', 'disputed', 'gold', 'closed')", name="state"),
-        Index("ix_items_queue", "project", "state", text("priority DESC"), text("heard DESC"), "key"),
+        Index("ix_items_queue", "project", "state", text("priority DESC"), text("vote_count DESC"), "key"),
     )
 
 
 class AnnotatorRow(Table):
-    """Whoever judges: a person, an AI judge, a rule, a simulated rater; or a place in a list of unnamed ratings.
+    """An annotator: a person, a judge model, a rule, a simulation, or a position in lists of unnamed ratings.
 
     Attributes:
-        state: `active`, `paused` (gets no items) or `withdrawn` (their judgements no longer count).
-        below: the reliability for which the watch paused them; `None` where a person did, or nobody.
-        resumed: when a person last let them go on; the watch waits for new judgements before it looks again.
+        kind: `person`, `judge`, `rule`, `simulated` or `anonymous`.
+        state: `active`, `paused` (gets no items) or `withdrawn` (their judgements do not count).
+        below: the reliability at which the monitor paused them; `None` if they are not paused, or by a person.
+        resumed: time of the last activation by a person; the monitor then waits for new judgements.
     """
 
     __tablename__ = "annotators"
@@ -185,13 +199,13 @@ class AnnotatorRow(Table):
 
 
 class AssignmentRow(Table):
-    """An item lent to an annotator until a time; one row for each pair of them, so nobody is asked twice.
+    """The lease of an item by an annotator; one row per item and annotator, so nobody gets an item twice.
 
     Attributes:
-        shown: places of the item's completions in the order in which this annotator sees them.
-        until: when the lease ends; a heartbeat moves it.
-        state: `leased`, `done` or `skipped`; a lease that is over is known by its time.
-        draft: what was answered so far.
+        shown: indices into the item's completions, in the order displayed to this annotator.
+        until: time at which the lease ends; a heartbeat extends it.
+        state: `leased`, `done` or `skipped`; an expired lease stays `leased`, with `until` in the past.
+        draft: the unfinished answer, or the reason of a skip.
     """
 
     __tablename__ = "assignments"
@@ -212,15 +226,17 @@ class AssignmentRow(Table):
 
 
 class JudgementRow(Table):
-    """What an annotator said, once. Its answer never changes: a correction is another row that names this one.
+    """An annotator's judgement of an item. Its answer never changes: a correction is a row that names this one.
 
     Attributes:
-        id: made by the client, so that sending it again adds nothing.
-        shown: completion ids in the order in which they were seen.
-        answer: what was said of them.
-        surplus: it came after enough others; kept, and not counted, until a place of its item is free again.
-        supersedes: the judgement that this one corrects.
-        seconds: active and idle time, as the page measured it.
+        sequence: order of arrival.
+        id: id chosen by the client, so that a repeated request adds nothing.
+        shown: completion ids, in the order displayed to the annotator.
+        answer: as `check_answer` returns it; indices refer to `shown`.
+        confidence: the annotator's confidence, in [0, 1], if the project requests it.
+        seconds: `active` and `idle` time, measured by the page.
+        surplus: whether all slots of the item were filled when it arrived; it does not count until one is free.
+        supersedes: id of the judgement that this one corrects.
     """
 
     __tablename__ = "judgements"
@@ -240,14 +256,16 @@ class JudgementRow(Table):
 
 
 class DecisionRow(Table):
-    """What a reviewer decided of a disputed item. Never changed; the last one of nobody who withdrew stands.
+    """A reviewer's decision on a disputed item.
 
-    The judgements that were disputed stay as they are, and beside it.
+    Rows never change. An item's effective decision is the last one by a reviewer who has not withdrawn. The
+    disputed judgements are stored unchanged.
 
     Attributes:
-        id: made by the client, so that sending it again adds nothing.
-        answer: what holds, of the completions in the item's own order.
-        corrects: the decision that stood before, which the reviewer saw.
+        sequence: order of arrival.
+        id: id chosen by the client, so that a repeated request adds nothing.
+        answer: as `check_answer` returns it for completions in the item's own order.
+        corrects: id of the decision that was effective before, and that the reviewer saw.
     """
 
     __tablename__ = "decisions"
@@ -263,9 +281,10 @@ class DecisionRow(Table):
 
 
 class InviteRow(Table):
-    """A personal link: whoever has it is this annotator. Only a digest of its token is kept.
+    """A personal link, which authenticates an annotator.
 
     Attributes:
+        token: digest of the link's token; the token itself is not stored.
         role: `admin`, `reviewer` or `annotator`.
     """
 
@@ -282,7 +301,13 @@ class InviteRow(Table):
 
 
 class SessionRow(Table):
-    """A browser that came in by a link; a digest of what its cookie holds."""
+    """A browser session that was opened with a personal link.
+
+    Attributes:
+        token: digest of the session cookie.
+        invite: `token` of the link.
+        until: time at which the session ends.
+    """
 
     __tablename__ = "sessions"
 
@@ -292,7 +317,7 @@ class SessionRow(Table):
 
 
 class ExportRow(Table):
-    """A data set that was made, with a manifest of the judgements in it."""
+    """An export, with the manifest of its judgements."""
 
     __tablename__ = "exports"
 
@@ -303,49 +328,52 @@ class ExportRow(Table):
     created: Mapped[float]
 
 
-# Made once: building them anew for each statement took a quarter of the time that a vote costs.
-_LATER, JUDGE = aliased(JudgementRow), aliased(AnnotatorRow)
+# Created once: building the aliases for each statement took a quarter of the time of a submission.
+_LATER, AUTHOR = aliased(JudgementRow), aliased(AnnotatorRow)
 
 
 def superseded() -> ColumnElement[bool]:
-    """Whether another judgement corrects this one."""
+    """Return the condition that another judgement corrects a row of `JudgementRow`."""
     return exists().where(_LATER.supersedes == JudgementRow.id)
 
 
-def standing(*what: Any) -> Any:
-    """Of judgements that stand: not corrected by another, of nobody who withdrew; surplus ones among them.
+def effective_judgements(*columns: Any) -> Any:
+    """Select columns of the effective judgements: not superseded, of annotators who have not withdrawn.
 
-    `what` may name columns of `JUDGE`, who said it.
+    Surplus judgements are included. Columns of the annotator are those of `AUTHOR`.
     """
     return (
-        select(*what)
+        select(*columns)
         .select_from(JudgementRow)
-        .join(JUDGE, JUDGE.id == JudgementRow.annotator)
-        .where(JUDGE.state != "withdrawn", ~superseded())
+        .join(AUTHOR, AUTHOR.id == JudgementRow.annotator)
+        .where(AUTHOR.state != "withdrawn", ~superseded())
     )
 
 
-def voices(item: Any, *what: Any) -> Any:
-    """Of an item's judgements that count: those that stand and are not surplus."""
-    return standing(*what).where(JudgementRow.item == item, ~JudgementRow.surplus)
+def counted_judgements(item: Any, *columns: Any) -> Any:
+    """Select columns of an item's counted judgements: effective and not surplus."""
+    return effective_judgements(*columns).where(JudgementRow.item == item, ~JudgementRow.surplus)
 
 
-def taken(item: Any, now: Any) -> Any:
-    """How many places of an item are taken: by judgements that count, and by leases that run at that time."""
+def filled_slots(item: Any, now: Any) -> Any:
+    """Return the number of an item's slots filled by counted judgements, or by leases that end after `now`."""
     leases = (
         select(func.count())
         .select_from(AssignmentRow)
         .where(AssignmentRow.item == item, AssignmentRow.state == "leased", AssignmentRow.until > now)
         .scalar_subquery()
     )
-    return voices(item, func.count()).scalar_subquery() + leases
+    return counted_judgements(item, func.count()).scalar_subquery() + leases
 
 
-def decisions(*which: Any) -> Any:
-    """The decisions of nobody who withdrew, in the order in which they came; the last one of an item stands."""
+def effective_decisions(*conditions: Any) -> Any:
+    """Select the decisions of reviewers who have not withdrawn, in order of arrival.
+
+    The last one of an item is its effective decision.
+    """
     return (
         select(DecisionRow)
         .join(AnnotatorRow, AnnotatorRow.id == DecisionRow.reviewer)
-        .where(AnnotatorRow.state != "withdrawn", *which)
+        .where(AnnotatorRow.state != "withdrawn", *conditions)
         .order_by(DecisionRow.sequence)
     )

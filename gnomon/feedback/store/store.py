@@ -1,7 +1,7 @@
 """The feedback store: one database of prompts, completions, items and judgements; SQLite or PostgreSQL by URL.
 
-Every write is one transaction. On SQLite it begins with the write lock, so that what it reads cannot change below
-it; on PostgreSQL the queue locks the item that it decides about.
+Every write is one transaction. On SQLite it starts with the write lock, so that nothing it reads can change
+meanwhile; on PostgreSQL the queue locks each item that it changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.messages import stored_message
 from gnomon.feedback.store.database import BUSY, as_url, open_database
-from gnomon.feedback.store.resolution import settle
+from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import (
     AnnotatorRow,
     DecisionRow,
@@ -36,13 +36,15 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.task_types import limits_of, setup_of
 
-THEIRS = ((JudgementRow, JudgementRow.annotator), (DecisionRow, DecisionRow.reviewer))
-BUSY_SAID = "the feedback store is busy: another program is writing to it; wait until it is done, and try again."
+AUTHORED_ROWS = ((JudgementRow, JudgementRow.annotator), (DecisionRow, DecisionRow.reviewer))
+BUSY_MESSAGE = (
+    "the feedback store is busy: another program is writing to it; wait until it has finished, and try again."
+)
 
 
 @dataclass(frozen=True)
 class Project:
-    """What annotators are asked, and how often; see `ProjectRow`."""
+    """A project's question, task and settings; see `ProjectRow`."""
 
     id: str
     title: str
@@ -55,7 +57,7 @@ class Project:
 
 @dataclass(frozen=True)
 class BankPrompt:
-    """A prompt with what the bank knows of it; see `PromptRow`."""
+    """A prompt of the prompt bank with its category, tags and value; see `PromptRow`."""
 
     prompt: Prompt
     category: str = ""
@@ -78,67 +80,77 @@ class Store:
         self.url = as_url(url)
         self.engine = open_database(self.url)
         sqlite = self.engine.dialect.name == "sqlite"
-        # SQLite has one writer at a time, and makes others sleep and ask again: ours wait in line.
-        self._line = threading.Lock() if sqlite else None
-        # PostgreSQL is spared the beginning and the end of a transaction that writes nothing.
+        # SQLite allows one writer at a time, and others poll: threads of this process wait for a lock instead.
+        self._writer_lock = threading.Lock() if sqlite else None
+        # On PostgreSQL autocommit saves the BEGIN and COMMIT of transactions that only read.
         self._reader = self.engine if sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that writes nothing."""
+        """Open a session for reading."""
         with Session(self._reader) as session:
             yield session
-            session.expunge_all()  # rows stay readable after the session
+            session.expunge_all()  # rows are readable after the session
 
     @contextmanager
     def writing(self, within: Session | None = None) -> Iterator[Session]:
-        """One transaction: all of it, or nothing; or a part of the one that is `within`.
+        """Open a session with one transaction, which is committed at the end or rolled back on an error.
+
+        Args:
+            within: session of a running transaction to join instead.
 
         Raises:
-            BusyError: another program has been writing for longer than one waits.
-            DataError: the database cannot hold a value.
+            BusyError: another program has held the write lock for longer than `BUSY` seconds.
+            DataError: the database cannot store a value.
         """
         if within is not None:
             yield within
             return
         try:
-            with self._alone(), Session(self.engine) as session, session.begin():
+            with self._exclusive(), Session(self.engine) as session, session.begin():
                 if self.engine.dialect.name == "sqlite":
                     session.connection().exec_driver_sql("BEGIN IMMEDIATE")
                 yield session
         except OperationalError as error:
             if "database is locked" not in str(error.orig):
                 raise
-            raise BusyError(BUSY_SAID) from None
+            raise BusyError(BUSY_MESSAGE) from None
         except BadValue as error:
             problem = first_line(error.orig or error)
-            raise DataError(f"the feedback store cannot hold a value ({problem}); nothing was written.") from None
+            raise DataError(
+                f"the feedback store cannot store a value ({problem}); nothing was written, correct the value."
+            ) from None
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._line is None:
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the lock of this process's writers, if there is one."""
+        if self._writer_lock is None:
             yield
             return
-        if not self._line.acquire(timeout=BUSY):
-            raise BusyError(BUSY_SAID)
+        if not self._writer_lock.acquire(timeout=BUSY):
+            raise BusyError(BUSY_MESSAGE)
         try:
             yield
         finally:
-            self._line.release()
+            self._writer_lock.release()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections to the database."""
         self.engine.dispose()
 
     def add_project(self, project: Project, *, within: Session | None = None) -> None:
-        """A new project.
+        """Add a project.
+
+        Args:
+            project: the project, with an id of its own.
+            within: session of a running transaction to join.
 
         Raises:
-            DataError: there is one of that id.
+            DataError: a project with that id exists.
         """
         with self.writing(within) as session:
             if session.get(ProjectRow, project.id):
-                raise DataError(f"there is a project '{project.id}' already; give another id.")
+                raise DataError(f"there is a project '{project.id}' already; use another id.")
             session.add(
                 ProjectRow(
                     id=project.id,
@@ -154,41 +166,46 @@ class Store:
             session.flush()
 
     def project(self, project: str) -> Project:
-        """A project by its id."""
+        """Return the project with an id.
+
+        Raises:
+            DataError: there is no such project.
+        """
         with self.reading() as session:
             row = existing(session.get(ProjectRow, project), "project", project)
             return Project(
                 row.id, row.title, row.task, row.votes_per_item, row.max_votes, row.guidelines, row.settings
             )
 
-    def set_up(self, project: Project) -> None:
-        """Change how a project asks; items that nobody raised want as many judgements as it does.
+    def update_project(self, project: Project) -> None:
+        """Change a project's title, guidelines, numbers of votes and settings.
 
-        What is open or disputed is settled by it.
+        Items that needed the former `votes_per_item` need the new number. Open and disputed items are resolved
+        with the new values.
 
         Raises:
-            ConfigError: a setting is unknown or cannot be.
-            DataError: there is no such project, the numbers of judgements cannot be, or what was judged already
-                would mean something else.
+            ConfigError: a setting is unknown or invalid.
+            DataError: there is no such project, the numbers of votes are invalid, or the criteria change although
+                there are judgements or gold items.
         """
         setup = setup_of(project.settings)
         limits_of(setup)
         if not 1 <= project.votes_per_item <= project.max_votes:
             raise DataError(
-                f"each item needs {project.votes_per_item} judgements and allows {project.max_votes} at most; "
+                f"votes_per_item is {project.votes_per_item} and max_votes {project.max_votes}; "
                 "make the first at least 1, and the second no smaller than the first."
             )
         with self.writing() as session:
-            wanted = select(ProjectRow).where(ProjectRow.id == project.id).with_for_update()
-            row = existing(session.scalars(wanted).first(), "project", project.id)
+            statement = select(ProjectRow).where(ProjectRow.id == project.id).with_for_update()
+            row = existing(session.scalars(statement).first(), "project", project.id)
             before = setup_of(row.settings)
             judged = select(JudgementRow.item).join(ItemRow, ItemRow.key == JudgementRow.item)
-            known = select(ItemRow.key).where(ItemRow.gold.is_not(None))
-            if before.asked_of(row.task) != setup.asked_of(row.task) and any(
-                session.scalar(select(said.where(ItemRow.project == row.id).exists())) for said in (judged, known)
+            gold = select(ItemRow.key).where(ItemRow.gold.is_not(None))
+            if before.criteria_of(row.task) != setup.criteria_of(row.task) and any(
+                session.scalar(select(rows.where(ItemRow.project == row.id).exists())) for rows in (judged, gold)
             ):
                 raise DataError(
-                    "the criteria cannot change once something was judged or is known (gold); make a new project."
+                    "the criteria cannot change once there are judgements or gold items; create a new project."
                 )
             votes_per_item, max_votes = row.votes_per_item, row.max_votes
             row.title, row.guidelines = project.title, project.guidelines
@@ -203,48 +220,62 @@ class Store:
                 setup.consensus_threshold,
             ):
                 return
-            theirs = select(ItemRow).where(ItemRow.project == row.id, ItemRow.state.in_(("open", "disputed")))
-            for item in session.scalars(theirs.order_by(ItemRow.key).with_for_update()).all():
+            pending = select(ItemRow).where(ItemRow.project == row.id, ItemRow.state.in_(("open", "disputed")))
+            for item in session.scalars(pending.order_by(ItemRow.key).with_for_update()).all():
                 item.target_votes = (
                     row.votes_per_item if item.target_votes == votes_per_item else item.target_votes
                 )
-                settle(session, item, row)
+                resolve_item(session, item, row)
 
     def projects(self) -> list[str]:
-        """The ids of all projects, oldest first."""
+        """Return the ids of all projects, oldest first."""
         with self.reading() as session:
             return list(session.scalars(select(ProjectRow.id).order_by(ProjectRow.created)))
 
     def add_annotator(self, name: str, *, kind: str = "person", id: str | None = None) -> str:
-        """A new annotator, or one that is known by that id; returns the id."""
-        found = id or digest({"name": name, "kind": kind})[:16]
+        """Add an annotator unless one with the id exists.
+
+        Args:
+            name: displayed name.
+            kind: `person`, `judge`, `rule`, `simulated` or `anonymous`.
+            id: by default a digest of name and kind.
+
+        Returns:
+            The annotator's id.
+        """
+        annotator = id or digest({"name": name, "kind": kind})[:16]
         with self.writing() as session:
-            if not session.get(AnnotatorRow, found):
-                session.add(AnnotatorRow(id=found, name=name, kind=kind, created=time.time()))
-        return found
+            if not session.get(AnnotatorRow, annotator):
+                session.add(AnnotatorRow(id=annotator, name=name, kind=kind, created=time.time()))
+        return annotator
 
     def set_annotator(self, annotator: str, state: str) -> None:
-        """Let an annotator work, pause them, or no longer count what they said and decided (`withdrawn`).
+        """Set an annotator's state: `active`, `paused`, or `withdrawn`.
 
-        Items that are done look for another voice in the place of one that counts no more.
+        Judgements and decisions of a withdrawn annotator do not count, and their items are resolved without them.
+
+        Raises:
+            DataError: there is no such annotator.
         """
         with self.writing() as session:
-            found = existing(session.get(AnnotatorRow, annotator), "annotator", annotator)
-            if found.state == state:
+            row = existing(session.get(AnnotatorRow, annotator), "annotator", annotator)
+            if row.state == state:
                 return
-            counted = "withdrawn" not in (found.state, state)
-            found.state, found.below = state, None
-            found.resumed = time.time() if state == "active" else found.resumed
+            same_items = "withdrawn" not in (row.state, state)
+            row.state, row.below = state, None
+            row.resumed = time.time() if state == "active" else row.resumed
             session.flush()
-            if counted:
+            if same_items:
                 return
-            theirs = [select(kind.item).where(who == annotator) for kind, who in THEIRS]
-            touched = select(ItemRow).where(or_(*(ItemRow.key.in_(items) for items in theirs)))
+            authored = [select(table.item).where(author == annotator) for table, author in AUTHORED_ROWS]
+            touched = select(ItemRow).where(or_(*(ItemRow.key.in_(items) for items in authored)))
             for item in session.scalars(touched.order_by(ItemRow.key).with_for_update()).all():
-                settle(session, item, existing(session.get(ProjectRow, item.project), "project", item.project))
+                resolve_item(
+                    session, item, existing(session.get(ProjectRow, item.project), "project", item.project)
+                )
 
     def prompts(self, project: str) -> list[Prompt]:
-        """All prompts of a project's bank, in the order in which they came."""
+        """Return all prompts of a project's prompt bank, in the order in which they were added."""
         with self.reading() as session:
             rows = session.scalars(
                 select(PromptRow).where(PromptRow.project == project).order_by(PromptRow.key)
@@ -252,7 +283,7 @@ class Store:
             return [as_prompt(row) for row in rows]
 
     def bank(self, project: str) -> list[BankPrompt]:
-        """All prompts of a project with what the bank knows of them, in the order in which they came."""
+        """Return a project's prompt bank, in the order in which the prompts were added."""
         with self.reading() as session:
             existing(session.get(ProjectRow, project), "project", project)
             rows = session.scalars(
@@ -262,36 +293,45 @@ class Store:
                 BankPrompt(as_prompt(row), row.category, tuple(row.tags), row.value, row.edge) for row in rows
             ]
 
-    def times_asked(self, project: str) -> dict[str, int]:
-        """How many items there are of each prompt that has any, by its id."""
-        wanted = (
+    def item_counts(self, project: str) -> dict[str, int]:
+        """Return the number of items by prompt id, for prompts that have items."""
+        statement = (
             select(PromptRow.id, func.count())
             .join(ItemRow, ItemRow.prompt == PromptRow.key)
             .where(PromptRow.project == project)
             .group_by(PromptRow.id)
         )
         with self.reading() as session:
-            return {str(name): int(count) for name, count in session.execute(wanted).all()}
+            return {str(name): int(count) for name, count in session.execute(statement).all()}
 
 
 def as_prompt(row: Any) -> Prompt:
-    """A row of the bank as the rest of Gnomon knows it."""
+    """Convert a `PromptRow` to a `Prompt`."""
     return Prompt(row.id, tuple(map(stored_message, row.messages)), row.answer)
 
 
 def as_completion(row: Any, *, source: bool = True) -> Completion:
-    """A completion's row, with all its turns.
+    """Convert a completion's row to a `Completion`, with all its turns.
 
     Args:
-        row: with `id`, `text`, `turns` and, where it is wanted, `source`.
-        source: whether to name it; annotators do not see it.
+        row: row with `id`, `text`, `turns` and, if `source` is set, `source`.
+        source: whether to include the source; annotators do not see it.
     """
     turns = None if row.turns is None else tuple(map(stored_message, row.turns))
     return Completion(row.id, row.text, row.source if source else "", None, turns)
 
 
-def existing(found: Any, what: str, name: object) -> Any:
-    """What was looked for, or a sentence that there is none of that name."""
-    if found is None:
-        raise DataError(f"the store has no {what} {name!r}.")
-    return found
+def existing(row: Any, kind: str, name: object) -> Any:
+    """Return the row of a look-up, or raise.
+
+    Args:
+        row: result of the look-up.
+        kind: what it is, for the error: `project`, `item`, …
+        name: its id, for the error.
+
+    Raises:
+        DataError: the row is None.
+    """
+    if row is None:
+        raise DataError(f"the store has no {kind} {name!r}; check the name.")
+    return row

@@ -1,1 +1,1 @@
-"""Items, who judges them next, and when they are done."""
+"""The annotation queue, gold items, adjudication, and the judgements of a project."""

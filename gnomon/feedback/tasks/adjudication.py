@@ -1,7 +1,7 @@
-"""Disputed items: what everybody said of them, and what a reviewer decides.
+"""Adjudication: items with all their judgements, and a reviewer's decisions on disputed ones.
 
-A decision is an event of its own (`DecisionRow`), kept beside the judgements and never changed; a later one that
-names it takes its place. It settles the item and is what an export says of it. What was judged stays as it was.
+A decision is a row of its own (`DecisionRow`), stored beside the judgements and never changed; a later decision
+that names it replaces it. It resolves the item, and exports use it instead of the judgements.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.store import queries
-from gnomon.feedback.store.resolution import decision, settle, verdicts
+from gnomon.feedback.store.resolution import counted_verdicts, effective_decision, resolve_item
 from gnomon.feedback.store.schema import (
-    JUDGE,
+    AUTHOR,
     AnnotatorRow,
     AssignmentRow,
     CompletionRow,
@@ -28,18 +28,18 @@ from gnomon.feedback.store.schema import (
     JudgementRow,
     ProjectRow,
     PromptRow,
-    decisions,
-    standing,
+    effective_decisions,
+    effective_judgements,
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, existing
 from gnomon.feedback.task_types import check_answer, setup_of, verdict
 
-MAX_LISTED = 200  # items of a list, and those among which unanimous ones are looked for
+MAX_LISTED = 200  # items of a list, and of a search for unanimous ones
 
 
 @dataclass(frozen=True)
 class ReviewedJudgement:
-    """What one annotator said; `answer` speaks of the completions in the item's own order."""
+    """A judgement in a review; indices of `answer` refer to the completions in the item's own order."""
 
     annotator: str
     name: str
@@ -52,7 +52,7 @@ class ReviewedJudgement:
 
 @dataclass(frozen=True)
 class SkipNote:
-    """Somebody who did not judge the item, and what they say stopped them."""
+    """An annotator who skipped the item, and their reason."""
 
     name: str
     reason: str
@@ -60,13 +60,15 @@ class SkipNote:
 
 @dataclass(frozen=True)
 class ReviewedItem:
-    """An item with all that was said of it.
+    """An item with all its judgements.
 
     Attributes:
-        completions: in the item's own order; their sources stay in the store.
-        verdicts: what each of the voices comes down to.
-        gold: the answer that is known to be right.
-        decided: the id of the decision that stands, its answer, its reason, and by whom.
+        item: key of the item.
+        completions: in the item's own order, without their sources.
+        judgements: effective judgements, including surplus ones, in order of arrival.
+        gold: the correct answer of a gold item.
+        decision: `id`, `answer` and `reason` of the effective decision, and the reviewer's `name`.
+        skipped: annotators who skipped the item.
     """
 
     item: int
@@ -82,7 +84,7 @@ class ReviewedItem:
 
 @dataclass(frozen=True)
 class ItemSummary:
-    """An item of a list: its number, what is asked, and what its voices come down to."""
+    """An item of a list: its key, state and prompt, and the verdicts of its counted judgements."""
 
     item: int
     state: str
@@ -91,28 +93,40 @@ class ItemSummary:
 
 
 def disputed_items(store: Store, project: str) -> list[ItemSummary]:
-    """The items that wait for a decision, oldest first."""
+    """Return the items that wait for a decision, oldest first; at most `MAX_LISTED`."""
     return _listed(store, ItemRow.project == project, ItemRow.state == "disputed")
 
 
 def decided_items(store: Store, project: str) -> list[ItemSummary]:
-    """The items that a reviewer decided who did not withdraw, last decided first."""
-    made = decisions(DecisionRow.item == ItemRow.key).order_by(None)
-    latest = made.with_only_columns(func.max(DecisionRow.sequence)).correlate(ItemRow).scalar_subquery()
+    """Return the items with an effective decision, the latest first; at most `MAX_LISTED`."""
+    of_item = effective_decisions(DecisionRow.item == ItemRow.key).order_by(None)
+    latest = of_item.with_only_columns(func.max(DecisionRow.sequence)).correlate(ItemRow).scalar_subquery()
     return _listed(
         store, ItemRow.project == project, ItemRow.state == "done", latest.is_not(None), order=latest.desc()
     )
 
 
-def unanimous_items(store: Store, project: str, *, least: int = 2, most: int = 20) -> list[ItemSummary]:
-    """Done items of which at least so many all said the same: gold ones may be found among them."""
-    found = _listed(store, ItemRow.project == project, ItemRow.state == "done", ItemRow.target_votes >= least)
-    alike = [one for one in found if len(one.verdicts) >= least and len(set(one.verdicts)) == 1]
-    return sorted(alike, key=lambda one: (-len(one.verdicts), one.item))[:most]
+def unanimous_items(store: Store, project: str, *, min_votes: int = 2, limit: int = 20) -> list[ItemSummary]:
+    """Return done items whose judgements have one verdict: candidates for gold items.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        min_votes: minimum number of judgements of an item.
+        limit: maximum number of items; those with most judgements come first.
+    """
+    done = _listed(store, ItemRow.project == project, ItemRow.state == "done", ItemRow.target_votes >= min_votes)
+    unanimous = [row for row in done if len(row.verdicts) >= min_votes and len(set(row.verdicts)) == 1]
+    return sorted(unanimous, key=lambda row: (-len(row.verdicts), row.item))[:limit]
 
 
 def review_item(store: Store, project: str, item: int) -> ReviewedItem:
-    """An item with everybody's answers and reasons.
+    """Return an item with all its judgements and its decision.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        item: key of the item.
 
     Raises:
         DataError: the project has no such item.
@@ -121,31 +135,31 @@ def review_item(store: Store, project: str, item: int) -> ReviewedItem:
         row = session.get(ItemRow, item)
         row = existing(row if row is not None and row.project == project else None, "item", item)
         prompt = existing(session.get(PromptRow, row.prompt), "prompt", row.prompt)
-        texts = select(CompletionRow).where(CompletionRow.key.in_(row.completions))
-        by_key = {one.key: one for one in session.scalars(texts)}
+        completions = select(CompletionRow).where(CompletionRow.key.in_(row.completions))
+        by_key = {completion.key: completion for completion in session.scalars(completions)}
         ordered = [by_key[key] for key in row.completions]
-        stands = decision(session, item)
-        by = session.get(AnnotatorRow, stands.reviewer) if stands else None
+        decision = effective_decision(session, item)
+        reviewer = session.get(AnnotatorRow, decision.reviewer) if decision else None
         return ReviewedItem(
             item,
             row.state,
             as_prompt(prompt),
             prompt.category,
-            tuple(as_completion(one, source=False) for one in ordered),
-            tuple(_voices(session, item, [one.id for one in ordered])),
+            tuple(as_completion(completion, source=False) for completion in ordered),
+            tuple(_judgements(session, item, [completion.id for completion in ordered])),
             row.gold,
             None
-            if stands is None or by is None
-            else {"id": stands.id, "answer": stands.answer, "reason": stands.reason, "name": by.name},
+            if decision is None or reviewer is None
+            else {"id": decision.id, "answer": decision.answer, "reason": decision.reason, "name": reviewer.name},
             tuple(_skipped(session, item)),
         )
 
 
 def skip_count(store: Store, project: str) -> int:
-    """How often an item of the project was skipped."""
-    wanted = select(func.count()).select_from(AssignmentRow).join(ItemRow, ItemRow.key == AssignmentRow.item)
+    """Return the number of times that an item of the project was skipped."""
+    count = select(func.count()).select_from(AssignmentRow).join(ItemRow, ItemRow.key == AssignmentRow.item)
     with store.reading() as session:
-        return session.scalar(wanted.where(ItemRow.project == project, AssignmentRow.state == "skipped")) or 0
+        return session.scalar(count.where(ItemRow.project == project, AssignmentRow.state == "skipped")) or 0
 
 
 def decide(
@@ -159,41 +173,43 @@ def decide(
     reason: str = "",
     corrects: str | None = None,
 ) -> None:
-    """Settle a disputed item, or correct the decision that settled it.
+    """Decide a disputed item, or correct its effective decision.
 
     Args:
-        store: where it is.
-        project: whose it is.
-        item: its number.
-        reviewer: the id of who decides.
-        answer: what holds, as if the completions were shown in the item's own order.
-        id: made by whoever decides, once; sending it again adds nothing.
-        reason: why.
-        corrects: the decision that stood when the reviewer looked.
+        store: the feedback store.
+        project: id of the project.
+        item: key of the item.
+        reviewer: annotator id of the reviewer.
+        answer: the decision; indices refer to the completions in the item's own order.
+        id: unique id chosen by the caller; a repeated call with it adds nothing.
+        reason: the reviewer's reason.
+        corrects: id of the effective decision that the reviewer saw, if there was one.
 
     Raises:
-        DataError: the reviewer has withdrawn, the item is not disputed, the answer is none of the project's
-            task, or somebody else decided in the meantime.
+        DataError: the reviewer has withdrawn, the item is not disputed, the answer does not fit the project's
+            task, or another reviewer has decided meanwhile.
     """
     with store.writing() as session:
-        # Before the item, as a withdrawal does, so that neither waits for the other.
-        state = existing(session.scalar(queries.PERSON, {"annotator": reviewer}), "annotator", reviewer)
-        locked = session.scalars(queries.LOCKED, {"item": item, "project": project})
+        # Lock the reviewer before the item, in the order of a withdrawal, to avoid a deadlock.
+        state = existing(session.scalar(queries.ANNOTATOR_STATE, {"annotator": reviewer}), "annotator", reviewer)
+        locked = session.scalars(queries.LOCK_ITEM, {"item": item, "project": project})
         row = existing(locked.first(), "item", item)
-        asked = existing(session.get(ProjectRow, project), "project", project)
+        project_row = existing(session.get(ProjectRow, project), "project", project)
         if state == "withdrawn":
-            raise DataError(f"reviewer '{reviewer}' has withdrawn; nothing more is taken of them.")
-        checked = check_answer(asked.task, setup_of(asked.settings), len(row.completions), answer)
-        known = session.scalars(select(DecisionRow).where(DecisionRow.id == id)).first()
-        if known is not None:
-            if (known.item, known.reviewer, known.answer) != (item, reviewer, checked):
-                raise DataError(f"decision id '{id}' is of another decision; make a new one.")
+            raise DataError(
+                f"reviewer '{reviewer}' has withdrawn and can decide nothing; set them to active first."
+            )
+        checked = check_answer(project_row.task, setup_of(project_row.settings), len(row.completions), answer)
+        earlier = session.scalars(select(DecisionRow).where(DecisionRow.id == id)).first()
+        if earlier is not None:
+            if (earlier.item, earlier.reviewer, earlier.answer) != (item, reviewer, checked):
+                raise DataError(f"decision id '{id}' belongs to another decision; use a new id.")
             return
-        stands = decision(session, item)
-        if (stands.id if stands else None) != corrects:
-            raise DataError(f"somebody else decided item {item} meanwhile; look at it again.")
-        if row.state != "disputed" and stands is None:
-            raise DataError(f"item {item} is not disputed; there is nothing to decide.")
+        effective = effective_decision(session, item)
+        if (effective.id if effective else None) != corrects:
+            raise DataError(f"another reviewer decided item {item} meanwhile; reload it.")
+        if row.state != "disputed" and effective is None:
+            raise DataError(f"item {item} is not disputed; choose a disputed item.")
         session.add(
             DecisionRow(
                 id=id,
@@ -206,51 +222,61 @@ def decide(
             )
         )
         session.flush()
-        settle(session, row, asked)
+        resolve_item(session, row, project_row)
 
 
-def _listed(store: Store, *which: Any, order: Any = ItemRow.key) -> list[ItemSummary]:
+def _listed(store: Store, *conditions: Any, order: Any = ItemRow.key) -> list[ItemSummary]:
+    """Summaries of the first `MAX_LISTED` items that meet the conditions."""
     with store.reading() as session:
-        rows = session.scalars(select(ItemRow).where(*which).order_by(order).limit(MAX_LISTED)).all()
-        found = []
+        rows = session.scalars(select(ItemRow).where(*conditions).order_by(order).limit(MAX_LISTED)).all()
+        summaries = []
         for row in rows:
             prompt = existing(session.get(PromptRow, row.prompt), "prompt", row.prompt)
-            found.append(ItemSummary(row.key, row.state, as_prompt(prompt), tuple(verdicts(session, row))))
-        return found
+            verdicts = tuple(counted_verdicts(session, row))
+            summaries.append(ItemSummary(row.key, row.state, as_prompt(prompt), verdicts))
+        return summaries
 
 
-def _voices(session: Session, item: int, names: Sequence[str]) -> list[ReviewedJudgement]:
-    wanted = standing(JudgementRow, JUDGE.name).where(JudgementRow.item == item).order_by(JudgementRow.sequence)
+def _judgements(session: Session, item: int, ids: Sequence[str]) -> list[ReviewedJudgement]:
+    """The effective judgements of an item, whose completions have these ids, in order of arrival."""
+    statement = effective_judgements(JudgementRow, AUTHOR.name).where(JudgementRow.item == item)
     return [
         ReviewedJudgement(
             row.annotator,
             name,
-            in_own_order(row.answer, row.shown, names),
+            in_item_order(row.answer, row.shown, ids),
             row.reason,
             row.confidence,
             row.surplus,
             row.created,
         )
-        for row, name in session.execute(wanted)
+        for row, name in session.execute(statement.order_by(JudgementRow.sequence))
     ]
 
 
 def _skipped(session: Session, item: int) -> list[SkipNote]:
-    wanted = (
+    """The annotators who skipped an item, with their reasons."""
+    statement = (
         select(AnnotatorRow.name, AssignmentRow.draft)
         .join(AnnotatorRow, AnnotatorRow.id == AssignmentRow.annotator)
         .where(AssignmentRow.item == item, AssignmentRow.state == "skipped")
         .order_by(AssignmentRow.key)
     )
-    return [SkipNote(name, (draft or {}).get("reason", "")) for name, draft in session.execute(wanted)]
+    return [SkipNote(name, (draft or {}).get("reason", "")) for name, draft in session.execute(statement)]
 
 
-def in_own_order(answer: Mapping[str, Any], shown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """The answer that says the same of the completions in the item's own order; without a rewritten text."""
+def in_item_order(answer: Mapping[str, Any], shown: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
+    """Convert an answer to the item's own order of completions; a rewritten text is left out.
+
+    Args:
+        answer: the answer; indices refer to `shown`.
+        shown: completion ids in the order displayed to the annotator.
+        ids: completion ids in the item's own order.
+    """
     if "choice" in answer:
-        said = verdict(answer, shown, names)
-        return {"choice": {"a": "first", "b": "second"}.get(str(said), str(said))}
+        choice = str(verdict(answer, shown, ids))
+        return {"choice": {"a": "first", "b": "second"}.get(choice, choice)}
     if "order" in answer:
-        return {"order": [names.index(shown[place]) for place in answer["order"]]}
+        return {"order": [ids.index(shown[index]) for index in answer["order"]]}
     by_id = dict(zip(shown, answer["scores"], strict=True))
-    return {"scores": [by_id[name] for name in names]}
+    return {"scores": [by_id[name] for name in ids]}

@@ -1,7 +1,7 @@
-"""Gold questions: items whose answer is known, mixed unseen among an annotator's questions to test them.
+"""Gold items: items with a known correct answer, mixed among an annotator's items to measure them.
 
-They are never exported, any number of annotators gets them, and none of them twice. An item may become one later,
-or be one no longer: what was said of it stays.
+They are never exported. Any number of annotators get them, each annotator once. Any item can be marked as gold,
+and unmarked again; its judgements are not changed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Ranking
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
-from gnomon.feedback.store.resolution import names_of, settle
-from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow, ProjectRow, standing
+from gnomon.feedback.store.resolution import completion_ids, resolve_item
+from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow, ProjectRow, effective_judgements
 from gnomon.feedback.store.store import BankPrompt, Store, existing
 from gnomon.feedback.task_types import check_answer, setup_of, verdict
 from gnomon.stats.intervals import Share
@@ -27,69 +27,86 @@ from gnomon.stats.intervals import Share
 
 @dataclass(frozen=True)
 class GoldItem:
-    """An item with a known answer, and how it was answered: one that most get wrong may itself be wrong."""
+    """A gold item with the share of correct judgements; an item that most get wrong may have a wrong answer.
+
+    Attributes:
+        item: key of the item.
+        prompt: key of its prompt.
+        answer: the correct answer; indices refer to the completions in the item's own order.
+        accuracy: correct judgements out of all effective ones.
+    """
 
     item: int
     prompt: int
     answer: dict[str, Any]
-    right: Share
+    accuracy: Share
 
 
-def mark(store: Store, project: str, item: int, answer: Mapping[str, Any]) -> None:
-    """Make an item a gold one.
+def mark_gold(store: Store, project: str, item: int, answer: Mapping[str, Any]) -> None:
+    """Mark an item as gold.
 
     Args:
-        store: where it is.
-        project: whose it is.
-        item: its number.
-        answer: what is right, as if the completions were shown in the item's own order.
+        store: the feedback store.
+        project: id of the project.
+        item: key of the item.
+        answer: the correct answer; indices refer to the completions in the item's own order.
 
     Raises:
-        DataError: there is no such item, or the answer is none of the project's task.
+        DataError: there is no such item, or the answer does not fit the project's task.
     """
     with store.writing() as session:
         _mark(_project(session, project), _locked(session, project, item), answer)
 
 
-def unmark(store: Store, project: str, item: int) -> None:
-    """Make a gold item one like all others: it is asked if it is to be, and is exported."""
+def unmark_gold(store: Store, project: str, item: int) -> None:
+    """Turn a gold item into an ordinary one, which is exported, and judged if it is open to humans.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        item: key of the item.
+
+    Raises:
+        DataError: there is no such item.
+    """
     with store.writing() as session:
         row = _locked(session, project, item)
         if row.gold is not None:
             row.gold, row.state = None, "open" if row.open_to_humans else "closed"
             session.flush()
-            settle(session, row, _project(session, project))
+            resolve_item(session, row, _project(session, project))
 
 
-def add_gold(store: Store, project: str, known: Sequence[Ranking]) -> IngestCounts:
-    """Add prompts with completions of which is known how good they are; items that are there become gold.
+def add_gold(store: Store, project: str, rankings: Sequence[Ranking]) -> IngestCounts:
+    """Add gold items from completions in a known order; existing items are marked as gold.
 
     Args:
-        store: where they go.
-        project: of pairs or rankings.
-        known: completions best first; two for a pair.
+        store: the feedback store.
+        project: id of a project of pairs or rankings.
+        rankings: completions of a prompt, best first; two for a pair.
 
     Raises:
-        ConfigError: the project's task is another.
-        DataError: a row has not as many different completions as the task needs; then nothing is added.
+        ConfigError: the project is of another task.
+        DataError: a ranking has equal completions, or not two in a project of pairs; then nothing is added.
     """
     with store.writing() as session:
-        asked = _project(session, project)
-        check_ordered(project, asked.task)
-        for row in known:
+        project_row = _project(session, project)
+        pairs = project_row.task == "pair"
+        check_ordered(project, project_row.task)
+        for row in rankings:
             different = {(completion.text, completion.turns) for completion in row.completions}
-            if len(different) < len(row.completions) or (asked.task == "pair" and len(different) != 2):
-                place = row.prompt.where or f"gold prompt '{row.prompt.id}'"
+            if len(different) < len(row.completions) or (pairs and len(different) != 2):
+                where = row.prompt.where or f"gold prompt '{row.prompt.id}'"
                 raise DataError(
-                    f"{place} needs {'two' if asked.task == 'pair' else 'only'} different completions; mend it."
+                    f"{where} needs {'two' if pairs else 'only'} different completions; correct the row."
                 )
-        prompts = add_prompts(store, project, [BankPrompt(row.prompt) for row in known], within=session)
-        answers: list[tuple[str, Completion, dict[str, Any]]] = [
-            (prompts.ids[row.prompt.id], one, {}) for row in known for one in row.completions
+        prompts = add_prompts(store, project, [BankPrompt(row.prompt) for row in rankings], within=session)
+        completions: list[tuple[str, Completion, dict[str, Any]]] = [
+            (prompts.ids[row.prompt.id], completion, {}) for row in rankings for completion in row.completions
         ]
-        ids = add_completions(store, project, answers, within=session).ids
-        ordered = [[ids[one.id] for one in row.completions] for row in known]
-        counted = add_items(store, project, ordered, within=session)
+        ids = add_completions(store, project, completions, within=session).ids
+        ordered = [[ids[completion.id] for completion in row.completions] for row in rankings]
+        counts = add_items(store, project, ordered, within=session)
         session.flush()
         keys = {
             row.id: row.key
@@ -98,74 +115,75 @@ def add_gold(store: Store, project: str, known: Sequence[Ranking]) -> IngestCoun
             )
         }
         for best_first in ordered:
-            sign = digest(sorted(keys[name] for name in best_first))
-            wanted = select(ItemRow).where(ItemRow.project == project, ItemRow.digest == sign).with_for_update()
-            item = session.scalars(wanted).one()
-            places = [item.completions.index(keys[name]) for name in best_first]
-            pair = {"choice": ("first", "second")[places[0]]}
-            _mark(asked, item, pair if asked.task == "pair" else {"order": places})
-    return counted
+            item_digest = digest(sorted(keys[name] for name in best_first))
+            statement = select(ItemRow).where(ItemRow.project == project, ItemRow.digest == item_digest)
+            item = session.scalars(statement.with_for_update()).one()
+            order = [item.completions.index(keys[name]) for name in best_first]
+            _mark(project_row, item, {"choice": ("first", "second")[order[0]]} if pairs else {"order": order})
+    return counts
 
 
 def check_ordered(project: str, task: str) -> None:
-    """That an order of completions says what is right in a project of this task.
+    """Check that an order of completions is an answer of this task.
 
     Raises:
-        ConfigError: it asks for scores.
+        ConfigError: the task is to score completions.
     """
     if task not in ("pair", "ranking"):
         raise ConfigError(
-            f"project '{project}' asks for scores, which an order does not say; mark gold items on the page."
+            f"project '{project}' collects scores, which an order does not give; mark gold items on the page."
         )
 
 
 def gold_verdicts(session: Session, project: str, ids: Mapping[int, str]) -> dict[int, Hashable]:
-    """What is right of each gold item.
+    """Return the correct verdict of each gold item, by the item's key.
 
     Args:
-        session: to read with.
-        project: whose items.
-        ids: of completions, by their number in the store.
+        session: a session to read with.
+        project: id of the project.
+        ids: completion ids by completion key.
     """
-    wanted = select(ItemRow.key, ItemRow.gold, ItemRow.completions).where(
+    statement = select(ItemRow.key, ItemRow.gold, ItemRow.completions).where(
         ItemRow.project == project, ItemRow.gold.is_not(None)
     )
-    found = {}
-    for key, answer, completions in session.execute(wanted):
-        names = [ids[one] for one in completions]
-        found[key] = verdict(answer, names, names)
-    return found
+    verdicts = {}
+    for key, answer, completions in session.execute(statement):
+        names = [ids[completion] for completion in completions]
+        verdicts[key] = verdict(answer, names, names)
+    return verdicts
 
 
 def gold_items(store: Store, project: str) -> list[GoldItem]:
-    """All gold items, those that are answered wrongest first."""
+    """Return all gold items, those with the lowest accuracy first and those without judgements last."""
     with store.reading() as session:
         rows = session.scalars(
             select(ItemRow).where(ItemRow.project == project, ItemRow.gold.is_not(None)).order_by(ItemRow.key)
         ).all()
-        found = []
+        items = []
         for row in rows:
-            names = names_of(session, row)
-            right = verdict(row.gold or {}, names, names)
-            answers = standing(JudgementRow.answer, JudgementRow.shown).where(JudgementRow.item == row.key)
-            said = [verdict(answer, shown, names) for answer, shown in session.execute(answers)]
-            share = Share(sum(one == right for one in said), len(said))
-            found.append(GoldItem(row.key, row.prompt, row.gold or {}, share))
-        return sorted(found, key=lambda one: (one.right.value if one.right.of else 2.0, one.item))
+            ids = completion_ids(session, row)
+            correct = verdict(row.gold or {}, ids, ids)
+            statement = effective_judgements(JudgementRow.answer, JudgementRow.shown)
+            answers = session.execute(statement.where(JudgementRow.item == row.key))
+            verdicts = [verdict(answer, shown, ids) for answer, shown in answers]
+            accuracy = Share(verdicts.count(correct), len(verdicts))
+            items.append(GoldItem(row.key, row.prompt, row.gold or {}, accuracy))
+        return sorted(items, key=lambda gold: (gold.accuracy.value if gold.accuracy.of else 2.0, gold.item))
 
 
 def _mark(project: ProjectRow, item: ItemRow, answer: Mapping[str, Any]) -> None:
+    """Check the correct answer and set the item's state to `gold`."""
     checked = check_answer(project.task, setup_of(project.settings), len(item.completions), answer)
     checked.pop("rewrite", None)
     item.gold, item.state = checked, "gold"
 
 
 def _project(session: Session, project: str) -> ProjectRow:
-    found: ProjectRow = existing(session.get(ProjectRow, project), "project", project)
-    return found
+    row: ProjectRow = existing(session.get(ProjectRow, project), "project", project)
+    return row
 
 
 def _locked(session: Session, project: str, item: int) -> ItemRow:
-    locked = session.scalars(queries.LOCKED, {"item": item, "project": project})
-    found: ItemRow = existing(locked.first(), "item", item)
-    return found
+    locked = session.scalars(queries.LOCK_ITEM, {"item": item, "project": project})
+    row: ItemRow = existing(locked.first(), "item", item)
+    return row

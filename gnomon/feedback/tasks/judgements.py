@@ -1,7 +1,8 @@
-"""The judgements of a project as they stand, item by item: what no correction replaced and nobody withdrew.
+"""The effective judgements of a project, item by item, for exports and statistics.
 
-Read in chunks within one snapshot of the database, so that a project of any size needs little memory and nothing
-changes while it is read.
+Effective judgements are neither corrected by a later one nor of an annotator who has withdrawn. Items are read in
+chunks within one snapshot of the database, so that memory does not grow with the project, and all rows are of one
+moment.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from gnomon.feedback.store.schema import (
     ItemRow,
     JudgementRow,
     PromptRow,
-    decisions,
-    standing,
+    effective_decisions,
+    effective_judgements,
     superseded,
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt
@@ -36,7 +37,7 @@ CHUNK = 500  # items in memory at a time
 
 @dataclass(frozen=True, slots=True)
 class StoredJudgement:
-    """A judgement that stands; see `JudgementRow`."""
+    """An effective judgement, or a decision; see `JudgementRow`. `seconds` is active time."""
 
     id: str
     annotator: str
@@ -45,19 +46,20 @@ class StoredJudgement:
     reason: str
     confidence: float | None
     seconds: float | None
-    at: float
+    created: float
     surplus: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedItem:
-    """An item with what was said of it.
+    """An item with its judgements.
 
     Attributes:
+        key: key of the item.
         completions: in the item's own order.
-        gold: the right answer, in that order, where it is known.
-        judgements: all that stand, surplus ones too, in the order in which they came.
-        decided: what a reviewer decided in their place, if one did.
+        gold: the correct answer of a gold item; indices refer to that order.
+        judgements: effective judgements, including surplus ones, in order of arrival.
+        decision: the reviewer's effective decision, which replaces the judgements, if there is one.
     """
 
     key: int
@@ -69,18 +71,18 @@ class JudgedItem:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the completions, in the item's own order."""
-        return tuple(one.id for one in self.completions)
+        """Ids of the completions, in the item's own order."""
+        return tuple(completion.id for completion in self.completions)
 
     @property
     def counted_judgements(self) -> tuple[StoredJudgement, ...]:
-        """The judgements that count: all of a gold item, which wants as many as come, else those not surplus."""
-        return tuple(one for one in self.judgements if self.gold is not None or not one.surplus)
+        """The judgements that count: all of a gold item, else those that are not surplus."""
+        return tuple(row for row in self.judgements if self.gold is not None or not row.surplus)
 
 
 @contextmanager
 def snapshot(store: Store) -> Iterator[Session]:
-    """A session that sees the store as it is when it is first read, whatever is written meanwhile."""
+    """Open a session that sees the store as it is at the first read, whatever is written meanwhile."""
     with Session(store.engine) as session:
         if store.engine.dialect.name == "sqlite":
             session.connection().exec_driver_sql("BEGIN")
@@ -89,13 +91,13 @@ def snapshot(store: Store) -> Iterator[Session]:
         yield session
 
 
-def judged_items(session: Session, project: str, *, without: Collection[str] = ()) -> Iterator[JudgedItem]:
-    """All items of a project with their judgements, prompt by prompt, gold ones among them.
+def judged_items(session: Session, project: str, *, exclude: Collection[str] = ()) -> Iterator[JudgedItem]:
+    """Yield all items of a project with their judgements, prompt by prompt, including gold items.
 
     Args:
-        session: of a `snapshot`.
-        project: its id.
-        without: annotators whose judgements are passed over.
+        session: session of a `snapshot`.
+        project: id of the project.
+        exclude: ids of annotators whose judgements and decisions are left out.
     """
     keys = list(
         session.scalars(
@@ -103,60 +105,59 @@ def judged_items(session: Session, project: str, *, without: Collection[str] = (
         )
     )
     for start in range(0, len(keys), CHUNK):
-        yield from _chunk(session, keys[start : start + CHUNK], without)
+        yield from _chunk(session, keys[start : start + CHUNK], exclude)
 
 
-def _chunk(session: Session, keys: list[int], without: Collection[str]) -> Iterator[JudgedItem]:
+def _chunk(session: Session, keys: list[int], exclude: Collection[str]) -> Iterator[JudgedItem]:
+    """Yield the items with these keys."""
     items = session.execute(
         select(ItemRow.key, ItemRow.prompt, ItemRow.completions, ItemRow.gold)
         .where(ItemRow.key.in_(keys))
         .order_by(ItemRow.prompt, ItemRow.key)
     ).all()
-    wanted = {key for row in items for key in row.completions}
-    answers = session.execute(
+    completion_keys = {key for row in items for key in row.completions}
+    completion_rows = session.execute(
         select(
             CompletionRow.key, CompletionRow.id, CompletionRow.text, CompletionRow.turns, CompletionRow.source
-        ).where(CompletionRow.key.in_(wanted))
+        ).where(CompletionRow.key.in_(completion_keys))
     ).all()
-    completions = {row.key: as_completion(row) for row in answers}
-    questions = session.execute(
+    completions = {row.key: as_completion(row) for row in completion_rows}
+    prompt_rows = session.execute(
         select(PromptRow.key, PromptRow.id, PromptRow.messages, PromptRow.answer).where(
             PromptRow.key.in_({row.prompt for row in items})
         )
     ).all()
-    prompts = {row.key: as_prompt(row) for row in questions}
-    judged = _spoken(session, keys, without)
-    stands = {
-        row.item: row
-        for row in session.scalars(decisions(DecisionRow.item.in_(keys), DecisionRow.reviewer.not_in(without)))
-    }
+    prompts = {row.key: as_prompt(row) for row in prompt_rows}
+    judgements = _judgements(session, keys, exclude)
+    decisions = effective_decisions(DecisionRow.item.in_(keys), DecisionRow.reviewer.not_in(exclude))
+    last_decision = {row.item: row for row in session.scalars(decisions)}
     for row in items:
-        shown = tuple(completions[key] for key in row.completions)
-        ids = tuple(one.id for one in shown)
+        ordered = tuple(completions[key] for key in row.completions)
+        ids = tuple(completion.id for completion in ordered)
         yield JudgedItem(
             row.key,
             prompts[row.prompt],
-            shown,
+            ordered,
             row.gold,
-            tuple(judged[row.key]),
-            _decided(stands.get(row.key), ids),
+            tuple(judgements[row.key]),
+            _stored_decision(last_decision.get(row.key), ids),
         )
 
 
-def _spoken(session: Session, keys: list[int], without: Collection[str]) -> dict[int, list[StoredJudgement]]:
-    """The judgements of items that stand, by item, in the order in which they came."""
-    wanted = standing(JudgementRow).where(JudgementRow.item.in_(keys)).order_by(JudgementRow.sequence)
-    found: dict[int, list[StoredJudgement]] = defaultdict(list)
-    for row in session.scalars(wanted):
-        if row.annotator in without:
+def _judgements(session: Session, keys: list[int], exclude: Collection[str]) -> dict[int, list[StoredJudgement]]:
+    """The effective judgements of these items, by item, in order of arrival."""
+    statement = effective_judgements(JudgementRow).where(JudgementRow.item.in_(keys))
+    by_item: dict[int, list[StoredJudgement]] = defaultdict(list)
+    for row in session.scalars(statement.order_by(JudgementRow.sequence)):
+        if row.annotator in exclude:
             continue
-        found[row.item].append(stored_judgement(row))
+        by_item[row.item].append(stored_judgement(row))
         session.expunge(row)
-    return found
+    return by_item
 
 
 def stored_judgement(row: JudgementRow) -> StoredJudgement:
-    """A row of the store as the rest of the export knows it."""
+    """Convert a `JudgementRow` to a `StoredJudgement`."""
     return StoredJudgement(
         row.id,
         row.annotator,
@@ -170,73 +171,78 @@ def stored_judgement(row: JudgementRow) -> StoredJudgement:
     )
 
 
-def _decided(row: DecisionRow | None, ids: tuple[str, ...]) -> StoredJudgement | None:
-    """A decision as what somebody said who saw the completions in the item's own order."""
+def _stored_decision(row: DecisionRow | None, ids: tuple[str, ...]) -> StoredJudgement | None:
+    """Convert a decision to a judgement of the completions in the item's own order."""
     if row is None:
         return None
     return StoredJudgement(row.id, row.reviewer, ids, row.answer, row.reason, None, None, row.created)
 
 
-def item_votes(asked: JudgedItem) -> Iterator[Vote]:
-    """The voices of an item as votes."""
-    lengths = {one.id: len(one.text) for one in asked.completions}
-    for said in asked.counted_judgements:
-        yield judgement_vote(said, asked.key, asked.ids, lengths)
+def item_votes(item: JudgedItem) -> Iterator[Vote]:
+    """Yield the counted judgements of an item as votes."""
+    lengths = {completion.id: len(completion.text) for completion in item.completions}
+    for judgement in item.counted_judgements:
+        yield judgement_vote(judgement, item.key, item.ids, lengths)
 
 
-def judgement_vote(said: StoredJudgement, item: int, ids: Sequence[str], lengths: Mapping[str, int]) -> Vote:
-    """A judgement as a vote: what it comes down to, with what statistics of people need.
+def judgement_vote(judgement: StoredJudgement, item: int, ids: Sequence[str], lengths: Mapping[str, int]) -> Vote:
+    """Convert a judgement to a vote: its verdict, with times, positions and lengths for metrics of annotators.
 
     Args:
-        said: the judgement.
-        item: its item's number.
-        ids: of the item's completions, in its own order.
-        lengths: of completions, in characters, by id.
+        judgement: the judgement.
+        item: key of its item.
+        ids: ids of the item's completions, in its own order.
+        lengths: length of each completion in characters, by id.
     """
-    chosen = {"first": 0, "second": 1}.get(said.answer.get("choice", ""))
-    other = None if chosen is None else said.shown[1 - chosen]
+    chosen = {"first": 0, "second": 1}.get(judgement.answer.get("choice", ""))
+    other = None if chosen is None else judgement.shown[1 - chosen]
     return Vote(
-        said.annotator,
+        judgement.annotator,
         item,
-        verdict(said.answer, said.shown, ids),
-        said.at,
-        said.seconds,
+        verdict(judgement.answer, judgement.shown, ids),
+        judgement.created,
+        judgement.seconds,
         None if chosen is None else chosen == 0,
-        None if chosen is None else lengths[said.shown[chosen]],
+        None if chosen is None else lengths[judgement.shown[chosen]],
         None if other is None else lengths[other],
-        said.reason,
+        judgement.reason,
     )
 
 
-def gold_label(asked: JudgedItem) -> Hashable | None:
-    """The right label of an item, in its own order, where it is known."""
-    return None if asked.gold is None else verdict(asked.gold, asked.ids, asked.ids)
+def gold_label(item: JudgedItem) -> Hashable | None:
+    """Return the correct verdict of a gold item, in its own order; None of other items."""
+    return None if item.gold is None else verdict(item.gold, item.ids, item.ids)
 
 
 def count_judgements(session: Session, project: str, annotators: Collection[str] | None) -> int:
-    """How many judgements that would count are left out: of those who withdrew for `None`, else of these.
+    """Count the judgements that an export leaves out because of their annotator.
 
-    Whoever is among these and withdrew is counted with those who withdrew.
+    Judgements of gold items, surplus and superseded ones are not counted.
+
+    Args:
+        session: a session to read with.
+        project: id of the project.
+        annotators: excluded annotators who have not withdrawn; `None` counts those of withdrawn annotators.
     """
-    gone = AnnotatorRow.state == "withdrawn"
-    of_whom = gone if annotators is None else AnnotatorRow.id.in_(annotators) & ~gone
-    wanted = (
+    withdrawn = AnnotatorRow.state == "withdrawn"
+    left_out = withdrawn if annotators is None else AnnotatorRow.id.in_(annotators) & ~withdrawn
+    statement = (
         select(func.count())
         .select_from(JudgementRow)
         .join(ItemRow, ItemRow.key == JudgementRow.item)
         .join(AnnotatorRow, AnnotatorRow.id == JudgementRow.annotator)
-        .where(ItemRow.project == project, ItemRow.gold.is_(None), of_whom, ~JudgementRow.surplus, ~superseded())
+        .where(ItemRow.project == project, ItemRow.gold.is_(None), left_out, ~JudgementRow.surplus, ~superseded())
     )
-    return int(session.scalar(wanted) or 0)
+    return int(session.scalar(statement) or 0)
 
 
 def has_anonymous_judgements(session: Session, project: str) -> bool:
-    """Whether judgements of a project are of annotators who stand for nobody in particular."""
-    wanted = (
+    """Whether a project has judgements of anonymous annotators: positions in lists of unnamed ratings."""
+    statement = (
         select(JudgementRow.sequence)
         .join(ItemRow, ItemRow.key == JudgementRow.item)
         .join(AnnotatorRow, AnnotatorRow.id == JudgementRow.annotator)
         .where(ItemRow.project == project, AnnotatorRow.kind == "anonymous")
         .limit(1)
     )
-    return session.scalar(wanted) is not None
+    return session.scalar(statement) is not None

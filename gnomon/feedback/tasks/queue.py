@@ -1,14 +1,14 @@
-"""Who is asked what: items lent to annotators, exactly as many judgements an item as are wanted.
+"""The annotation queue: leases items to annotators and stores their judgements.
 
-An item has as many places as it wants judgements. A place is taken by a judgement that counts or by a lease that
-has not run out; what runs out is free again. A late answer is kept: as one that counts if the place is still
-free, as surplus otherwise, which counts once a place is free after all. Annotators who ask at once are told apart
-by the database: on SQLite a writer is alone, on PostgreSQL an item is locked and its places are counted again
-behind the lock.
+An item gets exactly as many counted judgements as it needs: it has `target_votes` slots. A slot is filled by a
+counted judgement, or by a lease that has not expired; it is free again when the lease expires. A judgement that
+arrives after its lease counts if a slot is free; otherwise it is surplus, and counts once a slot is free.
+Concurrent requests cannot fill a slot twice: SQLite has a single writer; on PostgreSQL the item is locked, and
+its slots are counted while the lock is held.
 
-Among an annotator's questions are gold ones, whose answer is known: each question is one with the project's
-`gold_rate`, drawn by a secret of the project, the annotator, and how many they were given. A gold item has places
-without end.
+With the probability `gold_rate` an annotator's next item is a gold item, whose correct answer is known. The draw
+is seeded with the project's secret salt, the annotator, and their number of assignments. A gold item has
+unlimited slots.
 """
 
 from __future__ import annotations
@@ -26,31 +26,33 @@ from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.store import queries
-from gnomon.feedback.store.resolution import settle
+from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import (
     AssignmentRow,
     ItemRow,
     JudgementRow,
     ProjectRow,
-    standing,
+    effective_judgements,
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, existing
 from gnomon.feedback.task_types import check_answer, setup_of
 
 LEASE = 20 * 60.0  # seconds
-ATTEMPTS = 8  # of taking an item, while others hold all that are left
-ENDLESS = 1  # places of a gold item, however many are taken
+ATTEMPTS = 8  # to lease an item while other transactions have locked all that are left
+GOLD_SLOTS = 1  # free slots of a gold item, however many judgements it has
 
 
 @dataclass(frozen=True)
 class AnnotationTask:
-    """An item as one annotator is asked it.
+    """An item leased to an annotator.
 
     Attributes:
-        item: its number in the store.
-        completions: in the order in which this annotator sees them; their sources stay in the store.
-        until: when the lease ends, in seconds since 1970.
-        draft: what was answered so far.
+        item: key of the item.
+        project: id of the project.
+        kind: the project's task, such as `pair`.
+        completions: in the order displayed to this annotator, without their sources.
+        until: time at which the lease ends, in seconds since 1970.
+        draft: the unfinished answer, if one was saved.
     """
 
     item: int
@@ -64,13 +66,17 @@ class AnnotationTask:
 
 @dataclass(frozen=True)
 class NewJudgement:
-    """An answer on its way into the store.
+    """A judgement to submit.
 
     Attributes:
-        id: made by whoever answers, once; sending it again adds nothing.
-        answer: what was said of the completions in the order in which they were shown.
-        corrects: the id of an earlier judgement of the same annotator.
-        seconds: active and idle time.
+        id: unique id chosen by the client; submitting it again adds nothing.
+        item: key of the item.
+        annotator: id of the annotator.
+        answer: answer of the project's task; indices refer to the completions in the displayed order.
+        reason: the annotator's reason.
+        confidence: the annotator's confidence, if the project requests it.
+        corrects: id of an earlier judgement of the same annotator and item.
+        seconds: `active` and `idle` time.
     """
 
     id: str
@@ -85,21 +91,21 @@ class NewJudgement:
 
 @dataclass(frozen=True)
 class JudgementReceipt:
-    """What became of an answer: its id, whether it is surplus, and whether it was there before."""
+    """Result of a submission: the judgement's id, whether it is surplus, and whether it was submitted before."""
 
     id: str
     surplus: bool
-    again: bool
+    duplicate: bool
 
 
 class Queue:
-    """Lends items of one project and takes answers.
+    """Leases items of one project to annotators, and stores their judgements.
 
     Args:
-        store: where everything is.
-        project: whose items are lent.
-        lease: seconds for which an item is lent; a heartbeat begins them anew.
-        clock: what time it is, in seconds since 1970.
+        store: the feedback store.
+        project: id of the project.
+        lease: duration of a lease in seconds; a heartbeat starts it again.
+        clock: returns the time, in seconds since 1970.
     """
 
     def __init__(self, store: Store, project: str, *, lease: float = LEASE, clock: Any = time.time):
@@ -109,181 +115,228 @@ class Queue:
         self.clock = clock
 
     def take(self, annotator: str) -> AnnotationTask | None:
-        """The annotator's next item: the one they hold, or the most wanted that they never saw; `None`: nothing.
+        """Lease the next item: the annotator's current lease, else the most urgent item they have not seen.
+
+        Returns:
+            The item, or `None` if there is none for them.
 
         Raises:
-            DataError: the annotator is not known.
+            DataError: the annotator is unknown.
         """
         for attempt in range(ATTEMPTS):
-            found, passed_over = self._take(annotator)
-            if found or not passed_over:
-                return found
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # others decide about those that are left
+            task, retry = self._take(annotator)
+            if task or not retry:
+                return task
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # other transactions have locked the items
         return None
 
     def _take(self, annotator: str) -> tuple[AnnotationTask | None, bool]:
-        """A task, if one is free now, and whether there were items that others were just deciding about."""
-        now, passed_over = self.clock(), False
+        """Try once to lease an item.
+
+        Returns:
+            The leased item, if any, and whether another try may succeed since items were locked or changed.
+        """
+        now, retry = self.clock(), False
         with self.store.writing() as session:
-            whose = {"annotator": annotator, "project": self.project}
-            found = session.execute(queries.ASKER, whose).all()
-            state, project, _ = existing(next(iter(found), None), "annotator", annotator)
+            parameters = {"annotator": annotator, "project": self.project}
+            rows = session.execute(queries.ANNOTATOR_CONTEXT, parameters).all()
+            state, project, _ = existing(next(iter(rows), None), "annotator", annotator)
             if state != "active":
                 return None, False
             existing(project, "project", self.project)
-            for assignment in (held for _, _, held in found if held is not None):
+            for assignment in (row[2] for row in rows if row[2] is not None):
                 item = self._locked(session, assignment.item, wait=False)
-                passed_over |= item is None
-                if item is None or item.state not in queries.ASKED:
+                retry |= item is None
+                if item is None or item.state not in queries.JUDGEABLE_STATES:
                     continue
-                # A lease of one's own that ran out may be taken up again while the item has a place.
-                if assignment.until > now or self._free(session, item, now) > 0:
+                # The annotator's own expired lease is renewed if the item has a free slot.
+                if assignment.until > now or self._free_slots(session, item, now) > 0:
                     assignment.until = now + self.lease
                     return _task(session, project, item, assignment), False
             for item in self._candidates(session, project, annotator, now):
-                passed_over |= item is None
-                if item is None or item.state not in queries.ASKED:
+                retry |= item is None
+                if item is None or item.state not in queries.JUDGEABLE_STATES:
                     continue
-                which = {"item": item.key, "annotator": annotator, "now": now}
-                taken, lent, late = session.execute(queries.ROOM, which).one()
-                free = ENDLESS if item.state == "gold" else item.target_votes - taken
-                if late and free > 0:  # its place is for who came late, before anybody is asked
-                    settle(session, item, project, now)
-                    free = self._free(session, item, now)
-                if item.state not in queries.ASKED or free <= 0:
-                    passed_over = True  # decided behind the lock: there may be others
+                slot = {"item": item.key, "annotator": annotator, "now": now}
+                filled, assigned, has_surplus = session.execute(queries.SLOT_STATE, slot).one()
+                free = GOLD_SLOTS if item.state == "gold" else item.target_votes - filled
+                if has_surplus and free > 0:  # a surplus judgement fills a slot before a new lease does
+                    resolve_item(session, item, project, now)
+                    free = self._free_slots(session, item, now)
+                if item.state not in queries.JUDGEABLE_STATES or free <= 0:
+                    retry = True  # the item changed before it was locked; others may be free
                     continue
-                if lent:
-                    passed_over = True  # they asked twice at once: the next look finds it as held
+                if assigned:
+                    retry = True  # a concurrent request of this annotator leased it: the next try returns it
                     continue
                 assignment = AssignmentRow(
                     item=item.key,
                     annotator=annotator,
-                    shown=_order(len(item.completions), annotator, item.key),
+                    shown=_display_order(len(item.completions), annotator, item.key),
                     until=now + self.lease,
                     created=now,
                 )
                 session.add(assignment)
                 session.flush()
                 return _task(session, project, item, assignment), False
-            for key in session.scalars(queries.STRANDED, {"project": self.project, "now": now}).all():
+            parameters = {"project": self.project, "now": now}
+            for key in session.scalars(queries.SURPLUS_TO_COUNT, parameters).all():
                 if (item := self._locked(session, key, wait=False)) is not None:
-                    settle(session, item, project, now)
-        return None, passed_over
+                    resolve_item(session, item, project, now)
+        return None, retry
 
     def heartbeat(self, annotator: str, item: int, draft: dict[str, Any] | None = None) -> float | None:
-        """Keep the draft and begin the lease anew; returns its end, or `None` where the item is lent no more."""
-        now = self.clock()
-        with self.store.writing() as session:
-            row = self._locked(session, item)
-            found = self._lent(session, annotator, item)
-            if row is None or found is None or found.state != "leased":
-                return None
-            if draft is not None:
-                found.draft = draft
-            if found.until <= now and self._free(session, row, now) <= 0:
-                return None
-            found.until = now + self.lease
-            return found.until
+        """Extend a lease.
 
-    def skip(self, annotator: str, item: int, reason: str) -> None:
-        """Give an item back for good; the place is free, and this annotator is not asked again."""
-        with self.store.writing() as session:
-            row = existing(self._locked(session, item), "item", item)
-            found = self._assigned(session, annotator, item)
-            if found.state == "leased":
-                found.state, found.draft = "skipped", {"reason": reason}
-                session.flush()
-                settle(session, row, existing(session.get(ProjectRow, self.project), "project", self.project))
+        Args:
+            annotator: id of the annotator.
+            item: key of the item.
+            draft: the unfinished answer to save, if any.
 
-    def submit(self, said: NewJudgement) -> JudgementReceipt:
-        """Keep an answer.
-
-        Raises:
-            DataError: the answer is none of the project's task, the item was never lent to this annotator, they
-                have withdrawn, the id is another answer's, or a correction names a judgement that is not theirs
-                or is corrected already.
+        Returns:
+            The end of the lease, or `None` if the annotator has no lease and the item no free slot.
         """
         now = self.clock()
         with self.store.writing() as session:
-            # Before the item, as a withdrawal does, so that neither waits for the other.
-            known_as = session.scalar(queries.PERSON, {"annotator": said.annotator})
-            state = existing(known_as, "annotator", said.annotator)
-            item = existing(self._locked(session, said.item), "item", said.item)
-            which = {"item": said.item, "annotator": said.annotator, "judgement": said.id}
-            found = session.execute(queries.ANSWER, {**which, "completions": item.completions}).all()
-            project, assignment, known, _, _ = found[0]
-            answer = check_answer(project.task, setup_of(project.settings), len(item.completions), said.answer)
-            if known is not None:
-                if (known.item, known.annotator, known.answer) != (said.item, said.annotator, answer):
-                    raise DataError(f"judgement id '{said.id}' is of another answer; make a new one.")
-                return JudgementReceipt(known.id, known.surplus, again=True)
+            row = self._locked(session, item)
+            assignment = self._assignment(session, annotator, item)
+            if row is None or assignment is None or assignment.state != "leased":
+                return None
+            if draft is not None:
+                assignment.draft = draft
+            if assignment.until <= now and self._free_slots(session, row, now) <= 0:
+                return None
+            assignment.until = now + self.lease
+            return assignment.until
+
+    def skip(self, annotator: str, item: int, reason: str) -> None:
+        """Skip a leased item: its slot is free, and the annotator does not get it again.
+
+        Args:
+            annotator: id of the annotator.
+            item: key of the item.
+            reason: the annotator's reason.
+
+        Raises:
+            DataError: there is no such item, or it was never leased to this annotator.
+        """
+        with self.store.writing() as session:
+            row = existing(self._locked(session, item), "item", item)
+            assignment = self._existing_assignment(session, annotator, item)
+            if assignment.state == "leased":
+                assignment.state, assignment.draft = "skipped", {"reason": reason}
+                session.flush()
+                project = existing(session.get(ProjectRow, self.project), "project", self.project)
+                resolve_item(session, row, project)
+
+    def submit(self, judgement: NewJudgement) -> JudgementReceipt:
+        """Store a judgement and resolve its item.
+
+        Raises:
+            DataError: the answer does not fit the project's task, the item was never leased to this annotator,
+                they have withdrawn, the id belongs to another judgement, or a correction names a judgement of
+                somebody else, of another item, or one that is corrected already.
+        """
+        now = self.clock()
+        with self.store.writing() as session:
+            # Lock the annotator before the item, in the order of a withdrawal, to avoid a deadlock.
+            state = session.scalar(queries.ANNOTATOR_STATE, {"annotator": judgement.annotator})
+            state = existing(state, "annotator", judgement.annotator)
+            item = existing(self._locked(session, judgement.item), "item", judgement.item)
+            parameters = {
+                "item": judgement.item,
+                "annotator": judgement.annotator,
+                "judgement": judgement.id,
+                "completions": item.completions,
+            }
+            rows = session.execute(queries.SUBMISSION_CONTEXT, parameters).all()
+            project, assignment, earlier, _, _ = rows[0]
+            setup = setup_of(project.settings)
+            answer = check_answer(project.task, setup, len(item.completions), judgement.answer)
+            if earlier is not None:
+                if (earlier.item, earlier.annotator, earlier.answer) != (
+                    judgement.item,
+                    judgement.annotator,
+                    answer,
+                ):
+                    raise DataError(f"judgement id '{judgement.id}' belongs to another judgement; use a new id.")
+                return JudgementReceipt(earlier.id, earlier.surplus, duplicate=True)
             if state == "withdrawn":
-                raise DataError(f"annotator '{said.annotator}' has withdrawn; nothing more is taken of them.")
-            assignment = _given(assignment, said.annotator, said.item)
-            if said.corrects is not None:
-                surplus = self._corrected(session, said).surplus
+                raise DataError(
+                    f"annotator '{judgement.annotator}' has withdrawn and can submit nothing; "
+                    "set them to active first."
+                )
+            assignment = _existing_assignment(assignment, judgement.annotator, judgement.item)
+            if judgement.corrects is not None:
+                surplus = self._corrected(session, judgement).surplus
             elif assignment.state == "done":
-                raise DataError(f"annotator '{said.annotator}' has judged item {said.item}; correct it instead.")
+                raise DataError(
+                    f"annotator '{judgement.annotator}' has judged item {judgement.item}; correct it instead."
+                )
             else:
-                holds = assignment.state == "leased" and assignment.until > now
-                surplus = not (holds or self._free(session, item, now) > 0)
-            names = {row.key: row.id for row in found}
+                has_lease = assignment.state == "leased" and assignment.until > now
+                surplus = not (has_lease or self._free_slots(session, item, now) > 0)
+            ids = {row.key: row.id for row in rows}
             session.add(
                 JudgementRow(
-                    id=said.id,
-                    item=said.item,
-                    annotator=said.annotator,
-                    shown=[names[item.completions[place]] for place in assignment.shown],
+                    id=judgement.id,
+                    item=judgement.item,
+                    annotator=judgement.annotator,
+                    shown=[ids[item.completions[index]] for index in assignment.shown],
                     answer=answer,
-                    reason=said.reason,
-                    confidence=said.confidence,
-                    seconds=said.seconds,
+                    reason=judgement.reason,
+                    confidence=judgement.confidence,
+                    seconds=judgement.seconds,
                     surplus=surplus,
-                    supersedes=said.corrects,
+                    supersedes=judgement.corrects,
                     created=now,
                 )
             )
             assignment.state, assignment.draft = "done", None
             session.flush()
-            settle(session, item, project, now)
-            return JudgementReceipt(said.id, surplus, again=False)
+            resolve_item(session, item, project, now)
+            return JudgementReceipt(judgement.id, surplus, duplicate=False)
 
-    def last(self, annotator: str) -> tuple[AnnotationTask, JudgementRow] | None:
-        """What the annotator judged last: the item as they saw it, and their judgement."""
+    def last_judgement(self, annotator: str) -> tuple[AnnotationTask, JudgementRow] | None:
+        """Return the annotator's last judgement, with its item as they saw it; `None` without one."""
         with self.store.reading() as session:
-            found = session.scalars(queries.LAST, {"annotator": annotator, "project": self.project}).first()
-            if found is None:
+            parameters = {"annotator": annotator, "project": self.project}
+            row = session.scalars(queries.LAST_JUDGEMENT, parameters).first()
+            if row is None:
                 return None
-            item, project = session.get_one(ItemRow, found.item), session.get_one(ProjectRow, self.project)
-            return _task(session, project, item, self._assigned(session, annotator, found.item)), found
+            item, project = session.get_one(ItemRow, row.item), session.get_one(ProjectRow, self.project)
+            assignment = self._existing_assignment(session, annotator, row.item)
+            return _task(session, project, item, assignment), row
 
     def texts(self, annotator: str, item: int) -> list[str]:
-        """What an item's completions say, in the order in which the annotator was shown them.
+        """Return the texts of an item's completions, in the order displayed to the annotator.
 
-        Of a completion of several turns it is the last one, which is what a rewrite replaces.
+        For a completion of several turns it is the text of the last turn, which a rewrite replaces.
 
         Raises:
-            DataError: the item was never lent to this annotator.
+            DataError: the item was never leased to this annotator.
         """
         with self.store.reading() as session:
-            assignment = self._assigned(session, annotator, item)
+            assignment = self._existing_assignment(session, annotator, item)
             row = existing(session.get(ItemRow, item), "item", item)
-            shown = [as_completion(one, source=False) for one in _shown(session, row, assignment)]
-            return [one.text if one.turns is None else one.turns[-1].content for one in shown]
+            rows = _displayed_completions(session, row, assignment)
+            completions = [as_completion(row, source=False) for row in rows]
+            return [one.text if one.turns is None else one.turns[-1].content for one in completions]
 
-    def judged_by(self, annotator: str) -> int:
-        """How many items of the project the annotator has judged."""
-        with self.store.reading() as session:
-            return int(session.scalar(queries.JUDGED, {"annotator": annotator, "project": self.project}) or 0)
+    def judged_count(self, annotator: str) -> int:
+        """Return the number of items of the project that the annotator has judged."""
+        return self._count(queries.JUDGED_COUNT, annotator)
 
-    def left_for(self, annotator: str) -> int:
-        """How many items the annotator may still be given at most: those that are asked, and all gold ones."""
+    def remaining_count(self, annotator: str) -> int:
+        """Return the maximum number of items that the annotator may still get: open ones, and all gold ones."""
+        return self._count(queries.REMAINING_COUNT, annotator)
+
+    def _count(self, statement: Any, annotator: str) -> int:
         with self.store.reading() as session:
-            return int(session.scalar(queries.LEFT, {"annotator": annotator, "project": self.project}) or 0)
+            return int(session.scalar(statement, {"annotator": annotator, "project": self.project}) or 0)
 
     def progress(self) -> dict[str, int]:
-        """Items by state, judgements that count, and surplus ones; without what is gold."""
+        """Return the numbers of items by state, of counted `judgements` and of `surplus` ones, without gold."""
         with self.store.reading() as session:
             states = session.execute(
                 select(ItemRow.state, func.count())
@@ -291,12 +344,12 @@ class Queue:
                 .group_by(ItemRow.state)
             ).all()
             surplus = session.execute(
-                standing(JudgementRow.surplus, func.count())
+                effective_judgements(JudgementRow.surplus, func.count())
                 .join(ItemRow, ItemRow.key == JudgementRow.item)
                 .where(ItemRow.project == self.project, ItemRow.gold.is_(None))
                 .group_by(JudgementRow.surplus)
             ).all()
-            counts = {bool(late): n for late, n in surplus}
+            counts = {bool(is_surplus): n for is_surplus, n in surplus}
             return {
                 **dict.fromkeys(("open", "done", "disputed", "closed"), 0),
                 **{str(row[0]): int(row[1]) for row in states},
@@ -304,68 +357,73 @@ class Queue:
                 "surplus": counts.get(True, 0),
             }
 
-    def _lent(self, session: Session, annotator: str, item: int) -> AssignmentRow | None:
-        which = {"annotator": annotator, "project": self.project, "item": item}
-        return session.scalars(queries.ASSIGNED, which).first()
+    def _assignment(self, session: Session, annotator: str, item: int) -> AssignmentRow | None:
+        parameters = {"annotator": annotator, "project": self.project, "item": item}
+        return session.scalars(queries.ASSIGNMENT, parameters).first()
 
-    def _assigned(self, session: Session, annotator: str, item: int) -> AssignmentRow:
-        return _given(self._lent(session, annotator, item), annotator, item)
+    def _existing_assignment(self, session: Session, annotator: str, item: int) -> AssignmentRow:
+        return _existing_assignment(self._assignment(session, annotator, item), annotator, item)
 
     def _locked(self, session: Session, item: int, *, wait: bool = True) -> ItemRow | None:
-        """The item, about which nobody else decides until this transaction is over."""
-        locked = queries.LOCKED if wait else queries.LOCKED_IF_FREE
-        return session.scalars(locked, {"item": item, "project": self.project}).first()
+        """Lock an item until this transaction ends; without waiting, `None` if another transaction has it."""
+        statement = queries.LOCK_ITEM if wait else queries.TRY_LOCK_ITEM
+        return session.scalars(statement, {"item": item, "project": self.project}).first()
 
     def _candidates(
         self, session: Session, project: ProjectRow, annotator: str, now: float
     ) -> Iterator[ItemRow | None]:
-        """Items that the annotator might be given, each locked; `None` where others decide about one."""
-        for key in self._gold(session, project, annotator):
+        """Yield items that the annotator might get, locked; `None` if there are items locked by others."""
+        for key in self._drawn_gold(session, project, annotator):
             yield self._locked(session, key, wait=False)
-        whose = {"annotator": annotator, "project": self.project, "now": now}
-        for _ in range(queries.TRIED):
-            if (item := session.scalars(queries.WANTED, whose).first()) is None:
+        parameters = {"annotator": annotator, "project": self.project, "now": now}
+        for _ in range(queries.MAX_CANDIDATES):
+            if (item := session.scalars(queries.NEXT_ITEM, parameters).first()) is None:
                 break
             yield item
-        if session.scalar(queries.ANY_WANTED, whose):
+        if session.scalar(queries.HAS_AVAILABLE_ITEM, parameters):
             yield None
 
-    def _gold(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
-        """Gold items that the annotator never saw, drawn by lot; none if this question is to be no test."""
-        rate, whose = setup_of(project.settings).gold_rate, {"annotator": annotator, "project": self.project}
+    def _drawn_gold(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
+        """Draw whether the next item is a gold one; return unseen gold items in random order, or none."""
+        rate = setup_of(project.settings).gold_rate
         if not rate:
             return []
-        given = session.scalar(queries.GIVEN, whose)
-        chance = random.Random(digest([project.salt, annotator, given]))
-        if chance.random() >= rate:
+        parameters = {"annotator": annotator, "project": self.project}
+        assignments = session.scalar(queries.ASSIGNMENT_COUNT, parameters)
+        rng = random.Random(digest([project.salt, annotator, assignments]))
+        if rng.random() >= rate:
             return []
-        found = list(session.scalars(queries.GOLD, whose))
-        chance.shuffle(found)
-        return found[: queries.TRIED]
+        keys = list(session.scalars(queries.UNSEEN_GOLD, parameters))
+        rng.shuffle(keys)
+        return keys[: queries.MAX_CANDIDATES]
 
-    def _free(self, session: Session, item: ItemRow, now: float) -> int:
-        """Places of a locked item that neither a judgement nor a lease has: counted after the lock was had."""
+    def _free_slots(self, session: Session, item: ItemRow, now: float) -> int:
+        """Count the free slots of a locked item."""
         if item.state == "gold":
-            return ENDLESS
-        return item.target_votes - int(session.scalar(queries.TAKEN, {"item": item.key, "now": now}) or 0)
+            return GOLD_SLOTS
+        return item.target_votes - int(session.scalar(queries.FILLED_SLOTS, {"item": item.key, "now": now}) or 0)
 
-    def _corrected(self, session: Session, said: NewJudgement) -> JudgementRow:
-        found = session.scalars(queries.JUDGEMENT, {"judgement": said.corrects}).first()
-        if found is None or (found.item, found.annotator) != (said.item, said.annotator):
-            raise DataError(f"judgement '{said.corrects}' is none that '{said.annotator}' made of this item.")
-        if session.scalar(queries.CORRECTED, {"judgement": said.corrects}):
-            raise DataError(f"judgement '{said.corrects}' was corrected already; correct the newer one.")
-        return found
+    def _corrected(self, session: Session, judgement: NewJudgement) -> JudgementRow:
+        """Return the judgement that this one corrects."""
+        row = session.scalars(queries.JUDGEMENT_BY_ID, {"judgement": judgement.corrects}).first()
+        if row is None or (row.item, row.annotator) != (judgement.item, judgement.annotator):
+            raise DataError(
+                f"judgement '{judgement.corrects}' is not by '{judgement.annotator}' on item {judgement.item}; "
+                "correct one that is."
+            )
+        if session.scalar(queries.IS_CORRECTED, {"judgement": judgement.corrects}):
+            raise DataError(f"judgement '{judgement.corrects}' was corrected already; correct the newer one.")
+        return row
 
 
-def _given(found: AssignmentRow | None, annotator: str, item: int) -> AssignmentRow:
-    if found is None:
-        raise DataError(f"item {item} was never given to annotator '{annotator}'.")
-    return found
+def _existing_assignment(assignment: AssignmentRow | None, annotator: str, item: int) -> AssignmentRow:
+    if assignment is None:
+        raise DataError(f"item {item} was never leased to annotator '{annotator}'; judge a leased item.")
+    return assignment
 
 
 def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> AnnotationTask:
-    rows = _shown(session, item, assignment)
+    rows = _displayed_completions(session, item, assignment)
     return AnnotationTask(
         item.key,
         project.id,
@@ -377,15 +435,14 @@ def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: Assi
     )
 
 
-def _shown(session: Session, item: ItemRow, assignment: AssignmentRow) -> list[Any]:
-    """An item's completions in the order in which its annotator sees them; see `queries.COMPLETIONS`."""
-    found = session.execute(queries.COMPLETIONS, {"completions": item.completions})
-    rows = {row.key: row for row in found}
-    return [rows[item.completions[place]] for place in assignment.shown]
+def _displayed_completions(session: Session, item: ItemRow, assignment: AssignmentRow) -> list[Any]:
+    """Return rows of `queries.COMPLETIONS` in the order displayed to the annotator."""
+    rows = {row.key: row for row in session.execute(queries.COMPLETIONS, {"completions": item.completions})}
+    return [rows[item.completions[index]] for index in assignment.shown]
 
 
-def _order(count: int, annotator: str, item: int) -> list[int]:
-    """An order of the completions that depends on who sees them, and can be had again."""
-    places = list(range(count))
-    random.Random(digest([annotator, item])).shuffle(places)
-    return places
+def _display_order(count: int, annotator: str, item: int) -> list[int]:
+    """Shuffle the indices of completions, reproducibly for an annotator and an item."""
+    order = list(range(count))
+    random.Random(digest([annotator, item])).shuffle(order)
+    return order

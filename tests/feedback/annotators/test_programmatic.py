@@ -104,7 +104,7 @@ def test_a_run_that_was_killed_adds_nothing_twice(store: Store) -> None:
     judge_items(store, "films", rule_annotator("longer"))
     row = judgements(store)[0]
     kept = Queue(store, "films").submit(NewJudgement(row.id, row.item, row.annotator, row.answer))
-    assert kept.again
+    assert kept.duplicate
     assert len(judgements(store)) == 10
 
 

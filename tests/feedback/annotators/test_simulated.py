@@ -143,8 +143,8 @@ def test_scores_use_the_whole_scale(kind: str, top: int) -> None:
         answer = rater.judge(one, setup, number).answer
         assert answer is not None
         scores = check_answer(kind, setup, 1, answer)["scores"][0]
-        counts[scores[setup.asked_of(kind)[0]] - 1] += 1
-        pairs.append((random_utility(one.prompt, one.completions[0]), scores[setup.asked_of(kind)[0]]))
+        counts[scores[setup.criteria_of(kind)[0]] - 1] += 1
+        pairs.append((random_utility(one.prompt, one.completions[0]), scores[setup.criteria_of(kind)[0]]))
     assert all(near(count / N, 1 / top) for count in counts), counts
     ordered = [score for _, score in sorted(pairs)]
     assert sum(ordered[N // 2 :]) > 1.5 * sum(ordered[: N // 2])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked import project, say, take
+from annotating import project, submit_choice, take
 
 from gnomon.core.errors import BusyError, DataError
 from gnomon.core.storage.folder_lock import FolderLock
@@ -23,7 +23,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     found = Store(str(tmp_path_factory.mktemp("store") / "f.db"))
     queue = project(found, 1)
     task = take(queue, "ann")
-    say(queue, task, "ann", "a")
+    submit_choice(queue, task, "ann", "a")
     yield found
     found.close()
 

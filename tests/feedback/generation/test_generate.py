@@ -94,12 +94,12 @@ def test_answers_are_in_the_store_with_how_they_were_made(
     assert made == GenerationResult(added=12)
     found = rows(store)
     assert {row.source for row in found} == {"one"}
-    assert sorted(row.made["settings"]["temperature"] for row in found) == [0.2] * 6 + [0.9] * 3 + [1.4] * 3
-    facts = found[0].made
+    assert sorted(row.generation["settings"]["temperature"] for row in found) == [0.2] * 6 + [0.9] * 3 + [1.4] * 3
+    facts = found[0].generation
     assert (facts["model"], facts["digest"], facts["served_by"], facts["tries"]) == ("one", "one", "v1", 1)
     assert facts["settings"] == {"temperature": 0.2, "top_p": 1.0, "max_tokens": 9}
     assert facts["seed"] == request_for(prompts[0], 0, 0, drawing).seed
-    assert len({row.made["seed"] for row in found}) == 12
+    assert len({row.generation["seed"] for row in found}) == 12
 
 
 def test_what_is_made_is_not_made_again(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
@@ -165,14 +165,14 @@ def test_answers_too_alike_are_forced_apart(store: Store, prompts: list[Prompt],
     third = [order for order in writer.orders if "\n\n" in order.prompt.messages[-1].content]
     assert len(writer.orders) == 6 + 3 + 3  # plain, hotter, otherwise worded
     assert {order.temperature for order in third} == {1.3}
-    forced = [row for row in rows(store) if row.made["tries"] == 3]
-    rephrasings = {row.made["wording"] for row in forced}
+    forced = [row for row in rows(store) if row.generation["tries"] == 3]
+    rephrasings = {row.generation["wording"] for row in forced}
     assert {order.prompt.id for order in third} == {"p0", "p1", "p2"}
     assert rephrasings == {
         "Answer briefly, in your own words.",
         "请用自己的话简短回答。",
     }  # in the prompt's language
-    assert all("wording" not in row.made for row in rows(store) if row.made["tries"] == 1)
+    assert all("wording" not in row.generation for row in rows(store) if row.generation["tries"] == 1)
     again = generate(store, "films", prompts, writer, GenerationSettings(count=2, temperatures=(0.7,)), cache)
     assert (again.known, again.added, len(writer.orders)) == (6, 0, 12)
 

@@ -17,7 +17,7 @@ from gnomon.feedback.importing.ratings import import_ratings, scan_ratings
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
-from gnomon.feedback.tasks.gold_items import mark, unmark
+from gnomon.feedback.tasks.gold_items import mark_gold, unmark_gold
 from gnomon.feedback.tasks.queue import Queue
 
 SCALED = Project("r", "?", "rating", settings={"criteria": ["overall"], "scale": [-4, 4]})
@@ -100,8 +100,8 @@ def test_an_imported_item_that_was_gold_is_closed_again(store: Store, tmp_path: 
     bring(store, tmp_path / "r.jsonl", [{"text": "Good.", "rater": "Ann", "rating": 1}])
     with store.reading() as session:
         item = session.scalars(select(ItemRow.key)).one()
-    mark(store, "r", item, {"scores": [{"overall": 1}]})
-    unmark(store, "r", item)
+    mark_gold(store, "r", item, {"scores": [{"overall": 1}]})
+    unmark_gold(store, "r", item)
     assert Queue(store, "r").progress()["closed"] == 1
 
 
@@ -110,7 +110,7 @@ def test_an_imported_item_that_was_gold_is_closed_again(store: Store, tmp_path: 
     [
         ({"text": "Bad.", "rater": "Ann", "rating": 5}, r"line 3: the rating 5 is not in -4 to 4"),
         ({"rater": "Ann", "rating": 1}, "line 3: no 'text' in it"),
-        ({"id": "x", "text": "Other.", "rating": 1}, "'x' is of another text"),
+        ({"id": "x", "text": "Other.", "rating": 1}, "'x' belongs to another completion"),
     ],
 )
 def test_a_broken_file_changes_nothing(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked import NAMES, answer_all, project, say, take
+from annotating import NAMES, judge_all, project, submit_choice, take
 from sqlalchemy import select, text
 
 from gnomon.core.errors import ConfigError
@@ -45,7 +45,7 @@ def test_votes_speak_of_the_items_own_order(small: Store) -> None:
     queue = project(small, 4, gold=0, votes_per_item=1, min_reason_chars=3)
     for better in ("a", "b", "tie", "bad"):
         task = take(queue, "ann")
-        say(queue, task, "ann", better, reason="so", seconds={"active": 2.5, "idle": 9.0})
+        submit_choice(queue, task, "ann", better, reason="so", seconds={"active": 2.5, "idle": 9.0})
     votes = load_votes(small, "films").votes
     assert [vote.label for vote in votes] == ["a", "b", "tie", "bad"]
     assert [vote.seconds for vote in votes] == [2.5] * 4
@@ -60,7 +60,7 @@ def test_votes_speak_of_the_items_own_order(small: Store) -> None:
 def test_only_what_stands_is_heard(small: Store) -> None:
     queue = project(small, 1, votes_per_item=3)
     for who in ("ann", "bob"):
-        say(queue, take(queue, who), who, "a")
+        submit_choice(queue, take(queue, who), who, "a")
     item = take(queue, "cyd").item
     queue.submit(NewJudgement("again", item, "ann", {"choice": "tie"}, corrects=f"ann-{item}"))
     small.set_annotator("bob", "withdrawn")
@@ -73,7 +73,7 @@ def test_gold_shows_who_is_right(small: Store) -> None:
         row = session.get(ProjectRow, "films")
         assert row is not None
         row.salt = "pinch"  # the draws are the same in every run
-    came = {who: answer_all(queue, who, lambda n, side=side: side) for who, side in (("ann", "a"), ("bob", "b"))}
+    came = {who: judge_all(queue, who, lambda n, side=side: side) for who, side in (("ann", "a"), ("bob", "b"))}
     with small.reading() as session:
         gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
     tested = {who: sum(item in gold for item in items) for who, items in came.items()}
@@ -89,7 +89,7 @@ def fill(store: Store, **settings: Any) -> Queue:
     """Four who agree on all 24 items, and one who says the opposite."""
     queue = project(store, 24, votes_per_item=5, max_votes=5, min_votes_before_pause=20, gold_rate=0, **settings)
     for who in NAMES:
-        answer_all(queue, who, lambda n, who=who: "ab"[n % 2] if who != "eve" else "ba"[n % 2])
+        judge_all(queue, who, lambda n, who=who: "ab"[n % 2] if who != "eve" else "ba"[n % 2])
     return queue
 
 
@@ -112,7 +112,7 @@ def test_who_is_below_the_floor_is_paused_and_says_why(store: Store) -> None:
 def test_nobody_is_paused_without_reason(small: Store, settings: dict[str, object]) -> None:
     fill(small)
     asked = small.project("films")
-    small.set_up(Project("films", "T", "pair", 5, 5, "", asked.settings | settings))
+    small.update_project(Project("films", "T", "pair", 5, 5, "", asked.settings | settings))
     assert QualityMonitor(small, "films").check() == []
     assert about(small, "eve").state == "active"
 
@@ -150,9 +150,9 @@ def test_it_looks_at_every_fifth_judgement_and_rests_in_between(small: Store) ->
 def test_limits_that_cannot_be_are_not_taken(small: Store) -> None:
     project(small, 1)
     with pytest.raises(ConfigError, match="swap min_seconds and max_seconds"):
-        small.set_up(Project("films", "T", "pair", 1, 1, "", {"min_seconds": 9.0, "max_seconds": 2.0}))
+        small.update_project(Project("films", "T", "pair", 1, 1, "", {"min_seconds": 9.0, "max_seconds": 2.0}))
     with pytest.raises(ConfigError, match="setting 'flor' is invalid"):
-        small.set_up(Project("films", "T", "pair", 1, 1, "", {"flor": 9.0}))
+        small.update_project(Project("films", "T", "pair", 1, 1, "", {"flor": 9.0}))
     assert small.project("films").settings.get("min_seconds") is None
 
 
@@ -167,7 +167,7 @@ def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.M
     item = take(queue, "bob").item
     monkeypatch.setattr("gnomon.feedback.quality.monitor.paused", lambda *_: {"ann", "bob"})
     others = (
-        threading.Thread(target=say, args=(queue, take(queue, "bob"), "bob", "a")),
+        threading.Thread(target=submit_choice, args=(queue, take(queue, "bob"), "bob", "a")),
         threading.Thread(target=QualityMonitor(store, "films").check),
     )
 
@@ -178,7 +178,7 @@ def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.M
             return int(session.execute(asked).scalar_one())
 
     with store.writing() as session:
-        assert session.scalars(queries.LOCKED, {"item": item, "project": "films"}).one()
+        assert session.scalars(queries.LOCK_ITEM, {"item": item, "project": "films"}).one()
         for number, other in enumerate(others, start=1):
             other.start()
             deadline = time.monotonic() + 20

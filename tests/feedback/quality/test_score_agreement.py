@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from asked import project
+from annotating import project
 from rich.console import Console
 
 from gnomon.core.storage.files import to_json

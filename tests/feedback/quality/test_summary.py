@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asked import project, say, take
+from annotating import project, submit_choice, take
 
 from gnomon.core.storage.files import to_json
 from gnomon.feedback.quality.summary import QualityReport, quality_report
@@ -29,7 +29,7 @@ def asked(store: Store) -> QualityReport:
     for who, better in SAID.items():
         for _ in range(4):
             task = take(queue, who)
-            say(queue, task, who, better[int(task.completions[0].id[1:])])
+            submit_choice(queue, task, who, better[int(task.completions[0].id[1:])])
     return quality_report(store, "films")
 
 
@@ -54,10 +54,10 @@ def test_two_on_four_items(store: Store) -> None:
 def test_gold_is_no_part_of_agreement(store: Store) -> None:
     before = asked(store)
     from gnomon.feedback.quality.monitor import load_votes
-    from gnomon.feedback.tasks.gold_items import mark
+    from gnomon.feedback.tasks.gold_items import mark_gold
 
     disputed = next(v.item for v in load_votes(store, "films").votes if v.annotator == "ann" and v.label == "b")
-    mark(store, "films", int(str(disputed)), {"choice": "second"})
+    mark_gold(store, "films", int(str(disputed)), {"choice": "second"})
     found = quality_report(store, "films")
     assert (found.votes, found.gold) == (before.votes - 2, 2)
     assert found.overall.items == 3

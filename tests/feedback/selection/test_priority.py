@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asked import answer_all, project, say, take
+from annotating import judge_all, project, submit_choice, take
 from sqlalchemy import select
 from tiny import prompts_of
 
@@ -42,7 +42,7 @@ def variance(number: int) -> float:
 
 def order_asked(store: Store, queue: Queue, who: str = "ann") -> list[int]:
     """The number of each film, in the order in which its item came."""
-    keys = answer_all(queue, who, lambda number: "a")
+    keys = judge_all(queue, who, lambda number: "a")
     with store.reading() as session:
         first = {row.key: row.prompt for row in session.scalars(select(ItemRow))}
     return [first[key] - 1 for key in keys]  # prompts have the keys 1, 2, …
@@ -95,7 +95,7 @@ def test_a_later_judge_reorders_what_waits_and_nothing_else(database: str) -> No
     )
     first = take(queue, "ann")  # 1/4 where the judge is sure of nothing: film 0
     assert first.completions[0].id[1:] == "0"
-    say(queue, first, "ann", "a")
+    submit_choice(queue, first, "ann", "a")
     assert len(reorder(store, "films", ensemble, share=0)) == 5
     sure = sorted(range(1, 6), key=variance, reverse=True)
     assert order_asked(store, queue) == sure

@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from asked import project, say, take
+from annotating import project, submit_choice, take
 from exported import pair_preferences
 from sqlalchemy import event, select, text
 
@@ -50,9 +50,9 @@ def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: s
     store = Store(database)
     queue = project(store, 2, votes_per_item=3)
     for who, better in (("ann", "a"), ("bob", "b"), ("cyd", "a")):
-        say(queue, take(queue, who), who, better)
+        submit_choice(queue, take(queue, who), who, better)
     for who in ("ann", "bob"):
-        say(queue, take(queue, who), who, "a")
+        submit_choice(queue, take(queue, who), who, "a")
     store.set_annotator("bob", "withdrawn")
     now = heard(store)
     assert sorted(now.values()) == [1, 2]
@@ -67,7 +67,7 @@ def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
     """Completions that are there keep their texts and judgements; a conversation comes in whole beside them."""
     store = Store(database)
     queue = project(store, 1, votes_per_item=1)
-    said = say(queue, take(queue, "ann"), "ann", "a")
+    said = submit_choice(queue, take(queue, "ann"), "ann", "a")
     to_revision(store, "0002", command.downgrade)
     store.close()
     again = Store(database)
@@ -86,11 +86,11 @@ def test_what_is_heard_follows_every_change(database: str) -> None:
     """The count that orders the queue is that of the voices, after answers, corrections and withdrawals."""
     store = Store(database)
     queue = project(store, 1, votes_per_item=2)
-    first = say(queue, take(queue, "ann"), "ann", "a")
+    first = submit_choice(queue, take(queue, "ann"), "ann", "a")
     assert set(heard(store).values()) == {1}
     queue.submit(replace(first, id="second thoughts", corrects=first.id))
     assert set(heard(store).values()) == {1}
-    say(queue, take(queue, "bob"), "bob", "a")
+    submit_choice(queue, take(queue, "bob"), "bob", "a")
     assert set(heard(store).values()) == {2}
     store.set_annotator("ann", "withdrawn")
     assert set(heard(store).values()) == {1}
@@ -106,7 +106,7 @@ def test_items_nearest_to_done_come_first(database: str) -> None:
         last = session.scalars(select(ItemRow).order_by(ItemRow.key.desc()).limit(1)).one()
         last.priority = 1.0
     nearest = take(queue, "ann")
-    say(queue, nearest, "ann", "a")
+    submit_choice(queue, nearest, "ann", "a")
     with store.writing() as session:
         session.execute(text("UPDATE items SET priority = 0"))
     assert take(queue, "bob").item == nearest.item
@@ -136,7 +136,7 @@ def test_a_vote_is_few_statements(tmp_path: Path) -> None:
     event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
     task = take(queue, "ann")
     given = len(said)
-    say(queue, task, "ann", "a")
+    submit_choice(queue, task, "ann", "a")
     assert {sql for sql in said if "BEGIN" in sql} == {"BEGIN IMMEDIATE"}
     assert (given - 1, len(said) - given - 1) == (5, 7)
     store.close()

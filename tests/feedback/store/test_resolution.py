@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from asked import NAMES, project, say, state_of, take
+from annotating import NAMES, project, state_of, submit_choice, take
 from exported import pair_preferences
 from sqlalchemy import select
 
 from gnomon.core.errors import ConfigError, DataError
-from gnomon.feedback.store.resolution import agreed
+from gnomon.feedback.store.resolution import has_consensus
 from gnomon.feedback.store.schema import DecisionRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.tasks.adjudication import decide, decided_items, disputed_items, review_item, unanimous_items
-from gnomon.feedback.tasks.gold_items import mark, unmark
+from gnomon.feedback.tasks.gold_items import mark_gold, unmark_gold
 from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 ID = "00000000-0000-4000-8000-{:012x}"
@@ -41,7 +41,7 @@ def store(database: str) -> Iterator[Store]:
     ],
 )
 def test_the_commonest_needs_more_than_the_threshold(said: list[str], threshold: float, expected: bool) -> None:
-    assert agreed(said, threshold) is expected
+    assert has_consensus(said, threshold) is expected
 
 
 def judge(queue: Queue, answers: dict[str, str]) -> int:
@@ -50,7 +50,7 @@ def judge(queue: Queue, answers: dict[str, str]) -> int:
     for who, better in answers.items():
         task = take(queue, who)
         item = task.item
-        say(queue, task, who, better)
+        submit_choice(queue, task, who, better)
     return item
 
 
@@ -126,9 +126,9 @@ def test_what_a_reviewer_calls_bad_is_left_out(store: Store) -> None:
 def test_a_decision_is_corrected_by_another_that_saw_it(store: Store) -> None:
     _, item = disputed_item(store)
     decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1))
-    with pytest.raises(DataError, match="somebody else decided"):
+    with pytest.raises(DataError, match="another reviewer decided"):
         decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(2))
-    with pytest.raises(DataError, match="is of another decision"):
+    with pytest.raises(DataError, match="belongs to another decision"):
         decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(1))
     decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(2), corrects=ID.format(1))
     assert pair_preferences(store, "films").rows[0].chosen.id == "a0"
@@ -160,7 +160,7 @@ def test_only_what_is_disputed_is_decided(store: Store) -> None:
         decide(store, "films", task.item, "eve", {"choice": "tie"}, id=ID.format(1))
     with pytest.raises(DataError, match="has no item 99"):
         decide(store, "films", 99, "eve", {"choice": "tie"}, id=ID.format(1))
-    with pytest.raises(DataError, match="none of a pair"):
+    with pytest.raises(DataError, match="does not fit the task 'pair'"):
         decide(store, "films", task.item, "eve", {"order": [0, 1]}, id=ID.format(1))
 
 
@@ -168,7 +168,7 @@ def test_a_review_shows_everybody_in_one_order(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=2)
     for who, better in (("ann", "a"), ("bob", "b")):
         task = take(queue, who)
-        say(queue, task, who, better, reason=f"{who} likes {better}", confidence=0.5)
+        submit_choice(queue, task, who, better, reason=f"{who} likes {better}", confidence=0.5)
     found = review_item(store, "films", task.item)
     assert [c.id for c in found.completions] == ["a0", "b0"]
     assert [(v.name, v.answer, v.reason) for v in found.judgements] == [
@@ -201,13 +201,13 @@ def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
     def change(votes_per_item: int) -> Project:
         return Project("films", "T", "pair", votes_per_item, 4, "", asked.settings)
 
-    store.set_up(change(3))
+    store.update_project(change(3))
     assert state_of(store, item) == ("open", 3)
-    store.set_up(change(1))
+    store.update_project(change(1))
     assert state_of(store, item) == ("done", 1)
     assert queue.progress()["open"] == 1
     with pytest.raises(DataError, match="no smaller than the first"):
-        store.set_up(change(5))
+        store.update_project(change(5))
 
 
 def test_fewer_wanted_leave_a_place_for_whoever_settles_it(store: Store) -> None:
@@ -215,7 +215,7 @@ def test_fewer_wanted_leave_a_place_for_whoever_settles_it(store: Store) -> None
     queue = project(store, 1, votes_per_item=3, max_votes=5)
     item = judge(queue, {"ann": "a", "bob": "b"})
     asked = store.project("films")
-    store.set_up(Project("films", "T", "pair", 1, 5, "", asked.settings))
+    store.update_project(Project("films", "T", "pair", 1, 5, "", asked.settings))
     assert state_of(store, item) == ("open", 3)
     judge(queue, {"cyd": "b"})
     assert state_of(store, item) == ("done", 3)
@@ -225,15 +225,15 @@ def test_an_item_that_was_gold_is_settled_by_all_its_voices(store: Store) -> Non
     """Two voices, four more while it was gold, 3 : 3: at most five were wanted, so a reviewer decides."""
     queue = project(store, 1, votes_per_item=2, max_votes=5, gold_rate=0.5, names=(*NAMES, "fay"))
     item = judge(queue, {"ann": "a"})
-    mark(store, "films", item, {"choice": "first"})
+    mark_gold(store, "films", item, {"choice": "first"})
     for who, better in {"bob": "b", "cyd": "a", "dan": "b", "eve": "a", "fay": "b"}.items():
         for draw in range(99):
             with store.writing() as session:
                 session.scalars(select(ProjectRow)).one().salt = str(draw)
             if (task := queue.take(who)) is not None:
-                say(queue, task, who, better)
+                submit_choice(queue, task, who, better)
                 break
-    unmark(store, "films", item)
+    unmark_gold(store, "films", item)
     assert state_of(store, item)[0] == "disputed"
     store.set_annotator("fay", "withdrawn")
     assert state_of(store, item) == ("done", 2)
@@ -260,7 +260,7 @@ def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> No
     now[0] += queue.lease + 1
     item = judge(queue, {"cyd": "a", "dan": "a"})
     for who in ("bob", "ann"):
-        say(queue, late[who], who, "b")
+        submit_choice(queue, late[who], who, "b")
     assert (queue.progress()["judgements"], queue.progress()["surplus"]) == (2, 2)
     assert pair_preferences(store, "films").rows[0].probability == 1.0
     store.set_annotator("cyd", "withdrawn")
@@ -271,12 +271,12 @@ def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> No
 
 def test_what_is_disputed_is_asked_again_when_more_are_allowed(store: Store) -> None:
     _, item = disputed_item(store)
-    store.set_up(Project("films", "T", "pair", 2, 3))
+    store.update_project(Project("films", "T", "pair", 2, 3))
     assert state_of(store, item) == ("open", 3)
-    store.set_up(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 0.4}))
+    store.update_project(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 0.4}))
     assert state_of(store, item) == ("done", 2), "one of two is more than 0.4 of them"
     with pytest.raises(ConfigError, match="'consensus_threshold' is invalid"):
-        store.set_up(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 1}))
+        store.update_project(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 1}))
 
 
 def test_decided_items_are_those_of_reviewers_who_stay_last_decided_first(store: Store) -> None:

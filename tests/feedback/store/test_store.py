@@ -99,7 +99,7 @@ def test_a_broken_import_changes_nothing(store: Store) -> None:
         lambda: add_items(store, "nowhere", [["a", "b"]]),
     ]
     for add in broken:
-        with pytest.raises(DataError, match=r"give another\.|has no |different completions of one prompt"):
+        with pytest.raises(DataError, match=r"use another id\.|has no |different completions of one prompt"):
             add()
     with store.reading() as session:
         tables = ("prompts", "completions", "items")
@@ -117,7 +117,7 @@ def test_what_is_known_under_another_id_is_said_by_its_own(store: Store) -> None
 def test_a_value_that_the_database_cannot_hold_is_said(store: Store) -> None:
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite holds any text")
-    with pytest.raises(DataError, match="cannot hold a value"):
+    with pytest.raises(DataError, match="cannot store a value"):
         add_prompts(store, "films", [BankPrompt(Prompt("nul", (Message("user", "a"),)), category="a\0b")])
 
 
@@ -144,7 +144,7 @@ def test_what_the_database_refuses_too(store: Store) -> None:
     from sqlalchemy.exc import IntegrityError
 
     with pytest.raises(IntegrityError), store.writing() as session:
-        session.execute(text("UPDATE projects SET wanted = 9"))
+        session.execute(text("UPDATE projects SET votes_per_item = 9"))
 
 
 def test_a_store_of_a_newer_gnomon_is_left_alone(store: Store) -> None:

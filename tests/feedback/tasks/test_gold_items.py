@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from asked import answer_all, project, say, state_of, take
+from annotating import judge_all, project, state_of, submit_choice, take
 from exported import pair_preferences
 from sqlalchemy import select
 from tiny import prompts_of
@@ -17,7 +17,7 @@ from gnomon.core.types import Completion, Ranking
 from gnomon.feedback.quality.monitor import load_votes
 from gnomon.feedback.store.schema import ItemRow, ProjectRow
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.tasks.gold_items import add_gold, gold_items, mark, unmark
+from gnomon.feedback.tasks.gold_items import add_gold, gold_items, mark_gold, unmark_gold
 from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 
@@ -53,7 +53,7 @@ def drawn(store: Store, who: str, questions: int) -> list[bool]:
     for _ in range(questions):
         task = take(queue, who)
         found.append(task.item in gold)
-        say(queue, task, who, "tie")
+        submit_choice(queue, task, who, "tie")
     return found
 
 
@@ -72,13 +72,13 @@ def test_draws_differ_between_annotators_and_projects(small: Store) -> None:
         salted(small, salt)
         for who in ("ann", "bob"):
             with small.reading() as session:
-                said[salt, who] = tuple(queue._gold(session, session.get_one(ProjectRow, "films"), who))
+                said[salt, who] = tuple(queue._drawn_gold(session, session.get_one(ProjectRow, "films"), who))
     assert len(set(said.values())) > 2
 
 
 def test_there_is_none_at_rate_zero(small: Store) -> None:
     queue = project(small, 3, gold=3, votes_per_item=1, gold_rate=0)
-    assert len(answer_all(queue, "ann", lambda n: "a")) == 3
+    assert len(judge_all(queue, "ann", lambda n: "a")) == 3
 
 
 def test_a_gold_question_looks_like_any_other(small: Store) -> None:
@@ -86,14 +86,14 @@ def test_a_gold_question_looks_like_any_other(small: Store) -> None:
     tasks = []
     for _ in range(12):
         tasks.append(asdict(take(queue, "ann")))
-        say(queue, take(queue, "ann"), "ann", "a")
+        submit_choice(queue, take(queue, "ann"), "ann", "a")
     with small.reading() as session:
         gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
     kinds = {one["item"] in gold: {k: type(v) for k, v in one.items()} for one in tasks}
     assert set(kinds) == {True, False}
     assert kinds[True] == kinds[False]
-    assert queue.judged_by("ann") == 12, "or the count on the page would tell them apart"
-    last = queue.last("ann")
+    assert queue.judged_count("ann") == 12, "or the count on the page would tell them apart"
+    last = queue.last_judgement("ann")
     assert last is not None
     assert last[0].item == tasks[-1]["item"]
 
@@ -101,23 +101,23 @@ def test_a_gold_question_looks_like_any_other(small: Store) -> None:
 def test_everybody_gets_gold_and_it_takes_no_places(store: Store) -> None:
     """One item that wants a single judgement, one gold: five people judge the gold one, and one the other."""
     queue = project(store, 1, gold=1, votes_per_item=1, max_votes=1, gold_rate=0.5)
-    came = [len(answer_all(queue, who, lambda n: "a")) for who in ("ann", "bob", "cyd", "dan", "eve")]
+    came = [len(judge_all(queue, who, lambda n: "a")) for who in ("ann", "bob", "cyd", "dan", "eve")]
     progress = queue.progress()
     assert (progress["open"], progress["done"], progress["judgements"], progress["surplus"]) == (0, 1, 1, 0)
     (gold,) = gold_items(store, "films")
-    assert gold.right.of == sum(came) - 1
+    assert gold.accuracy.of == sum(came) - 1
     assert state_of(store, gold.item) == ("gold", 1)
 
 
 def test_gold_is_among_what_is_left_for_somebody(store: Store) -> None:
     queue = project(store, 3, gold=2, votes_per_item=1, gold_rate=0.5)
-    assert queue.left_for("ann") == 5
+    assert queue.remaining_count("ann") == 5
     task = take(queue, "ann")
-    assert queue.left_for("ann") == 5, "what they hold is still to be judged"
-    say(queue, task, "ann", "a")
+    assert queue.remaining_count("ann") == 5, "what they hold is still to be judged"
+    submit_choice(queue, task, "ann", "a")
     queue.skip("ann", take(queue, "ann").item, "no idea")
-    assert queue.left_for("ann") == 3
-    assert len(answer_all(queue, "ann", lambda n: "a")) <= 3
+    assert queue.remaining_count("ann") == 3
+    assert len(judge_all(queue, "ann", lambda n: "a")) <= 3
 
 
 def test_nobody_gets_a_gold_question_twice_and_a_lease_is_kept(store: Store) -> None:
@@ -127,7 +127,7 @@ def test_nobody_gets_a_gold_question_twice_and_a_lease_is_kept(store: Store) -> 
         assert take(queue, "ann").item == task.item, "the one that they hold"
         assert queue.heartbeat("ann", task.item) is not None
         came.append(task.item)
-        say(queue, task, "ann", "b")
+        submit_choice(queue, task, "ann", "b")
     assert len(came) == len(set(came))
 
 
@@ -140,20 +140,20 @@ def test_a_late_answer_to_gold_is_no_surplus(store: Store) -> None:
     now[0] += 1e6
     assert queue.heartbeat("ann", task.item) is not None
     now[0] += 1e6
-    say(queue, task, "ann", "a")
+    submit_choice(queue, task, "ann", "a")
     assert [vote.label for vote in load_votes(store, "films").votes] == ["a"]
-    assert gold_items(store, "films")[0].right.hits == 1
+    assert gold_items(store, "films")[0].accuracy.hits == 1
 
 
 def _draws(store: Store, queue: Queue, salt: str) -> bool:
     salted(store, salt)
     with store.reading() as session:
-        return bool(queue._gold(session, session.get_one(ProjectRow, "films"), "ann"))
+        return bool(queue._drawn_gold(session, session.get_one(ProjectRow, "films"), "ann"))
 
 
 def test_gold_is_never_exported(store: Store) -> None:
     queue = project(store, 2, gold=8, votes_per_item=1, gold_rate=0.5)
-    answer_all(queue, "ann", lambda n: "b")
+    judge_all(queue, "ann", lambda n: "b")
     rows = pair_preferences(store, "films").rows
     assert sorted(row.chosen.id for row in rows) == ["b0", "b1"]
 
@@ -161,20 +161,20 @@ def test_gold_is_never_exported(store: Store) -> None:
 def test_an_item_becomes_gold_and_is_one_no_longer(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, gold_rate=0)
     task = take(queue, "ann")
-    say(queue, task, "ann", "b")
-    mark(store, "films", task.item, {"choice": "second"})
+    submit_choice(queue, task, "ann", "b")
+    mark_gold(store, "films", task.item, {"choice": "second"})
     assert (queue.progress()["open"], queue.progress()["judgements"]) == (0, 0)
     assert queue.take("bob") is None, "at rate 0 nobody is tested"
     (gold,) = gold_items(store, "films")
-    assert (gold.right.hits, gold.right.of, gold.answer) == (1, 1, {"choice": "second"})
-    unmark(store, "films", task.item)
+    assert (gold.accuracy.hits, gold.accuracy.of, gold.answer) == (1, 1, {"choice": "second"})
+    unmark_gold(store, "films", task.item)
     assert state_of(store, task.item) == ("open", 2)
-    say(queue, take(queue, "bob"), "bob", "b")
+    submit_choice(queue, take(queue, "bob"), "bob", "b")
     assert queue.progress()["done"] == 1
-    with pytest.raises(DataError, match="none of a pair"):
-        mark(store, "films", task.item, {"order": [0, 1]})
+    with pytest.raises(DataError, match="does not fit the task 'pair'"):
+        mark_gold(store, "films", task.item, {"order": [0, 1]})
     with pytest.raises(DataError, match="has no item 99"):
-        mark(store, "films", 99, {"choice": "first"})
+        mark_gold(store, "films", 99, {"choice": "first"})
 
 
 def test_known_answers_are_added_and_what_is_there_becomes_gold(store: Store) -> None:
@@ -198,12 +198,12 @@ def test_of_a_ranking_the_best_is_what_counts(store: Store) -> None:
     place = {c.id[0]: n for n, c in enumerate(task.completions)}
     queue.submit(NewJudgement("j", task.item, "ann", {"order": [place["a"], place["c"], place["b"]]}))
     (gold,) = gold_items(store, "films")
-    assert (gold.right.hits, gold.right.of) == (1, 1)
+    assert (gold.accuracy.hits, gold.accuracy.of) == (1, 1)
 
 
 def test_what_cannot_be_gold_is_said(small: Store) -> None:
     project(small, 1, task="rating")
     (prompt,) = prompts_of("film 0?")
     row = Ranking(prompt, (Completion("x", "One."), Completion("y", "Two.")))
-    with pytest.raises(ConfigError, match="asks for scores"):
+    with pytest.raises(ConfigError, match="collects scores"):
         add_gold(small, "films", [row])

@@ -164,9 +164,9 @@ def test_a_place_that_is_lent_again_is_not_for_the_late(queue: Queue, clock: Clo
 def test_sending_it_again_adds_nothing(queue: Queue) -> None:
     said = answer(queue, queue.take("ann"), "ann")
     again = queue.submit(said)
-    assert (again.again, again.surplus) == (True, False)
+    assert (again.duplicate, again.surplus) == (True, False)
     assert queue.progress()["judgements"] == 1
-    with pytest.raises(DataError, match="is of another answer"):
+    with pytest.raises(DataError, match="belongs to another judgement"):
         queue.submit(NewJudgement(said.id, said.item, "ann", {"choice": "second"}))
 
 
@@ -185,7 +185,7 @@ def test_a_correction_is_another_event_and_one_voice(queue: Queue, store: Store)
     with pytest.raises(DataError, match="was corrected already"):
         queue.submit(NewJudgement("third", said.item, "ann", {"choice": "first"}, corrects=said.id))
     other = answer(queue, queue.take("bob"), "bob")
-    with pytest.raises(DataError, match="is none that 'ann' made"):
+    with pytest.raises(DataError, match="is not by 'ann' on item"):
         queue.submit(NewJudgement("fourth", other.item, "ann", {"choice": "first"}, corrects=other.id))
 
 
@@ -202,7 +202,7 @@ def test_who_skips_is_not_asked_again(queue: Queue) -> None:
 
 def test_what_was_never_lent_cannot_be_answered(queue: Queue) -> None:
     item = held(queue.take("ann"))
-    with pytest.raises(DataError, match="was never given to annotator 'bob'"):
+    with pytest.raises(DataError, match="was never leased to annotator 'bob'"):
         queue.submit(NewJudgement("x", item, "bob", {"choice": "first"}))
     with pytest.raises(DataError, match="has no item 99"):
         queue.submit(NewJudgement("x", 99, "bob", {"choice": "first"}))
@@ -231,7 +231,7 @@ def test_nothing_is_taken_of_the_withdrawn(queue: Queue, store: Store) -> None:
     ):
         with pytest.raises(DataError, match="'ann' has withdrawn"):
             queue.submit(one)
-    assert queue.submit(said).again, "what is there already is acknowledged"
+    assert queue.submit(said).duplicate, "what is there already is acknowledged"
     store.set_annotator("ann", "active")
     assert not queue.submit(NewJudgement("x", item, "ann", {"choice": "tie"})).surplus
 
@@ -291,7 +291,7 @@ def test_annotators_who_race_make_exactly_what_is_wanted(database: str, tmp_path
     names = tuple(f"w{n}" for n in range(8))
     store = Store(database)
     fill(store, 60, votes_per_item=3, max_votes=3, names=names)
-    script = Path(__file__).parent / "lending.py"
+    script = Path(__file__).parent / "queue_worker.py"
     workers = [
         subprocess.Popen(
             [sys.executable, str(script), database, "films", name, name], stderr=subprocess.PIPE, text=True

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from asked import project, say, state_of, take
+from annotating import project, state_of, submit_choice, take
 from sqlalchemy import select
 
 from gnomon.core.errors import BusyError, ConfigError, DataError
@@ -16,7 +16,7 @@ from gnomon.feedback.quality.summary import _sides, quality_report
 from gnomon.feedback.store import store as stores
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.tasks.gold_items import mark
+from gnomon.feedback.tasks.gold_items import mark_gold
 from gnomon.feedback.tasks.queue import NewJudgement, Queue
 from gnomon.stats.votes import Vote
 
@@ -75,9 +75,9 @@ def test_late_work_counts_though_nobody_is_left_to_be_asked(store: Store) -> Non
 
 def test_a_slip_that_is_put_right_costs_no_further_judgement(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2)
-    say(queue, take(queue, "ann"), "ann", "a")
+    submit_choice(queue, take(queue, "ann"), "ann", "a")
     task = take(queue, "bob")
-    slip = say(queue, task, "bob", "b")
+    slip = submit_choice(queue, task, "bob", "b")
     assert state_of(store, task.item) == ("open", 3)
     same = {"choice": ("first", "second")[[c.id[0] for c in task.completions].index("a")]}
     queue.submit(replace(slip, id="meant", answer=same, corrects=slip.id))
@@ -89,17 +89,17 @@ def test_criteria_stay_once_an_answer_is_known(store: Store) -> None:
     project(store, 1, task="rating", sides="a", criteria=["kind"])
     with store.reading() as session:
         item = session.scalars(select(ItemRow.key)).one()
-    mark(store, "films", item, {"scores": [{"kind": 7}]})
+    mark_gold(store, "films", item, {"scores": [{"kind": 7}]})
     now = store.project("films")
-    with pytest.raises(DataError, match="judged or is known"):
-        store.set_up(replace(now, settings={**now.settings, "criteria": ["kind", "true"]}))
+    with pytest.raises(DataError, match="judgements or gold items"):
+        store.update_project(replace(now, settings={**now.settings, "criteria": ["kind", "true"]}))
 
 
 def test_criteria_differ(store: Store) -> None:
     project(store, 1, task="rating", sides="a", criteria=["kind"])
     now = store.project("films")
     with pytest.raises(ConfigError, match="give different names"):
-        store.set_up(replace(now, settings={**now.settings, "criteria": ["kind", "kind "]}))
+        store.update_project(replace(now, settings={**now.settings, "criteria": ["kind", "kind "]}))
 
 
 def test_who_waits_too_long_for_a_writer_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_places_in_lists_of_ratings_are_no_people(store: Store) -> None:
             row.kind = "anonymous"
     for _ in range(4):
         for who in ("ann", "bob"):
-            say(queue, take(queue, who), who, "a")
+            submit_choice(queue, take(queue, who), who, "a")
     found = quality_report(store, "films")
     assert found.votes == 8
     assert found.overall.items == 4

@@ -1,1 +1,1 @@
-"""The history of the feedback store's tables, for Alembic."""
+"""Migrations of the feedback store's tables, executed by Alembic."""

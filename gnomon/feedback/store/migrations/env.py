@@ -1,4 +1,4 @@
-"""Alembic's entrance: it works on the connection that the store hands over."""
+"""Alembic's entry point: migrates the connection that `store.database` passes in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gnomon.feedback.store.schema import Table
 
 
 def migrate() -> None:
-    """Bring the tables from where they are to where Alembic was told."""
+    """Run the migrations from the database's revision to the requested one."""
     connection = context.config.attributes["connection"]
     context.configure(connection=connection, target_metadata=Table.metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
-if hasattr(context, "config"):  # only Alembic runs it
+if hasattr(context, "config"):  # only when Alembic executes this file
     migrate()

@@ -1,1 +1,1 @@
-"""One file for each change of the tables."""
+"""One file per revision of the tables."""

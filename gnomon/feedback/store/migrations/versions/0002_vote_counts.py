@@ -1,4 +1,4 @@
-"""Each item says how many judgements of it count, and an index has the queue's order."""
+"""Items store their number of counted judgements, and an index has the order of the queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UPDATE items SET heard = (
 
 
 def upgrade() -> None:
-    """Count them once; from then on whatever settles an item does."""
+    """Add the column and count the judgements of existing items."""
     op.add_column("items", sa.Column("heard", sa.Integer(), nullable=False, server_default="0"))
     op.execute(COUNTED)
     op.drop_index("ix_items_queue", "items")
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget them."""
+    """Drop the column."""
     op.drop_index("ix_items_queue", "items")
     op.create_index("ix_items_queue", "items", ["project", "state", "priority"])
     op.drop_column("items", "heard")

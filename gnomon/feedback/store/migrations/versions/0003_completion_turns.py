@@ -1,4 +1,4 @@
-"""Completions keep their turns, not only what the assistant said in them."""
+"""Completions store all their turns, not only the assistant's text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Completions that are there have none: they were imported as texts."""
+    """Add the column; existing completions are single texts and have no turns."""
     op.add_column("completions", sa.Column("turns", sa.JSON(), nullable=True))
 
 
 def downgrade() -> None:
-    """Forget them."""
+    """Drop the column."""
     op.drop_column("completions", "turns")

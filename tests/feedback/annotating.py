@@ -47,7 +47,7 @@ def _prompts(count: int) -> Any:
     return prompts_of(*(f"film {n}?" for n in range(count)))
 
 
-def say(queue: Queue, task: AnnotationTask, who: str, better: str, **more: Any) -> NewJudgement:
+def submit_choice(queue: Queue, task: AnnotationTask, who: str, better: str, **more: Any) -> NewJudgement:
     """Answer a pair: `a`, `b`, `tie` or `bad`."""
     choice = better
     if better in "ab":
@@ -63,12 +63,12 @@ def take(queue: Queue, who: str) -> AnnotationTask:
     return found
 
 
-def answer_all(queue: Queue, who: str, by_item: Any) -> list[int]:
+def judge_all(queue: Queue, who: str, by_item: Any) -> list[int]:
     """Answer whatever comes, by `by_item(name of the item)`; returns the items as they came."""
     came = []
     while (task := queue.take(who)) is not None:
         came.append(task.item)
-        say(queue, task, who, by_item(int(task.completions[0].id[1:])))
+        submit_choice(queue, task, who, by_item(int(task.completions[0].id[1:])))
     return came
 
 

@@ -1,4 +1,4 @@
-"""One annotator at work in a process of its own, for `test_queue.py`: lending.py URL PROJECT NAME SEED."""
+"""One annotator at work in a process of its own, for `test_queue.py`: queue_worker.py URL PROJECT NAME SEED."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main(url: str, project: str, annotator: str, seed: str) -> None:
         )
         queue.submit(answer)
         if chance.random() < 0.2:  # the answer got lost on its way back
-            assert queue.submit(answer).again
+            assert queue.submit(answer).duplicate
 
 
 def take(queue: Queue, annotator: str) -> AnnotationTask | None:
