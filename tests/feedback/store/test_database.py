@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from annotating import project, submit_choice, take
 from exported import pair_preferences
 from sqlalchemy import event, select, text
+from sqlalchemy.exc import IntegrityError
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message
@@ -174,3 +175,22 @@ def test_settings_of_an_older_store_have_their_current_names(database: str) -> N
     again.close()
     with pytest.raises(ConfigError, match=r"'floor' is invalid .*; it is called 'min_reliability'"):
         setup_of({"floor": 0.5})
+
+
+def test_columns_of_an_older_store_get_their_current_names(database: str) -> None:
+    """Rows of revision 4 are readable under the names of the fields, and the constraint has the new names."""
+    store = Store(database)
+    project(store, 1, votes_per_item=2, max_votes=3)
+    to_revision(store, "0004", command.downgrade)
+    with store.engine.connect() as connection:
+        assert connection.execute(text("SELECT wanted, most FROM projects")).one() == (2, 3)
+        assert connection.execute(text("SELECT wanted, heard FROM items")).one() == (2, 0)
+    store.close()
+    again = Store(database)
+    assert (again.project("films").votes_per_item, again.project("films").max_votes) == (2, 3)
+    with again.reading() as session:
+        item = session.scalars(select(ItemRow)).one()
+        assert (item.target_votes, item.vote_count, item.open_to_humans) == (2, 0, True)
+    with pytest.raises(IntegrityError), again.writing() as session:
+        session.execute(text("UPDATE projects SET max_votes = 1"))
+    again.close()
