@@ -272,7 +272,7 @@ def test_a_broken_import_leaves_nothing(ask: Ask, here: Path) -> None:
     rows = [{"prompt": "New?", "completions": [one, two]}, {"prompt": "Newer?", "completions": [one, other]}]
     write_rows(Path("broken.jsonl"), rows)
     code, _, err = ask("feedback", "import", "f.db", "broken.jsonl", "--project", "tone")
-    assert (code, "give another" in " ".join(err.split())) == (2, True)
+    assert (code, "use another id" in " ".join(err.split())) == (2, True)
     store = Store("f.db")
     assert len(store.prompts("tone")) == 1
     store.close()
