@@ -27,9 +27,9 @@ class Case:
         work: one of `OFFLINE`, `grpo`, `rloo`, `ppo` or `sample`.
         data: a key of `LENGTHS`.
         model: a folder with `policy`, `scorer` and their tokenizer.
-        rows: pairs or demonstrations of an optimiser step; prompts of an online one.
+        rows: pairs or demonstrations of an optimizer step; prompts of an online one.
         completions: of each prompt, online.
-        steps: optimiser steps, or rounds.
+        steps: optimizer steps, or rounds.
         prompt: tokens of a prompt, from and to, in the place of those of `data`.
         precision: of matrix products, `float32` or `bfloat16`; weights being trained stay in float32.
         count_flops: count the operations of each step; its times then mean nothing.

@@ -33,7 +33,7 @@ class Reinforce(PolicyGradient):
 
     Attributes:
         baseline: what is subtracted from a return.
-        normalise: divide by the deviation of scores in former rounds; scales the step, not its direction.
+        normalize: divide by the deviation of scores in former rounds; scales the step, not its direction.
         value_weight: weight of the critic's loss `½(V − G)²`, where there is one.
         gamma: discount per token.
     """
@@ -41,7 +41,7 @@ class Reinforce(PolicyGradient):
     single_update: ClassVar[bool] = True
     loop_defaults: ClassVar[Mapping[str, Any]] = {"epochs": 1, "minibatches": 1}
     baseline: Literal["running", "critic", "none"] = "running"
-    normalise: bool = True
+    normalize: bool = True
     value_weight: Weight = 0.1
     gamma: Discount = 1.0
     aggregate: Aggregate = "constant"
@@ -62,7 +62,7 @@ class Reinforce(PolicyGradient):
             advantages = returns - experience.values
         else:
             advantages = returns - (return_stats.mean if self.baseline == "running" else 0.0)
-        if self.normalise:
+        if self.normalize:
             advantages = advantages / return_stats.deviation
         return replace(experience, advantages=masked(advantages, mask), returns=returns)
 

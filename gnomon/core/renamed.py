@@ -29,6 +29,7 @@ KEYS: dict[str, str] = {
     "missing_eos_score": "truncation_score",
     "moments": "optimizer: adamw_8bit",
     "nll_weight": "sft_coef",
+    "normalise": "normalize",
     "reference_every": "ref_update_interval",
     "resample": "dynamic_sampling_rounds",
     "reserved": "judge_holdout",

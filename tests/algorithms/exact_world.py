@@ -32,7 +32,7 @@ class Setting:
         self.world = world
         self.policy, self.reference = TablePolicy(world, seed=1), TablePolicy(world, seed=2)
         self.rewards = world.rewards(seed=3)
-        self.arbitrary = world.noise(4, len(world.places))
+        self.arbitrary = world.noise(4, len(world.states))
         self.exact = exact_values(self.policy, self.reference, self.rewards, BETA)
 
     def models(self, values: Tensor | None = None) -> TableModels:
@@ -47,9 +47,9 @@ class Setting:
         return expected_gradient(algorithm, self.models(values), self.reference, self.rewards, beta, k=k, **more)
 
 
-def equal(found: Tensor, expected: Tensor) -> None:
+def equal(actual: Tensor, expected: Tensor) -> None:
     assert expected.abs().max() > 0.01
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=0)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -74,7 +74,7 @@ def train(
     world = SMALL
     reference, rewards = TablePolicy(world, seed=2, scale=spread), world.rewards(seed=3)
     policy = TablePolicy(world, seed=2, scale=spread)
-    critic = TableCritic(world, torch.zeros(len(world.places)).double())
+    critic = TableCritic(world, torch.zeros(len(world.states)).double())
     models, return_stats = TableModels(policy, critic), RunningStats()
     adam = torch.optim.Adam([policy.table, critic.table], lr=rate, eps=1e-5)
     size = len(world.completions)
@@ -83,10 +83,10 @@ def train(
         prompts = torch.arange(128 // k) % world.prompts
         drawn = torch.multinomial(policy.probabilities()[prompts], k, replacement=True) + prompts[:, None] * size
         group = [g for g in range(128 // k) for _ in range(k)]
-        found = experience_of(drawn.flatten().tolist(), models, reference, rewards, beta, group=group)
-        credited = algorithm.credit(replace(found, return_stats=return_stats))
-        assert found.rewards is not None
-        return_stats = return_stats.after(found.rewards.sum(1))
+        experience = experience_of(drawn.flatten().tolist(), models, reference, rewards, beta, group=group)
+        credited = algorithm.credit(replace(experience, return_stats=return_stats))
+        assert experience.rewards is not None
+        return_stats = return_stats.after(experience.rewards.sum(1))
         loss, _ = algorithm.loss(cast(Any, models), credited)
         adam.zero_grad()
         loss.backward()

@@ -70,9 +70,9 @@ class TablePolicy(nn.Module):
         """`[N, T]`."""
         states = {s: i for i, s in enumerate(self.world.states)}
         rows = [c.tolist() for c in tokens.completions]
-        places = pad_rows([torch.tensor([states[tuple(r[:t])] for t in range(len(r))]) for r in rows], 0)
+        indices = pad_rows([torch.tensor([states[tuple(r[:t])] for t in range(len(r))]) for r in rows], 0)
         prompt = torch.tensor([int(p[0]) for p in tokens.prompts])[tokens.group]
-        every = self.table.log_softmax(-1)[prompt[:, None], places]
+        every = self.table.log_softmax(-1)[prompt[:, None], indices]
         return every.gather(2, pad_rows(tokens.completions, 0)[:, :, None]).squeeze(2)
 
     def sums(self) -> Tensor:
@@ -160,24 +160,24 @@ def labels(reference: TablePolicy, shares: Mapping[Row, float], often: Mapping[R
     )
 
 
-def minimise(policy: TablePolicy, loss: Callable[[], Tensor]) -> None:
+def minimize(policy: TablePolicy, loss: Callable[[], Tensor]) -> None:
     """To where the gradient is nothing."""
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         policy.parameters(), max_iter=500, tolerance_grad=1e-11, tolerance_change=0, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
-        found = loss()
-        found.backward()  # type: ignore[no-untyped-call]
-        return found
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
 def fit(algorithm: Any, policy: TablePolicy, batch: Any) -> TablePolicy:
     """The policy that an algorithm ends with on a whole world."""
-    minimise(policy, lambda: algorithm.loss(models(policy), batch)[0])
+    minimize(policy, lambda: algorithm.loss(models(policy), batch)[0])
     return policy
 
 

@@ -14,8 +14,8 @@ REWARDS = 2 * torch.randn(2, 7, generator=torch.Generator().manual_seed(1), dtyp
 
 def test_its_reward_by_hand() -> None:
     """½·(e + 1), ½·(1 + 0), ½·(e^−1 − 1); beyond a log-ratio of 20 only the logarithm goes on."""
-    found = ChiPO(beta=0.5).implicit_reward(torch.tensor([1.0, 0.0, -1.0]))
-    assert found.tolist() == pytest.approx([1.859141, 0.5, -0.316060], abs=1e-5)
+    reward = ChiPO(beta=0.5).implicit_reward(torch.tensor([1.0, 0.0, -1.0]))
+    assert reward.tolist() == pytest.approx([1.859141, 0.5, -0.316060], abs=1e-5)
     far = ChiPO(beta=1.0).implicit_reward(torch.tensor([20.0, 30.0], dtype=torch.float64))
     assert float(far[1] - far[0]) == pytest.approx(10.0)
 

@@ -39,13 +39,13 @@ def trained(models: TrainedModels) -> list[Any]:
 
 def all_gradients(models: TrainedModels, loss: Tensor) -> list[Tensor]:
     weights = [p for model in trained(models) for p in model.trainable().values()]
-    found = torch.autograd.grad(loss, weights, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(weights, found, strict=True)]
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(weights, gradients, strict=True)]
 
 
-def same(found: list[Tensor], expected: list[Tensor]) -> None:
+def same(gradients: list[Tensor], expected: list[Tensor]) -> None:
     assert max(g.abs().max() for g in expected) > 1e-3
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
@@ -61,8 +61,8 @@ def test_it_is_a_frozen_documented_dataclass_with_defaults(name: str) -> None:
             setattr(algorithm, setting.name, None)
     text = sys.modules[type(algorithm).__module__].__doc__ or ""
     assert "Wrong when" in text
-    said = "".join(kind.__doc__ or "" for kind in type(algorithm).__mro__)
-    assert all(f"{setting.name}: " in said for setting in fields(algorithm))
+    docstrings = "".join(kind.__doc__ or "" for kind in type(algorithm).__mro__)
+    assert all(f"{setting.name}: " in docstrings for setting in fields(algorithm))
     assert algorithm.trains in ("policy", "reward")
     assert algorithm.needs <= {"reference", "critic", "token_reward", "mismatched"}
     assert is_online(algorithm) == (name in ONLINE)
@@ -141,8 +141,8 @@ def leaf_gradient(algorithm: Any, models: TrainedModels, batch: Any) -> tuple[fl
         leaf = LeafPolicy(models.policy.logprobs(batch.tokens))
     stand_in = SimpleNamespace(policy=leaf, critic=models.critic_model, temperature=1.0)
     loss, _ = algorithm.loss(stand_in, batch)
-    (found,) = torch.autograd.grad(loss, leaf.values)
-    return float(loss.detach()), found
+    (gradients,) = torch.autograd.grad(loss, leaf.values)
+    return float(loss.detach()), gradients
 
 
 @pytest.mark.parametrize("name", OF_POLICY)
@@ -151,10 +151,10 @@ def test_tokens_outside_the_mask_get_no_gradient(name: str) -> None:
     algorithm = EVERY[name]()
     models = models_for(algorithm)
     batch = batch_for(algorithm, models)
-    _, found = leaf_gradient(algorithm, models, batch)
+    _, gradients = leaf_gradient(algorithm, models, batch)
     assert not batch.tokens.mask.all()
-    assert (found[~batch.tokens.mask] == 0).all()
-    touched = (found[batch.tokens.mask] != 0).float().mean()
+    assert (gradients[~batch.tokens.mask] == 0).all()
+    touched = (gradients[batch.tokens.mask] != 0).float().mean()
     assert touched > 0.25  # a clip may stop some
 
 
@@ -237,9 +237,9 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bits(name: str, tmp_path: P
     with pytest.raises(Killed):
         start(tmp_path / "cut", words, algorithm, loop, kill)
     assert len(recorded(tmp_path / "cut")) == 1
-    found = start(tmp_path / "cut", words, algorithm, loop)
+    weights = start(tmp_path / "cut", words, algorithm, loop)
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", EVERY)

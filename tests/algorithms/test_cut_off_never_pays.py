@@ -34,7 +34,7 @@ def trained(algorithm: Any, rule: Rule) -> TablePolicy:
     """30 rounds of 64 samples, K = 4, plain steps of one length, whatever the algorithm's scale."""
     torch.manual_seed(1)
     policy, reference = TablePolicy(WORLD, seed=0, scale=0.0), TablePolicy(WORLD, seed=0, scale=0.0)
-    values = torch.full((len(WORLD.places),), -5.0, dtype=torch.float64)
+    values = torch.full((len(WORLD.states),), -5.0, dtype=torch.float64)
     models = TableModels(policy, TableCritic(WORLD, values))
     group = [g for g in range(16) for _ in range(4)]
     for _ in range(30):

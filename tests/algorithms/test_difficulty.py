@@ -51,9 +51,9 @@ def test_each_prompt_moves_by_its_closed_form(k: int) -> None:
     assert abs(first - second) > 0.2
     slopes = [torch.autograd.grad(q, policy.table, retain_graph=True)[0] for q in rates]
 
-    found = expected_gradient(GRPO(), models, policy, right(), 0.0, k=k)
+    gradient = expected_gradient(GRPO(), models, policy, right(), 0.0, k=k)
     weights = [weight(q, k, ADDED) for q in (first, second)]
-    equal(found, sum(c * slope for c, slope in zip(weights, slopes, strict=True)) / torch.tensor(2.0))
+    equal(gradient, sum(c * slope for c, slope in zip(weights, slopes, strict=True)) / torch.tensor(2.0))
 
     plain = expected_gradient(DrGRPO(), models, policy, right(), 0.0, k=k)
     equal(plain, (k - 1) / k * (slopes[0] + slopes[1]) / 2)

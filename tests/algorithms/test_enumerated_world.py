@@ -56,7 +56,7 @@ def test_the_world_is_whole(wide: Setting) -> None:
     assert len(WIDE.rows) == len(set(WIDE.rows)) == 2 * 40
     torch.testing.assert_close(wide.policy.probabilities().sum(1), torch.ones(2, dtype=torch.float64))
     value = objective(wide.policy, wide.reference, wide.rewards, BETA).item()
-    starts = [wide.exact[WIDE.places[p, ()]].item() for p in range(2)]
+    starts = [wide.exact[WIDE.states[p, ()]].item() for p in range(2)]
     assert sum(starts) / 2 == pytest.approx(value, abs=1e-12)
     best = as_policy(WIDE, optimum(wide.reference, wide.rewards, BETA))
     log_z = torch.logsumexp((wide.reference.all_logprobs() + wide.rewards / BETA).view(2, -1), 1).mean()
@@ -110,8 +110,8 @@ def test_importance_weights_undo_another_sampler() -> None:
     The fellow's return is that of μ's draws; where weights are cut it does not drop out any more.
     """
     world = World(letters=3, longest=1)
-    found, setting, sampler = drawn_elsewhere(world, cap=1e6)
-    equal(found, setting.true_gradient())
+    gradient, setting, sampler = drawn_elsewhere(world, cap=1e6)
+    equal(gradient, setting.true_gradient())
 
     capped, _, _ = drawn_elsewhere(world, cap=1.2)
     chance, other = setting.policy.probabilities(), sampler.probabilities()
@@ -127,18 +127,18 @@ def test_importance_weights_undo_another_sampler() -> None:
 
 def test_weights_of_single_tokens_are_not_those_of_completions() -> None:
     """Each token has its own ratio: of several, the expected step is near the gradient, not at it."""
-    found, setting, _ = drawn_elsewhere(SMALL, cap=1e6)
-    assert 0.5 < cosine(found, setting.true_gradient()) < 0.999
+    gradient, setting, _ = drawn_elsewhere(SMALL, cap=1e6)
+    assert 0.5 < cosine(gradient, setting.true_gradient()) < 0.999
 
 
 def test_an_imperfect_critic_biases_it_when_trusted(wide: Setting) -> None:
-    found = wide.gradient(PPO(gae_lambda=0.95, **PLAIN))
-    assert (found - wide.true_gradient()).abs().max() > 1e-3
+    gradient = wide.gradient(PPO(gae_lambda=0.95, **PLAIN))
+    assert (gradient - wide.true_gradient()).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("baseline", ["none", "running", "critic"])
 def test_reinforce_is_exact_with_any_baseline(wide: Setting, baseline: Any) -> None:
-    algorithm = Reinforce(baseline=baseline, normalise=False, value_weight=0.0)
+    algorithm = Reinforce(baseline=baseline, normalize=False, value_weight=0.0)
     credit = algorithm.credit
 
     class After:
@@ -154,8 +154,8 @@ def test_reinforce_is_exact_with_any_baseline(wide: Setting, baseline: Any) -> N
 
 def test_normalised_returns_only_scale(wide: Setting) -> None:
     algorithm = Reinforce(baseline="none")
-    found = wide.gradient(algorithm)  # past deviation of 1: no scale in the first round
-    equal(found, wide.true_gradient())
+    gradient = wide.gradient(algorithm)  # past deviation of 1: no scale in the first round
+    equal(gradient, wide.true_gradient())
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -188,8 +188,8 @@ def test_the_entropy_bonus_has_the_gradient_of_the_entropy(small: Setting) -> No
 
 def test_whitening_turns_the_step_only_by_its_baseline(wide: Setting) -> None:
     """The batch's mean is a constant baseline and its deviation a scale, when the batch is the whole world."""
-    found = wide.gradient(ReinforcePP(aggregate="constant"))
-    assert cosine(found, wide.true_gradient()) == pytest.approx(1.0, abs=1e-6)
+    gradient = wide.gradient(ReinforcePP(aggregate="constant"))
+    assert cosine(gradient, wide.true_gradient()) == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_whitening_turns_the_step_only_by_its_baseline(wide: Setting) -> None:
 )
 def test_deviation_and_length_turn_the_step(small: Setting, kind: Any, least: float, most: float) -> None:
     """Between ascent and exact: still uphill, no longer the gradient."""
-    found = cosine(small.gradient(kind(), k=3), small.true_gradient())
-    assert least < found < most
+    similarity = cosine(small.gradient(kind(), k=3), small.true_gradient())
+    assert least < similarity < most
 
 
 def test_grpo_without_its_three_biases_is_the_gradient(small: Setting) -> None:
@@ -252,7 +252,7 @@ def test_the_optimum_is_a_fixed_point(algorithm: Any) -> None:
     """A policy that is π* earns the same r − β·log(π/π_ref) whatever it says, so nothing pulls at it."""
     reference, rewards = TablePolicy(SMALL, seed=2), SMALL.rewards(seed=3)
     policy = as_policy(SMALL, optimum(reference, rewards, BETA))
-    models = TableModels(policy, TableCritic(SMALL, SMALL.noise(4, len(SMALL.places))))
+    models = TableModels(policy, TableCritic(SMALL, SMALL.noise(4, len(SMALL.states))))
     k = max(1, algorithm.min_group_size)
     assert expected_gradient(algorithm, models, reference, rewards, BETA, k=k).abs().max() < 1e-6
 
@@ -266,6 +266,6 @@ def test_training_on_samples_reaches_the_optimum(name: str) -> None:
     beta = 0.5
     best = optimum(TablePolicy(SMALL, seed=2), SMALL.rewards(seed=3), beta)
     assert total_variation(TablePolicy(SMALL, seed=2), best) > 0.3
-    found = [total_variation(train(algorithm, seed, beta=beta), best) for seed in range(5)]
+    distances = [total_variation(train(algorithm, seed, beta=beta), best) for seed in range(5)]
 
-    assert max(found) < limit, found
+    assert max(distances) < limit, distances

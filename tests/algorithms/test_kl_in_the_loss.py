@@ -26,25 +26,25 @@ def test_a_weighted_penalty_in_the_loss_has_the_gradient_of_its_expectation(
     small: Setting, estimator: str
 ) -> None:
     """k1 and k3 have the KL itself as expectation; k2 has its own."""
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", estimator, unbiased_gradient=True))
+    gradient = small.gradient(RLOO(), k=2, pricing=Pricing("loss", estimator, unbiased_gradient=True))
     if estimator == "k2":
         logprobs = small.policy.logprobs(SMALL.every)
         squares = (logprobs - small.reference.logprobs(SMALL.every).detach()).square() / 2
         cost = (small.policy.all_logprobs().exp() * (squares * SMALL.every.mask).sum(1)).sum() / SMALL.prompts
         price = torch.autograd.grad(cost, small.policy.table)[0]
-        equal(found, small.true_gradient(0.0) - BETA * price)
+        equal(gradient, small.true_gradient(0.0) - BETA * price)
     else:
-        equal(found, small.true_gradient())
+        equal(gradient, small.true_gradient())
 
 
 def test_the_whole_vocabulary_has_the_gradient_of_the_kl_itself(small: Setting) -> None:
     """`∇E[Σ_t KL_t] = E[Σ_t ∇KL_t + KL_t·∇log π(y_<t)]`, against autograd of the exact KL."""
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "full", unbiased_gradient=True))
-    equal(found, small.true_gradient())
+    gradient = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "full", unbiased_gradient=True))
+    equal(gradient, small.true_gradient())
     logprobs = small.policy.all_logprobs()
     kl = (logprobs.exp() * (logprobs - small.reference.all_logprobs().detach())).sum() / SMALL.prompts
     price = torch.autograd.grad(kl, small.policy.table)[0]
-    equal(found - small.gradient(RLOO(), k=2, beta=0.0), -BETA * price)
+    equal(gradient - small.gradient(RLOO(), k=2, beta=0.0), -BETA * price)
 
 
 def test_without_the_weight_it_restrains_each_state_but_not_how_often_it_is_reached(small: Setting) -> None:
@@ -52,20 +52,20 @@ def test_without_the_weight_it_restrains_each_state_but_not_how_often_it_is_reac
     pricing = Pricing("loss", "full", unbiased_gradient=False)
     bandit = Setting(World(letters=3, longest=1))
     equal(bandit.gradient(RLOO(), k=2, pricing=pricing), bandit.true_gradient())
-    found = small.gradient(RLOO(), k=2, pricing=pricing)
-    assert (found - small.true_gradient()).abs().max() > 1e-3
+    gradient = small.gradient(RLOO(), k=2, pricing=pricing)
+    assert (gradient - small.true_gradient()).abs().max() > 1e-3
     states = torch.zeros((), dtype=torch.float64)
     chance = small.policy.probabilities().flatten() / SMALL.prompts
     reference = SMALL.look_up(small.reference.table.detach(), SMALL.every)
     kl = small.policy.logprobs_entropy_and_kl(SMALL.every, reference)[2]
     states = (chance[:, None] * kl * SMALL.every.mask).sum()
     price = torch.autograd.grad(states, small.policy.table)[0]
-    equal(found, small.true_gradient(0.0) - BETA * price)
+    equal(gradient, small.true_gradient(0.0) - BETA * price)
 
 
 def test_k1_in_the_loss_as_commonly_written_restrains_nothing(small: Setting) -> None:
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "k1", unbiased_gradient=False))
-    equal(found, small.true_gradient(0.0))
+    gradient = small.gradient(RLOO(), k=2, pricing=Pricing("loss", "k1", unbiased_gradient=False))
+    equal(gradient, small.true_gradient(0.0))
 
 
 def test_k2_in_the_loss_as_commonly_written_is_right_for_single_tokens() -> None:
@@ -95,15 +95,15 @@ def test_k3_in_the_loss_as_commonly_written_has_another_optimum() -> None:
         policy = as_policy(world, expected)
         models = TableModels(policy, TableCritic(world, torch.zeros(1, dtype=torch.float64)))
         pricing = Pricing("loss", "k3", exact)
-        found = expected_gradient(RLOO(), models, reference, rewards, beta, k=2, pricing=pricing)
-        assert found.abs().max() < 1e-6
+        gradient = expected_gradient(RLOO(), models, reference, rewards, beta, k=2, pricing=pricing)
+        assert gradient.abs().max() < 1e-6
         wrong = Pricing("loss", "k3", not exact)
         assert expected_gradient(RLOO(), models, reference, rewards, beta, k=2, pricing=wrong).abs().max() > 1e-3
 
 
 def test_k3_in_the_reward_does_not_restrain_as_it_should(small: Setting) -> None:
-    found = small.gradient(RLOO(), k=2, pricing=Pricing("reward", "k3"))
-    assert (found - small.true_gradient()).abs().max() > 1e-2
+    gradient = small.gradient(RLOO(), k=2, pricing=Pricing("reward", "k3"))
+    assert (gradient - small.true_gradient()).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k3", "full"])
@@ -139,7 +139,7 @@ def test_where_grpo_comes_to_rest(where: str) -> None:
     """At π* with the KL in the reward. With its default, the KL in the loss, the surrogate's biases remain."""
     reference, rewards = TablePolicy(SMALL, seed=2), SMALL.rewards(seed=3)
     policy = as_policy(SMALL, optimum(reference, rewards, BETA))
-    models = TableModels(policy, TableCritic(SMALL, torch.zeros(len(SMALL.places), dtype=torch.float64)))
+    models = TableModels(policy, TableCritic(SMALL, torch.zeros(len(SMALL.states), dtype=torch.float64)))
     pricing = Pricing(where, "k1" if where == "reward" else "k3")
     pull = expected_gradient(GRPO(), models, reference, rewards, BETA, k=2, pricing=pricing).abs().max()
     assert pull < 1e-6 if where == "reward" else pull > 0.02
@@ -152,7 +152,7 @@ def test_a_mean_that_includes_the_completion_moves_the_optimum(k: int) -> None:
 
     def pull(price: float) -> float:
         policy = as_policy(SMALL, optimum(reference, rewards, price))
-        models = TableModels(policy, TableCritic(SMALL, torch.zeros(len(SMALL.places), dtype=torch.float64)))
+        models = TableModels(policy, TableCritic(SMALL, torch.zeros(len(SMALL.states), dtype=torch.float64)))
         pricing = Pricing("loss", "k3")
         return float(
             expected_gradient(DrGRPO(), models, reference, rewards, BETA, k=k, pricing=pricing).abs().max()

@@ -42,7 +42,7 @@ def trained(algorithm: Any, seed: int) -> TablePolicy:
     torch.manual_seed(seed)
     policy, rewards = TablePolicy(WORLD, seed=0, scale=0.0), starts_with(0)
     reference = TablePolicy(WORLD, seed=0, scale=0.0)
-    models = TableModels(policy, TableCritic(WORLD, torch.zeros(len(WORLD.places), dtype=torch.float64)))
+    models = TableModels(policy, TableCritic(WORLD, torch.zeros(len(WORLD.states), dtype=torch.float64)))
     group = [g for g in range(16) for _ in range(8)]
     for _ in range(60):
         drawn = torch.multinomial(policy.probabilities()[0], 128, replacement=True).tolist()
@@ -59,7 +59,7 @@ def drift() -> dict[str, list[float]]:
     Before them the share of right ones, to which both come.
     """
     before = mean_length(TablePolicy(WORLD, seed=0, scale=0.0), 0)
-    found = {}
+    rows: dict[str, list[float]] = {}
     for name, algorithm in (("grpo", GRPO()), ("dr_grpo", DrGRPO())):
         ends = [trained(algorithm, seed) for seed in range(SEEDS)]
         shares = [float((p.probabilities().flatten() * starts_with(0)).sum()) for p in ends]
@@ -67,17 +67,17 @@ def drift() -> dict[str, list[float]]:
         for letter in (1, 0):
             moved = [mean_length(p, letter) - before for p in ends]
             row += [fmean(moved), STUDENT * stdev(moved) / math.sqrt(SEEDS)]
-        found[name] = [round(v, 3) for v in row]
-    return found
+        rows[name] = [round(v, 3) for v in row]
+    return rows
 
 
 @pytest.mark.long
 @pytest.mark.slow
 def test_wrong_completions_grow_longer_under_grpo_alone() -> None:
     """GRPO's drifts stand clear of 0 and of Dr. GRPO's, which are within a fifth of them."""
-    found = drift()
-    share, wrong, wrong_within, right, right_within = found["grpo"]
-    plain_share, plain_wrong, plain_within, plain_right, plain_right_within = found["dr_grpo"]
+    rows = drift()
+    share, wrong, wrong_within, right, right_within = rows["grpo"]
+    plain_share, plain_wrong, plain_within, plain_right, plain_right_within = rows["dr_grpo"]
     assert wrong - wrong_within > 0.1
     assert right + right_within < -0.2
     assert abs(plain_wrong) + plain_within < 0.1

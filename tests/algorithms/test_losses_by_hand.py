@@ -175,10 +175,10 @@ def test_ppo_credit_by_hand() -> None:
 
 def test_whitened_rewards_keep_their_mean() -> None:
     """Rewards 0, 1, 2 over tokens: variance ⅔, so 1 ∓ 1.224745; λ = 0 shows δ = r + V' − V itself."""
-    found = PPO(gae_lambda=0.0, whiten_rewards=True, whiten_advantages=False).credit(experience()).advantages
-    assert found is not None
-    assert found[0].tolist() == pytest.approx([1 - 1.224745, 1 - 0.5], abs=1e-5)
-    assert found[1].tolist() == pytest.approx([1 + 1.224745 - 0.5, 0.0], abs=1e-5)
+    measured = PPO(gae_lambda=0.0, whiten_rewards=True, whiten_advantages=False).credit(experience()).advantages
+    assert measured is not None
+    assert measured[0].tolist() == pytest.approx([1 - 1.224745, 1 - 0.5], abs=1e-5)
+    assert measured[1].tolist() == pytest.approx([1 + 1.224745 - 0.5, 0.0], abs=1e-5)
 
 
 def test_ppo_loss_by_hand() -> None:
@@ -195,8 +195,8 @@ def test_ppo_loss_by_hand() -> None:
     )
     loss, metrics = PPO(value_weight=0.1).loss(cast(Any, models), credited)
     policy, value = -(0.25 + 0.5 + 1.8) / 3, 0.5 * (0.0625 + 0.16 + 1.69) / 3
-    found = {name: float(metric) for name, metric in metrics.items()}
-    assert found == pytest.approx(
+    measured = {name: float(metric) for name, metric in metrics.items()}
+    assert measured == pytest.approx(
         {
             "loss": policy + 0.1 * value,
             "policy_loss": policy,
@@ -208,7 +208,7 @@ def test_ppo_loss_by_hand() -> None:
         },
         rel=1e-4,
     )
-    assert loss.item() == found["loss"]
+    assert loss.item() == measured["loss"]
 
 
 def test_reinforce_by_hand() -> None:
@@ -221,7 +221,7 @@ def test_reinforce_by_hand() -> None:
     running = Reinforce(gamma=0.5).credit(drawn)
     assert running.advantages is not None
     torch.testing.assert_close(running.advantages, torch.tensor([[0.125, 0.375], [0.875, 0.0]]))
-    plain = Reinforce(gamma=0.5, baseline="none", normalise=False).credit(drawn)
+    plain = Reinforce(gamma=0.5, baseline="none", normalize=False).credit(drawn)
     assert plain.advantages is not None
     torch.testing.assert_close(plain.advantages, torch.tensor([[0.5, 1.0], [2.0, 0.0]]))
     algorithm = Reinforce(gamma=0.5, baseline="critic", value_weight=0.5)
@@ -258,8 +258,8 @@ def test_online_dpo_by_hand() -> None:
     models = stand_in(logprobs=torch.full((5, 1), -1.0), entropy=torch.full((5, 1), 0.7))
     loss, metrics = OnlineDPO(beta=0.5).loss(models, batch)
     assert loss.item() == pytest.approx((0.313262 + 0.693147) / 2, abs=1e-5)
-    found = {name: metrics[name].item() for name in ("accuracy", "reward_margin", "entropy", "approx_kl")}
-    assert found == pytest.approx({"accuracy": 0.75, "reward_margin": 1.0, "entropy": 0.7, "approx_kl": 0.0})
+    measured = {name: metrics[name].item() for name in ("accuracy", "reward_margin", "entropy", "approx_kl")}
+    assert measured == pytest.approx({"accuracy": 0.75, "reward_margin": 1.0, "entropy": 0.7, "approx_kl": 0.0})
 
 
 # Of two tokens with log-ratios ½ and ½, and of one token with −1; what stands in the padding is out of the way.
@@ -318,11 +318,11 @@ def test_pair_losses_by_hand(algorithm: Any, expected: float) -> None:
     assert loss.item() == pytest.approx(1.5 * expected, abs=2e-5)
     assert metrics["nll"].item() == pytest.approx((1.5 if not algorithm.soft_labels else 1.875) / 2)
     if isinstance(algorithm, DPO) and algorithm.ld_alpha == 1:
-        found = {
+        measured = {
             name: metrics[name].item()
             for name in ("accuracy", "reward_margin", "chosen_reward", "rejected_reward")
         }
-        assert found == pytest.approx(
+        assert measured == pytest.approx(
             {"accuracy": 0.5, "reward_margin": 0.5, "chosen_reward": 0.25, "rejected_reward": -0.25}
         )
     assert ("chosen_reward" in metrics) == ("reference" in algorithm.needs)
@@ -348,8 +348,8 @@ def test_kto_by_hand() -> None:
     algorithm = KTO(beta=0.5, bad_weight=2.0)
     loss, metrics = algorithm.loss(stand_in(logprobs=LOGPROBS), labelled(sums))
     assert loss.item() == pytest.approx((0.425557 + 0.549834 + 2 * 2 * 0.331812) / 3, abs=1e-5)
-    found = {name: value.item() for name, value in metrics.items()}
-    assert found == pytest.approx(
+    measured = {name: value.item() for name, value in metrics.items()}
+    assert measured == pytest.approx(
         {
             "loss": loss.item(),
             "accuracy": 2 / 3,

@@ -16,7 +16,7 @@ from preference_worlds import (
     fit,
     fit_labels,
     labels,
-    minimise,
+    minimize,
     models,
     preferences,
     rankings,
@@ -61,8 +61,8 @@ def gap(algorithm: Any, p: float, world: Any = TWO_ARMS, *, reference: bool = Tr
     start, policy = TablePolicy(world, seed=3), TablePolicy(world, seed=4, scale=0.3)
     batch = preferences(start, {(0, 0, 1): p, (1, 1, 0): p})
     fit(algorithm, policy, batch)
-    found = log_ratios(policy, start) if reference else policy.sums().detach()
-    one, other = float(found[0, 0] - found[0, 1]), float(found[1, 1] - found[1, 0])
+    margins = log_ratios(policy, start) if reference else policy.sums().detach()
+    one, other = float(margins[0, 0] - margins[0, 1]), float(margins[1, 1] - margins[1, 0])
     assert one == pytest.approx(other, abs=1e-4)
     return one
 
@@ -99,10 +99,10 @@ def test_plackett_luce_recovers_strengths_up_to_a_constant() -> None:
     reference, policy = TablePolicy(SEVEN, seed=0), TablePolicy(SEVEN, seed=2)
     ranked = [[0, 2, 3, 6], [1, 4, 5]]
     fit(PlackettLuce(beta=0.5), policy, rankings(reference, REWARDS, ranked))
-    found = 0.5 * log_ratios(policy, reference)
+    margins = 0.5 * log_ratios(policy, reference)
     for g, members in enumerate(ranked):
         strengths = REWARDS[g, members] - REWARDS[g, members].mean()
-        torch.testing.assert_close(found[g, members] - found[g, members].mean(), strengths, atol=1e-4, rtol=0)
+        torch.testing.assert_close(margins[g, members] - margins[g, members].mean(), strengths, atol=1e-4, rtol=0)
 
 
 def test_conservative_smoothing_by_hand() -> None:
@@ -140,9 +140,9 @@ def test_ipo_two_arms(p: float) -> None:
     assert gap(IPO(tau=0.25), p) == pytest.approx((p - 0.5) / 0.25, abs=1e-4)
     reference, policy = TablePolicy(SEVEN, seed=0), TablePolicy(SEVEN, seed=2)
     fit(IPO(tau=0.25), policy, preferences(reference, {(0, END, A_END): p, (1, END, AA): p}))
-    found = log_ratios(policy, reference)
+    margins = log_ratios(policy, reference)
     for g, other in ((0, A_END), (1, AA)):
-        assert float(found[g, END] - found[g, other] / 2) == pytest.approx((p - 0.5) / 0.25, abs=1e-4)
+        assert float(margins[g, END] - margins[g, other] / 2) == pytest.approx((p - 0.5) / 0.25, abs=1e-4)
 
 
 def test_tokens_beyond_the_shorter_answer_weigh_less() -> None:
@@ -230,7 +230,7 @@ def test_bco_rests_where_rewards_are_the_odds_of_being_called_good() -> None:
         policy.table[1] = policy.table[0]
     batch = replace(batch, reference_logprobs=reference.logprobs(batch.tokens).detach())
     target = (reference.sums().detach() + odds / 2.0).softmax(1)
-    minimise(policy, lambda: -(target * policy.sums()).sum())
+    minimize(policy, lambda: -(target * policy.sums()).sum())
     assert gradient() < 1e-8
 
 
@@ -239,9 +239,9 @@ def test_bco_two_arms() -> None:
     reference, policy = TablePolicy(TWO_ARMS, seed=0, scale=0.0), TablePolicy(TWO_ARMS, seed=2)
     rows = {(0, 0): 0.8, (0, 1): 0.2, (1, 0): 0.2, (1, 1): 0.8}
     fit_labels(BCO(beta=2.0), policy, reference, labels(reference, rows, {}))
-    found = 2.0 * log_ratios(policy, reference)
-    assert float(found[0, 0] - found[0, 1]) == pytest.approx(2 * math.log(4), abs=1e-3)
-    assert float(found[1, 1] - found[1, 0]) == pytest.approx(2 * math.log(4), abs=1e-3)
+    margins = 2.0 * log_ratios(policy, reference)
+    assert float(margins[0, 0] - margins[0, 1]) == pytest.approx(2 * math.log(4), abs=1e-3)
+    assert float(margins[1, 1] - margins[1, 0]) == pytest.approx(2 * math.log(4), abs=1e-3)
 
 
 @pytest.mark.parametrize(("often", "drifts"), [(1.0, False), (4.0, True)])

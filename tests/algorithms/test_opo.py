@@ -25,22 +25,22 @@ def credit(lengths: list[int], returns: list[float], masks: list[list[bool]] | N
         totals=StepTotals(len(lengths), float(sum(lengths))),
         rewards=rewards,
     )
-    found = OPO().credit(drawn).advantages
-    assert found is not None
-    return found
+    advantages = OPO().credit(drawn).advantages
+    assert advantages is not None
+    return advantages
 
 
 def test_the_baseline_weighs_by_length() -> None:
     """Returns 1, 0, 2 of lengths 1, 2, 3: b = (1 + 0 + 6)/6."""
-    found = credit([1, 2, 3], [1.0, 0.0, 2.0])
+    advantages = credit([1, 2, 3], [1.0, 0.0, 2.0])
     expected = torch.tensor([[-1 / 6, 0, 0], [-7 / 6, -7 / 6, 0], [5 / 6, 5 / 6, 5 / 6]])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(advantages, expected)
 
 
 def test_only_tokens_that_the_policy_chose_are_counted() -> None:
     """Two of four tokens came from a tool: lengths 1 and 2, b = (3 + 0)/3."""
-    found = credit([1, 4], [3.0, 0.0], [[True], [True, False, False, True]])
-    torch.testing.assert_close(found, torch.tensor([[2.0, 0, 0, 0], [-1.0, 0, 0, -1.0]]))
+    advantages = credit([1, 4], [3.0, 0.0], [[True], [True, False, False, True]])
+    torch.testing.assert_close(advantages, torch.tensor([[2.0, 0, 0, 0], [-1.0, 0, 0, -1.0]]))
 
 
 def test_alike_returns_teach_exactly_nothing() -> None:
@@ -65,7 +65,7 @@ def test_its_baseline_has_the_least_variance_where_tokens_weigh_alike() -> None:
     often = (chance * 3**world.longest).round().long().tolist()  # 9, 3 or 1 times of 27
     assert sum(often) == 27
     rows = [row for row, times in enumerate(often) for _ in range(times)]
-    models = TableModels(policy, TableCritic(world, torch.zeros(len(world.places), dtype=torch.float64)))
+    models = TableModels(policy, TableCritic(world, torch.zeros(len(world.states), dtype=torch.float64)))
     drawn = experience_of(rows, models, policy, rewards, 0.0, group=[0] * len(rows))
     advantages = OPO().credit(drawn).advantages
     assert advantages is not None

@@ -64,9 +64,9 @@ def step_of_pairs(setting: Setting, k: int, algorithm: OnlineDPO, *, noisy: bool
             side[rows[0]] = 1.0
             says = [(float(lead.sigmoid()), side), (float((-lead).sigmoid()), -side)]
         for often, scores in says:
-            found = experience_of(rows, setting.models(), setting.reference, scores, 0.0, group=[0] * k)
+            experience = experience_of(rows, setting.models(), setting.reference, scores, 0.0, group=[0] * k)
             batch = replace(
-                algorithm.credit(found), totals=StepTotals(k, float(found.tokens.mask.sum()), groups=1)
+                algorithm.credit(experience), totals=StepTotals(k, float(experience.tokens.mask.sum()), groups=1)
             )
             total = total + drawn * often * algorithm.loss(cast(Any, setting.models()), batch)[0]
     return -torch.autograd.grad(total, setting.policy.table)[0]
@@ -161,5 +161,5 @@ def missed(algorithm: Any, seed: int) -> float:
 def test_training_goes_to_the_best_completion(name: str) -> None:
     """The optimum of both with a judge who never errs, over five seeds."""
     algorithm, limit = LIMITS[name]
-    found = [missed(algorithm, seed) for seed in range(5)]
-    assert max(found) < limit, found
+    distances = [missed(algorithm, seed) for seed in range(5)]
+    assert max(distances) < limit, distances

@@ -43,8 +43,8 @@ def case(algorithm: Any) -> tuple[Any, Tensor]:
 
 def loss_of(algorithm: Any, batch: Any, logprobs: Tensor) -> Tensor:
     models = SimpleNamespace(policy=SimpleNamespace(logprobs=lambda tokens: logprobs), temperature=1.0)
-    found: Tensor = algorithm.loss(models, batch)[0]
-    return found
+    loss: Tensor = algorithm.loss(models, batch)[0]
+    return loss
 
 
 def test_all_are_here() -> None:
@@ -123,9 +123,9 @@ def test_surveys_of_micro_batches_add_up(name: str) -> None:
     batch = batch_for(algorithm, models)
     whole = {key: float(value) for key, value in algorithm.step_statistics(models, batch, batch).items()}
     parts = [select(batch, rows) for rows in ([0, 3], [1], [5, 2, 4])]
-    found = [algorithm.step_statistics(models, part, part) for part in parts]
-    assert whole == pytest.approx({key: sum(float(f[key]) for f in found) for key in whole}, rel=1e-5)
-    assert not any(value.requires_grad for value in found[0].values())
+    statistics = [algorithm.step_statistics(models, part, part) for part in parts]
+    assert whole == pytest.approx({key: sum(float(f[key]) for f in statistics) for key in whole}, rel=1e-5)
+    assert not any(value.requires_grad for value in statistics[0].values())
 
 
 def test_settings_out_of_range_are_refused() -> None:

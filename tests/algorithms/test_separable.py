@@ -66,9 +66,9 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
         values=torch.zeros_like(now),
         token_rewards=torch.zeros_like(now),
     )
-    found: Experience = algorithm.credit(price_kl(drawn, 0.0))
+    credited: Experience = algorithm.credit(price_kl(drawn, 0.0))
     every = range(6)
-    return replace(found, totals=step_totals(found, every, every, rows_with_signal(found, every)))
+    return replace(credited, totals=step_totals(credited, every, every, rows_with_signal(credited, every)))
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ class World:
         return [(p, c) for p in range(self.prompts) for c in self.completions]
 
     @cached_property
-    def places(self) -> dict[Row, int]:
+    def states(self) -> dict[Row, int]:
         """The row of a table for each prompt and text so far."""
         return {key: i for i, key in enumerate((p, t) for p in range(self.prompts) for t in self.texts)}
 
@@ -61,7 +61,7 @@ class World:
     def paths(self) -> dict[Row, list[int]]:
         """For each row the places of the texts before its tokens; 0 in the padding."""
         return {
-            (p, c): [self.places[p, c[:t]] if t < len(c) else 0 for t in range(self.longest)]
+            (p, c): [self.states[p, c[:t]] if t < len(c) else 0 for t in range(self.longest)]
             for p, c in self.rows
         }
 
@@ -83,8 +83,8 @@ class World:
         width = int(tokens.lengths.max())
         prompts = [int(prompt[0]) for prompt in tokens.prompts]
         keys = zip(tokens.group.tolist(), tokens.completions, strict=True)
-        found = torch.tensor([self.paths[prompts[g], tuple(c.tolist())] for g, c in keys])
-        return table[found[:, :width]]
+        rows = torch.tensor([self.paths[prompts[g], tuple(c.tolist())] for g, c in keys])
+        return table[rows[:, :width]]
 
     def noise(self, seed: int, *shape: int, scale: float = 1.0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -96,10 +96,10 @@ class World:
 
 
 def _first(rows: list[Row], group: list[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
+    prompt_by_group: dict[int, int] = {}
     for (prompt, _), g in zip(rows, group, strict=True):
-        found.setdefault(g, prompt)
-    return found
+        prompt_by_group.setdefault(g, prompt)
+    return prompt_by_group
 
 
 class TablePolicy(nn.Module):
@@ -108,23 +108,23 @@ class TablePolicy(nn.Module):
     def __init__(self, world: World, seed: int, scale: float = 1.0):
         super().__init__()
         self.world = world
-        self.table = nn.Parameter(world.noise(seed, len(world.places), world.letters + 1, scale=scale))
+        self.table = nn.Parameter(world.noise(seed, len(world.states), world.letters + 1, scale=scale))
 
     def logprobs_and_entropy(
         self, tokens: TokenGroups, *, temperature: float = 1.0, entropy: bool = True
     ) -> tuple[Tensor, Tensor]:
         every = self.world.look_up((self.table / temperature).log_softmax(-1), tokens)
         ids = pad_rows(tokens.completions, 0)
-        found = every.gather(2, ids[:, :, None]).squeeze(2)
-        return found, -(every.exp() * every).sum(-1).detach()
+        logprobs = every.gather(2, ids[:, :, None]).squeeze(2)
+        return logprobs, -(every.exp() * every).sum(-1).detach()
 
     def logprobs_entropy_and_kl(
         self, tokens: TokenGroups, reference: Tensor, *, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """A table's states are the logits themselves."""
-        found, entropy = self.logprobs_and_entropy(tokens, temperature=temperature)
+        logprobs, entropy = self.logprobs_and_entropy(tokens, temperature=temperature)
         own = self.world.look_up((self.table / temperature).log_softmax(-1), tokens)
-        return found, entropy, (own.exp() * (own - (reference / temperature).log_softmax(-1))).sum(-1)
+        return logprobs, entropy, (own.exp() * (own - (reference / temperature).log_softmax(-1))).sum(-1)
 
     def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
         return self.logprobs_and_entropy(tokens, temperature=temperature)[0]
@@ -165,15 +165,15 @@ def exact_values(policy: TablePolicy, reference: TablePolicy, rewards: Tensor, b
     with torch.no_grad():
         logprobs = policy.logprobs(world.every)
         ratio = logprobs - reference.logprobs(world.every)
-        values = torch.zeros(len(world.places), dtype=torch.float64)
-        for (prompt, text), place in world.places.items():
+        values = torch.zeros(len(world.states), dtype=torch.float64)
+        for (prompt, text), state in world.states.items():
             depth, total = len(text), torch.zeros((), dtype=torch.float64)
             for row, (p, completion) in enumerate(world.rows):
                 if p == prompt and len(completion) > depth and completion[:depth] == text:
                     rest = slice(depth, len(completion))
                     gain = rewards[row] - beta * ratio[row, rest].sum()
                     total += logprobs[row, rest].sum().exp() * gain
-            values[place] = total
+            values[state] = total
     return values
 
 
@@ -189,12 +189,12 @@ def as_policy(world: World, probabilities: Tensor) -> TablePolicy:
     policy = TablePolicy(world, seed=0)
     flat = probabilities.reshape(-1)
     logits = torch.full(policy.table.shape, -torch.inf, dtype=torch.float64)
-    for (prompt, text), place in world.places.items():
+    for (prompt, text), state in world.states.items():
         for token in range(world.letters + 1):
             longer = (*text, token)
             below = [i for i, (p, c) in enumerate(world.rows) if p == prompt and c[: len(longer)] == longer]
             if below:
-                logits[place, token] = flat[below].sum().log()
+                logits[state, token] = flat[below].sum().log()
     policy.table.data.copy_(logits)
     return policy
 
@@ -236,7 +236,7 @@ def experience_of(
     kl, world = pricing or Pricing(), models.policy.world
     tokens = world.groups([world.rows[r] for r in rows], group)
     with torch.no_grad():
-        found = Experience(
+        experience = Experience(
             tokens=tokens,
             logprobs=models.policy.logprobs(tokens),
             scores=rewards[rows],
@@ -250,13 +250,13 @@ def experience_of(
         )
         if token_reward:
             gained = token_reward.logprobs(tokens) - reference.logprobs(tokens)
-            found = replace(found, token_rewards=gained)
+            experience = replace(experience, token_rewards=gained)
     estimator = "k1" if kl.placement == "loss" else kl.estimator  # the loss's own is in its penalty
-    found = price_kl(found, beta, placement=kl.placement, estimator=estimator)
+    experience = price_kl(experience, beta, placement=kl.placement, estimator=estimator)
     return (
-        replace(found, penalty=KLPenalty(beta, kl.estimator, kl.unbiased_gradient))
+        replace(experience, penalty=KLPenalty(beta, kl.estimator, kl.unbiased_gradient))
         if kl.placement == "loss"
-        else found
+        else experience
     )
 
 
@@ -290,11 +290,11 @@ def expected_gradient(
     with torch.no_grad():
         logprobs = (sampler or models.policy).all_logprobs()
         chance = torch.stack([logprobs[members].sum().exp() for members in drawn]) / world.prompts
-    found = experience_of(
+    experience = experience_of(
         rows, models, reference, rewards, beta,
         group=group, pricing=pricing, sampler=sampler, token_reward=token_reward,
     )  # fmt: skip
-    credited = algorithm.credit(found)
+    credited = algorithm.credit(experience)
     weight = chance[torch.tensor(group)][:, None] / k
     credited = replace(
         credited, advantages=credited.advantages * weight, penalty=None, totals=StepTotals(1, 1, limit=1)
@@ -317,13 +317,13 @@ def expected_penalty(
     zero = torch.zeros(len(world.rows), dtype=torch.float64)
     cost = torch.zeros((), dtype=torch.float64)
     for row in range(len(world.rows)):
-        found = experience_of([row], models, reference, zero, beta, pricing=pricing)
-        assert found.penalty is not None
+        experience = experience_of([row], models, reference, zero, beta, pricing=pricing)
+        assert experience.penalty is not None
         batch = replace(
-            found,
-            advantages=torch.zeros_like(found.logprobs),
+            experience,
+            advantages=torch.zeros_like(experience.logprobs),
             totals=StepTotals(1, 1, limit=1),
-            penalty=replace(found.penalty, coef=beta * float(chance[row])),
+            penalty=replace(experience.penalty, coef=beta * float(chance[row])),
         )
         cost = cost + algorithm.loss(cast(Any, models), batch)[0]
     return cost

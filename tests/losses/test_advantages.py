@@ -22,8 +22,8 @@ def advantages(
     rewards: list[float], values: list[float], mask: list[bool] | None = None, *, gamma: float, lam: float
 ) -> list[float]:
     kept = torch.tensor([mask or [True] * len(rewards)])
-    found = gae(torch.tensor([rewards]), torch.tensor([values]), kept, gamma=gamma, gae_lambda=lam)
-    return [float(value) for value in found[0]]
+    actual = gae(torch.tensor([rewards]), torch.tensor([values]), kept, gamma=gamma, gae_lambda=lam)
+    return [float(value) for value in actual[0]]
 
 
 def test_hand_numbers() -> None:
@@ -32,14 +32,14 @@ def test_hand_numbers() -> None:
     δ₃ = 1 − 0.7 = 0.3, δ₂ = 0.7 − 0.6 = 0.1, δ₁ = 0.6 − 0.5 = 0.1;
     A₃ = 0.3, A₂ = 0.1 + 0.15 = 0.25, A₁ = 0.1 + 0.125 = 0.225.
     """
-    found = advantages([0.0, 0.0, 1.0], [0.5, 0.6, 0.7], gamma=1.0, lam=0.5)
-    assert found == pytest.approx([0.225, 0.25, 0.3])
+    actual = advantages([0.0, 0.0, 1.0], [0.5, 0.6, 0.7], gamma=1.0, lam=0.5)
+    assert actual == pytest.approx([0.225, 0.25, 0.3])
 
 
 def test_hand_numbers_with_discount() -> None:
     """γ = 0.9, λ = ½: δ₃ = 0.3, δ₂ = 0.63 − 0.6, δ₁ = 0.54 − 0.5; A₂ = 0.03 + 0.45·0.3, A₁ = 0.04 + 0.45·A₂."""
-    found = advantages([0.0, 0.0, 1.0], [0.5, 0.6, 0.7], gamma=0.9, lam=0.5)
-    assert found == pytest.approx([0.11425, 0.165, 0.3])
+    actual = advantages([0.0, 0.0, 1.0], [0.5, 0.6, 0.7], gamma=0.9, lam=0.5)
+    assert actual == pytest.approx([0.11425, 0.165, 0.3])
 
 
 def test_credit_passes_over_tokens_that_are_not_actions() -> None:
@@ -47,8 +47,8 @@ def test_credit_passes_over_tokens_that_are_not_actions() -> None:
 
     A₃ = 1 − 0.7 = 0.3; A₁ = 0.9·0.7 − 0.5 + 0.45·0.3 = 0.265.
     """
-    found = advantages([0.0, 9.0, 1.0], [0.5, 7.0, 0.7], [True, False, True], gamma=0.9, lam=0.5)
-    assert found == pytest.approx([0.265, 0.0, 0.3])
+    actual = advantages([0.0, 9.0, 1.0], [0.5, 7.0, 0.7], [True, False, True], gamma=0.9, lam=0.5)
+    assert actual == pytest.approx([0.265, 0.0, 0.3])
 
 
 def test_padding_behind_a_short_completion_changes_nothing() -> None:
@@ -59,22 +59,22 @@ def test_padding_behind_a_short_completion_changes_nothing() -> None:
 
 def test_with_lambda_1_the_returns_are_the_rewards_to_go() -> None:
     values = [0.3, -0.2, 0.9]
-    found = advantages([0.1, 0.2, 1.0], values, gamma=1.0, lam=1.0)
-    assert [a + v for a, v in zip(found, values, strict=True)] == pytest.approx([1.3, 1.2, 1.0])
+    actual = advantages([0.1, 0.2, 1.0], values, gamma=1.0, lam=1.0)
+    assert [a + v for a, v in zip(actual, values, strict=True)] == pytest.approx([1.3, 1.2, 1.0])
 
 
 def plain_loop(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
     """The definition, `A_t = Σ_l (γλ)^l·δ_{t+l}`, over the actions of one row at a time."""
-    found = torch.zeros_like(rewards)
+    actual = torch.zeros_like(rewards)
     for n in range(len(rewards)):
         actions = [t for t in range(rewards.shape[1]) if mask[n, t]]
         deltas = []
-        for place, t in enumerate(actions):
-            following = float(values[n, actions[place + 1]]) if place + 1 < len(actions) else 0.0
+        for position, t in enumerate(actions):
+            following = float(values[n, actions[position + 1]]) if position + 1 < len(actions) else 0.0
             deltas.append(float(rewards[n, t]) + gamma * following - float(values[n, t]))
-        for place, t in enumerate(actions):
-            found[n, t] = sum((gamma * lam) ** k * d for k, d in enumerate(deltas[place:]))
-    return found
+        for position, t in enumerate(actions):
+            actual[n, t] = sum((gamma * lam) ** k * d for k, d in enumerate(deltas[position:]))
+    return actual
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.7), (1.0, 0.0), (1.0, 1.0)])
@@ -82,33 +82,33 @@ def test_equals_a_plain_loop_on_random_masks(gamma: float, lam: float) -> None:
     generator = torch.Generator().manual_seed(0)
     rewards, values = torch.randn(2, 8, 11, generator=generator, dtype=torch.float64)
     mask = torch.rand(8, 11, generator=generator) > 0.3
-    found = gae(rewards, values, mask, gamma=gamma, gae_lambda=lam)
-    torch.testing.assert_close(found, plain_loop(rewards, values, mask, gamma, lam), atol=1e-12, rtol=0)
+    actual = gae(rewards, values, mask, gamma=gamma, gae_lambda=lam)
+    torch.testing.assert_close(actual, plain_loop(rewards, values, mask, gamma, lam), atol=1e-12, rtol=0)
 
 
 def test_an_outlier_silences_no_other_group() -> None:
     """0.1 and 0.3: ±0.1 about their mean, whatever stands in another group; over the deviation √0.02 + 1e-4."""
     returns, group = torch.tensor([0.1, 0.3, -1e6, 5.0, 0.1, 0.1, 0.1]), torch.tensor([0, 0, 1, 1, 2, 2, 2])
-    found = group_centered(returns, group, scaled=False)
-    assert found[:2].tolist() == pytest.approx([-0.1, 0.1], rel=1e-5)
-    assert found[4:].tolist() == [0.0, 0.0, 0.0]
+    actual = group_centered(returns, group, scaled=False)
+    assert actual[:2].tolist() == pytest.approx([-0.1, 0.1], rel=1e-5)
+    assert actual[4:].tolist() == [0.0, 0.0, 0.0]
     assert group_centered(returns, group, scaled=True)[1].item() == pytest.approx(0.1 / 0.141521, rel=1e-4)
 
 
 def test_leave_one_out_by_hand() -> None:
     """1, 2, 6 against the means of the others, 4, 3½, 1½; alone 0; alike exactly 0."""
     returns, group = torch.tensor([1.0, 2.0, 6.0, 9.0, 0.1, 0.1, 0.1]), torch.tensor([0, 0, 0, 1, 2, 2, 2])
-    found = leave_one_out(returns, group).tolist()
-    assert found[:3] == pytest.approx([-3.0, -1.5, 4.5])
-    assert found[3:] == [0.0, 0.0, 0.0, 0.0]
+    actual = leave_one_out(returns, group).tolist()
+    assert actual[:3] == pytest.approx([-3.0, -1.5, 4.5])
+    assert actual[3:] == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_whiten_hand_numbers() -> None:
     """1, 2, 3 have mean 2 and variance ⅔: (1 − 2)/√⅔ = −1.224745; what is masked neither counts nor shows."""
     values = torch.tensor([[1.0, 2.0], [3.0, float("nan")]])
     mask = torch.tensor([[True, True], [True, False]])
-    found = whiten(values, mask).flatten().tolist()
-    assert found == pytest.approx([-1.224745, 0.0, 1.224745, 0.0], abs=1e-5)
+    actual = whiten(values, mask).flatten().tolist()
+    assert actual == pytest.approx([-1.224745, 0.0, 1.224745, 0.0], abs=1e-5)
     kept = whiten(values, mask, keep_mean=True).flatten().tolist()
     assert kept == pytest.approx([0.775255, 2.0, 3.224745, 0.0], abs=1e-5)
 
@@ -143,5 +143,5 @@ def test_the_best_of_each_group_by_hand() -> None:
 def test_the_best_and_the_worst_of_each_group_by_hand() -> None:
     """Of (1, 3, 2) the second and the first; of three alike none; of (0, 0, −1) the first of the two best."""
     returns = torch.tensor([1.0, 3.0, 2.0, 5.0, 5.0, 5.0, 0.0, 0.0, -1.0])
-    found = best_and_worst(returns, torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2]))
-    assert found.tolist() == [-1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0]
+    actual = best_and_worst(returns, torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2]))
+    assert actual.tolist() == [-1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0]

@@ -32,9 +32,9 @@ def test_the_log_ratio_is_limited_so_that_its_exponential_is_finite() -> None:
 def test_the_log_ratio_is_taken_in_float32() -> None:
     """In bfloat16 −5.03 and −5.01 are −5.03125 and −5.0: their difference must not be rounded again."""
     a, b = torch.tensor([-5.03125]), torch.tensor([-5.0])
-    found = log_ratio(a.bfloat16(), b.bfloat16())
-    assert found.dtype == torch.float32
-    assert found.item() == -0.03125
+    ratio = log_ratio(a.bfloat16(), b.bfloat16())
+    assert ratio.dtype == torch.float32
+    assert ratio.item() == -0.03125
 
 
 def test_k1_and_k3_have_the_kl_as_their_mean_and_k2_has_not() -> None:

@@ -31,9 +31,9 @@ def test_policy_loss_hand_numbers(ratio: float, advantage: float, loss: float, g
     old = torch.tensor([[-1.3]])
     logprobs = (old + math.log(ratio)).requires_grad_()
     advantages = torch.tensor([[advantage]])
-    found = clipped_policy_loss(logprobs - old, advantages, clip_low=0.2, clip_high=0.2)
-    found.sum().backward()  # type: ignore[no-untyped-call]
-    assert found.item() == pytest.approx(loss, rel=1e-5)
+    clipped = clipped_policy_loss(logprobs - old, advantages, clip_low=0.2, clip_high=0.2)
+    clipped.sum().backward()  # type: ignore[no-untyped-call]
+    assert clipped.item() == pytest.approx(loss, rel=1e-5)
     assert logprobs.grad is not None
     assert logprobs.grad.item() == pytest.approx(gradient, rel=1e-5)
     share = clipped_share(logprobs.detach() - old, advantages, clip_low=0.2, clip_high=0.2)
@@ -53,9 +53,11 @@ def test_policy_loss_hand_numbers(ratio: float, advantage: float, loss: float, g
 def test_dual_clip_hand_numbers(ratio: float, advantage: float, loss: float, gradient: float) -> None:
     """c = 3: a bad token costs at most 3·|A| (Ye et al. 2020, eq. 5)."""
     logprobs = torch.tensor([[math.log(ratio)]], requires_grad=True)
-    found = clipped_policy_loss(logprobs, torch.tensor([[advantage]]), clip_low=0.2, clip_high=0.2, dual_clip=3.0)
-    found.sum().backward()  # type: ignore[no-untyped-call]
-    assert found.item() == pytest.approx(loss, rel=1e-5)
+    clipped = clipped_policy_loss(
+        logprobs, torch.tensor([[advantage]]), clip_low=0.2, clip_high=0.2, dual_clip=3.0
+    )
+    clipped.sum().backward()  # type: ignore[no-untyped-call]
+    assert clipped.item() == pytest.approx(loss, rel=1e-5)
     assert logprobs.grad is not None
     assert logprobs.grad.item() == pytest.approx(gradient, rel=1e-5)
 
@@ -64,9 +66,9 @@ def test_truncated_weight_hand_numbers() -> None:
     """Ratios 3, ½ and e^30: cut at 2, kept, limited; constants for the gradient."""
     old = torch.tensor([[math.log(0.6), math.log(0.2), 0.0]], requires_grad=True)
     sampled = torch.tensor([[math.log(0.2), math.log(0.4), -30.0]])
-    found = truncated_weight(old, sampled, cap=2.0)
-    assert found[0].tolist() == pytest.approx([2.0, 0.5, 2.0])
-    assert not found.requires_grad
+    clipped = truncated_weight(old, sampled, cap=2.0)
+    assert clipped[0].tolist() == pytest.approx([2.0, 0.5, 2.0])
+    assert not clipped.requires_grad
     assert truncated_weight(old, sampled, cap=1e9)[0].tolist() == pytest.approx(
         [3.0, 0.5, math.exp(20)], rel=1e-4
     )
@@ -76,8 +78,8 @@ def test_the_two_sides_of_the_clip_are_separate() -> None:
     """ρ = 1.25, A = 1 earns 1.25 under clip_high = 0.28; ρ = 0.75, A = −1 loses 0.9 under clip_low = 0.1."""
     old = torch.zeros(1, 2)
     logprobs, advantages = torch.tensor([[1.25, 0.75]]).log(), torch.tensor([[1.0, -1.0]])
-    found = clipped_policy_loss(logprobs - old, advantages, clip_low=0.1, clip_high=0.28)
-    assert found[0].tolist() == pytest.approx([-1.25, 0.9], rel=1e-5)
+    clipped = clipped_policy_loss(logprobs - old, advantages, clip_low=0.1, clip_high=0.28)
+    assert clipped[0].tolist() == pytest.approx([-1.25, 0.9], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +94,9 @@ def test_the_two_sides_of_the_clip_are_separate() -> None:
 def test_value_loss_hand_numbers(value: float, target: float, loss: float, gradient: float) -> None:
     """The value at sampling time was 0.5 and the clip is 0.2."""
     values = torch.tensor([[value]], requires_grad=True)
-    found = clipped_value_loss(values, torch.tensor([[0.5]]), torch.tensor([[target]]), clip=0.2)
-    found.sum().backward()  # type: ignore[no-untyped-call]
-    assert found.item() == pytest.approx(loss, rel=1e-5)
+    clipped = clipped_value_loss(values, torch.tensor([[0.5]]), torch.tensor([[target]]), clip=0.2)
+    clipped.sum().backward()  # type: ignore[no-untyped-call]
+    assert clipped.item() == pytest.approx(loss, rel=1e-5)
     assert values.grad is not None
     assert values.grad.item() == pytest.approx(gradient, rel=1e-5)
 

@@ -56,16 +56,16 @@ def test_recovers_known_strengths_up_to_a_constant(margin: float) -> None:
     lead = strengths[pairs[:, 0]] - strengths[pairs[:, 1]]
     probability = torch.sigmoid(lead - margin)
     scores = torch.zeros(4, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([scores], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([scores], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         margins = torch.full_like(lead, margin)
         total = bradley_terry(scores[pairs[:, 0]], scores[pairs[:, 1]], probability, margins).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     found = scores.detach() - scores.detach()[0]
     torch.testing.assert_close(found, strengths, atol=1e-4, rtol=0)
 

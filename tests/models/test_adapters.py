@@ -17,11 +17,11 @@ from gnomon.models.settings import Trainable
 
 
 def train(policy: Policy, groups: TokenGroups, steps: int = 3) -> None:
-    optimiser = torch.optim.AdamW(policy.trainable().values(), lr=0.05)
+    optimizer = torch.optim.AdamW(policy.trainable().values(), lr=0.05)
     for _ in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (-policy.logprobs(groups).mean()).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

@@ -59,11 +59,11 @@ def two_passes(given: dict[str, Any], folder: Path) -> dict[str, Tensor]:
     )  # fmt: skip
     named = {f"policy.{n}": p for n, p in policy.named_parameters()}
     named |= {f"critic.{n}": p for n, p in critic.named_parameters()}
-    optimiser = torch.optim.SGD(list(named.values()), lr=given["step"])
+    optimizer = torch.optim.SGD(list(named.values()), lr=given["step"])
     rows = Dataset.from_list([{"input_ids": prompt} for prompt in prompts])
     trainer = ppo.PPOTrainer(
         arguments, tokenizer, policy, tiny_network(seed=1), tiny_scorer(seed=2), rows, critic, eval_dataset=rows,
-        optimizers=(optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)),
+        optimizers=(optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)),
     )  # fmt: skip
     backward = trainer.accelerator.backward
 

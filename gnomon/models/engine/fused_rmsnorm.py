@@ -1,6 +1,6 @@
 """Root-mean-square norms that keep their input and one number a token for the way back, in half as many passes.
 
-Autograd would keep the normalised states too and read whole states a dozen times; in a small model that is a
+Autograd would keep the normalized states too and read whole states a dozen times; in a small model that is a
 twentieth of a training step's time and a seventh of its activations.
 """
 

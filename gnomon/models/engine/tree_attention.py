@@ -52,7 +52,7 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 class _Branched(torch.autograd.Function):
-    """Softmax attention that keeps its normalisers only and finds the weights again on the way back.
+    """Softmax attention that keeps its normalizers only and finds the weights again on the way back.
 
     Queries are `[heads, T·G, d]`, the G that share a head of keys side by side; keys and values `[heads, T, d]`.
     Scores are float32; products of weights and of gradients have the values' precision. Dao et al. 2022,
