@@ -99,6 +99,9 @@ def is_command(words: tuple[str, ...]) -> bool:
     return found is not None and (below is None or (len(words) > 1 and words[1] in below))
 
 
+SHOWN_FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
 def shape(page: Path) -> dict[str, int]:
     """Counts that a translation keeps."""
     text = page.read_text(encoding="utf-8")
@@ -123,6 +126,8 @@ def test_a_page_speaks_of_what_is_there(page: Path) -> None:
     "page", [p for p in PAGES if recipes_in(p)], ids=lambda p: p.relative_to(ROOT).as_posix()
 )
 def test_a_recipe_in_a_page_is_right(page: Path, tmp_path: Path) -> None:
+    for name, content in SHOWN_FILE.findall(page.read_text(encoding="utf-8")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
     for content in recipes_in(page):
         written = tmp_path / "recipe.yaml"
         written.write_text(content, encoding="utf-8")

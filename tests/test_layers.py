@@ -28,6 +28,7 @@ INNER_ORDER = {
         "export",
     ),
     "training": ("", "runtime", "offline", "online"),
+    "rewards": ("named", ""),
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
 }  # fmt: skip
 CROWDED = 16

@@ -109,7 +109,7 @@ def algorithms() -> dict[str, type]:
     package = importlib.import_module("gnomon.algorithms")
     classes_by_name: dict[str, type] = {}
     for info in pkgutil.iter_modules(package.__path__):
-        if info.name == "contract" or info.name.startswith("_"):
+        if info.name in ("contract", "registry") or info.name.startswith("_"):
             continue
         module = importlib.import_module(f"gnomon.algorithms.{info.name}")
         own = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]

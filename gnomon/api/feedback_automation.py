@@ -311,10 +311,13 @@ def _judge_digest(name: str) -> str:
     """Digest of what a judge's scores depend on beside its name."""
     from gnomon.models.external import digest_model
     from gnomon.rewards.python_reward import function_digest, is_function
+    from gnomon.rewards.registry import REWARDS
 
-    if name == "vader":
-        return ""
-    return function_digest(name) if is_function(name) else digest_model(name)
+    if is_function(name):
+        return function_digest(name)
+    if name in REWARDS.names():
+        return REWARDS.digest(name) if REWARDS.is_outside(name) else ""
+    return digest_model(name)
 
 
 def _utility(name: str) -> Utility:

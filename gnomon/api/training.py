@@ -11,6 +11,7 @@ from typing import Any
 
 from gnomon.api.inference import load_policy, load_reward_model
 from gnomon.api.recipes import Name
+from gnomon.core.extensions import short_name
 from gnomon.core.storage.environment import jsonl
 from gnomon.core.storage.files import read_json
 from gnomon.models.roles import Policy, RewardModel
@@ -59,7 +60,8 @@ def train(
     """Train a model with one algorithm, or resume a stopped training.
 
     Args:
-        algorithm: `sft`, `reward_model`, `ppo` or another file of `gnomon/algorithms/`.
+        algorithm: `sft`, `reward_model`, `ppo` or another file of `gnomon/algorithms/`, `path/to/file.py:Class`,
+            or a name that an installed package offers.
         model: that training starts from.
         data: for an offline algorithm: a file, or its rows.
         prompts: for an online algorithm: a file, texts or rows.
@@ -71,7 +73,7 @@ def train(
     Raises:
         GnomonError: a mistake of the user.
     """
-    folder = Path(out if out is not None else f"runs/{algorithm}")
+    folder = Path(out if out is not None else f"runs/{short_name(algorithm)}")
     scored = spec_of(reward) if callable(reward) else None if reward is None else os.fspath(reward)
     stage = {
         "data": _file(data, folder / "data.jsonl"),
@@ -83,7 +85,7 @@ def train(
     rows = _rows({"data.jsonl": data, "prompts.jsonl": prompts})
     functions = {str(scored): reward} if callable(reward) else {}
     report = run_recipe(recipe, functions, rows)
-    done = folder / algorithm
+    done = folder / short_name(algorithm)
     return TrainingResult(done / "model", read_json(done / "result.json"), report)
 
 

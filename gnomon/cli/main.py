@@ -205,11 +205,16 @@ def algorithms() -> None:
     """
     from dataclasses import fields
 
-    from gnomon.algorithms.contract import algorithms as known
+    from gnomon.algorithms.registry import ALGORITHMS, find_algorithm
 
-    for name, kind in known().items():
+    for name in ALGORITHMS.names():
+        try:
+            kind = find_algorithm(name)
+        except ConfigError as error:
+            typer.echo(f"{name}: {error}")
+            continue
         settings = ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "no settings"
-        typer.echo(f"{name}: trained on {kind.consumes.__name__}; {settings}")  # type: ignore[attr-defined]
+        typer.echo(f"{name}: trained on {kind.consumes.__name__}; {settings}")
 
 
 data_commands = typer.Typer(no_args_is_help=True, help="Inspect data before training on it.")

@@ -16,7 +16,9 @@ Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setti
 
 
 def train(
-    algorithm: Annotated[str, typer.Argument(help="One of those that [bold]gnomon algorithms[/bold] lists.")],
+    algorithm: Annotated[
+        str, typer.Argument(help="One that [bold]gnomon algorithms[/bold] lists, or path/to/file.py:Class.")
+    ],
     model: Annotated[str, typer.Option(help="Catalogue name, folder, GGUF file or hub name.")],
     settings: Settings = None,
     data: Annotated[
@@ -42,6 +44,7 @@ def train(
     resumes a stopped training.
     """
     with translate_interrupt():
+        from gnomon.core.extensions import short_name
         from gnomon.pipeline.run import run_recipe
         from gnomon.pipeline.single_stage import parse_settings, training_recipe
 
@@ -49,12 +52,12 @@ def train(
         recipe = training_recipe(
             algorithm,
             model=model,
-            run=str(out or Path("runs") / algorithm),
+            run=str(out or Path("runs") / short_name(algorithm)),
             stage=stage,
             settings=parse_settings(settings or []),
         )
         run_recipe(recipe)
-        typer.echo(Path(recipe.run) / algorithm / "model")
+        typer.echo(Path(recipe.run) / short_name(algorithm) / "model")
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gnomon.algorithms.contract import algorithms
+from gnomon.algorithms.registry import ALGORITHMS, find_algorithm
 from gnomon.comparison.variants import (
     TOKEN_REWARD,
     AlgorithmBudget,
@@ -24,6 +24,7 @@ from gnomon.comparison.variants import (
 )
 from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import is_file_spec
 from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
 from gnomon.pipeline.shipped_recipes import find_recipe
 from gnomon.stages.contract import Stage
@@ -136,8 +137,13 @@ def plan_comparison(
 
 def check_algorithms(names: Sequence[str]) -> None:
     """Check that each algorithm exists, trains a policy and is named once."""
-    known = {name for name, kind in algorithms().items() if getattr(kind, "trains", "") == "policy"}
+    looked_at = [name for name in ALGORITHMS.names() if name in names or not ALGORITHMS.is_outside(name)]
+    known = {name for name in looked_at if find_algorithm(name).trains == "policy"}
     for name in names:
+        if is_file_spec(name):
+            raise ConfigError(
+                f"--algorithms: '{name}' is in a file, and a comparison takes names; offer it by an entry point."
+            )
         if name not in known:
             raise ConfigError(f"--algorithms: '{name}' is no algorithm for policies; {did_you_mean(name, known)}")
         if names.count(name) > 1:

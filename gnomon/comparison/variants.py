@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnomon.algorithms.contract import algorithms
+from gnomon.algorithms.registry import find_algorithm
 from gnomon.core.config import merge_deep, set_path, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
@@ -101,7 +101,7 @@ def variant_row(
 def completed(row: dict[str, Any], before: Sequence[Stage]) -> dict[str, Any]:
     """Complete a row with the keys that its algorithm needs, and drop those it cannot use."""
     name = str(row["algorithm"])
-    kind: Any = algorithms()[name]
+    kind = find_algorithm(name)
     algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
     needs = algorithm.needs
     if loop_of(name) is not OnlineSettings:
@@ -150,7 +150,7 @@ def reward_for(name: str, before: Sequence[Stage]) -> str:
 def needs_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The needs of an algorithm, from its contract and the settings of its row."""
     name = str(row["algorithm"])
-    kind: Any = algorithms()[name]
+    kind = find_algorithm(name)
     algorithm = validate(kind, row.get("settings") or {}, f"{name}.settings")
     needs = algorithm.needs
     online = loop_of(name) is OnlineSettings
@@ -206,7 +206,7 @@ def overridden(row: dict[str, Any], own: Sequence[tuple[list[str], Any]]) -> dic
 
 
 def _consumed(name: str) -> Any:
-    return algorithms()[name].consumes  # type: ignore[attr-defined]
+    return find_algorithm(name).consumes
 
 
 def _part(does: str, part: str, before: Sequence[Stage], key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import is_file_spec
 from gnomon.core.types import Prompt
 from gnomon.data.reading.record_kinds import kind_of_file
 from gnomon.data.reading.records import check_records
@@ -14,6 +15,7 @@ from gnomon.models.external import check_external_model, model_path
 from gnomon.pipeline.recipe import Recipe
 from gnomon.pipeline.references import outside_models
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
+from gnomon.rewards.registry import REWARDS, check_reward
 from gnomon.stages.contract import Stage
 from gnomon.stages.references import BASE
 from gnomon.stages.workspace import is_part, own_file
@@ -65,7 +67,7 @@ def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
         data.source
         for parts in several
         for inputs in parts
-        if any(is_function(spec) or spec.startswith("python:") for spec in inputs.scorers)
+        if any(spec.startswith("python:") or REWARDS.is_outside(spec) for spec in inputs.scorers)
         for data in inputs.data
         if Prompt in data.kinds
     }
@@ -76,6 +78,8 @@ def inputs_of(recipe: Recipe) -> list[Path]:
     inputs = [stage.inputs() for stage in recipe.stages]
     names = [source for one in inputs for source in one.sources if not is_part(source, recipe)]
     names += [spec.rpartition(":")[0] for one in inputs for spec in one.scorers if is_function(spec)]
+    code = [name for stage in recipe.stages for name in stage.code_from_outside() if is_file_spec(name)]
+    names += [spec.rpartition(":")[0] for spec in code]
     names += [recipe.model.name, *(name for name, _ in outside_models(recipe.stages))]
     files = [str(path) for path in (recipe.model.chat_template, recipe.file) if path]
     return [Path(name).expanduser() for name in (*names, *files)]
@@ -96,5 +100,7 @@ def load_functions(recipe: Recipe, given: Mapping[str, RewardFunction]) -> dict[
                     "put it in a file and name it as path/to/file.py:function."
                 )
             if is_function(spec) and spec not in functions:
-                functions[spec] = load_function(spec)
+                functions[spec] = check_reward(load_function(spec), f"reward '{spec}'")
+            elif spec not in functions and REWARDS.is_outside(spec):
+                REWARDS.find(spec)
     return functions

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from gnomon.core.config import Settings, did_you_mean, parse_override, read_yaml, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import forget_changed_files
 from gnomon.core.ranges import Seed
 from gnomon.core.renamed import KEYS
 from gnomon.models.settings import ModelSettings
@@ -17,9 +18,10 @@ from gnomon.pipeline.independence_claims import check_claims
 from gnomon.pipeline.references import check_names
 from gnomon.pipeline.row_paths import resolve_paths
 from gnomon.pipeline.shipped_recipes import find_recipe
+from gnomon.rewards.registry import REWARDS
 from gnomon.stages.contract import Stage
 from gnomon.stages.references import BASE, TEXT_JUDGES
-from gnomon.stages.registry import stage_kinds
+from gnomon.stages.registry import STAGE_KINDS, stage_kinds
 from gnomon.stages.train_settings import loop_keys
 
 
@@ -86,6 +88,23 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def _stage_of_kind(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
+    """A stage whose row has the key `kind`: a name, or `path/to/file.py:Class`."""
+    name = row["kind"]
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: kind is not a name; give one, such as train or path/to/file.py:Class.")
+    try:
+        kind = STAGE_KINDS.find(name)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    stage = kind.from_row({key: value for key, value in row.items() if key != "kind"}, recipe, where)
+    stage._kind = name
+    if STAGE_KINDS.is_outside(name):
+        stage._kind_digest = STAGE_KINDS.digest(name)
+    stage.check(recipe, where)
+    return stage
+
+
 def at_home(content: dict[str, Any], path: Path) -> dict[str, str]:
     """Resolve a recipe's relative paths in its home folder; returns each path as written, by its replacement."""
     home = content.get("home")
@@ -107,6 +126,7 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     Raises:
         ConfigError: the recipe or an override is wrong.
     """
+    forget_changed_files()
     rows = content.get("stages")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{where}: 'stages' is missing or not a list of mappings; give at least one stage.")
@@ -133,7 +153,7 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     recipe = validate(Recipe, content, where)
     _check_training_keys(recipe, rows, where)
     stages = [_stage(row, recipe, f"{where}, stage {n}") for n, row in enumerate(rows, start=1)]
-    check_names(stages, RESERVED, where)
+    check_names(stages, RESERVED | set(REWARDS.names()), where)
     check_claims(stages, where)
     return recipe.model_copy(update={"stages": stages})
 
@@ -148,11 +168,13 @@ def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], wher
 
 
 def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
-    """A stage of the kind whose key the row has, validated."""
+    """A stage of the kind that the row names, or whose key it has, validated."""
+    if "kind" in row:
+        return _stage_of_kind(row, recipe, where)
     kinds = {kind.key: kind for kind in stage_kinds().values()}
     present = [key for key in kinds if key in row]
     if len(present) != 1:
-        raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(sorted(kinds))}.")
+        raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(sorted(kinds))}, or a kind.")
     stage = kinds[present[0]].from_row(row, recipe, where)
     stage.check(recipe, where)
     return stage

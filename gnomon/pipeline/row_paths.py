@@ -8,35 +8,60 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import is_file_spec
 from gnomon.models.catalog import CATALOG
 from gnomon.rewards.python_reward import is_function
+from gnomon.rewards.registry import REWARDS
+from gnomon.stages.contract import Stage
 from gnomon.stages.references import BASE, TEXT_JUDGES
-from gnomon.stages.registry import stage_kinds
+from gnomon.stages.registry import STAGE_KINDS, stage_kinds
 
 Change = Callable[[str], str]
 
 
-def with_paths(row: Mapping[str, Any], data: Change, model: Change) -> dict[str, Any]:
+def unchanged(name: str) -> str:
+    """The name itself."""
+    return name
+
+
+def with_paths(row: Mapping[str, Any], data: Change, model: Change, code: Change = unchanged) -> dict[str, Any]:
     """Map every data source, and every model, reward and judge, of a stage's row.
 
     Args:
         row: of any kind of stage, checked or not.
         data: maps a data source to its replacement.
         model: maps a model, function or stage name to its replacement.
+        code: maps the `path/to/file.py:Class` of a kind or an algorithm to its replacement.
     """
-    kinds = stage_kinds().values()
     result = dict(row)
+    for key in ("kind", "algorithm"):
+        if isinstance(result.get(key), str) and is_file_spec(result[key]):
+            result[key] = code(result[key])
+    kinds = [*stage_kinds().values(), *_outside_kind(result)]
     for key in {key for kind in kinds for key in kind.data_keys}:
         _change(result, key.split("."), data)
     for key in {key for kind in kinds for key in kind.model_keys}:
         _change(result, key.split("."), model)
     for key in {key for kind in kinds for key in kind.nested_keys}:
         if isinstance(result.get(key), list):
-            result[key] = [with_paths(one, data, model) if isinstance(one, dict) else one for one in result[key]]
+            result[key] = [
+                with_paths(one, data, model, code) if isinstance(one, dict) else one for one in result[key]
+            ]
     return result
+
+
+def _outside_kind(row: Mapping[str, Any]) -> list[type[Stage]]:
+    """The kind from outside that a row names, for the keys that it declares; a wrong one is refused later."""
+    name = row.get("kind")
+    if isinstance(name, str) and STAGE_KINDS.is_outside(name):
+        with suppress(ConfigError):
+            return [STAGE_KINDS.find(name)]
+    return []
 
 
 def _change(row: dict[str, Any], path: Sequence[str], change: Change) -> None:
@@ -79,7 +104,8 @@ def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:
     rows = content.get("stages")
     if _is_working_directory(home) or not isinstance(rows, list):
         return written
-    names = {str(row.get("name")) for row in rows if isinstance(row, dict)} | {BASE, *TEXT_JUDGES, *CATALOG}
+    stages = {str(row.get("name")) for row in rows if isinstance(row, dict)}
+    names = stages | {BASE, *TEXT_JUDGES, *CATALOG, *REWARDS.names()}
 
     def moved(text: str, path: str) -> str:
         """The text prefixed with `home` if its path exists there."""
@@ -101,7 +127,10 @@ def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:
     def model(name: str) -> str:
         return name if name in names else moved(name, name.rpartition(":")[0] if is_function(name) else name)
 
-    content["stages"] = [with_paths(row, data, model) if isinstance(row, dict) else row for row in rows]
+    def code(spec: str) -> str:
+        return moved(spec, spec.rpartition(":")[0])
+
+    content["stages"] = [with_paths(row, data, model, code) if isinstance(row, dict) else row for row in rows]
     top = content.get("model")
     if isinstance(top, dict):
         for key in ("name", "chat_template"):

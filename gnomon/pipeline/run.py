@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -13,6 +15,7 @@ from rich.markup import escape
 
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import GnomonError, Interrupted, RunError, translate_disk_full, translate_interrupt
+from gnomon.core.extensions import contained, describe_error
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.redaction import redact_values
 from gnomon.core.storage.environment import environment
@@ -138,11 +141,13 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
     else:
         console.print(f"[bold]{position} {stage.name}[/bold]")
         if processes.main or stage.parallel:
-            result = stage.run(work)
+            started = time.monotonic()
+            result = _result(stage, work)
+            seconds = time.monotonic() - started if result.seconds is None else result.seconds
             work.stop.check()
             if processes.main:
-                write_json(folder / "result.json", result.content())
-            console.print(f"  {result.seconds or 0:.0f} s")
+                write_json(folder / "result.json", _content(stage, result, seconds))
+            console.print(f"  {seconds:.0f} s")
             if result.remark:
                 console.print(f"  [yellow]nothing was learned[/yellow]: {escape(result.remark)}", soft_wrap=True)
     if processes.main:
@@ -155,6 +160,39 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
         raise Interrupted(f"stopped after stage '{stage.name}'; run the same command again to go on.")
 
 
+def _result(stage: Stage, work: Workspace) -> Result:
+    """Run a stage; an exception of a kind from outside, or a wrong value, is an error of that kind's author.
+
+    Raises:
+        RunError: of a kind from outside.
+    """
+    if not stage.from_outside:
+        return stage.run(work)
+    label = f"stage '{stage.name}': {type(stage).__name__}.run"
+    try:
+        result: object = contained(stage.run)(work)
+    except GnomonError:
+        raise
+    except Exception as error:  # code from outside may raise anything
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(line.filename).name}, line {line.lineno}"
+        raise RunError(f"{label} raised {describe_error(error)} ({where}); fix it.") from error
+    if not isinstance(result, stage.result_type):
+        raise RunError(
+            f"{label} returned {type(result).__name__}, not its result_type {stage.result_type.__name__}; fix it."
+        )
+    return result
+
+
+def _content(stage: Stage, result: Result, seconds: float) -> dict[str, Any]:
+    """The content of `result.json`; that of a kind from outside has its section of the report."""
+    if not stage.from_outside:
+        return result.content()
+    head = {"kind": result.kind or type(stage).__name__, "seconds": seconds}
+    report = {"report": result.section().content()} if result.view == Result.view else {}
+    return head | result.content() | report
+
+
 def _result_of(stage: Stage, work: Workspace) -> Result:
     """The result of a finished stage."""
     return stage.result_type.model_validate(read_json(work.stage_folder(stage.name) / "result.json"))
@@ -162,7 +200,8 @@ def _result_of(stage: Stage, work: Workspace) -> Result:
 
 def _as_yaml(recipe: Recipe) -> str:
     content = recipe.model_dump(mode="json")
-    content["stages"] = [stage.row() for stage in recipe.stages]
+    rows = [({"kind": stage.kind_name} if stage.kind_name else {}) | stage.row() for stage in recipe.stages]
+    content["stages"] = rows
     if not recipe.looks_at_home:
         del content["home"]
     return yaml.safe_dump(redact_values(recipe.as_written(content)), allow_unicode=True, sort_keys=False)

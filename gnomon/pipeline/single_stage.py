@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from gnomon.algorithms.contract import algorithms
+from gnomon.algorithms.registry import find_algorithm
 from gnomon.core.config import did_you_mean, parse_override, set_path
 from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import short_name
 from gnomon.core.renamed import KEYS
 from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.recipe import Recipe, build_recipe
@@ -31,22 +32,20 @@ def training_recipe(
     """Build a recipe that trains one model.
 
     Args:
-        algorithm: a file of `gnomon/algorithms/`; also the stage's name.
+        algorithm: its name, or `path/to/file.py:Class`; the last word of it is the stage's name.
         model: that training starts from.
         run: the run folder.
         stage: keys of the stage, such as `data`; those that are `None` are left out.
         settings: any setting by its name (`learning_rate`, `clip_low`, `rank`), or by its path.
     """
-    known = algorithms()
-    if algorithm not in known:
-        raise ConfigError(f"unknown algorithm '{algorithm}'; {did_you_mean(algorithm, known)}")
+    kind = find_algorithm(algorithm)
     homes: list[tuple[list[str], Iterable[str]]] = [
         (["stage"], TrainStage.model_fields),
         (["stage", "training"], loop_of(algorithm).model_fields),
-        (["stage", "settings"], [field.name for field in fields(known[algorithm])]),
+        (["stage", "settings"], [field.name for field in fields(kind)]),
         (["stage", "sampling"], Sampling.model_fields if _is_online(algorithm) else []),
     ]
-    row = {"name": algorithm, "algorithm": algorithm, **stage}
+    row = {"name": short_name(algorithm), "algorithm": algorithm, **stage}
     return _recipe(f"gnomon train {algorithm}", model, run, row, homes, settings)
 
 

@@ -15,8 +15,8 @@ from gnomon.core.storage.result_model import finite
 from gnomon.core.storage.sealed_files import without_seal
 from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
 from gnomon.reporting.run_environment import Environment
-from gnomon.stages.contract import Result
-from gnomon.stages.registry import stage_kinds
+from gnomon.stages.contract import RecordedResult, Result
+from gnomon.stages.registry import result_types
 
 Language = Literal["en", "zh"]
 Status = Literal["finished", "unfinished", "unreadable"]
@@ -75,12 +75,6 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def result_types() -> dict[str, type[Result]]:
-    """The class of each kind of result, by the `kind` in its file."""
-    types = [kind.result_type for kind in stage_kinds().values()]
-    return {str(one.model_fields["kind"].default): one for one in types}
-
-
 def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
     """Stages in recipe order; without a recipe, every folder with a result."""
     stages = config.get("stages")
@@ -95,7 +89,8 @@ def _read_stage(folder: Path, name: str) -> RecordedStage:
     if not (folder / name / "result.json").is_file():
         return RecordedStage(name, "unfinished")
     content = _parse_json(_read(folder / name / "result.json"))
-    kind = result_types().get(str(content.get("kind")))
+    known = RecordedResult if isinstance(content.get("report"), dict) else None
+    kind = result_types().get(str(content.get("kind")), known)
     if kind is None:
         return RecordedStage(name, "unreadable")
     try:

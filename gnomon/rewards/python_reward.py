@@ -8,71 +8,37 @@ number; higher is better, and `None` abstains. One whose first two parameters ar
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
 import math
-import re
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.config import did_you_mean
-from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import describe_error, file_of, is_file_spec, member_of, run_file
 from gnomon.core.storage.digests import digest_file
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards.arguments import FunctionParameters, parameters_of
-from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, describe_error, no_report, score_rows
+from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, no_report, score_rows
 from gnomon.rewards.time_limit import call_within
 
 RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
 TIMEOUT, BATCH_TIMEOUT = 60.0, 600.0  # seconds that a call may take: on one completion, on a batch of them
-_SPEC = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/\\]+)")
 
 
 def is_function(spec: str) -> bool:
-    """Whether a recipe's `reward` names a function in a file."""
-    return _SPEC.fullmatch(spec) is not None
-
-
-def function_file(spec: str) -> Path:
-    """The file of `file.py:function`."""
-    match = _SPEC.fullmatch(spec)
-    assert match is not None
-    path = Path(match["file"]).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"reward '{spec}': there is no file {path}; give path/to/file.py:function.")
-    return path
+    """Whether a recipe's `reward` names a function or class in a file."""
+    return is_file_spec(spec)
 
 
 def load_function(spec: str) -> RewardFunction:
-    """Run the file of `file.py:function` and take the function from it.
+    """Run the file of `file.py:function` and take the function, or the class of a reward, from it.
 
     Its folder is first in `sys.path` meanwhile, as for `python file.py`.
     """
-    path, name = function_file(spec), spec.rpartition(":")[2]
-    module_name = f"gnomon_reward_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    module_spec = importlib.util.spec_from_file_location(module_name, path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_name] = module  # dataclasses and type hints of the file look it up there
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        contained(module_spec.loader.exec_module)(module)
-    except Exception as error:  # a user's file may raise anything
-        problem = f"{path} cannot be run ({describe_error(error)})"
-        raise ConfigError(f"reward '{spec}': {problem}; fix the file.") from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module_name]
-        raise ConfigError(f"reward '{spec}': {path} has no function '{name}'; {did_you_mean(name, known)}")
-    return function  # type: ignore[no-any-return]
+    path = file_of(spec, "reward", "function")
+    return member_of(run_file(path, f"reward '{spec}'"), spec, "reward", "function")  # type: ignore[no-any-return]
 
 
 def spec_of(function: RewardFunction) -> str:
@@ -87,7 +53,7 @@ def function_digest(spec: str) -> str:
 
     The content of a closure or an object is not visible from outside, so its results are never reused.
     """
-    return digest_file(function_file(spec)) if is_function(spec) else uuid.uuid4().hex
+    return digest_file(file_of(spec, "reward", "function")) if is_function(spec) else uuid.uuid4().hex
 
 
 def make_function_reward(
@@ -106,20 +72,6 @@ def make_function_reward(
     kind = BatchFunctionReward if parameters.batched else RowFunctionReward
     default = BATCH_TIMEOUT if parameters.batched else TIMEOUT
     return kind(function, name, parameters, tokenizer, timeout or default)
-
-
-def contained(function: RewardFunction) -> RewardFunction:
-    """Wrap a function so that `sys.exit` and other exceptions outside `Exception` do not end this program."""
-
-    def call(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise RuntimeError(describe_error(error)) from error
-
-    return call
 
 
 def last_request(prompt: Prompt) -> str:

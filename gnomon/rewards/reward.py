@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gnomon.core.errors import RunError
+from gnomon.core.extensions import describe_error
 from gnomon.core.lazy import torch
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt, Rejected
@@ -173,12 +174,6 @@ def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[
     scores = reward.score(prompts, completions)
     abstained = [(row, ABSTAINED) for row in scores.abstained.nonzero().flatten().tolist()]
     return scores.values.tolist(), [*scores.failures, *abstained]
-
-
-def describe_error(error: BaseException) -> str:
-    """An exception on one line."""
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 class FunctionReward(PlainReward):

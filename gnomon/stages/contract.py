@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from pydantic import Field, PrivateAttr
+
 from gnomon.core.config import Settings, validate
 from gnomon.core.storage.result_model import Number, ResultModel, Words
 from gnomon.stages.references import Inputs, ModelComparison, Name
@@ -52,11 +54,37 @@ class StagePlan:
         return always + max(self.bytes[part] for part in in_turn)
 
 
+class Table(ResultModel):
+    """A table of the report.
+
+    Attributes:
+        header: the columns' titles.
+        rows: of texts and numbers; the first column names the row.
+    """
+
+    header: list[Words] = Field(default_factory=list)
+    rows: list[list[int | float | str | None]] = Field(default_factory=list)
+
+
+class Section(ResultModel):
+    """What the report shows of a stage whose kind comes from outside.
+
+    Attributes:
+        notes: paragraphs.
+        figures: texts and numbers by what they are.
+        tables: by their titles.
+    """
+
+    notes: list[Words] = Field(default_factory=list)
+    figures: dict[str, int | float | str | None] = Field(default_factory=dict)
+    tables: dict[str, Table] = Field(default_factory=dict)
+
+
 class Result(ResultModel):
     """The result of a stage, written to `result.json` by the stage and read by the report.
 
     Attributes:
-        view: the report's template of the kind, in `gnomon/reporting/templates/stages/`.
+        view: the report's template of the kind, in `gnomon/reporting/templates/stages/`; `other` shows `section`.
         kind: of the result; the report finds the class by it.
         seconds: that the stage took.
     """
@@ -75,10 +103,22 @@ class Result(ResultModel):
         """Why a training learned nothing, a key of `training.outcome.REASONS`; "" for every other stage."""
         return ""
 
+    def section(self) -> Section:
+        """What the report shows where the kind has no template of its own: by default every text and number."""
+        plain = {name: value for name, value in self.given().items() if isinstance(value, str | int | float)}
+        return Section(figures={name: value for name, value in plain.items() if name not in ("kind", "seconds")})
+
     @property
     def remark(self) -> str:
         """Why the stage was in vain, for the console; "" if it was not."""
         return ""
+
+
+class RecordedResult(Result):
+    """The result of a stage whose kind comes from outside, as a report reads it without the kind's code."""
+
+    kind: Words = ""
+    report: Section = Section()
 
 
 class Stage(Settings, ABC):
@@ -103,6 +143,25 @@ class Stage(Settings, ABC):
     parallel: ClassVar[bool] = False
     uses_model: ClassVar[bool] = True
     name: Name
+    _kind: str = PrivateAttr("")
+    _kind_digest: str = PrivateAttr("")
+
+    @property
+    def kind_name(self) -> str:
+        """The `kind` of the stage's row in the recipe; "" where its keys say it."""
+        return self._kind
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether the kind is not one of Gnomon's own."""
+        return bool(self._kind_digest)
+
+    def code_from_outside(self) -> dict[str, dict[str, str]]:
+        """What is recorded of the kind and the algorithms that are not Gnomon's own, by their names."""
+        code = {self._kind: {"digest": self._kind_digest}} if self.from_outside else {}
+        for training in self.trainings():
+            code |= training.algorithm_from_outside()
+        return code
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], recipe: StageRecipe, where: str) -> Self:  # noqa: ARG003

@@ -176,7 +176,7 @@ class HybridStage(Stage):
         failures = [row.content() for result in phases.values() for row in result.reward_failures]
         return TrainingResult(
             **finish(self.name, policy, work, started),
-            algorithm=" → ".join(phase.algorithm for phase in self.phases),
+            algorithm=" → ".join(work.recipe.as_written(phase.algorithm) for phase in self.phases),
             model=self.model,
             phases=phases,
             final=phases[self.phases[-1].name].final,

@@ -11,11 +11,13 @@ from pydantic import Field
 
 from gnomon.data.reading.readers import is_data_file, locate
 from gnomon.rewards.python_reward import is_function
+from gnomon.rewards.registry import REWARDS
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 CRITIC = "critic"  # the folder of a stage's critic; `<stage>/critic` in recipes
 BASE = "base"  # the name of the recipe's model in its stages
-TEXT_JUDGES = ("vader", "ridge")  # judges that are not language models
+RIDGE = "ridge"  # the judge that an evaluation fits on rated texts
+TEXT_JUDGES = ("vader", RIDGE)  # judges that are not language models
 
 
 @dataclass(frozen=True)
@@ -110,5 +112,5 @@ def is_part(source: str, stages: Set[str]) -> bool:
 
 
 def is_not_a_model(name: str) -> bool:
-    """Whether a reward or judge is a function or a text judge, not a model."""
-    return name in TEXT_JUDGES or name.startswith("python:") or is_function(name)
+    """Whether a reward or judge is a function, a class or a judge of texts, not a model."""
+    return name == RIDGE or name.startswith("python:") or is_function(name) or name in REWARDS.names()

@@ -1,4 +1,4 @@
-"""The kinds of stages, by the names of their files in this folder."""
+"""Kinds of stages by name: those of this folder, of installed packages, and of files that a recipe names."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
+from typing import Any
 
-from gnomon.stages.contract import Stage
+from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import Registry
+from gnomon.stages.contract import Result, Stage
 
 SHARED = {"contract", "references", "registry", "train_settings", "workspace"}  # files that define no kind
 
 
 @cache
 def stage_kinds() -> dict[str, type[Stage]]:
-    """Every kind of stage by the name of its file, which holds one class derived from `Stage`."""
+    """Gnomon's own kinds of stages by the names of their files, each with one class derived from `Stage`."""
     package = importlib.import_module("gnomon.stages")
     kinds: dict[str, type[Stage]] = {}
     for info in pkgutil.iter_modules(package.__path__):
@@ -26,3 +29,46 @@ def stage_kinds() -> dict[str, type[Stage]]:
         assert len(classes) == 1, f"{module.__name__} must hold one kind of stage"
         kinds[info.name] = classes[0]
     return kinds
+
+
+def result_types() -> dict[str, type[Result]]:
+    """The classes of results of Gnomon's own kinds, by the `kind` in their files."""
+    types = [kind.result_type for kind in stage_kinds().values()]
+    return {str(one.model_fields["kind"].default): one for one in types}
+
+
+def check_stage_kind(candidate: Any, label: str) -> type[Stage]:
+    """The class itself if it keeps the contract of `gnomon.stages.contract.Stage`.
+
+    Raises:
+        ConfigError: the first piece that is missing or wrong.
+    """
+    if not isinstance(candidate, type):
+        raise ConfigError(f"{label} is no class; name a class derived from gnomon.stages.contract.Stage.")
+    prefix = f"{label}: the class {candidate.__name__}"
+    if not issubclass(candidate, Stage):
+        raise ConfigError(f"{prefix} is not derived from gnomon.stages.contract.Stage; derive it from that.")
+    if abstract := sorted(candidate.__abstractmethods__):
+        raise ConfigError(
+            f"{prefix} lacks the method '{abstract[0]}'; define it as in gnomon/stages/contract.py."
+        )
+    result = candidate.result_type
+    if not (isinstance(result, type) and issubclass(result, Result)):
+        raise ConfigError(f"{prefix}: 'result_type' is {result!r:.60}, no class derived from Result; fix it.")
+    kind = str(result.model_fields["kind"].default)
+    if kind in result_types() and not issubclass(result, result_types()[kind]):
+        raise ConfigError(f"{prefix}: 'kind' of its results is '{kind}', which is Gnomon's own; rename it.")
+    for name in ("data_keys", "model_keys", "nested_keys"):
+        keys = getattr(candidate, name)
+        if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
+            raise ConfigError(f"{prefix}: '{name}' is {keys!r:.60}, not a tuple of names of settings; fix it.")
+    return candidate
+
+
+STAGE_KINDS: Registry[type[Stage]] = Registry(
+    noun="kind of stage",
+    group="gnomon.stages",
+    own_names=stage_kinds,
+    load_own=lambda name: stage_kinds()[name],
+    check=check_stage_kind,
+)

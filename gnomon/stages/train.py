@@ -73,7 +73,7 @@ class TrainStage(TrainSettings, Stage):
         result = train(self, work, model, work.stage_folder(self.name))
         return TrainingResult(
             **finish(self.name, model, work, started),
-            algorithm=self.algorithm,
+            algorithm=work.recipe.as_written(self.algorithm),
             model=self.model,
             **result.given(),
             **self._evaluation(model, work),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from gnomon.algorithms.contract import algorithms
-from gnomon.core.config import Settings, did_you_mean, merge_deep, validate
+from gnomon.algorithms.registry import ALGORITHMS, find_algorithm
+from gnomon.core.config import Settings, merge_deep, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience
 from gnomon.core.ranges import Range
@@ -56,12 +57,13 @@ class TrainSettings(Settings):
     """Train one model with one algorithm: a training stage, or a phase of a hybrid stage.
 
     Attributes:
-        algorithm: a file of `gnomon/algorithms/`.
+        algorithm: a file of `gnomon/algorithms/`, `path/to/file.py:Class`, or a name that an installed package
+            offers.
         model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalog or hub name.
         data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
         prompts: for online algorithms, likewise.
         reward: for online algorithms: a reward model (an earlier stage, or one of your own),
-            `path/to/file.py:function`, or `vader`.
+            `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed package offers.
         critic: the model that the critic starts from, or `<stage>/critic`, the trained critic of an earlier
             stage; the default is the reward model, or the policy where the reward is not a model.
         critic_trainable_layers: number of upper layers of the critic that are trained; 0 trains its head alone.
@@ -97,7 +99,7 @@ class TrainSettings(Settings):
     @property
     def loop(self) -> OfflineSettings | OnlineSettings:
         """The validated settings of the algorithm's training loop."""
-        own = merge_deep(algorithms()[self.algorithm].loop_defaults, self.training)  # type: ignore[attr-defined]
+        own = merge_deep(find_algorithm(self.algorithm).loop_defaults, self.training)
         return validate(loop_of(self.algorithm), own, f"stage '{self.name}', training")
 
     @property
@@ -130,7 +132,7 @@ class TrainSettings(Settings):
 
     def make_algorithm(self) -> Any:
         """The algorithm with its validated settings."""
-        return validate(algorithms()[self.algorithm], self.settings, f"stage '{self.name}', settings")
+        return validate(find_algorithm(self.algorithm), self.settings, f"stage '{self.name}', settings")
 
     def inputs(self) -> Inputs:
         """The models and data that the settings name."""
@@ -148,7 +150,7 @@ class TrainSettings(Settings):
 
     def model_kind(self) -> str:
         """The kind of model that the algorithm trains: `policy` or `reward`."""
-        return str(algorithms()[self.algorithm].trains)  # type: ignore[attr-defined]
+        return str(find_algorithm(self.algorithm).trains)
 
     def saved_critic(self) -> str | None:
         """The path of the trained critic, in the folder around the stage's or phase's; `None` without one."""
@@ -161,6 +163,13 @@ class TrainSettings(Settings):
     def row(self) -> dict[str, Any]:
         """The settings as a row of a recipe, with every setting of the loop."""
         return self.model_dump(mode="json", exclude_none=True) | {"training": self.loop.model_dump(mode="json")}
+
+    def algorithm_from_outside(self) -> dict[str, dict[str, str]]:
+        """The algorithm, if it is not one of Gnomon's own: what is recorded of it, by its name."""
+        if not ALGORITHMS.is_outside(self.algorithm):
+            return {}
+        kind, digest = find_algorithm(self.algorithm), ALGORITHMS.digest(self.algorithm)
+        return {self.algorithm: {"digest": digest, "consumes": kind.consumes.__name__, "trains": kind.trains}}
 
     def check_training(self, trainable: Trainable, where: str) -> None:
         """Check the settings of loop and algorithm, and that the keys are those that the algorithm needs.
@@ -228,15 +237,15 @@ class TrainSettings(Settings):
 
 def loop_of(algorithm: str) -> type[OfflineSettings] | type[OnlineSettings]:
     """The settings class of an algorithm's training loop."""
-    online = algorithms()[algorithm].consumes is Experience  # type: ignore[attr-defined]
-    return OnlineSettings if online else OfflineSettings
+    return OnlineSettings if find_algorithm(algorithm).consumes is Experience else OfflineSettings
 
 
 def loop_keys(row: Mapping[str, Any]) -> set[str]:
     """The keys that the `training` of a recipe's row may have; none without a known algorithm."""
     algorithm = row.get("algorithm")
-    known = isinstance(algorithm, str) and algorithm in algorithms()
-    return set(loop_of(str(algorithm)).model_fields) if known else set()
+    with suppress(ConfigError):  # one that cannot be loaded is refused where its stage is read
+        return set(loop_of(algorithm).model_fields) if isinstance(algorithm, str) else set()
+    return set()
 
 
 def completed_row(row: Mapping[str, Any], training: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -248,18 +257,17 @@ def completed_row(row: Mapping[str, Any], training: Mapping[str, Any], where: st
         where: prefix of error messages.
 
     Raises:
-        ConfigError: the algorithm is unknown, or `training` is no mapping.
+        ConfigError: the algorithm is unknown or cannot be loaded, or `training` is no mapping.
     """
-    known = algorithms()
-    if not isinstance(row.get("algorithm"), str) or row["algorithm"] not in known:
-        hint = did_you_mean(str(row.get("algorithm")), known)
-        raise ConfigError(f"{where}: unknown algorithm '{row.get('algorithm')}'; {hint}")
+    try:
+        group: int = find_algorithm(str(row.get("algorithm"))).min_group_size
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     own = row.get("training") or {}
     if not isinstance(own, dict):
         raise ConfigError(f"{where}: training is not a mapping; give keys below it, such as epochs: 1.")
     shared = {key: value for key, value in training.items() if key in loop_keys(row)}
     completed = {**row, "training": {**shared, **own}}
-    group: int = known[row["algorithm"]].min_group_size  # type: ignore[attr-defined]
     sampling = row.get("sampling") or {}
     if group > 1 and isinstance(sampling, dict) and "completions" not in sampling:
         completed["sampling"] = {"completions": GROUP, **sampling}

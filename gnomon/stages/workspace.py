@@ -25,6 +25,7 @@ from gnomon.models.external import digest_model, model_path
 from gnomon.models.settings import ModelSettings
 from gnomon.monitoring.trackers import Sink, open_sink
 from gnomon.rewards.python_reward import RewardFunction, function_digest, is_function
+from gnomon.rewards.registry import REWARDS
 from gnomon.stages.references import BASE, CRITIC, Inputs, maker
 from gnomon.stages.references import is_part as names_part
 
@@ -60,6 +61,13 @@ class RecipeStage(Protocol):
 
     def semantic_settings(self) -> dict[str, Any]:
         """The settings with defaults, without those that change no result."""
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether the kind is not one of Gnomon's own."""
+
+    def code_from_outside(self) -> dict[str, dict[str, str]]:
+        """What is recorded of the kind and the algorithms that are not Gnomon's own, by their names."""
 
     def model_dump(self) -> dict[str, Any]:
         """All settings."""
@@ -172,6 +180,10 @@ class Workspace:
         code = [spec for spec in named.scorers if spec in self.functions or is_function(spec)]
         if code:
             inputs["functions"] = {spec: function_digest(spec) for spec in code}
+        if offered := [spec for spec in named.scorers if spec not in code and REWARDS.is_outside(spec)]:
+            inputs["rewards"] = {spec: REWARDS.digest(spec) for spec in offered}
+        if outside := stage.code_from_outside():
+            inputs["code"] = {name: facts["digest"] for name, facts in outside.items()}
         return digest_of(recipe.as_written(inputs))
 
     def _template_fingerprint(self) -> dict[str, str]:
@@ -237,7 +249,7 @@ class Workspace:
             aside = set_aside(folder) if other else None
             if self.claim:
                 self.claim.begin_stage(folder, aside)
-            write_json(marker, {"key": fingerprint, "stage": stage.model_dump()})
+            write_json(marker, {"key": fingerprint, "stage": stage.model_dump(), **_record_of_code(stage)})
         return not self.processes.broadcast((folder / "result.json").exists())
 
     def note_environment(self, setting: Mapping[str, Any]) -> None:
@@ -253,6 +265,16 @@ class Workspace:
             return None
         config = {"run": self.recipe.run, "stage": stage}
         return open_sink(self.recipe.track, self.folder, stage, config, done=done)
+
+
+def _record_of_code(stage: RecipeStage) -> dict[str, Any]:
+    """What `stage.json` holds of code from outside: its digest and inputs, known later without running it."""
+    record: dict[str, Any] = {"code": code} if (code := stage.code_from_outside()) else {}
+    if stage.from_outside:
+        inputs = stage.inputs()
+        data = {one.source: [kind.__name__ for kind in one.kinds] for one in inputs.data}
+        record["inputs"] = {"models": inputs.model_names, "data": data, "scorers": list(inputs.scorers)}
+    return record
 
 
 def is_part(source: str, recipe: StageRecipe) -> bool:

@@ -11,9 +11,9 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.data.film_reviews import load_film_reviews
 from gnomon.data.splits import split_items
+from gnomon.rewards.named.vader import VaderJudge
 from gnomon.rewards.text_reward import TextJudge, TextReward
 from gnomon.rewards.tfidf_ridge import ALPHAS, TfidfRidge
-from gnomon.rewards.vader import VaderJudge
 
 GOOD = ["a wonderful film", "truly wonderful acting", "wonderful, moving and warm", "a warm story"]
 BAD = ["an awful film", "truly awful acting", "awful, dull and cold", "a dull story"]

@@ -13,9 +13,12 @@ from gnomon.core.config import read_yaml
 from gnomon.core.errors import GnomonError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration
+from gnomon.data.reading.record_kinds import KINDS
 from gnomon.models.external import model_path
 from gnomon.rewards.python_reward import is_function
 from gnomon.stages.references import BASE, CRITIC, is_not_a_model
+
+RECORDS = {kind.__name__: kind for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,18 @@ def _climb(name: str, run: Path, known: Ancestry) -> None:
     known.models.add(identity)
     if stage is None:
         return
-    content: Any = None
+    record: Any = None
     with suppress(GnomonError):
-        content = read_json(stage / "stage.json").get("stage")
+        record = read_json(stage / "stage.json")
+    content = record.get("stage") if isinstance(record, dict) else None
     if not isinstance(content, dict):
         return
-    run = stage.parent
+    run, code = stage.parent, _mapping(record.get("code"))
+    _add_inputs(_mapping(record.get("inputs")), run, known)
     for part in [content, *(p for p in content.get("phases") or [] if isinstance(p, dict))]:
-        for data in _data_of(part, run):
+        for data in _data_of(part, run, code):
             known.data.add(data)
-            if _trains_reward(part):
+            if _algorithm_of(part, code)[1] == "reward":
                 known.judgements.add(data)
         for reward in _rewards_of(part):
             known.rewards.add(identity_of(reward, run))
@@ -120,8 +125,30 @@ def _climb(name: str, run: Path, known: Ancestry) -> None:
                 _climb(part[key], run, known)
 
 
-def _trains_reward(part: Mapping[str, Any]) -> bool:
-    return getattr(algorithms().get(str(part.get("algorithm"))), "trains", "") == "reward"
+def _add_inputs(inputs: Mapping[str, Any], run: Path, known: Ancestry) -> None:
+    """Add the models, rewards and data that a stage recorded whose kind comes from outside."""
+    for source, kinds in _mapping(inputs.get("data")).items():
+        kind = next((RECORDS[name] for name in kinds if name in RECORDS), None)
+        if kind is not None and (path := path_of(source, run)) is not None:
+            known.data.add(TrainingData(path, kind))
+    scorers = [name for name in inputs.get("scorers") or [] if isinstance(name, str)]
+    known.rewards |= {identity_of(name, run) for name in scorers}
+    for name in (*(inputs.get("models") or []), *(name for name in scorers if not is_not_a_model(name))):
+        _climb(str(name), run, known)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _algorithm_of(part: Mapping[str, Any], code: Mapping[str, Any]) -> tuple[type | None, str]:
+    """The records and the kind of model that an algorithm trains, without running code from outside."""
+    name = str(part.get("algorithm"))
+    kind: Any = algorithms().get(name)
+    if kind is not None:
+        return kind.consumes, kind.trains
+    facts = _mapping(code.get(name))
+    return RECORDS.get(str(facts.get("consumes"))), str(facts.get("trains", ""))
 
 
 def _rewards_of(part: Mapping[str, Any]) -> Iterator[str]:
@@ -134,9 +161,8 @@ def _rewards_of(part: Mapping[str, Any]) -> Iterator[str]:
         yield part["token_reward"]
 
 
-def _data_of(part: Mapping[str, Any], run: Path) -> Iterator[TrainingData]:
-    algorithm = algorithms().get(str(part.get("algorithm")))
-    kind = getattr(algorithm, "consumes", None)
+def _data_of(part: Mapping[str, Any], run: Path, code: Mapping[str, Any]) -> Iterator[TrainingData]:
+    kind = _algorithm_of(part, code)[0]
     data = part.get("data")
     sources = [(name, kind) for name in ([data] if isinstance(data, str) else data or [])]
     beside = [part[key] for key in ("sft_mix", "stored") if isinstance(part.get(key), dict)]

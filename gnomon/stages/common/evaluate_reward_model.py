@@ -14,8 +14,8 @@ from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.evaluation.reward_models import agreement_with_people, calibration
 from gnomon.feedback.export.preferences_from_ratings import win_probabilities
 from gnomon.models.roles import RewardModel
+from gnomon.rewards.named.vader import VaderJudge
 from gnomon.rewards.reward import LearnedReward, watched_scores
-from gnomon.rewards.vader import VaderJudge
 from gnomon.stages.common.results import CalibrationResult, Predictor, RewardModelEvaluation
 from gnomon.stages.workspace import Workspace
 from gnomon.stats.human_ceiling import human_ceiling, random_pairs

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gnomon.models.external import open_reward_model
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
-from gnomon.rewards.python_reward import RewardFunction, is_function, load_function, make_function_reward
+from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
+from gnomon.rewards.registry import REWARDS, make_named_reward
 from gnomon.rewards.reward import LearnedReward, Reward
-from gnomon.rewards.text_reward import TextReward
 from gnomon.stages.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -70,19 +70,18 @@ def named_reward(
     """Make the reward that `spec` names.
 
     Args:
-        spec: a reward model, `path/to/file.py:function`, or `vader`.
+        spec: a reward model, `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed
+            package offers.
         functions: of the calling program, by name; they take precedence over files.
         load_model: loads the reward model.
         sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.
         timeout: time limit of a function call in seconds; `None` for the default.
     """
-    if spec == "vader":
-        from gnomon.rewards.vader import VaderJudge
-
-        return TextReward(VaderJudge())
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)
-        return make_function_reward(function, spec.rpartition(":")[2], tokenizer=sampled_by, timeout=timeout)
+        return make_named_reward(function, spec, tokenizer=sampled_by, timeout=timeout)
+    if spec in REWARDS.names():
+        return make_named_reward(REWARDS.find(spec), spec, tokenizer=sampled_by, timeout=timeout)
     judge = load_model()
     judge.round_weights()
     return LearnedReward(judge, spec, sampled_by=sampled_by)

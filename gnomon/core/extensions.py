@@ -1,0 +1,262 @@
+"""Classes and functions from outside Gnomon: in a Python file that a recipe names, or from an installed package.
+
+`path/to/file.py:Name` runs the file; only recipes, commands and calls name such files, never a model's folder. An
+installed package offers names in an entry point group such as `gnomon.algorithms`, and is imported when one of
+its names is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from gnomon.core.config import did_you_mean
+from gnomon.core.errors import ConfigError
+
+T = TypeVar("T")
+_SPEC = re.compile(r"(?P<file>.+\.py):(?P<name>[^:/\\]+)")
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """A file that was run for its classes, with the digest of its content at that time."""
+
+    module: ModuleType
+    digest: str
+
+
+_loaded: dict[Path, LoadedFile] = {}  # by resolved path
+
+
+def is_file_spec(spec: str) -> bool:
+    """Whether a name is `path/to/file.py:Name`."""
+    return _SPEC.fullmatch(spec) is not None
+
+
+def short_name(name: str) -> str:
+    """The name after the colon of `path/to/file.py:Name`; any other name itself."""
+    return name.rpartition(":")[2] if is_file_spec(name) else name
+
+
+def file_of(spec: str, noun: str, member: str = "Class") -> Path:
+    """The file of `path/to/file.py:Name`.
+
+    Args:
+        spec: with a file.
+        noun: of what it names, for errors: `reward`.
+        member: placeholder of the name, for errors.
+
+    Raises:
+        ConfigError: the file does not exist.
+    """
+    match = _SPEC.fullmatch(spec)
+    assert match is not None
+    path = Path(match["file"]).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"{noun} '{spec}': there is no file {path}; give path/to/file.py:{member}.")
+    return path
+
+
+def run_file(path: Path, label: str) -> ModuleType:
+    """Run a Python file as a module of its own.
+
+    Its folder is first in `sys.path` meanwhile, as for `python file.py`.
+
+    Args:
+        path: of the file.
+        label: prefix of error messages.
+
+    Raises:
+        ConfigError: the file raises an exception.
+    """
+    module_name = f"gnomon_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_name] = module  # dataclasses and type hints of the file look it up there
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        contained(module_spec.loader.exec_module)(module)
+    except Exception as error:  # a user's file may raise anything
+        problem = f"{path} cannot be run ({describe_error(error)})"
+        raise ConfigError(f"{label}: {problem}; fix the file.") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+def member_of(module: ModuleType, spec: str, noun: str, member: str) -> Any:
+    """A function or class of a file that was run.
+
+    Args:
+        module: of the file.
+        spec: `path/to/file.py:Name`.
+        noun: of what it names, for errors: `reward`.
+        member: what the name stands for, in errors: `class` or `function`.
+
+    Raises:
+        ConfigError: the file has nothing of that name that can be called.
+    """
+    name = spec.rpartition(":")[2]
+    value = getattr(module, name, None)
+    if not callable(value):
+        own = [(n, v) for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__]
+        known = [n for n, v in own if inspect.isclass(v) or (inspect.isfunction(v) and member == "function")]
+        path = file_of(spec, noun)
+        raise ConfigError(f"{noun} '{spec}': {path} has no {member} '{name}'; {did_you_mean(name, known)}")
+    return value
+
+
+def load_class(spec: str, noun: str) -> Any:
+    """The class of `path/to/file.py:Class`; its file is run once, until `forget_changed_files`.
+
+    Args:
+        spec: with the file.
+        noun: of what it names, for errors: `algorithm`.
+
+    Raises:
+        ConfigError: there is no such file or class, or the file cannot be run.
+    """
+    return member_of(_loaded_file(spec, noun).module, spec, noun, "class")
+
+
+def _loaded_file(spec: str, noun: str) -> LoadedFile:
+    path = file_of(spec, noun)
+    key = path.resolve()
+    if key not in _loaded:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        _loaded[key] = LoadedFile(run_file(path, f"{noun} '{spec}'"), digest)
+    return _loaded[key]
+
+
+def forget_changed_files() -> None:
+    """Run files again that changed since they were run: a recipe that is read sees them as they are."""
+    for path, loaded in list(_loaded.items()):
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != loaded.digest:
+            del _loaded[path]
+
+
+def contained(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function so that `sys.exit` and other exceptions outside `Exception` do not end this program."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise RuntimeError(describe_error(error)) from error
+
+    return call
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception on one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+@cache
+def _offers(group: str, _: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+    """The entry points of a group by name, each package once."""
+    offers: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for entry in entry_points(group=group):
+        offers.setdefault(entry.name, {}).setdefault((_package(entry), entry.value), entry)
+    return {name: sorted(some.values(), key=_package) for name, some in sorted(offers.items())}
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "?"
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """Where the classes of one extension point are found: Gnomon's own, installed packages', and in files.
+
+    Attributes:
+        noun: of one of them, in errors.
+        group: of entry points.
+        own_names: of Gnomon's own.
+        load_own: loads one of those.
+        check: returns a class from outside if it keeps the contract; its second argument is a prefix of errors.
+    """
+
+    noun: str
+    group: str
+    own_names: Callable[[], Collection[str]]
+    load_own: Callable[[str], T]
+    check: Callable[[Any, str], T]
+
+    def names(self) -> list[str]:
+        """All names but those of files."""
+        own = list(self.own_names())
+        return [*own, *(name for name in self._offers() if name not in own)]
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is one of `names`, or of a file."""
+        return is_file_spec(name) or name in self.own_names() or name in self._offers()
+
+    def is_outside(self, name: str) -> bool:
+        """Whether a name is known and not one of Gnomon's own."""
+        return self.knows(name) and name not in self.own_names()
+
+    def find(self, name: str) -> T:
+        """The class of a name.
+
+        Raises:
+            ConfigError: there is none, there are several, it cannot be loaded, or it does not keep the contract.
+        """
+        if is_file_spec(name):
+            return self.check(load_class(name, self.noun), f"{self.noun} '{name}'")
+        offers = self._offers().get(name, [])
+        packages = [_package(entry) for entry in offers]
+        if name in self.own_names():
+            if offers:
+                raise ConfigError(
+                    f"{self.noun} '{name}' is Gnomon's own, and the package {packages[0]} offers another of that "
+                    "name; rename it there, or uninstall the package."
+                )
+            return self.load_own(name)
+        if not offers:
+            raise ConfigError(f"unknown {self.noun} '{name}'; {did_you_mean(name, self.names())}")
+        if len(offers) > 1:
+            raise ConfigError(
+                f"{self.noun} '{name}' is offered by the packages {' and '.join(packages)}; uninstall one."
+            )
+        label = f"{self.noun} '{name}' of the package {packages[0]}"
+        try:
+            loaded = contained(offers[0].load)()
+        except Exception as error:  # an installed package may raise anything
+            problem = f"{offers[0].value} cannot be imported ({describe_error(error)})"
+            raise ConfigError(f"{label}: {problem}; fix or uninstall the package.") from error
+        return self.check(loaded, label)
+
+    def digest(self, name: str) -> str:
+        """A digest of the code behind a name from outside: of its file as it was run, or of a package's module.
+
+        Raises:
+            ConfigError: as for `find`.
+        """
+        if is_file_spec(name):
+            return _loaded_file(name, self.noun).digest
+        found = self.find(name)
+        source = inspect.getsourcefile(found)  # type: ignore[arg-type]
+        content = Path(source).read_bytes() if source and Path(source).is_file() else b""
+        versions = [
+            f"{_package(entry)} {entry.dist.version if entry.dist else ''}" for entry in self._offers()[name]
+        ]
+        return hashlib.sha256("\n".join(versions).encode() + content).hexdigest()
+
+    def _offers(self) -> dict[str, list[EntryPoint]]:
+        return _offers(self.group, tuple(sys.path))

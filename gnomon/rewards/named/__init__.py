@@ -1,0 +1,1 @@
+"""Rewards that recipes know by name: one file each."""
