@@ -1,1 +1,1 @@
-"""How well annotators and judgements do."""
+"""Quality of judgements: metrics and reliability of annotators, agreement, the monitor."""

@@ -1,6 +1,6 @@
-"""What each annotator did: how often right, how much like the others, with which leanings, how fast.
+"""Metrics of annotators: accuracy on gold items, agreement with the others, position and length bias, time.
 
-Every share comes with Wilson's 95% interval and the number of cases behind it. What has no cases is None.
+Every share has Wilson's 95% interval and its number of cases. Values without cases are None.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from gnomon.stats.votes import Vote
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One annotator against the rest: the share of others, met on the same items, who said the same.
+    """Agreement of one annotator with the others who voted on the same items.
 
     Attributes:
-        votes: the annotator's votes on items on which others voted too.
-        observed: the mean share of the others who agree.
-        by_chance: what it would be were the annotator's labels dealt to the items anew.
-        kappa: (observed - by_chance) / (1 - by_chance); with one other annotator, J. Cohen's kappa (1960).
-            None where all say the same everywhere: agreement is then no achievement and no failure.
+        votes: number of the annotator's votes on items on which others voted too.
+        observed: mean share of the others' votes that are equal.
+        by_chance: the same if the annotator's labels were assigned to the items at random.
+        kappa: (observed - by_chance) / (1 - by_chance); with one other annotator, J. Cohen's kappa (1960). None
+            where all votes are equal, so that chance agrees everywhere.
     """
 
     votes: int
@@ -36,19 +36,20 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorMetrics:
-    """What one annotator did, in plain facts.
+    """Metrics of one annotator.
 
     Attributes:
-        votes: how many there are.
-        gold: right answers among the items with a known answer.
-        agreement: with all others together.
-        first: how often the answer shown first was chosen; ties are left out. Chance is 1/2 because the order
-            is drawn by lot.
-        longer: how often the longer answer was chosen; ties and equal lengths are left out. Not only a bias
-            moves this from 1/2: compare it with the others'.
+        annotator: the annotator's name.
+        votes: number of votes.
+        gold: correct votes on gold items.
+        agreement: agreement with all others together.
+        first: votes for the completion displayed first, without ties. By chance the share is 1/2, since the
+            order is random.
+        longer: votes for the longer completion, without ties and equal lengths. Not only a bias moves this from
+            1/2, so compare it with the others' share.
         seconds: median time of a vote.
-        too_fast, too_slow: votes below and above the limits, among those with a time.
-        short_reasons: reasons below the limit, among votes for which one was asked.
+        too_fast, too_slow: votes below and above the time limits, among those with a time.
+        short_reasons: reasons below the minimum length, among votes for which a reason was requested.
     """
 
     annotator: str
@@ -66,28 +67,29 @@ class AnnotatorMetrics:
 def annotator_metrics(
     votes: Iterable[Vote], gold: Mapping[Any, Hashable] | None = None, limits: Limits | None = None
 ) -> list[AnnotatorMetrics]:
-    """What everybody did, by name.
+    """Compute the metrics of each annotator, sorted by name.
 
     Args:
         votes: all votes of all annotators, in any order.
-        gold: the right label of the items that have a known one.
-        limits: what is too fast, too slow and too short; nothing is without them.
+        gold: correct label of each gold item.
+        limits: thresholds for times and reasons; by default there are none.
     """
     own: dict[str, list[Vote]] = defaultdict(list)
-    said: dict[Hashable, Counter[Hashable]] = defaultdict(Counter)  # of everybody, item by item
+    item_labels: dict[Hashable, Counter[Hashable]] = defaultdict(Counter)  # of all annotators
     for vote in votes:
         own[vote.annotator].append(vote)
-        said[vote.item][vote.label] += 1
-    return [_of_one(name, own[name], said, gold or {}, limits or Limits()) for name in sorted(own)]
+        item_labels[vote.item][vote.label] += 1
+    return [_metrics(name, own[name], item_labels, gold or {}, limits or Limits()) for name in sorted(own)]
 
 
-def _of_one(
+def _metrics(
     name: str,
     votes: Sequence[Vote],
-    said: Mapping[Hashable, Counter[Hashable]],
+    item_labels: Mapping[Hashable, Counter[Hashable]],
     gold: Mapping[Any, Hashable],
     limits: Limits,
 ) -> AnnotatorMetrics:
+    """Compute the metrics of one annotator."""
     tested = [vote for vote in votes if vote.item in gold]
     first = [vote.chosen_first for vote in votes if vote.chosen_first is not None]
     longer = [
@@ -99,46 +101,46 @@ def _of_one(
     ]
     seconds = [vote.seconds for vote in votes if vote.seconds is not None]
     reasons = [vote.reason.strip() for vote in votes if vote.reason is not None]
-    min_seconds, max_seconds, shortest = limits.min_seconds, limits.max_seconds, limits.min_reason_chars
-    nothing = Share(0, 0)
+    min_seconds, max_seconds, min_chars = limits.min_seconds, limits.max_seconds, limits.min_reason_chars
+    no_cases = Share(0, 0)
     return AnnotatorMetrics(
         annotator=name,
         votes=len(votes),
         gold=Share(sum(vote.label == gold[vote.item] for vote in tested), len(tested)),
-        agreement=_agreement(votes, said),
+        agreement=_agreement(votes, item_labels),
         first=Share(sum(first), len(first)),
         longer=Share(sum(longer), len(longer)),
         seconds=statistics.median(seconds) if seconds else None,
-        too_fast=nothing if min_seconds is None else Share(sum(s < min_seconds for s in seconds), len(seconds)),
-        too_slow=nothing if max_seconds is None else Share(sum(s > max_seconds for s in seconds), len(seconds)),
-        short_reasons=nothing
-        if shortest is None
-        else Share(sum(len(reason) < shortest for reason in reasons), len(reasons)),
+        too_fast=no_cases if min_seconds is None else Share(sum(s < min_seconds for s in seconds), len(seconds)),
+        too_slow=no_cases if max_seconds is None else Share(sum(s > max_seconds for s in seconds), len(seconds)),
+        short_reasons=no_cases
+        if min_chars is None
+        else Share(sum(len(reason) < min_chars for reason in reasons), len(reasons)),
     )
 
 
-def _agreement(votes: Sequence[Vote], said: Mapping[Hashable, Counter[Hashable]]) -> Agreement:
-    """One annotator's votes against those of the others on the same items; each vote counts the same."""
-    mine: dict[Hashable, Counter[Hashable]] = defaultdict(Counter)
+def _agreement(votes: Sequence[Vote], item_labels: Mapping[Hashable, Counter[Hashable]]) -> Agreement:
+    """Compare an annotator's votes with those of the others on the same items; each vote weighs the same."""
+    own: dict[Hashable, Counter[Hashable]] = defaultdict(Counter)
     for vote in votes:
-        mine[vote.item][vote.label] += 1
+        own[vote.item][vote.label] += 1
     own_labels: Counter[Hashable] = Counter()
     rest_labels: dict[Hashable, float] = defaultdict(float)  # sums of the others' shares
-    agreeing, met = 0.0, 0
-    for item, labels in mine.items():
-        rest = said[item] - labels  # a Counter drops what falls to 0
+    agreeing, shared_votes = 0.0, 0
+    for item, labels in own.items():
+        rest = item_labels[item] - labels  # a Counter drops counts of 0
         if not (others := rest.total()):
             continue
-        times = labels.total()
-        met += times
+        own_count = labels.total()
+        shared_votes += own_count
         own_labels += labels
         agreeing += sum(count * rest[label] for label, count in labels.items()) / others
         for label, count in rest.items():
-            rest_labels[label] += times * count / others
-    if not met:
+            rest_labels[label] += own_count * count / others
+    if not shared_votes:
         return Agreement(0, None, None, None)
-    observed = agreeing / met
-    by_chance = sum(count * rest_labels[label] for label, count in own_labels.items()) / met**2
-    # By chance always the same: all said one label. A little less than 1 is rounding.
+    observed = agreeing / shared_votes
+    by_chance = sum(count * rest_labels[label] for label, count in own_labels.items()) / shared_votes**2
+    # Chance agreement of 1, up to rounding: all votes are equal.
     kappa = None if by_chance > 1 - 1e-12 else (observed - by_chance) / (1 - by_chance)
-    return Agreement(met, observed, by_chance, kappa)
+    return Agreement(shared_votes, observed, by_chance, kappa)

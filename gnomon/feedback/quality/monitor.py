@@ -1,7 +1,7 @@
-"""Keeping watch: what the store's judgements say of those who made them, and who is paused for it.
+"""Quality monitor: loads a project's judgements as votes, and pauses annotators with a low reliability.
 
-One vote is made of each judgement that stands: its `answers.verdict`, so that orders as shown do not matter. Gold
-items test annotators and are no part of how far people agree.
+Each effective judgement is a vote with its `task_types.verdict`, so that displayed orders do not matter. Gold
+items measure annotators, and are left out of agreement.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from gnomon.feedback.quality.reliability import AnnotatorReliability, annotator_reliability, paused
+from gnomon.feedback.quality.reliability import AnnotatorReliability, annotator_reliability, annotators_to_pause
 from gnomon.feedback.store.schema import (
     AnnotatorRow,
     CompletionRow,
@@ -30,81 +30,88 @@ from gnomon.feedback.tasks.gold_items import gold_verdicts
 from gnomon.feedback.tasks.judgements import judgement_vote, snapshot, stored_judgement
 from gnomon.stats.votes import Vote
 
-EVERY = 5  # judgements of an annotator between two looks
-REST = (
-    100.0  # a look is not repeated before so many times its own length has passed: it costs one percent at most
+CHECK_INTERVAL = 5  # judgements of an annotator between two checks
+MIN_REST = (
+    100.0  # minimum time to the next check, in durations of the last one: checks cost 1% of the time at most
 )
 
 
 @dataclass(frozen=True)
 class ProjectVotes:
-    """What a project's annotators said.
+    """The votes of a project's annotators.
 
     Attributes:
-        votes: of all judgements that stand, of gold items too; an item's name is its number.
-        gold: what is right of each gold item.
-        categories: of each item's prompt.
-        answers: for each vote the answer and what was shown, to see more of it than its verdict.
-        names: ids of each item's completions, in the item's own order.
-        setup: the project's.
-        task: the project's.
-        nameless: annotators that are places in lists of ratings without names: the same place is another person
-            on each item, so nothing may be said of it as of a person.
+        votes: one per counted judgement, and per effective judgement of gold items; `Vote.item` is the item's
+            key.
+        gold: correct verdict of each gold item.
+        categories: category of each item's prompt.
+        answers: for each vote, the judgement's answer and its displayed order of completion ids.
+        completion_ids: ids of each item's completions, in the item's own order.
+        setup: the project's settings.
+        task: the project's task.
+        anonymous: annotators that are positions in lists of unnamed ratings. One position is a different person
+            on each item, so statistics of persons leave them out.
     """
 
     votes: list[Vote]
     gold: dict[int, Hashable]
     categories: dict[int, str]
     answers: list[tuple[dict[str, Any], list[str]]]
-    names: dict[int, list[str]]
+    completion_ids: dict[int, list[str]]
     setup: Setup
     task: str
-    nameless: frozenset[str] = frozenset()
+    anonymous: frozenset[str] = frozenset()
 
-    def of_people(self, votes: Iterable[Vote]) -> list[Vote]:
-        """Those of annotators that are the same from item to item."""
-        return [vote for vote in votes if vote.annotator not in self.nameless]
+    def without_anonymous(self, votes: Iterable[Vote]) -> list[Vote]:
+        """Return the votes whose annotator is the same person on all items."""
+        return [vote for vote in votes if vote.annotator not in self.anonymous]
 
     def annotator_reliability(self) -> list[AnnotatorReliability]:
-        """How far each annotator can be relied on, by id."""
-        return annotator_reliability(self.of_people(self.votes), self.gold, limits_of(self.setup))
+        """Return the reliability of each annotator, sorted by id."""
+        return annotator_reliability(self.without_anonymous(self.votes), self.gold, limits_of(self.setup))
 
 
 def load_votes(store: Store, project: str) -> ProjectVotes:
-    """Read all judgements that count, and on gold items, which want as many as come, all that stand."""
+    """Load a project's counted judgements, and all effective judgements of its gold items, as votes.
+
+    Raises:
+        DataError: there is no such project.
+    """
     with snapshot(store) as session:
-        asked = existing(session.get(ProjectRow, project), "project", project)
-        setup = setup_of(asked.settings)
-        about = select(CompletionRow.key, CompletionRow.id, func.length(CompletionRow.text).label("length"))
-        texts = session.execute(about.where(CompletionRow.project == project)).all()
+        project_row = existing(session.get(ProjectRow, project), "project", project)
+        setup = setup_of(project_row.settings)
+        lengths_query = select(
+            CompletionRow.key, CompletionRow.id, func.length(CompletionRow.text).label("length")
+        )
+        texts = session.execute(lengths_query.where(CompletionRow.project == project)).all()
         ids, lengths = {row.key: row.id for row in texts}, {row.id: row.length for row in texts}
         items = session.execute(
             select(ItemRow.key, ItemRow.completions, PromptRow.category)
             .join(PromptRow, PromptRow.key == ItemRow.prompt)
             .where(ItemRow.project == project)
         ).all()
-        names = {row.key: [ids[key] for key in row.completions] for row in items}
+        completion_ids = {row.key: [ids[key] for key in row.completions] for row in items}
         gold = gold_verdicts(session, project, ids)
         votes: list[Vote] = []
         answers: list[tuple[dict[str, Any], list[str]]] = []
-        wanted = effective_judgements(JudgementRow).join(ItemRow, ItemRow.key == JudgementRow.item)
-        for row in session.scalars(wanted.where(ItemRow.project == project).order_by(JudgementRow.sequence)):
+        statement = effective_judgements(JudgementRow).join(ItemRow, ItemRow.key == JudgementRow.item)
+        for row in session.scalars(statement.where(ItemRow.project == project).order_by(JudgementRow.sequence)):
             if row.surplus and row.item not in gold:
                 continue
-            votes.append(judgement_vote(stored_judgement(row), row.item, names[row.item], lengths))
+            votes.append(judgement_vote(stored_judgement(row), row.item, completion_ids[row.item], lengths))
             answers.append((row.answer, row.shown))
-        nameless = frozenset(session.scalars(select(AnnotatorRow.id).where(AnnotatorRow.kind == "anonymous")))
+        anonymous = frozenset(session.scalars(select(AnnotatorRow.id).where(AnnotatorRow.kind == "anonymous")))
     categories = {row.key: row.category for row in items}
-    return ProjectVotes(votes, gold, categories, answers, names, setup, asked.task, nameless)
+    return ProjectVotes(votes, gold, categories, answers, completion_ids, setup, project_row.task, anonymous)
 
 
 class QualityMonitor:
-    """Looks at a project's annotators now and then, and pauses those on whom it cannot rely.
+    """Checks a project's annotators from time to time, and pauses those with a low reliability.
 
     Args:
-        store: where everything is.
-        project: whose annotators.
-        clock: seconds that only grow; what a look costs is measured with it.
+        store: the feedback store.
+        project: id of the project.
+        clock: monotonic clock in seconds, to measure the duration of a check.
     """
 
     def __init__(self, store: Store, project: str, *, clock: Callable[[], float] = time.perf_counter):
@@ -112,48 +119,51 @@ class QualityMonitor:
         self.project = project
         self.clock = clock
         self._counts: dict[str, int] = {}
-        self._alone = threading.Lock()
+        self._running = threading.Lock()
         self._not_before = 0.0
 
     def due(self, annotator: str) -> bool:
-        """Count a judgement of an annotator; whether it is time to look."""
-        self._counts[annotator] = (self._counts.get(annotator, 0) + 1) % EVERY
+        """Count a judgement of an annotator; return whether a check is due."""
+        self._counts[annotator] = (self._counts.get(annotator, 0) + 1) % CHECK_INTERVAL
         return self._counts[annotator] == 0 and self.clock() >= self._not_before
 
     def check(self) -> list[str]:
-        """Pause annotators below the project's `min_reliability`; returns their ids. Checks never overlap."""
-        if not self._alone.acquire(blocking=False):
-            return []
-        began = self.clock()
-        try:
-            return self._look()
-        finally:
-            now = self.clock()
-            self._not_before = now + REST * (now - began)
-            self._alone.release()
+        """Pause annotators below the project's `min_reliability` and return their ids.
 
-    def _look(self) -> list[str]:
+        Checks never overlap: during a check another call returns at once.
+        """
+        if not self._running.acquire(blocking=False):
+            return []
+        start = self.clock()
+        try:
+            return self._pause_unreliable()
+        finally:
+            end = self.clock()
+            self._not_before = end + MIN_REST * (end - start)
+            self._running.release()
+
+    def _pause_unreliable(self) -> list[str]:
         if setup_of(self.store.project(self.project).settings).min_reliability is None:
             return []
-        heard = load_votes(self.store, self.project)
-        min_reliability, least = heard.setup.min_reliability, heard.setup.min_votes_before_pause
+        loaded = load_votes(self.store, self.project)
+        min_reliability, min_votes = loaded.setup.min_reliability, loaded.setup.min_votes_before_pause
         assert min_reliability is not None
-        found = {record.annotator: record for record in heard.annotator_reliability()}
-        low = set(paused(found.values(), min_reliability, least))
-        stopped = []
+        records = {record.annotator: record for record in loaded.annotator_reliability()}
+        low = set(annotators_to_pause(records.values(), min_reliability, min_votes))
+        paused = []
         with self.store.writing() as session:
-            wanted = select(AnnotatorRow).where(AnnotatorRow.id.in_(low), AnnotatorRow.state == "active")
-            for who in session.scalars(wanted.order_by(AnnotatorRow.id).with_for_update(key_share=True)).all():
-                # Whom a person let go on is given as many judgements as anybody before they are looked at again.
-                since = sum(v.annotator == who.id and v.when > (who.resumed or 0.0) for v in heard.votes)
-                if since >= least:
-                    who.state, who.below = "paused", found[who.id].score
-                    stopped.append(who.id)
-        return stopped
+            active = select(AnnotatorRow).where(AnnotatorRow.id.in_(low), AnnotatorRow.state == "active")
+            for row in session.scalars(active.order_by(AnnotatorRow.id).with_for_update(key_share=True)).all():
+                # An annotator whom a person activated again is checked after as many new judgements as a new one.
+                since = sum(v.annotator == row.id and v.when > (row.resumed or 0.0) for v in loaded.votes)
+                if since >= min_votes:
+                    row.state, row.below = "paused", records[row.id].score
+                    paused.append(row.id)
+        return paused
 
 
-def non_gold_votes(heard: ProjectVotes) -> Iterator[tuple[Vote, dict[str, Any], list[str]]]:
-    """The votes on items that test nobody, each with its answer and what was shown."""
-    for vote, (answer, shown) in zip(heard.votes, heard.answers, strict=True):
-        if vote.item not in heard.gold:
+def non_gold_votes(loaded: ProjectVotes) -> Iterator[tuple[Vote, dict[str, Any], list[str]]]:
+    """Yield the votes on items that are not gold, each with its answer and its displayed order of ids."""
+    for vote, (answer, shown) in zip(loaded.votes, loaded.answers, strict=True):
+        if vote.item not in loaded.gold:
             yield vote, answer, shown

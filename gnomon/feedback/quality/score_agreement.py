@@ -1,4 +1,4 @@
-"""Agreement of rankings and scores beside verdicts: whether annotators give one order, and one score."""
+"""Agreement of rankings and scores beyond verdicts: rank correlation and intraclass correlations."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from gnomon.stats.votes import Vote, sorted_distinct
 
 @dataclass(frozen=True, slots=True)
 class Intraclass:
-    """Intraclass correlations of one criterion's scores; `None` where fewer than two texts have what it takes.
+    """Intraclass correlations of one criterion's scores; `None` where fewer than two completions qualify.
 
     Attributes:
-        any_raters: of the texts with the commonest number of scores, whoever gave them: its one-way forms hold.
-        same_raters: of texts that the same annotators all scored; its other forms hold.
+        any_raters: of the completions with the most frequent number of scores, by any annotators; only its
+            one-way forms are valid.
+        same_raters: of completions that the same annotators all scored; all its forms are valid.
     """
 
     any_raters: IntraclassCorrelations | None
     same_raters: IntraclassCorrelations | None
 
 
-def order_agreement(heard: ProjectVotes) -> Estimate:
-    """Mean Kendall's τ-b of two annotators on one item; undefined where nobody ranks."""
+def ranking_agreement(loaded: ProjectVotes) -> Estimate:
+    """Compute the mean Kendall's τ-b of two annotators on one item; undefined without rankings or scores."""
     units: dict[Hashable, list[list[float]]] = defaultdict(list)
-    for vote, answer, shown in non_gold_votes(heard):
-        names = heard.names[vote.item]  # type: ignore[index]  # an item's number
-        if "choice" not in answer and len(names) > 1:
+    for vote, answer, shown in non_gold_votes(loaded):
+        ids = loaded.completion_ids[vote.item]  # type: ignore[index]  # an item's key
+        if "choice" not in answer and len(ids) > 1:
             value = worth(answer, shown)
-            units[vote.item].append([value[name] for name in names])
+            units[vote.item].append([value[name] for name in ids])
     return rank_agreement([units[item] for item in sorted_distinct(units)])
 
 
 def intraclass(votes: Iterable[Vote]) -> Intraclass:
-    """The correlations of scores: `label` is a number, `item` the text that was scored."""
+    """Compute the correlations of scores: `Vote.label` is a score, `Vote.item` the scored completion."""
     table: dict[Hashable, dict[str, float]] = defaultdict(dict)
     for vote in votes:
         table[vote.item][vote.annotator] = float(vote.label)  # type: ignore[arg-type]  # a score
     ordered = {item: table[item] for item in sorted_distinct(table)}
-    return Intraclass(_of_any(ordered), _of_same(ordered))
+    return Intraclass(_any_raters(ordered), _same_raters(ordered))
 
 
-def _of_any(table: Mapping[Hashable, Mapping[str, float]]) -> IntraclassCorrelations | None:
+def _any_raters(table: Mapping[Hashable, Mapping[str, float]]) -> IntraclassCorrelations | None:
     sizes = Counter(len(scores) for scores in table.values() if len(scores) > 1)
     if not sizes or max(sizes.values()) < 2:
         return None
@@ -55,10 +56,10 @@ def _of_any(table: Mapping[Hashable, Mapping[str, float]]) -> IntraclassCorrelat
     return intraclass_correlations([[*scores.values()] for scores in table.values() if len(scores) == size])
 
 
-def _of_same(table: Mapping[Hashable, Mapping[str, float]]) -> IntraclassCorrelations | None:
-    """Of the annotators who scored most, as many as leave the largest complete table."""
-    done = Counter(name for scores in table.values() for name in scores)
-    order = sorted(done, key=lambda name: (-done[name], name))
+def _same_raters(table: Mapping[Hashable, Mapping[str, float]]) -> IntraclassCorrelations | None:
+    """Use the annotators with most scores, as many as give the largest complete table."""
+    counts = Counter(name for scores in table.values() for name in scores)
+    order = sorted(counts, key=lambda name: (-counts[name], name))
     best: list[list[float]] = []
     rows = list(table.values())
     for count in range(2, len(order) + 1):

@@ -1,7 +1,7 @@
-"""How everybody does: agreement, reliability and minority views of one project, in one piece.
+"""Quality report of a project: agreement, reliability of annotators, and minority views.
 
-People agree on an item if their answers come down to the same (`answers.verdict`). Of rankings and scores there
-is more to say: of rankings how far they agree on each two completions, of scores on each criterion.
+Annotators agree on an item if their verdicts are equal (`task_types.verdict`). Rankings are also compared on each
+pair of completions, and scores on each criterion.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import case, exists, func, or_, select
 
 from gnomon.feedback.quality.monitor import ProjectVotes, load_votes, non_gold_votes
 from gnomon.feedback.quality.reliability import AnnotatorReliability
-from gnomon.feedback.quality.score_agreement import Intraclass, intraclass, order_agreement
+from gnomon.feedback.quality.score_agreement import Intraclass, intraclass, ranking_agreement
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ItemRow, JudgementRow, superseded
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import label
@@ -29,20 +29,20 @@ from gnomon.stats.minority_opinions import MinorityView, minority_views
 from gnomon.stats.panel_agreement import PairAgreement, PanelAgreement, agreement_by_category, panel_agreement
 from gnomon.stats.votes import Vote
 
-PAIRS = 200  # of annotators, of whom there may be thousands
-STEPS = 100  # of Dawid and Skene's EM, which a page waits for
+MAX_PAIRS = 200  # pairs of annotators in a report
+MAX_STEPS = 100  # of Dawid and Skene's EM; a web page waits for it
 LEVELS: dict[str, Level] = {"rating": "interval", "likert": "ordinal"}
 PAIR_LABELS = ("a", "b", "tie", "bad")
 
 
 @dataclass(frozen=True)
 class AnnotatorQuality:
-    """An annotator, and how they do.
+    """Metrics and reliability of one annotator.
 
     Attributes:
-        about: their id, name, kind, state, judgements and when the last came.
-        record: what they did, and the reliability made of it; None before their first judgement.
-        likely: expected share of their voices that are right by Dawid and Skene; None where these say nothing.
+        about: their row of `annotator_table`.
+        record: metrics and reliability; None before their first judgement.
+        likely: expected accuracy of their votes by Dawid and Skene; None without votes.
     """
 
     about: dict[str, Any]
@@ -52,20 +52,21 @@ class AnnotatorQuality:
 
 @dataclass(frozen=True)
 class QualityReport:
-    """All that the agreement and annotator pages show.
+    """Agreement and reliability of a project's annotators.
 
     Attributes:
-        task: the project's.
-        votes: on items that test nobody; `gold` are the others.
-        overall: everybody together.
-        aspects: the same for each criterion of scores, or for pairs of a ranking.
-        order: mean Kendall's τ-b of two annotators on one item, of rankings.
-        intraclass: intraclass correlations by criterion, of scores.
-        categories: of prompts that have one.
-        pairs: each two annotators with an item in common, those with most in common first; `PAIRS` at most.
-        people: whoever was invited or judged.
-        minority: views that a majority would hide.
-        when: seconds since 1970.
+        task: the project's task.
+        votes: number of votes on items that are not gold.
+        gold: number of votes on gold items.
+        overall: agreement of all annotators.
+        aspects: the same for each criterion of scores, or for the pairs of a ranking.
+        order: mean Kendall's τ-b of two annotators on one item, of rankings and scores.
+        intraclass: intraclass correlations of scores, by criterion.
+        categories: agreement by category of the prompt.
+        pairs: agreement of each pair of annotators with common items; the `MAX_PAIRS` pairs with most of them.
+        people: annotators who were invited or have judged.
+        minority: items on which a consistent minority disagrees.
+        when: time of the report, in seconds since 1970.
     """
 
     task: str
@@ -82,13 +83,13 @@ class QualityReport:
     when: float
 
     def names(self) -> dict[str, str]:
-        """What annotators are called, by id."""
+        """Return the names of the annotators, by id."""
         return {person.about["id"]: str(person.about["name"]) for person in self.people}
 
     def to_json(self) -> dict[str, Any]:
-        """The same in dictionaries and lists."""
-        found = asdict(self)
-        for person, plain in zip(self.people, found["people"], strict=True):
+        """Return the report as dictionaries and lists."""
+        report = asdict(self)
+        for person, plain in zip(self.people, report["people"], strict=True):
             if person.record is not None:
                 plain["record"]["metrics"] |= {
                     name: share
@@ -97,50 +98,52 @@ class QualityReport:
                     for name, share in plain["record"]["metrics"].items()
                     if isinstance(share, dict) and "hits" in share
                 }
-        return found
+        return report
 
 
 def quality_report(store: Store, project: str) -> QualityReport:
-    """Read a project's judgements, and say how everybody does.
+    """Compute the quality report of a project from its judgements.
 
     Raises:
         DataError: there is no such project.
     """
-    heard = load_votes(store, project)
-    plain = [vote for vote, _, _ in non_gold_votes(heard)]
-    known = {item: name for item, name in heard.categories.items() if name}
-    labels = PAIR_LABELS if heard.task == "pair" else None
-    reliability = {record.annotator: record for record in heard.annotator_reliability()}
-    of_people = heard.of_people(plain)
-    likely = _likely(of_people)
-    parts = _aspects(heard)
+    loaded = load_votes(store, project)
+    plain = [vote for vote, _, _ in non_gold_votes(loaded)]
+    categories = {item: name for item, name in loaded.categories.items() if name}
+    labels = PAIR_LABELS if loaded.task == "pair" else None
+    reliability = {record.annotator: record for record in loaded.annotator_reliability()}
+    named = loaded.without_anonymous(plain)
+    accuracy = _expected_accuracy(named)
+    aspects = _aspects(loaded)
     return QualityReport(
-        task=heard.task,
+        task=loaded.task,
         votes=len(plain),
-        gold=len(heard.votes) - len(plain),
+        gold=len(loaded.votes) - len(plain),
         overall=panel_agreement(plain, labels=labels),
-        aspects=_panels(heard, parts),
-        order=order_agreement(heard),
+        aspects=_panels(loaded, aspects),
+        order=ranking_agreement(loaded),
         intraclass={
-            name: intraclass(heard.of_people(votes)) for name, votes in parts.items() if heard.task in LEVELS
+            name: intraclass(loaded.without_anonymous(votes))
+            for name, votes in aspects.items()
+            if loaded.task in LEVELS
         },
-        categories=agreement_by_category(plain, known, labels=labels),
-        pairs=_pairs(of_people),
+        categories=agreement_by_category(plain, categories, labels=labels),
+        pairs=_pairs(named),
         people=[
-            AnnotatorQuality(about, reliability.get(about["id"]), likely.get(about["id"]))
+            AnnotatorQuality(about, reliability.get(about["id"]), accuracy.get(about["id"]))
             for about in annotator_table(store, project)
         ],
-        minority=minority_views(_sides(of_people, heard)),
+        minority=minority_views(_coarse_votes(named, loaded)),
         when=time.time(),
     )
 
 
-def _sides(votes: list[Vote], heard: ProjectVotes) -> list[Vote]:
-    """Votes as views can be told apart: scores of a single completion by the third of the scale they are in.
+def _coarse_votes(votes: list[Vote], loaded: ProjectVotes) -> list[Vote]:
+    """Replace scores of a single completion by the third of the scale they are in, to detect minority views.
 
-    Who gives 2 where most give 9 sees it otherwise; who gives 8 does not.
+    A score of 2 where most give 9 is a different view; a score of 8 is not.
     """
-    low, high = heard.setup.whole_scale_of(heard.task)
+    low, high = loaded.setup.whole_scale_of(loaded.task)
     if high <= low:
         return votes
     thirds = ("low", "middle", "high")
@@ -152,66 +155,67 @@ def _sides(votes: list[Vote], heard: ProjectVotes) -> list[Vote]:
     ]
 
 
-def _aspects(heard: ProjectVotes) -> dict[str, list[Vote]]:
-    """What a verdict leaves out, as votes: on each two of a ranking, by criterion on each completion."""
-    found: dict[str, list[Vote]] = {}
-    for vote, answer, shown in non_gold_votes(heard):
-        said: Any = label(answer, shown, heard.names[vote.item])  # type: ignore[index]
+def _aspects(loaded: ProjectVotes) -> dict[str, list[Vote]]:
+    """Split rankings into votes on each pair of completions, and scores into votes by criterion."""
+    aspects: dict[str, list[Vote]] = {}
+    for vote, answer, shown in non_gold_votes(loaded):
+        full_label: Any = label(answer, shown, loaded.completion_ids[vote.item])  # type: ignore[index]
         if "order" in answer:
-            for one, other in combinations(range(len(said)), 2):
-                first = said.index(one) < said.index(other)
+            for one, other in combinations(range(len(full_label)), 2):
+                first = full_label.index(one) < full_label.index(other)
                 part = replace(vote, item=(vote.item, one, other), label="a" if first else "b")
-                found.setdefault("order", []).append(part)
+                aspects.setdefault("order", []).append(part)
         elif "scores" in answer:
-            for place, scores in enumerate(said):
+            for index, scores in enumerate(full_label):
                 for criterion, score in scores:
-                    part = replace(vote, item=(vote.item, place), label=score)
-                    found.setdefault(criterion, []).append(part)
-    return found
+                    part = replace(vote, item=(vote.item, index), label=score)
+                    aspects.setdefault(criterion, []).append(part)
+    return aspects
 
 
-def _panels(heard: ProjectVotes, aspects: dict[str, list[Vote]]) -> dict[str, PanelAgreement]:
-    """Agreement on each aspect."""
-    level = LEVELS.get(heard.task, "nominal")
-    low, high = heard.setup.whole_scale_of(heard.task)
+def _panels(loaded: ProjectVotes, aspects: dict[str, list[Vote]]) -> dict[str, PanelAgreement]:
+    """Compute the agreement on each aspect."""
+    level = LEVELS.get(loaded.task, "nominal")
+    low, high = loaded.setup.whole_scale_of(loaded.task)
     labels: Sequence[Any] | None = range(low, high + 1) if high > low else ("a", "b")
     return {name: panel_agreement(votes, level, labels=labels) for name, votes in aspects.items()}
 
 
 def _pairs(votes: list[Vote]) -> list[tuple[str, str, PairAgreement]]:
-    """Each two annotators by themselves."""
+    """Compute the agreement of each pair of annotators, for the `MAX_PAIRS` pairs with most common items."""
     by_item: dict[Hashable, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_item[vote.item].append(vote)
     shared: dict[tuple[str, str], list[tuple[Hashable, Hashable]]] = defaultdict(list)
-    for voices in by_item.values():
-        for one, other in combinations(sorted(voices, key=lambda vote: vote.annotator), 2):
+    for item_votes in by_item.values():
+        for one, other in combinations(sorted(item_votes, key=lambda vote: vote.annotator), 2):
             shared[one.annotator, other.annotator].append((one.label, other.label))
-    most = sorted(shared, key=lambda names: (-len(shared[names]), names))[:PAIRS]
+    pairs = sorted(shared, key=lambda names: (-len(shared[names]), names))[:MAX_PAIRS]
     return [
-        (*names, PairAgreement(percent_agreement(shared[names]), cohen_kappa(shared[names]))) for names in most
+        (*names, PairAgreement(percent_agreement(shared[names]), cohen_kappa(shared[names]))) for names in pairs
     ]
 
 
-def _likely(votes: list[Vote]) -> dict[str, float]:
-    """The share of each annotator's voices that are right if Dawid and Skene's estimate is."""
+def _expected_accuracy(votes: list[Vote]) -> dict[str, float]:
+    """Estimate the share of each annotator's votes that are correct, by Dawid and Skene."""
     if not votes:
         return {}
-    found = dawid_skene(votes, tolerance=1e-8, max_steps=STEPS)
-    right = np.nansum(found.expected_votes * np.diagonal(found.confusion, axis1=1, axis2=2), axis=1)  # [A]
-    return dict(zip(found.annotators, (right / found.expected_votes.sum(axis=1)).tolist(), strict=True))
+    consensus = dawid_skene(votes, tolerance=1e-8, max_steps=MAX_STEPS)
+    correct = np.diagonal(consensus.confusion, axis1=1, axis2=2)  # [A, L]
+    accuracy = np.nansum(consensus.expected_votes * correct, axis=1) / consensus.expected_votes.sum(axis=1)  # [A]
+    return dict(zip(consensus.annotators, accuracy.tolist(), strict=True))
 
 
 def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
-    """A row for whoever was invited or has judged: who they are, how many items they judged, and when last.
+    """Return a row for each annotator who was invited or has judged.
 
-    `judgements` are those that count, or would if they had not withdrawn; `surplus` ones and those of `gold`
-    items have numbers of their own. Of all who did not withdraw they add up to what `Queue.progress` says.
-    `role` is None without a link that is valid, `invited` says whether there ever was one; `below` and
-    `resumed` are as in `AnnotatorRow`.
+    `judgements` counts those that are not surplus, including those of withdrawn annotators; `surplus` judgements
+    and those of `gold` items have counts of their own. Over annotators who have not withdrawn they add up to the
+    numbers of `Queue.progress`. `role` is None without a valid link; `invited` is true if there ever was a link;
+    `below` and `resumed` are columns of `AnnotatorRow`.
     """
     plain = ItemRow.gold.is_(None)
-    mine = (
+    counts = (
         select(
             JudgementRow.annotator,
             func.sum(case((plain & ~JudgementRow.surplus, 1), else_=0)).label("judgements"),
@@ -224,19 +228,19 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
         .group_by(JudgementRow.annotator)
         .subquery()
     )
-    wanted = (
-        select(AnnotatorRow, mine)
-        .outerjoin(mine, mine.c.annotator == AnnotatorRow.id)
+    statement = (
+        select(AnnotatorRow, counts)
+        .outerjoin(counts, counts.c.annotator == AnnotatorRow.id)
         .where(
             or_(
-                mine.c.judgements.is_not(None),
+                counts.c.judgements.is_not(None),
                 exists().where(InviteRow.annotator == AnnotatorRow.id, InviteRow.project == project),
             )
         )
-        .order_by(mine.c.judgements.desc().nulls_last(), AnnotatorRow.name)
+        .order_by(counts.c.judgements.desc().nulls_last(), AnnotatorRow.name)
     )
     with store.reading() as session:
-        found: Sequence[Any] = session.execute(wanted).all()
+        rows: Sequence[Any] = session.execute(statement).all()
         links = session.execute(
             select(InviteRow.annotator, InviteRow.role, InviteRow.revoked).where(InviteRow.project == project)
         ).all()
@@ -244,19 +248,19 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
         invited = {row.annotator for row in links}
         return [
             {
-                "id": who.id,
-                "name": who.name,
-                "kind": who.kind,
-                "state": who.state,
-                "role": roles.get(who.id),
-                "invited": who.id in invited,
-                "below": who.below,
-                "resumed": who.resumed,
+                "id": annotator.id,
+                "name": annotator.name,
+                "kind": annotator.kind,
+                "state": annotator.state,
+                "role": roles.get(annotator.id),
+                "invited": annotator.id in invited,
+                "below": annotator.below,
+                "resumed": annotator.resumed,
                 "judgements": row.judgements or 0,
                 "surplus": row.surplus or 0,
                 "gold": row.gold or 0,
                 "last": row.last,
             }
-            for row in found
-            for who in [row[0]]
+            for row in rows
+            for annotator in [row[0]]
         ]

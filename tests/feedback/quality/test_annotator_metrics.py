@@ -1,3 +1,5 @@
+"""Metrics of annotators: figures by hand, published kappas, and simulated biases."""
+
 from __future__ import annotations
 
 import random
@@ -15,11 +17,11 @@ from gnomon.stats.votes import Vote
 NOTHING = Share(0, 0)
 
 
-def of(name: str, found: list[AnnotatorMetrics]) -> AnnotatorMetrics:
-    return next(one for one in found if one.annotator == name)
+def of(name: str, metrics: list[AnnotatorMetrics]) -> AnnotatorMetrics:
+    return next(one for one in metrics if one.annotator == name)
 
 
-def test_share_and_its_interval() -> None:
+def test_share_with_its_interval() -> None:
     """Newcombe 1998, table I, method 3."""
     share = Share(81, 263)
     assert share.value == pytest.approx(0.30798, abs=5e-6)
@@ -35,7 +37,7 @@ def test_share_and_its_interval() -> None:
     ("table", "kappa"),
     [([[20, 5], [10, 15]], 0.4), ([[106, 10, 4], [22, 28, 10], [2, 12, 6]], 0.4285714)],
 )
-def test_against_one_other_it_is_cohens_kappa(table: list[list[int]], kappa: float) -> None:
+def test_agreement_with_one_other_annotator_is_cohens_kappa(table: list[list[int]], kappa: float) -> None:
     """Published tables; the second is of Fleiss, Cohen and Everitt 1969."""
     cells = [(row, column) for row, line in enumerate(table) for column, n in enumerate(line) for _ in range(n)]
     votes = [Vote("AB"[side], n, pair[side]) for n, pair in enumerate(cells) for side in (0, 1)]
@@ -45,22 +47,22 @@ def test_against_one_other_it_is_cohens_kappa(table: list[list[int]], kappa: flo
 
 
 def test_agreement_with_the_rest_by_hand() -> None:
-    """x: A a, B a, C b; y: all b; z: A alone, who counts for nothing there.
+    """x: A a, B a, C b; y: all b; z: A alone, which does not count.
 
-    A: one of two others agrees on x, both on y: 3/4. A says a and b half each, the others a with (1/2 + 0) / 2
-    and b with 3/4: by chance 1/2 * 1/4 + 1/2 * 3/4 = 1/2, kappa 1/2. C always says b, the others half: 1/2 by
-    chance, 1/2 observed, and so nothing beyond it.
+    A: one of two others agrees on x, both on y: 3/4. A's labels are a and b half each, the others' a with
+    (1/2 + 0) / 2 and b with 3/4: by chance 1/2 * 1/4 + 1/2 * 3/4 = 1/2, kappa 1/2. C's label is always b, that of
+    the others half of the time: 1/2 by chance, 1/2 observed, kappa 0.
     """
-    said = {"A": "ab", "B": "ab", "C": "bb"}
-    votes = [Vote(who, "xy"[n], label) for who, labels in said.items() for n, label in enumerate(labels)]
-    found = annotator_metrics([*votes, Vote("A", "z", "tie")])
-    assert of("A", found).agreement == Agreement(2, 0.75, 0.5, 0.5)
-    assert of("C", found).agreement == Agreement(2, 0.5, 0.5, 0.0)
-    assert of("A", found).votes == 3
+    labels = {"A": "ab", "B": "ab", "C": "bb"}
+    votes = [Vote(who, "xy"[n], label) for who, given in labels.items() for n, label in enumerate(given)]
+    metrics = annotator_metrics([*votes, Vote("A", "z", "tie")])
+    assert of("A", metrics).agreement == Agreement(2, 0.75, 0.5, 0.5)
+    assert of("C", metrics).agreement == Agreement(2, 0.5, 0.5, 0.0)
+    assert of("A", metrics).votes == 3
 
 
-def test_repeated_votes_do_not_agree_with_themselves() -> None:
-    """A says x: a, a, b; B says a. Of A's three votes two agree; of B's one, two thirds of A's do."""
+def test_repeated_votes_are_not_compared_with_each_other() -> None:
+    """A labels x a, a, b; B labels it a. Of A's three votes two agree; with B's one, two thirds of A's do."""
     votes = [Vote("A", "x", label) for label in "aab"] + [Vote("B", "x", "a")]
     a, b = annotator_metrics(votes)
     assert a.agreement.votes == 3
@@ -69,8 +71,8 @@ def test_repeated_votes_do_not_agree_with_themselves() -> None:
     assert b.agreement.observed == pytest.approx(2 / 3)
 
 
-def test_chance_counts_what_the_others_say_vote_by_vote() -> None:
-    """A says x: a, a and y: b, as B does. Two thirds of A's votes meet an a: by chance 4/9 + 1/9."""
+def test_chance_agreement_weighs_the_others_labels_by_own_votes() -> None:
+    """A labels x a twice and y b; B x a and y b. Two thirds of A's votes meet an a: by chance 4/9 + 1/9."""
     votes = [
         Vote("A", "x", "a"),
         Vote("A", "x", "a"),
@@ -92,8 +94,8 @@ def test_undefined_agreement_is_none() -> None:
     )
 
 
-def test_facts_by_hand() -> None:
-    """Ties and equal lengths are left out, limits themselves are kept to, and blanks are no reason."""
+def test_metrics_by_hand() -> None:
+    """Ties and equal lengths are left out, the limits themselves are allowed, and whitespace is no reason."""
     votes = [
         Vote("A", 1, "a", seconds=2.0, chosen_first=True, chosen_length=9, other_length=3, reason="清楚"),
         Vote("A", 2, "b", seconds=3.0, chosen_first=True, chosen_length=5, other_length=5, reason="     "),
@@ -102,13 +104,13 @@ def test_facts_by_hand() -> None:
         Vote("A", 5, "a", chosen_first=True, chosen_length=7, other_length=8, reason=""),
     ]
     gold = {1: "a", 2: "a", 3: "tie", 9: "a"}
-    (found,) = annotator_metrics(votes, gold, Limits(min_seconds=3.0, max_seconds=60.0, min_reason_chars=2))
-    assert found.gold == Share(2, 3)
-    assert found.first == Share(3, 4)
-    assert found.longer == Share(1, 3)
-    assert found.seconds == 31.5
-    assert (found.too_fast, found.too_slow) == (Share(1, 4), Share(1, 4))
-    assert found.short_reasons == Share(2, 4)
+    (metrics,) = annotator_metrics(votes, gold, Limits(min_seconds=3.0, max_seconds=60.0, min_reason_chars=2))
+    assert metrics.gold == Share(2, 3)
+    assert metrics.first == Share(3, 4)
+    assert metrics.longer == Share(1, 3)
+    assert metrics.seconds == 31.5
+    assert (metrics.too_fast, metrics.too_slow) == (Share(1, 4), Share(1, 4))
+    assert metrics.short_reasons == Share(2, 4)
     (unlimited,) = annotator_metrics(votes, gold)
     assert (unlimited.too_fast, unlimited.too_slow, unlimited.short_reasons) == (NOTHING, NOTHING, NOTHING)
     with pytest.raises(ConfigError, match="swap min_seconds and max_seconds"):
@@ -116,7 +118,7 @@ def test_facts_by_hand() -> None:
 
 
 def crowd(seed: int, people: int, items: int, first: float, longer: float, right: float) -> list[Vote]:
-    """Pairs judged by people who take the first, or else the longer, with these chances; else right so often."""
+    """Votes for the first or else the longer with these probabilities, otherwise correct ones with `right`."""
     rng = random.Random(seed)
     votes = []
     for item in range(items):
@@ -129,8 +131,8 @@ def crowd(seed: int, people: int, items: int, first: float, longer: float, right
             if rng.random() < first:
                 label = shown
             other = "ab".replace(label, "")
-            facts = (label == shown, lengths[label], lengths[other])
-            votes.append(Vote(f"r{who}", item, label, 0.0, None, *facts))
+            details = (label == shown, lengths[label], lengths[other])
+            votes.append(Vote(f"r{who}", item, label, 0.0, None, *details))
     return votes
 
 
@@ -140,19 +142,19 @@ def covered(shares: list[Share], truth: float) -> float:
 
 
 def test_known_biases_lie_within_their_intervals() -> None:
-    """First with 0.4 + 0.6 / 2; of the honest 5% are called biased; 95% of intervals hold the truth."""
-    leaning = annotator_metrics(crowd(0, people=200, items=80, first=0.4, longer=0.0, right=0.8))
-    assert covered([one.first for one in leaning], 0.7) == pytest.approx(0.95, abs=0.045)
-    assert sum(one.first.biased is True for one in leaning) > 180
-    honest = annotator_metrics(crowd(1, people=200, items=80, first=0.0, longer=0.0, right=0.8))
-    assert sum(one.first.biased is True for one in honest) == pytest.approx(10, abs=9)
-    # Half of the truths are b, the longer; 0.3 take it anyway.
+    """The first is chosen with 0.4 + 0.6 / 2; 5% of the unbiased are flagged; 95% of the intervals cover."""
+    biased = annotator_metrics(crowd(0, people=200, items=80, first=0.4, longer=0.0, right=0.8))
+    assert covered([one.first for one in biased], 0.7) == pytest.approx(0.95, abs=0.045)
+    assert sum(one.first.biased is True for one in biased) > 180
+    unbiased = annotator_metrics(crowd(1, people=200, items=80, first=0.0, longer=0.0, right=0.8))
+    assert sum(one.first.biased is True for one in unbiased) == pytest.approx(10, abs=9)
+    # Half of the correct labels are b, the longer; with 0.3 it is chosen anyway.
     long = annotator_metrics(crowd(2, people=200, items=80, first=0.0, longer=0.3, right=0.5))
     assert covered([one.longer for one in long], 0.65) == pytest.approx(0.95, abs=0.045)
 
 
 def test_known_agreement_is_recovered() -> None:
-    """Two who are right with 0.9 and 0.7, evenly: 0.9 * 0.7 + 0.1 * 0.3 = 0.66 agree, kappa 0.32."""
+    """Two annotators with accuracies 0.9 and 0.7: 0.9 * 0.7 + 0.1 * 0.3 = 0.66 agree, kappa 0.32."""
     good = crowd(3, 1, 4000, 0.0, 0.0, 0.9)
     rng = random.Random(4)
     truth = {v.item: v.label if rng.random() < 0.9 else "ab".replace(str(v.label), "") for v in good}
@@ -183,14 +185,14 @@ def test_names_and_order_change_nothing(seed: int) -> None:
         )
         for v in rng.sample(votes, len(votes))
     ]
-    there = {one.annotator: one for one in annotator_metrics(votes, gold)}
-    back = {
+    original = {one.annotator: one for one in annotator_metrics(votes, gold)}
+    restored = {
         one.annotator[::-1]: one
         for one in annotator_metrics(renamed, {-n: swap[label] for n, label in gold.items()})
     }
-    assert there.keys() == back.keys()
-    for name, one in there.items():
-        other = back[name]
+    assert original.keys() == restored.keys()
+    for name, one in original.items():
+        other = restored[name]
         assert (one.votes, one.gold, one.first, one.longer) == (
             other.votes,
             other.gold,

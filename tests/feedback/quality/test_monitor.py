@@ -1,4 +1,4 @@
-"""What the store says of its annotators, and who is paused for it."""
+"""The quality monitor: judgements loaded as votes, and annotators paused for low reliability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from annotating import NAMES, judge_all, project, submit_choice, take
 from sqlalchemy import select, text
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.quality.monitor import EVERY, REST, QualityMonitor, load_votes
+from gnomon.feedback.quality.monitor import CHECK_INTERVAL, MIN_REST, QualityMonitor, load_votes
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.schema import AnnotatorRow, AssignmentRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import Project, Store
@@ -22,26 +22,26 @@ from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    yield found
-    found.close()
+    store = Store(database)
+    yield store
+    store.close()
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Store]:
-    found = Store(tmp_path / "feedback.db")
-    yield found
-    found.close()
+    store = Store(tmp_path / "feedback.db")
+    yield store
+    store.close()
 
 
-def about(store: Store, who: str) -> AnnotatorRow:
+def annotator_row(store: Store, who: str) -> AnnotatorRow:
     with store.reading() as session:
-        found = session.get(AnnotatorRow, who)
-        assert found is not None
-        return found
+        row = session.get(AnnotatorRow, who)
+        assert row is not None
+        return row
 
 
-def test_votes_speak_of_the_items_own_order(small: Store) -> None:
+def test_votes_are_in_the_items_own_order(small: Store) -> None:
     queue = project(small, 4, gold=0, votes_per_item=1, min_reason_chars=3)
     for better in ("a", "b", "tie", "bad"):
         task = take(queue, "ann")
@@ -57,7 +57,7 @@ def test_votes_speak_of_the_items_own_order(small: Store) -> None:
     assert [vote.chosen_first for vote in votes[:2]] == [rows[0].shown[0][0] == "a", rows[1].shown[0][0] == "b"]
 
 
-def test_only_what_stands_is_heard(small: Store) -> None:
+def test_only_effective_judgements_are_loaded(small: Store) -> None:
     queue = project(small, 1, votes_per_item=3)
     for who in ("ann", "bob"):
         submit_choice(queue, take(queue, who), who, "a")
@@ -67,41 +67,41 @@ def test_only_what_stands_is_heard(small: Store) -> None:
     assert [(vote.annotator, vote.label) for vote in load_votes(small, "films").votes] == [("ann", "tie")]
 
 
-def test_gold_shows_who_is_right(small: Store) -> None:
+def test_gold_items_measure_accuracy(small: Store) -> None:
     queue = project(small, 20, gold=12, gold_rate=0.5, names=("ann", "bob"))
     with small.writing() as session:
         row = session.get(ProjectRow, "films")
         assert row is not None
         row.salt = "pinch"  # the draws are the same in every run
-    came = {who: judge_all(queue, who, lambda n, side=side: side) for who, side in (("ann", "a"), ("bob", "b"))}
+    judged = {who: judge_all(queue, who, lambda n, side=side: side) for who, side in (("ann", "a"), ("bob", "b"))}
     with small.reading() as session:
         gold = set(session.scalars(select(ItemRow.key).where(ItemRow.gold.is_not(None))))
-    tested = {who: sum(item in gold for item in items) for who, items in came.items()}
+    tested = {who: sum(item in gold for item in items) for who, items in judged.items()}
     assert min(tested.values()) > 0
-    found = {
+    accuracy = {
         record.annotator: record.metrics.gold for record in load_votes(small, "films").annotator_reliability()
     }
-    assert (found["ann"].hits, found["ann"].of) == (tested["ann"], tested["ann"])
-    assert (found["bob"].hits, found["bob"].of) == (0, tested["bob"])
+    assert (accuracy["ann"].hits, accuracy["ann"].of) == (tested["ann"], tested["ann"])
+    assert (accuracy["bob"].hits, accuracy["bob"].of) == (0, tested["bob"])
 
 
 def fill(store: Store, **settings: Any) -> Queue:
-    """Four who agree on all 24 items, and one who says the opposite."""
+    """Four annotators who agree on all 24 items, and one who contradicts them."""
     queue = project(store, 24, votes_per_item=5, max_votes=5, min_votes_before_pause=20, gold_rate=0, **settings)
     for who in NAMES:
         judge_all(queue, who, lambda n, who=who: "ab"[n % 2] if who != "eve" else "ba"[n % 2])
     return queue
 
 
-def test_who_is_below_the_floor_is_paused_and_says_why(store: Store) -> None:
+def test_an_annotator_below_min_reliability_is_paused_with_their_score(store: Store) -> None:
     queue = fill(store, min_reliability=0.5)
-    watch = QualityMonitor(store, "films")
-    assert watch.check() == ["eve"]
-    eve = about(store, "eve")
+    monitor = QualityMonitor(store, "films")
+    assert monitor.check() == ["eve"]
+    eve = annotator_row(store, "eve")
     assert (eve.state, eve.below is not None and eve.below < 0.5) == ("paused", True)
     assert queue.take("eve") is None
-    assert about(store, "ann").state == "active"
-    assert watch.check() == [], "nobody twice"
+    assert annotator_row(store, "ann").state == "active"
+    assert monitor.check() == [], "a paused annotator is not paused again"
 
 
 @pytest.mark.parametrize(
@@ -109,45 +109,49 @@ def test_who_is_below_the_floor_is_paused_and_says_why(store: Store) -> None:
     [{}, {"min_reliability": 0.5, "min_votes_before_pause": 25}],
     ids=["no min_reliability", "too few votes"],
 )
-def test_nobody_is_paused_without_reason(small: Store, settings: dict[str, object]) -> None:
+def test_nobody_is_paused_without_min_reliability_or_with_too_few_votes(
+    small: Store, settings: dict[str, object]
+) -> None:
     fill(small)
-    asked = small.project("films")
-    small.update_project(Project("films", "T", "pair", 5, 5, "", asked.settings | settings))
+    earlier = small.project("films").settings
+    small.update_project(Project("films", "T", "pair", 5, 5, "", earlier | settings))
     assert QualityMonitor(small, "films").check() == []
-    assert about(small, "eve").state == "active"
+    assert annotator_row(small, "eve").state == "active"
 
 
-def test_whom_a_person_lets_go_on_is_given_time(store: Store) -> None:
+def test_an_annotator_activated_by_a_person_is_checked_after_new_judgements(store: Store) -> None:
     fill(store, min_reliability=0.5)
-    watch = QualityMonitor(store, "films")
-    assert watch.check() == ["eve"]
+    monitor = QualityMonitor(store, "films")
+    assert monitor.check() == ["eve"]
     store.set_annotator("eve", "active")
-    assert (about(store, "eve").below, about(store, "eve").state) == (None, "active")
-    assert watch.check() == []
-    with store.writing() as session:  # as if all that they said came after
-        found = session.get(AnnotatorRow, "eve")
-        assert found is not None
-        found.resumed = 1.0
-    assert watch.check() == ["eve"]
+    assert (annotator_row(store, "eve").below, annotator_row(store, "eve").state) == (None, "active")
+    assert monitor.check() == []
+    with store.writing() as session:  # as if all their judgements came later
+        row = session.get(AnnotatorRow, "eve")
+        assert row is not None
+        row.resumed = 1.0
+    assert monitor.check() == ["eve"]
 
 
-def test_it_looks_at_every_fifth_judgement_and_rests_in_between(small: Store) -> None:
+def test_checks_are_due_every_fifth_judgement_with_a_rest_in_between(small: Store) -> None:
     project(small, 1)
     now = [0.0]
 
     def clock() -> float:
-        now[0] += 1.0  # a look is a second long
+        now[0] += 1.0  # a check takes one second
         return now[0]
 
-    watch = QualityMonitor(small, "films", clock=clock)
-    assert [watch.due("ann") for _ in range(2 * EVERY)] == [*[False] * (EVERY - 1), True] * 2
-    assert watch.check() == []
-    assert not any(watch.due("ann") for _ in range(2 * EVERY)), "it rests a hundred times as long as it looked"
-    now[0] += REST
-    assert [watch.due("bob") for _ in range(EVERY)][-1]
+    monitor = QualityMonitor(small, "films", clock=clock)
+    assert [monitor.due("ann") for _ in range(2 * CHECK_INTERVAL)] == [*[False] * (CHECK_INTERVAL - 1), True] * 2
+    assert monitor.check() == []
+    assert not any(monitor.due("ann") for _ in range(2 * CHECK_INTERVAL)), (
+        "the rest is a hundred times as long as the check"
+    )
+    now[0] += MIN_REST
+    assert [monitor.due("bob") for _ in range(CHECK_INTERVAL)][-1]
 
 
-def test_limits_that_cannot_be_are_not_taken(small: Store) -> None:
+def test_invalid_settings_are_refused(small: Store) -> None:
     project(small, 1)
     with pytest.raises(ConfigError, match="swap min_seconds and max_seconds"):
         small.update_project(Project("films", "T", "pair", 1, 1, "", {"min_seconds": 9.0, "max_seconds": 2.0}))
@@ -156,26 +160,26 @@ def test_limits_that_cannot_be_are_not_taken(small: Store) -> None:
     assert small.project("films").settings.get("min_seconds") is None
 
 
-def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ann's next item is being written down, Bob's answer to it waits for that, a look at both waits for Bob.
+def test_a_check_causes_no_deadlock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ann's lease holds the item's lock, Bob's submission waits for it, and a check of both waits for Bob's row.
 
-    A look that kept Ann's row from being named as well would close the ring: each would wait for the next.
+    If the check also blocked a foreign key to Ann's row, each would wait for the next.
     """
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     queue = project(store, 1, min_reliability=0.9, names=("ann", "bob"))
     item = take(queue, "bob").item
-    monkeypatch.setattr("gnomon.feedback.quality.monitor.paused", lambda *_: {"ann", "bob"})
+    monkeypatch.setattr("gnomon.feedback.quality.monitor.annotators_to_pause", lambda *_: {"ann", "bob"})
     others = (
         threading.Thread(target=submit_choice, args=(queue, take(queue, "bob"), "bob", "a")),
         threading.Thread(target=QualityMonitor(store, "films").check),
     )
 
     def waiting() -> int:
-        held = "datname = current_database() AND wait_event_type = 'Lock'"
-        asked = text(f"SELECT count(*) FROM pg_stat_activity WHERE {held}")
+        condition = "datname = current_database() AND wait_event_type = 'Lock'"
+        statement = text(f"SELECT count(*) FROM pg_stat_activity WHERE {condition}")
         with store.reading() as session:
-            return int(session.execute(asked).scalar_one())
+            return int(session.execute(statement).scalar_one())
 
     with store.writing() as session:
         assert session.scalars(queries.LOCK_ITEM, {"item": item, "project": "films"}).one()
@@ -191,5 +195,5 @@ def test_a_look_stands_in_no_ring_of_waiting(store: Store, monkeypatch: pytest.M
     for other in others:
         other.join(20)
         assert not other.is_alive()
-    assert about(store, "ann").state == about(store, "bob").state == "active"
+    assert annotator_row(store, "ann").state == annotator_row(store, "bob").state == "active"
     assert queue.progress()["judgements"] == 1

@@ -21,54 +21,54 @@ from gnomon.web.agreement_tables import print_report
 
 
 def ranked(store: Store) -> QualityReport:
-    """Three rank four answers of one film: ann as they stand, bob with two neighbours swapped, cyd backwards."""
+    """Three rankings of four completions: ann in order, bob with two neighbors swapped, cyd in reverse."""
     queue = project(store, 1, task="ranking", sides="abcd", votes_per_item=3, max_votes=3, gold_rate=0)
     for who, order in (("ann", "abcd"), ("bob", "bacd"), ("cyd", "dcba")):
         task = queue.take(who)
         assert task is not None
-        places = {one.id[0]: place for place, one in enumerate(task.completions)}
-        queue.submit(NewJudgement(who, task.item, who, {"order": [places[side] for side in order]}))
+        index = {completion.id[0]: n for n, completion in enumerate(task.completions)}
+        queue.submit(NewJudgement(who, task.item, who, {"order": [index[side] for side in order]}))
     return quality_report(store, "films")
 
 
-def printed(found: QualityReport) -> str:
+def printed(report: QualityReport) -> str:
     out = io.StringIO()
-    print_report(found, Console(file=out, width=160, markup=False, highlight=False))
+    print_report(report, Console(file=out, width=160, markup=False, highlight=False))
     return out.getvalue()
 
 
-def test_the_order_of_rankings_by_hand(tmp_path: Path) -> None:
-    """Of six pairs of answers ann and bob disagree on one: τ = 4/6; ann and cyd on all: −1; bob and cyd: −4/6."""
+def test_rank_correlation_by_hand(tmp_path: Path) -> None:
+    """Of six pairs ann and bob disagree on one: τ = 4/6; ann and cyd on all: −1; bob and cyd: −4/6."""
     store = Store(tmp_path / "f.db")
-    found = ranked(store)
-    assert found.order.value == pytest.approx((4 / 6 - 1 - 4 / 6) / 3)
-    assert found.intraclass == {}
-    assert "Kendall's τ-b of two orders of one item: -0.33" in printed(found)
-    assert json.loads(json.dumps(to_json(found.to_json())))["order"]["value"] == pytest.approx(-1 / 3)
+    report = ranked(store)
+    assert report.order.value == pytest.approx((4 / 6 - 1 - 4 / 6) / 3)
+    assert report.intraclass == {}
+    assert "Kendall's τ-b of two orders of one item: -0.33" in printed(report)
+    assert json.loads(json.dumps(to_json(report.to_json())))["order"]["value"] == pytest.approx(-1 / 3)
     store.close()
 
 
 def scores(table: Mapping[str, str]) -> list[Vote]:
-    """For each text what each annotator gave it, a letter for the annotator and a digit."""
+    """Votes from cells of a letter for the annotator and a score, by text."""
     return [Vote(cell[0], text, int(cell[1:])) for text, cells in table.items() for cell in cells.split()]
 
 
-def test_scores_of_the_same_and_of_any_raters() -> None:
-    """Ann and bob scored all four texts, cyd two of them: two raters on four texts hold more than three on two.
+def test_intraclass_of_the_same_and_of_any_raters() -> None:
+    """Ann and bob scored all four texts, cyd two: two raters on four texts are more scores than three on two.
 
     Ann 1 3 5 7, bob 2 4 6 8: means 1.5 3.5 5.5 7.5; between texts 2·20/3 = 40/3, within 1/2, bob above ann by 1
-    everywhere, so that nothing is left: ICC(1,1) = (40/3 − 1/2)/(40/3 + 1/2), ICC(3,1) = 1.
+    everywhere, so the residual is 0: ICC(1,1) = (40/3 − 1/2)/(40/3 + 1/2), ICC(3,1) = 1.
     """
     found = intraclass(scores({"w": "a1 b2", "x": "a3 b4", "y": "a5 b6 c9", "z": "a7 b8 c1"}))
     assert found.same_raters is not None
     assert (found.same_raters.targets, found.same_raters.raters) == (4, 2)
     assert found.same_raters.consistency.value == pytest.approx(1.0)
     assert found.same_raters.one_way.value == pytest.approx((40 / 3 - 0.5) / (40 / 3 + 0.5))
-    assert found.any_raters is not None  # two texts have two scores and two have three: the more scores
+    assert found.any_raters is not None  # two texts have two scores and two have three: the larger number wins
     assert (found.any_raters.targets, found.any_raters.raters) == (2, 3)
 
 
-def test_raters_who_share_no_text_have_the_one_way_form_alone() -> None:
+def test_raters_without_common_texts_have_the_one_way_form_alone() -> None:
     found = intraclass(scores({"w": "a1 b2", "x": "c3 d4", "y": "e5 f6"}))
     assert found.same_raters is None
     assert found.any_raters is not None
@@ -78,7 +78,7 @@ def test_raters_who_share_no_text_have_the_one_way_form_alone() -> None:
     assert (lonely.any_raters, lonely.same_raters) == (None, None)
 
 
-def test_the_correlations_are_printed_by_criterion(tmp_path: Path) -> None:
+def test_intraclass_correlations_are_printed_by_criterion(tmp_path: Path) -> None:
     store = Store(tmp_path / "f.db")
     queue = project(
         store,
@@ -91,12 +91,12 @@ def test_the_correlations_are_printed_by_criterion(tmp_path: Path) -> None:
         criteria=["kind", "true"],
         names=("ann", "bob"),
     )
-    for who, more in (("ann", 0), ("bob", 1)):
+    for who, offset in (("ann", 0), ("bob", 1)):
         while (task := queue.take(who)) is not None:
             number = int(task.completions[0].id[1:])
             queue.submit(
                 NewJudgement(
-                    f"{who}{task.item}", task.item, who, {"scores": [{"kind": 1 + number, "true": 1 + more}]}
+                    f"{who}{task.item}", task.item, who, {"scores": [{"kind": 1 + number, "true": 1 + offset}]}
                 )
             )
     text = printed(quality_report(store, "films"))

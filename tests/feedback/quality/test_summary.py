@@ -1,4 +1,4 @@
-"""All figures of a project in one piece, on votes that were counted by hand."""
+"""The quality report of a project, against figures derived by hand."""
 
 from __future__ import annotations
 
@@ -16,71 +16,71 @@ from gnomon.feedback.tasks.queue import NewJudgement
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store(tmp_path / "feedback.db")
-    yield found
-    found.close()
+    store = Store(tmp_path / "feedback.db")
+    yield store
+    store.close()
 
 
-SAID = {"ann": "aabb", "bob": "aaba"}  # of items 0 to 3
+CHOICES = {"ann": "aabb", "bob": "aaba"}  # of items 0 to 3
 
 
-def asked(store: Store) -> QualityReport:
+def report_of_two(store: Store) -> QualityReport:
     queue = project(store, 4, votes_per_item=2, max_votes=2, gold_rate=0)
-    for who, better in SAID.items():
+    for who, better in CHOICES.items():
         for _ in range(4):
             task = take(queue, who)
             submit_choice(queue, task, who, better[int(task.completions[0].id[1:])])
     return quality_report(store, "films")
 
 
-def test_two_on_four_items(store: Store) -> None:
-    """Ann says a, a, b, b; Bob a, a, b, a: 3 of 4 agree. By chance 1/2 * 3/4 + 1/2 * 1/4 = 1/2: kappa is 1/2.
+def test_report_of_two_annotators_by_hand(store: Store) -> None:
+    """Ann a, a, b, b; Bob a, a, b, a: 3 of 4 agree. By chance 1/2 * 3/4 + 1/2 * 1/4 = 1/2: kappa is 1/2.
 
     Krippendorff: 8 values, 5 a and 3 b; observed disagreement 2/8, expected 2 * 5 * 3 / (8 * 7) = 15/28;
     alpha = 1 - (1/4) / (15/28) = 8/15.
     """
-    found = asked(store)
-    assert (found.votes, found.gold, found.overall.items) == (8, 0, 4)
-    assert found.overall.percent.value == 0.75
-    assert found.overall.alpha.value == pytest.approx(8 / 15)
-    ((one, other, pair),) = found.pairs
+    report = report_of_two(store)
+    assert (report.votes, report.gold, report.overall.items) == (8, 0, 4)
+    assert report.overall.percent.value == 0.75
+    assert report.overall.alpha.value == pytest.approx(8 / 15)
+    ((one, other, pair),) = report.pairs
     assert (one, other, pair.kappa.items) == ("ann", "bob", 4)
     assert pair.kappa.estimate.value == pytest.approx(0.5)
-    assert {name: panel.percent.value for name, panel in found.categories.items()} == {"new": 1.0, "old": 0.5}
-    assert [person.about["name"] for person in found.people] == ["ann", "bob"]
-    assert all(0.5 < (person.likely or 0) <= 1 for person in found.people)
+    assert {name: panel.percent.value for name, panel in report.categories.items()} == {"new": 1.0, "old": 0.5}
+    assert [person.about["name"] for person in report.people] == ["ann", "bob"]
+    assert all(0.5 < (person.likely or 0) <= 1 for person in report.people)
 
 
-def test_gold_is_no_part_of_agreement(store: Store) -> None:
-    before = asked(store)
+def test_gold_items_are_left_out_of_agreement(store: Store) -> None:
+    before = report_of_two(store)
     from gnomon.feedback.quality.monitor import load_votes
     from gnomon.feedback.tasks.gold_items import mark_gold
 
     disputed = next(v.item for v in load_votes(store, "films").votes if v.annotator == "ann" and v.label == "b")
     mark_gold(store, "films", int(str(disputed)), {"choice": "second"})
-    found = quality_report(store, "films")
-    assert (found.votes, found.gold) == (before.votes - 2, 2)
-    assert found.overall.items == 3
+    report = quality_report(store, "films")
+    assert (report.votes, report.gold) == (before.votes - 2, 2)
+    assert report.overall.items == 3
 
 
-def test_an_empty_project_has_no_figures_and_no_trouble(store: Store) -> None:
+def test_report_of_an_empty_project_is_undefined(store: Store) -> None:
     project(store, 2)
-    found = quality_report(store, "films")
-    assert (found.votes, found.overall.alpha.value, found.pairs, found.minority) == (0, None, [], [])
-    assert to_json(found.to_json())["overall"]["percent"]["value"] is None
+    report = quality_report(store, "films")
+    assert (report.votes, report.overall.alpha.value, report.pairs, report.minority) == (0, None, [], [])
+    assert to_json(report.to_json())["overall"]["percent"]["value"] is None
 
 
-def test_rankings_are_compared_by_their_pairs_too(store: Store) -> None:
+def test_rankings_are_also_compared_by_pairs(store: Store) -> None:
     """abc and acb: the same best, and of three pairs two in the same order."""
     queue = project(store, 1, votes_per_item=2, max_votes=2, task="ranking", sides="abc")
     for who, order in (("ann", "abc"), ("bob", "acb")):
         task = take(queue, who)
-        place = {c.id[0]: n for n, c in enumerate(task.completions)}
-        queue.submit(NewJudgement(who, task.item, who, {"order": [place[side] for side in order]}))
-    found = quality_report(store, "films")
-    assert found.overall.percent.value == 1.0
-    assert found.aspects["order"].percent.value == pytest.approx(2 / 3)
-    assert found.aspects["order"].items == 3
+        index = {c.id[0]: n for n, c in enumerate(task.completions)}
+        queue.submit(NewJudgement(who, task.item, who, {"order": [index[side] for side in order]}))
+    report = quality_report(store, "films")
+    assert report.overall.percent.value == 1.0
+    assert report.aspects["order"].percent.value == pytest.approx(2 / 3)
+    assert report.aspects["order"].items == 3
 
 
 def test_scores_are_compared_by_criterion(store: Store) -> None:
@@ -89,13 +89,13 @@ def test_scores_are_compared_by_criterion(store: Store) -> None:
         task = take(queue, who)
         answer = {"scores": [{"kind": scores[c.id[0]]} for c in task.completions]}
         queue.submit(NewJudgement(who, task.item, who, answer))
-    found = quality_report(store, "films")
-    assert found.overall.percent.value == 1.0, "a is best for both"
-    assert found.aspects["kind"].percent.value == 0.5
+    report = quality_report(store, "films")
+    assert report.overall.percent.value == 1.0, "a is best for both"
+    assert report.aspects["kind"].percent.value == 0.5
 
 
-def test_scores_far_from_most_are_a_view_and_scores_beside_them_are_none(store: Store) -> None:
-    """Five score four texts from 1 to 10: three say 8 to 10, two say 1 to 3, none of them twice the same."""
+def test_scores_far_from_the_majority_are_a_minority_view(store: Store) -> None:
+    """Five annotators score four texts from 1 to 10: three give 8 to 10, two give 1 to 3, with varying scores."""
     names = ("ann", "bob", "cyd", "dan", "eve")
     queue = project(
         store, 4, task="rating", sides="a", votes_per_item=5, max_votes=5, names=names, criteria=["overall"]
@@ -117,10 +117,10 @@ def test_scores_far_from_most_are_a_view_and_scores_beside_them_are_none(store: 
     ] * 4
 
 
-def test_the_middle_of_a_scale_is_its_middle(store: Store) -> None:
-    """Of -4 … 4 three scores each are low, in the middle and high."""
+def test_coarse_votes_split_a_scale_into_equal_thirds(store: Store) -> None:
+    """Of -4 … 4 three scores each are low, middle and high."""
     from gnomon.feedback.quality.monitor import load_votes
-    from gnomon.feedback.quality.summary import _sides
+    from gnomon.feedback.quality.summary import _coarse_votes
 
     names = tuple(f"rater {n}" for n in range(9))
     queue = project(
@@ -137,5 +137,6 @@ def test_the_middle_of_a_scale_is_its_middle(store: Store) -> None:
     for score, who in zip(range(-4, 5), names, strict=True):
         task = take(queue, who)
         queue.submit(NewJudgement(who, task.item, who, {"scores": [{"o": score}]}))
-    heard = load_votes(store, "films")
-    assert [vote.label for vote in _sides(heard.votes, heard)] == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3
+    loaded = load_votes(store, "films")
+    labels = [vote.label for vote in _coarse_votes(loaded.votes, loaded)]
+    assert labels == ["low"] * 3 + ["middle"] * 3 + ["high"] * 3

@@ -22,9 +22,9 @@ ID = "00000000-0000-4000-8000-{:012x}"
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    yield found
-    found.close()
+    store = Store(database)
+    yield store
+    store.close()
 
 
 @pytest.mark.parametrize(

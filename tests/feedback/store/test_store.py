@@ -28,10 +28,10 @@ FILMS = Project("films", "Which review is better?", "pair")
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    found.add_project(FILMS)
-    yield found
-    found.close()
+    store = Store(database)
+    store.add_project(FILMS)
+    yield store
+    store.close()
 
 
 def filled(store: Store) -> None:

@@ -23,17 +23,17 @@ from gnomon.feedback.tasks.queue import NewJudgement, Queue
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    yield found
-    found.close()
+    store = Store(database)
+    yield store
+    store.close()
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Store]:
     """On SQLite alone, for what has nothing to do with the database."""
-    found = Store(tmp_path / "feedback.db")
-    yield found
-    found.close()
+    store = Store(tmp_path / "feedback.db")
+    yield store
+    store.close()
 
 
 def salted(store: Store, salt: str) -> None:

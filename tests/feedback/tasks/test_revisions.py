@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from gnomon.core.errors import BusyError, ConfigError, DataError
 from gnomon.feedback.quality.monitor import load_votes
-from gnomon.feedback.quality.summary import _sides, quality_report
+from gnomon.feedback.quality.summary import _coarse_votes, quality_report
 from gnomon.feedback.store import store as stores
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow, JudgementRow
 from gnomon.feedback.store.store import Store
@@ -23,9 +23,9 @@ from gnomon.stats.votes import Vote
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    yield found
-    found.close()
+    store = Store(database)
+    yield store
+    store.close()
 
 
 class Clock:
@@ -148,4 +148,4 @@ def test_a_score_that_rounds_up_past_the_scale_is_high(store: Store) -> None:
     project(store, 1, task="rating", sides="a", criteria=["o"], scale=[0, 4.5])
     heard = load_votes(store, "films")
     made = [Vote(annotator="ann", item=1, label=5), Vote(annotator="bob", item=1, label=0)]
-    assert [v.label for v in _sides(made, heard)] == ["high", "low"]
+    assert [v.label for v in _coarse_votes(made, heard)] == ["high", "low"]
