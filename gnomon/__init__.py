@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from gnomon.api.recipes import plan as plan
     from gnomon.api.recipes import report as report
     from gnomon.api.recipes import run as run
-    from gnomon.api.training import TrainingResult as TrainingResult
+    from gnomon.api.training import TrainedModel as TrainedModel
     from gnomon.api.training import evaluate as evaluate
     from gnomon.api.training import train as train
     from gnomon.core.errors import GnomonError as GnomonError
 
 _HOME = {
     "GnomonError": "gnomon.core.errors",
-    "TrainingResult": "gnomon.api.training",
+    "TrainedModel": "gnomon.api.training",
     "chat": "gnomon.api.inference",
     "check": "gnomon.api.recipes",
     "compare": "gnomon.api.recipes",
@@ -77,7 +77,7 @@ _HOME = {
 }
 __all__ = [
     "GnomonError",
-    "TrainingResult",
+    "TrainedModel",
     "__version__",
     "chat",
     "check",

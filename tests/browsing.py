@@ -20,16 +20,16 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
+        browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
-        yield found
-        found.close()
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def come_in(browser: Browser, site: Site) -> Iterator[Open]:
+def open_page(browser: Browser, site: Site) -> Iterator[Open]:
     """A browser of somebody's own that came in by their link; nothing may complain on its console."""
     contexts, complaints = [], list[str]()
 
@@ -53,9 +53,9 @@ def come_in(browser: Browser, site: Site) -> Iterator[Open]:
     assert complaints == []
 
 
-def press(page: Page, key: str, done: int) -> None:
+def press(page: Page, key: str, judged: int) -> None:
     """Press a key, after which so many items are judged."""
     from playwright.sync_api import expect
 
     page.keyboard.press(key)
-    expect(page.locator("#status")).to_contain_text(f"{done} judged")
+    expect(page.locator("#status")).to_contain_text(f"{judged} judged")

@@ -30,7 +30,7 @@ def best_of(n: int | None, reward: str | None, sampling: Sampling) -> BestOfSett
 
     Args:
         n: completions per draw.
-        reward: that chooses.
+        reward: reward that chooses.
         sampling: settings of the draws.
 
     Raises:
@@ -62,10 +62,10 @@ def sample_completions(
     """Sample K completions for each prompt, prompt by prompt; with `best` each is the best of n.
 
     Args:
-        policy: to sample from.
-        prompts: in order.
+        policy: model to sample from.
+        prompts: prompts, in order.
         sampling: settings; K is its `completions`.
-        seed: of all draws.
+        seed: seed of all draws.
         best: best-of-n settings; `None` samples without choosing.
         judge: the reward that chooses; required by `best`.
         report: called with the number of finished completions.

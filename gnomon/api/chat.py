@@ -30,9 +30,9 @@ class Conversation:
 
     Attributes:
         policy: the model.
-        sampling: settings of its answers.
+        sampling: sampling settings of its answers.
         system: the system message, if any.
-        seed: of the answers.
+        seed: seed of the answers.
         history: the turns so far, without the system message.
         turns: number of answers so far, which varies the seed.
         best: best-of-n settings.
@@ -57,12 +57,12 @@ class Conversation:
             self.history.pop()
             raise
         seed = self.seed + self.turns
-        (drawn,) = sample_completions(
+        (sampled,) = sample_completions(
             self.policy, [prompt], self.sampling, seed=seed, best=self.best, judge=self.judge
         )
-        self.history.append(Message("assistant", drawn.rollout.completion.text))
+        self.history.append(Message("assistant", sampled.rollout.completion.text))
         self.turns += 1
-        return drawn.rollout.completion.text
+        return sampled.rollout.completion.text
 
     def reset(self) -> None:
         """Clear the history."""
@@ -97,12 +97,12 @@ def talk(
     """Answer each line of standard input until its end or /quit.
 
     Args:
-        model: its name or path.
-        settings: of `Sampling`.
+        model: name or path of the model.
+        settings: fields of `Sampling`.
         system: the system message.
         seed: the same seed and the same turns give the same answers.
-        best: number of draws per answer, of which the best is given.
-        reward: scores the draws, of which the highest is given.
+        best: number of draws per answer, the best one is returned.
+        reward: scores the draws; the draw with the highest score is returned.
     """
     sampling = validate(Sampling, settings, "chat")
     chosen = best_of(best, reward, sampling)

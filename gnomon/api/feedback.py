@@ -33,7 +33,7 @@ def open_store(url: Name, *, make: bool = False) -> Store:
     """Open a feedback store; see `gnomon.feedback.store.store.Store`.
 
     Args:
-        url: of the database.
+        url: address of the database.
         make: create a missing SQLite file.
 
     Raises:
@@ -86,8 +86,8 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
     """Import prompts with completions and create the project's items; see `importing.items.add_groups`.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
         file: rows with a prompt and `completions`, or `chosen` and `rejected`, or, where completions are scored,
             one `completion`; any format of `data.reading.readers`. The columns `category`, `tags`, `value` and
             `edge` are stored with the prompt.
@@ -97,7 +97,7 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
         Numbers of added and existing items; of prompts if they are bare.
 
     Raises:
-        DataError: a row is invalid; then nothing is added.
+        DataError: a row is invalid; nothing is added.
     """
     from gnomon.data.reading.reported_rows import report_keys
     from gnomon.data.reading.row_fields import KeysRead
@@ -123,17 +123,17 @@ def feedback_import_ratings(
     """Import ratings collected elsewhere as judgements; see `gnomon.feedback.importing.ratings`.
 
     Args:
-        url: of the store.
-        project: its id; an unknown one is created with one criterion. `None`: the only one.
+        url: address of the store.
+        project: id of the project; an unknown one is created with one criterion. `None`: the only one.
         file: rows of ratings, or the name of a set of `gnomon.data.film_reviews`.
-        prompt: for texts without a prompt.
+        prompt: prompt of texts that have none.
         scale: lowest and highest rating of a new project.
 
     Returns:
         Numbers of added and existing judgements.
 
     Raises:
-        DataError: a row is invalid, or the project does not score on one criterion; then nothing is added.
+        DataError: a row is invalid, or the project does not score on one criterion; nothing is added.
     """
     from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
     from gnomon.data.reading.conversations import prompt_of
@@ -171,14 +171,14 @@ def feedback_select_prompts(
 ) -> tuple[list[SelectedPrompt], list[CategoryCoverage]]:
     """Select the next prompts to annotate; see `gnomon.feedback.selection.prompts`.
 
-    A prompt counts as asked once for each of its items.
+    Coverage counts the items of each prompt.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
         count: number of prompts.
         mix: shares of `high_value`, `under_covered`, `edge` and `random`, which add up to 1.
-        seed: of the random choices.
+        seed: seed of the random choices.
 
     Returns:
         The prompts, and the coverage of each category.
@@ -211,8 +211,8 @@ def feedback_export(
     """Export a project's data with a `manifest.json` that records its provenance.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
         folder: gets one file for each kind of rows; files of an earlier export are replaced.
         spec: aggregation, kinds of rows, excluded annotators.
         format: `jsonl`, `parquet` or `datasets`.
@@ -237,13 +237,13 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> IngestCounts:
     """Add gold items (known answers); existing items are marked as gold.
 
     Args:
-        url: of the store.
-        project: its id, with the task pair or ranking; `None`: the only one.
+        url: address of the store.
+        project: id of the project, with the task pair or ranking; `None`: the only one.
         file: rows with a prompt, `chosen` and `rejected`; for rankings with `completions`, best first.
 
     Raises:
         ConfigError: the project's task is another.
-        DataError: a row is invalid; then nothing is added.
+        DataError: a row is invalid; nothing is added.
     """
     from gnomon.core.types import Preference, Ranking
     from gnomon.data.reading.reported_rows import read_reported
@@ -280,9 +280,9 @@ def feedback_invite(url: Name, project: str | None, name: str, role: Role = "ann
     """Create an annotator and return the path of a personal link, `/join/…`; it is shown only once.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
-        name: of the annotator.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
+        name: name of the annotator.
         role: what the link allows.
     """
     from gnomon.feedback.store.access import Access
@@ -295,9 +295,9 @@ def feedback_invite_again(url: Name, project: str | None, annotator: str) -> str
     """Return the path of a new personal link for an existing annotator; earlier links end.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
-        annotator: the id.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
+        annotator: id of the annotator.
 
     Raises:
         DataError: no annotator of that id was invited to the project, or they are withdrawn.
@@ -312,8 +312,8 @@ def feedback_set_annotator(url: Name, annotator: str, state: State) -> None:
     """Activate, pause or withdraw an annotator; withdrawing ends their links and discounts their judgements.
 
     Args:
-        url: of the store.
-        annotator: the id.
+        url: address of the store.
+        annotator: id of the annotator.
         state: the new state.
 
     Raises:

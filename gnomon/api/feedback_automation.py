@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gnomon.api.feedback import Name, only_project, open_store
 from gnomon.core.errors import ConfigError, DataError, Interrupted, RunError
@@ -17,21 +16,21 @@ if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command li
     from gnomon.feedback.annotators.programmatic import ProgramAnnotator, WorkSummary
     from gnomon.feedback.annotators.simulated import Utility
     from gnomon.feedback.generation.generate import GenerationResult
+    from gnomon.feedback.generation.generators import CompletionGenerator, GenerationCache
     from gnomon.feedback.generation.requests import GenerationSettings
     from gnomon.feedback.selection.priority import ScoreFunction
     from gnomon.feedback.store.store import Store
 
 
-@dataclass(frozen=True)
-class Generated:
+class GenerateResult(NamedTuple):
     """Result of `feedback_generate`.
 
     Attributes:
-        made: what happened to each requested completion.
+        completions: counts of the requested completions.
         items: number of items created.
     """
 
-    made: GenerationResult
+    completions: GenerationResult
     items: int
 
 
@@ -49,12 +48,12 @@ def feedback_generate(
     random_share: float = 0.2,
     pairs: int | None = None,
     **settings: Any,
-) -> Generated:
+) -> GenerateResult:
     """Generate completions of a project's prompts with models, and create items from them.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
         sources: local models, or `http://host/v1#model`.
         generation: number of completions and sampling settings.
         prompts: file of prompts that are added first; only these get completions.
@@ -72,7 +71,6 @@ def feedback_generate(
     """
     from gnomon.data.reading.downloads import cache_folder
     from gnomon.feedback.generation.backends import open_generator, read_keys
-    from gnomon.feedback.generation.generate import GenerationResult, generate
     from gnomon.feedback.generation.generators import GenerationCache
     from gnomon.feedback.selection.items import create_items
     from gnomon.feedback.selection.priority import check_orderable
@@ -81,50 +79,53 @@ def feedback_generate(
         raise ConfigError("no model is given; name one with --from.")
     variables = read_keys(keys)
     generators = [open_generator(source, variables, **settings) for source in dict.fromkeys(sources)]
-    completions = GenerationCache(Path(cache) if cache is not None else cache_folder() / "answers")
+    texts = GenerationCache(Path(cache) if cache is not None else cache_folder() / "answers")
     with closing(open_store(url)) as store:
         project = project or only_project(store)
         if uncertainty_from:
             check_orderable(project, store.project(project).task)
-        chosen = _prompts(
-            store, project, Path(prompts) if prompts is not None else None, max_prompts, generation.seed
+        selected = _prompts(store, project, prompts, max_prompts, generation.seed)
+        result = _run_generators(store, project, selected, generators, generation, texts)
+        ids, scores = (
+            [prompt.id for prompt in selected],
+            score_with(uncertainty_from) if uncertainty_from else None,
         )
-        made, stop = GenerationResult(), StopSignal(waits=True)
-        with stop.listening(), progress("completions", len(chosen) * len(generators) * generation.count) as bar:
-            for generator in generators:
-                with closing(generator):
-                    generate(
-                        store,
-                        project,
-                        chosen,
-                        generator,
-                        generation,
-                        completions,
-                        stop=stop,
-                        progress=bar,
-                        result=made,
-                    )
-        if not made.whole:
-            raise Interrupted(
-                f"stopped; {made.added} completions were added, and the same command continues from there."
-            )
-        if not made.added and not made.known:
-            reason = made.refused[0][1] if made.refused else "all completions are nearly the same"
-            raise RunError(f"no completion was added: {reason.rstrip('.')}.")
-        names = [prompt.id for prompt in chosen]
         items = create_items(
-            store,
-            project,
-            names,
-            scores=score_with(uncertainty_from) if uncertainty_from else None,
-            count=pairs,
-            seed=generation.seed,
-            random_share=random_share,
+            store, project, ids, scores=scores, count=pairs, seed=generation.seed, random_share=random_share
         ).added
-    return Generated(made, items)
+    return GenerateResult(result, items)
 
 
-def _prompts(store: Store, project: str, file: Path | None, max_prompts: int | None, seed: int) -> list[Prompt]:
+def _run_generators(
+    store: Store,
+    project: str,
+    prompts: Sequence[Prompt],
+    generators: Sequence[CompletionGenerator],
+    generation: GenerationSettings,
+    cache: GenerationCache,
+) -> GenerationResult:
+    """Run one generator after the other; raise if the user stops or no completion exists at the end."""
+    from gnomon.feedback.generation.generate import GenerationResult, generate
+
+    result, stop = GenerationResult(), StopSignal(waits=True)
+    total = len(prompts) * len(generators) * generation.count
+    with stop.listening(), progress("completions", total) as bar:
+        for generator in generators:
+            with closing(generator):
+                generate(
+                    store, project, prompts, generator, generation, cache, stop=stop, progress=bar, result=result
+                )
+    if not result.whole:
+        raise Interrupted(
+            f"stopped; {result.added} completions were added, and the same command continues from there."
+        )
+    if not result.added and not result.known:
+        reason = result.refused[0][1] if result.refused else "all completions are nearly the same"
+        raise RunError(f"no completion was added: {reason.rstrip('.')}.")
+    return result
+
+
+def _prompts(store: Store, project: str, file: Name | None, max_prompts: int | None, seed: int) -> list[Prompt]:
     """The prompts to complete: those of the file, after adding them, or all; limited by the default mix."""
     from gnomon.core.types import Prompt
     from gnomon.data.reading.reported_rows import read_reported
@@ -136,9 +137,9 @@ def _prompts(store: Store, project: str, file: Path | None, max_prompts: int | N
     store.project(project)
     ids = None
     if file is not None:
-        if not file.exists():
+        if not Path(file).exists():
             raise DataError(f"no data at {file}; give a file of prompts.")
-        read = read_reported(Prompt, file)
+        read = read_reported(Prompt, Path(file))
         ids = set(add_prompts(store, project, [BankPrompt(one) for one in read]).ids.values())
     bank = [one for one in load_bank(store, project) if ids is None or one.prompt.id in ids]
     if not bank:
@@ -160,11 +161,11 @@ def feedback_reorder(
     """Reorder open items: those that reward models are most uncertain about first; see `selection.priority`.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
         judges: reward models; without any, items come in the order in which they were added.
         random_share: share of items placed at random in the order.
-        seed: of that share.
+        seed: seed of the random share.
 
     Returns:
         The priority of each open item.
@@ -221,14 +222,14 @@ def feedback_auto_annotate(
     """Annotate a project's items with programs, one after the other; returns a summary by name.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
         annotators: `rule:longer`, `model:PATH`, `simulated:careful`; see `open_annotator`.
-        replicas: of each simulated annotator, with independent errors.
-        max_judgements: of each program in this call.
+        replicas: replicas of each simulated annotator, with independent errors.
+        max_judgements: limit of judgements of each program in this call.
         tie: scores that differ by at most this much are a tie.
         utility: utility of simulated annotators: a reward model, a function, a rule; `None`: random ones.
-        seed: of simulated annotators.
+        seed: seed of simulated annotators.
 
     Raises:
         ConfigError: there is no such program.
@@ -272,10 +273,10 @@ def open_annotator(spec: str, *, tie: float = 0.0, utility: str | None = None, s
     - `simulated:BEHAVIOR`, also `simulated:noisy,position=0.5`: see `annotators.simulated.BEHAVIORS`.
 
     Args:
-        spec: as above.
+        spec: specification, as above.
         tie: largest difference of two scores that are a tie.
-        utility: of simulated annotators; see `feedback_auto_annotate`.
-        seed: of simulated annotators.
+        utility: utility of simulated annotators; see `feedback_auto_annotate`.
+        seed: seed of simulated annotators.
 
     Raises:
         ConfigError: it is none of these.

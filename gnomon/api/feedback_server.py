@@ -33,10 +33,10 @@ def feedback_serve(
     A project without an administrator gets one, whose link is printed once.
 
     Args:
-        url: of the store.
-        project: its id; `None`: the only one.
-        host: to listen on.
-        port: to listen on; 0 takes a free one.
+        url: address of the store.
+        project: id of the project; `None`: the only one.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
         demo: create the demo project.
         https: browsers connect through a TLS proxy.
 

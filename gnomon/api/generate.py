@@ -31,12 +31,12 @@ def completion_rows(
     """K rows for each prompt: the prompt, the completion, and whether it finished.
 
     Args:
-        model: its name or path.
+        model: name or path of the model.
         prompt: a single prompt as text.
         file: a file of prompts instead.
-        settings: of `Sampling`.
-        seed: of the draws.
-        best: number of draws per row, of which the best is kept with its `score`.
+        settings: fields of `Sampling`.
+        seed: seed of the draws.
+        best: number of draws per row; the best one is returned with its `score`.
         reward: scores the draws.
 
     Raises:
@@ -56,8 +56,10 @@ def completion_rows(
     judge = reward_named(chosen.judge) if chosen else None
     policy = open_policy(model, find_compute())
     with progress("sampling", len(prompts) * sampling.completions * (chosen.n if chosen else 1)) as bar:
-        drawn = sample_completions(policy, prompts, sampling, seed=seed, best=chosen, judge=judge, report=bar.at)
-    return [_row(one.rollout, model) | ({"score": one.score} if chosen else {}) for one in drawn]
+        samples = sample_completions(
+            policy, prompts, sampling, seed=seed, best=chosen, judge=judge, report=bar.at
+        )
+    return [_row(one.rollout, model) | ({"score": one.score} if chosen else {}) for one in samples]
 
 
 def _row(rollout: Rollout, model: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "
     Args:
         name: a catalog name such as `smollm2-135m`, a folder, a GGUF file or a hub name.
         device: `auto` uses a GPU if there is one.
-        precision: of matrix products; `auto` is bfloat16 on processors with bfloat16 instructions.
+        precision: precision of matrix products; `auto` is bfloat16 on processors with bfloat16 instructions.
 
     Raises:
         ModelError: the model does not exist, or is not a language model.
@@ -49,7 +49,7 @@ def load_reward_model(name: Name, *, device: Device = "auto", precision: Precisi
     Args:
         name: a stage's folder, or any other written by `save_pretrained`.
         device: `auto` uses a GPU if there is one.
-        precision: of matrix products.
+        precision: precision of matrix products.
 
     Raises:
         ModelError: the model does not exist, or is not a reward model.
@@ -72,8 +72,8 @@ def sample(
         policy: from `load_policy`, or `.policy` of a training result.
         prompts: texts, or `Prompt`s with whole conversations.
         seed: the same seed, prompts and settings give the same completions.
-        best_of: number of draws per completion, of which the best is kept.
-        reward: scores the draws, of which the highest is kept: a reward model's name, `vader`, or
+        best_of: number of draws per completion; the best one is returned.
+        reward: scores the draws: a reward model's name, `vader`, or
             `file.py:function`.
         sampling: any of `gnomon.rollouts.sampling_params.Sampling`: `completions` (for each prompt),
             `temperature`, `max_tokens`, `top_p`, `top_k`, `repetition_penalty`, `stop`.
@@ -82,8 +82,8 @@ def sample(
     settings = validate(Sampling, sampling, "sample")
     chosen = best_of_settings(best_of, reward, settings)
     judge = reward_named(chosen.judge) if chosen else None
-    drawn = sample_completions(policy, requests, settings, seed=seed, best=chosen, judge=judge)
-    return [one.rollout for one in drawn]
+    samples = sample_completions(policy, requests, settings, seed=seed, best=chosen, judge=judge)
+    return [one.rollout for one in samples]
 
 
 def score(model: RewardModel, prompts: Sequence[str | Prompt], completions: Sequence[str]) -> list[float]:
@@ -126,9 +126,9 @@ def chat(
         policy: from `load_policy`, or `.policy` of a training result.
         system: the system message.
         seed: the same seed and the same turns give the same answers.
-        best_of: number of draws per answer, of which the best is given.
-        reward: scores the draws, of which the highest is kept, as for `sample`.
-        sampling: as for `sample`, without `completions`.
+        best_of: number of draws per answer; the best one is returned.
+        reward: scores the draws, as for `sample`.
+        sampling: sampling settings as for `sample`, without `completions`.
     """
     settings = validate(Sampling, sampling, "chat")
     chosen = best_of_settings(best_of, reward, settings)

@@ -48,7 +48,7 @@ def plan(recipe: Name, *overrides: str) -> ResourcePlan:
     """Estimate a recipe's memory and time, stage by stage, by trials on a few tokens.
 
     Raises:
-        GnomonError: a mistake of the user that a run would find before it trains.
+        GnomonError: a mistake of the user that a run would report before it trains.
     """
     from gnomon.pipeline.resource_plan import plan_recipe
 
@@ -73,7 +73,7 @@ def report(folder: Name, *, language: Language | None = None) -> Path:
     """Write a run's report again, finished or not; returns its path.
 
     Args:
-        folder: of a run.
+        folder: folder of a run.
         language: initial language, `en` or `zh`; by default that of the run's recipe.
 
     Raises:

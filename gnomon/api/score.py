@@ -34,8 +34,8 @@ def score_file(judge: str, path: Path, precision: Precision = "float32") -> list
 
     Args:
         judge: a reward model, `vader`, or `path/to/file.py:function`.
-        path: of the file.
-        precision: of a model's matrix products.
+        path: path of the file.
+        precision: precision of a model's matrix products.
 
     Returns:
         The rows; one on which the judge failed has the score `None`.
@@ -111,8 +111,8 @@ def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[C
 
     Args:
         reward: the judge.
-        prompts: of each completion.
-        completions: to score.
+        prompts: prompt of each completion.
+        completions: completions to score.
 
     Raises:
         RunError: the judge failed on every completion.

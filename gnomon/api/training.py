@@ -23,12 +23,12 @@ Rows = Name | Sequence[Any]  # a file, or its rows
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """The result of a training.
+class TrainedModel:
+    """A trained model, with its stage's result and the run's report.
 
     Attributes:
-        folder: of the trained model, as written by `save_pretrained`.
-        result: of the stage: steps, seconds, final metrics.
+        folder: folder of the trained model, as written by `save_pretrained`.
+        result: results of the stage: steps, seconds, final metrics.
         report: path of the run's report.
     """
 
@@ -56,13 +56,13 @@ def train(
     reward: Name | RewardFunction | None = None,
     out: Name | None = None,
     **settings: Any,
-) -> TrainingResult:
+) -> TrainedModel:
     """Train a model with one algorithm, or resume a stopped training.
 
     Args:
         algorithm: `sft`, `reward_model`, `ppo` or another file of `gnomon/algorithms/`, `path/to/file.py:Class`,
             or a name that an installed package offers.
-        model: that training starts from.
+        model: model that training starts from.
         data: for an offline algorithm: a file, or its rows.
         prompts: for an online algorithm: a file, texts or rows.
         reward: for an online algorithm: a reward model's name, `vader`, `file.py:function`, or a
@@ -85,8 +85,8 @@ def train(
     rows = _rows({"data.jsonl": data, "prompts.jsonl": prompts})
     functions = {str(scored): reward} if callable(reward) else {}
     report = run_recipe(recipe, functions, rows)
-    done = folder / short_name(algorithm)
-    return TrainingResult(done / "model", read_json(done / "result.json"), report)
+    stage_folder = folder / short_name(algorithm)
+    return TrainedModel(stage_folder / "model", read_json(stage_folder / "result.json"), report)
 
 
 def evaluate(
@@ -103,14 +103,14 @@ def evaluate(
     """Compare models by judges; returns tables, win rates and samples, and writes a report.
 
     Args:
-        models: in display order; the last is the candidate.
+        models: models in display order; the last is the candidate.
         prompts: held-out prompts.
         judges: reward models by name, `vader`, `file.py:function`.
         independent: those of them that took no part in the training.
         texts: texts by people, for perplexity.
-        reference: that the candidate is compared with; by default the first.
+        reference: model that the candidate is compared with; by default the first.
         out: the run folder.
-        settings: of the sampling (`completions`, `max_tokens`) or the recipe (`seed`, `device`), by name.
+        settings: settings of the sampling (`completions`, `max_tokens`) or recipe (`seed`, `device`), by name.
     """
     folder = Path(out)
     stage = {

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gnomon.cli.number_options import number
+from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
 
 SETUP = "gnomon.feedback.task_types:Setup"
 LONGEST_GUIDELINES = 100_000  # characters, as on the page
 VOTES = ranges.Range("it counts judgements of an item", ge=1, le=1000)
-PORT = ranges.Range("ports of TCP are numbered so", ge=0, le=65535)
+PORT = ranges.Range("it is a TCP port", ge=0, le=65535)
 app = typer.Typer(no_args_is_help=True, help="Collect human judgements and export them as preferences.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
 LEFT_OUT = {  # keys of `left_out` in a manifest
@@ -33,53 +34,90 @@ ProjectId = Annotated[
 ]
 
 
+SETUP_OPTIONS: Options = {  # the fields of `Setup`
+    "criteria": (Annotated[str | None, typer.Option(help="Criteria to score, separated by commas.")], None),
+    "ranking_size": (
+        Annotated[int | None, number(SETUP + ".ranking_size", "Completions per ranking.", show_default="4")],
+        None,
+    ),
+    "confidence": (
+        Annotated[bool, typer.Option("--confidence", help="Ask annotators how confident they are.")],
+        False,
+    ),
+    "rewrite": (
+        Annotated[bool, typer.Option("--rewrite", help="Let annotators edit a completion into a demonstration.")],
+        False,
+    ),
+    "min_reason_chars": (
+        Annotated[int, number(SETUP + ".min_reason_chars", "Minimum length of a reason, in characters.")],
+        0,
+    ),
+    "gold_rate": (
+        Annotated[
+            float | None,
+            number(SETUP + ".gold_rate", "Share of gold items among the items shown.", show_default="0.1"),
+        ],
+        None,
+    ),
+    "min_reliability": (
+        Annotated[
+            float | None, number(SETUP + ".min_reliability", "Pause annotators whose reliability is lower.")
+        ],
+        None,
+    ),
+    "min_votes_before_pause": (
+        Annotated[
+            int | None,
+            number(SETUP + ".min_votes_before_pause", "Judgements required before a pause.", show_default="20"),
+        ],
+        None,
+    ),
+    "consensus_threshold": (
+        Annotated[
+            float | None,
+            number(
+                SETUP + ".consensus_threshold",
+                "Share of votes that the majority must exceed.",
+                show_default="0.5",
+            ),
+        ],
+        None,
+    ),
+    "min_seconds": (
+        Annotated[float | None, number(SETUP + ".min_seconds", "Shorter judgements count as too fast.")],
+        None,
+    ),
+    "max_seconds": (
+        Annotated[float | None, number(SETUP + ".max_seconds", "Longer judgements count as too slow.")],
+        None,
+    ),
+    "contact": (Annotated[str | None, typer.Option(help="Whom paused annotators should contact.")], None),
+}
+
+
+def _setup_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that differ from their defaults."""
+    criteria = values["criteria"]
+    names = [name.strip() for name in criteria.replace("，", ",").split(",")] if criteria else None
+    settings = {**values, "criteria": names, "min_reason_chars": values["min_reason_chars"] or None}
+    return {
+        name: value
+        for name, value in settings.items()
+        if value is not None and value is not False and value != ""
+    }
+
+
 @app.command()
+@option_group("settings", SETUP_OPTIONS, _setup_settings)
 def init(
     store: Url,
     project: NewProject,
     title: Annotated[str, typer.Option(help="The question shown above each item.")],
+    settings: dict[str, Any],
     guidelines: Annotated[Path | None, typer.Option(help="A text file with instructions for annotators.")] = None,
     votes_per_item: Annotated[int, number(VOTES, "Judgements per item, by different people.")] = 3,
     max_votes: Annotated[int | None, number(VOTES, "Limit per item when annotators disagree.")] = None,
     task: Annotated[str, typer.Option(help="pair, ranking, rating (1 to 10) or likert (1 to 5).")] = "pair",
-    criteria: Annotated[str | None, typer.Option(help="Criteria to score, separated by commas.")] = None,
-    ranking_size: Annotated[
-        int | None, number(SETUP + ".ranking_size", "Completions per ranking.", show_default="4")
-    ] = None,
-    confidence: Annotated[
-        bool, typer.Option("--confidence", help="Ask annotators how confident they are.")
-    ] = False,
-    rewrite: Annotated[
-        bool, typer.Option("--rewrite", help="Let annotators edit a completion into a demonstration.")
-    ] = False,
-    min_reason_chars: Annotated[
-        int,
-        number(SETUP + ".min_reason_chars", "Minimum length of a reason, in characters."),
-    ] = 0,
-    gold_rate: Annotated[
-        float | None,
-        number(SETUP + ".gold_rate", "Share of gold items among the items shown.", show_default="0.1"),
-    ] = None,
-    min_reliability: Annotated[
-        float | None, number(SETUP + ".min_reliability", "Pause annotators whose reliability is lower.")
-    ] = None,
-    min_votes_before_pause: Annotated[
-        int | None,
-        number(SETUP + ".min_votes_before_pause", "Judgements required before a pause.", show_default="20"),
-    ] = None,
-    consensus_threshold: Annotated[
-        float | None,
-        number(
-            SETUP + ".consensus_threshold", "Share of votes that the majority must exceed.", show_default="0.5"
-        ),
-    ] = None,
-    min_seconds: Annotated[
-        float | None, number(SETUP + ".min_seconds", "Shorter judgements count as too fast.")
-    ] = None,
-    max_seconds: Annotated[
-        float | None, number(SETUP + ".max_seconds", "Longer judgements count as too slow.")
-    ] = None,
-    contact: Annotated[str | None, typer.Option(help="Whom paused annotators should contact.")] = None,
 ) -> None:
     """Create a project. Its settings can be changed later on the page /admin/setup.
 
@@ -94,23 +132,6 @@ def init(
     from gnomon.feedback.store.store import Project
 
     text = read_text(guidelines, LONGEST_GUIDELINES) if guidelines else ""
-    options = {
-        "criteria": [name.strip() for name in criteria.replace("，", ",").split(",")] if criteria else None,
-        "ranking_size": ranking_size,
-        "confidence": confidence,
-        "rewrite": rewrite,
-        "min_reason_chars": min_reason_chars or None,
-        "gold_rate": gold_rate,
-        "min_reliability": min_reliability,
-        "min_votes_before_pause": min_votes_before_pause,
-        "consensus_threshold": consensus_threshold,
-        "min_seconds": min_seconds,
-        "max_seconds": max_seconds,
-        "contact": contact,
-    }
-    settings = {
-        name: value for name, value in options.items() if value is not None and value is not False and value != ""
-    }
     limit = max(votes_per_item, max_votes or votes_per_item)
     feedback_init(store, Project(project, title, task, votes_per_item, limit, text, settings))
     where, which = shlex.quote(store), shlex.quote(project)
@@ -149,13 +170,13 @@ def import_(
         if prompts:
             raise ConfigError("--prompts and --ratings exclude each other; give one of them.")
         bounds = bounds_of(scale) if scale else None
-        found = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds)
-        typer.echo(f"{found.added} judgements added, {found.known} there already")
+        counts = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds)
+        typer.echo(f"{counts.added} judgements added, {counts.known} there already")
         return
     if prompt is not None or scale is not None:
         raise ConfigError("--prompt and --scale apply only with --ratings; remove them, or add --ratings.")
-    found = feedback_import(store, project, file, bare=prompts)
-    typer.echo(f"{found.added} {'prompts' if prompts else 'items'} added, {found.known} there already")
+    counts = feedback_import(store, project, file, bare=prompts)
+    typer.echo(f"{counts.added} {'prompts' if prompts else 'items'} added, {counts.known} there already")
 
 
 @app.command("select-prompts")
@@ -204,7 +225,7 @@ def select_prompts(
     for row in coverage:
         new = sum(one.prompt.category == row.category for one in selected)
         name = row.category or "(no category)"
-        typer.echo(f"{name}: {row.prompts} prompts, asked {row.asked} times ({row.share:.0%}), {new} selected")
+        typer.echo(f"{name}: {row.prompts} prompts, {row.asked} items ({row.share:.0%}), {new} selected")
 
 
 def bounds_of(scale: str) -> tuple[float, float]:
@@ -254,13 +275,13 @@ def status(store: Url, project: ProjectId = None) -> None:
     """
     from gnomon.api.feedback import feedback_status
 
-    progress, people = feedback_status(store, project)
+    progress, annotators = feedback_status(store, project)
     for name, count in progress.items():
         typer.echo(f"{name}: {count}")
-    for who in people:
-        gold = f", and {who['gold']} of gold items" if who["gold"] else ""
-        kind = "" if who["kind"] == "person" else f"{who['kind']}, "
-        typer.echo(f"{who['name']} ({kind}{who['state']}, id {who['id']}): {who['judgements']}{gold}")
+    for row in annotators:
+        gold = f", and {row['gold']} of gold items" if row["gold"] else ""
+        kind = "" if row["kind"] == "person" else f"{row['kind']}, "
+        typer.echo(f"{row['name']} ({kind}{row['state']}, id {row['id']}): {row['judgements']}{gold}")
 
 
 @app.command()
@@ -277,8 +298,8 @@ def gold(
     """
     from gnomon.api.feedback import feedback_gold
 
-    found = feedback_gold(store, project, file)
-    typer.echo(f"{found.added} gold items added, {found.known} existing items marked as gold")
+    counts = feedback_gold(store, project, file)
+    typer.echo(f"{counts.added} gold items added, {counts.known} existing items marked as gold")
 
 
 @app.command()
@@ -299,11 +320,11 @@ def agreement(
     from gnomon.core.storage.files import to_json
     from gnomon.web.agreement_tables import print_report
 
-    found = feedback_agreement(store, project)
+    report = feedback_agreement(store, project)
     if as_json:
-        typer.echo(json.dumps(to_json(found.to_json()), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(to_json(report.to_json()), ensure_ascii=False, indent=2))
     else:
-        print_report(found)
+        print_report(report)
 
 
 @app.command()
@@ -349,9 +370,9 @@ def export(
     )
     summary = f"{rows or 'nothing'} from {judgements} of {annotators}"
     typer.echo(f"{summary} in {out} (digest {manifest['digest'][:12]})")
-    for why, n in manifest["left_out"].items():
+    for reason, n in manifest["left_out"].items():
         if n:
-            typer.echo(f"left out: {_counted(n, LEFT_OUT[why])}")
+            typer.echo(f"left out: {_counted(n, LEFT_OUT[reason])}")
     if manifest["minority_views"]:
         typer.echo(f"minority views: {len(manifest['minority_views'])}, in {out / 'manifest.json'}")
 

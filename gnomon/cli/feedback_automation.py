@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnomon.cli.feedback import ProjectId, Url, app
 from gnomon.cli.number_options import number
+from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
+
+if TYPE_CHECKING:  # heavy, so imported by the commands that use it
+    from gnomon.feedback.generation.generate import GenerationResult
+    from gnomon.feedback.generation.requests import GenerationSettings
 
 __all__ = ["app"]
 POWER, GENERATION = (
@@ -29,33 +34,59 @@ UncertaintyFrom = Annotated[
 ]
 
 
+GENERATION_OPTIONS: Options = {  # the fields of `GenerationSettings`
+    "count": (Annotated[int, number(GENERATION + ".count", "Completions per model and prompt.")], 2),
+    "temperature": (
+        Annotated[
+            list[float] | None,
+            number(
+                ranges.Temperature,
+                "Sampling temperature; repeat it for several.",
+                show_default="0.7, 1.0, 1.3",
+            ),
+        ],
+        None,
+    ),
+    "max_tokens": (Annotated[int, number(ranges.Tokens, "Length limit of a completion.")], 256),
+    "top_p": (
+        Annotated[float, number(ranges.TopP, "Keep the most likely tokens up to this total probability.")],
+        1.0,
+    ),
+    "similarity": (
+        Annotated[
+            float, number(GENERATION + ".similarity", "Drop completions at least this similar to another.")
+        ],
+        0.7,
+    ),
+    "rephrase_with": (
+        Annotated[
+            list[str] | None,
+            typer.Option(help="Sentence added to a prompt whose completions are too similar; repeatable."),
+        ],
+        None,
+    ),
+    "seed": (Annotated[int, number(ranges.Seed, "Random seed.")], 0),
+}
+
+
+def _generation_settings(values: dict[str, Any]) -> GenerationSettings:
+    from gnomon.core.config import validate
+    from gnomon.feedback.generation.requests import GenerationSettings
+
+    temperatures, rephrasings = values.pop("temperature"), values.pop("rephrase_with")
+    settings = {**values, **({"temperatures": temperatures} if temperatures else {})}
+    return validate(GenerationSettings, {**settings, "rephrasings": rephrasings or ()}, "generate")
+
+
 @app.command()
+@option_group("generation", GENERATION_OPTIONS, _generation_settings)
 def generate(
     store: Url,
     sources: Annotated[list[str], typer.Option("--from", help="A local model, or http://host/v1#model.")],
+    generation: Any,  # GenerationSettings; typer evaluates annotations, and its module is slow to import
     project: ProjectId = None,
-    count: Annotated[
-        int,
-        number(GENERATION + ".count", "Completions per model and prompt."),
-    ] = 2,
     prompts: Annotated[Path | None, typer.Option(help="File of prompts to add to the project first.")] = None,
     limit: Annotated[int | None, number(ranges.Count, "Number of prompts, selected by the default mix.")] = None,
-    temperature: Annotated[
-        list[float] | None,
-        number(ranges.Temperature, "Sampling temperature; repeat it for several.", show_default="0.7, 1.0, 1.3"),
-    ] = None,
-    max_tokens: Annotated[int, number(ranges.Tokens, "Length limit of a completion.")] = 256,
-    top_p: Annotated[
-        float,
-        number(ranges.TopP, "Keep the likeliest tokens with this much probability."),
-    ] = 1.0,
-    similarity: Annotated[
-        float,
-        number(GENERATION + ".similarity", "Drop completions at least this similar to another."),
-    ] = 0.7,
-    rephrase_with: Annotated[
-        list[str] | None, typer.Option(help="Sentence added to a prompt whose completions are too similar.")
-    ] = None,
     key: Annotated[
         list[str] | None, typer.Option(help="HOST=VARIABLE: the environment variable with the host's API key.")
     ] = None,
@@ -70,9 +101,8 @@ def generate(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for cached completions.", show_default="Gnomon's cache")
     ] = None,
-    seed: Annotated[int, number(ranges.Seed, "Random seed.")] = 0,
 ) -> None:
-    """Generate completions with models and create items from them. Ctrl-C keeps what is done.
+    """Generate completions with models and create items from them. Ctrl-C keeps finished completions.
 
     [bold]Examples[/bold]
 
@@ -81,22 +111,10 @@ def generate(
       gnomon feedback generate feedback.db --project tone --from runs/sft --from https://api.openai.com/v1#gpt-4o-mini
     """
     from gnomon.api.feedback_automation import feedback_generate
-    from gnomon.core.config import validate
     from gnomon.core.errors import translate_interrupt
-    from gnomon.feedback.generation.requests import GenerationSettings
 
-    settings: dict[str, object] = {
-        "count": count,
-        "max_tokens": max_tokens,
-        "top_p": top_p,
-        "similarity": similarity,
-    }
-    settings |= {"temperatures": temperature} if temperature else {}
-    generation = validate(
-        GenerationSettings, {**settings, "rephrasings": rephrase_with or (), "seed": seed}, "generate"
-    )
     with translate_interrupt():
-        found = feedback_generate(
+        result, items = feedback_generate(
             store,
             project,
             sources,
@@ -111,16 +129,20 @@ def generate(
             parallel=parallel,
             timeout=timeout,
         )
-    made = found.made
-    typer.echo(f"{made.added} completions added, {made.known} existing, {found.items} items added")
-    if made.forced or made.alike:
+    _print_result(result, items)
+
+
+def _print_result(result: GenerationResult, items: int) -> None:
+    typer.echo(f"{result.added} completions added, {result.known} existing, {items} items added")
+    if result.forced or result.too_similar:
         typer.echo(
-            f"{made.forced} needed a higher temperature or another wording; {made.alike} dropped as too similar"
+            f"{result.forced} needed a higher temperature or a rephrased prompt; "
+            f"{result.too_similar} dropped as too similar"
         )
-    for prompt, reason in made.refused[:3]:
+    for prompt, reason in result.refused[:3]:
         typer.echo(f"no completion for '{prompt}': {reason}")
-    if len(made.refused) > 3:
-        typer.echo(f"and none for {len(made.refused) - 3} others")
+    if len(result.refused) > 3:
+        typer.echo(f"and none for {len(result.refused) - 3} others")
 
 
 @app.command()
@@ -180,7 +202,7 @@ def auto_annotate(
     from gnomon.core.errors import translate_interrupt
 
     with translate_interrupt():
-        found = feedback_auto_annotate(
+        summaries = feedback_auto_annotate(
             store,
             project,
             annotator,
@@ -190,48 +212,47 @@ def auto_annotate(
             utility=utility,
             seed=seed,
         )
-    for name, done in found.items():
-        back = f", {len(done.skipped)} given back ({done.skipped[0][1]})" if done.skipped else ""
-        typer.echo(f"{name}: {done.judged} judged{back}")
+    for name, summary in summaries.items():
+        skipped = f", {len(summary.skipped)} skipped ({summary.skipped[0][1]})" if summary.skipped else ""
+        typer.echo(f"{name}: {summary.judged} judged{skipped}")
+
+
+POWER_OPTIONS: Options = {  # the fields of `PowerSettings`
+    "effect": (
+        Annotated[
+            float, number(POWER + ".effect", "True win rate, as an annotator without error would measure it.")
+        ],
+        0.6,
+    ),
+    "kappa": (Annotated[float, number(POWER + ".kappa", "Cohen's κ of two annotators.")], 0.4),
+    "power": (
+        Annotated[float, number(POWER + ".power", "Statistical power to detect a difference from 50%.")],
+        0.8,
+    ),
+    "votes": (Annotated[int, number(POWER + ".votes", "Judgements per item.")], 3),
+    "ties": (Annotated[float, number(POWER + ".ties", "Share of the judgements that are ties.")], 0.0),
+    "ci_halfwidth": (
+        Annotated[float, number(POWER + ".ci_halfwidth", "Half-width of the win rate's confidence interval.")],
+        0.05,
+    ),
+    "accuracy": (
+        Annotated[float, number(POWER + ".accuracy", "Target share of items with a correct majority.")],
+        0.9,
+    ),
+    "per_annotator": (Annotated[int, number(POWER + ".per_annotator", "Judgements per annotator.")], 200),
+    "alpha": (
+        Annotated[
+            float, number(POWER + ".alpha", "Significance level; the interval's confidence level is 1 - alpha.")
+        ],
+        0.05,
+    ),
+}
 
 
 @app.command("power")
+@option_group("settings", POWER_OPTIONS)
 def power_command(
-    effect: Annotated[
-        float,
-        number(
-            POWER + ".effect",
-            "True win rate, as an annotator without error would measure it.",
-        ),
-    ] = 0.6,
-    kappa: Annotated[
-        float,
-        number(POWER + ".kappa", "Cohen's κ of two annotators."),
-    ] = 0.4,
-    power: Annotated[
-        float,
-        number(POWER + ".power", "Statistical power to detect a difference from 50%."),
-    ] = 0.8,
-    votes: Annotated[int, number(POWER + ".votes", "Judgements per item.")] = 3,
-    ties: Annotated[
-        float,
-        number(POWER + ".ties", "Share of the judgements that are ties."),
-    ] = 0.0,
-    ci_halfwidth: Annotated[
-        float, number(POWER + ".ci_halfwidth", "Half-width of the win rate's confidence interval.")
-    ] = 0.05,
-    accuracy: Annotated[
-        float,
-        number(POWER + ".accuracy", "Target share of items with a correct majority."),
-    ] = 0.9,
-    per_annotator: Annotated[int, number(POWER + ".per_annotator", "Judgements per annotator.")] = 200,
-    alpha: Annotated[
-        float,
-        number(
-            POWER + ".alpha",
-            "Significance level; the interval's confidence level is 1 - alpha.",
-        ),
-    ] = 0.05,
+    settings: dict[str, Any],
     simulate: Annotated[bool, typer.Option("--simulate", help="Check the numbers by simulation.")] = False,
     seed: Annotated[int, number(ranges.Seed, "Random seed of the simulation.")] = 0,
 ) -> None:
@@ -245,15 +266,4 @@ def power_command(
     from gnomon.core.config import validate
     from gnomon.feedback.planning.annotation_plan import PowerSettings
 
-    numbers = {
-        "effect": effect,
-        "kappa": kappa,
-        "power": power,
-        "votes": votes,
-        "ties": ties,
-        "ci_halfwidth": ci_halfwidth,
-    }
-    settings = validate(
-        PowerSettings, {**numbers, "accuracy": accuracy, "per_annotator": per_annotator, "alpha": alpha}, "power"
-    )
-    show(settings, seed if simulate else None)
+    show(validate(PowerSettings, settings, "power"), seed if simulate else None)

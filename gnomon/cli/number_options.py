@@ -17,7 +17,7 @@ def number(declared: Any, help: str, *flags: str, **more: Any) -> Any:
     Args:
         declared: a `Range`, a type with one (`Seed`), or `module:Class.field`, a setting with one, whose module
             is imported when the option is parsed.
-        help: of the option.
+        help: help text of the option.
         flags: its names, if not the parameter's own.
         more: other arguments of `typer.Option`.
 

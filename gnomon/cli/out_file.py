@@ -19,7 +19,7 @@ def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
 
     Args:
         out: the file to write; `None` if the command writes none.
-        inputs: of the command, as the user names them: data, models, `file.py:function`.
+        inputs: inputs of the command, as the user names them: data, models, `file.py:function`.
 
     Raises:
         ConfigError: `out` is an input, lies in one, or is a folder.

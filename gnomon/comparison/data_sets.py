@@ -62,13 +62,13 @@ def compare_sets(
     set.
 
     Args:
-        recipe: as for `compare`.
-        names: of the algorithms.
-        sets: by name, the overrides that adapt the recipe to the data set.
+        recipe: recipe as for `compare`.
+        names: names of the algorithms.
+        sets: for each data set, the overrides that adapt the recipe to it.
         seeds: number of seeds per data set.
-        budget: of each algorithm's training per data set.
+        budget: budget of each algorithm's training per data set.
         out: output folder; by default beside the recipe's run folder.
-        overrides: for all data sets; a data set's own overrides take precedence.
+        overrides: overrides for all data sets; a data set's own overrides take precedence.
 
     Raises:
         GnomonError: as for `compare`.
@@ -79,13 +79,15 @@ def compare_sets(
     check_sets_folder(folder, sets)
     for name, plan in zip(sets, plans, strict=True):
         check_shared(plan, folder / name)
-    done: list[str] = []
+    finished: list[str] = []
     report = folder / "compare.html"
     for name, own in sets.items():
         console.print(f"[bold]data set[/bold] {name}")
         compare(recipe, names, seeds=seeds, budget=budget, out=folder / name, overrides=[*overrides, *own])
-        done.append(name)
-        write_sealed_json(folder / SETS, {"name": folder.name, "sets": done, "waiting": list(sets)[len(done) :]})
+        finished.append(name)
+        write_sealed_json(
+            folder / SETS, {"name": folder.name, "sets": finished, "waiting": list(sets)[len(finished) :]}
+        )
         report = write_sets(folder, language=language)
     return report
 
@@ -95,7 +97,7 @@ def check_sets_folder(folder: Path, names: Collection[str]) -> None:
 
     Args:
         folder: the output folder; it need not exist.
-        names: of the data sets; other folders may exist too if they hold a comparison.
+        names: names of the data sets; other folders may exist too if they hold a comparison.
 
     Raises:
         RunError: the folder holds other files, or a file that would be replaced was changed.

@@ -37,14 +37,14 @@ class ComparisonPlan:
     """The plan of a comparison.
 
     Attributes:
-        where: the recipe's path, as the user gave it.
-        recipe: validated.
+        where: path of the recipe, as given by the user.
+        recipe: the validated recipe.
         top: the recipe's keys other than `stages`, `run` and `seed`.
         shared: rows of the stages that run once per seed.
         stage: name of the varied stage.
         rows: the varied stage's row for each algorithm.
         evaluation: the evaluation's row, with the reference and the varied stage only.
-        budget: of each algorithm's training.
+        budget: budget of each algorithm's training.
     """
 
     where: str
@@ -64,10 +64,10 @@ class ComparisonPlan:
         """Content of one algorithm's recipe.
 
         Args:
-            algorithm: of the varied stage.
-            folder: of the run.
+            algorithm: algorithm of the varied stage.
+            folder: folder of the run.
             shared: run folder of the shared stages.
-            seed: of the run.
+            seed: seed of the run.
         """
         names = {str(row["name"]) for row in self.shared}
         rows = [moved(self.rows[algorithm], names, shared), moved(self.evaluation, names, shared)]
@@ -95,13 +95,13 @@ def plan_comparison(
     """Read a recipe and plan its comparison; all input is validated here.
 
     Args:
-        path: of the recipe, or the name of a shipped one.
+        path: path of the recipe, or the name of a shipped one.
         names: the algorithms.
-        budget: of each algorithm's training.
+        budget: budget of each algorithm's training.
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
 
     Raises:
-        ConfigError: the recipe has no stage to vary, or an algorithm lacks a key that it needs.
+        ConfigError: the recipe has no stage to vary, or an algorithm lacks a required key.
     """
     check_algorithms(names)
     first = {text: parse_override(text)[0][0] for text in overrides}
@@ -176,7 +176,7 @@ def shared_stages(recipe: Recipe, varied: TrainSettings, where: str) -> list[Sta
     """All stages but the evaluations and the varied one, on which none of them may depend.
 
     Args:
-        recipe: validated.
+        recipe: the validated recipe.
         varied: the varied stage.
         where: prefix of error messages.
     """

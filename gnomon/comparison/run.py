@@ -46,13 +46,13 @@ def compare(
 ) -> Path:
     """Run the unfinished runs of a comparison, and write its report; returns the report's path.
 
-    A run that fails is reported with its error, and the comparison goes on.
+    A run that fails is reported with its error, and the comparison continues.
 
     Args:
-        recipe: with the varied stage, the stages before it, and an evaluation.
-        names: of the algorithms.
+        recipe: recipe with the varied stage, the stages before it, and an evaluation.
+        names: names of the algorithms.
         seeds: number of seeds, from the recipe's `seed` on.
-        budget: of each algorithm's training.
+        budget: budget of each algorithm's training.
         out: output folder; by default beside the recipe's run folder.
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
 
@@ -123,9 +123,9 @@ def check_entries(folder: Path, files: Sequence[str], is_part: Callable[[str], b
     """Refuse a folder that holds anything but the files of a comparison.
 
     Args:
-        folder: of the comparison; it need not exist.
-        files: that the comparison writes and replaces, the page first and its record last.
-        is_part: whether a comparison makes a folder of that name.
+        folder: folder of the comparison; it need not exist.
+        files: names of files that the comparison writes and replaces, the page first and its record last.
+        is_part: whether a name is that of a folder made by a comparison.
 
     Raises:
         RunError: the folder holds other files, or a file that would be replaced was changed.
@@ -159,11 +159,11 @@ class _ComparisonRecord:
         """Add a finished run.
 
         Args:
-            name: of the algorithm.
-            seed: of the run.
-            folder: of the run.
+            name: name of the algorithm.
+            seed: seed of the run.
+            folder: folder of the run.
             shared: run folder of the shared stages.
-            error: of a failed run, else "".
+            error: message of a failed run, else "".
         """
         row: dict[str, Any] = {"algorithm": name, "seed": seed, "folder": folder.as_posix(), "error": error}
         if not error:

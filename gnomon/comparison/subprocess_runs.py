@@ -19,7 +19,7 @@ from gnomon.core.progress import StopSignal, console
 from gnomon.core.storage.sealed_files import adopt_file, is_run, write_sealed
 
 LAST_LINES = 40  # of a process's output, searched for its error
-STOPPED = "stopped; run the same command again to go on where it was."
+STOPPED = "stopped; run the same command again to continue."
 
 
 class ForwardedStop(StopSignal):
@@ -51,7 +51,7 @@ def run_in_subprocess(content: Mapping[str, Any], stop: ForwardedStop) -> RunOut
 
     Raises:
         Interrupted: the user stopped it; progress is saved.
-        DiskFullError: the disk is full, so no other run could go on.
+        DiskFullError: the disk is full, so no other run could continue.
     """
     folder = Path(str(content["run"]))
     recipe = folder / "recipe.yaml"

@@ -69,11 +69,11 @@ def variant_row(
     come from the shared stages. Overrides take precedence.
 
     Args:
-        name: of the algorithm.
+        name: name of the algorithm.
         template: the stage's row in the recipe.
         before: the shared stages.
         own: overrides for this algorithm.
-        budget: of the training.
+        budget: budget of the training.
     """
     same_loop = loop_of(name) is loop_of(str(template["algorithm"]))
     if name == template["algorithm"]:
@@ -179,9 +179,9 @@ def moved(row: Mapping[str, Any], names: set[str], shared: Path) -> dict[str, An
     """Replace names of shared stages and their data parts in a row by paths.
 
     Args:
-        row: of the varied stage or the evaluation.
-        names: of the shared stages.
-        shared: their run folder.
+        row: row of the varied stage or the evaluation.
+        names: names of the shared stages.
+        shared: run folder of the shared stages.
     """
 
     def data(source: str) -> str:
@@ -209,9 +209,9 @@ def _consumed(name: str) -> Any:
     return find_algorithm(name).consumes
 
 
-def _part(does: str, part: str, before: Sequence[Stage], key: str) -> str:
+def _part(need: str, part: str, before: Sequence[Stage], key: str) -> str:
     """A part of the last stage that writes it; without one the user must give `key`."""
     for stage in reversed(before):
         if part in stage.parts():
             return f"{stage.name}/{part}"
-    raise ConfigError(f"{does} {part}, and no shared stage makes them; add {key}=FILE to the command.")
+    raise ConfigError(f"{need} {part}, and no shared stage makes them; add {key}=FILE to the command.")

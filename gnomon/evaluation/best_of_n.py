@@ -56,7 +56,7 @@ def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
     missed = np.full(logprobs.shape, -math.inf)  # log(1 - e)
     below = logprobs < 0
     missed[below] = np.log(-np.expm1(logprobs[below]))
-    # n draws without y; where e is 1, or n draws hardly miss it, this is 0 and so is its term.
+    # Probability of n draws without y: 0, as is its term, if e is 1 or so close that n draws hardly miss y.
     without = np.exp(n * missed)
     others = np.zeros(logprobs.shape)
     some = without > 0
@@ -73,7 +73,7 @@ def best_rows(prompts: Sequence[str], scores: Sequence[float | None], n: int) ->
 
     Args:
         prompts: prompt id of each row.
-        scores: of each row; `None` and NaN rank below any other. Ties go to the first.
+        scores: score of each row; `None` and NaN rank below any other. Ties go to the first.
         n: completions per group.
     """
     by_prompt: dict[str, list[int]] = {}

@@ -37,11 +37,11 @@ class PolicySamples:
     """The samples of one policy, with their scores.
 
     Attributes:
-        name: of the policy.
+        name: name of the policy.
         rollouts: K for each prompt, prompt by prompt.
         scores: judge → score of each rollout, `[N]`.
         kl: k1 estimate of each rollout's KL to the reference, in nats, `[N]`; `None` for the reference itself.
-        perplexity: on texts by people; `None` without texts.
+        perplexity: perplexity on texts by people; `None` without texts.
     """
 
     name: str
@@ -60,7 +60,7 @@ def best_of_kl(best: PolicySamples, n: int, sampling: Sampling) -> dict[str, flo
     """KL of best-of-n to the policy itself, in nats: the bound for any judge, and an estimate.
 
     Args:
-        best: from `best_of_n`.
+        best: samples from `best_of_n`.
         n: draws per completion.
         sampling: settings of the draws. The estimate needs the probabilities of whole texts under the policy, so
             there is none if the sampling changes the distribution or a text was truncated.
@@ -80,9 +80,9 @@ def best_of_n(samples: PolicySamples, n: int, judge: str) -> PolicySamples:
     `log n − (n − 1)/n` nats (Beirami et al. 2024) for any judge.
 
     Args:
-        samples: of the policy.
+        samples: samples of the policy.
         n: completions per draw.
-        judge: whose scores decide.
+        judge: name of the judge whose scores decide.
     """
     best = best_rows([r.prompt.id for r in samples.rollouts], samples.scores[judge].tolist(), n)
     scores = {name: values[best] for name, values in samples.scores.items()}
@@ -117,10 +117,10 @@ def sample_all(
     """Sample K completions per prompt.
 
     Args:
-        policy: to sample from.
-        prompts: of the evaluation.
+        policy: model to sample from.
+        prompts: prompts of the evaluation.
         sampling: settings.
-        seed: of the draws.
+        seed: seed of the draws.
         report: called with the number of finished completions.
     """
     return NativeSampler(policy, report).sample(prompts, sampling, seed=seed)
@@ -131,9 +131,9 @@ def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature:
     """The k1 estimate of each completion's KL to the reference, in nats, `[N]`.
 
     Args:
-        rollouts: with their log-probabilities under the sampling policy.
+        rollouts: samples with their log-probabilities under the sampling policy.
         reference: the reference policy.
-        temperature: at which they were sampled.
+        temperature: temperature of the sampling.
     """
     kl = np.empty(len(rollouts))
     costs = [len(r.prompt_ids) + len(r.token_ids) for r in rollouts]
@@ -172,10 +172,10 @@ def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: i
     prompt are exchangeable, so this estimate has the lowest variance. The interval is a bootstrap over prompts.
 
     Args:
-        candidate: whose rate it is.
-        other: compared with.
-        judge: whose scores decide.
-        seed: of the bootstrap.
+        candidate: samples of the candidate.
+        other: samples of the model that it is compared with.
+        judge: name of the judge whose scores decide.
+        seed: seed of the bootstrap.
     """
     candidate_scores, other_scores = (_by_prompt(v.scores[judge], v) for v in (candidate, other))
     signs = [np.sign(a[:, None] - b[None, :]) for a, b in zip(candidate_scores, other_scores, strict=True)]
@@ -202,9 +202,9 @@ def checks(
     """The checks that the candidate must pass to be called better; unmeasured figures are not checked.
 
     Args:
-        candidate: its row of the table.
+        candidate: the candidate's row of the table.
         reference: the reference's row.
-        wins: win rates.
+        wins: rows of win rates.
         independent: names of the independent judges.
     """
     results: list[dict[str, Any]] = []

@@ -33,7 +33,7 @@ class Calibration(TypedDict):
         ece: expected calibration error: mean over pairs of their bin's |predicted - observed|.
         rms: root mean square of the same; emphasizes bins with large errors.
         worst: largest error of any bin.
-        bins: with predicted and observed means and counts.
+        bins: the non-empty bins, with predicted and observed means and counts.
     """
 
     ece: float | None
@@ -52,13 +52,13 @@ def agreement_with_people(
 
     Args:
         scores: the judge's score of each item, `[N]`, on any scale.
-        items: with people's ratings.
+        items: texts with people's ratings.
         pairs: random pairs of items for the agreement on order.
-        seed: of the bootstrap and the pairs.
+        seed: seed of the bootstrap and the pairs.
 
     Returns:
         `pearson` and `spearman` over items; `pair_accuracy`, the share of pairs that the scores order as the
-        mean ratings do, equal scores counted half and pairs with equal means skipped.
+        mean ratings do, equal scores count half and pairs with equal means skipped.
 
     Raises:
         DataError: scores that are missing or not finite.
@@ -94,8 +94,8 @@ def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLik
     2017). It is undefined without pairs.
 
     Args:
-        predicted_probability: that a is preferred to b, `[P]`. Choose which text is a independently of the
-            outcome: with a always the winner, calibrated predictions look underconfident.
+        predicted_probability: probability that a is preferred to b, `[P]`. Choose which text is a independently
+            of the outcome: with a always the winner, calibrated predictions look underconfident.
         observed_probability: share of pairs of human ratings that prefer a, ties counted half, `[P]`.
         bins: number of bins.
 

@@ -64,7 +64,7 @@ def section_scores(accuracies: Mapping[str, float]) -> dict[str, float | None]:
     """Version 1: each section's mean over its subsets by `SECTIONS`.
 
     Args:
-        accuracies: of subsets; a section is the mean of those of its subsets that are there.
+        accuracies: accuracy of each subset; missing subsets are left out of their section's mean.
 
     Returns:
         The four sections. Their plain mean is the benchmark's score without the prior sets.
@@ -89,7 +89,7 @@ def section_scores(accuracies: Mapping[str, float]) -> dict[str, float | None]:
 def best_of_answers(prompts: Sequence[Answers]) -> float | None:
     """Version 2, all subsets but Ties: how often the one right answer has the highest score of all.
 
-    Where k answers share the highest score, the right one among them, the prompt counts 1/k.
+    If k answers share the highest score and the right one is among them, the prompt counts 1/k.
 
     Raises:
         DataError: a prompt has not one right answer and some wrong ones, or a score is not finite.
@@ -129,7 +129,7 @@ class TiesScore:
 
     @property
     def score(self) -> float:
-        """The subset's score; the margin's hundredth only parts models that are otherwise equal."""
+        """The subset's score; the margin only breaks ties between models, with a weight of 0.01."""
         accuracy = 0.3 * self.tied_accuracy + 0.3 * self.reference_accuracy
         return accuracy + 0.2 * self.preferred + 0.2 * self.preferred_hard + 0.01 * self.margin
 
@@ -138,8 +138,8 @@ def ties_score(references: Mapping[Hashable, Answers], tied: Mapping[Hashable, A
     """Version 2, the subset Ties.
 
     Args:
-        references: by number of the prompt, the scores of its one right answer and of the wrong ones.
-        tied: by the same numbers, the scores of several right answers and of the wrong ones.
+        references: for each prompt number, the scores of the one right answer and of the wrong ones.
+        tied: for each of the same numbers, the scores of several right answers and of the wrong ones.
 
     Returns:
         Accuracies over all prompts of their kind, distances over those with both; None if there are none.
@@ -173,7 +173,7 @@ def ties_score(references: Mapping[Hashable, Answers], tied: Mapping[Hashable, A
 
 
 def overall_2(subsets: Mapping[str, float]) -> float | None:
-    """Version 2: the plain mean of its six subsets; None unless all are there.
+    """Version 2: the plain mean of its six subsets; None if one is missing.
 
     Raises:
         DataError: a subset is unknown.

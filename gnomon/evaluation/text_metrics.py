@@ -59,7 +59,7 @@ def tokenize(text: str) -> list[str]:
     for character in unicodedata.normalize("NFC", text):
         kind = _kind(character)
         if kind == "mark" and previous != "space":
-            tokens[-1] += character  # and `previous` stays: the word or character goes on
+            tokens[-1] += character  # `previous` stays, since the word or character continues
             continue
         if kind == "word" and previous == "word":
             tokens[-1] += character
@@ -93,7 +93,7 @@ def self_bleu(texts: Sequence[str], *, max_references: int = 32, max_texts: int 
         texts: the completions of one model.
         max_references: largest number of other texts, drawn at random, that each text is compared with.
         max_texts: largest number of texts, drawn at random, that are scored; both bound the cost.
-        seed: of both draws.
+        seed: seed of both draws.
     """
     # BLEU gets these tokens, joined: its own tokenizers each suit one language.
     tokenized = [" ".join(tokens) for tokens in map(tokenize, texts) if tokens]

@@ -31,7 +31,7 @@ class TrackerRun:
     """A tracker's run id and last sent step, saved in the stage's folder between starts.
 
     Attributes:
-        id: of the tracker's run; "" before it is created.
+        id: id of the tracker's run; "" before it is created.
         step: the last step that was sent.
     """
 
@@ -55,16 +55,16 @@ class TrackedStage:
     """A stage as trackers show it.
 
     Attributes:
-        folder: of the run; its name is the project's.
-        name: of the stage, or `stage/phase`.
+        folder: run folder; its name is the tracker's project.
+        name: name of the stage, or `stage/phase`.
         config: shown as its settings.
-        done: last step of an earlier start.
+        last_step: last step of an earlier start.
     """
 
     folder: Path
     name: str
     config: Mapping[str, Any]
-    done: int = 0
+    last_step: int = 0
 
     def run_of(self, tracker: str) -> TrackerRun:
         """The tracker's run for this stage."""
@@ -72,21 +72,21 @@ class TrackedStage:
 
 
 def open_sink(
-    names: Sequence[str], folder: Path, stage: str, config: Mapping[str, Any], *, done: int = 0
+    names: Sequence[str], folder: Path, stage: str, config: Mapping[str, Any], *, last_step: int = 0
 ) -> Sink | None:
     """Open one sink for all named trackers; `None` without trackers.
 
     Args:
-        names: of trackers in `TRACKERS`.
-        folder: of the run; its name is the project's.
+        names: names of trackers in `TRACKERS`.
+        folder: run folder; its name is the tracker's project.
         stage: name of the stage, or `stage/phase`.
         config: shown as the stage's settings.
-        done: last step of an earlier start.
+        last_step: last step of an earlier start.
 
     Raises:
         ConfigError: a tracker is not installed, or fails to start.
     """
-    tracked = TrackedStage(folder, stage, to_json(dict(config)), done)
+    tracked = TrackedStage(folder, stage, to_json(dict(config)), last_step)
     sinks = [_opened(name, tracked) for name in names]
     return SinkGroup(sinks) if sinks else None
 
@@ -132,9 +132,9 @@ class TensorBoard:
         _need("tensorboard")
         module = _need("torch.utils.tensorboard", "tensorboard")
         folder = stage.folder / stage.name / "tensorboard"
-        again = folder.exists() and any(folder.iterdir())
-        self.writer = module.SummaryWriter(log_dir=str(folder), purge_step=stage.done + 1)
-        if not again:
+        resumed = folder.exists() and any(folder.iterdir())
+        self.writer = module.SummaryWriter(log_dir=str(folder), purge_step=stage.last_step + 1)
+        if not resumed:
             self.writer.add_text("config", str(dict(stage.config)))
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:

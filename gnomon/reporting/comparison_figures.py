@@ -40,7 +40,7 @@ def courses(comparison: Comparison) -> str:
 
 def win_rates(comparison: Comparison) -> dict[str, str]:
     """For each judge, how often each algorithm's completions beat the reference's."""
-    drawn = {
+    rows_by_judge = {
         judge.name: _rows(
             {name: comparison.win_rate(name, judge.name) for name in comparison.algorithms}, comparison
         )
@@ -48,7 +48,7 @@ def win_rates(comparison: Comparison) -> dict[str, str]:
     }
     return {
         name: plots.intervals(f"wins-{index}", rows, line=0.5, shares=(0, 1))
-        for index, (name, rows) in enumerate(drawn.items())
+        for index, (name, rows) in enumerate(rows_by_judge.items())
         if rows
     }
 
@@ -56,8 +56,10 @@ def win_rates(comparison: Comparison) -> dict[str, str]:
 def costs(comparison: Comparison) -> dict[str, str]:
     """Seconds and memory of each algorithm, by field name."""
     names = ("seconds", "memory", "device_memory")
-    drawn = {n: _rows({a: comparison.figure(a, n) for a in comparison.algorithms}, comparison) for n in names}
-    return {name: plots.intervals(f"cost-{name}", rows) for name, rows in drawn.items() if rows}
+    rows_by_figure = {
+        n: _rows({a: comparison.figure(a, n) for a in comparison.algorithms}, comparison) for n in names
+    }
+    return {name: plots.intervals(f"cost-{name}", rows) for name, rows in rows_by_figure.items() if rows}
 
 
 def _rows(estimates: dict[str, IntervalEstimate], comparison: Comparison) -> list[plots.IntervalRow]:

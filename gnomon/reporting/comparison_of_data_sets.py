@@ -58,7 +58,7 @@ class SetComparison:
         rates = [comparison.win_rate(algorithm, judge).value for comparison in self.sets.values()]
         return IntervalEstimate() if None in rates else spread(list(rates))
 
-    def ahead(self, algorithm: str, judge: str) -> int:
+    def sets_led(self, algorithm: str, judge: str) -> int:
         """Number of data sets on which no other algorithm has a higher mean win rate."""
         count = 0
         for comparison in self.sets.values():
@@ -96,7 +96,7 @@ def write_sets(folder: Path, *, language: Language = "en") -> Path:
     """Write `compare.html` of all data sets; returns its path.
 
     Args:
-        folder: of the comparisons.
+        folder: folder of the comparisons.
         language: initial language of the page; the reader can switch to the other.
     """
     return write_page(folder, render_page("compare_sets.html.j2", language, comparison_sets=read_sets(folder)))

@@ -16,7 +16,7 @@ def write_comparison(folder: Path, *, language: Language = "en") -> Path:
     """Write `compare.html` beside `compare.json`; returns its path.
 
     Args:
-        folder: of a comparison, finished or not.
+        folder: folder of a comparison, finished or not.
         language: initial language of the page; the reader can switch to the other.
     """
     return write_page(folder, render(read_comparison(folder), language))

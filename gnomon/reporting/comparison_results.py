@@ -133,8 +133,8 @@ class Comparison(ResultModel):
         """A figure of an algorithm's runs over the seeds.
 
         Args:
-            algorithm: of the runs.
-            name: of the figure's field.
+            algorithm: algorithm of the runs.
+            name: name of the figure's field.
             unit: divides the values.
         """
         values = [getattr(run, name) for run in self.of(algorithm)]
@@ -170,12 +170,12 @@ class Comparison(ResultModel):
         worst = _lowest(rates[first[0]])
         others = [_highest(rate) for name, rate in rates.items() if name != first[0] and rate.value is not None]
         several = len(self.of(first[0])) > 1
-        ahead = all(worst > other for other in others)
+        above_all = all(worst > other for other in others)
         return Leader(
             algorithm=first[0],
             judge=judges[0].name,
             independent=judges[0].independent,
-            clear=bool(others) and several and ahead,
+            clear=bool(others) and several and above_all,
             alone=not others,
             beats_reference=worst > 0.5,
         )
@@ -234,7 +234,7 @@ def read_result_file(path: Path, kind: type[AnyResult], what: str) -> AnyResult:
     """Read a JSON file of a comparison's folder.
 
     Args:
-        path: of the file.
+        path: path of the file.
         kind: the class to read it as.
         what: description of the folder's content, for errors.
 

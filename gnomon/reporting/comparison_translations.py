@@ -9,7 +9,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{algorithm} 在各数据集上的平均胜率最高。",
     ),
     "sets.why": (
-        "Judged by {judge}; no other is above it on {ahead} of {sets} data sets. Each data set weighs the same.",
+        "Judged by {judge}; no other is above it on {ahead} of {sets} data sets, which have equal weights.",
         "由 {judge} 评判；在 {sets} 个数据集中的 {ahead} 个上没有算法高于它。各数据集权重相同。",
     ),
     "sets.tied": (
@@ -17,7 +17,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{algorithms} 在各数据集上的平均胜率相同：没有算法领先。",
     ),
     "sets.why_tied": (
-        "Judged by {judge}. Each data set weighs the same.",
+        "Judged by {judge}. All data sets have equal weights.",
         "由 {judge} 评判。各数据集权重相同。",
     ),
     "sets.nobody": (
@@ -51,19 +51,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{algorithms} 的平均胜率相同：没有算法领先。",
     ),
     "compare.why_tied": (
-        "Judged by {judge}, against {reference}. More prompts or seeds may tell them apart.",
+        "Judged by {judge}, against {reference}. More prompts or seeds may separate them.",
         "由 {judge} 评判，对手为 {reference}。增加提示或种子或可分辨。",
     ),
     "compare.nobody": ("No run is finished yet.", "尚无完成的运行。"),
     "compare.why_clear": (
-        "Its worst seed wins more often against {reference} than the best seed of every other "
-        "algorithm, judged by "
-        "{judge}.",
+        "Judged by {judge}, its worst seed has a higher win rate against {reference} than the best seed of every "
+        "other algorithm.",
         "由 {judge} 评判，它最差的种子对 {reference} 的胜率也高于其他每种算法最好的种子。",
     ),
     "compare.why_unclear": (
         "Judged by {judge}, its win rate against {reference} overlaps with another's over the seeds, or there is "
-        "only one seed. More seeds would tell.",
+        "only one seed. More seeds could decide.",
         "由 {judge} 评判，它对 {reference} 的胜率在各种子间与其他算法重叠，或者只有一个种子。增加种子可以分辨。",
     ),
     "compare.why_alone": (
@@ -101,9 +100,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "compare.frontier": ("Score by {judge} over KL", "{judge} 的评分与 KL"),
     "compare.courses": ("Score over KL during training", "训练途中：评分与 KL"),
     "compare.courses_note": (
-        "Of algorithms that learn from their own samples, as the training's reward scored them; a "
-        "line a seed, which "
-        "ends at its mark.",
+        "Only algorithms that learn from their own samples, scored by the training's reward; one line per seed, "
+        "which ends at its mark.",
         "仅限从自身样本学习的算法，按训练所用奖励的评分；每条线是一个种子，终点有标记。",
     ),
     "compare.table_title": ("The algorithms side by side", "算法并列比较"),
@@ -129,16 +127,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "compare.wins": ("Judged by {judge}", "由 {judge} 评判"),
     "compare.cost_title": ("Cost", "代价"),
     "compare.cost_note": (
-        "Each run had a process of its own. The time is that of the whole training stage, with "
-        "loading and saving "
-        "the model, on the machine named below; what is shared is not counted.",
+        "Each run had its own process. The time is that of the whole training stage, with loading and saving the "
+        "model, on the machine named below; shared stages are not counted.",
         "每次运行都在单独的进程中。时间为整个训练阶段，包括加载和保存模型，机器见下文；共享阶段不计入。",
     ),
     "compare.needs_title": ("Requirements", "各算法的需求"),
     "compare.needs_note": (
-        "More models take more memory and time; an algorithm that learns from stored data needs no "
-        "reward model, but "
-        "judgements of the kind named.",
+        "More models take more memory and time; an algorithm that learns from stored data needs no reward model, "
+        "but judgements of the listed kind.",
         "模型越多，所需内存和时间越多；从已存数据学习的算法不需要奖励模型，但需要所列类型的判断。",
     ),
     "compare.algorithm": ("algorithm", "算法"),
@@ -156,9 +152,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "consumes.rankings": ("rankings", "排序"),
     "consumes.demonstrations": ("demonstrations", "示范"),
     "compare.again": (
-        "The same command goes on where it was stopped, or writes this page again. Each run is a "
-        "folder of its own, with "
-        "a report of its own.",
+        "The same command resumes a stopped comparison, or writes this page again. Each run has its own folder "
+        "and report.",
         "同一条命令会从停止处继续，或重新生成本页。每次运行都有自己的目录和报告。",
     ),
     "compare.settings": ("The varied stage, as each algorithm ran it", "各算法所用的阶段设置"),

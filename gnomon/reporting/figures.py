@@ -110,8 +110,10 @@ def comparisons(stage: RecordedStage, evaluation: ComparisonResult) -> list[WinR
     pairs: dict[tuple[str, str], list[plots.IntervalRow]] = {}
     for row in evaluation.win_rates:
         if row.rate is not None:
-            drawn = plots.IntervalRow(row.judge, row.rate, row.low, row.high, marked=row.judge in independent)
-            pairs.setdefault((row.model, row.against), []).append(drawn)
+            interval_row = plots.IntervalRow(
+                row.judge, row.rate, row.low, row.high, marked=row.judge in independent
+            )
+            pairs.setdefault((row.model, row.against), []).append(interval_row)
     return [
         WinRateFigure(*pair, plots.intervals(f"{stage.name}-wins-{index}", rows, line=0.5, shares=(0, 1)))
         for index, (pair, rows) in enumerate(pairs.items())

@@ -53,7 +53,7 @@ def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False
     """The interval of an estimate in brackets; "" without one.
 
     Args:
-        estimate: with the interval.
+        estimate: estimate with its interval.
         digits: decimals.
         share: whether to format the bounds as percentages.
     """

@@ -84,7 +84,7 @@ def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | No
     """Dots and curves of several series in distinct colors and markers, with a legend below.
 
     Args:
-        name: of the plot; unique within the page.
+        name: name of the plot; unique within the page.
         series: each has its color and marker by its index, so that plots of the same series agree.
         mark: a point of reference, drawn as a cross and named in the caption.
     """
@@ -140,8 +140,8 @@ def intervals(
     """Values with their intervals, one row each; highlighted rows are diamonds in another color.
 
     Args:
-        name: of the plot; unique within the page.
-        rows: from top to bottom.
+        name: name of the plot; unique within the page.
+        rows: rows from top to bottom.
         line: a value to compare with, such as one half.
         shares: axis limits if the values are shares, which are labeled as percentages.
     """

@@ -27,7 +27,7 @@ def write_report(run_folder: Path, *, language: Language | None = None) -> Path:
     """Write `report.html` into a run folder, from the files that are in it.
 
     Args:
-        run_folder: of a run, finished or not; missing parts are left out with a note.
+        run_folder: folder of a run, finished or not; missing parts are left out with a note.
         language: initial language of the page, by default the recipe's; the reader can switch.
 
     Raises:

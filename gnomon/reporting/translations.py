@@ -15,7 +15,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page.seed": ("seed {seed}", "随机种子 {seed}"),
     "page.started": ("started {started}", "开始于 {started}"),
     "page.footer": (
-        "Made by Gnomon from the files of the run folder alone. This page loads nothing from the network.",
+        "Made by Gnomon only from the files of the run folder. This page loads nothing from the network.",
         "由 Gnomon 仅根据运行目录中的文件生成。本页不从网络加载任何内容。",
     ),
     "page.nothing": ("(empty)", "（空）"),
@@ -50,7 +50,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "每一位独立评判者都更偏好它，但使用之前请先阅读下面的警告。",
     ),
     "verdict.why_own_judge": (
-        "A policy can learn to please its judge without getting better. Have it judged by someone else.",
+        "A policy can learn to please its judge without getting better. Use another judge.",
         "策略可能学会讨好评判者而并未变好。请换一位评判者来评。",
     ),
     "verdict.why_disputed": (
@@ -102,11 +102,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "它的权重与给训练打分的模型相同",
     ),
     "dependence.rows": (
-        "{count} of the {of} texts it learned from were read by the training too",
+        "{count} of the {of} texts it learned from were also used in the training",
         "它学习的 {of} 条文本中有 {count} 条也被训练读过",
     ),
     "evaluation.best_of": (
-        "{model}: its KL to {candidate} is at most {bound} nats whatever the judge; about {estimate} by the "
+        "{model}: its KL to {candidate} is at most {bound} nats for any judge; about {estimate} by the "
         "probabilities of the texts (Beirami et al. 2024).",
         "{model}：无论评判者是谁，它对 {candidate} 的 KL 至多为 {bound} nat；"
         "按文本概率估计约为 {estimate}（Beirami 等 2024）。",
@@ -222,7 +222,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "metric.clip_fraction": ("Clipped updates", "被截断的更新"),
     "metric.value_loss": ("Loss of the critic", "评论家的损失"),
     "metric.explained_variance": ("Variance explained by the critic", "评论家解释的方差"),
-    "metric.reward_margin": ("Reward margin of the preferred side", "偏好一方的领先"),
+    "metric.reward_margin": ("Reward margin of the preferred side", "偏好一方的奖励间隔"),
     "metric.chosen_reward": ("Reward of preferred answers", "被偏好回答的奖励"),
     "metric.rejected_reward": ("Reward of the others", "另一方的奖励"),
     "metric.nll": ("Negative log-likelihood of preferred answers", "对被偏好回答的负对数似然"),
@@ -244,11 +244,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "note.sft_loss": ("In nats per token; should not rise.", "单位为奈特/词元；不应上升。"),
     "note.loss": ("Should fall and then settle.", "应下降，然后平稳。"),
     "note.surrogate": (
-        "A stand-in whose gradient is what counts; it need not fall, for what it is measured on changes.",
+        "A surrogate of which only the gradient matters; it need not fall, since its samples change.",
         "只是替代目标，有意义的是它的梯度；测量它的样本在变，所以不必下降。",
     ),
     "note.accuracy": (
-        "Share of pairs ranked as people rank them; one half is chance.",
+        "Share of pairs in the same order as by people; one half is chance.",
         "与人的排序一致的对所占比例；二分之一即随机。",
     ),
     "note.score_mean": (
@@ -302,13 +302,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "exam.scatter": ("Score and human mean", "评分与人类均值"),
     "exam.scatter_note": (
-        "One dot a text; across: the model’s score, up: the mean rating of people.",
+        "One dot per text; horizontal: the model’s score, vertical: the mean rating of people.",
         "每点一篇文本；横轴为模型评分，纵轴为人类平均评分。",
     ),
     "exam.calibration": ("Calibration", "校准"),
     "exam.calibration_note": (
-        "Across: the predicted probability that people prefer the first of two texts; up: how often they did. "
-        "The dashed line is perfect calibration. Expected calibration error {ece}.",
+        "Horizontal: the predicted probability that people prefer the first of two texts; vertical: the observed "
+        "share. The dashed line is perfect calibration. Expected calibration error {ece}.",
         "横轴为预测的“人们更偏好第一篇”的概率，纵轴为实际比例。虚线为完美校准。期望校准误差 {ece}。",
     ),
     "predictor.model": ("reward model", "奖励模型"),
@@ -333,7 +333,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "measure.perplexity": ("perplexity", "困惑度"),
     "measure.distinct_1": ("distinct words (distinct-1)", "不同词比例（distinct-1）"),
     "measure.distinct_2": ("distinct pairs of words (distinct-2)", "不同词对比例（distinct-2）"),
-    "measure.self_bleu": ("likeness among completions (self-BLEU)", "回答间的相似度（self-BLEU）"),
+    "measure.self_bleu": ("similarity between completions (self-BLEU)", "回答间的相似度（self-BLEU）"),
     "measure.length_mean": ("length, tokens", "长度，词元"),
     "measure.unfinished_share": ("unfinished completions", "未结束的回答"),
     "evaluation.win_table": ("Comparisons in pairs", "成对比较"),
@@ -397,7 +397,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "judged.manifest": ("manifest", "清单"),
     "judged.changed": (
-        "This file was changed after it was exported, so it is not the one that its manifest names.",
+        "This file was changed after the export, so it does not match its manifest.",
         "该文件在导出后被改动，与其清单所列的文件不符。",
     ),
     "again.data": ("Data digests (SHA-256)", "数据摘要（SHA-256）"),

@@ -25,10 +25,10 @@ class FunctionParameters:
     """The parameters of a reward function beside prompt and completion.
 
     Attributes:
-        batched: it takes lists.
-        required: names without a default value.
-        optional: names with one.
-        every_column: it takes all other columns too (`**columns`).
+        batched: whether the function takes lists.
+        required: names of parameters without a default value.
+        optional: names of parameters with a default value.
+        every_column: whether the function takes all other columns too (`**columns`).
         texts: names of the parameters that get prompt and completion.
     """
 
@@ -42,9 +42,9 @@ class FunctionParameters:
         """Keyword arguments for one completion.
 
         Args:
-            prompt: with its columns.
-            completion: the answer.
-            tokenizer: of the completion's ids.
+            prompt: prompt with its columns.
+            completion: completion of the prompt.
+            tokenizer: tokenizer of the completion's ids.
 
         Raises:
             LookupError: the prompt's row has no such column.
@@ -70,8 +70,8 @@ class FunctionParameters:
 
         Args:
             prompts: N prompts with their columns.
-            completions: N answers.
-            tokenizer: of the completions' ids.
+            completions: N completions.
+            tokenizer: tokenizer of the completions' ids.
 
         Raises:
             LookupError: no row has a column that the function requires.
@@ -93,13 +93,13 @@ class FunctionParameters:
             arguments |= {name: [record.get(name) for record in records] for name in free}
         return arguments
 
-    def _is_free(self, name: str, given: Mapping[str, Any]) -> bool:
+    def _is_free(self, name: str, arguments: Mapping[str, Any]) -> bool:
         """Whether a column can be one of `**columns`."""
-        return name not in given and name not in self.texts
+        return name not in arguments and name not in self.texts
 
 
 def parameters_of(function: Callable[..., Any]) -> FunctionParameters:
-    """Read a function's parameters beside prompt and completion; none where it has no signature."""
+    """Read a function's parameters beside prompt and completion; none if it has no signature."""
     try:
         everything = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -116,7 +116,7 @@ def parameters_of(function: Callable[..., Any]) -> FunctionParameters:
 
 
 def record_of(prompt: Prompt) -> dict[str, Any]:
-    """The prompt's row: its columns, with its id, and its answer where it has one."""
+    """The prompt's row: its columns, its id, and its answer if it has one."""
     answer = {} if prompt.answer is None else {"answer": prompt.answer}
     return {**prompt.columns, "id": prompt.id, **answer}
 
@@ -124,7 +124,7 @@ def record_of(prompt: Prompt) -> dict[str, Any]:
 def raw_text(completion: Completion, tokenizer: Any) -> str:
     """A completion with its special tokens and with the tag that the generation prompt opened, without its end.
 
-    A completion without ids gives its plain text.
+    Without token ids, the plain text.
     """
     if completion.token_ids is None or tokenizer is None:
         return completion.text

@@ -34,17 +34,17 @@ class RewardPart(Settings):
             `n`-grams), `diversity` (more for `n`-grams that other completions of the prompt lack), `format` (1
             where `pattern` matches the whole text), `exact` (1 where the text, or the part that `pattern`
             matches, is the prompt's `answer`).
-        name: in metrics; by default `of`, or the rule.
-        weight: in the sum.
+        name: name in metrics; by default `of`, or the rule.
+        weight: weight in the sum.
         whiten: subtract the running mean and divide by the running deviation of this part's scores.
         clip: then limit it to ±clip.
-        failures: rows of the whole run on which this part may fail; one more stops the run. `None` is any number.
+        failures: rows of the whole run on which this part may fail; more stop the run. `None`: no limit.
         limit: characters, for `length`.
         n: characters of an n-gram, for `repetition` and `diversity`.
-        pattern: a regular expression; one that names a special token of the policy's reads completions with
-            those.
-        timeout: seconds that a call of a function may take; by default 60 where it scores one completion, 600
-            where it scores a batch.
+        pattern: a regular expression. If it names a special token of the policy's tokenizer, it is matched
+            against the completion with its special tokens.
+        timeout: seconds that a call of a function may take; by default 60 for a function of one completion, 600
+            for a function of a batch.
     """
 
     of: str | None = None
@@ -52,8 +52,8 @@ class RewardPart(Settings):
     name: str = ""
     weight: Finite = 1.0
     whiten: bool = False
-    clip: Annotated[float, Range("a part that is clipped at 0 says nothing", gt=0, le=1e30)] | None = None
-    failures: Annotated[int, Range("it counts rows; null is any number", ge=0, le=10**18)] | None = None
+    clip: Annotated[float, Range("a part that is clipped at 0 has no effect", gt=0, le=1e30)] | None = None
+    failures: Annotated[int, Range("it counts rows; null means no limit", ge=0, le=10**18)] | None = None
     limit: Annotated[int, Range("it counts characters", ge=1, le=10**9)] = 400
     n: Annotated[int, Range("it counts characters of an n-gram", ge=1, le=10**6)] = 4
     pattern: str | None = None
@@ -89,7 +89,7 @@ class RewardPart(Settings):
 
 
 def check_titles(parts: Sequence[RewardPart]) -> None:
-    """Check that titles are unique: metrics, running moments and budgets of failures are kept by title.
+    """Check that titles are unique: metrics, running moments and failure counts are stored by title.
 
     Raises:
         ConfigError: two parts have one title.
@@ -139,7 +139,7 @@ class ShapedReward:
         self.parts = list(parts)
         self.name = " + ".join(part.title for part, _ in parts)
         self.moments = {part.title: [0.0, 0.0, 0.0] for part, _ in parts}  # count, mean, sum of squares
-        self.failed = {part.title: 0 for part, _ in parts}
+        self.failure_counts = {part.title: 0 for part, _ in parts}
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Each part's own scores, and their sum shaped with the current moments."""
@@ -156,28 +156,28 @@ class ShapedReward:
     def combine(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor] | None = None) -> Tensor:
         """The sum of shaped parts, `[N]`. Counts failures and updates the moments.
 
-        A part that abstained adds nothing to a row's sum; where one failed, or all abstained, it is NaN.
+        A part that abstained adds nothing to a row's sum; the sum is NaN if a part failed or all abstained.
         """
-        where = abstentions or {}
+        abstained = abstentions or {}
         for part, _ in self.parts:
             values = parts[part.title]
-            good = values[values.isfinite()]
-            silent = int(where[part.title].sum()) if part.title in where else 0
-            self.failed[part.title] += len(values) - len(good) - silent
-            if part.failures is not None and self.failed[part.title] > part.failures:
+            finite = values[values.isfinite()]
+            abstention_count = int(abstained[part.title].sum()) if part.title in abstained else 0
+            self.failure_counts[part.title] += len(values) - len(finite) - abstention_count
+            if part.failures is not None and self.failure_counts[part.title] > part.failures:
                 raise RunError(
-                    f"the reward '{part.title}' failed on {self.failed[part.title]} completions, more than its "
-                    f"budget of {part.failures}; fix it, or raise failures."
+                    f"the reward '{part.title}' failed on {self.failure_counts[part.title]} completions, more "
+                    f"than its budget of {part.failures}; fix it, or raise failures."
                 )
-            self._learn(part.title, good)
-        return self.shaped(parts, where)
+            self._update_moments(part.title, finite)
+        return self.shaped(parts, abstained)
 
     def shaped(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor]) -> Tensor:
-        """The sum that `combine` returns, with the current moments, `[N]`; nothing is counted or updated."""
+        """The sum that `combine` returns, with the current moments, `[N]`; without counting or updating."""
         shaped = torch.stack([part.weight * self._shape(part, parts[part.title]) for part, _ in self.parts])
         none = torch.zeros(shaped.shape[1], dtype=torch.bool)
-        silent = torch.stack([abstentions.get(part.title, none) for part, _ in self.parts])  # [parts, N]
-        return shaped.masked_fill(silent, 0.0).sum(0).masked_fill(silent.all(0), torch.nan)
+        abstained = torch.stack([abstentions.get(part.title, none) for part, _ in self.parts])  # [parts, N]
+        return shaped.masked_fill(abstained, 0.0).sum(0).masked_fill(abstained.all(0), torch.nan)
 
     def _shape(self, part: RewardPart, values: Tensor) -> Tensor:
         count, mean, squares = self.moments[part.title]
@@ -185,7 +185,7 @@ class ShapedReward:
             values = (values - mean) / max((squares / count) ** 0.5, 1e-6)
         return values if part.clip is None else values.clamp(-part.clip, part.clip)
 
-    def _learn(self, name: str, values: Tensor) -> None:
+    def _update_moments(self, name: str, values: Tensor) -> None:
         """Welford's update of count, mean and sum of squared deviations (for batches: Chan et al. 1979)."""
         if not len(values):
             return
@@ -198,9 +198,9 @@ class ShapedReward:
 
     def state(self) -> dict[str, Any]:
         """State for a checkpoint."""
-        return {"moments": self.moments, "failed": self.failed}
+        return {"moments": self.moments, "failed": self.failure_counts}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint."""
         self.moments = {name: list(values) for name, values in state["moments"].items()}
-        self.failed = dict(state["failed"])
+        self.failure_counts = dict(state["failed"])

@@ -24,7 +24,7 @@ from gnomon.rewards.reward import Numbers, PlainReward, Report, Reward, no_repor
 from gnomon.rewards.time_limit import call_within
 
 RewardFunction = Callable[..., Any]  # (str, str) -> float, or (list[str], list[str]) -> a sequence of floats
-TIMEOUT, BATCH_TIMEOUT = 60.0, 600.0  # seconds that a call may take: on one completion, on a batch of them
+TIMEOUT, BATCH_TIMEOUT = 60.0, 600.0  # seconds per call: for one completion, for a batch
 
 
 def is_function(spec: str) -> bool:
@@ -59,13 +59,13 @@ def function_digest(spec: str) -> str:
 def make_function_reward(
     function: RewardFunction, name: str, *, tokenizer: Any = None, timeout: float | None = None
 ) -> Reward:
-    """Make a reward of a function; a row on which it raises, or returns no number, becomes a failure.
+    """Make a reward of a function; an exception, or a result that is no number, is a failure of the row.
 
     Args:
-        function: of prompt and completion, or of lists of them, and of its other parameters
+        function: function of prompt and completion, or of lists of them, and of its other parameters
             (`rewards.arguments`).
-        name: in metrics.
-        tokenizer: of the completions' ids, for functions that read special tokens.
+        name: name in metrics.
+        tokenizer: tokenizer of the completions' ids, for functions that read special tokens.
         timeout: seconds that a call may take; by default `TIMEOUT`, or `BATCH_TIMEOUT` for lists.
     """
     parameters = parameters_of(function)
@@ -75,7 +75,7 @@ def make_function_reward(
 
 
 def last_request(prompt: Prompt) -> str:
-    """The text of the last user message; of the last message where there is none."""
+    """The text of the last user message; of the last message if there is none."""
     requests = [m.content for m in prompt.messages if m.role == "user"]
     return requests[-1] if requests else prompt.messages[-1].content
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from gnomon.models.roles import RewardModel
 
-Report = Callable[[int], None]  # takes the number of rows that are scored
-Numbers = tuple[list[float], list[tuple[int, str]]]  # scores, and row and reason where there is none
+Report = Callable[[int], None]  # called with the number of scored rows
+Numbers = tuple[list[float], list[tuple[int, str]]]  # scores; row and reason for each row without a score
 ABSTAINED = "it abstained"
 LATE_IN_A_ROW = 3  # rows in a row on which a function may exceed its time limit
 
@@ -48,10 +48,10 @@ class Scores:
     def abstained(self) -> Tensor:
         """Rows on which all components abstained, `[N]` boolean."""
         named = [self.abstentions.get(name) for name in self.parts]
-        given = [where for where in named if where is not None]
-        if not given or len(given) < len(named):
+        abstentions = [where for where in named if where is not None]
+        if not abstentions or len(abstentions) < len(named):
             return torch.zeros(len(self.values), dtype=torch.bool)
-        return torch.stack(given).all(dim=0)
+        return torch.stack(abstentions).all(dim=0)
 
     def reason(self, row: int) -> str:
         """Why a row has no score."""
@@ -59,18 +59,18 @@ class Scores:
         return reason or (ABSTAINED if bool(self.abstained[row]) else "its score is not a finite number")
 
 
-def no_report(done: int) -> None:
-    """Report to nobody."""
+def no_report(rows: int) -> None:
+    """Report nothing."""
 
 
 @contextmanager
 def watched_scores(reward: Reward, label: str, rows: int) -> Iterator[None]:
-    """Context manager: show the progress of scoring where it takes more than a few seconds.
+    """Context manager: show the progress of scoring that takes more than a few seconds.
 
     Args:
-        reward: the reward.
-        label: of the progress bar.
-        rows: that will be scored.
+        reward: reward that scores.
+        label: label of the progress bar.
+        rows: number of rows to score.
     """
     parts = [reward, *(part for _, part in getattr(reward, "parts", ()))]
     watched: list[Any] = [part for part in parts if hasattr(part, "report")]
@@ -97,8 +97,8 @@ class LearnedReward:
     """A reward model as a reward.
 
     Attributes:
-        sampled_by: tokenizer of the completions' ids. Where it has the model's vocabulary the ids are read as
-            they are; otherwise, and without it, the texts are tokenized.
+        sampled_by: tokenizer of the completions' ids. If its vocabulary is the model's, the ids are used as they
+            are; otherwise, and without it, the texts are tokenized.
         budget: tokens of a micro-batch.
         report: called with the number of scored rows after each micro-batch.
     """
@@ -111,12 +111,14 @@ class LearnedReward:
         self.report: Report = no_report
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """Scores in logits of being preferred; 0 is the average of the completions it was centered on.
+        """Scores in logits of being preferred; 0 is the mean of the completions that the model was centered on.
 
         A row that the model's chat template refuses is a failure, and so is one longer than the model's context:
         texts are never cut.
         """
-        from gnomon.models.special_tokens import end_ids  # transformers, which rewards without a model do without
+        from gnomon.models.special_tokens import (
+            end_ids,
+        )  # imports transformers, which rewards without a model do not need
 
         ends = end_ids(self.model.network, self.model.tokenizer)
         encoded = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
@@ -132,13 +134,13 @@ class LearnedReward:
                 )
             else:
                 readable.append((row, one))
-        values, done = torch.full((len(encoded),), torch.nan), 0
+        values, scored = torch.full((len(encoded),), torch.nan), 0
         for part in pack_by_tokens([example.cost for _, example in readable], self.budget):
             rows, examples = zip(*(readable[index] for index in part), strict=True)
-            with torch.no_grad():  # not inference mode: a critic may learn from states that were read here
+            with torch.no_grad():  # not inference mode: a critic may train on states computed here
                 values[list(rows)] = self.model.scores(token_groups(examples)).cpu()
-            done += len(rows)
-            self.report(done)
+            scored += len(rows)
+            self.report(scored)
         return Scores(values, {self.name: values}, failures)
 
 
@@ -149,10 +151,10 @@ class PlainReward(ABC):
 
     @abstractmethod
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The score of each row, NaN without one, and row and reason of those; `ABSTAINED` is no failure."""
+        """The score of each row, NaN if there is none; row and reason (or `ABSTAINED`) of those rows."""
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """The same in float32."""
+        """The scores as float32 tensors."""
         numbers, reasons = self.numbers(prompts, completions)
         values = torch.tensor(numbers, dtype=torch.float32)
         abstained = torch.zeros(len(numbers), dtype=torch.bool)
@@ -162,7 +164,7 @@ class PlainReward(ABC):
 
 
 def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-    """Scores as plain numbers, NaN where a row has none, and row and reason of those.
+    """Scores as plain numbers, NaN for rows without one; and row and reason of those rows.
 
     Args:
         reward: any reward.
@@ -185,7 +187,7 @@ class FunctionReward(PlainReward):
         self.report: Report = no_report
 
     def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The function's value for each row; one on which it raises is a failure, `None` an abstention."""
+        """The function's value for each row; an exception is a failure, `None` an abstention."""
         pairs = list(zip(prompts, completions, strict=True))
 
         def one(row: int) -> Any:
@@ -198,9 +200,9 @@ def score_rows(name: str, count: int, score: Callable[[int], Any], report: Repor
     """Score rows one by one; a row on which the user's code raises is a failure.
 
     Args:
-        name: of the reward.
-        count: of rows.
-        score: of one row.
+        name: name of the reward.
+        count: number of rows.
+        score: returns the score of a row.
         report: called with the number of scored rows.
 
     Raises:
@@ -217,22 +219,22 @@ def score_rows(name: str, count: int, score: Callable[[int], Any], report: Repor
             else:
                 values[row] = number(value)
             late = 0
-        except KeyboardInterrupt:  # the user's own, not the function's
+        except KeyboardInterrupt:  # from the user, not from the function
             raise
         except BaseException as error:  # noqa: BLE001 - a user's function may raise anything; the row is reported
             reasons.append((row, describe_error(error)))
             late = late + 1 if isinstance(error, TimeoutError) else 0
         if late == LATE_IN_A_ROW:
             raise RunError(
-                f"the reward '{name}' did not come back on {late} completions in a row ({reasons[-1][1]}); fix "
-                "it, or give it as a part of the reward with a longer timeout."
+                f"the reward '{name}' exceeded its time limit on {late} completions in a row ({reasons[-1][1]}); "
+                "fix it, or give it as a part of the reward with a longer timeout."
             )
         report(row + 1)
     return values, reasons
 
 
 def number(value: Any) -> float:
-    """A score that a user's function returned.
+    """Convert the result of a user's function to a finite score.
 
     Raises:
         TypeError: it is no number.

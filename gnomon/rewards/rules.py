@@ -27,8 +27,8 @@ def repetition(completions: Sequence[Completion], n: int) -> list[float]:
 def diversity(prompts: Sequence[Prompt], completions: Sequence[Completion], n: int) -> list[float]:
     """Difference of a completion from the others of its prompt, 0 to 1, `[N]`.
 
-    One minus the mean overlap (Jaccard) of its character n-grams with those of each other one; 0 where it is
-    alone.
+    One minus the mean overlap (Jaccard) of its character n-grams with those of each other one; 0 if it is
+    the only one.
 
     Args:
         prompts: N prompts.

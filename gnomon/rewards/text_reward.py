@@ -26,7 +26,7 @@ class TextJudge(Protocol):
 
 
 class TextReward(PlainReward):
-    """A judge of texts as a reward: the prompt is not read."""
+    """A judge of texts as a reward that ignores the prompt."""
 
     def __init__(self, judge: TextJudge):
         self.judge = judge

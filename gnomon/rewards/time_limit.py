@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-AGAIN = 1.0  # seconds after which the signal comes again, where the code caught the first
+REPEAT_SECONDS = 1.0  # the signal is repeated after so many seconds, in case the code caught the first
 
 
 class _TimeIsUp(BaseException):
-    """Not an `Exception`: code that catches those must not catch this."""
+    """Not an `Exception`, so that code that catches exceptions does not catch it."""
 
 
 def call_within(seconds: float, call: Callable[[], T]) -> T:
@@ -28,8 +28,8 @@ def call_within(seconds: float, call: Callable[[], T]) -> T:
     waits for the system is stopped only once it does.
 
     Args:
-        seconds: that the call may take.
-        call: without arguments.
+        seconds: limit in seconds.
+        call: function without arguments.
 
     Raises:
         TimeoutError: it took longer.
@@ -48,7 +48,7 @@ def _with_alarm(seconds: float, call: Callable[[], T]) -> T:
 
     started = time.monotonic()
     before = signal.signal(signal.SIGALRM, ring)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
     try:
         result = call()
         armed = False
@@ -57,8 +57,8 @@ def _with_alarm(seconds: float, call: Callable[[], T]) -> T:
         raise TimeoutError(f"it took longer than {seconds:g} s") from None
     finally:
         armed = False
-        spent = time.monotonic() - started
-        signal.setitimer(signal.ITIMER_REAL, max(left - spent, 0.001) if left else 0.0, interval)
+        elapsed = time.monotonic() - started
+        signal.setitimer(signal.ITIMER_REAL, max(left - elapsed, 0.001) if left else 0.0, interval)
         signal.signal(signal.SIGALRM, before)
 
 

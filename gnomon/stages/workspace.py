@@ -264,7 +264,7 @@ class Workspace:
         if not self.processes.main:
             return None
         config = {"run": self.recipe.run, "stage": stage}
-        return open_sink(self.recipe.track, self.folder, stage, config, done=done)
+        return open_sink(self.recipe.track, self.folder, stage, config, last_step=done)
 
 
 def _record_of_code(stage: RecipeStage) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The administrators' pages: how far it is, how people agree, who they are, what tests them, how it is set up."""
+"""The administrators' pages: progress, agreement, annotators, gold items, set-up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gnomon.web.schemas import AnnotatorStatePayload, GoldPayload, InvitePayload
 router = APIRouter(dependencies=[Depends(admin)])
 PAIRS_SHOWN = 100
 ONLY_FOR = {"criteria": ("rating", "likert"), "ranking_size": ("ranking",)}
-WATCHING = (
+QUALITY_SETTINGS = (
     "gold_rate",
     "min_reliability",
     "min_votes_before_pause",
@@ -45,157 +45,202 @@ WATCHING = (
 
 
 @router.get("/admin")
-def show_overview(request: Request, here: Server, who: Admin) -> HTMLResponse:
-    """How far it is, and what waits for somebody."""
-    table = annotator_table(here.store, here.project)
-    with here.store.reading() as session:
-        past = select(ExportRow.digest, ExportRow.created).where(ExportRow.project == here.project)
-        exports = session.execute(past.order_by(ExportRow.key.desc()).limit(5)).all()
-        prompts = session.scalar(select(func.count()).where(PromptRow.project == here.project))
-    return here.page(
+def show_overview(request: Request, server: Server, user: Admin) -> HTMLResponse:
+    """The page of progress, disputed items, annotators and exports.
+
+    Args:
+        request: HTTP request.
+        server: state of the server.
+        user: administrator who sent the request.
+    """
+    table = annotator_table(server.store, server.project)
+    with server.store.reading() as session:
+        exports_query = select(ExportRow.digest, ExportRow.created).where(ExportRow.project == server.project)
+        exports = session.execute(exports_query.order_by(ExportRow.key.desc()).limit(5)).all()
+        prompts = session.scalar(select(func.count()).where(PromptRow.project == server.project))
+    return server.page(
         "admin.html.j2",
         request,
-        user=who,
-        progress=here.queue.progress(),
+        user=user,
+        progress=server.queue.progress(),
         annotators=table,
         prompts=prompts,
-        skips=skip_count(here.store, here.project),
-        gold=len(gold_items(here.store, here.project)),
+        skips=skip_count(server.store, server.project),
+        gold=len(gold_items(server.store, server.project)),
         exports=exports,
     )
 
 
 @router.get("/admin/agreement")
-def show_agreement(request: Request, here: Server, who: Admin) -> HTMLResponse:
-    """How far people agree, all together, by category, and each two of them."""
-    found = here.quality_report()
-    return here.page(
+def show_agreement(request: Request, server: Server, user: Admin) -> HTMLResponse:
+    """The page of agreement: overall, by category, and by pair of annotators.
+
+    Args:
+        request: HTTP request.
+        server: state of the server.
+        user: administrator who sent the request.
+    """
+    report = server.quality_report()
+    return server.page(
         "agreement.html.j2",
         request,
-        user=who,
-        found=found,
-        intraclass=intraclass_rows(found.intraclass),
-        names=found.names(),
+        user=user,
+        report=report,
+        intraclass=intraclass_rows(report.intraclass),
+        names=report.names(),
         most=PAIRS_SHOWN,
     )
 
 
 @router.get("/admin/annotators")
-def show_annotators(request: Request, here: Server, who: Admin) -> HTMLResponse:
-    """What each annotator did, and how far they can be relied on."""
-    found = here.quality_report()
-    known = {person.about["id"]: person for person in found.people}
-    table = [(about, known.get(about["id"])) for about in annotator_table(here.store, here.project)]
-    setup = setup_of(here.store.project(here.project).settings)
-    return here.page("annotators.html.j2", request, user=who, found=found, table=table, setup=setup)
+def show_annotators(request: Request, server: Server, user: Admin) -> HTMLResponse:
+    """The page of each annotator's judgements and reliability.
+
+    Args:
+        request: HTTP request.
+        server: state of the server.
+        user: administrator who sent the request.
+    """
+    report = server.quality_report()
+    known = {person.about["id"]: person for person in report.people}
+    table = [(about, known.get(about["id"])) for about in annotator_table(server.store, server.project)]
+    setup = setup_of(server.store.project(server.project).settings)
+    return server.page("annotators.html.j2", request, user=user, table=table, setup=setup)
 
 
 @router.get("/admin/gold")
-def show_gold(request: Request, here: Server, who: Admin) -> HTMLResponse:
-    """Items with a known answer, and those that might be one."""
+def show_gold(request: Request, server: Server, user: Admin) -> HTMLResponse:
+    """The page of gold items, and of items that could become gold.
+
+    Args:
+        request: HTTP request.
+        server: state of the server.
+        user: administrator who sent the request.
+    """
     listed = [
-        (one, review_item(here.store, here.project, one.item)) for one in gold_items(here.store, here.project)
+        (one, review_item(server.store, server.project, one.item))
+        for one in gold_items(server.store, server.project)
     ]
-    likely = unanimous_items(here.store, here.project)
-    return here.page("gold.html.j2", request, user=who, listed=listed, likely=likely)
+    likely = unanimous_items(server.store, server.project)
+    return server.page("gold.html.j2", request, user=user, listed=listed, likely=likely)
 
 
 @router.get("/admin/setup")
-def show_setup(request: Request, here: Server, who: Admin) -> HTMLResponse:
-    """How the project asks, and how it keeps watch."""
-    asked = here.store.project(here.project)
-    fields = [field for field in _fields(setup_of(asked.settings)) if asked.task in field["tasks"]]
+def show_setup(request: Request, server: Server, user: Admin) -> HTMLResponse:
+    """The page of the project's question and settings.
+
+    Args:
+        request: HTTP request.
+        server: state of the server.
+        user: administrator who sent the request.
+    """
+    project = server.store.project(server.project)
+    fields = [field for field in _fields(setup_of(project.settings)) if project.task in field["tasks"]]
     groups = {
-        "asking": [field for field in fields if field["name"] not in WATCHING],
-        "watching": [field for field in fields if field["name"] in WATCHING],
+        "asking": [field for field in fields if field["name"] not in QUALITY_SETTINGS],
+        "watching": [field for field in fields if field["name"] in QUALITY_SETTINGS],
     }
-    low, high = scores_of(asked)
+    low, high = scores_of(project)
     asking = {"low": low, "high": high}
-    return here.page("setup.html.j2", request, user=who, groups=groups, asking=asking, kept=asked)
+    return server.page("setup.html.j2", request, user=user, groups=groups, asking=asking, stored=project)
 
 
 @router.get("/api/admin/progress")
-def progress(here: Server) -> dict[str, int]:
-    """Items by state, and judgements."""
-    return here.queue.progress()
+def progress(server: Server) -> dict[str, int]:
+    """Number of items by state, and of judgements."""
+    return server.queue.progress()
 
 
 @router.get("/api/admin/figures.json")
-def quality_report(here: Server) -> dict[str, Any]:
-    """All figures of agreement and annotators."""
-    found: dict[str, Any] = to_json(here.quality_report().to_json())
-    return found
+def quality_report(server: Server) -> dict[str, Any]:
+    """The quality report as JSON."""
+    report: dict[str, Any] = to_json(server.quality_report().to_json())
+    return report
 
 
 @router.post("/api/admin/invite")
-def invite(sent: InvitePayload, here: Server) -> dict[str, Any]:
-    """A personal link, which is shown this once."""
-    return {"link": f"/join/{here.access.invite(here.project, sent.name, sent.role)}"}
+def invite(payload: InvitePayload, server: Server) -> dict[str, Any]:
+    """Invites a person; the personal link is shown only once."""
+    return {"link": f"/join/{server.access.invite(server.project, payload.name, payload.role)}"}
 
 
 @router.post("/api/admin/link")
-def link_again(sent: NewLinkPayload, here: Server) -> dict[str, Any]:
-    """Another link for somebody whose own is lost or ended, which is shown this once."""
-    return {"link": f"/join/{here.access.invite_again(here.project, sent.id)}"}
+def new_link(payload: NewLinkPayload, server: Server) -> dict[str, Any]:
+    """Issues a new link for a person whose link is lost or ended; it is shown only once."""
+    return {"link": f"/join/{server.access.invite_again(server.project, payload.id)}"}
 
 
 @router.post("/api/admin/annotator")
-def set_annotator(sent: AnnotatorStatePayload, here: Server, who: Admin) -> dict[str, Any]:
-    """Pause somebody, let them go on, or withdraw them with their links and all that they said."""
-    if sent.id not in {about["id"] for about in annotator_table(here.store, here.project)}:
+def set_annotator(payload: AnnotatorStatePayload, server: Server, user: Admin) -> dict[str, Any]:
+    """Pauses an annotator, lets them continue, or withdraws them with their links and judgements.
+
+    Args:
+        payload: validated body of the request.
+        server: state of the server.
+        user: administrator who sent the request.
+    """
+    if payload.id not in {about["id"] for about in annotator_table(server.store, server.project)}:
         raise DataError("nobody of this project has that id; load the page again.")
-    if sent.id == who.annotator and sent.state == "withdrawn":
+    if payload.id == user.annotator and payload.state == "withdrawn":
         raise DataError("nobody withdraws themselves; ask another administrator.")
-    here.store.set_annotator(sent.id, sent.state)
-    if sent.state == "withdrawn":
-        here.access.revoke(sent.id)
+    server.store.set_annotator(payload.id, payload.state)
+    if payload.state == "withdrawn":
+        server.access.revoke(payload.id)
     return {}
 
 
 @router.post("/api/admin/gold")
-def set_gold(sent: GoldPayload, here: Server) -> dict[str, Any]:
-    """Make an item one whose answer is known, or one like all others."""
-    if sent.answer is None:
-        unmark_gold(here.store, here.project, sent.item)
+def set_gold(payload: GoldPayload, server: Server) -> dict[str, Any]:
+    """Makes an item gold with its known answer, or ends that."""
+    if payload.answer is None:
+        unmark_gold(server.store, server.project, payload.item)
     else:
-        mark_gold(here.store, here.project, sent.item, sent.answer)
+        mark_gold(server.store, server.project, payload.item, payload.answer)
     return {}
 
 
 @router.post("/api/admin/setup")
-def set_up(sent: SetupPayload, here: Server) -> dict[str, Any]:
-    """Change how the project asks."""
-    now = here.store.project(here.project)
-    settings = {name: value for name, value in (now.settings | sent.settings).items() if value is not None}
-    here.store.update_project(
-        Project(now.id, sent.title, now.task, sent.votes_per_item, sent.max_votes, sent.guidelines, settings),
+def set_up(payload: SetupPayload, server: Server) -> dict[str, Any]:
+    """Changes the project's question and settings."""
+    project = server.store.project(server.project)
+    settings = {name: value for name, value in (project.settings | payload.settings).items() if value is not None}
+    server.store.update_project(
+        Project(
+            project.id,
+            payload.title,
+            project.task,
+            payload.votes_per_item,
+            payload.max_votes,
+            payload.guidelines,
+            settings,
+        ),
     )
     return {}
 
 
 @router.post("/api/admin/export")
-def export(here: Server) -> FileResponse:
-    """All that the project gives, as `gnomon feedback export` writes it, in one archive.
+def export(server: Server) -> FileResponse:
+    """All exports of the project as one ZIP archive, with the files of `gnomon feedback export`.
 
     Raises:
-        DataError: nobody has judged anything yet.
+        DataError: the project has no judgements.
     """
-    with ExitStack() as held:
-        folder = held.enter_context(temporary_folder(Path(tempfile.gettempdir())))
-        made = write_export(here.store, here.project, folder / "data")
+    with ExitStack() as resources:
+        folder = resources.enter_context(temporary_folder(Path(tempfile.gettempdir())))
+        manifest = write_export(server.store, server.project, folder / "data")
         with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted({*made["files"], MANIFEST}):
+            for name in sorted({*manifest["files"], MANIFEST}):
                 archive.write(folder / "data" / name, name)
         return FileResponse(
             folder / "all.zip",
             media_type="application/zip",
-            filename=f"{here.project}.zip",
-            background=BackgroundTask(held.pop_all().close),
+            filename=f"{server.project}.zip",
+            background=BackgroundTask(resources.pop_all().close),
         )
 
 
 def _parts(annotation: Any) -> tuple[tuple[Any, ...], list[Any]]:
-    """The types that an annotation allows, and the rules that `Annotated` gives any of them."""
+    """The types that an annotation allows, and the constraints that `Annotated` attaches to any of them."""
     types, rules = list[Any](), list[Any]()
     for part in get_args(annotation) or (annotation,):
         if get_origin(part) is Annotated:
@@ -206,10 +251,10 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], list[Any]]:
 
 
 def _fields(setup: Setup) -> list[dict[str, Any]]:
-    """The settings as a form has them: whatever `Setup` holds."""
-    found = []
+    """The fields of `Setup` as the form shows them."""
+    fields = []
     for name, field in Setup.model_fields.items():
-        if name == "scale":  # came with imported ratings
+        if name == "scale":  # set by the import of ratings
             continue
         kinds, declared = _parts(field.annotation)
         bounds = {
@@ -226,7 +271,7 @@ def _fields(setup: Setup) -> list[dict[str, Any]]:
             else "lines" if isinstance(value, tuple)
             else "text"
         )  # fmt: skip
-        found.append(
+        fields.append(
             {
                 "name": name,
                 "kind": kind,
@@ -237,4 +282,4 @@ def _fields(setup: Setup) -> list[dict[str, Any]]:
                 "tasks": ONLY_FOR.get(name, ("pair", "ranking", "rating", "likert")),
             }
         )
-    return found
+    return fields

@@ -1,4 +1,4 @@
-"""Agreement and annotators in the terminal, as tables."""
+"""Prints agreement and annotators as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -25,37 +25,39 @@ FORMS = {  # of Shrout and Fleiss
 }
 
 
-def print_report(found: QualityReport, console: Console | None = None) -> None:
-    """Print what `figures` says."""
+def print_report(report: QualityReport, console: Console | None = None) -> None:
+    """Print a quality report."""
     out = console or Console(markup=False, highlight=False)
-    names = found.names()
+    names = report.names()
     panels: Mapping[str, PanelAgreement] = {
-        "all": found.overall,
-        **{f"{found.task}: {name}": panel for name, panel in found.aspects.items()},
-        **{f"category {name}": panel for name, panel in found.categories.items()},
+        "all": report.overall,
+        **{f"{report.task}: {name}": panel for name, panel in report.aspects.items()},
+        **{f"category {name}": panel for name, panel in report.categories.items()},
     }
-    out.print(f"{found.votes} judgements, {found.gold} of gold items; 95% intervals")
+    out.print(f"{report.votes} judgements, {report.gold} of gold items; 95% intervals")
     out.print(_panels(panels))
-    if found.order.value is not None:
-        out.print(f"Kendall's τ-b of two orders of one item: {number(found.order.value)} {interval(found.order)}")
-    if any(one.any_raters or one.same_raters for one in found.intraclass.values()):
-        out.print(_intraclass(found.intraclass))
-    if found.pairs:
+    if report.order.value is not None:
+        out.print(
+            f"Kendall's τ-b of two orders of one item: {number(report.order.value)} {interval(report.order)}"
+        )
+    if any(one.any_raters or one.same_raters for one in report.intraclass.values()):
+        out.print(_intraclass(report.intraclass))
+    if report.pairs:
         table = _table(f"each two annotators (first {PAIRS_SHOWN})", "two", "items", "same answer", "Cohen κ")
-        for one, other, pair in found.pairs[:PAIRS_SHOWN]:
+        for one, other, pair in report.pairs[:PAIRS_SHOWN]:
             kappa = pair.kappa
-            said = f"{number(kappa.estimate.value)} {interval(kappa.estimate)}"
+            kappa_text = f"{number(kappa.estimate.value)} {interval(kappa.estimate)}"
             table.add_row(
                 f"{names.get(one, one)}, {names.get(other, other)}",
                 str(kappa.items),
                 f"{percent(pair.percent.value)} {interval(pair.percent, shares=True)}",
-                said,
+                kappa_text,
             )
         out.print(table)
-    out.print(_people(found.people))
-    for view in found.minority:
+    out.print(_people(report.people))
+    for view in report.minority:
         who = ", ".join(names.get(name, name) for name in view.annotators)
-        out.print(f"item {view.item}: most say {view.majority}, {percent(view.share)} say {view.label} ({who})")
+        out.print(f"item {view.item}: majority {view.majority}, {percent(view.share)} chose {view.label} ({who})")
 
 
 def _panels(panels: Mapping[str, PanelAgreement]) -> Table:
@@ -67,10 +69,12 @@ def _panels(panels: Mapping[str, PanelAgreement]) -> Table:
     return table
 
 
-def intraclass_rows(found: Mapping[str, Intraclass]) -> list[tuple[str, str, int, int, Estimate, Estimate]]:
-    """For each criterion and form: its name, the form, texts, raters, and the correlation of one and of all."""
+def intraclass_rows(
+    by_criterion: Mapping[str, Intraclass],
+) -> list[tuple[str, str, int, int, Estimate, Estimate]]:
+    """A row per criterion and form of ICC: criterion, form, texts, raters, ICC of one score and of the mean."""
     rows = []
-    for name, one in found.items():
+    for name, one in by_criterion.items():
         if (any_raters := one.any_raters) is not None:
             rows.append((name, "1", any_raters, any_raters.one_way, any_raters.one_way_mean))
         if (same := one.same_raters) is not None:
@@ -79,16 +83,16 @@ def intraclass_rows(found: Mapping[str, Intraclass]) -> list[tuple[str, str, int
     return [(name, form, of.targets, of.raters, single, mean) for name, form, of, single, mean in rows]
 
 
-def _intraclass(found: Mapping[str, Intraclass]) -> Table:
+def _intraclass(by_criterion: Mapping[str, Intraclass]) -> Table:
     table = _table("intraclass correlations", "", "texts", "raters", "ICC of one", "of their mean")
-    for name, form, texts, raters, *both in intraclass_rows(found):
+    for name, form, texts, raters, *both in intraclass_rows(by_criterion):
         cells = [f"{number(one.value)} {interval(one)}" for one in both]
         table.add_row(f"{name}: {FORMS[form]}", str(texts), str(raters), *cells)
     return table
 
 
 def _people(people: Sequence[AnnotatorQuality]) -> Table:
-    """As narrow as a terminal of 80 columns: intervals stand below their shares, and only names are folded."""
+    """Fits a terminal of 80 columns: intervals stand below their shares, and only names are folded."""
     table = _table("annotators", "name", "judged", "gold", "κ", "first", "seconds", "reliability")
     table.box, table.columns[0].overflow = SIMPLE_HEAD, "fold"
     for column in table.columns[1:]:
@@ -99,25 +103,25 @@ def _people(people: Sequence[AnnotatorQuality]) -> Table:
         if record is None:
             table.add_row(name, "0", *["–"] * 5)
             continue
-        done = record.metrics
+        metrics = record.metrics
         table.add_row(
             name,
             str(about["judgements"]),
-            _share(done.gold),
-            number(done.agreement.kappa),
-            _share(done.first),
-            number(done.seconds, 0),
+            _share(metrics.gold),
+            number(metrics.agreement.kappa),
+            _share(metrics.first),
+            number(metrics.seconds, 0),
             number(record.score),
         )
     return table
 
 
-def _share(found: Share) -> str:
-    return f"{percent(found.value)}\n{interval(found, shares=True)}".rstrip()
+def _share(share: Share) -> str:
+    return f"{percent(share.value)}\n{interval(share, shares=True)}".rstrip()
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place == 0 else "right")
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index == 0 else "right")
     return table

@@ -1,4 +1,4 @@
-"""What all pages of the annotation server share: the store, who a visitor is and may do, their language."""
+"""State and access checks that all pages of the annotation server share."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from gnomon.web.formatting import FILTERS
 
 HERE = Path(__file__).parent
 COOKIE = "gnomon_session"
-TRIES, WITHIN = 20, 60.0  # links that an address may try, and the seconds in which they count
-AGAIN = 5.0  # times its own length, after which figures are reckoned again
+MAX_FAILED_LINKS, FAILED_LINKS_WINDOW = 20, 60.0  # invalid links an address may try within so many seconds
+REFRESH_FACTOR = 5.0  # the quality report is recomputed after this many times its own computing time
 LANGUAGES = ("en", "zh")
 
 
-class Served:
-    """What the routes of one server share."""
+class ServerState:
+    """The store, services, texts and templates behind one server's routes."""
 
     def __init__(self, store: Store, project: str, secure: bool):
         self.store = store
@@ -48,122 +48,124 @@ class Served:
             lstrip_blocks=True,
         )
         self.pages.filters.update(FILTERS)
-        # Cookies know no ports: two projects on a machine must not share one. An id may have what no name may.
+        # Browsers share cookies between ports, so each project has its own. A cookie's name allows fewer
+        # characters than an id.
         self.cookie = f"{COOKIE}_{hashlib.sha256(project.encode()).hexdigest()[:16]}"
-        self.failed: dict[str, deque[float]] = {}
-        self._figures: QualityReport | None = None
-        self._figures_until = 0.0
-        self._figuring = threading.Lock()
+        self.failed_links: dict[str, deque[float]] = {}
+        self._report: QualityReport | None = None
+        self._report_expires = 0.0
+        self._report_lock = threading.Lock()
 
     def page(self, name: str, request: Request, **more: Any) -> HTMLResponse:
-        """A page in the visitor's language."""
+        """Renders a template in the visitor's language and remembers a language chosen by `?lang=`."""
         language = language_of(request)
         content = self.pages.get_template(name).render(
             language=language,
             t=self.texts[language],
-            project=self.asked_in(language),
+            project=self.localized_project(language),
             path=request.url.path,
             **more,
         )
-        found = HTMLResponse(content)
+        response = HTMLResponse(content)
         if request.query_params.get("lang") in LANGUAGES:
-            found.set_cookie("gnomon_language", language, max_age=int(SESSION_SECONDS), samesite="strict")
-        return found
+            response.set_cookie("gnomon_language", language, max_age=int(SESSION_SECONDS), samesite="strict")
+        return response
 
-    def asked_in(self, language: str) -> Project:
-        """The project; a question and guidelines that are the demo's own are said in the language."""
-        found = self.store.project(self.project)
-        known, words = self.texts["en"]["demo"], self.texts[language]["demo"]
-        same = [name for name in ("title", "guidelines") if getattr(found, name) == known[name]]
-        return replace(found, **{name: words[name] for name in same})
+    def localized_project(self, language: str) -> Project:
+        """The project; if title or guidelines are the English demo's, they are translated into `language`."""
+        project = self.store.project(self.project)
+        english, translated = self.texts["en"]["demo"], self.texts[language]["demo"]
+        same = [name for name in ("title", "guidelines") if getattr(project, name) == english[name]]
+        return replace(project, **{name: translated[name] for name in same})
 
     def quality_report(self) -> QualityReport:
-        """How everybody does; reckoned again after five times as long as it took, by one request at a time."""
-        if not self._figuring.acquire(blocking=self._figures is None):
-            assert self._figures is not None
-            return self._figures
+        """The quality report, cached for `REFRESH_FACTOR` times its computing time; one request computes it."""
+        if not self._report_lock.acquire(blocking=self._report is None):
+            assert self._report is not None
+            return self._report
         try:
-            began = time.perf_counter()
-            if self._figures is None or began >= self._figures_until:
-                self._figures = quality_report(self.store, self.project)
+            start = time.perf_counter()
+            if self._report is None or start >= self._report_expires:
+                self._report = quality_report(self.store, self.project)
                 now = time.perf_counter()
-                self._figures_until = now + AGAIN * (now - began)
-            return self._figures
+                self._report_expires = now + REFRESH_FACTOR * (now - start)
+            return self._report
         finally:
-            self._figuring.release()
+            self._report_lock.release()
 
     def current_user(self, request: Request) -> User | None:
-        """Who sent a request, if they may be here."""
-        found = self.access.current_user(request.cookies.get(self.cookie))
-        return found if found and found.project == self.project else None
+        """The user of this project whose session cookie the request carries, or `None`."""
+        user = self.access.current_user(request.cookies.get(self.cookie))
+        return user if user and user.project == self.project else None
 
-    def guesses(self, address: str, *, failed: bool = False) -> bool:
-        """Whether so many links from an address led nowhere lately that somebody guesses; counts one that did."""
+    def too_many_failed_links(self, address: str, *, failed: bool = False) -> bool:
+        """Whether an address tried `MAX_FAILED_LINKS` invalid links within the window; `failed` adds one."""
         now = self.access.clock()
-        recent = deque(moment for moment in self.failed.pop(address, ()) if moment > now - WITHIN)
+        failures = self.failed_links.pop(address, ())
+        recent = deque(moment for moment in failures if moment > now - FAILED_LINKS_WINDOW)
         if failed:
             recent.append(now)
         if recent:
-            self.failed[address] = recent
-        return len(recent) >= TRIES
+            self.failed_links[address] = recent
+        return len(recent) >= MAX_FAILED_LINKS
 
 
-def served(request: Request) -> Served:
-    """What the server that a request came to works on."""
-    found: Served = request.app.state.served
-    return found
+def server_state(request: Request) -> ServerState:
+    """The state of the server that received the request."""
+    state: ServerState = request.app.state.server
+    return state
 
 
-async def _served(request: Request) -> Served:
-    """The same for routes: what is not async is called in a thread, and a hop there costs more than this."""
-    return served(request)
+async def _server_state(request: Request) -> ServerState:
+    """`server_state` as a dependency: FastAPI runs what is not async in a thread, which costs more."""
+    return server_state(request)
 
 
 def current_user(request: Request) -> User:
-    """Who sent the request.
+    """The user who sent the request.
 
     Raises:
-        HTTPException: nobody who may be here.
+        HTTPException: the request has no valid session.
     """
-    found = served(request).current_user(request)
-    if found is None:
+    user = server_state(request).current_user(request)
+    if user is None:
         raise HTTPException(401, "This session is over; open your link again.")
-    return found
+    return user
 
 
 def admin(request: Request) -> User:
-    """Who sent the request, an administrator.
+    """The administrator who sent the request.
 
     Raises:
-        HTTPException: somebody else.
+        HTTPException: the user is no administrator.
     """
-    found = current_user(request)
-    if found.role != "admin":
+    user = current_user(request)
+    if user.role != "admin":
         raise HTTPException(403, "Only administrators may do this.")
-    return found
+    return user
 
 
 def reviewer(request: Request) -> User:
-    """Who sent the request, a reviewer or an administrator.
+    """The reviewer or administrator who sent the request.
 
     Raises:
-        HTTPException: somebody else.
+        HTTPException: the user is neither.
     """
-    found = current_user(request)
-    if found.role not in ("reviewer", "admin"):
+    user = current_user(request)
+    if user.role not in ("reviewer", "admin"):
         raise HTTPException(403, "Only reviewers may do this.")
-    return found
+    return user
 
 
-Server = Annotated[Served, Depends(_served)]
-Known = Annotated[User, Depends(current_user)]
+Server = Annotated[ServerState, Depends(_server_state)]
+CurrentUser = Annotated[User, Depends(current_user)]
 Reviewer = Annotated[User, Depends(reviewer)]
 Admin = Annotated[User, Depends(admin)]
 
 
 def language_of(request: Request) -> str:
-    """What was asked for, what was asked for before, what the browser speaks."""
-    for asked in (request.query_params.get("lang"), request.cookies.get("gnomon_language")):
-        if asked in LANGUAGES:
-            return str(asked)
+    """The language of the query string, else of the cookie, else of the browser."""
+    for language in (request.query_params.get("lang"), request.cookies.get("gnomon_language")):
+        if language in LANGUAGES:
+            return str(language)
     return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"

@@ -1,4 +1,4 @@
-"""How figures and answers are put into words, the same on all pages of the administration."""
+"""Formats numbers, verdicts and answers for the administration's pages; also template filters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def percent(share: float | None) -> str:
-    """A share, as percent."""
+    """A share as percent."""
     return NOTHING if share is None else f"{100 * share:.0f}%"
 
 
@@ -19,36 +19,36 @@ def number(value: float | None, digits: int = 2) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def interval(found: Any, *, shares: bool = False) -> str:
-    """The interval of an `Estimate` or a `Share`, in brackets; nothing where it is undefined."""
-    low, high = (found.low, found.high) if hasattr(found, "low") else found.interval or (None, None)
+def interval(value: Any, *, shares: bool = False) -> str:
+    """The interval of an `Estimate` or a `Share` in brackets; the empty string if it is undefined."""
+    low, high = (value.low, value.high) if hasattr(value, "low") else value.interval or (None, None)
     if low is None or high is None:
         return ""
     return f"[{100 * low:.0f}, {100 * high:.0f}]" if shares else f"[{low:.2f}, {high:.2f}]"
 
 
-def letter(place: int) -> str:
-    """What a completion is called on the pages that show all in one order: A, B, C."""
-    return chr(ord("A") + place)
+def letter(position: int) -> str:
+    """The letter of a completion on pages that show all completions in the item's own order: A, B, C."""
+    return chr(ord("A") + position)
 
 
 def moment(seconds: float | None) -> str:
-    """A time, by the server's clock."""
+    """A time in the server's time zone."""
     return NOTHING if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def verdict_in_words(verdict: Hashable, t: Mapping[str, Any]) -> str:
-    """What `answers.verdict` says."""
+    """A verdict, as `task_types.verdict` returns it, in the page's language."""
     words: Mapping[str, str] = t["adm"]["verdicts"]
     if isinstance(verdict, str):
         return words[verdict]
     if isinstance(verdict, tuple):
-        return words["best"].replace("{which}", " = ".join(letter(place) for place in verdict))
+        return words["best"].replace("{which}", " = ".join(letter(position) for position in verdict))
     return str(verdict)
 
 
 def on_scale(text: str, asking: Mapping[str, Any]) -> str:
-    """A text with the least and the greatest score of a project, and those that a number key can give."""
+    """Fills a text's placeholders: the scale's lowest and highest score, and the scores of number keys."""
     low, high = int(asking["low"]), int(asking["high"])
     digits = f"{max(low, 0)} … {min(high, 9)}"
     return text.replace("{low}", str(low)).replace("{high}", str(high)).replace("{digits}", digits)
@@ -59,10 +59,10 @@ def answer_in_words(answer: Mapping[str, Any], t: Mapping[str, Any]) -> str:
     if "choice" in answer:
         return verdict_in_words({"first": "a", "second": "b"}.get(answer["choice"], answer["choice"]), t)
     if "order" in answer:
-        return " > ".join(letter(place) for place in answer["order"])
+        return " > ".join(letter(position) for position in answer["order"])
     return str(t["semicolon"]).join(
-        f"{letter(place)}{t['colon']}" + t["comma"].join(f"{name} {score}" for name, score in scores.items())
-        for place, scores in enumerate(answer["scores"])
+        f"{letter(position)}{t['colon']}" + t["comma"].join(f"{name} {score}" for name, score in scores.items())
+        for position, scores in enumerate(answer["scores"])
     )
 
 

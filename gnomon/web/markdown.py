@@ -1,4 +1,4 @@
-"""Prompts and completions as HTML: markdown and code, and nothing else that a text may ask for."""
+"""Renders prompts and completions as HTML: markdown and code only, from an allow-list of elements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from gnomon.core.types import Completion, Message
 
-# No raw HTML, and no links or images: an untrusted text must not load, lead or look like a part of the page.
+# No raw HTML, links or images: an untrusted text must not load anything, link anywhere or imitate the page.
 _MARKDOWN = (
     MarkdownIt("commonmark", {"html": False, "breaks": True})
     .enable("table")
@@ -18,29 +18,29 @@ _MARKDOWN = (
 
 
 def as_html(text: str) -> str:
-    """A text as HTML that is safe to put on the page."""
-    found: str = _MARKDOWN.render(text.encode("utf-8", "replace").decode())
-    return found
+    """Renders a text as HTML that is safe to insert into a page."""
+    html: str = _MARKDOWN.render(text.encode("utf-8", "replace").decode())
+    return html
 
 
 def message_as_html(message: Message) -> str:
-    """A message as HTML; what the assistant thought before it spoke is a quotation."""
-    thoughts = message.reasoning_content
-    quoted = f"<blockquote>{as_html(thoughts)}</blockquote>" if thoughts else ""
+    """Renders a message as HTML, with the assistant's reasoning as a block quote."""
+    reasoning = message.reasoning_content
+    quoted = f"<blockquote>{as_html(reasoning)}</blockquote>" if reasoning else ""
     return quoted + as_html(message.content)
 
 
 def completion_as_html(completion: Completion, roles: Mapping[str, str]) -> str:
-    """A completion as HTML: a text, or its turns one after the other, each with who speaks.
+    """Renders a completion as HTML: its text, or its turns in sequence, each with the role's name.
 
     Args:
-        completion: what to show.
-        roles: what the page calls each role.
+        completion: completion to render.
+        roles: role to its name in the page's language.
     """
     if completion.turns is None:
         return as_html(completion.text)
     return "".join(
         f'<div class="turn"><div class="who">{escape(roles[turn.role])}</div>'
-        f'<div class="said">{message_as_html(turn)}</div></div>'
+        f'<div class="message">{message_as_html(turn)}</div></div>'
         for turn in completion.turns
     )

@@ -1,4 +1,4 @@
-"""What a browser is told: of a project, how it asks; of an item, texts as HTML, in the annotator's own order."""
+"""What a browser receives: how a project asks, and items as HTML in the order shown to the annotator."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gnomon.feedback.tasks.queue import AnnotationTask
 from gnomon.web.markdown import completion_as_html, message_as_html
 
 
-def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page needs to ask a project's questions, in one language.
+def question_format(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """The project's task, scale, criteria and limits, for the page's script.
 
-    Criteria that Gnomon knows are named and explained in that language; others are named as given.
+    Built-in criteria are labeled and explained in the language of `texts`; others by their own name.
     """
     setup = setup_of(project.settings)
     low, high = scores_of(project)
@@ -31,17 +31,17 @@ def way_of_asking(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
         "rewrite": setup.rewrite,
         "shortest": setup.min_reason_chars,
         "longest": MAX_TEXT_CHARS,
-        "guidelines": digest(project.guidelines)[:16],  # which they are: those that were read need not stay open
+        "guidelines": digest(project.guidelines)[:16],  # the page opens the guidelines if this changed
     }
 
 
 def scores_of(project: Project) -> tuple[int, int]:
-    """The least and the greatest whole number that the project's scale has; zeros where nothing is scored."""
+    """The lowest and the highest whole number on the project's scale; zeros for tasks without scores."""
     return setup_of(project.settings).whole_scale_of(project.task)
 
 
 def item_for_page(task: AnnotationTask, roles: Mapping[str, str]) -> dict[str, Any]:
-    """A task as a browser gets it: no source, no id of a completion; `roles` are the page's names of them."""
+    """A task as the browser gets it, without sources or completion ids; `roles` are the page's names of roles."""
     return {
         "item": task.item,
         "kind": task.kind,

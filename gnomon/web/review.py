@@ -1,4 +1,4 @@
-"""The reviewers' pages: disputed items with everybody's answers and reasons, and what is decided of them."""
+"""The reviewers' pages: disputed items with all judgements and reasons, and the decisions on them."""
 
 from __future__ import annotations
 
@@ -18,56 +18,76 @@ router = APIRouter(dependencies=[Depends(reviewer)])
 
 
 @router.get("/review")
-def show_disputed(request: Request, here: Server, who: Reviewer) -> HTMLResponse:
-    """What waits for a decision, and what was decided."""
-    return here.page(
+def show_disputed(request: Request, server: Server, user: Reviewer) -> HTMLResponse:
+    """The page of disputed and decided items.
+
+    Args:
+        request: HTTP request.
+        server: state of the server.
+        user: reviewer who sent the request.
+    """
+    return server.page(
         "review.html.j2",
         request,
-        user=who,
-        waiting=disputed_items(here.store, here.project),
-        settled=decided_items(here.store, here.project),
+        user=user,
+        waiting=disputed_items(server.store, server.project),
+        settled=decided_items(server.store, server.project),
     )
 
 
 @router.get("/review/{item}")
-def show_item(item: Annotated[ItemNumber, Path()], request: Request, here: Server, who: Reviewer) -> HTMLResponse:
-    """An item with all that was said of it.
+def show_item(
+    item: Annotated[ItemNumber, Path()], request: Request, server: Server, user: Reviewer
+) -> HTMLResponse:
+    """The page of one item with its judgements and skips.
 
-    Names are for administrators, and so are items that nobody disputes or whose answer is known.
+    Only administrators see annotators' names, items without a dispute and gold items.
+
+    Args:
+        item: number of the item.
+        request: HTTP request.
+        server: state of the server.
+        user: reviewer who sent the request.
 
     Raises:
-        HTTPException: a reviewer asks for another item.
+        HTTPException: a reviewer opens an item that is neither disputed nor decided.
     """
-    found = review_item(here.store, here.project, item)
-    disputable = found.gold is None and (found.state == "disputed" or found.decision is not None)
-    if who.role != "admin" and not disputable:
+    details = review_item(server.store, server.project, item)
+    disputable = details.gold is None and (details.state == "disputed" or details.decision is not None)
+    if user.role != "admin" and not disputable:
         raise HTTPException(403, "Reviewers see disputed items only.")
-    asked = here.store.project(here.project)
-    roles = here.texts[language_of(request)]["page"]["roles"]
-    criteria = setup_of(asked.settings).criteria_of(asked.task)
-    return here.page(
+    project = server.store.project(server.project)
+    roles = server.texts[language_of(request)]["page"]["roles"]
+    criteria = setup_of(project.settings).criteria_of(project.task)
+    return server.page(
         "item.html.j2",
         request,
-        user=who,
-        found=found,
-        prompt=[(message.role, message_as_html(message)) for message in found.prompt.messages],
-        completions=[completion_as_html(completion, roles) for completion in found.completions],
+        user=user,
+        details=details,
+        prompt=[(message.role, message_as_html(message)) for message in details.prompt.messages],
+        completions=[completion_as_html(completion, roles) for completion in details.completions],
         criteria=criteria,
-        scale=scores_of(asked),
+        scale=scores_of(project),
     )
 
 
 @router.post("/api/review/decide")
-def settle_item(sent: DecisionPayload, here: Server, who: Reviewer) -> dict[str, Any]:
-    """What a reviewer decides; sent again, it is acknowledged again."""
+def settle_item(payload: DecisionPayload, server: Server, user: Reviewer) -> dict[str, Any]:
+    """Records a reviewer's decision; a repeated request has no further effect.
+
+    Args:
+        payload: validated body of the request.
+        server: state of the server.
+        user: reviewer who sent the request.
+    """
     decide(
-        here.store,
-        here.project,
-        sent.item,
-        who.annotator,
-        sent.answer,
-        id=sent.id,
-        reason=sent.reason,
-        corrects=sent.corrects,
+        server.store,
+        server.project,
+        payload.item,
+        user.annotator,
+        payload.answer,
+        id=payload.id,
+        reason=payload.reason,
+        corrects=payload.corrects,
     )
     return {}

@@ -1,4 +1,4 @@
-"""What an annotator's page may send, checked before anything is kept."""
+"""Request bodies of the annotation server, validated before anything is stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = 86_400.0
 
 
 def _writable(value: Any) -> Any:
-    """What a database can hold of a value: no NUL, no half of a surrogate pair, no number without end."""
+    """Replaces what a database cannot store: NUL, lone surrogates, infinite numbers."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode().replace("\0", "")
     if isinstance(value, dict):
@@ -28,7 +28,7 @@ def _writable(value: Any) -> Any:
 
 
 def _within_a_day(seconds: Any) -> Any:
-    """A clock that was set, or a page that stood open over a weekend, costs nobody an answer."""
+    """Clips a duration to [0, 1 day], so that a changed clock or a page left open invalidates no judgement."""
     known = isinstance(seconds, int | float) and seconds == seconds
     return min(max(float(seconds), 0.0), DAY) if known else 0.0
 
@@ -37,47 +37,49 @@ LongText = Annotated[str, BeforeValidator(_writable), Field(max_length=MAX_TEXT_
 ShortText = Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=200)]
 AnswerObject = Annotated[dict[str, Any], BeforeValidator(_writable)]
 Confidence = Share
-Seconds = Annotated[float, Range("no more of a day is counted", ge=0, le=DAY), BeforeValidator(_within_a_day)]
+Seconds = Annotated[
+    float, Range("durations are clipped to one day", ge=0, le=DAY), BeforeValidator(_within_a_day)
+]
 ItemNumber = Annotated[int, Range("items are numbered from 1", ge=1, lt=2**31)]
 VoteCount = Annotated[int, Range("it counts judgements of an item", ge=1, le=1000)]
 Id = Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
 
 class PagePayload(Settings):
-    """What a page sends for the person it was made for.
+    """Base of requests that a page sends for the user it was rendered for.
 
-    Several may use one browser: a tab that stood open since another came in works for nobody.
+    Several people may use one browser: a tab rendered for one user must not act for the next.
 
     Attributes:
-        who: the annotator for whom the page was made; programs need not say it.
+        who: annotator for whom the page was rendered; `None` from programs.
     """
 
     who: str | None = Field(default=None, max_length=200)
 
     def check(self, user: User) -> None:
-        """Compare with who sent it.
+        """Checks that the page was rendered for the user who sends the request.
 
         Raises:
-            HTTPException: they are not the same.
+            HTTPException: it was rendered for somebody else.
         """
         if self.who not in (None, user.annotator):
-            raise HTTPException(403, "This page is somebody else's; open your link again.")
+            raise HTTPException(403, "This page belongs to another user; open your link again.")
 
 
 class TimeSpent(Settings):
-    """Seconds at the item: active, and without a sign of life."""
+    """Seconds spent on the item: active, and without input."""
 
     active: Seconds
     idle: Seconds
 
 
 class JudgementPayload(PagePayload):
-    """An answer with everything around it.
+    """A judgement to submit.
 
     Attributes:
-        id: made by the page, once.
-        who: said by programs too: an answer may come long after it was made.
-        answer: of the project's task, as `feedback.answers` checks it.
+        id: UUID that the page generates once per judgement.
+        who: required from programs too, since a judgement may be sent long after it was made.
+        answer: verdict in the format of the project's task, validated by `feedback.task_types`.
     """
 
     id: str = Id
@@ -91,13 +93,13 @@ class JudgementPayload(PagePayload):
 
 
 class ItemPayload(PagePayload):
-    """An item that something is asked about."""
+    """A request about one item."""
 
     item: ItemNumber
 
 
 class DraftPayload(PagePayload):
-    """What was answered so far: not yet an answer, so only what can be kept is checked."""
+    """An unfinished judgement; only what can be stored is checked."""
 
     item: ItemNumber
     answer: AnswerObject | None = None
@@ -106,45 +108,45 @@ class DraftPayload(PagePayload):
 
 
 class SkipPayload(PagePayload):
-    """An item given back."""
+    """A skipped item."""
 
     item: ItemNumber
     reason: LongText = ""
 
 
 class InvitePayload(Settings):
-    """Someone to be invited."""
+    """A person to invite."""
 
     name: ShortText
     role: Literal["admin", "reviewer", "annotator"] = "annotator"
 
 
 class NewLinkPayload(Settings):
-    """Someone who needs another link."""
+    """An annotator who needs a new link."""
 
     id: str = Field(max_length=200)
 
 
 class AnnotatorStatePayload(Settings):
-    """What becomes of an annotator."""
+    """An annotator's new state."""
 
     id: str = Field(max_length=200)
     state: Literal["active", "paused", "withdrawn"]
 
 
 class GoldPayload(Settings):
-    """An item's known answer, on its completions in its own order; `None`: it is known no longer."""
+    """The known answer of an item, in the item's own order of completions; `None` removes it."""
 
     item: ItemNumber
     answer: AnswerObject | None
 
 
 class DecisionPayload(Settings):
-    """What a reviewer decides of an item, on its completions in its own order.
+    """A reviewer's decision on an item, in the item's own order of completions.
 
     Attributes:
-        id: made by the page, once.
-        corrects: the decision that the page showed.
+        id: UUID that the page generates once per decision.
+        corrects: id of the decision that the page showed and this one replaces.
     """
 
     id: str = Id
@@ -155,7 +157,7 @@ class DecisionPayload(Settings):
 
 
 class SetupPayload(Settings):
-    """How a project asks; `settings` are checked by `feedback.answers`."""
+    """A project's title, guidelines and settings; `settings` are validated by `feedback.task_types`."""
 
     title: Annotated[str, BeforeValidator(_writable), Field(min_length=1, max_length=500)]
     guidelines: Annotated[str, BeforeValidator(_writable), Field(max_length=100_000)] = ""

@@ -22,69 +22,69 @@ from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.queue import NewJudgement
 from gnomon.web import admin, review
-from gnomon.web.context import HERE, Known, Served, Server, language_of, served
-from gnomon.web.payloads import item_for_page, way_of_asking
+from gnomon.web.context import HERE, CurrentUser, Server, ServerState, language_of, server_state
+from gnomon.web.payloads import item_for_page, question_format
 from gnomon.web.schemas import DraftPayload, ItemPayload, JudgementPayload, PagePayload, SkipPayload
 
-THREADS = 8
-LARGEST = 200_000  # bytes of a request
-LARGER = {"/api/admin/setup": 1_000_000}  # guidelines of 100,000 characters, of as many as 6 bytes in JSON
-POLICY = (
+THREADS = 8  # Python runs one thread at a time; more threads only make all requests slower
+MAX_BYTES = 200_000  # bytes of a request
+MAX_BYTES_BY_PATH = {"/api/admin/setup": 1_000_000}  # guidelines of 100,000 characters of up to 6 bytes in JSON
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # with no-referrer, browsers hide the origin of our own forms too
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers omit the origin of this server's forms too
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 router = APIRouter()
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
-    """The server's application.
+    """Creates the server's application.
 
     Args:
-        store: where everything is kept.
-        project: the one that is served.
-        secure: whether browsers come by https, so that cookies may be kept to it.
+        store: database of projects, items and judgements.
+        project: id of the project to serve.
+        secure: whether browsers connect by HTTPS; cookies are then restricted to HTTPS.
     """
-    app = FastAPI(title="Gnomon", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_few_threads)
-    app.state.served = Served(store, project, secure)
+    app = FastAPI(title="Gnomon", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_limit_threads)
+    app.state.server = ServerState(store, project, secure)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     for part in (router, admin.router, review.router):
         app.include_router(part)
     app.add_middleware(Guard)
-    app.exception_handler(DataError)(_say)
-    app.exception_handler(ConfigError)(_say)
-    app.exception_handler(BusyError)(_later)
-    app.exception_handler(StarletteHTTPException)(_not_let)
-    app.exception_handler(RequestValidationError)(_not_understood)
+    app.exception_handler(DataError)(_conflict)
+    app.exception_handler(ConfigError)(_conflict)
+    app.exception_handler(BusyError)(_busy)
+    app.exception_handler(StarletteHTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_invalid)
     return app
 
 
 @asynccontextmanager
-async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
-    """Requests wait in line for few threads: Python runs one at a time, and many make all of them late."""
+async def _limit_threads(_: FastAPI) -> AsyncIterator[None]:
+    """Limits the thread pool that runs the routes to `THREADS`."""
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
 
 
 class Guard:
-    """Refuses what no page of ours sends, and tells browsers what our pages may do.
+    """ASGI middleware: refuses requests that the server's own pages never send, and adds security headers.
 
-    Written to the protocol itself: middleware of functions makes tasks for each request, which cost more than the
-    request.
+    Written to the ASGI protocol, since function middleware starts tasks for each request, which cost more than
+    the request.
     """
 
     def __init__(self, app: ASGIApp):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request through, or not."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -97,113 +97,140 @@ class Guard:
         await (_refusal(Request(scope)) or self.app)(scope, receive, send_guarded)
 
 
-async def _say(request: Request, error: Exception) -> Response:
-    return _trouble(request, str(error), 409, "not_there")
+async def _conflict(request: Request, error: Exception) -> Response:
+    return _error_response(request, str(error), 409, "not_there")
 
 
-async def _later(request: Request, error: Exception) -> Response:
-    return _trouble(request, str(error), 503, "busy")
+async def _busy(request: Request, error: Exception) -> Response:
+    return _error_response(request, str(error), 503, "busy")
 
 
-async def _not_let(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     kind = "bad_link" if request.url.path.startswith("/join/") else "not_there"
     kind = {401: "no_session", 403: "not_yours", 429: "too_many"}.get(error.status_code, kind)
-    return _trouble(request, error.detail, error.status_code, kind)
+    return _error_response(request, error.detail, error.status_code, kind)
 
 
-def _trouble(request: Request, detail: str, status: int, kind: str) -> Response:
-    """A sentence for a program, or for a person who opened a page, in their language."""
+def _error_response(request: Request, detail: str, status: int, kind: str) -> Response:
+    """An error as JSON for programs, or as a page in the visitor's language for browsers."""
     if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": detail}, status_code=status)
-    page = served(request).page("lost.html.j2", request, kind=kind)
+    page = server_state(request).page("lost.html.j2", request, kind=kind)
     page.status_code = status
     return page
 
 
-async def _not_understood(request: Request, __: Exception) -> Response:
-    """Without what was sent, which JSON may not be able to say."""
-    return _trouble(request, "The request is not understood.", 422, "not_there")
+async def _invalid(request: Request, __: Exception) -> Response:
+    """Omits the invalid values, which JSON may not be able to represent."""
+    return _error_response(request, "The request is not understood.", 422, "not_there")
 
 
 @router.get("/join/{token}")
-def show_door(token: str, request: Request, here: Server) -> HTMLResponse:
-    """A page with a button: what only looks at links, such as a mail scanner, does not come in.
+def show_login(token: str, request: Request, server: Server) -> HTMLResponse:
+    """The page with a button that starts a session; mail scanners, which only fetch links, start none.
+
+    Args:
+        token: secret part of the link.
+        request: HTTP request.
+        server: state of the server.
 
     Raises:
-        HTTPException: the link leads nowhere, which is said before anybody presses the button.
+        HTTPException: the link is not valid.
     """
-    _try(here.access.is_valid, token, request, here)
-    return here.page("join.html.j2", request, token=token)
+    _use_link(server.access.is_valid, token, request, server)
+    return server.page("join.html.j2", request, token=token)
 
 
 @router.post("/join/{token}")
-def join(token: str, request: Request, here: Server) -> Response:
-    """Begin a session for the holder of a link."""
-    cookie = _try(here.access.login, token, request, here)
+def join(token: str, request: Request, server: Server) -> Response:
+    """Starts a session for the holder of a link.
+
+    Args:
+        token: secret part of the link.
+        request: HTTP request.
+        server: state of the server.
+    """
+    cookie = _use_link(server.access.login, token, request, server)
     response = RedirectResponse("/", status_code=303)
     response.set_cookie(
-        here.cookie,
+        server.cookie,
         cookie,
         max_age=int(SESSION_SECONDS),
         httponly=True,
         samesite="strict",
-        secure=here.secure,
+        secure=server.secure,
         path="/",
     )
     return response
 
 
-def _try(door: Callable[[str], Found | None], token: str, request: Request, here: Served) -> Found:
-    """What a link leads to; one that leads nowhere is counted."""
+def _use_link(
+    method: Callable[[str], Result | None], token: str, request: Request, server: ServerState
+) -> Result:
+    """Calls a method of `Access` with a link's token; counts and refuses invalid tokens."""
     address = request.client.host if request.client else ""
-    if here.guesses(address):
+    if server.too_many_failed_links(address):
         raise HTTPException(429, "Too many links were tried from here; wait a minute.")
-    found = door(token)
-    if not found:
-        here.guesses(address, failed=True)
-        raise HTTPException(404, "This link is not valid; ask for a new one.")
-    return found
+    result = method(token)
+    if not result:
+        server.too_many_failed_links(address, failed=True)
+        raise HTTPException(404, "This link is not valid; request a new one.")
+    return result
 
 
 @router.get("/")
-def show(request: Request, here: Server) -> Response:
-    """Where people judge; who has no session is told to open their link."""
-    found = here.current_user(request)
-    if found is None:
-        return here.page("lost.html.j2", request, kind="no_session")
-    asking = way_of_asking(here.store.project(here.project), here.texts[language_of(request)])
-    return here.page("judge.html.j2", request, user=found, asking=asking)
+def show(request: Request, server: Server) -> Response:
+    """The page where people judge; without a session, a page that explains how to start one."""
+    user = server.current_user(request)
+    if user is None:
+        return server.page("lost.html.j2", request, kind="no_session")
+    asking = question_format(server.store.project(server.project), server.texts[language_of(request)])
+    return server.page("judge.html.j2", request, user=user, asking=asking)
 
 
-def roles_of(request: Request, here: Served) -> dict[str, str]:
-    """What the page calls who speaks, in the language of the request."""
-    roles: dict[str, str] = here.texts[language_of(request)]["page"]["roles"]
+def roles_of(request: Request, server: ServerState) -> dict[str, str]:
+    """The names of message roles in the language of the request."""
+    roles: dict[str, str] = server.texts[language_of(request)]["page"]["roles"]
     return roles
 
 
 @router.post("/api/task")
-def task(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[str, Any]:
-    """The next item, or none."""
-    sent.check(who)
-    found = here.queue.take(who.annotator)
+def next_task(payload: PagePayload, request: Request, server: Server, user: CurrentUser) -> dict[str, Any]:
+    """Leases the user's next item; `task` is null if there is none.
+
+    Args:
+        payload: validated body of the request.
+        request: HTTP request.
+        server: state of the server.
+        user: user who sent the request.
+    """
+    payload.check(user)
+    task = server.queue.take(user.annotator)
     return {
-        "task": item_for_page(found, roles_of(request, here)) if found else None,
-        "done": here.queue.judged_count(who.annotator),
-        "paused": who.state == "paused",
+        "task": item_for_page(task, roles_of(request, server)) if task else None,
+        "done": server.queue.judged_count(user.annotator),
+        "paused": user.state == "paused",
     }
 
 
 @router.post("/api/last")
-def last(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[str, Any]:
-    """What was judged last, to be corrected."""
-    sent.check(who)
-    found = here.queue.last_judgement(who.annotator)
-    if found is None:
+def last(payload: PagePayload, request: Request, server: Server, user: CurrentUser) -> dict[str, Any]:
+    """The user's last judgement with its item, to be corrected.
+
+    Args:
+        payload: validated body of the request.
+        request: HTTP request.
+        server: state of the server.
+        user: user who sent the request.
+    """
+    payload.check(user)
+    last_judged = server.queue.last_judgement(user.annotator)
+    if last_judged is None:
         return {"task": None}
-    again, judgement = found
+    task, judgement = last_judged
     return {
-        "task": item_for_page(again, roles_of(request, here)),
+        "task": item_for_page(task, roles_of(request, server)),
         "corrects": judgement.id,
         "answer": judgement.answer,
         "reason": judgement.reason,
@@ -212,59 +239,86 @@ def last(sent: PagePayload, request: Request, here: Server, who: Known) -> dict[
 
 
 @router.post("/api/text")
-def text(sent: ItemPayload, here: Server, who: Known) -> dict[str, Any]:
-    """The completions of an item as they were written, to be edited; only where the project asks for that."""
-    sent.check(who)
-    if not setup_of(here.store.project(here.project).settings).rewrite:
+def text(payload: ItemPayload, server: Server, user: CurrentUser) -> dict[str, Any]:
+    """The unrendered texts of an item's completions, for editing; only if the project allows rewrites.
+
+    Args:
+        payload: validated body of the request.
+        server: state of the server.
+        user: user who sent the request.
+    """
+    payload.check(user)
+    if not setup_of(server.store.project(server.project).settings).rewrite:
         raise HTTPException(403, "This project does not ask for rewritten answers.")
-    return {"texts": here.queue.texts(who.annotator, sent.item)}
+    return {"texts": server.queue.texts(user.annotator, payload.item)}
 
 
 @router.post("/api/heartbeat")
-def heartbeat(draft: DraftPayload, here: Server, who: Known) -> dict[str, Any]:
-    """Someone is still at it."""
-    draft.check(who)
-    so_far = draft.model_dump(exclude={"item", "who"}, exclude_defaults=True)
-    return {"until": here.queue.heartbeat(who.annotator, draft.item, so_far)}
+def heartbeat(payload: DraftPayload, server: Server, user: CurrentUser) -> dict[str, Any]:
+    """Extends the lease of the user's item and stores the draft.
+
+    Args:
+        payload: validated body of the request.
+        server: state of the server.
+        user: user who sent the request.
+    """
+    payload.check(user)
+    draft = payload.model_dump(exclude={"item", "who"}, exclude_defaults=True)
+    return {"until": server.queue.heartbeat(user.annotator, payload.item, draft)}
 
 
 @router.post("/api/submit")
-def submit(sent: JudgementPayload, here: Server, who: Known, later: BackgroundTasks) -> dict[str, Any]:
-    """An answer; sent again, it is acknowledged again. One that was made for somebody else is theirs to send."""
-    sent.check(who)
-    kept = here.queue.submit(
+def submit(
+    payload: JudgementPayload, server: Server, user: CurrentUser, background: BackgroundTasks
+) -> dict[str, Any]:
+    """Stores a judgement; a repeated request has no further effect.
+
+    Args:
+        payload: validated body of the request.
+        server: state of the server.
+        user: user who sent the request.
+        background: tasks to run after the response.
+    """
+    payload.check(user)
+    receipt = server.queue.submit(
         NewJudgement(
-            id=sent.id,
-            item=sent.item,
-            annotator=who.annotator,
-            answer=sent.answer,
-            reason=sent.reason,
-            confidence=sent.confidence,
-            corrects=sent.corrects,
-            seconds=sent.seconds.model_dump(),
+            id=payload.id,
+            item=payload.item,
+            annotator=user.annotator,
+            answer=payload.answer,
+            reason=payload.reason,
+            confidence=payload.confidence,
+            corrects=payload.corrects,
+            seconds=payload.seconds.model_dump(),
         )
     )
-    if not kept.duplicate and here.monitor.due(who.annotator):
-        later.add_task(here.monitor.check)  # after the answer was sent
-    return {"id": kept.id, "again": kept.duplicate}
+    if not receipt.duplicate and server.monitor.due(user.annotator):
+        background.add_task(server.monitor.check)  # runs after the response is sent
+    return {"id": receipt.id, "again": receipt.duplicate}
 
 
 @router.post("/api/skip")
-def skip(sent: SkipPayload, here: Server, who: Known) -> dict[str, Any]:
-    """An item that this annotator does not judge."""
-    sent.check(who)
-    here.queue.skip(who.annotator, sent.item, sent.reason)
+def skip(payload: SkipPayload, server: Server, user: CurrentUser) -> dict[str, Any]:
+    """Returns an item that the user does not judge to the queue.
+
+    Args:
+        payload: validated body of the request.
+        server: state of the server.
+        user: user who sent the request.
+    """
+    payload.check(user)
+    server.queue.skip(user.annotator, payload.item, payload.reason)
     return {}
 
 
 def _refusal(request: Request) -> Response | None:
-    """Why a request is not let through: too large, or a change that another page asked for."""
+    """The error response for a request that is too large, is not JSON or comes from another site's page."""
     if request.method in ("GET", "HEAD"):
         return None
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
-        return JSONResponse({"detail": "The request does not say how long it is."}, status_code=411)
-    if int(length) > LARGER.get(request.url.path, LARGEST):
+        return JSONResponse({"detail": "The request has no Content-Length."}, status_code=411)
+    if int(length) > MAX_BYTES_BY_PATH.get(request.url.path, MAX_BYTES):
         return JSONResponse({"detail": "The request is too large."}, status_code=413)
     origin = request.headers.get("origin")
     if origin is None or urlsplit(origin).netloc != request.headers.get("host"):

@@ -1,4 +1,4 @@
-"""Gnomon from Python: the public names are real, light to import, and do what the command line does."""
+"""The Python interface: its public names exist, import quickly, and match the command line."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ README = Path(__file__).parents[2] / "README.md"
 EXAMPLE = re.findall(r"```python\n(import gnomon\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[0]
 
 
-def test_the_public_names_are_real() -> None:
+def test_the_public_names_exist() -> None:
     assert sorted(gnomon.__all__) == gnomon.__all__
     for name in gnomon.__all__:
-        found = getattr(gnomon, name)
-        assert name == "__version__" or found.__doc__
+        result = getattr(gnomon, name)
+        assert name == "__version__" or result.__doc__
     assert set(gnomon._HOME) == set(gnomon.__all__) - {"__version__"}
     assert set(gnomon.__all__) <= set(dir(gnomon))
     for module in (recipes, training, inference):
@@ -40,7 +40,7 @@ def test_the_public_names_are_real() -> None:
         gnomon.nothing  # noqa: B018
 
 
-def test_each_command_is_a_call() -> None:
+def test_each_command_has_a_python_call() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
     assert commands - {"algorithms"} <= set(gnomon.__all__)
     assert callable(gnomon.inspect), "gnomon data inspect"
@@ -58,19 +58,19 @@ def test_each_command_is_a_call() -> None:
         "from typer.testing import CliRunner as R; from gnomon.cli.main import app; R().invoke(app, ['--help'])",
     ],
 )
-def test_starting_imports_nothing_heavy(start: str) -> None:
+def test_importing_gnomon_imports_no_heavy_library(start: str) -> None:
     heavy = ("torch", "transformers", "pydantic", "numpy", "sqlalchemy", "fastapi")
     code = f"import sys; {start}; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
     )
-    assert found.stdout == "[]\n"
+    assert result.stdout == "[]\n"
 
 
-def test_the_readmes_example(
+def test_the_example_of_the_readme(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A user's own reward and PPO on it, as `python mine.py`; the model and the sizes are made small."""
+    """A user's own reward with PPO, run as `python mine.py` with a small model and few steps."""
     assert len(EXAMPLE.strip().splitlines()) <= 17
     small = EXAMPLE
     for there, here in (("smollm2-135m", str(tiny_model)), ("steps=20", "steps=2, rank=2"), ("=48", "=5")):
@@ -87,7 +87,7 @@ def test_the_readmes_example(
 
 
 def test_training_moves_towards_the_function(tiny_model: Path, tmp_path: Path) -> None:
-    """The reward is what the function says; a result made with a closure is not used twice."""
+    """The reward is that of the function; the result with a closure is not reused."""
     seen: list[str] = []
 
     def noted(prompt: str, completion: str) -> float:
@@ -117,7 +117,7 @@ def test_a_function_that_always_fails_is_one_sentence(tiny_model: Path, tmp_path
         gnomon.train("ppo", model=tiny_model, prompts=["a"], reward=broken, out=tmp_path / "run", steps=1)
 
 
-def test_nothing_is_written_before_all_of_it_is_right(tiny_model: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_write_nothing(tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(ConfigError, match="unknown algorithm 'pppo'; did you mean 'ppo'"):
         gnomon.train("pppo", model=tiny_model, prompts=["a"], reward="vader", out=out)
@@ -144,9 +144,9 @@ def test_data_from_python(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_sampling(tiny_model: Path) -> None:
     policy = gnomon.load_policy(tiny_model, device="cpu", precision="float32")
-    found = gnomon.sample(policy, ["a", "a"], completions=2, max_tokens=3, seed=4)
-    assert [r.prompt.id for r in found] == ["prompt-0", "prompt-0", "prompt-1", "prompt-1"]
-    assert found == gnomon.sample(policy, ["a", "a"], completions=2, max_tokens=3, seed=4)
+    rollouts = gnomon.sample(policy, ["a", "a"], completions=2, max_tokens=3, seed=4)
+    assert [r.prompt.id for r in rollouts] == ["prompt-0", "prompt-0", "prompt-1", "prompt-1"]
+    assert rollouts == gnomon.sample(policy, ["a", "a"], completions=2, max_tokens=3, seed=4)
     with pytest.raises(ConfigError, match=r"sample: unknown key 'completion'; did you mean 'completions'\?"):
         gnomon.sample(policy, ["a"], completion=2)
 
@@ -160,11 +160,11 @@ def test_running_a_recipe(copied: Project) -> None:
 
 
 def test_evaluating(tiny_model: Path, finished: Project, tmp_path: Path) -> None:
-    found = gnomon.evaluate(
+    result = gnomon.evaluate(
         [tiny_model, finished.run / "sft"], prompts=["a", "b"], out=tmp_path / "run", completions=2, max_tokens=3
     )
-    assert found["reference"] == str(tiny_model)
-    assert found == read_json(tmp_path / "run" / "evaluation" / "result.json")
+    assert result["reference"] == str(tiny_model)
+    assert result == read_json(tmp_path / "run" / "evaluation" / "result.json")
 
 
 def test_checking(project: Project) -> None:
@@ -174,7 +174,7 @@ def test_checking(project: Project) -> None:
         gnomon.check(project.recipe)
 
 
-def test_a_report_again(copied: Project, tmp_path: Path) -> None:
+def test_writing_a_report_again(copied: Project, tmp_path: Path) -> None:
     (copied.run / "report.html").unlink()
     assert gnomon.report(copied.run, language="zh") == copied.run / "report.html"
     assert '<html lang="zh' in (copied.run / "report.html").read_text(encoding="utf-8")
@@ -194,9 +194,9 @@ def test_a_conversation(tiny_model: Path) -> None:
 
 
 def test_inspecting(project: Project) -> None:
-    found = gnomon.inspect(project.folder / "demonstrations.jsonl")
-    assert found.kind is Demonstration
-    assert found.rows == len(found.records)
+    inspection = gnomon.inspect(project.folder / "demonstrations.jsonl")
+    assert inspection.kind is Demonstration
+    assert inspection.rows == len(inspection.records)
 
 
 @pytest.mark.long

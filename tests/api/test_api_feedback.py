@@ -1,4 +1,4 @@
-"""`gnomon feedback`: the bank, ratings, formats and people left out; and what a run notes of its judgements."""
+"""`gnomon feedback` from Python: prompt bank, ratings, excluded annotators, and provenance in runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_bank_keeps_its_columns_and_is_picked_from(ask: Ask, here: Path) -> None:
+def test_prompt_columns_are_stored_and_used_to_select(ask: Ask, here: Path) -> None:
     lines = ["prompt,category,tags,value,edge"]
     lines += [f'Tell me about {word}!,{kind},"x, y",{value},{edge}' for word, kind, value, edge in (
         ("astronomy", "facts", 0.9, 0), ("my illness", "care", 0.2, 1), ("a joke on cats", "fun", 0.1, 0),
@@ -38,9 +38,9 @@ def test_the_bank_keeps_its_columns_and_is_picked_from(ask: Ask, here: Path) -> 
     code, out, err = ask("feedback", "import", "f.db", "bank.csv", "--project", "tone", "--prompts")
     assert (code, out.strip()) == (0, "3 prompts added, 0 there already"), err
     store = Store("f.db")
-    found = {one.category: one for one in store.bank("tone")}
+    result = {one.category: one for one in store.bank("tone")}
     store.close()
-    assert (found["facts"].tags, found["facts"].value, found["care"].edge) == (("x", "y"), 0.9, True)
+    assert (result["facts"].tags, result["facts"].value, result["care"].edge) == (("x", "y"), 0.9, True)
     code, out, err = ask("feedback", "select-prompts", "f.db", "--count", 2, "--out", "next.jsonl", "--mix",
                          "high_value=0.5,edge=0.5,under_covered=0,random=0")  # fmt: skip
     assert code == 0, err
@@ -48,7 +48,7 @@ def test_the_bank_keeps_its_columns_and_is_picked_from(ask: Ask, here: Path) -> 
         ("care", "edge"),
         ("facts", "high_value"),
     ]
-    assert "facts: 1 prompts, asked 0 times (0%), 1 selected" in out
+    assert "facts: 1 prompts, 0 items (0%), 1 selected" in out
     code, _, err = ask(
         "feedback", "select-prompts", "f.db", "--count", 2, "--out", "next.jsonl", "--mix", "edge=2"
     )
@@ -62,7 +62,7 @@ def test_the_same_answer_to_two_prompts(ask: Ask, here: Path) -> None:
     assert (code, out.strip()) == (0, "2 items added, 0 there already"), err
 
 
-def test_ratings_in_one_command(ask: Ask, here: Path) -> None:
+def test_importing_ratings_creates_the_project(ask: Ask, here: Path) -> None:
     rows = [{"text": text, "rater": who, "rating": n} for n, text in enumerate("abc") for who in ("Ann", "Bob")]
     write_rows(Path("r.jsonl"), rows)
     line = ("feedback", "import", "f.db", "r.jsonl", "--project", "rated", "--ratings")
@@ -93,7 +93,7 @@ def exported(ask: Ask) -> None:
 
 
 def noted(run: Path) -> str:
-    """What a run folder and its report say of data that was exported."""
+    """A run folder and its report contain the provenance of exported data."""
     row = {"name": "judge", "algorithm": "reward_model", "data": "data/preferences.jsonl"}
     recipe = build_recipe({"run": str(run), "model": {"name": "tiny-random"}, "stages": [row]}, "test")
     work = Workspace(run, recipe, find_compute("cpu", "float32"), StopSignal())
@@ -102,7 +102,7 @@ def noted(run: Path) -> str:
     return write_report(run).read_text(encoding="utf-8")
 
 
-def test_a_run_notes_the_judgements_behind_its_data(
+def test_a_run_records_the_judgements_behind_its_data(
     ask: Ask, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exported(ask)
@@ -120,6 +120,6 @@ def test_a_run_notes_the_judgements_behind_its_data(
         Path("data/preferences.jsonl").read_text(encoding="utf-8").replace("Hello!", "Bye!"), encoding="utf-8"
     )
     page = noted(here / "other")
-    assert "This file was changed after it was exported" in page
+    assert "This file was changed after the export" in page
     assert "该文件在导出后被改动" in page
     assert "was changed after it was exported" in " ".join(capsys.readouterr().err.split())

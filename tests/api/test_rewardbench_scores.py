@@ -51,7 +51,7 @@ def test_version_1_by_hand(ask: Ask, judge: str) -> None:
     assert line == "RewardBench, Chat: 100.0%", "without all sections there is no score of the whole"
 
 
-def test_other_subsets_are_a_column_like_others(ask: Ask, judge: str) -> None:
+def test_other_subset_columns_are_ignored(ask: Ask, judge: str) -> None:
     (line,) = last_lines(ask, judge, [pair(1, "my own", "a!", "b")], 1)
     assert line.startswith("pairs right: 100.0% of 1")
 
@@ -86,14 +86,14 @@ def test_version_2_by_hand(ask: Ask, judge: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (lists(1, "Math", [], ["b"]), "line 1: chosen is not a list of answers; give rows of RewardBench 2"),
         (lists("seven", "Ties", ["a", "c"], ["b"]), "the id 'seven' of a row of Ties is neither ref:NUMBER"),
     ],
 )
-def test_rows_that_are_none_of_it(ask: Ask, judge: str, row: dict[str, object], said: str) -> None:
+def test_invalid_rewardbench_rows_are_refused(ask: Ask, judge: str, row: dict[str, object], message: str) -> None:
     write_rows(Path("bench.jsonl"), [row])
     code, _, err = ask("score", judge, "bench.jsonl")
     assert code == 2
-    assert said in " ".join(err.split())
+    assert message in " ".join(err.split())

@@ -1,4 +1,4 @@
-"""Each kind of bad input, at each door that takes it: one sentence, no traceback, nothing left behind."""
+"""Each kind of bad input on each command that accepts it: one sentence, no traceback, no files left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAIR = {"prompt": "How was it?", "chosen": "Good.", "rejected": "Bad."}
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a file of data and a function that is a reward, without the hub."""
+    """A working folder with a data file, without access to the hub."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     Path("data.jsonl").write_text(json.dumps(PAIR) + "\n", encoding="utf-8")
@@ -24,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refused(ask: Ask, *arguments: str, typed: str = "") -> str:
-    """The sentence with which a command is refused; whatever lay in the folder lies there, and nothing else."""
+    """Runs a command that must be refused without changing any file; returns its error."""
     before = sorted(Path().rglob("*"))
     code, _, err = ask(*arguments, typed=typed)
     assert code == 2, (code, err)
@@ -40,7 +40,7 @@ NAMES = {
     "through a file": "data.jsonl/x",
     "nobody's home": "~nobody/x",
 }
-DOORS = [
+COMMANDS = [
     ["run", "NAME"],
     ["check", "NAME"],
     ["report", "NAME"],
@@ -66,18 +66,20 @@ DOORS = [
 ]
 
 
-@pytest.mark.parametrize("door", DOORS, ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("kind", NAMES)
-def test_a_name_that_no_file_can_have(ask: Ask, tiny_model: Path, door: list[str], kind: str) -> None:
-    refused(ask, *(part.replace("NAME", NAMES[kind]).replace("MODEL", str(tiny_model)) for part in door))
+def test_an_impossible_file_name_is_one_sentence(
+    ask: Ask, tiny_model: Path, command: list[str], kind: str
+) -> None:
+    refused(ask, *(part.replace("NAME", NAMES[kind]).replace("MODEL", str(tiny_model)) for part in command))
 
 
 @pytest.mark.parametrize("address", ["https://[::1", "postgresql://host:port/db", "sqlite://[", "nosuch://x"])
-def test_an_address_that_is_no_database(ask: Ask, address: str) -> None:
+def test_an_invalid_database_address_is_one_sentence(ask: Ask, address: str) -> None:
     refused(ask, "feedback", "init", address, "--project", "p", "--title", "t")
 
 
-def test_a_host_that_has_no_name(ask: Ask) -> None:
+def test_an_invalid_host_is_one_sentence(ask: Ask) -> None:
     assert ask("feedback", "init", "s.db", "--project", "p", "--title", "t")[0] == 0
     assert "cannot listen on" in refused(
         ask, "feedback", "serve", "s.db", "--host", "\N{SLIGHTLY SMILING FACE}" * 80
@@ -87,7 +89,7 @@ def test_a_host_that_has_no_name(ask: Ask) -> None:
 @pytest.mark.parametrize(
     "name", ["a--b..c", "a" * 97 + "/b", "org/", "-x", "a b/c", "org/na:me", ".x/y", "a/b.git"]
 )
-def test_a_name_that_the_hub_refuses(ask: Ask, name: str) -> None:
+def test_an_invalid_hub_name_is_one_sentence(ask: Ask, name: str) -> None:
     refused(ask, "sample", "--prompt", "hi", "--", name)
     refused(ask, "train", "sft", "--data", "data.jsonl", "--model", name)
 
@@ -111,7 +113,7 @@ UNUSABLE = (
     "deep nesting",
     "a number for a prompt",
 )
-READERS = [
+IMPORTS = [
     ["score", "vader", "bad.jsonl"],
     ["train", "dpo", "--model", "MODEL", "--data", "bad.jsonl"],
     ["feedback", "import", "s.db", "bad.jsonl"],
@@ -119,7 +121,7 @@ READERS = [
 ]
 
 
-@pytest.mark.parametrize("reader", READERS, ids=" ".join)
+@pytest.mark.parametrize("reader", IMPORTS, ids=" ".join)
 @pytest.mark.parametrize("kind", UNUSABLE)
 def test_a_row_that_cannot_be_used_is_refused_with_its_line(
     ask: Ask, tiny_model: Path, reader: list[str], kind: str
@@ -127,16 +129,16 @@ def test_a_row_that_cannot_be_used_is_refused_with_its_line(
     Path("bad.jsonl").write_text(f"{json.dumps(PAIR)}\n{ROWS[kind]}\n", encoding="utf-8")
     if reader[0] == "feedback":
         ask("feedback", "init", "s.db", "--project", "p", "--title", "t")
-    said = refused(ask, *(part.replace("MODEL", str(tiny_model)) for part in reader))
-    assert "2" in said
+    message = refused(ask, *(part.replace("MODEL", str(tiny_model)) for part in reader))
+    assert "2" in message
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_no_such_row_ends_in_a_traceback(ask: Ask, kind: str) -> None:
+def test_invalid_rows_end_in_no_traceback(ask: Ask, kind: str) -> None:
     Path("bad.jsonl").write_text(f"{json.dumps(PAIR)}\n{ROWS[kind]}\n", encoding="utf-8")
     ask("feedback", "init", "s.db", "--project", "p", "--title", "t")
-    for door in (["data", "inspect"], ["feedback", "import", "s.db"], ["score", "vader"]):
-        code, _, err = ask(*door, "bad.jsonl")
+    for command in (["data", "inspect"], ["feedback", "import", "s.db"], ["score", "vader"]):
+        code, _, err = ask(*command, "bad.jsonl")
         assert code in (0, 2)
         assert "Traceback" not in err
 
@@ -157,23 +159,23 @@ def test_a_reward_that_would_end_the_program_is_a_failure(ask: Ask, file: str, s
 
 @pytest.mark.parametrize("value", [".nan", "-1", "1e308", str(10**23), "true", "5e-324"])
 def test_a_setting_out_of_range(ask: Ask, tiny_model: Path, value: str) -> None:
-    said = refused(
+    message = refused(
         ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", f"learning_rate={value}"
     )
-    assert "learning_rate: must be" in said
+    assert "learning_rate: must be" in message
 
 
-def test_nothing_that_learns(ask: Ask, tiny_model: Path) -> None:
-    said = refused(ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", "layers=0")
-    assert "layers is 0, so nothing of the policy would be trained" in said
+def test_training_no_layers_is_refused(ask: Ask, tiny_model: Path) -> None:
+    message = refused(ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", "layers=0")
+    assert "layers is 0, so nothing of the policy would be trained" in message
 
 
 def test_betas_outside_of_their_range(ask: Ask, tiny_model: Path) -> None:
-    said = refused(ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", "betas=[0.9, 1]")
-    assert "betas.1: must be at least 0 and below 1, not 1, since a moment is a moving average" in said
+    message = refused(ask, "train", "dpo", "--model", str(tiny_model), "--data", "data.jsonl", "betas=[0.9, 1]")
+    assert "betas.1: must be at least 0 and below 1, not 1, since a moment is a moving average" in message
 
 
-def test_an_export_of_nothing_leaves_no_folder(ask: Ask) -> None:
+def test_an_empty_export_leaves_no_folder(ask: Ask) -> None:
     ask("feedback", "init", "s.db", "--project", "p", "--title", "t")
     ask("feedback", "import", "s.db", "data.jsonl")
     assert "project 'p' has no judgements yet" in refused(

@@ -1,4 +1,4 @@
-"""`gnomon feedback`: from a file of answers to a file of preferences that a recipe trains on."""
+"""`gnomon feedback`: from a file of completions to a file of preferences that a recipe trains on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def judge_all(choice: str = "first") -> int:
     return count
 
 
-def test_from_answers_to_preferences(ask: Ask, here: Path) -> None:
+def test_import_judge_and_export(ask: Ask, here: Path) -> None:
     make(
         ask,
         [
@@ -82,16 +82,16 @@ def test_from_answers_to_preferences(ask: Ask, here: Path) -> None:
     assert {row.probability for row in rows} == {1.0}
 
 
-def test_all_settings_of_the_page_can_be_given_at_the_start(ask: Ask, here: Path) -> None:
-    asked = {
+def test_init_has_an_option_for_every_setting(ask: Ask, here: Path) -> None:
+    expected = {
         "gold_rate": 0.0, "min_reliability": 0.4, "min_votes_before_pause": 7, "consensus_threshold": 0.6,
         "min_seconds": 2.0, "max_seconds": 90.0, "contact": "Ann, room 4",
     }  # fmt: skip
-    line = [str(part) for name, value in asked.items() for part in (f"--{name.replace('_', '-')}", value)]
+    line = [str(part) for name, value in expected.items() for part in (f"--{name.replace('_', '-')}", value)]
     code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "x", *line)
     assert code == 0, err
     store = Store("f.db")
-    assert store.project("tone").settings == asked, "a gold rate of 0 is a setting, not the default"
+    assert store.project("tone").settings == expected, "a gold rate of 0 is a setting, not the default"
     store.close()
     code, _, err = ask("feedback", "init", "f.db", "--project", "two", "--title", "x", "--consensus-threshold", 1)
     assert (code, "--consensus-threshold must be at least 0 and below 1" in " ".join(err.split())) == (2, True)
@@ -100,7 +100,7 @@ def test_all_settings_of_the_page_can_be_given_at_the_start(ask: Ask, here: Path
     assert ask("feedback", "init", "f.db", "--project", "two", "--title", "x", *line)[0] == 2
 
 
-def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Path) -> None:
+def test_gold_items_and_agreement_on_the_command_line(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
     write_rows(
         Path("known.jsonl"), [{"prompt": f"Yo {n}", "chosen": f"Yo {n}!", "rejected": f"{n}?"} for n in range(9)]
@@ -108,26 +108,26 @@ def test_known_answers_test_annotators_and_agreement_is_told(ask: Ask, here: Pat
     code, out, err = ask("feedback", "gold", "f.db", "known.jsonl", "--project", "tone")
     assert (code, out.strip()) == (0, "9 gold items added, 0 existing items marked as gold"), err
     store = Store("f.db")
-    asked = store.project("tone")
-    store.update_project(replace(asked, settings={"gold_rate": 0.5}))
+    project = store.project("tone")
+    store.update_project(replace(project, settings={"gold_rate": 0.5}))
     store.close()
-    given = judge_all("tie")
+    judgements = judge_all("tie")
     code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone", "--json")
-    found = json.loads(out)
-    assert (code, found["votes"], found["gold"]) == (0, 8, given - 8), err
-    (person,) = found["people"]
+    report = json.loads(out)
+    assert (code, report["votes"], report["gold"]) == (0, 8, judgements - 8), err
+    (person,) = report["people"]
     assert (person["about"]["name"], person["record"]["metrics"]["gold"]["hits"]) == ("ann", 0)
     code, out, err = ask("feedback", "agreement", "f.db", "--project", "tone")
-    assert (code, f"8 judgements, {given - 8} of gold items" in out) == (0, True), err
+    assert (code, f"8 judgements, {judgements - 8} of gold items" in out) == (0, True), err
     assert "ann" in out
     code, out, err = ask("feedback", "status", "f.db")
-    gold = f", and {given - 8} of gold items" if given > 8 else ""
+    gold = f", and {judgements - 8} of gold items" if judgements > 8 else ""
     assert (code, f"ann (active, id ann): 8{gold}\n" in out) == (0, True), (out, err)
     code, out, err = ask("feedback", "invite", "f.db", "--project", "tone", "--name", "Rae", "--reviewer")
     assert (code, out.startswith("/join/")) == (0, True), err
 
 
-def test_names_are_whole_in_a_narrow_terminal(
+def test_names_are_complete_in_a_narrow_terminal(
     ask: Ask, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(ask, [{"prompt": f"Hi {n}", "chosen": f"Hello {n}!", "rejected": f"What {n}?"} for n in range(8)])
@@ -143,7 +143,7 @@ def test_names_are_whole_in_a_narrow_terminal(
     assert "simulated:always-first#0" in names, table
 
 
-def test_what_is_left_out_is_counted_in_words(ask: Ask, here: Path) -> None:
+def test_export_counts_what_it_leaves_out(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     judge_all("bad")
     code, out, err = ask("feedback", "export", "f.db", "--out", "data")
@@ -160,7 +160,7 @@ def test_importing_again_adds_nothing(ask: Ask, here: Path) -> None:
     assert (code, out.strip()) == (0, "0 items added, 1 there already")
 
 
-def test_many_answers_make_as_many_pairs_and_cover_all(ask: Ask, here: Path) -> None:
+def test_many_completions_make_as_many_pairs_and_cover_all(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "completions": [f"answer {n}" for n in range(9)]}])
     assert judge_all("tie") == 9
     _, _, err = ask("feedback", "export", "f.db", "--project", "tone", "--out", "data")
@@ -169,7 +169,7 @@ def test_many_answers_make_as_many_pairs_and_cover_all(ask: Ask, here: Path) -> 
     assert len({text for row in rows for text in (row.chosen.text, row.rejected.text)}) == 9
 
 
-def test_the_same_under_other_ids_is_not_added_again(ask: Ask, here: Path) -> None:
+def test_known_completions_with_other_ids_are_not_added_again(ask: Ask, here: Path) -> None:
     row = {"prompt": {"id": "a", "messages": [{"role": "user", "content": "Hi"}]}}
     both = [{"id": "c1", "text": "Hello!"}, {"id": "c2", "text": "What?"}]
     make(ask, [{**row, "completions": both}])
@@ -180,18 +180,18 @@ def test_the_same_under_other_ids_is_not_added_again(ask: Ask, here: Path) -> No
     assert (code, out.strip()) == (0, "0 items added, 1 there already"), err
 
 
-def asked(store: Store) -> list[list[str]]:
+def item_texts(store: Store) -> list[list[str]]:
     """The texts of each item as one annotator gets it, in alphabetical order."""
     store.add_annotator("ann", id="ann")
-    queue, found = Queue(store, "tone"), []
+    queue, texts = Queue(store, "tone"), []
     while (task := queue.take("ann")) is not None:
-        found.append(sorted(one.text for one in task.completions))
+        texts.append(sorted(one.text for one in task.completions))
         queue.skip("ann", task.item, "")
-    return sorted(found)
+    return sorted(texts)
 
 
-def test_rankings_are_asked_in_sets(ask: Ask, here: Path) -> None:
-    """Three of three at once; of seven as many sets of three as hold 21 pairs once, three pairs a set."""
+def test_ranking_items_are_sets_of_completions(ask: Ask, here: Path) -> None:
+    """Three of three at once; of seven, sets of three that cover 21 pairs once, three pairs per set."""
     many = [f"answer {n}" for n in range(7)]
     rows: list[object] = [{"prompt": "Hi", "completions": ["a", "b", "c"]}, {"prompt": "Yo", "completions": many}]
     make(
@@ -203,18 +203,18 @@ def test_rankings_are_asked_in_sets(ask: Ask, here: Path) -> None:
         "3",
     )
     store = Store("f.db")
-    found = asked(store)
+    items = item_texts(store)
     store.close()
-    assert found[0] == ["a", "b", "c"]
-    assert len(found) == 1 + 7
-    assert {text for one in found[1:] for text in one} == set(many)
-    assert all(len(one) == 3 for one in found)
+    assert items[0] == ["a", "b", "c"]
+    assert len(items) == 1 + 7
+    assert {text for one in items[1:] for text in one} == set(many)
+    assert all(len(one) == 3 for one in items)
     again = ask("feedback", "import", "f.db", "answers.jsonl", "--project", "tone")[1]
     assert again.strip() == "0 items added, 8 there already"
 
 
 @pytest.mark.parametrize("task", ["rating", "likert"])
-def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
+def test_rating_items_are_single_completions(ask: Ask, here: Path, task: str) -> None:
     rows: list[object] = [
         {"prompt": "Hi", "completions": ["a"]},
         {"prompt": "Hi", "completions": ["b", {"id": "c", "text": "c"}]},
@@ -223,14 +223,14 @@ def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
     ]
     make(ask, rows, "--task", task, "--criteria", "kind, 真实，brief", "--confidence", "--min-reason-chars", "9")
     store = Store("f.db")
-    found, settings = asked(store), store.project("tone").settings
+    items, settings = item_texts(store), store.project("tone").settings
     store.close()
-    assert found == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert items == [["a"], ["b"], ["c"], ["d"], ["e"]]
     assert settings == {"criteria": ["kind", "真实", "brief"], "confidence": True, "min_reason_chars": 9}
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (["--task", "quiz"], "give one of pair, ranking, rating, likert"),
         (["--criteria", "kind"], "a pair has no criteria"),
@@ -240,33 +240,33 @@ def test_scores_are_asked_one_by_one(ask: Ask, here: Path, task: str) -> None:
     ],
     ids=str,
 )
-def test_a_task_that_cannot_be_is_refused(ask: Ask, here: Path, more: list[str], said: str) -> None:
+def test_an_invalid_task_is_refused(ask: Ask, here: Path, more: list[str], message: str) -> None:
     code, _, err = ask("feedback", "init", "f.db", "--project", "tone", "--title", "x", *more)
     assert code == 2
-    assert said in " ".join(err.replace("│", "").split())
+    assert message in " ".join(err.replace("│", "").split())
     assert not Path("f.db").exists()
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (
             {"prompt": "Hi", "completion": "a"},
             "line 2: no 'chosen' in it, which has prompt, completion; give rows with a prompt",
         ),
-        ({"prompt": "Hi", "completions": ["a"]}, "line 2: completions are fewer than two; give rows"),
+        ({"prompt": "Hi", "completions": ["a"]}, "line 2: there are fewer than two completions; give rows"),
         ({"prompt": "", "chosen": "a", "rejected": "b"}, "line 2: the prompt is empty; give rows"),
     ],
     ids=str,
 )
-def test_a_wrong_row_is_named(ask: Ask, here: Path, row: object, said: str) -> None:
+def test_the_error_names_the_invalid_row(ask: Ask, here: Path, row: object, message: str) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     write_rows(Path("more.jsonl"), [{"prompt": "Hi", "chosen": "A", "rejected": "B"}, row])
     code, _, err = ask("feedback", "import", "f.db", "more.jsonl", "--project", "tone")
-    assert (code, said in " ".join(err.split())) == (2, True), err
+    assert (code, message in " ".join(err.split())) == (2, True), err
 
 
-def test_a_broken_import_leaves_nothing(ask: Ask, here: Path) -> None:
+def test_a_failed_import_adds_nothing(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     one, two, other = {"id": "x", "text": "One"}, {"id": "y", "text": "Two"}, {"id": "y", "text": "Three"}
     rows = [{"prompt": "New?", "completions": [one, two]}, {"prompt": "Newer?", "completions": [one, other]}]
@@ -278,7 +278,7 @@ def test_a_broken_import_leaves_nothing(ask: Ask, here: Path) -> None:
     store.close()
 
 
-def test_a_link_and_its_end(ask: Ask, here: Path) -> None:
+def test_invite_and_revoke_a_link(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     code, out, err = ask("feedback", "invite", "f.db", "--project", "tone", "--name", "Eve", "--admin")
     assert (code, out.startswith("/join/")) == (0, True), err
@@ -292,7 +292,7 @@ def test_a_link_and_its_end(ask: Ask, here: Path) -> None:
     assert (code, "give active, paused or withdrawn" in " ".join(err.split())) == (2, True)
 
 
-def test_a_withdrawn_voice_is_gone_from_the_next_export(ask: Ask, here: Path) -> None:
+def test_judgements_of_withdrawn_annotators_are_not_exported(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     judge_all()
     assert ask("feedback", "set-annotator", "f.db", "ann", "withdrawn")[0] == 0
@@ -302,7 +302,7 @@ def test_a_withdrawn_voice_is_gone_from_the_next_export(ask: Ask, here: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         (["import", "f.db", "nowhere.jsonl", "--project", "tone"], "nowhere.jsonl"),
         (["import", "f.db", "answers.jsonl", "--project", "other"], "the store has no project 'other'"),
@@ -320,12 +320,12 @@ def test_a_withdrawn_voice_is_gone_from_the_next_export(ask: Ask, here: Path) ->
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], said: str) -> None:
+def test_a_mistake_is_one_sentence(ask: Ask, here: Path, line: list[str], message: str) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}] * 40)
     write_rows(Path("broken.jsonl"), [{"prompt": "Hi"}])
     code, _, err = ask("feedback", *line)
     assert code == 2
-    assert said in " ".join(err.split())
+    assert message in " ".join(err.split())
     assert "Traceback" not in err
 
 
@@ -340,7 +340,7 @@ def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], 
         ["auto-annotate", "--project", "tone", "--annotator", "rule:longer"],
     ],
 )
-def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: list[str]) -> None:
+def test_only_init_and_imports_create_a_store(ask: Ask, here: Path, line: list[str]) -> None:
     code, _, err = ask("feedback", line[0], "no.db", *line[1:])
     assert code != 0
     assert "there is no feedback store at no.db; create one with gnomon feedback init." in " ".join(err.split())
@@ -366,7 +366,7 @@ def test_only_what_makes_a_project_makes_a_store(ask: Ask, here: Path, line: lis
     ids=" ".join,
 )
 def test_every_command_takes_the_only_project(ask: Ask, here: Path, line: list[str]) -> None:
-    """What fails beyond that says another thing; of several the same sentence says that one is to be named."""
+    """Any later error is another sentence; with several projects, the error asks for the project's name."""
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     judge_all()
     if line[0] != "serve":
@@ -381,17 +381,17 @@ def test_every_command_takes_the_only_project(ask: Ask, here: Path, line: list[s
     assert err.strip() == "error: name the project with --project (the store has: tone, other)."
 
 
-def test_a_store_without_a_project_says_how_to_make_one(ask: Ask, here: Path) -> None:
+def test_the_error_for_an_empty_store_names_the_command(ask: Ask, here: Path) -> None:
     Store("f.db").close()
     code, _, err = ask("feedback", "status", "f.db")
-    said = "error: the store has no project; create one with gnomon feedback init."
-    assert (code, err.strip()) == (2, said)
+    message = "error: the store has no project; create one with gnomon feedback init."
+    assert (code, err.strip()) == (2, message)
     write_rows(Path("ratings.jsonl"), [{"text": "Hi", "rater": "ann", "rating": 3}])
     assert ask("feedback", "import", "no.db", "ratings.jsonl", "--ratings")[0] == 2
     assert not Path("no.db").exists()
 
 
-def test_known_answers_of_scores_are_refused_before_the_file_is_read(ask: Ask, here: Path) -> None:
+def test_gold_for_ratings_is_refused_before_the_file_is_read(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "completion": "Hello!"}], "--task", "rating")
     write_rows(Path("known.jsonl"), [{"prompt": "Hi", "completion": "Hello!"}])
     code, _, err = ask("feedback", "gold", "f.db", "known.jsonl", "--project", "tone")
@@ -399,7 +399,7 @@ def test_known_answers_of_scores_are_refused_before_the_file_is_read(ask: Ask, h
     assert "collects scores, which an order does not give" in " ".join(err.split())
 
 
-def test_a_port_that_is_taken(ask: Ask, here: Path) -> None:
+def test_a_port_in_use_is_one_sentence(ask: Ask, here: Path) -> None:
     make(ask, [{"prompt": "Hi", "chosen": "Hello!", "rejected": "What?"}])
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -411,8 +411,8 @@ def test_a_port_that_is_taken(ask: Ask, here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_is_one_command(here: Path) -> None:
-    """A newcomer's first minute: the printed link leads to pairs of film reviews; the link is said once."""
+def test_serve_demo_prints_a_link_to_the_demo(here: Path) -> None:
+    """The printed link leads to pairs of film reviews; the link is printed only once."""
 
     def serve() -> tuple[subprocess.Popen[str], list[str]]:
         command = [sys.executable, "-m", "gnomon", "feedback", "serve", "demo.db", "--demo", "--port", "0"]
@@ -438,7 +438,7 @@ def test_the_demo_is_one_command(here: Path) -> None:
                 break
             except requests.ConnectionError:
                 time.sleep(0.1)
-        assert "Which sentence speaks better of its film?" in page
+        assert "Which sentence is more positive about its film?" in page
         task = browser.post(f"{address[0]}/api/task", json={}, headers={"Origin": address[0]}).json()["task"]
         assert len(task["completions"]) == 2
         assert all(c["html"].startswith("<p>") for c in task["completions"])
@@ -452,7 +452,7 @@ def test_the_demo_is_one_command(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_is_made_once(here: Path) -> None:
+def test_the_demo_is_created_once(here: Path) -> None:
     store = Store("demo.db")
     assert make_demo(store) == make_demo(store) == "film-reviews"
     assert Queue(store, "film-reviews").progress()["open"] == 40
@@ -460,7 +460,7 @@ def test_the_demo_is_made_once(here: Path) -> None:
     store.close()
 
 
-def test_a_known_annotator_gets_another_link(ask: Ask, here: Path) -> None:
+def test_an_existing_annotator_gets_another_link(ask: Ask, here: Path) -> None:
     with closing(Store(here / "f.db")) as store:
         store.add_project(Project("films", "Which?", "pair"))
         first = Access(store).invite("films", "Rae", "reviewer")
@@ -469,9 +469,9 @@ def test_a_known_annotator_gets_another_link(ask: Ask, here: Path) -> None:
         assert (code, err) == (0, "")
         access = Access(store)
         assert access.login(first) is None
-        found = access.current_user(access.login(out.strip().removeprefix("/join/")))
-        assert found is not None
-        assert (found.annotator, found.name, found.role) == (rae, "Rae", "reviewer")
+        items = access.current_user(access.login(out.strip().removeprefix("/join/")))
+        assert items is not None
+        assert (items.annotator, items.name, items.role) == (rae, "Rae", "reviewer")
     for more in (
         (),
         ("--annotator", rae, "--name", "Rae"),

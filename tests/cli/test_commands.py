@@ -1,4 +1,4 @@
-"""train, evaluate, score, sample and chat, as a user types them."""
+"""train, evaluate, score, sample and chat on the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gnomon.models.loading import load_policy
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each test in a folder of its own, without the hub."""
+    """A working folder for each test, without access to the hub."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
 
@@ -42,7 +42,7 @@ def test_the_version(ask: Callable[..., Ran]) -> None:
     assert f'version = "{out.removeprefix("gnomon ").strip()}"' in project
 
 
-def test_completion_is_offered(gnomon: Run) -> None:
+def test_shell_completion_is_available(gnomon: Run) -> None:
     assert "--install-completion" in gnomon("--help").stdout
 
 
@@ -105,19 +105,19 @@ def test_evaluate_without_texts_or_reference(
         "completions=2", "max_tokens=4", "device=cpu",
     )  # fmt: skip
     assert (code, out) == (0, "runs/evaluation/report.html\n"), err
-    found = read_json(Path("runs/evaluation/evaluation/result.json"))
-    assert found["reference"] == str(tiny_model)
-    assert found["candidate"] == str(sft)
-    assert [row["perplexity"] for row in found["table"]] == [None, None]
-    assert {check["name"] for check in found["checks"]} == {"win_rate", "distinct_2"}
-    assert [row["judge"] for row in found["win_rates"]] == ["vader", str(judge)]
+    result = read_json(Path("runs/evaluation/evaluation/result.json"))
+    assert result["reference"] == str(tiny_model)
+    assert result["candidate"] == str(sft)
+    assert [row["perplexity"] for row in result["table"]] == [None, None]
+    assert {check["name"] for check in result["checks"]} == {"win_rate", "distinct_2"}
+    assert [row["judge"] for row in result["win_rates"]] == ["vader", str(judge)]
     page = Path("runs/evaluation/report.html").read_text(encoding="utf-8")
     assert "<td>—</td>" in page.partition("perplexity")[2][:400]
     assert "95%" in page
 
 
-def test_evaluate_one_model_compares_nothing(ask: Callable[..., Ran], data: Path, tiny_model: Path) -> None:
-    texts = data / "demonstrations.jsonl"  # demonstrations will do as texts
+def test_evaluating_one_model_has_no_comparisons(ask: Callable[..., Ran], data: Path, tiny_model: Path) -> None:
+    texts = data / "demonstrations.jsonl"  # demonstrations serve as texts
     code, _, err = ask(
         "evaluate",
         tiny_model,
@@ -129,9 +129,9 @@ def test_evaluate_one_model_compares_nothing(ask: Callable[..., Ran], data: Path
         "completions=2",
     )
     assert code == 0, err
-    found = read_json(Path("runs/evaluation/evaluation/result.json"))
-    assert (found["win_rates"], found["checks"]) == ([], [])
-    assert found["table"][0]["perplexity"] > 1
+    result = read_json(Path("runs/evaluation/evaluation/result.json"))
+    assert (result["win_rates"], result["checks"]) == ([], [])
+    assert result["table"][0]["perplexity"] > 1
 
 
 def test_score_preferences(ask: Callable[..., Ran], data: Path, finished: Project) -> None:
@@ -164,9 +164,9 @@ def test_accuracy_by_hand() -> None:
         {"probability": p, "chosen_score": c, "rejected_score": r}
         for p, c, r in [(1, 2, 1), (0.6, 1, 2), (1, 1, 1), (0.2, 1, 2), (0.5, 9, 1), (1, None, 1)]
     ]
-    said = accuracy_of(rows)
-    assert said is not None
-    assert said.startswith("pairs right: 62.5% of 4 (95% interval ")
+    sentence = accuracy_of(rows)
+    assert sentence is not None
+    assert sentence.startswith("pairs right: 62.5% of 4 (95% interval ")
     assert accuracy_of([{"score": 1}]) is None
 
 
@@ -187,22 +187,22 @@ def test_sample_text_and_rows(ask: Callable[..., Ran], data: Path, tiny_model: P
 
 
 def test_sample_keeps_the_best_of_each_n(ask: Callable[..., Ran], data: Path, tiny_model: Path) -> None:
-    """The six that are drawn without it are those of which it keeps two, one of each three."""
+    """Of the six samples without best-of-n, it keeps two: the best of each three."""
     Path("sums.py").write_text("def sum_of(prompt, text):\n    return float(sum(map(ord, text)) % 97)\n")
     line = ["sample", tiny_model, "--prompts", data / "prompts.jsonl", "--max-tokens", "4", "--out"]
     assert ask(*line, "all.jsonl", "-k", "6")[0] == 0
     assert ask(*line, "best.jsonl", "-k", "2", "--best-of", "3", "--reward", "sums.py:sum_of")[0] == 0
-    drawn, kept = (list(read_jsonl(Path(name))) for name in ("all.jsonl", "best.jsonl"))
-    assert (len(drawn), len(kept)) == (24, 8)
-    worth = [float(sum(map(ord, row["completion"]["text"])) % 97) for row in drawn]
-    assert [row["score"] for row in kept] == [max(worth[i : i + 3]) for i in range(0, 24, 3)]
+    samples, best = (list(read_jsonl(Path(name))) for name in ("all.jsonl", "best.jsonl"))
+    assert (len(samples), len(best)) == (24, 8)
+    worth = [float(sum(map(ord, row["completion"]["text"])) % 97) for row in samples]
+    assert [row["score"] for row in best] == [max(worth[i : i + 3]) for i in range(0, 24, 3)]
     assert len(set(worth)) > 4
-    for n, row in enumerate(kept):
-        assert {k: v for k, v in row.items() if k != "score"} in drawn[3 * n : 3 * n + 3]
+    for n, row in enumerate(best):
+        assert {k: v for k, v in row.items() if k != "score"} in samples[3 * n : 3 * n + 3]
     assert ask("score", "vader", "best.jsonl")[0] == 0
 
 
-def test_the_sampler_is_the_same_in_sample_chat_and_programs(ask: Callable[..., Ran], tiny_model: Path) -> None:
+def test_sample_chat_and_python_use_the_same_sampler(ask: Callable[..., Ran], tiny_model: Path) -> None:
     """Penalties, stops and the best of n by a judge."""
     import gnomon
 
@@ -240,7 +240,7 @@ def test_chat_through_a_pipe(ask: Callable[..., Ran], tiny_model: Path) -> None:
     assert "the model's context is 1024; write less, or lower --max-tokens" in err
 
 
-def test_a_conversation_remembers_and_forgets_its_oldest_turns(tiny_model: Path) -> None:
+def test_a_conversation_drops_its_oldest_turns(tiny_model: Path) -> None:
     from gnomon.api.chat import Conversation
     from gnomon.rollouts.sampling_params import Sampling
 

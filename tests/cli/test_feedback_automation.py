@@ -1,4 +1,4 @@
-"""`gnomon feedback generate`, `judge` and `plan`: from prompts to preferences without a person."""
+"""`gnomon feedback generate`, `auto-annotate` and `power`: from prompts to preferences without a person."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
-    with chat_server() as found:
-        found.reply = various
-        yield found
+    with chat_server() as chat:
+        chat.reply = various
+        yield chat
 
 
 def various(number: int, body: dict[str, Any]) -> Answer:
@@ -44,8 +44,8 @@ def various(number: int, body: dict[str, Any]) -> Answer:
     return chat(" ".join(WORDS[int(digit)] for digit in str(body["seed"])))
 
 
-def init(ask: Ask, wanted: int = 1, *more: object) -> None:
-    line = ("--project", "tone", "--title", "Kinder?", "--votes-per-item", wanted, *more)
+def init(ask: Ask, votes: int = 1, *more: object) -> None:
+    line = ("--project", "tone", "--title", "Kinder?", "--votes-per-item", votes, *more)
     code, _, err = ask("feedback", "init", "f.db", *line)
     assert code == 0, err
 
@@ -59,11 +59,11 @@ def rows(query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_from_prompts_to_preferences_without_a_person(
+def test_generate_annotate_and_export_without_a_person(
     ask: Ask, here: Path, server: ChatServer, tiny_model: Path
 ) -> None:
-    """Two models answer, a rule and three simulated annotators judge, and the export names them."""
-    init(ask, wanted=4)
+    """Two models generate, a rule and three simulated annotators judge, and the export lists them."""
+    init(ask, votes=4)
     sources = ["--from", tiny_model, "--from", f"{server.url}#m"]
     code, out, err = generate(ask, *sources, "--prompts", "prompts.jsonl", "--max-tokens", 12)
     assert (code, out) == (0, "24 completions added, 0 existing, 24 items added\n"), err
@@ -87,7 +87,7 @@ def test_from_prompts_to_preferences_without_a_person(
     assert len(read_json(Path("data/manifest.json"))["annotators"]) == 4
 
 
-def test_a_reward_model_judges(ask: Ask, here: Path, server: ChatServer) -> None:
+def test_a_reward_model_annotates(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask)
     generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl")
     code, out, err = ask(
@@ -108,7 +108,7 @@ def test_a_reward_model_judges(ask: Ask, here: Path, server: ChatServer) -> None
 
 
 @pytest.mark.slow
-def test_a_trained_reward_model_judges_and_says_where_it_is_unsure(
+def test_a_trained_reward_model_annotates_and_orders_by_uncertainty(
     ask: Ask, here: Path, finished: Any, server: ChatServer
 ) -> None:
     init(ask)
@@ -122,8 +122,8 @@ def test_a_trained_reward_model_judges_and_says_where_it_is_unsure(
     assert (code, out) == (0, f"judge: {judge}: 24 judged\n"), err
 
 
-def test_a_judge_orders_the_queue_and_a_later_one_reorders_it(ask: Ask, here: Path, server: ChatServer) -> None:
-    """Uncertain first: of a judge that is sure where the numbers of the answers are far apart."""
+def test_reorder_by_another_reward_model(ask: Ask, here: Path, server: ChatServer) -> None:
+    """The most uncertain items first; the judge is certain if the numbers in the answers differ much."""
     for name, sign in (("early", ""), ("late", "-")):
         Path(f"{name}.py").write_text(f"def score(prompt, text):\n    return {sign}len(text) % 7\n")
     init(ask)
@@ -142,7 +142,7 @@ def test_a_judge_orders_the_queue_and_a_later_one_reorders_it(ask: Ask, here: Pa
     assert rows(order) == [(0.0,)] * 6
 
 
-def test_projects_that_compare_nothing_have_no_uncertainty(ask: Ask, here: Path, server: ChatServer) -> None:
+def test_reorder_needs_items_with_several_completions(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask, 1, "--task", "likert")
     code, _, err = generate(
         ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertainty-from", "vader"
@@ -151,7 +151,7 @@ def test_projects_that_compare_nothing_have_no_uncertainty(ask: Ask, here: Path,
     assert rows("SELECT count(*) FROM completions") == [(0,)]
 
 
-def test_so_many_prompts_by_the_mix(ask: Ask, here: Path, server: ChatServer) -> None:
+def test_generate_limits_prompts_by_the_mix(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask)
     code, out, err = generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--limit", 2)
     assert (code, out) == (0, "4 completions added, 0 existing, 2 items added\n"), err
@@ -160,18 +160,18 @@ def test_so_many_prompts_by_the_mix(ask: Ask, here: Path, server: ChatServer) ->
     assert (code, out) == (0, "8 completions added, 4 existing, 4 items added\n"), err
 
 
-def test_answers_too_alike_are_said(ask: Ask, here: Path, server: ChatServer) -> None:
+def test_generate_reports_similar_completions(ask: Ask, here: Path, server: ChatServer) -> None:
     server.reply = lambda number, body: chat("The same to everybody, always.")
     init(ask)
     code, out, err = generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl")
     assert code == 0, err
     assert out.splitlines() == [
         "6 completions added, 0 existing, 0 items added",
-        "0 needed a higher temperature or another wording; 6 dropped as too similar",
+        "0 needed a higher temperature or a rephrased prompt; 6 dropped as too similar",
     ]
 
 
-def test_a_server_that_goes_away_leaves_what_it_gave(ask: Ask, here: Path, server: ChatServer) -> None:
+def test_completions_of_a_lost_server_are_stored(ask: Ask, here: Path, server: ChatServer) -> None:
     server.reply = lambda number, body: various(number, body) if number < 7 else Answer({"error": "bad key"}, 401)
     init(ask)
     line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--parallel", 1]
@@ -186,8 +186,8 @@ def test_a_server_that_goes_away_leaves_what_it_gave(ask: Ask, here: Path, serve
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_made(ask: Ask, here: Path, server: ChatServer) -> None:
-    """A real process, a real signal; nothing that was answered is asked for again."""
+def test_ctrl_c_keeps_finished_completions(ask: Ask, here: Path, server: ChatServer) -> None:
+    """A real process and a real signal; finished completions are not generated again."""
     server.reply = lambda number, body: Answer(various(number, body).body, after=0.15)
     init(ask)
     line = ["feedback", "generate", "f.db", "--project", "tone", "--cache", "cache", "--from", f"{server.url}#m"]
@@ -205,22 +205,22 @@ def test_ctrl_c_keeps_what_is_made(ask: Ask, here: Path, server: ChatServer) -> 
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    said = re.search(
+    message = re.search(
         r"stopped; (\d+) completions were added, and the same command continues from there", " ".join(err.split())
     )
-    assert said, err
-    assert rows("SELECT count(*) FROM completions") == [(int(said[1]),)]
+    assert message, err
+    assert rows("SELECT count(*) FROM completions") == [(int(message[1]),)]
     before = len(server.asked)
     server.reply = various
     code, out, err = ask(*line)
     assert (code, out.partition(" items")[0]) == (
         0,
-        f"{54 - int(said[1])} completions added, {said[1]} existing, 54",
+        f"{54 - int(message[1])} completions added, {message[1]} existing, 54",
     ), err
     assert len(server.asked) == 54 > before
 
 
-def test_no_key_is_written_down(
+def test_api_keys_are_never_stored(
     ask: Ask, here: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
@@ -239,7 +239,7 @@ def test_no_key_is_written_down(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         (["generate", "--from", "tiny-random"], "has no prompts; give a file of them with --prompts"),
         (["generate", "--from", "tiny-random", "--prompts", "none.jsonl"], "no data at none.jsonl"),
@@ -262,16 +262,16 @@ def test_no_key_is_written_down(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_said_in_a_sentence(ask: Ask, here: Path, line: list[str], said: str) -> None:
+def test_a_mistake_is_one_sentence(ask: Ask, here: Path, line: list[str], message: str) -> None:
     init(ask)
     project = [] if "--project" in line else ["--project", "tone"]
     code, _, err = ask("feedback", line[0], "f.db", *project, *line[1:])
     assert code == 2, err
-    assert said in " ".join(err.split())
+    assert message in " ".join(err.split())
     assert "Traceback" not in err
 
 
-def test_a_plan(ask: Ask, here: Path) -> None:
+def test_power_prints_a_plan(ask: Ask, here: Path) -> None:
     code, out, err = ask(
         "feedback", "power", "--effect", 0.6, "--kappa", 0.36, "--votes", 5, "--per-annotator", 100
     )
@@ -285,12 +285,12 @@ def test_a_plan(ask: Ask, here: Path) -> None:
     assert (
         len(re.findall(r"studies that detect the win rate: [\d.]+% \([\d.]+% to [\d.]+%\); expected", out)) == 2
     )
-    for line, said in ((["--effect", 0.5], "cannot be distinguished from 0.5"), (["--kappa", 2], "kappa")):
+    for line, message in ((["--effect", 0.5], "cannot be distinguished from 0.5"), (["--kappa", 2], "kappa")):
         code, _, err = ask("feedback", "power", *line)
-        assert (code, said in " ".join(err.split())) == (2, True), err
+        assert (code, message in " ".join(err.split())) == (2, True), err
 
 
-def test_a_cache_holds_answers_and_no_more(ask: Ask, here: Path, server: ChatServer) -> None:
+def test_the_cache_holds_completions_only(ask: Ask, here: Path, server: ChatServer) -> None:
     init(ask)
     generate(ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--count", 1)
     files = list(Path("cache").rglob("*.json"))

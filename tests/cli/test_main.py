@@ -13,11 +13,11 @@ from gnomon.core import renamed
 from gnomon.pipeline import run
 
 
-def test_help_in_a_process_of_its_own(gnomon: Run) -> None:
-    found = gnomon("--help")
-    assert found.returncode == 0
-    assert all(name in found.stdout for name in ("run", "check", "report", "algorithms"))
-    assert found.stderr == ""
+def test_help_in_a_subprocess(gnomon: Run) -> None:
+    result = gnomon("--help")
+    assert result.returncode == 0
+    assert all(name in result.stdout for name in ("run", "check", "report", "algorithms"))
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("command", ["run", "check", "report", "algorithms"])
@@ -91,14 +91,14 @@ def test_a_mistake_is_one_sentence(ask: Callable[..., Ran], project: Project, mi
 
 
 @pytest.mark.parametrize("arguments", [["bogus"], ["run"], ["run", "x.yaml", "--bogus"], ["report"]])
-def test_a_wrong_use_of_the_command_is_said(ask: Callable[..., Ran], arguments: list[str]) -> None:
+def test_usage_errors_are_reported(ask: Callable[..., Ran], arguments: list[str]) -> None:
     code, _, err = ask(*arguments)
     assert code == 2
     assert "Traceback" not in err
     assert "gnomon" in err
 
 
-def test_an_unknown_flag_or_command_with_another_name_is_refused_with_that_name(
+def test_renamed_flags_and_commands_are_refused_with_a_hint(
     ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(renamed, "FLAGS", {"sample --from": "--data", "--with-judge": "--reward"})
@@ -114,7 +114,7 @@ def test_an_unknown_flag_or_command_with_another_name_is_refused_with_that_name(
         assert sentence in " ".join(err.replace("│", " ").split())
 
 
-def test_an_early_ctrl_c_says_how_to_go_on(
+def test_an_early_ctrl_c_is_one_sentence(
     ask: Callable[..., Ran], project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -126,7 +126,7 @@ def test_an_early_ctrl_c_says_how_to_go_on(
     assert "run the same command again to go on" in err
 
 
-def test_a_mistake_in_gnomon_is_one_sentence_and_a_file(
+def test_a_bug_is_one_sentence_and_a_crash_file(
     ask: Callable[..., Ran], project: Project, monkeypatch: pytest.MonkeyPatch, no_crashes: Path
 ) -> None:
     def fail(*_: object) -> None:

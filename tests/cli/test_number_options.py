@@ -1,4 +1,4 @@
-"""Every number on the command line has a range, and one that is out of it is one sentence with the reason."""
+"""Every number on the command line has a range; a number out of range is one sentence with the reason."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ def commands_of(group: typer.Typer, before: str = "") -> Iterator[tuple[str, Cal
 
 
 def options() -> list[tuple[str, str, Any]]:
-    """Each parameter of each command whose type is a number, with what typer knows of it."""
-    found = []
+    """Each numeric parameter of each command, with its typer option."""
+    result = []
     for name, command in commands_of(app):
         for parameter, hint in get_type_hints(command, include_extras=True).items():
             if get_origin(hint) is Annotated:
                 kind, *notes = get_args(hint)
                 if {int, float} & ({kind} | set(get_args(kind))):
-                    found.append((name, parameter, notes[0]))
-    return found
+                    result.append((name, parameter, notes[0]))
+    return result
 
 
 def test_every_number_on_the_command_line_has_a_range() -> None:
-    found = options()
-    assert len(found) > 40  # the walk sees them
-    bare = [f"{name} --{parameter}" for name, parameter, note in found if not hasattr(note.callback, "declared")]
+    declared = options()
+    assert len(declared) > 40  # all commands are covered
+    bare = [
+        f"{name} --{parameter}" for name, parameter, note in declared if not hasattr(note.callback, "declared")
+    ]
     assert bare == []
-    assert all(isinstance(range_of(note.callback.declared), Range) for _, _, note in found)
+    assert all(isinstance(range_of(note.callback.declared), Range) for _, _, note in declared)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_a_number_out_of_range_is_one_sentence(
 
 
 def test_commands_that_sample_have_the_same_options() -> None:
-    """One declaration; what differs between commands is only a default."""
+    """Declared once; only defaults differ between commands."""
     commands = dict(commands_of(app))
     shared = {*SETTINGS, *OTHERS}
     hints = [get_type_hints(commands[name], include_extras=True) for name in ("sample", "chat")]

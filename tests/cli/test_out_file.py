@@ -1,4 +1,4 @@
-"""A file that a command writes never replaces one that it reads; any other of that name is replaced."""
+"""An output file never replaces an input file; any other file of that name is replaced."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_a_command_does_not_replace_its_input(rows: Path, ask: Ask, command: tup
     assert rows.read_bytes() == before
 
 
-def test_nor_a_judge_a_model_or_a_store(rows: Path, ask: Ask, tiny_model: Path) -> None:
+def test_a_command_does_not_replace_its_judge_model_or_store(rows: Path, ask: Ask, tiny_model: Path) -> None:
     judge = rows.with_name("judge.py")
     judge.write_text("def score(prompt, completion):\n    return 1.0\n", encoding="utf-8")
     gnomon.feedback_init("feedback.db", Project("soup", "Soup", "pair"))
     inside = tiny_model / "config.json"
-    kept = {path: path.read_bytes() for path in (judge, rows.with_name("feedback.db"), inside)}
+    before = {path: path.read_bytes() for path in (judge, rows.with_name("feedback.db"), inside)}
     for command in (
         ("score", "judge.py:score", "rows.jsonl", "--out", "judge.py"),
         ("sample", str(tiny_model), "--prompt", "a", "--out", str(inside)),
@@ -72,7 +72,7 @@ def test_nor_a_judge_a_model_or_a_store(rows: Path, ask: Ask, tiny_model: Path) 
         code, _, err = ask(*command)
         assert code == 2
         assert "which this command reads" in " ".join(err.split())
-    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path: path.read_bytes() for path in before} == before
     with pytest.raises(ConfigError, match="is a folder; give the name of a file"):
         check_out(rows.parent, [])
 

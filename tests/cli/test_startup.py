@@ -1,4 +1,4 @@
-"""What a command imports: libraries that take seconds only where they are needed."""
+"""Imports of commands: libraries that take seconds to import are imported only where needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECIPE = str(Path(__file__).parents[2] / "recipes" / "film-reviews.yaml")
 
 
 def imported(folder: Path, *arguments: str) -> list[str]:
-    """Which of the heavy libraries a command has imported when it ends; it must succeed."""
+    """The heavy libraries that a successful command has imported at its end."""
     run = subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
         cwd=folder,
@@ -40,18 +40,18 @@ def imported(folder: Path, *arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows to score, and a feedback store whose items a rule judged."""
-    found = tmp_path_factory.mktemp("start")
+    """A folder with rows to score, and a feedback store with items judged by a rule."""
+    path = tmp_path_factory.mktemp("start")
     rows = [{"prompt": "How was it?", "completion": text} for text in ("A fine film.", "A bad film.")]
-    write_jsonl(found / "rows.jsonl", rows)
-    write_jsonl(found / "items.jsonl", [{"prompt": "Name a film.", "completions": ["Alien.", "I cannot."]}])
-    store = found / "judged.db"
+    write_jsonl(path / "rows.jsonl", rows)
+    write_jsonl(path / "items.jsonl", [{"prompt": "Name a film.", "completions": ["Alien.", "I cannot."]}])
+    store = path / "judged.db"
     gnomon.feedback_init(store, Project("films", "Which is better?", "pair"))
-    gnomon.feedback_import(store, None, found / "items.jsonl")
+    gnomon.feedback_import(store, None, path / "items.jsonl")
     gnomon.feedback_auto_annotate(store, None, ["rule:longer"])
-    (found / "run").mkdir()
-    (found / "run" / "config.yaml").write_text(Path(RECIPE).read_text("utf-8"), "utf-8")
-    return found
+    (path / "run").mkdir()
+    (path / "run" / "config.yaml").write_text(Path(RECIPE).read_text("utf-8"), "utf-8")
+    return path
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda arguments: arguments[0] if arguments[0] != "feedback" else arguments[1],
 )
-def test_what_needs_no_model_imports_no_library_for_models(arguments: tuple[str, ...], folder: Path) -> None:
+def test_commands_without_a_model_import_no_model_library(arguments: tuple[str, ...], folder: Path) -> None:
     drawn = ["matplotlib"] if arguments[0] == "report" else []
     assert imported(folder, *arguments) == drawn
 
@@ -93,6 +93,6 @@ assert "bitsandbytes" not in sys.modules
 
 
 @pytest.mark.slow
-def test_peft_is_imported_for_an_adapter_and_bitsandbytes_not_even_then() -> None:
+def test_peft_is_imported_only_for_adapters() -> None:
     assert importlib.util.find_spec("bitsandbytes") is not None
     subprocess.run([sys.executable, "-c", ADAPTED], check=True)

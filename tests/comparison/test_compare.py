@@ -30,7 +30,7 @@ def plan(*names: str, recipe: Path = FILMS, overrides: tuple[str, ...] = (), **b
 # --- What each algorithm's stage is made of ------------------------------------------------------------------
 
 
-def test_online_ones_keep_what_the_template_says() -> None:
+def test_online_variants_keep_the_template() -> None:
     template = yaml.safe_load(FILMS.read_text(encoding="utf-8"))["stages"][3]
     rows = plan("ppo", "rloo", "grpo").rows
     assert rows["ppo"] == template
@@ -41,7 +41,7 @@ def test_online_ones_keep_what_the_template_says() -> None:
     ("name", "part"),
     [("dpo", "preferences"), ("kto", "labels"), ("plackett_luce", "rankings"), ("sft", "demonstrations")],
 )
-def test_offline_ones_take_their_kind_of_data(name: str, part: str) -> None:
+def test_offline_variants_take_their_kind_of_data(name: str, part: str) -> None:
     row = plan(name).rows[name]
     assert row == {
         "name": "aligned",
@@ -52,7 +52,7 @@ def test_offline_ones_take_their_kind_of_data(name: str, part: str) -> None:
     }
 
 
-def test_an_offline_template_lends_an_online_one_model_and_machine(tmp_path: Path) -> None:
+def test_an_online_variant_of_an_offline_template_keeps_model_and_machine_settings(tmp_path: Path) -> None:
     content = yaml.safe_load(FILMS.read_text(encoding="utf-8"))
     content["stages"][3] = {
         "name": "aligned", "algorithm": "dpo", "model": "sft", "data": "feedback/preferences",
@@ -72,15 +72,15 @@ def test_an_offline_template_lends_an_online_one_model_and_machine(tmp_path: Pat
     }  # fmt: skip
 
 
-def test_a_critic_is_only_for_those_that_need_one() -> None:
+def test_critic_settings_are_kept_only_where_needed() -> None:
     rows = plan("ppo", "rloo", overrides=("aligned.critic=judge", "aligned.sampling.completions=1")).rows
     assert rows["ppo"]["critic"] == "judge"
     assert "critic" not in rows["rloo"]
     assert rows["ppo"]["sampling"]["completions"] == 1
-    assert "completions" not in rows["rloo"]["sampling"]  # it compares several, so it takes the usual number
+    assert "completions" not in rows["rloo"]["sampling"]  # needs several completions, so it uses the default
 
 
-def test_what_an_algorithm_has_no_use_for_is_left_out() -> None:
+def test_unusable_settings_are_dropped() -> None:
     names = ("ppo", "rloo", "online_dpo")
     rows = plan(
         *names, overrides=("aligned.head.head=mlp", "aligned.training.kl={placement: loss, target: 3}")
@@ -90,10 +90,10 @@ def test_what_an_algorithm_has_no_use_for_is_left_out() -> None:
     assert rows["online_dpo"]["training"]["kl"] == {"target": 3}
 
 
-def test_best_of_n_speaks_of_the_judge_that_moved() -> None:
-    found = plan("ppo", overrides=("report.best_of={n: 4, judge: judge}",))
+def test_best_of_n_names_the_judge_by_path() -> None:
+    variants = plan("ppo", overrides=("report.best_of={n: 4, judge: judge}",))
     (evaluated,) = build_recipe(
-        found.variant_content("ppo", Path("out/ppo"), Path("out/shared"), 0), "test"
+        variants.variant_content("ppo", Path("out/ppo"), Path("out/shared"), 0), "test"
     ).stages[1:]
     assert evaluated.best_of.judge == "out/shared/judge"
     other = plan("ppo", overrides=("report.best_of={n: 4, judge: vader}",))
@@ -103,9 +103,11 @@ def test_best_of_n_speaks_of_the_judge_that_moved() -> None:
     }
 
 
-def test_overrides_for_all_and_for_one() -> None:
-    found = plan("ppo", "rloo", overrides=("aligned.training.steps=5", "rloo.training.steps=7", "sft.model=base"))
-    assert [found.rows[name]["training"]["steps"] for name in ("ppo", "rloo")] == [5, 7]
+def test_overrides_for_all_algorithms_and_for_one() -> None:
+    variants = plan(
+        "ppo", "rloo", overrides=("aligned.training.steps=5", "rloo.training.steps=7", "sft.model=base")
+    )
+    assert [variants.rows[name]["training"]["steps"] for name in ("ppo", "rloo")] == [5, 7]
     with pytest.raises(ConfigError, match=r"rloo, stage 1: value|unknown key 'stepz'"):
         plan("rloo", overrides=("rloo.training.stepz=7",))
     with pytest.raises(ConfigError, match="names no setting"):
@@ -113,17 +115,17 @@ def test_overrides_for_all_and_for_one() -> None:
 
 
 def test_token_rewards_are_trained_once_for_all() -> None:
-    found = plan("rto", "ppo", overrides=("token_reward.training.epochs=0.25",))
-    assert found.shared[-1] == {
+    variants = plan("rto", "ppo", overrides=("token_reward.training.epochs=0.25",))
+    assert variants.shared[-1] == {
         "name": "token_reward", "algorithm": "dpo", "model": "sft", "training": {"epochs": 0.25},
         "data": "feedback/preferences",
     }  # fmt: skip
-    assert found.rows["rto"]["token_reward"] == "token_reward"
-    assert "token_reward" not in found.rows["ppo"]
+    assert variants.rows["rto"]["token_reward"] == "token_reward"
+    assert "token_reward" not in variants.rows["ppo"]
     assert len(plan("ppo").shared) == 3
 
 
-def test_a_budget_is_the_same_for_all_and_ends_them() -> None:
+def test_the_budget_ends_every_variant() -> None:
     rows = plan("dpo", "ppo", seconds=300.0, overrides=("ppo.training.steps=9",)).rows
     assert {row["training"]["budget_seconds"] for row in rows.values()} == {300.0}
     assert rows["dpo"]["training"]["epochs"] > 1000
@@ -131,7 +133,7 @@ def test_a_budget_is_the_same_for_all_and_ends_them() -> None:
     assert "budget_tokens" not in rows["dpo"]["training"]
 
 
-def test_variants_find_the_shared_stages_by_path() -> None:
+def test_variants_name_shared_stages_by_path() -> None:
     content = plan("ppo", "dpo", "rto").variant_content("rto", Path("out/rto"), Path("out/shared"), 4)
     recipe = build_recipe(content, "test")
     trained, evaluated = recipe.stages
@@ -151,15 +153,15 @@ def test_a_judge_that_a_variant_learned_from_is_not_independent() -> None:
     assert not plan("dpo", "ppo", overrides=("ppo.reward=vader",)).independent("vader")
 
 
-def test_needs_are_the_contract_s() -> None:
-    found = {name: needs_of(row) for name, row in plan("dpo", "simpo", "ppo", "grpo", "kto").rows.items()}
-    assert {name: need["reference"] for name, need in found.items()} == {
+def test_needs_follow_the_contract() -> None:
+    variants = {name: needs_of(row) for name, row in plan("dpo", "simpo", "ppo", "grpo", "kto").rows.items()}
+    assert {name: need["reference"] for name, need in variants.items()} == {
         "dpo": True, "simpo": False, "ppo": True, "grpo": True, "kto": True,
     }  # fmt: skip
-    assert [name for name, need in found.items() if need["critic"]] == ["ppo"]
-    assert [name for name, need in found.items() if need["reward"]] == ["ppo", "grpo"]
-    assert [need["completions"] for need in found.values()] == [2, 2, 1, 2, 1]
-    assert [need["consumes"] for need in found.values()][3:] == ["samples", "labels"]
+    assert [name for name, need in variants.items() if need["critic"]] == ["ppo"]
+    assert [name for name, need in variants.items() if need["reward"]] == ["ppo", "grpo"]
+    assert [need["completions"] for need in variants.values()] == [2, 2, 1, 2, 1]
+    assert [need["consumes"] for need in variants.values()][3:] == ["samples", "labels"]
 
 
 @pytest.mark.parametrize(
@@ -174,14 +176,12 @@ def test_needs_are_the_contract_s() -> None:
         (("ppo",), ("judge.model=aligned",), "not earlier|no earlier stage"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(
-    names: tuple[str, ...], overrides: tuple[str, ...], words: str
-) -> None:
+def test_invalid_comparisons_are_refused(names: tuple[str, ...], overrides: tuple[str, ...], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         plan(*names, overrides=overrides)
 
 
-def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
+def test_missing_data_is_one_sentence(project: Project) -> None:
     with pytest.raises(ConfigError, match=r"kto is trained on labels.*add kto\.data=FILE"):
         plan("kto", recipe=project.recipe)
     rows = plan("dpo", "kto", recipe=project.recipe, overrides=("kto.data=labels.jsonl",)).rows
@@ -192,7 +192,7 @@ def test_data_that_nobody_has_is_asked_for(project: Project) -> None:
 # --- Running them --------------------------------------------------------------------------------------------
 
 
-def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
+def test_a_stop_is_forwarded_to_the_subprocess(tmp_path: Path) -> None:
     stop = ForwardedStop()
     code = "    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
     # A shell that starts tests in the background has SIGINT ignored, and children inherit that.
@@ -206,13 +206,13 @@ def test_a_stop_reaches_the_process_that_runs(tmp_path: Path) -> None:
     assert stop
     with pytest.raises(Interrupted, match="run the same command again"):
         run_in_subprocess({"run": str(tmp_path / "run")}, stop)
-    assert not (tmp_path / "run" / "log.txt").exists()  # asked before it began, nothing is begun
+    assert not (tmp_path / "run" / "log.txt").exists()  # stopped before the start, so nothing is started
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_comparison_from_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
-    """Two seeds of DPO and PPO; RLOO's reward fails on every row, and the comparison goes on."""
+def test_a_comparison_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
+    """Two seeds of DPO and PPO; RLOO's reward fails on every row, and the comparison continues."""
     broken = tmp_path / "broken.py"
     broken.write_text("def score(prompt, completion):\n    raise ValueError('no opinion')\n", encoding="utf-8")
     arguments = [
@@ -221,8 +221,8 @@ def test_a_comparison_from_end_to_end(project: Project, gnomon: Run, tmp_path: P
     ]  # fmt: skip
     done = gnomon(*arguments)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "bench" / "compare.json").read_text(encoding="utf-8"))
-    runs = {(run["algorithm"], run["seed"]): run for run in found["runs"]}
+    result = json.loads((tmp_path / "bench" / "compare.json").read_text(encoding="utf-8"))
+    runs = {(run["algorithm"], run["seed"]): run for run in result["runs"]}
     assert list(runs) == [(name, seed) for seed in (3, 4) for name in ("dpo", "ppo", "rloo")]
     for (name, _), run in runs.items():
         assert ("failed on every completion" in run["error"]) == (name == "rloo")
@@ -233,7 +233,7 @@ def test_a_comparison_from_end_to_end(project: Project, gnomon: Run, tmp_path: P
             assert run["memory"] > 0.1
             assert bool(run["course"]) == (name == "ppo")
     # Both seeds of an algorithm start from different shared stages; both algorithms of a seed from the same.
-    scores = {row["seed"]: row["scores"]["judge"] for row in found["references"]}
+    scores = {row["seed"]: row["scores"]["judge"] for row in result["references"]}
     assert scores[3] != scores[4]
     samples = [
         (tmp_path / "bench" / "seed-3" / name / "report" / "samples.jsonl")
@@ -248,15 +248,17 @@ def test_a_comparison_from_end_to_end(project: Project, gnomon: Run, tmp_path: P
 
 
 def test_data_sets_by_name_and_settings() -> None:
-    found = read_sets(["films: judge.data='my films.jsonl' aligned.data=f.jsonl", "食谱:judge.data=r.jsonl"])
-    assert found == {
+    comparisons = read_sets(
+        ["films: judge.data='my films.jsonl' aligned.data=f.jsonl", "食谱:judge.data=r.jsonl"]
+    )
+    assert comparisons == {
         "films": ["judge.data=my films.jsonl", "aligned.data=f.jsonl"],
         "食谱": ["judge.data=r.jsonl"],
     }
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("texts", "message"),
     [
         (["films"], "is no data set; give NAME: key=value"),
         (["films:"], "is no data set"),
@@ -265,13 +267,13 @@ def test_data_sets_by_name_and_settings() -> None:
         (["a: b='c"], "close its quotation marks"),
     ],
 )
-def test_what_is_no_data_set_is_refused(told: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        read_sets(told)
+def test_invalid_data_sets_are_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_sets(texts)
 
 
-def test_a_folder_with_anything_else_is_refused_before_the_first_run(tmp_path: Path) -> None:
-    """Also where it lies in a data set's folder; a page that somebody wrote stays as it is."""
+def test_a_folder_with_other_files_is_refused_before_the_first_run(tmp_path: Path) -> None:
+    """Also inside a data set's folder; a page that the user wrote stays."""
     sets = {"good": ["report.judges=[vader]"], "bad": ["report.judges=[vader]"]}
     for name in ("compare.html", "notes.txt", "bad/photo.jpg"):
         out = tmp_path / name.replace("/", "-")
@@ -284,8 +286,8 @@ def test_a_folder_with_anything_else_is_refused_before_the_first_run(tmp_path: P
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_comparison_on_two_data_sets_from_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
-    """Real trainings; the second data set is the first without one pair. The same command again only reads."""
+def test_a_comparison_on_two_data_sets_end_to_end(project: Project, gnomon: Run, tmp_path: Path) -> None:
+    """Real trainings; the second data set lacks one pair. The same command again only reads results."""
     rows = (project.folder / "preferences.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (project.folder / "fewer.jsonl").write_text("".join(rows[:-1]), encoding="utf-8")
     sets = {"films": "preferences.jsonl", "食谱": "fewer.jsonl"}
@@ -296,15 +298,21 @@ def test_a_comparison_on_two_data_sets_from_end_to_end(project: Project, gnomon:
     done = gnomon(*arguments)
     assert done.returncode == 0, done.stderr
     bench = tmp_path / "bench"
-    found = read_written_sets(bench)
-    assert (list(found.sets), found.waiting, found.algorithms) == (list(sets), [], ["dpo", "ipo"])
+    comparisons = read_written_sets(bench)
+    assert (list(comparisons.sets), comparisons.waiting, comparisons.algorithms) == (
+        list(sets),
+        [],
+        ["dpo", "ipo"],
+    )
     for algorithm in ("dpo", "ipo"):
-        rates = [found.sets[name].win_rate(algorithm, "judge").value for name in sets]
-        assert found.together(algorithm, "judge").value == pytest.approx(
+        rates = [comparisons.sets[name].win_rate(algorithm, "judge").value for name in sets]
+        assert comparisons.together(algorithm, "judge").value == pytest.approx(
             sum(r for r in rates if r is not None) / 2
         )
-        assert all(run.error == "" and run.steps for one in found.sets.values() for run in one.of(algorithm))
-    assert found.sets["films"].runs[0].scores != found.sets["食谱"].runs[0].scores
+        assert all(
+            run.error == "" and run.steps for one in comparisons.sets.values() for run in one.of(algorithm)
+        )
+    assert comparisons.sets["films"].runs[0].scores != comparisons.sets["食谱"].runs[0].scores
     page = bench / "compare.html"
     assert 'href="%E9%A3%9F%E8%B0%B1/compare.html"' in page.read_text(encoding="utf-8")
     assert (bench / "食谱" / "compare.html").is_file()

@@ -1,4 +1,4 @@
-"""The KL of best-of-n: bound, estimate, and what enumeration says."""
+"""The KL of best-of-n: bound and estimate against enumeration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gnomon.evaluation.best_of_n import best_rows, kl_bound, kl_estimate
 
 
 def kl_exact(n: int, chances: ArrayLike, rewards: ArrayLike) -> float:
-    """Where every answer is known. Of equal rewards the first drawn wins, so they count as one answer."""
+    """The exact KL if all answers are known. Of equal rewards the first draw wins, so they are one answer."""
     chances = np.asarray(chances, dtype=np.float64)
     _, level = np.unique(np.asarray(rewards), return_inverse=True)
     mass = np.bincount(level, chances)  # [rewards], from the worst up
@@ -28,13 +28,13 @@ def kl_exact(n: int, chances: ArrayLike, rewards: ArrayLike) -> float:
     return float((best[there] * np.log(best[there] / mass[there])).sum())
 
 
-def test_the_bound_published() -> None:
+def test_the_bound_matches_published_values() -> None:
     for n, value in FIGURES["bon_kl"].items():
         assert kl_bound(int(n)) == pytest.approx(value, abs=5e-5)
 
 
 def test_exact_by_enumeration() -> None:
-    """Every series of three draws of four answers, two of which have one reward; the first of the best wins."""
+    """All series of three draws of four answers, two of them with equal rewards; the first of the best wins."""
     chances, rewards = [0.4, 0.3, 0.2, 0.1], [0.0, 2.0, 2.0, 1.0]
     best = np.zeros(4)
     for draws in product(range(4), repeat=3):
@@ -43,8 +43,8 @@ def test_exact_by_enumeration() -> None:
     assert kl_exact(3, chances, rewards) == pytest.approx(expected)
 
 
-def test_two_answers_never_get_further_than_their_improbability() -> None:
-    """A coin: 3 of 4 pairs hold the better side: 3/4 log(3/2) + 1/4 log(1/2). At most log 2."""
+def test_the_kl_is_at_most_the_negative_log_probability() -> None:
+    """Two equally likely answers; 3 of 4 pairs have the better: 3/4 log(3/2) + 1/4 log(1/2), at most log 2."""
     assert kl_exact(2, [0.5, 0.5], [0, 1]) == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5))
     assert kl_exact(1000, [0.5, 0.5], [0, 1]) == pytest.approx(math.log(2))
     assert kl_bound(1000) > 5.9
@@ -67,7 +67,7 @@ def test_the_estimate_is_exact_where_only_the_best_repeats(n: int, top: float) -
 
 
 def test_the_estimate_at_its_ends() -> None:
-    """A text that nothing else could be moves nothing; an unlikely one, as texts are, gives the bound."""
+    """A certain text has no KL; an unlikely one, as texts are, reaches the bound."""
     assert kl_estimate(16, [0.0]) == 0.0
     assert kl_estimate(16, [-900.0, -5000.0]) == pytest.approx(kl_bound(16))
     assert kl_estimate(16, [-40.0]) == pytest.approx(kl_bound(16))
@@ -75,8 +75,8 @@ def test_the_estimate_at_its_ends() -> None:
     assert kl_estimate(4, []) is None
 
 
-def test_the_estimate_on_draws_is_near_the_truth_and_the_bound_is_not() -> None:
-    """Ten answers, mean over the winners of 4,000 series of 16: nearer to the KL than to the bound by far."""
+def test_the_estimate_on_draws_is_closer_than_the_bound() -> None:
+    """Ten answers, mean over the winners of 4,000 series of 16: much closer to the KL than to the bound."""
     rng = np.random.default_rng(0)
     chances = rng.dirichlet(np.ones(10))
     rewards = rng.normal(size=10)
@@ -91,7 +91,7 @@ def test_the_estimate_on_draws_is_near_the_truth_and_the_bound_is_not() -> None:
 @given(
     n=st.integers(1, 100), weights=st.lists(st.floats(0.01, 1), min_size=1, max_size=8), seed=st.integers(0, 99)
 )
-def test_nothing_is_above_the_bound(n: int, weights: list[float], seed: int) -> None:
+def test_the_estimate_is_never_above_the_bound(n: int, weights: list[float], seed: int) -> None:
     chances = np.array(weights) / sum(weights)
     exact = kl_exact(n, chances, np.random.default_rng(seed).integers(4, size=len(weights)))
     assert -1e-12 <= exact <= kl_bound(n) + 1e-9
@@ -100,7 +100,7 @@ def test_nothing_is_above_the_bound(n: int, weights: list[float], seed: int) -> 
     assert -1e-12 <= estimate <= kl_bound(n) + 1e-9
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match="best of 0"):
         kl_bound(0)
     with pytest.raises(DataError, match="above 0"):
@@ -110,6 +110,6 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 def test_rows_without_a_score_lose_and_ties_go_to_the_first() -> None:
-    """Prompts may come mixed; of b's three only two make a draw."""
+    """Prompts may be interleaved; of b's three completions only two make a draw."""
     prompts = ["a", "b", "a", "b", "a", "a", "b"]
     assert best_rows(prompts, [None, 1.0, -5.0, 1.0, math.nan, None, 9.0], 2) == [2, 4, 1]

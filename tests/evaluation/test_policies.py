@@ -1,4 +1,4 @@
-"""Policies side by side, against numbers worked out by hand and models about which everything is known."""
+"""Comparison of policies, against numbers by hand and models with known outputs."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def test_win_rate_by_hand() -> None:
 
     B: 0 loses to 1 twice: 0. Prompts count alike, though A has six comparisons and B two: (2/3 + 0) / 2 = 1/3.
     """
-    mine = samples("mine", {A: [3.0, 2.0], B: [0.0]})
-    theirs = samples("theirs", {A: [1.0, 2.0, 3.0], B: [1.0, 1.0]})
-    found = win_rate(mine, theirs, "judge", seed=0)
-    assert (found["wins"], found["ties"], found["losses"]) == (3, 2, 3)
-    assert found["rate"] == pytest.approx(1 / 3)
-    assert (found["model"], found["against"], found["judge"]) == ("mine", "theirs", "judge")
-    assert 0 <= found["low"] <= found["rate"] <= found["high"] <= 2 / 3 + 1e-12
-    other = win_rate(theirs, mine, "judge", seed=0)
-    assert other["rate"] == pytest.approx(1 - found["rate"])
-    assert (other["wins"], other["losses"]) == (3, 3)
+    candidate = samples("mine", {A: [3.0, 2.0], B: [0.0]})
+    other = samples("theirs", {A: [1.0, 2.0, 3.0], B: [1.0, 1.0]})
+    row = win_rate(candidate, other, "judge", seed=0)
+    assert (row["wins"], row["ties"], row["losses"]) == (3, 2, 3)
+    assert row["rate"] == pytest.approx(1 / 3)
+    assert (row["model"], row["against"], row["judge"]) == ("mine", "theirs", "judge")
+    assert 0 <= row["low"] <= row["rate"] <= row["high"] <= 2 / 3 + 1e-12
+    reverse = win_rate(other, candidate, "judge", seed=0)
+    assert reverse["rate"] == pytest.approx(1 - row["rate"])
+    assert (reverse["wins"], reverse["losses"]) == (3, 3)
 
 
-def test_equal_voices_tie_and_better_ones_win() -> None:
+def test_equal_policies_tie_and_better_ones_win() -> None:
     same = win_rate(samples("a", {A: [1.0], B: [2.0]}), samples("b", {A: [1.0], B: [2.0]}), "judge", seed=0)
     assert (same["rate"], same["low"], same["high"], same["ties"]) == (0.5, 0.5, 0.5, 2)
     better = win_rate(samples("a", {A: [1.0], B: [2.0]}), samples("b", {A: [0.0], B: [1.0]}), "judge", seed=0)
@@ -80,20 +80,20 @@ def test_equal_voices_tie_and_better_ones_win() -> None:
 
 def test_completions_are_compared_within_their_prompt_only() -> None:
     """Prompt B is easy for both; across prompts the candidate would win, within them it loses."""
-    found = win_rate(samples("a", {A: [0.0], B: [10.0]}), samples("b", {A: [1.0], B: [11.0]}), "judge", seed=0)
-    assert found["rate"] == 0
+    row = win_rate(samples("a", {A: [0.0], B: [10.0]}), samples("b", {A: [1.0], B: [11.0]}), "judge", seed=0)
+    assert row["rate"] == 0
 
 
 def test_the_interval_is_over_prompts_not_over_completions() -> None:
-    """Many completions of two prompts that disagree do not make the rate certain."""
-    found = win_rate(
+    """Many completions of two prompts with opposite results do not narrow the interval."""
+    row = win_rate(
         samples("a", {A: [1.0] * 50, B: [0.0] * 50}), samples("b", {A: [0.0] * 50, B: [1.0] * 50}), "judge", 0
     )
-    assert (found["rate"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
+    assert (row["rate"], row["low"], row["high"]) == (0.5, 0.0, 1.0)
 
 
 def test_how_far_best_of_n_moves_a_policy() -> None:
-    """The bound holds for any judge: log 4 − 3/4. An unlikely text moves as far; a certain one not at all."""
+    """The bound for any judge is log 4 − 3/4. An unlikely text reaches it; the KL of a certain one is 0."""
     plain = samples("mine", {A: [3.0, 2.0]})
     sampling = Sampling(completions=4)
     far = replace(plain, rollouts=[replace(one, logprobs=(-40.0,)) for one in plain.rollouts])
@@ -121,10 +121,10 @@ def passed(found: list[dict[str, Any]]) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize(("low", "clear"), [(0.51, True), (0.5, False), (0.4, False), (None, False)])
-def test_a_win_is_clear_when_its_interval_is_above_a_half(low: float | None, clear: bool) -> None:
-    found = checks(row("new"), row("old"), [win(low)], ["vader"])
-    assert passed(found) == {"win_rate": clear, "perplexity": True, "distinct_2": True}
-    assert found[0] == {
+def test_a_win_needs_an_interval_above_one_half(low: float | None, clear: bool) -> None:
+    results = checks(row("new"), row("old"), [win(low)], ["vader"])
+    assert passed(results) == {"win_rate": clear, "perplexity": True, "distinct_2": True}
+    assert results[0] == {
         "name": "win_rate", "judge": "vader", "value": 0.6, "low": low, "threshold": 0.5, "passed": clear,
     }  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_perplexity_may_rise_by_a_seventh(rise: float, fine: bool) -> None:
     }
 
 
-def test_what_was_not_measured_is_not_demanded() -> None:
+def test_unmeasured_figures_are_not_checked() -> None:
     unknown = {**row("new"), "perplexity": None}
     assert passed(checks(unknown, row("old"), [], [])) == {"distinct_2": True}
     assert passed(checks(row("new"), row("old", distinct=0.0), [], [])) == {"perplexity": True}
@@ -152,46 +152,46 @@ def test_variety_may_fall_by_a_fifth(share: float, fine: bool) -> None:
 
 def test_only_independent_judges_of_this_pair_count() -> None:
     wins = [win(0.1, judge="judge"), win(0.1, against="base"), win(0.1, model="other"), win(0.6)]
-    found = checks(row("new"), row("old"), wins, ["vader"])
-    assert passed(found)["win_rate"]
-    assert len(found) == 3
+    results = checks(row("new"), row("old"), wins, ["vader"])
+    assert passed(results)["win_rate"]
+    assert len(results) == 3
 
 
-def test_describe_a_voice_by_hand() -> None:
+def test_describe_by_hand() -> None:
     rollouts = [
         rollout(A, "good film", [1, 2]),
         rollout(A, "good film", [1, 2, 3, 4], reason="length"),
         rollout(B, "很好", [1, 2, 3]),
     ]
     scores = {"judge": np.array([1.0, 3.0, 5.0])}
-    found = describe(PolicySamples("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
+    row = describe(PolicySamples("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
     # The mean is over prompts: A has (1 + 3) / 2 = 2, B has 5, together 3.5; KL 1 and 3, together 2.
-    assert found["scores"]["judge"]["mean"] == pytest.approx(3.5)
-    assert (found["scores"]["judge"]["low"], found["scores"]["judge"]["high"]) == (2.0, 5.0)
-    assert (found["kl"], found["kl_low"], found["kl_high"]) == (2.0, 1.0, 3.0)
-    assert found["model"] == "mine"
-    assert found["perplexity"] == 12.5
-    assert found["length_mean"] == 3
-    assert found["unfinished_share"] == pytest.approx(1 / 3)
+    assert row["scores"]["judge"]["mean"] == pytest.approx(3.5)
+    assert (row["scores"]["judge"]["low"], row["scores"]["judge"]["high"]) == (2.0, 5.0)
+    assert (row["kl"], row["kl_low"], row["kl_high"]) == (2.0, 1.0, 3.0)
+    assert row["model"] == "mine"
+    assert row["perplexity"] == 12.5
+    assert row["length_mean"] == 3
+    assert row["unfinished_share"] == pytest.approx(1 / 3)
     # good, film, good, film, 很, 好: four of six; (good film) twice, (很 好): two of three.
-    assert found["distinct_1"] == pytest.approx(4 / 6)
-    assert found["distinct_2"] == pytest.approx(2 / 3)
+    assert row["distinct_1"] == pytest.approx(4 / 6)
+    assert row["distinct_2"] == pytest.approx(2 / 3)
 
 
 def test_the_reference_has_no_kl() -> None:
-    found = describe(samples("sft", {A: [1.0, 2.0]}), seed=0)
-    assert (found["kl"], found["kl_low"], found["kl_high"]) == (None, None, None)
+    row = describe(samples("sft", {A: [1.0, 2.0]}), seed=0)
+    assert (row["kl"], row["kl_low"], row["kl_high"]) == (None, None, None)
 
 
-def test_perplexity_of_a_model_without_opinions_is_its_vocabulary(chat_tokenizer: Any) -> None:
+def test_perplexity_of_a_uniform_model_is_its_vocabulary(chat_tokenizer: Any) -> None:
     policy = tiny_policy(chat_tokenizer)
     torch.nn.init.zeros_(policy.network.lm_head.weight)
-    found = perplexity(policy, demonstrations("good", "a much longer one, with words", "电影"))
-    assert found == pytest.approx(len(chat_tokenizer), rel=1e-5)
+    value = perplexity(policy, demonstrations("good", "a much longer one, with words", "电影"))
+    assert value == pytest.approx(len(chat_tokenizer), rel=1e-5)
 
 
 def test_perplexity_of_weights_that_diverged_is_a_number(chat_tokenizer: Any) -> None:
-    """A token costs more nats than the exponential of a double takes."""
+    """Negative log-likelihoods beyond the largest exponent of a double."""
     policy = tiny_policy(chat_tokenizer)
     with torch.no_grad():
         policy.network.get_output_embeddings().weight.mul_(1e6)
@@ -211,7 +211,7 @@ def test_perplexity_is_over_tokens_with_the_end_and_without_the_prompt(
     assert perplexity(policy, texts) == pytest.approx(expected, rel=1e-5)
 
 
-def test_perplexity_leaves_out_what_the_context_does_not_hold(
+def test_perplexity_leaves_out_texts_longer_than_the_context(
     chat_tokenizer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = tiny_policy(chat_tokenizer)
@@ -224,7 +224,7 @@ def test_perplexity_leaves_out_what_the_context_does_not_hold(
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_a_model_is_at_no_distance_from_itself(chat_tokenizer: Any, temperature: float) -> None:
+def test_a_model_has_no_kl_to_itself(chat_tokenizer: Any, temperature: float) -> None:
     policy = tiny_policy(chat_tokenizer)
     sampling = Sampling(completions=2, max_tokens=5, temperature=temperature)
     rollouts = sample_all(policy, prompts_of("a", "a longer one"), sampling, 1, lambda _: None)
@@ -240,24 +240,26 @@ def test_kl_is_the_sum_of_log_ratios_in_the_order_of_the_rollouts(
     policy, reference = tiny_policy(chat_tokenizer), tiny_policy(chat_tokenizer, seed=1)
     sampling = Sampling(completions=3, max_tokens=6)
     rollouts = sample_all(policy, prompts_of("a", "a longer one", "b"), sampling, 1, lambda _: None)
-    found = kl_to_reference(rollouts, reference, 1.0)
-    for one, value in zip(rollouts, found, strict=True):
+    kl = kl_to_reference(rollouts, reference, 1.0)
+    for one, value in zip(rollouts, kl, strict=True):
         ids = torch.tensor([*one.prompt_ids, *one.token_ids])
         with torch.no_grad():
-            theirs = reference.network(ids[None]).logits[0].log_softmax(-1)
-        theirs = theirs[len(one.prompt_ids) - 1 : -1].gather(1, ids[len(one.prompt_ids) :, None])
-        assert value == pytest.approx(sum(one.logprobs) - float(theirs.sum()), abs=1e-3)
-    assert found.mean() > 1  # the two differ
+            reference_logprobs = reference.network(ids[None]).logits[0].log_softmax(-1)
+        reference_logprobs = reference_logprobs[len(one.prompt_ids) - 1 : -1].gather(
+            1, ids[len(one.prompt_ids) :, None]
+        )
+        assert value == pytest.approx(sum(one.logprobs) - float(reference_logprobs.sum()), abs=1e-3)
+    assert kl.mean() > 1  # the two differ
 
 
 def test_best_of_n_takes_the_best_of_each_n_in_turn() -> None:
     """Of 1, 3 | 2, 0 under A and 5, 4 | 7 (left over) under B with n = 2."""
-    found = best_of_n(samples("x", {A: [1.0, 3.0, 2.0, 0.0], B: [5.0, 4.0, 7.0]}), 2, "judge")
-    assert found.name == "x, best of 2"
-    assert found.scores["judge"].tolist() == [3.0, 2.0, 5.0]
-    assert [r.completion.text for r in found.rollouts] == ["x 3.0", "x 2.0", "x 5.0"]
-    assert [r.prompt.id for r in found.rollouts] == ["A", "A", "B"]
-    assert (found.kl, found.perplexity) == (None, None)
+    best = best_of_n(samples("x", {A: [1.0, 3.0, 2.0, 0.0], B: [5.0, 4.0, 7.0]}), 2, "judge")
+    assert best.name == "x, best of 2"
+    assert best.scores["judge"].tolist() == [3.0, 2.0, 5.0]
+    assert [r.completion.text for r in best.rollouts] == ["x 3.0", "x 2.0", "x 5.0"]
+    assert [r.prompt.id for r in best.rollouts] == ["A", "A", "B"]
+    assert (best.kl, best.perplexity) == (None, None)
 
 
 def test_a_reward_model_must_agree_better_than_every_baseline() -> None:
@@ -265,8 +267,8 @@ def test_a_reward_model_must_agree_better_than_every_baseline() -> None:
         others = [{"kind": "baseline", "pearson": r} for r in baselines]
         return [{"kind": "model", "pearson": model}, *others, {"kind": "human", "pearson": 0.99}]
 
-    found = judge_checks({"judge": rows(0.77, 0.56, 0.43), "worse": rows(0.5, 0.56, 0.43)})
-    assert [(c["judge"], c["threshold"], c["passed"]) for c in found] == [
+    result = judge_checks({"judge": rows(0.77, 0.56, 0.43), "worse": rows(0.5, 0.56, 0.43)})
+    assert [(c["judge"], c["threshold"], c["passed"]) for c in result] == [
         ("judge", 0.56, True),
         ("worse", 0.56, False),
     ]

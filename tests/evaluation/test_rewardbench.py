@@ -34,17 +34,17 @@ BEAVER = {
 }  # fmt: skip
 
 
-def test_sections_published() -> None:
-    found = section_scores(BEAVER)
-    assert found == {name: pytest.approx(v) for name, v in FIGURES["rewardbench_v1_readme_example"].items()}
+def test_sections_match_published_values() -> None:
+    scores = section_scores(BEAVER)
+    assert scores == {name: pytest.approx(v) for name, v in FIGURES["rewardbench_v1_readme_example"].items()}
     assert sum(len(subsets) for subsets in SECTIONS.values()) == 23
     assert sum(SECTIONS["Reasoning"].values()) == 2 * 984
 
 
-def test_sections_of_a_part() -> None:
-    found = section_scores({"mt-bench-easy": 1.0, "mt-bench-med": 0.5})
-    assert found["Chat"] == pytest.approx((28 + 20) / 68)
-    assert found["Safety"] is None
+def test_sections_with_missing_subsets() -> None:
+    scores = section_scores({"mt-bench-easy": 1.0, "mt-bench-med": 0.5})
+    assert scores["Chat"] == pytest.approx((28 + 20) / 68)
+    assert scores["Safety"] is None
     with pytest.raises(DataError, match="no subset 'mt-bench'"):
         section_scores({"mt-bench": 1.0})
     with pytest.raises(DataError, match="not in 0 to 1"):
@@ -58,8 +58,8 @@ def test_equal_scores_are_wrong_in_version_1() -> None:
         subset_accuracy([(float("nan"), 0.0)])
 
 
-def test_the_best_of_four_shares_its_point_with_its_equals() -> None:
-    """Alone at the top 1; with one other 1/2; with three 1/4; below 0."""
+def test_tied_best_answers_share_the_point() -> None:
+    """Alone at the top 1; tied with one other 1/2; with three 1/4; below the top 0."""
     prompts: list[Answers] = [
         ([3.0], [1.0, 2.0, 0.0]),
         ([3.0], [3.0, 2.0, 0.0]),
@@ -78,11 +78,11 @@ def numbered(rows: list[list[list[float]]]) -> dict[Hashable, Answers]:
     return {number: (right, wrong) for number, (right, wrong) in enumerate(rows)}
 
 
-def test_ties_published() -> None:
+def test_ties_match_published_values() -> None:
     figures = FIGURES["rewardbench2_ties_synthetic"]
-    found = ties_score(numbered(figures["ref"]), numbered(figures["tied"]))
-    assert found is not None
-    assert found.score == pytest.approx(figures["score"], abs=1e-9)
+    ties = ties_score(numbered(figures["ref"]), numbered(figures["tied"]))
+    assert ties is not None
+    assert ties.score == pytest.approx(figures["score"], abs=1e-9)
 
 
 def test_ties_by_hand() -> None:
@@ -92,26 +92,26 @@ def test_ties_by_hand() -> None:
     the mean of tanh(3/1 - 1) and tanh(-1/1.5 - 1).
     """
     figures = FIGURES["rewardbench2_ties_synthetic"]
-    found = ties_score(numbered(figures["ref"]), numbered(figures["tied"]))
-    assert found is not None
-    assert (found.tied_accuracy, found.reference_accuracy) == (1.0, 0.5)
-    assert (found.preferred, found.preferred_hard) == (0.5, 0.5)
-    assert found.margin == pytest.approx((math.tanh(2) + math.tanh(-5 / 3)) / 2)
+    ties = ties_score(numbered(figures["ref"]), numbered(figures["tied"]))
+    assert ties is not None
+    assert (ties.tied_accuracy, ties.reference_accuracy) == (1.0, 0.5)
+    assert (ties.preferred, ties.preferred_hard) == (0.5, 0.5)
+    assert ties.margin == pytest.approx((math.tanh(2) + math.tanh(-5 / 3)) / 2)
 
 
 @pytest.mark.parametrize(("wrong", "margin"), [(0.0, 1.0), (2.0, 0.0), (3.0, -1.0)])
 def test_right_answers_of_one_score(wrong: float, margin: float) -> None:
-    """The distance over nothing: tanh of infinity, of 0/0 taken for 0, of minus infinity."""
-    found = ties_score({"p": ([9.0], [0.0])}, {"p": ([2.0, 2.0], [wrong])})
-    assert found is not None
-    assert found.margin == margin
-    assert found.preferred == found.preferred_hard == found.tied_accuracy == float(margin > 0)
+    """The distance over a spread of 0: tanh of infinity, of 0/0 (counted as 0), of minus infinity."""
+    ties = ties_score({"p": ([9.0], [0.0])}, {"p": ([2.0, 2.0], [wrong])})
+    assert ties is not None
+    assert ties.margin == margin
+    assert ties.preferred == ties.preferred_hard == ties.tied_accuracy == float(margin > 0)
 
 
-def test_distances_need_both_kinds_and_accuracies_do_not() -> None:
-    found = ties_score({1: ([1.0], [0.0]), 2: ([0.0], [1.0])}, {1: ([3.0, 3.5], [0.0]), 3: ([0.0, 1.0], [1.0])})
-    assert found is not None
-    assert (found.reference_accuracy, found.tied_accuracy, found.preferred) == (0.5, 0.5, 1.0)
+def test_distances_need_both_kinds_of_prompts() -> None:
+    ties = ties_score({1: ([1.0], [0.0]), 2: ([0.0], [1.0])}, {1: ([3.0, 3.5], [0.0]), 3: ([0.0, 1.0], [1.0])})
+    assert ties is not None
+    assert (ties.reference_accuracy, ties.tied_accuracy, ties.preferred) == (0.5, 0.5, 1.0)
     assert ties_score({1: ([1.0], [0.0])}, {2: ([1.0, 1.0], [0.0])}) is None
     assert ties_score({}, {}) is None
     with pytest.raises(DataError, match="tied prompt 4 of the ties has 1 right"):

@@ -56,7 +56,7 @@ def test_distinct_n_without_n_grams_is_undefined() -> None:
     assert math.isnan(distinct_n(["word"], 2))
 
 
-def test_distinct_n_refuses_a_senseless_n() -> None:
+def test_distinct_n_refuses_an_invalid_n() -> None:
     with pytest.raises(ValueError, match="n is 0"):
         distinct_n(["a"], 0)
 
@@ -87,7 +87,7 @@ def test_self_bleu_is_undefined_without_another_text() -> None:
 
 
 def test_a_text_is_never_its_own_reference() -> None:
-    """With one reference each, two unlike texts score low only if none is held against itself."""
+    """With one reference each, two unlike texts score low only if no text is its own reference."""
     texts = ["a b c d e f", "g h i j k l", "m n o p q r"]
     assert all(self_bleu(texts, max_references=1, seed=seed) < 0.1 for seed in range(20))
 

@@ -1,4 +1,4 @@
-"""Trackers through the one sink: the calls that each receives, at the first start and at later ones."""
+"""Trackers behind one sink: the calls that each receives, at the first start and at later ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = {"seed": 3}
 
 
 class Answered:
-    """What a tracker's `init` or `start_run` returns: its run, under the name and id that it chose."""
+    """The run that a tracker's `init` or `start_run` returns, with its name and id."""
 
     def __init__(self, name: str):
         self.name = name
@@ -30,8 +30,8 @@ class Answered:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """The calls that packages of the trackers' names received; they take any call."""
-    found: Calls = []
+    """The calls that fake packages of the trackers received; they accept any call."""
+    result: Calls = []
 
     class Noting(ModuleType):
         def __getattr__(self, name: str) -> Any:
@@ -39,18 +39,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
                 raise AttributeError(name)
 
             def noted(*words: Any, **named: Any) -> Answered:
-                found.append((name, words, named))
+                result.append((name, words, named))
                 return Answered(str(named.get("name", named.get("run_name", ""))))
 
             return noted
 
     for name in ("wandb", "mlflow", "trackio"):
         monkeypatch.setitem(sys.modules, name, Noting(name))
-    return found
+    return result
 
 
 def send(name: str, folder: Path, steps: list[int], done: int = 0) -> None:
-    sink = open_sink([name], folder, "ppo", SETTINGS, done=done)
+    sink = open_sink([name], folder, "ppo", SETTINGS, last_step=done)
     assert sink is not None
     for step in steps:
         sink.record(step, {"loss": step / 2})
@@ -58,8 +58,8 @@ def send(name: str, folder: Path, steps: list[int], done: int = 0) -> None:
 
 
 def kept(folder: Path) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads((folder / "ppo" / "trackers.json").read_text())
-    return found
+    result: dict[str, dict[str, Any]] = json.loads((folder / "ppo" / "trackers.json").read_text())
+    return result
 
 
 def test_calls_to_wandb(calls: Calls, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_calls_to_wandb(calls: Calls, tmp_path: Path) -> None:
 
 
 def test_calls_to_trackio(calls: Calls, tmp_path: Path) -> None:
-    """trackio has no ids: a run is resumed by the name that trackio gave it."""
+    """trackio has no ids: a run is resumed by its name."""
     folder = tmp_path / "films"
     send("trackio", folder, [1])
     send("trackio", folder, [2])
@@ -102,21 +102,23 @@ def test_calls_to_mlflow(calls: Calls, tmp_path: Path) -> None:
     calls.clear()
     send("mlflow", folder, [8])
     assert calls[1] == ("start_run", (), {"run_id": "id-of-ppo"})
-    assert "log_params" not in [call[0] for call in calls]  # they may not change, and the folder may have moved
+    assert "log_params" not in [
+        call[0] for call in calls
+    ]  # parameters cannot change, and the folder may have moved
 
 
 @pytest.mark.parametrize(("name", "log"), [("wandb", "log"), ("trackio", "log"), ("mlflow", "log_metrics")])
-def test_a_second_start_goes_on_in_the_same_run_and_sends_no_step_twice(
+def test_a_second_start_resumes_the_run_and_sends_no_step_twice(
     calls: Calls, tmp_path: Path, name: str, log: str
 ) -> None:
     send(name, tmp_path, [1, 2, 3])
     before = kept(tmp_path)[name]["id"]
-    send(name, tmp_path, [2, 3, 4], done=1)  # killed after step 3, going on from the checkpoint of step 1
+    send(name, tmp_path, [2, 3, 4], done=1)  # killed after step 3, resumed from the checkpoint of step 1
     assert kept(tmp_path)[name] == {"id": before, "step": 4}
     assert [named["step"] for call, _, named in calls if call == log] == [1, 2, 3, 4]
 
 
-def test_steps_repeated_after_a_kill_stand_in_tensorboard_once(tmp_path: Path) -> None:
+def test_tensorboard_purges_repeated_steps(tmp_path: Path) -> None:
     module = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
 
     killed = open_sink(["tensorboard"], tmp_path, "ppo", SETTINGS)
@@ -133,7 +135,7 @@ def test_steps_repeated_after_a_kill_stand_in_tensorboard_once(tmp_path: Path) -
     assert [e.value for e in events] == [1.0, 2.0, 1.5, 2.0, 2.5, 3.0]
 
 
-def test_several_receive_the_same(calls: Calls, tmp_path: Path) -> None:
+def test_several_trackers_receive_the_same_metrics(calls: Calls, tmp_path: Path) -> None:
     sink = open_sink(["wandb", "trackio"], tmp_path, "ppo", {})
     assert sink is not None
     sink.record(1, {"loss": 1.0})
@@ -142,7 +144,7 @@ def test_several_receive_the_same(calls: Calls, tmp_path: Path) -> None:
     assert open_sink([], tmp_path, "ppo", {}) is None
 
 
-def test_a_tracker_that_refuses_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_tracker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("wandb")
 
     def refuse(**_: Any) -> None:
@@ -155,7 +157,7 @@ def test_a_tracker_that_refuses_ends_in_a_sentence(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", sorted(TRACKERS))
-def test_one_that_is_not_installed_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tracker_package_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=f"{name} is not installed; pip install {name}, or remove"):
         open_sink([name], tmp_path, "ppo", {})

@@ -298,7 +298,7 @@ def test_best_of_n_stands_beside_the_candidate(project: Project) -> None:
     page = (project.run / "report.html").read_text(encoding="utf-8")
     assert "aligned, best of 3" in page
     assert found["best_of"]["kl_bound"] == pytest.approx(math.log(3) - 2 / 3)
-    assert "nats whatever the judge" in page
+    assert "nats for any judge" in page
     with pytest.raises(ConfigError, match="is not among the judges"):
         project.go("report.best_of={n: 3, judge: ridge}")
     with pytest.raises(ConfigError, match=r"more than sampling\.completions"):

@@ -1,4 +1,4 @@
-"""A run folder of invented figures; they show only that what is written there reaches the report."""
+"""A run folder with invented figures, to test that the report shows them."""
 
 from __future__ import annotations
 
@@ -90,16 +90,16 @@ ANSWERS = {
 }
 
 
-def sample(place: int, prompt: str) -> dict[str, Any]:
+def sample(index: int, prompt: str) -> dict[str, Any]:
     completions = [
-        {"model": model, "text": text * (1 + place % 3), "scores": {"judge": 0.4, "vader": -0.2}}
+        {"model": model, "text": text * (1 + index % 3), "scores": {"judge": 0.4, "vader": -0.2}}
         for model, text in ANSWERS.items()
     ]
     return {"prompt": prompt, "completions": completions}
 
 
-def bad(place: int, text: str, score: float | None) -> dict[str, Any]:
-    return {"prompt": PROMPTS[place], "model": "aligned", "text": text, "scores": {"judge": score}}
+def bad(index: int, text: str, score: float | None) -> dict[str, Any]:
+    return {"prompt": PROMPTS[index], "model": "aligned", "text": text, "scores": {"judge": score}}
 
 
 def evaluation() -> dict[str, Any]:
@@ -123,7 +123,7 @@ def evaluation() -> dict[str, Any]:
             {"name": "perplexity", "value": 1.08, "threshold": 1.15, "passed": True},
             {"name": "distinct_2", "value": 0.91, "threshold": 0.8, "passed": True},
         ],
-        "samples": [sample(place, prompt) for place, prompt in enumerate(PROMPTS)],
+        "samples": [sample(index, prompt) for index, prompt in enumerate(PROMPTS)],
         "worst": [
             bad(0, " the the the the", -2.1), bad(1, "", None), bad(2, "没有结尾的故事，没有结尾的故事", -1.7),
         ],

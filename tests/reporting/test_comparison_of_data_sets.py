@@ -1,4 +1,4 @@
-"""Comparisons on several data sets: what they come to together, and the page."""
+"""Comparisons on several data sets: the combined result and its page."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ FILMS = {"dpo": [0.5, 0.7], "ppo": [0.8, 0.9]}  # means 0.6 and 0.85
 FOOD = {"dpo": [0.9, 0.9], "ppo": [0.5, 0.6]}  # 0.9 and 0.55
 
 
-def test_each_data_set_weighs_the_same(tmp_path: Path) -> None:
-    """DPO (0.6 + 0.9)/2 = 0.75, PPO (0.85 + 0.55)/2 = 0.7: each is ahead on one, DPO together."""
-    found = read_sets(written(tmp_path, {"films": FILMS, "食谱": FOOD}))
-    assert found.judges == ["vader", "judge"], "the independent one first"
-    dpo = found.together("dpo", "vader")
+def test_data_sets_have_equal_weights(tmp_path: Path) -> None:
+    """DPO (0.6 + 0.9)/2 = 0.75, PPO (0.85 + 0.55)/2 = 0.7: each leads on one data set, DPO over both."""
+    comparisons = read_sets(written(tmp_path, {"films": FILMS, "食谱": FOOD}))
+    assert comparisons.judges == ["vader", "judge"], "the independent one first"
+    dpo = comparisons.together("dpo", "vader")
     assert (dpo.value, dpo.low, dpo.high) == pytest.approx((0.75, 0.6, 0.9))
-    assert found.together("ppo", "vader").value == pytest.approx(0.7)
-    assert [found.ahead(name, "vader") for name in ("dpo", "ppo")] == [1, 1]
-    assert found.leader == "dpo"
+    assert comparisons.together("ppo", "vader").value == pytest.approx(0.7)
+    assert [comparisons.sets_led(name, "vader") for name in ("dpo", "ppo")] == [1, 1]
+    assert comparisons.leader == "dpo"
 
 
 def test_equal_means_have_no_leader(tmp_path: Path) -> None:
-    """(0.6 + 0.9)/2 of DPO is what 0.7 and 0.8 give PPO."""
+    """The mean of DPO, (0.6 + 0.9)/2, equals that of PPO with 0.7 and 0.8."""
     both = written(tmp_path, {"films": {"dpo": [0.6], "ppo": [0.7]}, "food": {"dpo": [0.9], "ppo": [0.8]}})
-    found = read_sets(both)
-    assert (found.leader, found.leaders) == ("", ["dpo", "ppo"])
+    comparisons = read_sets(both)
+    assert (comparisons.leader, comparisons.leaders) == ("", ["dpo", "ppo"])
     words = write_sets(both).read_text(encoding="utf-8")
     assert "have the same mean win rate over the data sets" in words
     assert "has the highest mean" not in words
     assert 'class="candidate"' not in words
 
 
-def test_who_lacks_a_data_set_has_no_mean_over_all(tmp_path: Path) -> None:
-    found = read_sets(written(tmp_path, {"films": FILMS, "food": {"ppo": [0.5]}}))
-    assert found.together("dpo", "vader") == IntervalEstimate()
-    assert found.leader == "ppo"
+def test_no_mean_without_a_rate_on_every_data_set(tmp_path: Path) -> None:
+    comparisons = read_sets(written(tmp_path, {"films": FILMS, "food": {"ppo": [0.5]}}))
+    assert comparisons.together("dpo", "vader") == IntervalEstimate()
+    assert comparisons.leader == "ppo"
 
 
-def test_the_page_has_every_data_set_and_all_together(tmp_path: Path) -> None:
+def test_the_page_shows_each_data_set_and_the_mean(tmp_path: Path) -> None:
     page = write_sets(written(tmp_path, {"films": FILMS, "食谱": FOOD}, waiting=["songs"]), language="zh")
     words = page.read_text(encoding="utf-8")
     assert 'lang="zh-Hans"' in words

@@ -60,10 +60,10 @@ def test_mean_and_range_by_hand() -> None:
     assert spread([1.0, 4.0, None, 1.0]) == IntervalEstimate(2.0, 1.0, 4.0)
     assert spread([3.0]) == IntervalEstimate(3.0)  # a single seed has no range
     assert spread([None]) == spread([]) == IntervalEstimate()
-    found = read(*ALL)
-    assert found.figure("dpo", "kl") == IntervalEstimate(1.5, 1.0, 2.0)
-    assert found.figure("dpo", "tokens", 1000).value == 50
-    assert found.win_rate("ppo", "vader") == IntervalEstimate(0.75, 0.7, 0.8)
+    comparison = read(*ALL)
+    assert comparison.figure("dpo", "kl") == IntervalEstimate(1.5, 1.0, 2.0)
+    assert comparison.figure("dpo", "tokens", 1000).value == 50
+    assert comparison.win_rate("ppo", "vader") == IntervalEstimate(0.75, 0.7, 0.8)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,14 @@ def test_mean_and_range_by_hand() -> None:
         ({"dpo": (0.55, 0.6), "ppo": (0.7, 0.8)}, True, True),
         ({"dpo": (0.55, 0.75), "ppo": (0.7, 0.8)}, False, True),  # dpo's best seed is above ppo's worst
         ({"dpo": (0.3, 0.4), "ppo": (0.45, 0.8)}, True, False),
-        ({"dpo": (0.3,), "ppo": (0.8,)}, False, True),  # one seed shows nothing
+        ({"dpo": (0.3,), "ppo": (0.8,)}, False, True),  # one seed is not enough
         ({"dpo": (0.9,), "ppo": (0.91, 0.95)}, True, True),
         ({"dpo": (0.92,), "ppo": (0.91, 0.95)}, False, True),  # a single seed counts as its own best
     ],
 )
-def test_a_lead_is_clear_over_all_seeds(rates: dict[str, tuple[float, ...]], clear: bool, beats: bool) -> None:
+def test_a_leader_is_clear_only_over_all_seeds(
+    rates: dict[str, tuple[float, ...]], clear: bool, beats: bool
+) -> None:
     runs = [run(name, seed, rate) for name, values in rates.items() for seed, rate in enumerate(values)]
     leader = read(*runs).leader
     assert (leader.algorithm, leader.judge, leader.clear, leader.beats_reference) == (
@@ -100,7 +102,7 @@ def test_an_independent_judge_decides() -> None:
 # --- The page ------------------------------------------------------------------------------------------------
 
 
-def test_the_page_holds_the_figures() -> None:
+def test_the_page_shows_the_figures() -> None:
     page = render(read(*ALL))
     for figure in ("75%", "[70%, 80%]", "61.5", "50.0", "2.25", "out/seed-1/dpo", "--algorithms dpo,ppo"):
         assert figure in page
@@ -111,7 +113,7 @@ def test_the_page_holds_the_figures() -> None:
     assert "GPU memory" in render(read(run("dpo", 0, 0.6, device_memory=3.5)))
 
 
-def test_what_each_needs_comes_from_the_data() -> None:
+def test_requirements_come_from_the_data() -> None:
     section = render(read(*ALL)).split('id="needs-title"')[1].split("</table>")[0]
     rows = [re.findall(r"(yes|no)</", row) for row in section.split("<tr>")[2:]]
     assert rows == [["yes", "no", "no", "no"], ["yes", "yes", "yes", "no"]]
@@ -125,7 +127,7 @@ def test_failed_and_missing_runs_are_named() -> None:
     assert "1 of 2" in page
 
 
-def test_nothing_yet_and_nothing_known() -> None:
+def test_pages_without_runs_or_values() -> None:
     assert "No run is finished yet." in render(read())
     assert "No run is finished yet." in render(Comparison())
     bare = {"algorithm": "dpo", "seed": 0, "error": ""}
@@ -137,7 +139,7 @@ def test_nothing_yet_and_nothing_known() -> None:
     assert "no common budget" in render(read(*ALL, budget={}))
 
 
-def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_reproducible(tmp_path: Path) -> None:
     (tmp_path / "compare.json").write_text(json.dumps(content(*ALL)), encoding="utf-8")
     first = write_comparison(tmp_path, language="zh").read_bytes()
     assert write_comparison(tmp_path, language="zh").read_bytes() == first
@@ -148,10 +150,10 @@ def test_the_page_needs_nothing_else_and_is_the_same_again(tmp_path: Path) -> No
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'aria-labelledby="([^"]+)"', page)) <= set(ids)
-    assert "#1f5f8c" not in page  # colours are the page's, which knows light from dark
+    assert "#1f5f8c" not in page  # colors are variables of the page, for light and dark mode
 
 
-def test_no_comparison_and_a_damaged_one(tmp_path: Path) -> None:
+def test_missing_and_damaged_comparisons_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no compare\.json"):
         write_comparison(tmp_path)
     (tmp_path / "compare.json").write_text('{"runs": 3}', encoding="utf-8")
@@ -159,7 +161,7 @@ def test_no_comparison_and_a_damaged_one(tmp_path: Path) -> None:
         write_comparison(tmp_path)
 
 
-def test_both_languages_say_the_same_values() -> None:
+def test_both_languages_have_the_same_values() -> None:
     def fields(words: str) -> set[str | None]:
         return {name for _, name, _, _ in Formatter().parse(words)} - {None}
 
@@ -169,7 +171,7 @@ def test_both_languages_say_the_same_values() -> None:
     assert set(re.findall(r't\("([\w.]+)"', template)) - {"compare.", "measure.", "compare.why_"} <= set(TEXTS)
 
 
-def test_more_algorithms_than_colours() -> None:
+def test_more_algorithms_than_colors() -> None:
     names = [f"algorithm-{n}" for n in range(10)]
     svg = plots.frontier("many", [plots.Series(name, [(n, n)]) for n, name in enumerate(names)], (0.0, 1.0))
     assert all(name in svg for name in names)

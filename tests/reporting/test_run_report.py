@@ -36,7 +36,7 @@ def page(run: Path, language: Language = "en") -> str:
 # --- What reaches the page -----------------------------------------------------------------------------------
 
 
-def test_the_report_holds_the_figures_of_every_stage(run: Path) -> None:
+def test_the_report_shows_the_figures_of_every_stage(run: Path) -> None:
     content = page(run)
     for figure in (
         "198,313",
@@ -69,8 +69,8 @@ def test_a_hybrids_curves_are_those_of_its_phases(run: Path) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_it_opens_in_the_recipes_language_unless_another_is_asked_for(run: Path) -> None:
-    """Left to the recipe, which says nothing at first, and then Chinese."""
+def test_the_report_opens_in_the_recipes_language_by_default(run: Path) -> None:
+    """By default the recipe's: first without a language, then Chinese."""
     as_said = [write_report(run).read_text(encoding="utf-8")]
     config = (run / "config.yaml").read_text(encoding="utf-8")
     (run / "config.yaml").write_text(f"language: zh\n{config}", encoding="utf-8")
@@ -79,7 +79,7 @@ def test_it_opens_in_the_recipes_language_unless_another_is_asked_for(run: Path)
 
 
 def test_a_line_of_metrics_ends_at_its_newline_only(run: Path) -> None:
-    """JSON may hold U+2028 and U+0085 as they are."""
+    """JSON may contain U+2028 and U+0085 unescaped."""
     rows = [{"step": n, "note": "a\u2028b\u0085c", "loss": 1.0 / n} for n in (1, 2)]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (run / "sft" / "metrics.jsonl").write_text(text, encoding="utf-8")
@@ -87,7 +87,7 @@ def test_a_line_of_metrics_ends_at_its_newline_only(run: Path) -> None:
     assert stage.metrics["loss"] == [(1, 1.0), (2, 0.5)]
 
 
-def test_what_is_not_known_is_a_dash_and_never_0(run: Path) -> None:
+def test_unknown_values_are_dashes(run: Path) -> None:
     result = feedback() | {"items": math.nan, "ratings": None, "preferences": math.inf, "rejected": "none"}
     write_stage(run, "people", result)
     values = re.findall(r"<dd>(.*?)</dd>", page(run).split("How the texts were divided")[0])
@@ -125,7 +125,7 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_file_needs_nothing_else(run: Path) -> None:
+def test_the_report_is_self_contained(run: Path) -> None:
     content = page(run)
     assert "@import" not in content
     assert not re.findall(r"url\((?!#)", content)
@@ -136,7 +136,7 @@ def test_the_file_needs_nothing_else(run: Path) -> None:
     assert "default-src 'none'" in content
 
 
-def test_names_for_those_who_cannot_see(run: Path) -> None:
+def test_figures_have_accessible_names(run: Path) -> None:
     tags = Tags(page(run)).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -158,7 +158,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_words_stay_words(run: Path, hostile: str) -> None:
+def test_hostile_text_is_escaped(run: Path, hostile: str) -> None:
     words = (
         json.dumps(evaluation()).replace('"aligned"', json.dumps(hostile)).replace('"vader"', json.dumps(hostile))
     )
@@ -194,13 +194,13 @@ def test_a_damaged_stage_is_left_out_with_a_note(run: Path, damage: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["feedback", "train", "evaluate"])
-def test_a_result_without_any_figures_is_shown(run: Path, kind: str) -> None:
+def test_an_empty_result_is_shown(run: Path, kind: str) -> None:
     for stage in ("people", "sft", "judge", "aligned", "proof"):
         write_stage(run, stage, {"kind": kind, "from_the_future": {"x": [1]}})
     assert "not finished" not in page(run)
 
 
-def test_an_empty_folder_and_none(tmp_path: Path) -> None:
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
     assert "No verdict yet." in page(tmp_path)
     with pytest.raises(RunError, match="is not a folder"):
         write_report(tmp_path / "nowhere")
@@ -211,7 +211,7 @@ def test_without_a_recipe_the_folders_are_the_stages(run: Path) -> None:
     assert "198,313" in page(run)
 
 
-def test_a_stage_name_cannot_lead_out_of_the_run(run: Path) -> None:
+def test_a_stage_name_cannot_leave_the_run_folder(run: Path) -> None:
     write_stage(run.parent, "elsewhere", feedback() | {"items": 424242})
     (run / "config.yaml").write_text("stages: [{name: ../elsewhere}, {name: ..}]")
     assert "424,242" not in page(run)
@@ -270,7 +270,7 @@ def test_a_stage_that_learned_nothing_is_a_failed_check(run: Path) -> None:
     assert "没有任何一组的得分有差别" in content
 
 
-def test_a_failed_check_is_told_beside_the_verdict(run: Path) -> None:
+def test_a_failed_check_is_shown_with_the_verdict(run: Path) -> None:
     result = evaluation()
     result["checks"][1] |= {"value": 1.42, "passed": False}
     write_stage(run, "proof", result)
@@ -283,7 +283,7 @@ def test_a_failed_check_is_told_beside_the_verdict(run: Path) -> None:
 # --- Two languages -------------------------------------------------------------------------------------------
 
 
-def test_both_languages_say_the_same_things() -> None:
+def test_both_languages_have_the_same_content() -> None:
     for key, words in TEXTS.items():
         english, chinese = ({name for _, name, _, _ in Formatter().parse(text) if name} for text in words)
         assert english == chinese, key
@@ -291,8 +291,8 @@ def test_both_languages_say_the_same_things() -> None:
         assert not re.search("[<>&]", "".join(words)), key
 
 
-def test_every_algorithm_is_called_by_its_name() -> None:
-    """From its own file, in both languages; a stage of an unknown kind keeps its bare name."""
+def test_every_algorithm_has_its_display_name() -> None:
+    """The name in its module's docstring, in both languages; a stage of an unknown kind keeps its own name."""
     assert "Reinforcement learning (Dr. GRPO)" in text_or_name("kind", "dr_grpo")
     assert "强化学习（Dr. GRPO）" in text_or_name("kind", "dr_grpo")
     assert "Preference optimization (DPO)" in text_or_name("kind", "dpo")
@@ -304,7 +304,7 @@ def test_every_algorithm_is_called_by_its_name() -> None:
 
 
 def test_every_text_is_used_and_every_used_text_exists() -> None:
-    """A key is written out where it is used, or its family is, as in `"metric." ~ name`."""
+    """A key is used literally or by its family, as in `"metric." ~ name`."""
     templates = "".join(path.read_text(encoding="utf-8") for path in (SOURCES / "templates").rglob("*.j2"))
     code = (SOURCES / "formatting.py").read_text(encoding="utf-8")
     written = set(re.findall(r'\b(?:t|text)\("([a-z_]+\.[a-z_0-9]+)"[,)]', templates + code))
@@ -323,7 +323,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_in_a_browser(run: Path, width: int, language: Language) -> None:
+def test_the_report_in_a_browser(run: Path, width: int, language: Language) -> None:
     from playwright.sync_api import sync_playwright
 
     result = evaluation()

@@ -1,4 +1,4 @@
-"""Several rewards as one, by hand."""
+"""Composite rewards, by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gnomon.rewards.python_reward import make_function_reward
 from gnomon.rewards.reward import FunctionReward
 
 PROMPTS = prompts_of("x", "x", "x")
-SAID = [Completion(str(i), text) for i, text in enumerate(("a", "bb", "cccc"))]
+COMPLETIONS = [Completion(str(i), text) for i, text in enumerate(("a", "bb", "cccc"))]
 LENGTH = FunctionReward(lambda prompt, text: float(len(text)), "length")
 
 
@@ -28,20 +28,20 @@ def shaped(**settings: Any) -> ShapedReward:
 def test_parts_are_weighed_and_named() -> None:
     rule = RewardPart(rule="length", limit=2, weight=10.0)
     reward = ShapedReward([(RewardPart(of="f.py:size", name="size"), LENGTH), (rule, RuleReward(rule))])
-    found = reward.score(PROMPTS, SAID)
-    assert found.values.tolist() == pytest.approx([1.0, 2.0, 4.0 - 10.0])
-    assert found.parts["size"].tolist() == [1.0, 2.0, 4.0]
-    assert found.parts["length"].tolist() == [0.0, 0.0, -1.0]
+    scores = reward.score(PROMPTS, COMPLETIONS)
+    assert scores.values.tolist() == pytest.approx([1.0, 2.0, 4.0 - 10.0])
+    assert scores.parts["size"].tolist() == [1.0, 2.0, 4.0]
+    assert scores.parts["length"].tolist() == [0.0, 0.0, -1.0]
     assert reward.name == "size + length"
 
 
 def test_whitening_learns_over_rounds_and_clips_after() -> None:
-    """Scores 1, 2, 4: mean 7/3, variance 14/9. A second round of the same leaves both as they are."""
+    """Scores 1, 2, 4: mean 7/3, variance 14/9. A second round of the same scores changes neither."""
     reward = shaped(whiten=True, clip=1.0)
     expected = [(v - 7 / 3) / math.sqrt(14 / 9) for v in (1.0, 2.0, 4.0)]
     for _ in range(2):
-        found = reward.combine({"size": torch.tensor([1.0, 2.0, 4.0])})
-        assert found.tolist() == pytest.approx([max(-1, min(1, v)) for v in expected], abs=1e-5)
+        result = reward.combine({"size": torch.tensor([1.0, 2.0, 4.0])})
+        assert result.tolist() == pytest.approx([max(-1, min(1, v)) for v in expected], abs=1e-5)
     count, mean, squares = reward.moments["size"]
     assert (count, mean, squares / count) == pytest.approx((6, 7 / 3, 14 / 9))
 
@@ -64,7 +64,7 @@ def test_a_failed_part_fails_the_row_and_counts_against_the_budget() -> None:
         reward.combine({"size": values})
 
 
-def test_state_goes_on() -> None:
+def test_state_is_restored() -> None:
     one, other = shaped(whiten=True), shaped(whiten=True)
     one.combine({"size": torch.tensor([1.0, 2.0])})
     other.restore(one.state())
@@ -77,13 +77,13 @@ def test_two_parts_of_one_title_are_refused() -> None:
     with pytest.raises(ConfigError, match="two parts of the reward are called 'format'; give one of them a name"):
         ShapedReward([(part, RuleReward(part)) for part in parts])
     named = [parts[0], parts[1].model_copy(update={"name": "b"})]
-    said = [Completion("1", "aaa"), Completion("2", "bbb")]
-    found = ShapedReward([(part, RuleReward(part)) for part in named]).score(PROMPTS[:2], said)
-    assert found.values.tolist() == [1.0, 10.0]
+    completions = [Completion("1", "aaa"), Completion("2", "bbb")]
+    scores = ShapedReward([(part, RuleReward(part)) for part in named]).score(PROMPTS[:2], completions)
+    assert scores.values.tolist() == [1.0, 10.0]
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({}, "exactly one of the keys of and rule"),
         ({"of": "vader", "rule": "length"}, "exactly one"),
@@ -91,12 +91,12 @@ def test_two_parts_of_one_title_are_refused() -> None:
         ({"rule": "format", "pattern": "("}, "no regular expression"),
     ],
 )
-def test_wrong_parts_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_wrong_parts_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         RewardPart(**settings)
 
 
-def test_a_part_that_abstains_adds_nothing_and_a_row_is_left_out_where_all_do() -> None:
+def test_abstentions_add_nothing_and_rows_need_one_score() -> None:
     """Rows: both score 2 and 10; the second abstains; both abstain; one fails and one abstains."""
 
     def first(prompt: str, completion: str) -> float | None:
@@ -111,17 +111,17 @@ def test_a_part_that_abstains_adds_nothing_and_a_row_is_left_out_where_all_do() 
         (RewardPart(of=f"f.py:{f.__name__}", weight=0.5), make_function_reward(f, "f")) for f in (first, second)
     ]
     reward = ShapedReward(parts)
-    asked = [Completion(str(i), text) for i, text in enumerate(["both", "first", "none", "bad"])]
-    found = reward.score([PROMPTS[0]] * 4, asked)
-    assert found.values[:2].tolist() == [6.0, 1.0]
-    assert found.values[2:].isnan().all()
-    assert found.abstained.tolist() == [False, False, True, False]
-    assert torch.equal(reward.combine(found.parts, found.abstentions)[:2], found.values[:2])
-    assert list(reward.failed.values()) == [1, 0]
+    completions = [Completion(str(i), text) for i, text in enumerate(["both", "first", "none", "bad"])]
+    scores = reward.score([PROMPTS[0]] * 4, completions)
+    assert scores.values[:2].tolist() == [6.0, 1.0]
+    assert scores.values[2:].isnan().all()
+    assert scores.abstained.tolist() == [False, False, True, False]
+    assert torch.equal(reward.combine(scores.parts, scores.abstentions)[:2], scores.values[:2])
+    assert list(reward.failure_counts.values()) == [1, 0]
 
 
 @pytest.mark.parametrize("of", [{"rule": "length"}, {"of": "judge"}])
-def test_a_time_limit_is_for_functions(of: dict[str, Any]) -> None:
+def test_a_timeout_applies_to_functions_only(of: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="timeout is for functions"):
         RewardPart(**of, timeout=3.0)
     assert RewardPart(of="mine.py:score", timeout=3.0).timeout == 3.0

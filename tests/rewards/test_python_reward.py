@@ -1,4 +1,4 @@
-"""A user's own function as a reward: found, run and digested; what is wrong with it is one sentence."""
+"""A user's own function as a reward: loading, calling, digests; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ def file(tmp_path: Path) -> Callable[[str], Path]:
         ("mine.txt:score", False),
     ],
 )
-def test_what_is_a_function(spec: str, answer: bool) -> None:
+def test_function_specs_are_recognized(spec: str, answer: bool) -> None:
     assert is_function(spec) is answer
 
 
-def test_it_is_given_the_last_request_and_the_completion(file: Callable[[str], Path]) -> None:
+def test_a_function_gets_the_last_user_message_and_the_completion(file: Callable[[str], Path]) -> None:
     path = file(
         "def score(prompt, completion):\n    return {'one': 1, 'last': 2}.get(prompt, 3) + len(completion)\n"
     )
     reward = make_function_reward(load_function(f"{path}:score"), "mine")
-    found = reward.score(PROMPTS, TEXTS)
-    assert found.values.tolist() == [1 + 3, 2 + 0, 3 + 2]
-    assert found.parts["mine"].tolist() == found.values.tolist()
-    assert not found.failures
+    scores = reward.score(PROMPTS, TEXTS)
+    assert scores.values.tolist() == [1 + 3, 2 + 0, 3 + 2]
+    assert scores.parts["mine"].tolist() == scores.values.tolist()
+    assert not scores.failures
 
 
-def test_a_batch_form_sees_all_rows_at_once(file: Callable[[str], Path]) -> None:
+def test_a_batch_function_gets_all_rows_at_once(file: Callable[[str], Path]) -> None:
     path = file(
         "def score(prompts, completions):\n    return [len(prompts) * 10 + len(c) for c in completions]\n"
     )
@@ -85,18 +85,18 @@ def test_a_batch_form_sees_all_rows_at_once(file: Callable[[str], Path]) -> None
 
 def test_a_batch_of_another_length_fails_every_row(file: Callable[[str], Path]) -> None:
     path = file("def score(prompts, completions):\n    return [1.0]\n")
-    found = make_function_reward(load_function(f"{path}:score"), "mine").score(PROMPTS, TEXTS)
-    assert found.values.isnan().all()
-    assert found.failures == [(row, "ValueError: 1 values for 3 completions") for row in range(3)]
-    assert list(found.parts) == ["mine"]  # as when it does not fail, which it may in another process
-    assert found.parts["mine"].isnan().all()
+    scores = make_function_reward(load_function(f"{path}:score"), "mine").score(PROMPTS, TEXTS)
+    assert scores.values.isnan().all()
+    assert scores.failures == [(row, "ValueError: 1 values for 3 completions") for row in range(3)]
+    assert list(scores.parts) == ["mine"]  # as when it does not fail, which it may in another process
+    assert scores.parts["mine"].isnan().all()
 
 
 ROWS = [
     Prompt("a", (Message("user", "2+2?"),), "4", columns={"prompt": "2+2?", "answer": "4", "level": 1}),
     Prompt("b", (Message("user", "3+3?"),), "6", columns={"prompt": "3+3?", "answer": "6"}),
 ]
-SAID = [Completion("0", "it is 4"), Completion("1", "5")]
+COMPLETIONS = [Completion("0", "it is 4"), Completion("1", "5")]
 
 
 def test_a_function_gets_the_columns_that_its_parameters_name() -> None:
@@ -107,30 +107,30 @@ def test_a_function_gets_the_columns_that_its_parameters_name() -> None:
         assert record["id"] in ("a", "b")
         return len(record) + 10 * len(columns)
 
-    assert make_function_reward(right, "r").score(ROWS, SAID).values.tolist() == [1.0, 0.0]
+    assert make_function_reward(right, "r").score(ROWS, COMPLETIONS).values.tolist() == [1.0, 0.0]
     # the record: id, prompt, answer, level; the columns: without the prompt, which has its own parameter
-    assert make_function_reward(whole, "w").score(ROWS, SAID).values.tolist() == [34.0, 23.0]
+    assert make_function_reward(whole, "w").score(ROWS, COMPLETIONS).values.tolist() == [34.0, 23.0]
 
 
-def test_a_batch_gets_lists_of_them() -> None:
+def test_a_batch_function_gets_lists_of_columns() -> None:
     def right(prompts: list[str], completions: list[str], answer: list[str], level: list[int]) -> list[float]:
         assert level == [1, None]
         return [float(a in c) for a, c in zip(answer, completions, strict=True)]
 
-    assert make_function_reward(right, "r").score(ROWS, SAID).values.tolist() == [1.0, 0.0]
+    assert make_function_reward(right, "r").score(ROWS, COMPLETIONS).values.tolist() == [1.0, 0.0]
 
 
-def test_a_column_that_is_not_there_is_named() -> None:
+def test_the_error_names_the_missing_column() -> None:
     def leveled(prompt: str, completion: str, level: int) -> float:
         return level
 
     def solved(prompts: list[str], completions: list[str], solution: list[str]) -> list[float]:
         return [1.0, 1.0]
 
-    found = make_function_reward(leveled, "r").score(ROWS, SAID)
-    assert found.values[0] == 1
-    assert found.failures == [(1, "LookupError: the prompt's row has no 'level'; it has answer, id, prompt")]
-    failed = make_function_reward(solved, "r").score(ROWS, SAID)
+    scores = make_function_reward(leveled, "r").score(ROWS, COMPLETIONS)
+    assert scores.values[0] == 1
+    assert scores.failures == [(1, "LookupError: the prompt's row has no 'level'; it has answer, id, prompt")]
+    failed = make_function_reward(solved, "r").score(ROWS, COMPLETIONS)
     assert [r for r, _ in failed.failures] == [0, 1]
     assert "no prompt's row has 'solution'; they have answer, id, level, prompt" in failed.failures[0][1]
 
@@ -143,19 +143,19 @@ def test_none_abstains_and_is_no_failure(batched: bool) -> None:
     def many(prompts: list[str], completions: list[str]) -> list[float | None]:
         return [one("", c) for c in completions]
 
-    found = make_function_reward(many if batched else one, "r").score(ROWS, SAID)
-    assert found.values.isnan().tolist() == found.abstained.tolist() == [False, True]
-    assert not found.failures
-    assert found.reason(1) == "it abstained"
+    scores = make_function_reward(many if batched else one, "r").score(ROWS, COMPLETIONS)
+    assert scores.values.isnan().tolist() == scores.abstained.tolist() == [False, True]
+    assert not scores.failures
+    assert scores.reason(1) == "it abstained"
 
 
 def test_one_bad_value_of_a_batch_fails_its_row_alone() -> None:
     def many(prompts: list[str], completions: list[str]) -> list[object]:
         return [1.5, float("inf")]
 
-    found = make_function_reward(many, "r").score(ROWS, SAID)
-    assert found.values[0] == 1.5
-    assert found.failures == [(1, "ValueError: the score is inf")]
+    scores = make_function_reward(many, "r").score(ROWS, COMPLETIONS)
+    assert scores.values[0] == 1.5
+    assert scores.failures == [(1, "ValueError: the score is inf")]
 
 
 class Leaving(BaseException):
@@ -163,39 +163,41 @@ class Leaving(BaseException):
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), Leaving("gone")])
-def test_even_what_is_no_exception_fails_a_row_only(error: BaseException) -> None:
+def test_system_exit_fails_only_its_row(error: BaseException) -> None:
     def leaving(prompt: str, completion: str) -> float:
         raise error
 
-    found = make_function_reward(leaving, "r").score(ROWS, SAID)
-    assert [reason for _, reason in found.failures] == [f"{type(error).__name__}: {error}"] * 2
+    scores = make_function_reward(leaving, "r").score(ROWS, COMPLETIONS)
+    assert [reason for _, reason in scores.failures] == [f"{type(error).__name__}: {error}"] * 2
 
 
-def test_ctrl_c_is_the_users() -> None:
+def test_ctrl_c_is_not_caught() -> None:
     def interrupted(prompt: str, completion: str) -> float:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_function_reward(interrupted, "r").score(ROWS, SAID)
+        make_function_reward(interrupted, "r").score(ROWS, COMPLETIONS)
 
 
-def test_a_function_that_hangs_fails_its_row_and_ends_the_run_where_it_always_does() -> None:
+def test_a_hanging_function_fails_its_row_and_then_the_run() -> None:
     def slow(prompt: str, completion: str) -> float:
         if completion == "5":
             time.sleep(30)
         return 1.0
 
     reward = make_function_reward(slow, "slow", timeout=0.1)
-    found = reward.score(ROWS, SAID)
-    assert found.failures == [(1, "TimeoutError: it took longer than 0.1 s")]
-    with pytest.raises(RunError, match=r"'slow' did not come back on 3 completions in a row .* longer timeout"):
-        reward.score(ROWS[:1] * 4, SAID[1:] * 4)
+    scores = reward.score(ROWS, COMPLETIONS)
+    assert scores.failures == [(1, "TimeoutError: it took longer than 0.1 s")]
+    with pytest.raises(
+        RunError, match=r"'slow' exceeded its time limit on 3 completions in a row .* longer timeout"
+    ):
+        reward.score(ROWS[:1] * 4, COMPLETIONS[1:] * 4)
 
     def asleep(prompts: list[str], completions: list[str]) -> list[float]:
         time.sleep(30)
         return []
 
-    late = make_function_reward(asleep, "batch", timeout=0.1).score(ROWS, SAID)
+    late = make_function_reward(asleep, "batch", timeout=0.1).score(ROWS, COMPLETIONS)
     assert [reason for _, reason in late.failures] == ["TimeoutError: it took longer than 0.1 s"] * 2
 
 
@@ -208,8 +210,8 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_thoughts_that_the_generation_prompt_opens_are_part_of_the_raw_completion(header: str) -> None:
-    """Sampling starts after `<think>`, so a sampled text has its end alone, whatever the model writes."""
+def test_the_raw_completion_includes_an_opened_think_tag(header: str) -> None:
+    """Sampling starts after `<think>`, so a sampled text contains only the end of the reasoning."""
     prompt, before, opened = HEADERS[header]
     content = "m['content']" if header != "opened" else "m['content'].split('</think>')[-1]"
     tokenizer = byte_tokenizer(chat=True)
@@ -233,7 +235,7 @@ def test_thoughts_that_the_generation_prompt_opens_are_part_of_the_raw_completio
     assert rule.score(PROMPTS[:1], [completion]).values.tolist() == [float(bool(opened))]
 
 
-def test_a_function_that_asks_sees_special_tokens(words: Any) -> None:
+def test_raw_completion_includes_special_tokens(words: Any) -> None:
     """Neither the text nor the end of turn has them: ids 5 and 6 are words, the last is the end."""
     end = turn_end(words)
     special = words.all_special_ids[0]
@@ -248,26 +250,26 @@ def test_a_function_that_asks_sees_special_tokens(words: Any) -> None:
 
     expected = len(words.decode([5, special, 6]).strip())
     for function in (length, lengths):
-        found = make_function_reward(function, "r", tokenizer=words).score(ROWS[:1], [completion])
-        assert found.values.tolist() == [expected]
+        scores = make_function_reward(function, "r", tokenizer=words).score(ROWS[:1], [completion])
+        assert scores.values.tolist() == [expected]
     named = RewardPart(rule="format", pattern=f".*{re.escape(words.all_special_tokens[0])}.*")
     assert RuleReward(named, words).score(ROWS[:1], [completion]).values.tolist() == [1.0]
     assert RuleReward(named).score(ROWS[:1], [completion]).values.tolist() == [0.0]
 
 
-def test_a_row_that_fails_does_not_fail_the_others(file: Callable[[str], Path]) -> None:
+def test_a_failing_row_does_not_fail_the_others(file: Callable[[str], Path]) -> None:
     body = "    if not text:\n        raise KeyError('no\\nway')\n    return text if prompt == 'one' else True\n"
     path = file(f"def score(prompt, text):\n{body}")
-    found = make_function_reward(load_function(f"{path}:score"), "mine").score(PROMPTS, TEXTS)
-    assert found.values.isnan().tolist() == [True, True, False]
-    assert found.values[2] == 1
-    (first, second) = found.failures
+    scores = make_function_reward(load_function(f"{path}:score"), "mine").score(PROMPTS, TEXTS)
+    assert scores.values.isnan().tolist() == [True, True, False]
+    assert scores.values[2] == 1
+    (first, second) = scores.failures
     assert first[0] == 0
     assert first[1].startswith("TypeError")
     assert second == (1, "KeyError: 'no\\nway'")
 
 
-def test_a_file_may_import_its_neighbour_and_leaves_no_trace(file: Callable[[str], Path]) -> None:
+def test_a_file_may_import_its_neighbor(file: Callable[[str], Path]) -> None:
     path = file("import neighbour_of_mine\n\ndef score(prompt, completion):\n    return neighbour_of_mine.ONE\n")
     (path.parent / "neighbour_of_mine.py").write_text("ONE = 1\n", encoding="utf-8")
     before = list(sys.path)
@@ -290,9 +292,9 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str | None, name: str, 
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=sentence) as found:
+    with pytest.raises(ConfigError, match=sentence) as error:
         load_function(f"{path}:{name}")
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_digest_is_of_the_whole_file(file: Callable[[str], Path]) -> None:
@@ -303,7 +305,7 @@ def test_the_digest_is_of_the_whole_file(file: Callable[[str], Path]) -> None:
     assert function_digest(spec) != first
 
 
-def test_what_a_function_is_called() -> None:
+def test_spec_of_a_function() -> None:
     def inner(prompt: str, completion: str) -> float:
         return 0
 

@@ -1,4 +1,4 @@
-"""Learned and written rewards behind one protocol."""
+"""Learned rewards and function rewards behind one protocol."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PROMPTS = prompts_of("review a film", "review a very good film")
 TEXTS = ["good", "a very good film", "", "一部好电影", "good film " * 9]
 
 
-def test_a_row_beyond_the_context_is_a_failure_and_costs_the_others_nothing(chat_tokenizer: Any) -> None:
+def test_a_row_beyond_the_context_fails_alone(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
     prompts, completions = asked()
     before = LearnedReward(model, "judge").score(prompts, completions).values
     long = Completion("long", "a film " * 2_000)
-    found = LearnedReward(model, "judge").score([prompts[0], *prompts], [long, *completions])
-    assert bool(found.values[0].isnan())
-    assert found.values[1:].tolist() == pytest.approx(before.tolist(), abs=1e-5)
-    [(row, reason)] = found.failures
+    scores = LearnedReward(model, "judge").score([prompts[0], *prompts], [long, *completions])
+    assert bool(scores.values[0].isnan())
+    assert scores.values[1:].tolist() == pytest.approx(before.tolist(), abs=1e-5)
+    [(row, reason)] = scores.failures
     assert row == 0
     assert re.search(r"has \d{4,} tokens, more than the reward model's context of \d+", reason)
 
@@ -40,10 +40,8 @@ NO_NOTES = (
 
 
 @pytest.mark.parametrize("refused", ["completion", "prompt"])
-def test_a_row_that_the_chat_template_refuses_is_a_failure_and_costs_the_others_nothing(
-    refused: str, chat_tokenizer: Any
-) -> None:
-    """Two rows are refused for one reason, which names no row and so is counted as one."""
+def test_a_row_that_the_chat_template_refuses_fails_alone(refused: str, chat_tokenizer: Any) -> None:
+    """Two rows are refused for the same reason, which names no row, so it is counted as one reason."""
     model = tiny_reward_model(copy.deepcopy(chat_tokenizer))
     prompts, completions = asked()
     before = LearnedReward(model, "judge").score(prompts, completions).values
@@ -52,14 +50,14 @@ def test_a_row_that_the_chat_template_refuses_is_a_failure_and_costs_the_others_
         completions[1], completions[3] = Completion("n", "a note"), Completion("m", "another note")
     else:
         prompts[1], prompts[3] = prompts_of("a note", "another note")
-    found = LearnedReward(model, "judge").score(prompts, completions)
-    assert found.values.isnan().tolist() == [False, True, False, True, False]
-    assert found.values[[0, 2, 4]].tolist() == pytest.approx(before[[0, 2, 4]].tolist(), abs=1e-5)
-    assert [row for row, _ in found.failures] == [1, 3]
-    (reason,) = {reason for _, reason in found.failures}
+    scores = LearnedReward(model, "judge").score(prompts, completions)
+    assert scores.values.isnan().tolist() == [False, True, False, True, False]
+    assert scores.values[[0, 2, 4]].tolist() == pytest.approx(before[[0, 2, 4]].tolist(), abs=1e-5)
+    assert [row for row, _ in scores.failures] == [1, 3]
+    (reason,) = {reason for _, reason in scores.failures}
     assert reason.startswith("the chat template")
     assert "no notes, please" in reason
-    assert not bool(found.abstained.any())
+    assert not bool(scores.abstained.any())
 
 
 def asked() -> tuple[list[Prompt], list[Completion]]:
@@ -67,7 +65,7 @@ def asked() -> tuple[list[Prompt], list[Completion]]:
     return [PROMPTS[i % 2] for i in range(len(TEXTS))], completions
 
 
-def test_a_learned_score_does_not_depend_on_company_or_order(chat_tokenizer: Any) -> None:
+def test_a_learned_score_does_not_depend_on_the_batch(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
     prompts, completions = asked()
     alone = [
@@ -76,14 +74,14 @@ def test_a_learned_score_does_not_depend_on_company_or_order(chat_tokenizer: Any
     ]
     assert max(alone) - min(alone) > 0.1
     for budget in (1, 60, 4096):
-        found = LearnedReward(model, "judge", budget=budget).score(prompts, completions)
-        assert found.values.tolist() == pytest.approx(alone, abs=1e-5)
-        assert torch.equal(found.parts["judge"], found.values)
+        scores = LearnedReward(model, "judge", budget=budget).score(prompts, completions)
+        assert scores.values.tolist() == pytest.approx(alone, abs=1e-5)
+        assert torch.equal(scores.parts["judge"], scores.values)
     backwards = LearnedReward(model, "judge").score(prompts[::-1], completions[::-1]).values
     assert backwards.tolist() == pytest.approx(alone[::-1], abs=1e-5)
 
 
-def test_a_learned_score_counts_from_the_models_zero(chat_tokenizer: Any) -> None:
+def test_a_learned_score_is_centered(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
     before = LearnedReward(model, "judge").score(*asked()).values
     model.center(2.0)
@@ -91,7 +89,7 @@ def test_a_learned_score_counts_from_the_models_zero(chat_tokenizer: Any) -> Non
 
 
 def test_sampled_ids_are_scored_as_they_are(chat_tokenizer: Any) -> None:
-    """With its own ids a text scores as without; with other ids, the ids count."""
+    """With the policy's own ids a text has the same score as without; with other ids, the ids are scored."""
     model = tiny_reward_model(chat_tokenizer)
     ids = tuple(render_completion(chat_tokenizer, "good", ""))
     texts = [
@@ -105,15 +103,15 @@ def test_sampled_ids_are_scored_as_they_are(chat_tokenizer: Any) -> None:
     assert abs(other - written) > 1e-3
 
 
-def test_the_text_is_scored_where_a_model_of_another_vocabulary_wrote_it(
+def test_completions_of_another_vocabulary_are_tokenized_again(
     chat_tokenizer: Any, bare_tokenizer: Any, words: Any
 ) -> None:
     """An id beyond the judge's vocabulary would be an error, one within it another token."""
     model = tiny_reward_model(words)
     texts = [Completion(str(ids), "a b", token_ids=ids) for ids in (None, (280, 3), (3,))]
     for sampled_by in (chat_tokenizer, bare_tokenizer):
-        found = LearnedReward(model, "judge", sampled_by=sampled_by).score([PROMPTS[0]] * 3, texts).values
-        assert found.tolist() == pytest.approx([found[0].item()] * 3, abs=1e-5)
+        scores = LearnedReward(model, "judge", sampled_by=sampled_by).score([PROMPTS[0]] * 3, texts).values
+        assert scores.tolist() == pytest.approx([scores[0].item()] * 3, abs=1e-5)
 
 
 def test_one_failing_row_does_not_fail_the_others() -> None:
@@ -122,19 +120,19 @@ def test_one_failing_row_does_not_fail_the_others() -> None:
             raise ValueError("empty")
         return float(len(text))
 
-    found = FunctionReward(length, "length").score(*asked())
-    assert math.isnan(found.values[2])
-    assert [found.values[i].item() for i in (0, 1, 3, 4)] == [4, 16, 5, 90]
-    assert list(found.failures) == [(2, "ValueError: empty")]
+    scores = FunctionReward(length, "length").score(*asked())
+    assert math.isnan(scores.values[2])
+    assert [scores.values[i].item() for i in (0, 1, 3, 4)] == [4, 16, 5, 90]
+    assert list(scores.failures) == [(2, "ValueError: empty")]
 
 
-def test_scoring_tells_how_far_it_is(chat_tokenizer: Any) -> None:
+def test_scoring_reports_progress(chat_tokenizer: Any) -> None:
     prompts, completions = asked()
     for reward in (
         LearnedReward(tiny_reward_model(chat_tokenizer), "judge", budget=1),
         FunctionReward(lambda prompt, text: len(text), "length"),
     ):
-        told: list[int] = []
-        reward.report = told.append
+        reports: list[int] = []
+        reward.report = reports.append
         reward.score(prompts, completions)
-        assert told == [1, 2, 3, 4, 5]
+        assert reports == [1, 2, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""The two judges of texts that need no neural network."""
+"""The two text judges without a neural network."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_every_judge_prefers_praise(judge: TextJudge) -> None:
     assert judge.name
 
 
-def test_lexicon_published() -> None:
+def test_the_lexicon_matches_published_values() -> None:
     """The first two examples of VADER's own documentation."""
     texts = ["VADER is smart, handsome, and funny.", "VADER is smart, handsome, and funny!"]
     assert VaderJudge().score_texts(texts) == pytest.approx([0.8316, 0.8439])
 
 
-def test_ridge_speaks_the_raters_scale_and_reads_inside_words() -> None:
+def test_ridge_predicts_ratings_from_character_n_grams() -> None:
     judge = fitted()
     assert judge.alpha in ALPHAS
     near, far = judge.score_texts(["wonderfully", "zzz"])  # no word of either is known
@@ -47,11 +47,11 @@ def test_ridge_speaks_the_raters_scale_and_reads_inside_words() -> None:
     assert far == pytest.approx(0.0, abs=0.5)  # the mean of the training ratings
 
 
-def test_ridge_is_the_same_every_time() -> None:
+def test_ridge_is_reproducible() -> None:
     assert (fitted().score_texts(GOOD) == fitted().score_texts(GOOD)).all()
 
 
-def test_ridge_refuses_what_it_cannot_learn_from() -> None:
+def test_ridge_refuses_invalid_training_data() -> None:
     with pytest.raises(DataError, match="3 texts came with 2 mean ratings"):
         TfidfRidge.fit(["a", "b", "c"], [1.0, 2.0])
     with pytest.raises(DataError, match="at least 6 rated texts, not 2"):
@@ -81,7 +81,7 @@ def test_judges_of_film_reviews() -> None:
 
 def test_a_judge_of_texts_as_a_reward_reads_the_completion_only() -> None:
     prompts = [Prompt(name, (Message("user", "An awful, dull story?"),)) for name in "ab"]
-    found = TextReward(VaderJudge()).score(prompts, [Completion("0", "wonderful"), Completion("1", "awful")])
-    assert found.values.tolist() == pytest.approx(VaderJudge().score_texts(["wonderful", "awful"]).tolist())
-    assert found.values[0] > 0 > found.values[1]
-    assert list(found.parts) == ["vader"]
+    scores = TextReward(VaderJudge()).score(prompts, [Completion("0", "wonderful"), Completion("1", "awful")])
+    assert scores.values.tolist() == pytest.approx(VaderJudge().score_texts(["wonderful", "awful"]).tolist())
+    assert scores.values[0] > 0 > scores.values[1]
+    assert list(scores.parts) == ["vader"]

@@ -1,4 +1,4 @@
-"""A call into a user's code within a time limit: in the main thread and in another one."""
+"""Calls of a user's code within a time limit, in the main thread and in another one."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gnomon.rewards.time_limit import call_within
 
 def elsewhere(seconds: float, call: Any) -> Any:
     """The same in a thread that gets no signals."""
-    found: list[Any] = []
+    result: list[Any] = []
 
     def run() -> None:
         try:
-            found.append(call_within(seconds, call))
+            result.append(call_within(seconds, call))
         except BaseException as error:  # noqa: BLE001 - raised again below
-            found.append(error)
+            result.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
+    if isinstance(result[0], BaseException):
+        raise result[0]
+    return result[0]
 
 
 def endless() -> None:
@@ -38,7 +38,7 @@ def endless() -> None:
 
 
 def swallowing() -> None:
-    """Code that catches everything, as `except Exception` in a loop does, and one that catches more."""
+    """Code that catches every exception, like `except Exception` in a loop, and code that catches more."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         with contextlib.suppress(Exception):
@@ -46,7 +46,7 @@ def swallowing() -> None:
 
 
 @pytest.mark.parametrize("within", [call_within, elsewhere], ids=["main", "thread"])
-def test_a_result_or_an_error_comes_back(within: Any) -> None:
+def test_a_result_or_an_error_is_passed_on(within: Any) -> None:
     assert within(5.0, lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         within(5.0, lambda: 1 / 0)
@@ -55,7 +55,7 @@ def test_a_result_or_an_error_comes_back(within: Any) -> None:
 
 
 @pytest.mark.parametrize("call", [endless, swallowing, lambda: re.match(r"(a+)+$", "a" * 40 + "b")])
-def test_whatever_it_does_it_ends_in_time(call: Any) -> None:
+def test_every_kind_of_call_ends_in_time(call: Any) -> None:
     """A loop, code that catches every `Exception`, and a regular expression that never ends."""
     started = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -63,7 +63,7 @@ def test_whatever_it_does_it_ends_in_time(call: Any) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_an_alarm_that_somebody_else_has_set_still_comes() -> None:
+def test_an_alarm_set_before_still_rings() -> None:
     rung = list[int]()
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
     left = signal.setitimer(signal.ITIMER_REAL, 0.3)

@@ -1,4 +1,4 @@
-"""A real annotation server in a thread, and visitors with cookies."""
+"""Helpers: a real annotation server in a thread, and users with session cookies."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Site:
         return f"{self.address}/join/{Access(self.store).invite(self.project, name, role)}"
 
     def log_in(self, name: str, role: Any = "annotator") -> User:
-        found = User(self.address)
-        page = found.http.post(self.link(name, role), headers={"Origin": self.address})
+        user = User(self.address)
+        page = user.http.post(self.link(name, role), headers={"Origin": self.address})
         assert page.status_code == 200
-        found.who = str(re.findall('data-who="([0-9a-f]+)"', page.text)[0])
-        return found
+        user.who = str(re.findall('data-who="([0-9a-f]+)"', page.text)[0])
+        return user
 
 
 class User:
-    """A browser without its page."""
+    """An HTTP client with a session cookie, without the page's script."""
 
     def __init__(self, address: str, who: str = "nobody"):
         self.address = address
@@ -78,7 +78,7 @@ def fill(
     project: str = "films",
     **settings: Any,
 ) -> None:
-    """A project of items of the texts each, `{}` in them being the item's number."""
+    """Fills a store with a project whose items have these texts; `{}` in a text is the item's number."""
     about = Project(project, "Which is better?", task, votes_per_item, 4, "Be kind.\n\nBe fair.", settings)
     store.add_project(about)
     prompts = prompts_of(*(f"How was film {i}?" for i in range(items)))
@@ -109,7 +109,7 @@ def serving(store: Store, project: str = "films") -> Iterator[Site]:
 
 
 def visible(html: str) -> str:
-    """The words of a page."""
+    """The visible text of a page."""
     return " ".join(re.sub("<[^>]+>", " ", html).split())
 
 

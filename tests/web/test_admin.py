@@ -1,4 +1,4 @@
-"""The administrators' and reviewers' pages over real HTTP: who may, what is shown, what is changed."""
+"""The administrators' and reviewers' pages over real HTTP: permissions, contents, changes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def here(tmp_path: Path) -> Iterator[Site]:
     store = Store(tmp_path / "feedback.db")
     fill(store)
     store.update_project(Project("films", "Which is better?", "pair", 2, 2, "Be kind."))
-    with serving(store) as found:
-        yield found
+    with serving(store) as site:
+        yield site
     store.close()
 
 
@@ -59,14 +59,14 @@ def exported(who: User) -> zipfile.ZipFile:
 
 
 def dispute(here: Site) -> tuple[int, User, User]:
-    """An item on which two disagree, and both."""
+    """Number of an item on which two annotators disagree, and both annotators."""
     people = [here.log_in("Ann"), here.log_in("Bob")]
     item = 0
     for number, (who, word) in enumerate(zip(people, ("Good", "Bad"), strict=True)):
         task = who.task()
         item = task["item"]
-        place = next(n for n, c in enumerate(task["completions"]) if word in c["html"])
-        answer = who.judge(item, number, ("first", "second")[place], reason=f"<b>{word}</b> it is")
+        position = next(n for n, c in enumerate(task["completions"]) if word in c["html"])
+        answer = who.judge(item, number, ("first", "second")[position], reason=f"<b>{word}</b> it is")
         assert answer.status_code == 200
     return item, people[0], people[1]
 
@@ -77,11 +77,11 @@ def test_annotators_reach_neither_administration_nor_review(here: Site) -> None:
         assert get(ann, path).status_code == 403, path
     for path, body in (*CHANGE, ("/api/review/decide", DECIDE)):
         assert ann.post(path, body).status_code == 403, path
-    stranger = User(here.address)
+    visitor = User(here.address)
     for path in (*PAGES, *READ, "/review", "/review/1"):
-        assert get(stranger, path).status_code == 401, path
+        assert get(visitor, path).status_code == 401, path
     for path, body in (*CHANGE, ("/api/review/decide", DECIDE)):
-        assert stranger.post(path, body).status_code == 401, path
+        assert visitor.post(path, body).status_code == 401, path
     with here.store.reading() as session:
         assert {row.state for row in session.scalars(select(ItemRow))} == {"open"}
 
@@ -103,12 +103,12 @@ def test_a_reviewer_sees_answers_and_reasons_but_no_names(here: Site) -> None:
     item, _, _ = dispute(here)
     page = get(here.log_in("Rae", "reviewer"), f"/review/{item}").text
     assert "&lt;b&gt;Good&lt;/b&gt; it is" in page
-    said = visible(page)
-    assert "A is better" in said
-    assert "B is better" in said
-    assert "Ann " not in said.replace("Annotator", "")
+    text = visible(page)
+    assert "A is better" in text
+    assert "B is better" in text
+    assert "Ann " not in text.replace("Annotator", "")
     assert "secret-model" not in page
-    assert "Known answer" not in said
+    assert "Known answer" not in text
     root = visible(get(here.log_in("Root", "admin"), f"/review/{item}").text)
     assert "Bob" in root
     assert "Known answer" in root
@@ -145,9 +145,9 @@ def test_the_archive_is_what_the_command_writes(tmp_path: Path, task: str) -> No
         assert root.judge(root.task()["item"], 1, answer=answer).status_code == 200
         with exported(root) as archive:
             archive.extractall(tmp_path / "page")
-        made = feedback_export(tmp_path / "feedback.db", "films", tmp_path / "command")
-        assert json.loads((tmp_path / "page" / "manifest.json").read_text("utf-8")) == made
-        for name in made["files"]:
+        manifest = feedback_export(tmp_path / "feedback.db", "films", tmp_path / "command")
+        assert json.loads((tmp_path / "page" / "manifest.json").read_text("utf-8")) == manifest
+        for name in manifest["files"]:
             assert (tmp_path / "page" / name).read_bytes() == (tmp_path / "command" / name).read_bytes()
         assert '"items"' in (tmp_path / "page" / "preferences.jsonl").read_text("utf-8")
     store.close()
@@ -188,7 +188,7 @@ NUL = "no\0thing \ud800"
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_any_text_of_an_administrator_can_be_kept(database: str, path: str, body: dict[str, Any]) -> None:
+def test_any_text_of_an_administrator_can_be_stored(database: str, path: str, body: dict[str, Any]) -> None:
     store = Store(database)
     fill(store)
     with store.writing() as session:
@@ -230,27 +230,27 @@ def test_administrators_pause_resume_and_withdraw(here: Site) -> None:
     assert change("paused", "elsewhere").status_code == 409, "nobody of this project"
 
 
-def test_whom_the_paused_may_ask_is_said(here: Site) -> None:
+def test_setup_changes_settings_and_shows_the_contact(here: Site) -> None:
     root = here.log_in("Root", "admin")
     sent = {"title": "Which?", "guidelines": "New.", "votes_per_item": 2, "max_votes": 3}
     changed = root.post(
         "/api/admin/setup", sent | {"settings": {"contact": "Zoë", "min_reliability": 0.4, "min_seconds": None}}
     )
     assert changed.status_code == 200
-    assert "Please ask Zoë." in visible(get(here.log_in("Ann"), "/").text)
+    assert "Please contact Zoë." in visible(get(here.log_in("Ann"), "/").text)
     project = here.store.project("films")
     assert (project.title, project.guidelines, project.max_votes) == ("Which?", "New.", 3)
     assert project.settings == {"contact": "Zoë", "min_reliability": 0.4}
     page = get(root, "/admin/setup").text
     assert 'name="settings.min_reliability" id="f-min_reliability" value="0.4"' in page
-    for wrongly, said in (({"gold_rate": 0.9}, "gold_rate"), ({"colour": 1}, "colour")):
-        wrong = root.post("/api/admin/setup", sent | {"settings": wrongly})
-        assert (wrong.status_code, said in wrong.json()["detail"]) == (409, True)
+    for settings, setting in (({"gold_rate": 0.9}, "gold_rate"), ({"colour": 1}, "colour")):
+        wrong = root.post("/api/admin/setup", sent | {"settings": settings})
+        assert (wrong.status_code, setting in wrong.json()["detail"]) == (409, True)
     assert here.store.project("films").settings == {"contact": "Zoë", "min_reliability": 0.4}
 
 
-def test_the_server_pauses_by_itself(here: Site) -> None:
-    """After the fifth judgement the watch looks, when the answer was sent."""
+def test_an_unreliable_annotator_is_paused_automatically(here: Site) -> None:
+    """The quality monitor checks after the fifth judgement, once the response is sent."""
     settings = {"min_reliability": 1.0, "min_votes_before_pause": 1, "min_seconds": 60.0}
     here.store.update_project(Project("films", "T", "pair", 2, 2, "", settings))
     ann = here.log_in("Ann")
@@ -265,16 +265,16 @@ def test_the_server_pauses_by_itself(here: Site) -> None:
         corrects = None
     for _ in range(100):
         with here.store.reading() as session:
-            found = session.get(AnnotatorRow, ann.who)
-        if found is not None and found.state == "paused":
+            row = session.get(AnnotatorRow, ann.who)
+        if row is not None and row.state == "paused":
             break
         time.sleep(0.05)
-    assert found is not None
-    assert (found.state, found.below is not None) == ("paused", True)
+    assert row is not None
+    assert (row.state, row.below is not None) == ("paused", True)
     assert "reliability was" in visible(get(here.log_in("Root", "admin"), "/admin/annotators").text)
 
 
-def test_whoever_goes_on_gets_another_link(here: Site) -> None:
+def test_a_resumed_annotator_gets_a_new_link(here: Site) -> None:
     root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     for state in ("withdrawn", "active"):
         if state == "active":
@@ -299,16 +299,16 @@ def test_skips_are_counted_and_their_reasons_shown(here: Site) -> None:
     assert "Skipped 1" in visible(get(root, "/admin").text)
 
 
-def test_people_are_invited_once_somebody_is_who_judges(here: Site) -> None:
-    """Another administrator is not yet an annotator."""
+def test_the_invite_step_is_done_once_an_annotator_is_invited(here: Site) -> None:
+    """A second administrator is not an annotator."""
     root = here.log_in("Root", "admin")
     here.link("Eve", "admin")
     step = "Invite people"
     for role in ("admin", "annotator"):
         here.link("Pat", role)
-        done = re.search(f'<li( class="done")?>{step}', get(root, "/admin").text)
-        assert done is not None
-        assert bool(done[1]) == (role == "annotator")
+        step_item = re.search(f'<li( class="done")?>{step}', get(root, "/admin").text)
+        assert step_item is not None
+        assert bool(step_item[1]) == (role == "annotator")
 
 
 def test_long_guidelines_in_any_script_can_be_saved(here: Site) -> None:
@@ -320,9 +320,9 @@ def test_long_guidelines_in_any_script_can_be_saved(here: Site) -> None:
     assert "consensus_threshold" in root.post("/api/admin/setup", consensus_threshold).json()["detail"]
 
 
-@pytest.mark.parametrize(("language", "said"), [("en", "There is no such page"), ("zh-CN", "没有这个页面")])
-def test_what_a_person_cannot_open_is_said_as_a_page(here: Site, language: str, said: str) -> None:
-    wanted = {"Accept": "text/html", "Accept-Language": language}
+@pytest.mark.parametrize(("language", "message"), [("en", "There is no such page"), ("zh-CN", "没有这个页面")])
+def test_errors_are_pages_for_browsers(here: Site, language: str, message: str) -> None:
+    headers = {"Accept": "text/html", "Accept-Language": language}
     root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     for who, path, status in (
         (root, "/review/99", 409),
@@ -330,14 +330,14 @@ def test_what_a_person_cannot_open_is_said_as_a_page(here: Site, language: str, 
         (ann, "/admin", 403),
         (User(here.address), "/admin", 401),
     ):
-        answer = who.http.get(here.address + path, headers=wanted)
+        answer = who.http.get(here.address + path, headers=headers)
         assert (answer.status_code, "<!doctype html>" in answer.text) == (status, True), path
-        assert (said in answer.text) == (status in (404, 409)), path
-    bad = requests.post(f"{here.address}/join/x", headers=wanted | {"Origin": here.address})
+        assert (message in answer.text) == (status in (404, 409)), path
+    bad = requests.post(f"{here.address}/join/x", headers=headers | {"Origin": here.address})
     assert (bad.status_code, "<main" in bad.text) == (404, True)
 
 
-def test_nobody_is_relied_on_who_was_compared_with_nobody(here: Site) -> None:
+def test_reliability_is_empty_without_comparisons(here: Site) -> None:
     root, ann = here.log_in("Root", "admin"), here.log_in("Ann")
     assert ann.judge(ann.task()["item"], 1).status_code == 200
     page = visible(get(root, "/admin/annotators").text)

@@ -1,4 +1,4 @@
-"""The administrators' and reviewers' pages in a real browser: disputes are settled, and all can use them."""
+"""The administrators' and reviewers' pages in a real browser: disputes, gold items, set-up, accessibility."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
+        browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
-        yield found
-        found.close()
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
@@ -53,12 +53,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
             queue.submit(
                 NewJudgement(f"{who}{task.item}", task.item, who, {"choice": choice}, reason=f"{who}'s reason")
             )
-    with serving(store) as found:
-        yield found
+    with serving(store) as site:
+        yield site
     store.close()
 
 
-def come_in(browser: Browser, site: Site, role: str, **settings: Any) -> tuple[Page, list[str]]:
+def open_page(browser: Browser, site: Site, role: str, **settings: Any) -> tuple[Page, list[str]]:
     usual: dict[str, Any] = {"locale": "en-GB", "viewport": {"width": 1440, "height": 900}}
     page, complaints = browser.new_context(**usual | settings).new_page(), list[str]()
     page.set_default_timeout(20_000)
@@ -71,18 +71,18 @@ def come_in(browser: Browser, site: Site, role: str, **settings: Any) -> tuple[P
 
 
 def test_a_reviewer_decides_and_an_administrator_sees_to_the_rest(browser: Browser, site: Site) -> None:
-    rae, complaints = come_in(browser, site, "reviewer")
+    rae, complaints = open_page(browser, site, "reviewer")
     rae.get_by_role("link", name="Review").click()
     rae.get_by_role("link", name="film 0").click()
     expect(rae.get_by_text("bob's reason")).to_be_visible()
     rae.get_by_label("B is better").check()
     rae.get_by_label("Why?").fill("it is")
     rae.get_by_role("button", name="Decide").click()
-    expect(rae.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    expect(rae.get_by_text("Nothing is waiting for a decision.")).to_be_visible()
     assert "b0" in {row.chosen.id for row in pair_preferences(site.store, "films").rows}
     rae.context.close()
 
-    root, more = come_in(browser, site, "admin")
+    root, more = open_page(browser, site, "admin")
     root.goto(f"{site.address}/admin/gold")
     root.get_by_label("Number of the item").fill("3")
     root.get_by_role("button", name="Show").click()
@@ -95,33 +95,33 @@ def test_a_reviewer_decides_and_an_administrator_sees_to_the_rest(browser: Brows
     bob = root.get_by_role("article", name="Bob")
     bob.get_by_role("button", name="Pause").click()
     expect(bob.get_by_text("paused")).to_be_visible()
-    bob.get_by_role("button", name="Let go on").click()
+    bob.get_by_role("button", name="Resume").click()
     expect(bob.get_by_text("active")).to_be_visible()
 
     root.get_by_role("link", name="Set-up").click()
     root.get_by_label("Share of gold questions").fill("0.25")
     root.get_by_label("Pause below").fill("")
-    root.get_by_label("Ask how sure they are").check()
+    root.get_by_label("Ask annotators how sure they are").check()
     root.get_by_role("button", name="Save").click()
     expect(root.get_by_text("Saved.")).to_be_visible()
     settings = site.store.project("films").settings
     assert (settings["gold_rate"], settings["confidence"], "min_reliability" in settings) == (0.25, True, False)
-    root.get_by_label("At most").fill("1")
+    root.get_by_label("Maximum").fill("1")
     root.get_by_role("button", name="Save").click()
-    expect(root.get_by_text("must be no smaller than “Judgements an item”")).to_be_visible()
+    expect(root.get_by_text("must be no smaller than “Judgements per item”")).to_be_visible()
     root.get_by_role("link", name="中文").click()
     root.get_by_label("意见不一时最多").fill("1")
     root.get_by_role("button", name="保存").click()
     expect(root.get_by_text("“意见不一时最多”不能小于“每题评判数”。")).to_be_visible()
     root.context.close()
     assert complaints == []
-    assert all("409" in said for said in more), "the browser notes the refused one"
+    assert all("409" in message for message in more), "the browser notes the refused one"
 
 
 def test_no_short_word_is_broken_on_a_phone(browser: Browser, site: Site) -> None:
-    """Names of any length leave roles and states whole; choices to tick stand below each other."""
+    """Long names leave roles and states on one line; checkboxes stand below each other."""
     site.link("a rather long name of somebody or of a program")
-    page, _ = come_in(browser, site, "admin", locale="zh-CN", viewport={"width": 390, "height": 844})
+    page, _ = open_page(browser, site, "admin", locale="zh-CN", viewport={"width": 390, "height": 844})
     page.goto(f"{site.address}/admin")
     lines = (
         "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects().length; }"
@@ -142,7 +142,7 @@ def test_no_short_word_is_broken_on_a_phone(browser: Browser, site: Site) -> Non
 def test_all_pages_are_accessible_and_fit(
     browser: Browser, site: Site, width: int, locale: str, scheme: str
 ) -> None:
-    page, complaints = come_in(
+    page, complaints = open_page(
         browser, site, "admin", locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme
     )
     for path in ("", "/agreement", "/annotators", "/gold", "/setup", "/../review", "/../review/1"):
@@ -152,7 +152,7 @@ def test_all_pages_are_accessible_and_fit(
             summary.click()
         assert "object at 0x" not in page.inner_text("body")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        result = Axe().run(page)
+        assert result.violations_count == 0, result.generate_report()
     page.context.close()
     assert complaints == []

@@ -1,4 +1,4 @@
-"""What the pages say of a project's own scale."""
+"""Texts of the pages: the project's own scale, names of annotators' kinds, translated refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gnomon.web.formatting import answer_in_words, on_scale
 
 @pytest.mark.parametrize(("low", "high", "digits"), [(1, 10, "1 … 9"), (1, 5, "1 … 5"), (-4, 4, "0 … 4")])
 def test_texts_name_the_projects_scale(low: int, high: int, digits: str) -> None:
-    """Digits are what a key gives: no minus, no ten."""
+    """Number keys give digits: no minus, no ten."""
     asking = {"low": low, "high": high}
     assert on_scale("from {low} to {high}", asking) == f"from {low} to {high}"
     assert on_scale("{digits}", asking) == digits
@@ -30,7 +30,7 @@ def test_texts_name_the_projects_scale(low: int, high: int, digits: str) -> None
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_kind_of_annotator_has_a_name(language: str) -> None:
-    """The kinds that the store allows: pages know no others, and fail at one without a name."""
+    """The kinds that the store allows: a page fails at a kind without a name."""
     texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
     (allowed,) = (
         c
@@ -41,7 +41,7 @@ def test_every_kind_of_annotator_has_a_name(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_no_text_knows_a_scale_of_its_own(language: str) -> None:
+def test_texts_name_no_fixed_scale(language: str) -> None:
     texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
     for task in ("rating", "likert"):
         for text in (texts["no_guidelines"][task], texts["adm"]["tasks"][task]):
@@ -51,13 +51,13 @@ def test_no_text_knows_a_scale_of_its_own(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_words_for_refusals_are_of_sentences_that_the_queue_says(language: str) -> None:
-    """A page knows a refusal by a part of its sentence; said otherwise it would stand there in English."""
+def test_translated_refusals_match_error_sentences(language: str) -> None:
+    """A page recognizes a refusal by a part of its sentence; unrecognized refusals appear in English."""
     texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
     judging, more = (queue, answers), (store, access, annotator_metrics, adjudication, writers, context, admin)
     for words, modules in ((texts["page"], judging), (texts["adm"]["page"], judging + more)):
-        said = "".join(inspect.getsource(module) for module in modules)
-        assert [part for part in words["refusals"] if part not in said] == []
+        source = "".join(inspect.getsource(module) for module in modules)
+        assert [part for part in words["refusals"] if part not in source] == []
 
 
 def test_chinese_has_its_own_punctuation() -> None:

@@ -30,16 +30,16 @@ pytestmark = [
 def site(tmp_path: Path) -> Iterator[Site]:
     store = Store(tmp_path / "feedback.db")
     fill(store, 4)
-    with serving(store) as found:
-        yield found
+    with serving(store) as site:
+        yield site
     store.close()
 
 
-def test_keys_judge_and_nothing_else_is_needed(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_keys_judge_and_nothing_else_is_needed(open_page: Open, site: Site) -> None:
+    page = open_page()
     shown = page.locator("#first .text").inner_text()
-    for done, key in enumerate(["1", "ArrowRight", "0", "b"], start=1):
-        press(page, key, done)
+    for judged, key in enumerate(["1", "ArrowRight", "0", "b"], start=1):
+        press(page, key, judged)
     expect(page.locator("#nothing")).to_be_visible()
     rows = judgements(site)
     assert [row.answer["choice"] for row in rows] == ["first", "second", "tie", "bad"]
@@ -47,8 +47,8 @@ def test_keys_judge_and_nothing_else_is_needed(come_in: Open, site: Site) -> Non
     assert all(row.seconds["active"] > 0 for row in rows)
 
 
-def test_letters_in_the_reason_are_letters(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_letters_in_the_reason_are_letters(open_page: Open, site: Site) -> None:
+    page = open_page()
     page.get_by_label("Why?").fill("")
     page.get_by_label("Why?").press_sequentially("bug 1 0")
     page.keyboard.press("Escape")
@@ -57,8 +57,8 @@ def test_letters_in_the_reason_are_letters(come_in: Open, site: Site) -> None:
     assert (row.reason, row.answer["choice"]) == ("bug 1 0", "first")
 
 
-def test_undo_is_a_correction(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_undo_is_a_correction(open_page: Open, site: Site) -> None:
+    page = open_page()
     press(page, "1", 1)
     page.keyboard.press("u")
     expect(page.locator(".choice.chosen")).to_have_attribute("data-choice", "first")
@@ -74,18 +74,18 @@ def test_undo_is_a_correction(come_in: Open, site: Site) -> None:
 
 
 @pytest.mark.parametrize("way", ["u", "button"])
-def test_what_is_undone_can_be_kept_as_it_was(come_in: Open, site: Site, way: str) -> None:
-    """The choice of before looks chosen, not focused; nothing is offered then that does nothing."""
-    page = come_in()
+def test_an_undone_judgement_can_stay_unchanged(open_page: Open, site: Site, way: str) -> None:
+    """The earlier choice looks chosen, not focused; buttons without effect are hidden."""
+    page = open_page()
     press(page, "1", 1)
-    now = page.locator("#prompt .said").inner_text()
+    now = page.locator("#prompt .message").inner_text()
     page.get_by_label("Why?").fill("half a thou")
     page.keyboard.press("Escape")
     page.keyboard.press("u")
     first, second = (page.locator(f"[data-choice={name}]") for name in ("first", "second"))
     expect(first).to_have_attribute("aria-pressed", "true")
-    colours = [one.evaluate("element => getComputedStyle(element).backgroundColor") for one in (first, second)]
-    assert colours[0] != colours[1]
+    colors = [one.evaluate("element => getComputedStyle(element).backgroundColor") for one in (first, second)]
+    assert colors[0] != colors[1]
     expect(first).to_have_css("outline-style", "none")
     for name in ("Undo", "Skip"):
         expect(page.get_by_role("button", name=name)).to_be_hidden()
@@ -97,7 +97,7 @@ def test_what_is_undone_can_be_kept_as_it_was(come_in: Open, site: Site, way: st
         page.keyboard.press("u")
     else:
         keep.click()
-    expect(page.locator("#prompt .said")).to_have_text(now)
+    expect(page.locator("#prompt .message")).to_have_text(now)
     expect(page.get_by_label("Why?")).to_have_value("half a thou")
     expect(page.locator("#correcting")).to_be_hidden()
     expect(keep).to_be_hidden()
@@ -107,18 +107,18 @@ def test_what_is_undone_can_be_kept_as_it_was(come_in: Open, site: Site, way: st
     press(page, "2", 2)
 
 
-def test_skipping_says_why_and_goes_on(come_in: Open, site: Site) -> None:
-    page = come_in()
-    before = page.locator("#prompt .said").inner_text()
+def test_skip_sends_the_reason_and_shows_the_next_item(open_page: Open, site: Site) -> None:
+    page = open_page()
+    before = page.locator("#prompt .message").inner_text()
     page.get_by_label("Why?").fill("a language that I do not read")
     page.get_by_role("button", name="Skip").click()
-    expect(page.locator("#prompt .said")).not_to_have_text(before)
+    expect(page.locator("#prompt .message")).not_to_have_text(before)
     assert judgements(site) == []
 
 
-def test_a_key_right_after_a_skip_does_not_judge_what_is_skipped(come_in: Open, site: Site) -> None:
-    page = come_in()
-    before = page.locator("#prompt .said").inner_text()
+def test_a_key_right_after_a_skip_does_not_judge_what_is_skipped(open_page: Open, site: Site) -> None:
+    page = open_page()
+    before = page.locator("#prompt .message").inner_text()
 
     def late(route: Any) -> None:
         page.wait_for_timeout(700)
@@ -128,25 +128,25 @@ def test_a_key_right_after_a_skip_does_not_judge_what_is_skipped(come_in: Open, 
     page.keyboard.press("s")
     page.wait_for_timeout(200)
     page.keyboard.press("1")
-    expect(page.locator("#prompt .said")).not_to_have_text(before)
+    expect(page.locator("#prompt .message")).not_to_have_text(before)
     assert judgements(site) == []
     press(page, "1", 1)
     assert len(judgements(site)) == 1
 
 
-def test_a_skip_that_fails_leaves_the_item_to_be_judged(come_in: Open, site: Site) -> None:
-    page = come_in(quiet=False)
+def test_a_skip_that_fails_leaves_the_item_to_be_judged(open_page: Open, site: Site) -> None:
+    page = open_page(quiet=False)
     page.route("**/api/skip", lambda route: route.abort(), times=1)
     page.keyboard.press("s")
     expect(page.locator("#status")).to_contain_text("No connection")
     press(page, "1", 1)
 
 
-def test_two_browsers_never_share_a_place(come_in: Open, site: Site) -> None:
-    pages = [come_in(name) for name in ("Ann", "Bob", "Cyd")]
-    for done in range(1, 3):
+def test_parallel_annotators_never_exceed_the_votes_per_item(open_page: Open, site: Site) -> None:
+    pages = [open_page(name) for name in ("Ann", "Bob", "Cyd")]
+    for judged in range(1, 3):
         for page in pages[:2]:
-            press(page, "1", done)
+            press(page, "1", judged)
     press(pages[2], "2", 1)
     counts: dict[int, int] = {}
     for row in judgements(site):
@@ -155,8 +155,8 @@ def test_two_browsers_never_share_a_place(come_in: Open, site: Site) -> None:
     assert max(counts.values()) <= 2
 
 
-def test_without_a_connection_nothing_is_lost_and_nothing_doubled(come_in: Open, site: Site) -> None:
-    page = come_in(quiet=False)
+def test_without_a_connection_nothing_is_lost_and_nothing_doubled(open_page: Open, site: Site) -> None:
+    page = open_page(quiet=False)
     page.context.set_offline(True)
     page.keyboard.press("1")
     expect(page.locator("#status")).to_contain_text("No connection")
@@ -167,8 +167,8 @@ def test_without_a_connection_nothing_is_lost_and_nothing_doubled(come_in: Open,
     assert len(judgements(site)) == 1
 
 
-def test_an_answer_whose_acknowledgement_got_lost_is_one_answer(come_in: Open, site: Site) -> None:
-    page = come_in(quiet=False)
+def test_an_answer_whose_acknowledgement_got_lost_is_one_answer(open_page: Open, site: Site) -> None:
+    page = open_page(quiet=False)
     lost = []
 
     def lose(route: Any) -> None:
@@ -183,8 +183,8 @@ def test_an_answer_whose_acknowledgement_got_lost_is_one_answer(come_in: Open, s
     assert [row.answer["choice"] for row in judgements(site)] == ["second"]
 
 
-def test_a_closed_page_keeps_what_was_not_sent(come_in: Open, site: Site) -> None:
-    page = come_in(quiet=False)
+def test_a_closed_page_keeps_what_was_not_sent(open_page: Open, site: Site) -> None:
+    page = open_page(quiet=False)
     page.route("**/api/submit", lambda route: route.abort())
     page.keyboard.press("1")
     expect(page.locator("#status")).to_contain_text("waiting to be sent")
@@ -194,9 +194,9 @@ def test_a_closed_page_keeps_what_was_not_sent(come_in: Open, site: Site) -> Non
     assert len(judgements(site)) == 1
 
 
-def test_an_answer_that_is_refused_is_said_and_stays_said(come_in: Open, site: Site) -> None:
-    """Two tabs hold one item: the second one's other answer is not taken, and that does not go by unseen."""
-    page = come_in(quiet=False)
+def test_a_refused_answer_is_reported_until_acknowledged(open_page: Open, site: Site) -> None:
+    """Two tabs show one item: the second tab's judgement is refused, and the page reports it."""
+    page = open_page(quiet=False)
     other = page.context.new_page()
     other.goto(site.address)
     other.wait_for_selector("#first .text p")
@@ -204,9 +204,9 @@ def test_an_answer_that_is_refused_is_said_and_stays_said(come_in: Open, site: S
     other.keyboard.press("2")
     expect(other.locator("#status")).to_contain_text("1 not accepted")
     expect(other.locator("#first .text p")).to_be_visible()
-    expect(other.locator("#status")).to_contain_text("you have judged that one already")
+    expect(other.locator("#status")).to_contain_text("you have already judged this item")
     press(other, "2", 2)
-    expect(other.locator("#status")).to_contain_text("you have judged that one already")
+    expect(other.locator("#status")).to_contain_text("you have already judged this item")
     assert len(judgements(site)) == 2
     other.get_by_role("button", name="Seen").click()
     expect(other.locator("#status")).to_have_text("2 judged")
@@ -215,9 +215,9 @@ def test_an_answer_that_is_refused_is_said_and_stays_said(come_in: Open, site: S
     expect(other.locator("#status")).to_have_text("2 judged")
 
 
-def test_undo_right_after_an_answer_corrects_that_one(come_in: Open, site: Site) -> None:
-    """The next item, still on its way, must not appear under the finger that corrects."""
-    page = come_in()
+def test_undo_right_after_an_answer_corrects_that_one(open_page: Open, site: Site) -> None:
+    """The next item, still loading, must not replace the item under correction."""
+    page = open_page()
 
     def late(route: Any) -> None:
         page.wait_for_timeout(700)
@@ -238,9 +238,9 @@ def test_undo_right_after_an_answer_corrects_that_one(come_in: Open, site: Site)
     assert rows[1].supersedes == rows[0].id
 
 
-def test_it_works_where_the_address_is_not_this_machine(come_in: Open, site: Site) -> None:
-    """`crypto.randomUUID` is only there on https and localhost."""
-    page = come_in()
+def test_ids_do_not_need_crypto_random_uuid(open_page: Open, site: Site) -> None:
+    """`crypto.randomUUID` exists only on https and localhost."""
+    page = open_page()
     page.add_init_script("delete Crypto.prototype.randomUUID")
     page.reload()
     page.wait_for_selector("#first .text p")
@@ -248,8 +248,8 @@ def test_it_works_where_the_address_is_not_this_machine(come_in: Open, site: Sit
     press(page, "1", 1)
 
 
-def test_a_server_that_fails_once_is_asked_again(come_in: Open, site: Site) -> None:
-    page = come_in(quiet=False)
+def test_a_failed_request_for_a_task_is_retried(open_page: Open, site: Site) -> None:
+    page = open_page(quiet=False)
     page.clock.install()
     page.route("**/api/task", lambda route: route.fulfill(status=500, body="{}"), times=1)
     page.keyboard.press("1")
@@ -259,8 +259,8 @@ def test_a_server_that_fails_once_is_asked_again(come_in: Open, site: Site) -> N
     press(page, "1", 2)
 
 
-def test_a_draft_is_there_after_a_reload(come_in: Open) -> None:
-    page = come_in()
+def test_a_draft_is_there_after_a_reload(open_page: Open) -> None:
+    page = open_page()
     page.get_by_label("Why?").fill("half a thou")
     page.reload()
     expect(page.get_by_label("Why?")).to_have_value("half a thou")
@@ -269,20 +269,22 @@ def test_a_draft_is_there_after_a_reload(come_in: Open) -> None:
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits(come_in: Open, width: int, locale: str, scheme: str) -> None:
-    page = come_in("Root", "admin", locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_it_is_accessible_and_fits(open_page: Open, width: int, locale: str, scheme: str) -> None:
+    page = open_page(
+        "Root", "admin", locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme
+    )
     assert page.evaluate("document.documentElement.lang") == {"en-GB": "en", "zh-CN": "zh-CN"}[locale]
     for path in ("", "/admin"):
         page.goto(page.url.rstrip("/").removesuffix("/admin") + path)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        result = Axe().run(page)
+        assert result.violations_count == 0, result.generate_report()
 
 
-def test_the_question_is_shown_and_guidelines_are_until_they_are_read(come_in: Open, site: Site) -> None:
-    """Open and without the focus at first, closed after a reload, open again where they changed."""
-    page = come_in()
+def test_guidelines_stay_open_until_they_are_read(open_page: Open, site: Site) -> None:
+    """Open but not focused at first, closed after a reload, open again when they change."""
+    page = open_page()
     expect(page.get_by_role("heading", name="Which is better?")).to_be_visible()
     guidelines = page.locator("#guidelines")
     expect(guidelines).to_contain_text("Be fair.")
@@ -301,8 +303,8 @@ def test_the_question_is_shown_and_guidelines_are_until_they_are_read(come_in: O
     expect(guidelines).to_be_visible()
 
 
-def test_guidelines_and_keys_open_by_key(come_in: Open) -> None:
-    page = come_in()
+def test_guidelines_and_keys_open_by_key(open_page: Open) -> None:
+    page = open_page()
     page.keyboard.press("g")
     for key, panel in (("g", "#guidelines"), ("?", "#help")):
         expect(page.locator(panel)).to_be_hidden()
@@ -312,12 +314,12 @@ def test_guidelines_and_keys_open_by_key(come_in: Open) -> None:
         expect(page.locator(panel)).to_be_hidden()
 
 
-def test_the_administrator_invites_and_exports(come_in: Open, site: Site, browser: Browser) -> None:
-    page = come_in("Root", "admin")
+def test_the_administrator_invites_and_exports(open_page: Open, site: Site, browser: Browser) -> None:
+    page = open_page("Root", "admin")
     press(page, "1", 1)
     page.get_by_role("link", name="Administration").click()
     page.get_by_label("Invite someone").fill("Eve")
-    page.get_by_role("button", name="Make a link").click()
+    page.get_by_role("button", name="Create a link").click()
     link = page.locator("#link")
     expect(link).to_contain_text("/join/")
     with page.expect_download() as download:
@@ -334,21 +336,21 @@ def test_the_administrator_invites_and_exports(come_in: Open, site: Site, browse
 
 
 def test_hostile_texts_do_nothing(browser: Browser, tmp_path: Path) -> None:
-    """No script runs, nothing is loaded from elsewhere, and the page's own buttons still work."""
+    """No script runs, nothing is loaded from other servers, and the page's own buttons still work."""
     store = Store(tmp_path / "hostile.db")
     store_texts = [text.encode("utf-8", "replace").decode() for text in HOSTILE]
     fill(store, 1, texts=("\n\n".join(store_texts[:8]), "\n\n".join(store_texts[8:])))
     with serving(store) as site:
         context = browser.new_context(locale="en-GB")
-        page, asked = context.new_page(), list[str]()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("dialog", lambda dialog: asked.append("a dialog"))
+        page, requests = context.new_page(), list[str]()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("dialog", lambda dialog: requests.append("a dialog"))
         page.goto(site.link("Ann"))
         page.get_by_role("button").click()
         page.wait_for_selector("#first .text *")
         assert page.locator("#answers :is(a, img, form, script, iframe, style, svg)").count() == 0
         press(page, "1", 1)
-        assert all(url.startswith(site.address) for url in asked)
+        assert all(url.startswith(site.address) for url in requests)
         context.close()
     assert len(pair_preferences(store, "films").rows) == 1
     store.close()

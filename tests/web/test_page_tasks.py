@@ -1,4 +1,4 @@
-"""The page's other kinds of questions, in a real browser: orders, scores, and what is asked beside an answer."""
+"""The page's other tasks in a real browser: rankings, scores, confidence and rewrites."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """A project of the kind that the test names, with two items."""
     store = Store(tmp_path / "feedback.db")
     fill(store, 2, **KINDS.get(request.param, {}) if isinstance(request.param, str) else request.param)
-    with serving(store) as found:
-        yield found
+    with serving(store) as site:
+        yield site
     store.close()
 
 
 def of(kind: str | dict[str, Any]) -> Callable[..., Any]:
-    """The project that a test is about: one of those above, or its own."""
+    """Parametrizes a test with a project: one of `KINDS`, or its own."""
     return pytest.mark.parametrize(
         "site", [kind], indirect=True, ids=lambda kind: kind if isinstance(kind, str) else "own"
     )
 
 
 def answered(page: Page, site: Site, key: str = "Enter") -> dict[str, Any]:
-    """The answer that a key sends, as the store has it; with it another item comes."""
+    """Presses a key that submits; returns the stored answer. Another item follows."""
     before = len(judgements(site))
     page.keyboard.press(key)
     expect(page.locator("#status")).to_contain_text("judged")
@@ -64,7 +64,7 @@ def ranks(page: Page) -> list[str]:
 
 
 def leave_and_forget(page: Page) -> None:
-    """Turn away from the page, which sends the draft, and come back with nothing kept in the browser."""
+    """Hides the page, which sends the draft, and reloads it with an empty browser storage."""
     with page.expect_response("**/api/heartbeat") as sent:
         page.evaluate(
             """Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
@@ -80,10 +80,10 @@ def leave_and_forget(page: Page) -> None:
 
 
 @of("ranking")
-def test_numbers_make_an_order_best_first(come_in: Open, site: Site) -> None:
-    """A number again takes its answer out. The last of four has the place that is left, and its number, typed all
-    the same, changes nothing; in a whole order another begins anew."""
-    page = come_in()
+def test_number_keys_rank_best_first(open_page: Open, site: Site) -> None:
+    """A number pressed again removes its answer. The last of four gets the remaining rank, and its number changes
+    nothing; after a complete ranking, a number starts a new one."""
+    page = open_page()
     assert ranks(page) == ["– 1", "– 2", "– 3", "– 4"]
     for key, order in (
         ("3", ["1 3", "– 1", "– 2", "– 4"]),
@@ -99,7 +99,7 @@ def test_numbers_make_an_order_best_first(come_in: Open, site: Site) -> None:
     ):
         page.keyboard.press(key)
         assert ranks(page) == order
-    expect(page.locator("#said")).to_have_text("Answer 1 has place 3. Your order is complete.")
+    expect(page.locator("#announcement")).to_have_text("Answer 1 has rank 3. Your ranking is complete.")
     page.keyboard.press("Shift+Digit2")
     assert answered(page, site) == {"order": [3, 2, 0, 1]}
     (row,) = judgements(site)
@@ -109,9 +109,9 @@ def test_numbers_make_an_order_best_first(come_in: Open, site: Site) -> None:
 
 @of({"task": "ranking", "texts": ("```python\n" + "long_name = " * 60 + "{}\n```", *FOUR[1:])})
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_long_line_of_code_scrolls_in_its_card(come_in: Open, site: Site, width: int) -> None:
-    """Neither the page scrolls aside, nor does a card lie below the order."""
-    page = come_in(viewport={"width": width, "height": 900})
+def test_a_long_line_of_code_scrolls_in_its_card(open_page: Open, site: Site, width: int) -> None:
+    """The page does not scroll sideways, and no card overlaps the ranking."""
+    page = open_page(viewport={"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     code = page.locator("#cards pre")
     assert code.evaluate("element => element.scrollWidth > element.clientWidth")
@@ -122,14 +122,14 @@ def test_a_long_line_of_code_scrolls_in_its_card(come_in: Open, site: Site, widt
 
 
 @of("ranking")
-def test_an_untouched_or_half_made_order_is_no_answer(come_in: Open, site: Site) -> None:
-    page, sent = come_in(), list[str]()
+def test_an_incomplete_ranking_is_not_submitted(open_page: Open, site: Site) -> None:
+    page, sent = open_page(), list[str]()
     page.on("request", lambda request: sent.append(request.url))
     page.keyboard.press("Shift+Digit1")
     for key in ("Enter", "2", "Enter", "1", "Enter"):
         page.keyboard.press(key)
         if key == "Enter":
-            expect(page.get_by_role("alert")).to_contain_text("Order the answers first")
+            expect(page.get_by_role("alert")).to_contain_text("Rank the answers first")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("alert")).to_be_visible()
     assert not any("submit" in url for url in sent)
@@ -138,8 +138,8 @@ def test_an_untouched_or_half_made_order_is_no_answer(come_in: Open, site: Site)
 
 @of({"task": "ranking", "texts": FOUR})
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_row_is_dragged_by_its_handle(come_in: Open, site: Site, width: int) -> None:
-    page = come_in(viewport={"width": width, "height": 700})
+def test_a_row_is_dragged_by_its_handle(open_page: Open, site: Site, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 700})
     rows = page.locator("#ranks li")
     rows.first.scroll_into_view_if_needed()
     rows.last.scroll_into_view_if_needed()
@@ -159,9 +159,9 @@ def test_a_row_is_dragged_by_its_handle(come_in: Open, site: Site, width: int) -
 
 
 @of({"task": "ranking", "texts": FOUR})
-def test_a_finger_drags_a_row_and_the_page_stays_where_it_is(come_in: Open, site: Site) -> None:
-    """Touches as the browser gets them from a screen: without `touch-action` they would scroll the page."""
-    page = come_in(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+def test_a_finger_drags_a_row_and_the_page_stays_where_it_is(open_page: Open, site: Site) -> None:
+    """Touch events as a screen sends them: without `touch-action` they would scroll the page."""
+    page = open_page(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
     rows = page.locator("#ranks li")
     rows.last.scroll_into_view_if_needed()
     handle, target = rows.nth(3).locator(".handle").bounding_box(), rows.nth(0).bounding_box()
@@ -185,8 +185,8 @@ def test_a_finger_drags_a_row_and_the_page_stays_where_it_is(come_in: Open, site
 
 
 @of({"task": "ranking", "texts": FOUR[:3]})
-def test_buttons_move_a_row_and_keep_the_focus(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_buttons_move_a_row_and_keep_the_focus(open_page: Open, site: Site) -> None:
+    page = open_page()
     page.get_by_role("button", name="Move Answer 3 up").focus()
     page.keyboard.press("Enter")
     assert ranks(page) == ["1 1", "2 3", "3 2"]
@@ -194,7 +194,7 @@ def test_buttons_move_a_row_and_keep_the_focus(come_in: Open, site: Site) -> Non
     page.keyboard.press("Enter")
     assert ranks(page) == ["1 3", "2 1", "3 2"]
     expect(page.get_by_role("button", name="Move Answer 3 down")).to_be_focused()
-    expect(page.locator("#said")).to_contain_text("Answer 3 has place 1.")
+    expect(page.locator("#announcement")).to_contain_text("Answer 3 has rank 1.")
     assert answered(page, site, "Control+Enter") == {"order": [2, 0, 1]}
 
 
@@ -202,8 +202,8 @@ def test_buttons_move_a_row_and_keep_the_focus(come_in: Open, site: Site) -> Non
 
 
 @of("rating")
-def test_numbers_score_one_criterion_after_the_other(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_numbers_score_one_criterion_after_the_other(open_page: Open, site: Site) -> None:
+    page = open_page()
     marked = page.locator(".scale.current legend")
     for key, label in (("8", "Helpful"), ("0", "Harmless"), ("1", "Honest")):
         expect(marked).to_contain_text(label)
@@ -213,15 +213,15 @@ def test_numbers_score_one_criterion_after_the_other(come_in: Open, site: Site) 
 
 
 @of("likert")
-def test_all_criteria_of_all_answers_are_scored(come_in: Open, site: Site) -> None:
-    """A name that a user gave is a name; what is not on the scale is no score; what is missing is shown."""
-    page = come_in()
+def test_all_criteria_of_all_answers_are_scored(open_page: Open, site: Site) -> None:
+    """A criterion's name is shown as text; keys outside the scale are ignored; a missing score is marked."""
+    page = open_page()
     assert page.locator("legend b").count() == 0
     expect(page.locator("legend", has_text="<b>kind</b> & brief")).to_have_count(2)
     for key in "9042351":
         page.keyboard.press(key)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_have_text("Something has no score yet.")
+    expect(page.get_by_role("alert")).to_have_text("A score is missing.")
     expect(page.locator(".scale.current")).to_be_focused()
     page.keyboard.press("5")
     first = {"overall": 4, "<b>kind</b> & brief": 2, "准确": 3}
@@ -229,8 +229,8 @@ def test_all_criteria_of_all_answers_are_scored(come_in: Open, site: Site) -> No
 
 
 @of("rating")
-def test_known_criteria_speak_the_readers_language(come_in: Open, site: Site) -> None:
-    page = come_in(locale="zh-CN")
+def test_built_in_criteria_are_translated(open_page: Open, site: Site) -> None:
+    page = open_page(locale="zh-CN")
     assert [legend.inner_text().split()[0] for legend in page.locator("legend").all()] == ["有用", "无害", "诚实"]
 
 
@@ -238,18 +238,18 @@ def test_known_criteria_speak_the_readers_language(come_in: Open, site: Site) ->
 
 
 @of({"texts": ("Raw **bold** {}.", "<i>Raw</i> **bold** {}."), "confidence": True, "rewrite": True})
-def test_the_better_one_becomes_a_demonstration(come_in: Open, site: Site) -> None:
-    """What was written comes when it is asked for, into a text field; nothing is sent before all is said."""
-    page, asked = come_in(), list[str]()
-    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+def test_a_rewritten_answer_is_stored(open_page: Open, site: Site) -> None:
+    """The text is requested only on editing; nothing is sent before all inputs are complete."""
+    page, paths = open_page(), list[str]()
+    page.on("request", lambda request: paths.append(request.url.rpartition("/")[2]))
     assert "**" not in page.content()
     page.keyboard.press("e")
     expect(page.locator("#rewrite")).to_be_visible()
-    place = 1 if "<i>" in page.locator("#second .text").inner_text() else 0
+    index = 1 if "<i>" in page.locator("#second .text").inner_text() else 0
     page.get_by_role("button", name="Discard").click()
-    page.keyboard.press(str(place + 1))
+    page.keyboard.press(str(index + 1))
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_have_text("Say how sure you are.")
+    expect(page.get_by_role("alert")).to_have_text("Choose how sure you are.")
     page.keyboard.press("e")
     field = page.get_by_label("Your better version")
     expect(field).to_be_focused()
@@ -259,17 +259,17 @@ def test_the_better_one_becomes_a_demonstration(come_in: Open, site: Site) -> No
     field.fill("Better 1 0 b.")
     page.keyboard.press("Escape")
     page.keyboard.press("Shift+Digit4")
-    assert "submit" not in asked
+    assert "submit" not in paths
     field.focus()
-    choice = ("first", "second")[place]
-    rewrite = {"place": place, "text": "Better 1 0 b."}
+    choice = ("first", "second")[index]
+    rewrite = {"place": index, "text": "Better 1 0 b."}
     assert answered(page, site, "Control+Enter") == {"choice": choice, "rewrite": rewrite}
     assert judgements(site)[0].confidence == 0.75
 
 
 @of({"texts": ("Raw **bold** {}.", "Other {}."), "rewrite": True})
-def test_a_version_that_is_no_other_is_none(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_an_unchanged_rewrite_is_not_sent(open_page: Open, site: Site) -> None:
+    page = open_page()
     page.keyboard.press("2")
     page.keyboard.press("e")
     expect(page.get_by_label("Your better version")).to_be_focused()
@@ -277,8 +277,8 @@ def test_a_version_that_is_no_other_is_none(come_in: Open, site: Site) -> None:
 
 
 @of("pair")
-def test_the_length_of_a_reason_is_a_hint(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_a_short_reason_only_shows_a_hint(open_page: Open, site: Site) -> None:
+    page = open_page()
     page.get_by_label("Why?").fill("好" * 19)
     expect(page.locator("#reason-hint")).to_have_text("19 of at least 20 characters")
     page.keyboard.press("Escape")
@@ -291,25 +291,25 @@ def test_the_length_of_a_reason_is_a_hint(come_in: Open, site: Site) -> None:
 
 
 @of({"texts": ("The **dog** runs, 很慢的电影.", "The cat runs, 很好的电影.")})
-def test_words_that_differ_are_marked_on_request(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_words_that_differ_are_marked_on_request(open_page: Open, site: Site) -> None:
+    page = open_page()
     texts = page.locator("#answers .text")
-    before = [texts.nth(place).inner_html() for place in range(2)]
-    words = [texts.nth(place).inner_text() for place in range(2)]
+    before = [texts.nth(index).inner_html() for index in range(2)]
+    words = [texts.nth(index).inner_text() for index in range(2)]
     page.keyboard.press("d")
     marks = sorted(page.locator("#answers mark").all_inner_texts())
     assert {"dog", "cat"} <= set(marks)
     assert "The" not in "".join(marks)
     assert "电影" not in "".join(marks)
-    assert [texts.nth(place).inner_text() for place in range(2)] == words
+    assert [texts.nth(index).inner_text() for index in range(2)] == words
     page.keyboard.press("d")
-    assert [texts.nth(place).inner_html() for place in range(2)] == before
+    assert [texts.nth(index).inner_html() for index in range(2)] == before
 
 
 @of({})
-def test_the_longest_common_words_by_hand(come_in: Open, site: Site) -> None:
-    """`unmatched` against all subsequences; and texts too long for its table."""
-    page = come_in()
+def test_the_longest_common_words_by_hand(open_page: Open, site: Site) -> None:
+    """`unmatched` against all subsequences, and for texts too long for its table."""
+    page = open_page()
     ask = "([a, b]) => import('/static/difference.js').then((m) => m.unmatched(a, b))"
 
     def common(a: str, b: str) -> int:
@@ -328,17 +328,17 @@ def test_the_longest_common_words_by_hand(come_in: Open, site: Site) -> None:
 
 
 @of({"texts": ("\n\n".join(HOSTILE[:8]), "\n\n".join(HOSTILE[8:14])), "rewrite": True})
-def test_hostile_texts_stay_texts_when_they_are_compared_and_edited(come_in: Open, site: Site) -> None:
-    page, asked = come_in(), list[str]()
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("dialog", lambda dialog: asked.append("a dialog"))
+def test_hostile_texts_stay_texts_when_they_are_compared_and_edited(open_page: Open, site: Site) -> None:
+    page, requests = open_page(), list[str]()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("dialog", lambda dialog: requests.append("a dialog"))
     page.keyboard.press("1")
     page.keyboard.press("d")
     assert page.locator("#answers mark").count() > 5
     page.keyboard.press("e")
     expect(page.get_by_label("Your better version")).to_be_focused()
     assert page.locator("main :is(a, img, form, script, iframe, style, svg)").count() == 0
-    assert all(url.startswith(site.address) for url in asked)
+    assert all(url.startswith(site.address) for url in requests)
 
 
 # --- Drafts, undo, no connection --------------------------------------------------------------------------------
@@ -346,8 +346,8 @@ def test_hostile_texts_stay_texts_when_they_are_compared_and_edited(come_in: Ope
 
 @pytest.mark.parametrize("where", ["browser", "server"])
 @of("ranking")
-def test_half_an_order_is_there_after_a_reload(come_in: Open, site: Site, where: str) -> None:
-    page = come_in()
+def test_half_an_order_is_there_after_a_reload(open_page: Open, site: Site, where: str) -> None:
+    page = open_page()
     page.keyboard.press("4")
     page.keyboard.press("2")
     page.keyboard.press("Shift+Digit3")
@@ -362,8 +362,8 @@ def test_half_an_order_is_there_after_a_reload(come_in: Open, site: Site, where:
 
 @pytest.mark.parametrize("where", ["browser", "server"])
 @of({"task": "rating", "texts": ("Alone {}.",), "rewrite": True})
-def test_half_a_rating_is_there_after_a_reload(come_in: Open, site: Site, where: str) -> None:
-    page = come_in()
+def test_half_a_rating_is_there_after_a_reload(open_page: Open, site: Site, where: str) -> None:
+    page = open_page()
     page.keyboard.press("7")
     page.get_by_label("Why?").fill("half a thou")
     page.get_by_role("button", name="Write a better version").click()
@@ -381,8 +381,8 @@ def test_half_a_rating_is_there_after_a_reload(come_in: Open, site: Site, where:
 
 
 @of({"confidence": True})
-def test_a_choice_that_was_not_sent_is_there_after_a_reload(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_a_choice_that_was_not_sent_is_there_after_a_reload(open_page: Open, site: Site) -> None:
+    page = open_page()
     page.keyboard.press("0")
     leave_and_forget(page)
     expect(page.locator(".choice.chosen")).to_have_attribute("data-choice", "tie")
@@ -390,8 +390,8 @@ def test_a_choice_that_was_not_sent_is_there_after_a_reload(come_in: Open, site:
 
 
 @of("ranking")
-def test_undo_shows_the_earlier_order(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_undo_shows_the_earlier_order(open_page: Open, site: Site) -> None:
+    page = open_page()
     for key in ("2", "4", "1", "Shift+Digit1"):
         page.keyboard.press(key)
     press(page, "Enter", 1)
@@ -408,8 +408,8 @@ def test_undo_shows_the_earlier_order(come_in: Open, site: Site) -> None:
 
 
 @of("likert")
-def test_undo_shows_the_earlier_scores(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_undo_shows_the_earlier_scores(open_page: Open, site: Site) -> None:
+    page = open_page()
     for key in "123451":
         page.keyboard.press(key)
     press(page, "Enter", 1)
@@ -419,9 +419,9 @@ def test_undo_shows_the_earlier_scores(come_in: Open, site: Site) -> None:
 
 
 @of("likert")
-def test_scores_without_a_connection_are_sent_once(come_in: Open, site: Site) -> None:
-    """The first time the server has them and its word for it is lost; the second time they were there."""
-    page, lost = come_in(quiet=False), list[int]()
+def test_scores_without_a_connection_are_sent_once(open_page: Open, site: Site) -> None:
+    """The first time, the server stores them but its response is lost; the second time, they never arrive."""
+    page, lost = open_page(quiet=False), list[int]()
 
     def lose(route: Any) -> None:
         route.fetch()
@@ -454,20 +454,20 @@ def test_scores_without_a_connection_are_sent_once(come_in: Open, site: Site) ->
 )
 @pytest.mark.parametrize("site", KINDS, indirect=True)
 def test_every_kind_is_accessible_and_fits(
-    come_in: Open, site: Site, width: int, locale: str, scheme: str
+    open_page: Open, site: Site, width: int, locale: str, scheme: str
 ) -> None:
-    page = come_in(locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = open_page(locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
     for key in ("1", "3", "d", "e", "?", "Enter"):
         page.keyboard.press(key)
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
 
 
 @of({"task": "rating", "texts": ("Alone {}.",), "criteria": ["kind"], "scale": [0, 4]})
-def test_a_project_with_a_scale_of_its_own_asks_by_it(come_in: Open, site: Site) -> None:
-    page = come_in()
+def test_scores_use_the_projects_scale(open_page: Open, site: Site) -> None:
+    page = open_page()
     assert page.locator(".steps span").all_inner_texts() == ["0", "1", "2", "3", "4"]
     page.keyboard.press("0")
     assert answered(page, site) == {"scores": [{"kind": 0}]}

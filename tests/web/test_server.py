@@ -1,4 +1,4 @@
-"""The annotation server over real HTTP: what it lets in, what it says, what it keeps."""
+"""The annotation server over real HTTP: access, responses, stored data."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from gnomon.core.types import Preference
 from gnomon.data.reading.records import parse_record
 from gnomon.feedback.store.schema import InviteRow, JudgementRow, SessionRow
 from gnomon.feedback.store.store import Store
-from gnomon.web.context import HERE, TRIES
-from gnomon.web.server import LARGEST
+from gnomon.web.context import HERE, MAX_FAILED_LINKS
+from gnomon.web.server import MAX_BYTES
 
 
 @pytest.fixture
 def site(database: str) -> Iterator[Site]:
     store = Store(database)
     fill(store)
-    with serving(store) as found:
-        yield found
+    with serving(store) as site:
+        yield site
     store.close()
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Site]:
-    """On SQLite alone, for what has nothing to do with the database."""
+    """On SQLite only, for tests that do not depend on the database."""
     store = Store(tmp_path / "feedback.db")
     fill(store)
-    with serving(store) as found:
-        yield found
+    with serving(store) as site:
+        yield site
     store.close()
 
 
@@ -57,12 +57,12 @@ def test_from_a_link_to_a_preference(site: Site) -> None:
     assert [parse_record(Preference, to_json(row)) for row in rows] == rows
 
 
-def test_no_name_of_a_model_leaves_the_server(here: Site) -> None:
+def test_model_names_are_never_sent(here: Site) -> None:
     ann = here.log_in("Ann")
-    said = ann.post("/api/task").text + ann.http.get(here.address).text
-    assert "secret-model" not in said
-    assert '"a0"' not in said
-    assert "Good 0" in said
+    text = ann.post("/api/task").text + ann.http.get(here.address).text
+    assert "secret-model" not in text
+    assert '"a0"' not in text
+    assert "Good 0" in text
 
 
 def test_sending_twice_adds_nothing_and_another_answer_is_refused(site: Site) -> None:
@@ -88,13 +88,13 @@ def test_undo_corrects_the_last_one(site: Site) -> None:
     assert row.probability == 0.5
 
 
-def test_what_stopped_someone_is_kept_and_they_are_not_asked_again(here: Site) -> None:
+def test_a_skipped_item_is_not_shown_again(here: Site) -> None:
     ann = here.log_in("Ann")
-    seen = []
+    skipped = []
     while (task := ann.task()) is not None:
-        seen.append(task["item"])
+        skipped.append(task["item"])
         assert ann.post("/api/skip", {"item": task["item"], "reason": "不懂"}).status_code == 200
-    assert sorted(seen) == sorted(set(seen))
+    assert sorted(skipped) == sorted(set(skipped))
 
 
 def test_a_draft_comes_back(here: Site) -> None:
@@ -105,7 +105,7 @@ def test_a_draft_comes_back(here: Site) -> None:
 
 
 def test_a_whole_draft_comes_back(site: Site) -> None:
-    """Whatever a page had so far; what no database holds is not in it."""
+    """A whole draft of the page; characters that no database can store are dropped."""
     ann = site.log_in("Ann")
     item = ann.task()["item"]
     draft = {"answer": {"choice": "tie", "rewrite": {"place": 0, "text": "a\0b"}}, "confidence": 0.25}
@@ -120,34 +120,34 @@ def test_a_whole_draft_comes_back(site: Site) -> None:
     assert ann.task()["draft"] == {"answer": {"scores": [None, None, "?"]}}
 
 
-def test_a_correction_starts_from_all_that_was_said(here: Site) -> None:
+def test_a_correction_starts_from_the_whole_judgement(here: Site) -> None:
     ann = here.log_in("Ann")
     ann.judge(ann.task()["item"], 1, "tie", confidence=0.5, reason="even")
     last = ann.post("/api/last").json()
     assert (last["answer"], last["confidence"], last["reason"]) == ({"choice": "tie"}, 0.5, "even")
 
 
-def test_what_was_written_is_told_to_whom_it_was_shown(tmp_path: Path) -> None:
-    """In the order in which it was shown, where the project asks for rewritten answers, and to nobody else."""
+def test_texts_are_sent_only_to_annotators_of_the_item(tmp_path: Path) -> None:
+    """In the order shown, only if the project allows rewrites, and to nobody else."""
     store = Store(tmp_path / "feedback.db")
     fill(store, 2, texts=("*One* {}.", "Two {}.", "Three {}."), task="ranking", rewrite=True)
     with serving(store) as site:
         ann, bob = site.log_in("Ann"), site.log_in("Bob")
         task = ann.task()
-        found = ann.post("/api/text", {"item": task["item"]}).json()["texts"]
-        assert [visible(c["html"]) for c in task["completions"]] == [t.replace("*One*", "One") for t in found]
+        texts = ann.post("/api/text", {"item": task["item"]}).json()["texts"]
+        assert [visible(c["html"]) for c in task["completions"]] == [t.replace("*One*", "One") for t in texts]
         refused = bob.post("/api/text", {"item": task["item"]})
         assert (refused.status_code, "was never leased" in refused.json()["detail"]) == (409, True)
         assert User(site.address).post("/api/text", {"item": task["item"]}).status_code == 401
     store.close()
 
 
-def test_what_was_written_stays_where_nobody_rewrites(here: Site) -> None:
+def test_texts_are_refused_without_the_rewrite_setting(here: Site) -> None:
     ann = here.log_in("Ann")
     assert ann.post("/api/text", {"item": ann.task()["item"]}).status_code == 403
 
 
-def test_a_rewritten_answer_can_be_kept_whatever_is_in_it(site: Site) -> None:
+def test_a_rewritten_answer_may_contain_any_text(site: Site) -> None:
     ann = site.log_in("Ann")
     rewrite = {"place": 1, "text": "a\0b 好"}
     assert ann.judge(ann.task()["item"], 1, answer={"choice": "second", "rewrite": rewrite}).status_code == 200
@@ -159,18 +159,18 @@ def test_a_rewritten_answer_can_be_kept_whatever_is_in_it(site: Site) -> None:
 # --- Who may come in ------------------------------------------------------------------------------------------
 
 
-def test_nobody_comes_in_without_a_link(here: Site) -> None:
-    stranger = User(here.address)
+def test_requests_without_a_session_are_refused(here: Site) -> None:
+    visitor = User(here.address)
     for path in ("/api/task", "/api/last", "/api/submit", "/api/skip", "/api/heartbeat", "/api/admin/invite"):
-        assert stranger.post(path).status_code in (401, 422)
-    assert stranger.post("/api/task").status_code == 401
-    assert stranger.http.get(f"{here.address}/admin").status_code == 401
-    assert stranger.post("/api/admin/export").status_code == 401
-    page = stranger.http.get(here.address)
+        assert visitor.post(path).status_code in (401, 422)
+    assert visitor.post("/api/task").status_code == 401
+    assert visitor.http.get(f"{here.address}/admin").status_code == 401
+    assert visitor.post("/api/admin/export").status_code == 401
+    page = visitor.http.get(here.address)
     assert "Open your personal link" in visible(page.text)
     assert "Good" not in page.text
     for path in ("/docs", "/openapi.json", "/redoc", "/static/../server.py"):
-        assert stranger.http.get(here.address + path).status_code == 404
+        assert visitor.http.get(here.address + path).status_code == 404
 
 
 def test_annotators_do_not_administer(here: Site) -> None:
@@ -191,17 +191,17 @@ def test_administrators_invite(here: Site) -> None:
     assert "<b>Eve</b>" not in page
 
 
-def test_looking_at_a_link_does_not_use_it(here: Site) -> None:
-    """Mail scanners open links; only the button begins a session."""
+def test_fetching_a_link_starts_no_session(here: Site) -> None:
+    """Mail scanners open links; only the button starts a session."""
     link = here.link("Ann")
-    looked = requests.get(link)
-    assert looked.status_code == 200
-    assert "Set-Cookie" not in looked.headers
+    response = requests.get(link)
+    assert response.status_code == 200
+    assert "Set-Cookie" not in response.headers
     with here.store.reading() as session:
         assert not session.scalars(select(SessionRow)).all()
 
 
-def test_cookies_are_kept_from_scripts_and_other_sites(here: Site) -> None:
+def test_cookies_are_http_only_and_same_site(here: Site) -> None:
     answer = requests.post(here.link("Ann"), headers={"Origin": here.address}, allow_redirects=False)
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
@@ -213,12 +213,12 @@ def test_the_store_holds_neither_links_nor_cookies(here: Site) -> None:
     link = here.link("Ann")
     answer = requests.post(link, headers={"Origin": here.address}, allow_redirects=False)
     with here.store.reading() as session:
-        kept = [r.token for r in session.scalars(select(InviteRow))] + [
+        tokens = [r.token for r in session.scalars(select(InviteRow))] + [
             r.token for r in session.scalars(select(SessionRow))
         ]
-    assert len(kept) == 2
-    assert link.rpartition("/")[2] not in kept
-    assert next(iter(answer.cookies.values())) not in kept
+    assert len(tokens) == 2
+    assert link.rpartition("/")[2] not in tokens
+    assert next(iter(answer.cookies.values())) not in tokens
 
 
 def test_a_revoked_link_ends_its_sessions(here: Site) -> None:
@@ -240,17 +240,17 @@ def test_a_project_of_any_name_lets_people_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["get", "post"])
-def test_links_are_not_guessed_at_leisure(here: Site, way: str) -> None:
+def test_repeated_invalid_links_are_limited(here: Site, way: str) -> None:
     codes = [
         requests.request(way, f"{here.address}/join/guess{n}", headers={"Origin": here.address}).status_code
-        for n in range(TRIES + 2)
+        for n in range(MAX_FAILED_LINKS + 2)
     ]
-    assert codes == [404] * TRIES + [429] * 2
+    assert codes == [404] * MAX_FAILED_LINKS + [429] * 2
 
 
-@pytest.mark.parametrize(("language", "said"), [("en", "This link is not valid."), ("zh-CN", "此链接无效")])
-def test_a_link_that_leads_nowhere_says_so_at_once(here: Site, language: str, said: str) -> None:
-    """Before anybody presses a button; one that was ended does too."""
+@pytest.mark.parametrize(("language", "message"), [("en", "This link is not valid."), ("zh-CN", "此链接无效")])
+def test_an_invalid_link_shows_an_error_page(here: Site, language: str, message: str) -> None:
+    """Before anybody presses the button; also for a link that was revoked."""
     link = here.link("Ann")
     headers = {"Accept": "text/html", "Accept-Language": language}
     assert "<button" in requests.get(link, headers=headers).text
@@ -258,7 +258,7 @@ def test_a_link_that_leads_nowhere_says_so_at_once(here: Site, language: str, sa
         session.execute(update(InviteRow).values(revoked=True))
     for address in (link, f"{here.address}/join/none"):
         page = requests.get(address, headers=headers)
-        assert (page.status_code, said in visible(page.text), "<button" in page.text) == (404, True, False)
+        assert (page.status_code, message in visible(page.text), "<button" in page.text) == (404, True, False)
 
 
 # --- What is sent ---------------------------------------------------------------------------------------------
@@ -280,9 +280,9 @@ def test_other_pages_cannot_make_a_browser_judge(here: Site, origin: str | None)
     assert plain.status_code == 415
 
 
-def test_requests_have_an_end(here: Site) -> None:
+def test_the_size_of_requests_is_limited(here: Site) -> None:
     ann = here.log_in("Ann")
-    assert ann.post("/api/skip", {"item": 1, "reason": "x" * LARGEST}).status_code == 413
+    assert ann.post("/api/skip", {"item": 1, "reason": "x" * MAX_BYTES}).status_code == 413
     chunks = ann.http.post(
         f"{here.address}/api/skip",
         data=iter([b"{" * 10]),
@@ -303,7 +303,7 @@ def test_requests_have_an_end(here: Site) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_answer_is_refused(here: Site, change: dict[str, Any]) -> None:
+def test_malformed_judgements_are_refused(here: Site, change: dict[str, Any]) -> None:
     ann = here.log_in("Ann")
     assert ann.judge(ann.task()["item"], 1, **change).status_code == 422
     with here.store.reading() as session:
@@ -325,7 +325,7 @@ def test_a_number_beyond_all_items_is_refused(here: Site) -> None:
 
 
 @pytest.mark.parametrize("seconds", [{"active": -0.001, "idle": 1e9}, {"active": 1e300, "idle": 0}], ids=str)
-def test_a_clock_costs_nobody_an_answer(here: Site, seconds: dict[str, float]) -> None:
+def test_implausible_times_are_clipped(here: Site, seconds: dict[str, float]) -> None:
     ann = here.log_in("Ann")
     assert ann.judge(ann.task()["item"], 1, seconds=seconds).status_code == 200
     with here.store.reading() as session:
@@ -333,12 +333,12 @@ def test_a_clock_costs_nobody_an_answer(here: Site, seconds: dict[str, float]) -
     assert all(0 <= value <= 86_400 for value in row.seconds.values())
 
 
-def test_any_text_can_be_kept(site: Site) -> None:
-    """NUL and half a surrogate pair, which PostgreSQL and UTF-8 cannot hold."""
+def test_any_text_can_be_stored(site: Site) -> None:
+    """NUL and lone surrogates, which PostgreSQL and UTF-8 cannot store."""
     ann = site.log_in("Ann")
-    made = {"id": ID.format(1), "who": ann.who, "item": ann.task()["item"], "answer": {"choice": "tie"}}
+    judgement = {"id": ID.format(1), "who": ann.who, "item": ann.task()["item"], "answer": {"choice": "tie"}}
     odd = '"seconds": {"active": NaN, "idle": 1}, "reason": "a\\u0000b\\ud800c"'
-    body = json.dumps(made)[:-1] + f", {odd}}}"
+    body = json.dumps(judgement)[:-1] + f", {odd}}}"
     headers = {"Origin": site.address, "Content-Type": "application/json"}
     assert ann.http.post(f"{site.address}/api/submit", data=body, headers=headers).status_code == 200
     with site.store.reading() as session:
@@ -346,20 +346,20 @@ def test_any_text_can_be_kept(site: Site) -> None:
     assert row.reason == "ab?c"
 
 
-def test_an_answer_made_for_somebody_else_is_not_taken(here: Site) -> None:
-    """Two people at one browser: what one could not send is not the other's."""
+def test_a_judgement_of_another_user_is_refused(here: Site) -> None:
+    """Two people use one browser: one must not send the other's unsent judgement."""
     ann, bob = here.log_in("Ann"), here.log_in("Bob")
     item = bob.task()["item"]
     assert bob.judge(item, 1, who=ann.who).status_code == 403
     assert bob.judge(item, 1).status_code == 200
 
 
-def test_a_tab_that_stood_open_works_for_nobody_else(here: Site) -> None:
-    """Ann's page in a browser in which Bob came in since: it is lent nothing and skips nothing of his."""
+def test_a_page_of_another_user_is_refused(here: Site) -> None:
+    """Ann's page in a browser where Bob logged in later leases and skips nothing."""
     bob, item = here.log_in("bob"), {"item": 1}
     for path, more in (("task", {}), ("last", {}), ("skip", item), ("heartbeat", item), ("text", item)):
         refused = bob.post(f"/api/{path}", {"who": "ann", **more})
-        assert (refused.status_code, "somebody else's" in refused.json()["detail"]) == (403, True), path
+        assert (refused.status_code, "another user" in refused.json()["detail"]) == (403, True), path
     assert bob.post("/api/task", {"who": bob.who}).status_code == 200
 
 
@@ -369,10 +369,10 @@ def test_items_have_numbers_that_a_database_can_hold(here: Site) -> None:
 
 
 def test_valid_links_are_not_counted_as_guesses(here: Site) -> None:
-    assert all(here.log_in(f"pupil {n}") for n in range(TRIES + 3))
+    assert all(here.log_in(f"pupil {n}") for n in range(MAX_FAILED_LINKS + 3))
 
 
-def test_pages_say_what_browsers_may_do(here: Site) -> None:
+def test_security_headers_are_set(here: Site) -> None:
     for path in ("/", "/join/x", "/static/judge.js", "/nowhere"):
         headers = requests.get(here.address + path).headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -381,8 +381,8 @@ def test_pages_say_what_browsers_may_do(here: Site) -> None:
         assert headers["Referrer-Policy"] == "same-origin"
 
 
-def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
-    """They name the buttons as the pages do; what an administrator changed is said as it was written."""
+def test_the_demo_texts_are_translated(tmp_path: Path) -> None:
+    """They name the buttons as the pages do; texts that an administrator changed stay as written."""
     words = {name: json.loads((HERE / f"texts.{name}.json").read_text("utf-8")) for name in ("en", "zh")}
     for t in words.values():
         assert all(
@@ -390,8 +390,8 @@ def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
         )
     store = Store(tmp_path / "demo.db")
     fill(store, 1)
-    asked = replace(store.project("films"), **words["en"]["demo"])
-    store.update_project(asked)
+    project = replace(store.project("films"), **words["en"]["demo"])
+    store.update_project(project)
     chinese = {"Accept-Language": "zh-CN"}
     with serving(store) as site:
         ann = site.log_in("Root", "admin")
@@ -401,7 +401,7 @@ def test_the_demos_own_words_are_said_in_both_languages(tmp_path: Path) -> None:
         assert words["en"]["demo"]["title"] in visible(ann.http.get(site.address).text)
         form = ann.http.get(f"{site.address}/admin/setup", headers=chinese).text
         assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change what is kept"
-        store.update_project(replace(asked, title="Mine"))
+        store.update_project(replace(project, title="Mine"))
         page = visible(ann.http.get(site.address, headers=chinese).text)
         assert "Mine" in page
         assert "文笔好坏不重要" in page

@@ -56,9 +56,9 @@ class ResultModel(BaseModel):
         """The field `name` with its interval.
 
         Args:
-            name: of the value's field.
-            low: of the lower bound's field; by default `name_low`.
-            high: of the upper bound's field; by default `name_high`.
+            name: name of the value's field.
+            low: name of the lower bound's field; by default `name_low`.
+            high: name of the upper bound's field; by default `name_high`.
         """
         keys = (name, low or f"{name}_low", high or f"{name}_high")
         return IntervalEstimate(*(getattr(self, key, None) for key in keys))

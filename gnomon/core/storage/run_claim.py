@@ -27,7 +27,7 @@ class RunClaim:
     """Holds a run folder while it runs.
 
     Args:
-        folder: of the run; created if missing.
+        folder: folder of the run; created if missing.
         stages: names of its stages, which have folders in it.
         inputs: files and folders that the run reads; they may be in the folder of a new run.
     """

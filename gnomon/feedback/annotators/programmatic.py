@@ -51,7 +51,7 @@ class ProgramAnnotator(Protocol):
 
         Args:
             task: the leased item.
-            setup: of the project.
+            setup: setup of the project.
             number: how many items it has judged before.
         """
 
@@ -82,38 +82,38 @@ def judge_items(
     """Judge items until none is left, `max_judgements` is reached, or `stop` becomes true.
 
     A judgement's id is derived from the annotator and the item, so a run that is killed and restarted adds
-    nothing twice. No time is recorded: a program's speed says nothing about its care.
+    nothing twice. No time is recorded: a program's speed does not indicate its care.
 
     Args:
-        store: with the project.
-        project: its id.
+        store: database with the project.
+        project: id of the project.
         program: the annotator.
-        max_judgements: in this call; `None`: no limit.
+        max_judgements: limit of judgements in this call; `None`: no limit.
         lease: seconds of a lease; `None`: the default.
         stop: becomes true to stop after the current item.
         progress: receives the number of judged items.
     """
     queue = Queue(store, project) if lease is None else Queue(store, project, lease=lease)
-    setup, annotator, done = setup_of(store.project(project).settings), register(store, program), WorkSummary()
+    setup, annotator, summary = setup_of(store.project(project).settings), register(store, program), WorkSummary()
     number = queue.judged_count(annotator)
     while (
         not stop
-        and (max_judgements is None or done.judged < max_judgements)
+        and (max_judgements is None or summary.judged < max_judgements)
         and (task := queue.take(annotator)) is not None
     ):
-        judgement = program.judge(task, setup, number + done.judged)
+        judgement = program.judge(task, setup, number + summary.judged)
         if judgement.answer is None:
             queue.skip(annotator, task.item, judgement.reason)
-            done.skipped.append((task.item, judgement.reason))
+            summary.skipped.append((task.item, judgement.reason))
             continue
         name = str(uuid.uuid5(NAMESPACE, f"{annotator}/{project}/{task.item}"))
         queue.submit(
             NewJudgement(name, task.item, annotator, judgement.answer, judgement.reason, judgement.confidence)
         )
-        done.judged += 1
+        summary.judged += 1
         if progress:
-            progress.at(done.judged)
-    return done
+            progress.at(summary.judged)
+    return summary
 
 
 class ScoringAnnotator:
@@ -121,7 +121,7 @@ class ScoringAnnotator:
 
     Args:
         reward: scores completions.
-        kind: of annotator.
+        kind: kind of annotator.
         identity: everything the scores depend on.
         tie: scores that differ by at most this much are a tie.
         name: shown in the store; the reward's own if empty.
@@ -131,7 +131,7 @@ class ScoringAnnotator:
         self, reward: Reward, kind: AnnotatorKind, identity: dict[str, Any], *, tie: float = 0.0, name: str = ""
     ):
         if not (math.isfinite(tie) and tie >= 0):
-            raise ConfigError(f"scores that differ by {tie} cannot tie; give a number from 0.")
+            raise ConfigError(f"the largest difference of a tie is {tie}; give a finite number, 0 or more.")
         self.reward = reward
         self.name = f"{kind}: {name or reward.name}"
         self.kind: AnnotatorKind = kind
@@ -139,7 +139,13 @@ class ScoringAnnotator:
         self.tie = tie
 
     def judge(self, task: AnnotationTask, setup: Setup, number: int) -> ProgramJudgement:
-        """Judge by the scores; an item with a failed score is skipped."""
+        """Judge by the scores; an item with a failed score is skipped.
+
+        Args:
+            task: the leased item.
+            setup: settings of the project.
+            number: how many items it has judged before.
+        """
         scores, failures = numbers_of(self.reward, [task.prompt] * len(task.completions), task.completions)
         if not all(math.isfinite(score) for score in scores):
             reasons = [reason for _, reason in failures] or ["a score is not a finite number"]
@@ -157,7 +163,7 @@ def answer_from_scores(
     Args:
         scores: one for each completion; higher is better.
         task: `pair`, `ranking`, `rating` or `likert`.
-        setup: of the project.
+        setup: settings of the project.
         tie: largest difference of a tie; only pairs have ties.
         unit: whether scores are logits: then σ(score) is the position on the rating scale. Other scores are
             spread over the scale from the worst to the best of the item; equal scores get the middle.

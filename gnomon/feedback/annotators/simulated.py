@@ -7,8 +7,8 @@ Each completion has a utility u. For two completions, shown first and second, th
 and it wins as by R.R. Davidson's model ("On extending the Bradley–Terry model to accommodate ties in paired
 comparison experiments", JASA 65, 1970): in proportion to exp(d/2), against exp(−d/2) for the second and `ties`
 for a tie. Without ties that is Bradley and Terry's σ(d). A ranking is drawn by Plackett and Luce's model, which
-for two is the same: the best has the largest utility with Gumbel noise (Yellott 1977). A score is the place of
-the noisy utility on the scale, where true utilities have mean 0 and deviation 1.
+for two is the same: the best has the largest utility with Gumbel noise (Yellott 1977). A score is the quantile of
+the noisy utility, on the scale, where true utilities have mean 0 and deviation 1.
 
 All randomness depends on the annotator's seed and on the completions, not on the time or order of judging.
 """
@@ -124,7 +124,7 @@ class SimulatedAnnotator:
 
         Args:
             task: the leased item.
-            setup: of the project.
+            setup: setup of the project.
             number: how many items it has judged before.
         """
         chance = random.Random(repr([self._mark, task.prompt.id, *(one.id for one in task.completions)]))
@@ -136,20 +136,20 @@ class SimulatedAnnotator:
             return ProgramJudgement(_at_random(count, task.kind, setup, chance))
         if careless < behavior.spam + behavior.first:
             return ProgramJudgement(_in_shown_order(count, task.kind, setup))
-        seen = self._seen(task)
+        utilities = self._biased_utilities(task)
         if task.kind == "pair":
-            probabilities = choice_probabilities(seen[0] - seen[1], behavior.ties)
+            probabilities = choice_probabilities(utilities[0] - utilities[1], behavior.ties)
             (choice,) = chance.choices(list(probabilities), list(probabilities.values()))
             return ProgramJudgement({"choice": choice})
         if task.kind == "ranking":
-            noisy = [value - math.log(-math.log(_open(chance))) for value in seen]  # Gumbel's distribution
+            noisy = [value - math.log(-math.log(_open(chance))) for value in utilities]  # Gumbel's distribution
             return ProgramJudgement({"order": sorted(range(count), key=lambda index: -noisy[index])})
         criteria = setup.criteria_of(task.kind)
         scale = setup.whole_scale_of(task.kind)
-        scores = [{name: self._score(value, scale, chance) for name in criteria} for value in seen]
+        scores = [{name: self._score(value, scale, chance) for name in criteria} for value in utilities]
         return ProgramJudgement({"scores": scores})
 
-    def _seen(self, task: AnnotationTask) -> list[float]:
+    def _biased_utilities(self, task: AnnotationTask) -> list[float]:
         """Biased utilities in logits; in pairs and rankings only their differences matter."""
         sizes = [math.log2(max(1, len(one.text))) for one in task.completions]
         mean, behavior = sum(sizes) / len(sizes), self.behavior
@@ -160,10 +160,10 @@ class SimulatedAnnotator:
             for index, (one, size) in enumerate(zip(task.completions, sizes, strict=True))
         ]
 
-    def _score(self, seen: float, scale: tuple[int, int], chance: random.Random) -> int:
+    def _score(self, utility: float, scale: tuple[int, int], chance: random.Random) -> int:
         """The quantile of a noisy utility among all texts, on the scale: each number is equally common."""
         share = _open(chance)
-        noisy = seen + math.log(share / (1 - share))  # the logistic distribution, as in σ(d); variance π²/3
+        noisy = utility + math.log(share / (1 - share))  # the logistic distribution, as in σ(d); variance π²/3
         spread = math.sqrt(self.behavior.sharpness**2 + math.pi**2 / 3)
         low, high = scale
         return min(high, low + int(NormalDist().cdf(noisy / spread) * (high - low + 1)))

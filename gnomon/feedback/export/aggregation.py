@@ -39,10 +39,10 @@ class Aggregator:
     """A fitted aggregation.
 
     Attributes:
-        method: of aggregation.
-        criterion: of the scores to use; `None`: their mean over all criteria.
-        weights: by annotator; `None`: all 1.
-        truth: by item, the posterior probability of each label (`dawid_skene`).
+        method: method of aggregation.
+        criterion: criterion of the scores to use; `None`: their mean over all criteria.
+        weights: weight of each annotator; `None`: all 1.
+        truth: for each item, the posterior probability of each label (`dawid_skene`).
     """
 
     method: AggregationMethod = "majority"
@@ -67,9 +67,9 @@ def check_aggregation(method: str, task: str, setup: Setup, criterion: str | Non
 
     Args:
         method: its name.
-        task: of the project.
-        setup: of the project.
-        criterion: of the scores, or `None`.
+        task: task of the project.
+        setup: setup of the project.
+        criterion: criterion of the scores, or `None`.
 
     Raises:
         ConfigError: it is not.
@@ -103,11 +103,11 @@ def fit_aggregator(
     """Fit an aggregator to all votes of a project.
 
     Args:
-        method: of aggregation.
-        criterion: of the scores to use; `None`: the mean.
+        method: method of aggregation.
+        criterion: criterion of the scores to use; `None`: the mean.
         votes: on all items; on gold items only for `reliability`.
         gold: correct labels of gold items.
-        setup: of the project, for its limits of time and reasons.
+        setup: setup of the project, for its limits of time and reasons.
     """
     if method == "reliability":
         scores = {one.annotator: one.score for one in annotator_reliability(votes, gold, limits_of(setup))}
@@ -208,9 +208,9 @@ def score_preferences(
     the one exceeds a score of the other, over all pairs of scores.
 
     Args:
-        prompt: of the completions.
-        completions: with their scores.
-        aggregator: for the weights.
+        prompt: prompt of the completions.
+        completions: completions with their scores.
+        aggregator: gives the weights.
     """
     if len(completions) < 2:
         return
@@ -232,12 +232,12 @@ def preference(
     """Create the preference for `a` with this probability, or for `b` if it is below one half.
 
     Args:
-        prompt: of both.
+        prompt: prompt of both completions.
         a: one completion.
         b: the other.
         share: probability that `a` is better.
-        margin: of `a` over `b`.
-        weight: in the loss.
+        margin: margin of `a` over `b`.
+        weight: weight in the loss.
     """
     if share < 0.5 or (share == 0.5 and margin < 0):
         a, b, share, margin = b, a, 1 - share, -margin

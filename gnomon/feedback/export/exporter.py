@@ -73,8 +73,8 @@ class ExportSpec:
 
     Attributes:
         aggregation: method; see `gnomon.feedback.export.aggregation`.
-        kinds: of rows, besides judgements; empty: all that the task has.
-        criterion: of the scores to use; `None`: their mean over all criteria.
+        kinds: kinds of rows, besides judgements; empty: all that the task has.
+        criterion: criterion of the scores to use; `None`: their mean over all criteria.
         exclude_annotators: ids of annotators whose judgements are left out.
     """
 
@@ -89,9 +89,9 @@ class ExportManifest:
     """Counts and provenance of an export, collected while its rows are created.
 
     Attributes:
-        project: that is exported.
-        spec: of the export.
-        kinds: of rows, besides judgements.
+        project: the exported project.
+        spec: spec of the export.
+        kinds: kinds of rows, besides judgements.
         rows: number of rows by kind.
         judgements: number of judgements that count.
         annotators: who made them.
@@ -99,7 +99,7 @@ class ExportManifest:
         even: number of preferences with probability 0.5, and of items with tied completions, which give two
             rankings.
         minority: minority opinions; see `gnomon.stats.minority_opinions`.
-        decisions: by item, the id of the reviewer's decision.
+        decisions: for each item, the id of the reviewer's decision.
         hash: SHA-256 of all rows.
     """
 

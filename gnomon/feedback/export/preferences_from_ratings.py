@@ -1,4 +1,4 @@
-"""From what single raters said to what people, taken together, prefer."""
+"""Converts ratings of single texts into preferences between texts, with probabilities."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gnomon.data.splits import normalized_text
 
 @dataclass(slots=True)
 class PreferenceSet:
-    """Preferences made from ratings, and what became of every other pair.
+    """Preferences made from ratings, and counts of all other pairs.
 
     Attributes:
-        preferences: the pairs kept, group by group.
+        preferences: the resulting pairs, group by group.
         rankings: each group's different texts by their mean rating, best first.
-        groups: how many groups they come from.
-        ties: kept pairs that people would split evenly, with a probability of exactly 0.5.
+        groups: number of groups.
+        ties: number of preferences with a probability of exactly 0.5.
         equal_texts: pairs dropped because both texts are the same.
-        close: pairs dropped because their means are nearer than the minimum margin.
-        left_over: texts that made no group, having nothing left to be compared with.
+        close: pairs dropped because their mean ratings differ by less than the minimum margin.
+        left_over: texts in no group, for lack of another text to compare.
     """
 
     preferences: list[Preference] = field(default_factory=list)
@@ -38,36 +38,34 @@ class PreferenceSet:
 
 
 def judgements_from_ratings(items: Iterable[RatedText]) -> Iterator[Judgement]:
-    """One judgement for every single rating, so that published ratings and fresh ones are stored alike.
+    """Convert each single rating into a judgement.
 
-    Where a rater is not known, the name, such as `film-reviews:3:r07`, is NOT an identity: it says "the eighth
-    rating in the list of this text", and the same person appears under another name at the next text. Nothing
-    that follows a rater across texts may be computed from such names. A text without a prompt is judged by
-    itself, so it is its own prompt.
+    For an unknown rater the name, such as `film-reviews:3:r07`, is NOT an identity: it means the eighth rating in
+    the list of this text, and the same person has another name at the next text. Statistics that follow a rater
+    across texts must not use such names. A text without a prompt is judged by itself and is its own prompt.
     """
     for item in items:
         prompt = item.prompt.id if item.prompt else item.id
-        for place, rating in enumerate(item.ratings):
-            name = f"{item.id}:r{place:02d}"
-            rater = (item.raters[place] if item.raters else "") or name
+        for index, rating in enumerate(item.ratings):
+            name = f"{item.id}:r{index:02d}"
+            rater = (item.raters[index] if item.raters else "") or name
             yield Judgement(id=name, rater=rater, prompt_id=prompt, shown=(item.id,), value=(rating,))
 
 
 def rated_texts_from_judgements(judgements: Iterable[Judgement], texts: Mapping[str, str]) -> list[RatedText]:
-    """Collect the ratings of every completion; the inverse of `judgements_from_ratings`.
+    """Collect the ratings of each completion; the inverse of `judgements_from_ratings`.
 
-    When one rater judged a completion twice, the later judgement is a correction and counts alone: each rater
-    has one voice a text.
+    If a rater judged a completion twice, only the later judgement counts, as a correction.
 
     Args:
-        judgements: in the order in which they were made.
+        judgements: in the order of time.
         texts: completion id → text.
 
     Returns:
-        The rated texts in the order in which they first appear. A text that nobody judged is not among them.
+        The rated texts in order of first appearance, without texts that nobody judged.
 
     Raises:
-        DataError: a judgement speaks of an unknown completion, or its values do not fit what was shown.
+        DataError: a judgement refers to an unknown completion, or has not one value per completion.
     """
     by_text: dict[str, dict[str, float]] = {}
     for judgement in judgements:
@@ -78,7 +76,7 @@ def rated_texts_from_judgements(judgements: Iterable[Judgement], texts: Mapping[
             )
         for completion, value in zip(judgement.shown, judgement.value, strict=True):
             if completion not in texts:
-                raise DataError(f"judgement {judgement.id} speaks of an unknown completion {completion!r}.")
+                raise DataError(f"judgement {judgement.id} refers to an unknown completion {completion!r}.")
             by_text.setdefault(completion, {})[judgement.rater] = value
     return [RatedText(id, texts[id], tuple(ratings.values())) for id, ratings in by_text.items()]
 
@@ -91,101 +89,100 @@ def preferences_from_ratings(
     seed: int,
     minimum_margin: float = 0.0,
 ) -> PreferenceSet:
-    """Put rated texts into groups and make a preference of every pair within a group.
+    """Put rated texts into random groups and make a preference of each pair within a group.
 
-    The probability of a pair is how often one rating of `chosen` exceeds one of `rejected`, ties counted half,
-    over all pairs of a rating of each. It says how far two people picked at random would agree, which the
-    means alone do not. The margin may be slightly negative: the favourite of most need not have the higher
-    mean.
+    A pair's probability is the share of pairs of one rating of `chosen` and one of `rejected` in which the former
+    is higher; ties count one half. Unlike the difference of means, it estimates how often two random people would
+    agree. The margin may be slightly negative: the text that more people prefer can have the lower mean.
 
     Args:
-        items: rated texts, used once each.
-        prompts: what the texts are taken to answer. Each group takes the next prompt, round and round, under
-            an id of its own (`<prompt id>#<group>`), because groups are told apart by prompt id.
+        items: rated texts, each used once.
+        prompts: prompts that the texts are assumed to answer. Groups use them in rotation, each under its
+            own id (`<prompt id>#<group>`), since groups are distinguished by prompt id.
         group_size: texts in a group, at least 2; the last group may be smaller.
-        seed: of the shuffle.
-        minimum_margin: pairs whose means are nearer than this are dropped.
+        seed: seed of the shuffle.
+        minimum_margin: pairs whose mean ratings differ by less are dropped.
 
     Raises:
-        DataError: no prompts, groups of fewer than two, or a text without ratings.
+        DataError: there are no prompts, groups are smaller than two, or a text has no ratings.
     """
     if not prompts:
         raise DataError("preferences need at least one prompt that the texts answer.")
     _check(items, group_size)
-    made = PreferenceSet()
+    result = PreferenceSet()
     order = np.random.default_rng(seed).permutation(len(items))
     for block, start in enumerate(range(0, len(items), group_size)):
-        group = [items[place] for place in order[start : start + group_size]]
+        group = [items[index] for index in order[start : start + group_size]]
         if len(group) < 2:
-            made.left_over = len(group)
+            result.left_over = len(group)
             break
         prompt = prompts[block % len(prompts)]
-        _add_group(made, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), minimum_margin)
-    return made
+        _add_group(result, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), minimum_margin)
+    return result
 
 
 def preferences_within_prompts(
     items: Sequence[RatedText], *, group_size: int, seed: int, minimum_margin: float = 0.0
 ) -> PreferenceSet:
-    """The same for texts that have prompts of their own: only texts that answer one prompt are compared.
+    """Make preferences between texts of the same prompt, for texts that have prompts.
 
-    A prompt with more than `group_size` texts is cut into groups of about equal size. A text that has nothing
-    to be compared with makes no preference, and is counted as left over.
+    A prompt with more than `group_size` texts is split into groups of about equal size. A text without another
+    text to compare makes no preference, and is counted as left over.
 
     Args:
-        items: rated texts, each with its prompt. Each group's prompt gets an id of its own, as there.
-        group_size: the most texts that are compared with each other, at least 2.
-        seed: of the shuffle within a prompt.
-        minimum_margin: pairs whose means are nearer than this are dropped.
+        items: rated texts, each with its prompt. Each group's prompt gets an id `<prompt id>#<group>`.
+        group_size: largest number of texts that are compared with each other, at least 2.
+        seed: seed of the shuffle within a prompt.
+        minimum_margin: pairs whose mean ratings differ by less are dropped.
 
     Raises:
-        DataError: groups of fewer than two, or a text without ratings or prompt.
+        DataError: groups are smaller than two, or a text has no ratings or no prompt.
     """
     _check(items, group_size)
     by_prompt: dict[Prompt, list[RatedText]] = {}
     for item in items:
         if item.prompt is None:
-            raise DataError(f"text {item.id} has no prompt, so there is nothing to compare it under.")
+            raise DataError(f"text {item.id} has no prompt; give each text a prompt.")
         by_prompt.setdefault(item.prompt, []).append(item)
-    made, rng = PreferenceSet(), np.random.default_rng(seed)
+    result, rng = PreferenceSet(), np.random.default_rng(seed)
     for prompt, texts in by_prompt.items():
         parts = np.array_split(rng.permutation(len(texts)), -(-len(texts) // group_size))
-        for block, places in enumerate(parts):
-            if len(places) < 2:
-                made.left_over += 1
+        for block, indices in enumerate(parts):
+            if len(indices) < 2:
+                result.left_over += 1
                 continue
-            group = [texts[place] for place in places]
-            _add_group(made, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), minimum_margin)
-    return made
+            group = [texts[index] for index in indices]
+            _add_group(result, group, replace(prompt, id=f"{prompt.id}#{block:04d}"), minimum_margin)
+    return result
 
 
 def _check(items: Sequence[RatedText], group_size: int) -> None:
     if group_size < 2:
         raise DataError(f"a group needs at least 2 texts to compare, not {group_size}.")
     if bare := next((item.id for item in items if not item.ratings), None):
-        raise DataError(f"text {bare} has no ratings, so nothing is known about its place.")
+        raise DataError(f"text {bare} has no ratings, so it cannot be compared; give it one or more.")
 
 
-def _add_group(made: PreferenceSet, group: Sequence[RatedText], prompt: Prompt, minimum_margin: float) -> None:
-    """Add every pair within one group."""
-    made.groups += 1
-    by_text = {normalized_text(item.text): item for item in reversed(group)}  # of equal texts the first stays
+def _add_group(result: PreferenceSet, group: Sequence[RatedText], prompt: Prompt, minimum_margin: float) -> None:
+    """Add every pair within a group to the result."""
+    result.groups += 1
+    by_text = {normalized_text(item.text): item for item in reversed(group)}  # the first of equal texts
     ranked = sorted(by_text.values(), key=lambda item: -item.mean)
     if len(ranked) > 1:
-        made.rankings.append(Ranking(prompt, tuple(Completion(item.id, item.text) for item in ranked)))
+        result.rankings.append(Ranking(prompt, tuple(Completion(item.id, item.text) for item in ranked)))
     probability = win_probabilities(group)
     texts = [normalized_text(item.text) for item in group]
     for first, second in combinations(range(len(group)), 2):
         if texts[first] == texts[second]:
-            made.equal_texts += 1
+            result.equal_texts += 1
             continue
         if abs(group[first].mean - group[second].mean) < minimum_margin:
-            made.close += 1
+            result.close += 1
             continue
-        made.ties += bool(probability[first, second] == 0.5)
-        # An even pair keeps the order of the shuffle, so neither side of a tie is favoured.
+        result.ties += bool(probability[first, second] == 0.5)
+        # A tie keeps the order of the shuffle, so that neither side is favored.
         best, other = (first, second) if probability[first, second] >= 0.5 else (second, first)
-        made.preferences.append(
+        result.preferences.append(
             Preference(
                 prompt=prompt,
                 chosen=Completion(group[best].id, group[best].text),
@@ -197,9 +194,9 @@ def _add_group(made: PreferenceSet, group: Sequence[RatedText], prompt: Prompt, 
 
 
 def win_probabilities(items: Sequence[RatedText]) -> NDArray[np.float64]:
-    """[N, N]: P(a rating of the row's text > one of the column's), ties counted half.
+    """Win rates [N, N]: P(a rating of the row's text > a rating of the column's text), ties counted one half.
 
-    Counted in whole numbers, so an even pair is exactly 0.5.
+    Counted in integers, so that a tie is exactly 0.5.
     """
     domain, column = np.unique([rating for item in items for rating in item.ratings], return_inverse=True)
     sizes = np.array([len(item.ratings) for item in items])

@@ -72,8 +72,8 @@ def judgement_row(item: JudgedItem, judgement: StoredJudgement, value: Sequence[
 
     Args:
         item: the judged item.
-        judgement: of the item.
-        value: of each completion, in the order shown.
+        judgement: a judgement of the item.
+        value: value of each completion, in the order shown.
     """
     return {
         "id": judgement.id,

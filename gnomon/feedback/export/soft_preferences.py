@@ -1,4 +1,4 @@
-"""What judgements of a prompt's completions say of each two of them: probability, margin and weight."""
+"""Preferences between the completions of a prompt, from Bradley–Terry strengths of all its judgements."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from gnomon.stats.bradley_terry import PRIOR, strengths
 def preferences_by_strength(
     prompt: Prompt,
     completions: Iterable[Completion],
-    said: Sequence[Mapping[str, float]],
+    values: Sequence[Mapping[str, float]],
     weights: Sequence[float] | None = None,
     prior: float | None = PRIOR,
 ) -> list[Preference]:
-    """Every pair that somebody compared, by the strengths that all judgements of the prompt together give.
+    """Make a preference of each judged pair, from strengths that are fitted to all judgements of the prompt.
 
-    Judgements of other pairs bear on a pair too: who beats the one that beats a third probably beats the third.
+    Judgements of other pairs count too: if A beats B and B beats C, then A probably beats C.
 
     Args:
-        prompt: what all answer.
-        completions: those that judgements speak of.
-        said: how good each judgement calls each of its completions, by id; two or more in each.
-        weights: how much each judgement counts; 1 each without them.
-        prior: of `strengths`.
+        prompt: prompt of the completions.
+        completions: the judged completions.
+        values: per judgement, the value of each of its completions by id; two or more completions each.
+        weights: weight of each judgement; `None`: 1 each.
+        prior: prior of `strengths`.
 
     Returns:
-        A pair's probability is σ of its margin, which is the difference of log-strengths. A judgement of K adds
-        2/K of its weight to each of its pairs, K - 1 in all: as much as it says.
+        Preferences whose margin is the difference of log-strengths and whose probability is σ(margin). A
+        judgement of K completions adds 2/K of its weight to each of its pairs, K - 1 in all.
 
     Raises:
-        DataError: as for `strengths`; or a judgement speaks of a completion that is not given.
+        DataError: as for `strengths`; or a judgement refers to an unknown completion.
     """
     by_id = {one.id: one for one in completions}
-    heard = _weighed(said, weights)
-    if unknown := next((name for worth, _ in heard for name in worth if name not in by_id), None):
-        raise DataError(f"a judgement speaks of an unknown completion {unknown!r}; import it first.")
+    weighted = _weighted(values, weights)
+    if unknown := next((name for worth, _ in weighted for name in worth if name not in by_id), None):
+        raise DataError(f"a judgement refers to an unknown completion {unknown!r}; import it first.")
     shared: dict[tuple[str, str], list[float]] = {}
-    for worth, weight in heard:
+    for worth, weight in weighted:
         for pair in combinations(sorted(worth), 2):
             shared.setdefault(pair, []).append(2 * weight / len(worth))
-    found = strengths(said, weights, prior)
-    made = []
+    fit = strengths(values, weights, prior)
+    preferences = []
     for (one, other), parts in sorted(shared.items()):
-        probability, margin = found.probability(one, other), found.difference(one, other).value
+        probability, margin = fit.probability(one, other), fit.difference(one, other).value
         if probability is None or margin is None or not (total := math.fsum(parts)):
             continue
         better, worse = (one, other) if margin >= 0 else (other, one)
-        made.append(
+        preferences.append(
             Preference(prompt, by_id[better], by_id[worse], max(probability, 1 - probability), abs(margin), total)
         )
-    return made
+    return preferences
 
 
-def _weighed(
-    said: Sequence[Mapping[str, float]], weights: Sequence[float] | None
+def _weighted(
+    values: Sequence[Mapping[str, float]], weights: Sequence[float] | None
 ) -> list[tuple[Mapping[str, float], float]]:
-    given = [1.0] * len(said) if weights is None else list(weights)
-    if len(given) != len(said) or not all(math.isfinite(weight) and weight >= 0 for weight in given):
-        raise DataError(f"{len(said)} judgements need as many weights from 0; give each one.")
-    return list(zip(said, given, strict=True))
+    weights = [1.0] * len(values) if weights is None else list(weights)
+    if len(weights) != len(values) or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise DataError(f"{len(values)} judgements need {len(values)} weights of 0 or more; give one for each.")
+    return list(zip(values, weights, strict=True))

@@ -34,9 +34,9 @@ class Writer:
     """Writes a file for each kind of rows into a folder, all at once.
 
     Args:
-        folder: of the files; it is created.
+        folder: folder of the files; it is created.
         format: `jsonl`, `parquet`, or `datasets`: a folder as `save_to_disk` writes it.
-        kinds: of rows.
+        kinds: kinds of rows.
         overwrite: replace files of the same names that no export wrote or that were changed, and keep all others.
             Otherwise a folder that holds anything but an export is refused.
 
@@ -53,10 +53,10 @@ class Writer:
         self.folder, self.format, self.overwrite = folder, format, overwrite
         self.names = {kind + ENDINGS[format] for kind in kinds} | {MANIFEST}
         self._check()
-        with ExitStack() as held:
+        with ExitStack() as resources:
             try:
-                _hold(folder, held)
-                self.beside = held.enter_context(temporary_folder(folder))
+                _lock_folder(folder, resources)
+                self.beside = resources.enter_context(temporary_folder(folder))
             except OSError as error:
                 problem = error.strerror or error
                 raise DataError(f"{folder} cannot be written ({problem}); give another folder.") from None
@@ -66,7 +66,7 @@ class Writer:
                 else _Table(self.beside, kind, streamed=format == "datasets")
                 for kind in kinds
             }
-            self._held = held.pop_all()
+            self._resources = resources.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +77,7 @@ class Writer:
         for file in self.open.values():
             with suppress(OSError):
                 file.close()
-        self._held.close()
+        self._resources.close()
 
     def add(self, kind: str, row: Row) -> None:
         """Write a row."""
@@ -153,9 +153,9 @@ def write_export(
     """Export a project's data with a manifest, and record it in the store; returns the manifest.
 
     Args:
-        store: with the project.
-        project: its id.
-        folder: for the files.
+        store: database with the project.
+        project: id of the project.
+        folder: folder for the files.
         spec: what to export.
         format: `jsonl`, `parquet` or `datasets`.
         overwrite: replace files of the same names even if no export wrote them.
@@ -243,12 +243,12 @@ def _sync(path: Path) -> None:
                 os.fsync(open_file.fileno())
 
 
-def _hold(folder: Path, held: ExitStack) -> None:
-    """Create and lock the folder; on exit, `held` removes created folders that are still empty."""
+def _lock_folder(folder: Path, resources: ExitStack) -> None:
+    """Create and lock the folder; on exit, `resources` removes created folders that are still empty."""
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     for parent in reversed(missing):
-        held.callback(_remove_if_empty, parent)
-    held.enter_context(FolderLock(folder, "export folder"))
+        resources.callback(_remove_if_empty, parent)
+    resources.enter_context(FolderLock(folder, "export folder"))
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -122,7 +122,7 @@ def open_generator(source: str, keys: Mapping[str, str], **settings: Any) -> Com
     """Create the generator of a source: `http://host/v1#model`, or the name of a local model.
 
     Args:
-        source: as a user gives it.
+        source: name of the source, as given by the user.
         keys: environment variables by host, from `read_keys`.
         settings: `parallel`, `timeout` and `retries` of an endpoint.
 

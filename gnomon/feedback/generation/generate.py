@@ -57,8 +57,8 @@ class GenerationResult:
     Attributes:
         added: completions added to the store.
         known: slots that already had a completion.
-        forced: of those added, the ones that needed a higher temperature or a rephrased prompt.
-        alike: slots left empty because every attempt was too similar.
+        forced: added completions that needed a higher temperature or a rephrased prompt.
+        too_similar: slots left empty because every attempt was too similar.
         refused: prompt ids, with the reason why there is no completion.
         whole: whether every slot was processed; false after a stop.
     """
@@ -66,7 +66,7 @@ class GenerationResult:
     added: int = 0
     known: int = 0
     forced: int = 0
-    alike: int = 0
+    too_similar: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     whole: bool = True
 
@@ -93,12 +93,12 @@ def generate(
     """Generate completions of stored prompts; each is in the store soon after it is generated.
 
     Args:
-        store: with the prompts.
-        project: its id.
-        prompts: of the project.
+        store: database with the prompts.
+        project: id of the project.
+        prompts: prompts of the project.
         generator: writes the completions.
         settings: number of completions and sampling.
-        cache: of texts generated before.
+        cache: cache of generated texts.
         stop: becomes true when the texts in flight are to be the last.
         progress: receives the number of finished slots.
         result: counts to continue, if several generators run.
@@ -151,7 +151,7 @@ def _attempt(
                     continue
                 refusals = 0
                 if too_similar(text.text, others, settings.similarity):
-                    result.alike += slot.attempt + 1 == TRIES
+                    result.too_similar += slot.attempt + 1 == TRIES
                     again += [replace(slot, attempt=slot.attempt + 1)] * (slot.attempt + 1 < TRIES)
                 else:
                     others.append(text.text)
@@ -160,8 +160,8 @@ def _attempt(
                 if len(entries) == WRITE_BATCH:
                     _write(store, project, entries, result)
                 if progress:
-                    done = result.known + result.added + len(entries) + result.alike + len(result.refused)
-                    progress.at(done, _note(result))
+                    total = result.known + result.added + len(entries) + result.too_similar + len(result.refused)
+                    progress.at(total, _note(result))
                 if stop:
                     break
     finally:
@@ -236,5 +236,5 @@ def _write(store: Store, project: str, entries: list[CompletionEntry], result: G
 
 
 def _note(result: GenerationResult) -> str:
-    parts = {"retried": result.forced, "too similar": result.alike, "refused": len(result.refused)}
+    parts = {"retried": result.forced, "too similar": result.too_similar, "refused": len(result.refused)}
     return ", ".join(f"{count} {name}" for name, count in parts.items() if count)

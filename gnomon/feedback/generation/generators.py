@@ -18,7 +18,7 @@ class GenerationRequest:
     """A request for one completion, with its own seed.
 
     Attributes:
-        prompt: as the generator reads it, possibly rephrased.
+        prompt: prompt for the generator, possibly rephrased.
     """
 
     prompt: Prompt
@@ -93,9 +93,15 @@ class GenerationCache:
         except (LookupError, TypeError, ValueError):
             raise DataError(f"{path} holds no generated text; remove it to generate it again.") from None
 
-    def save(self, generator: CompletionGenerator, request: GenerationRequest, draft: GeneratedText) -> None:
-        """Write a text atomically."""
-        write_json(self._path(generator, request), asdict(draft))
+    def save(self, generator: CompletionGenerator, request: GenerationRequest, text: GeneratedText) -> None:
+        """Write a text atomically.
+
+        Args:
+            generator: generator of the text.
+            request: request that the text fulfills.
+            text: text to cache.
+        """
+        write_json(self._path(generator, request), asdict(text))
 
     def _path(self, generator: CompletionGenerator, request: GenerationRequest) -> Path:
         mark = digest(

@@ -38,10 +38,10 @@ class GenerationSettings(Settings):
         top_p: nucleus sampling threshold.
         similarity: completions at least this similar to another are dropped (`selection.prompts.similarity`).
         rephrasings: sentences added to a prompt whose completions are too similar; empty: `REPHRASINGS`.
-        seed: of all sampling.
+        seed: seed of all sampling.
     """
 
-    count: Annotated[int, Range("it counts completions of a generator for a prompt", ge=1, le=10**6)] = 2
+    count: Annotated[int, Range("it counts completions per generator and prompt", ge=1, le=10**6)] = 2
     temperatures: tuple[Temperature, ...] = Field(default=(0.7, 1.0, 1.3), min_length=1)
     max_tokens: Tokens = 256
     top_p: TopP = 1.0
@@ -51,13 +51,13 @@ class GenerationSettings(Settings):
 
 
 def request_for(prompt: Prompt, number: int, attempt: int, settings: GenerationSettings) -> GenerationRequest:
-    """The request for an attempt: later ones have a higher temperature, from the third on another wording.
+    """The request for an attempt: later ones have a higher temperature, from the third on a rephrased prompt.
 
     Args:
-        prompt: of the bank.
-        number: of the completion among those of its generator and prompt.
+        prompt: prompt of the project.
+        number: index among the generator's completions of this prompt.
         attempt: from 0.
-        settings: of the generation.
+        settings: settings of the generation.
     """
     temperature = settings.temperatures[number % len(settings.temperatures)]
     if attempt:
@@ -70,7 +70,14 @@ def request_for(prompt: Prompt, number: int, attempt: int, settings: GenerationS
 
 
 def rephrasing_for(prompt: Prompt, number: int, attempt: int, settings: GenerationSettings) -> str:
-    """The sentence added to the prompt at this attempt; empty at the first two. Arguments as `request_for`."""
+    """The sentence added to the prompt at this attempt; empty at the first two.
+
+    Args:
+        prompt: prompt of the project.
+        number: index among the generator's completions of this prompt.
+        attempt: from 0.
+        settings: settings of the generation.
+    """
     if attempt < 2:
         return ""
     chinese = any("一" <= c <= "鿿" for m in prompt.messages for c in m.content)
@@ -88,9 +95,9 @@ def too_similar(text: str, others: Sequence[str], limit: float) -> bool:
     """Whether a text is empty or at least as similar as the limit to one of the others.
 
     Args:
-        text: to check.
+        text: text to check.
         others: existing completions.
-        limit: in (0, 1].
+        limit: similarity limit, in (0, 1].
     """
     if not text.strip():
         return True

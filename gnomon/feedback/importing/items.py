@@ -1,4 +1,4 @@
-"""From a file's rows to the items of a project: pairs, sets to rank, or completions one by one."""
+"""Reads prompts with completions from files and adds them to a project as items of its task."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from gnomon.feedback.store.store import Project, Store
 
 CHUNK = 2000  # groups in memory at a time
-COMPARED = "give rows with a prompt and completions, or with chosen and rejected"
+ADVICE = "give rows with a prompt and completions, or with chosen and rejected"
 
 
 class Group(NamedTuple):
-    """A prompt and its completions, in no order; and what the bank knows of the prompt, where a row says so."""
+    """A prompt and its completions, in any order, with the row's facts about the prompt for the prompt bank."""
 
     prompt: Prompt
     completions: tuple[Completion, ...]
@@ -41,19 +41,19 @@ class Group(NamedTuple):
 def read_groups(
     path: Path, task: str = "pair", *, bare: bool = False, keys: KeysRead | None = None
 ) -> Iterator[Group]:
-    """Prompts with two completions or more; of tasks that score, with one or more; with none where they are bare.
+    """Yield the groups of a file: two or more completions per prompt; one or more for tasks with scores.
 
     Args:
-        path: of the file.
-        task: of the project.
-        bare: rows are prompts alone.
-        keys: where to note which keys the rows hold, and which were read.
+        path: file of rows.
+        task: task of the project.
+        bare: the rows are prompts without completions.
+        keys: records the keys that the rows have and those that were read.
 
     Raises:
-        DataError: a row is wrong, or there is none.
+        DataError: a row is invalid, or there are no rows.
     """
     alone = task in SCALES
-    advice = "give rows with a prompt" if bare else f"{COMPARED}, or with one completion" if alone else COMPARED
+    advice = "give rows with a prompt" if bare else f"{ADVICE}, or with one completion" if alone else ADVICE
     empty, keys = True, KeysRead() if keys is None else keys
     for where, row in scan_rows(path):
         empty = False
@@ -61,32 +61,39 @@ def read_groups(
             if isinstance(row, DataError):
                 raise row
             tracked = TrackedRow(row, keys)
-            yield _with_facts(Group(_bare(tracked), ()) if bare else _group(tracked, alone), tracked)
+            yield _add_columns(Group(_bare(tracked), ()) if bare else _group(tracked, alone), tracked)
         except DataError as error:
-            said = str(error).rstrip(".").removeprefix(f"{path}, {where}: ")
-            raise DataError(f"{path}, {where}: {said}; {advice}.") from None
+            problem = str(error).rstrip(".").removeprefix(f"{path}, {where}: ")
+            raise DataError(f"{path}, {where}: {problem}; {advice}.") from None
     if empty:
         raise DataError(f"{path} holds no rows; {advice}.")
 
 
 def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int = 0) -> IngestCounts:
-    """Add prompts, completions, and the items of the project's task; what is there already is not added again.
+    """Add prompts, completions and the items of the project's task, each only if the project does not have it.
 
-    Pairs: all of up to three completions; beyond that as many as completions, by `feedback.pairing`. Rankings:
-    sets of the project's size, one of all where there are no more than that. Scores: an item for each completion.
+    For pairs: all pairs of up to three completions; beyond that as many pairs as completions, see
+    `feedback.selection.items`. For rankings: sets of the project's ranking size, or one set of all completions if
+    there are no more. For scores: an item per completion.
+
+    Args:
+        store: database with the project.
+        project: id of the project.
+        groups: prompts with their completions.
+        seed: seed for the choice of pairs and sets.
 
     Returns:
-        How many items were added, and how many were there; of groups without completions, how many prompts.
+        Number of added and of known items; for groups without completions, of prompts.
     """
     from gnomon.feedback.store.ingest import IngestCounts
 
     about = store.project(project)
     size = setup_of(about.settings).ranking_size
-    waiting, added, known = iter(groups), 0, 0
-    with store.writing() as session:  # all of it, or nothing
-        while chunk := list(itertools.islice(waiting, CHUNK)):
-            found = _add_chunk(store, session, about, chunk, size, seed)
-            added, known = added + found.added, known + found.known
+    remaining, added, known = iter(groups), 0, 0
+    with store.writing() as session:  # all or nothing
+        while chunk := list(itertools.islice(remaining, CHUNK)):
+            counts = _add_chunk(store, session, about, chunk, size, seed)
+            added, known = added + counts.added, known + counts.known
     return IngestCounts(added, known)
 
 
@@ -99,48 +106,48 @@ def _add_chunk(
 
     bank = [BankPrompt(one.prompt, one.category, one.tags, one.value, one.edge) for one in groups]
     prompts = add_prompts(store, about.id, bank, within=session)
-    asked = [(group.prompt.id, different(group)) for group in groups]
-    if not any(some for _, some in asked):
+    completions = [(group.prompt.id, different(group)) for group in groups]
+    if not any(some for _, some in completions):
         return prompts
-    chosen = [ids for _, some in asked for ids in item_completions(about.task, some, size, seed)]
-    answers: list[tuple[str, Completion, dict[str, Any]]] = [
-        (prompts.ids[name], one, {}) for name, some in asked for one in some
+    item_ids = [ids for _, some in completions for ids in item_completions(about.task, some, size, seed)]
+    rows: list[tuple[str, Completion, dict[str, Any]]] = [
+        (prompts.ids[name], one, {}) for name, some in completions for one in some
     ]
-    known = add_completions(store, about.id, answers, within=session).ids
-    return add_items(store, about.id, [[known[name] for name in ids] for ids in chosen], within=session)
+    known = add_completions(store, about.id, rows, within=session).ids
+    return add_items(store, about.id, [[known[name] for name in ids] for ids in item_ids], within=session)
 
 
 def different(group: Group) -> list[Completion]:
-    """A group's completions, each once: of several turns all count, not only the assistant's words."""
+    """A group's distinct completions; conversations are compared by all turns."""
     return list({(one.text, one.turns): one for one in reversed(group.completions)}.values())[::-1]
 
 
 def _group(row: Mapping[str, Any], alone: bool) -> Group:
-    """The prompt and the completions of one row, in whichever of the layouts it has."""
+    """Parse the prompt and the completions of one row, in any supported layout."""
     if row.get("completions") is not None:
         prompt = row_prompt(row)
-        found = tuple(completion_of(value, prompt) for value in alternatives(row))
+        completions = tuple(completion_of(value, prompt) for value in alternatives(row))
     elif alone and row.get("chosen") is None and row.get("rejected") is None:
         prompt, one = prompt_and_completion(row)
-        found = (one,)
+        completions = (one,)
     else:
         prompt, *both = prompt_and_sides(row)
-        found = tuple(both)
-    if len(found) < (1 if alone else 2):
-        raise DataError("completions are none" if alone else "completions are fewer than two")
-    return Group(prompt, own_ids(prompt, found))
+        completions = tuple(both)
+    if len(completions) < (1 if alone else 2):
+        raise DataError("there are no completions" if alone else "there are fewer than two completions")
+    return Group(prompt, own_ids(prompt, completions))
 
 
 def _bare(row: Mapping[str, Any]) -> Prompt:
-    found: Prompt = parse_record(Prompt, row)
-    return found
+    prompt: Prompt = parse_record(Prompt, row)
+    return prompt
 
 
-def _with_facts(group: Group, row: Mapping[str, Any]) -> Group:
-    """The group with the bank's columns of its row: `category`, `tags`, `value` and `edge`."""
+def _add_columns(group: Group, row: Mapping[str, Any]) -> Group:
+    """Add the row's columns for the prompt bank: `category`, `tags`, `value` and `edge`."""
     tags = row.get("tags")
     if isinstance(tags, str) and not tags.lstrip().startswith("["):
-        tags = [name.strip() for name in tags.split(",") if name.strip()]  # as a table holds them
+        tags = [name.strip() for name in tags.split(",") if name.strip()]  # as in a table
     return group._replace(
         category=text(str(row.get("category") or "")),
         tags=tuple(text(str(name)) for name in listed(tags or [], "tags")),
@@ -150,7 +157,7 @@ def _with_facts(group: Group, row: Mapping[str, Any]) -> Group:
 
 
 def own_ids(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
-    """The same answer to two prompts is two completions: ids that the words alone gave get the prompt's, too."""
+    """Make the ids of completions depend on the prompt too, unless the rows give ids: ids derive from texts."""
 
     def own(one: Completion) -> Completion:
         words = one.text if one.turns is None else fingerprint(one.turns)

@@ -1,12 +1,12 @@
-// The administrators' and reviewers' pages: forms that are sent as JSON, links for new people, live progress.
+// The administrators' and reviewers' pages: forms sent as JSON, personal links, live progress.
 
-import { inWords, post, Refused, send, uuid } from "./posting.js";
+import { translateReason, post, Refused, send, uuid } from "./posting.js";
 
 const at = (id) => document.getElementById(id);
 const texts = JSON.parse(document.querySelector("main").dataset.texts);
 const BEAT = 5_000;
 
-const why = (error) => (error instanceof Refused && inWords(error.message, texts.refusals)) || texts.failed;
+const reasonOf = (error) => (error instanceof Refused && translateReason(error.message, texts.refusals)) || texts.failed;
 
 // --- Forms -----------------------------------------------------------------------------------------------------------
 
@@ -19,16 +19,16 @@ const VALUES = {
 };
 
 function content(form) {
-  const found = {};
+  const body = {};
   for (const field of form.querySelectorAll("input[name]:not([type=radio]), textarea[name], select[name]")) {
     const path = field.name.split("."), last = path.pop();
-    const inside = path.reduce((outer, name) => (outer[name] ??= {}), found);
+    const inside = path.reduce((outer, name) => (outer[name] ??= {}), body);
     inside[last] = (VALUES[field.dataset.type] ?? ((one) => one.value))(field);
   }
-  return found;
+  return body;
 }
 
-function answerOf(form) { // places are those of the completions as this page shows them
+function answerOf(form) { // indices of completions in the order of this page
   const choice = form.querySelector("input[name=choice]:checked");
   if (choice) return { choice: choice.value };
   const ranks = [...form.querySelectorAll("[data-rank]")];
@@ -38,14 +38,14 @@ function answerOf(form) { // places are those of the completions as this page sh
   return { scores };
 }
 
-function sayIn(form, text, warn) {
-  const place = form.querySelector("output") ?? at("said");
-  place.textContent = text;
-  place.classList.toggle("warn", warn);
+function showMessage(form, text, warn) {
+  const output = form.querySelector("output") ?? at("announcement");
+  output.textContent = text;
+  output.classList.toggle("warn", warn);
 }
 
 for (const form of document.querySelectorAll("form[data-send]")) {
-  const id = uuid(); // of what this form decides, so that sending it twice adds nothing
+  const id = uuid(); // of this form's decision, so that sending it twice adds nothing
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = event.submitter, body = content(form);
@@ -54,59 +54,59 @@ for (const form of document.querySelectorAll("form[data-send]")) {
     if ("id" in form.dataset) body.id = id;
     if ("answer" in form.dataset) body.answer = answerOf(form);
     const ranks = [...form.querySelectorAll("[data-rank]")].map((field) => field.value);
-    if (new Set(ranks).size < ranks.length) { sayIn(form, texts.ranks, true); return; }
+    if (new Set(ranks).size < ranks.length) { showMessage(form, texts.ranks, true); return; }
     try {
       await post(form.dataset.send, body);
       if (form.dataset.then === "reload") location.reload();
-      else if (form.dataset.then === "say") sayIn(form, texts.saved, false);
+      else if (form.dataset.then === "saved") showMessage(form, texts.saved, false);
       else location.assign(form.dataset.then);
-    } catch (error) { sayIn(form, why(error), true); }
+    } catch (error) { showMessage(form, reasonOf(error), true); }
   });
 }
 
 at("export")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = at("export"), button = form.querySelector("button");
-  button.disabled = true; // two clicks would be two exports
+  button.disabled = true; // two clicks would make two exports
   try {
-    const answer = await send("/api/admin/export");
+    const response = await send("/api/admin/export");
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(await answer.blob());
+    link.href = URL.createObjectURL(await response.blob());
     link.download = form.dataset.name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    sayIn(form, "", false);
-  } catch (error) { sayIn(form, why(error), true); }
+    showMessage(form, "", false);
+  } catch (error) { showMessage(form, reasonOf(error), true); }
   button.disabled = false;
 });
 
 at("find")?.addEventListener("submit", (event) => { event.preventDefault(); location.assign(`/review/${Number(at("number").value)}`); });
 
-// --- Links for new people --------------------------------------------------------------------------------------------
+// --- Personal links --------------------------------------------------------------------------------------------------
 
 function showLink(name, path) {
-  const link = location.origin + path, said = document.createElement("p"), made = document.createElement("code"), copy = document.createElement("button");
-  said.textContent = texts.link_of.replace("{name}", name);
-  made.textContent = link;
+  const link = location.origin + path, label = document.createElement("p"), address = document.createElement("code"), copy = document.createElement("button");
+  label.textContent = texts.link_of.replace("{name}", name);
+  address.textContent = link;
   copy.type = "button";
   copy.textContent = texts.copy;
   copy.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText(link); copy.textContent = texts.copied; } catch { getSelection().selectAllChildren(made); } // no https
+    try { await navigator.clipboard.writeText(link); copy.textContent = texts.copied; } catch { getSelection().selectAllChildren(address); } // without https
   });
-  at("link").replaceChildren(said, made, " ", copy);
+  at("link").replaceChildren(label, address, " ", copy);
   at("link").scrollIntoView({ block: "nearest" });
 }
 
 for (const button of document.querySelectorAll("[data-link]")) button.addEventListener("click", async () => {
   if (button.dataset.confirm && !confirm(button.dataset.confirm)) return;
-  try { showLink(button.dataset.name, (await post("/api/admin/link", { id: button.dataset.link })).link); } catch (error) { sayIn(document.body, why(error), true); }
+  try { showLink(button.dataset.name, (await post("/api/admin/link", { id: button.dataset.link })).link); } catch (error) { showMessage(document.body, reasonOf(error), true); }
 });
 
 at("invite")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    const found = await post("/api/admin/invite", { name: at("name").value, role: at("role").value });
-    showLink(at("name").value, found.link);
+    const response = await post("/api/admin/invite", { name: at("name").value, role: at("role").value });
+    showLink(at("name").value, response.link);
     at("name").value = "";
   } catch { at("link").textContent = at("invite").dataset.failed; }
 });
@@ -115,10 +115,10 @@ at("invite")?.addEventListener("submit", async (event) => {
 
 if (at("live")) setInterval(async () => {
   if (document.hidden) return;
-  const answer = await fetch("/api/admin/progress").catch(() => null);
-  if (!answer?.ok) return;
-  const now = await answer.json(), bar = at("live").querySelector("progress");
-  for (const place of at("live").querySelectorAll("[data-figure]")) place.textContent = now[place.dataset.figure];
-  bar.max = now.open + now.done + now.disputed + now.closed || 1;
-  bar.value = now.done;
+  const response = await fetch("/api/admin/progress").catch(() => null);
+  if (!response?.ok) return;
+  const progress = await response.json(), bar = at("live").querySelector("progress");
+  for (const output of at("live").querySelectorAll("[data-figure]")) output.textContent = progress[output.dataset.figure];
+  bar.max = progress.open + progress.done + progress.disputed + progress.closed || 1;
+  bar.value = progress.done;
 }, BEAT);

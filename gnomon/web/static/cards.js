@@ -1,21 +1,21 @@
-// A card for each completion, of the page's own template. The texts are HTML that the server made from an allow-list.
+// One card per completion, from the page's template. The texts are HTML that the server rendered from an allow-list.
 
-import { at, texts } from "./kept.js";
+import { at, texts } from "./storage.js";
 
-export const answerName = (place) => texts.answer.replace("{n}", place + 1);
+export const answerName = (index) => texts.answer.replace("{n}", index + 1);
 
 export function make(tag, attributes = {}, ...inside) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...inside);
-  return made;
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...inside);
+  return element;
 }
 
 export function cardsOf(task, into) {
-  const cards = task.completions.map(({ html }, place) => {
+  const cards = task.completions.map(({ html }, index) => {
     const card = at("card").content.firstElementChild.cloneNode(true);
-    card.setAttribute("aria-label", answerName(place));
-    card.querySelector("h2").textContent = answerName(place);
+    card.setAttribute("aria-label", answerName(index));
+    card.querySelector("h2").textContent = answerName(index);
     card.querySelector(".text").innerHTML = html;
     return card;
   });

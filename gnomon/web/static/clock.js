@@ -1,10 +1,10 @@
-// Time at an item: what passes after a minute without a sign of life is idle.
+// Time spent on an item: from one minute after the last input on, it counts as idle.
 
 export const IDLE = 60_000;
-let active = 0, idle = 0, seen = performance.now(), counted = seen;
+let active = 0, idle = 0, lastInput = performance.now(), counted = lastInput;
 
 function count() {
-  const now = performance.now(), live = Math.max(0, Math.min(now, seen + IDLE) - counted);
+  const now = performance.now(), live = Math.max(0, Math.min(now, lastInput + IDLE) - counted);
   active += live;
   idle += now - counted - live;
   counted = now;
@@ -12,7 +12,7 @@ function count() {
 
 export function restart() {
   active = idle = 0;
-  seen = counted = performance.now();
+  lastInput = counted = performance.now();
 }
 
 export function seconds() {
@@ -20,8 +20,8 @@ export function seconds() {
   return { active: active / 1000, idle: idle / 1000 };
 }
 
-export const quietFor = () => performance.now() - seen;
+export const sinceInput = () => performance.now() - lastInput;
 
-for (const sign of ["pointermove", "pointerdown", "keydown", "scroll", "touchstart"]) {
-  addEventListener(sign, () => { count(); seen = performance.now(); }, { passive: true });
+for (const event of ["pointermove", "pointerdown", "keydown", "scroll", "touchstart"]) {
+  addEventListener(event, () => { count(); lastInput = performance.now(); }, { passive: true });
 }

@@ -1,25 +1,25 @@
-// Which words of two texts the other has not: marked in what is on the page already, as elements that are made here.
+// Marks the words of two texts that the other one lacks, in the rendered text, as elements created here.
 
-const LARGEST = 16_000_000; // cells of the table; beyond it two texts are too long to compare
+const MAX_CELLS = 16_000_000; // of the table; larger texts are not compared
 
-function wordsOf(root) { // every word and sign with where it stands; scripts without spaces are cut by the browser
+function wordsOf(root) { // every word and sign with its position; the browser segments scripts without spaces
   const cut = new Intl.Segmenter(document.documentElement.lang, { granularity: "word" });
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT), found = [];
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT), words = [];
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     for (const { segment, index } of cut.segment(node.data)) {
-      if (segment.trim()) found.push({ node, start: index, end: index + segment.length, word: segment });
+      if (segment.trim()) words.push({ node, start: index, end: index + segment.length, word: segment });
     }
   }
-  return found;
+  return words;
 }
 
-export function unmatched(a, b) { // places in each that no longest common subsequence has; null: too long
+export function unmatched(a, b) { // indices in each outside a longest common subsequence; null: too long
   let start = 0, endA = a.length, endB = b.length;
   while (start < endA && start < endB && a[start] === b[start]) start += 1;
   while (endA > start && endB > start && a[endA - 1] === b[endB - 1]) { endA -= 1; endB -= 1; }
   const n = endA - start, m = endB - start, width = m + 1;
-  if ((n + 1) * width > LARGEST) return null;
-  const longest = new Uint32Array((n + 1) * width); // of the rests from i and j on
+  if ((n + 1) * width > MAX_CELLS) return null;
+  const longest = new Uint32Array((n + 1) * width); // length for the suffixes from i and j on
   for (let i = n - 1; i >= 0; i -= 1) {
     for (let j = m - 1; j >= 0; j -= 1) {
       longest[i * width + j] = a[start + i] === b[start + j]
@@ -39,14 +39,14 @@ export function unmatched(a, b) { // places in each that no longest common subse
   return [onlyA, onlyB];
 }
 
-function mark(words, places) {
+function mark(words, indices) {
   const ranges = [];
-  for (const place of places) {
-    const { node, start, end } = words[place], last = ranges.at(-1);
-    if (last?.node === node && last.place === place - 1) Object.assign(last, { end, place });
-    else ranges.push({ node, start, end, place });
+  for (const index of indices) {
+    const { node, start, end } = words[index], last = ranges.at(-1);
+    if (last?.node === node && last.index === index - 1) Object.assign(last, { end, index });
+    else ranges.push({ node, start, end, index });
   }
-  for (const { node, start, end } of ranges.reverse()) { // from the end, so that what stands before keeps its place
+  for (const { node, start, end } of ranges.reverse()) { // from the end, so that earlier offsets stay valid
     node.splitText(end);
     const marked = document.createElement("mark");
     const word = node.splitText(start);
@@ -55,10 +55,10 @@ function mark(words, places) {
   }
 }
 
-export function markDifference(first, second) { // how many words were marked; null where they are too many to compare
+export function markDifference(first, second) { // number of marked words; null if the texts are too long to compare
   const sides = [first, second].map(wordsOf);
-  const found = unmatched(...sides.map((words) => words.map(({ word }) => word)));
-  if (found === null) return null;
-  found.forEach((places, side) => mark(sides[side], places));
-  return found[0].length + found[1].length;
+  const differing = unmatched(...sides.map((words) => words.map(({ word }) => word)));
+  if (differing === null) return null;
+  differing.forEach((indices, side) => mark(sides[side], indices));
+  return differing[0].length + differing[1].length;
 }

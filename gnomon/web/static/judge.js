@@ -1,136 +1,136 @@
-// The page where people judge: which item is shown, what is answered, and how it goes on its way.
+// The page where people judge: shows items, collects answers and sends them.
 
 import { make } from "./cards.js";
-import { IDLE, quietFor, restart, seconds } from "./clock.js";
+import { IDLE, sinceInput, restart, seconds } from "./clock.js";
 import { markDifference } from "./difference.js";
-import { asking, at, draftOf, dropDraft, forgetRefused, keepAnswer, keepDraft, keepGuidelinesRead, guidelinesRead, mayPass, outbox, refused, sendAll, texts, who } from "./kept.js";
-import { inWords, post, Refused, uuid } from "./posting.js";
+import { asking, at, draftOf, dropDraft, forgetRefused, storeJudgement, storeDraft, markGuidelinesRead, guidelinesRead, isTemporary, outbox, refused, sendAll, texts, who } from "./storage.js";
+import { translateReason, post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
 import { rewriting } from "./rewrite.js";
 import { scaleOf, scores } from "./scores.js";
 
 const BEAT = 60_000, RETRY = [1_000, 3_000, 10_000, 30_000];
-// Half as long or half as long again: pages that lost the server together do not come back together.
-const soon = (tries) => RETRY[Math.min(tries, RETRY.length - 1)] * (0.5 + Math.random());
-const AT_ONCE = asking.task === "pair" && !asking.confidence && !asking.rewrite; // a choice is all that is asked
+// Half to one and a half times the delay, so that pages that lost the server together do not return together.
+const retryDelay = (tries) => RETRY[Math.min(tries, RETRY.length - 1)] * (0.5 + Math.random());
+const AT_ONCE = asking.task === "pair" && !asking.confidence && !asking.rewrite; // a choice alone is submitted at once
 
 let task = null, corrects = null, done = 0, failures = 0, sending = false;
-let turn = 0; // counts what was asked to be shown; an answer to an older question changes nothing
+let turn = 0; // counts requests for an item; the response to an older request is ignored
 
-const answer = { pair, ranking, rating: scores, likert: scores }[asking.task]((made) => { if (made && AT_ONCE) submit(); else keep(); });
-const rewrite = asking.rewrite ? rewriting(keep) : null;
-const sure = asking.confidence ? scaleOf(texts.sure, "", texts.sure_steps.map((shown, step) => [step / 4, shown, ""]), null, keep) : null;
+const answer = { pair, ranking, rating: scores, likert: scores }[asking.task]((choice) => { if (choice && AT_ONCE) submit(); else saveDraft(); });
+const rewrite = asking.rewrite ? rewriting(saveDraft) : null;
+const sure = asking.confidence ? scaleOf(texts.sure, "", texts.sure_steps.map((shown, step) => [step / 4, shown, ""]), null, saveDraft) : null;
 if (sure) {
   at("sure").append(sure.group);
   sure.group.querySelector("legend").append(" ", make("kbd", {}, "Shift 1 … 5"));
 }
 
-// --- Saying ----------------------------------------------------------------------------------------------------------
+// --- Status ----------------------------------------------------------------------------------------------------------
 
-function say(text = "", warn = false) {
+function showStatus(text = "", warn = false) {
   const waiting = outbox().length, lost = refused(), parts = [texts.done.replace("{n}", done)];
   if (waiting) parts.push(texts.sending.replace("{n}", waiting));
-  if (lost.length) parts.push(texts.refused.replace("{n}", lost.length).replace("{why}", inWords(lost.at(-1).why, texts.refusals)));
+  if (lost.length) parts.push(texts.refused.replace("{n}", lost.length).replace("{why}", translateReason(lost.at(-1).why, texts.refusals)));
   if (text) parts.push(text);
   at("status").textContent = parts.join(" · ");
   at("status").classList.toggle("warn", warn || lost.length > 0);
   at("seen").hidden = !lost.length;
 }
 
-function trouble(error) {
-  if (error instanceof Refused && error.status === 401) say(texts.session, true);
-  else if (error instanceof Refused && error.status < 500) say(inWords(error.message, texts.refusals), true);
-  else say(texts.offline, true);
+function showError(error) {
+  if (error instanceof Refused && error.status === 401) showStatus(texts.session, true);
+  else if (error instanceof Refused && error.status < 500) showStatus(translateReason(error.message, texts.refusals), true);
+  else showStatus(texts.offline, true);
 }
 
-// --- Showing ---------------------------------------------------------------------------------------------------------
+// --- Items -----------------------------------------------------------------------------------------------------------
 
-function show(found, said) { // said: the earlier answer that is corrected, or what was answered so far
-  task = found;
+function show(shownTask, previous) { // previous: the judgement to correct, or the draft
+  task = shownTask;
   at("work").hidden = !task;
   at("nothing").hidden = Boolean(task);
   if (task) at("paused").hidden = true;
   if (!task) return;
   at("prompt").replaceChildren(...task.prompt.map((turn) => {
-    const row = document.createElement("div"), who = document.createElement("div"), said = document.createElement("div");
-    row.className = "turn"; who.className = "who"; said.className = "said";
+    const row = document.createElement("div"), who = document.createElement("div"), message = document.createElement("div");
+    row.className = "turn"; who.className = "who"; message.className = "message";
     who.textContent = texts.roles[turn.role];
-    said.innerHTML = turn.html; // markdown that the server rendered from an allow-list; the policy runs no script in it
-    row.append(who, said);
+    message.innerHTML = turn.html; // markdown that the server rendered from an allow-list; the CSP blocks all scripts in it
+    row.append(who, message);
     return row;
   }));
-  answer.show(task, said.answer ?? {});
-  rewrite?.show(said.answer?.rewrite);
-  if (sure) sure.value = said.confidence ?? null;
-  at("reason").value = said.reason ?? "";
+  answer.show(task, previous.answer ?? {});
+  rewrite?.show(previous.answer?.rewrite);
+  if (sure) sure.value = previous.confidence ?? null;
+  at("reason").value = previous.reason ?? "";
   at("compare").hidden = task.completions.length !== 2;
   at("compare").setAttribute("aria-pressed", "false");
   at("differ").textContent = at("missing").textContent = "";
   at("correcting").hidden = at("leave").hidden = !corrects;
   at("skip").hidden = at("undo").hidden = Boolean(corrects);
-  at("said").textContent = corrects ? texts.correcting : ""; // for who does not see the line above the item
-  reachCode();
-  length();
+  at("announcement").textContent = corrects ? texts.correcting : ""; // for screen readers
+  focusLongCode();
+  updateReasonHint();
   restart();
   scrollTo(0, 0);
 }
 
-function reachCode() { // lines that are longer than their card are scrolled by keys too
+function focusLongCode() { // makes code that is wider than its card scrollable by keys
   for (const code of document.querySelectorAll("#work pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
 }
 
 async function next() {
-  const mine = ++turn;
+  const request = ++turn;
   try {
-    const found = await post("/api/task", { who });
-    if (mine !== turn) return;
-    done = found.done;
+    const response = await post("/api/task", { who });
+    if (request !== turn) return;
+    done = response.done;
     corrects = null;
-    show(found.task, (found.task && (draftOf(found.task.item) ?? found.task.draft)) || {});
-    at("paused").hidden = !found.paused || Boolean(task);
-    at("nothing").hidden ||= found.paused;
-    say();
+    show(response.task, (response.task && (draftOf(response.task.item) ?? response.task.draft)) || {});
+    at("paused").hidden = !response.paused || Boolean(task);
+    at("nothing").hidden ||= response.paused;
+    showStatus();
   } catch (error) {
-    if (mine !== turn) return;
-    trouble(error);
-    if (mayPass(error)) setTimeout(() => { if (mine === turn) next(); }, soon(2));
+    if (request !== turn) return;
+    showError(error);
+    if (isTemporary(error)) setTimeout(() => { if (request === turn) next(); }, retryDelay(2));
   }
 }
 
 function compare() {
   if (!task || task.completions.length !== 2) return;
   const sides = [...document.querySelectorAll("#answers .text")], on = at("compare").getAttribute("aria-pressed") !== "true";
-  sides.forEach((side, place) => { side.innerHTML = task.completions[place].html; });
+  sides.forEach((side, index) => { side.innerHTML = task.completions[index].html; });
   at("compare").setAttribute("aria-pressed", String(on));
   const words = on ? markDifference(...sides) : 0;
-  reachCode();
+  focusLongCode();
   at("differ").textContent = !on ? "" : words === null ? texts.too_long : texts.differ.replace("{n}", words);
 }
 
-// --- Answering -------------------------------------------------------------------------------------------------------
+// --- Answers ---------------------------------------------------------------------------------------------------------
 
 const soFar = () => ({ answer: { ...answer.soFar(), ...rewrite?.soFar() }, reason: at("reason").value, confidence: sure?.value ?? null });
 
-function keep() { // what is being corrected stands as it is until it is answered again
-  length();
+function saveDraft() { // a judgement under correction stays unchanged until it is submitted again
+  updateReasonHint();
   at("missing").textContent = "";
   if (!task || corrects) return;
-  try { keepDraft(task.item, soFar()); } catch { say(texts.blocked, true); }
+  try { storeDraft(task.item, soFar()); } catch { showStatus(texts.blocked, true); }
 }
 
 function missing() {
-  const unsure = sure && sure.value === null, left = answer.missing() || rewrite?.missing() || (unsure ? texts.sure_missing : "");
-  if (unsure && left === texts.sure_missing) sure.focus();
-  return left;
+  const unsure = sure && sure.value === null, problem = answer.missing() || rewrite?.missing() || (unsure ? texts.sure_missing : "");
+  if (unsure && problem === texts.sure_missing) sure.focus();
+  return problem;
 }
 
 function submit() {
   if (!task) return;
-  const left = missing();
-  at("missing").textContent = left;
-  if (left) return;
-  try { keepAnswer({ id: uuid(), who, item: task.item, ...soFar(), corrects, seconds: seconds() }); } catch { say(texts.blocked, true); return; }
+  const problem = missing();
+  at("missing").textContent = problem;
+  if (problem) return;
+  try { storeJudgement({ id: uuid(), who, item: task.item, ...soFar(), corrects, seconds: seconds() }); } catch { showStatus(texts.blocked, true); return; }
   task = null;
   document.activeElement?.blur();
   send();
@@ -146,45 +146,45 @@ async function send() {
     if (!task) await next();
   } catch (error) {
     sending = false;
-    trouble(error);
-    setTimeout(send, soon(failures++));
+    showError(error);
+    setTimeout(send, retryDelay(failures++));
   }
 }
 
 async function skip() {
   if (!task) return;
-  if (corrects) { say(texts.cannot_skip); return; }
-  const mine = ++turn, before = task;
-  task = null; // no key judges what is about to leave the screen
+  if (corrects) { showStatus(texts.cannot_skip); return; }
+  const request = ++turn, before = task;
+  task = null; // keys must not judge an item that is about to disappear
   try {
     await post("/api/skip", { who, item: before.item, reason: at("reason").value });
     dropDraft(before.item);
-    if (mine === turn) await next();
+    if (request === turn) await next();
   } catch (error) {
-    if (mine === turn) task = before;
-    trouble(error);
+    if (request === turn) task = before;
+    showError(error);
   }
 }
 
 async function undo() {
   if (corrects) { leave(); return; }
-  if (outbox().length) return; // what is on its way must arrive before it can be corrected
-  const mine = ++turn, before = task;
-  task = null; // no key judges what is about to leave the screen
+  if (outbox().length) return; // a judgement must reach the server before it can be corrected
+  const request = ++turn, before = task;
+  task = null; // keys must not judge an item that is about to disappear
   try {
     const last = await post("/api/last", { who });
-    if (mine !== turn) return;
-    if (!last.task) { task = before; say(texts.nothing_to_undo); return; }
+    if (request !== turn) return;
+    if (!last.task) { task = before; showStatus(texts.nothing_to_undo); return; }
     corrects = last.corrects;
     show(last.task, last);
-    say();
+    showStatus();
   } catch (error) {
-    if (mine === turn) task = before;
-    trouble(error);
+    if (request === turn) task = before;
+    showError(error);
   }
 }
 
-function leave() { // what was to be corrected stays as it was
+function leave() { // ends a correction without a change
   if (!task || !corrects) return;
   task = null;
   document.activeElement?.blur();
@@ -193,12 +193,12 @@ function leave() { // what was to be corrected stays as it was
 
 async function edit() {
   if (!task || !rewrite) return;
-  const best = answer.best(), asked = task;
+  const best = answer.best(), edited = task;
   if (best === null) { at("missing").textContent = answer.missing(); return; }
-  try { await rewrite.begin(asked.item, best, () => task === asked); } catch (error) { trouble(error); }
+  try { await rewrite.begin(edited.item, best, () => task === edited); } catch (error) { showError(error); }
 }
 
-// --- Panels, keys, beats ---------------------------------------------------------------------------------------------
+// --- Panels, keys, heartbeat -----------------------------------------------------------------------------------------
 
 function unfold(name, open) {
   at(name).hidden = !open;
@@ -209,10 +209,10 @@ function toggle(name) {
   const open = at(name).hidden;
   unfold(name, open);
   if (open) at(name).focus();
-  else if (name === "guidelines") keepGuidelinesRead();
+  else if (name === "guidelines") markGuidelinesRead();
 }
 
-function length() {
+function updateReasonHint() {
   const written = [...at("reason").value.trim()].length;
   if (asking.shortest) at("reason-hint").textContent = texts.reason_hint.replace("{n}", written).replace("{least}", asking.shortest);
   if (asking.shortest) at("reason-hint").classList.toggle("met", written >= asking.shortest);
@@ -226,8 +226,8 @@ addEventListener("keydown", (event) => {
   const step = /^Digit([1-5])$/.exec(event.code)?.[1];
   if (Object.hasOwn(KEYS, event.key)) KEYS[event.key]();
   else if (event.key === "Enter" && !event.target.closest?.("button, a")) submit();
-  else if (sure && step && !/^\d$/.test(event.key)) { sure.value = (step - 1) / 4; keep(); } // Shift and a digit
-  else if (event.key.startsWith("Arrow") && (event.target.type === "radio" || event.target.closest?.("pre"))) return; // theirs
+  else if (sure && step && !/^\d$/.test(event.key)) { sure.value = (step - 1) / 4; saveDraft(); } // Shift and a digit
+  else if (event.key.startsWith("Arrow") && (event.target.type === "radio" || event.target.closest?.("pre"))) return; // keys of the element itself
   else if (!task || !answer.key(event)) return;
   event.preventDefault();
 });
@@ -239,20 +239,20 @@ at("compare").addEventListener("click", compare);
 at("edit")?.addEventListener("click", edit);
 at("undo-last").addEventListener("click", undo);
 at("again").addEventListener("click", next);
-at("seen").addEventListener("click", () => { forgetRefused(); say(); });
+at("seen").addEventListener("click", () => { forgetRefused(); showStatus(); });
 at("guidelines-button").addEventListener("click", () => toggle("guidelines"));
 at("guidelines-close").addEventListener("click", (event) => { event.currentTarget.blur(); toggle("guidelines"); });
 at("help-button").addEventListener("click", () => toggle("help"));
-at("reason").addEventListener("input", keep);
+at("reason").addEventListener("input", saveDraft);
 addEventListener("online", () => send());
 
-async function beat(more = {}) {
+async function sendHeartbeat(more = {}) {
   if (!task || corrects) return;
-  try { await post("/api/heartbeat", { who, item: task.item, ...soFar() }, more); } catch (error) { if (!more.keepalive) trouble(error); }
+  try { await post("/api/heartbeat", { who, item: task.item, ...soFar() }, more); } catch (error) { if (!more.keepalive) showError(error); }
 }
-setInterval(() => { seconds(); if (quietFor() < 10 * IDLE) beat(); }, BEAT); // nobody is there: the lease may run out
-addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") beat({ keepalive: true }); });
+setInterval(() => { seconds(); if (sinceInput() < 10 * IDLE) sendHeartbeat(); }, BEAT); // without input, the lease may expire
+addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") sendHeartbeat({ keepalive: true }); });
 
 unfold("guidelines", !guidelinesRead());
-say();
+showStatus();
 send();

@@ -1,51 +1,51 @@
-// An order of K completions, best first. Numbers, and the button of each card, put one answer after the other in its
-// place; a row that is dragged or moved makes the whole list the order. An order that nobody touched is no answer.
+// An order of K completions, best first. Number keys, and the button of each card, append one completion to the order;
+// dragging or moving a row makes the whole list the order. An untouched list is no answer.
 
 import { answerName, cardsOf, make } from "./cards.js";
-import { at, texts } from "./kept.js";
+import { at, texts } from "./storage.js";
 
 export function ranking(changed) {
   const list = at("ranks");
-  let order = [], placed = 0, rows = [], cards = []; // the first `placed` of `order` have their place
+  let order = [], placed = 0, rows = [], cards = []; // the first `placed` entries of `order` are ranked
 
   const complete = () => order.length > 0 && placed === order.length;
 
   function draw() {
     order.forEach((answer, rank) => {
-      const has = rank < placed, row = rows[answer], button = cards[answer].querySelector(".place");
-      row.classList.toggle("open", !has);
-      row.querySelector(".rank").textContent = has ? rank + 1 : "–";
+      const ranked = rank < placed, row = rows[answer], button = cards[answer].querySelector(".place");
+      row.classList.toggle("open", !ranked);
+      row.querySelector(".rank").textContent = ranked ? rank + 1 : "–";
       row.querySelector(".up").disabled = rank === 0;
       row.querySelector(".down").disabled = rank === order.length - 1;
-      button.setAttribute("aria-pressed", String(has));
-      button.querySelector("span").textContent = has ? texts.place.replace("{n}", rank + 1) : placed ? texts.next_best : texts.best;
+      button.setAttribute("aria-pressed", String(ranked));
+      button.querySelector("span").textContent = ranked ? texts.place.replace("{n}", rank + 1) : placed ? texts.next_best : texts.best;
     });
     at("order").classList.toggle("complete", complete());
     at("order-hint").textContent = complete() ? texts.order_complete : texts.order_hint;
   }
-  function arrange() { // the rows as they are ordered; whoever holds the focus keeps it
+  function arrange() { // reorders the rows; the focused element keeps the focus
     const focused = document.activeElement;
     list.append(...order.map((answer) => rows[answer]));
     if (list.contains(focused)) focused.focus({ preventScroll: true });
     draw();
   }
-  function tell(answer) {
+  function announce(answer) {
     const rank = order.indexOf(answer);
     const text = rank < placed ? texts.moved.replace("{rank}", rank + 1) : texts.taken_out;
-    at("said").textContent = text.replace("{answer}", answerName(answer)) + (complete() ? ` ${texts.order_complete}` : "");
+    at("announcement").textContent = text.replace("{answer}", answerName(answer)) + (complete() ? ` ${texts.order_complete}` : "");
   }
-  function place(answer) {
+  function toggleRank(answer) {
     const rank = order.indexOf(answer);
-    if (complete() && rank === order.length - 1) { tell(answer); return; } // it has the place that was left already
+    if (complete() && rank === order.length - 1) { announce(answer); return; } // its rank followed from the others
     if (complete()) placed = 0;
-    const out = rank < placed;
+    const wasRanked = rank < placed;
     order.splice(rank, 1);
-    if (out) placed -= 1;
+    if (wasRanked) placed -= 1;
     order.splice(placed, 0, answer);
-    if (!out) placed += 1;
-    if (placed === order.length - 1) placed = order.length; // what is left has the last place
+    if (!wasRanked) placed += 1;
+    if (placed === order.length - 1) placed = order.length; // the remaining one is last
     arrange();
-    tell(answer);
+    announce(answer);
     changed();
   }
   function move(answer, rank) {
@@ -53,7 +53,7 @@ export function ranking(changed) {
     order.splice(rank, 0, answer);
     placed = order.length;
     arrange();
-    tell(answer);
+    announce(answer);
     changed();
   }
   function step(answer, by, button) {
@@ -61,7 +61,7 @@ export function ranking(changed) {
     if (button.disabled) rows[answer].querySelector(by < 0 ? ".down" : ".up").focus(); // at an end of the list
   }
 
-  // The row that is dragged stays where it is in the document, or the browser would let go of it: others pass by it.
+  // The dragged row keeps its position in the document, or the browser would end the drag: the other rows move past it.
   function drag(event, row, answer) {
     if (event.button !== 0) return;
     event.preventDefault();
@@ -79,14 +79,14 @@ export function ranking(changed) {
       row.style.transform = `translateY(${moved.clientY + scrollY - from}px)`;
     };
     const drop = (ended) => {
-      for (const [name, does] of Object.entries(listening)) handle.removeEventListener(name, does);
+      for (const [name, listener] of Object.entries(listeners)) handle.removeEventListener(name, listener);
       row.classList.remove("dragged");
       row.style.transform = "";
       const rank = [...list.children].indexOf(row);
       if (ended.type === "pointerup" && rank !== before) move(answer, rank); else arrange();
     };
-    const listening = { pointermove: follow, pointerup: drop, pointercancel: drop };
-    for (const [name, does] of Object.entries(listening)) handle.addEventListener(name, does);
+    const listeners = { pointermove: follow, pointerup: drop, pointercancel: drop };
+    for (const [name, listener] of Object.entries(listeners)) handle.addEventListener(name, listener);
   }
   function rowOf(answer) {
     const name = answerName(answer), excerpt = cards[answer].querySelector(".text").textContent.trim().replace(/\s+/g, " ");
@@ -102,20 +102,20 @@ export function ranking(changed) {
   }
 
   return {
-    show(task, said) {
+    show(task, previous) {
       cards = cardsOf(task, at("cards"));
-      const all = cards.map((_, answer) => answer), known = Array.isArray(said.order) ? said.order : [];
-      const good = new Set(known).size === known.length && known.every((answer) => all.includes(answer));
-      placed = good ? known.length : 0;
-      order = good ? [...known, ...all.filter((answer) => !known.includes(answer))] : all;
+      const all = cards.map((_, answer) => answer), known = Array.isArray(previous.order) ? previous.order : [];
+      const valid = new Set(known).size === known.length && known.every((answer) => all.includes(answer));
+      placed = valid ? known.length : 0;
+      order = valid ? [...known, ...all.filter((answer) => !known.includes(answer))] : all;
       cards.forEach((card, answer) => {
         const button = make("button", { type: "button", class: "place" }, make("span"), " ", make("kbd", {}, String(answer + 1)));
-        button.addEventListener("click", () => place(answer));
+        button.addEventListener("click", () => toggleRank(answer));
         card.append(button);
       });
       rows = all.map(rowOf);
       list.replaceChildren();
-      at("said").textContent = "";
+      at("announcement").textContent = "";
       arrange();
     },
     soFar: () => (placed ? { order: order.slice(0, placed) } : {}),
@@ -124,7 +124,7 @@ export function ranking(changed) {
     key(event) {
       const answer = Number(event.key) - 1;
       if (!/^[1-9]$/.test(event.key) || answer >= order.length) return false;
-      place(answer);
+      toggleRank(answer);
       return true;
     },
   };

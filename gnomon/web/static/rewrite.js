@@ -1,42 +1,42 @@
-// A completion edited into a better one. Its text comes only when it is asked for, and only into a text field.
+// A completion edited into a better one. Its text is requested only when the user edits it, and shown in a text field.
 
 import { answerName } from "./cards.js";
-import { asking, at, texts, who } from "./kept.js";
+import { asking, at, texts, who } from "./storage.js";
 import { post } from "./posting.js";
 
 export function rewriting(changed) {
-  let place = null, original = null;
+  let index = null, original = null;
   const field = at("rewritten");
 
-  function open(found, text) {
-    place = found;
-    at("rewrite").hidden = place === null;
-    at("rewrite-of").textContent = place === null ? "" : texts.rewrite_of.replace("{answer}", answerName(place));
+  function open(newIndex, text) {
+    index = newIndex;
+    at("rewrite").hidden = index === null;
+    at("rewrite-of").textContent = index === null ? "" : texts.rewrite_of.replace("{answer}", answerName(index));
     field.value = text;
   }
-  const edited = () => place !== null && field.value.trim() !== "" && field.value !== original;
+  const edited = () => index !== null && field.value.trim() !== "" && field.value !== original;
   field.addEventListener("input", changed);
   at("rewrite-drop").addEventListener("click", (event) => {
-    event.currentTarget.blur(); // a hidden button keeps the focus for a moment, and would take the next Enter
+    event.currentTarget.blur(); // a hidden button keeps the focus for a moment and would receive the next Enter
     open(null, "");
     changed();
   });
 
   return {
-    show(said) {
+    show(previous) {
       original = null;
-      open(said?.place ?? null, said?.text ?? "");
+      open(previous?.place ?? null, previous?.text ?? "");
     },
-    async begin(item, best, stillAsked) { // what was edited already is never written over
+    async begin(item, best, isCurrent) { // never overwrites an edited version
       if (edited()) { field.focus(); return; }
       const { texts: written } = await post("/api/text", { who, item });
-      if (!stillAsked()) return;
+      if (!isCurrent()) return;
       original = written[best];
       open(best, original);
       field.focus();
       changed();
     },
-    soFar: () => (edited() ? { rewrite: { place, text: field.value } } : {}),
+    soFar: () => (edited() ? { rewrite: { place: index, text: field.value } } : {}),
     missing: () => (edited() && [...field.value].length > asking.longest ? texts.rewrite_too_long.replace("{n}", asking.longest) : ""),
   };
 }

@@ -1,4 +1,4 @@
-"""Programs as annotators: rules and rewards, through the same queue, leases and counting as people."""
+"""Programs as annotators: rules and rewards, with the same queue, leases and counts as people."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ from gnomon.rewards.reward import FunctionReward
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
     """Ten items: `aN` is a long answer, `bN` a short one."""
-    found = Store(database)
-    found.add_project(Project("films", "Which is better?", "pair", 2, 3))
-    add_prompts(found, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(10)))])
+    feedback_store = Store(database)
+    feedback_store.add_project(Project("films", "Which is better?", "pair", 2, 3))
+    add_prompts(feedback_store, "films", [BankPrompt(p) for p in prompts_of(*(f"film {i}?" for i in range(10)))])
     texts = [(i, side, "a long answer" if side == "a" else "short") for i in range(10) for side in "ab"]
     add_completions(
-        found, "films", [(f"p{i}", Completion(f"{side}{i}", f"{text} {i}"), {}) for i, side, text in texts]
+        feedback_store,
+        "films",
+        [(f"p{i}", Completion(f"{side}{i}", f"{text} {i}"), {}) for i, side, text in texts],
     )
-    add_items(found, "films", [[f"a{i}", f"b{i}"] for i in range(10)])
-    yield found
-    found.close()
+    add_items(feedback_store, "films", [[f"a{i}", f"b{i}"] for i in range(10)])
+    yield feedback_store
+    feedback_store.close()
 
 
 def judgements(store: Store) -> list[JudgementRow]:
@@ -48,17 +50,17 @@ def judgements(store: Store) -> list[JudgementRow]:
 
 
 def chosen(row: JudgementRow) -> str:
-    place = ("first", "second").index(row.answer["choice"])
-    return str(row.shown[place])[0]
+    index = ("first", "second").index(row.answer["choice"])
+    return str(row.shown[index])[0]
 
 
-def test_a_rule_judges_what_is_asked_of_it_alone(store: Store) -> None:
-    done = judge_items(store, "films", rule_annotator("longer"))
-    assert (done.judged, done.skipped) == (10, [])
-    found = judgements(store)
-    assert [chosen(row) for row in found] == ["a"] * 10
-    assert {row.answer["choice"] for row in found} == {"first", "second"}  # it sees an order of its own
-    assert Queue(store, "films").progress()["open"] == 10  # two voices are wanted
+def test_a_rule_judges_each_item_once(store: Store) -> None:
+    summary = judge_items(store, "films", rule_annotator("longer"))
+    assert (summary.judged, summary.skipped) == (10, [])
+    rows = judgements(store)
+    assert [chosen(row) for row in rows] == ["a"] * 10
+    assert {row.answer["choice"] for row in rows} == {"first", "second"}  # in its own order
+    assert Queue(store, "films").progress()["open"] == 10  # two votes are required
     assert judge_items(store, "films", rule_annotator("longer")).judged == 0  # nobody judges an item twice
     assert judge_items(store, "films", rule_annotator("shorter")).judged == 10
     progress = Queue(store, "films").progress()
@@ -67,7 +69,7 @@ def test_a_rule_judges_what_is_asked_of_it_alone(store: Store) -> None:
     )
 
 
-def test_what_a_program_is_in_the_store(store: Store) -> None:
+def test_a_program_is_an_annotator_in_the_store(store: Store) -> None:
     raters: list[ProgramAnnotator] = [
         rule_annotator("longer"),
         SimulatedAnnotator(SimulatedBehavior(), seed=1),
@@ -82,40 +84,40 @@ def test_what_a_program_is_in_the_store(store: Store) -> None:
     assert kinds == {"rule: longer": "rule", "simulated 1": "simulated", "simulated 2": "simulated"}
 
 
-def test_a_paused_program_gets_nothing(store: Store) -> None:
+def test_a_paused_program_gets_no_items(store: Store) -> None:
     store.set_annotator(register(store, rule_annotator("longer")), "paused")
     assert judge_items(store, "films", rule_annotator("longer")).judged == 0
 
 
-def test_so_many_and_then_the_rest(store: Store) -> None:
-    """A tired annotator is tired at the same judgement, in one run or in two."""
+def test_max_judgements_limits_one_call(store: Store) -> None:
+    """The annotator tires at the same judgement, in one run or in two."""
     rater = SimulatedAnnotator(
         SimulatedBehavior(sharpness=500.0, tires_after=6), lambda _, one: float(one.id[0] == "a")
     )
     assert judge_items(store, "films", rater, max_judgements=4).judged == 4
     assert judge_items(store, "films", rater).judged == 6
-    found = [chosen(row) for row in judgements(store)]
-    assert found[:6] == ["a"] * 6
-    assert "b" in found[6:]
+    rows = [chosen(row) for row in judgements(store)]
+    assert rows[:6] == ["a"] * 6
+    assert "b" in rows[6:]
 
 
 def test_a_run_that_was_killed_adds_nothing_twice(store: Store) -> None:
-    """What was submitted and not heard of is submitted again under the same id."""
+    """A judgement without an acknowledgement is submitted again under the same id."""
     judge_items(store, "films", rule_annotator("longer"))
     row = judgements(store)[0]
-    kept = Queue(store, "films").submit(NewJudgement(row.id, row.item, row.annotator, row.answer))
-    assert kept.duplicate
+    receipt = Queue(store, "films").submit(NewJudgement(row.id, row.item, row.annotator, row.answer))
+    assert receipt.duplicate
     assert len(judgements(store)) == 10
 
 
-def test_what_it_cannot_judge_it_gives_back(store: Store) -> None:
-    """`exact` needs a right answer, which these prompts lack; the place is then somebody else's."""
-    done = judge_items(store, "films", rule_annotator("exact"))
-    assert (done.judged, len(done.skipped), done.skipped[0][1]) == (0, 10, "the prompt has no answer")
+def test_an_item_without_a_judgement_is_skipped(store: Store) -> None:
+    """`exact` needs a reference answer, which these prompts lack; the item goes to another annotator."""
+    summary = judge_items(store, "films", rule_annotator("exact"))
+    assert (summary.judged, len(summary.skipped), summary.skipped[0][1]) == (0, 10, "the prompt has no answer")
     assert judge_items(store, "films", rule_annotator("longer")).judged == 10
 
 
-def test_two_programs_with_one_seed_say_the_same(store: Store) -> None:
+def test_equal_identities_are_the_same_annotator(store: Store) -> None:
     same = [
         SimulatedAnnotator(BEHAVIORS["noisy"], seed=4, utility_name=utility_name)
         for utility_name in ("made up", "made up")
@@ -127,7 +129,7 @@ def test_two_programs_with_one_seed_say_the_same(store: Store) -> None:
     assert {row.annotator for row in judgements(store)} == {who}
 
 
-def test_a_stop(store: Store) -> None:
+def test_a_stop_ends_after_the_current_item(store: Store) -> None:
     class Stop:
         asked = 0
 
@@ -160,15 +162,15 @@ def test_scores_as_answers_of_each_task() -> None:
         check_answer(task, setup, len(scores), answer_from_scores(scores, task, setup))
 
 
-def by_rule(said: str, *texts: str, answer: str | None = None, tie: float = 0.0) -> str:
+def by_rule(spec: str, *texts: str, answer: str | None = None, tie: float = 0.0) -> str:
     (plain,) = prompts_of("?")
     prompt = Prompt(plain.id, plain.messages, answer)
     shown = tuple(Completion(str(n), text) for n, text in enumerate(texts))
-    found = (
-        rule_annotator(said, tie=tie).judge(AnnotationTask(1, "p", "pair", prompt, shown, 0.0), Setup(), 0).answer
+    result = (
+        rule_annotator(spec, tie=tie).judge(AnnotationTask(1, "p", "pair", prompt, shown, 0.0), Setup(), 0).answer
     )
-    assert found is not None
-    return str(found["choice"])
+    assert result is not None
+    return str(result["choice"])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_a_rules_tie() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ("prettier", "no rule 'prettier'; give one of longer"),
         ("contains", "give contains=TEXT"),
@@ -209,23 +211,26 @@ def test_a_rules_tie() -> None:
         ("diversity=x", "n-gram length"),
     ],
 )
-def test_rules_that_are_none(rule: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_rules_are_refused(rule: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         rule_annotator(rule)
 
 
-def test_a_tie_that_is_none() -> None:
+def test_an_invalid_tie_is_refused() -> None:
     for tie in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="cannot tie"):
+        with pytest.raises(ConfigError, match="difference of a tie"):
             rule_annotator("longer", tie=tie)
 
 
-def test_a_reward_that_fails_gives_the_item_back(store: Store) -> None:
+def test_an_item_with_a_failed_score_is_skipped(store: Store) -> None:
     def score(prompt: Prompt, text: str) -> float:
         if prompt.id == "p3":
             raise ValueError("no opinion on film 3")
         return float(len(text))
 
     rater = ScoringAnnotator(FunctionReward(score, "mine"), "judge", {"judge": "mine"})
-    done = judge_items(store, "films", rater)
-    assert (done.judged, [reason for _, reason in done.skipped]) == (9, ["ValueError: no opinion on film 3"])
+    summary = judge_items(store, "films", rater)
+    assert (summary.judged, [reason for _, reason in summary.skipped]) == (
+        9,
+        ["ValueError: no opinion on film 3"],
+    )

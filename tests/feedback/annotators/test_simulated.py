@@ -1,4 +1,4 @@
-"""Simulated annotators: they err as often, and lean as far, as their numbers say."""
+"""Simulated annotators: their errors and biases have the configured size."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from gnomon.stats.bradley_terry import choice_probabilities
 N = 3000
 
 
-def near(found: float, expected: float, n: int = N) -> bool:
-    return abs(found - expected) <= 4 * math.sqrt(max(expected * (1 - expected), 1e-6) / n)
+def near(observed: float, expected: float, n: int = N) -> bool:
+    return abs(observed - expected) <= 4 * math.sqrt(max(expected * (1 - expected), 1e-6) / n)
 
 
 def task(number: int, texts: tuple[str, ...], kind: str = "pair") -> AnnotationTask:
-    """An item whose completions `a`, `b`, … have ids of their own in each item."""
-    shown = tuple(Completion(f"{'abcdefghi'[place]}{number}", text) for place, text in enumerate(texts))
+    """An item whose completions `a`, `b`, … have different ids in each item."""
+    shown = tuple(Completion(f"{'abcdefghi'[index]}{number}", text) for index, text in enumerate(texts))
     return AnnotationTask(number, "p", kind, Prompt(f"p{number}", (Message("user", "Which?"),)), shown, 0.0)
 
 
 def choices(
-    manner: SimulatedBehavior, texts: tuple[str, str] = ("same", "size"), a: float = 0.0, b: float = 0.0
+    behavior: SimulatedBehavior, texts: tuple[str, str] = ("same", "size"), a: float = 0.0, b: float = 0.0
 ) -> list[str]:
-    rater = SimulatedAnnotator(manner, lambda _, one: {"a": a, "b": b}[one.id[0]])
-    found = []
+    rater = SimulatedAnnotator(behavior, lambda _, one: {"a": a, "b": b}[one.id[0]])
+    result = []
     for number in range(N):
         answer = rater.judge(task(number, texts), Setup(), number).answer
         assert answer is not None
-        found.append(check_answer("pair", Setup(), 2, answer)["choice"])
-    return found
+        result.append(check_answer("pair", Setup(), 2, answer)["choice"])
+    return result
 
 
-def share(said: list[str], choice: str) -> float:
-    return said.count(choice) / len(said)
+def share(answers: list[str], choice: str) -> float:
+    return answers.count(choice) / len(answers)
 
 
 def sigmoid(x: float) -> float:
@@ -55,87 +55,89 @@ def sigmoid(x: float) -> float:
 
 
 def test_davidson_by_hand() -> None:
-    """Equal worth and a tie's weight of 2: exp(0), exp(0), 2. A lead of ln 9 without ties: 9 to 1."""
+    """Equal utilities and a tie's weight of 2: exp(0), exp(0), 2. A difference of ln 9 without ties: 9 to 1."""
     assert choice_probabilities(0.0, 2.0) == {"first": 0.25, "second": 0.25, "tie": 0.5}
-    found = choice_probabilities(math.log(9))
-    assert found == pytest.approx({"first": 0.9, "second": 0.1, "tie": 0.0})
+    probabilities = choice_probabilities(math.log(9))
+    assert probabilities == pytest.approx({"first": 0.9, "second": 0.1, "tie": 0.0})
     # A tie's chance is its weight times the geometric mean of the others' (Davidson's equation 2.3).
-    found = choice_probabilities(1.3, 0.7)
-    assert found["tie"] == pytest.approx(0.7 * math.sqrt(found["first"] * found["second"]))
+    probabilities = choice_probabilities(1.3, 0.7)
+    assert probabilities["tie"] == pytest.approx(
+        0.7 * math.sqrt(probabilities["first"] * probabilities["second"])
+    )
     assert choice_probabilities(5000.0, 1.0)["first"] == 1.0
 
 
-def test_a_careful_one_errs_as_bradley_and_terry_say() -> None:
+def test_choices_follow_bradley_terry() -> None:
     assert near(share(choices(SimulatedBehavior(sharpness=2.0), a=0.6, b=0.1), "first"), sigmoid(1.0))
     assert near(share(choices(SimulatedBehavior(sharpness=0.0), a=9.0), "first"), 0.5)
     assert share(choices(SimulatedBehavior(sharpness=500.0), a=0.2), "first") == 1.0
 
 
-def test_leanings_are_in_logits() -> None:
+def test_biases_are_in_logits() -> None:
     assert near(share(choices(SimulatedBehavior(position=1.0)), "first"), sigmoid(1.0))
     # Eight characters against two are two doublings.
     assert near(share(choices(SimulatedBehavior(length=0.5), ("12345678", "12")), "first"), sigmoid(1.0))
     assert near(share(choices(SimulatedBehavior(ties=2.0)), "tie"), 0.5)
 
 
-def test_careless_ones() -> None:
+def test_spam_and_always_first() -> None:
     assert near(share(choices(BEHAVIORS["spammer"], a=9.0), "first"), 0.5)
     assert share(choices(BEHAVIORS["always-first"], b=9.0), "first") == 1.0
     half = choices(SimulatedBehavior(sharpness=500.0, spam=0.3, first=0.2), b=1.0)
     assert near(share(half, "first"), 0.3 / 2 + 0.2)
 
 
-def test_one_who_tires() -> None:
-    said = choices(SimulatedBehavior(sharpness=500.0, tires_after=1000), a=1.0)
-    assert share(said[:1000], "first") == 1.0
-    assert near(share(said[1000:], "first"), 0.5, 2000)
+def test_a_tired_annotator_judges_at_random() -> None:
+    answers = choices(SimulatedBehavior(sharpness=500.0, tires_after=1000), a=1.0)
+    assert share(answers[:1000], "first") == 1.0
+    assert near(share(answers[1000:], "first"), 0.5, 2000)
 
 
 @pytest.mark.parametrize(("number", "sure"), [(4, True), (5, False)])
-def test_after_which_judgement_one_tires(number: int, sure: bool) -> None:
+def test_tires_after_counts_judgements(number: int, sure: bool) -> None:
     rater = SimulatedAnnotator(
         SimulatedBehavior(sharpness=500.0, tires_after=5), lambda _, one: float(one.id[0] == "a")
     )
-    found = [rater.judge(task(n, ("x", "y")), Setup(), number).answer for n in range(200)]
-    assert (found == [{"choice": "first"}] * 200) == sure
+    judged = [rater.judge(task(n, ("x", "y")), Setup(), number).answer for n in range(200)]
+    assert (judged == [{"choice": "first"}] * 200) == sure
 
 
-def test_one_who_gives_items_back() -> None:
+def test_skips_are_a_share_of_items() -> None:
     rater = SimulatedAnnotator(SimulatedBehavior(skips=0.25))
     back = [rater.judge(task(n, ("a", "b")), Setup(), n).answer is None for n in range(N)]
     assert near(sum(back) / N, 0.25)
 
 
-def test_the_same_seed_says_the_same_and_another_errs_elsewhere() -> None:
-    def said(seed: int, backwards: bool = False) -> list[dict[str, Any] | None]:
+def test_judgements_depend_on_the_seed() -> None:
+    def answers(seed: int, backwards: bool = False) -> list[dict[str, Any] | None]:
         rater = SimulatedAnnotator(SimulatedBehavior(), lambda _, one: 0.0, seed=seed)
         numbers = list(range(200))[:: -1 if backwards else 1]
-        found = [rater.judge(task(n, ("x", "y")), Setup(), 0).answer for n in numbers]
-        return found[:: -1 if backwards else 1]
+        judged = [rater.judge(task(n, ("x", "y")), Setup(), 0).answer for n in numbers]
+        return judged[:: -1 if backwards else 1]
 
-    assert said(0) == said(0) == said(0, backwards=True)
-    same = sum(one == other for one, other in zip(said(0), said(1), strict=True))
+    assert answers(0) == answers(0) == answers(0, backwards=True)
+    same = sum(one == other for one, other in zip(answers(0), answers(1), strict=True))
     assert near(same / 200, 0.5, 200)
 
 
-def test_rankings_are_plackett_and_luces() -> None:
+def test_rankings_follow_plackett_luce() -> None:
     """Utilities ln 3, ln 2, ln 1 at sharpness 1: the order a, b, c has the probability 3/6 · 2/3 = 1/3."""
     weights = {"a": 3.0, "b": 2.0, "c": 1.0}
     rater = SimulatedAnnotator(SimulatedBehavior(sharpness=1.0), lambda _, one: math.log(weights[one.id[0]]))
-    found: dict[tuple[int, ...], int] = dict.fromkeys(permutations(range(3)), 0)
+    result: dict[tuple[int, ...], int] = dict.fromkeys(permutations(range(3)), 0)
     for number in range(N):
         answer = rater.judge(task(number, ("x", "y", "z"), "ranking"), Setup(), number).answer
         assert answer is not None
-        found[tuple(check_answer("ranking", Setup(), 3, answer)["order"])] += 1
+        result[tuple(check_answer("ranking", Setup(), 3, answer)["order"])] += 1
     values = list(weights.values())
-    for order, times in found.items():
-        first, second, third = (values[place] for place in order)
+    for order, times in result.items():
+        first, second, third = (values[index] for index in order)
         assert near(times / N, first / 6 * second / (second + third)), order
 
 
 @pytest.mark.parametrize(("kind", "top"), [("rating", 10), ("likert", 5)])
 def test_scores_use_the_whole_scale(kind: str, top: int) -> None:
-    """Over texts whose utilities are N(0, 1), each number is as common; better texts have higher ones."""
+    """Over texts with utilities from N(0, 1), all numbers are equally common; better texts have higher ones."""
     rater, setup = SimulatedAnnotator(SimulatedBehavior(sharpness=3.0)), Setup()
     counts, pairs = [0] * top, []
     for number in range(N):
@@ -152,19 +154,19 @@ def test_scores_use_the_whole_scale(kind: str, top: int) -> None:
 
 @pytest.mark.parametrize("name", ["spammer", "always-first"])
 @pytest.mark.parametrize(("kind", "count"), [("ranking", 4), ("rating", 1), ("likert", 2)])
-def test_careless_answers_have_the_tasks_form(name: str, kind: str, count: int) -> None:
+def test_random_answers_are_valid_for_the_task(name: str, kind: str, count: int) -> None:
     rater = SimulatedAnnotator(BEHAVIORS[name])
     for number in range(20):
         answer = rater.judge(task(number, ("x",) * count, kind), Setup(), number).answer
         assert answer is not None
-        found = check_answer(kind, Setup(), count, answer)
+        result = check_answer(kind, Setup(), count, answer)
         if name == "always-first":
-            assert found.get("order", [0, 1, 2, 3]) == [0, 1, 2, 3]
-            assert all(value == max(5, value) for one in found.get("scores", []) for value in one.values())
+            assert result.get("order", [0, 1, 2, 3]) == [0, 1, 2, 3]
+            assert all(value == max(5, value) for one in result.get("scores", []) for value in one.values())
 
 
-def test_what_is_not_looked_at_does_not_matter() -> None:
-    """A text without a character is as long as one with one; a utility is asked of both, in logits."""
+def test_an_empty_text_has_the_length_of_one_character() -> None:
+    """The bias of length is in logits of doublings, and an empty text counts as one character."""
     assert choices(SimulatedBehavior(length=1.0), ("", "x")).count("first") / N == pytest.approx(0.5, abs=0.04)
 
 
@@ -177,7 +179,7 @@ def test_utilities() -> None:
     assert sum(u * u for u in many) / N == pytest.approx(1, abs=4 * math.sqrt(2 / N))
 
 
-def test_manners_by_name() -> None:
+def test_behaviors_by_name() -> None:
     assert parse_behavior("careful") == SimulatedBehavior()
     assert parse_behavior("noisy,position=0.5,tires_after=3") == SimulatedBehavior(
         sharpness=0.5, position=0.5, tires_after=3

@@ -1,4 +1,4 @@
-"""An export takes nothing but its own: foreign files, paths in a manifest, links and edits stay as they are."""
+"""An export replaces only its own files: foreign files, paths in a manifest, links and edited files stay."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gnomon.feedback.store.store import Project, Store
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    found = Store(str(tmp_path_factory.mktemp("store") / "f.db"))
-    queue = project(found, 1)
+    feedback_store = Store(str(tmp_path_factory.mktemp("store") / "f.db"))
+    queue = project(feedback_store, 1)
     task = take(queue, "ann")
     submit_choice(queue, task, "ann", "a")
-    yield found
-    found.close()
+    yield feedback_store
+    feedback_store.close()
 
 
 def export(store: Store, folder: Path, format: str = "jsonl", *, overwrite: bool = False) -> dict[str, Any]:
@@ -55,8 +55,8 @@ FOREIGN: dict[str, Any] = {
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
 @pytest.mark.parametrize("manifest", FOREIGN.values(), ids=FOREIGN)
-def test_a_foreign_manifest_takes_nothing(store: Store, tmp_path: Path, manifest: Any, sealed: bool) -> None:
-    """Not even one that has the digest of a record, as somebody could make by hand."""
+def test_a_foreign_manifest_replaces_nothing(store: Store, tmp_path: Path, manifest: Any, sealed: bool) -> None:
+    """Not even one with the digest of a record, which somebody could write by hand."""
     out = tmp_path / "site"
     (out / "photos").mkdir(parents=True)
     for name in ("site/index.html", "site/photos/a.png", "thesis.txt"):
@@ -89,7 +89,7 @@ def test_an_edited_file_is_replaced_only_by_request(store: Store, tmp_path: Path
     assert b"mine" not in contents(tmp_path)["preferences.jsonl"]
 
 
-def test_an_edited_manifest_is_not_believed(store: Store, tmp_path: Path) -> None:
+def test_an_edited_manifest_is_not_trusted(store: Store, tmp_path: Path) -> None:
     export(store, tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "checked by Ann"}))
@@ -98,8 +98,8 @@ def test_an_edited_manifest_is_not_believed(store: Store, tmp_path: Path) -> Non
     assert "checked by Ann" in path.read_text()
 
 
-def test_links_lead_nowhere(store: Store, tmp_path: Path) -> None:
-    """One in the folder is no file of an export; a folder that is one itself is where it leads."""
+def test_symbolic_links_are_not_followed(store: Store, tmp_path: Path) -> None:
+    """A link inside the folder is not a file of an export; a folder that is itself a link is followed."""
     real, other = tmp_path / "real", tmp_path / "other"
     export(store, real)
     other.mkdir()
@@ -120,7 +120,7 @@ def test_links_lead_nowhere(store: Store, tmp_path: Path) -> None:
         export(store, tmp_path / "link")
 
 
-def test_a_folder_in_the_place_of_a_file_stays(store: Store, tmp_path: Path) -> None:
+def test_a_folder_named_like_a_file_is_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "preferences").mkdir()
     (tmp_path / "preferences" / "thesis.txt").write_text("mine")
     for overwrite in (False, True):
@@ -130,7 +130,7 @@ def test_a_folder_in_the_place_of_a_file_stays(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("moment", ["remove_entries", "rename"])
-def test_an_export_that_was_cut_short_is_known_as_its_own(
+def test_an_interrupted_export_is_recognized(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     export(store, tmp_path)
@@ -144,12 +144,12 @@ def test_an_export_that_was_cut_short_is_known_as_its_own(
         with pytest.raises(KeyboardInterrupt):
             export(store, tmp_path, "parquet")
     assert not [name for name in contents(tmp_path) if is_leftover_name(name)]
-    made = export(store, tmp_path, "parquet")
-    assert set(contents(tmp_path)) == {*made["files"], "manifest.json"}
-    assert "coming" not in made
+    manifest = export(store, tmp_path, "parquet")
+    assert set(contents(tmp_path)) == {*manifest["files"], "manifest.json"}
+    assert "coming" not in manifest
 
 
-def test_two_exports_into_one_folder(store: Store, tmp_path: Path) -> None:
+def test_concurrent_exports_into_one_folder_are_refused(store: Store, tmp_path: Path) -> None:
     with FolderLock(tmp_path, "export folder"), pytest.raises(BusyError, match=r"export folder .* is in use by"):
         export(store, tmp_path)
 

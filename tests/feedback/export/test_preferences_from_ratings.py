@@ -40,14 +40,14 @@ def test_one_judgement_for_every_rating() -> None:
     assert len(judgements) == 2
 
 
-def test_there_and_back() -> None:
+def test_ratings_survive_a_round_trip() -> None:
     items = ragged(30)
     texts = {item.id: item.text for item in items}
     assert rated_texts_from_judgements(judgements_from_ratings(items), texts) == items
 
 
 def test_several_completions_in_one_judgement_and_a_correction() -> None:
-    """Ann corrects her 1 for x to -1; it takes the place of the first, beside Bob's."""
+    """Ann corrects her 1 for x to -1, which replaces the first, next to Bob's rating."""
     judgements = [
         Judgement("1", "ann", "p", ("x", "y"), (1.0, 2.0)),
         Judgement("2", "bob", "p", ("y", "x"), (3.0, 4.0)),
@@ -89,23 +89,23 @@ def test_win_probabilities_equal_the_plain_loop() -> None:
 
 def test_groups_share_a_prompt_of_their_own() -> None:
     """Ten texts in groups of 4: pairs 6 + 6 + 1; prompts in turn, each under the group's own id."""
-    made = preferences_from_ratings(ragged(10), PROMPTS, group_size=4, seed=0)
-    ids = [pair.prompt.id for pair in made.preferences]
+    result = preferences_from_ratings(ragged(10), PROMPTS, group_size=4, seed=0)
+    ids = [pair.prompt.id for pair in result.preferences]
     assert ids == ["review#0000"] * 6 + ["opinion#0001"] * 6 + ["review#0002"]
-    assert made.preferences[6].prompt.messages == PROMPTS[1].messages
-    assert made.groups == 3
-    assert made.left_over == 0
+    assert result.preferences[6].prompt.messages == PROMPTS[1].messages
+    assert result.groups == 3
+    assert result.left_over == 0
     # A text is in one group only.
     for group in set(ids):
         members = {
             side.id
-            for pair in made.preferences
+            for pair in result.preferences
             if pair.prompt.id == group
             for side in (pair.chosen, pair.rejected)
         }
         others = {
             side.id
-            for pair in made.preferences
+            for pair in result.preferences
             if pair.prompt.id != group
             for side in (pair.chosen, pair.rejected)
         }
@@ -113,43 +113,43 @@ def test_groups_share_a_prompt_of_their_own() -> None:
 
 
 def test_a_text_alone_is_left_over() -> None:
-    made = preferences_from_ratings(ragged(9), PROMPTS, group_size=4, seed=0)
-    assert (made.groups, made.left_over, len(made.preferences)) == (2, 1, 12)
+    result = preferences_from_ratings(ragged(9), PROMPTS, group_size=4, seed=0)
+    assert (result.groups, result.left_over, len(result.preferences)) == (2, 1, 12)
 
 
-def test_shuffled_by_the_seed() -> None:
+def test_the_seed_determines_the_groups() -> None:
     one, same, other = (preferences_from_ratings(ragged(20), PROMPTS, group_size=4, seed=s) for s in (1, 1, 2))
     assert one == same
     assert one != other
 
 
-def test_even_pairs_are_kept_as_ties() -> None:
+def test_even_pairs_become_ties() -> None:
     """1, 1, 4 and 1, 1, 4 in another order tie exactly; thirds must not turn into 0.4999."""
     items = [RatedText("a", "A", (1.0, 1.0, 4.0)), RatedText("b", "B", (4.0, 1.0, 1.0))]
-    made = preferences_from_ratings(items, PROMPTS, group_size=2, seed=0)
-    assert made.ties == 1
-    assert made.preferences[0].probability == 0.5
-    assert made.preferences[0].margin == 0.0
+    result = preferences_from_ratings(items, PROMPTS, group_size=2, seed=0)
+    assert result.ties == 1
+    assert result.preferences[0].probability == 0.5
+    assert result.preferences[0].margin == 0.0
 
 
 def test_equal_texts_are_dropped_and_counted() -> None:
     items = [RatedText("a", "Same  words", (1.0,)), RatedText("b", "same words", (3.0,))]
-    made = preferences_from_ratings(items, PROMPTS, group_size=2, seed=0)
-    assert (made.preferences, made.equal_texts, made.ties) == ([], 1, 0)
+    result = preferences_from_ratings(items, PROMPTS, group_size=2, seed=0)
+    assert (result.preferences, result.equal_texts, result.ties) == ([], 1, 0)
 
 
 def test_minimum_margin_drops_close_pairs() -> None:
-    """Means 0, 1 and 3: the pairs are 1, 2 and 3 apart."""
+    """Means 0, 1 and 3: pairs with differences 1, 2 and 3."""
     items = [RatedText(str(m), str(m), (float(m),)) for m in (0, 1, 3)]
-    made = preferences_from_ratings(items, PROMPTS, group_size=3, seed=0, minimum_margin=2.0)
-    assert sorted(pair.margin for pair in made.preferences) == [2.0, 3.0]
-    assert made.close == 1
-    asked = [replace(item, prompt=PROMPTS[0]) for item in items]
-    within = preferences_within_prompts(asked, group_size=3, seed=0, minimum_margin=2.0)
+    result = preferences_from_ratings(items, PROMPTS, group_size=3, seed=0, minimum_margin=2.0)
+    assert sorted(pair.margin for pair in result.preferences) == [2.0, 3.0]
+    assert result.close == 1
+    with_prompt = [replace(item, prompt=PROMPTS[0]) for item in items]
+    within = preferences_within_prompts(with_prompt, group_size=3, seed=0, minimum_margin=2.0)
     assert (sorted(pair.margin for pair in within.preferences), within.close) == ([2.0, 3.0], 1)
 
 
-def test_the_favourite_of_most_may_have_the_lower_mean() -> None:
+def test_the_preferred_text_may_have_the_lower_mean() -> None:
     """a: 1, 1, -4 beats b: 0, 0, 0 in six of nine pairs of ratings, with a mean of -2/3 against 0."""
     items = [RatedText("a", "A", (1.0, 1.0, -4.0)), RatedText("b", "B", (0.0, 0.0, 0.0))]
     [pair] = preferences_from_ratings(items, PROMPTS, group_size=2, seed=0).preferences
@@ -167,20 +167,20 @@ def test_input_that_makes_no_pairs_is_refused() -> None:
         preferences_from_ratings([RatedText("mute", "", ())], PROMPTS, group_size=2, seed=0)
 
 
-def test_a_known_rater_keeps_the_name_and_a_prompt_its_id() -> None:
+def test_known_raters_and_prompts_keep_their_ids() -> None:
     item = RatedText("a", "A", (1.0, 2.0), PROMPTS[0], ("ann", ""))
-    found = [(j.id, j.rater, j.prompt_id) for j in judgements_from_ratings([item])]
-    assert found == [("a:r00", "ann", PROMPTS[0].id), ("a:r01", "a:r01", PROMPTS[0].id)]
+    result = [(j.id, j.rater, j.prompt_id) for j in judgements_from_ratings([item])]
+    assert result == [("a:r00", "ann", PROMPTS[0].id), ("a:r01", "a:r01", PROMPTS[0].id)]
 
 
 def test_texts_are_compared_within_their_prompt_only() -> None:
-    """Seven answers in groups of at most three make 3 + 2 + 2: five pairs; one answer alone makes none."""
+    """Seven answers in groups of at most three: 3 + 2 + 2, so five pairs; a single answer makes none."""
     items = [RatedText(f"a{n}", f"A{n}", (float(n),), PROMPTS[0]) for n in range(7)]
     items.append(RatedText("b", "B", (9.0,), PROMPTS[1]))
-    made = preferences_within_prompts(items, group_size=3, seed=0)
-    assert (made.groups, len(made.preferences), made.left_over) == (3, 3 + 1 + 1, 1)
-    assert {pair.prompt.messages for pair in made.preferences} == {PROMPTS[0].messages}
-    assert {pair.prompt.id for pair in made.preferences} == {f"{PROMPTS[0].id}#{n:04d}" for n in range(3)}
-    assert all(pair.margin > 0 and pair.probability == 1.0 for pair in made.preferences)
+    result = preferences_within_prompts(items, group_size=3, seed=0)
+    assert (result.groups, len(result.preferences), result.left_over) == (3, 3 + 1 + 1, 1)
+    assert {pair.prompt.messages for pair in result.preferences} == {PROMPTS[0].messages}
+    assert {pair.prompt.id for pair in result.preferences} == {f"{PROMPTS[0].id}#{n:04d}" for n in range(3)}
+    assert all(pair.margin > 0 and pair.probability == 1.0 for pair in result.preferences)
     with pytest.raises(DataError, match="text c has no prompt"):
         preferences_within_prompts([RatedText("c", "C", (1.0,))], group_size=2, seed=0)

@@ -1,4 +1,4 @@
-"""Answers by authors: each made once, unlike the others, resumed where it stopped; and the items made of them."""
+"""Generated completions: each once, distinct, resumed after a stop; and the items created from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDS = ("ember", "quartz", "violin", "harbour", "meadow", "syrup", "lantern", "
 
 
 class Writer:
-    """An author whose words follow from the order alone, as with a model of fixed weights."""
+    """A generator whose texts depend on the request alone, like a model of fixed weights."""
 
     def __init__(self, name: str, say: Callable[[GenerationRequest], str | Refusal]):
         self.name = name
@@ -39,38 +39,40 @@ class Writer:
         self.say = say
         self.orders: list[GenerationRequest] = []
 
-    def write(self, orders: Sequence[GenerationRequest], save: SaveCallback) -> Iterator[GeneratedText | Refusal]:
-        for order in orders:
-            self.orders.append(order)
-            said = self.say(order)
-            if isinstance(said, Refusal):
-                yield said
+    def write(
+        self, requests: Sequence[GenerationRequest], save: SaveCallback
+    ) -> Iterator[GeneratedText | Refusal]:
+        for request in requests:
+            self.orders.append(request)
+            text = self.say(request)
+            if isinstance(text, Refusal):
+                yield text
                 continue
-            draft = GeneratedText(said, True, {"served_by": "v1"})
-            save(order, draft)
-            yield draft
+            generated = GeneratedText(text, True, {"served_by": "v1"})
+            save(request, generated)
+            yield generated
 
     def close(self) -> None: ...
 
 
-def various(order: GenerationRequest) -> str:
-    """Texts that differ wherever orders do."""
-    return " ".join(WORDS[int(digit)] for digit in str(order.seed))
+def various(request: GenerationRequest) -> str:
+    """Texts that differ if the requests differ."""
+    return " ".join(WORDS[int(digit)] for digit in str(request.seed))
 
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    found.add_project(Project("films", "Which is better?", "pair", 1))
-    yield found
-    found.close()
+    feedback_store = Store(database)
+    feedback_store.add_project(Project("films", "Which is better?", "pair", 1))
+    yield feedback_store
+    feedback_store.close()
 
 
 @pytest.fixture
 def prompts(store: Store) -> list[Prompt]:
-    found = prompts_of("Name a film.", "这部电影怎么样？", "Why?")
-    add_prompts(store, "films", [BankPrompt(one) for one in found])
-    return found
+    bank = prompts_of("Name a film.", "这部电影怎么样？", "Why?")
+    add_prompts(store, "films", [BankPrompt(one) for one in bank])
+    return bank
 
 
 @pytest.fixture
@@ -83,26 +85,30 @@ def rows(store: Store) -> list[CompletionRow]:
         return list(session.scalars(select(CompletionRow).order_by(CompletionRow.key)))
 
 
-def test_answers_are_in_the_store_with_how_they_were_made(
+def test_completions_are_stored_with_their_provenance(
     store: Store, prompts: list[Prompt], cache: GenerationCache
 ) -> None:
-    writer, drawing = (
+    writer, settings = (
         Writer("one", various),
         GenerationSettings(count=4, temperatures=(0.2, 0.9, 1.4), max_tokens=9, seed=3),
     )
-    made = generate(store, "films", prompts, writer, drawing, cache)
-    assert made == GenerationResult(added=12)
-    found = rows(store)
-    assert {row.source for row in found} == {"one"}
-    assert sorted(row.generation["settings"]["temperature"] for row in found) == [0.2] * 6 + [0.9] * 3 + [1.4] * 3
-    facts = found[0].generation
+    result = generate(store, "films", prompts, writer, settings, cache)
+    assert result == GenerationResult(added=12)
+    stored = rows(store)
+    assert {row.source for row in stored} == {"one"}
+    assert (
+        sorted(row.generation["settings"]["temperature"] for row in stored) == [0.2] * 6 + [0.9] * 3 + [1.4] * 3
+    )
+    facts = stored[0].generation
     assert (facts["model"], facts["digest"], facts["served_by"], facts["tries"]) == ("one", "one", "v1", 1)
     assert facts["settings"] == {"temperature": 0.2, "top_p": 1.0, "max_tokens": 9}
-    assert facts["seed"] == request_for(prompts[0], 0, 0, drawing).seed
-    assert len({row.generation["seed"] for row in found}) == 12
+    assert facts["seed"] == request_for(prompts[0], 0, 0, settings).seed
+    assert len({row.generation["seed"] for row in stored}) == 12
 
 
-def test_what_is_made_is_not_made_again(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+def test_existing_completions_are_not_generated_again(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
     writer = Writer("one", various)
     generate(store, "films", prompts, writer, GenerationSettings(count=2), cache)
     assert len(writer.orders) == 6
@@ -112,35 +118,37 @@ def test_what_is_made_is_not_made_again(store: Store, prompts: list[Prompt], cac
     assert (other.added, len(writer.orders)) == (3, 12)
 
 
-def test_the_cache_answers_for_another_store(
+def test_the_cache_serves_another_store(
     store: Store, prompts: list[Prompt], cache: GenerationCache, tmp_path: Path
 ) -> None:
-    """It knows an order by all that the answer depends on, and by nothing else, such as a prompt's id."""
+    """The cache key has everything that the text depends on, and nothing else, such as the prompt's id."""
     writer = Writer("one", various)
     generate(store, "films", prompts, writer, GenerationSettings(), cache)
     other = Store(tmp_path / "other.db")
     other.add_project(Project("later", "Again", "pair", 1))
     renamed = [Prompt(f"q{n}", one.messages) for n, one in enumerate(prompts)]
     add_prompts(other, "later", [BankPrompt(one) for one in renamed])
-    made = generate(other, "later", renamed, writer, GenerationSettings(), cache)
-    assert (made.added, len(writer.orders)) == (6, 6)
+    result = generate(other, "later", renamed, writer, GenerationSettings(), cache)
+    assert (result.added, len(writer.orders)) == (6, 6)
     assert sorted(row.text for row in rows(other)) == sorted(row.text for row in rows(store))
     other.close()
 
 
 @pytest.mark.parametrize("change", [{"max_tokens": 5}, {"top_p": 0.5}, {"seed": 1}, {"temperatures": (0.1,)}])
-def test_the_cache_knows_every_setting(
+def test_the_cache_key_covers_every_setting(
     store: Store, prompts: list[Prompt], cache: GenerationCache, change: dict[str, Any]
 ) -> None:
     writer, plain, changed = Writer("one", various), GenerationSettings(), GenerationSettings(**change)
     generate(store, "films", prompts, writer, plain, cache)
-    order = request_for(prompts[0], 0, 0, plain)
-    assert cache.find(writer, order) == GeneratedText(various(order), True, {"served_by": "v1"})
+    request = request_for(prompts[0], 0, 0, plain)
+    assert cache.find(writer, request) == GeneratedText(various(request), True, {"served_by": "v1"})
     assert cache.find(writer, request_for(prompts[0], 0, 0, changed)) is None
-    assert cache.find(Writer("two", various), order) is None
+    assert cache.find(Writer("two", various), request) is None
 
 
-def test_a_broken_file_of_the_cache_is_said(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+def test_a_damaged_cache_file_is_one_sentence(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
     writer = Writer("one", various)
     generate(store, "films", prompts[:1], writer, GenerationSettings(count=1), cache)
     (file,) = cache.folder.rglob("*.json")
@@ -150,24 +158,26 @@ def test_a_broken_file_of_the_cache_is_said(store: Store, prompts: list[Prompt],
             cache.find(writer, request_for(prompts[0], 0, 0, GenerationSettings(count=1)))
 
 
-def test_answers_too_alike_are_forced_apart(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
-    """This author says one thing, with one ending or another, until it is worded otherwise."""
+def test_similar_completions_are_retried_hotter_and_rephrased(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
+    """This generator repeats one sentence, with one of two endings, until the prompt is rephrased."""
 
-    def say(order: GenerationRequest) -> str:
-        text = order.prompt.messages[-1].content
+    def say(request: GenerationRequest) -> str:
+        text = request.prompt.messages[-1].content
         if "\n\n" in text:
-            return f"As you say: {text.rpartition(chr(10))[2]} {various(order)}"
-        return "The answer that I always give to everybody" + ("!" if order.temperature < 1 else ".")
+            return f"As you say: {text.rpartition(chr(10))[2]} {various(request)}"
+        return "The answer that I always give to everybody" + ("!" if request.temperature < 1 else ".")
 
     writer = Writer("one", say)
-    made = generate(store, "films", prompts, writer, GenerationSettings(count=2, temperatures=(0.7,)), cache)
-    assert (made.added, made.forced, made.alike) == (6, 3, 0)
-    third = [order for order in writer.orders if "\n\n" in order.prompt.messages[-1].content]
-    assert len(writer.orders) == 6 + 3 + 3  # plain, hotter, otherwise worded
-    assert {order.temperature for order in third} == {1.3}
+    result = generate(store, "films", prompts, writer, GenerationSettings(count=2, temperatures=(0.7,)), cache)
+    assert (result.added, result.forced, result.too_similar) == (6, 3, 0)
+    third = [request for request in writer.orders if "\n\n" in request.prompt.messages[-1].content]
+    assert len(writer.orders) == 6 + 3 + 3  # plain, hotter, rephrased
+    assert {request.temperature for request in third} == {1.3}
     forced = [row for row in rows(store) if row.generation["tries"] == 3]
     rephrasings = {row.generation["wording"] for row in forced}
-    assert {order.prompt.id for order in third} == {"p0", "p1", "p2"}
+    assert {request.prompt.id for request in third} == {"p0", "p1", "p2"}
     assert rephrasings == {
         "Answer briefly, in your own words.",
         "请用自己的话简短回答。",
@@ -177,9 +187,9 @@ def test_answers_too_alike_are_forced_apart(store: Store, prompts: list[Prompt],
     assert (again.known, again.added, len(writer.orders)) == (6, 0, 12)
 
 
-def test_the_tries_end(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+def test_retries_are_limited(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     writer = Writer("one", lambda _: "Always the very same words.")
-    made = generate(
+    result = generate(
         store,
         "films",
         prompts[:1],
@@ -187,17 +197,19 @@ def test_the_tries_end(store: Store, prompts: list[Prompt], cache: GenerationCac
         GenerationSettings(count=2, temperatures=(1.9,), rephrasings=("Else?",)),
         cache,
     )
-    assert (made.added, made.alike, made.whole) == (1, 1, True)
-    assert [order.temperature for order in writer.orders] == [1.9, 1.9, 2.0, 2.0, 2.0]
+    assert (result.added, result.too_similar, result.whole) == (1, 1, True)
+    assert [request.temperature for request in writer.orders] == [1.9, 1.9, 2.0, 2.0, 2.0]
     assert [o.prompt.messages[-1].content.endswith("\n\nElse?") for o in writer.orders] == [False] * 3 + [
         True
     ] * 2
 
 
-def test_answers_of_people_count_as_there(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+def test_similarity_is_checked_against_people_too(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
     by_hand = Completion("mine", "Always the very same words!", "a person")
     add_completions(store, "films", [("p0", by_hand, {})])
-    made = generate(
+    result = generate(
         store,
         "films",
         prompts[:1],
@@ -205,7 +217,7 @@ def test_answers_of_people_count_as_there(store: Store, prompts: list[Prompt], c
         GenerationSettings(),
         cache,
     )
-    assert (made.added, made.alike) == (0, 2)
+    assert (result.added, result.too_similar) == (0, 2)
 
 
 def test_near_duplicates() -> None:
@@ -216,23 +228,23 @@ def test_near_duplicates() -> None:
     assert not too_similar("好看。", ["难看。"], 0.7)
 
 
-def test_a_stop_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+def test_a_stop_keeps_finished_completions(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     class Stop:
         def __bool__(self) -> bool:
             return len(writer.orders) >= 4
 
     writer = Writer("one", various)
-    made = generate(store, "films", prompts, writer, GenerationSettings(count=3), cache, stop=Stop())
-    assert (made.added, made.whole, len(rows(store))) == (4, False, 4)
+    result = generate(store, "films", prompts, writer, GenerationSettings(count=3), cache, stop=Stop())
+    assert (result.added, result.whole, len(rows(store))) == (4, False, 4)
     rest = generate(store, "films", prompts, writer, GenerationSettings(count=3), cache)
     assert (rest.known, rest.added, rest.whole, len(writer.orders)) == (4, 5, True, 9)
 
 
-def test_a_crash_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
-    def say(order: GenerationRequest) -> str:
+def test_a_crash_keeps_finished_completions(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
+    def say(request: GenerationRequest) -> str:
         if len(writer.orders) == 6:
             raise KeyboardInterrupt
-        return various(order)
+        return various(request)
 
     writer = Writer("one", say)
     with pytest.raises(KeyboardInterrupt):
@@ -240,17 +252,15 @@ def test_a_crash_keeps_what_is_made(store: Store, prompts: list[Prompt], cache: 
     assert len(rows(store)) == 5
 
 
-def test_refusals_are_told_and_the_others_go_on(
+def test_a_refused_prompt_does_not_stop_the_others(
     store: Store, prompts: list[Prompt], cache: GenerationCache
 ) -> None:
-    writer = Writer("one", lambda order: Refusal("too long") if order.prompt.id == "p1" else various(order))
-    made = generate(store, "films", prompts, writer, GenerationSettings(), cache)
-    assert (made.added, made.refused) == (4, [("p1", "too long")] * 2)
+    writer = Writer("one", lambda request: Refusal("too long") if request.prompt.id == "p1" else various(request))
+    result = generate(store, "films", prompts, writer, GenerationSettings(), cache)
+    assert (result.added, result.refused) == (4, [("p1", "too long")] * 2)
 
 
-def test_an_author_who_refuses_everything_is_at_fault(
-    store: Store, prompts: list[Prompt], cache: GenerationCache
-) -> None:
+def test_repeated_refusals_raise_an_error(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
     writer = Writer("one", lambda _: Refusal("it has no words"))
     with pytest.raises(ModelError, match="one refused 5 prompts in a row; it has no words"):
         generate(store, "films", prompts, writer, GenerationSettings(count=9), cache)
@@ -258,11 +268,11 @@ def test_an_author_who_refuses_everything_is_at_fault(
 
 
 def test_items_pair_different_sources(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:
-    authors = (Writer("one", various), Writer("two", lambda order: various(order)[::-1]))
-    for author in authors:
-        generate(store, "films", prompts, author, GenerationSettings(), cache)
-    made = create_items(store, "films")
-    assert made.added == 3 * 4
+    generators = (Writer("one", various), Writer("two", lambda request: various(request)[::-1]))
+    for generator in generators:
+        generate(store, "films", prompts, generator, GenerationSettings(), cache)
+    result = create_items(store, "films")
+    assert result.added == 3 * 4
     assert create_items(store, "films").added == 0  # each prompt has its items
     sources = {row.key: row.source for row in rows(store)}
     with store.reading() as session:
@@ -271,8 +281,8 @@ def test_items_pair_different_sources(store: Store, prompts: list[Prompt], cache
     assert apart >= 9  # of 12; a fifth of each prompt's pairs, one of four, is drawn at random
 
 
-def test_items_where_reward_models_are_unsure(store: Store, prompts: list[Prompt]) -> None:
-    """Of six answers the two between which the ensemble's members differ are asked about at once."""
+def test_the_most_uncertain_pair_becomes_an_item(store: Store, prompts: list[Prompt]) -> None:
+    """Of six completions, the two on which the ensemble's members differ become an item at once."""
     answers: list[tuple[str, Completion, dict[str, Any]]] = [
         (prompts[0].id, Completion(f"c{n}", WORDS[n], "one"), {}) for n in range(6)
     ]
@@ -280,8 +290,8 @@ def test_items_where_reward_models_are_unsure(store: Store, prompts: list[Prompt
     first = [0.0, 9.0, 18.0, 27.0, 36.0, 36.0]
     second = [0.0, 9.0, 18.0, 27.0, 36.0, 32.0]
     for seed in range(3):
-        made = create_items(store, "films", scores=lambda prompt, some: [first, second], count=6, seed=seed)
-        assert made.added == (6 if seed == 0 else 0)
+        result = create_items(store, "films", scores=lambda prompt, some: [first, second], count=6, seed=seed)
+        assert result.added == (6 if seed == 0 else 0)
     (one, *_) = prompt_answers(store, "films")
     assert one.asked[frozenset(("c4", "c5"))] == 1
 

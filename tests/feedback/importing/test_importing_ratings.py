@@ -1,4 +1,4 @@
-"""Ratings collected elsewhere become judgements, once; a broken file changes nothing."""
+"""Imported ratings become judgements once; a broken file changes nothing."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from gnomon.feedback.tasks.gold_items import mark_gold, unmark_gold
 from gnomon.feedback.tasks.queue import Queue
 
 SCALED = Project("r", "?", "rating", settings={"criteria": ["overall"], "scale": [-4, 4]})
-(ASKED,) = prompts_of("A film?")
+(PROMPT,) = prompts_of("A film?")
 
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    found.add_project(SCALED)
-    yield found
-    found.close()
+    feedback_store = Store(database)
+    feedback_store.add_project(SCALED)
+    yield feedback_store
+    feedback_store.close()
 
 
-def bring(store: Store, path: Path, rows: list[object], project: Project = SCALED) -> IngestCounts:
+def import_rows(store: Store, path: Path, rows: list[object], project: Project = SCALED) -> IngestCounts:
     write_rows(path, rows)
-    return import_ratings(store, project, scan_ratings(path, ASKED), "file")
+    return import_ratings(store, project, scan_ratings(path, PROMPT), "file")
 
 
-def said(store: Store) -> list[tuple[str, str, float]]:
+def imported_ratings(store: Store) -> list[tuple[str, str, float]]:
     tally = start_export(SCALED, ExportSpec())
     rows = [row for kind, row in export_rows(store, tally) if kind == "judgements"]
     with store.reading() as session:
@@ -45,17 +45,17 @@ def said(store: Store) -> list[tuple[str, str, float]]:
     return sorted((row["shown"][0], names[row["rater"]], row["value"][0]) for row in rows)
 
 
-def test_named_and_nameless_ratings(store: Store, tmp_path: Path) -> None:
+def test_named_and_anonymous_ratings(store: Store, tmp_path: Path) -> None:
     rows: list[object] = [
         {"id": "x", "text": "Good.", "ratings": [3, -1.5]},
         {"id": "y", "text": "差。", "rater": "Ann", "rating": -4},
         {"id": "y", "text": "差。", "rater": "Bob", "value": "2"},
     ]
-    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(4, 0)
+    assert import_rows(store, tmp_path / "r.jsonl", rows) == IngestCounts(4, 0)
     expected = [("x", "file r00", 3.0), ("x", "file r01", -1.5), ("y", "Ann", -4.0), ("y", "Bob", 2.0)]
-    assert said(store) == expected
-    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(0, 4)
-    assert said(store) == expected
+    assert imported_ratings(store) == expected
+    assert import_rows(store, tmp_path / "r.jsonl", rows) == IngestCounts(0, 4)
+    assert imported_ratings(store) == expected
     with store.reading() as session:
         kinds = {row.name: row.kind for row in session.execute(select(AnnotatorRow.name, AnnotatorRow.kind))}
         assert set(session.scalars(select(ItemRow.state))) == {"closed"}
@@ -66,38 +66,38 @@ def test_named_and_nameless_ratings(store: Store, tmp_path: Path) -> None:
         list(export_rows(store, start_export(SCALED, ExportSpec(aggregation="reliability"))))
 
 
-def test_another_rating_by_the_same_is_a_correction(store: Store, tmp_path: Path) -> None:
+def test_a_second_rating_by_the_same_rater_is_a_correction(store: Store, tmp_path: Path) -> None:
     row = {"text": "Good.", "rater": "Ann", "rating": 1}
-    bring(store, tmp_path / "r.jsonl", [row])
-    assert bring(store, tmp_path / "r.jsonl", [{**row, "rating": 2}]) == IngestCounts(1, 0)
-    assert [(who, value) for _, who, value in said(store)] == [("Ann", 2.0)]
+    import_rows(store, tmp_path / "r.jsonl", [row])
+    assert import_rows(store, tmp_path / "r.jsonl", [{**row, "rating": 2}]) == IngestCounts(1, 0)
+    assert [(who, value) for _, who, value in imported_ratings(store)] == [("Ann", 2.0)]
     with store.reading() as session:
         assert len(session.scalars(select(JudgementRow)).all()) == 2
 
 
-def test_the_last_rating_stands_even_if_it_is_one_of_before(store: Store, tmp_path: Path) -> None:
+def test_the_last_rating_counts_even_if_it_repeats_an_earlier_one(store: Store, tmp_path: Path) -> None:
     rows: list[object] = [{"text": "Good.", "rater": "Ann", "rating": value} for value in (3, 2, 3)]
-    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(3, 0)
-    assert [value for _, _, value in said(store)] == [3.0]
-    assert bring(store, tmp_path / "r.jsonl", rows) == IngestCounts(0, 3)
-    assert [value for _, _, value in said(store)] == [3.0]
+    assert import_rows(store, tmp_path / "r.jsonl", rows) == IngestCounts(3, 0)
+    assert [value for _, _, value in imported_ratings(store)] == [3.0]
+    assert import_rows(store, tmp_path / "r.jsonl", rows) == IngestCounts(0, 3)
+    assert [value for _, _, value in imported_ratings(store)] == [3.0]
 
 
-def test_ratings_settle_an_item_that_people_are_asked(store: Store, tmp_path: Path) -> None:
-    add_prompts(store, "r", [BankPrompt(ASKED)])
+def test_imported_ratings_resolve_open_items(store: Store, tmp_path: Path) -> None:
+    add_prompts(store, "r", [BankPrompt(PROMPT)])
     add_completions(
-        store, "r", [(ASKED.id, Completion("x", "Good."), {}), (ASKED.id, Completion("y", "Bad."), {})]
+        store, "r", [(PROMPT.id, Completion("x", "Good."), {}), (PROMPT.id, Completion("y", "Bad."), {})]
     )
     add_items(store, "r", [["x"], ["y"]])
     rows: list[object] = [
         {"id": "x", "text": "Good.", "rater": who, "rating": 2} for who in ("Ann", "Bob", "Cem")
     ]
-    bring(store, tmp_path / "r.jsonl", [*rows, {"id": "y", "text": "Bad.", "rater": "Ann", "rating": 0}])
+    import_rows(store, tmp_path / "r.jsonl", [*rows, {"id": "y", "text": "Bad.", "rater": "Ann", "rating": 0}])
     assert (Queue(store, "r").progress()["done"], Queue(store, "r").progress()["open"]) == (1, 1)
 
 
 def test_an_imported_item_that_was_gold_is_closed_again(store: Store, tmp_path: Path) -> None:
-    bring(store, tmp_path / "r.jsonl", [{"text": "Good.", "rater": "Ann", "rating": 1}])
+    import_rows(store, tmp_path / "r.jsonl", [{"text": "Good.", "rater": "Ann", "rating": 1}])
     with store.reading() as session:
         item = session.scalars(select(ItemRow.key)).one()
     mark_gold(store, "r", item, {"scores": [{"overall": 1}]})
@@ -108,7 +108,7 @@ def test_an_imported_item_that_was_gold_is_closed_again(store: Store, tmp_path: 
 @pytest.mark.parametrize(
     ("last", "problem"),
     [
-        ({"text": "Bad.", "rater": "Ann", "rating": 5}, r"line 3: the rating 5 is not in -4 to 4"),
+        ({"text": "Bad.", "rater": "Ann", "rating": 5}, r"line 3: the rating 5 is outside -4 to 4"),
         ({"rater": "Ann", "rating": 1}, "line 3: no 'text' in it"),
         ({"id": "x", "text": "Other.", "rating": 1}, "'x' belongs to another completion"),
     ],
@@ -118,17 +118,17 @@ def test_a_broken_file_changes_nothing(
 ) -> None:
     fine = [{"id": "x", "text": "Good.", "rating": 1}, {"text": "Fair.", "rater": "Ann", "rating": 0}]
     with pytest.raises(DataError, match=problem):
-        bring(store, tmp_path / "r.jsonl", [*fine, last])
+        import_rows(store, tmp_path / "r.jsonl", [*fine, last])
     with store.reading() as session:
         for table in (JudgementRow, ItemRow, AnnotatorRow):
             assert session.scalars(select(table)).all() == []
 
 
-def test_what_cannot_take_ratings(store: Store, tmp_path: Path) -> None:
+def test_missing_prompts_and_unsuitable_projects_are_refused(store: Store, tmp_path: Path) -> None:
     write_rows(tmp_path / "r.jsonl", [{"text": "Good.", "rating": 1}])
     with pytest.raises(DataError, match="no prompt; give all such texts one with --prompt"):
         list(scan_ratings(tmp_path / "r.jsonl", None))
     pairs = Project("pairs", "?", "pair")
     store.add_project(pairs)
     with pytest.raises(DataError, match="on one criterion, and 'pairs' is not"):
-        bring(store, tmp_path / "r.jsonl", [{"text": "Good.", "rating": 1}], pairs)
+        import_rows(store, tmp_path / "r.jsonl", [{"text": "Good.", "rating": 1}], pairs)
