@@ -13,7 +13,9 @@ from gnomon.cli.option_groups import Command, Options, option_group
 from gnomon.core import ranges
 
 SAMPLING = "gnomon.rollouts.sampling_params:Sampling"
-BestOfN = Annotated[int | None, number(ranges.Finite, "Number of draws per completion; the best one is kept.")]
+BestOfN = Annotated[
+    int | None, number(ranges.Finite, "Number of draws per completion; the best one is returned.")
+]
 BestOfReward = Annotated[
     str | None, typer.Option(help="Chooses the best: a reward model, vader, or path/to/file.py:function.")
 ]
@@ -63,7 +65,7 @@ class SamplingOptions:
         settings: fields of `gnomon.rollouts.sampling_params.Sampling`, not validated.
         seed: seed of the draws.
         best_of: number of draws per completion; `None` for one.
-        reward: scores the draws; the draw with the highest score is kept.
+        reward: scores the draws; the draw with the highest score is returned.
     """
 
     settings: dict[str, Any]

@@ -52,7 +52,7 @@ def _kind(character: str) -> _Kind:
 def tokenize(text: str) -> list[str]:
     """Split a text into words, and into single characters where a script has no spaces.
 
-    Every punctuation mark and symbol is a token of its own. Case is kept.
+    Every punctuation mark and symbol is a token of its own. Case is preserved.
     """
     tokens: list[str] = []
     previous: _Kind = "space"

@@ -89,7 +89,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "本次比较中没有独立于训练的评判者。",
     ),
     "verdict.dependent": (
-        "{judge} does not count as independent, though the recipe says so: {why}.",
+        "{judge} does not count as independent, although the recipe lists it: {why}.",
         "{judge} 不算独立评判者，尽管配方如此声明：{why}。",
     ),
     "dependence.reward": ("training used it as its reward", "训练以它为奖励"),

@@ -1,7 +1,7 @@
 """Rewards by name: those of the folder `named`, of installed packages, and of files that a recipe names.
 
-A reward of one's own is a function of prompt and completion (`gnomon.rewards.python_reward`), or a class that is
-made without arguments and has a `name` and one of two methods: `score`, as in `gnomon.rewards.reward.Reward`, or
+A user's reward is a function of prompt and completion (`gnomon.rewards.python_reward`), or a class without
+constructor arguments that has a `name` and one of two methods: `score`, as in `gnomon.rewards.reward.Reward`, or
 `score_texts`, as in `gnomon.rewards.text_reward.TextJudge`.
 """
 
@@ -40,7 +40,7 @@ def _load_own(name: str) -> Any:
 
 
 def check_reward(candidate: Any, label: str) -> Any:
-    """The function or class itself if it keeps the contract of rewards.
+    """Return a function or class if it fulfills the contract of rewards.
 
     Raises:
         ConfigError: the first piece that is missing or wrong.
@@ -61,7 +61,9 @@ def check_reward(candidate: Any, label: str) -> Any:
         p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
     if needed:
-        raise ConfigError(f"{prefix} is made without arguments, but '{needed[0]}' has no default; give it one.")
+        raise ConfigError(
+            f"{prefix} is created without arguments, but '{needed[0]}' has no default; give it one."
+        )
     return candidate
 
 
@@ -78,35 +80,37 @@ def make_named_reward(loaded: Any, name: str, *, tokenizer: Any = None, timeout:
     """Make a reward of a class or function.
 
     Args:
-        loaded: from `REWARDS`, from a file, or a function of the calling program.
-        name: in the recipe.
-        tokenizer: of the completions' ids, for functions that read special tokens.
+        loaded: class or function from `REWARDS`, from a file, or of the calling program.
+        name: name in the recipe.
+        tokenizer: tokenizer of the completions' ids, for functions that read special tokens.
         timeout: seconds that a call of a function may take; by default as in `make_function_reward`.
 
     Raises:
-        ConfigError: the class cannot be made.
+        ConfigError: the class cannot be instantiated.
     """
     if not isinstance(loaded, type):
         return make_function_reward(loaded, name.rpartition(":")[2], tokenizer=tokenizer, timeout=timeout)
     check_reward(loaded, f"reward '{name}'")
     try:
-        made = contained(loaded)()
+        instance = contained(loaded)()
     except Exception as error:  # a user's class may raise anything
-        problem = f"the class {loaded.__name__} cannot be made ({describe_error(error)})"
+        problem = f"the class {loaded.__name__} cannot be instantiated ({describe_error(error)})"
         raise ConfigError(f"reward '{name}': {problem}; fix it.") from error
-    method = "score" if hasattr(made, "score") else "score_texts"
-    reward = made if method == "score" else TextReward(made)
-    return reward if name in own_rewards() else CheckedReward(reward, made.name, f"{loaded.__name__}.{method}")
+    method = "score" if hasattr(instance, "score") else "score_texts"
+    reward = instance if method == "score" else TextReward(instance)
+    return (
+        reward if name in own_rewards() else CheckedReward(reward, instance.name, f"{loaded.__name__}.{method}")
+    )
 
 
 @dataclass
 class CheckedReward:
-    """A reward from outside; what it returns is checked.
+    """A user's reward whose results are checked.
 
     Attributes:
-        reward: the user's own.
-        name: of it.
-        method: that is called, for errors.
+        reward: the user's reward.
+        name: name of the reward.
+        method: name of the called method, for errors.
     """
 
     reward: Reward
@@ -117,7 +121,7 @@ class CheckedReward:
         """The reward's scores.
 
         Raises:
-            RunError: it raises an exception, or returns something else than one score for each completion.
+            RunError: it raises an exception, or does not return one score per completion.
         """
         method, count = self.method, len(completions)
         try:

@@ -1,4 +1,4 @@
-"""What a browser receives: how a project asks, and items as HTML in the order shown to the annotator."""
+"""Data for the browser: a project's question format, and items as HTML in the order shown to the annotator."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class PagePayload(Settings):
         """Checks that the page was rendered for the user who sends the request.
 
         Raises:
-            HTTPException: it was rendered for somebody else.
+            HTTPException: it was rendered for another user.
         """
         if self.who not in (None, user.annotator):
             raise HTTPException(403, "This page belongs to another user; open your link again.")

@@ -184,7 +184,7 @@ def test_a_kind_of_stage_that_breaks_its_contract(old: str, new: str, sentence: 
         (
             "    def score",
             "    def __init__(self, words): ...\n    def score",
-            "the class Mine is made without arguments, but 'words' has no default; give it one.",
+            "the class Mine is created without arguments, but 'words' has no default; give it one.",
         ),
     ],
 )

@@ -1,9 +1,9 @@
 """Aggregation: combine the judgements of several annotators into preferences and rankings.
 
-Every answer ranks two completions (`task_types.worth`), so pairs, rankings and scores are aggregated alike: the
-weighted share of votes for the better one is the preference's probability, a tie counts one half for each, and
-the mean difference in worth is the margin. Votes of "both bad" are left out. A reviewer's decision replaces all
-votes.
+Every answer ranks two completions (`task_types.worth`), so pairs, rankings and scores are aggregated in the
+same way: the weighted share of votes for the better one is the preference's probability, a tie counts one half
+for each, and the mean difference in worth is the margin. Votes of "both bad" are left out. A reviewer's decision
+replaces all votes.
 
 - `majority`: every vote has the same weight.
 - `reliability`: a vote is weighted by its annotator's reliability; the pair's weight is their mean.

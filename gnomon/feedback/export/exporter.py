@@ -233,7 +233,7 @@ def _fit(session: Session, export: ExportManifest) -> Aggregator:
     aggregator = fit_aggregator(method, export.spec.criterion, votes + tests, gold, setup)
     if aggregator.weights and not any(aggregator.weights.values()):
         raise DataError(
-            f"nobody who judged project '{export.project.id}' has a reliability above 0, so no vote would count; "
+            f"no annotator of project '{export.project.id}' has a reliability above 0, so no vote would count; "
             "choose --aggregation majority."
         )
     return aggregator

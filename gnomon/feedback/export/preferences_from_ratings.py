@@ -62,7 +62,7 @@ def rated_texts_from_judgements(judgements: Iterable[Judgement], texts: Mapping[
         texts: completion id → text.
 
     Returns:
-        The rated texts in order of first appearance, without texts that nobody judged.
+        The rated texts in order of first appearance, without unjudged texts.
 
     Raises:
         DataError: a judgement refers to an unknown completion, or has not one value per completion.

@@ -81,7 +81,7 @@ class LocalGenerator:
 class EndpointGenerator:
     """A model behind a server, with concurrent requests.
 
-    The same model name may stand for other weights tomorrow, so each text records the model and fingerprint that
+    A server may change the weights behind a model name, so each text records the model and fingerprint that
     the server reported.
     """
 

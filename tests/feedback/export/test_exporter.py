@@ -161,7 +161,7 @@ def test_weightless_items_are_counted(store: Store) -> None:
     for item, shown in enumerate(("abc", "abd")):
         add_judgement(store, item, "eve", shown, {"order": [item, 1 - item, 2]})
         add_judgement(store, item, "zoe", shown, {"order": [1 - item, item, 2]})
-    with pytest.raises(DataError, match="nobody who judged project 'p' has a reliability above 0"):
+    with pytest.raises(DataError, match="no annotator of project 'p' has a reliability above 0"):
         export(store, aggregation="reliability")
     add_judgement(store, 2, "ann", "acd", {"order": [0, 1, 2]})
     add_judgement(store, 3, "ann", "bcd", {"order": [0, 1, 2]})
