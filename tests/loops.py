@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from function_reward import FunctionReward
 from tiny import prompts_of, tiny_critic, tiny_policy
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from gnomon.core.progress import StopSignal
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example, PairRows, RankedRows
 from gnomon.models.settings import Trainable
-from gnomon.rewards.reward import FunctionReward, Reward
+from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.offline.loop import train_offline
 from gnomon.training.online.loop import OnlineLoop

@@ -20,6 +20,7 @@ from transformers import (
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Message, Prompt
 from gnomon.data.templates.chat_template import PLAIN_TEMPLATE
+from gnomon.data.templates.rendering import render_turns
 from gnomon.models.adapters import make_trainable
 from gnomon.models.engine.device import Compute
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
@@ -113,6 +114,12 @@ def word_tokenizer() -> Any:
     )
     found.chat_template = PLAIN_TEMPLATE
     return found
+
+
+def render_completion(tokenizer: Any, text: str, where: str) -> list[int]:
+    """Tokenize an answer of one turn to a fixed question, with the token that ends the turn."""
+    question = Prompt("prompt", (Message("user", "gnomon"),))
+    return render_turns(tokenizer, question, [Message("assistant", text)], where)[0]
 
 
 def prompts_of(*texts: str) -> list[Prompt]:

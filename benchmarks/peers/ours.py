@@ -23,7 +23,8 @@ from gnomon.models.engine import onednn_weights
 from gnomon.models.engine.device import find_compute
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
 from gnomon.models.settings import Trainable
-from gnomon.rewards.reward import FunctionReward, LearnedReward
+from gnomon.rewards.python_reward import make_function_reward
+from gnomon.rewards.reward import LearnedReward
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.offline import loop as offline
@@ -107,7 +108,7 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     loop = OnlineLoop(
         algorithm=algorithms()[case.work](),
         models=TrainedModels(policy, critic),
-        reward=reward or FunctionReward(lambda prompt, text: work.letters(text), "e"),
+        reward=reward or make_function_reward(lambda prompt, completion: work.letters(completion), "e"),
         prompts=[Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)],
         settings=OnlineSettings(
             steps=case.steps,

@@ -1,4 +1,4 @@
-"""The reward protocol, and rewards by a reward model or a Python function."""
+"""The reward protocol, rewards by a reward model, and what rewards of plain functions share."""
 
 from __future__ import annotations
 
@@ -176,24 +176,6 @@ def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[
     scores = reward.score(prompts, completions)
     abstained = [(row, ABSTAINED) for row in scores.abstained.nonzero().flatten().tolist()]
     return scores.values.tolist(), [*scores.failures, *abstained]
-
-
-class FunctionReward(PlainReward):
-    """A reward by a Python function of prompt and completion text; one failing row does not fail the others."""
-
-    def __init__(self, function: Callable[[Prompt, str], float | None], name: str):
-        self.function = function
-        self.name = name
-        self.report: Report = no_report
-
-    def numbers(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
-        """The function's value for each row; an exception is a failure, `None` an abstention."""
-        pairs = list(zip(prompts, completions, strict=True))
-
-        def one(row: int) -> Any:
-            return self.function(pairs[row][0], pairs[row][1].text)
-
-        return score_rows(self.name, len(pairs), one, self.report)
 
 
 def score_rows(name: str, count: int, score: Callable[[int], Any], report: Report = no_report) -> Numbers:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from tiny import config_of, prompts_of
+from tiny import config_of, prompts_of, render_completion
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Ranking
@@ -25,7 +25,7 @@ from gnomon.data.encoding import (
     encode_rankings,
     token_limit,
 )
-from gnomon.data.templates.rendering import render_completion, render_prompt
+from gnomon.data.templates.rendering import render_prompt
 
 A, B = prompts_of("first", "second")
 TALK = (Message("assistant", "good"), Message("user", "why"), Message("assistant", "very good"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CPU, prompts_of
+from tiny import CPU, prompts_of, render_completion
 
 from gnomon.data.templates.chat_template import turn_end
-from gnomon.data.templates.rendering import decode, render_completion, render_prompt
+from gnomon.data.templates.rendering import decode, render_prompt
 from gnomon.models.loading import load_policy
 from gnomon.models.resolve import resolve
 from gnomon.models.tiny_random import RandomModel, byte_tokenizer

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from leftover_names import is_leftover_name
 from project import Project, command, environment, write_rows
 
 from gnomon.core.storage.files import read_json
 from gnomon.core.storage.folder_lock import NAME
-from gnomon.core.storage.leftovers import is_leftover_name
 
 RUN = [
     "training.checkpoint_seconds=0",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_reward import FunctionReward
 from pydantic import ValidationError
 from tiny import prompts_of
 
@@ -14,7 +15,6 @@ from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.types import Completion
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.python_reward import make_function_reward
-from gnomon.rewards.reward import FunctionReward
 
 PROMPTS = prompts_of("x", "x", "x")
 COMPLETIONS = [Completion(str(i), text) for i, text in enumerate(("a", "bb", "cccc"))]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import prompts_of, tiny_reward_model
+from function_reward import FunctionReward
+from tiny import prompts_of, render_completion, tiny_reward_model
 
 from gnomon.core.types import Completion, Prompt
-from gnomon.data.templates.rendering import render_completion
-from gnomon.rewards.reward import FunctionReward, LearnedReward
+from gnomon.rewards.reward import LearnedReward
 
 PROMPTS = prompts_of("review a film", "review a very good film")
 TEXTS = ["good", "a very good film", "", "一部好电影", "good film " * 9]

@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from function_reward import FunctionReward
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tiny import prompts_of, tiny_policy, word_tokenizer
@@ -21,7 +22,6 @@ from tiny import prompts_of, tiny_policy, word_tokenizer
 import gnomon.rollouts
 from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.types import Prompt
-from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.experience import build_experience, price_kl
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.text_env import TextEnv, Transcript, token_groups_of_transcripts

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_reward import FunctionReward
 from loops import online, recorded, weights_of
 from tiny import prompts_of
 from torch import Tensor
@@ -17,7 +18,6 @@ from gnomon.algorithms.rloo import RLOO
 from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience, Rollout
 from gnomon.core.types import Completion
-from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.experience import sequence_kl, soft_overlong
 from gnomon.training.online.loop import OnlineLoop
 from gnomon.training.online.policy_update import minibatches, rows_with_signal

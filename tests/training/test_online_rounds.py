@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_reward import FunctionReward
 from loops import LORA, online, recorded, weights_of
 from tiny import prompts_of
 from torch import Tensor
@@ -22,7 +23,6 @@ from gnomon.core.experience import Experience, KLPenalty, Rollout
 from gnomon.core.types import Completion
 from gnomon.models.scalar_head import new_head
 from gnomon.models.settings import HeadSettings, Trainable
-from gnomon.rewards.reward import FunctionReward
 from gnomon.training.settings import KLSettings, OnlineValidation, Replay
 
 UPPER, WHOLE = Trainable(rank=4, layers=1), Trainable(adapter="none")

@@ -23,11 +23,6 @@ _FOLDER = re.compile(r"\.gnomon-[a-z0-9_]{8}\.parts")
 _cleaned: set[Path] = set()  # folders that this process has freed of leftovers
 
 
-def is_leftover_name(name: str) -> bool:
-    """Return whether Gnomon uses such a name for temporary files or folders, and for nothing else."""
-    return bool(_FILE.fullmatch(name) or _FOLDER.fullmatch(name))
-
-
 @contextmanager
 def temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Context manager: a locked temporary file in `folder`, open for writing; removed unless it was renamed."""

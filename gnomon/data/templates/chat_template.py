@@ -67,21 +67,12 @@ def turn_end(tokenizer: Any) -> int:
 
     It is the first special token after the text of a rendered turn; `eos` if the template has none.
     """
-    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
-
-
-def answer_prefix(tokenizer: Any) -> str:
-    """Return the white space between the template's header and an answer that is part of its first token.
-
-    Templates of the form `Assistant: …` have it. It is empty if the tokenizer adds it by itself: an answer alone
-    must get the tokens that it has inside the whole text.
-    """
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[0]
 
 
 def added_prefix(tokenizer: Any) -> str:
     """Return the white space that the template writes before an answer and that the tokenizer adds by itself."""
-    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[2]
+    return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id)[1]
 
 
 def answer_opening(tokenizer: Any) -> str:
@@ -107,8 +98,8 @@ def _opening(tokenizer: Any, _template: str, _eos: str | None) -> str:
 
 
 @lru_cache(maxsize=8)  # called for every completion; everything that could change the result is an argument
-def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int, str]:
-    """Return the white space before an answer, the id that ends it, the white space that the tokenizer adds."""
+def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[int, str]:
+    """Return the id that ends an answer, and the white space before an answer that the tokenizer adds."""
     question = [Message("user", _MARKER)]
     opening = render_text(tokenizer, question, "a question", answer=True)
     whole = render_text(
@@ -123,9 +114,9 @@ def _frame(tokenizer: Any, _template: str, eos: int | None) -> tuple[str, int, s
         raise DataError("the tokenizer names no end-of-text token; set eos_token in its folder.")
     lead = whole[len(opening) : whole.rindex(_MARKER)] if whole.startswith(opening) else ""
     if not lead.isspace():
-        return "", int(end), ""
+        return int(end), ""
     inside = ids_of(tokenizer, opening + lead + _MARKER)[len(ids_of(tokenizer, opening)) :]
-    return (lead, int(end), "") if inside == ids_of(tokenizer, lead + _MARKER) else ("", int(end), lead)
+    return int(end), "" if inside == ids_of(tokenizer, lead + _MARKER) else lead
 
 
 def longest_token(tokenizer: Any) -> int:

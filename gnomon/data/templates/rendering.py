@@ -19,7 +19,6 @@ from gnomon.data.templates.control_tokens import shielded
 
 ONE_TURN = "cut it to one turn per row"
 CHANGED = "changes the text in or around it"
-_ALONE = Prompt("prompt", (Message("user", "gnomon"),))  # for an answer whose prompt does not matter
 
 
 def prompt_label(prompt: Prompt) -> str:
@@ -45,17 +44,6 @@ def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
                 "give another template."
             )
     return shield.ids(tokenizer, text)
-
-
-def render_completion(tokenizer: Any, text: str, where: str) -> list[int]:
-    """Tokenize an answer of one turn to a fixed question, with the token that ends the turn.
-
-    Args:
-        tokenizer: with its chat template.
-        text: the answer.
-        where: the row, for messages.
-    """
-    return render_turns(tokenizer, _ALONE, [Message("assistant", text)], where)[0]
 
 
 def render_turns(

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from leftover_names import is_leftover_name
 
-from gnomon.core.storage.leftovers import is_leftover_name, remove_leftovers, temporary_file, temporary_folder
+from gnomon.core.storage.leftovers import remove_leftovers, temporary_file, temporary_folder
 
 HOLD = """
 import sys, time

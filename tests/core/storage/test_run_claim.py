@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import constants
+from leftover_names import is_leftover_name
 from project import Project, Ran, command, environment
 
 from gnomon.core.errors import BusyError, ConfigError, DataError, GnomonError, ModelError, RunError
 from gnomon.core.storage.folder_lock import NAME, FolderLock
-from gnomon.core.storage.leftovers import is_leftover_name
 from gnomon.core.storage.run_claim import RunClaim, remove_worthless
 from gnomon.core.storage.sealed_files import RUN_FILES, is_sealed
 from gnomon.reporting.run_report import write_report

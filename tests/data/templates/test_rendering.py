@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny import byte_tokenizer, prompts_of
+from tiny import byte_tokenizer, prompts_of, render_completion
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
-from gnomon.data.templates.chat_template import answer_prefix, turn_end
-from gnomon.data.templates.rendering import decode, render_completion, render_prompt, render_turns
+from gnomon.data.templates.chat_template import turn_end
+from gnomon.data.templates.rendering import decode, render_prompt, render_turns
 from gnomon.models.tiny_random import CHAT_TEMPLATE
 
 TEXTS = ["a good film", " very good", "", "一部好电影。", "👍🏽 ok", "tab\tand\nline", "nul\x00byte", "Yes "]
@@ -155,8 +155,7 @@ def test_white_space_that_a_template_strips_is_stripped(chat_tokenizer: Any) -> 
 
 def test_a_space_before_the_answer_belongs_to_its_first_token() -> None:
     """In "Assistant: good" the space and "good" are one token or more, as they are when tokenised apart."""
-    plain, chat = byte_tokenizer(chat=False), byte_tokenizer(chat=True)
-    assert (answer_prefix(plain), answer_prefix(chat)) == (" ", "")
+    plain = byte_tokenizer(chat=False)
     whole = plain("<s>Human: a\n\nAssistant: a good film</s>", add_special_tokens=False)["input_ids"]
     prompt = render_prompt(plain, Prompt("p", (Message("user", "a"),)))
     assert prompt + render_completion(plain, "a good film", "row 1") == whole

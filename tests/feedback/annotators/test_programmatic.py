@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from function_reward import FunctionReward
 from sqlalchemy import select
 from tiny import prompts_of
 
@@ -24,7 +25,6 @@ from gnomon.feedback.store.schema import AnnotatorRow, JudgementRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 from gnomon.feedback.task_types import Setup, check_answer
 from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
-from gnomon.rewards.reward import FunctionReward
 
 
 @pytest.fixture

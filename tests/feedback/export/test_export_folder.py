@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from annotating import project, submit_choice, take
+from leftover_names import is_leftover_name
 
 from gnomon.core.errors import BusyError, DataError
 from gnomon.core.storage.folder_lock import FolderLock
-from gnomon.core.storage.leftovers import is_leftover_name
 from gnomon.core.storage.ownership import seal
 from gnomon.feedback.export.writers import write_export
 from gnomon.feedback.store.store import Project, Store

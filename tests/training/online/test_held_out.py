@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_reward import FunctionReward
 from loops import online, recorded, weights_of
 from tiny import prompts_of
 
@@ -14,7 +15,6 @@ from gnomon.algorithms.rloo import RLOO
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
 from gnomon.core.types import Prompt
-from gnomon.rewards.reward import FunctionReward
 from gnomon.training.online.held_out import hold_out
 from gnomon.training.settings import OnlineValidation
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_reward import FunctionReward
 from loops import online, recorded, weights_of
 from project import Project, write_rows
 from tiny import prompts_of, shake
@@ -15,7 +16,6 @@ from gnomon.core.errors import ConfigError, DataError, Interrupted
 from gnomon.core.progress import StopSignal
 from gnomon.core.storage.files import read_jsonl
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
-from gnomon.rewards.reward import FunctionReward
 from gnomon.training.online.offline_completions import StoredCompletions, store_completions
 from gnomon.training.online.round_metrics import own_rows
 from gnomon.training.runtime.model_bundle import TrainedModels

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_reward import FunctionReward
 from loops import LORA, letters_a, online, recorded, weights_of
 from tiny import prompts_of
 
@@ -24,7 +25,6 @@ from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient
 from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
-from gnomon.rewards.reward import FunctionReward
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.training.online.reward_failures import FILE, failures_in
 from gnomon.training.outcome import outcome

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from function_reward import FunctionReward
 from tiny import prompts_of
 
 from gnomon.core.experience import Rollout
 from gnomon.core.types import Completion
-from gnomon.rewards.reward import FunctionReward
 from gnomon.training.online.reward_scoring import Scorer
 from gnomon.training.runtime.distributed import Processes
 from gnomon.training.settings import OnlineSettings
