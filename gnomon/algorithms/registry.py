@@ -48,8 +48,8 @@ def check_algorithm(candidate: Any, label: str) -> type:
         "loss": (callable(kind.loss), "a method"),
         "credit": (is_online(kind) == online, "a method of algorithms that consume Experience, and of no others"),
     }
-    for name, (kept, wanted) in faults.items():
-        if not kept:
+    for name, (valid, wanted) in faults.items():
+        if not valid:
             raise ConfigError(f"{prefix}: '{name}' is {getattr(kind, name, None)!r:.60}, not {wanted}; fix it.")
     for field in fields(kind):
         if field.default is MISSING and field.default_factory is MISSING:

@@ -29,7 +29,7 @@ from gnomon.pipeline.preflight import check_inputs, find_models
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.comparison_report import write_comparison
 from gnomon.reporting.run_reader import RecordedStage, read_run
-from gnomon.stages.common.results import ComparisonResult, TrainingResult
+from gnomon.stages.common.results import ComparisonResult, TrainResult
 
 FILES = ("compare.html", "compare.json")
 CURVE_POINTS = 300  # of a training curve, in compare.json
@@ -220,7 +220,7 @@ def _reference(evaluated: RecordedStage) -> str:
 def _training(stage: RecordedStage) -> dict[str, Any]:
     """Figures of the training, and its curve of score over KL."""
     result, metrics = stage.result, stage.metrics
-    assert isinstance(result, TrainingResult)
+    assert isinstance(result, TrainResult)
     clock = [value for _, value in metrics.get("time", [])]
     score = dict(metrics.get("score_mean", []))
     course = [(kl, score[step]) for step, kl in metrics.get("kl", []) if step in score]

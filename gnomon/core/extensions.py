@@ -250,8 +250,7 @@ class Registry(Generic[T]):
         """
         if is_file_spec(name):
             return _loaded_file(name, self.noun).digest
-        found = self.find(name)
-        source = inspect.getsourcefile(found)  # type: ignore[arg-type]
+        source = inspect.getsourcefile(self.find(name))  # type: ignore[arg-type]
         content = Path(source).read_bytes() if source and Path(source).is_file() else b""
         versions = [
             f"{_package(entry)} {entry.dist.version if entry.dist else ''}" for entry in self._offers()[name]

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from gnomon.core.experience import Rollout
 from gnomon.core.progress import console, watched
+from gnomon.core.storage.result_model import Interval
 from gnomon.core.types import Demonstration
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import encode_demonstrations, token_limit
 from gnomon.evaluation.best_of_n import best_rows, kl_bound, kl_estimate
+from gnomon.evaluation.results import Check, ModelRow, Predictor, WinRate
 from gnomon.evaluation.text_metrics import distinct_n, self_bleu
 from gnomon.losses.kl import k1
 from gnomon.losses.reduce import masked_sum
@@ -144,28 +146,27 @@ def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature:
     return kl
 
 
-def describe(samples: PolicySamples, seed: int) -> dict[str, Any]:
+def describe(samples: PolicySamples, seed: int) -> ModelRow:
     """One model's row of the evaluation table."""
     lengths = np.array([len(r.token_ids) for r in samples.rollouts], dtype=np.float64)
     kl = None if samples.kl is None else _mean(samples.kl, samples, seed)
-    return {
-        "model": samples.name,
-        "scores": {
-            judge: _named("mean", _mean(scores, samples, seed)) for judge, scores in samples.scores.items()
-        },
-        "kl": kl.value if kl else None,
-        "kl_low": kl.low if kl else None,
-        "kl_high": kl.high if kl else None,
-        "perplexity": samples.perplexity,
-        "distinct_1": distinct_n(samples.texts, 1),
-        "distinct_2": distinct_n(samples.texts, 2),
-        "self_bleu": self_bleu(samples.texts, seed=seed),
-        "length_mean": float(lengths.mean()),
-        "unfinished_share": 1 - sum(r.finished for r in samples.rollouts) / len(samples.rollouts),
-    }
+    scores = {judge: _mean(values, samples, seed) for judge, values in samples.scores.items()}
+    return ModelRow(
+        model=samples.name,
+        scores={judge: Interval(mean=one.value, low=one.low, high=one.high) for judge, one in scores.items()},
+        kl=kl.value if kl else None,
+        kl_low=kl.low if kl else None,
+        kl_high=kl.high if kl else None,
+        perplexity=samples.perplexity,
+        distinct_1=distinct_n(samples.texts, 1),
+        distinct_2=distinct_n(samples.texts, 2),
+        self_bleu=self_bleu(samples.texts, seed=seed),
+        length_mean=float(lengths.mean()),
+        unfinished_share=1 - sum(r.finished for r in samples.rollouts) / len(samples.rollouts),
+    )
 
 
-def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: int) -> dict[str, Any]:
+def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: int) -> WinRate:
     """How often the candidate's completion of a prompt beats the other's; ties count half.
 
     Every completion of one is compared with every completion of the other for the same prompt: the K draws of a
@@ -182,23 +183,22 @@ def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: i
     rates = np.array([((s > 0) + 0.5 * (s == 0)).mean() for s in signs])
     estimate = bootstrap(lambda at, _: float(rates[at].mean()), len(rates), seed)
     everything = np.concatenate([s.ravel() for s in signs])
-    return {
-        "model": candidate.name,
-        "against": other.name,
-        "judge": judge,
-        "wins": int((everything > 0).sum()),
-        "ties": int((everything == 0).sum()),
-        "losses": int((everything < 0).sum()),
-        **_named("rate", estimate),
-    }
+    return WinRate(
+        model=candidate.name,
+        against=other.name,
+        judge=judge,
+        wins=int((everything > 0).sum()),
+        ties=int((everything == 0).sum()),
+        losses=int((everything < 0).sum()),
+        rate=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+    )
 
 
 def checks(
-    candidate: Mapping[str, Any],
-    reference: Mapping[str, Any],
-    wins: Sequence[Mapping[str, Any]],
-    independent: Sequence[str],
-) -> list[dict[str, Any]]:
+    candidate: ModelRow, reference: ModelRow, wins: Sequence[WinRate], independent: Sequence[str]
+) -> list[Check]:
     """The checks that the candidate must pass to be called better; unmeasured figures are not checked.
 
     Args:
@@ -207,44 +207,38 @@ def checks(
         wins: rows of win rates.
         independent: names of the independent judges.
     """
-    results: list[dict[str, Any]] = []
+    results: list[Check] = []
     for row in wins:
-        if (
-            row["model"] == candidate["model"]
-            and row["against"] == reference["model"]
-            and row["judge"] in independent
-        ):
-            clear = row["low"] is not None and row["low"] > 0.5
-            facts = {"judge": row["judge"], "value": row["rate"], "low": row["low"]}
-            results.append({"name": "win_rate", **facts, "threshold": 0.5, "passed": clear})
-    rise = _ratio(candidate["perplexity"], reference["perplexity"])
+        if (row.model, row.against) == (candidate.model, reference.model) and row.judge in independent:
+            clear = row.low is not None and row.low > 0.5
+            results.append(
+                Check(name="win_rate", judge=row.judge, value=row.rate, low=row.low, threshold=0.5, passed=clear)
+            )
+    rise = _ratio(candidate.perplexity, reference.perplexity)
     if rise is not None:
-        results.append({"name": "perplexity", "value": rise, "threshold": 1.15, "passed": rise < 1.15})
+        results.append(Check(name="perplexity", value=rise, threshold=1.15, passed=rise < 1.15))
     # Texts of one word have no word pairs: no diversity for the candidate, undefined for the reference.
-    own, baseline = candidate["distinct_2"], reference["distinct_2"]
-    own = 0.0 if own is not None and math.isnan(own) else own
-    variety = _ratio(own, None if baseline is None or math.isnan(baseline) else baseline)
+    variety = _ratio(candidate.distinct_2 or 0.0, reference.distinct_2)
     if variety is not None:
-        results.append({"name": "distinct_2", "value": variety, "threshold": 0.8, "passed": variety >= 0.8})
+        results.append(Check(name="distinct_2", value=variety, threshold=0.8, passed=variety >= 0.8))
     return results
 
 
-def judge_checks(evaluations: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def judge_checks(evaluations: Mapping[str, Sequence[Predictor]]) -> list[Check]:
     """Check that each reward model agrees with people better than the classical baselines on the same texts.
 
     Args:
-        evaluations: rows of each reward model's evaluation, by stage, each with `kind` and `pearson`.
+        evaluations: rows of each reward model's evaluation, by stage.
     """
-    results: list[dict[str, Any]] = []
+    results: list[Check] = []
     for stage, rows in evaluations.items():
         of_kind = {
-            kind: [row["pearson"] for row in rows if row["kind"] == kind and row["pearson"] is not None]
+            kind: [row.pearson for row in rows if row.kind == kind and row.pearson is not None]
             for kind in ("model", "baseline")
         }
         if of_kind["model"] and of_kind["baseline"]:
             r, bar = of_kind["model"][0], max(of_kind["baseline"])
-            facts = {"judge": stage, "value": r, "threshold": bar}
-            results.append({"name": "reward_model", **facts, "passed": r > bar})
+            results.append(Check(name="reward_model", judge=stage, value=r, threshold=bar, passed=r > bar))
     return results
 
 
@@ -262,7 +256,3 @@ def _mean(values: FloatArray, samples: PolicySamples, seed: int) -> Estimate:
     """Mean over completions, with a bootstrap interval over prompts."""
     means = np.array([part.mean() for part in _by_prompt(values, samples)])
     return bootstrap(lambda at, _: float(means[at].mean()), len(means), seed)
-
-
-def _named(name: str, estimate: Estimate) -> dict[str, float | None]:
-    return {name: estimate.value, "low": estimate.low, "high": estimate.high}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,35 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from gnomon.core.errors import DataError
 from gnomon.core.lazy import stats
 from gnomon.core.types import RatedText
+from gnomon.evaluation.results import CalibrationBin, CalibrationResult
 from gnomon.stats.human_ceiling import order_agreement, pearson, random_pairs
 from gnomon.stats.intervals import Estimate, bootstrap
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-
-class Bin(TypedDict):
-    """The pairs in one interval of predicted probabilities."""
-
-    predicted: float
-    observed: float
-    count: int
-
-
-class Calibration(TypedDict):
-    """Calibration errors, and the non-empty bins, from low to high.
-
-    Attributes:
-        ece: expected calibration error: mean over pairs of their bin's |predicted - observed|.
-        rms: root mean square of the same; emphasizes bins with large errors.
-        worst: largest error of any bin.
-        bins: the non-empty bins, with predicted and observed means and counts.
-    """
-
-    ece: float | None
-    rms: float | None
-    worst: float | None
-    bins: list[Bin]
 
 
 def agreement_with_people(
@@ -86,7 +62,9 @@ def agreement_with_people(
     }
 
 
-def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLike, bins: int) -> Calibration:
+def calibration(
+    predicted_probability: ArrayLike, observed_probability: ArrayLike, bins: int
+) -> CalibrationResult:
     """Whether pairs given a probability p are preferred by a share p of people.
 
     ECE = sum over bins b of (n_b / n) * |mean predicted_b - mean observed_b|, with bins of equal width over
@@ -113,7 +91,7 @@ def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLik
         raise DataError("a probability lies outside 0 to 1.")
     bin_index = np.minimum((predicted * bins).astype(np.int64), bins - 1)
     rows = [
-        Bin(
+        CalibrationBin(
             predicted=float(predicted[bin_index == number].mean()),
             observed=float(observed[bin_index == number].mean()),
             count=int((bin_index == number).sum()),
@@ -121,9 +99,9 @@ def calibration(predicted_probability: ArrayLike, observed_probability: ArrayLik
         for number in np.unique(bin_index)
     ]
     if not rows:
-        return Calibration(ece=None, rms=None, worst=None, bins=[])
-    gaps = np.array([abs(row["predicted"] - row["observed"]) for row in rows])
-    share = np.array([row["count"] for row in rows]) / predicted.size
-    return Calibration(
+        return CalibrationResult(ece=None, rms=None, worst=None, bins=[])
+    gaps = np.array([abs((row.predicted or 0.0) - (row.observed or 0.0)) for row in rows])
+    share = np.array([row.count for row in rows]) / predicted.size
+    return CalibrationResult(
         ece=float(share @ gaps), rms=float(np.sqrt(share @ gaps**2)), worst=float(gaps.max()), bins=rows
     )

@@ -171,7 +171,7 @@ def _stage(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
     """A stage of the kind that the row names, or whose key it has, validated."""
     if "kind" in row:
         return _stage_of_kind(row, recipe, where)
-    kinds = {kind.key: kind for kind in stage_kinds().values()}
+    kinds = {kind.key: kind for kind in stage_kinds().values() if kind.key}
     present = [key for key in kinds if key in row]
     if len(present) != 1:
         raise ConfigError(f"{where}: a stage has exactly one of the keys {', '.join(sorted(kinds))}, or a kind.")

@@ -185,8 +185,8 @@ def _result(stage: Stage, work: Workspace) -> Result:
 
 
 def _content(stage: Stage, result: Result, seconds: float) -> dict[str, Any]:
-    """The content of `result.json`; that of a kind from outside has its section of the report."""
-    if not stage.from_outside:
+    """The content of `result.json`; without a template of its own, also the stage's section of the report."""
+    if not stage.from_outside and result.view != Result.view:
         return result.content()
     head = {"kind": result.kind or type(stage).__name__, "seconds": seconds}
     report = {"report": result.section().content()} if result.view == Result.view else {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gnomon.evaluation.results import RewardModelEvaluation
 from gnomon.reporting import plots
 from gnomon.reporting.run_reader import RecordedStage
-from gnomon.stages.common.results import ComparisonResult, RewardModelEvaluation
+from gnomon.stages.common.results import ComparisonResult
 
 CURVES = (
     "loss",

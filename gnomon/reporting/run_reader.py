@@ -89,9 +89,10 @@ def _read_stage(folder: Path, name: str) -> RecordedStage:
     if not (folder / name / "result.json").is_file():
         return RecordedStage(name, "unfinished")
     content = _parse_json(_read(folder / name / "result.json"))
-    known = RecordedResult if isinstance(content.get("report"), dict) else None
-    kind = result_types().get(str(content.get("kind")), known)
-    if kind is None:
+    kind = result_types().get(str(content.get("kind")), Result)
+    if kind.view == Result.view:  # no template of its own: the file has what is shown
+        kind = RecordedResult
+    if kind is RecordedResult and not isinstance(content.get("report"), dict):
         return RecordedStage(name, "unreadable")
     try:
         result = kind.model_validate(content)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gnomon.stages.common.results import Check, ComparisonResult, WinRate
+from gnomon.evaluation.results import Check, WinRate
+from gnomon.stages.common.results import ComparisonResult
 
 Finding = Literal["better", "worse", "unclear"]
 Outcome = Literal["better", "failed_check", "own_judge", "disputed", "unclear", "worse", "none"]

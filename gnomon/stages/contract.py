@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from gnomon.core.config import Settings, validate
-from gnomon.core.storage.result_model import Number, ResultModel, Words
+from gnomon.core.storage.result_model import Number, ResultModel, Words, finite
 from gnomon.stages.references import Inputs, ModelComparison, Name
 from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import StageRecipe, Workspace
@@ -54,7 +54,15 @@ class StagePlan:
         return always + max(self.bytes[part] for part in in_turn)
 
 
-class Table(ResultModel):
+def _cell(value: object) -> object:
+    """A text, or a number if it is finite."""
+    return value if isinstance(value, str) else finite(value)
+
+
+Cell = Annotated[int | float | str | None, BeforeValidator(_cell)]
+
+
+class ResultTable(ResultModel):
     """A table of the report.
 
     Attributes:
@@ -63,11 +71,11 @@ class Table(ResultModel):
     """
 
     header: list[Words] = Field(default_factory=list)
-    rows: list[list[int | float | str | None]] = Field(default_factory=list)
+    rows: list[list[Cell]] = Field(default_factory=list)
 
 
 class Section(ResultModel):
-    """What the report shows of a stage whose kind comes from outside.
+    """What the report shows of a stage whose kind has no template of its own.
 
     Attributes:
         notes: paragraphs.
@@ -76,15 +84,15 @@ class Section(ResultModel):
     """
 
     notes: list[Words] = Field(default_factory=list)
-    figures: dict[str, int | float | str | None] = Field(default_factory=dict)
-    tables: dict[str, Table] = Field(default_factory=dict)
+    figures: dict[str, Cell] = Field(default_factory=dict)
+    tables: dict[str, ResultTable] = Field(default_factory=dict)
 
 
 class Result(ResultModel):
     """The result of a stage, written to `result.json` by the stage and read by the report.
 
     Attributes:
-        view: the report's template of the kind, in `gnomon/reporting/templates/stages/`; `other` shows `section`.
+        view: the kind's template in `gnomon/reporting/templates/stages/`; `other` shows `section`.
         kind: of the result; the report finds the class by it.
         seconds: that the stage took.
     """
@@ -115,7 +123,7 @@ class Result(ResultModel):
 
 
 class RecordedResult(Result):
-    """The result of a stage whose kind comes from outside, as a report reads it without the kind's code."""
+    """The result of a stage whose kind has no template, as a report reads it without the kind's code."""
 
     kind: Words = ""
     report: Section = Section()

@@ -21,21 +21,13 @@ from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
 from gnomon.data.reading.record_kinds import kind_of_file
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
+from gnomon.evaluation.results import ModelRow, Predictor, RewardModelEvaluation
 from gnomon.models.external import open_policy
 from gnomon.rewards.reward import Reward, watched_scores
 from gnomon.rewards.text_reward import TextReward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.common.independence import judges_of
-from gnomon.stages.common.results import (
-    BestOfResult,
-    Check,
-    ComparisonResult,
-    JudgeResult,
-    ModelRow,
-    Sample,
-    ScoredText,
-    WinRate,
-)
+from gnomon.stages.common.results import BestOfResult, ComparisonResult, JudgeResult, Sample, ScoredText
 from gnomon.stages.common.reward_factory import make_reward
 from gnomon.stages.contract import PARTS, Result, Stage, StagePlan
 from gnomon.stages.references import DataInput, Inputs, ModelComparison, ModelInput, is_not_a_model
@@ -218,14 +210,7 @@ class EvaluateStage(Stage):
 
     def run(self, work: Workspace) -> ComparisonResult:
         """Write every sample and return the result."""
-        from gnomon.evaluation.policies import (
-            PolicySamples,
-            best_of_kl,
-            best_of_n,
-            kl_to_reference,
-            perplexity,
-            sample_all,
-        )
+        from gnomon.evaluation.policies import PolicySamples, kl_to_reference, perplexity, sample_all
 
         started = time.monotonic()
         seed = work.recipe.seed
@@ -263,22 +248,26 @@ class EvaluateStage(Stage):
             PolicySamples(name, rollouts, {j: scores[j][index] for j in self.judges}, kl, text_perplexity)
             for index, (name, rollouts, kl, text_perplexity) in enumerate(sampled)
         ]
-        best_of_result: dict[str, BestOfResult] = {}
-        if self.best_of is not None:
-            candidate = next(v for v in all_samples if v.name == (self.candidate or self.evaluate[-1]))
-            best = best_of_n(candidate, self.best_of.n, self.best_of.judge)
-            all_samples.append(best)
-            kl_figures = best_of_kl(best, self.best_of.n, self.sampling)
-            best_of_result["best_of"] = BestOfResult(model=best.name, candidate=candidate.name, **kl_figures)
-            about = "" if kl_figures["kl_estimate"] is None else f", about {kl_figures['kl_estimate']:.3g}"
-            message = f"  {best.name}: KL to {candidate.name} at most {kl_figures['kl_bound']:.3g} nats{about}"
-            console.print(message, markup=False, highlight=False, soft_wrap=True)
+        best_of = {"best_of": self._add_best_of(all_samples, self.best_of)} if self.best_of else {}
         return ComparisonResult(
             kind="evaluate",
             seconds=time.monotonic() - started,
             **compare(all_samples, self, work),
-            **best_of_result,
+            **best_of,
         )
+
+    def _add_best_of(self, all_samples: list[PolicySamples], best_of: BestOfSettings) -> BestOfResult:
+        """Append the best of n of the candidate's samples; returns its KL to the candidate."""
+        from gnomon.evaluation.policies import best_of_kl, best_of_n
+
+        candidate = next(samples for samples in all_samples if samples.name == self._candidate)
+        best = best_of_n(candidate, best_of.n, best_of.judge)
+        all_samples.append(best)
+        kl_figures = best_of_kl(best, best_of.n, self.sampling)
+        about = "" if kl_figures["kl_estimate"] is None else f", about {kl_figures['kl_estimate']:.3g}"
+        message = f"  {best.name}: KL to {candidate.name} at most {kl_figures['kl_bound']:.3g} nats{about}"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
+        return BestOfResult(model=best.name, candidate=candidate.name, **kl_figures)
 
 
 def without_ids(rollout: Rollout) -> Rollout:
@@ -351,11 +340,12 @@ def _scores(reward: Reward, rollouts: Sequence[Rollout]) -> FloatArray:
     return values
 
 
-def reward_model_evaluations(work: Workspace) -> dict[str, list[dict[str, Any]]]:
+def reward_model_evaluations(work: Workspace) -> dict[str, list[Predictor]]:
     """The rows of each reward model's evaluation against people, by stage."""
     results = {stage.name: work.stage_folder(stage.name) / "result.json" for stage in work.recipe.stages}
     evaluations = {name: read_json(path).get("evaluation") for name, path in results.items() if path.exists()}
-    return {name: evaluation["rows"] for name, evaluation in evaluations.items() if evaluation}
+    read = {name: RewardModelEvaluation.model_validate(one) for name, one in evaluations.items() if one}
+    return {name: evaluation.rows for name, evaluation in read.items()}
 
 
 def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Workspace) -> dict[str, Any]:
@@ -372,7 +362,7 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
     by_name = {v.name: v for v in all_samples}
     candidate = by_name[stage.comparison().candidate]
     table = [describe(v, seed) for v in all_samples]
-    rows = {row["model"]: row for row in table}
+    rows = {row.model: row for row in table}
     wins = [
         win_rate(candidate, other, judge, seed)
         for other in all_samples
@@ -384,12 +374,11 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
     compared = candidate.name != stage.reference
     check_rows = checks(rows[candidate.name], rows[stage.reference], wins, independent) if compared else []
     check_rows += judge_checks(reward_model_evaluations(work))
-    table_rows = [ModelRow.model_validate(row) for row in table]
-    print_scores(table_rows)
+    print_scores(table)
     for check in check_rows:
-        about = f"{check['name']} {check.get('judge', '')}".strip()
-        mark = "ok  " if check["passed"] else "FAIL"
-        console.print(f"  {mark} {about}: {check['value']:.3f} (threshold {check['threshold']:.4g})")
+        about = f"{check.name} {check.judge}".strip()
+        mark = "ok  " if check.passed else "FAIL"
+        console.print(f"  {mark} {about}: {check.value:.3f} (threshold {check.threshold:.4g})")
     folder = work.stage_folder(stage.name)
     write_jsonl(
         folder / "samples.jsonl", [_sample(v, i).content() for v in all_samples for i in range(len(v.rollouts))]
@@ -401,9 +390,9 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
         "judges": [JudgeResult.model_validate(row) for row in judges],
         "prompts": len({r.prompt.id for r in candidate.rollouts}),
         "completions_per_prompt": stage.sampling.completions,
-        "table": table_rows,
-        "win_rates": [WinRate.model_validate(row) for row in wins],
-        "checks": [Check.model_validate(row) for row in check_rows],
+        "table": table,
+        "win_rates": wins,
+        "checks": check_rows,
         "samples": side_by_side(all_samples),
         "worst": worst(candidate, independent or stage.judges),
     }

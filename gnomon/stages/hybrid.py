@@ -16,7 +16,7 @@ from gnomon.core.renamed import METRICS
 from gnomon.core.storage.files import read_json, write_json
 from gnomon.models.external import open_policy
 from gnomon.models.settings import Trainable
-from gnomon.stages.common.results import Failure, LoopResult, TrainingResult
+from gnomon.stages.common.results import Failure, LoopResult, TrainResult
 from gnomon.stages.contract import Result, Stage, StagePlan
 from gnomon.stages.references import BASE, Inputs, ModelInput
 from gnomon.stages.train_settings import TrainSettings, completed_row
@@ -83,7 +83,7 @@ class HybridStage(Stage):
     """
 
     key: ClassVar[str] = "phases"
-    result_type: ClassVar[type[Result]] = TrainingResult
+    result_type: ClassVar[type[Result]] = TrainResult
     model_keys: ClassVar[tuple[str, ...]] = ("model",)
     nested_keys: ClassVar[tuple[str, ...]] = ("phases",)
     parallel: ClassVar[bool] = True
@@ -93,7 +93,16 @@ class HybridStage(Stage):
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], recipe: StageRecipe, where: str) -> Self:
-        """Validate a recipe's row, and each phase as a training stage."""
+        """Validate a recipe's row, and each phase as a training stage.
+
+        Args:
+            row: of the recipe.
+            recipe: with the defaults; its stages are not read yet.
+            where: prefix of error messages.
+
+        Raises:
+            ConfigError: a setting of the stage or of a phase is missing, unknown or out of range.
+        """
         stage = validate(cls, row, where)
         phases = []
         for number, content in enumerate(stage.phases, start=1):
@@ -161,7 +170,7 @@ class HybridStage(Stage):
         torch.manual_seed(work.recipe.seed)
         return plan_trainings(self, self._load(work), work, process)
 
-    def run(self, work: Workspace) -> TrainingResult:
+    def run(self, work: Workspace) -> TrainResult:
         """Run every unfinished phase, save `model/`, and return the result."""
         import torch
 
@@ -174,7 +183,7 @@ class HybridStage(Stage):
         reference = policy.reference_weights() if needs_one and not policy.adapter else None
         phases = {phase.name: self._run_phase(phase, work, policy, reference) for phase in self.phases}
         failures = [row.content() for result in phases.values() for row in result.reward_failures]
-        return TrainingResult(
+        return TrainResult(
             **finish(self.name, policy, work, started),
             algorithm=" → ".join(work.recipe.as_written(phase.algorithm) for phase in self.phases),
             model=self.model,

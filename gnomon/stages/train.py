@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gnomon.core.config import validate
-from gnomon.stages.common.results import RewardModelEvaluation, TrainingResult
+from gnomon.evaluation.results import RewardModelEvaluation
+from gnomon.stages.common.results import TrainResult
 from gnomon.stages.contract import Result, Stage, StagePlan
 from gnomon.stages.train_settings import TrainSettings, completed_row
 from gnomon.stages.workspace import StageRecipe, Workspace
@@ -22,14 +23,23 @@ class TrainStage(TrainSettings, Stage):
     """Train one model with one algorithm."""
 
     key: ClassVar[str] = "algorithm"
-    result_type: ClassVar[type[Result]] = TrainingResult
+    result_type: ClassVar[type[Result]] = TrainResult
     data_keys: ClassVar[tuple[str, ...]] = ("data", "prompts", "sft_mix.data", "stored.data")
     model_keys: ClassVar[tuple[str, ...]] = ("model", "critic", "token_reward", "reward")
     parallel: ClassVar[bool] = True
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], recipe: StageRecipe, where: str) -> Self:
-        """Validate a recipe's row, completed with the defaults of the recipe and the algorithm."""
+        """Validate a recipe's row, completed with the defaults of the recipe and the algorithm.
+
+        Args:
+            row: of the recipe.
+            recipe: with the defaults; its stages are not read yet.
+            where: prefix of error messages.
+
+        Raises:
+            ConfigError: a setting is missing, unknown or out of range.
+        """
         return validate(cls, completed_row(row, recipe.training, where), where)
 
     def check(self, recipe: StageRecipe, where: str) -> None:
@@ -58,7 +68,7 @@ class TrainStage(TrainSettings, Stage):
         torch.manual_seed(work.recipe.seed)
         return plan_trainings(self, load_trained(self, work), work, process)
 
-    def run(self, work: Workspace) -> TrainingResult:
+    def run(self, work: Workspace) -> TrainResult:
         """Train, save `model/`, and return the result."""
         import torch
 
@@ -71,7 +81,7 @@ class TrainStage(TrainSettings, Stage):
         model = load_trained(self, work)
         train = train_sampled if self.online else train_stored
         result = train(self, work, model, work.stage_folder(self.name))
-        return TrainingResult(
+        return TrainResult(
             **finish(self.name, model, work, started),
             algorithm=work.recipe.as_written(self.algorithm),
             model=self.model,

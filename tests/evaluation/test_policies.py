@@ -28,6 +28,7 @@ from gnomon.evaluation.policies import (
     sample_all,
     win_rate,
 )
+from gnomon.evaluation.results import Check, ModelRow, Predictor, WinRate
 from gnomon.rollouts.sampling_params import Sampling
 
 A, B = (Prompt(name, (Message("user", name),)) for name in "AB")
@@ -62,26 +63,27 @@ def test_win_rate_by_hand() -> None:
     candidate = samples("mine", {A: [3.0, 2.0], B: [0.0]})
     other = samples("theirs", {A: [1.0, 2.0, 3.0], B: [1.0, 1.0]})
     row = win_rate(candidate, other, "judge", seed=0)
-    assert (row["wins"], row["ties"], row["losses"]) == (3, 2, 3)
-    assert row["rate"] == pytest.approx(1 / 3)
-    assert (row["model"], row["against"], row["judge"]) == ("mine", "theirs", "judge")
-    assert 0 <= row["low"] <= row["rate"] <= row["high"] <= 2 / 3 + 1e-12
+    assert (row.wins, row.ties, row.losses) == (3, 2, 3)
+    assert row.rate == pytest.approx(1 / 3)
+    assert (row.model, row.against, row.judge) == ("mine", "theirs", "judge")
+    assert None not in (row.low, row.high)
+    assert 0 <= (row.low or 0) <= 1 / 3 <= (row.high or 0) <= 2 / 3 + 1e-12
     reverse = win_rate(other, candidate, "judge", seed=0)
-    assert reverse["rate"] == pytest.approx(1 - row["rate"])
-    assert (reverse["wins"], reverse["losses"]) == (3, 3)
+    assert reverse.rate == pytest.approx(2 / 3)
+    assert (reverse.wins, reverse.losses) == (3, 3)
 
 
 def test_equal_policies_tie_and_better_ones_win() -> None:
     same = win_rate(samples("a", {A: [1.0], B: [2.0]}), samples("b", {A: [1.0], B: [2.0]}), "judge", seed=0)
-    assert (same["rate"], same["low"], same["high"], same["ties"]) == (0.5, 0.5, 0.5, 2)
+    assert (same.rate, same.low, same.high, same.ties) == (0.5, 0.5, 0.5, 2)
     better = win_rate(samples("a", {A: [1.0], B: [2.0]}), samples("b", {A: [0.0], B: [1.0]}), "judge", seed=0)
-    assert (better["rate"], better["low"], better["high"]) == (1.0, 1.0, 1.0)
+    assert (better.rate, better.low, better.high) == (1.0, 1.0, 1.0)
 
 
 def test_completions_are_compared_within_their_prompt_only() -> None:
     """Prompt B is easy for both; across prompts the candidate would win, within them it loses."""
     row = win_rate(samples("a", {A: [0.0], B: [10.0]}), samples("b", {A: [1.0], B: [11.0]}), "judge", seed=0)
-    assert row["rate"] == 0
+    assert row.rate == 0
 
 
 def test_the_interval_is_over_prompts_not_over_completions() -> None:
@@ -89,7 +91,7 @@ def test_the_interval_is_over_prompts_not_over_completions() -> None:
     row = win_rate(
         samples("a", {A: [1.0] * 50, B: [0.0] * 50}), samples("b", {A: [0.0] * 50, B: [1.0] * 50}), "judge", 0
     )
-    assert (row["rate"], row["low"], row["high"]) == (0.5, 0.0, 1.0)
+    assert (row.rate, row.low, row.high) == (0.5, 0.0, 1.0)
 
 
 def test_how_far_best_of_n_moves_a_policy() -> None:
@@ -108,25 +110,23 @@ def test_how_far_best_of_n_moves_a_policy() -> None:
     assert best_of_kl(far, 4, Sampling(top_k=5))["kl_estimate"] is None, "another distribution than the policy's"
 
 
-def row(model: str, perplexity: float = 10.0, distinct: float = 0.5) -> dict[str, Any]:
-    return {"model": model, "perplexity": perplexity, "distinct_2": distinct}
+def row(model: str, perplexity: float | None = 10.0, distinct: float = 0.5) -> ModelRow:
+    return ModelRow(model=model, perplexity=perplexity, distinct_2=distinct)
 
 
-def win(low: float | None, judge: str = "vader", model: str = "new", against: str = "old") -> dict[str, Any]:
-    return {"model": model, "against": against, "judge": judge, "rate": 0.6, "low": low}
+def win(low: float | None, judge: str = "vader", model: str = "new", against: str = "old") -> WinRate:
+    return WinRate(model=model, against=against, judge=judge, rate=0.6, low=low)
 
 
-def passed(found: list[dict[str, Any]]) -> dict[str, bool]:
-    return {check["name"]: check["passed"] for check in found}
+def passed(results: list[Check]) -> dict[str, bool | None]:
+    return {check.name: check.passed for check in results}
 
 
 @pytest.mark.parametrize(("low", "clear"), [(0.51, True), (0.5, False), (0.4, False), (None, False)])
 def test_a_win_needs_an_interval_above_one_half(low: float | None, clear: bool) -> None:
     results = checks(row("new"), row("old"), [win(low)], ["vader"])
     assert passed(results) == {"win_rate": clear, "perplexity": True, "distinct_2": True}
-    assert results[0] == {
-        "name": "win_rate", "judge": "vader", "value": 0.6, "low": low, "threshold": 0.5, "passed": clear,
-    }  # fmt: skip
+    assert results[0] == Check(name="win_rate", judge="vader", value=0.6, low=low, threshold=0.5, passed=clear)
 
 
 @pytest.mark.parametrize(("rise", "fine"), [(0.9, True), (1.149, True), (1.151, False), (2.0, False)])
@@ -138,7 +138,7 @@ def test_perplexity_may_rise_by_a_seventh(rise: float, fine: bool) -> None:
 
 
 def test_unmeasured_figures_are_not_checked() -> None:
-    unknown = {**row("new"), "perplexity": None}
+    unknown = row("new", perplexity=None)
     assert passed(checks(unknown, row("old"), [], [])) == {"distinct_2": True}
     assert passed(checks(row("new"), row("old", distinct=0.0), [], [])) == {"perplexity": True}
     assert passed(checks(row("new"), row("old", distinct=math.nan), [], [])) == {"perplexity": True}
@@ -166,21 +166,21 @@ def test_describe_by_hand() -> None:
     scores = {"judge": np.array([1.0, 3.0, 5.0])}
     row = describe(PolicySamples("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
     # The mean is over prompts: A has (1 + 3) / 2 = 2, B has 5, together 3.5; KL 1 and 3, together 2.
-    assert row["scores"]["judge"]["mean"] == pytest.approx(3.5)
-    assert (row["scores"]["judge"]["low"], row["scores"]["judge"]["high"]) == (2.0, 5.0)
-    assert (row["kl"], row["kl_low"], row["kl_high"]) == (2.0, 1.0, 3.0)
-    assert row["model"] == "mine"
-    assert row["perplexity"] == 12.5
-    assert row["length_mean"] == 3
-    assert row["unfinished_share"] == pytest.approx(1 / 3)
+    assert row.scores["judge"].mean == pytest.approx(3.5)
+    assert (row.scores["judge"].low, row.scores["judge"].high) == (2.0, 5.0)
+    assert (row.kl, row.kl_low, row.kl_high) == (2.0, 1.0, 3.0)
+    assert row.model == "mine"
+    assert row.perplexity == 12.5
+    assert row.length_mean == 3
+    assert row.unfinished_share == pytest.approx(1 / 3)
     # good, film, good, film, 很, 好: four of six; (good film) twice, (很 好): two of three.
-    assert row["distinct_1"] == pytest.approx(4 / 6)
-    assert row["distinct_2"] == pytest.approx(2 / 3)
+    assert row.distinct_1 == pytest.approx(4 / 6)
+    assert row.distinct_2 == pytest.approx(2 / 3)
 
 
 def test_the_reference_has_no_kl() -> None:
     row = describe(samples("sft", {A: [1.0, 2.0]}), seed=0)
-    assert (row["kl"], row["kl_low"], row["kl_high"]) == (None, None, None)
+    assert (row.kl, row.kl_low, row.kl_high) == (None, None, None)
 
 
 def test_perplexity_of_a_uniform_model_is_its_vocabulary(chat_tokenizer: Any) -> None:
@@ -263,12 +263,12 @@ def test_best_of_n_takes_the_best_of_each_n_in_turn() -> None:
 
 
 def test_a_reward_model_must_agree_better_than_every_baseline() -> None:
-    def rows(model: float | None, *baselines: float | None) -> list[dict[str, Any]]:
-        others = [{"kind": "baseline", "pearson": r} for r in baselines]
-        return [{"kind": "model", "pearson": model}, *others, {"kind": "human", "pearson": 0.99}]
+    def rows(model: float | None, *baselines: float | None) -> list[Predictor]:
+        others = [Predictor(kind="baseline", pearson=r) for r in baselines]
+        return [Predictor(kind="model", pearson=model), *others, Predictor(kind="human", pearson=0.99)]
 
     result = judge_checks({"judge": rows(0.77, 0.56, 0.43), "worse": rows(0.5, 0.56, 0.43)})
-    assert [(c["judge"], c["threshold"], c["passed"]) for c in result] == [
+    assert [(c.judge, c.threshold, c.passed) for c in result] == [
         ("judge", 0.56, True),
         ("worse", 0.56, False),
     ]

@@ -7,6 +7,7 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import RatedText
+from gnomon.evaluation.results import CalibrationResult
 from gnomon.evaluation.reward_models import agreement_with_people, calibration
 from gnomon.stats.intervals import Estimate, wilson_interval
 
@@ -95,27 +96,27 @@ def test_calibration_matches_published_values() -> None:
     ECE = 2/5 * |0.25 - 0| + 3/5 * |2.05/3 - 1| = 0.1 + 0.19; squared, 2/5 / 16 + 3/5 * (0.95/3)^2 = 0.0851667.
     """
     calibrated = calibration([0.25, 0.25, 0.55, 0.75, 0.75], [0, 0, 1, 1, 1], bins=2)
-    assert calibrated["ece"] == pytest.approx(0.29)
-    assert calibrated["rms"] == pytest.approx(0.0851667**0.5, abs=1e-6)
-    assert calibrated["worst"] == pytest.approx(0.95 / 3)
-    assert calibrated["bins"] == [
-        {"predicted": 0.25, "observed": 0.0, "count": 2},
-        {"predicted": pytest.approx(2.05 / 3), "observed": 1.0, "count": 3},
+    assert calibrated.ece == pytest.approx(0.29)
+    assert calibrated.rms == pytest.approx(0.0851667**0.5, abs=1e-6)
+    assert calibrated.worst == pytest.approx(0.95 / 3)
+    assert [(row.predicted, row.observed, row.count) for row in calibrated.bins] == [
+        (0.25, 0.0, 2),
+        (pytest.approx(2.05 / 3), 1.0, 3),
     ]
 
 
 def test_calibration_with_soft_observations() -> None:
     """Errors of both directions cancel within a bin: (0.7 + 0.9) / 2 = (0.6 + 1) / 2."""
-    assert calibration([0.7, 0.9], [0.6, 1.0], bins=1)["ece"] == pytest.approx(0.0)
-    assert calibration([0.7, 0.9], [0.6, 1.0], bins=5)["ece"] == pytest.approx(0.1)
+    assert calibration([0.7, 0.9], [0.6, 1.0], bins=1).ece == pytest.approx(0.0)
+    assert calibration([0.7, 0.9], [0.6, 1.0], bins=5).ece == pytest.approx(0.1)
 
 
 def test_calibration_edges() -> None:
     """0.5 is in the upper of two bins, 1 in the last; bins without pairs are left out."""
-    bins = calibration([0.0, 0.5, 1.0], [0.0, 0.5, 1.0], bins=2)["bins"]
-    assert [row["count"] for row in bins] == [1, 2]
-    assert [row["count"] for row in calibration([0.0, 1.0], [0.0, 1.0], bins=10)["bins"]] == [1, 1]
-    assert calibration([], [], bins=10) == {"ece": None, "rms": None, "worst": None, "bins": []}
+    bins = calibration([0.0, 0.5, 1.0], [0.0, 0.5, 1.0], bins=2).bins
+    assert [row.count for row in bins] == [1, 2]
+    assert [row.count for row in calibration([0.0, 1.0], [0.0, 1.0], bins=10).bins] == [1, 1]
+    assert calibration([], [], bins=10) == CalibrationResult(ece=None, rms=None, worst=None, bins=[])
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from made_up_run import evaluation, feedback, make_run, offline_metrics, ppo_met
 import gnomon.reporting
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.errors import ConfigError, RunError
+from gnomon.evaluation.results import Check, WinRate
 from gnomon.reporting.figures import CURVES
 from gnomon.reporting.formatting import TEXTS, duration, number, percent, text_or_name
 from gnomon.reporting.run_reader import Language, read_run
 from gnomon.reporting.run_report import write_report
 from gnomon.reporting.verdict import judge_run
-from gnomon.stages.common.results import Check, ComparisonResult, JudgeResult, WinRate
+from gnomon.stages.common.results import ComparisonResult, JudgeResult
 
 SOURCES = Path(gnomon.reporting.__file__).parent
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt, RatedText
+from gnomon.evaluation.results import CalibrationResult, Predictor, RewardModelEvaluation
 from gnomon.evaluation.reward_models import agreement_with_people, calibration
 from gnomon.feedback.export.preferences_from_ratings import win_probabilities
 from gnomon.models.roles import RewardModel
 from gnomon.rewards.named.vader import VaderJudge
 from gnomon.rewards.reward import LearnedReward, watched_scores
-from gnomon.stages.common.results import CalibrationResult, Predictor, RewardModelEvaluation
 from gnomon.stages.workspace import Workspace
 from gnomon.stats.human_ceiling import human_ceiling, random_pairs
 
@@ -99,4 +99,4 @@ def _calibration(scores: NDArray[np.float64], items: Sequence[RatedText], seed: 
     first, second = random_pairs(len(items), PAIRS, np.random.default_rng(seed))
     predicted = 1 / (1 + np.exp(scores[second] - scores[first]))
     observed = [win_probabilities([items[a], items[b]])[0, 1] for a, b in zip(first, second, strict=True)]
-    return CalibrationResult.model_validate(calibration(predicted, observed, BINS))
+    return calibration(predicted, observed, BINS)

@@ -6,52 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from gnomon.core.storage.result_model import Interval, Number, Points, ResultModel, Words
+from gnomon.core.storage.result_model import Number, ResultModel, Words
+from gnomon.evaluation.results import Check, ModelRow, RewardModelEvaluation, WinRate
 from gnomon.stages.contract import Result
 from gnomon.training.outcome import Outcome, why_nothing_learned
-
-
-class Predictor(ResultModel):
-    """A row of a reward model's evaluation: the model, a baseline, or one person."""
-
-    name: Words = ""
-    kind: Words = ""
-    pearson: Number = None
-    pearson_low: Number = None
-    pearson_high: Number = None
-    spearman: Number = None
-    spearman_low: Number = None
-    spearman_high: Number = None
-    pair_accuracy: Number = None
-    pair_low: Number = None
-    pair_high: Number = None
-
-
-class CalibrationBin(ResultModel):
-    """Pairs with similar predicted probability, and the observed share."""
-
-    predicted: Number = None
-    observed: Number = None
-    count: Number = None
-
-
-class CalibrationResult(ResultModel):
-    """Calibration of predicted probabilities."""
-
-    ece: Number = None
-    rms: Number = None
-    worst: Number = None
-    bins: list[CalibrationBin] = Field(default_factory=list)
-
-
-class RewardModelEvaluation(ResultModel):
-    """A reward model's agreement with people on held-out texts."""
-
-    items: Number = None
-    pairs: Number = None
-    rows: list[Predictor] = Field(default_factory=list)
-    calibration: CalibrationResult = CalibrationResult()
-    scatter: Points = Field(default_factory=list)
 
 
 class ParameterCounts(ResultModel):
@@ -88,7 +46,7 @@ class LoopResult(ResultModel):
     reward_failures: list[Failure] = Field(default_factory=list)
 
 
-class TrainingResult(Result):
+class TrainResult(Result):
     """The result of any training stage.
 
     Attributes:
@@ -147,47 +105,6 @@ class JudgeResult(ResultModel):
     name: Words = ""
     independent: bool = False
     dependence: DependenceResult | None = None
-
-
-class ModelRow(ResultModel):
-    """One model's row of the evaluation table."""
-
-    model: Words = ""
-    scores: dict[str, Interval] = Field(default_factory=dict)
-    kl: Number = None
-    kl_low: Number = None
-    kl_high: Number = None
-    perplexity: Number = None
-    distinct_1: Number = None
-    distinct_2: Number = None
-    self_bleu: Number = None
-    length_mean: Number = None
-    unfinished_share: Number = None
-
-
-class WinRate(ResultModel):
-    """How often one model's completions beat another's, ties counted half."""
-
-    model: Words = ""
-    against: Words = ""
-    judge: Words = ""
-    wins: Number = None
-    ties: Number = None
-    losses: Number = None
-    rate: Number = None
-    low: Number = None
-    high: Number = None
-
-
-class Check(ResultModel):
-    """A check that the candidate must pass to be called better."""
-
-    name: Words = ""
-    judge: Words = ""
-    value: Number = None
-    low: Number = None
-    threshold: Number = None
-    passed: bool | None = None
 
 
 class ScoredText(ResultModel):
