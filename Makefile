@@ -4,6 +4,7 @@
 #              make test-avx2 runs models, rollouts and parity as a processor without AVX-512 would,
 #              make test-newest algorithms, training and core on the newest Python that is installed
 # make check   lint, format, types, layers, recipes, links in the docs
+# make docs    the documentation as a site with a search, English and Chinese, in site/
 # make bench   speed and memory beside TRL and transformers (an hour on 2 cores that have bfloat16, over two else)
 # Each makes the virtual environment first if need be. Nothing is downloaded or trained twice.
 
@@ -14,10 +15,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-fast test-long test-avx2 test-newest test-core processor check bench format clean
+.PHONY: help demo demo-full test test-fast test-long test-avx2 test-newest test-core processor check docs bench format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
 
 demo: $(VENV)/.installed
 	@echo "==> running $(RECIPE); stop it with Ctrl-C, and make demo goes on where it was"
@@ -61,6 +62,12 @@ check: $(VENV)/.installed-dev
 	@echo "==> layers, recipes, links"
 	@$(BIN)/python -m pytest -q -m "not slow and not long" tests/test_layers.py tests/test_recipes.py tests/test_docs.py
 
+docs: $(VENV)/.installed-docs
+	@echo "==> the site: English in site/, Chinese in site/zh/; to read it: python3 -m http.server -d site"
+	@$(BIN)/python docs/site_pages.py build/pages
+	@$(BIN)/zensical build --strict --clean
+	@$(BIN)/zensical build --strict --clean --config-file mkdocs.zh.yml
+
 bench: $(VENV)/.installed-dev
 	@echo "==> Gnomon beside TRL: leave the machine alone meanwhile, or the times mean nothing"
 	@GOMP_SPINCOUNT=20000 $(BIN)/python -W ignore benchmarks/versus_peers.py
@@ -80,6 +87,11 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> installing gnomon and what it needs (once, a few minutes)"
 	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "==> installing what builds the site"
+	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e ".[docs]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
