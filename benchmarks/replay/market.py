@@ -89,7 +89,7 @@ class Buyer:
                 None if heads is None else pairing.uncertainty(heads @ states[places].T),
                 {},
                 seed=self.plan.seed * 1_000_003 + self.draws,
-                floor=1.0 if heads is None else FLOOR,
+                random_share=1.0 if heads is None else FLOOR,
             ):
                 if frozenset(pair.ids) not in self.why:
                     self.why[frozenset(pair.ids)] = pair.why

@@ -129,7 +129,7 @@ def _prompts(store: Store, project: str, file: Name | None, max_prompts: int | N
     """The prompts to complete: those of the file, after adding them, or all; limited by the default mix."""
     from gnomon.core.types import Prompt
     from gnomon.data.reading.reported_rows import read_reported
-    from gnomon.feedback.selection.items import load_bank, prompt_answers
+    from gnomon.feedback.selection.items import prompt_completions
     from gnomon.feedback.selection.prompts import PromptMix, select_prompts
     from gnomon.feedback.store.ingest import add_prompts
     from gnomon.feedback.store.store import BankPrompt
@@ -141,12 +141,14 @@ def _prompts(store: Store, project: str, file: Name | None, max_prompts: int | N
             raise DataError(f"no data at {file}; give a file of prompts.")
         read = read_reported(Prompt, Path(file))
         ids = set(add_prompts(store, project, [BankPrompt(one) for one in read]).ids.values())
-    bank = [one for one in load_bank(store, project) if ids is None or one.prompt.id in ids]
+    bank = [one for one in store.bank(project) if ids is None or one.prompt.id in ids]
     if not bank:
         raise DataError(f"project '{project}' has no prompts; give a file of them with --prompts.")
     if max_prompts is None:
         return [one.prompt for one in bank]
-    times = {one.prompt.id: one.items for one in prompt_answers(store, project, [one.prompt.id for one in bank])}
+    times = {
+        one.prompt.id: one.items for one in prompt_completions(store, project, [one.prompt.id for one in bank])
+    }
     return [one.prompt.prompt for one in select_prompts(bank, max_prompts, PromptMix(), times, seed)]
 
 

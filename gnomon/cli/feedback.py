@@ -225,7 +225,7 @@ def select_prompts(
     for row in coverage:
         new = sum(one.prompt.category == row.category for one in selected)
         name = row.category or "(no category)"
-        typer.echo(f"{name}: {row.prompts} prompts, {row.asked} items ({row.share:.0%}), {new} selected")
+        typer.echo(f"{name}: {row.prompts} prompts, {row.items} items ({row.share:.0%}), {new} selected")
 
 
 def bounds_of(scale: str) -> tuple[float, float]:

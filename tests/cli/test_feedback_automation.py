@@ -147,7 +147,7 @@ def test_reorder_needs_items_with_several_completions(ask: Ask, here: Path, serv
     code, _, err = generate(
         ask, "--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--uncertainty-from", "vader"
     )
-    assert (code, "scores answers one by one" in " ".join(err.split())) == (2, True)
+    assert (code, "scores single completions" in " ".join(err.split())) == (2, True)
     assert rows("SELECT count(*) FROM completions") == [(0,)]
 
 

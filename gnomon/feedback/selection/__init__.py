@@ -1,1 +1,1 @@
-"""Which prompts, pairs and items are worth judging."""
+"""Selection of prompts, pairs and items to judge, and their priority."""

@@ -1,4 +1,4 @@
-"""From the answers in a bank to questions about them, chosen by `feedback.pairing`."""
+"""Items to judge from the completions of a project, chosen by `selection.pairs`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ from gnomon.feedback.selection.priority import (
 )
 from gnomon.feedback.store.ingest import IngestCounts, add_items
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, PromptRow
-from gnomon.feedback.store.store import BankPrompt, Store, as_completion, as_prompt
+from gnomon.feedback.store.store import Store, as_completion, as_prompt
 from gnomon.feedback.task_types import SCALES, setup_of
 
 
 @dataclass(frozen=True)
-class PromptAnswers:
-    """A prompt with all its answers, and how often two of them, by their ids, were asked about."""
+class PromptCompletions:
+    """A prompt with its completions and items.
+
+    Attributes:
+        prompt: the prompt.
+        completions: all its completions.
+        item_counts: number of items by their set of completion ids.
+        items: number of items.
+    """
 
     prompt: Prompt
-    answers: tuple[Completion, ...]
-    asked: Counter[frozenset[str]]
+    completions: tuple[Completion, ...]
+    item_counts: Counter[frozenset[str]]
     items: int
 
 
@@ -46,109 +53,121 @@ def create_items(
     seed: int = 0,
     random_share: float = RANDOM_SHARE,
 ) -> IngestCounts:
-    """Make items of the project's task from the answers that prompts have; all of them, or none.
+    """Create items of the project's task from the completions of prompts, in one transaction.
 
-    Pairs: as many as a prompt has answers, or all of up to three. Rankings: sets of the project's size. What
-    scores asks for each answer alone. A prompt that has as many items already gets no more.
+    Pairs: as many as a prompt has completions, or all pairs of up to three. Rankings: sets of the project's size.
+    Scores: one item per completion. A prompt that has as many items already gets no more.
 
     Args:
-        store: with the answers.
-        project: its id.
-        prompts: ids; `None` takes the whole bank.
-        scores: of reward models: pairs of which they are uncertain are preferred, and the items are asked in the
-            order of `priority.priorities`.
-        count: pairs or rankings a prompt.
-        seed: of the choice.
-        random_share: of items that stand at a random place of that order.
+        store: the feedback store.
+        project: id of the project.
+        prompts: ids of the prompts; by default all of them.
+        scores: scores of reward models. Pairs of which they are uncertain are preferred, and the items get the
+            priorities of `priority.priorities`.
+        count: number of pairs or rankings per prompt.
+        seed: seed of the random choices.
+        random_share: share of the items with a random priority.
 
     Raises:
-        ConfigError: there are scores, and the task scores single answers.
+        ConfigError: there are `scores`, and the task is to score single completions.
     """
-    about = store.project(project)
-    size, task = setup_of(about.settings).ranking_size, about.task
+    project_row = store.project(project)
+    size, task = setup_of(project_row.settings).ranking_size, project_row.task
     if scores is not None:
         check_orderable(project, task)
-    found: list[Sequence[str]] = []
-    uncertain: list[float] = []
-    for one in prompt_answers(store, project, prompts):
-        wanted = count or len(one.answers)
-        enough = min(wanted, math.comb(len(one.answers), 2)) if task == "pair" else int(task == "ranking")
-        if enough and one.items >= enough:
+    new_items: list[Sequence[str]] = []
+    uncertainties: list[float] = []
+    for entry in prompt_completions(store, project, prompts):
+        completions = entry.completions
+        max_items = min(count or len(completions), math.comb(len(completions), 2)) if task == "pair" else 1
+        if task in ("pair", "ranking") and max_items and entry.items >= max_items:
             continue
-        unsure = None if scores is None else uncertainty(scores(one.prompt, one.answers))
-        items = item_completions(task, one.answers, size, seed, count=count, unsure=unsure, asked=one.asked)
-        found += items
-        if unsure is not None:
-            place = {answer.id: at for at, answer in enumerate(one.answers)}
-            uncertain += [item_uncertainty(unsure, [place[name] for name in ids]) for ids in items]
-    order = priorities(uncertain, found, share=random_share, seed=seed) if scores is not None else None
-    return add_items(store, project, found, priorities=order)
+        pair_uncertainty = None if scores is None else uncertainty(scores(entry.prompt, completions))
+        items = item_completions(
+            task,
+            completions,
+            size,
+            seed,
+            count=count,
+            pair_uncertainty=pair_uncertainty,
+            item_counts=entry.item_counts,
+        )
+        new_items += items
+        if pair_uncertainty is not None:
+            index = {completion.id: n for n, completion in enumerate(completions)}
+            uncertainties += [item_uncertainty(pair_uncertainty, [index[name] for name in ids]) for ids in items]
+    order = priorities(uncertainties, new_items, share=random_share, seed=seed) if scores is not None else None
+    return add_items(store, project, new_items, priorities=order)
 
 
 def item_completions(
     task: str,
-    answers: Sequence[Completion],
+    completions: Sequence[Completion],
     size: int,
     seed: int,
     *,
     count: int | None = None,
-    unsure: NDArray[np.float64] | None = None,
-    asked: Mapping[frozenset[str], int] | None = None,
+    pair_uncertainty: NDArray[np.float64] | None = None,
+    item_counts: Mapping[frozenset[str], int] | None = None,
 ) -> list[tuple[str, ...]]:
-    """The ids of the answers that each question of a task shows, of one prompt's answers.
+    """Choose the completions of each item of one prompt.
 
     Args:
-        task: `pair`, `ranking`, or one that scores.
-        answers: all there are.
-        size: answers of a ranking.
-        seed: of the choice.
-        count: pairs or rankings; as many pairs as there are answers if nothing is said, or all of up to three.
-        unsure: `[answers, answers]`, how uncertain each pair is.
-        asked: how often each pair was asked before.
+        task: the project's task, such as `pair`.
+        completions: all completions of the prompt.
+        size: number of completions of a ranking.
+        seed: seed of the random choices.
+        count: number of pairs or rankings; by default as many pairs as there are completions, or all pairs of up
+            to three.
+        pair_uncertainty: uncertainty of each pair, [N, N].
+        item_counts: number of existing items by their set of completion ids.
+
+    Returns:
+        The completion ids of each item.
     """
     if task in SCALES:
-        return [(one.id,) for one in answers]
-    if len(answers) < 2:
+        return [(completion.id,) for completion in completions]
+    if len(completions) < 2:
         return []
     if task == "ranking":
-        return rankings(answers, size, seed, count)
-    return [pair.ids for pair in pairs(answers, count or len(answers), unsure, dict(asked or {}), seed)]
+        return rankings(completions, size, seed, count)
+    chosen = pairs(completions, count or len(completions), pair_uncertainty, dict(item_counts or {}), seed)
+    return [pair.ids for pair in chosen]
 
 
-def prompt_answers(store: Store, project: str, prompts: Sequence[str] | None = None) -> list[PromptAnswers]:
-    """Prompts of the bank with their answers and what was asked of them, in the bank's order."""
-    wanted = None if prompts is None else set(prompts)
+def prompt_completions(
+    store: Store, project: str, prompts: Sequence[str] | None = None
+) -> list[PromptCompletions]:
+    """Load prompts with their completions and numbers of items, in the order in which the prompts were added.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        prompts: ids of the prompts; by default all of them.
+    """
+    selected = None if prompts is None else set(prompts)
     with store.reading() as session:
         rows = session.scalars(
             select(PromptRow).where(PromptRow.project == project).order_by(PromptRow.key)
         ).all()
         by_prompt: dict[int, list[CompletionRow]] = defaultdict(list)
-        for answer in session.scalars(
+        for completion in session.scalars(
             select(CompletionRow).where(CompletionRow.project == project).order_by(CompletionRow.key)
         ):
-            by_prompt[answer.prompt].append(answer)
-        names = {answer.key: answer.id for some in by_prompt.values() for answer in some}
-        asked: dict[int, Counter[frozenset[str]]] = defaultdict(Counter)
+            by_prompt[completion.prompt].append(completion)
+        ids = {row.key: row.id for completion_rows in by_prompt.values() for row in completion_rows}
+        item_counts: dict[int, Counter[frozenset[str]]] = defaultdict(Counter)
         for prompt, keys in session.execute(
             select(ItemRow.prompt, ItemRow.completions).where(ItemRow.project == project)
         ):
-            asked[prompt][frozenset(names[key] for key in keys)] += 1
+            item_counts[prompt][frozenset(ids[key] for key in keys)] += 1
         return [
-            PromptAnswers(
+            PromptCompletions(
                 as_prompt(row),
                 tuple(map(as_completion, by_prompt[row.key])),
-                asked[row.key],
-                asked[row.key].total(),
+                item_counts[row.key],
+                item_counts[row.key].total(),
             )
             for row in rows
-            if wanted is None or row.id in wanted
+            if selected is None or row.id in selected
         ]
-
-
-def load_bank(store: Store, project: str) -> list[BankPrompt]:
-    """All prompts of a project's bank with what is known of them, in the order in which they came."""
-    with store.reading() as session:
-        rows = session.scalars(
-            select(PromptRow).where(PromptRow.project == project).order_by(PromptRow.key)
-        ).all()
-        return [BankPrompt(as_prompt(r), r.category, tuple(r.tags), r.value, r.edge) for r in rows]

@@ -1,9 +1,9 @@
-"""Which completions of a prompt are compared: pairs, or sets to rank.
+"""Choice of the completions of a prompt to compare: pairs, or sets to rank.
 
-Up to three answers all pairs are compared. Beyond that a share of the pairs is drawn uniformly from all of them,
-before anything else is looked at: what is estimated from these alone is unbiased, whatever the rest is chosen by.
-The rest covers every answer once, answers of different sources first, and then goes where a reward model is least
-certain and nobody has looked much.
+Of up to three completions all pairs are compared. Of more, a share of the pairs is first drawn uniformly from all
+pairs: estimates from these alone are unbiased, however the rest is chosen. The rest covers every completion once,
+with pairs of different sources preferred, and then takes pairs of which a reward model is least certain and that
+were rarely compared.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from gnomon.core.lazy import special
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion
 
-FEW = 3  # answers of which all pairs are compared
-TRIES = 16  # at sets to rank; the most even ones are kept
+ALL_PAIRS_UP_TO = 3  # completions
+TRIES = 16  # random draws of sets to rank, of which the most even one is used
 
 PairReason = Literal["all", "random", "cover", "uncertain"]
-Places = tuple[int, int]
+IndexPair = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class ComparisonPair:
-    """Two answers to compare.
+    """Two completions to compare.
 
     Attributes:
-        ids: of the two completions.
-        why: all pairs are compared; or it was drawn at random; or it covers an answer; or it is uncertain.
-        probability: that the random draw takes this pair, 1 where all are taken; `None` where it was chosen. An
-            estimate over all pairs of the prompt weighs those that have one by its inverse, and leaves out the
-            others.
+        ids: ids of the two completions.
+        why: `all` (all pairs are compared), `random` (drawn at random), `cover` (covers a completion) or
+            `uncertain`.
+        probability: probability that the random draw takes this pair, 1 if all pairs are compared; `None` for
+            chosen pairs. Estimates over all pairs of the prompt weigh pairs by its inverse, and leave out those
+            without.
     """
 
     ids: tuple[str, str]
@@ -49,163 +50,187 @@ class ComparisonPair:
 
 
 def uncertainty(scores: ArrayLike) -> NDArray[np.float64]:
-    """How uncertain reward models are of each pair of answers: `[answers, answers]`, 0 on the diagonal.
+    """Compute the uncertainty of reward models about each pair of completions.
 
-    With an ensemble it is the variance over its members of p = σ(r_a − r_b): what more judgements can settle. A
-    single model knows only p(1 − p), which is as large where people disagree for good.
+    For an ensemble it is the variance over its members of p = σ(r_a − r_b), which more judgements can reduce. For
+    a single model it is p(1 − p), which is as large where people disagree persistently.
 
     Args:
-        scores: `[members, answers]`, or `[answers]` of a single model.
+        scores: [M, N] of M members, or [N] of a single model.
+
+    Returns:
+        [N, N], with 0 on the diagonal.
 
     Raises:
-        DataError: a score is not a finite number, or the shape is another.
+        DataError: a score is not a finite number, or the shape is wrong.
     """
     rewards = np.atleast_2d(np.asarray(scores, dtype=np.float64))  # [M, N]
     if rewards.ndim != 2 or rewards.shape[0] < 1 or not np.isfinite(rewards).all():
-        raise DataError(f"scores must be finite and [members, answers], not {list(rewards.shape)}; mend them.")
+        raise DataError(
+            f"scores must be finite and [members, completions], not {list(rewards.shape)}; correct the judges."
+        )
     wins = special.expit(rewards[:, :, None] - rewards[:, None, :])  # [M, N, N]
-    found = wins.var(axis=0) if len(wins) > 1 else wins[0] * (1 - wins[0])
-    np.fill_diagonal(found, 0.0)
-    return np.asarray(found, dtype=np.float64)
+    variance = wins.var(axis=0) if len(wins) > 1 else wins[0] * (1 - wins[0])
+    np.fill_diagonal(variance, 0.0)
+    return np.asarray(variance, dtype=np.float64)
 
 
 def pairs(
-    answers: Sequence[Completion],
+    completions: Sequence[Completion],
     count: int,
     uncertainty: NDArray[np.float64] | None,
-    seen: Mapping[frozenset[str], int],
+    item_counts: Mapping[frozenset[str], int],
     seed: int,
-    floor: float = 0.2,
+    random_share: float = 0.2,
 ) -> list[ComparisonPair]:
-    """The pairs of a prompt's answers to compare: the random ones, those that cover, the uncertain ones.
+    """Choose pairs of a prompt's completions to compare: random ones, covering ones, then uncertain ones.
 
-    All pairs where there are three answers or fewer, whatever the count, or no more pairs than `count`; none of a
-    single answer. Every answer is covered where the count allows it beside the random pairs. The outcome depends
-    on the answers and the seed, not on the order of the answers; prompts with one seed draw differently.
+    All pairs are returned for three completions or fewer, whatever the count, or if there are no more than
+    `count`; none for a single completion. Every completion is covered if the count allows it beside the random
+    pairs. The result depends on the completions and the seed, not on the order of the completions; with one seed,
+    different prompts draw differently.
 
     Args:
-        answers: completions of one prompt.
-        count: how many pairs are wanted, at least 1.
-        uncertainty: of each pair, `[answers, answers]`, as `uncertainty` finds it; `None` takes all for equal.
-        seen: how often two answers, as a set of their ids, were compared before.
-        seed: of the draw, and of the order among equals; another each round, or the same pairs are drawn.
-        floor: share of the pairs, rounded up, that is drawn uniformly from all pairs.
+        completions: completions of one prompt.
+        count: number of pairs, at least 1.
+        uncertainty: uncertainty of each pair, [N, N], from the function `uncertainty`; `None` treats all as
+            equal.
+        item_counts: number of earlier comparisons of two completions, by the set of their ids.
+        seed: seed of the draw and of the order among equals. Use another one each round, or the same pairs are
+            drawn.
+        random_share: share of the pairs, rounded up, that is drawn uniformly from all pairs.
 
     Raises:
-        DataError: two answers share an id, or an argument makes no sense.
+        DataError: two completions share an id, or an argument is out of its range.
     """
-    if count < 1 or not 0 <= floor <= 1:
-        raise DataError(f"pairs need a count of at least 1 and a floor in [0, 1], not {count} and {floor}.")
-    if uncertainty is not None and uncertainty.shape != (len(answers), len(answers)):
-        raise DataError(f"the uncertainty of {len(answers)} answers is {list(uncertainty.shape)}; give [N, N].")
-    by_id = _by_id(answers)
-    everything: list[Places] = list(combinations(by_id, 2))
+    if count < 1 or not 0 <= random_share <= 1:
+        raise DataError(
+            f"count is {count} and random_share {random_share}; pass at least 1 and a share in [0, 1]."
+        )
+    if uncertainty is not None and uncertainty.shape != (len(completions), len(completions)):
+        raise DataError(
+            f"the uncertainty of {len(completions)} completions is {list(uncertainty.shape)}; pass [N, N]."
+        )
+    all_pairs: list[IndexPair] = list(combinations(_sorted_by_id(completions), 2))
 
-    def pair(places: Places, why: PairReason, probability: float | None = None) -> ComparisonPair:
-        return ComparisonPair((answers[places[0]].id, answers[places[1]].id), why, probability)
+    def pair(indices: IndexPair, why: PairReason, probability: float | None = None) -> ComparisonPair:
+        return ComparisonPair((completions[indices[0]].id, completions[indices[1]].id), why, probability)
 
-    if len(answers) <= FEW or count >= len(everything):
-        return [pair(places, "all", 1.0) for places in everything]
-    _random(seed, answers).shuffle(everything)  # the sort below is stable: this is the order among equals
-    drawn = math.ceil(round(floor * count, 9))  # 0.7·10 is 7
-    worth = {
+    if len(completions) <= ALL_PAIRS_UP_TO or count >= len(all_pairs):
+        return [pair(indices, "all", 1.0) for indices in all_pairs]
+    _rng(seed, completions).shuffle(all_pairs)  # the order among equals, since the sort below is stable
+    random_count = math.ceil(round(random_share * count, 9))  # 0.7·10 is 7
+    value = {
         (a, b): (1.0 if uncertainty is None else float(uncertainty[a, b]))
-        / (1 + seen.get(frozenset((answers[a].id, answers[b].id)), 0))
-        for a, b in everything
+        / (1 + item_counts.get(frozenset((completions[a].id, completions[b].id)), 0))
+        for a, b in all_pairs
     }
-    chosen, rest = everything[:drawn], everything[drawn:]
-    covering = _cover([one.source for one in answers], chosen, rest, worth, count - drawn)
-    rest = [places for places in rest if places not in covering]
-    rest.sort(key=lambda p: (-worth[p], answers[p[0]].source == answers[p[1]].source))
+    drawn, rest = all_pairs[:random_count], all_pairs[random_count:]
+    sources = [completion.source for completion in completions]
+    covering = _cover(sources, drawn, rest, value, count - random_count)
+    rest = [indices for indices in rest if indices not in covering]
+    rest.sort(key=lambda indices: (-value[indices], sources[indices[0]] == sources[indices[1]]))
     return [
-        *(pair(places, "random", drawn / len(everything)) for places in chosen),
-        *(pair(places, "cover") for places in covering),
-        *(pair(places, "uncertain") for places in rest[: count - drawn - len(covering)]),
+        *(pair(indices, "random", random_count / len(all_pairs)) for indices in drawn),
+        *(pair(indices, "cover") for indices in covering),
+        *(pair(indices, "uncertain") for indices in rest[: count - random_count - len(covering)]),
     ]
 
 
-def rankings(answers: Sequence[Completion], k: int, seed: int, count: int | None = None) -> list[tuple[str, ...]]:
-    """Sets of K answers to rank, in which each answer and each pair comes up about equally often.
+def rankings(
+    completions: Sequence[Completion], k: int, seed: int, count: int | None = None
+) -> list[tuple[str, ...]]:
+    """Choose sets of K completions to rank, in which completions and pairs occur about equally often.
 
-    No answer comes up more than once more than another. One set of all where there are K answers or fewer; none
-    of a single answer. The outcome depends on the answers and the seed, not on the order of the answers.
+    Numbers of occurrences of two completions differ by 1 at most. For K completions or fewer there is one set of
+    all; for a single completion none. The result depends on the completions and the seed, not on their order.
 
     Args:
-        answers: completions of one prompt.
-        k: answers a set, at least 2.
-        seed: of the choice among equals.
-        count: how many sets; `None`: as many as hold all pairs once, if they could be cut so evenly.
+        completions: completions of one prompt.
+        k: number of completions per set, at least 2.
+        seed: seed of the choice among equals.
+        count: number of sets; by default the number of pairs divided by that of a set, rounded up.
 
     Returns:
         The ids of each set.
 
     Raises:
-        DataError: two answers share an id, or an argument makes no sense.
+        DataError: two completions share an id, or an argument is out of its range.
     """
     if k < 2 or (count is not None and count < 1):
-        raise DataError(f"rankings need sets of at least 2 answers, and at least 1 set, not {k} and {count}.")
-    left = _by_id(answers)
-    if len(left) <= k:
-        return [tuple(answers[place].id for place in left)] if len(left) > 1 else []
-    wanted = math.ceil(math.comb(len(left), 2) / math.comb(k, 2)) if count is None else count
-    generator = _random(seed, answers)
-    tries = [_sets(left, k, wanted, generator) for _ in range(TRIES)]
-    _, best = min(tries, key=lambda made: sum(times**2 for times in made[0].values()))  # the first of equals
-    return [tuple(answers[place].id for place in left if place in group) for group in best]
+        raise DataError(
+            f"a ranking has {k} completions and there are {count} sets; pass at least 2 and at least 1."
+        )
+    ordered = _sorted_by_id(completions)
+    if len(ordered) <= k:
+        return [tuple(completions[index].id for index in ordered)] if len(ordered) > 1 else []
+    sets = math.ceil(math.comb(len(ordered), 2) / math.comb(k, 2)) if count is None else count
+    rng = _rng(seed, completions)
+    tries = [_sets(ordered, k, sets, rng) for _ in range(TRIES)]
+    # The first of the draws with the smallest sum of squared pair counts.
+    _, best = min(tries, key=lambda draw: sum(times**2 for times in draw[0].values()))
+    return [tuple(completions[index].id for index in ordered if index in group) for group in best]
 
 
-def _by_id(answers: Sequence[Completion]) -> list[int]:
-    """Places of the answers in the order of their ids."""
-    if len({one.id for one in answers}) < len(answers):
-        raise DataError("two answers of a prompt share an id; give each its own.")
-    return sorted(range(len(answers)), key=lambda place: answers[place].id)
+def _sorted_by_id(completions: Sequence[Completion]) -> list[int]:
+    """Return the indices of the completions in the order of their ids."""
+    if len({completion.id for completion in completions}) < len(completions):
+        raise DataError("two completions of a prompt share an id; give each its own.")
+    return sorted(range(len(completions)), key=lambda index: completions[index].id)
 
 
-def _random(seed: int, answers: Sequence[Completion]) -> random.Random:
-    """Of the seed and the answers, or the same places would be drawn at every prompt."""
-    return random.Random(digest([seed, *sorted(one.id for one in answers)]))
+def _rng(seed: int, completions: Sequence[Completion]) -> random.Random:
+    """Seed a generator with the ids too: with the seed alone, all prompts would draw the same indices."""
+    return random.Random(digest([seed, *sorted(completion.id for completion in completions)]))
 
 
 def _cover(
     sources: Sequence[str],
-    chosen: Sequence[Places],
-    rest: Sequence[Places],
-    worth: Mapping[Places, float],
+    drawn: Sequence[IndexPair],
+    rest: Sequence[IndexPair],
+    value: Mapping[IndexPair, float],
     count: int,
-) -> list[Places]:
-    """Up to `count` further pairs, so that each answer is in one: two new answers where there are two.
+) -> list[IndexPair]:
+    """Choose up to `count` pairs of `rest` so that each completion is in a pair.
 
-    Of different sources where that is possible; one of the two is of the source with most answers left, which
-    makes as many such pairs as there can be. Then by worth.
+    Pairs of two uncovered completions come first, then pairs of different sources. Of these, the pairs with a
+    completion of the source with most uncovered ones come first, which gives as many pairs of different sources
+    as possible; then pairs by value.
     """
-    bare = set(range(len(sources))) - {place for places in chosen for place in places}
-    found: list[Places] = []
-    while bare and len(found) < count:
-        left = Counter(sources[place] for place in bare)
+    uncovered = set(range(len(sources))) - {index for indices in drawn for index in indices}
+    covering: list[IndexPair] = []
+    while uncovered and len(covering) < count:
+        left = Counter(sources[index] for index in uncovered)
 
-        def merit(places: Places, bare: set[int] = bare, left: Counter[str] = left) -> tuple[float, ...]:
-            a, b = places
-            apart = sources[a] != sources[b]
-            return ((a in bare) + (b in bare), apart, max(left[sources[a]], left[sources[b]]), worth[places])
+        def merit(
+            indices: IndexPair, uncovered: set[int] = uncovered, left: Counter[str] = left
+        ) -> tuple[float, ...]:
+            a, b = indices
+            new = (a in uncovered) + (b in uncovered)
+            return (new, sources[a] != sources[b], max(left[sources[a]], left[sources[b]]), value[indices])
 
-        found.append(max(rest, key=merit))
-        bare -= set(found[-1])
-    return found
+        covering.append(max(rest, key=merit))
+        uncovered -= set(covering[-1])
+    return covering
 
 
 def _sets(
-    places: Sequence[int], k: int, count: int, generator: random.Random
+    indices: Sequence[int], k: int, count: int, rng: random.Random
 ) -> tuple[Counter[frozenset[int]], list[list[int]]]:
-    """How often two places come together, and the sets: in each the least used, and of them who met least."""
+    """Draw sets of the least used indices, and among these of those that met the rest of the set least often.
+
+    Returns:
+        Number of sets that two indices share, and the sets.
+    """
     used: Counter[int] = Counter()
     together: Counter[frozenset[int]] = Counter()
-    found = []
+    sets = []
     for _ in range(count):
-        order, group = generator.sample(places, len(places)), list[int]()
+        order, group = rng.sample(indices, len(indices)), list[int]()
         while len(group) < k:
-            met = {p: sum(together[frozenset((p, other))] for other in group) for p in order if p not in group}
-            group.append(min(met, key=lambda place: (used[place], met[place])))
+            met = {n: sum(together[frozenset((n, other))] for other in group) for n in order if n not in group}
+            group.append(min(met, key=lambda index: (used[index], met[index])))
         used.update(group)
         together.update(frozenset(two) for two in combinations(group, 2))
-        found.append(group)
-    return together, found
+        sets.append(group)
+    return together, sets

@@ -1,7 +1,7 @@
-"""In which order waiting items are asked: the most uncertain first, a random share anywhere among them.
+"""Priority of open items: the most uncertain first, with a random share at random positions.
 
-What judges are surely wrong about looks certain to them, so an order by their uncertainty alone would come to it
-last. Items of the random share stand at places that do not depend on their own uncertainty.
+Judges are certain of some items on which they are wrong, and an order by their uncertainty alone would put these
+last. The positions of the random share do not depend on the items' own uncertainty.
 """
 
 from __future__ import annotations
@@ -25,68 +25,67 @@ from gnomon.feedback.task_types import SCALES
 RANDOM_SHARE = 0.2
 CHUNK = 500  # items whose priority is written in one transaction
 
-ScoreFunction = Callable[
-    [Prompt, Sequence[Completion]], ArrayLike
-]  # [members, answers], as `pairing.uncertainty` reads
+# Scores of completions, [members, N] or [N], as `pairs.uncertainty` takes them.
+ScoreFunction = Callable[[Prompt, Sequence[Completion]], ArrayLike]
 
 
 @dataclass(frozen=True)
 class OpenItem:
-    """An open item: its key, its prompt, and the completions that it compares."""
+    """An open item: its key, its prompt and its completions."""
 
     key: int
     prompt: Prompt
-    answers: tuple[Completion, ...]
+    completions: tuple[Completion, ...]
 
 
 def check_orderable(project: str, task: str) -> None:
-    """Refuse projects whose items compare nothing.
+    """Check that a project's items compare completions, so that their uncertainty is defined.
 
     Raises:
-        ConfigError: the task scores single answers.
+        ConfigError: the task is to score single completions.
     """
     if task in SCALES:
         raise ConfigError(
-            f"project '{project}' scores answers one by one, and uncertainty is of comparisons; "
-            "leave out the judges."
+            f"project '{project}' scores single completions, and uncertainty is defined for comparisons; "
+            "remove the judges."
         )
 
 
-def item_uncertainty(unsure: NDArray[np.float64], places: Sequence[int]) -> float:
-    """The mean uncertainty over an item's pairs.
+def item_uncertainty(pair_uncertainty: NDArray[np.float64], indices: Sequence[int]) -> float:
+    """Compute the mean uncertainty over an item's pairs.
 
     Args:
-        unsure: of each pair of a prompt's answers, `[answers, answers]`, as `pairing.uncertainty` gives it.
-        places: of the item's answers, two or more.
+        pair_uncertainty: uncertainty of each pair of the prompt's completions, [N, N], from `pairs.uncertainty`.
+        indices: indices of the item's completions, two or more.
     """
-    chosen = unsure[np.ix_(places, places)]  # [K, K], 0 on the diagonal
-    return float(chosen.sum() / (len(places) * (len(places) - 1)))
+    chosen = pair_uncertainty[np.ix_(indices, indices)]  # [K, K], 0 on the diagonal
+    return float(chosen.sum() / (len(indices) * (len(indices) - 1)))
 
 
 def priorities(
-    uncertainties: Sequence[float], names: Sequence[Sequence[str]], *, share: float = RANDOM_SHARE, seed: int = 0
+    uncertainties: Sequence[float], ids: Sequence[Sequence[str]], *, share: float = RANDOM_SHARE, seed: int = 0
 ) -> list[float]:
-    """The priority of each item: its uncertainty, or, for a random share, a quantile of all drawn uniformly.
+    """Compute the priority of each item: its uncertainty, or for a random share a random quantile of all of them.
 
-    Which items are drawn, and their places, depend on the seed and on the item, not on the order of the items.
+    The draw depends on the seed and the item alone, not on the order of the items.
 
     Args:
-        uncertainties: of the items.
-        names: the ids of the completions of each.
-        share: the probability that an item stands at a random place.
-        seed: of the draw.
+        uncertainties: uncertainty of each item.
+        ids: completion ids of each item.
+        share: probability that an item gets a random priority.
+        seed: seed of the draw.
 
     Raises:
         ConfigError: the share is not in [0, 1].
     """
     if not 0 <= share <= 1:
-        raise ConfigError(f"the random share is {share}; give a number from 0 to 1.")
+        raise ConfigError(f"the random share is {share}; pass a number from 0 to 1.")
     ordered = np.sort(np.asarray(uncertainties, dtype=np.float64))
     result = []
-    for own, ids in zip(uncertainties, names, strict=True):
-        draw = np.random.default_rng(int(digest([seed, "queue", *sorted(ids)])[:16], 16))
-        drawn, quantile = draw.random(2)
-        result.append(float(np.quantile(ordered, quantile)) if drawn < share else float(own))
+    for own, item_ids in zip(uncertainties, ids, strict=True):
+        rng = np.random.default_rng(int(digest([seed, "queue", *sorted(item_ids)])[:16], 16))
+        draw, quantile = rng.random(2)
+        result.append(float(np.quantile(ordered, quantile)) if draw < share else float(own))
     return result
 
 
@@ -99,19 +98,22 @@ def reorder(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[float]:
-    """Give all waiting items the priorities that judges' scores imply; returns them, in the order of the items.
+    """Set the priorities of all open items from scores of judges.
 
     Args:
-        store: with the items.
-        project: its id.
-        scores: of reward models; `None` forgets all priorities, and items come in the order in which they were
-            added.
-        share: of items at random places.
-        seed: of the draw.
-        progress: receives the number of items whose uncertainty is known.
+        store: the feedback store.
+        project: id of the project.
+        scores: scores of reward models; `None` resets all priorities to 0, and items come in the order in which
+            they were added.
+        share: share of the items with a random priority.
+        seed: seed of the draw.
+        progress: called with the number of items with a computed uncertainty.
+
+    Returns:
+        The priorities, in the order in which the items were added.
 
     Raises:
-        ConfigError: the project's items compare nothing, or the share cannot be.
+        ConfigError: the project's task is to score single completions, or the share is not in [0, 1].
         DataError: a score is not a finite number.
     """
     if scores is not None:
@@ -120,9 +122,9 @@ def reorder(
     if scores is None:
         result = [0.0] * len(items)
     else:
-        unsure = _uncertainties(items, scores, progress)
-        names = [[one.id for one in item.answers] for item in items]
-        result = priorities(unsure, names, share=share, seed=seed)
+        uncertainties = _uncertainties(items, scores, progress)
+        ids = [[completion.id for completion in item.completions] for item in items]
+        result = priorities(uncertainties, ids, share=share, seed=seed)
     for start in range(0, len(items), CHUNK):
         with store.writing() as session:
             for item, priority in list(zip(items, result, strict=True))[start : start + CHUNK]:
@@ -131,7 +133,7 @@ def reorder(
 
 
 def open_items(store: Store, project: str) -> list[OpenItem]:
-    """The open items of a project, in the order in which they were added."""
+    """Return the open items of a project, in the order in which they were added."""
     with store.reading() as session:
         rows = session.execute(
             select(ItemRow.key, ItemRow.completions, PromptRow)
@@ -139,35 +141,36 @@ def open_items(store: Store, project: str) -> list[OpenItem]:
             .where(ItemRow.project == project, ItemRow.state == "open")
             .order_by(ItemRow.key)
         ).all()
-        answers = {
+        completions = {
             row.key: as_completion(row)
             for row in session.scalars(select(CompletionRow).where(CompletionRow.project == project))
         }
         return [
-            OpenItem(key, as_prompt(prompt), tuple(answers[one] for one in completions))
-            for key, completions, prompt in rows
+            OpenItem(key, as_prompt(prompt), tuple(completions[n] for n in completion_keys))
+            for key, completion_keys, prompt in rows
         ]
 
 
 def _uncertainties(
     items: Sequence[OpenItem], scores: ScoreFunction, progress: Callable[[int], None] | None
 ) -> list[float]:
-    """Of each item; a prompt's answers are scored once, however many items compare them."""
+    """Compute the uncertainty of each item; a prompt's completions are scored once for all its items."""
     by_prompt: dict[str, list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        by_prompt[item.prompt.id].append(index)
-    result, done = [0.0] * len(items), 0
+    for number, item in enumerate(items):
+        by_prompt[item.prompt.id].append(number)
+    result, computed = [0.0] * len(items), 0
     for members in by_prompt.values():
-        answers = list({one.id: one for index in members for one in items[index].answers}.values())
-        place = {one.id: at for at, one in enumerate(answers)}
+        completions = list({one.id: one for number in members for one in items[number].completions}.values())
+        index = {completion.id: n for n, completion in enumerate(completions)}
         prompt = items[members[0]].prompt
         try:
-            unsure = uncertainty(scores(prompt, answers))
+            pair_uncertainty = uncertainty(scores(prompt, completions))
         except DataError as error:
             raise DataError(f"prompt '{prompt.id}': {error}") from None
-        for index in members:
-            result[index] = item_uncertainty(unsure, [place[one.id] for one in items[index].answers])
-        done += len(members)
+        for number in members:
+            indices = [index[completion.id] for completion in items[number].completions]
+            result[number] = item_uncertainty(pair_uncertainty, indices)
+        computed += len(members)
         if progress is not None:
-            progress(done)
+            progress(computed)
     return result

@@ -1,12 +1,12 @@
-"""Which prompts of the bank are asked next: a mix of four parts, no two of them nearly the same.
+"""Selection of the next prompts from a prompt bank: a mix of four parts, without near-duplicates.
 
-- `random`: uniform over the bank, whatever else is known of a prompt.
-- `edge`: the cases that were written to be hard; those asked least come first.
-- `high_value`: by `value / (1 + times asked)`, the highest first.
-- `under_covered`: from the category asked least, while it is below an even share of all that was asked.
+- `random`: uniform over the bank.
+- `edge`: edge cases; those with the fewest items come first.
+- `high_value`: by `value / (1 + items)`, the highest first.
+- `under_covered`: from the category with the fewest items, while it is below an even share of all items.
 
-The parts are filled in this order: the random one draws from the whole bank, edge cases are few, and the last
-evens out what the others left uneven. What a part cannot fill is shared out among the others.
+The parts are filled in this order: the random part draws from the whole bank, edge cases are few, and the last
+part balances the categories. If a part runs out of prompts, the others share the rest of its quota.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from gnomon.core.types import Prompt
 from gnomon.data.splits import normalized_text
 from gnomon.feedback.store.store import BankPrompt
 
-ALIKE = 0.7  # Jaccard similarity from which two turns are nearly the same
-GRAM = 5  # columns of a gram
+NEAR_DUPLICATE = 0.7  # Jaccard similarity from which two prompts are near-duplicates
+GRAM = 5  # columns of an n-gram
 
 MixPart = Literal["random", "edge", "high_value", "under_covered"]
 MIX_PARTS: tuple[MixPart, ...] = ("random", "edge", "high_value", "under_covered")
@@ -38,13 +38,13 @@ Name = TypeVar("Name", bound=str)
 
 
 class PromptMix(Settings):
-    """The shares of a selection; they add up to 1.
+    """Shares of the parts of a selection; they add up to 1.
 
     Attributes:
-        high_value: prompts of which most is learnt.
-        under_covered: prompts of the categories asked least.
+        high_value: prompts with the highest expected benefit.
+        under_covered: prompts of the categories with the fewest items.
         edge: adversarial and other hard cases.
-        random: drawn uniformly, so that nothing is out of reach.
+        random: uniform draws, so that every prompt can be selected.
     """
 
     high_value: Share = 0.4
@@ -60,7 +60,7 @@ class PromptMix(Settings):
         return self
 
     def shares(self) -> dict[MixPart, float]:
-        """The share of each part, in the order in which they are filled."""
+        """Return the share of each part, in the order in which they are filled."""
         return {part: float(getattr(self, part)) for part in MIX_PARTS}
 
 
@@ -74,11 +74,11 @@ class SelectedPrompt:
 
 @dataclass(frozen=True)
 class CategoryCoverage:
-    """A category: its prompts in the bank, how often they were asked, and its share of all that was asked."""
+    """Coverage of a category: its numbers of prompts and items, and its share of all items."""
 
     category: str
     prompts: int
-    asked: int
+    items: int
     share: float
 
 
@@ -86,140 +86,148 @@ def select_prompts(
     prompts: Sequence[BankPrompt],
     count: int,
     mix: PromptMix,
-    asked: Mapping[str, int],
+    item_counts: Mapping[str, int],
     seed: int,
     *,
-    most: int | None = None,
-    alike: float = ALIKE,
+    max_items: int | None = None,
+    near_duplicate: float = NEAR_DUPLICATE,
 ) -> list[SelectedPrompt]:
-    """Select prompts by a mix, part by part; fewer than `count` where the bank has no more.
+    """Select prompts by a mix, part by part; fewer than `count` if the bank runs out of prompts.
 
-    The outcome depends on the prompts and the seed, not on the order of the prompts.
+    The result depends on the prompts and the seed, not on the order of the prompts.
 
     Args:
-        prompts: the whole bank.
-        count: how many to select.
-        mix: the share of each part; rounded by largest remainder.
-        asked: how often each prompt was asked before, by its id; one that is not named was never asked.
-        seed: of the random part, and of the order among equals.
-        most: prompts asked that often are left out; `None` leaves none out.
-        alike: from this similarity on, in (0, 1], two prompts are near-duplicates, and one is left out.
+        prompts: the whole prompt bank.
+        count: number of prompts to select.
+        mix: share of each part; quotas are rounded by largest remainder.
+        item_counts: number of items of each prompt, by its id; 0 by default.
+        seed: seed of the random part and of the order among equals.
+        max_items: prompts with at least this many items are left out; by default none are.
+        near_duplicate: similarity in (0, 1] from which two prompts are near-duplicates, of which one is left out.
 
     Raises:
-        DataError: two prompts share an id, a value is not in [0, 1], or a number makes no sense.
+        DataError: two prompts share an id, a value is not in [0, 1], or a number is out of its range.
     """
-    if count < 0 or not 0 < alike <= 1:
-        raise DataError(f"a selection needs a count of at least 0 and alike in (0, 1], not {count} and {alike}.")
-    totals = Counter({row.category: row.asked for row in coverage(prompts, asked)})
-    bank = sorted(prompts, key=lambda one: one.prompt.id)
-    random.Random(seed).shuffle(bank)  # the sorts below are stable: this is the order among equals
-    free = [one for one in bank if most is None or _times(one, asked) < most]
-    least = sorted(free, key=lambda one: _times(one, asked))
-    chosen = _Chosen(alike)
+    if count < 0 or not 0 < near_duplicate <= 1:
+        raise DataError(
+            f"count is {count} and near_duplicate {near_duplicate}; pass at least 0 and a similarity in (0, 1]."
+        )
+    totals = Counter({row.category: row.items for row in coverage(prompts, item_counts)})
+    bank = sorted(prompts, key=lambda entry: entry.prompt.id)
+    random.Random(seed).shuffle(bank)  # the order among equals, since the sorts below are stable
+
+    def items(entry: BankPrompt) -> int:
+        return item_counts.get(entry.prompt.id, 0)
+
+    eligible = [entry for entry in bank if max_items is None or items(entry) < max_items]
+    by_items = sorted(eligible, key=items)
+    selection = _Selection(near_duplicate)
     streams: dict[MixPart, Iterator[BankPrompt]] = {
-        "random": iter(free),
-        "edge": iter([one for one in least if one.edge]),
-        "high_value": iter(sorted(free, key=lambda one: -one.value / (1 + _times(one, asked)))),
-        "under_covered": _under_covered(least, totals, chosen, count),
+        "random": iter(eligible),
+        "edge": iter([entry for entry in by_items if entry.edge]),
+        "high_value": iter(sorted(eligible, key=lambda entry: -entry.value / (1 + items(entry)))),
+        "under_covered": _under_covered(by_items, totals, selection, count),
     }
-    while len(chosen.picked) < count and streams:
+    while len(selection.selected) < count and streams:
         shares = {part: share for part, share in mix.shares().items() if part in streams}
-        if not any(shares.values()):  # none that the user wanted has more to give
+        if not any(shares.values()):  # all parts of the mix have run out: use the others
             shares = dict.fromkeys(shares, 1.0)
-        for part, quota in apportion(count - len(chosen.picked), shares).items():
-            if chosen.fill(part, streams[part], quota) < quota:
+        for part, quota in apportion(count - len(selection.selected), shares).items():
+            if selection.fill(part, streams[part], quota) < quota:
                 del streams[part]
-    return chosen.picked
+    return selection.selected
 
 
-def coverage(prompts: Sequence[BankPrompt], asked: Mapping[str, int]) -> list[CategoryCoverage]:
-    """A row for each category of the bank, the least asked first; `asked` counts by prompt id.
+def coverage(prompts: Sequence[BankPrompt], item_counts: Mapping[str, int]) -> list[CategoryCoverage]:
+    """Compute the coverage of each category of a prompt bank, those with the fewest items first.
+
+    Args:
+        prompts: the whole prompt bank.
+        item_counts: number of items of each prompt, by its id; 0 by default.
 
     Raises:
-        DataError: two prompts share an id, a value is not in [0, 1], or a count is of no prompt or negative.
+        DataError: two prompts share an id, a value is not in [0, 1], or a count is negative or of an unknown
+            prompt.
     """
-    held = {one.prompt.id for one in prompts}
-    if len(held) < len(prompts):
+    ids = {entry.prompt.id for entry in prompts}
+    if len(ids) < len(prompts):
         raise DataError("two prompts of the bank share an id; give each its own.")
-    for one in prompts:
-        if not 0 <= one.value <= 1:
-            raise DataError(f"prompt '{one.prompt.id}': its value must be in [0, 1], not {one.value}; mend it.")
-    for name, times in asked.items():
-        if name not in held or times < 0:
-            raise DataError(f"prompt '{name}' is not in the bank or was asked {times} times; mend the counts.")
-    sizes = Counter(one.category for one in prompts)
+    for entry in prompts:
+        if not 0 <= entry.value <= 1:
+            raise DataError(f"prompt '{entry.prompt.id}' has the value {entry.value}; set one in [0, 1].")
+    for name, items in item_counts.items():
+        if name not in ids or items < 0:
+            raise DataError(f"prompt '{name}' is not in the bank or has {items} items; correct the counts.")
+    sizes = Counter(entry.category for entry in prompts)
     counts = Counter(dict.fromkeys(sizes, 0))
-    for one in prompts:
-        counts[one.category] += _times(one, asked)
+    for entry in prompts:
+        counts[entry.category] += item_counts.get(entry.prompt.id, 0)
     total = max(1, sum(counts.values()))
     rows = [CategoryCoverage(name, sizes[name], counts[name], counts[name] / total) for name in sizes]
-    return sorted(rows, key=lambda row: (row.asked, row.category))
+    return sorted(rows, key=lambda row: (row.items, row.category))
 
 
 def apportion(count: int, shares: Mapping[Name, float]) -> dict[Name, int]:
-    """Whole numbers that add up to `count`, in proportion to the shares, by largest remainder."""
+    """Split `count` into whole numbers in proportion to the shares, by largest remainder."""
     total = sum(shares.values())
     exact = {name: round(count * share / total, 9) for name, share in shares.items()}  # 0.29·100 is 29
-    found = {name: math.floor(number) for name, number in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: found[name] - exact[name])  # among equals the first named
-    for name in by_remainder[: count - sum(found.values())]:
-        found[name] += 1
-    return found
+    quotas = {name: math.floor(number) for name, number in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: quotas[name] - exact[name])  # equals in the given order
+    for name in by_remainder[: count - sum(quotas.values())]:
+        quotas[name] += 1
+    return quotas
 
 
 def similarity(one: Prompt, other: Prompt) -> float:
-    """How alike two prompts are, in [0, 1]: the Jaccard similarity of the two turns that differ most.
+    """Compute the similarity of two prompts, in [0, 1].
 
-    Turn is compared with turn, so that a long system prompt or document that two prompts share does not make
-    them equal. Prompts with other roles, or other numbers of turns, are not alike at all.
+    It is the Jaccard similarity of the pair of turns that differ most. Turns are compared one by one, so that a
+    common long system prompt or document does not make prompts similar. Prompts with different roles, or numbers
+    of turns, have the similarity 0.
     """
     return _similarity(_turns(one), _turns(other))
 
 
-class _Chosen:
-    """What is chosen so far: no prompt twice, and none that is nearly another."""
+class _Selection:
+    """The selected prompts, without duplicates and near-duplicates."""
 
-    def __init__(self, alike: float):
-        self.alike = alike
-        self.picked: list[SelectedPrompt] = []
+    def __init__(self, near_duplicate: float):
+        self.near_duplicate = near_duplicate
+        self.selected: list[SelectedPrompt] = []
         self.categories: Counter[str] = Counter()
         self.turns: list[Turns] = []
-        self.looked_at: set[str] = set()  # chosen, or too near to one that is
+        self.examined: set[str] = set()  # ids that were selected, or rejected as near-duplicates
 
     def fill(self, part: MixPart, stream: Iterator[BankPrompt], quota: int) -> int:
-        """Take up to `quota` prompts from a stream, no further than needed; returns how many."""
-        before = len(self.picked)
-        while len(self.picked) < before + quota and (one := next(stream, None)) is not None:
-            if one.prompt.id in self.looked_at:
+        """Select up to `quota` prompts from a stream, read no further than needed; return their number."""
+        before = len(self.selected)
+        while len(self.selected) < before + quota and (entry := next(stream, None)) is not None:
+            if entry.prompt.id in self.examined:
                 continue
-            self.looked_at.add(one.prompt.id)
-            turns = _turns(one.prompt)
-            if not any(_similarity(turns, other) >= self.alike for other in self.turns):
-                self.picked.append(SelectedPrompt(one, part))
-                self.categories[one.category] += 1
+            self.examined.add(entry.prompt.id)
+            turns = _turns(entry.prompt)
+            if not any(_similarity(turns, other) >= self.near_duplicate for other in self.turns):
+                self.selected.append(SelectedPrompt(entry, part))
+                self.categories[entry.category] += 1
                 self.turns.append(turns)
-        return len(self.picked) - before
+        return len(self.selected) - before
 
 
 def _under_covered(
-    least: Sequence[BankPrompt], totals: Counter[str], chosen: _Chosen, count: int
+    by_items: Sequence[BankPrompt], totals: Counter[str], selection: _Selection, count: int
 ) -> Iterator[BankPrompt]:
-    """Prompts of whichever category is asked least by now, until each has an even share of all, or no prompts."""
+    """Yield prompts of the category with the fewest items, until each has an even share or no prompts left."""
     even = (sum(totals.values()) + count) / max(1, len(totals))
     left: dict[str, list[BankPrompt]] = {}
-    for one in reversed(least):
-        left.setdefault(one.category, []).append(one)
+    for entry in reversed(by_items):
+        left.setdefault(entry.category, []).append(entry)
     while left:
-        name = min(left, key=lambda category: totals[category] + chosen.categories[category])
-        if totals[name] + chosen.categories[name] >= even:
+        name = min(left, key=lambda category: totals[category] + selection.categories[category])
+        if totals[name] + selection.categories[name] >= even:
             return
         yield left[name].pop()
         if not left[name]:
             del left[name]
-
-
-def _times(one: BankPrompt, asked: Mapping[str, int]) -> int:
-    return asked.get(one.prompt.id, 0)
 
 
 def _turns(prompt: Prompt) -> Turns:
@@ -227,15 +235,15 @@ def _turns(prompt: Prompt) -> Turns:
 
 
 def _grams(text: str) -> frozenset[str]:
-    """The runs of five columns of a text, which works without words.
+    """Split a text into n-grams of five columns, which needs no word boundaries.
 
-    A Chinese character says about as much as two or three letters, so wide characters take two columns. The ends
-    are padded: what stands there weighs as much as what stands in the middle, and short texts have grams too.
+    A Chinese character has about the information of two or three letters, so wide characters take two columns.
+    The ends are padded, so that each column is in equally many n-grams, and short texts have n-grams too.
     """
     plain = normalized_text(unicodedata.normalize("NFKC", text))
     wide = "".join(c * 2 if unicodedata.east_asian_width(c) in "WF" else c for c in plain)
     padded = " " * (GRAM - 1) + wide + " " * (GRAM - 1)
-    return frozenset(padded[place : place + GRAM] for place in range(len(padded) - GRAM + 1))
+    return frozenset(padded[start : start + GRAM] for start in range(len(padded) - GRAM + 1))
 
 
 def _similarity(one: Turns, other: Turns) -> float:

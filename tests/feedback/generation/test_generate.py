@@ -22,7 +22,7 @@ from gnomon.feedback.generation.generators import (
     SaveCallback,
 )
 from gnomon.feedback.generation.requests import GenerationSettings, request_for, too_similar
-from gnomon.feedback.selection.items import create_items, prompt_answers
+from gnomon.feedback.selection.items import create_items, prompt_completions
 from gnomon.feedback.store.ingest import add_completions, add_prompts
 from gnomon.feedback.store.schema import CompletionRow, ItemRow
 from gnomon.feedback.store.store import BankPrompt, Project, Store
@@ -292,8 +292,8 @@ def test_the_most_uncertain_pair_becomes_an_item(store: Store, prompts: list[Pro
     for seed in range(3):
         result = create_items(store, "films", scores=lambda prompt, some: [first, second], count=6, seed=seed)
         assert result.added == (6 if seed == 0 else 0)
-    (one, *_) = prompt_answers(store, "films")
-    assert one.asked[frozenset(("c4", "c5"))] == 1
+    (one, *_) = prompt_completions(store, "films")
+    assert one.item_counts[frozenset(("c4", "c5"))] == 1
 
 
 @pytest.mark.parametrize(("task", "sizes"), [("ranking", [3]), ("rating", [1] * 3), ("likert", [1] * 3)])
