@@ -39,5 +39,5 @@ def _table(plan: AnnotationPlan) -> Table:
         table.add_column(name, justify="right")
     for row in plan.rows:
         numbers = (row.votes, row.items, row.judgements, row.annotators)
-        table.add_row(row.goal, *(f"{number:,}" for number in numbers), f"{row.right:.1%}")
+        table.add_row(row.goal, *(f"{number:,}" for number in numbers), f"{row.majority_accuracy:.1%}")
     return table

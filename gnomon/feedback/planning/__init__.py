@@ -1,1 +1,1 @@
-"""How many judgements a question takes."""
+"""Planning of annotation: power analysis and sample sizes."""

@@ -27,8 +27,8 @@ from gnomon.stats.bradley_terry import choice_probabilities
 from gnomon.stats.intervals import wilson_interval
 
 TRIALS = 2000
-MOST_DRAWN = 200_000_000  # items in all trials
-AT_ONCE = 2_000_000  # items drawn side by side
+MAX_SIMULATED_ITEMS = 200_000_000  # over all trials
+BLOCK_ITEMS = 2_000_000  # items simulated in one array
 
 
 class PowerSettings(Settings):
@@ -42,7 +42,7 @@ class PowerSettings(Settings):
         ties: share of the votes that are ties.
         ci_halfwidth: half-width of the win rate's confidence interval.
         accuracy: target share of items with a correct majority.
-        per_annotator: judgements that one annotator makes.
+        per_annotator: number of judgements per annotator.
         alpha: false positive rate of the test; 1 − alpha is the interval's level.
     """
 
@@ -64,11 +64,15 @@ class PowerSettings(Settings):
 
 @dataclass(frozen=True)
 class PlanRow:
-    """Cost of one goal at a number of votes per item.
+    """Cost of a goal at a number of votes per item.
 
     Attributes:
-        goal: what is measured.
-        right: share of items whose majority is correct.
+        goal: description of the goal.
+        votes: votes per item.
+        items: number of items.
+        judgements: number of judgements, `items * votes`.
+        annotators: number of annotators.
+        majority_accuracy: share of items whose majority is correct.
     """
 
     goal: str
@@ -76,15 +80,18 @@ class PlanRow:
     items: int
     judgements: int
     annotators: int
-    right: float
+    majority_accuracy: float
 
 
 @dataclass(frozen=True)
 class AnnotationPlan:
-    """The table and the advice.
+    """Sample sizes of a study, with advice.
 
     Attributes:
+        settings: the goals and assumptions.
+        rows: cost of each goal at one vote per item and at the given number.
         votes: votes per item for the target accuracy; `None` if no number is enough.
+        advice: the recommendation in one sentence.
     """
 
     settings: PowerSettings
@@ -95,10 +102,13 @@ class AnnotationPlan:
 
 @dataclass(frozen=True)
 class SimulationCheck:
-    """A simulated share with Wilson's 95% interval.
+    """A simulated share with Wilson's 95% interval, beside its closed form.
 
     Attributes:
-        expected: by the closed form.
+        name: description of the share.
+        expected: value of the closed form.
+        observed: simulated share.
+        low, high: interval of `observed`.
     """
 
     name: str
@@ -109,10 +119,10 @@ class SimulationCheck:
 
 
 def plan_annotation(settings: PowerSettings) -> AnnotationPlan:
-    """Compute the table for one vote per item and for the given number.
+    """Compute sample sizes for one vote per item and for the given number.
 
     Raises:
-        ConfigError: no number of judgements is enough.
+        ConfigError: the win rate is 1/2, or the annotators guess, so that no number of judgements is enough.
     """
     noise, rows = settings.noise, []
     for votes in sorted({1, settings.votes}):
@@ -130,20 +140,21 @@ def plan_annotation(settings: PowerSettings) -> AnnotationPlan:
 
 
 def _row(goal: str, votes: int, items: int, settings: PowerSettings) -> PlanRow:
-    right = majority_accuracy(votes, settings.noise)
-    return PlanRow(goal, votes, items, items * votes, annotators_for(items, votes, settings.per_annotator), right)
+    annotators = annotators_for(items, votes, settings.per_annotator)
+    return PlanRow(goal, votes, items, items * votes, annotators, majority_accuracy(votes, settings.noise))
 
 
 def _advice(settings: PowerSettings, rows: list[PlanRow], needed: int | None) -> str:
-    one, last = rows[0], next(row for row in reversed(rows) if row.goal == rows[0].goal)
+    """Recommend numbers of items, votes and annotators; `needed` votes per item reach the target accuracy."""
+    single, last = rows[0], next(row for row in reversed(rows) if row.goal == rows[0].goal)
     observed = settings.noise.win_rate(settings.effect)
     advice = (
         f"To detect a win rate of {_share(settings.effect)}, measured as {_share(observed)} by these "
-        f"annotators, judge {one.items:,} items once each, with {one.annotators} or more annotators"
+        f"annotators, judge {single.items:,} items once each, with {single.annotators} or more annotators"
     )
     if last.votes > 1:
         advice += (
-            f" ({last.votes} votes per item take {last.judgements:,} judgements instead of {one.judgements:,})"
+            f" ({last.votes} votes per item take {last.judgements:,} judgements instead of {single.judgements:,})"
         )
     target = _share(settings.accuracy)
     if needed is None:
@@ -154,58 +165,57 @@ def _advice(settings: PowerSettings, rows: list[PlanRow], needed: int | None) ->
 def simulate(
     settings: PowerSettings, items: int, votes: int, *, trials: int = TRIALS, seed: int = 0
 ) -> list[SimulationCheck]:
-    """Simulate the study many times: how often it detects the win rate, and how many labels are right.
+    """Simulate the study many times, to check its power, the coverage of its interval and its majorities.
 
     Each trial draws which completion is better and the votes (`bradley_terry.choice_probabilities`), and tests
     the mean of the item means against 1/2 by their standard deviation. Large studies get fewer trials.
 
     Args:
-        settings: of the study.
+        settings: goals and assumptions of the study.
         items: number of items.
-        votes: per item.
-        trials: upper limit.
-        seed: of all draws.
+        votes: votes per item.
+        trials: maximum number of trials.
+        seed: seed of all draws.
 
     Raises:
-        ConfigError: the annotators never err, or there are too few items to test.
+        ConfigError: the annotators never err, or there are fewer than two items.
     """
     if items < 2:
         raise ConfigError("a single item has no standard deviation; simulate at least 2.")
-    generator, noise = np.random.default_rng(seed), settings.noise
+    rng, noise = np.random.default_rng(seed), settings.noise
     behavior = noise.simulated_behavior()
-    chances = list(
-        choice_probabilities(behavior.sharpness, behavior.ties).values()
-    )  # of the better, the worse, a tie
-    reach = half_width(items, noise, effect=settings.effect, votes=votes, alpha=settings.alpha)
+    # Probabilities of a vote for the better, for the worse, and of a tie.
+    probabilities = list(choice_probabilities(behavior.sharpness, behavior.ties).values())
+    width = half_width(items, noise, effect=settings.effect, votes=votes, alpha=settings.alpha)
     bound = NORMAL.inv_cdf(1 - settings.alpha / 2)
-    trials = min(trials, max(100, MOST_DRAWN // items))
+    trials = min(trials, max(100, MAX_SIMULATED_ITEMS // items))
     hits = np.zeros(3, dtype=np.int64)
-    for start in range(0, trials, block := max(1, AT_ONCE // items)):
+    for start in range(0, trials, block := max(1, BLOCK_ITEMS // items)):
         size = (min(block, trials - start), items)
-        better = generator.random(size) < settings.effect  # [trials, items]: A's answer is the better one
-        drawn = generator.multinomial(votes, chances, size=size)  # [trials, items, 3]
-        right, wrong, tied = (drawn[..., index] for index in range(3))
-        means = (np.where(better, right, wrong) + tied / 2) / votes - 0.5
+        better = rng.random(size) < settings.effect  # [trials, items]: A's completion is the better one
+        counts = rng.multinomial(votes, probabilities, size=size)  # [trials, items, 3]
+        correct, wrong, tied = (counts[..., index] for index in range(3))
+        means = (np.where(better, correct, wrong) + tied / 2) / votes - 0.5
         mean, error = means.mean(axis=1), means.std(axis=1, ddof=1) / math.sqrt(items)
         detected = np.sign(settings.effect - 0.5) * mean > bound * error
-        covered = np.abs(mean + 0.5 - noise.win_rate(settings.effect)) <= reach
-        even = int((right == wrong).sum())
-        labels = int((right > wrong).sum()) + int(generator.binomial(even, 0.5))
+        covered = np.abs(mean + 0.5 - noise.win_rate(settings.effect)) <= width
+        even = int((correct == wrong).sum())
+        labels = int((correct > wrong).sum()) + int(rng.binomial(even, 0.5))
         hits += [int(detected.sum()), int(covered.sum()), labels]
     power = power_of_items(settings.effect, noise, items, votes=votes, alpha=settings.alpha)
     return [
-        _trial("studies that detect the win rate", power, int(hits[0]), trials),
-        _trial("intervals that contain the win rate", 1 - settings.alpha, int(hits[1]), trials),
-        _trial("correct majorities", majority_accuracy(votes, noise), int(hits[2]), trials * items),
+        _check("studies that detect the win rate", power, int(hits[0]), trials),
+        _check("intervals that contain the win rate", 1 - settings.alpha, int(hits[1]), trials),
+        _check("correct majorities", majority_accuracy(votes, noise), int(hits[2]), trials * items),
     ]
 
 
-def _trial(name: str, expected: float, hits: int, of: int) -> SimulationCheck:
-    interval = wilson_interval(hits, of)
+def _check(name: str, expected: float, hits: int, n: int) -> SimulationCheck:
+    interval = wilson_interval(hits, n)
     assert interval is not None
-    return SimulationCheck(name, expected, hits / of, *interval)
+    return SimulationCheck(name, expected, hits / n, *interval)
 
 
 def _share(value: float) -> str:
-    """A share in percent, with a decimal if it is not whole."""
+    """Format a share in percent, with one decimal unless it is whole."""
     return f"{value * 100:.1f}".removesuffix(".0") + "%"

@@ -1,6 +1,6 @@
-"""How many judgements are needed: by hand, and against simulated annotators who judge one item after the other.
+"""Power analysis: figures by hand, and against simulated annotators who judge one item after the other.
 
-Tolerances of a simulated share are four standard deviations of a binomial share, √(p(1 − p)/n).
+The tolerance of a simulated share is four standard deviations of a binomial share, √(p(1 − p)/n).
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def near(observed: float, expected: float, n: int) -> bool:
     return abs(observed - expected) <= 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-def judged(noise: AnnotatorNoise, better: np.ndarray, votes: int, name: str) -> np.ndarray:
-    """What `votes` simulated annotators say of items, 1 for A, 0 for B, a half for a tie: `[items, votes]`.
+def simulated_votes(noise: AnnotatorNoise, better: np.ndarray, votes: int, name: str) -> np.ndarray:
+    """Votes of simulated annotators, 1 for A, 0 for B, 1/2 for a tie: [items, votes].
 
-    Who judges sees A first in every other item, so that no order is on A's side.
+    A is displayed first in every other item, so that the order favors neither side.
     """
     utilities: dict[str, float] = {
         f"{side}{i}": 0.5 if (side == "a") == bool(best) else -0.5
@@ -64,7 +64,7 @@ def judged(noise: AnnotatorNoise, better: np.ndarray, votes: int, name: str) -> 
 
 
 def kappa_from_accuracy(accuracy: float, prevalence: float = 0.5) -> float:
-    """Of two annotators who are right with probability `accuracy`: `accuracy_from_kappa` the other way round."""
+    """κ of two annotators with this accuracy: the inverse of `accuracy_from_kappa`."""
     signal = 2 * accuracy - 1
     share = 0.5 + (prevalence - 0.5) * signal
     return signal**2 * prevalence * (1 - prevalence) / (share * (1 - share))
@@ -83,16 +83,16 @@ def test_accuracy_from_kappa_by_hand() -> None:
 
 
 @pytest.mark.parametrize("prevalence", [0.5, 0.2])
-def test_kappa_of_simulated_annotators(prevalence: float) -> None:
-    """Cohen's κ as scikit-learn counts it, of 4000 items; its standard error is below 0.016 here."""
+def test_simulated_annotators_have_the_expected_kappa(prevalence: float) -> None:
+    """Cohen's κ by scikit-learn, of 4000 items; its standard error is below 0.016 here."""
     better = np.random.default_rng(5).random(4000) < prevalence
-    votes = judged(AnnotatorNoise(0.85), better, 2, f"kappa {prevalence}")
+    votes = simulated_votes(AnnotatorNoise(0.85), better, 2, f"kappa {prevalence}")
     assert cohen_kappa_score(votes[:, 0], votes[:, 1]) == pytest.approx(
         kappa_from_accuracy(0.85, prevalence), abs=0.05
     )
 
 
-def test_sizes_by_hand() -> None:
+def test_items_for_power_and_width_by_hand() -> None:
     """Without noise: ((1.95996·0.5 + 0.84162·√0.24) / 0.1)² = 193.85. With a = 0.8, so w = 0.56:
     ((0.97998 + 0.84162·√(0.56·0.44)) / 0.06)² = 542.7. A half-width of 0.05 is 1.95996²·0.25/0.0025 = 384.1.
     """
@@ -103,10 +103,10 @@ def test_sizes_by_hand() -> None:
     assert half_width(385, AnnotatorNoise(1.0)) == pytest.approx(1.959964 * 0.5 / math.sqrt(385))
 
 
-def test_variance_of_an_item_by_hand() -> None:
+def test_item_variance_by_hand() -> None:
     """a = 0.8, effect 0.5: c = 0.6²·0.25 = 0.09, s² = 0.25; of three votes 0.09 + 0.16/3.
 
-    With a fifth of ties, effect 0.7: 0.8·0.6 = 0.48 is kept, w = 0.596, s² = 0.2 − 0.096², c = 0.48²·0.21.
+    With a fifth of ties, effect 0.7: the signal is 0.8·0.6 = 0.48, w = 0.596, s² = 0.2 − 0.096², c = 0.48²·0.21.
     """
     assert AnnotatorNoise(0.8).item_variance(0.5, 3) == pytest.approx(0.09 + 0.16 / 3)
     tied = AnnotatorNoise(0.8, 0.2)
@@ -115,8 +115,8 @@ def test_variance_of_an_item_by_hand() -> None:
     assert tied.item_variance(0.7, 2) == pytest.approx(shared + (one - shared) / 2)
 
 
-def test_majority_by_hand() -> None:
-    """0.8³ + 3·0.8²·0.2 = 0.896; four votes with a coin are worth three; half of the votes ties: see the sums."""
+def test_majority_accuracy_by_hand() -> None:
+    """0.8³ + 3·0.8²·0.2 = 0.896; four votes are as accurate as three; sums for half of the votes ties."""
     assert majority_accuracy(1, AnnotatorNoise(0.8)) == pytest.approx(0.8)
     assert majority_accuracy(3, AnnotatorNoise(0.8)) == pytest.approx(0.896)
     assert majority_accuracy(4, AnnotatorNoise(0.8)) == pytest.approx(0.896)
@@ -127,7 +127,7 @@ def test_majority_by_hand() -> None:
     )
 
 
-def test_votes_for_a_majority() -> None:
+def test_votes_for_accuracy_is_the_smallest_odd_number() -> None:
     assert votes_for_accuracy(0.8, AnnotatorNoise(0.8)) == 1
     assert votes_for_accuracy(0.9, AnnotatorNoise(0.8)) == 5
     assert votes_for_accuracy(0.9, AnnotatorNoise(0.5)) is None
@@ -141,7 +141,7 @@ def test_votes_for_a_majority() -> None:
 def test_votes_of_simulated_annotators_have_the_expected_mean_and_variance(noise: AnnotatorNoise) -> None:
     """3000 items of 3 votes: the mean, the variance of an item's mean, the ties, the majority."""
     better = np.random.default_rng(6).random(3000) < 0.7
-    votes = judged(noise, better, 3, f"moments {noise.ties}")
+    votes = simulated_votes(noise, better, 3, f"moments {noise.ties}")
     means = votes.mean(axis=1)
     variance = noise.item_variance(0.7, 3)
     assert abs(means.mean() - noise.win_rate(0.7)) < 4 * math.sqrt(variance / 3000)
@@ -155,13 +155,13 @@ def test_votes_of_simulated_annotators_have_the_expected_mean_and_variance(noise
 @pytest.mark.parametrize(
     ("noise", "votes"), [(AnnotatorNoise(0.8), 1), (AnnotatorNoise(0.75, 0.2), 3)], ids=["one", "three, ties"]
 )
-def test_power_of_simulated_annotators(noise: AnnotatorNoise, votes: int) -> None:
+def test_studies_of_simulated_annotators_have_the_expected_power(noise: AnnotatorNoise, votes: int) -> None:
     """The items computed for a power of 0.8 give it in 150 simulated studies."""
     items, rounds, chance = items_for_power(0.72, noise, votes=votes), 150, np.random.default_rng(7)
     assert power_of_items(0.72, noise, items, votes=votes) == pytest.approx(0.8, abs=0.01)
     detected = covered = 0
     for number in range(rounds):
-        means = judged(noise, chance.random(items) < 0.72, votes, f"round {number}").mean(axis=1)
+        means = simulated_votes(noise, chance.random(items) < 0.72, votes, f"round {number}").mean(axis=1)
         detected += (means.mean() - 0.5) / (means.std(ddof=1) / math.sqrt(items)) > 1.959964
         reach = half_width(items, noise, effect=0.72, votes=votes)
         covered += abs(means.mean() - noise.win_rate(0.72)) <= reach
@@ -169,8 +169,8 @@ def test_power_of_simulated_annotators(noise: AnnotatorNoise, votes: int) -> Non
     assert near(covered / rounds, 0.95, rounds)
 
 
-def test_an_error_of_the_first_kind_is_as_rare_as_alpha() -> None:
-    """Where both answers are as good, one round in forty finds each of the two better: the test's own level."""
+def test_the_false_positive_rate_is_alpha() -> None:
+    """Where both are equally good, one study in forty detects each of the two as better: alpha / 2."""
     settings = PowerSettings(effect=0.5 + 1e-9, kappa=0.4)
     trial = simulate(settings, 300, 1, trials=4000, seed=1)[0]
     assert near(trial.observed, 0.025, 4000)
@@ -178,7 +178,7 @@ def test_an_error_of_the_first_kind_is_as_rare_as_alpha() -> None:
 
 @pytest.mark.parametrize("ties", [0.0, 0.25])
 @pytest.mark.parametrize("votes", [1, 3])
-def test_the_simulation_of_a_plan(ties: float, votes: int) -> None:
+def test_the_simulation_of_a_plan_agrees_with_its_closed_forms(ties: float, votes: int) -> None:
     settings = PowerSettings(effect=0.62, kappa=0.5, ties=ties, votes=votes)
     row = plan_annotation(settings).rows[1 if votes > 1 else 0]
     for trial in simulate(settings, row.items, votes, trials=2000, seed=2):
@@ -190,7 +190,7 @@ def test_the_simulation_of_a_plan(ties: float, votes: int) -> None:
         assert trial.low <= trial.observed <= trial.high
 
 
-def test_a_plan_says_what_to_do() -> None:
+def test_a_plan_has_sample_sizes_and_advice() -> None:
     plan = plan_annotation(PowerSettings(effect=0.6, kappa=0.36, votes=5, per_annotator=100))
     assert [(row.votes, row.items, row.judgements) for row in plan.rows] == [
         (1, 543, 543),
@@ -213,7 +213,7 @@ def test_a_plan_says_what_to_do() -> None:
     assert plan_annotation(PowerSettings(kappa=1e-6, accuracy=0.99)).advice.endswith("so train the annotators.")
 
 
-def test_annotators() -> None:
+def test_annotators_for_a_study_by_hand() -> None:
     assert annotators_for(489, 1, 200) == 3
     assert annotators_for(10, 3, 200) == 3  # nobody judges an item twice
     assert annotators_for(100, 3, 200) == 3
@@ -225,8 +225,8 @@ def test_annotators() -> None:
     [
         (lambda: plan_annotation(PowerSettings(effect=0.5)), "cannot be distinguished from 0.5"),
         (lambda: plan_annotation(PowerSettings(kappa=0.0)), "are chance"),
-        (lambda: accuracy_from_kappa(-0.1), "give κ in"),
-        (lambda: AnnotatorNoise(0.4), "give an accuracy in"),
+        (lambda: accuracy_from_kappa(-0.1), "pass κ in"),
+        (lambda: AnnotatorNoise(0.4), "pass an accuracy in"),
         (lambda: AnnotatorNoise(0.8, 1.0), "ties in"),
         (lambda: items_for_power(0.6, AnnotatorNoise(0.8), power=1.0), "power is 1.0"),
         (lambda: items_for_power(0.6, AnnotatorNoise(0.8), alpha=0.0), "alpha is 0.0"),
@@ -237,14 +237,14 @@ def test_annotators() -> None:
         (lambda: simulate(PowerSettings(), 1, 1), "simulate at least 2"),
     ],
 )
-def test_what_cannot_be_planned(call: object, message: str) -> None:
+def test_impossible_plans_are_refused(call: object, message: str) -> None:
     assert callable(call)
     with pytest.raises(ConfigError, match=message):
         call()
 
 
-def test_labels_are_counted_once() -> None:
-    """A guard of the test's own helper: every item has its votes, and only the three values."""
-    votes = judged(AnnotatorNoise(0.8, 0.3), np.ones(50, dtype=bool), 2, "helper")
+def test_simulated_votes_have_three_values() -> None:
+    """Checks the helper of these tests: every item has its votes, with the three values alone."""
+    votes = simulated_votes(AnnotatorNoise(0.8, 0.3), np.ones(50, dtype=bool), 2, "helper")
     assert set(Counter(votes.ravel().tolist())) <= {0.0, 0.5, 1.0}
     assert votes.shape == (50, 2)
