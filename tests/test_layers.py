@@ -22,7 +22,7 @@ LAYERS = (
 INNER_ORDER = {
     "core": ("", "storage"),
     "data": ("reading", "templates", ""),
-    "models": ("settings", "config_limits", "library_patches", "adapters", "engine", ""),
+    "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", ""),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
         "export",

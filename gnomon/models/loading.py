@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -18,20 +18,24 @@ from gnomon.core.errors import DataError, GnomonError, ModelError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import sync_entry, sync_folder
 from gnomon.core.storage.leftovers import temporary_folder
-from gnomon.core.storage.ownership import put_folder
 from gnomon.data.templates.chat_template import PLAIN_TEMPLATE, turn_end
 from gnomon.data.templates.trial import try_template
 from gnomon.models.adapters import adapter_base, make_trainable, merge_adapter, trains_all
+from gnomon.models.cards.card import render_card
+from gnomon.models.cards.facts import Kind, ModelCard
+from gnomon.models.cards.files import put_model, write_card
 from gnomon.models.config_limits import check_config
 from gnomon.models.embedding_rows import fit_embeddings
 from gnomon.models.engine.device import Compute
 from gnomon.models.library_patches import quiet_transformers, set_score_head, train_padding_embedding
-from gnomon.models.resolve import resolve
+from gnomon.models.resolve import base_info, resolve
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
 from gnomon.models.scalar_head import ScalarHead, load_head, new_head, save_with_head, start_at_zero
 from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
 from gnomon.models.special_tokens import with_end_tokens
 from gnomon.models.verify_forward import verified
+
+M = TypeVar("M", bound=Model)
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
@@ -91,7 +95,7 @@ def load_policy(
     network, _ = _pretrained(AutoModelForCausalLM, name)
     tokenizer = load_tokenizer(name, chat_template)
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
-    return verified(Policy(network, tokenizer, compute, make_trainable(network, trainable)))
+    return _with_card(Policy(network, tokenizer, compute, make_trainable(network, trainable)), name)
 
 
 def load_reward_model(
@@ -130,7 +134,7 @@ def load_reward_model(
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(trainable != FROZEN)
-    return verified(RewardModel(network, tokenizer, compute, adapter))
+    return _with_card(RewardModel(network, tokenizer, compute, adapter), name)
 
 
 def load_critic(
@@ -165,7 +169,13 @@ def load_critic(
     fit_embeddings(network, tokenizer, name, grow=True)  # it reads what its policy writes
     adapter = make_trainable(network, trainable)
     network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
-    return verified(Critic(network, tokenizer, compute, adapter))
+    return _with_card(Critic(network, tokenizer, compute, adapter), name)
+
+
+def _with_card(model: M, name: str) -> M:
+    """The model itself, verified, with a card that names its base model."""
+    model.card = ModelCard(base=name, base_name=name)
+    return verified(model)
 
 
 def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSettings | None, bool]:
@@ -231,11 +241,16 @@ def _built_without(network: Any, key: str) -> bool:
     return getattr(layer, name, layer) is None
 
 
-def save_model(model: Model, folder: Path) -> None:
-    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer), all of it or nothing.
+def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
+    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer, card), all of it or nothing.
 
     transformers alone computes with it what `model` computes, and ends answers where Gnomon ends them. A folder
-    that is there and differs is kept under a number.
+    that is there and differs is kept under a number; a card that a user wrote or changed is left in place.
+
+    Args:
+        model: to save.
+        folder: to write.
+        steps: that the model was trained for, for its card.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     network = model.plain_network()
@@ -251,12 +266,18 @@ def save_model(model: Model, folder: Path) -> None:
             else:
                 network.save_pretrained(work / "model")
         tokenizer.save_pretrained(work / "model")
+        base = base_info(model.card.base)
+        write_card(work / "model", render_card(model.card, _kind_of(model), base, steps), base)
         sync_folder(work / "model")
-        if aside := put_folder(work / "model", folder):
+        if aside := put_model(work / "model", folder):
             console.print(
                 f"  another {folder.name} was there, and is kept in {aside}", markup=False, soft_wrap=True
             )
         sync_entry(folder.parent)
+
+
+def _kind_of(model: Model) -> Kind:
+    return "critic" if isinstance(model, Critic) else "policy" if isinstance(model, Policy) else "reward"
 
 
 @contextlib.contextmanager

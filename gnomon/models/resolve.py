@@ -15,12 +15,21 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from transformers.utils import cached_file
 
 from gnomon.core.boundary import shown
 from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ModelError
 from gnomon.data.reading.downloads import cache_folder
-from gnomon.models.catalog import CATALOG, convert_gguf, installed_model, written_once
+from gnomon.models.cards.base import CARD, LICENSES, BaseInfo, describe_base
+from gnomon.models.catalog import (
+    CATALOG,
+    convert_gguf,
+    gguf_metadata,
+    installed_model,
+    write_metadata,
+    written_once,
+)
 
 # HTTPError of the hub's HTTP library; which library that is depends on the hub's version.
 NETWORK_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
@@ -50,12 +59,38 @@ def resolve(name: str) -> str:
     return _on_hub(name)
 
 
+def base_info(name: str) -> BaseInfo:
+    """License, languages and hub name of a model, as its own files state them; unknown where it is gone.
+
+    Args:
+        name: by which the model was loaded, or "".
+    """
+    if not name:
+        return BaseInfo()
+    try:
+        source = Path(resolve(name))
+    except ModelError:
+        return BaseInfo()
+    local = name in CATALOG or Path(name).expanduser().exists()
+    if source.is_dir():
+        return describe_base(source, hub_id=None if local else name)
+    quiet = {f"_raise_exceptions_for_{case}": False for case in ("missing_entries", "connection_errors")}
+    files = [cached_file(name, file, **quiet) for file in (CARD, *LICENSES)]
+    folders = [Path(file).parent for file in files if file is not None]
+    return describe_base(folders[0], hub_id=name) if folders else BaseInfo(hub_id=name)
+
+
 def _converted(gguf: Path) -> Path:
     if not os.path.exists(gguf):
         raise ModelError(f"no file {gguf}; give an existing GGUF file.")
     facts = gguf.stat()
     target = cache_folder() / "models" / f"{gguf.stem}-{facts.st_size}-{facts.st_mtime_ns}"
-    return written_once(target, lambda folder: convert_gguf(gguf.resolve(), folder))
+
+    def write(folder: Path) -> None:
+        convert_gguf(gguf.resolve(), folder)
+        write_metadata(folder, gguf_metadata(gguf))
+
+    return written_once(target, write)
 
 
 @cache

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import adapted_layers, decoder_layers, merge_into_network, replaced
+from gnomon.models.cards.facts import ModelCard
 from gnomon.models.dropout import DropoutMasks, masked_inputs
 from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.engine.device import Compute
@@ -35,7 +36,10 @@ class Model:
     Attributes:
         network: the Hugging Face model that `save_pretrained` would write.
         adapter: the PEFT wrapper around it, or `None`.
+        card: what its card states when it is saved.
     """
+
+    card = ModelCard()
 
     def __init__(self, network: Any, tokenizer: Any, compute: Compute, adapter: PeftModel | None = None):
         self.network = network.to(compute.device).eval()

@@ -27,6 +27,7 @@ from gnomon.pipeline.preflight import check_inputs, find_models, inputs_of, load
 from gnomon.pipeline.recipe import Recipe
 from gnomon.reporting.run_report import write_report
 from gnomon.rewards.python_reward import RewardFunction
+from gnomon.stages.common.model_cards import update_cards
 from gnomon.stages.contract import Result, Stage
 from gnomon.stages.workspace import Workspace
 from gnomon.training.runtime.checkpoints import remove_checkpoints
@@ -124,6 +125,7 @@ def _run(
         work.note_environment(run_environment)
     if not processes.main:
         return folder / "report.html"
+    update_cards(work)
     report = write_report(folder, language=recipe.language)
     minutes = (time.monotonic() - started) / 60
     idle = [stage.name for stage in recipe.stages if _result_of(stage, work).remark]

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from gnomon.core.config import Settings, validate
 from gnomon.core.storage.result_model import Number, ResultModel, Words, finite
+from gnomon.models.cards.facts import Figure, JudgementSource
 from gnomon.stages.references import Inputs, ModelComparison, Name
 from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import StageRecipe, Workspace
@@ -115,6 +116,23 @@ class Result(ResultModel):
         """What the report shows where the kind has no template of its own: by default every text and number."""
         plain = {name: value for name, value in self.given().items() if isinstance(value, str | int | float)}
         return Section(figures={name: value for name, value in plain.items() if name not in ("kind", "seconds")})
+
+    def judgement_source(self, stage: str) -> JudgementSource | None:
+        """The judgements that the stage made its data of, for the cards of models; `None` without any.
+
+        Args:
+            stage: name of the stage.
+        """
+        return None
+
+    def figures_of(self, model: str, stage: str) -> Sequence[Figure]:
+        """What the stage measured of a model of the run, for the model's card.
+
+        Args:
+            model: name of the stage that made the model.
+            stage: name of this stage.
+        """
+        return ()
 
     @property
     def remark(self) -> str:

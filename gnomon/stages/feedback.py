@@ -25,6 +25,7 @@ from gnomon.feedback.export.preferences_from_ratings import (
     preferences_within_prompts,
     rated_texts_from_judgements,
 )
+from gnomon.models.cards.facts import JudgementSource
 from gnomon.stages.contract import Result, Stage
 from gnomon.stages.references import DataInput, Inputs
 from gnomon.stages.workspace import Workspace
@@ -87,6 +88,21 @@ class FeedbackResult(Result):
     demonstrations: Number = None
     demonstrations_mean_rating: Number = None
     rejected: Number = None
+
+    def judgement_source(self, stage: str) -> JudgementSource:
+        """The ratings, and how many raters a text has.
+
+        Args:
+            stage: name of the stage.
+        """
+        least, most = self.raters_per_item.least, self.raters_per_item.most
+        return JudgementSource(
+            source=stage,
+            store=self.source,
+            judgements=None if self.ratings is None else int(self.ratings),
+            annotators=f"{least} a text" if least == most else f"{least} to {most} a text",
+            aggregation="share of raters who prefer a text, mean rating",
+        )
 
 
 class FeedbackStage(Stage):

@@ -174,22 +174,25 @@ class HybridStage(Stage):
         """Run every unfinished phase, save `model/`, and return the result."""
         import torch
 
+        from gnomon.stages.common.model_cards import make_card
         from gnomon.stages.common.trained import finish, peak_device_memory, peak_memory_gb
 
         started = time.monotonic()
         torch.manual_seed(work.recipe.seed)
         policy = self._load(work)
+        policy.card = make_card(self, work)
         needs_one = any(_reads_reference(phase) for phase in self.phases)
         reference = policy.reference_weights() if needs_one and not policy.adapter else None
         phases = {phase.name: self._run_phase(phase, work, policy, reference) for phase in self.phases}
         failures = [row.content() for result in phases.values() for row in result.reward_failures]
+        steps = sum(int(result.steps or 0) for result in phases.values())
         return TrainResult(
-            **finish(self.name, policy, work, started),
+            **finish(self.name, policy, work, started, steps),
             algorithm=" → ".join(work.recipe.as_written(phase.algorithm) for phase in self.phases),
             model=self.model,
             phases=phases,
             final=phases[self.phases[-1].name].final,
-            steps=sum(int(result.steps or 0) for result in phases.values()),
+            steps=steps,
             learning=_learning([result.learning for result in phases.values()]),
             reward_failures=[Failure(**row) for row in counts_by_reason(failures)],
             peak_memory_gb=peak_memory_gb(),

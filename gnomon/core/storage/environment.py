@@ -18,6 +18,8 @@ from typing import Any
 from gnomon.core.redaction import redact_arguments
 from gnomon.core.storage.files import to_json
 
+PACKAGES = ("torch", "transformers", "peft", "scikit-learn", "numpy")
+
 
 def jsonl(rows: Iterable[Any]) -> bytes:
     """Encode rows as JSON lines."""
@@ -26,17 +28,10 @@ def jsonl(rows: Iterable[Any]) -> bytes:
 
 def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
     """Collect everything that a run depends on besides its recipe."""
-
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
     return {
-        "gnomon": installed("gnomon-rlhf"),
+        "gnomon": _installed("gnomon-rlhf"),
         "python": platform.python_version(),
-        **{name: installed(name) for name in ("torch", "transformers", "peft", "scikit-learn", "numpy")},
+        **{name: _installed(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -46,6 +41,20 @@ def environment(seed: int, data: Mapping[str, str]) -> dict[str, Any]:
         "command": shlex.join([*_program(), *redact_arguments(sys.argv[1:])]),
         "data": dict(data),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Gnomon, of Python and of the packages that a training depends on, by name."""
+    installed = {"gnomon": _installed("gnomon-rlhf"), "python": platform.python_version()}
+    installed |= {name: _installed(name) for name in PACKAGES}
+    return {name: version for name, version in installed.items() if version is not None}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _program() -> list[str]:

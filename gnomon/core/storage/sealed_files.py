@@ -1,7 +1,7 @@
 """Text files with a digest of their own content, so that Gnomon replaces only files that nobody else changed.
 
-The digest is a key of a JSON file, and the last line, a comment, of a YAML or HTML file. It moves with the
-file, needs no record beside it, and is complete whenever the file is.
+The digest is a key of a JSON file, and the last line, a comment, of a YAML, HTML or Markdown file. It moves
+with the file, needs no record beside it, and is complete whenever the file is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gnomon.core.storage.ownership import RECORD_DIGEST, read_record, seal
 
 RUN_FILES = ("config.yaml", "report.html", "environment.json")
 MARK = "written by gnomon, sha256 "
-COMMENTS = {".yaml": ("# ", ""), ".html": ("<!-- ", " -->")}
+COMMENTS = {".yaml": ("# ", ""), ".html": ("<!-- ", " -->"), ".md": ("<!-- ", " -->")}
 _LINE = re.compile(rb"(?:# |<!-- )written by gnomon, sha256 (?P<digest>[0-9a-f]{64})(?: -->)?\n")
 
 
@@ -52,7 +52,7 @@ def check_sealed(path: Path) -> None:
 
 
 def write_sealed(path: Path, content: str | bytes) -> None:
-    """Write a YAML or HTML file whose last line has its digest; replaces only such a file.
+    """Write a YAML, HTML or Markdown file whose last line has its digest; replaces only such a file.
 
     Raises:
         RunError: the existing file was written or changed by somebody else.

@@ -10,6 +10,7 @@ from gnomon.models.external import open_policy
 from gnomon.models.loading import load_critic, load_reward_model
 from gnomon.models.roles import Critic, Model, Policy
 from gnomon.rewards.reward import Reward
+from gnomon.stages.common.model_cards import critic_card
 from gnomon.stages.common.reward_factory import judge_in, make_stage_reward
 from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
@@ -61,6 +62,7 @@ def load_auxiliary_models(stage: TrainSettings, work: Workspace, policy: Model) 
         source = work.model(stage.critic_model)
         critic = load_critic(source, compute, learning, seed=seed, chat_template=template, head=stage.head)
         require_vocabulary(stage, "critic", stage.critic_model, critic, policy)
+        critic.card = critic_card(policy.card, stage.critic_model, work)
         critic.checkpoint_gradients(stage.loop.gradient_checkpointing)
         if critic.frozen_trunk and (judge := judge_in(reward, stage.critic_model)):
             critic.share_trunk(judge)

@@ -6,10 +6,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from gnomon.core.storage.result_model import Number, ResultModel, Words
+from gnomon.core.storage.result_model import IntervalEstimate, Number, ResultModel, Words
 from gnomon.evaluation.results import Check, ModelRow, RewardModelEvaluation, WinRate
+from gnomon.models.cards.facts import Figure
 from gnomon.stages.contract import Result
 from gnomon.training.outcome import Outcome, why_nothing_learned
+
+DEPENDENT = "the judge took part in the training, or may have"
 
 
 class ParameterCounts(ResultModel):
@@ -90,6 +93,24 @@ class TrainResult(Result):
         """Why nothing was learned, for the console."""
         return why_nothing_learned(self.learning)
 
+    def figures_of(self, model: str, stage: str) -> list[Figure]:
+        """A reward model's agreement with people on held-out texts, and that of one person for comparison.
+
+        Args:
+            model: name of the stage that made the model.
+            stage: name of this stage.
+        """
+        rows = self.evaluation.rows if self.evaluation is not None and model == stage else []
+        figures = []
+        for row in (row for row in rows if row.kind in ("model", "human")):
+            own = row.kind == "model"
+            about = () if own else (("of", row.name),)
+            note = "on held-out texts" if own else "for comparison: one person against the others"
+            pairs, r = row.estimate("pair_accuracy", "pair_low", "pair_high"), row.estimate("pearson")
+            figures += figure("pair accuracy", pairs, stage, about=about, note=note, own=own)
+            figures += figure("correlation with people", r, stage, about=about, note=note, own=own)
+        return figures
+
 
 class DependenceResult(ResultModel):
     """Why a judge declared independent is not: `reward`, `derived`, `weights` or `rows`."""
@@ -155,3 +176,50 @@ class ComparisonResult(Result):
     def label(self) -> str:
         """A key of the report's translations."""
         return "evaluation"
+
+    def figures_of(self, model: str, stage: str) -> list[Figure]:
+        """Win rates in which a model takes part, its mean scores, and its KL to the reference.
+
+        Args:
+            model: name of the stage that made the model.
+            stage: name of this stage.
+        """
+        notes = {judge.name: "" if judge.independent else DEPENDENT for judge in self.judges}
+        figures = []
+        for rate in (rate for rate in self.win_rates if model in (rate.model, rate.against)):
+            own = rate.model == model
+            other = ("against", rate.against) if own else ("over this model of", rate.model)
+            about, note = (other, ("by", rate.judge)), notes.get(rate.judge, "")
+            values = rate.estimate("rate", "low", "high")
+            figures += figure("win rate", values, stage, about=about, note=note, own=own)
+        for row in (row for row in self.table if row.model == model):
+            for judge, score in row.scores.items():
+                values, note = score.estimate("mean", "low", "high"), notes.get(judge, "")
+                figures += figure("mean score", values, stage, about=(("by", judge),), note=note)
+            kl = row.estimate("kl")
+            figures += figure("KL", kl, stage, about=(("to", self.reference),), note="nats a completion")
+        return figures
+
+
+def figure(
+    name: str,
+    values: IntervalEstimate,
+    stage: str,
+    *,
+    about: tuple[tuple[str, str], ...] = (),
+    note: str = "",
+    own: bool = True,
+) -> list[Figure]:
+    """A figure of a model's card, or none where it has no value.
+
+    Args:
+        name: what was measured.
+        values: with the interval.
+        stage: that measured it.
+        about: what it was compared with, and by which judge.
+        note: how to read it.
+        own: whether it is a figure of the model itself.
+    """
+    if values.value is None:
+        return []
+    return [Figure(name, values.value, values.low, values.high, stage, about, note, own)]

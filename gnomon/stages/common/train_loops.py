@@ -267,7 +267,7 @@ def train_sampled(
         )
         final = loop.run(stage.name)
     if others.critic and work.processes.main:
-        save_model(others.critic, folder / CRITIC)
+        save_model(others.critic, folder / CRITIC, steps=steps_taken(folder))
     learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.min_group_size)
     return LoopResult(
         final=dict(final),

@@ -16,7 +16,7 @@ from gnomon.stages.common.results import ParameterCounts
 from gnomon.stages.workspace import Workspace
 
 
-def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str, Any]:
+def finish(name: str, model: Model, work: Workspace, started: float, steps: int) -> dict[str, Any]:
     """Save a trained model, and return the fields that every training's result has.
 
     Args:
@@ -24,10 +24,11 @@ def finish(name: str, model: Model, work: Workspace, started: float) -> dict[str
         model: trained.
         work: the run.
         started: when the stage started, by `time.monotonic`.
+        steps: that it was trained for.
     """
     counts = model.parameter_counts()
     if work.processes.main:
-        save_model(model, work.stage_folder(name) / "model")
+        save_model(model, work.stage_folder(name) / "model", steps=steps)
     return {
         "kind": "train",
         "seconds": time.monotonic() - started,

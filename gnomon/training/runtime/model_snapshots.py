@@ -36,7 +36,7 @@ class SnapshotKeeper:
             return
         name = f"{step:08d}"
         with self.model.to_save() as twin:
-            save_model(twin, self.folder / name)
+            save_model(twin, self.folder / name, steps=step)
         digests = {**self._recorded(), name: digest_entry(self.folder / name)}
         write_sealed_json(self.folder / RECORD, {"models": digests})
         if self.limit is not None:

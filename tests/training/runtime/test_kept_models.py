@@ -59,7 +59,7 @@ def test_the_same_numbers_with_them_and_without_and_after_a_kill(kind: str, tmp_
 
 def test_a_folder_is_the_model_of_its_step(tmp_path: Path, words: Any) -> None:
     models = run("offline", tmp_path / "run", words, models_every=7)
-    save_model(models.trained, tmp_path / "end")
+    save_model(models.trained, tmp_path / "end", steps=7)
     step = files(tmp_path / "run" / "models" / "00000007")
     assert step == files(tmp_path / "end")
     load_policy(str(tmp_path / "run" / "models" / "00000007"), Compute(torch.device("cpu"), torch.float32))
