@@ -60,7 +60,7 @@ def _clear_usage() -> Iterator[None]:
 
 
 def _add_hint(error: Any) -> None:
-    """Name the flag or command to use in the parser's error about one that is unknown, where there is one."""
+    """Add the new name of a renamed flag or command to the parser's error."""
     command, context = "", getattr(error, "ctx", None)
     while context and context.parent:  # without the program's name, the outermost context's
         command, context = f"{context.info_name} {command}".strip(), context.parent

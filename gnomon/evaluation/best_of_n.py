@@ -1,4 +1,4 @@
-"""How far best-of-n sampling moves a policy: KL(best of n || policy) for one prompt, in nats.
+"""KL of best-of-n sampling: KL(best of n || policy) for one prompt, in nats.
 
 The commonly used expression log n - (n - 1)/n is exact only if no text is drawn twice and no two texts have the
 same reward. Otherwise it is an upper bound: a policy with two equally likely answers never exceeds log 2, however

@@ -167,7 +167,7 @@ def describe(samples: PolicySamples, seed: int) -> ModelRow:
 
 
 def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: int) -> WinRate:
-    """How often the candidate's completion of a prompt beats the other's; ties count half.
+    """Share of comparisons of completions of a prompt that the candidate wins; ties count half.
 
     Every completion of one is compared with every completion of the other for the same prompt: the K draws of a
     prompt are exchangeable, so this estimate has the lowest variance. The interval is a bootstrap over prompts.

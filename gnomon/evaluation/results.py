@@ -1,4 +1,4 @@
-"""The figures of evaluations, as they are measured, written to `result.json` and shown in reports."""
+"""Results of evaluations, as written to `result.json` and shown in reports."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ModelRow(ResultModel):
 
 
 class WinRate(ResultModel):
-    """How often one model's completions beat another's, ties counted half."""
+    """Share of comparisons that one model's completions win against another's; ties count half."""
 
     model: Words = ""
     against: Words = ""

@@ -1,8 +1,8 @@
 """The scores of RewardBench 1 and 2, from a reward model's scores of their answers.
 
 N. Lambert et al., "RewardBench: evaluating reward models for language modeling" (2024); S. Malik et al.,
-"RewardBench 2: advancing reward model evaluation" (2025). Scores without any scored row are None, where the
-published programs return 0.
+"RewardBench 2: advancing reward model evaluation" (2025). Scores without any scored row are None; the published
+programs return 0.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def overall_2(subsets: Mapping[str, float]) -> float | None:
 
 
 def _distance(answers: Answers) -> float:
-    """From the worst right answer down to the best wrong one; below 0 where a wrong one is above."""
+    """From the worst right answer down to the best wrong one; below 0 if a wrong one is above."""
     return min(answers[0]) - max(answers[1])
 
 

@@ -50,7 +50,7 @@ def _kind(character: str) -> _Kind:
 
 
 def tokenize(text: str) -> list[str]:
-    """Split a text into words, and into single characters where a script has no spaces.
+    """Split a text into words, and scripts without spaces into single characters.
 
     Every punctuation mark and symbol is a token of its own. Case is preserved.
     """
@@ -70,7 +70,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Share of n-grams, pooled over all texts, that are unique; NaN where there are none."""
+    """Share of n-grams, pooled over all texts, that are unique; NaN if there are none."""
     if n < 1:
         raise ValueError(f"n is {n}; it counts tokens and must be 1 or more")
     total = 0
@@ -84,10 +84,10 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
 
 
 def self_bleu(texts: Sequence[str], *, max_references: int = 32, max_texts: int = 256, seed: int = 0) -> float:
-    """Mean sentence BLEU, in [0, 1], of each text against the others: 1 where all are the same.
+    """Mean sentence BLEU, in [0, 1], of each text against the others: 1 if all are the same.
 
     More references can only raise a BLEU, so figures compare only at equal `max_references`. Texts without a
-    token are left out; NaN where fewer than two remain.
+    token are left out; NaN if fewer than two remain.
 
     Args:
         texts: the completions of one model.

@@ -71,13 +71,13 @@ class SetComparison:
 
     @property
     def leaders(self) -> list[str]:
-        """The algorithms with the highest mean over the data sets, by the first judge; several where they tie."""
+        """The algorithms with the highest mean over the data sets, by the first judge; several if they tie."""
         judge = self.judges[:1]
         return highest({name: self.together(name, judge[0]) for name in self.algorithms} if judge else {})
 
     @property
     def leader(self) -> str:
-        """The only algorithm with the highest mean; "" where several tie or none has a mean."""
+        """The only algorithm with the highest mean; "" if several tie or none has a mean."""
         return self.leaders[0] if len(self.leaders) == 1 else ""
 
 

@@ -59,7 +59,7 @@ class Series:
 
 
 def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """A metric over the steps: faint as recorded, bold as a running mean where there are many points."""
+    """A metric over the steps: faint as recorded, bold as a running mean if there are many points."""
     steps, values = np.asarray(points, dtype=float).T
     window = len(values) // 20
     figure, axes = _figure(name)

@@ -34,7 +34,7 @@ class RecordedStage:
 
     @property
     def label(self) -> str:
-        """What the report calls the stage: a key of its translations, or an algorithm; "" if unknown."""
+        """The key of the stage's name in the translations, or its algorithm; "" if unknown."""
         return self.result.label if self.result else ""
 
 
@@ -90,7 +90,7 @@ def _read_stage(folder: Path, name: str) -> RecordedStage:
         return RecordedStage(name, "unfinished")
     content = _parse_json(_read(folder / name / "result.json"))
     kind = result_types().get(str(content.get("kind")), Result)
-    if kind.view == Result.view:  # no template of its own: the file has what is shown
+    if kind.view == Result.view:  # without a template, the file's sections are shown
         kind = RecordedResult
     if kind is RecordedResult and not isinstance(content.get("report"), dict):
         return RecordedStage(name, "unreadable")

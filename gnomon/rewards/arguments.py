@@ -66,7 +66,7 @@ class FunctionParameters:
     def batch_arguments(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any
     ) -> dict[str, list[Any]]:
-        """Keyword arguments for a batch: lists, with `None` where a row lacks a column that another has.
+        """Keyword arguments for a batch: lists, with `None` if a row lacks a column that another has.
 
         Args:
             prompts: N prompts with their columns.

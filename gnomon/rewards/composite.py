@@ -32,7 +32,7 @@ class RewardPart(Settings):
         of: a reward model, `path/to/file.py:function` or `vader`.
         rule: or a rule: `length` (less for more than `limit` characters), `repetition` (less for repeated
             `n`-grams), `diversity` (more for `n`-grams that other completions of the prompt lack), `format` (1
-            where `pattern` matches the whole text), `exact` (1 where the text, or the part that `pattern`
+            if `pattern` matches the whole text), `exact` (1 if the text, or the part that `pattern`
             matches, is the prompt's `answer`).
         name: name in metrics; by default `of`, or the rule.
         weight: weight in the sum.

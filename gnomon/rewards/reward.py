@@ -33,7 +33,7 @@ class Scores:
     """Scores of N completions.
 
     Attributes:
-        values: `[N]`, float32; NaN where the reward failed or abstained, never a made-up 0.
+        values: `[N]`, float32; NaN if the reward failed or abstained, never 0.
         parts: named components, `[N]` each.
         failures: row and reason of each failed row.
         abstentions: rows on which a named component abstained, `[N]` boolean each: no score, and no failure.

@@ -50,13 +50,13 @@ def _overlap(a: Counter[str], b: Counter[str]) -> float:
 
 
 def matches(completions: Sequence[Completion], pattern: str) -> list[float]:
-    """1 where a regular expression matches the whole text, else 0, `[N]`."""
+    """1 if a regular expression matches the whole text, else 0, `[N]`."""
     form = re.compile(pattern, re.DOTALL)
     return [float(form.fullmatch(c.text.strip()) is not None) for c in completions]
 
 
 def exact(prompts: Sequence[Prompt], completions: Sequence[Completion], pattern: str | None) -> list[float]:
-    """1 where the text, or the part that `pattern` matches, is the prompt's `answer`; NaN without one, `[N]`.
+    """1 if the text, or the part that `pattern` matches, is the prompt's `answer`; NaN without one, `[N]`.
 
     Args:
         prompts: N prompts with their answers.

@@ -117,7 +117,7 @@ def server_state(request: Request) -> ServerState:
 
 
 async def _server_state(request: Request) -> ServerState:
-    """`server_state` as a dependency: FastAPI runs what is not async in a thread, which costs more."""
+    """`server_state` as a dependency: FastAPI runs other functions in a thread, which costs more."""
     return server_state(request)
 
 

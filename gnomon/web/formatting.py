@@ -15,7 +15,7 @@ def percent(share: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number, or a dash where it is undefined."""
+    """A number, or a dash if it is undefined."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 

@@ -69,7 +69,7 @@ ExportedRow = tuple[RowKind, Row]
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What to export.
+    """Selection and aggregation of an export.
 
     Attributes:
         aggregation: method; see `gnomon.feedback.export.aggregation`.
@@ -251,7 +251,7 @@ def _to_export(items: Iterable[JudgedItem], export: ExportManifest) -> Iterator[
 
 
 def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest) -> Iterator[ExportedRow]:
-    """Yield the rows of one item: its judgements, and what is aggregated from them."""
+    """Yield the rows of one item: its judgements, and the rows aggregated from them."""
     for judgement in item.judgements:
         values = aggregator.worth(judgement)
         yield export.add("judgements", judgement_row(item, judgement, [values[one] for one in judgement.shown]))

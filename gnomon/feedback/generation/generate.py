@@ -1,7 +1,7 @@
 """Generate completions of prompts with several generators: distinct texts, each generated once.
 
 A slot is a generator, prompt, number and settings. A slot whose completion is in the store is skipped, so that a
-stopped run continues where it was. A text that is too similar to an existing completion of its prompt is dropped,
+stopped run can be resumed. A text that is too similar to an existing completion of its prompt is dropped,
 and its slot is tried again a few times with a higher temperature and a rephrased prompt.
 """
 

@@ -12,8 +12,8 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 class VaderJudge:
     """Sentiment of a text, from the valences of its words; English only.
 
-    It adds up words, so a long row of praise fools it where it would not fool a person: good for showing that a
-    policy overoptimizes, and as a second opinion, not as the only reward.
+    It adds up words, so a long list of praise deceives it but no person: useful to show that a policy
+    overoptimizes, and as a second judge, not as the only reward.
     """
 
     name = "vader"
