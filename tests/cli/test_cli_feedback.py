@@ -75,8 +75,8 @@ def test_import_judge_and_export(ask: Ask, here: Path) -> None:
     ), err
     rows = read_records(Preference, Path("data/preferences.jsonl"))
     manifest = read_json(Path("data/manifest.json"))
-    voices = list(read_jsonl(Path("data/judgements.jsonl")))
-    assert sorted(voice["id"] for voice in voices) == ["j1", "j2", "j3", "j4"]
+    judgements = list(read_jsonl(Path("data/judgements.jsonl")))
+    assert sorted(row["id"] for row in judgements) == ["j1", "j2", "j3", "j4"]
     assert (manifest["judgements"], manifest["annotators"]) == (4, ["ann"])
     assert len(rows) == 4
     assert {row.probability for row in rows} == {1.0}

@@ -72,7 +72,7 @@ def test_an_online_variant_of_an_offline_template_keeps_model_and_machine_settin
     }  # fmt: skip
 
 
-def test_critic_settings_are_kept_only_where_needed() -> None:
+def test_critic_settings_remain_only_where_needed() -> None:
     rows = plan("ppo", "rloo", overrides=("aligned.critic=judge", "aligned.sampling.completions=1")).rows
     assert rows["ppo"]["critic"] == "judge"
     assert "critic" not in rows["rloo"]

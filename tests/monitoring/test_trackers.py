@@ -57,7 +57,7 @@ def send(name: str, folder: Path, steps: list[int], done: int = 0) -> None:
     sink.close()
 
 
-def kept(folder: Path) -> dict[str, dict[str, Any]]:
+def tracker_runs(folder: Path) -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = json.loads((folder / "ppo" / "trackers.json").read_text())
     return result
 
@@ -65,7 +65,7 @@ def kept(folder: Path) -> dict[str, dict[str, Any]]:
 def test_calls_to_wandb(calls: Calls, tmp_path: Path) -> None:
     folder = tmp_path / "films"
     send("wandb", folder, [7])
-    run = kept(folder)["wandb"]["id"]
+    run = tracker_runs(folder)["wandb"]["id"]
     settings = {"project": "films", "name": "ppo", "config": SETTINGS, "dir": str(folder)}
     assert calls == [
         ("init", (), {**settings, "id": run, "resume": "allow"}),
@@ -112,9 +112,9 @@ def test_a_second_start_resumes_the_run_and_sends_no_step_twice(
     calls: Calls, tmp_path: Path, name: str, log: str
 ) -> None:
     send(name, tmp_path, [1, 2, 3])
-    before = kept(tmp_path)[name]["id"]
+    before = tracker_runs(tmp_path)[name]["id"]
     send(name, tmp_path, [2, 3, 4], done=1)  # killed after step 3, resumed from the checkpoint of step 1
-    assert kept(tmp_path)[name] == {"id": before, "step": 4}
+    assert tracker_runs(tmp_path)[name] == {"id": before, "step": 4}
     assert [named["step"] for call, _, named in calls if call == log] == [1, 2, 3, 4]
 
 

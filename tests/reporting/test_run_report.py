@@ -72,11 +72,11 @@ def test_a_hybrids_curves_are_those_of_its_phases(run: Path) -> None:
 
 def test_the_report_opens_in_the_recipes_language_by_default(run: Path) -> None:
     """By default the recipe's: first without a language, then Chinese."""
-    as_said = [write_report(run).read_text(encoding="utf-8")]
+    pages = [write_report(run).read_text(encoding="utf-8")]
     config = (run / "config.yaml").read_text(encoding="utf-8")
     (run / "config.yaml").write_text(f"language: zh\n{config}", encoding="utf-8")
-    as_said += [write_report(run).read_text(encoding="utf-8"), page(run, "en")]
-    assert ['<html lang="zh' in content for content in as_said] == [False, True, False]
+    pages += [write_report(run).read_text(encoding="utf-8"), page(run, "en")]
+    assert ['<html lang="zh' in content for content in pages] == [False, True, False]
 
 
 def test_a_line_of_metrics_ends_at_its_newline_only(run: Path) -> None:

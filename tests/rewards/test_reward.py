@@ -21,7 +21,7 @@ TEXTS = ["good", "a very good film", "", "一部好电影", "good film " * 9]
 
 def test_a_row_beyond_the_context_fails_alone(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
-    prompts, completions = asked()
+    prompts, completions = prompts_and_texts()
     before = LearnedReward(model, "judge").score(prompts, completions).values
     long = Completion("long", "a film " * 2_000)
     scores = LearnedReward(model, "judge").score([prompts[0], *prompts], [long, *completions])
@@ -43,7 +43,7 @@ NO_NOTES = (
 def test_a_row_that_the_chat_template_refuses_fails_alone(refused: str, chat_tokenizer: Any) -> None:
     """Two rows are refused for the same reason, which names no row, so it is counted as one reason."""
     model = tiny_reward_model(copy.deepcopy(chat_tokenizer))
-    prompts, completions = asked()
+    prompts, completions = prompts_and_texts()
     before = LearnedReward(model, "judge").score(prompts, completions).values
     model.tokenizer.chat_template = NO_NOTES
     if refused == "completion":
@@ -60,14 +60,14 @@ def test_a_row_that_the_chat_template_refuses_fails_alone(refused: str, chat_tok
     assert not bool(scores.abstained.any())
 
 
-def asked() -> tuple[list[Prompt], list[Completion]]:
+def prompts_and_texts() -> tuple[list[Prompt], list[Completion]]:
     completions = [Completion(f"c{i}", text) for i, text in enumerate(TEXTS)]
     return [PROMPTS[i % 2] for i in range(len(TEXTS))], completions
 
 
 def test_a_learned_score_does_not_depend_on_the_batch(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
-    prompts, completions = asked()
+    prompts, completions = prompts_and_texts()
     alone = [
         LearnedReward(model, "judge").score([p], [c]).values.item()
         for p, c in zip(prompts, completions, strict=True)
@@ -83,9 +83,9 @@ def test_a_learned_score_does_not_depend_on_the_batch(chat_tokenizer: Any) -> No
 
 def test_a_learned_score_is_centered(chat_tokenizer: Any) -> None:
     model = tiny_reward_model(chat_tokenizer)
-    before = LearnedReward(model, "judge").score(*asked()).values
+    before = LearnedReward(model, "judge").score(*prompts_and_texts()).values
     model.center(2.0)
-    torch.testing.assert_close(LearnedReward(model, "judge").score(*asked()).values, before - 2.0)
+    torch.testing.assert_close(LearnedReward(model, "judge").score(*prompts_and_texts()).values, before - 2.0)
 
 
 def test_sampled_ids_are_scored_as_they_are(chat_tokenizer: Any) -> None:
@@ -120,14 +120,14 @@ def test_one_failing_row_does_not_fail_the_others() -> None:
             raise ValueError("empty")
         return float(len(text))
 
-    scores = FunctionReward(length, "length").score(*asked())
+    scores = FunctionReward(length, "length").score(*prompts_and_texts())
     assert math.isnan(scores.values[2])
     assert [scores.values[i].item() for i in (0, 1, 3, 4)] == [4, 16, 5, 90]
     assert list(scores.failures) == [(2, "ValueError: empty")]
 
 
 def test_scoring_reports_progress(chat_tokenizer: Any) -> None:
-    prompts, completions = asked()
+    prompts, completions = prompts_and_texts()
     for reward in (
         LearnedReward(tiny_reward_model(chat_tokenizer), "judge", budget=1),
         FunctionReward(lambda prompt, text: len(text), "length"),

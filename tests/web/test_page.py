@@ -167,7 +167,7 @@ def test_without_a_connection_nothing_is_lost_and_nothing_doubled(open_page: Ope
     assert len(judgements(site)) == 1
 
 
-def test_an_answer_whose_acknowledgement_got_lost_is_one_answer(open_page: Open, site: Site) -> None:
+def test_a_lost_acknowledgement_stores_one_judgement(open_page: Open, site: Site) -> None:
     page = open_page(quiet=False)
     lost = []
 

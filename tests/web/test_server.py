@@ -400,7 +400,7 @@ def test_the_demo_texts_are_translated(tmp_path: Path) -> None:
         assert "文笔好坏不重要" in page
         assert words["en"]["demo"]["title"] in visible(ann.http.get(site.address).text)
         form = ann.http.get(f"{site.address}/admin/setup", headers=chinese).text
-        assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change what is kept"
+        assert f'value="{words["en"]["demo"]["title"]}"' in form, "or saving would change the stored title"
         store.update_project(replace(project, title="Mine"))
         page = visible(ann.http.get(site.address, headers=chinese).text)
         assert "Mine" in page

@@ -65,7 +65,7 @@ def test_a_rule_judges_each_item_once(store: Store) -> None:
     assert judge_items(store, "films", rule_annotator("shorter")).judged == 10
     progress = Queue(store, "films").progress()
     assert (progress["open"], progress["judgements"], progress["surplus"]) == (10, 20, 0), (
-        "a third voice is wanted"
+        "a third vote is required"
     )
 
 
@@ -131,11 +131,11 @@ def test_equal_identities_are_the_same_annotator(store: Store) -> None:
 
 def test_a_stop_ends_after_the_current_item(store: Store) -> None:
     class Stop:
-        asked = 0
+        checks = 0
 
         def __bool__(self) -> bool:
-            self.asked += 1
-            return self.asked > 3
+            self.checks += 1
+            return self.checks > 3
 
     assert judge_items(store, "films", rule_annotator("longer"), stop=Stop()).judged == 3
 

@@ -56,7 +56,7 @@ FOREIGN: dict[str, Any] = {
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
 @pytest.mark.parametrize("manifest", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_manifest_replaces_nothing(store: Store, tmp_path: Path, manifest: Any, sealed: bool) -> None:
-    """Not even one with the digest of a record, which somebody could write by hand."""
+    """Not even one with the digest of a record, which could be written by hand."""
     out = tmp_path / "site"
     (out / "photos").mkdir(parents=True)
     for name in ("site/index.html", "site/photos/a.png", "thesis.txt"):

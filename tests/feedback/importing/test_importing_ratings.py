@@ -61,7 +61,7 @@ def test_named_and_anonymous_ratings(store: Store, tmp_path: Path) -> None:
         assert set(session.scalars(select(ItemRow.state))) == {"closed"}
     assert (kinds["Ann"], kinds["file r00"]) == ("person", "anonymous")
     store.add_annotator("new", id="new")
-    assert Queue(store, "r").take("new") is None  # nobody is asked again
+    assert Queue(store, "r").take("new") is None  # closed for annotators
     with pytest.raises(Exception, match="are anonymous"):
         list(export_rows(store, start_export(SCALED, ExportSpec(aggregation="reliability"))))
 
