@@ -37,7 +37,7 @@ from work import Case, Precision  # noqa: E402
 from gnomon.core.storage.environment import environment  # noqa: E402
 from gnomon.core.storage.files import write_json  # noqa: E402
 from gnomon.data.reading.downloads import cache_folder, fetch_from_pypi  # noqa: E402
-from gnomon.models.catalog import installed_model, written_once  # noqa: E402
+from gnomon.models.catalog import installed_model, write_once  # noqa: E402
 from gnomon.models.engine.device import Compute, find_compute  # noqa: E402
 
 WORKS = ("dpo", "reward_model", "sft", "kto", "grpo", "rloo", "ppo", "sample")
@@ -85,7 +85,7 @@ def prepare(model: str, vocabulary: int | None = None) -> Path:
         (folder / "config.json").write_text("{}")
 
     name = model if vocabulary is None else f"{model}-{vocabulary}"
-    return written_once(cache_folder() / "bench" / name, write)
+    return write_once(cache_folder() / "bench" / name, write)
 
 
 def measure(side: str, case: Case, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which weights learn: all of them, the upper layers, or a low-rank adapter."""
+"""Trainable weights: all of them, the upper layers, or a low-rank adapter."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from transformers.utils import cached_file
 
 
 def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
-    """Freeze `network` but for what `trainable` names; returns the adapter, if there is one.
+    """Freeze all of `network` except the weights that `trainable` selects; returns the adapter, if there is one.
 
-    The adapter's modules are put inside `network`, which goes on working as before.
+    The adapter's modules are inserted into `network`, which works as before.
     """
     depth = _depth(network)
-    learning = depth if trainable.layers is None else trainable.layers
-    if learning > depth:
+    count = depth if trainable.layers is None else trainable.layers
+    if count > depth:
         raise ModelError(
-            f"{learning} layers should learn, but the model has {depth}; set layers to at most {depth}."
+            f"{count} layers should learn, but the model has {depth}; set layers to at most {depth}."
         )
-    if trainable.adapter == "lora" and learning:
+    if trainable.adapter == "lora" and count:
         network.requires_grad_(False)
-        names = _linear_names(network, learning)
+        names = _linear_names(network, count)
         _check_rank(network, names, trainable.rank)
-        _check_shared(network, names, learning)
+        _check_shared(network, names, count)
         with quiet_peft():
             config = peft.LoraConfig(
                 r=trainable.rank,
@@ -54,40 +54,40 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
             adapter: PeftModel = peft.get_peft_model(network, config)
         _share_adapters(adapter)
         return adapter
-    everything = trains_all(network, trainable)
-    network.requires_grad_(everything)
-    if not everything:
-        for layer in decoder_layers(network.base_model)[depth - learning :]:
+    all_weights = trains_all(network, trainable)
+    network.requires_grad_(all_weights)
+    if not all_weights:
+        for layer in decoder_layers(network.base_model)[depth - count :]:
             layer.requires_grad_(True)
     return None
 
 
-def _check_shared(network: Any, names: Collection[str], learning: int) -> None:
-    """Refuse to adapt weights that layers below those that learn hold too: saved, these would change as well."""
+def _check_shared(network: Any, names: Collection[str], count: int) -> None:
+    """Refuse to adapt weights that frozen lower layers share: merged for saving, those would change too."""
     modules = dict(network.named_modules())
     chosen = {modules[name] for name in names}
     weights = {module.weight for module in chosen}
     if any(m not in chosen and getattr(m, "weight", None) in weights for m in modules.values()):
         raise ModelError(
-            f"the upper {learning} layers of the model hold weights of lower ones; set layers to null, so that "
+            f"the upper {count} layers of the model share weights with lower ones; set layers to null, so that "
             "all of them learn."
         )
 
 
 def _share_adapters(adapter: PeftModel) -> None:
-    """Give layers that hold one weight one adapter, so that the merged weight is one too."""
+    """Give layers that share a weight one adapter, so that they share the merged weight too."""
     first: dict[nn.Parameter, Any] = {}
     for layer in adapted_layers(adapter):
         share_adapter(layer, first.setdefault(layer.get_base_layer().weight, layer))
 
 
 def merge_into_network(adapter: PeftModel) -> Any:
-    """The network with the products of `make_trainable`'s adapter added, once to each weight, and no adapter."""
+    """Merge `make_trainable`'s adapter into its network, once for each weight; returns the network without it."""
     done: set[nn.Parameter] = set()
     for layer in adapted_layers(adapter):
         weight = layer.get_base_layer().weight
         if weight in done:
-            mark_merged(layer)  # by the layer that shares it
+            mark_merged(layer)  # the layer that shares it merges it
         done.add(weight)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="All adapters are already merged")
@@ -95,9 +95,9 @@ def merge_into_network(adapter: PeftModel) -> Any:
 
 
 def separate_shared_weights(adapter: PeftModel) -> None:
-    """Give each layer that an adapter stands beside a weight of its own, where others hold the same one.
+    """Give each adapted layer a weight of its own, if others share it.
 
-    With tied embeddings, or blocks that are shared between layers, a product merged into one layer would reach
+    With tied embeddings, or blocks that are shared between layers, a product merged into one layer would change
     the others too, and several would add up in all of them.
     """
     holders: dict[nn.Parameter, set[nn.Module]] = {}
@@ -112,21 +112,21 @@ def separate_shared_weights(adapter: PeftModel) -> None:
 
 
 def _depth(network: Any) -> int:
-    """How many decoder layers it has; of a model that reads pictures too, the part that reads text."""
+    """Return the number of decoder layers; for a multimodal model those of its text part."""
     return int(network.config.get_text_config().num_hidden_layers)
 
 
 def trains_all(network: Any, trainable: Trainable) -> bool:
-    """Whether every weight learns, the embeddings among them."""
+    """Return whether every weight learns, including the embeddings."""
     return trainable.adapter == "none" and trainable.layers in (None, _depth(network))
 
 
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
-    """Compute with the adapter's product added to the weights beside it, and the adapter switched off.
+    """Context manager: compute with the adapter's product added to the base weights, and the adapter disabled.
 
-    Not in a lower precision than float32, where that sum would be rounded otherwise than when training.
-    Afterwards every weight is the very tensor it was: nothing is subtracted.
+    Does nothing in a lower precision than float32, where that sum would be rounded differently than in training.
+    Afterwards every weight is the original tensor: nothing is subtracted.
     """
     tuned = adapted_layers(model.adapter) if model.adapter is not None else []
     in_reference_mode = any(layer.disable_adapters for layer in tuned)
@@ -140,19 +140,19 @@ def merged(model: Any) -> Iterator[None]:
 
 
 def adapted_layers(adapter: PeftModel) -> list[Any]:
-    """The layers that an adapter stands beside."""
+    """Return the layers that have an adapter."""
     return [m for m in adapter.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
 
 
 def _with_adapter(layer: Any) -> tuple[nn.Parameter, Tensor]:
-    """A layer's own weight, and what it is with the adapter's product added."""
+    """Return a layer's base weight, and the sum of it and the adapter's product."""
     weight: nn.Parameter = layer.get_base_layer().weight
     return weight, sum((layer.get_delta_weight(name) for name in layer.active_adapters), weight.data)
 
 
 @contextmanager
 def replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
-    """Let parameters hold other tensors for a while."""
+    """Context manager: replace the tensors of parameters by others of the same shapes `[…]`."""
     before = {weight: weight.data for weight in weights}
     try:
         for weight, other in weights.items():
@@ -164,14 +164,14 @@ def replaced(weights: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
 
 
 def _check_rank(network: Any, names: Collection[str], rank: int) -> None:
-    """Refuse an adapter that fits no memory: its weights, their gradients and two moments."""
+    """Refuse an adapter that does not fit into memory: its weights, their gradients and two moments."""
     chosen = set(names)
     widths = sum(sum(m.weight.shape) for name, m in network.named_modules() if name in chosen)
     require_memory(4 * 4 * rank * widths, f"an adapter of rank {rank}; lower rank")
 
 
 def decoder_layers(trunk: nn.Module) -> nn.ModuleList:
-    """The stack of decoder layers: the longest list of modules in the trunk, nearest to its surface."""
+    """Return the stack of decoder layers: the longest list of modules at the outermost level of the trunk."""
     level = list(trunk.children())
     while level:
         stacks = [m for m in level if isinstance(m, nn.ModuleList)]
@@ -184,38 +184,39 @@ def decoder_layers(trunk: nn.Module) -> nn.ModuleList:
     )
 
 
-def _linear_names(network: Any, learning: int) -> list[str]:
-    """The full names of the linear maps in the upper `learning` layers."""
-    upper = decoder_layers(network.base_model)[-learning:]
-    wanted = {id(m) for layer in upper for m in layer.modules() if isinstance(m, nn.Linear | Conv1D)}
-    return [name for name, module in network.named_modules() if id(module) in wanted]
+def _linear_names(network: Any, count: int) -> list[str]:
+    """Return the full names of the linear layers in the upper `count` decoder layers."""
+    upper = decoder_layers(network.base_model)[-count:]
+    linears = {id(m) for layer in upper for m in layer.modules() if isinstance(m, nn.Linear | Conv1D)}
+    return [name for name, module in network.named_modules() if id(module) in linears]
 
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."  # of a network's own names inside peft's wrapper
+PREFIX = "base_model.model."  # prefix of a network's own names inside peft's wrapper
 
 
 def adapter_base(source: str) -> str | None:
-    """The name of the model that the adapter in a folder or on the hub stands on; `None` for a whole model."""
+    """Return the name of the base model of an adapter in a folder or on the hub; `None` for a complete model."""
     file = cached_file(source, CONFIG_FILE, _raise_exceptions_for_missing_entries=False)
     if file is None:
         return None
     with open(file, encoding="utf-8") as text:
         base = json.load(text).get("base_model_name_or_path")
     if not base:
-        raise ModelError(
-            f"{file} does not say base_model_name_or_path; add the model that the adapter stands on."
-        )
+        raise ModelError(f"{file} has no base_model_name_or_path; add the model that the adapter was trained on.")
     return str(base)
 
 
 def merge_adapter(network: Any, source: str, *, partly: bool) -> set[str]:
-    """Add an adapter to the weights of `network`, in place; returns the names of weights that it brought whole.
+    """Merge an adapter into the weights of `network`, in place.
 
     Args:
-        network: the model that the adapter stands on.
+        network: the adapter's base model.
         source: the adapter's folder, or its name on the hub.
-        partly: whether the network may lack some of what was adapted, as a reward model lacks a vocabulary.
+        partly: whether the network may lack some adapted layers, as a reward model lacks a vocabulary head.
+
+    Returns:
+        Names of the network's weights that the adapter holds as full matrices.
 
     Raises:
         ModelError: the adapter does not fit the network, or is of a kind that cannot be merged.
@@ -227,18 +228,18 @@ def merge_adapter(network: Any, source: str, *, partly: bool) -> set[str]:
             f"adapter '{source}' is of the kind {config.peft_type.value}, which cannot be merged; use LoRA."
         )
     weights = load_file(cached_file(source, WEIGHTS_FILE))
-    brought = _grow_embeddings(network, weights, source)
+    embedding_keys = _grow_embeddings(network, weights, source)
     with quiet_peft():
         wrapped = peft.PeftModel(network, config)
     adapted = set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))
     try:
         peft.set_peft_model_state_dict(wrapped, weights)
-        fits = adapted <= set(weights) and (partly or set(weights) - brought <= adapted)
+        fits = adapted <= set(weights) and (partly or set(weights) - embedding_keys <= adapted)
     except RuntimeError:  # shapes differ
         fits = False
     if not fits:
         raise ModelError(
-            f"adapter '{source}' does not fit the model that it stands on; name the right one in it."
+            f"adapter '{source}' does not fit its base model; set base_model_name_or_path to the right one."
         )
     separate_shared_weights(wrapped)
     with quiet_peft():
@@ -248,9 +249,9 @@ def merge_adapter(network: Any, source: str, *, partly: bool) -> set[str]:
 
 
 def _grow_embeddings(network: Any, weights: Mapping[str, Tensor], source: str) -> set[str]:
-    """Keys of the embeddings that an adapter brings whole; `network` gets as many rows as they have.
+    """Return the keys of embeddings that an adapter holds as full matrices; resizes `network` to their rows.
 
-    peft writes them beside the adapter where tokens were added, because the base model lacks their rows.
+    peft writes them beside the adapter if tokens were added, because the base model lacks their rows.
 
     Raises:
         ModelError: the adapter adds tokens, and lacks their rows of the input or of the output.
@@ -258,17 +259,15 @@ def _grow_embeddings(network: Any, weights: Mapping[str, Tensor], source: str) -
     layers = [network.get_input_embeddings(), network.get_output_embeddings()]
     names = {name: module for name, module in network.named_modules() if any(module is one for one in layers)}
     parts = ("", ".base_layer", ".modules_to_save", ".original_module")
-    brought = {
-        name: {f"{PREFIX}{name}{part}.weight" for part in parts} & set(weights) for name in names
-    }  # by layer
-    keys = set().union(*brought.values())
+    by_layer = {name: {f"{PREFIX}{name}{part}.weight" for part in parts} & set(weights) for name in names}
+    keys = set().union(*by_layer.values())
     rows = max((len(weights[key]) for key in keys), default=0)
     if (added := rows - len(layers[0].weight)) > 0:
-        held = [names[name].weight for name, keys in brought.items() if keys]
-        if lacking := [n for n, m in names.items() if not any(m.weight is weight for weight in held)]:
+        present = [names[name].weight for name, keys in by_layer.items() if keys]
+        if missing := [n for n, m in names.items() if not any(m.weight is weight for weight in present)]:
             raise ModelError(
-                f"adapter '{source}' adds {added} tokens, but holds no rows of {lacking[0]} for them; merge it "
-                "where it was trained (merge_and_unload), and name the merged folder."
+                f"adapter '{source}' adds {added} tokens, but holds no rows of {missing[0]} for them; merge it "
+                "where it was trained (merge_and_unload), and give the merged folder."
             )
         network.resize_token_embeddings(rows, mean_resizing=False)
     return keys

@@ -1,4 +1,4 @@
-"""Models by short name, so that a first run needs no model hub: one from a package index, and a random one."""
+"""Catalog of models by short name, for a first run without a model hub: one from PyPI, and a random one."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ CATALOG: dict[str, PackagedModel | RandomModel] = {
 
 
 def installed_model(name: str) -> Path:
-    """The folder of a catalogue model in the cache, written there on first use."""
+    """Return the folder of a catalog model in the cache, written there on first use."""
     model = CATALOG[name]
-    folder = written_once(cache_folder() / "models" / name, model.write)
+    folder = write_once(cache_folder() / "models" / name, model.write)
     if isinstance(model, PackagedModel):
         write_metadata(folder, model.metadata)
     return folder
 
 
-def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
-    """A model's folder, made by `write` where there is none: whole or not at all, also by several processes."""
+def write_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Return a model's folder, written by `write` if missing: atomically, also with several processes."""
     if (folder / "config.json").exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,22 +81,22 @@ def written_once(folder: Path, write: Callable[[Path], None]) -> Path:
         try:
             os.replace(work / "model", folder)
         except OSError:
-            if not (folder / "config.json").exists():  # else another process was faster
+            if not (folder / "config.json").exists():  # otherwise another process was faster
                 raise
     return folder
 
 
 def write_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Write a card with nothing but metadata into a cached model's folder, if it has none."""
+    """Write a card with metadata only into a cached model's folder, if it has none."""
     if metadata and not (folder / CARD).exists():
         with suppress(OSError):  # a cache that cannot be written
             write_atomically(folder / CARD, f"---\n{yaml.safe_dump(dict(metadata), sort_keys=False)}---\n")
 
 
 def convert_gguf(gguf: Path, target: Path) -> None:
-    """Write a GGUF file's model, dequantised to float32, and its tokenizer as a plain `save_pretrained` folder.
+    """Write a GGUF file's model, dequantized to float32, and its tokenizer as a plain `save_pretrained` folder.
 
-    transformers refuses to save a model that it loaded from GGUF, so its weights move to one built from the
+    transformers refuses to save a model that it loaded from GGUF, so its weights are copied to one built from the
     configuration.
     """
     with quiet_transformers():

@@ -1,4 +1,4 @@
-"""Sizes in a model folder's config.json, checked before a network of these sizes is made."""
+"""Limits on the sizes in a model folder's config.json, checked before the network is built."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ WEIGHT = 4  # bytes
 
 
 def check_config(folder: Path, name: str) -> None:
-    """Refuse a folder whose config.json is no configuration, or names sizes that no network can have.
+    """Refuse a folder whose config.json is no configuration, or has sizes that no network can have.
 
-    Names of the hub, and folders without the file, pass: loading says what is wrong with them.
+    Hub names, and folders without the file, pass: loading reports what is wrong with them.
 
     Raises:
         ModelError: with the key, its value and the reason.
@@ -48,26 +48,25 @@ def check_config(folder: Path, name: str) -> None:
         raise ModelError(f"model '{name}': config.json is no JSON object; copy it again.")
     if content.get("quantization_config"):
         raise ModelError(
-            f"model '{name}' is quantized, and Gnomon computes with plain weights; give the model that it was "
-            "made from."
+            f"model '{name}' is quantized, and Gnomon computes with plain weights; give the unquantized model."
         )
     _check_sizes(content, f"model '{name}': config.json", 0)
 
 
 def require_memory(bytes_needed: float, what: str) -> None:
-    """Refuse what cannot fit into the memory of this machine, before an allocation takes it down.
+    """Refuse tensors that cannot fit into this machine's memory, before their allocation brings it down.
 
     Args:
         bytes_needed: for the tensors alone.
-        what: their name and the way out, which end the sentence.
+        what: name of the tensors and advice, which end the sentence.
 
     Raises:
-        ModelError: there is less memory in all.
+        ModelError: the machine has less memory in total.
     """
-    there = psutil.virtual_memory().total
-    if bytes_needed > there:
+    total = psutil.virtual_memory().total
+    if bytes_needed > total:
         raise ModelError(
-            f"{bytes_needed / 1e9:,.0f} GB are needed, and this machine has {there / 1e9:,.0f}, for {what}."
+            f"{bytes_needed / 1e9:,.0f} GB are needed, and this machine has {total / 1e9:,.0f}, for {what}."
         )
 
 

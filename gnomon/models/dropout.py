@@ -1,8 +1,8 @@
 """Dropout whose masks are a function of the run's seed, the optimizer step and the tokens being read.
 
-Networks stay in evaluation mode; a loop switches dropout (Srivastava et al. 2014) on around passes that learn.
-No random state is carried along: a resumed run draws the masks that it would have drawn, a layer that is computed
-again on the way back meets the same mask, and several processes draw for each micro-batch what one would.
+Networks stay in evaluation mode; a loop switches dropout (Srivastava et al. 2014) on for training passes. There
+is no random state: a resumed run draws the masks of an uninterrupted one, a layer that is recomputed in the
+backward pass gets the same mask, and several processes draw for each micro-batch the masks of a single one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class DropoutMasks:
     """Draws masks for one model during one optimizer step.
 
     Attributes:
-        adapter: share of an adapter's inputs that is dropped.
-        head: share of the states before a reward model's head that is dropped.
-        key: names the run's seed and the step.
-        read: names the micro-batch that is being read, too.
+        adapter: dropout rate of an adapter's inputs.
+        head: dropout rate of the states before a reward model's head.
+        key: identifies the run's seed and the step.
+        read: identifies the micro-batch that is being read as well.
     """
 
     adapter: float
@@ -36,23 +36,23 @@ class DropoutMasks:
     read: bytes = b""
 
     def begin(self, tokens: TokenGroups) -> None:
-        """The next masks are for these tokens."""
-        found = blake2b(self.key.encode(), digest_size=8)
+        """Derive the following masks from these tokens."""
+        digest = blake2b(self.key.encode(), digest_size=8)
         for row in (*tokens.prompts, *tokens.completions):
-            found.update(len(row).to_bytes(8, "little") + row.cpu().numpy().tobytes())
-        self.read = found.digest()
+            digest.update(len(row).to_bytes(8, "little") + row.cpu().numpy().tobytes())
+        self.read = digest.digest()
 
     def replay(self) -> MaskReplay:
-        """A context for layers that are computed again: their masks are those of the micro-batch read now."""
+        """Return a context manager for recomputed layers: their masks are those of the current micro-batch."""
         return MaskReplay(self, self.read)
 
     def drop(self, states: Tensor, rate: float, name: str) -> Tensor:
-        """`states` with a share of `rate` set to 0 and the others scaled up; without a gradient as they are.
+        """Set a share `rate` of `states` to 0 and scale up the others; without gradients, do nothing.
 
         Args:
-            states: of any shape, on any device.
+            states: `[…]`, on any device.
             rate: from 0, which changes nothing, to below 1.
-            name: of the place in the network; each has its own masks.
+            name: of the layer in the network; each has its own masks.
         """
         if not rate or not torch.is_grad_enabled():
             return states
@@ -63,7 +63,7 @@ class DropoutMasks:
 
 
 class MaskReplay:
-    """Inside, masks are those of an earlier micro-batch; can be entered many times, one after another."""
+    """Context manager: use the masks of an earlier micro-batch; can be entered many times in succession."""
 
     def __init__(self, masks: DropoutMasks, read: bytes):
         self.masks = masks
@@ -77,7 +77,7 @@ class MaskReplay:
 
 
 class MaskedInput(nn.Module):
-    """Stands where PEFT keeps an adapted layer's dropout."""
+    """Module in place of PEFT's dropout of an adapted layer."""
 
     def __init__(self, masks: DropoutMasks, name: str):
         super().__init__()
@@ -85,10 +85,10 @@ class MaskedInput(nn.Module):
         self.name = name
 
     def forward(self, states: Tensor) -> Tensor:
-        """The adapter's input, some of it dropped."""
+        """Apply dropout to the adapter's input, `[…, d] -> […, d]`."""
         return self.masks.drop(states, self.masks.adapter, self.name)
 
 
 def masked_inputs(layers: list[Any], masks: DropoutMasks) -> AbstractContextManager[None]:
-    """Inside, the adapters of these PEFT layers drop some of their inputs."""
+    """Context manager: the adapters of these PEFT layers apply dropout to their inputs."""
     return replace_adapter_dropout(layers, lambda number, name: MaskedInput(masks, f"{number} {name}"))

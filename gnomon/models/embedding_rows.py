@@ -1,4 +1,4 @@
-"""A tokenizer's tokens and the rows of a network's embeddings: as many rows as there are tokens, or more."""
+"""Agreement of a tokenizer's vocabulary with a network's embeddings, which need a row for each token."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gnomon.core.progress import console
 
 
 def fit_embeddings(network: Any, tokenizer: Any, name: str, *, grow: bool) -> None:
-    """Refuse a tokenizer with tokens that `network` has no embedding for, or give those that were added one.
+    """Check that every token has an embedding; with `grow`, add rows for tokens added to the tokenizer.
 
     New rows are the mean of the old ones, so that a new token starts as an average one (Hewitt 2021).
     A token that only pads needs none: padding is never read.
 
     Args:
-        network: with input embeddings, and with output embeddings where it is a language model.
+        network: with input embeddings, and with output embeddings if it is a language model.
         tokenizer: of the model.
         name: of the model, for messages.
         grow: whether added tokens may get rows, because these will be trained.
 
     Raises:
-        ModelError: with both numbers.
+        ModelError: tokens have no embedding; the error has the numbers of tokens and rows.
     """
     rows, vocabulary = len(network.get_input_embeddings().weight), tokenizer.get_vocab()
     beyond = {i for i in vocabulary.values() if i >= rows} - {tokenizer.pad_token_id}
@@ -31,13 +31,13 @@ def fit_embeddings(network: Any, tokenizer: Any, name: str, *, grow: bool) -> No
         return
     needed, added = max(beyond) + 1, beyond <= set(tokenizer.added_tokens_decoder)
     if not (grow and added):
-        way = (
+        advice = (
             "train all weights (adapter: none, layers: null), which gives the added tokens rows, or remove them"
             if added
             else "take the tokenizer that belongs to it"
         )
         raise ModelError(
-            f"the tokenizer of model '{name}' has {needed} tokens, but the embeddings have {rows} rows; {way}."
+            f"the tokenizer of model '{name}' has {needed} tokens, but the embeddings have {rows} rows; {advice}."
         )
     network.resize_token_embeddings(needed, mean_resizing=False)
     with torch.no_grad():

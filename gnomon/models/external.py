@@ -1,4 +1,4 @@
-"""Models of the user's own, named by path: what they are, whether they are there, and a digest of them."""
+"""A user's own models, given by path or hub name: their kind, whether they exist, their digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.models.catalog import CATALOG
 from gnomon.models.settings import FROZEN, VALUE_HEAD, Trainable
 
-if TYPE_CHECKING:  # heavy: what only names or checks models starts without them
+if TYPE_CHECKING:  # slow to import, and not needed to name or check models
     from gnomon.models.engine.device import Compute
     from gnomon.models.roles import Policy, RewardModel
 
@@ -22,22 +22,22 @@ SMALL = 16 << 20  # bytes; larger files are known by size and time of change
 
 
 def is_external_model(name: str) -> bool:
-    """Whether a name that is no stage is a model: in the catalogue, on disk, or like a path or hub name."""
+    """Return whether a name that is no stage is a model: in the catalog, on disk, or like a path or hub name."""
     return name in CATALOG or "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
 
 
 def model_path(name: str) -> str:
-    """The name that loads the model: a stage's folder stands for the `model` in it."""
+    """Return the name to load a model by: for a stage's folder that of the `model` in it."""
     folder = Path(name).expanduser()
     if any((folder / mark).exists() for mark in MARKS) or not (folder / "model" / "config.json").exists():
         return name
     return str(folder / "model")
 
 
-def check_external_model(name: str, wanted: str = "policy or reward") -> None:
-    """Refuse what is certainly no model, without loading or fetching anything.
+def check_external_model(name: str, expected: str = "policy or reward") -> None:
+    """Refuse a name that is certainly no model of the expected kind, without loading or fetching anything.
 
-    A name of the hub cannot be asked here; it is when it is loaded.
+    A hub name is checked when the model is loaded.
     """
     name = model_path(name)
     path = Path(name).expanduser()
@@ -59,11 +59,11 @@ def check_external_model(name: str, wanted: str = "policy or reward") -> None:
             )
         if not any((path / mark).is_file() for mark in MARKS):
             raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
-        require_kind(name, wanted)
+        require_kind(name, expected)
 
 
 def kind_of(name: str) -> str:
-    """`policy`, `reward` or `critic`, by a model's configuration; "" where it says nothing of this."""
+    """Return `policy`, `reward` or `critic`, by a model's configuration; "" if it does not show."""
     path = Path(name).expanduser()
     if name in CATALOG or path.suffix == ".gguf":
         return "policy"
@@ -72,56 +72,63 @@ def kind_of(name: str) -> str:
         configuration = _read(path / "config.json")
         if configuration.get(VALUE_HEAD):
             return "critic"
-        if "reward_head" in configuration:  # a head that transformers does not know stands beside the trunk
+        if "reward_head" in configuration:  # a head that transformers does not know, saved beside the trunk
             return "reward"
-        named = configuration.get("architectures")
+        architectures = configuration.get("architectures")
     else:
-        task, named = None, _architectures(name)
-    last = str(named[0]) if isinstance(named, list) and named else ""
-    if task == "SEQ_CLS" or last.endswith("ForSequenceClassification"):
+        task, architectures = None, _architectures(name)
+    first = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    if task == "SEQ_CLS" or first.endswith("ForSequenceClassification"):
         return "reward"
-    return "policy" if task or last else ""
+    return "policy" if task or first else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON file; what cannot be read is empty here, and loading says what is wrong with it."""
+    """Read a JSON object; empty if it cannot be read, which loading reports."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _architectures(name: str) -> Any:
-    """What a model of the hub says it is; one that is not to be had is refused before it asks."""
+    """Return the architectures in the configuration of a model on the hub, which must be available."""
     from transformers import AutoConfig
 
     from gnomon.models.resolve import resolve
 
-    found = resolve(name)
+    source = resolve(name)
     try:
-        return AutoConfig.from_pretrained(found, trust_remote_code=False).architectures
+        return AutoConfig.from_pretrained(source, trust_remote_code=False).architectures
     except (OSError, ValueError):
-        return None  # loading says what is wrong with it
+        return None  # loading reports the problem
 
 
-def require_kind(name: str, wanted: str) -> None:
-    """Refuse a reward model where a language model is wanted, and the other way round.
+def require_kind(name: str, expected: str) -> None:
+    """Refuse a reward model in place of a language model, and the other way round.
 
-    transformers would load either as the other: with tied embeddings a reward model lacks nothing of a language
-    model, and what a language model lacks of a reward model would be made up.
+    transformers would load either as the other: with tied embeddings a reward model has all weights of a language
+    model, and the missing head of a language model would be filled with random numbers.
     """
-    found = kind_of(name)
-    if found and found not in wanted.split(" or "):
+    kind = kind_of(name)
+    if kind and kind not in expected.split(" or "):
         kinds = {"policy": "a language model", "reward": "a reward model", "critic": "a critic"}
-        asked = " or ".join(kinds[kind] for kind in wanted.split(" or "))
-        raise ModelError(f"{name} holds {kinds[found]}, where {asked} is wanted; name another.")
+        allowed = " or ".join(kinds[one] for one in expected.split(" or "))
+        raise ModelError(f"{name} holds {kinds[kind]}, but {allowed} is needed; give another model.")
 
 
 def open_policy(
     name: str, compute: Compute, trainable: Trainable = FROZEN, *, chat_template: str | None = None
 ) -> Policy:
-    """A language model by any name a user may give it."""
+    """Load a language model by any name that a user may give.
+
+    Args:
+        name: of the catalog, of the hub, or a path.
+        compute: device and precision.
+        trainable: weights that learn; by default none.
+        chat_template: as in `load_tokenizer`.
+    """
     from gnomon.models.loading import load_policy
 
     name = model_path(name)
@@ -132,7 +139,14 @@ def open_policy(
 def open_reward_model(
     name: str, compute: Compute, *, seed: int = 0, chat_template: str | None = None
 ) -> RewardModel:
-    """A trained reward model by any name a user may give it."""
+    """Load a trained reward model by any name that a user may give.
+
+    Args:
+        name: of the hub, or a path.
+        compute: device and precision.
+        seed: unused for a model that has a head.
+        chat_template: as in `load_tokenizer`.
+    """
     from gnomon.models.loading import load_reward_model
 
     name = model_path(name)
@@ -141,13 +155,13 @@ def open_reward_model(
 
 
 def digest_model(name: str, written: str | None = None) -> str:
-    """What a stage's key knows of a user's model: its name, and the state of its files where it is on this disk.
+    """Compute the digest of a user's model for a stage's key: its name, and the state of its files on this disk.
 
-    `written` is the name as the recipe has it, where that is another.
+    `written` is the name as written in the recipe, if that differs.
 
-    Files up to 16 MiB (configuration, tokenizer) count by content. Weights count by size and time of change, the
-    rule of make and rsync: reading gigabytes at each start would take as long as loading them, and where the rule
-    errs it has a stage done again, never skipped.
+    Files up to 16 MiB (configuration, tokenizer) count by content. Weights count by size and modification time,
+    as for make and rsync: reading gigabytes at each start would take as long as loading them, and an error of
+    this rule makes a stage run again, never be skipped.
     """
     path = Path(model_path(name)).expanduser()
     here = [] if name in CATALOG else [path] if path.is_file() else path.iterdir() if path.is_dir() else []

@@ -1,4 +1,4 @@
-"""Models from a catalogue name, a folder, a GGUF file or a Hugging Face name; and back to a plain folder.
+"""Loading of models from a catalog name, a folder, a GGUF file or a Hugging Face name; saving to a plain folder.
 
 Weights are read from safetensors only, and no code from a model folder is run.
 """
@@ -39,7 +39,7 @@ M = TypeVar("M", bound=Model)
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
-    """The tokenizer of a model, with a chat template that is saved with it.
+    """Load the tokenizer of a model, with a chat template that is saved with it.
 
     Args:
         name: of the model.
@@ -61,7 +61,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
 
 
 def _tokenizer_home(name: str) -> str:
-    """Where a model's tokenizer is: with the model, or with the one that an adapter stands on."""
+    """Return the source of a model's tokenizer: the model's own, or that of an adapter's base model."""
     source = resolve(name)
     known = ("tokenizer*", "vocab*", "*.model")
     if not Path(source).is_dir() or any(file for pattern in known for file in Path(source).glob(pattern)):
@@ -91,7 +91,14 @@ def set_template(tokenizer: Any, chat_template: str) -> None:
 def load_policy(
     name: str, compute: Compute, trainable: Trainable = FROZEN, *, chat_template: str | None = None
 ) -> Policy:
-    """A causal language model with `trainable` weights."""
+    """Load a causal language model.
+
+    Args:
+        name: of the catalog, of the hub, or a path.
+        compute: device and precision.
+        trainable: weights that learn; by default none.
+        chat_template: as in `load_tokenizer`.
+    """
     network, _ = _pretrained(AutoModelForCausalLM, name)
     tokenizer = load_tokenizer(name, chat_template)
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
@@ -109,13 +116,22 @@ def load_reward_model(
     head: HeadSettings = PLAIN_HEAD,
     trained: bool = False,
 ) -> RewardModel:
-    """A reward model: one saved as such, with its own head, or a language model with a new one.
+    """Load a reward model: one saved as such, with its own head, or a language model with a new one.
 
-    A new head has the shape `head` and starts at N(0, 1/(d+1)) (Ziegler et al. 2019). `num_layers` keeps only
-    that many of the lower layers; `trained` refuses a folder without a head, whose scores would be noise.
+    A new head has the shape `head` and starts at N(0, 1/(d+1)) (Ziegler et al. 2019).
+
+    Args:
+        name: of the catalog, of the hub, or a path.
+        compute: device and precision.
+        trainable: weights that learn besides the head; by default none, and the head is frozen too.
+        seed: of a new head.
+        num_layers: number of lower layers to keep; by default all.
+        chat_template: as in `load_tokenizer`.
+        head: shape of a new head.
+        trained: refuse a folder without a head, whose scores would be noise.
 
     Raises:
-        ModelError: the folder's own head has another shape than the one asked for, or is not there.
+        ModelError: the folder's own head has another shape than `head`, or is missing.
     """
     network, saved, _ = _scalar_network(name, num_layers=num_layers)
     if saved is None and trained:
@@ -146,13 +162,22 @@ def load_critic(
     chat_template: str | None = None,
     head: HeadSettings = PLAIN_HEAD,
 ) -> Critic:
-    """A critic as one was saved, or on the trunk of a reward model or a language model with a new head.
+    """Load a critic: a saved one, or the trunk of a reward model or a language model with a new head.
 
-    A new head's values are all zero. A reward model's own head is a bad start: it was only ever read at the end
-    of a turn, and what it reads in the middle explains less than nothing of the return. Its trunk is a good one.
+    A new head's values are all zero. A reward model's own head is a bad start: it was trained at the ends of
+    turns only, and its values at other tokens explain less of the return than a constant. Its trunk is a good
+    start.
+
+    Args:
+        name: of the catalog, of the hub, or a path.
+        compute: device and precision.
+        trainable: weights that learn besides the head.
+        seed: of a new head.
+        chat_template: as in `load_tokenizer`.
+        head: shape of a new head.
 
     Raises:
-        ModelError: `head` pools over tokens, while a critic has a value for each; or the saved head is another.
+        ModelError: `head` pools over tokens, while a critic has a value for each; or the saved head differs.
     """
     if head.pooling != "last":
         raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
@@ -166,22 +191,22 @@ def load_critic(
             f"critic '{name}' has a head of its own ({saved}), not {head}; leave head out, or start from a model."
         )
     tokenizer = load_tokenizer(name, chat_template)
-    fit_embeddings(network, tokenizer, name, grow=True)  # it reads what its policy writes
+    fit_embeddings(network, tokenizer, name, grow=True)  # it reads the tokens that its policy draws
     adapter = make_trainable(network, trainable)
-    network.score.requires_grad_(True)  # a critic's head learns even where nothing else does
+    network.score.requires_grad_(True)  # a critic's head learns even if nothing else does
     return _with_card(Critic(network, tokenizer, compute, adapter), name)
 
 
 def _with_card(model: M, name: str) -> M:
-    """The model itself, verified, with a card that names its base model."""
+    """Verify a model and set its card, which names its base model."""
     model.card = ModelCard(base=name, base_name=name)
     return verified(model)
 
 
 def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSettings | None, bool]:
-    """A network with a scalar head, the shape of that head, and whether it was saved as a critic's.
+    """Load a network with a scalar head; returns the head's shape, and whether it was saved as a critic's.
 
-    The shape is `None` where the folder holds no head.
+    The shape is `None` if the folder holds no head.
     """
     changes: dict[str, Any] = {"num_labels": 1}
     if num_layers is not None:
@@ -194,7 +219,7 @@ def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSett
 
 
 def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: Any) -> tuple[Any, set[str]]:
-    """A network and which of the weights in `new` its folder lacks; one that lacks others is refused.
+    """Load a network; returns which weights in `new` its folder lacks, and refuses one that lacks others.
 
     transformers would fill those with random numbers and only warn.
     """
@@ -213,14 +238,14 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
             ignore_mismatched_sizes=True,  # listed in `facts`, and refused below by name
             **changes,
         )
-    # Padding is never read here, and the padding token may be a text's own: its embedding learns like any other.
+    # Padding is never read, and the padding token may occur in texts: its embedding learns like any other.
     train_padding_embedding(network)
     missing, misshapen = set(facts["missing_keys"]), [key for key, *_ in facts["mismatched_keys"]]
-    homeless = [key for key in facts["unexpected_keys"] if _built_without(network, key)]
+    unused = [key for key in facts["unexpected_keys"] if _built_without(network, key)]
     for keys, problem in (
         (missing - new, "lacks"),
         (misshapen, "has another shape of"),
-        (homeless, "holds, and would not use,"),
+        (unused, "holds, and would not use,"),
     ):
         if keys:
             first, more = min(keys), f" and {len(keys) - 1} more" if len(keys) > 1 else ""
@@ -232,25 +257,25 @@ def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: An
 
 
 def _built_without(network: Any, key: str) -> bool:
-    """Whether a weight belongs to a layer that the configuration builds without it: a bias, say."""
+    """Return whether a weight belongs to a layer that the configuration builds without it, such as a bias."""
     path, _, name = key.rpartition(".")
     try:
         layer = network.get_submodule(path)
-    except AttributeError:  # another part altogether: a vocabulary under a head for scores, a vision tower
+    except AttributeError:  # an unrelated part: a vocabulary head in a scorer, a vision tower
         return False
     return getattr(layer, name, layer) is None
 
 
 def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
-    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer, card), all of it or nothing.
+    """Write a plain `save_pretrained` folder (weights, configuration, tokenizer, card) atomically.
 
-    transformers alone computes with it what `model` computes, and ends answers where Gnomon ends them. A folder
-    that is there and differs is kept under a number; a card that a user wrote or changed is left in place.
+    With it, transformers alone computes the same outputs as `model`, and ends answers where Gnomon ends them. An
+    existing folder that differs is renamed with a number; a card that a user wrote or changed is left in place.
 
     Args:
-        model: to save.
+        model: the model.
         folder: to write.
-        steps: that the model was trained for, for its card.
+        steps: number of training steps, for the card.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     network = model.plain_network()
@@ -271,7 +296,7 @@ def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
         sync_folder(work / "model")
         if aside := put_model(work / "model", folder):
             console.print(
-                f"  another {folder.name} was there, and is kept in {aside}", markup=False, soft_wrap=True
+                f"  another {folder.name} was there; it is renamed to {aside}", markup=False, soft_wrap=True
             )
         sync_entry(folder.parent)
 
@@ -282,13 +307,15 @@ def _kind_of(model: Model) -> Kind:
 
 @contextlib.contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Quiet progress bars, and one sentence for what a user can fix."""
+    """Context manager: no progress bars, and one sentence for errors that a user can fix."""
     try:
         with quiet_transformers():
             yield
     except GnomonError:
         raise
-    except Exception as error:  # libraries raise anything for a broken folder: KeyError, ZeroDivisionError, …
+    except (
+        Exception
+    ) as error:  # libraries raise all kinds of errors for a broken folder: KeyError, ZeroDivisionError, …
         first = first_line(error)
         raise ModelError(
             f"model '{name}' could not be loaded ({first}); check the name or the folder."

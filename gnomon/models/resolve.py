@@ -1,4 +1,4 @@
-"""From the name a user gives to what `from_pretrained` understands, found or refused at once."""
+"""Resolution of a user's model name to a folder or hub name for `from_pretrained`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from gnomon.models.catalog import (
     gguf_metadata,
     installed_model,
     write_metadata,
-    written_once,
+    write_once,
 )
 
 # HTTPError of the hub's HTTP library; which library that is depends on the hub's version.
 NETWORK_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
-HUB_TIMEOUT = 10.0  # seconds that the hub has to say whether it knows a name
+HUB_TIMEOUT = 10.0  # seconds for the hub's reply on whether it has a model
 MARKS = ("config.json", "adapter_config.json")  # a folder with one of them is a model
 
 
 def resolve(name: str) -> str:
-    """A folder, or the name of a model on the hub or in its cache.
+    """Return a folder, or the name of a model on the hub or in its cache.
 
     Raises:
-        ModelError: there is no such folder or file, the hub does not know the name, or it cannot be reached.
+        ModelError: there is no such folder or file, the hub has no such model, or it cannot be reached.
     """
     if name in CATALOG:
         return str(installed_model(name))
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         return str(_converted(path))
-    if os.path.isdir(path):  # False for what is too long to be a name
+    if os.path.isdir(path):  # false for a text that is too long to be a path
         if not any((path / mark).exists() for mark in MARKS):
             raise ModelError(f"{name} holds no config.json; give a folder written by save_pretrained.")
         return str(path)
@@ -90,14 +90,14 @@ def _converted(gguf: Path) -> Path:
         convert_gguf(gguf.resolve(), folder)
         write_metadata(folder, gguf_metadata(gguf))
 
-    return written_once(target, write)
+    return write_once(target, write)
 
 
 @cache
 def _on_hub(name: str) -> str:
-    """The name where the hub knows it, else the folder of its copy in the hub's cache.
+    """Return the name if the hub has the model, else the folder of its copy in the hub's cache.
 
-    One question with a limit: transformers alone would ask for each file, and each time for a minute.
+    One request with a time limit: transformers alone would request each file, with a minute's wait for each.
     """
     hint = did_you_mean(name, CATALOG)  # ends the sentence
     refusal = f"no model folder '{shown(name)}'"
@@ -112,7 +112,7 @@ def _on_hub(name: str) -> str:
     except GatedRepoError:
         refusal = f"the hub gives '{name}' only to those who accepted its terms; accept them and set HF_TOKEN."
     except RepositoryNotFoundError:
-        refusal += f", and the hub knows no such model; if it is private, set HF_TOKEN; {hint}"
+        refusal += f", and the hub has no such model; if it is private, set HF_TOKEN; {hint}"
     except (OSError, NETWORK_ERROR) as error:
         refusal += f", no copy in the hub's cache, and no way to the hub ({type(error).__name__}); {hint}"
     for mark in MARKS:

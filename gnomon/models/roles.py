@@ -1,4 +1,4 @@
-"""The three models of alignment, each answering for `TokenGroups`: policy, reward model, critic."""
+"""The three models of alignment, computed on `TokenGroups`: policy, reward model, critic."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """A Hugging Face network with, perhaps, an adapter inside it.
+    """A Hugging Face network, perhaps with an adapter inside it.
 
     Attributes:
         network: the Hugging Face model that `save_pretrained` would write.
@@ -60,20 +60,20 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.compute.device
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """The weights that learn, by name."""
+        """Return the weights that learn, by name."""
         return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
 
     def parameter_counts(self) -> dict[str, int]:
-        """How many weights there are, and how many of them learn."""
+        """Count all weights, and those that learn."""
         counts = [(p.numel(), p.requires_grad) for p in self.network.parameters()]
         return {"total": sum(n for n, _ in counts), "trainable": sum(n for n, learns in counts if learns)}
 
     def plain_network(self) -> Any:
-        """The network with the adapter merged into its weights: what is saved. Ends training of this model."""
+        """Merge the adapter into the weights and return the network, for saving. Ends training of this model."""
         if self.adapter is not None:
             self.network = merge_into_network(self.adapter)
             self.adapter = None
@@ -81,33 +81,33 @@ class Model:
 
     @property
     def layout_in_use(self) -> LayoutName:
-        """The layout that its passes take."""
+        """Layout of its forward passes."""
         return best_layout(self.trunk.config, self.device) if self.layout == "auto" else self.layout
 
     def linear_layers(self) -> list[Any]:
-        """The trunk's matrices: what is multiplied in the model's precision, while the rest is float32."""
+        """Return the trunk's linear layers, whose products have the model's precision; all else is float32."""
         return [m for m in self.trunk.modules() if isinstance(m, nn.Linear | Conv1D)]
 
     @contextmanager
     def rounded(self) -> Iterator[None]:
-        """Inside, matrices that do not learn are held as every product rounds them, not rounded in each pass.
+        """Context manager: hold frozen matrices in the precision of products, instead of rounding in each pass.
 
-        Afterwards they are the very tensors that they were.
+        Afterwards they are the original tensors.
         """
         layers = self._frozen_layers()
         self._unrounded = {layer.weight: layer.weight.data for layer in layers}
         try:
-            with replaced(self.as_multiplied(layers)):
+            with replaced(self.rounded_weights(layers)):
                 yield
         finally:
             self._unrounded = {}
 
     @contextmanager
     def to_save(self) -> Iterator[Model]:
-        """A model to save while this one goes on learning, which saving leaves as it is to the last bit.
+        """Context manager: a model to save while this one goes on learning, unchanged to the last bit.
 
-        An adapter is merged in a copy of the network, which takes the memory of one more; without one there is no
-        copy, and configurations are put back as they were.
+        An adapter is merged in a copy of the network, which takes the memory of another one; without an adapter
+        there is no copy, and configurations are restored.
         """
         twin = copy.copy(self)
         twin.tokenizer = copy.deepcopy(self.tokenizer)
@@ -120,36 +120,36 @@ class Model:
             yield twin
 
     def round_weights(self) -> None:
-        """The same for good, in half the memory: for a model that is asked only, and never saved."""
-        for weight, rounded in self.as_multiplied(self._frozen_layers()).items():
+        """Round frozen matrices permanently, for half the memory: only for a model that is never saved."""
+        for weight, rounded in self.rounded_weights(self._frozen_layers()).items():
             weight.data = rounded
 
-    def as_multiplied(self, layers: Iterable[Any]) -> dict[nn.Parameter, Tensor]:
-        """The matrices of these layers in the precision of products."""
+    def rounded_weights(self, layers: Iterable[Any]) -> dict[nn.Parameter, Tensor]:
+        """Return the weights `[out, in]` of these layers in the precision of products."""
         return {layer.weight: layer.weight.data.to(self.compute.dtype) for layer in layers}
 
     def _frozen_layers(self) -> list[Any]:
         return [layer for layer in self.linear_layers() if not layer.weight.requires_grad]
 
     def checkpoint_gradients(self, on: bool) -> None:
-        """Whether the backward pass computes each layer again rather than keep what it needs: time for memory."""
+        """Switch gradient checkpointing: the backward pass recomputes each layer, to save memory."""
         self._recompute = on
 
     @property
     def recomputes(self) -> bool:
-        """Whether the backward pass computes each layer again."""
+        """True if the backward pass recomputes each layer."""
         return self._recompute
 
     @contextmanager
     def activation_cache(self, gigabytes: float) -> Iterator[FrozenLayerCache | None]:
-        """Inside, what frozen lower layers say is remembered, up to so much memory of the model's device.
+        """Context manager: cache the outputs of frozen lower layers, in `gigabytes` of the device's memory.
 
-        `None`, and nothing is remembered, for 0, where no layer is frozen, or where an architecture's upper
-        layers need more than states.
+        `None`, without a cache, if `gigabytes` is 0, if no layer is frozen, or if an architecture's upper layers
+        need more than the states.
         """
-        found = FrozenLayerCache(self.trunk, int(gigabytes * 2**30)) if gigabytes else None
-        keeps = found is not None and found.depth > 0 and found.is_exact_for(self.compute.dtype)
-        self._frozen = found if keeps else None
+        cache = FrozenLayerCache(self.trunk, int(gigabytes * 2**30)) if gigabytes else None
+        usable = cache is not None and cache.depth > 0 and cache.is_exact_for(self.compute.dtype)
+        self._frozen = cache if usable else None
         try:
             yield self._frozen
         finally:
@@ -157,12 +157,12 @@ class Model:
 
     @contextmanager
     def dropout(self, *, adapter: float, head: float, key: str) -> Iterator[None]:
-        """Inside, passes with a gradient drop some of the adapters' inputs and of the states that a head reads.
+        """Context manager: apply dropout to adapters' inputs and to a head's states in passes with gradients.
 
         Args:
-            adapter: share of an adapter's inputs.
-            head: share of the states before a reward model's head.
-            key: what masks depend on besides the tokens: the run's seed and the step.
+            adapter: dropout rate of an adapter's inputs.
+            head: dropout rate of the states before a reward model's head.
+            key: identifies the run's seed and the step, from which, with the tokens, masks are derived.
         """
         self._masks = masks = DropoutMasks(adapter, head, key)
         layers = adapted_layers(self.adapter) if adapter and self.adapter is not None else []
@@ -184,7 +184,7 @@ class Model:
 
 
 def _rows(values: Tensor, tokens: TokenGroups) -> Tensor:
-    """Padded values `[N, T, …]` of completion tokens, completion by completion, `[M, …]`."""
+    """Flatten padded values `[N, T, …]` of completion tokens to `[M, …]`, completion by completion."""
     return torch.cat([row[:length] for row, length in zip(values, tokens.lengths.tolist(), strict=True)])
 
 
@@ -192,20 +192,26 @@ class Policy(Model):
     """A causal language model: the log-probability of each completion token.
 
     Attributes:
-        decoder: which of `gnomon.rollouts.choice.DECODERS` draws from it; `None` until one has been chosen.
+        decoder: key of its decoder in `gnomon.rollouts.choice.DECODERS`; `None` until one has been chosen.
     """
 
     decoder: Literal["slots", "padded", "unpadded", "alone", "recomputing"] | None = None
     _reference_head: ReferenceHead | None = None
 
     def logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
-        """Log-probabilities in nats at `temperature`, `[N, T]`."""
+        """Compute log-probabilities in nats at `temperature`, `[N, T]`."""
         return self.logprobs_and_entropy(tokens, temperature=temperature, entropy=False)[0]
 
     def logprobs_and_entropy(
         self, tokens: TokenGroups, *, temperature: float = 1.0, entropy: bool = True
     ) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities and, without gradient, the entropy of each next-token distribution, `[N, T]`."""
+        """Compute log-probabilities and, without gradient, the entropy of each next-token distribution, `[N, T]`.
+
+        Args:
+            tokens: completions, in one pass of the model.
+            temperature: of the distribution.
+            entropy: compute the entropy; otherwise it is `None`.
+        """
         states = self._states(tokens, "state")
         head, config = self.network.get_output_embeddings(), self.network.config
         with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
@@ -214,45 +220,52 @@ class Policy(Model):
     def logprobs_entropy_and_kl(
         self, tokens: TokenGroups, reference: Tensor, *, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities, entropy, and the KL to the reference over the whole vocabulary, `[N, T]` each.
+        """Compute log-probabilities, entropy, and the KL to the reference over the vocabulary, `[N, T]` each.
 
         Args:
             tokens: completions, in one pass of the model.
-            reference: the reference's states before each of their tokens, `[N, T, d]` (`states_as_reference`).
+            reference: the reference's states before each of their tokens, `[N, T, d]` (`token_states`).
             temperature: of both distributions.
         """
         states = self._states(tokens, "state")
         head, config = self.network.get_output_embeddings(), self.network.config
         with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
-            found, spread = token_logprobs(head, config, states, tokens, temperature=temperature, entropy=True)
+            logprobs, spread = token_logprobs(head, config, states, tokens, temperature=temperature, entropy=True)
             assert spread is not None
-            return found, spread, self._full_kl(states, tokens, reference, temperature)
+            return logprobs, spread, self._full_kl(states, tokens, reference, temperature)
 
     @torch.no_grad()
     def full_kl(self, tokens: TokenGroups, own: Tensor, reference: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """The KL to the reference over the whole vocabulary, from states `[N, T, d]` of both, `[N, T]`."""
+        """Compute the KL to the reference over the whole vocabulary from states of both, `[N, T]`.
+
+        Args:
+            tokens: completions.
+            own: the policy's states before each of their tokens, `[N, T, d]`.
+            reference: the reference's, `[N, T, d]`.
+            temperature: of both distributions.
+        """
         with torch.autocast(self.device.type, enabled=False) if self.device.type == "cuda" else nullcontext():
             return self._full_kl(_rows(own, tokens), tokens, reference, temperature)
 
     def _full_kl(self, states: Tensor, tokens: TokenGroups, reference: Tensor, temperature: float) -> Tensor:
-        assert self._reference_head is not None, "no reference was asked for its states yet"
+        assert self._reference_head is not None, "remember_reference_head was not called"
         head, config = self.network.get_output_embeddings(), self.network.config
         others = _rows(reference.to(states.device), tokens)
-        found = full_kl(head, config, states, self._reference_head, others, temperature=temperature)
-        return to_padded(found, tokens)
+        kl = full_kl(head, config, states, self._reference_head, others, temperature=temperature)
+        return to_padded(kl, tokens)
 
     def token_states(self, tokens: TokenGroups) -> Tensor:
-        """The hidden state that each completion token is drawn from, `[N, T, d]`."""
+        """Compute the hidden state that predicts each completion token, `[N, T, d]`."""
         return to_padded(self._states(tokens, "state").float(), tokens)
 
     def remember_reference_head(self) -> None:
-        """Inside `reference_mode`: keep the weights of its head for `logprobs_entropy_and_kl`, without a copy."""
+        """Store the head's weights, inside `reference_mode`, for `logprobs_entropy_and_kl`, without a copy."""
         self._reference_head = ReferenceHead.of(self.network.get_output_embeddings())
 
     def reference_weights(self) -> dict[str, Tensor]:
-        """The weights that learn, by name, as they are now: what `reference_mode` is to be asked with later.
+        """Copy the weights that learn `[…]`, by name, as the reference for `reference_mode`.
 
-        A copy, whose matrices are rounded as every product rounds them: it says the same, in half the memory.
+        Matrices are copied in the precision of products, which gives the same outputs in half the memory.
         """
         rounded = {layer.weight for layer in self.linear_layers()}
         return {
@@ -262,10 +275,10 @@ class Policy(Model):
 
     @contextmanager
     def reference_mode(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
-        """Inside, the policy is its own reference: with these `weights`, or with its adapter switched off."""
+        """Context manager: run the policy as its reference, with `weights` `[…]` or with its adapter disabled."""
         if weights is None:
             if self.adapter is None:
-                raise ModelError("this policy has no adapter to switch off; give the reference's weights.")
+                raise ModelError("this policy has no adapter to disable; give the reference's weights.")
             with self.adapter.disable_adapter():
                 yield
             return
@@ -281,84 +294,83 @@ class Policy(Model):
 
     @torch.no_grad()
     def reference_logprobs(self, tokens: TokenGroups, *, temperature: float = 1.0) -> Tensor:
-        """What the model said before its adapter learned anything, `[N, T]`: the adapter is switched off."""
+        """Compute log-probabilities with the adapter disabled, which are those before training, `[N, T]`."""
         with self.reference_mode():
             return self.logprobs(tokens, temperature=temperature)
 
 
 class RewardModel(Model):
-    """A decoder with a scalar head: a linear layer read at the last token, or a `ScalarHead`.
+    """A decoder with a scalar head: a linear layer on the last token, or a `ScalarHead`.
 
-    `network.config.score_offset` is subtracted, so that 0 is the average of the completions it was centred on.
+    `network.config.score_offset` is subtracted, so that 0 is the average score of the completions of `center`.
     """
 
     def scores(self, tokens: TokenGroups) -> Tensor:
-        """One score a completion, `[N]`, in logits of being preferred."""
+        """Compute one score per completion, `[N]`, in logits of being preferred."""
         return completion_scores(self.network.score, self._read_by_head(tokens), tokens.lengths) - self.offset
 
     def _read_by_head(self, tokens: TokenGroups) -> Tensor:
-        """The states at completion tokens, `[M, d]`."""
+        """Compute the states at completion tokens, `[M, d]`."""
         states = self._states(tokens, "end").float()
         return self._masks.drop(states, self._masks.head, "head") if self._masks else states
 
     @property
     def offset(self) -> float:
-        """The score that counts as 0."""
+        """Raw score that counts as 0."""
         return float(getattr(self.network.config, "score_offset", 0.0))
 
     def center(self, mean: float) -> None:
-        """Move the zero by `mean`, the average score of reference completions."""
+        """Shift the zero of scores by `mean`, the average score of reference completions."""
         self.network.config.score_offset = self.offset + mean
 
 
 @dataclass(frozen=True)
 class CriticOutput:
-    """A critic's values `[N, T]`, and the states `[N, T, d]` that its head read if its trunk is frozen."""
+    """A critic's values `[N, T]` and, if its trunk is frozen, the states `[N, T, d]` before its head."""
 
     values: Tensor
     states: Tensor | None
 
 
 class Critic(Model):
-    """A decoder with a scalar head, read before each token: the expected return from there."""
+    """A decoder with a scalar head on the state before each token, which predicts the return from there."""
 
-    _judge: RewardModel | None = None  # whose trunk this is
+    _judge: RewardModel | None = None  # the reward model that shares the trunk
 
     def share_trunk(self, judge: RewardModel) -> None:
-        """Read the trunk of `judge` in place of an equal one that does not learn either.
+        """Use the trunk of `judge` in place of an equal one; both are frozen.
 
-        Its weights are held once; and while frozen states are kept, what it said of completions when they were
-        scored answers for their values too.
+        Its weights are in memory once, and with an activation cache the states computed for the scores of
+        completions serve for their values too.
         """
         set_trunk(self.network, judge.trunk)
         self._judge = judge
 
     @contextmanager
     def activation_cache(self, gigabytes: float) -> Iterator[FrozenLayerCache | None]:
-        """As of any model; a judge that shares the trunk keeps and finds the same states."""
-        with super().activation_cache(gigabytes) as found:
+        """Context manager: cache as for any model; a judge that shares the trunk uses the same cache."""
+        with super().activation_cache(gigabytes) as cache:
             if self._judge:
-                self._judge._frozen = found
+                self._judge._frozen = cache
             try:
-                yield found
+                yield cache
             finally:
                 if self._judge:
                     self._judge._frozen = None
 
     @property
     def shares_trunk(self) -> bool:
-        """Whether a judge reads the same trunk."""
+        """True if a judge uses the same trunk."""
         return self._judge is not None
 
     @property
     def frozen_trunk(self) -> bool:
-        """Whether only the head learns: then what the trunk says of a token never changes."""
+        """True if only the head learns; then the trunk's states of a token never change."""
         return not any(p.requires_grad for p in self.trunk.parameters())
 
     def predict(self, tokens: TokenGroups, states: Tensor | None = None) -> CriticOutput:
-        """Values of the states before each token; `states` of an earlier answer spare the trunk."""
+        """Predict the value before each token, `[N, T]`; with earlier `states`, runs only the head."""
         if states is None:
-            found = self._states(tokens, "state").float()
-            states = to_padded(found, tokens)
+            states = to_padded(self._states(tokens, "state").float(), tokens)
         values: Tensor = self.network.score(states).squeeze(-1)
         return CriticOutput(values, states.detach() if self.frozen_trunk else None)

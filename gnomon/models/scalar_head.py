@@ -1,8 +1,7 @@
-"""Scalar heads: how a completion's states become one score, and how a state becomes a value.
+"""Scalar heads: one score from the states of a completion, or one value from a state.
 
-Pooling is over all of a completion's tokens, those that a mask takes out of the loss included: a mask says which
-tokens the policy chose, while a judgement is of the whole completion, however it came about. Prompts and padding
-are never pooled.
+Pooling is over all of a completion's tokens, including those that a mask excludes from the loss: a mask marks the
+tokens that the policy chose, while a score is of the whole completion. Prompts and padding are never pooled.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from gnomon.models.settings import HeadSettings
 
 
 class ScalarHead(nn.Module):
-    """A head of any shape on states of width d; `read` is its map from a state to a number."""
+    """A head of any shape on states of width d; `read` maps a state to a number."""
 
     def __init__(self, width: int, settings: HeadSettings):
         super().__init__()
@@ -37,7 +36,7 @@ class ScalarHead(nn.Module):
         self.out = nn.Linear(inner, 1, bias=False)
 
     def start(self, seed: int) -> None:
-        """Weights N(0, 1/(d+1)) for d inputs (Ziegler et al. 2019), biases 0, attention to all tokens alike."""
+        """Initialize: weights N(0, 1/(d+1)) for d inputs (Ziegler et al. 2019), biases 0, uniform attention."""
         generator = torch.Generator().manual_seed(seed)
         for layer in (self.hidden, self.out):
             if layer is not None:
@@ -48,14 +47,14 @@ class ScalarHead(nn.Module):
             nn.init.zeros_(self.query.weight)
 
     def read(self, states: Tensor) -> Tensor:
-        """A number for each state, `[…, d] -> […]`."""
+        """Map each state to a number, `[…, d] -> […]`."""
         if self.hidden is not None:
             states = torch.tanh(self.hidden(states))
         values: Tensor = self.out(states).squeeze(-1)
         return values
 
     def pool(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """One state a completion: `[M, d]`, completion by completion, and lengths `[N]`, to `[N, d]`."""
+        """Pool states `[M, d]`, completion by completion, with lengths `[N]` to one state each, `[N, d]`."""
         if self.settings.pooling == "last":
             return last_states(states, lengths)
         if self.settings.pooling == "first":
@@ -72,30 +71,42 @@ class ScalarHead(nn.Module):
         return (weights * padded).sum(dim=1)
 
     def forward(self, states: Tensor) -> Tensor:
-        """`read` with the last axis kept, as a linear layer has it: `[…, d] -> […, 1]`."""
+        """Apply `read` and keep the last axis as a linear layer does, `[…, d] -> […, 1]`."""
         return self.read(states)[..., None]
 
 
 def new_head(width: int, settings: HeadSettings, seed: int) -> nn.Module:
-    """A head on states of `width`, at its start: a plain linear layer where that is all there is to it."""
+    """Build and initialize a head; a plain linear layer if its shape is that.
+
+    Args:
+        width: d, of a state.
+        settings: shape of the head.
+        seed: of the weights.
+    """
     head = ScalarHead(width, settings)
     head.start(seed)
     return head.out if settings.plain else head
 
 
 def start_at_zero(head: nn.Module) -> None:
-    """Make a head say 0 of every state, and yet learn from the first step."""
+    """Zero a head's last layer: its output is 0 for every state, and it learns from the first step on."""
     last: Any = head.out if isinstance(head, ScalarHead) else head
     nn.init.zeros_(last.weight)
 
 
 def last_states(states: Tensor, lengths: Tensor) -> Tensor:
-    """The state at the end of each completion: `[M, d]`, completion by completion, to `[N, d]`."""
+    """Select the state at the end of each completion, `[M, d] -> [N, d]`; `lengths`: `[N]`."""
     return states[(lengths.cumsum(0) - 1).to(states.device)]
 
 
 def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
-    """One score a completion `[N]` from the states `[M, d]` at its tokens; a plain layer reads the last token."""
+    """Compute one score per completion, `[N]`.
+
+    Args:
+        head: a `ScalarHead`, or a linear layer, which reads the last token.
+        states: at completion tokens, completion by completion, `[M, d]`.
+        lengths: tokens of each completion, `[N]`.
+    """
     if isinstance(head, ScalarHead):
         return head.read(head.pool(states, lengths))
     values: Tensor = head(last_states(states, lengths)).squeeze(-1)
@@ -116,7 +127,7 @@ def save_with_head(network: Any, folder: Path) -> None:
 
 
 def load_head(network: Any, name: str) -> HeadSettings | None:
-    """Give `network` the head saved beside its trunk in a folder or on the hub; `None` where there is none.
+    """Load the head saved beside the trunk of `network` in a folder or on the hub; `None` if there is none.
 
     Raises:
         ModelError: the head's weights are missing or do not fit config.json.

@@ -1,4 +1,4 @@
-"""Settings of models: where they compute, which weights learn, the shape of a head. Read without torch."""
+"""Settings of models: device and precision, trainable weights, the shape of a head. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pydantic import field_validator
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
 
-VALUE_HEAD = "value_head"  # key of a saved critic's config.json: its head reads values, not scores
+VALUE_HEAD = "value_head"  # key of a saved critic's config.json: its head predicts values, not scores
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
 class Trainable(Settings):
-    """Which weights of a model learn.
+    """Trainable weights of a model.
 
     Attributes:
-        adapter: `lora` (Hu et al. 2021) trains two thin matrices beside each linear layer and leaves the model as
-            it was; `none` trains the weights themselves.
+        adapter: `lora` (Hu et al. 2021) trains two thin matrices beside each linear layer and leaves the model
+            unchanged; `none` trains the weights themselves.
         rank: width of the adapter.
         alpha: the adapter's output is scaled by alpha / rank.
-        layers: how many of the upper layers learn; `None` is all. Layers below need no backward pass.
+        layers: number of upper layers that learn; `None` is all. Layers below need no backward pass.
     """
 
     adapter: Literal["lora", "none"] = "lora"
@@ -66,11 +66,11 @@ class HeadSettings(Settings):
     """The shape of a scalar head.
 
     Attributes:
-        head: `linear` is one linear map (Ziegler et al. 2019); `mlp` has one hidden layer of tanh units, bounded,
-            so that one outlying component of a state cannot make the score.
-        pooling: which states are read: `last`, that of the last token, which has read everything; `first`, that
+        head: `linear` is one linear map (Ziegler et al. 2019); `mlp` has one hidden layer of tanh units, which
+            are bounded, so that one outlier component of a state cannot dominate the score.
+        pooling: states that are read: `last`, that of the last token, which attends to everything; `first`, that
             of the first completion token; `mean` and `max`, component by component over the completion's tokens;
-            `attention`, a mean whose weights are learned (a softmax over the tokens, from equal weights on).
+            `attention`, a mean with learned weights (a softmax over the tokens, initially equal).
         hidden: width of the hidden layer; `None` is the model's own width.
     """
 
@@ -80,7 +80,7 @@ class HeadSettings(Settings):
 
     @property
     def plain(self) -> bool:
-        """Whether this is the head of `AutoModelForSequenceClassification`: linear, on the last token."""
+        """True if this is the head of `AutoModelForSequenceClassification`: linear, on the last token."""
         return self.head == "linear" and self.pooling == "last"
 
     def __str__(self) -> str:

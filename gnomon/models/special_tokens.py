@@ -1,6 +1,6 @@
-"""Which tokens end an answer and which one pads, alike in all files of a saved model.
+"""Tokens that end an answer and the padding token, consistent in all files of a saved model.
 
-Programs that load it elsewhere read different ones: transformers' `generate` the generation settings, vLLM these
+Programs that load the model read different files: transformers' `generate` the generation settings, vLLM these
 and the tokenizer's eos, transformers' classifier the configuration's padding, batches of texts the tokenizer's.
 """
 
@@ -22,10 +22,10 @@ PROBE = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 
 
 def end_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The ids that end a turn: the template's own, then those that the model lists, then the tokenizer's eos.
+    """Return the ids that end a turn: the template's, then those that the model lists, then the tokenizer's eos.
 
-    Of the model's list only special tokens count: a configuration that was never adapted to its tokenizer names
-    others. With `None` for the network the tokenizer alone decides.
+    Of the model's list only special tokens count: a configuration that was never adapted to its tokenizer lists
+    others. If `network` is `None`, only the tokenizer's ids count.
     """
     special = _special_ids(tokenizer)
     listed = [] if network is None else _listed_ends(network)
@@ -35,7 +35,7 @@ def end_ids(network: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 def _listed_ends(network: Any) -> list[Any]:
-    """The ends in a model's generation settings, or else in its configuration."""
+    """Return the end ids in a model's generation settings, or else in its configuration."""
     listed = getattr(getattr(network, "generation_config", None), "eos_token_id", None)
     if listed is None:
         listed = network.config.get_text_config().eos_token_id
@@ -44,10 +44,15 @@ def _listed_ends(network: Any) -> list[Any]:
 
 @contextmanager
 def with_end_tokens(network: Any, tokenizer: Any, kind: Literal["policy", "scorer"]) -> Iterator[Any]:
-    """Inside, `network` carries its ends and padding where other programs look; yields a tokenizer that does too.
+    """Context manager: set the end and padding ids of `network` for other programs; yields such a tokenizer.
 
-    A policy is padded on the left, where `generate` needs it. A scorer is padded on the right and with a token
-    that ends no text: transformers' classifier reads the last token that is not padding.
+    A policy is padded on the left, as `generate` needs. A scorer is padded on the right and with a token that
+    ends no text: transformers' classifier reads the last token that is not padding.
+
+    Args:
+        network: whose configurations are changed inside, and restored afterwards.
+        tokenizer: of the model; a copy is changed.
+        kind: a policy, or a reward model or critic.
     """
     tokenizer, ends = copy.deepcopy(tokenizer), end_ids(network, tokenizer)
     rows = network.get_input_embeddings().weight.shape[0]
@@ -68,7 +73,7 @@ def _special_ids(tokenizer: Any) -> set[int]:
 
 
 def _name_end(tokenizer: Any, end: int) -> None:
-    """Make the end of a turn the tokenizer's eos, unless its template writes eos somewhere else too."""
+    """Set the tokenizer's eos to the end of a turn, unless its template writes eos elsewhere too."""
     eos, before = tokenizer.eos_token, _probe(tokenizer)
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
     if _probe(tokenizer) != before:
@@ -81,22 +86,22 @@ def _probe(tokenizer: Any) -> list[str]:
 
 
 def _padding_id(tokenizer: Any, ends: Collection[int], rows: int) -> int | None:
-    """A special token that ends no text, best one made for padding; `None` where there is none."""
+    """Return a special token that ends no text, preferably a padding token; `None` if there is none."""
     special = sorted(_special_ids(tokenizer))
     named = [i for i in special if "pad" in str(tokenizer.convert_ids_to_tokens(i)).lower()]
-    wanted = [tokenizer.pad_token_id, *named, tokenizer.unk_token_id, tokenizer.bos_token_id, *special]
-    return next((i for i in wanted if i is not None and i not in ends and i < rows), None)
+    candidates = [tokenizer.pad_token_id, *named, tokenizer.unk_token_id, tokenizer.bos_token_id, *special]
+    return next((i for i in candidates if i is not None and i not in ends and i < rows), None)
 
 
 def _add_padding(tokenizer: Any) -> int:
-    """A new token, where every special token ends texts, as GPT-2's only one."""
+    """Add a padding token, for a tokenizer whose special tokens all end texts, such as GPT-2's only one."""
     tokenizer.add_special_tokens({"pad_token": ADDED_PAD})
     return int(tokenizer.pad_token_id)
 
 
 @contextmanager
 def _configured(network: Any, ends: Sequence[int], pad: int) -> Iterator[None]:
-    """Inside, the configuration and, of a language model, the generation settings name ends and padding."""
+    """Context manager: set the end and padding ids in the configurations and, if any, the generation settings."""
     eos = ends[0] if len(ends) == 1 else list(ends)
     configs = {id(c): c for c in (network.config, network.config.get_text_config())}.values()
     before = [(c, getattr(c, "eos_token_id", None), getattr(c, "pad_token_id", None)) for c in configs]
@@ -115,7 +120,7 @@ def _configured(network: Any, ends: Sequence[int], pad: int) -> Iterator[None]:
 
 
 def _generation(own: Any, eos: int | list[int], pad: int) -> Any:
-    """Generation settings with these ids; what transformers would refuse to save is set right or left out."""
+    """Build generation settings with these ids; values that transformers refuses to save are fixed or omitted."""
     settings = copy.deepcopy(own)
     settings.eos_token_id, settings.pad_token_id = eos, pad
     save_as_generation_config(settings)
@@ -130,7 +135,7 @@ def _generation(own: Any, eos: int | list[int], pad: int) -> Any:
 
 @contextmanager
 def _grown(network: Any, rows: int) -> Iterator[None]:
-    """Inside, the embeddings have so many rows, the new ones zero; afterwards they are the old module."""
+    """Context manager: extend the embeddings to `rows` rows, the new ones zero; restores the old module."""
     own = network.get_input_embeddings()
     if rows <= own.weight.shape[0]:
         yield

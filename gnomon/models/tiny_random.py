@@ -1,7 +1,7 @@
-"""A tiny chat model with random weights, built where it is needed: for trying recipes in seconds, and for tests.
+"""A tiny chat model with random weights, built on demand, for trying recipes in seconds and for tests.
 
-Its tokenizer has one token for each byte, so it reads and writes any text in any language; what it writes makes
-no sense before it is trained, and little afterwards.
+Its tokenizer has one token for each byte, so it reads and writes any text in any language; its texts make no
+sense before training, and little afterwards.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class RandomModel:
-    """A llama whose weights are drawn, not learned.
+    """A llama with random weights.
 
     Attributes:
         layers: decoder layers.
-        width: of a hidden state; the heads are 8 wide.
-        context: positions.
-        spread: standard deviation of the weights; ten times the usual, so that the model has opinions.
-        seed: of the weights. The process's own random numbers are left as they were.
+        width: of a hidden state; heads have width 8.
+        context: number of positions.
+        spread: standard deviation of the weights; ten times the usual, for outputs far from uniform.
+        seed: of the weights. The state of the process's own generator does not change.
     """
 
     layers: int = 3
@@ -61,7 +61,7 @@ class RandomModel:
 
 
 def byte_tokenizer() -> Any:
-    """One token a byte, and two that start and end a turn; padding is the end of a turn, as in many models."""
+    """Build a tokenizer with a token for each byte, and two that start and end a turn; the end also pads."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
 

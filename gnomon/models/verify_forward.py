@@ -1,9 +1,9 @@
-"""A model of an unknown architecture is asked the same few tokens twice: by the forward engine, and as it is.
+"""Verification that the forward engine reproduces the outputs of a model of an unknown architecture.
 
-Architectures differ in what they do with masks, positions and logits, and new ones come each month. One that the
-packed layout misleads falls back to the plain one; one that the engine cannot follow at all is refused by name,
-instead of training on wrong numbers. Tests do the same for those in `VERIFIED`, so that they need not pay for it;
-`gnomon.rollouts.choice` does so for sampling.
+Architectures differ in their treatment of masks, positions and logits, and new ones appear each month. One that
+fails with the packed layout falls back to the plain one; one that fails with both is refused by name, instead of
+training on wrong numbers. Tests verify the architectures in `VERIFIED`, which skip the check;
+`gnomon.rollouts.choice` does the same for sampling.
 """
 
 from __future__ import annotations
@@ -27,50 +27,49 @@ VERIFIED = frozenset({
     "qwen3", "stablelm",
 })
 # fmt: on
-TOLERANCE = 1e-2  # nats, or share of the largest state; a misled model is off by a hundred times as much
+TOLERANCE = 1e-2  # nats, or share of the largest state; a wrong layout deviates a hundred times more
 
 
 @torch.no_grad()
 def verified(model: M) -> M:
-    """`model` itself, with a layout in which the engine says what the model says.
+    """Set a layout in which the engine reproduces the model's own outputs, and return the model.
 
     Raises:
-        ModelError: there is none.
+        ModelError: no layout does.
     """
     kind = model.network.config.model_type
     if kind in VERIFIED:
         return model
     if getattr(type(model.network.config), "is_encoder_decoder", False):
         raise ModelError(
-            f"{kind} models are not supported: they are made to answer what an encoder has read; take a model "
-            "that goes on from its prompt."
+            f"{kind} models are not supported: their decoder depends on an encoder; take a decoder-only model."
         )
     if model.trunk is model.network:
-        raise ModelError(f"{kind} models are not supported: their decoder does not stand apart from its head.")
+        raise ModelError(f"{kind} models are not supported: their decoder is not separate from its head.")
     if not isinstance(model, RewardModel) and _sees_ahead(model):
         raise ModelError(
-            f"{kind} models are not supported as this one is configured: its tokens see those that come after "
-            "them, so they cannot be drawn one by one."
+            f"{kind} models are not supported as this one is configured: its tokens attend to later ones, so "
+            "they cannot be drawn one by one."
         )
-    groups = _question(model.network.config.get_text_config().vocab_size)
+    groups = _test_groups(model.network.config.get_text_config().vocab_size)
     expected = [own_numbers(model, torch.cat([groups.prompts[g], c]), len(c)) for g, c in _rows(groups)]
     layouts: list[LayoutName] = ["packed", "plain"] if can_pack(model.trunk.config) else ["plain"]
     for layout in layouts:
         if _agree(_engine_numbers(model, groups, layout), torch.cat(expected)):
             model.layout = "auto" if layout == layouts[0] else layout
             return model
-    raise ModelError(f"{kind} models are not supported: the forward engine does not find their own numbers.")
+    raise ModelError(f"{kind} models are not supported: the forward engine does not reproduce their outputs.")
 
 
-def _question(vocab: int) -> TokenGroups:
-    """Two prompts, three completions, no two of a length."""
+def _test_groups(vocab: int) -> TokenGroups:
+    """Build two prompts with three completions of different lengths."""
     ids = [(37 * n + 5) % vocab for n in range(17)]
     return TokenGroups.build([ids[:3], ids[3:7]], [ids[7:9], ids[9:13], ids[13:16]], [0, 0, 1])
 
 
 def _sees_ahead(model: Model) -> bool:
-    """Whether the states above a text's first tokens depend on its last ones."""
-    ids = torch.cat(_question(model.network.config.get_text_config().vocab_size).completions).to(model.device)
+    """Return whether the states of a text's first tokens depend on its last ones."""
+    ids = torch.cat(_test_groups(model.network.config.get_text_config().vocab_size).completions).to(model.device)
     whole, start = (
         model.trunk(input_ids=text[None], use_cache=False).last_hidden_state[0, :4] for text in (ids, ids[:4])
     )
@@ -82,10 +81,10 @@ def _rows(groups: TokenGroups) -> list[tuple[int, Tensor]]:
 
 
 def own_numbers(model: Model, ids: Tensor, count: int) -> Tensor:
-    """The network's own numbers for the last `count` tokens of one sequence, by a forward pass without a cache.
+    """Compute the network's own outputs for the last `count` tokens of one sequence, by a pass without a cache.
 
     Args:
-        model: a policy, or another model, of which only the trunk is asked.
+        model: a policy, or another model, of which only the trunk is run.
         ids: the sequence, `[T]`.
         count: at most T - 1.
 
@@ -102,7 +101,7 @@ def own_numbers(model: Model, ids: Tensor, count: int) -> Tensor:
 
 
 def _engine_numbers(model: Model, groups: TokenGroups, layout: LayoutName) -> Tensor | None:
-    """What the engine says of the same tokens, in float32; `None` where the architecture refuses the layout."""
+    """Compute the engine's outputs for the same tokens, in float32; `None` if the layout does not work."""
     try:
         if not isinstance(model, Policy):
             return completion_states(model.trunk, groups, at="end", layout=layout).float()
@@ -110,7 +109,7 @@ def _engine_numbers(model: Model, groups: TokenGroups, layout: LayoutName) -> Te
         exact.layout = layout
         return exact.logprobs(groups)[groups.mask.to(model.device)]
     except (RuntimeError, TypeError, ValueError, AttributeError):
-        return None  # it takes no mask or positions of ours; what is left to try, or the refusal, says so
+        return None  # it takes no mask or positions of ours; the next layout is tried, or the model is refused
 
 
 def _agree(numbers: Tensor | None, expected: Tensor) -> bool:

@@ -2,8 +2,8 @@
 
 Architectures differ in what they cache, and in how padding affects it. A wrong decoder fails silently: it draws
 from another distribution than the one it reports. So a model of an unknown architecture reads a few tokens of
-prompts of several lengths through each decoder, the fastest first, and is compared with its own forward pass.
-Tests do the same for the architectures in `gnomon.models.verify_forward.VERIFIED`.
+prompts of several lengths through each decoder, the fastest first, and the outputs are compared with its own
+forward pass. Tests do the same for the architectures in `gnomon.models.verify_forward.VERIFIED`.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ DECODERS: dict[DecoderName, Callable[[Policy], Decoder]] = {
     "alone": AloneDecoder,
     "recomputing": RecomputingDecoder,
 }
-ROUNDING = 1e-3  # nats in float32: within it a decoder is taken at once, beyond it the next is tried first
+ROUNDING = 1e-3  # nats in float32; a decoder within it is chosen at once, beyond it the next is tried first
 
 
 def decoder_for(policy: Policy) -> Decoder:
-    """Make a decoder of the kind that `choose_decoder` returns."""
+    """Create a decoder of the kind that `choose_decoder` returns."""
     return DECODERS[choose_decoder(policy)](policy)
 
 
 def choose_decoder(policy: Policy) -> DecoderName:
-    """The fastest decoder that reproduces the policy's own log-probabilities; remembered in `policy.decoder`.
+    """Choose the fastest decoder that reproduces the policy's log-probabilities; stored in `policy.decoder`.
 
     Raises:
         ModelError: none does.
@@ -54,16 +54,16 @@ def choose_decoder(policy: Policy) -> DecoderName:
         if policy.decoder == "recomputing":
             kind = policy.network.config.model_type
             console.print(
-                f"  [yellow]no cache gives the numbers of {kind} models[/yellow]; each token is drawn by reading "
-                "the whole text, so long completions are slow"
+                f"  [yellow]no cache works for {kind} models[/yellow]; each token is drawn by reading the whole "
+                "text, so long completions are slow"
             )
     return policy.decoder
 
 
 def fast_decoder(trunk: Any) -> DecoderName:
-    """The fast decoder that an architecture's declared properties allow."""
-    takes_ours = trunk._supports_attention_backend and trunk.config._attn_implementation in tree_attention.PLAIN
-    return "slots" if takes_ours and can_pack(trunk.config) else "padded"
+    """Return the fast decoder that an architecture's declared properties allow."""
+    replaceable = trunk._supports_attention_backend and trunk.config._attn_implementation in tree_attention.PLAIN
+    return "slots" if replaceable and can_pack(trunk.config) else "padded"
 
 
 def _chosen(policy: Policy) -> DecoderName:
@@ -74,7 +74,7 @@ def _chosen(policy: Policy) -> DecoderName:
     for name, make in DECODERS.items():
         gap = _exact_gap(policy, make) if name != "slots" or fast == "slots" else torch.inf
         lower = policy.compute.dtype != torch.float32
-        if gap > TOLERANCE or (lower and _tried(policy, make) is None):  # there it must at least work
+        if gap > TOLERANCE or (lower and _trial_logprobs(policy, make) is None):  # in lower precision it must run
             continue
         if gap <= ROUNDING:
             return name
@@ -82,13 +82,13 @@ def _chosen(policy: Policy) -> DecoderName:
     if near:
         return near[0]
     raise ModelError(
-        f"{kind} models cannot be sampled from: read token by token they do not give the numbers of their own "
-        "forward pass; train them on stored data, or take another model."
+        f"{kind} models cannot be sampled from: no decoder reproduces their forward pass token by token; train "
+        "them on stored data, or take another model."
     )
 
 
 def _exact_gap(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
-    """`off_by` in float32, whatever the policy computes in or its weights are rounded to."""
+    """Compute `decoder_deviation` in float32, whatever the precision of the policy and its weights."""
     exact = Policy(policy.network, policy.tokenizer, replace(policy.compute, dtype=torch.float32), policy.adapter)
     exact.layout = policy.layout
     lower = (torch.float16, torch.bfloat16)
@@ -98,18 +98,18 @@ def _exact_gap(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
 
 @torch.no_grad()
 def decoder_deviation(policy: Policy, make: Callable[[Policy], Decoder]) -> float:
-    """Largest deviation of a decoder's log-probabilities from those of a forward pass, in nats.
+    """Compute the largest deviation of a decoder's log-probabilities from those of a forward pass, in nats.
 
-    Infinite where the architecture does not work with the decoder.
+    Infinite if the architecture does not work with the decoder.
     """
-    tried = _tried(policy, make)
-    if tried is None:
+    trial = _trial_logprobs(policy, make)
+    if trial is None:
         return torch.inf
-    whole = [text for text in tried if not any(_begins(other, text) for other in tried)]
+    whole = [text for text in trial if not any(_begins(other, text) for other in trial)]
     own = {text: own_numbers(policy, torch.tensor(text), len(text) - 1).tolist() for text in whole}
     gaps = [
         abs(logprobs[len(text) - 2] - logprob)
-        for text, logprob in tried.items()
+        for text, logprob in trial.items()
         for longer, logprobs in own.items()
         if longer == text or _begins(longer, text)
     ]
@@ -117,18 +117,18 @@ def decoder_deviation(policy: Policy, make: Callable[[Policy], Decoder]) -> floa
 
 
 @torch.no_grad()
-def _tried(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[Ids, float] | None:
-    """The decoder's log-probabilities of a few texts' last tokens, in nats; `None` where it fails."""
+def _trial_logprobs(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[Ids, float] | None:
+    """Compute the decoder's log-probabilities of a few texts' last tokens, in nats; `None` if it fails."""
     try:
         trial = _Trial(policy, make(policy))
         trial.run()
     except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, GnomonError):
-        return None  # another decoder is tried, or the model is refused
+        return None  # the next decoder is tried, or the model is refused
     return trial.logprobs
 
 
 def _begins(text: Ids, start: Ids) -> bool:
-    """Whether a text begins with `start` and goes on."""
+    """Return whether a text begins with `start` and is longer."""
     return len(text) > len(start) and text[: len(start)] == start
 
 
@@ -136,7 +136,7 @@ class _Trial:
     """A few tokens through a decoder: rows of several lengths enter, leave and are joined by others.
 
     Attributes:
-        logprobs: of the last token of each text that a row has read, in nats.
+        logprobs: of the last token of each row's text so far, in nats.
     """
 
     def __init__(self, policy: Policy, decoder: Decoder) -> None:

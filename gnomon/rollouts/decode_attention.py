@@ -1,4 +1,4 @@
-"""Attention of one new token per row: over its prompt, whose keys its rows share, and over its own tokens.
+"""Attention of one new token per row: over its prompt, whose keys are shared by rows, and over its own tokens.
 
 The standard kernel needs keys and values of whole texts, a prompt's once for each of its completions, and on a
 CPU splits the work into a product for each row and head. For one token those are so small that a call costs more
@@ -66,7 +66,7 @@ def one_token_attention(
 
 
 def _at_prompts(of_rows: Tensor, of_prompts: Tensor, sharing: Sharing) -> Tensor:
-    """Each row's `[B, heads, G, n]` times its prompt's `[P, heads, n, m]`: `[B, heads, G, m]`."""
+    """Multiply each row's `[B, heads, G, n]` with its prompt's `[P, heads, n, m]`, `[B, heads, G, m]`."""
     prompts, most = sharing.rows.shape
     heads, group, n = of_rows.shape[1:]
     gathered = of_rows[sharing.rows.flatten()].view(prompts, most, heads, group, n).transpose(1, 2)

@@ -74,7 +74,7 @@ class SlotDecoder:
         return self._states[indices]
 
     def _read(self, prompts: Sequence[Ids]) -> None:
-        """Read prompts padded on the right, where no token of theirs can see the padding."""
+        """Read prompts padded on the right, so that none of their tokens attends to the padding."""
         lengths = [len(prompt) for prompt in prompts]
         ids = torch.tensor([[*p, *[0] * (max(lengths) - len(p))] for p in prompts], device=self.policy.device)
         common = shared_start(prompts) if len(prompts) > 1 else 0
@@ -92,7 +92,9 @@ class SlotDecoder:
         positions = self.cache.open(self.policy.device)
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
         with one_token(self.policy, self.cache):
-            mask = self.cache.sharing.mask  # so that transformers makes none; our attention reads the cache's
+            mask = (
+                self.cache.sharing.mask
+            )  # keeps transformers from creating one; our attention reads the cache's
             return run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, 0]
 
     def keep(self, rows: Sequence[int]) -> list[int]:
@@ -118,7 +120,7 @@ class PaddedDecoder:
         self.cache = DynamicCache(config=self.policy.network.config)
         hidden = self._run(ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
         source = torch.tensor([unique.index(prompt) for prompt in prompts], device=device)
-        self.cache.reorder_cache(source)  # every kind of layer can; fewer have `batch_select_indices`
+        self.cache.reorder_cache(source)  # every kind of layer has it, unlike `batch_select_indices`
         self.mask = mask[source]
         return hidden[source]
 
@@ -140,12 +142,12 @@ class PaddedDecoder:
         return list(rows)
 
     def _run(self, ids: Tensor, **layout: Tensor) -> Tensor:
-        """The states of the last column of `ids` `[B, T]`, `[B, d]`."""
+        """Compute the states of the last column of `ids` `[B, T]`, `[B, d]`."""
         return run_trunk(self.policy, ids, self.cache, self.cache_argument, **layout)[:, -1]
 
 
 def shared_start(prompts: Sequence[Ids]) -> int:
-    """Number of ids that all prompts share at their start, without the last id of any."""
+    """Count the ids that all prompts share at their start, excluding the last id of each."""
     columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
     return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
@@ -153,14 +155,14 @@ def shared_start(prompts: Sequence[Ids]) -> int:
 def run_trunk(
     policy: Policy, ids: Tensor, cache: Cache, cache_argument: str = "past_key_values", **layout: Tensor
 ) -> Tensor:
-    """Hidden states of `ids` after the tokens in `cache`, which then holds them too.
+    """Compute hidden states of `ids` after the tokens in `cache`, and add them to the cache.
 
     Args:
-        policy: whose trunk reads.
+        policy: the policy.
         ids: `[B, T]`.
-        cache: of the tokens before.
+        cache: of the earlier tokens.
         cache_argument: name of the trunk's parameter for the cache.
-        layout: mask and positions, where the trunk needs them.
+        layout: mask and positions, if the trunk needs them.
 
     Returns:
         `[B, T, d]`.
@@ -173,9 +175,9 @@ def run_trunk(
 
 
 def cache_argument(trunk: Any) -> str | None:
-    """Name of the trunk's parameter for its cache; `None` for a trunk without one.
+    """Return the name of the trunk's parameter for its cache; `None` for a trunk without one.
 
-    State-space models call it `cache_params` or `state`, and ignore one under the usual name.
+    State-space models name it `cache_params` or `state`, and ignore one under the usual name.
     """
-    takes = signature(trunk.forward).parameters
-    return next((name for name in ("past_key_values", "cache_params", "state") if name in takes), None)
+    parameters = signature(trunk.forward).parameters
+    return next((name for name in ("past_key_values", "cache_params", "state") if name in parameters), None)

@@ -1,4 +1,4 @@
-"""`Experience` from rollouts and their scores: padding, rewards on tokens, KL penalty."""
+"""Construction of `Experience` from rollouts and their scores: padding, rewards of tokens, KL penalty."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
 
 
 def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: float = 1.0) -> Experience:
-    """Experience with the sampler's log-probabilities, without reference, values or advantages.
+    """Build the experience with the sampler's log-probabilities, without reference, values or advantages.
 
     Args:
         rollouts: N of them.
@@ -49,9 +49,9 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: floa
 def cap_truncated(scores: Tensor, finished: Tensor, most: float | None) -> Tensor:
     """Cap the scores of truncated completions so that truncation never pays, `[N]`.
 
-    A truncated completion gets the least of three: its own score, `most`, and the lowest score of the round's
-    finished ones. `most` alone in place of the score (Ziegler et al. 2019) rewards never ending wherever finished
-    answers score below it. Where none finished, the first two count.
+    A truncated completion gets the minimum of three: its own score, `most`, and the lowest score of the round's
+    finished ones. `most` alone in place of the score (Ziegler et al. 2019) would reward never ending if finished
+    completions score below it. If none finished, the first two count.
 
     Args:
         scores: of the round, `[N]`.
@@ -76,7 +76,7 @@ def last_token(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def soft_overlong(lengths: Tensor, limit: int, buffer: int) -> Tensor:
-    """Length penalty: 0 up to `limit − buffer` tokens, then linearly down to −1 at the limit, `[N]`.
+    """Compute the length penalty: 0 up to `limit − buffer` tokens, then linearly down to −1 at the limit, `[N]`.
 
     Yu et al. 2025 (DAPO, eq. 13).
 
@@ -98,11 +98,18 @@ def price_kl(
     estimator: str = "k1",
     entropy_bonus: float = 0.0,
 ) -> Experience:
-    """Rewards `[N, T]`: the score on the last token, less the price of the KL on every token.
+    """Set the rewards of tokens, `[N, T]`: the score on the last token, KL penalty and entropy bonus on all.
 
-    Less `coefficient` × the KL estimate, where it is priced in the reward, and plus `entropy_bonus` × `−log π`.
-    k1 inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL, and the bonus
-    that of the entropy of the whole completion.
+    A token's reward is `−coefficient·KL estimate − entropy_bonus·log π`, plus the score on the last token. k1
+    inside the reward, with reward-to-go and γ=1, gives the exact gradient of E[score] − β·KL, and the bonus that
+    of the entropy of the whole completion.
+
+    Args:
+        experience: with scores, log-probabilities and, for a penalty, the reference's.
+        coefficient: β of the KL penalty.
+        placement: of the penalty; anything but `reward` leaves it out here.
+        estimator: of the KL: `k1`, `k2` or `k3`.
+        entropy_bonus: weight of the entropy.
     """
     logprobs = experience.logprobs
     mask = experience.tokens.mask.to(logprobs.device)
@@ -115,7 +122,7 @@ def price_kl(
 
 
 def sequence_kl(experience: Experience) -> Tensor:
-    """The k1 estimate of each completion's KL to the reference, in nats, `[N]`."""
+    """Estimate each completion's KL to the reference by k1, in nats, `[N]`."""
     assert experience.reference_logprobs is not None
     mask = experience.tokens.mask.to(experience.logprobs.device)
     return masked_sum(k1(experience.logprobs, experience.reference_logprobs), mask)

@@ -1,4 +1,4 @@
-"""Key-value cache of rows of completions: each prompt once for all its rows, and each row's own tokens, in place.
+"""Key-value cache of rows of completions: each prompt once for all its rows, and each row's own tokens.
 
 Rows of any length are side by side; they leave, and others take their slots.
 """
@@ -14,19 +14,19 @@ from torch import Tensor
 from transformers import Cache
 
 KeysAndValues = Sequence[Tensor]  # of a layer
-ROOM = 64  # own tokens that rows have room for, before it has to grow
+ROOM = 64  # own tokens per row for which memory is allocated at first
 
 
 class Slots:
     """Keys and values `[slots, heads, tokens, d]` of each layer, written in place; grows by half when full.
 
-    They are held in `dtype`, also where a layer returns another (under autocast, float32 in part). Each slot
+    They are stored in `dtype`, even if a layer returns another (under autocast, float32 in part). Each slot
     starts at position 0. Entries beyond its length are left over from other rows, and a mask must hide them; they
     are zeros or finite numbers, never uninitialized memory, from which a NaN would pass through the mask.
 
     Attributes:
-        stores: of each layer, keys and values.
-        lengths: tokens in each slot that is taken.
+        stores: keys and values of each layer.
+        lengths: tokens in each slot in use.
     """
 
     def __init__(self, dtype: torch.dtype, spare: int = 0) -> None:
@@ -59,7 +59,7 @@ class Slots:
         self.lengths += lengths
 
     def keep(self, slots: Sequence[int]) -> list[int]:
-        """Keep these slots, moving the last ones into the gaps of the others; returns the former slot of each."""
+        """Keep these slots, moving the last ones into the gaps; returns the former slot of each."""
         count, staying = len(slots), set(slots)
         gaps = [slot for slot in range(count) if slot not in staying]
         movers = [slot for slot in slots if slot >= count]
@@ -73,36 +73,36 @@ class Slots:
         return order
 
     def grow(self, slots: int, width: int) -> None:
-        """Make room for `slots` slots of `width` tokens."""
-        before, _, room, _ = self.stores[0][0].shape
-        if slots <= before and width <= room:
+        """Grow the stores to hold `slots` slots of `width` tokens."""
+        before, _, capacity, _ = self.stores[0][0].shape
+        if slots <= before and width <= capacity:
             return
-        size = (max(slots, before), grown(room, width, self.spare))
+        size = (max(slots, before), grown(capacity, width, self.spare))
         for pair in self.stores:
             for side, old in enumerate(pair):
                 pair[side] = old.new_zeros(size[0], old.shape[1], size[1], old.shape[3])
-                pair[side][:before, :, :room] = old
+                pair[side][:before, :, :capacity] = old
 
     def layer(self, number: int) -> tuple[Tensor, Tensor]:
-        """Views of a layer's keys and values, `[taken, heads, width, d]`."""
+        """Return views of a layer's keys and values, `[slots, heads, width, d]`."""
         keys, values = self.stores[number]
-        taken = len(self.lengths)
-        return keys[:taken, :, : self.width], values[:taken, :, : self.width]
+        count = len(self.lengths)
+        return keys[:count, :, : self.width], values[:count, :, : self.width]
 
 
 def grown(capacity: int, width: int, spare: int) -> int:
-    """Tokens that slots of `capacity` tokens have memory for once they hold `width` tokens.
+    """Compute the capacity of slots that must hold `width` tokens.
 
     Args:
-        capacity: tokens before.
-        width: tokens that have to fit.
-        spare: tokens beyond `width` that a growing slot gets at least.
+        capacity: current capacity, in tokens.
+        width: tokens that must fit.
+        spare: tokens beyond `width` for which growing slots get memory at least.
     """
     return capacity if width <= capacity else max(width + spare, capacity * 3 // 2)
 
 
 def own_capacity(tokens: int) -> int:
-    """Tokens that the own slots of a `SlotCache` have memory for after rows grew to `tokens`, one at a time."""
+    """Compute the capacity of a `SlotCache`'s own slots after rows grew to `tokens`, one at a time."""
     capacity = 0
     while capacity < tokens:
         capacity = grown(capacity, capacity + 1, ROOM)
@@ -111,7 +111,7 @@ def own_capacity(tokens: int) -> int:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Rows of each prompt.
+    """Mapping of rows to the prompts that they share.
 
     Attributes:
         rows: the rows of each prompt, padded with row 0 to the largest number R, `[P, R]`.
@@ -133,14 +133,14 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__(layers=[])
         self.prompts, self.own = Slots(dtype), Slots(dtype, spare=ROOM)
-        self.prompt_of: list[int] = []  # of each row, the prompt's slot
+        self.prompt_of: list[int] = []  # slot of each row's prompt
         self.newest: list[int] = []  # slots of the prompts that were read last
-        self.layer = 0  # that was written last
+        self.layer = 0  # the layer that was written last
 
     def read(self, layers: Sequence[KeysAndValues], lengths: Sequence[int]) -> None:
         """Set the newest prompts, on which rows may enter: keys and values `[P, heads, T, d]`."""
         self.newest = []
-        self._let_go()
+        self._drop_unused()
         first = len(self.prompts.lengths)
         self.prompts.enter(layers, lengths)
         self.newest = list(range(first, first + len(lengths)))
@@ -153,7 +153,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self.own.grow(len(self.prompt_of), 0)
 
     def open(self, device: torch.device) -> Tensor:
-        """Make room for one more token in each row; returns their positions `[B, 1]`."""
+        """Grow the rows by one token; returns the new tokens' positions `[B, 1]`."""
         self._positions = torch.tensor(self.own.lengths, device=device)
         self._rows = torch.arange(len(self.prompt_of), device=device)
         self.own.lengths = [length + 1 for length in self.own.lengths]
@@ -163,14 +163,14 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         return (lengths + self._positions)[:, None]
 
     def _share(self, lengths: Tensor, device: torch.device) -> Sharing:
-        """The current sharing; `lengths` are those of the rows' prompts, `[B]`."""
+        """Compute the current sharing; `lengths` are those of the rows' prompts, `[B]`."""
         most = max(Counter(self.prompt_of).values())
         rows, back = [[0] * most for _ in self.prompts.lengths], list[int]()
-        taken = Counter[int]()
+        filled = Counter[int]()
         for row, prompt in enumerate(self.prompt_of):
-            rows[prompt][taken[prompt]] = row
-            back.append(prompt * most + taken[prompt])
-            taken[prompt] += 1
+            rows[prompt][filled[prompt]] = row
+            back.append(prompt * most + filled[prompt])
+            filled[prompt] += 1
         of_prompt = torch.arange(self.prompts.width, device=device) < lengths[:, None]
         own = torch.arange(self.own.width, device=device) <= self._positions[:, None]
         mask = torch.cat([of_prompt, own], dim=1)[:, None, None]
@@ -179,7 +179,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
-        """Write one token's keys and values; returns views of the rows' own.
+        """Write one token's keys and values; returns views of the rows' own, `[B, heads, T, d]`.
 
         Args:
             key_states: `[B, heads, 1, d]`.
@@ -195,10 +195,10 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
         """Drop all other rows; returns the former number of each remaining row, in the new order."""
         order = self.own.keep(rows)
         self.prompt_of = [self.prompt_of[row] for row in order]
-        self._let_go()
+        self._drop_unused()
         return order
 
-    def _let_go(self) -> None:
+    def _drop_unused(self) -> None:
         """Drop prompts without rows, except the newest."""
         staying = sorted({*self.prompt_of, *self.newest})
         if len(staying) < len(self.prompts.lengths):

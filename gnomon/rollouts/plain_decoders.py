@@ -1,10 +1,9 @@
 """Decoders without padding, for any architecture: one token per step in every row of completions.
 
-`UnpaddedDecoder` keeps rows with prompts of one length side by side in the cache that the model itself makes;
+`UnpaddedDecoder` keeps rows with prompts of one length side by side in the cache that the model itself creates;
 `AloneDecoder` gives each row a cache, for caches from which rows cannot be selected. `RecomputingDecoder` has no
 cache: it runs the forward engine on whole texts for each token, and so agrees with it by construction, in time
-    that
-grows with the square of the length.
+quadratic in the length.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from gnomon.models.engine.forward import autocast, completion_states
 from gnomon.models.roles import Policy
 from gnomon.rollouts.decoding import Ids, cache_argument
 
-TOKENS = 4096  # that `RecomputingDecoder` reads at once
+TOKENS = 4096  # tokens that `RecomputingDecoder` reads at once
 
 
 @dataclass
@@ -31,8 +30,8 @@ class _Batch:
     """Rows of one length that are read together.
 
     Attributes:
-        cache: what the model made when it read their prompts.
-        rows: number of each among the decoder's rows.
+        cache: the model's cache of their prompts and tokens so far.
+        rows: their numbers among the decoder's rows.
     """
 
     cache: Any
@@ -40,14 +39,14 @@ class _Batch:
 
 
 class UnpaddedDecoder:
-    """Rows in caches that the model itself makes: one for all prompts of one length that entered together."""
+    """Rows in caches that the model itself creates: one for all prompts of one length that entered together."""
 
     joins = True
 
     def __init__(self, policy: Policy) -> None:
         argument = cache_argument(policy.trunk)
         if argument is None:
-            raise ModelError(f"{policy.network.config.model_type} models keep nothing of what they have read.")
+            raise ModelError(f"{policy.network.config.model_type} models have no cache.")
         self.policy, self.argument = policy, argument
         self.batches: list[_Batch] = []
         self.count = 0  # rows
@@ -85,11 +84,11 @@ class UnpaddedDecoder:
         return list(rows)
 
     def _run(self, ids: Sequence[Ids], cache: Any) -> tuple[Tensor, Any]:
-        """The states of the last column of `ids` `[B, T]`, `[B, d]`, and the cache that holds them too."""
-        given = {} if cache is None else {self.argument: cache}
+        """Compute the states of the last column of `ids` `[B, T]`, `[B, d]`, and return the extended cache too."""
+        arguments = {} if cache is None else {self.argument: cache}
         with autocast(self.policy.device, self.policy.compute.dtype):
             output = self.policy.trunk(
-                input_ids=torch.tensor(ids, device=self.policy.device), use_cache=True, **given
+                input_ids=torch.tensor(ids, device=self.policy.device), use_cache=True, **arguments
             )
         return output.last_hidden_state[:, -1], output[self.argument]
 
@@ -99,7 +98,7 @@ class UnpaddedDecoder:
             cache.reorder_cache(torch.tensor(rows, device=self.policy.device))
 
     def _together(self, prompts: Sequence[Ids]) -> list[list[int]]:
-        """Indices of the prompts that share a cache."""
+        """Group the indices of prompts that share a cache."""
         by_length: dict[int, list[int]] = {}
         for index, prompt in enumerate(prompts):
             by_length.setdefault(len(prompt), []).append(index)
@@ -114,14 +113,14 @@ class AloneDecoder(UnpaddedDecoder):
 
 
 class RecomputingDecoder:
-    """Rows as token ids, which the forward engine reads whole for each token."""
+    """Rows as token ids, which the forward engine reads from the start for each token."""
 
     joins = True
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.prompts: list[Ids] = []  # of each row
-        self.drawn: list[Ids] = []  # likewise
+        self.drawn: list[Ids] = []  # of each row
 
     def enter(self, prompts: Sequence[Ids]) -> Tensor:
         """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
@@ -140,7 +139,7 @@ class RecomputingDecoder:
         return list(rows)
 
     def _states(self, rows: Sequence[int]) -> Tensor:
-        """The state that predicts the next token of each row, `[B, d]`."""
+        """Compute the state that predicts the next token of each row, `[B, d]`."""
         unique = list(dict.fromkeys(self.prompts[row] for row in rows))
         groups = TokenGroups.build(
             unique,

@@ -33,7 +33,7 @@ Report = Callable[[int], None]
 
 
 def occurrence_index(prompts: Sequence[Prompt]) -> list[int]:
-    """For each prompt the number of earlier ones with its id."""
+    """Count, for each prompt, the earlier ones with its id."""
     seen: Counter[str] = Counter()
     indices = []
     for prompt in prompts:
@@ -85,7 +85,7 @@ class _Row:
 class NativeSampler:
     """Samples from a policy in this process.
 
-    Each prompt is read once for its K completions; as completions end, those of waiting prompts take their place,
+    Each prompt is read once for its K completions; as completions end, those of waiting prompts take their rows,
     so that `sampling.batch` rows stay busy.
 
     A completion draws from its own random stream, derived from `seed`, its prompt's id (or the prompt's own seed)
@@ -103,7 +103,7 @@ class NativeSampler:
         self.policy = policy
         self.report = report
         self.ends = end_ids(policy.network, policy.tokenizer)
-        self.most: int | None = None  # rows side by side, once an accelerator's memory has run out
+        self.most: int | None = None  # limit of rows side by side, after an accelerator's memory has run out
 
     def sample(
         self,
@@ -123,16 +123,16 @@ class NativeSampler:
             seed: of everything random.
             version: optimizer steps that the policy has taken.
             seeds: one for each prompt, in place of its id: prompts that share one draw from the same streams.
-            first: number of each prompt's first completion, where others of it are drawn elsewhere; without it, a
-                prompt that is given twice goes on counting.
+            first: number of each prompt's first completion, if others of it are drawn elsewhere; by default, a
+                prompt that is given twice continues its numbers.
 
         Raises:
             DataError: a prompt leaves no room for `max_tokens` in the model's context; nothing is drawn then.
             ConfigError: a stop id is not in the vocabulary.
-            RunError: an accelerator's memory does not hold a single row.
+            RunError: a single row does not fit into an accelerator's memory.
         """
         if first is None:
-            first = [sampling.completions * turn for turn in occurrence_index(prompts)]
+            first = [sampling.completions * index for index in occurrence_index(prompts)]
         while True:
             rows = self._rows(prompts, sampling, seed, seeds, first)
             batch = min(sampling.batch, self.most or sampling.batch)
@@ -145,7 +145,7 @@ class NativeSampler:
             self._shrink(batch)
 
     def _shrink(self, batch: int) -> None:
-        """Halve the number of rows from now on; each draws from its own stream, so completions stay the same."""
+        """Halve the number of rows permanently; each draws from its own stream, so completions stay the same."""
         if batch == 1:
             raise RunError(
                 "the device's memory does not hold one completion being drawn; lower sampling.max_tokens, or "
@@ -155,12 +155,12 @@ class NativeSampler:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         console.print(
-            f"  [yellow]the device's memory ran out[/yellow]; going on with {self.most} completions side by "
-            f"side; sampling.batch: {self.most} would begin there"
+            f"  [yellow]the device's memory ran out[/yellow]; continuing with {self.most} completions side by "
+            f"side; set sampling.batch: {self.most} to start with that"
         )
 
     def _draw_all(self, rows: Sequence[_Row], sampling: Sampling) -> None:
-        """Complete every row: rows enter, each draws a token, finished ones leave, the others read on."""
+        """Complete every row: rows enter, each draws a token, finished ones leave, the others continue."""
         decoder, waiting, active = decoder_for(self.policy), deque(rows), list[_Row]()
         ends = tuple(dict.fromkeys((*self.ends, *sampling.stop_ids)))
         stop = StopTexts(self.policy.tokenizer, sampling.stop)
@@ -189,7 +189,7 @@ class NativeSampler:
                     self.report(len(rows) - len(waiting) - len(active))
 
     def _finish_reason(self, row: _Row, sampling: Sampling, stop: StopTexts) -> FinishReason | None:
-        """Reason why the row ends with its last token, or `None`; sets the text of a row that ends."""
+        """Return why the row ends with its last token, or `None`; sets the text of a row that ends."""
         tokenizer, last = self.policy.tokenizer, row.ids[-1]
         if last in self.ends:
             row.text = decode(tokenizer, row.ids)
@@ -213,7 +213,7 @@ class NativeSampler:
         seeds: Sequence[int] | None,
         first: Sequence[int],
     ) -> list[_Row]:
-        """K rows for each prompt, numbered from its `first`."""
+        """Create K rows for each prompt, numbered from its `first`."""
         vocabulary = int(self.policy.network.get_output_embeddings().weight.shape[0])
         if beyond := [i for i in sampling.stop_ids if i >= vocabulary]:
             raise ConfigError(

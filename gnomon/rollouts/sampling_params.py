@@ -18,11 +18,11 @@ class Sampling(Settings):
     them.
 
     Attributes:
-        completions: K, how many for each prompt.
+        completions: K, completions for each prompt.
         max_tokens: length limit of a completion, in tokens.
         min_tokens: no id that ends a completion is drawn before this many tokens.
-        repetition_penalty: logits of tokens that prompt or completion holds are divided by it where positive and
-            multiplied where negative (Keskar et al. 2019); 1 changes nothing.
+        repetition_penalty: logits of tokens that prompt or completion holds are divided by it if positive and
+            multiplied if negative (Keskar et al. 2019); 1 changes nothing.
         no_repeat_ngram: no n-gram of this length in prompt and completion is completed a second time; 0 allows
             all. Lifted for a step on which it would leave nothing to draw.
         temperature: divides the logits; 0 takes the likeliest token.
@@ -60,5 +60,5 @@ class Sampling(Settings):
 
     @property
     def on_policy(self) -> bool:
-        """Whether the log-probabilities are those of the model at `temperature`, as online training needs."""
+        """True if the log-probabilities are those of the model at `temperature`, as online training needs."""
         return not self.off_policy

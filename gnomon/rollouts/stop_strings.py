@@ -12,12 +12,12 @@ class StopTexts:
     def __init__(self, tokenizer: Any, texts: Sequence[str]):
         self.tokenizer = tokenizer
         self.texts = texts
-        # A token that adds to the text adds at least one byte, so a stop text that the last token completed lies
-        # in the text of this many tokens. Four more, as the first of them may start within a character.
+        # A token that adds to the text adds at least one byte, so a stop text that the last token completes is in
+        # the text of this many tokens. Four more, as the first of them may start inside a character.
         self.reach = 4 + max((len(text.encode()) for text in texts), default=0)
 
     def cut(self, ids: Sequence[int]) -> str | None:
-        """The text before the first stop, without white space around it; `None` where no stop is complete."""
+        """Return the text before the first stop, without white space around it; `None` if no stop is complete."""
         if not self.texts or not self._first(self._decode(ids[-self.reach :])):
             return None
         text = self._decode(ids)
@@ -25,7 +25,7 @@ class StopTexts:
         return text[: min(starts)].strip() if starts else None
 
     def _first(self, text: str) -> list[int]:
-        """Start of the first occurrence of each stop text in `text`."""
+        """Return the start of the first occurrence of each stop text in `text`."""
         return [start for stop in self.texts if (start := text.find(stop)) >= 0]
 
     def _decode(self, ids: Sequence[int]) -> str:

@@ -6,8 +6,8 @@ an end token, and is truncated when the length limit cuts it off. With a tool, a
 tool's output is appended, and the policy goes on. A tool's tokens are no actions: they are part of the
 observation, have no reward, and are false in the `completion_mask`.
 
-An observation is the last `window` tokens, right-aligned, as integers; `vocabulary` itself stands where there is
-no token yet. It is a `MultiDiscrete`, which libraries turn into one-hot rows by themselves.
+An observation is the last `window` tokens, right-aligned, as integers; positions without a token hold
+`vocabulary`. Its space is `MultiDiscrete`, which libraries turn into one-hot rows by themselves.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ Tokens = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Transcript:
-    """An episode as far as it has come.
+    """An episode so far.
 
     Attributes:
         token_ids: everything after the prompt, T tokens: the policy's own and the tool's.
         completion_mask: `[T]`, true for the policy's own.
-        rewards: `[T]`, what each token earned; 0 for the tool's.
-        finished: the policy ended by itself.
+        rewards: `[T]`, of each token; 0 for the tool's.
+        finished: the policy ended it.
         truncated: the length limit cut it off.
-        text: of the tokens, where there is a tokenizer and a reward was computed; otherwise empty.
+        text: of the tokens, if there is a tokenizer and a reward was computed; otherwise empty.
     """
 
     prompt: Prompt
@@ -64,20 +64,20 @@ class Transcript:
 
     @property
     def over(self) -> bool:
-        """No further token can follow."""
+        """True if no further token can follow."""
         return self.finished or self.truncated
 
     @property
     def score(self) -> float:
-        """The sum of all rewards so far."""
+        """Sum of all rewards so far."""
         return sum(self.rewards)
 
     def completion(self) -> Completion:
-        """Text and ids, the tool's among them."""
+        """Return text and ids, including the tool's."""
         return Completion(f"{self.prompt.id}/episode", self.text, source="policy", token_ids=self.token_ids)
 
     def rollout(self, logprobs: Sequence[float], *, version: int = 0) -> Rollout:
-        """The episode as a rollout, whose mask keeps the tool's tokens out of every loss.
+        """Convert the episode to a rollout, whose mask excludes the tool's tokens from every loss.
 
         Args:
             logprobs: of the policy's own tokens, in nats, in their order.
@@ -97,7 +97,7 @@ class Transcript:
 
 
 def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroups:
-    """Episodes grouped by prompt id; masks keep the tool's tokens out."""
+    """Group episodes by prompt id; masks exclude the tool's tokens."""
     return token_groups_of([t.rollout([0.0] * sum(t.completion_mask)) for t in transcripts])
 
 
@@ -128,7 +128,7 @@ Tool = Callable[[Transcript], Sequence[int] | None]
 
 
 class TextEnv(gymnasium.Env[Tokens, np.int64]):
-    """One completion an episode, one token a step.
+    """Environment with one completion per episode and one token per step.
 
     `info["transcript"]` holds the `Transcript` so far, after `reset` and after every step.
     """
@@ -151,19 +151,20 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         """Set up the spaces; nothing is drawn before `reset`.
 
         Args:
-            prompts: to draw from at `reset`; as ids, or, with a tokenizer, as `Prompt`s.
+            prompts: drawn from at `reset`; as ids or, with a tokenizer, as `Prompt`s.
             reward: a function of the transcript, or, with a tokenizer, a reward of `gnomon.rewards`.
-            max_tokens: most tokens that the policy may draw in an episode; a tool's do not count.
-            tokenizer: gives `vocabulary`, `end` and texts; the ends are those of ordinary sampling.
+            max_tokens: limit of tokens that the policy may draw in an episode; a tool's do not count.
+            tokenizer: provides `vocabulary`, `end` and texts; the ends are those of ordinary sampling.
             vocabulary: number of actions V; token ids are 0 … V − 1.
             end: the ids that end a turn, or the only one.
-            network: a policy's, whose generation settings may list more ends than its tokenizer has.
-            every_token: ask for a reward after each token (and the tool's answer to it); otherwise once, at the
+            network: of a policy; its generation settings may list more ends than its tokenizer has.
+            every_token: compute a reward after each token (and the tool's output); otherwise once, at the
                 episode's end.
-            tool: answers a turn that ended with one of `end` by ids to append, or by `None`: the episode is over.
+            tool: called after a turn that ended with one of `end`; returns ids to append, or `None` to end the
+                episode.
             window: tokens in an observation; by default the longest prompt and `max_tokens` fit.
-            limit_terminates: report the length limit as a termination. A learner adds what its critic hopes for
-                after a truncation; here nothing follows, and the reward has been paid.
+            limit_terminates: report the length limit as a termination. After a truncation a learner bootstraps
+                from its critic; here nothing follows, and the reward is complete.
 
         Raises:
             ConfigError: the settings do not fit together.
@@ -186,8 +187,8 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
             raise ConfigError(f"max_tokens is {max_tokens}; an episode needs at least one.")
         if not len(prompts):
             raise ConfigError("TextEnv needs at least one prompt.")
-        self.questions = [self._question(i, prompt) for i, prompt in enumerate(prompts)]
-        self.window = window or max(len(q.prompt_ids) for q in self.questions) + max_tokens
+        self.starts = [self._start(i, prompt) for i, prompt in enumerate(prompts)]
+        self.window = window or max(len(start.prompt_ids) for start in self.starts) + max_tokens
         self.observation_space = MultiDiscrete([self.vocabulary + 1] * self.window)
         self.action_space = Discrete(self.vocabulary)
         self._now: Transcript | None = None
@@ -195,44 +196,44 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tokens, dict[str, Any]]:
-        """Begin an episode with a prompt drawn at random, or with number `options["prompt"]`."""
+        """Start an episode with a random prompt, or with number `options["prompt"]`."""
         super().reset(seed=seed)
         number = (options or {}).get("prompt")
         if number is None:
-            number = int(self.np_random.integers(len(self.questions)))
-        if not 0 <= number < len(self.questions):
-            raise ConfigError(f"there is no prompt {number}; there are {len(self.questions)}, counted from 0.")
-        self._now = self.questions[number]
+            number = int(self.np_random.integers(len(self.starts)))
+        if not 0 <= number < len(self.starts):
+            raise ConfigError(f"there is no prompt {number}; there are {len(self.starts)}, counted from 0.")
+        self._now = self.starts[number]
         return self._observation(self._now), {"transcript": self._now}
 
     def step(self, action: np.int64 | int) -> tuple[Tokens, float, bool, bool, dict[str, Any]]:
-        """Append a token: observation, reward, terminated, truncated, info."""
+        """Append a token; returns observation, reward, terminated, truncated, info."""
         if self._now is None or self._now.over:
             raise ConfigError("no episode is under way; call reset() before step().")
         token = int(action)
         now = self._appended(self._now, [token], own=True)
         ended = token in self.ends
-        answer = self.tool(now) if ended and self.tool else None
-        if answer is not None:
-            now = self._appended(now, answer, own=False)
-        finished = ended and answer is None
+        output = self.tool(now) if ended and self.tool else None
+        if output is not None:
+            now = self._appended(now, output, own=False)
+        finished = ended and output is None
         truncated = not finished and sum(now.completion_mask) >= self.max_tokens
         now = replace(now, finished=finished, truncated=truncated)
-        earned = 0.0
+        reward = 0.0
         if now.over or self.every_token:
             now = replace(now, text=decode(self.tokenizer, now.token_ids) if self.tokenizer is not None else "")
-            earned = self._earned(now)
+            reward = self._reward(now)
         last = len(self._now.token_ids)
-        rewards = (*now.rewards[:last], earned, *now.rewards[last + 1 :])
+        rewards = (*now.rewards[:last], reward, *now.rewards[last + 1 :])
         self._now = now = replace(now, rewards=rewards)
         if self.limit_terminates:
             finished, truncated = now.over, False
-        return self._observation(now), earned, finished, truncated, {"transcript": now}
+        return self._observation(now), reward, finished, truncated, {"transcript": now}
 
-    def _question(self, place: int, prompt: Prompt | Sequence[int]) -> Transcript:
-        """The transcript with which episodes of a prompt begin."""
+    def _start(self, number: int, prompt: Prompt | Sequence[int]) -> Transcript:
+        """Return the initial transcript of a prompt's episodes."""
         if not isinstance(prompt, Prompt):
-            start = Transcript(Prompt(str(place), ()), tuple(int(i) for i in prompt))
+            start = Transcript(Prompt(str(number), ()), tuple(int(i) for i in prompt))
         elif self.tokenizer is None:
             raise ConfigError(f"prompt '{prompt.id}' is text; give TextEnv a tokenizer, or prompts as ids.")
         else:
@@ -243,7 +244,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         return start
 
     def _appended(self, now: Transcript, tokens: Sequence[int], *, own: bool) -> Transcript:
-        self._check(tokens, "the action" if own else "the tool's answer")
+        self._check(tokens, "the action" if own else "the tool's output")
         return replace(
             now,
             token_ids=(*now.token_ids, *(int(i) for i in tokens)),
@@ -257,8 +258,8 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         if wrong is not None:
             raise DataError(f"{what} holds token {wrong}; ids are 0 … {self.vocabulary - 1}.")
 
-    def _earned(self, now: Transcript) -> float:
-        """The reward of the transcript; a reward that fails ends the run and is never 0."""
+    def _reward(self, now: Transcript) -> float:
+        """Compute the reward of the transcript; a reward that fails ends the run and is never 0."""
         reason = "its value is not a finite number"
         if _is_scorer(self.reward):
             scored = self.reward.score([now.prompt], [now.completion()])
@@ -271,7 +272,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         return value
 
     def _observation(self, now: Transcript) -> Tokens:
-        """The last tokens `[window]`, right-aligned."""
+        """Return the last tokens `[window]`, right-aligned."""
         assert self.vocabulary is not None
         seen = [*now.prompt_ids, *now.token_ids][-self.window :]
         observation = np.full(self.window, self.vocabulary, dtype=np.int64)

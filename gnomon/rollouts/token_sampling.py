@@ -10,12 +10,12 @@ from torch import Tensor
 
 from gnomon.rollouts.sampling_params import Sampling
 
-BLOCK = 64  # tokens of the vocabulary that are summed before the search
-FEW = 256  # most likely tokens among which a nucleus is searched first
+BLOCK = 64  # tokens of the vocabulary per block of the search
+FEW = 256  # most likely tokens in which a nucleus is searched first
 
 
 def uniforms(count: int, *key: object) -> list[float]:
-    """A stream of `count` numbers in [0, 1) that depends on `key` alone: the same in every process and batch."""
+    """Draw `count` numbers in [0, 1) that depend on `key` alone: the same in every process and batch."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
     return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
@@ -68,13 +68,13 @@ def repetition_penalty(logits: Tensor, seen: Sequence[set[int]], penalty: float)
 
 
 def repeated(ids: Sequence[int], n: int) -> set[int]:
-    """The tokens that would complete an n-gram that `ids` already holds."""
+    """Return the tokens that would complete an n-gram that `ids` already holds."""
     tail = list(ids[len(ids) - n + 1 :])
     return {ids[i + n - 1] for i in range(len(ids) - n + 1) if list(ids[i : i + n - 1]) == tail}
 
 
 def forbid(logits: Tensor, ids: Sequence[Sequence[int] | set[int]]) -> Tensor:
-    """Send each row's `ids` to −∞, `[B, vocab]`."""
+    """Set the logits of each row's `ids` to −∞, `[B, vocab]`."""
     return logits.index_put(_pairs(ids, logits.device), logits.new_tensor(-torch.inf))
 
 
@@ -85,9 +85,9 @@ def _pairs(ids: Sequence[Sequence[int] | set[int]], device: torch.device) -> tup
 
 
 def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
-    """Send tokens outside the top k and the nucleus (Holtzman et al. 2020) to −∞, `[B, vocab]`.
+    """Set logits outside the top k and the nucleus (Holtzman et al. 2020) to −∞, `[B, vocab]`.
 
-    Exactly k remain, also in a tie for the k-th.
+    Exactly k remain, even with a tie for the k-th.
 
     Args:
         logits: `[B, vocab]`.
@@ -103,13 +103,13 @@ def restrict(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
 def nucleus(logits: Tensor, top_p: float, among: int = FEW) -> Tensor:
     """Keep the smallest set of tokens with at least probability `top_p`; the others become −∞, `[B, vocab]`.
 
-    Sorting a whole vocabulary takes longer than a small model's forward pass, so the set is searched among the
-    most likely tokens first.
+    Sorting a whole vocabulary takes longer than a small model's forward pass, so the set is searched in the most
+    likely tokens first.
 
     Args:
         logits: `[B, vocab]`.
         top_p: probability to keep.
-        among: most likely tokens to search first; all where those are too few.
+        among: most likely tokens to search first; all if those are too few.
     """
     among = min(among, logits.shape[-1])
     likeliest = logits.softmax(dim=-1).topk(among, dim=-1)
@@ -125,8 +125,8 @@ def nucleus(logits: Tensor, top_p: float, among: int = FEW) -> Tensor:
 def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Draw one token per row, with its log-probability under the distribution drawn from, `[B], [B]`.
 
-    At temperature 0 the token is the most likely one, and its log-probability that at temperature 1: under the
-    distribution drawn from it would always be 0.
+    At temperature 0 the token is the most likely one, and its log-probability is that at temperature 1; under the
+    distribution drawn from, it would always be 0.
 
     Args:
         logits: `[B, vocab]`.
@@ -144,7 +144,7 @@ def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, T
 
 
 def invert(weights: Tensor, uniform: Tensor) -> Tensor:
-    """The tokens `[B]` at which the cumulative `weights` `[B, vocab]` pass the share `uniform` `[B]`.
+    """Find the tokens `[B]` at which the cumulative `weights` `[B, vocab]` pass the share `uniform` `[B]`.
 
     First the block of tokens is searched, then the token in it, both by cumulative sums in float64: a cumulative
     sum over the whole vocabulary is slower and, in float32, too coarse for rare tokens. A token of weight 0 is
@@ -161,9 +161,9 @@ def invert(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _search(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """First index `[B, 1]` where the cumulative weights exceed `target`, and the remainder of `target` there."""
+    """Find the first index `[B, 1]` where cumulative weights exceed `target`, and the remainder of `target`."""
     cumulative = weights.cumsum(dim=-1)
-    # Rounding may leave a target at the very end: take the last token with a weight, not one behind it.
+    # Rounding may leave a target at the very end: take the last token with a weight, not one after it.
     indices = torch.arange(weights.shape[-1], device=weights.device)
     last = indices.where(weights > 0, 0).amax(dim=-1, keepdim=True)
     index = torch.minimum(torch.searchsorted(cumulative, target, right=True), last)

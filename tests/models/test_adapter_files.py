@@ -160,13 +160,13 @@ def test_what_cannot_be_merged_is_refused(tmp_path: Path, tiny_model: Path) -> N
     folder = tmp_path / "adapter"
     adapted(tiny_model, folder)
     reconfigure(folder, r=8)
-    with pytest.raises(ModelError, match="does not fit the model that it stands on"):
+    with pytest.raises(ModelError, match="does not fit its base model"):
         load_policy(str(folder), CPU)
     reconfigure(folder, r=4, target_modules=["q_proj"])
-    with pytest.raises(ModelError, match="does not fit the model that it stands on"):
+    with pytest.raises(ModelError, match="does not fit its base model"):
         load_policy(str(folder), CPU)
     reconfigure(folder, base_model_name_or_path=None)
-    with pytest.raises(ModelError, match="does not say base_model_name_or_path"):
+    with pytest.raises(ModelError, match="has no base_model_name_or_path"):
         load_policy(str(folder), CPU)
     reconfigure(folder, base_model_name_or_path="/absent/base")
     with pytest.raises(ModelError, match="no model folder at /absent/base"):

@@ -39,7 +39,7 @@ def test_the_reference_is_the_adapter_switched_off(kind: str, groups: TokenGroup
 
 
 def test_a_policy_without_adapter_has_no_reference_inside(groups: TokenGroups) -> None:
-    with pytest.raises(ModelError, match="no adapter to switch off"):
+    with pytest.raises(ModelError, match="no adapter to disable"):
         tiny_policy().reference_logprobs(groups)
 
 
@@ -84,7 +84,7 @@ def test_layers_that_share_a_weight_share_its_adapter(groups: TokenGroups) -> No
 
 
 def test_layers_that_share_weights_with_lower_ones_cannot_learn_alone() -> None:
-    with pytest.raises(ModelError, match="upper 2 layers of the model hold weights of lower ones; set layers"):
+    with pytest.raises(ModelError, match="upper 2 layers of the model share weights with lower ones; set layers"):
         shared_block_policy(Trainable(layers=2, rank=4))
     shared_block_policy(Trainable(layers=1, rank=4))
 

@@ -82,7 +82,7 @@ def test_eager_attention_is_packed_too(groups: TokenGroups) -> None:
             {"pad_token_id": 0},
             "modernbert-decoder models are not supported: the forward engine does not find",
         ),
-        ("llama4_text", HEADS, "llama4_text models are not supported: their decoder does not stand apart"),
+        ("llama4_text", HEADS, "llama4_text models are not supported: their decoder is not separate"),
     ],
     ids=str,
 )

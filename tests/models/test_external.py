@@ -101,9 +101,9 @@ def test_kinds(finished: Project, tiny_model: Path, tmp_path: Path) -> None:
 def test_one_kind_is_never_loaded_as_the_other(finished: Project, tiny_model: Path) -> None:
     """With tied embeddings a reward model lacks nothing of a language model, so loading would not notice."""
     judge = finished.run / "judge" / "model"
-    with pytest.raises(ModelError, match="holds a language model, where a reward model is wanted; name another"):
+    with pytest.raises(ModelError, match="holds a language model, but a reward model is needed; give another"):
         open_reward_model(str(tiny_model), CPU)
-    with pytest.raises(ModelError, match="holds a reward model, where a language model is wanted"):
+    with pytest.raises(ModelError, match="holds a reward model, but a language model is needed"):
         open_policy(str(judge), CPU)
     assert open_reward_model(str(finished.run / "judge"), CPU).offset != 0
 
@@ -213,7 +213,7 @@ def test_a_critic_reads_the_trunk_of_its_judge_where_neither_learns(
 
 def test_an_outside_model_of_the_wrong_kind_stops_before_the_first_stage(project: Project, mine: Path) -> None:
     made = changed(project, aligned={"reward": str(mine)})
-    with pytest.raises(ModelError, match="holds a language model, where a reward model is wanted"):
+    with pytest.raises(ModelError, match="holds a language model, but a reward model is needed"):
         made.go()
     assert not (made.run / "sft").exists()
 

@@ -66,7 +66,7 @@ def refused(kind: Any) -> Exception:
         (
             "me/other",
             refused(RepositoryNotFoundError),
-            "the hub knows no such model; if it is private, set HF_TOKEN",
+            "the hub has no such model; if it is private, set HF_TOKEN",
         ),
         ("me/other", refused(GatedRepoError), "only to those who accepted its terms"),
     ],

@@ -170,7 +170,7 @@ def test_what_works_in_float32_only_gives_way_in_bfloat16(words: Any, monkeypatc
 def test_decoders_of_translators_are_refused(kind: str, words: Any) -> None:
     shape: dict[str, Any] = {"decoder_layers": 1, "decoder_ffn_dim": 16, "encoder_layers": 1, "pad_token_id": 0}
     network = tiny_network(kind, vocab=len(words), **shape)
-    with pytest.raises(ModelError, match=f"{kind} models are not supported: they are made to answer what an enc"):
+    with pytest.raises(ModelError, match=f"{kind} models are not supported: their decoder depends on an enc"):
         verified(Policy(network, words, CPU))
 
 

@@ -215,7 +215,7 @@ def test_what_is_refused(words: Any) -> None:
         env.reset(options={"prompt": 2})
     with pytest.raises(DataError, match="the action holds token 4"):
         walk(env, [4])
-    with pytest.raises(DataError, match="the tool's answer holds token 9"):
+    with pytest.raises(DataError, match="the tool's output holds token 9"):
         walk(small(tool=lambda transcript: [9]), [END])
     with pytest.raises(RunError, match="not a finite number"):
         walk(small(reward=lambda transcript: float("nan")), [END])

@@ -79,7 +79,7 @@ def test_a_critic_is_named_by_its_folder_too_and_is_no_judge(project: Project) -
     write(project, ppo("first", project.folder), ppo("again", project.folder, critic=folder))
     run_recipe(load_recipe(project.recipe))
     write(project, ppo("judged", project.folder, reward=folder))
-    with pytest.raises(ModelError, match="holds a critic, where a reward model is wanted"):
+    with pytest.raises(ModelError, match="holds a critic, but a reward model is needed"):
         run_recipe(load_recipe(project.recipe))
 
 

@@ -1,1 +1,1 @@
-"""How networks compute: layouts, caches, packed weights, devices."""
+"""Computation of networks: layouts, caches, packed weights, devices."""

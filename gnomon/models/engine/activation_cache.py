@@ -1,13 +1,12 @@
-"""What frozen lower layers said of tokens, kept: a later pass over the same tokens begins above them.
+"""Activation cache for frozen lower layers, keyed by token ids; later passes start above them.
 
-Below the lowest layer that learns nothing changes, so a state there depends on its tokens only. A reference that
-is asked before training, a second epoch, a second look at a round: each finds the states of the first pass. With
-18 of 30 layers frozen that is three fifths of a forward pass.
+Nothing changes below the lowest layer that learns, so a state there depends on its tokens only. The reference's
+pass before training, a second epoch and a second pass over a round all reuse the states of the first pass. With
+18 of 30 layers frozen that saves three fifths of a forward pass.
 
-States are found by the token ids of a prompt, or of a prompt and its completion, whatever batch they stand in.
-The lower layers are skipped by replacing their `forward` for the length of a pass, so every architecture goes
-through its own code; one whose upper layers take more from below than the states is found out by a trial, and
-goes without.
+The key is the token ids of a prompt, or of a prompt and its completion, in any batch. The lower layers are
+skipped by replacing their `forward` for the length of a pass, so every architecture runs its own code. A trial
+detects architectures whose upper layers need more from below than the states; they run without a cache.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from gnomon.models.engine.sequence_layout import Layout
 from gnomon.models.library_patches import replace_forward
 
 Positions = slice | Tensor  # flat positions in a layout
-Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt's own
-BY_THE_BATCH = ("dynamic", "longrope")  # rotary embeddings that depend on the longest row beside a token
-TOLERANCE = 1e-3  # of the largest state in a trial; a model that needs more than the states is off by far more
+Key = tuple[bytes, bytes]  # token ids of a prompt, and of a completion; the latter empty for the prompt itself
+BATCH_DEPENDENT = ("dynamic", "longrope")  # rotary embeddings that depend on the longest row of a batch
+TOLERANCE = 1e-3  # of the largest state in a trial; a model that needs more than the states deviates far more
 
 
 def frozen_depth(trunk: nn.Module) -> int:
-    """How many of the lowest layers learn nothing, with nothing below them that does."""
+    """Count the frozen layers at the bottom of a trunk; 0 if any weight outside its layers learns."""
     try:
         layers = decoder_layers(trunk)
     except ModelError:
@@ -45,19 +44,19 @@ def frozen_depth(trunk: nn.Module) -> int:
     return learning.index(True) if True in learning else len(layers)
 
 
-class _Enough(Exception):
-    """The frozen layers have spoken, and nobody asks those above."""
+class _Stop(Exception):
+    """Raised above the frozen layers to end a pass that only fills the cache."""
 
 
 class FrozenLayerCache:
-    """The states above the frozen layers of one model, by token ids.
+    """Cache of the states above the frozen layers of one model, by token ids.
 
     Attributes:
-        limit: bytes; what is beyond is not kept.
-        depth: how many layers are frozen.
-        size: bytes kept.
-        open: whether passes are still remembered. A loop that may be resumed fills the store in an order of its
-            own and closes it, or the last bits of its numbers would depend on where it was interrupted.
+        limit: maximum size in bytes; further states are not stored.
+        depth: number of frozen layers.
+        size: bytes stored.
+        open: whether passes add states. A loop that can be resumed fills the cache in a fixed order and closes
+            it; otherwise the last bits of its numbers would depend on where it was interrupted.
     """
 
     def __init__(self, trunk: nn.Module, limit: int):
@@ -67,48 +66,55 @@ class FrozenLayerCache:
         self.size = 0
         self.open = True
         self._pieces: dict[Key, Tensor] = {}
-        self._as_tuple = False  # what a layer of this architecture returns
+        self._as_tuple = False  # whether a layer of this architecture returns a tuple
         self._filling = False
 
     def forget(self) -> None:
-        """Keep nothing."""
+        """Remove all states."""
         self._pieces.clear()
         self.size = 0
 
     def fill(self, groups: TokenGroups, *, dtype: torch.dtype, layout: LayoutName) -> None:
-        """Remember what the frozen layers say of `groups`; those above do not run."""
+        """Store the frozen layers' states of `groups`, without running the layers above.
+
+        Args:
+            groups: prompts and completions.
+            dtype: of matrix products.
+            layout: of the forward pass.
+        """
         self._filling = True
         try:
             with torch.no_grad():
                 completion_states(self.trunk, groups, at="end", dtype=dtype, layout=layout, above=self.above)
-        except _Enough:
+        except _Stop:
             return
         finally:
             self._filling = False
 
     @contextmanager
     def above(self, groups: TokenGroups, plan: Layout) -> Iterator[None]:
-        """A forward pass inside starts above the frozen layers if it can, and is remembered if it cannot."""
+        """Context manager: a pass starts above the frozen layers if its states are stored, else stores them."""
         pieces_at = list(_pieces_at(groups, plan))
         if all(key in self._pieces for key, _ in pieces_at):
             with self._skipped(self._assemble(pieces_at, plan)):
                 yield
-        elif not self.open or torch.is_inference_mode_enabled():  # such tensors may not meet gradients later
+        elif not self.open or torch.is_inference_mode_enabled():  # autograd cannot use tensors of inference mode
             yield
         else:
             top: Any = decoder_layers(self.trunk)[self.depth - 1]
-            hook = top.register_forward_hook(lambda _layer, _arguments, output: self._remember(output, pieces_at))
+            hook = top.register_forward_hook(lambda _layer, _arguments, output: self._store(output, pieces_at))
             try:
                 yield
             finally:
                 hook.remove()
 
     def is_exact_for(self, dtype: torch.dtype) -> bool:
-        """Whether this architecture says the same above kept states: a trial on a few tokens.
+        """Return whether passes above stored states are exact for this architecture, by a trial on a few tokens.
 
-        Other tokens go through between remembering and asking, so that what a lower layer left behind is theirs.
+        A pass over other tokens between storing and reuse overwrites anything else that lower layers leave
+        behind.
         """
-        if _rope_type(self.trunk.config) in BY_THE_BATCH:
+        if _rope_type(self.trunk.config) in BATCH_DEPENDENT:
             return False
         vocabulary = int(getattr(self.trunk.config, "vocab_size", 2))
         ids = [(37 * n + 5) % vocabulary for n in range(13)]
@@ -126,13 +132,13 @@ class FrozenLayerCache:
                     )
                 )
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
-            return False  # its upper layers miss something that the lower ones would have left for them
+            return False  # its upper layers need something that the lower ones leave behind
         finally:
-            served = bool(self._pieces)
+            filled = bool(self._pieces)
             self.forget()
-        return served and float((again - plain).abs().max()) <= TOLERANCE * float(plain.abs().max())
+        return filled and float((again - plain).abs().max()) <= TOLERANCE * float(plain.abs().max())
 
-    def _remember(self, output: Any, pieces_at: Sequence[tuple[Key, Positions]]) -> None:
+    def _store(self, output: Any, pieces_at: Sequence[tuple[Key, Positions]]) -> None:
         self._as_tuple = isinstance(output, tuple)
         states = (output[0] if self._as_tuple else output).detach().flatten(0, 1)
         for key, positions in pieces_at:
@@ -141,10 +147,10 @@ class FrozenLayerCache:
                 self._pieces[key] = piece.clone()
                 self.size += piece.nbytes
         if self._filling:
-            raise _Enough
+            raise _Stop
 
     def _assemble(self, pieces_at: Sequence[tuple[Key, Positions]], plan: Layout) -> Tensor:
-        """The kept states where the layout has their tokens, zeros in the padding, `[R, L, d]`."""
+        """Place the stored states at their tokens' positions in the layout, zeros in the padding, `[R, L, d]`."""
         rows, length = plan.input_ids.shape
         first = self._pieces[pieces_at[0][0]]
         states = first.new_zeros(rows * length, first.shape[-1])
@@ -153,7 +159,7 @@ class FrozenLayerCache:
         return states.view(rows, length, -1)
 
     def _skipped(self, states: Tensor) -> AbstractContextManager[None]:
-        """The frozen layers hand on what they get, and the last of them says `states`."""
+        """Context manager: the frozen layers return their input, and the last of them `states` `[R, L, d]`."""
         layers: list[Any] = list(decoder_layers(self.trunk))[: self.depth]
         return replace_forward(
             {layer: self._forward_returning(states if layer is layers[-1] else None) for layer in layers}
@@ -161,8 +167,8 @@ class FrozenLayerCache:
 
     def _forward_returning(self, states: Tensor | None) -> Any:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            found = states if states is not None else args[0] if args else kwargs["hidden_states"]
-            return (found,) if self._as_tuple else found
+            output = states if states is not None else args[0] if args else kwargs["hidden_states"]
+            return (output,) if self._as_tuple else output
 
         return forward
 
@@ -173,7 +179,7 @@ def _rope_type(config: Any) -> str:
 
 
 def _pieces_at(groups: TokenGroups, plan: Layout) -> Iterator[tuple[Key, Positions]]:
-    """Where a layout's flat positions hold each prompt and completion, by what the states there depend on."""
+    """Yield the key of each prompt and completion with its flat positions in the layout."""
     prompts = [p.numpy().tobytes() for p in groups.prompts]
     for g, path in plan.prompts:
         yield (prompts[g], b""), path

@@ -1,4 +1,4 @@
-"""Where to compute and in which precision, found once at the start and said in one line."""
+"""Device and precision of computations, detected once at the start."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gnomon.models.settings import Device, Precision
 
 # Models of fewer hidden units are slower in bfloat16 on a CPU: rounding a weight costs more than it saves.
 NARROW = 192
-KERNELS = 128  # compiled products that are kept: more than one pass of a model takes
-# Values of ONEDNN_MAX_CPU_ISA under which oneDNN has no bfloat16 products in hardware, in their own order.
+KERNELS = 128  # compiled products in the cache; more than one pass of a model needs
+# Values of ONEDNN_MAX_CPU_ISA with which oneDNN has no bfloat16 products in hardware.
 WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
@@ -28,13 +28,13 @@ class Processor:
     """Instructions that matrix products on this CPU use, with the limits of the environment applied.
 
     Attributes:
-        name: of the processor, empty where PyTorch does not know it.
+        name: of the processor, empty if PyTorch does not know it.
         vectors: the widest that PyTorch's own kernels use, such as `AVX2` or `AVX512`.
         avx512: whether oneDNN multiplies float32 with 512-bit vectors.
         amx: whether oneDNN multiplies bfloat16 in tiles.
-        packs_bfloat16: whether oneDNN has bfloat16 products at all; elsewhere PyTorch multiplies in plain loops,
-            about a hundred times slower than in float32.
-        fast_bfloat16: whether they are in hardware, and so faster than float32.
+        packs_bfloat16: whether oneDNN has bfloat16 products at all; without them PyTorch multiplies in plain
+            loops, about a hundred times slower than in float32.
+        fast_bfloat16: whether bfloat16 products are in hardware, and so faster than float32.
     """
 
     name: str = ""
@@ -52,10 +52,10 @@ class Processor:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the type of its matrix products; weights being trained stay in float32.
+    """A device and the dtype of matrix products; trained weights stay in float32.
 
     Attributes:
-        by_width: whether a narrow model computes in float32 nevertheless.
+        by_width: whether narrow models use float32 instead.
     """
 
     device: torch.device
@@ -67,7 +67,7 @@ class Compute:
         return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}{narrow}"
 
     def for_model(self, network: Any) -> Compute:
-        """The device and type for one Hugging Face network, by its hidden size."""
+        """Return the device and dtype for one Hugging Face network, by its hidden size."""
         if not self.by_width:
             return self
         width = getattr(network.config.get_text_config(), "hidden_size", NARROW)
@@ -75,24 +75,24 @@ class Compute:
 
 
 def find_compute(device: Device = "auto", precision: Precision = "auto") -> Compute:
-    """CUDA where there is one; bfloat16 where the processor has instructions for it, float32 elsewhere.
+    """Choose device and dtype: CUDA if available; bfloat16 if the processor has it in hardware, else float32.
 
-    On a CPU `auto` leaves models of fewer than `NARROW` hidden units in float32, where they are faster too.
-    A processor for which oneDNN has no bfloat16 products computes them a hundred times slower than float32: there
-    `bfloat16` falls back to float32, with a warning. Where it has them but no instructions, `bfloat16` is obeyed
-    and `auto` is float32.
+    On a CPU, `auto` leaves models of fewer than `NARROW` hidden units in float32, which is faster for them. If
+    oneDNN has no bfloat16 products for the processor, they are a hundred times slower than float32, and
+    `bfloat16` falls back to float32 with a warning. If it has them without instructions, `bfloat16` is used as
+    set, and `auto` is float32.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError(
-            "the recipe asks for device: cuda, but PyTorch finds no GPU; set model.device to auto or cpu."
+            "the recipe sets device: cuda, but PyTorch finds no GPU; set model.device to auto or cpu."
         )
     chosen = torch.device(
         "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     )
     if chosen.type == "cpu":
-        _keep_few_kernels()
+        _limit_kernel_caches()
         _keep_freed_memory()
-        _use_whole_vectors()
+        _use_wide_vectors()
     if chosen.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -111,7 +111,7 @@ def find_compute(device: Device = "auto", precision: Precision = "auto") -> Comp
 
 
 def processor() -> Processor:
-    """Ask PyTorch and oneDNN; ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA limit them from the process's start."""
+    """Describe this CPU by PyTorch and oneDNN, with the limits of ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA."""
     hardware: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     packs = has_onednn() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
@@ -127,17 +127,17 @@ def processor() -> Processor:
 
 
 def has_onednn() -> bool:
-    """Whether PyTorch was built with oneDNN and the operators that this package calls directly."""
+    """Return whether PyTorch was built with oneDNN and the operators that this package calls directly."""
     built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return built and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
-def _use_whole_vectors() -> None:
-    """Let oneDNN multiply float32 matrices where MKL leaves half of the processor idle.
+def _use_wide_vectors() -> None:
+    """Use oneDNN for float32 products on processors where MKL does not use AVX-512.
 
-    On processors of other makers than Intel MKL keeps to AVX2, also where there is AVX-512. PyTorch hands float32
-    products to oneDNN under a setting that would allow bfloat16 inside; only AMX has such kernels, and a product
-    that bfloat16 gets wrong makes sure of it.
+    MKL uses only AVX2 on processors that are not Intel's, even if they have AVX-512. PyTorch passes float32
+    products to oneDNN with a setting that would allow bfloat16 inside; only AMX has such kernels, and a product
+    that is wrong in bfloat16 confirms that they are not used.
     """
     cpu = processor()
     if cpu.avx512 and not cpu.amx and cpu.name and "Intel" not in cpu.name:
@@ -149,7 +149,7 @@ def _use_whole_vectors() -> None:
 
 @contextmanager
 def onednn_products(on: bool) -> Iterator[None]:
-    """Inside, whether plain float32 products on a CPU are oneDNN's rather than MKL's."""
+    """Context manager: whether oneDNN computes plain float32 products on a CPU, rather than MKL."""
     settings = _product_settings()
     before, settings.fp32_precision = settings.fp32_precision, "bf16" if on else "none"
     try:
@@ -162,18 +162,18 @@ def _product_settings() -> Any:
     return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
 
-def _keep_few_kernels() -> None:
-    """Bound what oneDNN, and PyTorch's layer above it, keep of every shape that was ever multiplied.
+def _limit_kernel_caches() -> None:
+    """Limit the caches of compiled kernels, one for each shape of a product, in oneDNN and PyTorch.
 
-    A thousand each by default, of half a megabyte and more: a gigabyte, where texts have many lengths. One costs
-    less than a millisecond to compile again. Both read their bound when the first product is asked for.
+    By default each holds a thousand of half a megabyte and more: a gigabyte, if texts have many lengths.
+    Compiling one again takes less than a millisecond. Both read the limit at the first product.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, str(KERNELS))
 
 
 def fill_kernels(compute: Compute) -> None:
-    """Multiply as many shapes as are kept, there and back, so that the process holds what it will in any run."""
+    """Fill the kernel caches with products and their gradients, so that memory is that of a long run."""
     if compute.device.type == "cpu":
         weight = torch.ones(64, 64, dtype=compute.dtype, requires_grad=True)
         for rows in range(1, KERNELS + 1):
@@ -181,10 +181,10 @@ def fill_kernels(compute: Compute) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep large blocks that were freed instead of giving them back to the kernel.
+    """Make glibc keep large freed blocks instead of returning them to the kernel.
 
     A training step allocates and frees the same hundreds of megabytes again and again; each time the kernel would
-    map and clear the pages anew, which was a fifth of a step's time.
+    map and clear the pages, which took a fifth of a step's time.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)

@@ -1,12 +1,11 @@
-"""The forward engine: what a model says about each completion token of `TokenGroups`.
+"""The forward engine: states and log-probabilities of the completion tokens of `TokenGroups`.
 
-The only place, with its layouts and its head, that knows a prompt's padding, the shift by one between a token and
-the state that predicts it, and the vocabulary dimension. A layout lays groups out in rows for the model
+Only the engine, with its layouts and its head, handles padding, the shift by one between a token and the state
+that predicts it, and the vocabulary dimension. A layout puts groups into rows for the model
 (`gnomon.models.engine.sequence_layout`); the head then runs on completion positions only
-(`gnomon.models.engine.lm_head`). The layouts
-give the same numbers: `packed` reads each prompt once; `branched` does so without padding or mask, on a CPU;
-`plain` is the twin that tests hold them to, and the one for models whose attention cannot take a mask of our own
-(sliding windows, recurrent layers).
+(`gnomon.models.engine.lm_head`). All layouts give the same numbers: `packed` reads each prompt once; `branched`
+does so without padding or mask, on a CPU; `plain` is the reference in tests, and is used for models whose
+attention does not take a custom mask (sliding windows, recurrent layers).
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ LAYOUTS: dict[LayoutName, Callable[[TokenGroups], Layout]] = {
     "packed": packed_layout,
     "plain": plain_layout,
 }
-# Architectures that see more of a row than a mask and positions of ours say, though their configuration does not
-# show it: ALiBi, recurrent layers, local attention.
+# Architectures that see more of a row than a custom mask and positions allow, though their configuration does
+# not show it: ALiBi, recurrent layers, local attention.
 UNPACKED = ("bloom", "mpt", "falcon", "gpt_neo", "mamba", "mamba2", "rwkv", "jamba")
-# Those known to hand their callers' words on to attention; any other would meet an empty mask, and fail.
+# Architectures that pass keyword arguments on to attention; others would get an empty mask, and fail.
 BRANCHING = (
     *("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "phi", "phi3"),
     *("gpt2", "gpt_neox", "olmo2", "opt", "cohere", "granite"),
@@ -43,8 +42,8 @@ Above = Callable[[TokenGroups, Layout], AbstractContextManager[None]]
 
 
 def can_pack(config: Any) -> bool:
-    """Whether the model attends fully and takes a mask of our own."""
-    text = config.get_text_config()  # of a model that reads pictures too, the part that reads text
+    """Return whether the model has full attention and takes a custom mask."""
+    text = config.get_text_config()  # the text part of a multimodal model
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
     window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
     return (
@@ -58,7 +57,7 @@ def can_pack(config: Any) -> bool:
 
 
 def best_layout(config: Any, device: torch.device) -> LayoutName:
-    """The quickest that the model understands."""
+    """Return the fastest layout that the model supports."""
     if not can_pack(config):
         return "plain"
     branching = device.type == "cpu" and config.model_type in BRANCHING
@@ -67,7 +66,7 @@ def best_layout(config: Any, device: torch.device) -> LayoutName:
 
 @contextmanager
 def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Matrix products in `dtype`; nothing to do for float32."""
+    """Context manager: matrix products in `dtype`; no change for float32."""
     on = dtype != torch.float32
     with torch.autocast(device.type, dtype=dtype) if on else nullcontext():
         yield
@@ -82,11 +81,17 @@ def completion_states(
     layout: LayoutName = "auto",
     above: Above | None = None,
 ) -> Tensor:
-    """Final hidden states for every completion token, `[M, d]`, completion by completion.
+    """Compute final hidden states for every completion token, `[M, d]`, completion by completion.
 
-    `at="state"` is what the model knew before the token (it predicts the token, and values it); `at="end"` is
-    what it knows having read it (a reward model's view). Inside `above`, if given, the trunk may start above
-    layers that said the same before (`gnomon.models.engine.activation_cache`).
+    Args:
+        trunk: the decoder without its head.
+        groups: prompts and completions.
+        at: `state` for the state before each token, which predicts it and its value; `end` for the state at the
+            token, which a reward model reads.
+        dtype: of matrix products.
+        layout: `auto` is the fastest that the model supports.
+        above: context manager of the pass, in which the trunk may start above frozen layers
+            (`gnomon.models.engine.activation_cache`).
     """
     config: Any = trunk.config
     device = next(trunk.parameters()).device
@@ -99,7 +104,9 @@ def completion_states(
     if layout == "branched":
         set_attention(config, tree_attention.NAME)  # for good: layers that are computed again read it again
     if layout == "packed" and getattr(config, "_attn_implementation", "sdpa") == "eager":
-        mask = torch.where(mask, 0.0, torch.finfo(torch.float32).min)  # which eager attention adds to its scores
+        mask = torch.where(
+            mask, 0.0, torch.finfo(torch.float32).min
+        )  # eager attention adds the mask to its scores
     with autocast(device, dtype), above(groups, plan) if above else nullcontext():
         hidden: Tensor = trunk(
             input_ids=plan.input_ids.to(device),
@@ -113,7 +120,7 @@ def completion_states(
 
 
 def to_padded(values: Tensor, groups: TokenGroups) -> Tensor:
-    """Per-token values `[M, …]` as `[N, T, …]`, zeros in the padding."""
+    """Pad per-token values `[M, …]` to `[N, T, …]` with zeros."""
     return nn.utils.rnn.pad_sequence(list(torch.split(values, groups.lengths.tolist())), batch_first=True)
 
 
@@ -126,9 +133,17 @@ def token_logprobs(
     temperature: float = 1.0,
     entropy: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of the completion tokens at `temperature`, and the entropy if asked, both `[N, T]`.
+    """Compute log-probabilities of the completion tokens and, on request, entropies, both `[N, T]`.
 
-    Only completion positions meet the vocabulary. Entropy is for monitoring and carries no gradient.
+    Logits are computed at completion positions only. Entropy is for monitoring and has no gradient.
+
+    Args:
+        head: the vocabulary head.
+        config: of the network.
+        states: before each completion token, `[M, d]`.
+        groups: prompts and completions.
+        temperature: divides the logits.
+        entropy: compute the entropy of each next-token distribution; otherwise it is `None`.
     """
     targets = torch.cat(groups.completions).to(states.device)
     logprobs, spread = target_logprobs(head, config, states, targets, temperature=temperature, entropy=entropy)

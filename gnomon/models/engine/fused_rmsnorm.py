@@ -1,6 +1,6 @@
-"""Root-mean-square norms that keep their input and one number a token for the way back, in half as many passes.
+"""RMSNorm that saves only its input and one number per token for the backward pass.
 
-Autograd would keep the normalized states too and read whole states a dozen times; in a small model that is a
+Autograd would save the normalized states too and read whole states a dozen times; in a small model that is a
 twentieth of a training step's time and a seventh of its activations.
 """
 
@@ -13,29 +13,35 @@ from torch import Tensor, nn
 
 from gnomon.models.library_patches import change_class
 
-_LEAN: dict[type[nn.Module], type[nn.Module]] = {}
+_FUSED: dict[type[nn.Module], type[nn.Module]] = {}
 
 
 def fuse_rms_norms(network: nn.Module) -> None:
-    """Let each norm of the network that is RMSNorm in float32 compute as `rms_norm` does.
+    """Make each module of the network that equals RMSNorm in float32 compute by `rms_norm`.
 
-    Which those are, their own numbers say: architectures differ in what they multiply by and when they round.
+    A trial decides which do: architectures differ in their factors and in when they round.
     """
     for module in network.modules():
         if type(module).__name__.endswith("RMSNorm") and _is_equal(module):
-            change_class(module, _lean(type(module)))
+            change_class(module, _fused(type(module)))
 
 
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """`weight · x / sqrt(mean(x²) + ε)`, `[…, d]` in float32 (Zhang and Sennrich 2019, equation 4)."""
-    if not torch.is_grad_enabled():  # a token at a time, the way through autograd takes longer than the norm
+    """`weight · x / sqrt(mean(x²) + ε)`, `[…, d]` in float32 (Zhang and Sennrich 2019, equation 4).
+
+    Args:
+        states: x, `[…, d]`.
+        weight: `[d]`.
+        epsilon: ε.
+    """
+    if not torch.is_grad_enabled():  # for single tokens, autograd takes longer than the norm itself
         return (states * _scale(states, epsilon)).mul_(weight)
     normed: Tensor = _RMSNorm.apply(states, weight, epsilon)  # type: ignore[no-untyped-call]
     return normed
 
 
 def _scale(states: Tensor, epsilon: float) -> Tensor:
-    """What each token is multiplied by, `[…, 1]`."""
+    """Compute the factor of each token, `[…, 1]`."""
     size: Tensor = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
     return (size.square_() / states.shape[-1] + epsilon).rsqrt_()
 
@@ -61,26 +67,26 @@ class _RMSNorm(torch.autograd.Function):
 
 
 class FusedRMSNorm(nn.Module):
-    """What makes a class of norms lean in float32."""
+    """Mixin that makes a class of norms compute by `rms_norm` in float32."""
 
     weight: nn.Parameter
     variance_epsilon: float
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Normed states `[…, d]`; in a lower precision as the architecture has it."""
+        """Normalize states `[…, d]`; in a lower precision by the architecture's own code."""
         if hidden_states.dtype != torch.float32 or self.weight.dtype != torch.float32:
             plain: Tensor = super().forward(hidden_states)
             return plain
         return rms_norm(hidden_states, self.weight, self.variance_epsilon)
 
 
-def _lean(kind: type[nn.Module]) -> type[nn.Module]:
-    """A kind of norms, computing leanly; made once."""
+def _fused(kind: type[nn.Module]) -> type[nn.Module]:
+    """Return the fused subclass of a class of norms, created once."""
     if issubclass(kind, FusedRMSNorm):
         return kind
-    if kind not in _LEAN:
-        _LEAN[kind] = type(f"Lean{kind.__name__}", (FusedRMSNorm, kind), {})
-    return _LEAN[kind]
+    if kind not in _FUSED:
+        _FUSED[kind] = type(f"Fused{kind.__name__}", (FusedRMSNorm, kind), {})
+    return _FUSED[kind]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Which groups share a row: padding against attention, whose cost grows with the square of a row's length."""
+"""Packing of groups into rows: padding against attention, whose cost is quadratic in a row's length."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 ATTENTION_TOKENS = 1024  # row length at which attention costs about as much as the rest of a layer
-WORTHWHILE = 0.01  # share of a pass's cost that is worth the search for a better layout
+WORTHWHILE = 0.01  # smallest saving, as a share of a pass's cost, for which the search goes on
 
 
 def fill_rows(sizes: Mapping[int, int], stem: int = 0) -> list[list[int]]:
-    """Spread groups over rows so that R·L·(1 + L/ATTENTION_TOKENS) is about least: padding against attention.
+    """Distribute groups over R rows of length L so that R·L·(1 + L/ATTENTION_TOKENS) is near its minimum.
 
-    Each row also holds a stem of so many tokens.
-
-    For a number of rows the longest groups are placed first, each into the emptiest row. Numbers of rows are
-    tried in the order of what they must cost at least, until none is left that could save `WORTHWHILE` or more.
+    Each row also holds a stem of `stem` tokens. For a given number of rows the longest groups are placed first,
+    each into the emptiest row. Numbers of rows are tried in the order of their lower bounds of the cost, until
+    none is left that could save `WORTHWHILE` or more.
     """
     order = sorted(sizes, key=lambda g: -sizes[g])
     sums = list(accumulate((sizes[g] for g in order), initial=0))
@@ -39,9 +38,10 @@ def _rows_cost(count: int, length: int) -> float:
 
 
 def _least_length(sums: Sequence[int], count: int) -> int:
-    """What the longest of `count` rows must hold; `sums[k]` is the sum of the k longest groups.
+    """Return a lower bound for the longest of `count` rows; `sums[k]` is the sum of the k longest groups.
 
-    At least the average; and of the k·count + 1 longest groups some k + 1 share a row, at best the shortest ones.
+    It is at least the average; and of the k·count + 1 longest groups some k + 1 share a row, at best the
+    shortest.
     """
     groups = len(sums) - 1
     shared = (sums[k * count + 1] - sums[k * count - k] for k in range((groups - 1) // count + 1))
@@ -49,7 +49,7 @@ def _least_length(sums: Sequence[int], count: int) -> int:
 
 
 def _emptiest_first(order: Sequence[int], sizes: Mapping[int, int], count: int) -> tuple[list[list[int]], int]:
-    """Groups in `count` rows, each put into the emptiest one, and the length of the longest row."""
+    """Place groups into `count` rows, each into the emptiest; returns the rows and the longest row's length."""
     rows: list[list[int]] = [[] for _ in range(count)]
     loads = [(0, row) for row in range(count)]  # a heap
     for g in order:

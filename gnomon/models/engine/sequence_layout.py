@@ -1,9 +1,9 @@
-"""How token groups lie in the rows that a model reads, and where their completions' states then are.
+"""Layouts of token groups in the rows that a model reads, with the positions of their completions' states.
 
-* `packed`: a prompt stands once, followed by all its completions, and several prompts share a row, with what
-  they begin alike (a chat template's system turn) once at its start. A mask lets a completion see its prompt and
-  itself, and positions restart after the prompt for each completion.
-* `branched`: the same tree in one row without padding, for an attention that takes its branches one by one.
+* `packed`: a prompt is in a row once, followed by all its completions, and several prompts share a row, with
+  their common prefix (a chat template's system turn) once at its start. A mask lets a completion attend to its
+  prompt and itself, and positions restart after the prompt for each completion.
+* `branched`: the same tree in one row without padding, for an attention that computes its branches one by one.
 * `plain`: one row for each completion, padded on the right.
 """
 
@@ -18,29 +18,29 @@ from torch import Tensor, nn
 from gnomon.core.batches import TokenGroups
 from gnomon.models.engine.row_packing import fill_rows
 
-STEM, PADDING = 0, -1  # numbers of segments in a packed row
-SLICE = 128  # tokens of a text that ask together: shorter slices ask less of what they may not see, in more calls
-CALL = 5000  # pairs of a query and a key that take as long as what a call of attention costs beside them
-Stretch = tuple[int, int]  # of a row, from and to
+STEM, PADDING = 0, -1  # segment numbers in a packed row
+SLICE = 128  # queries per call of attention; shorter slices compute fewer masked pairs, in more calls
+CALL = 5000  # overhead of a call of attention, in query-key pairs
+Span = tuple[int, int]  # positions in a row, from and to
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a row that asks together, and what it asks.
+    """A span of queries that are computed in one call of attention, and the keys that they attend to.
 
     Attributes:
-        stop: where it ends; it begins where the one before ends.
-        seen: stretches of the row, in order, that any of its tokens sees.
-        hidden: boolean, `[m, k]` for m tokens: which of the last k tokens of `seen` each of them does not see.
+        stop: end of the span; it starts at the end of the previous one.
+        seen: spans of the row, in order, that any of its tokens attends to.
+        hidden: boolean, `[m, k]` for m tokens: true for those of the last k tokens of `seen` that are masked.
     """
 
     stop: int
-    seen: tuple[Stretch, ...]
+    seen: tuple[Span, ...]
     hidden: Tensor
 
     @property
     def pairs(self) -> int:
-        """Queries times keys."""
+        """Number of query-key pairs."""
         return len(self.hidden) * sum(stop - start for start, stop in self.seen)
 
 
@@ -50,8 +50,8 @@ class Layout:
 
     `state` and `end` have one entry for each completion token, M in all, completion by completion: the flat
     position (in R·L) of the state that predicts the token, and that of the token itself. `prompts` has groups and
-    the flat positions of their prompts' tokens, `[P]`, for every copy of a prompt. Where there are `pieces`, they
-    say who sees what, and the mask is empty.
+    the flat positions of their prompts' tokens, `[P]`, for every copy of a prompt. With `pieces`, these replace
+    the mask, which is empty.
     """
 
     input_ids: Tensor  # [R, L]
@@ -65,19 +65,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A stretch of a row, a prompt's own rest or a completion, and where its prompt's own rest is."""
+    """A span of a row, the part of a prompt after the stem or a completion, and the span of its prompt."""
 
     row: int
     start: int
     stop: int
-    prompt: Stretch
+    prompt: Span
 
 
 def packed_layout(groups: TokenGroups) -> Layout:
-    """Equal text once: the beginning that all prompts share, then each prompt's own rest, then its completions.
+    """Lay out groups with equal text once: the prompts' common prefix, then each prompt's rest and completions.
 
     A row is a tree of segments: the stem, prompts that branch off it, completions that branch off these. A token
-    sees what stands before it in its own segment, in its prompt's and in the stem.
+    attends to earlier tokens of its own segment, of its prompt's and of the stem.
     """
     tree = _tree(groups)
     plan, segments = _lay_out(groups, tree, fill_rows(dict(enumerate(tree.sizes)), tree.stem))
@@ -89,10 +89,10 @@ def packed_layout(groups: TokenGroups) -> Layout:
 
 
 def branched_layout(groups: TokenGroups) -> Layout:
-    """The same tree in one row without padding, cut into pieces for an attention that takes them one by one.
+    """Lay out the same tree in one row without padding, in pieces for an attention that computes them one by one.
 
-    Long segments are cut into slices, which do not ask what comes after them; neighbours ask together where that
-    costs less than a call.
+    Long segments are cut into slices, which skip the keys after them; neighbors are merged if that costs less
+    than a call.
     """
     tree = _tree(groups)
     stem = tree.stem
@@ -115,11 +115,11 @@ def branched_layout(groups: TokenGroups) -> Layout:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A stretch that asks together and what it sees; its cost in pairs of a query and a key."""
+    """A span of queries and the keys that they attend to; its cost in query-key pairs."""
 
     start: int
     stop: int
-    seen: tuple[Stretch, ...]
+    seen: tuple[Span, ...]
 
     @property
     def cost(self) -> int:
@@ -127,26 +127,26 @@ class _Cut:
 
 
 def _piece(cut: _Cut, segment: Tensor, prompt: Tensor) -> Piece:
-    asks = torch.arange(cut.start, cut.stop)[:, None]
-    asked = torch.cat([torch.arange(*stretch) for stretch in cut.seen])
-    hidden = ~_visible(segment[asked], segment[asks], prompt[asks]) | (asked > asks)
-    plain = int((~hidden.any(dim=0)).long().cumprod(0).sum())  # what all of them see stands first
+    queries = torch.arange(cut.start, cut.stop)[:, None]
+    keys = torch.cat([torch.arange(*span) for span in cut.seen])
+    hidden = ~_visible(segment[keys], segment[queries], prompt[queries]) | (keys > queries)
+    plain = int((~hidden.any(dim=0)).long().cumprod(0).sum())  # leading keys that all queries attend to
     return Piece(cut.stop, cut.seen, hidden[:, plain:])
 
 
-def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
-    """The same positions in as few stretches as may be, in order."""
-    found: list[Stretch] = []
-    for start, stop in sorted(stretches):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Merge overlapping spans into as few as possible, in order."""
+    merged: list[Span] = []
+    for start, stop in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         elif start < stop:
-            found.append((start, stop))
-    return tuple(found)
+            merged.append((start, stop))
+    return tuple(merged)
 
 
 def _numbers(plan: Layout, segments: Sequence[_Segment], stem: int) -> tuple[Tensor, Tensor]:
-    """For each token the number of its segment and that of its prompt's, `[R, L]`."""
+    """Number the segments; returns each token's segment and its prompt's segment, both `[R, L]`."""
     segment = torch.full_like(plan.input_ids, PADDING)
     segment[:, :stem] = STEM
     prompt, branch = segment.clone(), STEM
@@ -157,19 +157,19 @@ def _numbers(plan: Layout, segments: Sequence[_Segment], stem: int) -> tuple[Ten
     return segment, prompt
 
 
-def _visible(asked: Tensor, asking: Tensor, prompt: Tensor) -> Tensor:
-    """Whether tokens of segments `asking`, whose prompts' are `prompt`, may see those of segments `asked`."""
-    return (asked == STEM) | (asked == asking) | (asked == prompt)
+def _visible(key: Tensor, query: Tensor, prompt: Tensor) -> Tensor:
+    """True where tokens of segments `query`, with prompt segments `prompt`, may attend to segments `key`."""
+    return (key == STEM) | (key == query) | (key == prompt)
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """Texts by what they begin alike.
+    """Prompts and completions as a tree.
 
     Attributes:
-        stem: how many tokens all prompts have in common at their start.
-        bundles: each text that is a prompt, and all completions of it, whichever of its groups they are in.
-        sizes: tokens of each bundle beside the stem.
+        stem: length of the common prefix of all prompts, in tokens.
+        bundles: each distinct prompt, with the completions of all its groups.
+        sizes: tokens of each bundle without the stem.
     """
 
     stem: int
@@ -178,27 +178,27 @@ class _Tree:
 
 
 def _tree(groups: TokenGroups) -> _Tree:
-    found: dict[bytes, tuple[Tensor, list[int]]] = {}
+    by_prompt: dict[bytes, tuple[Tensor, list[int]]] = {}
     for n, g in enumerate(groups.group.tolist()):
         prompt = groups.prompts[g]
-        found.setdefault(prompt.numpy().tobytes(), (prompt, []))[1].append(n)
-    bundles = list(found.values())
+        by_prompt.setdefault(prompt.numpy().tobytes(), (prompt, []))[1].append(n)
+    bundles = list(by_prompt.values())
     stem = _common_length([prompt for prompt, _ in bundles])
     sizes = [len(prompt) - stem + sum(len(groups.completions[n]) for n in members) for prompt, members in bundles]
     return _Tree(stem, bundles, sizes)
 
 
 def _common_length(prompts: Sequence[Tensor]) -> int:
-    """How many tokens at their beginning all prompts have in common."""
+    """Return the length of the common prefix of all prompts."""
     shortest = min(len(prompt) for prompt in prompts)
     heads = torch.stack([prompt[:shortest] for prompt in prompts])
     return int((heads == heads[0]).all(dim=0).long().cumprod(0).sum())
 
 
 def _lay_out(groups: TokenGroups, tree: _Tree, rows: Sequence[Sequence[int]]) -> tuple[Layout, list[_Segment]]:
-    """Bundles in rows, each of which begins with the stem: a prompt's segment, then its completions'.
+    """Lay out bundles in rows, each of which starts with the stem: a prompt's segment, then its completions'.
 
-    The mask is left to the caller.
+    The caller sets the mask.
     """
     stem = tree.stem
     length = stem + max(sum(tree.sizes[b] for b in row) for row in rows)
@@ -230,12 +230,12 @@ def _lay_out(groups: TokenGroups, tree: _Tree, rows: Sequence[Sequence[int]]) ->
                 state[n] = torch.cat([path[-1:], end[n][:-1]])
                 segments.append(_Segment(r, at, at + count, (own.start, own.stop)))
                 at += count
-    nothing = torch.empty(0, dtype=torch.bool)
-    return Layout(ids, positions, nothing, torch.cat(state), torch.cat(end), tuple(prompts)), segments
+    no_mask = torch.empty(0, dtype=torch.bool)
+    return Layout(ids, positions, no_mask, torch.cat(state), torch.cat(end), tuple(prompts)), segments
 
 
 def plain_layout(groups: TokenGroups) -> Layout:
-    """One row for each completion: its prompt, the completion, padding on the right."""
+    """Lay out each completion in a row of its own: its prompt, the completion, padding on the right."""
     rows = [
         torch.cat([groups.prompts[g], c]) for g, c in zip(groups.group.tolist(), groups.completions, strict=True)
     ]

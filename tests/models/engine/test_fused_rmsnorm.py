@@ -79,7 +79,7 @@ def test_a_copy_has_weights_of_its_own_and_a_second_time_changes_nothing() -> No
     network = tiny_network()
     fuse_rms_norms(network)
     kinds = {type(m) for m in network.modules()}
-    assert {k.__name__ for k in kinds} & {"LeanLlamaRMSNorm"}
+    assert {k.__name__ for k in kinds} & {"FusedLlamaRMSNorm"}
     fuse_rms_norms(network)
     assert {type(m) for m in network.modules()} == kinds
     other = copy.deepcopy(network)

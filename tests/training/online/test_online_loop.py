@@ -173,7 +173,7 @@ def test_a_policy_without_adapter_is_compared_with_the_weights_it_began_with(tmp
     assert all(torch.equal(a, b) for a, b in zip(now, before, strict=True))
     after = list(loop.models.policy.network.parameters())
     assert not all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
-    with pytest.raises(ModelError, match="no adapter to switch off"), loop.models.policy.reference_mode():
+    with pytest.raises(ModelError, match="no adapter to disable"), loop.models.policy.reference_mode():
         pass
 
 
