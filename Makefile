@@ -59,8 +59,9 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@echo "==> layers, recipes, links"
-	@$(BIN)/python -m pytest -q -m "not slow and not long" tests/test_layers.py tests/test_recipes.py tests/test_docs.py
+	@echo "==> layers, words, recipes, links"
+	@$(BIN)/python -m pytest -q -m "not slow and not long" tests/test_layers.py tests/test_words.py tests/test_recipes.py \
+	  tests/test_docs.py
 
 docs: $(VENV)/.installed-docs
 	@echo "==> the site: English in site/, Chinese in site/zh/; to read it: python3 -m http.server -d site"

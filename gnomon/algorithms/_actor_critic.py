@@ -37,7 +37,7 @@ class ActorCritic(PolicyGradient):
         return frozenset({"critic"})
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """Clipped policy loss plus weighted value loss, each a mean over the step's tokens."""
+        """Clipped policy loss plus weighted value loss, each a mean over the step's tokens, `[]`."""
         assert batch.values is not None
         assert batch.returns is not None
         loss, metrics = super().loss(models, batch)

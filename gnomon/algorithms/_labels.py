@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._preference import completion_logratios, pairwise_accuracy
+from gnomon.algorithms._preference import completion_logratios
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics
 from gnomon.core.lazy import torch
 from gnomon.core.ranges import Positive, Weight
 from gnomon.core.types import Label
+from gnomon.losses.preference import pairwise_accuracy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +77,7 @@ class LabelLoss:
         raise NotImplementedError
 
     def loss(self, models: Models, batch: Labels) -> tuple[Tensor, Metrics]:
-        """Mean over completions; `chosen` are the good ones, `rejected` the bad ones."""
+        """Mean over completions, `[]`; in metrics, `chosen` are the good ones, `rejected` the bad ones."""
         sums, rows = batch.totals.sums, batch.totals.rows
         rewards, nll = self.rewards(models, batch)
         good = batch.good.to(rewards.device)

@@ -75,7 +75,7 @@ class PolicyGradient:
         return clipped_policy_loss(log_ratios, advantages, clip_low=low, clip_high=high, dual_clip=self.dual_clip)
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """The surrogate, plus the KL penalty if it is in the loss."""
+        """Surrogate loss plus the KL penalty, if it is in the loss, `[]`."""
         assert batch.advantages is not None
         tokens, read = batch.tokens, batch.totals.read
         logprobs, entropy, full_kl = outputs(models, batch)
@@ -87,10 +87,10 @@ class PolicyGradient:
         per_token = self.surrogate(logprobs, log_ratios, advantages)
         if batch.sampler_logprobs is not None:
             per_token = per_token * truncated_weight(old, masked(batch.sampler_logprobs, mask), self.tis_cap)
-        loss = policy_loss = self.reduce(per_token, mask, batch)
+        loss = policy_loss = self._reduce(per_token, mask, batch)
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
-            kl_loss = self.reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
+            kl_loss = self._reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
             loss = loss + batch.penalty.coef * kl_loss
             metrics["kl_loss"] = kl_loss.detach()
         with torch.no_grad():
@@ -103,8 +103,8 @@ class PolicyGradient:
             }
         return loss, {"loss": loss.detach(), **metrics}
 
-    def reduce(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """The batch's share of the step's loss, `[N, T] -> []`."""
+    def _reduce(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
+        """Reduce to the batch's share of the step's loss, `[N, T] -> []`."""
         totals = batch.totals
         if self.aggregate == "token":
             return token_mean(per_token, mask, totals.tokens)
@@ -112,9 +112,9 @@ class PolicyGradient:
             return sequence_mean(per_token, mask, totals.rows)
         return constant_mean(per_token, mask, totals.rows, totals.limit)
 
-    def reduce_penalty(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """The same for the KL penalty; a mean within each completion would weight its gradient by 1/length."""
+    def _reduce_penalty(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
+        """Reduce the KL penalty, `[N, T] -> []`; sequence means would weight its gradient by 1/length."""
         assert batch.penalty is not None
         if batch.penalty.unbiased_gradient and self.aggregate == "sequence":
             return token_mean(per_token, mask, batch.totals.tokens)
-        return self.reduce(per_token, mask, batch)
+        return self._reduce(per_token, mask, batch)

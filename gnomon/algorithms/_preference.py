@@ -13,14 +13,21 @@ from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Labels, Metrics, Preferences, Rankings
 from gnomon.core.ranges import Range, Share, Weight
 from gnomon.core.types import Preference
-from gnomon.losses.preference import logsigmoid_loss, majority, pair_values, smooth_labels, soft_label_loss
+from gnomon.losses.preference import (
+    logsigmoid_loss,
+    majority,
+    pair_values,
+    pairwise_accuracy,
+    smooth_labels,
+    soft_label_loss,
+)
 from gnomon.losses.reduce import masked, masked_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Compared = Preferences | Labels | Rankings
 Noise = Annotated[float, Range("with half of all labels flipped there is nothing to learn", ge=0, lt=0.5)]
-ROUNDING = 1e-5  # before the first step the policy equals its reference, and margins are 0 up to this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +35,10 @@ class PairLoss:
     """Base class of algorithms over pairs.
 
     Attributes:
-        soft_labels: train on the share of raters, so that a tie pulls the margin to 0; otherwise on the
-            majority's side.
+        soft_labels: train on the share of raters (a tie pulls the margin to 0) instead of the majority's side.
         label_smoothing: assumed share of flipped labels.
         robust: correct for the flips (rDPO) instead of smoothing (cDPO).
-        margin_weight: share of the pair's rating margin that the reward margin must exceed (ODPO, Amini et al.
-            2024).
+        margin_weight: share of the rating margin that the reward margin must exceed (ODPO, Amini et al. 2024).
         ld_alpha: weight of tokens beyond the other completion's length (LD-DPO, Liu et al. 2024); 1 is off.
         sft_coef: weight of the mean negative log-likelihood per preferred token (Pang et al. 2024, eq. 1).
     """
@@ -64,7 +69,7 @@ class PairLoss:
         return logsigmoid_loss(margin)
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
-        """Mean over pairs; accuracy counts tied rewards as half."""
+        """Mean over pairs, `[]`; accuracy counts tied rewards as half."""
         values, nll, mask = completion_logratios(models, batch, reference="reference" in self.needs)
         device, rows = values.device, batch.totals.rows
         first, second = batch.chosen.to(device), batch.rejected.to(device)
@@ -89,19 +94,21 @@ class PairLoss:
             "nll": preferred.detach().sum() / rows,
         }
         if "reference" in self.needs:
-            metrics["chosen_reward"] = chosen.detach().sum() / rows
-            metrics["rejected_reward"] = rejected.detach().sum() / rows
+            sides = {"chosen_reward": chosen, "rejected_reward": rejected}
+            metrics |= {name: reward.detach().sum() / rows for name, reward in sides.items()}
         return loss, metrics
 
 
-def completion_logratios(
-    models: Models, batch: Preferences | Labels | Rankings, *, reference: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probs or log-ratios of each completion.
+def completion_logratios(models: Models, batch: Compared, *, reference: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute log-probs or log-ratios of each completion.
+
+    Args:
+        models: the trained models.
+        batch: of any kind of comparisons or labels.
+        reference: log-ratios to the reference, instead of log-probs.
 
     Returns:
-        Log-probs or log-ratios `[N, T]`, 0 outside the mask; the mean negative log-likelihood per token, in nats,
-        `[N]`; the mask `[N, T]`.
+        Log-probs or log-ratios `[N, T]`, 0 outside the mask; mean negative log-likelihood `[N]`; mask `[N, T]`.
     """
     output = models.policy.logprobs(batch.tokens)
     mask = batch.tokens.mask.to(output.device)
@@ -111,8 +118,3 @@ def completion_logratios(
         return logprobs, nll, mask
     assert batch.reference_logprobs is not None
     return logprobs - masked(batch.reference_logprobs.to(output.device), mask), nll, mask
-
-
-def pairwise_accuracy(margin: Tensor) -> Tensor:
-    """1 where the lead is positive, ½ where it is 0 but for rounding, else 0, same shape."""
-    return (margin > ROUNDING).float() + 0.5 * (margin.abs() <= ROUNDING).float()

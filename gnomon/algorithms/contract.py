@@ -57,7 +57,7 @@ class Algorithm(Protocol):
         """What the loop must provide: `reference` (not for the price), `critic`, `token_reward`, `mismatched`."""
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
-        """The batch's share of the step's loss, and of each metric's mean: micro-batches add up."""
+        """The batch's share of the step's loss, `[]`, and of each metric's mean: micro-batches add up."""
 
 
 class OnlineAlgorithm(Protocol):
@@ -75,7 +75,7 @@ class OnlineAlgorithm(Protocol):
         """Fill in advantages (and returns) from rewards (and values)."""
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """As of any algorithm."""
+        """The same as for any algorithm, `[]`."""
 
 
 class StepStatisticsAlgorithm(Protocol):
@@ -84,11 +84,14 @@ class StepStatisticsAlgorithm(Protocol):
     def step_statistics(self, models: Models, batch: Any, mismatched: Any) -> Metrics:
         """Sums over a part of the step, without gradient; the loop adds them up in `batch.totals.sums`.
 
-        With `mismatched` in `needs`, `mismatched` has the prompts of `batch` with completions of other prompts.
+        Args:
+            models: the trained models.
+            batch: a part of the step's examples.
+            mismatched: with `mismatched` in `needs`, the prompts of `batch` with completions of other prompts.
         """
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
-        """As of any algorithm."""
+        """The same as for any algorithm, `[]`."""
 
 
 def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
@@ -102,10 +105,7 @@ def needs_step_statistics(algorithm: object) -> TypeGuard[StepStatisticsAlgorith
 
 
 def algorithms() -> dict[str, type]:
-    """Every algorithm by the name of its file, which holds one frozen dataclass with a `loss`.
-
-    Files whose names start with an underscore hold what several share.
-    """
+    """Return the algorithm of each file, a frozen dataclass with a `loss`; names with `_` hold shared code."""
     package = importlib.import_module("gnomon.algorithms")
     classes_by_name: dict[str, type] = {}
     for info in pkgutil.iter_modules(package.__path__):

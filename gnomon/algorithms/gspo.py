@@ -37,5 +37,5 @@ class GSPO(PolicyGradient):
         return group_credit(experience, scaled=True)
 
     def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
-        """The completion's mean, on each of its tokens."""
+        """Mean log-ratio of the completion, on each of its tokens, `[N, T]`."""
         return sequence_log_ratio(moved, mask)

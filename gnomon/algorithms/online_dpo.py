@@ -52,7 +52,7 @@ class OnlineDPO:
         return credited(experience, best_and_worst(returns, experience.tokens.group))
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """Mean over the step's pairs, one of each group that has an order; minibatches keep groups whole."""
+        """Mean over the step's pairs, `[]`, one per group with unequal scores; minibatches keep groups whole."""
         assert batch.advantages is not None
         assert batch.reference_logprobs is not None
         tokens, pairs, read = batch.tokens, max(1.0, batch.totals.groups), batch.totals.read

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._preference import completion_logratios, pairwise_accuracy
+from gnomon.algorithms._preference import completion_logratios
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Rankings
 from gnomon.core.lazy import torch
 from gnomon.core.ranges import Positive, Weight
 from gnomon.core.types import Ranking
-from gnomon.losses.preference import plackett_luce
+from gnomon.losses.preference import pairwise_accuracy, plackett_luce
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +42,9 @@ class PlackettLuce:
     sft_coef: Weight = 0.0
 
     def loss(self, models: Models, batch: Rankings) -> tuple[Tensor, Metrics]:
-        """Mean over rankings; `chosen` is the best completion of each, `rejected` the worst.
+        """Mean over rankings, `[]`; in metrics, `chosen` is the best completion of each, `rejected` the worst.
 
-        Accuracy is the share of a ranking's pairs that stand in the right order.
+        Accuracy is the share of a ranking's pairs in the right order.
         """
         values, nll, _ = completion_logratios(models, batch, reference=True)
         rewards, rows = self.beta * values.sum(dim=-1), batch.totals.rows  # [N]

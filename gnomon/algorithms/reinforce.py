@@ -77,7 +77,7 @@ class Reinforce(PolicyGradient):
         return reinforce_loss(logprobs, advantages)
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """The policy's loss, and a critic's where there is one."""
+        """Policy loss, plus the value loss of a critic if there is one, `[]`."""
         loss, metrics = super().loss(models, batch)
         if self.baseline != "critic":
             return loss, metrics

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModelling:
+class RewardModeling:
     """Bradley–Terry reward modelling.
 
     Attributes:
@@ -48,7 +48,7 @@ class RewardModelling:
     per_prompt: bool = False
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
-        """Mean cross-entropy of a pair, in nats; accuracy counts tied scores as half."""
+        """Mean cross-entropy of a pair, in nats, `[]`; accuracy counts tied scores as half."""
         scores = models.reward.scores(batch.tokens)  # [N]
         device = scores.device
         chosen, rejected = scores[batch.chosen.to(device)], scores[batch.rejected.to(device)]  # [M]

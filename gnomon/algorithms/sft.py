@@ -32,7 +32,7 @@ class SFT:
     min_group_size: ClassVar[int] = 1
 
     def loss(self, models: Models, batch: Demonstrations) -> tuple[Tensor, Metrics]:
-        """Mean negative log-likelihood of a completion token, in nats."""
+        """Mean negative log-likelihood of a completion token, in nats, `[]`."""
         logprobs = models.policy.logprobs(batch.tokens)  # [N, T]
         mask = batch.tokens.mask.to(logprobs.device)
         weighted = -logprobs * batch.weight.to(logprobs.device)[:, None]

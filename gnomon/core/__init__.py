@@ -1,1 +1,1 @@
-"""What crosses layers: types, settings, errors, the run folder."""
+"""Foundations shared by all packages: types, settings, errors, progress, files."""

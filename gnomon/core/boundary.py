@@ -109,7 +109,7 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(name: object) -> str:
-    """Shorten a path or name for a sentence, with escapes for what is not text."""
+    """Shorten a path or name for a sentence, with escapes for characters that are not text."""
     text = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
     text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").replace("\n", "\\n")
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

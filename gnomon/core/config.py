@@ -116,7 +116,7 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     Args:
         kind: the settings class or dataclass.
         content: keys and values as read.
-        where: what the error names, such as a file and a stage.
+        where: position for the error, such as a file and a stage.
 
     Raises:
         ConfigError: the first fault, in one sentence.
@@ -144,7 +144,7 @@ def check_texts(content: Any, where: str, depth: int = 0) -> None:
 
     Args:
         content: the settings.
-        where: what the error names.
+        where: position for the error.
         depth: levels above `content`.
 
     Raises:

@@ -81,7 +81,7 @@ class KLPenalty:
         coef: β, the weight of a nat.
         estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`), or `full`: over the whole vocabulary.
         unbiased_gradient: weight the estimate so that its gradient is that of its expectation; otherwise the
-            estimate is differentiated as it stands, which is the common form.
+            estimate itself is differentiated, which is the common form.
     """
 
     coef: float

@@ -143,7 +143,7 @@ class RatedText:
 
     Attributes:
         id: unique within its data set.
-        ratings: one number a rater; order carries no meaning unless the source says so.
+        ratings: one number per rater; their order carries no meaning unless documented by the source.
         prompt: the prompt that the text answers, if known.
         raters: name of the rater of each rating, `""` if not known; empty if none is known.
     """

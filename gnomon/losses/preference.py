@@ -16,6 +16,8 @@ from gnomon.losses.reduce import masked_sum
 if TYPE_CHECKING:
     from torch import Tensor
 
+ROUNDING = 1e-5  # before the first step the policy equals its reference, and margins are 0 up to this
+
 
 def bradley_terry(chosen: Tensor, rejected: Tensor, probability: Tensor, margin: Tensor | None = None) -> Tensor:
     """Cross-entropy of raters' preferences under Bradley and Terry (1952), `[M]`.
@@ -81,6 +83,11 @@ def hinge_loss(margin: Tensor) -> Tensor:
 def ipo_loss(margin: Tensor, tau: float) -> Tensor:
     """`(margin − 1/(2τ))²`, `[…] -> […]` (Azar et al. 2023, eq. 17)."""
     return (margin - 1 / (2 * tau)).square()
+
+
+def pairwise_accuracy(margin: Tensor) -> Tensor:
+    """1 where the margin is positive, ½ where it is 0 up to rounding, else 0, `[…] -> […]`."""
+    return (margin > ROUNDING).float() + 0.5 * (margin.abs() <= ROUNDING).float()
 
 
 def log_odds(mean_logprobs: Tensor) -> Tensor:

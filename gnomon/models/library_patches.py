@@ -1,9 +1,9 @@
-"""Every change that Gnomon makes to an object of another library, each with the versions it was tried on.
+"""Patches of other libraries' objects, each with the versions it was tried on.
 
-A patch replaces a method, a class, a submodule or a private field that the library reads. What a library
-documents as settable (a configuration's fields, a tokenizer's special tokens, a parameter's data) is set where it
-is needed. `tests/models/test_library_patches.py` has a test for each patch, which fails when the library no
-longer does what the patch relies on, and one that refuses patches in other files.
+A patch replaces a method, a class, a submodule or a private field that the library reads. Documented settings (a
+configuration's fields, a tokenizer's special tokens, a parameter's data) are set where they are needed.
+`tests/models/test_library_patches.py` has a test for each patch, which fails if the library changes the behavior
+that the patch relies on, and one that refuses patches in other files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Patch = TypeVar("Patch", bound=Callable[..., Any])
 
 PATCHES: dict[str, tuple[str, ...]] = {}
-"""The versions that each function of this module was tried on, as lines of `constraints.txt`."""
+"""Versions that each function of this module was tried on, as lines of `constraints.txt`."""
 
 
 def tried_on(*versions: str) -> Callable[[Patch], Patch]:
-    """Decorator: records in `PATCHES` the library versions that a patch was tried on."""
+    """Decorator: record in `PATCHES` the library versions that a patch was tried on."""
 
     def record(patch: Patch) -> Patch:
         PATCHES[patch.__name__] = versions
@@ -36,10 +36,10 @@ def tried_on(*versions: str) -> Callable[[Patch], Patch]:
 @tried_on("torch==2.13.0", "transformers==5.23.0")
 @contextlib.contextmanager
 def replace_forward(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Inside, calling a module runs the function given for it in place of its class's `forward`.
+    """Context manager: calling a module runs the function given for it in place of its class's `forward`.
 
-    `nn.Module.__call__` looks `forward` up on the instance first. Afterwards a `forward` that an instance had of
-    its own before is back.
+    `nn.Module.__call__` looks `forward` up on the instance first. Afterwards an instance's own former `forward`
+    is restored.
     """
     own = {module: module.__dict__.get("forward") for module in forwards}
     try:
@@ -54,13 +54,13 @@ def replace_forward(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterato
 
 
 def has_own_forward(module: nn.Module) -> bool:
-    """Whether `replace_forward`, or another library, gave this instance a `forward` of its own."""
+    """Return whether this instance has a `forward` of its own, from `replace_forward` or another library."""
     return "forward" in module.__dict__
 
 
 @tried_on("torch==2.13.0", "transformers==5.23.0")
 def change_class(module: nn.Module, subclass: type[nn.Module]) -> None:
-    """Make a module an instance of a subclass of its class; parameters, buffers and hooks stay as they are.
+    """Make a module an instance of a subclass of its class; parameters, buffers and hooks do not change.
 
     A module's state is in its `__dict__`, whatever its class.
     """
@@ -69,7 +69,7 @@ def change_class(module: nn.Module, subclass: type[nn.Module]) -> None:
 
 @tried_on("transformers==5.23.0")
 def set_attention(config: Any, name: str) -> None:
-    """Let the layers of a model call another registered attention function, from their next call on.
+    """Make the layers of a model call another registered attention function, from their next call on.
 
     Layers read the field in each call. The library's own `set_attn_implementation` walks over all modules,
     which takes longer than a pass over one token.
@@ -80,7 +80,7 @@ def set_attention(config: Any, name: str) -> None:
 @tried_on("transformers==5.23.0")
 @contextlib.contextmanager
 def use_attention(config: Any, name: str) -> Iterator[None]:
-    """Inside, the layers of a model call another registered attention function."""
+    """Context manager: the layers of a model call another registered attention function."""
     before = config._attn_implementation
     set_attention(config, name)
     try:
@@ -91,7 +91,7 @@ def use_attention(config: Any, name: str) -> Iterator[None]:
 
 @tried_on("torch==2.13.0", "transformers==5.23.0")
 def train_padding_embedding(network: Any) -> None:
-    """Let the embedding of the padding token learn like any other.
+    """Train the embedding of the padding token like any other.
 
     `nn.Embedding` gives the row at `padding_idx` no gradient.
     """
@@ -113,7 +113,7 @@ def set_trunk(network: Any, trunk: nn.Module) -> None:
 @tried_on("transformers==5.23.0")
 @contextlib.contextmanager
 def use_config(network: Any, config: Any) -> Iterator[None]:
-    """Inside, a network has another configuration, which `save_pretrained` writes beside its weights."""
+    """Context manager: a network has another configuration, which `save_pretrained` writes beside its weights."""
     before = network.config
     network.config = config
     try:
@@ -125,7 +125,7 @@ def use_config(network: Any, config: Any) -> Iterator[None]:
 @tried_on("transformers==5.23.0")
 @contextlib.contextmanager
 def restore_configs(configs: Iterable[Any]) -> Iterator[None]:
-    """Afterwards configurations have the content that they have before; their objects stay the same.
+    """Context manager: restore the content of configurations afterwards, in the same objects.
 
     All of it is in their `__dict__`.
     """
@@ -142,24 +142,23 @@ def restore_configs(configs: Iterable[Any]) -> Iterator[None]:
 def save_as_generation_config(settings: Any) -> None:
     """Mark generation settings as a model's own, not as derived from its configuration.
 
-    `save_pretrained` writes the mark, and versions that load the folder may derive settings marked as derived
-    again.
+    `save_pretrained` writes the mark, and a version that loads the folder may replace settings marked as derived.
     """
     settings._from_model_config = False
 
 
 @tried_on("transformers==5.23.0")
 def save_padding_side(tokenizer: Any, side: str) -> None:
-    """Pad on a side, and write that side into the tokenizer's files.
+    """Set the padding side of a tokenizer and of its files.
 
-    `save_pretrained` writes only fields that were among the arguments that the tokenizer was made with.
+    `save_pretrained` writes only fields that were arguments of the tokenizer's constructor.
     """
     tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = side
 
 
 @tried_on("peft==0.21.2")
 def share_adapter(layer: Any, other: Any) -> None:
-    """Let a LoRA layer use the matrices of another."""
+    """Make a LoRA layer use the matrices of another."""
     layer.lora_A, layer.lora_B = other.lora_A, other.lora_B
 
 
@@ -172,11 +171,11 @@ def mark_merged(layer: Any) -> None:
 @tried_on("peft==0.21.2")
 @contextlib.contextmanager
 def replace_adapter_dropout(layers: Sequence[Any], module_for: Callable[[int, str], nn.Module]) -> Iterator[None]:
-    """Inside, each LoRA layer calls another module where it has its dropout, also in evaluation mode.
+    """Context manager: each LoRA layer calls another module in place of its dropout, even in evaluation mode.
 
     Args:
         layers: peft's LoRA layers.
-        module_for: gives the module by the layer's position in `layers` and the adapter's name.
+        module_for: returns the module for a layer's position in `layers` and the adapter's name.
     """
     before = [dict(layer.lora_dropout.items()) for layer in layers]
     try:
@@ -192,12 +191,12 @@ def replace_adapter_dropout(layers: Sequence[Any], module_for: Callable[[int, st
 @tried_on("transformers==5.23.0")
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no warnings from transformers inside; afterwards all is as it was."""
+    """Context manager: no progress bars and no warnings from transformers; restores its settings."""
     from transformers import modeling_gguf_pytorch_utils as gguf_reading
     from transformers.utils import logging as transformers_logging
 
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    # Its GGUF reader calls tqdm itself, past the switch that the rest of the library obeys.
+    # Its GGUF reader calls tqdm itself, without the switch of the rest of the library.
     gguf_bar = gguf_reading.tqdm
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -214,11 +213,11 @@ def quiet_transformers() -> Iterator[None]:
 @tried_on("peft==0.21.2", "transformers==5.23.0", "bitsandbytes==0.50.2")
 @contextlib.contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Silence what peft sets off by reading a property of transformers under its old name.
+    """Context manager: suppress warnings that peft causes by reading a deprecated property of transformers.
 
-    Its advice on tied embeddings is silent too: Gnomon unties them itself where an adapter needs it.
-    Inside, peft finds no bitsandbytes either, unless something imported it before: wherever it is installed peft
-    would import it, which takes longer than peft itself, while only models held in 4 or 8 bits need it.
+    Its advice on tied embeddings is suppressed too: Gnomon unties them itself if an adapter needs it. Unless
+    bitsandbytes is imported already, it is hidden from peft, which would import it if it is installed; that takes
+    longer than importing peft, and only models in 4 or 8 bits need it.
     """
     hidden = "bitsandbytes" not in sys.modules
     if hidden:

@@ -50,7 +50,7 @@ def with_end_tokens(network: Any, tokenizer: Any, kind: Literal["policy", "score
     ends no text: transformers' classifier reads the last token that is not padding.
 
     Args:
-        network: whose configurations are changed inside, and restored afterwards.
+        network: its configurations are changed, and restored afterwards.
         tokenizer: of the model; a copy is changed.
         kind: a policy, or a reward model or critic.
     """

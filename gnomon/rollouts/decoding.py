@@ -130,7 +130,7 @@ class PaddedDecoder:
         if self.cache_argument == "cache_params":
             return self._run(
                 ids
-            )  # a state knows no padding any more, and a mask of the whole text does not fit it
+            )  # a recurrent state has no padding, and a mask of the whole text does not fit it
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         return self._run(ids, attention_mask=self.mask, position_ids=self.mask.sum(1, keepdim=True) - 1)
 

@@ -84,7 +84,7 @@ class UnpaddedDecoder:
         return list(rows)
 
     def _run(self, ids: Sequence[Ids], cache: Any) -> tuple[Tensor, Any]:
-        """Compute the states of the last column of `ids` `[B, T]`, `[B, d]`, and return the extended cache too."""
+        """Compute the states of the last column of `ids` `[B, T]`, `[B, d]`; also returns the extended cache."""
         arguments = {} if cache is None else {self.argument: cache}
         with autocast(self.policy.device, self.policy.compute.dtype):
             output = self.policy.trunk(

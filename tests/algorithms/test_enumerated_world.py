@@ -144,7 +144,7 @@ def test_reinforce_is_exact_with_any_baseline(wide: Setting, baseline: Any) -> N
     class After:
         """With rounds behind it whose returns averaged 0.7."""
 
-        reduce, loss = algorithm.reduce, algorithm.loss
+        loss = algorithm.loss
 
         def credit(self, experience: Experience) -> Experience:
             return credit(replace(experience, return_stats=RunningStats(0.7, 2.0, 3)))
@@ -152,7 +152,7 @@ def test_reinforce_is_exact_with_any_baseline(wide: Setting, baseline: Any) -> N
     equal(wide.gradient(After()), wide.true_gradient())
 
 
-def test_normalised_returns_only_scale(wide: Setting) -> None:
+def test_normalized_returns_only_scale(wide: Setting) -> None:
     algorithm = Reinforce(baseline="none")
     gradient = wide.gradient(algorithm)  # past deviation of 1: no scale in the first round
     equal(gradient, wide.true_gradient())

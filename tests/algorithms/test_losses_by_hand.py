@@ -22,7 +22,7 @@ from gnomon.algorithms.orpo import ORPO
 from gnomon.algorithms.plackett_luce import PlackettLuce
 from gnomon.algorithms.ppo import PPO
 from gnomon.algorithms.reinforce import Reinforce
-from gnomon.algorithms.reward_model import RewardModelling
+from gnomon.algorithms.reward_model import RewardModeling
 from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
@@ -87,7 +87,7 @@ SCORES = torch.tensor([3.0, 2.0, 2.0])
     ],
 )
 def test_reward_modelling_hand_numbers(settings: dict[str, Any], weight: float, expected: float) -> None:
-    loss, metrics = RewardModelling(**settings).loss(stand_in(scores=SCORES), pairs(weight))
+    loss, metrics = RewardModeling(**settings).loss(stand_in(scores=SCORES), pairs(weight))
     assert loss.item() == pytest.approx(expected / 3, abs=1e-5)
     assert metrics["accuracy"].item() == pytest.approx(0.5)  # right, tied, wrong
     assert metrics["reward_margin"].item() == pytest.approx(0.0)
@@ -112,9 +112,9 @@ def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:
         totals=StepTotals(4, 5, examples=2),
     )
     models = stand_in(scores=torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0]))
-    even = RewardModelling(center_rewards_coef=0.0, per_prompt=True).loss(models, both)[0].item()
+    even = RewardModeling(center_rewards_coef=0.0, per_prompt=True).loss(models, both)[0].item()
     assert even == pytest.approx((2.569671 / 3 + 0.313262) / 2, abs=1e-5)
-    assert RewardModelling(center_rewards_coef=0.0).loss(models, both)[0].item() == pytest.approx(
+    assert RewardModeling(center_rewards_coef=0.0).loss(models, both)[0].item() == pytest.approx(
         (2.569671 + 0.313262) / 4, abs=1e-5
     )
 
@@ -126,7 +126,7 @@ def test_prompts_that_weigh_the_same_may_be_read_one_by_one() -> None:
         Example("b", (9,), ((5,), (6,)), (PairRows(0, 1, 1.0, 0.0, 1.0),)),
     ]
     totals, scores = totals_of(examples), torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0])
-    even = RewardModelling(per_prompt=True)
+    even = RewardModeling(per_prompt=True)
     whole = even.loss(stand_in(scores=scores), collate_preferences(examples, totals))[0]
     parts = [
         even.loss(stand_in(scores=part), collate_preferences([one], totals))[0]
@@ -139,7 +139,7 @@ def test_a_tie_stays_a_tie_whatever_the_labels() -> None:
     """p = ½ at a lead of 1: ½·0.313262 + ½·1.313262, for soft labels and for the majority's side."""
     tie = replace(pairs(1.0), probability=torch.tensor([0.5, 0.5, 0.5]))
     for soft in (True, False):
-        loss, _ = RewardModelling(center_rewards_coef=0.0, soft_labels=soft).loss(stand_in(scores=SCORES), tie)
+        loss, _ = RewardModeling(center_rewards_coef=0.0, soft_labels=soft).loss(stand_in(scores=SCORES), tie)
         assert loss.item() == pytest.approx((0.813262 + 0.693147 + 0.813262) / 3, abs=1e-5)
 
 

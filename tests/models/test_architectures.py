@@ -80,7 +80,7 @@ def test_eager_attention_is_packed_too(groups: TokenGroups) -> None:
         (
             "modernbert-decoder",
             {"pad_token_id": 0},
-            "modernbert-decoder models are not supported: the forward engine does not find",
+            "modernbert-decoder models are not supported: the forward engine does not reproduce",
         ),
         ("llama4_text", HEADS, "llama4_text models are not supported: their decoder is not separate"),
     ],

@@ -19,7 +19,7 @@ from gnomon.algorithms.hinge import Hinge
 from gnomon.algorithms.ipo import IPO
 from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.orpo import ORPO
-from gnomon.algorithms.reward_model import RewardModelling
+from gnomon.algorithms.reward_model import RewardModeling
 from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
 from gnomon.core.batches import Demonstrations, Labels, StepTotals, TokenGroups
@@ -103,7 +103,7 @@ def test_reward_model(tmp_path: Path, margin: bool) -> None:
     ]
     loss = found.compute_loss(network, RewardCollator(60)(rows))
     model = tiny_reward_model(trainable=peer.EVERYTHING, seed=0)
-    mine = RewardModelling(use_margin=margin).loss(TrainedModels(model), batch)[0]
+    mine = RewardModeling(use_margin=margin).loss(TrainedModels(model), batch)[0]
     peer.assert_alike((model.network, mine), (network, loss))
 
 

@@ -48,7 +48,7 @@ def test_each_row_has_its_own_nucleus() -> None:
     assert kept.tolist() == [[False, True, False, True], [True, False, True, False]]
 
 
-def test_a_draw_reports_the_renormalised_temperature_adjusted_logprob() -> None:
+def test_a_draw_reports_the_renormalized_temperature_adjusted_logprob() -> None:
     """Temperature ½ squares: 0.25 and 0.09 of 0.34 are left of the two likeliest."""
     sampling = Sampling(temperature=0.5, top_k=2)
     many: Tensor = LOGITS.expand(4000, 4)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gnomon.algorithms.dpo import DPO
 from gnomon.algorithms.kto import KTO
-from gnomon.algorithms.reward_model import RewardModelling
+from gnomon.algorithms.reward_model import RewardModeling
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
 from gnomon.models.dropout import DropoutMasks
@@ -105,7 +105,7 @@ def test_it_changes_what_is_learned_and_zero_changes_nothing(tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["sft", "judge"])
 def test_a_run_goes_on_bit_for_bit(tmp_path: Path, kind: str, call: int) -> None:
     def run(folder: Path, **more: Any) -> TrainedModels:
-        settings = {**DROP, **({"head_dropout": 0.3, "algorithm": RewardModelling()} if kind == "judge" else {})}
+        settings = {**DROP, **({"head_dropout": 0.3, "algorithm": RewardModeling()} if kind == "judge" else {})}
         return offline(folder, models=judge() if kind == "judge" else None, **settings, **more)
 
     expected, stop = run(tmp_path / "whole"), StopSignal()

@@ -143,5 +143,5 @@ def is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     except RecursionError:
-        pass  # what is nested so deeply is refused where it is used
+        pass  # values nested so deeply are refused where they are used
     return True

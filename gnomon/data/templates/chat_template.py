@@ -13,7 +13,7 @@ from gnomon.core.types import Message
 
 _MARKER = "gnomon"
 _OPENED = re.compile(r"<(?P<tag>\w+)>\s*\Z")  # a tag at the end of the generation prompt
-# Turns as in the HH data (Bai et al. 2022); only an answer has an end, which is what sampling waits for.
+# Turns as in the HH data (Bai et al. 2022); only an answer has an end token, at which sampling stops.
 PLAIN_TEMPLATE = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
     "{% set names = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System', 'tool': 'Tool'} %}"

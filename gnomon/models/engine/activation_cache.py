@@ -69,7 +69,7 @@ class FrozenLayerCache:
         self._as_tuple = False  # whether a layer of this architecture returns a tuple
         self._filling = False
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove all states."""
         self._pieces.clear()
         self.size = 0
@@ -135,7 +135,7 @@ class FrozenLayerCache:
             return False  # its upper layers need something that the lower ones leave behind
         finally:
             filled = bool(self._pieces)
-            self.forget()
+            self.clear()
         return filled and float((again - plain).abs().max()) <= TOLERANCE * float(plain.abs().max())
 
     def _store(self, output: Any, pieces_at: Sequence[tuple[Key, Positions]]) -> None:

@@ -346,7 +346,7 @@ def train_offline(
         processes: all training processes.
         callback: called after each step; `True` ends the loop.
         sft_mix: demonstrations for an SFT term beside the loss.
-        reference_weights: of the reference; `None` uses the initial model.
+        reference_weights: of the reference, by name `[…]`; `None` uses the initial model.
         reference_cache: folder of cached reference log-probs.
 
     Returns:

@@ -36,7 +36,7 @@ def sample_group_mix(
         exploration: the sources.
         seed: of this round.
         version: optimizer steps that the policy has taken.
-        reference: weights of the reference; `None` disables the adapter.
+        reference: weights of the reference, by name `[…]`; `None` disables the adapter.
         before: how often each prompt occurs earlier in the round; `None` counts within `prompts`.
         stored: completions of others; a prompt with too few of them has a smaller group.
 

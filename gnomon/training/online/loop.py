@@ -207,7 +207,7 @@ class OnlineLoop:
         examiner = HeldOutEvaluator(self.held_out, validation, self.sampling, self.scorer, self.processes)
         metrics = examiner.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
         for states in self.frozen:
-            states.forget()
+            states.clear()
         return metrics
 
     def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -231,7 +231,7 @@ class OnlineLoop:
         learned = self.updater.update(experience, step, mismatch, new=not self.learned)
         self.learned = True
         for states in self.frozen:
-            states.forget()  # later rounds have other completions, and a resumed run knows nothing of this one
+            states.clear()  # later rounds have other completions, and a resumed run does not have these
         times = {
             "sampling_seconds": sampled - started,
             "experience_seconds": experienced - sampled,

@@ -57,7 +57,7 @@ class RolloutEvaluator:
 
     @torch.no_grad()
     def reference(self, experience: Experience, weights: Mapping[str, Tensor] | None) -> Experience:
-        """Add the reference's log-probs of the sampled tokens if anything reads them."""
+        """Add the reference's log-probs of the sampled tokens, `[N, T]`, if anything reads them."""
         if not needs_reference(self.algorithm, self.settings):
             return experience
         temperature = self.temperature

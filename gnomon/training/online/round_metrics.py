@@ -17,7 +17,7 @@ LOGGED_SAMPLES = 8  # of each round, in samples.jsonl
 
 
 def zero_variance_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str]:
-    """Prompts whose completions all have the same score, which gives a group method no gradient."""
+    """Ids of prompts whose completions have equal `scores` `[N]`, for which a group method has no gradient."""
     index = {name: i for i, name in enumerate(dict.fromkeys(r.prompt.id for r in rollouts))}
     alike = zero_variance_in_group(scores, torch.tensor([index[r.prompt.id] for r in rollouts]))
     return {r.prompt.id for r, same in zip(rollouts, alike.tolist(), strict=True) if same}

@@ -44,7 +44,7 @@ def save_checkpoint(
         weights: trained parameters by name.
         optimizer: whose moments are saved.
         state: everything else; must be JSON.
-        extra: other tensors by name, returned by `load_checkpoint` under `extra`.
+        extra: other tensors `[…]` by name, returned by `load_checkpoint` under `extra`.
     """
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"{step:08d}"

@@ -214,7 +214,7 @@ def peak_bytes(work: Callable[[], None], known: Sequence[Tensor], device: torch.
 
     Args:
         work: called once.
-        known: existing tensors, not counted.
+        known: existing tensors `[…]`, not counted.
         device: whose memory is measured.
     """
     if device.type == "cuda":

@@ -76,7 +76,7 @@ class Optimizer:
         self.adam.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The moments of every weight, by name, for a checkpoint."""
+        """The moments of every weight, `[…]` as the weight, by name, for a checkpoint."""
         tensors: dict[str, torch.Tensor] = {}
         for name, parameter in self.parameters.items():
             for key, value in self.adam.state.get(parameter, {}).items():
@@ -84,7 +84,7 @@ class Optimizer:
         return tensors
 
     def restore(self, tensors: Mapping[str, torch.Tensor], step_count: int) -> None:
-        """Restore from a checkpoint's `tensors`."""
+        """Restore from a checkpoint's `tensors` `[…]`."""
         self.step_count = step_count
         for name, parameter in self.parameters.items():
             state = {k.rpartition("|")[2]: v for k, v in tensors.items() if k.rpartition("|")[0] == name}

@@ -176,7 +176,7 @@ def test_a_limit_is_kept_and_what_is_beyond_is_computed(groups: TokenGroups) -> 
     for _ in range(2):
         torch.testing.assert_close(policy.logprobs(groups), expected, atol=1e-6, rtol=1e-6)
     assert 0 < store.size <= first + 1
-    store.forget()
+    store.clear()
     assert store.size == 0
 
 
