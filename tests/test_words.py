@@ -26,8 +26,7 @@ FEWEST = 3  # parameters from which on a public function lists them under `Args:
 WITH_SHAPES = ("losses", "models", "rollouts", "algorithms", "training")
 SHAPE = re.compile(r"\[[^\]\n]*\]")
 TENSOR = re.compile(r"\bTensor\b")
-# Paths that the tests do not cover yet.
-UNFINISHED = ("api/", "cli/", "feedback/", "rollouts/openai_client.py", "stages/", "web/")
+STORED = {("feedback/task_types.py", "place")}  # keys of stored judgements
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -38,7 +37,7 @@ def sources(package: str) -> Iterator[tuple[str, str]]:
     """Path and text of the modules of a package, without migrations."""
     for path in sorted((ROOT / package).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if "migrations" not in path.parts and not name.startswith(UNFINISHED):
+        if "migrations" not in path.parts:
             yield name, path.read_text(encoding="utf-8")
 
 
@@ -60,6 +59,13 @@ def identifiers(source: str) -> Iterator[tuple[int, str]]:
             yield line, node.name
 
 
+def is_command(function: Function) -> bool:
+    """Whether a function is a command of the terminal, whose options have help texts."""
+    annotations = [ast.unparse(one.annotation) for one in parameters(function) if one.annotation is not None]
+    decorators = map(ast.unparse, function.decorator_list)
+    return any("typer." in text for text in annotations) or any(".command(" in text for text in decorators)
+
+
 def public_functions(source: str) -> Iterator[Function]:
     """Public functions of a module and public methods of its public classes, without commands of the terminal."""
     tree = parse(source)
@@ -68,7 +74,7 @@ def public_functions(source: str) -> Iterator[Function]:
         for node in owner.body:
             if not isinstance(node, Function) or node.name.startswith("_"):
                 continue
-            if not any(".command(" in ast.unparse(decorator) for decorator in node.decorator_list):
+            if not is_command(node):
                 yield node
 
 
@@ -113,7 +119,7 @@ def test_results_are_named_by_what_they_are(package: str) -> None:
         f"{path}:{line} {name}"
         for path, source in sources(package)
         for line, name in identifiers(source)
-        if name.strip("_").lower() in RETIRED
+        if name.strip("_").lower() in RETIRED and (path, name) not in STORED
     ]
     assert faults == []
 
@@ -160,8 +166,7 @@ def listed(
     Args:
         values: numbers.
     """
-@app.command()
-def show(first, second, third):
+def show(first: Annotated[str, typer.Option(help="One.")], second: str, third: str):
     """Show."""
 '''
 

@@ -1,10 +1,10 @@
 """A chat model behind an OpenAI-compatible server: one conversation in, one text out.
 
-Many servers speak `POST …/chat/completions`: vLLM, llama.cpp, Ollama, and those of most vendors. Texts go in and
-come out, without token ids or log-probabilities, so this is no sampler to learn from on-policy.
+Many servers have `POST …/chat/completions`: vLLM, llama.cpp, Ollama, and those of most vendors. Requests and
+replies are texts, without token ids or log-probabilities, so on-policy training cannot use this as its sampler.
 
-A key goes to the one host it was given for, and is in no message and no representation. Redirects, which would
-carry it elsewhere, are not followed. httpx sends the requests; a proxy of the environment is used.
+A key is sent only to the host it was set for, and is in no message and no representation. Redirects, which would
+send it elsewhere, are not followed. httpx sends the requests; a proxy of the environment is used.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.redaction import HIDDEN, redact
 from gnomon.core.types import Prompt
 
-AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # statuses that pass
+RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # statuses of transient failures
 LARGEST = 16 << 20  # bytes of a reply
-LONGEST_WAIT = 120.0  # seconds that a server may ask to be left alone
+LONGEST_WAIT = 120.0  # seconds of the longest `Retry-After` that is followed
 LONGEST_BACKOFF = 30.0
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered.
+    """A server's reply.
 
     Attributes:
-        finished: whether the text ended by itself, not at the limit of its length.
-        served_by: the model and the fingerprint that the server named; empty where it named none.
+        finished: whether the text ended by itself, not at the length limit.
+        served_by: the model and the fingerprint in the reply; empty if it has none.
     """
 
     text: str
@@ -48,8 +48,8 @@ class Reply:
     served_by: dict[str, str] = field(default_factory=dict)
 
 
-class _Passing(Exception):
-    """A failure that may not come again; `wait` is what the server asks for, in seconds."""
+class _Transient(Exception):
+    """A failure that may not occur again; `wait` is the server's `Retry-After`, in seconds."""
 
     def __init__(self, reason: str, wait: float | None = None):
         super().__init__(reason)
@@ -60,12 +60,12 @@ class ChatEndpoint:
     """A model at an address; safe to use from several threads.
 
     Args:
-        url: of the interface, as in `http://localhost:8000/v1`.
-        model: what the server calls it.
+        url: base URL of the API, such as `http://localhost:8000/v1`.
+        model: its name on the server.
         key: sent as a bearer token; `None` sends none.
-        timeout: seconds without a byte after which a request is given up.
-        retries: how often a request that failed in passing is sent again.
-        first_wait: seconds before the first of them; each later one waits twice as long, with chance.
+        timeout: seconds without a byte after which a request fails.
+        retries: number of retries after a transient failure.
+        first_wait: seconds before the first retry; doubled for each later one, with jitter.
 
     Raises:
         ConfigError: the address is no HTTP address, or the key cannot be sent.
@@ -98,21 +98,28 @@ class ChatEndpoint:
         self.timeout = timeout
         self.retries = retries
         self.first_wait = first_wait
-        self.stopped = threading.Event()  # set: waits end, and nothing is sent again
+        self.stopped = threading.Event()  # when set, waits end, and nothing is sent again
         self._key = key
-        self._client = _client(key, timeout)  # its connections are used again
-        self._limit = "max_tokens"  # newer models of OpenAI want another name
+        self._client = _client(key, timeout)  # reuses its connections
+        self._limit = "max_tokens"  # newer models of OpenAI need another name
         self._seeded = True
 
     def __repr__(self) -> str:
         return f"ChatEndpoint({self.url!r}, {self.model!r})"
 
     def complete(self, prompt: Prompt, *, temperature: float, top_p: float, max_tokens: int, seed: int) -> Reply:
-        """One completion of a conversation; what fails in passing is tried again, later and later.
+        """Request one completion of a conversation; transient failures are retried with growing waits.
+
+        Args:
+            prompt: the conversation.
+            temperature: of sampling.
+            top_p: of sampling.
+            max_tokens: length limit of the completion.
+            seed: of sampling, if the server takes one.
 
         Raises:
-            DataError: the server refuses this conversation, or answers it with no text.
-            ModelError: it cannot be reached, does not know the model or the key, or goes on failing.
+            DataError: the server refuses this conversation, or returns no text.
+            ModelError: it cannot be reached, refuses the model or the key, or fails repeatedly.
         """
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         settings = {"temperature": temperature, "top_p": top_p}
@@ -121,18 +128,18 @@ class ChatEndpoint:
             sent = {"model": self.model, "messages": messages, **settings, limit: max_tokens}
             try:
                 return self._reply(self._send({**sent, "seed": seed} if seeded else sent, prompt.id))
-            except _Passing as failed:
+            except _Transient as failed:
                 reason, wait = str(failed), failed.wait
             backoff = min(LONGEST_BACKOFF, self.first_wait * 2**attempt) * random.uniform(0.5, 1.0)
             if wait is not None and wait > LONGEST_WAIT:
-                reason += f", and asks to be left alone for {wait:.0f} seconds"
+                reason += f", with a Retry-After of {wait:.0f} seconds"
                 break
             if attempt < self.retries and self.stopped.wait(backoff if wait is None else max(wait, backoff / 4)):
                 break
-        raise ModelError(f"{self.model} at {self.url} {reason}; tried {attempt + 1} times, so come again later.")
+        raise ModelError(f"{self.model} at {self.url} {reason}; tried {attempt + 1} times, so try again later.")
 
     def close(self) -> None:
-        """Close the connections to the server; afterwards nothing can be requested."""
+        """Close the connections to the server; later requests fail."""
         self._client.close()
 
     def _send(self, body: dict[str, Any], prompt: str) -> bytes:
@@ -140,11 +147,11 @@ class ChatEndpoint:
             with self._client.stream("POST", self.url, content=json.dumps(body)) as response:
                 content = bytes(islice(chain.from_iterable(response.iter_bytes()), LARGEST + 1))
         except httpx2.TimeoutException:
-            raise _Passing(f"said nothing for {self.timeout:g} seconds") from None
+            raise _Transient(f"sent nothing for {self.timeout:g} seconds") from None
         except httpx2.RequestError as error:
             if problem := _certificate_problem(error):
                 raise ModelError(f"the certificate of {self.url} is not valid ({problem}).") from None
-            raise _Passing(f"cannot be reached ({self._plain(error)})") from None
+            raise _Transient(f"cannot be reached ({self._plain(error)})") from None
         if not response.is_success:
             raise self._refusal(response, content, body, prompt)
         if len(content) > LARGEST:
@@ -152,23 +159,23 @@ class ChatEndpoint:
         return content
 
     def _refusal(self, response: httpx2.Response, content: bytes, body: dict[str, Any], prompt: str) -> Exception:
-        """What a status other than 200 means: wait, fix the settings, or leave this prompt out."""
+        """Return the error of a status other than 200: transient, of the settings, or of this prompt."""
         status, detail = response.status_code, self._plain(_message(content))
-        reason = f"answers {status}" + (f" ({detail})" if detail else "")
-        if status in AGAIN:
-            return _Passing(reason, _seconds(response.headers.get("Retry-After")))
+        reason = f"returned status {status}" + (f" ({detail})" if detail else "")
+        if status in RETRIED:
+            return _Transient(reason, _seconds(response.headers.get("Retry-After")))
         if 300 <= status < 400:
-            return ModelError(f"{self.url} sends elsewhere ({status}); give the address that it sends to.")
+            return ModelError(f"{self.url} redirects ({status}); give the address that it redirects to.")
         if status in (401, 403):
-            return ModelError(f"{self.url} {reason}: it does not take the key; see --key.")
+            return ModelError(f"{self.url} {reason}: it refuses the key; see --key.")
         if status in (404, 405):
             return ModelError(f"{self.url} {reason}; is the address right, and '{self.model}' a model there?")
         if status in (400, 422) and "max_tokens" in body and "max_completion_tokens" in detail:
             self._limit = "max_completion_tokens"
-            return _Passing(reason, 0.0)
+            return _Transient(reason, 0.0)
         if status in (400, 422) and "seed" in body and "seed" in detail:
             self._seeded = False
-            return _Passing(reason, 0.0)
+            return _Transient(reason, 0.0)
         return DataError(f"prompt '{prompt}': {self.model} {reason}.")
 
     def _reply(self, raw: bytes) -> Reply:
@@ -178,23 +185,23 @@ class ChatEndpoint:
             text, ended = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             detail = self._plain(_message(raw))[:80]
-            raise _Passing(f"answers with something that is no chat completion ({detail})") from None
+            raise _Transient(f"returned something that is no chat completion ({detail})") from None
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{self.model} answered with no text ({self._plain(ended)}).")
+            raise DataError(f"{self.model} returned no text ({self._plain(ended)}).")
         names = ("model", "system_fingerprint")
         return Reply(text, ended != "length", {name: str(content[name]) for name in names if content.get(name)})
 
     def _plain(self, detail: object) -> str:
-        """A server's words on one short line, without the key that it may repeat."""
-        words = " ".join(str(detail).split())
-        return (words.replace(self._key, "…") if self._key else words)[:200]
+        """Format a server's message as one short line, without the key that it may repeat."""
+        line = " ".join(str(detail).split())
+        return (line.replace(self._key, "…") if self._key else line)[:200]
 
 
 def _client(key: str | None, timeout: float) -> httpx2.Client:
-    """A client that sends the key, follows no redirects and keeps no cookies.
+    """Create a client that sends the key, follows no redirects and stores no cookies.
 
     Raises:
-        ConfigError: the environment names a proxy that cannot be used.
+        ConfigError: the environment has a proxy that cannot be used.
     """
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "gnomon"}
     if key is not None:
@@ -210,14 +217,14 @@ def _client(key: str | None, timeout: float) -> httpx2.Client:
 
 
 def _certificate_problem(error: BaseException | None) -> str:
-    """What is wrong with a server's certificate, if that is why a request failed; "" otherwise."""
+    """Return the fault of a server's certificate, if that is why a request failed; "" otherwise."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__context__
     return error.verify_message if error else ""
 
 
 def split_address(url: str) -> SplitResult | None:
-    """The parts of an address; `None` if it is none, as where its port is no number."""
+    """Split an address into its parts; `None` if it is none, for example because its port is no number."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # parsed when it is read
@@ -227,38 +234,38 @@ def split_address(url: str) -> SplitResult | None:
 
 
 def shown(url: str) -> str:
-    """An address as messages show it: without a password or a query, which may hold keys."""
+    """Format an address for messages, without a password or a query, which may hold keys."""
     kind, separator, _ = url.partition("://")
     if "@" in url:
         return f"'{redact(url).rpartition('@')[2].split('?')[0]}'"
-    if split_address(url) is None:  # what looks like a port may be the start of a password
+    if split_address(url) is None:  # its port may be the start of a password
         return f"'{kind}://{HIDDEN}'" if separator else f"'{HIDDEN}'"
     return f"'{url.split('?')[0]}'"
 
 
 def _message(raw: bytes) -> str:
-    """The sentence in an error's body, whichever of the usual forms it has."""
+    """Extract the message from an error's body, in any of the usual forms."""
     text = raw.decode("utf-8", "replace")
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if isinstance(found, dict):
-        found = found.get("error", found)
-    if isinstance(found, dict):
-        found = next((found[name] for name in ("message", "detail") if name in found), found)
-    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    if isinstance(content, dict):
+        content = content.get("error", content)
+    if isinstance(content, dict):
+        content = next((content[name] for name in ("message", "detail") if name in content), content)
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
 def _seconds(detail: str | None) -> float | None:
-    """`Retry-After`: seconds, or a date (RFC 9110, 10.2.3); `None` where it says neither."""
+    """Parse `Retry-After`: seconds, or a date (RFC 9110, 10.2.3); `None` if it is neither."""
     if not detail:
         return None
     try:
-        found = float(detail)
+        seconds = float(detail)
     except ValueError:
         try:
-            found = parsedate_to_datetime(detail).timestamp() - time.time()
+            seconds = parsedate_to_datetime(detail).timestamp() - time.time()
         except ValueError:
             return None
-    return max(0.0, found) if math.isfinite(found) else None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -210,9 +210,9 @@ class Workspace:
         self.digests[source] = digest_source(path)
         if (
             source not in self.feedback_provenance
-            and (found := provenance_of(path, self.digests[source])) is not None
+            and (judged := provenance_of(path, self.digests[source])) is not None
         ):
-            self._note_judgements(source, *found)
+            self._note_judgements(source, *judged)
         return self.digests[source]
 
     def _note_judgements(self, source: str, note: dict[str, Any], manifest: Mapping[str, Any]) -> None:

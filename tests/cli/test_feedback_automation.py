@@ -177,7 +177,7 @@ def test_completions_of_a_lost_server_are_stored(ask: Ask, here: Path, server: C
     line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--parallel", 1]
     code, _, err = generate(ask, *line)
     assert code == 2
-    assert "does not take the key" in " ".join(err.split())
+    assert "refuses the key" in " ".join(err.split())
     assert rows("SELECT count(*) FROM completions") == [(7,)]
     server.reply = various
     code, out, err = generate(ask, *line)

@@ -165,21 +165,21 @@ def test_retry_after_in_its_two_forms() -> None:
 def test_a_wait_too_long_is_no_wait(server: ChatServer) -> None:
     script(server, Answer({}, 429, {"Retry-After": "3600"}))
     started = time.monotonic()
-    with pytest.raises(ModelError, match="left alone for 3600 seconds; tried 1 times"):
+    with pytest.raises(ModelError, match="a Retry-After of 3600 seconds; tried 1 times"):
         ask(endpoint(server))
     assert time.monotonic() - started < 5
 
 
 def test_what_goes_on_failing_is_said_with_the_number_of_tries(server: ChatServer) -> None:
     script(server, Answer({"error": {"message": "no GPU is free"}}, 503))
-    with pytest.raises(ModelError, match=r"little at .* answers 503 \(no GPU is free\); tried 3 times"):
+    with pytest.raises(ModelError, match=r"little at .* returned status 503 \(no GPU is free\); tried 3 times"):
         ask(endpoint(server))
     assert len(server.asked) == 3
 
 
 def test_a_server_that_says_nothing(server: ChatServer) -> None:
     script(server, Answer({}, after=0.5))
-    with pytest.raises(ModelError, match=r"said nothing for 0\.1 seconds; tried 2 times"):
+    with pytest.raises(ModelError, match=r"sent nothing for 0\.1 seconds; tried 2 times"):
         ask(endpoint(server, timeout=0.1, retries=1))
 
 
@@ -191,11 +191,11 @@ def test_nobody_there() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [
-        (401, ModelError, "does not take the key"),
-        (403, ModelError, "does not take the key"),
+        (401, ModelError, "refuses the key"),
+        (403, ModelError, "refuses the key"),
         (404, ModelError, "'little' a model there"),
-        (400, DataError, "prompt 'p0': little answers 400"),
-        (413, DataError, "prompt 'p0': little answers 413"),
+        (400, DataError, "prompt 'p0': little returned status 400"),
+        (413, DataError, "prompt 'p0': little returned status 413"),
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(
@@ -223,7 +223,7 @@ def test_a_key_does_not_follow_a_redirect(server: ChatServer) -> None:
     with chat_server() as elsewhere:
         for status in (301, 302, 303, 307, 308):
             script(server, Answer({}, status, {"Location": f"{elsewhere.url}/chat/completions"}))
-            with pytest.raises(ModelError, match="give the address that it sends to"):
+            with pytest.raises(ModelError, match="give the address that it redirects to"):
                 ask(endpoint(server))
         assert elsewhere.asked == []
 

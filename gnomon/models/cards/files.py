@@ -12,7 +12,13 @@ from gnomon.models.cards.base import CARD, BaseInfo
 
 
 def write_card(folder: Path, text: str, base: BaseInfo) -> None:
-    """Write the card of a model into its new folder, with the text of the base model's license."""
+    """Write the card of a model into its new folder, with the text of the base model's license.
+
+    Args:
+        folder: of the model.
+        text: of the card.
+        base: the base model.
+    """
     write_sealed(folder / CARD, text)
     if base.license_file is not None:
         shutil.copyfile(base.license_file, folder / base.license_file.name)

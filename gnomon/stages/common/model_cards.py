@@ -46,7 +46,13 @@ def make_card(stage: Stage, work: Workspace) -> ModelCard:
 
 
 def critic_card(card: ModelCard, start: str, work: Workspace) -> ModelCard:
-    """The card of a critic: that of its policy, but for the model that it started from."""
+    """Build the card of a critic: that of its policy, except the model that it started from.
+
+    Args:
+        card: of the policy.
+        start: name of the model that the critic started from.
+        work: of the run.
+    """
     return replace(card, name=f"{card.name}/{CRITIC}", **_start(start, work))
 
 

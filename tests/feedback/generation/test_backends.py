@@ -93,7 +93,7 @@ def test_an_endpoint_generates_concurrently_in_order(server: ChatServer) -> None
 def test_an_error_of_an_endpoint_is_a_refusal(server: ChatServer) -> None:
     server.reply = lambda number, body: chat("" if body["seed"] == 1 else "yes")
     first, second = open_generator(f"{server.url}#m", {}).write(requests_of(1, 2), SavedTexts())
-    assert first == Refusal("m answered with no text (stop).")
+    assert first == Refusal("m returned no text (stop).")
     assert second == GeneratedText("yes", True, {})
 
 
