@@ -59,13 +59,6 @@ class Consensus:
     steps: int
     converged: bool
 
-    def truth(self) -> dict[Hashable, Hashable | None]:
-        """Return each item's most probable label; None where two are equally probable."""
-        return {
-            item: _only_best(dict(zip(self.labels, row.tolist(), strict=True)))
-            for item, row in zip(self.items, self.posterior, strict=True)
-        }
-
 
 def vote_shares(
     votes: Iterable[Vote], weights: Mapping[str, float] | None = None
