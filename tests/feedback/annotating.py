@@ -1,4 +1,4 @@
-"""A small project in a store, and people who answer it by what a completion is called."""
+"""A small project in a store, and annotators who choose completions by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def project(
     names: tuple[str, ...] = NAMES,
     **settings: Any,
 ) -> Queue:
-    """Items `0…` and after them gold ones, of completions `a0`, `b0`, …; of gold ones `a` is best."""
+    """Create items 0, 1, … and then gold items, of completions `a0`, `b0`, …; in gold items `a` is best."""
     store.add_project(Project("films", "Which is better?", task, votes_per_item, max_votes, settings=settings))
     count = items + gold
     add_prompts(store, "films", [BankPrompt(p, "old" if n % 2 else "new") for n, p in enumerate(_prompts(count))])
@@ -36,8 +36,8 @@ def project(
         [(f"p{n}", Completion(f"{side}{n}", f"{side} of {n}"), {}) for n in range(count) for side in sides],
     )
     add_items(store, "films", [[f"{side}{n}" for side in sides] for n in range(items)])
-    right: dict[str, Any] = {"choice": "first"} if task == "pair" else {"order": list(range(len(sides)))}
-    add_items(store, "films", [[f"{side}{n}" for side in sides] for n in range(items, count)], gold=right)
+    best: dict[str, Any] = {"choice": "first"} if task == "pair" else {"order": list(range(len(sides)))}
+    add_items(store, "films", [[f"{side}{n}" for side in sides] for n in range(items, count)], gold=best)
     for name in names:
         store.add_annotator(name, id=name)
     return Queue(store, "films")
@@ -48,28 +48,28 @@ def _prompts(count: int) -> Any:
 
 
 def submit_choice(queue: Queue, task: AnnotationTask, who: str, better: str, **more: Any) -> NewJudgement:
-    """Answer a pair: `a`, `b`, `tie` or `bad`."""
+    """Submit a judgement of a pair: `a`, `b`, `tie` or `bad`."""
     choice = better
     if better in "ab":
         choice = ("first", "second")[[c.id[0] for c in task.completions].index(better)]
-    said = NewJudgement(f"{who}-{task.item}", task.item, who, {"choice": choice}, **more)
-    queue.submit(said)
-    return said
+    judgement = NewJudgement(f"{who}-{task.item}", task.item, who, {"choice": choice}, **more)
+    queue.submit(judgement)
+    return judgement
 
 
 def take(queue: Queue, who: str) -> AnnotationTask:
-    found = queue.take(who)
-    assert found is not None
-    return found
+    task = queue.take(who)
+    assert task is not None
+    return task
 
 
 def judge_all(queue: Queue, who: str, by_item: Any) -> list[int]:
-    """Answer whatever comes, by `by_item(name of the item)`; returns the items as they came."""
-    came = []
+    """Judge all available items with the choice `by_item(item number)`; return the items in order."""
+    items = []
     while (task := queue.take(who)) is not None:
-        came.append(task.item)
+        items.append(task.item)
         submit_choice(queue, task, who, by_item(int(task.completions[0].id[1:])))
-    return came
+    return items
 
 
 def state_of(store: Store, item: int) -> tuple[str, int]:

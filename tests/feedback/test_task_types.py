@@ -1,4 +1,4 @@
-"""Answers: what is taken, what is refused, and what an answer says whatever order it was given in."""
+"""Answers: valid and invalid ones, and their labels and values in any displayed order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.feedback.task_types import Setup, check_answer, label, setup_of, worth
 
-GOOD: list[tuple[str, int, dict[str, Any]]] = [
+VALID: list[tuple[str, int, dict[str, Any]]] = [
     ("pair", 2, {"choice": "tie"}),
     ("pair", 2, {"choice": "first", "rewrite": {"place": 1, "text": "Better."}}),
     ("ranking", 3, {"order": [2, 0, 1]}),
     ("rating", 1, {"scores": [{"helpful": 1, "harmless": 10, "honest": 5}]}),
     ("likert", 2, {"scores": [{"overall": 1}, {"overall": 5}]}),
 ]
-BAD: list[tuple[str, int, dict[str, Any]]] = [
+INVALID: list[tuple[str, int, dict[str, Any]]] = [
     ("pair", 2, {"choice": "third"}),
     ("pair", 2, {}),
     ("pair", 2, {"choice": "first", "rewrite": {"place": 2, "text": "Better."}}),
@@ -35,27 +35,27 @@ BAD: list[tuple[str, int, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("task", "count", "answer"), GOOD)
-def test_an_answer_is_kept_as_it_was_given(task: str, count: int, answer: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("task", "count", "answer"), VALID)
+def test_valid_answers_are_returned_unchanged(task: str, count: int, answer: dict[str, Any]) -> None:
     assert check_answer(task, Setup(), count, answer) == answer
 
 
-@pytest.mark.parametrize(("task", "count", "answer"), BAD)
-def test_what_is_no_answer_is_refused(task: str, count: int, answer: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("task", "count", "answer"), INVALID)
+def test_invalid_answers_are_refused(task: str, count: int, answer: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="answer again"):
         check_answer(task, Setup(), count, answer)
 
 
-def test_criteria_are_the_projects_own() -> None:
-    own = Setup(criteria=("kind", "short"))
-    said = {"scores": [{"kind": 1, "short": 5}]}
-    assert check_answer("likert", own, 1, said) == said
+def test_scores_need_the_criteria_of_the_project() -> None:
+    setup = Setup(criteria=("kind", "short"))
+    answer = {"scores": [{"kind": 1, "short": 5}]}
+    assert check_answer("likert", setup, 1, answer) == answer
     with pytest.raises(DataError, match="each criterion"):
-        check_answer("likert", own, 1, {"scores": [{"overall": 1}]})
-    assert own.criteria_of("pair") == ()
+        check_answer("likert", setup, 1, {"scores": [{"overall": 1}]})
+    assert setup.criteria_of("pair") == ()
 
 
-def test_the_same_opinion_has_the_same_label_whatever_was_shown_first() -> None:
+def test_labels_do_not_depend_on_the_displayed_order() -> None:
     item = ("x", "y", "z")
     assert (
         label({"choice": "first"}, ("y", "x"), item[:2])
@@ -76,7 +76,7 @@ def test_worth_by_hand() -> None:
     assert worth({"scores": [{"a": 1, "b": 4}, {"a": 5, "b": 5}]}, ("x", "y")) == {"x": 2.5, "y": 5.0}
 
 
-def test_a_wrong_setting_is_named() -> None:
+def test_the_error_for_an_invalid_setting_names_it() -> None:
     with pytest.raises(ConfigError, match="'gold_rat'"):
         setup_of({"gold_rat": 0.1})
     with pytest.raises(ConfigError, match="'min_reliability'"):

@@ -1,4 +1,4 @@
-"""What stays true of a store while the program and the server behind it change."""
+"""Migrations of a store, and the cost of the queue's statements."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_revisions_are_those_of_alembic() -> None:
     assert opened.revisions()[-1] == scripts.get_current_head()
 
 
-def heard(store: Store) -> dict[int, int]:
+def vote_counts(store: Store) -> dict[int, int]:
     with store.reading() as session:
         return {row.key: row.vote_count for row in session.scalars(select(ItemRow))}
 
 
-def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: str) -> None:
-    """Items of the first tables do not say how many were heard: it is counted when they are opened."""
+def test_migrating_an_older_store_counts_its_votes(database: str) -> None:
+    """The initial tables have no vote counts: the migration counts the judgements."""
     store = Store(database)
     queue = project(store, 2, votes_per_item=3)
     for who, better in (("ann", "a"), ("bob", "b"), ("cyd", "a")):
@@ -55,20 +55,20 @@ def test_an_older_store_is_brought_up_to_date_with_all_that_was_said(database: s
     for who in ("ann", "bob"):
         submit_choice(queue, take(queue, who), who, "a")
     store.set_annotator("bob", "withdrawn")
-    now = heard(store)
-    assert sorted(now.values()) == [1, 2]
+    counts = vote_counts(store)
+    assert sorted(counts.values()) == [1, 2]
     to_revision(store, "0001", command.downgrade)
     store.close()
     again = Store(database)
-    assert heard(again) == now
+    assert vote_counts(again) == counts
     again.close()
 
 
-def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
-    """Completions that are there keep their texts and judgements; a conversation comes in whole beside them."""
+def test_a_migrated_store_of_texts_accepts_completions_with_turns(database: str) -> None:
+    """Existing completions keep their texts and judgements; a completion with turns is added beside them."""
     store = Store(database)
     queue = project(store, 1, votes_per_item=1)
-    said = submit_choice(queue, take(queue, "ann"), "ann", "a")
+    judgement = submit_choice(queue, take(queue, "ann"), "ann", "a")
     to_revision(store, "0002", command.downgrade)
     store.close()
     again = Store(database)
@@ -79,28 +79,27 @@ def test_a_store_of_texts_alone_is_opened_and_gets_turns(database: str) -> None:
     add_items(again, "films", [["a0", "talk"]])
     task = take(Queue(again, "films"), "bob")
     assert {one.turns for one in task.completions} == {None, turns}
-    assert said.item != task.item
+    assert judgement.item != task.item
     again.close()
 
 
-def test_what_is_heard_follows_every_change(database: str) -> None:
-    """The count that orders the queue is that of the voices, after answers, corrections and withdrawals."""
+def test_vote_counts_follow_judgements_corrections_and_withdrawals(database: str) -> None:
     store = Store(database)
     queue = project(store, 1, votes_per_item=2)
     first = submit_choice(queue, take(queue, "ann"), "ann", "a")
-    assert set(heard(store).values()) == {1}
+    assert set(vote_counts(store).values()) == {1}
     queue.submit(replace(first, id="second thoughts", corrects=first.id))
-    assert set(heard(store).values()) == {1}
+    assert set(vote_counts(store).values()) == {1}
     submit_choice(queue, take(queue, "bob"), "bob", "a")
-    assert set(heard(store).values()) == {2}
+    assert set(vote_counts(store).values()) == {2}
     store.set_annotator("ann", "withdrawn")
-    assert set(heard(store).values()) == {1}
+    assert set(vote_counts(store).values()) == {1}
     store.set_annotator("ann", "active")
-    assert set(heard(store).values()) == {2}
+    assert set(vote_counts(store).values()) == {2}
     store.close()
 
 
-def test_items_nearest_to_done_come_first(database: str) -> None:
+def test_items_with_most_votes_come_first(database: str) -> None:
     store = Store(database)
     queue = project(store, 3, votes_per_item=3)
     with store.writing() as session:
@@ -114,32 +113,32 @@ def test_items_nearest_to_done_come_first(database: str) -> None:
     store.close()
 
 
-def test_the_queue_looks_at_few_of_many_items(tmp_path: Path) -> None:
-    """In the order of an index: nothing is sorted, so an item costs the same in a large project."""
+def test_the_next_item_is_read_in_the_order_of_an_index(tmp_path: Path) -> None:
+    """Nothing is sorted, so an item costs the same in a large project."""
     store = Store(tmp_path / "store.db")
     queue = project(store, 4)
-    said: list[str] = []
-    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
+    statements: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: statements.append(sql))
     take(queue, "ann")
-    (votes_per_item,) = [sql for sql in said if "ORDER BY items.priority DESC" in sql]
-    plan = votes_per_item.replace("?", "0")
+    (next_item,) = [sql for sql in statements if "ORDER BY items.priority DESC" in sql]
     with store.engine.connect() as connection:
-        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {plan}")]
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {next_item.replace('?', '0')}")
+        steps = [row[3] for row in plan]
     assert any("ix_items_queue" in step for step in steps)
     assert not any("TEMP B-TREE" in step for step in steps)
     store.close()
 
 
-def test_a_vote_is_few_statements(tmp_path: Path) -> None:
-    """Each costs a way to the server and back: five for an item, seven for an answer."""
+def test_a_judgement_takes_few_statements(tmp_path: Path) -> None:
+    """Each is a round trip to a server: five to lease an item, seven to submit a judgement."""
     store = Store(tmp_path / "store.db")
-    queue, said = project(store, 4, gold_rate=0.0), list[str]()
-    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: said.append(sql))
+    queue, statements = project(store, 4, gold_rate=0.0), list[str]()
+    event.listen(store.engine, "before_cursor_execute", lambda c, cursor, sql, *rest: statements.append(sql))
     task = take(queue, "ann")
-    given = len(said)
+    lease = len(statements)
     submit_choice(queue, task, "ann", "a")
-    assert {sql for sql in said if "BEGIN" in sql} == {"BEGIN IMMEDIATE"}
-    assert (given - 1, len(said) - given - 1) == (5, 7)
+    assert {sql for sql in statements if "BEGIN" in sql} == {"BEGIN IMMEDIATE"}
+    assert (lease - 1, len(statements) - lease - 1) == (5, 7)
     store.close()
 
 

@@ -1,4 +1,4 @@
-"""Disagreement: more voices are asked for, then a reviewer, whose decision is what the data say."""
+"""Resolution of items: disagreement needs more votes, then a reviewer, whose decision is exported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def store(database: str) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize(
-    ("said", "threshold", "expected"),
+    ("verdicts", "threshold", "expected"),
     [
         (["a"], 0.5, True),
         (["a", "b"], 0.5, False),  # 1 of 2 is not more than a half
@@ -40,12 +40,14 @@ def store(database: str) -> Iterator[Store]:
         ([], 0.0, False),
     ],
 )
-def test_the_commonest_needs_more_than_the_threshold(said: list[str], threshold: float, expected: bool) -> None:
-    assert has_consensus(said, threshold) is expected
+def test_the_most_frequent_verdict_needs_more_than_the_threshold(
+    verdicts: list[str], threshold: float, expected: bool
+) -> None:
+    assert has_consensus(verdicts, threshold) is expected
 
 
 def judge(queue: Queue, answers: dict[str, str]) -> int:
-    """Everybody's answers to the one item; returns it."""
+    """Submit each annotator's choice for the only item; return the item."""
     item = 0
     for who, better in answers.items():
         task = take(queue, who)
@@ -54,7 +56,7 @@ def judge(queue: Queue, answers: dict[str, str]) -> int:
     return item
 
 
-def test_disagreement_asks_one_more_at_a_time_and_then_a_reviewer(store: Store) -> None:
+def test_disagreement_needs_one_more_vote_at_a_time_and_then_a_reviewer(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=4)
     item = judge(queue, {"ann": "a"})
     assert state_of(store, item) == ("open", 2)
@@ -68,13 +70,13 @@ def test_disagreement_asks_one_more_at_a_time_and_then_a_reviewer(store: Store) 
     assert [one.item for one in disputed_items(store, "films")] == [item]
 
 
-def test_one_more_voice_may_settle_it(store: Store) -> None:
+def test_one_more_vote_may_resolve_a_disagreement(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=4)
     item = judge(queue, {"ann": "a", "bob": "b", "cyd": "b"})
     assert state_of(store, item) == ("done", 3)
 
 
-def test_a_correction_disputes_what_was_done(store: Store) -> None:
+def test_a_correction_can_dispute_a_done_item(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=2)
     item = judge(queue, {"ann": "tie", "bob": "tie"})
     assert state_of(store, item) == ("done", 2)
@@ -84,7 +86,7 @@ def test_a_correction_disputes_what_was_done(store: Store) -> None:
     assert state_of(store, item) == ("done", 2)
 
 
-def test_a_withdrawn_voice_reopens_a_dispute(store: Store) -> None:
+def test_a_withdrawal_reopens_a_disputed_item(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=2)
     item = judge(queue, {"ann": "a", "bob": "b"})
     assert state_of(store, item)[0] == "disputed"
@@ -99,16 +101,16 @@ def disputed_item(store: Store) -> tuple[Queue, int]:
     return queue, judge(queue, {"ann": "a", "bob": "b"})
 
 
-def test_a_decision_settles_it_and_is_what_is_exported(store: Store) -> None:
+def test_a_decision_resolves_a_disputed_item_and_is_exported(store: Store) -> None:
     _, item = disputed_item(store)
     assert [row.probability for row in pair_preferences(store, "films").rows] == [0.5]
-    for _ in range(2):  # sent again, it adds nothing
+    for _ in range(2):  # a repeated call adds nothing
         decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1), reason="kinder")
     assert state_of(store, item) == ("done", 2)
-    made = pair_preferences(store, "films")
-    assert [(r.chosen.id, r.rejected.id, r.probability) for r in made.rows] == [("b0", "a0", 1.0)]
-    assert made.manifest["decisions"] == {str(item): ID.format(1)}
-    assert made.manifest["judgements"] == 2, "both voices stay"
+    data = pair_preferences(store, "films")
+    assert [(r.chosen.id, r.rejected.id, r.probability) for r in data.rows] == [("b0", "a0", 1.0)]
+    assert data.manifest["decisions"] == {str(item): ID.format(1)}
+    assert data.manifest["judgements"] == 2, "both judgements are kept"
     with store.reading() as session:
         assert len(session.scalars(select(JudgementRow)).all()) == 2
         assert len(session.scalars(select(DecisionRow)).all()) == 1
@@ -116,14 +118,14 @@ def test_a_decision_settles_it_and_is_what_is_exported(store: Store) -> None:
     assert disputed_items(store, "films") == []
 
 
-def test_what_a_reviewer_calls_bad_is_left_out(store: Store) -> None:
+def test_items_decided_as_bad_are_not_exported(store: Store) -> None:
     _, item = disputed_item(store)
     decide(store, "films", item, "eve", {"choice": "bad"}, id=ID.format(1))
-    made = pair_preferences(store, "films")
-    assert (made.rows, made.manifest["left_out"]["both_bad_items"]) == ([], 1)
+    data = pair_preferences(store, "films")
+    assert (data.rows, data.manifest["left_out"]["both_bad_items"]) == ([], 1)
 
 
-def test_a_decision_is_corrected_by_another_that_saw_it(store: Store) -> None:
+def test_a_decision_is_corrected_by_a_later_one_that_names_it(store: Store) -> None:
     _, item = disputed_item(store)
     decide(store, "films", item, "eve", {"choice": "second"}, id=ID.format(1))
     with pytest.raises(DataError, match="another reviewer decided"):
@@ -133,12 +135,12 @@ def test_a_decision_is_corrected_by_another_that_saw_it(store: Store) -> None:
     decide(store, "films", item, "dan", {"choice": "first"}, id=ID.format(2), corrects=ID.format(1))
     assert pair_preferences(store, "films").rows[0].chosen.id == "a0"
     store.set_annotator("dan", "withdrawn")
-    assert pair_preferences(store, "films").rows[0].chosen.id == "b0", "the one before stands again"
+    assert pair_preferences(store, "films").rows[0].chosen.id == "b0", "the earlier decision is effective again"
     store.set_annotator("eve", "withdrawn")
     assert state_of(store, item)[0] == "disputed"
 
 
-def test_who_has_withdrawn_decides_nothing(store: Store) -> None:
+def test_a_withdrawn_reviewer_cannot_decide(store: Store) -> None:
     _, item = disputed_item(store)
     store.set_annotator("eve", "withdrawn")
     with pytest.raises(DataError, match="reviewer 'eve' has withdrawn"):
@@ -146,14 +148,14 @@ def test_who_has_withdrawn_decides_nothing(store: Store) -> None:
     assert state_of(store, item)[0] == "disputed"
 
 
-def test_a_decision_outlives_a_voice(store: Store) -> None:
+def test_a_decision_stays_effective_when_an_annotator_withdraws(store: Store) -> None:
     _, item = disputed_item(store)
     decide(store, "films", item, "eve", {"choice": "tie"}, id=ID.format(1))
     store.set_annotator("ann", "withdrawn")
     assert state_of(store, item)[0] == "done"
 
 
-def test_only_what_is_disputed_is_decided(store: Store) -> None:
+def test_only_disputed_items_can_be_decided(store: Store) -> None:
     queue = project(store, 2, votes_per_item=2, max_votes=2)
     task = take(queue, "ann")
     with pytest.raises(DataError, match="is not disputed"):
@@ -164,42 +166,42 @@ def test_only_what_is_disputed_is_decided(store: Store) -> None:
         decide(store, "films", task.item, "eve", {"order": [0, 1]}, id=ID.format(1))
 
 
-def test_a_review_shows_everybody_in_one_order(store: Store) -> None:
+def test_a_review_has_all_judgements_in_the_items_own_order(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=2)
     for who, better in (("ann", "a"), ("bob", "b")):
         task = take(queue, who)
         submit_choice(queue, task, who, better, reason=f"{who} likes {better}", confidence=0.5)
-    found = review_item(store, "films", task.item)
-    assert [c.id for c in found.completions] == ["a0", "b0"]
-    assert [(v.name, v.answer, v.reason) for v in found.judgements] == [
+    review = review_item(store, "films", task.item)
+    assert [c.id for c in review.completions] == ["a0", "b0"]
+    assert [(v.name, v.answer, v.reason) for v in review.judgements] == [
         ("ann", {"choice": "first"}, "ann likes a"),
         ("bob", {"choice": "second"}, "bob likes b"),
     ]
 
 
-def test_unanimous_items_are_found(store: Store) -> None:
+def test_unanimous_items_have_one_verdict(store: Store) -> None:
     queue = project(store, 2, votes_per_item=2, max_votes=2)
     items = [judge(queue, {"ann": "a", "bob": "a"}), judge(queue, {"ann": "a", "bob": "b"})]
     assert [one.item for one in unanimous_items(store, "films")] == items[:1]
 
 
-def test_rankings_agree_on_the_best(store: Store) -> None:
+def test_rankings_with_the_same_best_agree(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=2, task="ranking", sides="abc")
     orders = {"ann": "abc", "bob": "acb"}
     for who, order in orders.items():
         task = take(queue, who)
-        place = {c.id[0]: n for n, c in enumerate(task.completions)}
-        queue.submit(NewJudgement(who, task.item, who, {"order": [place[side] for side in order]}))
+        index = {c.id[0]: n for n, c in enumerate(task.completions)}
+        queue.submit(NewJudgement(who, task.item, who, {"order": [index[side] for side in order]}))
     assert state_of(store, task.item)[0] == "done"
 
 
-def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
+def test_votes_per_item_can_change_later(store: Store) -> None:
     queue = project(store, 2, votes_per_item=2, max_votes=4)
     item = judge(queue, {"ann": "a"})
-    asked = store.project("films")
+    settings = store.project("films").settings
 
     def change(votes_per_item: int) -> Project:
-        return Project("films", "T", "pair", votes_per_item, 4, "", asked.settings)
+        return Project("films", "T", "pair", votes_per_item, 4, "", settings)
 
     store.update_project(change(3))
     assert state_of(store, item) == ("open", 3)
@@ -210,19 +212,19 @@ def test_more_or_fewer_voices_may_be_wanted_later(store: Store) -> None:
         store.update_project(change(5))
 
 
-def test_fewer_wanted_leave_a_place_for_whoever_settles_it(store: Store) -> None:
-    """1 : 1 of three, then one is enough: a third voice is asked for, and is given a place."""
+def test_a_disagreement_gets_a_third_vote_after_votes_per_item_is_lowered(store: Store) -> None:
+    """1 : 1 of three votes, then votes_per_item is 1: the item needs a third vote, and has a slot for it."""
     queue = project(store, 1, votes_per_item=3, max_votes=5)
     item = judge(queue, {"ann": "a", "bob": "b"})
-    asked = store.project("films")
-    store.update_project(Project("films", "T", "pair", 1, 5, "", asked.settings))
+    settings = store.project("films").settings
+    store.update_project(Project("films", "T", "pair", 1, 5, "", settings))
     assert state_of(store, item) == ("open", 3)
     judge(queue, {"cyd": "b"})
     assert state_of(store, item) == ("done", 3)
 
 
-def test_an_item_that_was_gold_is_settled_by_all_its_voices(store: Store) -> None:
-    """Two voices, four more while it was gold, 3 : 3: at most five were wanted, so a reviewer decides."""
+def test_an_unmarked_gold_item_is_resolved_by_all_its_judgements(store: Store) -> None:
+    """One vote, five more while it is gold, 3 : 3: max_votes is five, so the item is disputed."""
     queue = project(store, 1, votes_per_item=2, max_votes=5, gold_rate=0.5, names=(*NAMES, "fay"))
     item = judge(queue, {"ann": "a"})
     mark_gold(store, "films", item, {"choice": "first"})
@@ -239,7 +241,7 @@ def test_an_item_that_was_gold_is_settled_by_all_its_voices(store: Store) -> Non
     assert state_of(store, item) == ("done", 2)
 
 
-def test_who_goes_on_after_their_place_was_filled_leaves_no_item_stuck(store: Store) -> None:
+def test_a_reactivated_annotator_does_not_block_the_item(store: Store) -> None:
     queue = project(store, 1, votes_per_item=3, max_votes=5)
     item = judge(queue, {"ann": "a", "bob": "b", "cyd": "b"})
     assert state_of(store, item) == ("done", 3)
@@ -247,12 +249,12 @@ def test_who_goes_on_after_their_place_was_filled_leaves_no_item_stuck(store: St
     judge(queue, {"dan": "a"})
     assert state_of(store, item) == ("done", 3)
     store.set_annotator("ann", "active")
-    assert state_of(store, item) == ("open", 5)  # 2 : 2, and a fifth may say
+    assert state_of(store, item) == ("open", 5)  # 2 : 2, and a fifth vote is needed
     judge(queue, {"eve": "a"})
     assert state_of(store, item) == ("done", 5)
 
 
-def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> None:
+def test_a_surplus_judgement_fills_the_slot_of_a_withdrawn_annotator(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2, max_votes=2)
     now = [1000.0]
     queue.clock = lambda: now[0]
@@ -265,11 +267,11 @@ def test_a_surplus_voice_takes_the_place_of_one_who_withdrew(store: Store) -> No
     assert pair_preferences(store, "films").rows[0].probability == 1.0
     store.set_annotator("cyd", "withdrawn")
     assert (queue.progress()["judgements"], queue.progress()["surplus"]) == (2, 1)
-    assert state_of(store, item)[0] == "disputed", "bob's was first, and says otherwise than dan's"
-    assert [voice.surplus for voice in review_item(store, "films", item).judgements] == [False, False, True]
+    assert state_of(store, item)[0] == "disputed", "bob's was the oldest, and differs from dan's"
+    assert [row.surplus for row in review_item(store, "films", item).judgements] == [False, False, True]
 
 
-def test_what_is_disputed_is_asked_again_when_more_are_allowed(store: Store) -> None:
+def test_a_disputed_item_is_open_again_after_max_votes_is_raised(store: Store) -> None:
     _, item = disputed_item(store)
     store.update_project(Project("films", "T", "pair", 2, 3))
     assert state_of(store, item) == ("open", 3)

@@ -34,27 +34,29 @@ def store(database: str) -> Iterator[Store]:
     store.close()
 
 
-def filled(store: Store) -> None:
+def fill(store: Store) -> None:
     add_prompts(store, "films", [BankPrompt(p) for p in prompts_of("Solaris?", "Playtime?")])
     answers = [("p0", Completion("a", "Good."), {}), ("p0", Completion("b", "Bad."), {"model": "m", "seed": 3})]
     add_completions(store, "films", [*answers, ("p1", Completion("c", "Good."), {})])
 
 
-def test_the_tables_are_those_that_the_code_speaks_of(store: Store) -> None:
-    """The migrations make them; nothing is left to change, and there are no others."""
+def test_the_migrations_create_the_tables_of_the_schema(store: Store) -> None:
+    """Comparing the database with the schema finds no difference, and there are no other tables."""
 
-    def seen(_: Any, name: str | None, kind: str, *rest: Any) -> bool:
-        # SQLite does not tell which columns of an index run backwards; see test_database's plan of the queue.
+    def comparable(_: Any, name: str | None, kind: str, *rest: Any) -> bool:
+        # SQLite does not report which columns of an index are descending; test_database checks the query plan.
         return not (kind == "index" and name == "ix_items_queue" and store.engine.dialect.name == "sqlite")
 
     with store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": seen})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_object": comparable}
+        )
         assert compare_metadata(context, Table.metadata) == []
     assert set(inspect(store.engine).get_table_names()) == {*Table.metadata.tables, "alembic_version"}
 
 
-def test_it_opens_again_with_all_that_was_there(store: Store) -> None:
-    filled(store)
+def test_a_store_keeps_its_rows_when_it_is_opened_again(store: Store) -> None:
+    fill(store)
     again = Store(store.url)
     assert [p.id for p in again.prompts("films")] == ["p0", "p1"]
     with pytest.raises(DataError, match="there is a project 'films' already"):
@@ -62,7 +64,7 @@ def test_it_opens_again_with_all_that_was_there(store: Store) -> None:
     again.close()
 
 
-def test_prompts_come_back_as_they_went_in(store: Store) -> None:
+def test_prompts_are_read_as_they_were_added(store: Store) -> None:
     conversation = (
         Message("system", "Kurz."),
         Message("user", "花样年华?\n\0".replace("\0", "")),
@@ -75,8 +77,8 @@ def test_prompts_come_back_as_they_went_in(store: Store) -> None:
     assert store.prompts("films") == prompts
 
 
-def test_the_same_twice_is_one(store: Store) -> None:
-    filled(store)
+def test_duplicates_are_not_added(store: Store) -> None:
+    fill(store)
     assert add_prompts(
         store, "films", [BankPrompt(Prompt("other", prompts_of("Solaris?")[0].messages))]
     ) == IngestCounts(0, 1)
@@ -85,13 +87,13 @@ def test_the_same_twice_is_one(store: Store) -> None:
     assert add_items(store, "films", [["a", "b"]]) == IngestCounts(0, 1)
 
 
-def test_a_broken_import_changes_nothing(store: Store) -> None:
-    filled(store)
-    fine = BankPrompt(Prompt("new", (Message("user", "New?"),)))
+def test_an_invalid_import_changes_nothing(store: Store) -> None:
+    fill(store)
+    valid = BankPrompt(Prompt("new", (Message("user", "New?"),)))
     new: tuple[str, Completion, dict[str, Any]] = ("p0", Completion("n", "New."), {})
     other = BankPrompt(Prompt("p0", (Message("user", "Other?"),)))
     broken: list[Callable[[], object]] = [
-        lambda: add_prompts(store, "films", [fine, other]),
+        lambda: add_prompts(store, "films", [valid, other]),
         lambda: add_completions(store, "films", [new, ("p9", Completion("m", ""), {})]),
         lambda: add_completions(store, "films", [new, ("p0", Completion("a", "?"), {})]),
         lambda: add_items(store, "films", [["a", "b"], ["a", "c"]]),
@@ -107,23 +109,23 @@ def test_a_broken_import_changes_nothing(store: Store) -> None:
     assert counts == [2, 3, 0]
 
 
-def test_what_is_known_under_another_id_is_said_by_its_own(store: Store) -> None:
-    filled(store)
+def test_counts_map_ids_of_duplicates_to_those_of_the_store(store: Store) -> None:
+    fill(store)
     twin = BankPrompt(Prompt("twin", prompts_of("Solaris?")[0].messages))
     assert add_prompts(store, "films", [twin]).ids == {"twin": "p0"}
     assert add_completions(store, "films", [("p0", Completion("z", "Good."), {})]).ids == {"z": "a"}
 
 
-def test_a_value_that_the_database_cannot_hold_is_said(store: Store) -> None:
+def test_a_value_that_the_database_cannot_store_is_refused(store: Store) -> None:
     if store.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite holds any text")
+        pytest.skip("SQLite stores any text")
     with pytest.raises(DataError, match="cannot store a value"):
         add_prompts(store, "films", [BankPrompt(Prompt("nul", (Message("user", "a"),)), category="a\0b")])
 
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_several_that_open_a_new_store_at_once(database: str) -> None:
+def test_several_processes_can_open_a_new_store_at_once(database: str) -> None:
     line = "import sys; from gnomon.feedback.store.store import Store; Store(sys.argv[1]).close()"
     openers = [
         subprocess.Popen([sys.executable, "-c", line, database], stderr=subprocess.PIPE, text=True)
@@ -134,20 +136,20 @@ def test_several_that_open_a_new_store_at_once(database: str) -> None:
         assert opener.returncode == 0, err
 
 
-def test_many_rows(store: Store) -> None:
+def test_more_rows_than_a_chunk_are_added(store: Store) -> None:
     many = (BankPrompt(Prompt(f"m{i}", (Message("user", f"{i}?"),))) for i in range(1203))
     assert add_prompts(store, "films", many) == IngestCounts(1203, 0)
     assert len(store.prompts("films")) == 1203
 
 
-def test_what_the_database_refuses_too(store: Store) -> None:
+def test_the_database_checks_the_numbers_of_votes(store: Store) -> None:
     from sqlalchemy.exc import IntegrityError
 
     with pytest.raises(IntegrityError), store.writing() as session:
         session.execute(text("UPDATE projects SET votes_per_item = 9"))
 
 
-def test_a_store_of_a_newer_gnomon_is_left_alone(store: Store) -> None:
+def test_a_store_of_a_newer_gnomon_is_refused(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match=r"of a newer Gnomon \(its tables: 9999\); upgrade"):
@@ -155,7 +157,7 @@ def test_a_store_of_a_newer_gnomon_is_left_alone(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("mysql://root:secret@host/db", "cannot be opened"),
         ("postgresql://gnomon:secret@127.0.0.1:1/db", "cannot be opened"),
@@ -163,31 +165,31 @@ def test_a_store_of_a_newer_gnomon_is_left_alone(store: Store) -> None:
         ("://", "cannot be opened"),
     ],
 )
-def test_a_store_that_cannot_be_opened_is_said_without_its_password(url: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as error:
+def test_the_error_for_an_unreachable_store_has_no_password(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
         Store(url)
     assert "secret" not in str(error.value)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
-    path.write_text("not a database, but long enough to look at" * 40, encoding="utf-8")
+    path.write_text("not a database, but long enough to be read as one" * 40, encoding="utf-8")
     with pytest.raises(ConfigError, match="file is not a database"):
         Store(path)
     assert path.read_text(encoding="utf-8").startswith("not a database")
 
 
-def test_sqlite_writes_ahead_and_to_disk(tmp_path: Path) -> None:
+def test_sqlite_uses_a_write_ahead_log_and_syncs(tmp_path: Path) -> None:
     store = Store(tmp_path / "feedback.db")
     with store.engine.connect() as connection:
-        said = [connection.exec_driver_sql(f"PRAGMA {key}").scalar() for key in ("journal_mode", "synchronous")]
-    assert said == ["wal", 2]
+        values = [connection.exec_driver_sql(f"PRAGMA {key}").scalar() for key in ("journal_mode", "synchronous")]
+    assert values == ["wal", 2]
     with closing(sqlite3.connect(tmp_path / "feedback.db")) as plain:
         assert plain.execute("SELECT count(*) FROM projects").fetchone() == (0,)
     store.close()
 
 
-def test_urls() -> None:
+def test_as_url_converts_paths_and_schemes() -> None:
     assert as_url("a/b.db") == "sqlite:///a/b.db"
     assert as_url("postgres://u@h/d") == as_url("postgresql://u@h/d") == "postgresql+psycopg://u@h/d"
     assert as_url("sqlite:///x.db") == "sqlite:///x.db"

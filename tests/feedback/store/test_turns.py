@@ -1,4 +1,4 @@
-"""Answers of several turns go through the store whole: in, to who judges them, out and in again."""
+"""Completions of several turns stay whole: imported, displayed, exported and imported again."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def rows_of(turns: list[tuple[str, str]], **last: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def filled(path: Path, rows: list[dict[str, Any]], task: str = "pair", **setup: Any) -> tuple[Store, Queue]:
-    """A store with the rows' items, of which each wants one judgement."""
+def store_of(path: Path, rows: list[dict[str, Any]], task: str = "pair", **setup: Any) -> tuple[Store, Queue]:
+    """A store with the items of these rows, each of which needs one judgement."""
     file = path.with_suffix(".jsonl")
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     store = Store(path)
@@ -48,10 +48,10 @@ def filled(path: Path, rows: list[dict[str, Any]], task: str = "pair", **setup: 
     return store, Queue(store, "p")
 
 
-def test_answers_that_differ_in_a_users_turn_are_two(tmp_path: Path) -> None:
-    """The assistant says the same in both; the question between is another."""
+def test_completions_that_differ_in_a_users_turn_are_different(tmp_path: Path) -> None:
+    """The assistant's turns are equal in both; the turn between them differs."""
     row = {"prompt": "Hi", "chosen": rows_of(GOOD), "rejected": rows_of(BAD)}
-    store, queue = filled(tmp_path / "f.db", [row])
+    store, queue = store_of(tmp_path / "f.db", [row])
     task = queue.take("ann")
     assert task is not None
     shown = {tuple((m.role, m.content) for m in one.turns or ()) for one in task.completions}
@@ -68,10 +68,10 @@ TALK = st.lists(st.tuples(st.sampled_from(["user", "tool"]), MESSAGE, MESSAGE), 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=TALK, second=TALK, marks=st.sampled_from([{}, {"train": True}, {"reasoning_content": "hm"}]))
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
-def test_what_is_imported_is_exported_and_read_as_it_was(
+def test_imported_conversations_are_exported_and_read_unchanged(
     tmp_path_factory: pytest.TempPathFactory, format: str, first: Any, second: Any, marks: dict[str, Any]
 ) -> None:
-    """Law: import, judge, export and read again give the conversations that were brought, for any turns."""
+    """Import, judge, export and read give the imported conversations, for any turns."""
     folder = tmp_path_factory.mktemp("law")
 
     def answer(talk: Any, end: str) -> list[dict[str, Any]]:
@@ -79,57 +79,57 @@ def test_what_is_imported_is_exported_and_read_as_it_was(
         return rows_of([*turns, ("assistant", end)], **marks)
 
     row = {"prompt": "Hi", "chosen": answer(first, "the good end"), "rejected": answer(second, "the bad end")}
-    brought = parse_record(Preference, row)
-    store, queue = filled(folder / "f.db", [row])
+    imported = parse_record(Preference, row)
+    store, queue = store_of(folder / "f.db", [row])
     task = queue.take("ann")
     assert task is not None
     good = next(n for n, one in enumerate(task.completions) if one.text.endswith("the good end"))
-    queue.submit(NewJudgement("said", task.item, "ann", {"choice": ("first", "second")[good]}))
+    queue.submit(NewJudgement("j", task.item, "ann", {"choice": ("first", "second")[good]}))
     tally = start_export(store.project("p"), ExportSpec())
     with Writer(folder / "out", format, (*tally.kinds, "judgements")) as writer:
-        for kind, made in export_rows(store, tally):
-            writer.add(kind, made)
+        for kind, exported in export_rows(store, tally):
+            writer.add(kind, exported)
         writer.finish(tally.to_json)
     (read,) = read_records(Preference, folder / "out" / f"preferences.{format}")
     assert [read] == pair_preferences(store, "p").rows
-    assert (read.chosen.turns, read.chosen.text) == (brought.chosen.turns, brought.chosen.text)
-    assert (read.rejected.turns, read.rejected.text) == (brought.rejected.turns, brought.rejected.text)
+    assert (read.chosen.turns, read.chosen.text) == (imported.chosen.turns, imported.chosen.text)
+    assert (read.rejected.turns, read.rejected.text) == (imported.rejected.turns, imported.rejected.text)
     assert parse_record(Preference, to_json(read)) == read
     store.close()
 
 
-def test_a_rewrite_takes_the_place_of_the_last_turn(tmp_path: Path) -> None:
-    """The annotator edits the last turn, and the demonstration keeps those before it."""
+def test_a_rewrite_replaces_the_last_turn(tmp_path: Path) -> None:
+    """The annotator edits the last turn, and the demonstration has those before it unchanged."""
     row = {"prompt": "Hi", "chosen": rows_of(GOOD), "rejected": rows_of([*GOOD[:2], ("assistant", "No.")])}
-    store, queue = filled(tmp_path / "f.db", [row], rewrite=True)
+    store, queue = store_of(tmp_path / "f.db", [row], rewrite=True)
     task = queue.take("ann")
     assert task is not None
     texts = queue.texts("ann", task.item)
     assert sorted(texts) == sorted([GOOD[-1][1], "No."])
-    place = texts.index("No.")
-    better = {"choice": ("second", "first")[place], "rewrite": {"place": place, "text": "Metropolis."}}
-    queue.submit(NewJudgement("said", task.item, "ann", better))
+    index = texts.index("No.")
+    better = {"choice": ("second", "first")[index], "rewrite": {"place": index, "text": "Metropolis."}}
+    queue.submit(NewJudgement("j", task.item, "ann", better))
     tally = start_export(store.project("p"), ExportSpec())
-    (made,) = (row for kind, row in export_rows(store, tally) if kind == "demonstrations")
-    found = parse_record(Demonstration, made).completion
-    assert [(m.role, m.content) for m in found.turns or ()] == [*GOOD[:2], ("assistant", "Metropolis.")]
-    assert found.text == "Hello!\n\nMetropolis."
+    (exported,) = (row for kind, row in export_rows(store, tally) if kind == "demonstrations")
+    completion = parse_record(Demonstration, exported).completion
+    assert [(m.role, m.content) for m in completion.turns or ()] == [*GOOD[:2], ("assistant", "Metropolis.")]
+    assert completion.text == "Hello!\n\nMetropolis."
     store.close()
 
 
-def test_known_answers_keep_their_turns_and_may_be_those_of_another_prompt(tmp_path: Path) -> None:
-    store, _ = filled(tmp_path / "f.db", [{"prompt": "Hi", "chosen": "Yes.", "rejected": "No."}])
+def test_gold_completions_keep_their_turns_and_may_be_equal_to_those_of_another_prompt(tmp_path: Path) -> None:
+    store, _ = store_of(tmp_path / "f.db", [{"prompt": "Hi", "chosen": "Yes.", "rejected": "No."}])
     rows = [{"prompt": words, "completions": [rows_of(GOOD), "No."]} for words in ("One?", "Two?")]
     read = [parse_record(Ranking, row) for row in rows]
-    known = [replace(row, completions=own_ids(row.prompt, row.completions)) for row in read]
-    assert add_gold(store, "p", known).added == 2
+    gold = [replace(row, completions=own_ids(row.prompt, row.completions)) for row in read]
+    assert add_gold(store, "p", gold).added == 2
     with store.reading() as session:
-        kept = list(session.scalars(select(CompletionRow.turns).where(CompletionRow.turns.is_not(None))))
-    assert kept == [rows_of(GOOD)] * 2
+        stored = list(session.scalars(select(CompletionRow.turns).where(CompletionRow.turns.is_not(None))))
+    assert stored == [rows_of(GOOD)] * 2
     store.close()
 
 
-def test_the_page_shows_every_turn_and_lets_no_text_be_markup() -> None:
+def test_the_page_displays_every_turn_and_escapes_its_text() -> None:
     turns = (
         Message("assistant", "*Hello* <script>x</script>", "thinking <b>"),
         Message("user", "<img src=x>"),

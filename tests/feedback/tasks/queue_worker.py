@@ -1,4 +1,4 @@
-"""One annotator at work in a process of its own, for `test_queue.py`: queue_worker.py URL PROJECT NAME SEED."""
+"""An annotator in a process of its own, for `test_queue.py`: queue_worker.py URL PROJECT NAME SEED."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uuid
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
 
-PATIENCE = 30.0  # seconds that an annotator without an item keeps coming back while some are not done
+PATIENCE = 30.0  # seconds that an annotator without an item retries while some are open
 
 
 def main(url: str, project: str, annotator: str, seed: str) -> None:
@@ -23,12 +23,12 @@ def main(url: str, project: str, annotator: str, seed: str) -> None:
             str(uuid.UUID(int=chance.getrandbits(128))), task.item, annotator, {"choice": "first"}
         )
         queue.submit(answer)
-        if chance.random() < 0.2:  # the answer got lost on its way back
+        if chance.random() < 0.2:  # the reply was lost
             assert queue.submit(answer).duplicate
 
 
 def take(queue: Queue, annotator: str) -> AnnotationTask | None:
-    """The next item; who holds the last place of one may skip it, when everybody else has been sent away."""
+    """Lease the next item; retry, since an item is free again if its last lease is skipped."""
     until = time.monotonic() + PATIENCE
     while (task := queue.take(annotator)) is None:
         if queue.progress()["open"] == 0 or time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""Late work, second thoughts and changed set-ups: what is open stays open for a reason, and no longer."""
+"""Late judgements, corrections and changed settings: items are open only as long as they need judgements."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Clock:
 
 
 def late(store: Store, names: tuple[str, ...]) -> tuple[Queue, Clock, int]:
-    """Ann's lease ran out, Bob was lent the only place, and Ann's answer came after that: it is surplus."""
+    """Ann's lease expires, Bob leases the only slot, and then Ann submits: her judgement is surplus."""
     clock = Clock()
     project(store, 1, votes_per_item=1, names=names)
     queue = Queue(store, "films", lease=60, clock=clock)
@@ -47,63 +47,63 @@ def late(store: Store, names: tuple[str, ...]) -> tuple[Queue, Clock, int]:
     return queue, clock, task.item
 
 
-def counting(store: Store) -> list[str]:
+def counted_ids(store: Store) -> list[str]:
     with store.reading() as session:
         return list(session.scalars(select(JudgementRow.id).where(~JudgementRow.surplus)))
 
 
-def test_late_work_counts_once_its_place_is_given_back(store: Store) -> None:
+def test_a_surplus_judgement_counts_after_the_other_annotator_skips(store: Store) -> None:
     queue, _, item = late(store, ("ann", "bob"))
     queue.skip("bob", item, "")
     assert state_of(store, item) == ("done", 1)
-    assert counting(store) == ["late"]
+    assert counted_ids(store) == ["late"]
 
 
-def test_late_work_counts_once_the_other_lease_ran_out_before_anybody_is_asked(store: Store) -> None:
+def test_a_surplus_judgement_counts_before_an_expired_slot_is_leased_again(store: Store) -> None:
     queue, clock, item = late(store, ("ann", "bob", "cyd"))
     clock.now += 61
     assert queue.take("cyd") is None
     assert state_of(store, item) == ("done", 1)
 
 
-def test_late_work_counts_though_nobody_is_left_to_be_asked(store: Store) -> None:
+def test_a_surplus_judgement_counts_though_no_annotator_is_left(store: Store) -> None:
     queue, clock, item = late(store, ("ann", "bob"))
     clock.now += 61
     assert queue.take("ann") is None
     assert state_of(store, item) == ("done", 1)
 
 
-def test_a_slip_that_is_put_right_costs_no_further_judgement(store: Store) -> None:
+def test_a_corrected_slip_needs_no_further_judgement(store: Store) -> None:
     queue = project(store, 1, votes_per_item=2)
     submit_choice(queue, take(queue, "ann"), "ann", "a")
     task = take(queue, "bob")
     slip = submit_choice(queue, task, "bob", "b")
     assert state_of(store, task.item) == ("open", 3)
     same = {"choice": ("first", "second")[[c.id[0] for c in task.completions].index("a")]}
-    queue.submit(replace(slip, id="meant", answer=same, corrects=slip.id))
+    queue.submit(replace(slip, id="correction", answer=same, corrects=slip.id))
     assert state_of(store, task.item) == ("done", 2)
     assert queue.take("cyd") is None
 
 
-def test_criteria_stay_once_an_answer_is_known(store: Store) -> None:
+def test_criteria_cannot_change_once_there_are_gold_items(store: Store) -> None:
     project(store, 1, task="rating", sides="a", criteria=["kind"])
     with store.reading() as session:
         item = session.scalars(select(ItemRow.key)).one()
     mark_gold(store, "films", item, {"scores": [{"kind": 7}]})
-    now = store.project("films")
+    current = store.project("films")
     with pytest.raises(DataError, match="judgements or gold items"):
-        store.update_project(replace(now, settings={**now.settings, "criteria": ["kind", "true"]}))
+        store.update_project(replace(current, settings={**current.settings, "criteria": ["kind", "true"]}))
 
 
-def test_criteria_differ(store: Store) -> None:
+def test_criteria_with_equal_names_are_refused(store: Store) -> None:
     project(store, 1, task="rating", sides="a", criteria=["kind"])
-    now = store.project("films")
+    current = store.project("films")
     with pytest.raises(ConfigError, match="give different names"):
-        store.update_project(replace(now, settings={**now.settings, "criteria": ["kind", "kind "]}))
+        store.update_project(replace(current, settings={**current.settings, "criteria": ["kind", "kind "]}))
 
 
-def test_who_waits_too_long_for_a_writer_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long import in this process or another; on PostgreSQL writers do not wait for each other."""
+def test_waiting_too_long_for_another_writer_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As during a long import in this process or another; on PostgreSQL writers do not wait for each other."""
     if store.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL has many writers")
     monkeypatch.setattr(stores, "BUSY", 0.05)
@@ -127,8 +127,8 @@ def test_who_waits_too_long_for_a_writer_is_told(store: Store, monkeypatch: pyte
         pass
 
 
-def test_places_in_lists_of_ratings_are_no_people(store: Store) -> None:
-    """`r00` of one text and `r00` of another are two persons: nothing is said of it as of one."""
+def test_anonymous_annotators_have_no_metrics(store: Store) -> None:
+    """`r00` of one text and `r00` of another are different persons."""
     queue = project(store, 4, votes_per_item=2, names=("ann", "bob"))
     with store.writing() as session:
         for row in session.scalars(select(AnnotatorRow)).all():
@@ -136,16 +136,16 @@ def test_places_in_lists_of_ratings_are_no_people(store: Store) -> None:
     for _ in range(4):
         for who in ("ann", "bob"):
             submit_choice(queue, take(queue, who), who, "a")
-    found = quality_report(store, "films")
-    assert found.votes == 8
-    assert found.overall.items == 4
-    assert (found.pairs, found.minority) == ([], [])
-    assert all(person.record is None and person.likely is None for person in found.people)
+    report = quality_report(store, "films")
+    assert report.votes == 8
+    assert report.overall.items == 4
+    assert (report.pairs, report.minority) == ([], [])
+    assert all(person.record is None and person.likely is None for person in report.people)
 
 
 def test_a_score_that_rounds_up_past_the_scale_is_high(store: Store) -> None:
-    """A rating of 4.5 on a scale to 4.5 comes down to 5; the greatest number that a person may give is 4."""
+    """A rating of 4.5 on a scale to 4.5 has the verdict 5; the highest number that a person may give is 4."""
     project(store, 1, task="rating", sides="a", criteria=["o"], scale=[0, 4.5])
-    heard = load_votes(store, "films")
-    made = [Vote(annotator="ann", item=1, label=5), Vote(annotator="bob", item=1, label=0)]
-    assert [v.label for v in _coarse_votes(made, heard)] == ["high", "low"]
+    loaded = load_votes(store, "films")
+    votes = [Vote(annotator="ann", item=1, label=5), Vote(annotator="bob", item=1, label=0)]
+    assert [vote.label for vote in _coarse_votes(votes, loaded)] == ["high", "low"]
