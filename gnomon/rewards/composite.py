@@ -17,6 +17,7 @@ from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards import rules
 from gnomon.rewards.arguments import names_special_token, raw_text
+from gnomon.rewards.registry import REWARDS
 from gnomon.rewards.reward import Numbers, PlainReward, Reward, Scores
 
 if TYPE_CHECKING:
@@ -74,11 +75,8 @@ class RewardPart(Settings):
             raise ValueError("a part of a reward has exactly one of the keys of and rule")
         if self.rule == "format" and self.pattern is None:
             raise ValueError("the rule format needs a pattern")
-        if (
-            self.timeout is not None
-            and not (self.of or "").startswith("python:")
-            and ".py:" not in (self.of or "")
-        ):
+        of = self.of or ""
+        if self.timeout is not None and not of.startswith("python:") and not REWARDS.is_outside(of):
             raise ValueError("timeout is for functions (path/to/file.py:function); remove it")
         return self
 

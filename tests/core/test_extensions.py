@@ -11,9 +11,12 @@ import pytest
 from extensions import install
 
 from gnomon.algorithms.registry import ALGORITHMS, check_algorithm
+from gnomon.api.score import score_file
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import Registry, forget_changed_files, is_file_spec, load_class, short_name
+from gnomon.rewards.composite import RewardPart
 from gnomon.rewards.registry import REWARDS, make_named_reward
+from gnomon.stages.references import is_not_a_model
 from gnomon.stages.registry import STAGE_KINDS
 
 ALGORITHM = """
@@ -227,6 +230,19 @@ def test_an_entry_point_is_found_by_its_name(site: Path) -> None:
     assert ALGORITHMS.is_outside("mine")
     assert not ALGORITHMS.is_outside("dpo")
     assert len(ALGORITHMS.digest("mine")) == 64
+
+
+def test_a_reward_of_a_package_scores_by_its_name(site: Path, tmp_path: Path) -> None:
+    files = {"mine.py": "def brief(prompt, completion):\n    return -len(completion)\n"}
+    install(site, "gnomon_test_r", {"gnomon.rewards": {"brief": "gnomon_test_r.mine:brief"}}, files)
+    assert is_not_a_model("brief")
+    assert not is_not_a_model("briefly")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "q", "completion": "four"}\n', encoding="utf-8")
+    assert score_file("brief", rows)[0]["score"] == -4.0
+    assert RewardPart(of="brief", timeout=2.0).timeout == 2.0
+    with pytest.raises(ValueError, match="timeout is for functions"):
+        RewardPart(of="judge", timeout=2.0)
 
 
 def test_a_name_that_is_offered_twice_is_refused(site: Path) -> None:
