@@ -199,7 +199,13 @@ class _Selection:
         self.examined: set[str] = set()  # ids that were selected, or rejected as near-duplicates
 
     def fill(self, part: MixPart, stream: Iterator[BankPrompt], quota: int) -> int:
-        """Select up to `quota` prompts from a stream, read no further than needed; return their number."""
+        """Select prompts from a stream, and return their number.
+
+        Args:
+            part: part of the mix that the prompts are selected for.
+            stream: prompts in order of preference; read no further than needed.
+            quota: maximum number of prompts.
+        """
         before = len(self.selected)
         while len(self.selected) < before + quota and (entry := next(stream, None)) is not None:
             if entry.prompt.id in self.examined:

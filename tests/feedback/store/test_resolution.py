@@ -281,13 +281,13 @@ def test_a_disputed_item_is_open_again_after_max_votes_is_raised(store: Store) -
         store.update_project(Project("films", "T", "pair", 2, 3, settings={"consensus_threshold": 1}))
 
 
-def test_decided_items_are_those_of_reviewers_who_stay_last_decided_first(store: Store) -> None:
+def test_decided_items_are_those_with_an_effective_decision_latest_first(store: Store) -> None:
     queue = project(store, 3, votes_per_item=2, max_votes=2)
     items = [judge(queue, {"ann": "a", "bob": "b"}) for _ in range(3)]
-    for number, (place, who) in enumerate(((2, "eve"), (0, "eve"), (1, "dan"))):
-        decide(store, "films", items[place], who, {"choice": "tie"}, id=ID.format(number))
+    for number, (index, who) in enumerate(((2, "eve"), (0, "eve"), (1, "dan"))):
+        decide(store, "films", items[index], who, {"choice": "tie"}, id=ID.format(number))
     assert [one.item for one in decided_items(store, "films")] == [items[1], items[0], items[2]]
-    for who in ("ann", "bob"):  # so that it is done without the decision
+    for who in ("ann", "bob"):  # the item is then done without the decision
         queue.submit(NewJudgement(f"again {who}", items[1], who, {"choice": "tie"}, corrects=f"{who}-{items[1]}"))
     store.set_annotator("dan", "withdrawn")
     assert [one.item for one in decided_items(store, "films")] == [items[0], items[2]]
