@@ -15,8 +15,9 @@ from tiny import CPU
 
 from gnomon.core.errors import ModelError
 from gnomon.models import resolve as resolve_module
+from gnomon.models.cards.base import BaseInfo
 from gnomon.models.loading import load_policy
-from gnomon.models.resolve import NETWORK_ERROR, resolve
+from gnomon.models.resolve import NETWORK_ERROR, base_info, resolve
 
 REVISION = "a" * 40
 
@@ -116,3 +117,41 @@ def test_offline_by_request_the_hub_is_not_asked(
     snapshot = cached(tiny_model, hub_cache)
     assert resolve("me/tiny") == str(snapshot)
     assert not asked
+
+
+def test_a_model_of_the_hub_is_described_by_its_files_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub_says(monkeypatch, None)
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\nlanguage: [en, zh]\nbase_model: me/first\n---\n", encoding="utf-8")
+    wanted: list[str] = []
+
+    def cached_file(name: str, file: str, **quiet: bool) -> str | None:
+        assert name == "me/tiny"
+        assert not any(quiet.values())
+        wanted.append(file)
+        return str(card) if file == card.name else None
+
+    monkeypatch.setattr(resolve_module, "cached_file", cached_file)
+    known = base_info("me/tiny")
+    assert (known.hub_id, known.license, known.languages) == ("me/tiny", "mit", ("en", "zh"))
+    assert wanted == ["README.md", "LICENSE", "LICENSE.txt", "LICENSE.md"]
+    card.unlink()
+    monkeypatch.setattr(resolve_module, "cached_file", lambda *_, **__: None)
+    assert base_info("me/tiny") == BaseInfo(hub_id="me/tiny")
+
+
+def test_a_copy_of_the_hub_is_described_by_its_own_files(
+    monkeypatch: pytest.MonkeyPatch, hub_cache: Path, tiny_model: Path
+) -> None:
+    hub_says(monkeypatch, NETWORK_ERROR("down"))
+    snapshot = cached(tiny_model, hub_cache)
+    (snapshot / "LICENSE").write_text("MIT License\n\nCopyright", encoding="utf-8")
+    known = base_info("me/tiny")
+    assert (known.hub_id, known.license, known.license_file) == ("me/tiny", "mit", snapshot / "LICENSE")
+
+
+def test_a_name_that_stands_for_nothing_has_no_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_says(monkeypatch, NETWORK_ERROR("down"))
+    assert base_info("me/tiny") == base_info("/absent") == base_info("") == BaseInfo()

@@ -16,6 +16,8 @@ from gnomon.core.storage.files import read_json, write_json
 from gnomon.core.storage.sealed_files import is_sealed
 from gnomon.pipeline.recipe import build_recipe, load_recipe
 from gnomon.stages.common.model_cards import stages_behind
+from gnomon.stages.common.results import TrainResult
+from gnomon.stages.feedback import FeedbackResult
 
 CARD = "model/README.md"
 
@@ -197,3 +199,47 @@ def test_the_stages_behind_a_model_are_those_it_names(tmp_path: Path, tiny_model
         ["sft", "judge", "aligned"],
         ["sft", "judge", "aligned", "report"],
     ]
+
+
+def test_phases_of_a_hybrid_stage_are_algorithms_of_one_card(project: Project) -> None:
+    data = str(project.folder / "preferences.jsonl")
+    phases = [{"algorithm": name, "data": data, "training": {"batch_size": 8}} for name in ("dpo", "ipo")]
+    rewrite(project, {"name": "aligned", "phases": phases})
+    project.go()
+    aligned = card(project.run, f"aligned/{CARD}")
+    assert aligned.data.tags == ["gnomon", "rlhf", "dpo", "ipo"]
+    assert "| algorithm | `dpo`, then `ipo` |" in aligned.text
+    steps = read_json(project.run / "aligned" / "result.json")["steps"]
+    assert f"| training steps | {steps} |" in aligned.text
+    (row,) = recipe_in(aligned.text)["stages"]
+    assert [phase["training"]["batch_size"] for phase in row["phases"]] == [8, 8]
+    assert "micro_batch_tokens" not in row["phases"][0]["training"]
+
+
+def test_a_reward_model_has_its_own_figures_and_those_of_one_person() -> None:
+    rows = [
+        {
+            "name": "judge",
+            "kind": "model",
+            "pearson": 0.5,
+            "pair_accuracy": 0.7,
+            "pair_low": 0.6,
+            "pair_high": 0.8,
+        },
+        {"name": "vader", "kind": "baseline", "pearson": 0.9, "pair_accuracy": 0.9},
+        {"name": "one person", "kind": "human", "pearson": None, "pair_accuracy": 0.75},
+    ]
+    result = TrainResult.model_validate({"evaluation": {"rows": rows}})
+    accuracy, correlation, person = result.figures_of("judge", "judge")
+    assert (accuracy.name, accuracy.value, accuracy.low, accuracy.high) == ("pair accuracy", 0.7, 0.6, 0.8)
+    assert (correlation.name, correlation.value, correlation.low) == ("correlation with people", 0.5, None)
+    assert (person.about, person.value, person.own) == ((("of", "one person"),), 0.75, False)
+    assert result.figures_of("other", "judge") == []
+
+
+def test_ratings_are_a_source_of_judgements() -> None:
+    counts = {"least": 2, "mean": 3.5, "most": 5}
+    result = FeedbackResult.model_validate({"source": "mine.jsonl", "ratings": 210, "raters_per_item": counts})
+    known = result.judgement_source("feedback")
+    assert (known.source, known.store, known.judgements) == ("feedback", "mine.jsonl", 210)
+    assert known.annotators == "2 to 5 a text"
