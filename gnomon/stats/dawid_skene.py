@@ -1,9 +1,9 @@
-"""Aggregation of several annotators' labels of an item: by majority, by weighted majority, by Dawid and Skene.
+"""Aggregate several annotators' labels of each item by majority, weighted majority or the Dawid–Skene model.
 
-A majority counts votes. Dawid and Skene also estimate each annotator's errors: annotator k gives label l to an
-item whose true label is j with the probability pi_k[j, l], and the true label is j with the probability p_j. This
-needs annotators who labeled several items each. It is the wrong choice where most annotators labeled a single
-item: their own matrix then explains any label.
+A majority counts votes. The Dawid–Skene model also estimates each annotator's errors: annotator k gives label l
+to an item whose true label is j with the probability pi_k[j, l], and the true label is j with the probability
+p_j. This needs annotators who labeled several items each. It is the wrong choice where most annotators labeled a
+single item: the matrix of such an annotator fits any true label equally well.
 
 A.P. Dawid and A.M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
 Applied Statistics 28 (1979).
@@ -26,12 +26,12 @@ from gnomon.stats.votes import Vote, sorted_distinct
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-UNSEEN = 1e-9  # expected votes below which an annotator's row of a class has no data
+MIN_EXPECTED_VOTES = 1e-9  # with fewer on a true label, that row of an annotator's matrix has no data
 
 
 @dataclass(frozen=True, slots=True)
-class Consensus:
-    """True labels and annotators' errors at the maximum of the likelihood that EM reached.
+class DawidSkeneEstimate:
+    """True labels and annotators' errors at the stationary point of the likelihood that EM reached.
 
     Attributes:
         labels: [L], in the order of the arrays.
@@ -40,8 +40,8 @@ class Consensus:
         priors: [L]; p_j, the share of items with the true label j.
         confusion: [A, true L, given L]; probability that an annotator gives a label to an item with a true label;
             nan in rows without `expected_votes`.
-        expected_votes: [A, L]; expected number of an annotator's votes on items of each true label: the data
-            behind a row of `confusion`.
+        expected_votes: [A, true L]; expected number of an annotator's votes on items of each true label, from
+            which a row of `confusion` is estimated.
         posterior: [N, L]; P(true label of an item | all votes).
         log_likelihood: log-likelihood of all votes, in nats.
         steps: number of EM steps.
@@ -65,7 +65,7 @@ def vote_shares(
 ) -> dict[Hashable, dict[Hashable, float]]:
     """Compute the share of an item's votes for each of its labels.
 
-    Each vote counts, also several of one annotator on one item; pass `latest(votes)` for one vote per annotator.
+    Repeated votes of one annotator on one item all count; pass `latest(votes)` for one vote per annotator.
 
     Args:
         votes: all votes, in any order.
@@ -73,7 +73,7 @@ def vote_shares(
             An item on which all votes weigh 0 has no shares.
 
     Raises:
-        DataError: an annotator has no weight, or one that is not a number from 0.
+        DataError: an annotator has no weight, or one that is not a finite number ≥ 0.
     """
     weights_of: dict[Hashable, dict[Hashable, list[float]]] = defaultdict(lambda: defaultdict(list))
     for vote in votes:
@@ -99,12 +99,14 @@ def majority(
     return {item: _only_best(shares) for item, shares in vote_shares(votes, weights).items()}
 
 
-def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, max_steps: int = 20_000) -> Consensus:
+def dawid_skene(
+    votes: Sequence[Vote], *, tolerance: float = 1e-11, max_steps: int = 20_000
+) -> DawidSkeneEstimate:
     """Estimate true labels and annotators' confusion matrices together, by EM.
 
-    EM starts from the shares of votes for each label, so that labels keep their meaning, and ends in the nearest
-    maximum. An annotator may give an item no label, or several; repeated votes count as independent, which they
-    are only if the annotator does not remember the first.
+    EM starts from each item's vote shares, so that labels keep their meaning, and converges to a stationary point
+    of the likelihood, usually a local maximum. An annotator may give an item no label, or several. Repeated votes
+    count as independent, which they are only if the annotator does not remember the earlier ones.
 
     Args:
         votes: all votes, in any order.
@@ -120,40 +122,42 @@ def dawid_skene(votes: Sequence[Vote], *, tolerance: float = 1e-11, max_steps: i
     labels = sorted_distinct(vote.label for vote in votes)
     annotators = sorted_distinct(vote.annotator for vote in votes)
     items = sorted_distinct(vote.item for vote in votes)
-    item, annotator, label = _vote_indices(votes, items, annotators, labels)
+    item_indices, annotator_indices, label_indices = _vote_indices(votes, items, annotators, labels)
     shape = (len(annotators), len(labels), len(labels))
     # Number of times each annotator gave each label to each item, sparse, and its transpose.
     by_annotator = sparse.csr_array(
-        (np.ones(len(votes)), (annotator * len(labels) + label, item)), (shape[0] * shape[1], len(items))
+        (np.ones(len(votes)), (annotator_indices * len(labels) + label_indices, item_indices)),
+        (shape[0] * shape[1], len(items)),
     )  # [A·L, N]
     by_item = by_annotator.T.tocsr()  # [N, A·L]
-    expected = by_item @ np.tile(np.eye(len(labels)), (len(annotators), 1))  # [N, L]
-    posterior = expected / expected.sum(axis=1, keepdims=True)
+    label_counts = by_item @ np.tile(np.eye(len(labels)), (len(annotators), 1))  # [N, L]
+    posterior = label_counts / label_counts.sum(axis=1, keepdims=True)
     last, step, converged = -math.inf, 0, False
     while not converged and step < max_steps:
         step += 1
-        # M (equations 2.3 and 2.4): parameters as if the posterior were the truth.
+        # M (equations 2.3 and 2.4): parameters, with items weighted by the posterior of their true labels.
         priors = posterior.mean(axis=0)  # [L]
         counts = (by_annotator @ posterior).reshape(shape).swapaxes(1, 2)  # [A, true, given]
-        seen = counts.sum(axis=2, keepdims=True)
-        # For a class that an annotator never saw any row is a maximum; a uniform one excludes no label.
-        confusion = np.divide(counts, seen, out=np.full_like(counts, 1 / len(labels)), where=seen > 0)
+        expected_votes = counts.sum(axis=2, keepdims=True)  # [A, true, 1]
+        # If an annotator has no votes on a true label, every row fits equally well; use a uniform one.
+        uniform = np.full_like(counts, 1 / len(labels))
+        confusion = np.divide(counts, expected_votes, out=uniform, where=expected_votes > 0)
         # E (equation 2.5), in logarithms: the product over many votes underflows.
         with np.errstate(divide="ignore"):
-            given = np.log(confusion).swapaxes(1, 2).reshape(-1, len(labels))  # [A·L, true]
-            log_joint = np.log(priors) + by_item @ given  # [N, L]
+            log_confusion = np.log(confusion).swapaxes(1, 2).reshape(-1, len(labels))  # [A·L, true]
+            log_joint = np.log(priors) + by_item @ log_confusion  # [N, L]
         evidence = special.logsumexp(log_joint, axis=1)  # [N]
         posterior = np.exp(log_joint - evidence[:, None])
         log_likelihood = float(evidence.sum())
         converged = abs(log_likelihood - last) <= tolerance * max(1.0, abs(log_likelihood))
         last = log_likelihood
-    return Consensus(
+    return DawidSkeneEstimate(
         labels=tuple(labels),
         annotators=tuple(annotators),
         items=tuple(items),
         priors=priors,
-        confusion=np.where(seen > UNSEEN, confusion, np.nan),
-        expected_votes=seen[:, :, 0],
+        confusion=np.where(expected_votes > MIN_EXPECTED_VOTES, confusion, np.nan),
+        expected_votes=expected_votes[:, :, 0],
         posterior=posterior,
         log_likelihood=log_likelihood,
         steps=step,

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon.core.errors import DataError
-from gnomon.stats.dawid_skene import Consensus, FloatArray, IntArray, dawid_skene, majority, vote_shares
+from gnomon.stats.dawid_skene import DawidSkeneEstimate, FloatArray, IntArray, dawid_skene, majority, vote_shares
 from gnomon.stats.votes import Vote
 
 
-def most_probable(consensus: Consensus) -> dict[Hashable, Hashable | None]:
+def most_probable(estimate: DawidSkeneEstimate) -> dict[Hashable, Hashable | None]:
     """Each item's most probable label; None where two are equally probable."""
     best: dict[Hashable, Hashable | None] = {}
-    for item, row in zip(consensus.items, consensus.posterior.tolist(), strict=True):
-        shares = zip(consensus.labels, row, strict=True)
+    for item, row in zip(estimate.items, estimate.posterior.tolist(), strict=True):
+        shares = zip(estimate.labels, row, strict=True)
         labels = [label for label, share in shares if math.isclose(share, max(row))]
         best[item] = labels[0] if len(labels) == 1 else None
     return best
@@ -65,14 +65,14 @@ def even_confusion(accuracies: list[float], labels: int) -> FloatArray:
 
 def test_dawid_skene_on_the_published_data() -> None:
     """Figures from a separate implementation, run to a fixed point."""
-    consensus = dawid_skene(anaesthetists())
-    assert consensus.converged
-    assert consensus.log_likelihood == pytest.approx(-192.8908812142, abs=1e-7)
-    np.testing.assert_allclose(consensus.priors, [0.3996, 0.422, 0.1118, 0.0667], atol=5e-5)
+    estimate = dawid_skene(anaesthetists())
+    assert estimate.converged
+    assert estimate.log_likelihood == pytest.approx(-192.8908812142, abs=1e-7)
+    np.testing.assert_allclose(estimate.priors, [0.3996, 0.422, 0.1118, 0.0667], atol=5e-5)
     first = [[0.8895, 0.1105, 0, 0], [0.0706, 0.8764, 0.053, 0], [0, 0.3388, 0.6612, 0], [0, 0, 0.5556, 0.4444]]
-    np.testing.assert_allclose(consensus.confusion[consensus.annotators.index("1")], first, atol=5e-5)
-    truth, counted = most_probable(consensus), majority(anaesthetists())
-    assert [list(truth.values()).count(label) for label in consensus.labels] == [18, 19, 5, 3]
+    np.testing.assert_allclose(estimate.confusion[estimate.annotators.index("1")], first, atol=5e-5)
+    truth, counted = most_probable(estimate), majority(anaesthetists())
+    assert [list(truth.values()).count(label) for label in estimate.labels] == [18, 19, 5, 3]
     differing = {
         patient: (counted[patient], truth[patient]) for patient in truth if counted[patient] != truth[patient]
     }
@@ -81,9 +81,9 @@ def test_dawid_skene_on_the_published_data() -> None:
 
 def test_the_likelihood_never_falls_before_convergence() -> None:
     stopped = [dawid_skene(anaesthetists(), max_steps=steps) for steps in (1, 2, 4, 8, 16)]
-    assert not any(consensus.converged for consensus in stopped)
-    assert [consensus.steps for consensus in stopped] == [1, 2, 4, 8, 16]
-    likelihoods = [consensus.log_likelihood for consensus in stopped]
+    assert not any(estimate.converged for estimate in stopped)
+    assert [estimate.steps for estimate in stopped] == [1, 2, 4, 8, 16]
+    likelihoods = [estimate.log_likelihood for estimate in stopped]
     assert likelihoods == sorted(likelihoods)
     assert likelihoods[2] < -192.9  # four steps are too few
 
@@ -96,23 +96,23 @@ def test_one_step_by_hand() -> None:
     the likelihood is 1/2 * 1/2.
     """
     votes = [Vote("A", "x", 1), Vote("A", "y", 2), Vote("B", "x", 1), Vote("B", "y", 1)]
-    consensus = dawid_skene(votes)
-    np.testing.assert_allclose(consensus.priors, [0.75, 0.25])
-    np.testing.assert_allclose(consensus.confusion, [[[2 / 3, 1 / 3], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
-    np.testing.assert_allclose(consensus.expected_votes, [[1.5, 0.5], [1.5, 0.5]])
-    np.testing.assert_allclose(consensus.posterior, [[1.0, 0.0], [0.5, 0.5]])
-    assert consensus.log_likelihood == pytest.approx(2 * math.log(0.5))
-    assert most_probable(consensus) == {"x": 1, "y": None}
+    estimate = dawid_skene(votes)
+    np.testing.assert_allclose(estimate.priors, [0.75, 0.25])
+    np.testing.assert_allclose(estimate.confusion, [[[2 / 3, 1 / 3], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
+    np.testing.assert_allclose(estimate.expected_votes, [[1.5, 0.5], [1.5, 0.5]])
+    np.testing.assert_allclose(estimate.posterior, [[1.0, 0.0], [0.5, 0.5]])
+    assert estimate.log_likelihood == pytest.approx(2 * math.log(0.5))
+    assert most_probable(estimate) == {"x": 1, "y": None}
 
 
 def test_confusion_of_a_class_without_votes_is_nan() -> None:
     """B labeled only items whose votes are all `a`: B's row of `b` has no data, and is not 0."""
     votes = [Vote("A", n, "a" if n < 3 else "b") for n in range(6)] + [Vote("B", n, "a") for n in range(3)]
-    consensus = dawid_skene(votes)
-    np.testing.assert_array_equal(consensus.confusion[1], [[1, 0], [math.nan, math.nan]])
-    np.testing.assert_array_equal(consensus.expected_votes, [[3, 3], [3, 0]])
-    assert most_probable(consensus) == majority(votes)
-    assert consensus.log_likelihood == pytest.approx(6 * math.log(0.5))
+    estimate = dawid_skene(votes)
+    np.testing.assert_array_equal(estimate.confusion[1], [[1, 0], [math.nan, math.nan]])
+    np.testing.assert_array_equal(estimate.expected_votes, [[3, 3], [3, 0]])
+    assert most_probable(estimate) == majority(votes)
+    assert estimate.log_likelihood == pytest.approx(6 * math.log(0.5))
     with pytest.raises(DataError, match="no votes"):
         dawid_skene([])
 
@@ -121,15 +121,15 @@ def test_a_class_without_votes_is_not_excluded() -> None:
     """C labeled x alone, `a` as A did. A misses half of the `b`, so x may well be one of them."""
     votes = [Vote(name, n, "b") for name in "BD" for n in range(8)]
     votes += [Vote("A", n, "ab"[n % 2]) for n in range(8)]
-    consensus = dawid_skene([*votes, Vote("A", "x", "a"), Vote("C", "x", "a")])
-    assert consensus.posterior[consensus.items.index("x"), consensus.labels.index("b")] > 0.05
+    estimate = dawid_skene([*votes, Vote("A", "x", "a"), Vote("C", "x", "a")])
+    assert estimate.posterior[estimate.items.index("x"), estimate.labels.index("b")] > 0.05
 
 
 def test_thousands_of_votes_on_one_item_do_not_underflow() -> None:
     votes = [Vote(f"r{n}", item, "ab"[(n + item) % 3 == 0]) for n in range(3000) for item in range(3)]
-    consensus = dawid_skene(votes, max_steps=50)
-    assert np.isfinite(consensus.log_likelihood)
-    np.testing.assert_allclose(consensus.posterior.sum(axis=1), 1.0)
+    estimate = dawid_skene(votes, max_steps=50)
+    assert np.isfinite(estimate.log_likelihood)
+    np.testing.assert_allclose(estimate.posterior.sum(axis=1), 1.0)
 
 
 def test_known_raters_are_recovered_where_votes_are_missing() -> None:
@@ -137,21 +137,21 @@ def test_known_raters_are_recovered_where_votes_are_missing() -> None:
     confusion = even_confusion([0.9, 0.8, 0.7, 0.45, 0.4, 0.4], 3)
     confusion[5] = [[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]  # swaps the first two, reliably
     votes, truth = simulated(1, 3000, confusion, [0.5, 0.3, 0.2], coverage=0.8)
-    consensus = dawid_skene(votes)
-    assert consensus.converged
-    error = np.sqrt(confusion * (1 - confusion) / consensus.expected_votes[:, :, None])
+    estimate = dawid_skene(votes)
+    assert estimate.converged
+    error = np.sqrt(confusion * (1 - confusion) / estimate.expected_votes[:, :, None])
     # The truth is estimated too, which widens the error; a factor of 1.5 is enough here.
-    assert (np.abs(consensus.confusion - confusion) < 4 * 1.5 * error).all()
-    np.testing.assert_allclose(consensus.priors, [0.5, 0.3, 0.2], atol=0.04)
-    estimated, counted = most_probable(consensus), majority(votes)
+    assert (np.abs(estimate.confusion - confusion) < 4 * 1.5 * error).all()
+    np.testing.assert_allclose(estimate.priors, [0.5, 0.3, 0.2], atol=0.04)
+    estimated, counted = most_probable(estimate), majority(votes)
     accuracy = np.mean([estimated[n] == truth[n] for n in range(3000)])
     majority_accuracy = np.mean([counted[n] == truth[n] for n in range(3000)])
     assert accuracy > majority_accuracy + 0.05
     # The posterior is calibrated.
-    assert accuracy == pytest.approx(consensus.posterior.max(axis=1).mean(), abs=0.02)
+    assert accuracy == pytest.approx(estimate.posterior.max(axis=1).mean(), abs=0.02)
 
 
-def assert_same(one: Consensus, other: Consensus) -> None:
+def assert_same(one: DawidSkeneEstimate, other: DawidSkeneEstimate) -> None:
     np.testing.assert_allclose(one.posterior, other.posterior, atol=1e-6)
     np.testing.assert_allclose(one.confusion, other.confusion, atol=1e-6)
     np.testing.assert_allclose(one.priors, other.priors, atol=1e-6)
@@ -164,23 +164,23 @@ def test_names_and_order_change_nothing(seed: int, labels: int, raters: int) -> 
     rng = np.random.default_rng(seed)
     confusion = even_confusion(list(rng.uniform(0.5, 0.95, raters)), labels)
     votes, _ = simulated(seed, 40, confusion, [1 / labels] * labels, coverage=0.7)
-    consensus = dawid_skene(votes, max_steps=20)
+    estimate = dawid_skene(votes, max_steps=20)
     mixed = dawid_skene([votes[n] for n in rng.permutation(len(votes))], max_steps=20)
-    assert mixed.log_likelihood == consensus.log_likelihood
-    np.testing.assert_array_equal(mixed.posterior, consensus.posterior)
+    assert mixed.log_likelihood == estimate.log_likelihood
+    np.testing.assert_array_equal(mixed.posterior, estimate.posterior)
     people, things, words = rng.permutation(raters), rng.permutation(40), rng.permutation(labels)
     renamed = [
         Vote(f"r{people[int(v.annotator[1:])]}", int(things[int(str(v.item))]), int(words[int(str(v.label))]))
         for v in votes
     ]
     other = dawid_skene(renamed, max_steps=20)
-    label_at = [other.labels.index(int(words[int(str(label))])) for label in consensus.labels]
-    annotator_at = [other.annotators.index(f"r{people[int(name[1:])]}") for name in consensus.annotators]
-    item_at = [other.items.index(int(things[int(str(item))])) for item in consensus.items]
-    back = Consensus(
-        consensus.labels,
-        consensus.annotators,
-        consensus.items,
+    label_at = [other.labels.index(int(words[int(str(label))])) for label in estimate.labels]
+    annotator_at = [other.annotators.index(f"r{people[int(name[1:])]}") for name in estimate.annotators]
+    item_at = [other.items.index(int(things[int(str(item))])) for item in estimate.items]
+    back = DawidSkeneEstimate(
+        estimate.labels,
+        estimate.annotators,
+        estimate.items,
         other.priors[label_at],
         other.confusion[np.ix_(annotator_at, label_at, label_at)],
         other.expected_votes[np.ix_(annotator_at, label_at)],
@@ -189,7 +189,7 @@ def test_names_and_order_change_nothing(seed: int, labels: int, raters: int) -> 
         other.steps,
         other.converged,
     )
-    assert_same(consensus, back)
+    assert_same(estimate, back)
     expected = {
         int(things[int(str(item))]): None if label is None else int(words[int(str(label))])
         for item, label in majority(votes).items()

@@ -1,14 +1,20 @@
 """Aggregation: combine the judgements of several annotators into preferences and rankings.
 
-Every answer ranks two completions (`task_types.worth`), so pairs, rankings and scores are aggregated in the
-same way: the weighted share of votes for the better one is the preference's probability, a tie counts one half
-for each, and the mean difference in worth is the margin. Votes of "both bad" are left out. A reviewer's decision
-replaces all votes.
+Every answer gives a value to each completion (`task_types.worth`), so pairs, rankings and scores are aggregated
+in the same way. The methods differ in the probability and the margin of a preference:
 
-- `majority`: every vote has the same weight.
-- `reliability`: a vote is weighted by its annotator's reliability; the pair's weight is their mean.
-- `dawid_skene`: pairs only; the posterior probability of the true label, given each annotator's error rates.
-- `bradley_terry`: probabilities from the strengths of a prompt's completions, estimated from all its judgements.
+- `majority`: the probability is the share of votes for the preferred completion, where a tie is half a vote for
+  each; the margin is the mean difference in worth.
+- `reliability`: the same, with each vote weighted by its annotator's reliability; the preference's weight is the
+  mean of these weights.
+- `dawid_skene`: pairs only. The probability is the posterior one of the true label, given each annotator's error
+  rates; the margin is 2·probability − 1.
+- `bradley_terry`: pairs and rankings. The margin is the difference of the completions' log-strengths, estimated
+  from all judgements of the prompt; the probability is σ(margin).
+
+Completions that were scored one by one are compared by `score_preferences`. Votes of "both bad" are excluded. A
+reviewer's decision replaces all votes of its item; a preference by `dawid_skene` is then computed as by
+`majority`.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ from gnomon.stats.dawid_skene import dawid_skene
 from gnomon.stats.votes import Vote
 
 AggregationMethod = Literal["majority", "reliability", "dawid_skene", "bradley_terry"]
-GROUP = 8  # limit of single scored completions that are compared with each other
+MAX_COMPARED = 8  # individually scored completions of a prompt that are compared with each other
 
 
 @dataclass(frozen=True)
@@ -42,20 +48,20 @@ class Aggregator:
         method: method of aggregation.
         criterion: criterion of the scores to use; `None`: their mean over all criteria.
         weights: weight of each annotator; `None`: all 1.
-        truth: for each item, the posterior probability of each label (`dawid_skene`).
+        label_posteriors: for each item, the posterior probability of each label (`dawid_skene`).
     """
 
     method: AggregationMethod = "majority"
     criterion: str | None = None
     weights: Mapping[str, float] | None = None
-    truth: Mapping[Hashable, Mapping[Hashable, float]] = field(default_factory=dict)
+    label_posteriors: Mapping[Hashable, Mapping[Hashable, float]] = field(default_factory=dict)
 
     def weight(self, annotator: str) -> float:
-        """The weight of an annotator's votes."""
+        """Return the weight of an annotator's votes."""
         return 1.0 if self.weights is None else self.weights[annotator]
 
     def worth(self, judgement: StoredJudgement) -> dict[str, float]:
-        """The value of each completion in a judgement; see `task_types.worth`."""
+        """Return the value of each completion in a judgement, by id; see `task_types.worth`."""
         if self.criterion is None or "scores" not in judgement.answer:
             return worth(judgement.answer, judgement.shown)
         scores = [{self.criterion: one[self.criterion]} for one in judgement.answer["scores"]]
@@ -66,13 +72,13 @@ def check_aggregation(method: str, task: str, setup: Setup, criterion: str | Non
     """Check that an aggregation method is valid for a project.
 
     Args:
-        method: its name.
+        method: name of the method.
         task: task of the project.
         setup: setup of the project.
         criterion: criterion of the scores, or `None`.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the method is unknown or does not fit the task, or the project has no such criterion.
     """
     if method not in get_args(AggregationMethod):
         raise ConfigError(
@@ -116,11 +122,11 @@ def fit_aggregator(
         return Aggregator(method, criterion, {who: mean if s is None else s for who, s in scores.items()})
     if method == "dawid_skene" and votes:
         estimate = dawid_skene(votes)
-        truth = {
+        label_posteriors = {
             item: dict(zip(estimate.labels, row.tolist(), strict=True))
             for item, row in zip(estimate.items, estimate.posterior, strict=True)
         }
-        return Aggregator(method, criterion, truth=truth)
+        return Aggregator(method, criterion, label_posteriors=label_posteriors)
     return Aggregator(method, criterion)
 
 
@@ -132,10 +138,10 @@ def item_preferences(item: JudgedItem, aggregator: Aggregator) -> Iterator[Prefe
             if judgement.answer.get("choice") != "bad":
                 values = aggregator.worth(judgement)
                 weighted.append((weight, values[a.id] - values[b.id]))
-        truth = None if item.decision else aggregator.truth.get(item.key)
-        pair = _by_shares(weighted) if truth is None else _by_truth(truth)
+        posterior = None if item.decision else aggregator.label_posteriors.get(item.key)
+        pair = _from_votes(weighted) if posterior is None else _from_posterior(posterior)
         if pair is not None:
-            yield preference(item.prompt, a, b, *pair, _mean_weight(weighted, aggregator))
+            yield make_preference(item.prompt, a, b, *pair, _mean_weight(weighted, aggregator))
 
 
 def strength_preferences(
@@ -161,8 +167,8 @@ def strength_preferences(
 def item_rankings(item: JudgedItem, aggregator: Aggregator) -> tuple[Ranking, ...]:
     """Rank an item's completions by their mean worth, best first; empty without weighted votes.
 
-    A ranking has no ties. Where some completions have the same worth there are two rankings of half the weight:
-    tied ones are in the item's order in one and reversed in the other, so that neither is preferred.
+    A ranking has no ties. If some completions have the same worth, there are two rankings of half the weight: one
+    has the tied completions in the item's order, the other in reverse, so that none is preferred.
     """
     judgements = list(_weighted(item, aggregator))
     weights = [weight for weight, _ in judgements]
@@ -183,7 +189,7 @@ def item_rankings(item: JudgedItem, aggregator: Aggregator) -> tuple[Ranking, ..
 
 @dataclass(frozen=True, slots=True)
 class ScoredCompletion:
-    """A completion that was scored by itself, with its scores and their weights."""
+    """A completion that was scored individually, with its scores and their weights."""
 
     item: int
     completion: Completion
@@ -192,7 +198,7 @@ class ScoredCompletion:
 
 
 def score_completion(item: JudgedItem, aggregator: Aggregator) -> ScoredCompletion | None:
-    """The scores of an item of one completion; `None` if all weights are 0."""
+    """Return the scores of an item's only completion with their weights; `None` if all weights are 0."""
     judgements = list(_weighted(item, aggregator))
     scores = tuple(aggregator.worth(judgement)[item.ids[0]] for _, judgement in judgements)
     weights = tuple(weight for weight, _ in judgements)
@@ -202,34 +208,36 @@ def score_completion(item: JudgedItem, aggregator: Aggregator) -> ScoredCompleti
 def score_preferences(
     prompt: Prompt, completions: Sequence[ScoredCompletion], aggregator: Aggregator
 ) -> Iterator[tuple[Preference, tuple[int, int]]]:
-    """Yield preferences between single scored completions of one prompt, with the items of both.
+    """Yield preferences between individually scored completions of one prompt, with the items of both.
 
-    They are compared in random groups of up to eight, with a fixed seed. The probability is how often a score of
-    the one exceeds a score of the other, over all pairs of scores.
+    Completions are compared in random groups of up to `MAX_COMPARED`, drawn with a fixed seed. The probability is
+    the share of pairs of scores, one score of each completion, in which the first exceeds the second. A pair of
+    scores is weighted by the product of their weights, and equal scores count one half. The margin is the
+    difference of the weighted mean scores.
 
     Args:
         prompt: prompt of the completions.
         completions: completions with their scores.
-        aggregator: gives the weights.
+        aggregator: if it weights annotators, a preference's weight is the mean weight of both scores; else 1.
     """
     if len(completions) < 2:
         return
     order = np.random.default_rng(0).permutation(len(completions))
-    for indices in np.array_split(order, -(-len(completions) // GROUP)):
+    for indices in np.array_split(order, -(-len(completions) // MAX_COMPARED)):
         for one, other in combinations([completions[index] for index in indices], 2):
             product = np.outer(one.weights, other.weights)
             wins = (np.sign(np.subtract.outer(one.scores, other.scores)) + 1) / 2
             share = float((product * wins).sum() / product.sum())
             margin = _average(one) - _average(other)
             weight = _mean([*one.weights, *other.weights]) if aggregator.weights else 1.0
-            pair = preference(prompt, one.completion, other.completion, share, margin, weight)
+            pair = make_preference(prompt, one.completion, other.completion, share, margin, weight)
             yield pair, (one.item, other.item)
 
 
-def preference(
+def make_preference(
     prompt: Prompt, a: Completion, b: Completion, share: float, margin: float, weight: float
 ) -> Preference:
-    """Create the preference for `a` with this probability, or for `b` if it is below one half.
+    """Create a preference for `a`, or for `b` if `share` is below one half or is one half with a margin below 0.
 
     Args:
         prompt: prompt of both completions.
@@ -245,14 +253,14 @@ def preference(
 
 
 def is_both_bad(item: JudgedItem, aggregator: Aggregator) -> bool:
-    """Whether a judged pair is "both bad"."""
-    if item.key in aggregator.truth and not item.decision:
-        return _by_truth(aggregator.truth[item.key]) is None
+    """Return whether a judged pair is "both bad"."""
+    if item.key in aggregator.label_posteriors and not item.decision:
+        return _from_posterior(aggregator.label_posteriors[item.key]) is None
     return all(judgement.answer.get("choice") == "bad" for _, judgement in _weighted(item, aggregator))
 
 
 def is_weightless(item: JudgedItem, aggregator: Aggregator) -> bool:
-    """Whether an item has votes other than "both bad" and all their weights are 0."""
+    """Return whether an item has votes other than "both bad" and all their weights are 0."""
     weights = [
         weight for weight, judgement in _weighted(item, aggregator) if judgement.answer.get("choice") != "bad"
     ]
@@ -268,8 +276,15 @@ def _weighted(item: JudgedItem, aggregator: Aggregator) -> Iterator[tuple[float,
         yield aggregator.weight(judgement.annotator), judgement
 
 
-def _by_shares(weighted: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Share and margin of the first of two, from (weight, difference in worth)."""
+def _from_votes(weighted: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Compute the first completion's share of the votes, and its margin.
+
+    Args:
+        weighted: per vote, its weight and by how much the first completion's worth exceeds the second's.
+
+    Returns:
+        Share and margin, or `None` if all weights are 0.
+    """
     total = math.fsum(weight for weight, _ in weighted)
     if not total:
         return None
@@ -277,13 +292,17 @@ def _by_shares(weighted: Sequence[tuple[float, float]]) -> tuple[float, float] |
     return share, math.fsum(weight * d for weight, d in weighted) / total
 
 
-def _by_truth(labels: Mapping[Hashable, float]) -> tuple[float, float] | None:
-    """The same from a pair's label probabilities; `None` if that of `bad` is at least one half."""
-    bad = labels.get("bad", 0.0)
+def _from_posterior(posterior: Mapping[Hashable, float]) -> tuple[float, float] | None:
+    """Compute the first completion's share and margin from the probability of each of a pair's labels.
+
+    Returns:
+        Share and margin, or `None` if the probability of `bad` is at least one half.
+    """
+    bad = posterior.get("bad", 0.0)
     if bad >= 0.5:
         return None
     # Rounding may exceed 1 slightly.
-    share = min(1.0, (labels.get("a", 0.0) + labels.get("tie", 0.0) / 2) / (1 - bad))
+    share = min(1.0, (posterior.get("a", 0.0) + posterior.get("tie", 0.0) / 2) / (1 - bad))
     return share, 2 * share - 1
 
 
