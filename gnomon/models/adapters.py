@@ -51,7 +51,12 @@ def make_trainable(network: Any, trainable: Trainable) -> PeftModel | None:
                 target_modules=names,
                 fan_in_fan_out=any(isinstance(m, Conv1D) for m in network.modules()),
             )
-            adapter: PeftModel = peft.get_peft_model(network, config)
+            try:
+                adapter: PeftModel = peft.get_peft_model(network, config)
+            except ValueError as error:  # peft refuses modules whose weights a kernel reads without calling them
+                raise ModelError(
+                    f"peft puts no adapter beside this model ({error}); set adapter: none."
+                ) from error
         _share_adapters(adapter)
         return adapter
     all_weights = trains_all(network, trainable)
@@ -185,9 +190,15 @@ def decoder_layers(trunk: nn.Module) -> nn.ModuleList:
 
 
 def _linear_names(network: Any, count: int) -> list[str]:
-    """Return the full names of the linear layers in the upper `count` decoder layers."""
+    """Return the full names of the linear layers in the upper `count` decoder layers.
+
+    Two layers of a state space (Mamba) mixer are left out: its scan reads the weights of `dt_proj`, and its CUDA
+    kernel those of `out_proj`, without calling the layers, so an adapter beside them would have no effect.
+    """
     upper = decoder_layers(network.base_model)[-count:]
     linears = {id(m) for layer in upper for m in layer.modules() if isinstance(m, nn.Linear | Conv1D)}
+    for mixer in (m for layer in upper for m in layer.modules() if hasattr(m, "A_log")):
+        linears -= {id(getattr(mixer, name, None)) for name in ("dt_proj", "out_proj")}
     return [name for name, module in network.named_modules() if id(module) in linears]
 
 

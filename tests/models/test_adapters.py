@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,29 @@ def test_the_reference_is_the_adapter_switched_off(kind: str, groups: TokenGroup
     assert torch.equal(policy.reference_logprobs(groups, temperature=0.8), before)
     assert torch.equal(policy.logprobs(groups, temperature=0.8), after)  # switched on again
     assert not policy.reference_logprobs(groups).requires_grad
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("mamba", {"state_size": 4}), ("falcon_mamba", {"state_size": 4}), ("jamba", {})]
+)
+def test_every_adapter_of_a_state_space_model_gets_a_gradient(
+    kind: str, settings: dict[str, Any], groups: TokenGroups
+) -> None:
+    policy = tiny_policy(kind=kind, trainable=Trainable(rank=2), **settings)
+    (-policy.logprobs(groups).mean()).backward()  # type: ignore[no-untyped-call]
+    upper = {name: p for name, p in policy.trainable().items() if "lora_B" in name}
+    assert {name.split(".")[-4] for name in upper} >= {"in_proj", "x_proj"}
+    assert [name for name, p in upper.items() if p.grad is None or not p.grad.abs().any()] == []
+
+
+def test_a_refusal_by_peft_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("Module 'x' is incompatible")
+
+    monkeypatch.setattr("peft.get_peft_model", refuse)
+    with pytest.raises(ModelError, match=r"Module 'x' is incompatible\); set adapter: none"):
+        tiny_policy(trainable=Trainable(rank=2))
 
 
 def test_a_policy_without_adapter_has_no_reference_inside(groups: TokenGroups) -> None:
