@@ -25,7 +25,7 @@ def test_a_token_that_was_not_chosen_is_masked(masked_groups: TokenGroups) -> No
 @pytest.mark.parametrize(
     ("prompts", "completions", "masks"), [([[]], [[1]], None), ([[1]], [[]], None), ([[1]], [[1, 2]], [[True]])]
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_groups_are_refused(
     prompts: list[list[int]], completions: list[list[int]], masks: list[list[bool]] | None
 ) -> None:
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""What libraries raise for a user's input becomes a sentence; what is left is a mistake and a file."""
+"""Library errors about a user's input become a sentence; other exceptions become a crash file."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ RAISED: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize("kind", RAISED)
-def test_what_a_library_raises_for_input_is_a_sentence(kind: str) -> None:
+def test_library_errors_about_input_become_a_sentence(kind: str) -> None:
     act, sentence = RAISED[kind]
-    with pytest.raises(GnomonError) as found, input_errors():
+    with pytest.raises(GnomonError) as excinfo, input_errors():
         act()
-    assert sentence in str(found.value)
-    assert len(str(found.value)) < 300
+    assert sentence in str(excinfo.value)
+    assert len(str(excinfo.value)) < 300
 
 
 @pytest.mark.parametrize(
     "error", [KeyError("x"), RuntimeError("shapes"), OSError(errno.ENOSPC, "full"), ValueError()]
 )
 def test_other_exceptions_pass(error: Exception) -> None:
-    with pytest.raises(type(error)) as found, input_errors():
+    with pytest.raises(type(error)) as excinfo, input_errors():
         raise error
-    assert found.value is error
+    assert excinfo.value is error
 
 
 def test_a_name_is_shown_on_one_short_line() -> None:
@@ -110,9 +110,9 @@ MERGES = "a: &a {x: 1}\n" + "".join(
 def test_a_text_that_unfolds_without_end_is_refused_at_once(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as found, translate_disk_full(tmp_path):
+    with pytest.raises(ConfigError) as excinfo, translate_disk_full(tmp_path):
         read_yaml(path)
-    assert sentence in str(found.value)
+    assert sentence in str(excinfo.value)
 
 
 def test_a_device_is_no_recipe() -> None:

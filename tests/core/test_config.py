@@ -36,9 +36,9 @@ class Bare:
 
 
 def refused(kind: type, content: dict[str, Any]) -> str:
-    with pytest.raises(ConfigError) as found:
+    with pytest.raises(ConfigError) as excinfo:
         validate(kind, content, "here")
-    return str(found.value)
+    return str(excinfo.value)
 
 
 def test_defaults_and_nested_values() -> None:
@@ -123,9 +123,9 @@ def test_an_unknown_key_with_another_name_is_refused_with_that_name(monkeypatch:
     ],
 )
 def test_parse_override(text: str, path: list[str], value: object) -> None:
-    found = parse_override(text)
-    assert found == (path, value)
-    assert type(found[1]) is type(value)
+    result = parse_override(text)
+    assert result == (path, value)
+    assert type(result[1]) is type(value)
 
 
 @pytest.mark.parametrize("text", ["seed", "", "=3", "a..b=3", ".a=3", "a.=3"])
@@ -142,7 +142,7 @@ def test_an_override_with_a_broken_value_is_refused() -> None:
         parse_override("a={")
 
 
-def test_set_path_makes_what_is_missing_or_blank() -> None:
+def test_set_path_creates_missing_or_blank_mappings() -> None:
     tree: dict[str, Any] = {"training": None, "kl": {"target": 1}}
     set_path(tree, ["training", "epochs"], 2)
     set_path(tree, ["kl", "target"], None)
@@ -175,10 +175,10 @@ def test_set_path_does_not_go_below_a_value() -> None:
 def test_a_broken_file_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=sentence) as found:
+    with pytest.raises(ConfigError, match=sentence) as excinfo:
         read_yaml(path)
-    assert str(path) in str(found.value)
-    assert "\n" not in str(found.value)
+    assert str(path) in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
@@ -194,12 +194,12 @@ def test_texts_of_any_language(tmp_path: Path) -> None:
     assert read_yaml(path) == {"run": "运行"}
 
 
-def test_a_merged_mapping_may_override_what_it_merges(tmp_path: Path) -> None:
+def test_a_yaml_merge_key_can_be_overridden(tmp_path: Path) -> None:
     """`<<` brings keys that are not written twice; the same key at two levels is two keys."""
     path = tmp_path / "recipe.yaml"
     path.write_text("base: &b {x: 1, y: {x: 2}}\n<<: *b\nmore: {<<: *b, x: 3}\n", encoding="utf-8")
-    found = read_yaml(path)
-    assert (found["x"], found["more"]) == (1, {"x": 3, "y": {"x": 2}})
+    result = read_yaml(path)
+    assert (result["x"], result["more"]) == (1, {"x": 3, "y": {"x": 2}})
 
 
 def test_an_override_names_each_key_once() -> None:

@@ -28,22 +28,22 @@ def test_the_first_signal_is_a_wish_and_the_second_an_order(number: signal.Signa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_where_nobody_waits_the_first_signal_is_an_order(number: signal.Signals) -> None:
+def test_first_signal_stops_at_once_where_no_steps_are_saved(number: signal.Signals) -> None:
     with StopSignal().listening(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:
-    before, found = signal.getsignal(signal.SIGINT), []
+    before, result = signal.getsignal(signal.SIGINT), []
 
     def inside() -> None:
         with StopSignal().listening() as stop:
-            found.append(bool(stop))
+            result.append(bool(stop))
 
     thread = threading.Thread(target=inside)
     thread.start()
     thread.join()
-    assert found == [False]
+    assert result == [False]
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -1,4 +1,4 @@
-"""Every number of every setting has its range where it is declared, and what is out of it is one sentence."""
+"""Every number of every setting has a declared range, and a value out of it is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def every_settings_class() -> list[type]:
     for module in pkgutil.walk_packages(gnomon.__path__, "gnomon."):
         if "migrations" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    found: list[type] = []
+    result: list[type] = []
     waiting = [Settings]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
         if kind.__module__.startswith("gnomon."):
-            found.append(kind)
-    return [*found, *algorithms().values()]
+            result.append(kind)
+    return [*result, *algorithms().values()]
 
 
 def numbers_without_a_range(hint: Any, covered: bool = False) -> Iterator[str]:
@@ -81,9 +81,9 @@ class Small(Settings):
 
 
 def refusal(content: dict[str, Any]) -> str:
-    with pytest.raises(ConfigError) as found:
+    with pytest.raises(ConfigError) as excinfo:
         validate(Small, content, "here")
-    return str(found.value)
+    return str(excinfo.value)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def refusal(content: dict[str, Any]) -> str:
         ({"seed": -1}, "here: seed: must be at least 0 and below 2^63, not -1"),
     ],
 )
-def test_what_is_out_of_range_is_refused_with_the_reason(content: dict[str, Any], sentence: str) -> None:
+def test_values_out_of_range_are_refused_with_the_reason(content: dict[str, Any], sentence: str) -> None:
     assert refusal(content).startswith(sentence)
 
 

@@ -1,4 +1,4 @@
-"""Passwords and tokens are shown nowhere: not in messages, tracebacks, records of a command or settings."""
+"""Passwords and tokens never appear: not in messages, tracebacks, records of a command or settings."""
 
 from __future__ import annotations
 
@@ -129,6 +129,6 @@ def test_records_of_a_process_hold_no_password(
         ("first://a\nb:c@d", "first://a\nb:***@d"),
     ],
 )
-def test_what_is_no_secret_stays(text: str, shown: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert str(DataError(text)) == shown

@@ -1,4 +1,4 @@
-"""A stop ends a program with its sentence and status, whatever code it breaks into."""
+"""A stop ends a program with its sentence and status, whatever code it interrupts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples to batches: what is shared, counted, and cut to a budget."""
+"""Batching of examples: shared prompts, counts, and micro-batches within a budget."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_every_item_is_in_one_part_and_parts_respect_the_budget(budget: int) -> 
     assert len(parts) == 1 or budget < sum(costs)
 
 
-def test_nothing_makes_no_parts() -> None:
+def test_no_items_make_no_parts() -> None:
     assert list(pack_by_tokens([], 10)) == []
 
 

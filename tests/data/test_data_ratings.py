@@ -82,7 +82,7 @@ def test_a_table_with_one_row_a_rating(tmp_path: Path) -> None:
     assert (item.text, item.ratings, item.raters, item.prompt) == ("Good, yes.", (2.0, 1.5), ("ann", ""), None)
 
 
-def test_what_was_read_is_written_and_read_again(tmp_path: Path) -> None:
+def test_ratings_survive_writing_and_reading(tmp_path: Path) -> None:
     items = [RatedText("a", "好", (1.0, 2.0), prompt("p"), ("ann", "")), RatedText("b", "b", (0.0,), prompt("p"))]
     write_jsonl(tmp_path / "part.jsonl", items)
     assert read_records(RatedText, tmp_path / "part.jsonl") == items
@@ -160,7 +160,7 @@ def test_best_takes_the_best_of_every_prompt_first() -> None:
     assert [item.id for item in chosen] == ["2.3", "1.3", "0.3", "2.2", "1.2"]
 
 
-def test_best_without_prompts_goes_by_rating() -> None:
+def test_best_without_prompts_selects_by_rating() -> None:
     items = [RatedText(str(n), str(n), (float(n),)) for n in (3, 1, 4, 5, 9)]
     assert [i.id for i in demonstration_sample(items, 3, "best", 0.0, seed=0)] == ["9", "5", "4"]
 

@@ -1,4 +1,4 @@
-"""Records to examples: what is shared, what is refused and named, and which tokens the policy chooses."""
+"""Encoding of records: shared completions, refused rows, and the tokens that the policy chooses."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_comparisons_of_a_prompt_that_share_no_completion_are_examples_of_their_
     assert [len(e.rankings) for e in encode_rankings(rankings, chat_tokenizer, 100)[0]] == [2, 1]
 
 
-def test_thousands_of_pairs_of_one_prompt_are_quickly_told_apart(chat_tokenizer: Any) -> None:
+def test_thousands_of_pairs_of_one_prompt_are_split_quickly(chat_tokenizer: Any) -> None:
     pairs = [Preference(A, text("", (n, 1)), text("", (n, 2))) for n in range(5_000)]
     started = time.process_time()
     assert len(encode_preferences(pairs, chat_tokenizer, 100)[0]) == 5_000
@@ -112,12 +112,12 @@ def test_sampled_ids_of_another_vocabulary_are_not_read(chat_tokenizer: Any, bar
     """Nor are those of which nobody says whose they are."""
     expected = tuple(render_completion(chat_tokenizer, "good", ""))
     for sampled_by in (bare_tokenizer, None):
-        (found,) = encode_completions([A], [text("good", (9, 8))], chat_tokenizer, sampled_by)
-        assert isinstance(found, Example)
-        assert found.completions == (expected,)
+        (result,) = encode_completions([A], [text("good", (9, 8))], chat_tokenizer, sampled_by)
+        assert isinstance(result, Example)
+        assert result.completions == (expected,)
 
 
-def test_labels_keep_their_order_and_say_good_or_bad(chat_tokenizer: Any) -> None:
+def test_labels_keep_their_order_and_values(chat_tokenizer: Any) -> None:
     records = [Label(A, text("x" * 400), True), Label(A, text("a"), False, 2.0), Label(B, text("b"), True)]
     examples, rejected = encode_labels(records, chat_tokenizer, 100)
     assert [(e.prompt_id, e.good, e.weight) for e in examples] == [("p0", False, 2.0), ("p1", True, 1.0)]
@@ -158,7 +158,7 @@ def test_only_the_assistants_turns_count(chat_tokenizer: Any) -> None:
     assert scored.masks == (mask,)
 
 
-def test_an_answer_in_which_the_assistant_is_silent_is_refused_by_row(chat_tokenizer: Any) -> None:
+def test_an_answer_without_a_turn_of_the_assistant_is_refused_by_row(chat_tokenizer: Any) -> None:
     silent = Completion("s", "", turns=(Message("tool", "42"),))
     rows = [Demonstration(A, text("a")), Demonstration(A, silent)]
     examples, (refused,) = encode_demonstrations(rows, chat_tokenizer, 200)
@@ -169,7 +169,7 @@ def test_an_answer_in_which_the_assistant_is_silent_is_refused_by_row(chat_token
     )
 
 
-def test_the_context_limits_what_a_stage_asks_for() -> None:
+def test_the_context_limits_max_tokens() -> None:
     llama, gpt2 = (config_of(kind, 61, 1) for kind in ("llama", "gpt2"))
     assert (context_length(llama), context_length(gpt2)) == (256, 128)
     assert (token_limit(1024, llama), token_limit(100, llama)) == (256, 100)

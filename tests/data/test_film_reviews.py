@@ -94,8 +94,8 @@ def test_a_cut_archive_is_named(tmp_path: Path) -> None:
         load_rating_set("tweets", path)
 
 
-@pytest.mark.parametrize("place", [10, 60_000, 150_000])
-def test_damage_inside_is_named(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("position", [10, 60_000, 150_000])
+def test_damage_inside_is_named(tmp_path: Path, position: int) -> None:
     """The outer archive is whole; in the inner one a part of the compressed stream is overwritten.
 
     At the first place the stream makes no sense, at the others it still decodes, to other texts or ratings.
@@ -104,7 +104,7 @@ def test_damage_inside_is_named(tmp_path: Path, place: int) -> None:
     names = ("hutto_ICWSM_2014/tweets_GroundTruth.txt", "hutto_ICWSM_2014/tweets_anonDataRatings.txt")
     inner = bytearray(tar(dict.fromkeys(names, content)))
     assert len(inner) > 200_000
-    inner[place : place + 100] = b"\xff" * 100
+    inner[position : position + 100] = b"\xff" * 100
     path = tmp_path / "archive.tar.gz"
     path.write_bytes(tar({OUTER: bytes(inner)}))
     with pytest.raises(DataError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""`gnomon data inspect`: hand-counted facts of small files, faults passed over, and the command itself."""
+"""`gnomon data inspect`: hand-counted facts of small files, refused rows, and the command itself."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_facts_are_counted(pairs: Path) -> None:
 
     Q has the answers "long one", "no", "longer"; RR has "电影", "", "ab", "cd".
     """
-    found = inspect(pairs)
-    assert dict(facts(found)) == {
+    result = inspect(pairs)
+    assert dict(facts(result)) == {
         "kind": "preferences",
         "rows": "7",
         "refused": "2",
@@ -50,13 +50,13 @@ def test_facts_are_counted(pairs: Path) -> None:
         "longer side is chosen": "70.0%",
         "sides equally long": "1",
     }
-    assert [r.where for r in found.refused] == ["line 6", "line 7"]
-    assert found.refused[0].reason == "no 'rejected' in it, which has prompt, chosen"
+    assert [r.where for r in result.refused] == ["line 6", "line 7"]
+    assert result.refused[0].reason == "no 'rejected' in it, which has prompt, chosen"
 
 
 def test_lengths_are_in_characters_and_in_the_models_tokens(pairs: Path, chat_tokenizer: Any) -> None:
-    found = inspect(pairs)
-    prompts, completions = lengths(found)
+    result = inspect(pairs)
+    prompts, completions = lengths(result)
     assert (prompts.quantiles["least"], prompts.quantiles["most"]) == (1, 2)
     assert (completions.quantiles["least"], completions.quantiles["median"], completions.quantiles["most"]) == (
         0,
@@ -84,19 +84,19 @@ def test_the_most_telling_kind_is_found(tmp_path: Path, row: dict[str, Any], kin
     """Two of three rows are of the kind; the third could be a prompt, as nearly all of them could."""
     path = tmp_path / "rows.jsonl"
     write_rows(path, [row, {"prompt": "other"}, row])
-    found = inspect(path)
-    assert found.kind is kind
-    assert preview(found.records[0])
-    assert as_text(found).startswith("kind: ")
+    result = inspect(path)
+    assert result.kind is kind
+    assert preview(result.records[0])
+    assert as_text(result).startswith("kind: ")
 
 
-def test_labels_say_their_balance(tmp_path: Path) -> None:
+def test_the_balance_of_labels_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write_rows(path, [{"prompt": "Q", "completion": str(n), "label": n == 0} for n in range(4)])
     assert dict(facts(inspect(path)))["good"] == "1 of 4 (25.0%)"
 
 
-def test_what_is_nothing_is_refused(tmp_path: Path) -> None:
+def test_empty_files_and_unknown_columns_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="holds no rows"):
@@ -106,26 +106,26 @@ def test_what_is_nothing_is_refused(tmp_path: Path) -> None:
         inspect(path)
 
 
-def test_rendered_rows_mark_what_is_learned(tmp_path: Path, chat_tokenizer: Any) -> None:
+def test_rendered_rows_mark_the_learned_parts(tmp_path: Path, chat_tokenizer: Any) -> None:
     path = tmp_path / "rows.jsonl"
     turns = [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")]
     write_rows(path, [{"messages": [{"role": role, "content": text} for role, text in turns]}])
-    found = inspect(path)
-    asked, answered = preview(found.records[0], chat_tokenizer)
-    assert asked == ("prompt", r"<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n")
+    result = inspect(path)
+    prompt, answered = preview(result.records[0], chat_tokenizer)
+    assert prompt == ("prompt", r"<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n")
     middle = r"\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"
     assert answered == ("completion", f"⟦A<|im_end|>⟧{middle}⟦B<|im_end|>⟧")
 
 
-def test_what_cannot_be_printed_is_escaped_and_long_texts_are_cut() -> None:
+def test_unprintable_characters_are_escaped_and_long_texts_cut() -> None:
     assert short("a\x1b[31m\x00电影\n") == r"a\x1b[31m\x00电影\n"
     assert short("x" * 301).endswith("x … (301 characters)")
 
 
 def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tiny_model: Path) -> None:
-    found = gnomon("data", "inspect", str(pairs), "--rows", "1", "--model", str(tiny_model))
-    assert (found.returncode, found.stderr) == (0, "")
-    lines = found.stdout.splitlines()
+    result = gnomon("data", "inspect", str(pairs), "--rows", "1", "--model", str(tiny_model))
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
     assert lines[0] == "kind: preferences"
     assert "refused line 6: no 'rejected' in it, which has prompt, chosen" in lines
     assert any(line.startswith("completions, tokens: least ") for line in lines)
@@ -142,19 +142,19 @@ def test_a_terminal_gets_tables(pairs: Path, monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
     inspection.show(inspect(pairs), rows=1)
-    said = capsys.readouterr().out
-    assert "longer side is chosen" in said
-    assert "│" in said
-    assert json.dumps("refused: 2, the first")[1:-1] in said
+    output = capsys.readouterr().out
+    assert "longer side is chosen" in output
+    assert "│" in output
+    assert json.dumps("refused: 2, the first")[1:-1] in output
 
 
-def test_columns_that_say_nothing_are_listed_with_what_may_be_meant(tmp_path: Path) -> None:
+def test_unread_columns_are_listed_with_similar_keys(tmp_path: Path) -> None:
     path = tmp_path / "typo.jsonl"
     write_rows(path, [{"prompt": "Q", "chosn": "a"}, {"prompt": "R", "chosn": "a", "source": 1}])
-    found = inspect(path)
-    assert found.kind is Prompt
-    assert found.unread == ("chosn (did you mean chosen?)", "source")
-    assert dict(facts(found))["not read"] == "chosn (did you mean chosen?), source"
+    result = inspect(path)
+    assert result.kind is Prompt
+    assert result.unread == ("chosn (did you mean chosen?)", "source")
+    assert dict(facts(result))["not read"] == "chosn (did you mean chosen?), source"
     write_rows(path, [{"prompt": "Q", "chosn": "a", "rejected": "b"}])
     with pytest.raises(
         DataError, match="only row is refused, line 1: no 'chosen' in it, which has prompt, chosn,"

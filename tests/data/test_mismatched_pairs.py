@@ -1,4 +1,4 @@
-"""Partners of mismatched prompts: who meets whom, what does not fit, what is refused."""
+"""Mismatched pairs: partners, lengths that do not fit, and refused data."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def rows(*prompts: str) -> list[Example]:
 
 def test_each_prompt_meets_the_completion_of_another() -> None:
     examples = rows(*"aabbccddee")
-    found = mismatched_pairs(examples, LONG, seed=0)
-    for own, other in zip(examples, found, strict=True):
+    result = mismatched_pairs(examples, LONG, seed=0)
+    for own, other in zip(examples, result, strict=True):
         assert other is not None
         assert (other.prompt_id, other.prompt) == (own.prompt_id, own.prompt)
         assert examples[other.completions[0][0]].prompt_id != own.prompt_id
-    assert max(Counter(other.completions[0] for other in found if other).values()) <= 3
-    assert found == mismatched_pairs(examples, LONG, seed=0)
-    assert found != mismatched_pairs(examples, LONG, seed=1)
+    assert max(Counter(other.completions[0] for other in result if other).values()) <= 3
+    assert result == mismatched_pairs(examples, LONG, seed=0)
+    assert result != mismatched_pairs(examples, LONG, seed=1)
 
 
 def test_masks_travel_with_the_completion() -> None:
@@ -39,7 +39,7 @@ def test_masks_travel_with_the_completion() -> None:
     assert (second.completions, second.masks) == (((2, 3),), ((True, False),))
 
 
-def test_what_does_not_fit_is_left_out() -> None:
+def test_partners_that_do_not_fit_are_none() -> None:
     """Prompt b with a's three tokens would be six, over the limit of five; a with b's one is fine."""
     examples = [Example("a", (1,), ((2, 3, 4),)), Example("b", (5, 6, 7), ((8,),))]
     first, second = mismatched_pairs(examples, 5, seed=0)
@@ -47,6 +47,6 @@ def test_what_does_not_fit_is_left_out() -> None:
     assert second is None
 
 
-def test_one_prompt_is_refused_with_what_to_do() -> None:
+def test_a_single_prompt_is_refused_with_advice() -> None:
     with pytest.raises(DataError, match="add another prompt"):
         mismatched_pairs(rows("a", "a"), LONG, seed=0)

@@ -85,7 +85,7 @@ def test_neutral_sample_is_random_and_reproducible() -> None:
     assert np.std([item.mean for item in neutral_sample(lopsided(), 50, seed=1)]) > 0.8
 
 
-def test_neutral_sample_refuses_what_cannot_be_balanced() -> None:
+def test_neutral_sample_refuses_unbalanced_items() -> None:
     all_good = [RatedText(str(n), str(n), (1.0,)) for n in range(20)]
     with pytest.raises(DataError, match="one side of 0 runs out"):
         neutral_sample(all_good, 10, seed=0)

@@ -1,4 +1,4 @@
-"""Adapters as users bring them: the numbers of peft itself, without peft."""
+"""Users' adapters: merged, they give the outputs of peft itself."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ def reconfigure(folder: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"modules_to_save": ["lm_head"]}, {"use_dora": True}], ids=str)
-def test_an_adapter_says_what_it_says_in_peft(
+def test_an_adapter_gives_the_outputs_of_peft(
     tmp_path: Path, tiny_model: Path, groups: TokenGroups, changes: dict[str, Any]
 ) -> None:
-    theirs = adapted(tiny_model, tmp_path / "adapter", **changes)
+    wrapped = adapted(tiny_model, tmp_path / "adapter", **changes)
     if changes.get("modules_to_save"):
         with torch.no_grad():
-            theirs.base_model.model.lm_head.modules_to_save.default.weight.mul_(2)
-        theirs.save_pretrained(tmp_path / "adapter")
+            wrapped.base_model.model.lm_head.modules_to_save.default.weight.mul_(2)
+        wrapped.save_pretrained(tmp_path / "adapter")
     policy = load_policy(str(tmp_path / "adapter"), CPU, Trainable(rank=2))
     base = load_policy(str(tiny_model), CPU)
     with torch.no_grad():
-        found = policy.logprobs(groups)
-        for row, wanted in zip(rows_of(found, groups), naive_logprobs(theirs, groups), strict=True):
+        result = policy.logprobs(groups)
+        for row, wanted in zip(rows_of(result, groups), naive_logprobs(wrapped, groups), strict=True):
             torch.testing.assert_close(row, wanted, atol=1e-4, rtol=0)
-        assert (found - base.logprobs(groups)).abs().max() > 0.1
-        assert torch.equal(policy.reference_logprobs(groups), found)  # the user's adapter is part of the start
+        assert (result - base.logprobs(groups)).abs().max() > 0.1
+        assert torch.equal(policy.reference_logprobs(groups), result)  # the user's adapter is part of the start
     assert policy.trainable()
     assert all("lora" in name for name in policy.trainable())
     with warnings.catch_warnings():
@@ -82,7 +82,7 @@ def test_an_adapter_says_what_it_says_in_peft(
     assert not list((tmp_path / "merged").glob("adapter*"))
     with torch.no_grad():
         torch.testing.assert_close(
-            load_policy(str(tmp_path / "merged"), CPU).logprobs(groups), found, atol=1e-4, rtol=0
+            load_policy(str(tmp_path / "merged"), CPU).logprobs(groups), result, atol=1e-4, rtol=0
         )
 
 
@@ -96,19 +96,19 @@ TARGETS = {
 
 @pytest.mark.filterwarnings("ignore:Model (with|has) `tie_word_embeddings=True`")  # peft's own wrapper
 @pytest.mark.parametrize("changes", TARGETS.values(), ids=TARGETS)
-def test_an_adapter_of_tied_embeddings_changes_what_it_stands_beside_and_nothing_else(
+def test_an_adapter_of_tied_embeddings_changes_only_its_layer(
     tmp_path: Path, groups: TokenGroups, changes: dict[str, Any]
 ) -> None:
     """Merged into the one weight that input and output share, it would change both, or one of them twice."""
     tokenizer = byte_tokenizer(chat=False)
     tiny_network(vocab=len(tokenizer), tie_word_embeddings=True).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    theirs = adapted(tmp_path / "base", tmp_path / "adapter", **changes)
+    wrapped = adapted(tmp_path / "base", tmp_path / "adapter", **changes)
     policy = load_policy(str(tmp_path / "adapter"), CPU)
     save_model(policy, tmp_path / "merged")
     again = load_policy(str(tmp_path / "merged"), CPU)
     with torch.no_grad():
-        wanted = naive_logprobs(theirs, groups)
+        wanted = naive_logprobs(wrapped, groups)
         for model in (policy, again):
             for row, expected in zip(rows_of(model.logprobs(groups), groups), wanted, strict=True):
                 torch.testing.assert_close(row, expected, atol=1e-4, rtol=0)
@@ -123,12 +123,12 @@ def test_an_adapter_brings_the_rows_of_tokens_that_were_added(tmp_path: Path, ti
     groups = TokenGroups.build([[5, new, 7]], [[new - 1, 9, new]], [0], [[True] * 3])
     for number, changes in enumerate([{}, {"modules_to_save": ["embed_tokens", "lm_head"]}]):
         folder = tmp_path / f"adapter{number}"
-        theirs = with_added_tokens(tmp_path / "base", folder, tokenizer, target_modules=["q_proj"], **changes)
+        wrapped = with_added_tokens(tmp_path / "base", folder, tokenizer, target_modules=["q_proj"], **changes)
         policy = load_policy(str(folder), CPU)
         assert len(policy.network.get_input_embeddings().weight) == len(tokenizer)
         with torch.no_grad():
             torch.testing.assert_close(
-                rows_of(policy.logprobs(groups), groups), naive_logprobs(theirs, groups), atol=1e-4, rtol=0
+                rows_of(policy.logprobs(groups), groups), naive_logprobs(wrapped, groups), atol=1e-4, rtol=0
             )
 
 
@@ -144,19 +144,19 @@ def test_an_adapter_that_lacks_rows_of_added_tokens_is_refused(tmp_path: Path) -
 
 def test_a_reward_model_from_an_adapter(tmp_path: Path, tiny_model: Path, groups: TokenGroups) -> None:
     """One for scores brings its head; one for a language model gets a new head on its states."""
-    theirs = adapted(tiny_model, tmp_path / "scores", score=True)
+    wrapped = adapted(tiny_model, tmp_path / "scores", score=True)
     judge = load_reward_model(str(tmp_path / "scores"), CPU, seed=7)
     adapted(tiny_model, tmp_path / "words")
     fresh = load_reward_model(str(tmp_path / "words"), CPU, seed=7, num_layers=2)
     words = load_policy(str(tmp_path / "words"), CPU)
     ids = torch.cat([groups.prompts[0], groups.completions[0]])[None]
     with torch.no_grad():
-        torch.testing.assert_close(judge.scores(groups)[:1], theirs(ids).logits[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(judge.scores(groups)[:1], wrapped(ids).logits[0], atol=1e-5, rtol=0)
         first = fresh.trunk(ids, output_hidden_states=True).hidden_states[1]
         torch.testing.assert_close(first, words.trunk(ids, output_hidden_states=True).hidden_states[1])
 
 
-def test_what_cannot_be_merged_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     folder = tmp_path / "adapter"
     adapted(tiny_model, folder)
     reconfigure(folder, r=8)

@@ -1,4 +1,4 @@
-"""Which weights learn, and the reference that stays behind."""
+"""Trainable weights, adapters, and the reference without the adapter."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_every_linear_layer_of_a_block_gets_an_adapter() -> None:
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
-def test_all_or_nothing() -> None:
+def test_all_layers_or_none_can_learn() -> None:
     whole = tiny_policy(trainable=Trainable(adapter="none"))
     assert whole.parameter_counts()["trainable"] == whole.parameter_counts()["total"]
     assert not tiny_policy(trainable=Trainable(adapter="none", layers=0)).trainable()
@@ -142,18 +142,18 @@ def test_merged_computes_the_same_without_the_adapter_and_leaves_every_weight_as
     with torch.no_grad():
         expected, base = policy.logprobs(groups), policy.reference_logprobs(groups)
         with merged(policy):
-            found = policy.logprobs(groups)
+            result = policy.logprobs(groups)
             changed = {n for n, p in policy.network.named_parameters() if not torch.equal(p, kept[n][2])}
         with pytest.raises(KeyError), merged(policy):
             raise KeyError
     assert (expected - base).abs().max() > 0.1
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=0)
     assert changed
     assert all(name.endswith("base_layer.weight") for name in changed)
     for name, parameter in policy.network.named_parameters():
-        same, place, before = kept[name]
+        same, address, before = kept[name]
         assert parameter is same
-        assert parameter.data_ptr() == place
+        assert parameter.data_ptr() == address
         assert torch.equal(parameter, before)
     assert set(policy.trainable()) == learning
     train(policy, groups, steps=1)

@@ -46,10 +46,10 @@ def test_logprobs_and_gradients_are_transformers_own(
         rows = rows_of(policy.logprobs(groups), groups)
         for row, expected in zip(rows, alone, strict=True):
             torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-5)
-        found = gradients(policy, torch.stack([(r * w).sum() for r, w in zip(rows, weights, strict=True)]).sum())
+        result = gradients(policy, torch.stack([(r * w).sum() for r, w in zip(rows, weights, strict=True)]).sum())
         for name, gradient in wanted.items():
             near = 1e-5 * max(1.0, float(gradient.abs().max()))
-            torch.testing.assert_close(found[name], gradient, atol=near, rtol=1e-4, msg=f"{layout} {name}")
+            torch.testing.assert_close(result[name], gradient, atol=near, rtol=1e-4, msg=f"{layout} {name}")
 
 
 def test_the_verified_are_those_tested_here() -> None:
@@ -69,8 +69,8 @@ def test_eager_attention_is_packed_too(groups: TokenGroups) -> None:
     with torch.no_grad():
         expected = completion_states(network.base_model, groups, at="end", layout="packed")
         network.set_attn_implementation("eager")
-        found = completion_states(network.base_model, groups, at="end", layout="packed")
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        result = completion_states(network.base_model, groups, at="end", layout="packed")
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_eager_attention_is_packed_too(groups: TokenGroups) -> None:
     ],
     ids=str,
 )
-def test_what_the_engine_cannot_follow_is_refused_by_name(
+def test_unsupported_architectures_are_refused_by_name(
     kind: str, settings: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ModelError, match=sentence):
@@ -101,8 +101,8 @@ class Crossed(nn.Module):
         self.inner = inner
 
     def forward(self, hidden: Any, *args: Any, **kwargs: Any) -> Any:
-        found: Any = self.inner(hidden, *args, **kwargs)
-        return found + found.cumsum(1)
+        result: Any = self.inner(hidden, *args, **kwargs)
+        return result + result.cumsum(1)
 
 
 @pytest.mark.parametrize("kind", [Policy, Critic])

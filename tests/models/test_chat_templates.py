@@ -29,19 +29,19 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_none_is_refused(bare: Path, load: Any) -> None:
     with pytest.raises(
         ModelError, match=r"has no chat template; set chat_template of the model to plain, or"
-    ) as found:
+    ) as excinfo:
         load(str(bare))
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(excinfo.value)
 
 
 def test_the_plain_one_is_saved_with_the_model(bare: Path, tmp_path: Path) -> None:
     policy = load_policy(str(bare), CPU, chat_template="plain")
-    asked = render_prompt(policy.tokenizer, prompts_of("a film")[0])
-    assert policy.tokenizer.decode(asked) == "<s>Human: a film\n\nAssistant:"
+    ids = render_prompt(policy.tokenizer, prompts_of("a film")[0])
+    assert policy.tokenizer.decode(ids) == "<s>Human: a film\n\nAssistant:"
     save_model(policy, tmp_path / "model")
     again = load_tokenizer(str(tmp_path / "model"))
     assert again.chat_template == PLAIN_TEMPLATE
-    assert render_prompt(again, prompts_of("a film")[0]) == asked
+    assert render_prompt(again, prompts_of("a film")[0]) == ids
 
 
 def test_the_plain_one_is_that_of_the_hh_data() -> None:
@@ -71,7 +71,7 @@ def test_a_file_that_is_no_template_is_refused(bare: Path, tmp_path: Path, conte
     path = tmp_path / "chat.jinja"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match=problem) as found:
+    with pytest.raises(ModelError, match=problem) as excinfo:
         load_tokenizer(str(bare), str(path))
-    assert str(path) in str(found.value)
-    assert "\n" not in str(found.value)
+    assert str(path) in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)

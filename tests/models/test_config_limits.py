@@ -1,4 +1,4 @@
-"""Model folders with a broken config.json, broken adapters and sizes that fit no memory are refused, and fast."""
+"""Model folders with a broken config.json, broken adapters and sizes that exceed memory are refused quickly."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def broken(model: Path, folder: Path, changes: dict[str, Any] | str) -> str:
 
 def refused_at_once(name: str, compute: Compute) -> str:
     started = time.monotonic()
-    with pytest.raises(ModelError) as found:
+    with pytest.raises(ModelError) as excinfo:
         load_policy(name, compute)
     assert time.monotonic() - started < 10
-    assert "\n" not in str(found.value)
-    return str(found.value)
+    assert "\n" not in str(excinfo.value)
+    return str(excinfo.value)
 
 
 @pytest.mark.parametrize("kind", [*PARTS, *WHOLE])
@@ -151,6 +151,6 @@ def test_an_adapter_that_fits_no_memory_is_refused_before_it_is_made(
         load_reward_model(str(tiny_model), compute, seed=0, head=HeadSettings(head="mlp", hidden=2**20))
 
 
-def test_an_optimizer_of_nothing_is_refused() -> None:
+def test_an_optimizer_without_weights_is_refused() -> None:
     with pytest.raises(ConfigError, match="no weights are trainable; set layers to 1 or more"):
         Optimizer([({}, 1e-3)], OfflineSettings(), 10)

@@ -1,4 +1,4 @@
-"""Tokens without an embedding: refused with both numbers, or given rows where these will be trained."""
+"""Tokens without an embedding are refused with both numbers, or get rows if these will be trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of the user's own: recognised, looked at before anything runs, digested, and never taken for another."""
+"""Users' own models: recognized, checked before anything runs, digested, and never used as another kind."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ CPU = find_compute("cpu", "float32")
 
 
 @pytest.fixture
-def mine(tmp_path: Path, tiny_model: Path) -> Path:
-    return Path(shutil.copytree(tiny_model, tmp_path / "mine"))
+def model_dir(tmp_path: Path, tiny_model: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "model_dir"))
 
 
 def changed(project: Project, **stages: dict[str, object]) -> Project:
@@ -48,7 +48,7 @@ def changed(project: Project, **stages: dict[str, object]) -> Project:
     return Project(project.folder, path)
 
 
-def test_what_is_a_model_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_models_are_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     for name in ("smollm2-135m", "org/model", "./x", "/x", "model.gguf", "here"):
@@ -57,7 +57,7 @@ def test_what_is_a_model_of_the_users(tmp_path: Path, monkeypatch: pytest.Monkey
         assert not is_external_model(name), name
 
 
-def test_a_stage_stands_before_a_folder_of_the_same_name(
+def test_a_stage_precedes_a_folder_of_the_same_name(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_a_stage_stands_before_a_folder_of_the_same_name(
         load_recipe(project.recipe, ["sft.model=aligned"])
 
 
-def test_outside_models_come_with_what_is_wanted(project: Project) -> None:
+def test_external_models_are_listed_with_the_expected_kind(project: Project) -> None:
     recipe = load_recipe(
         changed(
             project, judge={"model": "./a"}, aligned={"model": "./b", "reward": "./c", "critic": "./d"}
@@ -82,9 +82,9 @@ def test_outside_models_come_with_what_is_wanted(project: Project) -> None:
     ]
 
 
-def test_a_stages_folder_stands_for_its_model(finished: Project, mine: Path) -> None:
+def test_a_stages_folder_resolves_to_its_model(finished: Project, model_dir: Path) -> None:
     assert model_path(str(finished.run / "sft")) == str(finished.run / "sft" / "model")
-    assert model_path(str(mine)) == str(mine)
+    assert model_path(str(model_dir)) == str(model_dir)
     assert model_path("smollm2-135m") == "smollm2-135m"
 
 
@@ -119,62 +119,66 @@ def test_one_kind_is_never_loaded_as_the_other(finished: Project, tiny_model: Pa
         ("EMPTY", "holds no config.json"),
     ],
 )
-def test_what_is_not_there_is_said_without_loading(tmp_path: Path, name: str, sentence: str) -> None:
+def test_missing_models_are_reported_without_loading(tmp_path: Path, name: str, sentence: str) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     paths = {"FILE": str(tmp_path / "file"), "EMPTY": str(tmp_path / "empty")}
-    with pytest.raises(ModelError) as found:
+    with pytest.raises(ModelError) as excinfo:
         check_external_model(paths.get(name, name))
-    assert sentence in str(found.value)
+    assert sentence in str(excinfo.value)
 
 
-def test_names_of_the_hub_and_the_catalogue_are_not_asked_for() -> None:
+def test_hub_and_catalog_names_pass_without_a_request() -> None:
     check_external_model("org/model")
     check_external_model("smollm2-135m")
 
 
-def test_the_digest_sees_weights_and_settings_and_nothing_else(mine: Path) -> None:
-    first = digest_model(str(mine))
-    (mine / "README.md").write_text("x", encoding="utf-8")
-    os.utime(mine / "model.safetensors", (1, 1))
-    assert digest_model(str(mine)) == first, "small files count by content"
-    path = mine / "model.safetensors"
+def test_the_digest_covers_weights_and_settings_only(model_dir: Path) -> None:
+    first = digest_model(str(model_dir))
+    (model_dir / "README.md").write_text("x", encoding="utf-8")
+    os.utime(model_dir / "model.safetensors", (1, 1))
+    assert digest_model(str(model_dir)) == first, "small files count by content"
+    path = model_dir / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
-    second = digest_model(str(mine))
+    second = digest_model(str(model_dir))
     assert second != first
-    config = json.loads((mine / "config.json").read_text(encoding="utf-8"))
-    (mine / "config.json").write_text(json.dumps({**config, "rope_theta": 1}), encoding="utf-8")
-    assert digest_model(str(mine)) not in (first, second)
+    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
+    (model_dir / "config.json").write_text(json.dumps({**config, "rope_theta": 1}), encoding="utf-8")
+    assert digest_model(str(model_dir)) not in (first, second)
 
 
-def test_large_files_count_by_size_and_time(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_count_by_size_and_time(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(external, "SMALL", 10)
-    os.utime(mine / "model.safetensors", (1, 1))
-    first = digest_model(str(mine))
-    assert digest_model(str(mine)) == first
-    os.utime(mine / "model.safetensors", (2, 2))
-    assert digest_model(str(mine)) != first
+    os.utime(model_dir / "model.safetensors", (1, 1))
+    first = digest_model(str(model_dir))
+    assert digest_model(str(model_dir)) == first
+    os.utime(model_dir / "model.safetensors", (2, 2))
+    assert digest_model(str(model_dir)) != first
 
 
-def test_a_run_on_models_by_path(project: Project, finished: Project, mine: Path) -> None:
+def test_a_run_on_models_by_path(project: Project, finished: Project, model_dir: Path) -> None:
     """Every key that names a model takes a folder; a changed folder restarts what used it, and only that."""
     judge = Path(shutil.copytree(finished.run / "judge", project.folder / "their_judge"))
     made = changed(
         project,
-        aligned={"model": str(mine), "reward": str(judge), "critic": str(mine)},
-        report={"evaluate": [str(mine), "sft", "aligned"], "judges": [str(judge)], "reference": str(mine)},
+        aligned={"model": str(model_dir), "reward": str(judge), "critic": str(model_dir)},
+        report={
+            "evaluate": [str(model_dir), "sft", "aligned"],
+            "judges": [str(judge)],
+            "reference": str(model_dir),
+        },
     )
     made.go()
     result = read_json(made.run / "report" / "result.json")
-    assert result["models"] == [str(mine), "sft", "aligned"]
-    assert result["reference"] == str(mine)
+    assert result["models"] == [str(model_dir), "sft", "aligned"]
+    assert result["reference"] == str(model_dir)
     assert result["judges"] == [{"name": str(judge), "independent": False}], "nobody knows who learned from it"
     made.go()
     assert not list(made.run.glob("*.1"))
 
-    path = mine / "model.safetensors"
+    path = model_dir / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-4] ^= 1
     path.write_bytes(bytes(data))
@@ -211,8 +215,10 @@ def test_a_critic_reads_the_trunk_of_its_judge_where_neither_learns(
     assert all(row["score_std"] > 0 for row in made.metrics("aligned"))
 
 
-def test_an_outside_model_of_the_wrong_kind_stops_before_the_first_stage(project: Project, mine: Path) -> None:
-    made = changed(project, aligned={"reward": str(mine)})
+def test_an_outside_model_of_the_wrong_kind_stops_before_the_first_stage(
+    project: Project, model_dir: Path
+) -> None:
+    made = changed(project, aligned={"reward": str(model_dir)})
     with pytest.raises(ModelError, match="holds a language model, but a reward model is needed"):
         made.go()
     assert not (made.run / "sft").exists()

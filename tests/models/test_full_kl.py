@@ -1,4 +1,4 @@
-"""The KL over the whole vocabulary: a real model's, beside the plain formula, in value and gradient."""
+"""The KL over the whole vocabulary equals the plain formula in value and gradient."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def test_value_and_gradient_are_those_of_the_formula(
     weight = torch.randn(7)
     config = Gemma2Config(final_logit_softcapping=cap)
 
-    def gradients(found: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad((found * weight).sum(), [states, *head.parameters()]))
+    def gradients(result: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad((result * weight).sum(), [states, *head.parameters()]))
 
-    found = full_kl(head, config, states, ReferenceHead.of(other), others, temperature=0.7)
+    result = full_kl(head, config, states, ReferenceHead.of(other), others, temperature=0.7)
     expected = plain(logits(head, config, states), logits(other, config, others).detach(), 0.7)
-    torch.testing.assert_close(found, expected)
-    assert (found > 0).all()
-    for ours, theirs in zip(gradients(found), gradients(expected), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(result, expected)
+    assert (result > 0).all()
+    for ours, reference in zip(gradients(result), gradients(expected), strict=True):
+        torch.testing.assert_close(ours, reference)
 
 
 @pytest.mark.parametrize("trainable", [Trainable(rank=4), Trainable(adapter="none")], ids=["lora", "full"])

@@ -1,4 +1,4 @@
-"""What each patch relies on in the library that it changes, and that no other file patches a library."""
+"""Each patch of a library still has its effect, and no other file patches a library."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ LORA = Trainable(adapter="lora", rank=2, alpha=4, layers=2)
 
 def logits(network: Any) -> Tensor:
     with torch.no_grad():
-        found: Tensor = network(input_ids=IDS).logits
-    return found
+        result: Tensor = network(input_ids=IDS).logits
+    return result
 
 
 def lora_layers() -> tuple[Any, list[Any]]:
@@ -323,12 +323,12 @@ def test_no_other_file_patches_a_library() -> None:
         "models/loading.py": 1,  # a field of a configuration, by the name in VALUE_HEAD
         "core/extensions.py": 1,  # the module made of a user's file, under its own name
     }
-    found = {
+    result = {
         path.relative_to(ROOT).as_posix(): len(lines)
         for path in sorted(ROOT.rglob("*.py"))
         if (lines := library_patches_in(path.read_text("utf-8")))
     }
-    assert {name: count for name, count in found.items() if allowed.get(name, 0) not in (None, count)} == {}
+    assert {name: count for name, count in result.items() if allowed.get(name, 0) not in (None, count)} == {}
 
 
 @pytest.mark.parametrize(

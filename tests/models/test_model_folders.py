@@ -1,4 +1,4 @@
-"""Model folders as users bring them: what cannot be used is refused in one sentence; no code of theirs runs."""
+"""Users' model folders: unusable ones are refused in one sentence, and none of their code runs."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ WRONG: dict[str, tuple[Change, str]] = {
 def test_a_folder_that_cannot_be_used_is_refused(folder: Path, change: str, reward: bool) -> None:
     spoil, sentence = WRONG[change]
     spoil(folder)
-    with pytest.raises(ModelError) as found:
+    with pytest.raises(ModelError) as excinfo:
         load_reward_model(str(folder), CPU, seed=0) if reward else load_policy(str(folder), CPU)
-    assert sentence in str(found.value)
-    assert str(folder) in str(found.value)
-    assert "\n" not in str(found.value)
+    assert sentence in str(excinfo.value)
+    assert str(folder) in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
 
 
-def test_code_in_a_folder_is_neither_run_nor_asked_about(
+def test_code_in_a_folder_is_not_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_code(folder)
@@ -125,12 +125,12 @@ def test_code_in_a_folder_is_neither_run_nor_asked_about(
         ("absent.gguf", r"no file absent\.gguf; give an existing GGUF file\."),
     ],
 )
-def test_a_folder_that_is_not_there_is_said(name: str, sentence: str) -> None:
+def test_a_missing_folder_is_reported(name: str, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):
         load_policy(name, CPU)
 
 
-def test_a_broken_gguf_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_gguf_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GNOMON_CACHE", str(tmp_path / "cache"))
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and then nothing")
     with pytest.raises(ModelError, match=r"broken\.gguf' could not be loaded"):

@@ -1,4 +1,4 @@
-"""What a name stands for, and how soon one learns that it stands for nothing."""
+"""Resolution of model names, and quick refusals of unknown ones."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def hub_says(monkeypatch: pytest.MonkeyPatch, answer: Exception | None) -> list[str]:
     """Stand in for the hub; returns the names that it was asked for."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     def model_info(self: HfApi, name: str, *, timeout: float) -> None:
-        asked.append(name)
+        requests.append(name)
         assert timeout <= 10
         if answer is not None:
             raise answer
 
     monkeypatch.setattr(HfApi, "model_info", model_info)
-    return asked
+    return requests
 
 
 def cached(model: Path, hub: Path) -> Path:
@@ -78,22 +78,22 @@ def test_an_unknown_name_is_refused_at_once(
 ) -> None:
     hub_says(monkeypatch, answer)
     started = time.monotonic()
-    with pytest.raises(ModelError, match=sentence) as found:
+    with pytest.raises(ModelError, match=sentence) as excinfo:
         load_policy(name, CPU)
     assert time.monotonic() - started < 2
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(excinfo.value)
 
 
 @pytest.mark.parametrize("name", ["a b c", "one/two/three"])
-def test_what_cannot_be_a_name_is_refused_without_asking(name: str) -> None:
+def test_invalid_names_are_refused_without_a_request(name: str) -> None:
     with pytest.raises(ModelError, match="it is no name for the hub either"):
         resolve(name)
 
 
-def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = hub_says(monkeypatch, None)
+def test_one_request_is_sent_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = hub_says(monkeypatch, None)
     assert resolve("me/tiny") == resolve("me/tiny") == "me/tiny"
-    assert asked == ["me/tiny"]
+    assert requests == ["me/tiny"]
 
 
 def test_a_copy_in_the_cache_serves_without_the_hub(
@@ -107,16 +107,16 @@ def test_a_copy_in_the_cache_serves_without_the_hub(
     assert resolve("me/tiny") == str(snapshot)
 
 
-def test_offline_by_request_the_hub_is_not_asked(
+def test_no_request_is_sent_in_offline_mode(
     monkeypatch: pytest.MonkeyPatch, hub_cache: Path, tiny_model: Path
 ) -> None:
-    asked = hub_says(monkeypatch, None)
+    requests = hub_says(monkeypatch, None)
     monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
     with pytest.raises(ModelError, match="OfflineModeIsEnabled"):
         resolve("me/other")
     snapshot = cached(tiny_model, hub_cache)
     assert resolve("me/tiny") == str(snapshot)
-    assert not asked
+    assert not requests
 
 
 def test_a_model_of_the_hub_is_described_by_its_files_there(

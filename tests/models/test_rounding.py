@@ -1,4 +1,4 @@
-"""Models that are only asked, in half the memory: the same numbers to the last bit."""
+"""Frozen models in half the memory: the same numbers to the last bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def size(weights: Any) -> int:
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_rounded_weights_say_the_same(kind: str, groups: TokenGroups) -> None:
+def test_rounded_weights_give_the_same_outputs(kind: str, groups: TokenGroups) -> None:
     model = tiny_policy(kind=kind)
     model.compute = ROUGH
     with torch.no_grad():
@@ -34,27 +34,27 @@ def test_rounded_weights_say_the_same(kind: str, groups: TokenGroups) -> None:
 
 
 @pytest.mark.parametrize("trainable", [Trainable(layers=2, rank=4), Trainable(adapter="none", layers=1)])
-def test_what_learns_learns_the_same_beside_rounded_weights(trainable: Trainable, groups: TokenGroups) -> None:
+def test_rounded_frozen_weights_do_not_change_training(trainable: Trainable, groups: TokenGroups) -> None:
     policy = tiny_policy(layers=3, trainable=trainable)
     policy.compute = ROUGH
     held = {name: (p.data, p.detach().clone()) for name, p in policy.network.named_parameters()}
-    found = []
+    result = []
     for context in (nullcontext(), policy.rounded()):
         with context:
-            said = policy.logprobs(groups)
-            said.sum().backward()  # type: ignore[no-untyped-call]
+            logprobs = policy.logprobs(groups)
+            logprobs.sum().backward()  # type: ignore[no-untyped-call]
             dtypes = {layer.weight.dtype for layer in policy.linear_layers()}
-        found.append([said, *(p.grad for p in policy.trainable().values())])
+        result.append([logprobs, *(p.grad for p in policy.trainable().values())])
         policy.network.zero_grad()
     assert dtypes == {torch.float32, torch.bfloat16}
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(*result, strict=True))
     for name, parameter in policy.network.named_parameters():
-        place, before = held[name]
-        assert parameter.data_ptr() == place.data_ptr()
+        storage, before = held[name]
+        assert parameter.data_ptr() == storage.data_ptr()
         assert torch.equal(parameter, before)
 
 
-def test_in_float32_and_where_weights_learn_nothing_is_rounded() -> None:
+def test_float32_models_and_trained_weights_are_not_rounded() -> None:
     exact, learning = tiny_policy(), tiny_policy(layers=3, trainable=Trainable(adapter="none", layers=1))
     learning.compute = ROUGH
     for policy in (exact, learning):

@@ -1,4 +1,4 @@
-"""A saved model in transformers alone: Gnomon's numbers, batched and alone, and Gnomon's ends."""
+"""A saved model in transformers alone: Gnomon's outputs, batched and alone, and Gnomon's end tokens."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LONE = (  # GPT-2's only special token ends both texts and turns
     "{% endfor %}{% if add_generation_prompt %}assistant{% endif %}"
 )
 WORDS = ["a", "b", "c", "d", "user", "assistant"]
-ASKED = [" ".join(WORDS[(n * k + k) % 4] for k in range(1, 2 + n % 5)) for n in range(12)]
+QUESTIONS = [" ".join(WORDS[(n * k + k) % 4] for k in range(1, 2 + n % 5)) for n in range(12)]
 ANSWERS = ["a b c d", "b", "c c", "d a b", "a", "b d d d d d", "c a", "d", "a a", "b b b", "c", "d d"]
 LORA = Trainable(layers=1, rank=4)
 
@@ -77,25 +77,25 @@ def base(folder: Path, kind: str, seed: int = 0) -> str:
 def scored(model: Model) -> TokenGroups:
     """Each question with its answer, as Gnomon encodes them."""
     written = [Completion(str(n), text) for n, text in enumerate(ANSWERS)]
-    encoded = encode_completions(prompts_of(*ASKED), written, model.tokenizer)
+    encoded = encode_completions(prompts_of(*QUESTIONS), written, model.tokenizer)
     return token_groups([one for one in encoded if isinstance(one, Example)])
 
 
 def conversations(tokenizer: Any) -> list[str]:
     """The same as text by the template, up to the last end: what the guide says of whole conversations."""
-    found = []
-    for asked, answer in zip(ASKED, ANSWERS, strict=True):
-        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    result = []
+    for batch_texts, answer in zip(QUESTIONS, ANSWERS, strict=True):
+        turns = [{"role": "user", "content": batch_texts}, {"role": "assistant", "content": answer}]
         text = tokenizer.apply_chat_template(turns, tokenize=False)
-        found.append(text[: text.rindex(tokenizer.eos_token) + len(tokenizer.eos_token)])
-    return found
+        result.append(text[: text.rindex(tokenizer.eos_token) + len(tokenizer.eos_token)])
+    return result
 
 
 def batch_of(tokenizer: Any, texts: list[str], **sides: Any) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = tokenizer(
+    result: dict[str, Tensor] = tokenizer(
         texts, return_tensors="pt", padding=True, add_special_tokens=False, **sides
     )
-    return found
+    return result
 
 
 SIDES = [("same", "left"), ("same", "right"), ("other", "left"), ("other", "right"), ("lone", None)]
@@ -103,7 +103,7 @@ SIDES = [("same", "left"), ("same", "right"), ("other", "left"), ("other", "righ
 
 @pytest.mark.parametrize(("kind", "side"), SIDES)
 @torch.no_grad()
-def test_a_judge_scores_alike_batched_and_alone(tmp_path: Path, kind: str, side: str | None) -> None:
+def test_a_judges_scores_do_not_depend_on_the_batch(tmp_path: Path, kind: str, side: str | None) -> None:
     """Positions that are learned, as GPT-2's, are right on the side that is saved with the tokenizer."""
     model = load_reward_model(base(tmp_path / "base", kind), CPU, LORA, seed=3)
     shake(model, by=0.3)
@@ -126,7 +126,7 @@ def test_a_judge_scores_alike_batched_and_alone(tmp_path: Path, kind: str, side:
 
 
 @torch.no_grad()
-def test_an_answer_scores_alike_whichever_end_it_has(tmp_path: Path) -> None:
+def test_scores_do_not_depend_on_the_end_token(tmp_path: Path) -> None:
     """Judges are trained on the template's end; how another one is read would be chance."""
     judge = load_reward_model(base(tmp_path / "base", "other"), CPU, seed=3)
     judge.network.config.eos_token_id = [0, 3]
@@ -143,14 +143,14 @@ def test_an_answer_scores_alike_whichever_end_it_has(tmp_path: Path) -> None:
     [("same", "lora", 0), ("same", "none", 0), ("other", "lora", 7), ("other", "none", 1), ("lone", "lora", 0)],
 )
 @torch.no_grad()
-def test_a_policy_writes_and_stops_alike(tmp_path: Path, kind: str, adapter: Any, seed: int) -> None:
+def test_a_policy_generates_the_same_texts(tmp_path: Path, kind: str, adapter: Any, seed: int) -> None:
     """Greedily, in one batch with the tokenizer's own padding and alone; every end ends some completion."""
     policy = load_policy(base(tmp_path / "base", kind, seed), CPU, Trainable(adapter=adapter, layers=2, rank=4))
     shake(policy, by=0.2 if adapter == "lora" else 0.1)
     sampling = Sampling(max_tokens=8, temperature=0)
     ours = [
         list(r.completion.token_ids or ())
-        for r in NativeSampler(policy).sample(prompts_of(*ASKED), sampling, seed=0)
+        for r in NativeSampler(policy).sample(prompts_of(*QUESTIONS), sampling, seed=0)
     ]
     assert {row[-1] for row in ours if len(row) < 8} == set(end_ids(policy.network, policy.tokenizer))
     save_model(policy, tmp_path / "model")
@@ -160,20 +160,20 @@ def test_a_policy_writes_and_stops_alike(tmp_path: Path, kind: str, adapter: Any
         tokenizer.apply_chat_template(
             [{"role": "user", "content": a}], tokenize=False, add_generation_prompt=True
         )
-        for a in ASKED
+        for a in QUESTIONS
     ]
-    for asked in (texts, *([text] for text in texts)):
-        batch = batch_of(tokenizer, list(asked))
+    for batch_texts in (texts, *([text] for text in texts)):
+        batch = batch_of(tokenizer, list(batch_texts))
         written = network.generate(**batch, max_new_tokens=8, do_sample=False)[:, batch["input_ids"].shape[1] :]
-        for row, text in zip(written.tolist(), asked, strict=True):
-            mine = ours[texts.index(text)]
-            assert row[: len(mine)] == mine
-            assert set(row[len(mine) :]) <= {tokenizer.pad_token_id}
+        for row, text in zip(written.tolist(), batch_texts, strict=True):
+            row_of_ours = ours[texts.index(text)]
+            assert row[: len(row_of_ours)] == row_of_ours
+            assert set(row[len(row_of_ours) :]) <= {tokenizer.pad_token_id}
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @torch.no_grad()
-def test_a_policys_logprobs_are_alike_on_both_sides(tmp_path: Path, side: str) -> None:
+def test_a_policys_logprobs_equal_those_of_transformers(tmp_path: Path, side: str) -> None:
     policy = load_policy(base(tmp_path / "base", "other"), CPU, LORA)
     shake(policy, by=0.3)
     groups = scored(policy)
@@ -183,10 +183,10 @@ def test_a_policys_logprobs_are_alike_on_both_sides(tmp_path: Path, side: str) -
     network = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     batch = batch_of(tokenizer, conversations(tokenizer), padding_side=side)
     logprobs = network(**batch).logits.log_softmax(-1)
-    for row, (mine, mask) in enumerate(zip(rows_of(ours, groups), batch["attention_mask"], strict=True)):
-        real = mask.nonzero().squeeze(1)[-len(mine) :]
-        theirs = logprobs[row, real - 1, batch["input_ids"][row, real]]
-        torch.testing.assert_close(theirs, mine, atol=1e-4, rtol=0)
+    for row, (row_of_ours, mask) in enumerate(zip(rows_of(ours, groups), batch["attention_mask"], strict=True)):
+        real = mask.nonzero().squeeze(1)[-len(row_of_ours) :]
+        transformers_logprobs = logprobs[row, real - 1, batch["input_ids"][row, real]]
+        torch.testing.assert_close(transformers_logprobs, row_of_ours, atol=1e-4, rtol=0)
 
 
 def test_every_file_names_the_end_that_was_trained(tmp_path: Path) -> None:
@@ -197,10 +197,10 @@ def test_every_file_names_the_end_that_was_trained(tmp_path: Path) -> None:
     read = {
         n: json.loads((tmp_path / "model" / f"{n}.json").read_text()) for n in ("config", "generation_config")
     }
-    assert [found["eos_token_id"] for found in read.values()] == [[2, 0, 3]] * 2  # the template's first
+    assert [result["eos_token_id"] for result in read.values()] == [[2, 0, 3]] * 2  # the template's first
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert tokenizer.eos_token == "<|im_end|>"
-    assert [found["pad_token_id"] for found in read.values()] == [tokenizer.pad_token_id] * 2 == [1, 1]
+    assert [result["pad_token_id"] for result in read.values()] == [tokenizer.pad_token_id] * 2 == [1, 1]
     assert tokenizer.padding_side == "left"
     assert turn_end(tokenizer) == turn_end(policy.tokenizer)
 
@@ -229,9 +229,9 @@ def test_generation_settings_that_contradict_each_other_do_not_lose_the_model(
     base(tmp_path / "base", "other")
     (tmp_path / "base" / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 3], **odd}))
     save_model(load_policy(str(tmp_path / "base"), CPU), tmp_path / "model")
-    found = GenerationConfig.from_pretrained(tmp_path / "model")
-    assert found.eos_token_id == [2, 0, 3]
-    assert found.do_sample or found.temperature is None
+    result = GenerationConfig.from_pretrained(tmp_path / "model")
+    assert result.eos_token_id == [2, 0, 3]
+    assert result.do_sample or result.temperature is None
 
 
 def test_the_embedding_of_the_padding_token_learns(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is saved is plain: transformers alone says the same with it."""
+"""Saved models are plain folders: transformers alone gives the same outputs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_saved_policy_is_a_plain_model_with_its_adapter_merged(
     assert saved("a good film")["input_ids"] == chat_tokenizer("a good film")["input_ids"]
 
 
-def test_transformers_scores_a_saved_reward_model_alike(
+def test_transformers_gives_a_saved_reward_models_scores(
     tmp_path: Path, language_model: str, chat_tokenizer: Any
 ) -> None:
     """Its own classifier, on a padded batch, less `score_offset`, reads the same token and says the same."""

@@ -1,4 +1,4 @@
-"""Scalar heads: what they read, what they never read, and that a saved one scores alike."""
+"""Scalar heads: pooling over completions only, and the same scores after saving."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def judge(settings: HeadSettings, trainable: Trainable = FROZEN, **network: Any)
 
 def scores_alone(model: RewardModel, groups: TokenGroups) -> Tensor:
     """The definition: transformers' trunk on one sequence without padding, pooled by hand."""
-    head, found = model.network.score, []
+    head, result = model.network.score, []
     for g, completion in zip(groups.group.tolist(), groups.completions, strict=True):
         ids = torch.cat([groups.prompts[g], completion])
         states = model.trunk(ids[None]).last_hidden_state[0, -len(completion) :]  # [T, d]
@@ -55,8 +55,8 @@ def scores_alone(model: RewardModel, groups: TokenGroups) -> Tensor:
         }[settings.pooling](states)
         if settings.head == "mlp":
             pooled = torch.tanh(head.hidden.weight @ pooled + head.hidden.bias)
-        found.append((head.out if isinstance(head, ScalarHead) else head).weight[0] @ pooled)
-    return torch.stack(found)
+        result.append((head.out if isinstance(head, ScalarHead) else head).weight[0] @ pooled)
+    return torch.stack(result)
 
 
 @pytest.mark.parametrize("layout", ["packed", "plain"])
@@ -67,24 +67,24 @@ def test_scores_are_those_of_each_sequence_alone(
     model = judge(settings)
     model.layout = layout
     with torch.no_grad():
-        found = model.scores(groups)
-        torch.testing.assert_close(found, scores_alone(model, groups), atol=1e-5, rtol=1e-5)
+        result = model.scores(groups)
+        torch.testing.assert_close(result, scores_alone(model, groups), atol=1e-5, rtol=1e-5)
         for rows in ([2], [5, 1], [4, 3, 2, 1, 0, 5]):
-            torch.testing.assert_close(model.scores(groups.select(rows)), found[rows], atol=1e-5, rtol=1e-5)
-    assert found.std() > 0.01
+            torch.testing.assert_close(model.scores(groups.select(rows)), result[rows], atol=1e-5, rtol=1e-5)
+    assert result.std() > 0.01
 
 
 @pytest.mark.parametrize("settings", SHAPES, ids=str)
 def test_gradients_are_those_of_each_sequence_alone(settings: HeadSettings, groups: TokenGroups) -> None:
     weights = torch.randn(6, generator=torch.Generator().manual_seed(1))
-    found = []
+    result = []
     for layout in ("packed", "plain", None):
         model = judge(settings)
         model.network.requires_grad_(True)
         model.layout = layout or "auto"
         scores = model.scores(groups) if layout else scores_alone(model, groups)
-        found.append(gradients(model, (scores * weights).sum()))
-    packed, plain, alone = found
+        result.append(gradients(model, (scores * weights).sum()))
+    packed, plain, alone = result
     assert all(g.abs().max() > 1e-6 for n, g in alone.items() if n.startswith("score."))
     for name, gradient in alone.items():
         torch.testing.assert_close(packed[name], gradient, atol=3e-5, rtol=1e-4, msg=name)
@@ -132,7 +132,7 @@ def language_model(tmp_path: Path, chat_tokenizer: Any) -> str:
 @pytest.mark.parametrize(
     "settings", [s for s in SHAPES if not s.plain] + [HeadSettings(head="mlp", hidden=7)], ids=str
 )
-def test_a_saved_head_scores_alike(
+def test_a_saved_head_gives_the_same_scores(
     settings: HeadSettings, tmp_path: Path, language_model: str, groups: TokenGroups
 ) -> None:
     model = load_reward_model(
@@ -209,8 +209,8 @@ def test_a_critic_may_have_a_hidden_layer(tmp_path: Path, language_model: str, g
         values = critic.predict(groups).values
         assert values.shape == (6, 6)
         assert values.eq(0).all()
-        found = gradients(critic, values.sum())
-        assert set(found) == {"score.hidden.weight", "score.hidden.bias", "score.out.weight"}
-        assert found["score.out.weight"].abs().max() > 0
+        result = gradients(critic, values.sum())
+        assert set(result) == {"score.hidden.weight", "score.hidden.bias", "score.out.weight"}
+        assert result["score.out.weight"].abs().max() > 0
     with pytest.raises(ModelError, match="max pooling"):
         load_critic(language_model, CPU, FROZEN, seed=0, head=HeadSettings(pooling="max"))

@@ -1,4 +1,4 @@
-"""The random model: the same bytes each time, any text, and no trace in the process's random numbers."""
+"""The random model: the same bytes each time, any text, and no effect on the process's random numbers."""
 
 from __future__ import annotations
 

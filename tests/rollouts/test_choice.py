@@ -1,4 +1,4 @@
-"""Whatever draws, it draws from the distribution that it reports: fast where that can be, else slowly."""
+"""The chosen decoder draws from the distribution that it reports, and is the fastest that does."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_verified_are_drawn_from_as_they_are(kind: str, settings: dict[str, 
 
 
 @pytest.mark.parametrize(("kind", "settings", "decoder"), [(k, *v) for k, v in FOOLING.items()], ids=str)
-def test_what_fools_a_decoder_is_drawn_from_by_the_next(
+def test_a_model_unsuited_to_a_decoder_uses_the_next(
     kind: str, settings: dict[str, Any], decoder: str, words: Any
 ) -> None:
     policy = verified(tiny_policy(words, kind=kind, layers=3, **settings))
@@ -101,7 +101,7 @@ def unknown(words: Any, **settings: Any) -> Policy:
     return policy
 
 
-def test_a_decoder_that_errs_gives_way_to_the_next(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_decoder_is_replaced_by_the_next(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_decoder(unknown(words)) == "slots"
     passed = []
     for name, decoder in list(DECODERS.items()):
@@ -116,7 +116,7 @@ def test_a_decoder_that_errs_gives_way_to_the_next(words: Any, monkeypatch: pyte
     assert passed == ["padded", "unpadded", "alone", "recomputing"]
 
 
-def test_a_decoder_that_raises_gives_way_to_the_next(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_decoder_is_replaced_by_the_next(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def raising(policy: Policy) -> Any:
         raise NotImplementedError("no such layer")
 
@@ -141,7 +141,7 @@ def test_the_trial_is_made_once_and_not_for_the_verified(words: Any, monkeypatch
     assert made == ["trial"]
 
 
-def test_a_model_whose_weights_are_rounded_is_tried_in_float32(words: Any) -> None:
+def test_a_model_with_rounded_weights_is_tried_in_float32(words: Any) -> None:
     policy = unknown(words)
     policy.compute = Compute(CPU.device, torch.bfloat16)
     policy.round_weights()
@@ -151,7 +151,7 @@ def test_a_model_whose_weights_are_rounded_is_tried_in_float32(words: Any) -> No
     assert any(p.dtype == torch.bfloat16 for p in policy.network.parameters())
 
 
-def test_what_works_in_float32_only_gives_way_in_bfloat16(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_fails_in_bfloat16_is_replaced(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def float32_only(policy: Policy) -> Any:
         if policy.compute.dtype != torch.float32:
             raise RuntimeError("expected m1 and m2 to have the same dtype")
@@ -174,7 +174,7 @@ def test_decoders_of_translators_are_refused(kind: str, words: Any) -> None:
         verified(Policy(network, words, CPU))
 
 
-def test_a_model_whose_tokens_see_what_follows_is_refused(words: Any) -> None:
+def test_a_model_with_noncausal_attention_is_refused(words: Any) -> None:
     kind: dict[str, Any] = {"kind": "bert-generation", "pad_token_id": 0}
     assert verified(tiny_policy(words, is_decoder=True, **kind)).layout == "auto"
     with pytest.raises(

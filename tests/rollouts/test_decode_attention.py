@@ -1,4 +1,4 @@
-"""Attention of one token: the same as transformers' kernel, whoever shares what, in any precision."""
+"""Attention of one token equals transformers' kernel for any sharing of prompts, in any precision."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def test_the_same_as_the_kernel(dtype: torch.dtype, heads: int, shared: int, pro
     )
     lower = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
     with lower, one_token(tiny_policy(), cache):
-        found, _ = one_token_attention(nn.Module(), query, key, value, None, scaling=0.3)
+        result, _ = one_token_attention(nn.Module(), query, key, value, None, scaling=0.3)
         plain, _ = one_token_attention(nn.Module(), query, key, value, None)
         same, _ = one_token_attention(nn.Module(), query, key, value, None, scaling=8**-0.5)
-    assert found.shape == (5, 1, heads, 8)
-    torch.testing.assert_close(found.transpose(1, 2).double(), expected, atol=1e-6, rtol=1e-5)
+    assert result.shape == (5, 1, heads, 8)
+    torch.testing.assert_close(result.transpose(1, 2).double(), expected, atol=1e-6, rtol=1e-5)
     assert torch.equal(plain, same)
 
 

@@ -1,4 +1,4 @@
-"""What prompts share, and how often they are read."""
+"""Shared starts of prompts, and the number of times they are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gnomon.rollouts.decoding import Ids, SlotDecoder, shared_start
         ([(1, 2, 9, 4), (1, 2, 8, 4)], 2),
     ],
 )
-def test_what_prompts_share_at_their_start(prompts: list[Ids], expected: int) -> None:
+def test_shared_start_counts_common_ids(prompts: list[Ids], expected: int) -> None:
     assert shared_start(prompts) == expected
 
 
@@ -32,8 +32,8 @@ def test_prompts_with_a_common_start_are_read_as_if_alone(kind: str) -> None:
     policy = tiny_policy(kind=kind)
     prompts: list[Ids] = [(1, 2, 3, 4), (1, 2, 3), (1, 2, 3, 9, 8, 7, 6)]
     with torch.no_grad():
-        found = SlotDecoder(policy).enter([prompts[i] for i in (0, 1, 1, 2)])
-        for row, prompt in zip(found, [prompts[i] for i in (0, 1, 1, 2)], strict=True):
+        result = SlotDecoder(policy).enter([prompts[i] for i in (0, 1, 1, 2)])
+        for row, prompt in zip(result, [prompts[i] for i in (0, 1, 1, 2)], strict=True):
             alone = policy.trunk(input_ids=torch.tensor([prompt])).last_hidden_state[0, -1]
             torch.testing.assert_close(row, alone, atol=1e-5, rtol=0)
 

@@ -1,4 +1,4 @@
-"""Rollouts to experience: where the score lands, what a cut-off completion gets, what a nat costs."""
+"""Experience from rollouts: positions of scores, truncated completions, the KL penalty."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def test_one_id_with_the_tokens_of_two_prompts_is_a_fault() -> None:
     assert len(token_groups_of([*ROLLOUTS[:2], replace(other, version=1)]).prompts) == 3
 
 
-def test_experience_keeps_the_samplers_logprobs_and_counts_what_a_loss_divides_by() -> None:
-    found = build_experience(ROLLOUTS, torch.tensor([1.0, 2.0, 3.0]))
+def test_experience_has_the_samplers_logprobs_and_step_totals() -> None:
+    result = build_experience(ROLLOUTS, torch.tensor([1.0, 2.0, 3.0]))
     expected = torch.tensor([[-0.1, -0.2, -0.3], [-0.4, 0, 0], [-0.5, -0.6, 0]])
-    torch.testing.assert_close(found.logprobs, expected)
-    assert found.finished.tolist() == [True, False, True]
-    assert found.totals == StepTotals(rows=3, tokens=6.0)
+    torch.testing.assert_close(result.logprobs, expected)
+    assert result.finished.tolist() == [True, False, True]
+    assert result.totals == StepTotals(rows=3, tokens=6.0)
 
 
 def test_the_score_lands_on_the_last_token_that_counts() -> None:
     """Not on the first padding, and not on a tool's output that came last."""
     mask = torch.tensor([[True, True, True], [True, False, False], [True, True, False], [True, False, True]])
-    found = last_token(torch.tensor([1.0, 2.0, 3.0, 4.0]), mask)
-    assert found.tolist() == [[0, 0, 1], [2, 0, 0], [0, 3, 0], [0, 0, 4]]
+    result = last_token(torch.tensor([1.0, 2.0, 3.0, 4.0]), mask)
+    assert result.tolist() == [[0, 0, 1], [2, 0, 0], [0, 3, 0], [0, 0, 4]]
 
 
 @pytest.mark.parametrize(
@@ -83,23 +83,23 @@ def test_a_completion_that_was_cut_off_gets_the_least_of_three(
 
 def test_the_lowest_of_several_that_ended_bounds_those_that_were_cut_off() -> None:
     finished = torch.tensor([True, False, True, False])
-    found = cap_truncated(torch.tensor([2.0, 3.0, -4.0, -7.0]), finished, -1.0)
-    assert found.tolist() == [2.0, -4.0, -4.0, -7.0]
+    result = cap_truncated(torch.tensor([2.0, 3.0, -4.0, -7.0]), finished, -1.0)
+    assert result.tolist() == [2.0, -4.0, -4.0, -7.0]
 
 
 def test_where_none_ended_each_gets_its_own_score_up_to_the_penalty() -> None:
-    found = cap_truncated(torch.tensor([2.0, -3.0]), torch.tensor([False, False]), -1.0)
-    assert found.tolist() == [-1.0, -3.0]
+    result = cap_truncated(torch.tensor([2.0, -3.0]), torch.tensor([False, False]), -1.0)
+    assert result.tolist() == [-1.0, -3.0]
 
 
 def experience() -> Experience:
     """Log-ratios to the reference of ½, −0.25 and (masked) 9 in row 0, 1 in row 1."""
     groups = TokenGroups.build([[1]], [[1, 2, 3], [4]], [0, 0], [[True, True, False], [True]])
     logprobs = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, float("nan"), float("nan")]])
-    found = Experience(
+    result = Experience(
         groups, logprobs, torch.tensor([2.0, -1.0]), torch.tensor([True, True]), StepTotals(2, 3.0)
     )
-    return replace(found, reference_logprobs=torch.tensor([[-1.5, -1.75, -9.5], [-4.0, 0.0, 0.0]]))
+    return replace(result, reference_logprobs=torch.tensor([[-1.5, -1.75, -9.5], [-4.0, 0.0, 0.0]]))
 
 
 def test_price_kl_hand_numbers() -> None:

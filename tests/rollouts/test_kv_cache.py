@@ -1,4 +1,4 @@
-"""Rows on prompts that are held once: what is written where, who sees it, and who moves when others leave."""
+"""The key-value cache: shared prompts, positions of writes, visibility, and moves when rows leave."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def write(cache: SlotCache, *rows: float) -> tuple[list[list[float]], list[int]]
     """One step of all rows; returns what each row may see, and the positions."""
     positions = cache.open(CPU)
     keys, values = cache.update(states(*rows), states(*(-row for row in rows)), 0)
-    of_prompts, said = cache.prompts.layer(0)
+    prompt_keys, prompt_values = cache.prompts.layer(0)
     assert torch.equal(keys, -values)
-    assert torch.equal(of_prompts, -said)
-    whole = torch.cat([of_prompts[cache.prompt_of], keys], dim=2)[:, 0, :, 0]
+    assert torch.equal(prompt_keys, -prompt_values)
+    whole = torch.cat([prompt_keys[cache.prompt_of], keys], dim=2)[:, 0, :, 0]
     mask = cache.sharing.mask[:, 0, 0]
-    seen = [row[mine].tolist() for row, mine in zip(whole, mask, strict=True)]
+    seen = [row[visible].tolist() for row, visible in zip(whole, mask, strict=True)]
     assert cache.sharing.rows.flatten()[cache.sharing.back].tolist() == list(range(len(rows)))
     return seen, positions[:, 0].tolist()
 
@@ -86,8 +86,8 @@ def test_a_cache_grows_in_slots_and_tokens_and_keeps_what_it_holds(monkeypatch: 
         read(cache, prompt, lengths=[int(prompt)])
         cache.enter([0])
     for step in range(10, 20):
-        found, _ = write(cache, step, step, step)
-    assert found == [[prompt] * prompt + list(range(10, 20)) for prompt in (1, 2, 3)]
+        result, _ = write(cache, step, step, step)
+    assert result == [[prompt] * prompt + list(range(10, 20)) for prompt in (1, 2, 3)]
     for held in (cache.prompts, cache.own):
         assert held.stores[0][0].isfinite().all()
 

@@ -1,4 +1,4 @@
-"""The sampler draws from the model's distribution, and says truly how likely each token was."""
+"""The sampler draws from the model's distribution, and reports the true log-probability of each token."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_logprobs_are_those_that_the_trainer_computes(
     assert len({len(r.token_ids) for r in rollouts}) > 1
     assert [len(p) for p in groups.prompts] != [len(groups.prompts[0])] * 4
     with torch.no_grad():
-        found = rows_of(policy.logprobs(groups, temperature=1.7), groups)
-    for rollout, row in zip(rollouts, found, strict=True):
+        result = rows_of(policy.logprobs(groups, temperature=1.7), groups)
+    for rollout, row in zip(rollouts, result, strict=True):
         torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=near, rtol=0)
 
 
@@ -68,20 +68,20 @@ def test_the_adapter_takes_part(words: Any) -> None:
     rollouts = sample(policy, completions=2, max_tokens=4)
     groups = token_groups_of(rollouts)
     with torch.no_grad():
-        found = rows_of(policy.logprobs(groups), groups)
+        result = rows_of(policy.logprobs(groups), groups)
     assert (policy.reference_logprobs(groups) - policy.logprobs(groups)).abs().max() > 0.1
-    for rollout, row in zip(rollouts, found, strict=True):
+    for rollout, row in zip(rollouts, result, strict=True):
         torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=1e-4, rtol=0)
 
 
 def greedy(policy: Policy, ids: list[int], limit: int) -> list[int]:
     """The likeliest token, again and again, without a cache."""
     end: int = policy.tokenizer.eos_token_id
-    found: list[int] = []
-    while len(found) < limit and (not found or found[-1] != end):
+    result: list[int] = []
+    while len(result) < limit and (not result or result[-1] != end):
         with torch.no_grad():
-            found.append(int(policy.network(torch.tensor([ids + found])).logits[0, -1].argmax()))
-    return found
+            result.append(int(policy.network(torch.tensor([ids + result])).logits[0, -1].argmax()))
+    return result
 
 
 @pytest.mark.usefixtures("way")
@@ -114,7 +114,7 @@ def test_frequencies_are_the_models_probabilities(decoder: Any, words: Any) -> N
 
 
 @pytest.mark.usefixtures("way")
-def test_an_end_closes_a_completion_and_nothing_follows(words: Any) -> None:
+def test_an_end_is_the_last_token_of_a_completion(words: Any) -> None:
     rollouts = sample(tiny_policy(words), completions=8, max_tokens=5)
     end = words.eos_token_id
     assert {r.finished for r in rollouts} == {True, False}
@@ -148,16 +148,16 @@ def tokens_of(rollouts: Sequence[Rollout]) -> list[tuple[int, ...]]:
     return [r.token_ids for r in rollouts]
 
 
-def assert_same(found: Sequence[Rollout], expected: Sequence[Rollout], atol: float = 1e-5) -> None:
-    assert tokens_of(found) == tokens_of(expected)
-    for one, other in zip(found, expected, strict=True):
+def assert_same(result: Sequence[Rollout], expected: Sequence[Rollout], atol: float = 1e-5) -> None:
+    assert tokens_of(result) == tokens_of(expected)
+    for one, other in zip(result, expected, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=atol)
         assert (one.completion.id, one.finish_reason) == (other.completion.id, other.finish_reason)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2", "mistral"])
 @pytest.mark.parametrize("batch", [1, 3, 5, 50])
-def test_each_completion_is_what_it_is_alone(kind: str, batch: int, words: Any) -> None:
+def test_completions_do_not_depend_on_the_batch(kind: str, batch: int, words: Any) -> None:
     """Batches in which rows wait, enter beside longer ones and leave, against a prompt and a row at a time."""
     window: dict[str, Any] = {"sliding_window": 6} if kind == "mistral" else {}
     policy = tiny_policy(words, kind=kind, **window)
@@ -171,12 +171,12 @@ def test_each_completion_is_what_it_is_alone(kind: str, batch: int, words: Any) 
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
-def test_every_way_of_drawing_draws_the_same(kind: str, words: Any) -> None:
+def test_every_decoder_draws_the_same(kind: str, words: Any) -> None:
     policy = tiny_policy(words, kind=kind)
     assert isinstance(decoder_for(policy), SlotDecoder)
-    found = sample(policy, completions=5, max_tokens=12, batch=7)
+    result = sample(policy, completions=5, max_tokens=12, batch=7)
     for policy.decoder in set(choice.DECODERS) - {"slots"}:
-        assert_same(found, sample(policy, completions=5, max_tokens=12, batch=7))
+        assert_same(result, sample(policy, completions=5, max_tokens=12, batch=7))
 
 
 def test_windows_and_attention_without_our_mask_get_the_cache_of_transformers(words: Any) -> None:
@@ -188,7 +188,7 @@ def test_windows_and_attention_without_our_mask_get_the_cache_of_transformers(wo
 
 
 @pytest.mark.usefixtures("way")
-def test_a_second_helping_of_a_prompt_goes_on_counting(words: Any) -> None:
+def test_a_repeated_prompt_continues_its_numbers(words: Any) -> None:
     policy = tiny_policy(words)
     twice = NativeSampler(policy).sample([PROMPTS[0]] * 2, Sampling(completions=2, max_tokens=8), seed=0)
     once = NativeSampler(policy).sample(PROMPTS[:1], Sampling(completions=4, max_tokens=8), seed=0)
@@ -216,8 +216,8 @@ def test_a_trunk_that_ends_in_a_projection_draws_in_bfloat16(words: Any) -> None
     rollouts = sample(policy, completions=2, max_tokens=4)
     groups = token_groups_of(rollouts)
     with torch.no_grad():
-        found = rows_of(policy.logprobs(groups), groups)
-    for rollout, row in zip(rollouts, found, strict=True):
+        result = rows_of(policy.logprobs(groups), groups)
+    for rollout, row in zip(rollouts, result, strict=True):
         torch.testing.assert_close(torch.tensor(rollout.logprobs), row, atol=0.05, rtol=0)
 
 
@@ -226,10 +226,10 @@ def test_seeds_of_the_prompts_own(words: Any) -> None:
     """They take the place of ids: the same seed and text draw the same, and another seed something else."""
     sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
     alike = [Prompt(name, PROMPTS[0].messages) for name in "xyz"]
-    found = tokens_of(sampler.sample(alike, sampling, seed=0, seeds=[4, 5, 4]))
-    assert found[:2] == found[4:] != found[2:4]
-    assert tokens_of(sampler.sample(alike[1:], sampling, seed=0, seeds=[5, 4])) == found[2:]
-    assert tokens_of(sampler.sample(alike, sampling, seed=1, seeds=[4, 5, 4])) != found
+    result = tokens_of(sampler.sample(alike, sampling, seed=0, seeds=[4, 5, 4]))
+    assert result[:2] == result[4:] != result[2:4]
+    assert tokens_of(sampler.sample(alike[1:], sampling, seed=0, seeds=[5, 4])) == result[2:]
+    assert tokens_of(sampler.sample(alike, sampling, seed=1, seeds=[4, 5, 4])) != result
 
 
 @pytest.mark.usefixtures("way")
@@ -279,27 +279,25 @@ def test_a_text_that_ends_a_completion(words: Any) -> None:
     assert len(stopped) > 5
     assert any(r.completion.text for r in stopped)
     for rollout in rollouts:
-        said = words.decode(list(rollout.token_ids), skip_special_tokens=True)
-        assert (rollout.finish_reason == "stop") == said.endswith(("c a", "b b"))
+        decoded = words.decode(list(rollout.token_ids), skip_special_tokens=True)
+        assert (rollout.finish_reason == "stop") == decoded.endswith(("c a", "b b"))
         assert "c a" not in rollout.completion.text
         if rollout.finish_reason == "stop":
-            assert rollout.completion.text == said[:-3].strip()
+            assert rollout.completion.text == decoded[:-3].strip()
             assert len(rollout.logprobs) == len(rollout.token_ids)
 
 
-def test_the_adapter_in_the_weights_draws_what_the_adapter_beside_them_draws(
-    words: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_merged_adapter_draws_the_same_tokens(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny_policy(words, Trainable(rank=4))
     with torch.no_grad():
         for parameter in policy.trainable().values():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     before = {name: p.clone() for name, p in policy.network.named_parameters()}
-    found = sample(policy, completions=3, max_tokens=8)
+    result = sample(policy, completions=3, max_tokens=8)
     after = dict(policy.network.named_parameters())
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
     monkeypatch.setattr("gnomon.rollouts.sampler.merged", lambda _: nullcontext())
-    assert_same(found, sample(policy, completions=3, max_tokens=8), atol=1e-4)
+    assert_same(result, sample(policy, completions=3, max_tokens=8), atol=1e-4)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_before_anything_is_drawn(words: Any) -> None:
@@ -314,7 +312,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_before_anything_is_drawn(words:
 
 
 @pytest.mark.usefixtures("way")
-def test_progress_counts_what_is_drawn(words: Any) -> None:
+def test_progress_counts_drawn_completions(words: Any) -> None:
     reports: list[int] = []
     sampler = NativeSampler(tiny_policy(words), reports.append)
     sampler.sample(PROMPTS, Sampling(completions=3, batch=5, max_tokens=6), seed=0)

@@ -1,4 +1,4 @@
-"""Settings of sampling: what is refused, and which of them leave the model's own distribution."""
+"""Settings of sampling: refused values, and settings that change the model's distribution."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gnomon.rollouts.sampling_params import Sampling
         ("top_k", 50),
     ],
 )
-def test_what_changes_the_distribution_is_named(key: str, value: float) -> None:
+def test_settings_that_change_the_distribution_are_named(key: str, value: float) -> None:
     sampling = validate(Sampling, {key: value}, "sampling")
     assert sampling.off_policy == [key]
     assert not sampling.on_policy
 
 
-def test_what_only_ends_completions_leaves_the_distribution_alone() -> None:
+def test_settings_that_only_end_completions_keep_the_distribution() -> None:
     content = {"temperature": 0.7, "stop": ["\n", "完"], "stop_ids": [3], "max_tokens": 5, "completions": 4}
     sampling = validate(Sampling, content, "sampling")
     assert sampling.on_policy

@@ -1,4 +1,4 @@
-"""Stop texts are found wherever the borders of tokens lie."""
+"""Stop texts are detected independent of token boundaries."""
 
 from __future__ import annotations
 

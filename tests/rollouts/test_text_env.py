@@ -1,4 +1,4 @@
-"""Episodes walked by hand, a tool's turns masked, and a classic learner that finds the optimum."""
+"""Episodes computed by hand, masks of a tool's turns, and a classic learner that reaches the optimum."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_window_shows_the_last_tokens() -> None:
     assert [o for o, _, _, _ in walk(small(window=2), [1, 0, 1])] == [[2, 1], [1, 0], [0, 1]]
 
 
-def test_a_tools_answer_is_seen_and_masked_and_costs_no_action() -> None:
+def test_a_tools_output_is_observed_and_masked_and_costs_no_action() -> None:
     """END asks the tool, which adds 2, 0; the second END ends the episode; the limit counts own tokens only."""
     env = small(tool=calculator, max_tokens=4, window=7)
     assert walk(env, [1, END, 1, END]) == [
@@ -117,7 +117,7 @@ def test_a_tools_answer_is_seen_and_masked_and_costs_no_action() -> None:
     assert priced.rewards.tolist() == [[0, 0, 0, 0, 0, 5]]
 
 
-def test_a_tool_that_answers_when_no_action_is_left() -> None:
+def test_a_tools_output_after_the_last_action() -> None:
     """The episode is cut off, its score on the policy's last token and not on the tool's."""
     env = small(tool=calculator, max_tokens=2)
     assert walk(env, [1, END])[-1] == ([2, 1, END, 2, 0][-4:], 1.0, False, True)
@@ -125,12 +125,12 @@ def test_a_tool_that_answers_when_no_action_is_left() -> None:
 
 
 def test_episodes_become_groups_by_prompt_with_their_masks() -> None:
-    found = []
+    result = []
     env = small(tool=calculator, max_tokens=4)
     for actions, prompt in (([1, END, END], 0), ([0, 0, 0, 0], 1), ([END, 1, END], 0)):
         walk(env, actions, prompt)
-        found.append(now(env))
-    groups = token_groups_of_transcripts(found)
+        result.append(now(env))
+    groups = token_groups_of_transcripts(result)
     assert groups.group.tolist() == [0, 1, 0]
     assert [p.tolist() for p in groups.prompts] == [[0, 2], [1]]
     assert [m.tolist() for m in groups.masks] == [
@@ -139,7 +139,7 @@ def test_episodes_become_groups_by_prompt_with_their_masks() -> None:
         [True, False, False, True, True],
     ]
     with pytest.raises(DataError, match=r"3 tokens of the policy and 1 log-probabilities"):
-        found[0].rollout([-0.5])
+        result[0].rollout([-0.5])
 
 
 def test_the_seed_decides_the_prompts() -> None:
@@ -204,7 +204,7 @@ def failing(prompt: Prompt, text: str) -> float:
     raise ValueError("no words")
 
 
-def test_what_is_refused(words: Any) -> None:
+def test_invalid_settings_are_refused(words: Any) -> None:
     env = small()
     with pytest.raises(ConfigError, match="call reset"):
         env.step(0)
@@ -261,8 +261,8 @@ NOISE = dict(zip(itertools.product(WANTED, EVERY), np.random.default_rng(0).rand
 
 def worth(prompt: str, text: tuple[int, ...]) -> float:
     """The share of places that agree with what the prompt wants, and a taste that no rule tells."""
-    places = itertools.zip_longest(text, WANTED[prompt])
-    agree = [a == b for a, b in places]
+    pairs = itertools.zip_longest(text, WANTED[prompt])
+    agree = [a == b for a, b in pairs]
     return float(np.mean(agree) + 0.2 * NOISE[prompt, text])
 
 

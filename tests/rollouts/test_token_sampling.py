@@ -38,8 +38,8 @@ LOGITS = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
     ],
 )
 def test_restricted_distributions_by_hand(top_k: int, top_p: float, expected: list[float]) -> None:
-    found = restrict(LOGITS, top_k=top_k, top_p=top_p).softmax(-1)[0].tolist()
-    assert found == pytest.approx(expected, abs=1e-6)
+    result = restrict(LOGITS, top_k=top_k, top_p=top_p).softmax(-1)[0].tolist()
+    assert result == pytest.approx(expected, abs=1e-6)
 
 
 def test_each_row_has_its_own_nucleus() -> None:
@@ -79,7 +79,7 @@ def test_top_k_keeps_exactly_k_where_tokens_tie() -> None:
     assert kept[0, 1]
 
 
-def test_at_temperature_0_the_likeliest_is_taken_and_its_plain_logprob_told() -> None:
+def test_temperature_0_takes_the_likeliest_and_reports_its_plain_logprob() -> None:
     token, logprob = draw(LOGITS, Sampling(temperature=0, top_p=0.1), torch.tensor([0.99]))
     assert token.tolist() == [1]
     assert logprob.item() == pytest.approx(math.log(0.5), abs=1e-6)
@@ -122,7 +122,7 @@ def test_frequencies_are_the_exact_probabilities(settings: dict[str, float], voc
     assert chisquare(counts, wanted).pvalue > 0.001
 
 
-def test_the_search_finds_what_a_plain_cumulative_sum_finds() -> None:
+def test_the_search_equals_a_plain_cumulative_sum() -> None:
     """Every border of 130 tokens, some of no weight, from just below and just above."""
     weights = torch.rand(130, generator=torch.Generator().manual_seed(3))
     weights[[0, 5, 63, 64, 65, 128, 129]] = 0.0
@@ -144,8 +144,8 @@ def test_a_stream_depends_on_its_key_alone() -> None:
 def test_the_repetition_penalty_by_hand() -> None:
     """Positive logits are divided by 2, negative ones multiplied; each once, however often a token was seen."""
     logits = torch.tensor([[3.0, -1.0, 2.0, 0.5], [3.0, -1.0, 2.0, 0.5]])
-    found = repetition_penalty(logits, [{0, 1}, set()], 2.0)
-    assert found.tolist() == [[1.5, -2.0, 2.0, 0.5], [3.0, -1.0, 2.0, 0.5]]
+    result = repetition_penalty(logits, [{0, 1}, set()], 2.0)
+    assert result.tolist() == [[1.5, -2.0, 2.0, 0.5], [3.0, -1.0, 2.0, 0.5]]
     settings = Sampling(repetition_penalty=2)
     assert penalize(logits[:1], [[0, 0]], [[1, 3]], [3], settings).tolist() == [[1.5, -2.0, 2.0, 0.5]]
 
@@ -168,22 +168,22 @@ def test_repeated_ngrams_by_hand(ids: list[int], n: int, expected: set[int]) -> 
 
 def test_ngrams_run_over_the_border_of_prompt_and_completion_and_never_forbid_the_end() -> None:
     logits, settings = torch.zeros(1, 5), Sampling(no_repeat_ngram=2)
-    found = penalize(logits, [[1, 2, 3, 2, 0]], [[1, 2]], [0], settings)
-    assert found.isfinite()[0].tolist() == [True, True, True, False, True]  # 2 3 is known, and so is 2 0, an end
-    found = penalize(logits, [[4, 1]], [[4]], [0], settings)
-    assert found.isfinite()[0].tolist() == [True, False, True, True, True]
+    result = penalize(logits, [[1, 2, 3, 2, 0]], [[1, 2]], [0], settings)
+    assert result.isfinite()[0].tolist() == [True, True, True, False, True]  # 2 3 is known, and so is 2 0, an end
+    result = penalize(logits, [[4, 1]], [[4]], [0], settings)
+    assert result.isfinite()[0].tolist() == [True, False, True, True, True]
 
 
-def test_a_rule_that_leaves_nothing_is_lifted() -> None:
+def test_a_rule_that_would_forbid_all_tokens_is_lifted() -> None:
     settings = Sampling(no_repeat_ngram=1, min_tokens=9)
-    found = penalize(torch.zeros(2, 3), [[1, 2], [1]], [[], []], [0], settings)
-    assert found.isfinite().tolist() == [[False, True, True], [False, False, True]]
+    result = penalize(torch.zeros(2, 3), [[1, 2], [1]], [[], []], [0], settings)
+    assert result.isfinite().tolist() == [[False, True, True], [False, False, True]]
 
 
 def test_no_end_before_min_tokens() -> None:
-    found = penalize(torch.zeros(2, 4), [[1], [1]], [[1], [1, 1]], [0, 3], Sampling(min_tokens=2))
-    assert found.isfinite().tolist() == [[False, True, True, False], [True] * 4]
+    result = penalize(torch.zeros(2, 4), [[1], [1]], [[1], [1, 1]], [0, 3], Sampling(min_tokens=2))
+    assert result.isfinite().tolist() == [[False, True, True, False], [True] * 4]
 
 
-def test_forbidding_nothing_changes_nothing() -> None:
+def test_an_empty_list_forbids_no_token() -> None:
     assert torch.equal(forbid(LOGITS, [()]), LOGITS)

@@ -1,4 +1,4 @@
-"""The run folder: whole files or none, rows that survive a crash, digests that say what is equal."""
+"""The run folder: atomic files, rows that survive a crash, digests."""
 
 from __future__ import annotations
 
@@ -188,14 +188,14 @@ def test_samples_of_any_language_survive_a_resumption(tmp_path: Path) -> None:
     assert [row["step"] for row in StepLog(path, keep_steps=3).kept_rows] == [1, 2]
 
 
-def test_time_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_time_continues_after_resumption(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_jsonl(path, [{"step": 1, "time": 1000.0}])
     MetricsLog(path, keep_steps=1).record(2, {})
     assert list(read_jsonl(path))[-1]["time"] >= 1000
 
 
-def test_a_digest_says_what_is_equal() -> None:
+def test_digests_are_equal_for_equal_values() -> None:
     assert digest_of({"a": 1, "b": {"c": [1, 2], "d": "电"}}) == digest_of(
         {"b": {"d": "电", "c": [1, 2]}, "a": 1}
     )
@@ -210,9 +210,11 @@ def test_a_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
     assert digest_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
 
 
-def test_the_environment_says_what_a_run_depends_on() -> None:
-    found = environment(7, {"data.jsonl": "abc"})
-    assert found["seed"] == 7
-    assert found["data"] == {"data.jsonl": "abc"}
-    assert all(found[key] for key in ("python", "torch", "transformers", "numpy", "platform", "cores", "started"))
-    json.dumps(found)
+def test_the_environment_records_versions_seed_and_data() -> None:
+    result = environment(7, {"data.jsonl": "abc"})
+    assert result["seed"] == 7
+    assert result["data"] == {"data.jsonl": "abc"}
+    assert all(
+        result[key] for key in ("python", "torch", "transformers", "numpy", "platform", "cores", "started")
+    )
+    json.dumps(result)

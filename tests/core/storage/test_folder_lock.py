@@ -1,4 +1,4 @@
-"""A folder is one process's: a second is refused, a dead one's lock is taken over, a moved folder is noticed."""
+"""Folder locks: a second process is refused, a dead one's lock is taken over, a moved folder is detected."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_dead_process_of_this_computer_is_known_at_once_whatever_its_id(tmp_pa
     lock.release()
 
 
-def test_a_disk_without_locks_goes_by_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_locks_uses_the_modification_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(38, "Function not implemented")
 
@@ -97,8 +97,8 @@ def test_a_folder_that_was_moved_or_removed_is_noticed(tmp_path: Path) -> None:
         lock.check()
     lock.release()
     lock.check()
-    with FolderLock(tmp_path / "elsewhere", "run folder") as found:
-        assert not found.lost
+    with FolderLock(tmp_path / "elsewhere", "run folder") as excinfo:
+        assert not excinfo.lost
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Temporary names: gone in the end, removed by a later start, never taken from a live process or from a user."""
+"""Temporary files: removed at the end or by a later start, never taken from a live process or a user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def holding(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_nothing_is_left_whether_it_ends_well_or_not(tmp_path: Path) -> None:
+def test_temporary_names_are_removed_after_success_and_failure(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as folder:
         (folder / "deep").mkdir()
         assert all(is_leftover_name(path.name) for path in tmp_path.iterdir())
@@ -57,14 +57,14 @@ def test_a_killed_process_leaves_names_that_go_and_a_live_one_keeps_its_own(tmp_
 
 
 def test_only_gnomons_own_names_go(tmp_path: Path) -> None:
-    mine = [
+    foreign = [
         ".gnomon-abcdefgh.part.bak",
         ".gnomon-.part",
         ".environment.json.1a2b3c4d",
         "tmpabcd1234",
         "partial-x",
     ]
-    for name in mine:
+    for name in foreign:
         (tmp_path / name).write_text("mine")
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -78,6 +78,6 @@ def test_only_gnomons_own_names_go(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert (inside / ".gnomon-aaaaaaad.part").exists(), "only `deep` looks below"
     remove_leftovers(tmp_path, deep=True)
-    assert all((tmp_path / name).read_text() == "mine" for name in mine)
+    assert all((tmp_path / name).read_text() == "mine" for name in foreign)
     assert (outside / "file").read_text() == "mine"
     assert sorted(os.listdir(inside)) == [".gnomon-aaaaaaaa.parts", ".gnomon-aaaaaaab.part"]

@@ -1,4 +1,4 @@
-"""What counts as Gnomon's own: a name that it writes, in its record, with the digest that it recorded."""
+"""Ownership: Gnomon's own files have a name that it writes, in its record, with the recorded digest."""
 
 from __future__ import annotations
 

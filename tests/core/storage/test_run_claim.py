@@ -1,4 +1,4 @@
-"""A run folder is its run's: others' files stay, one process works in it, and a refusal leaves nothing behind."""
+"""Run folders: other files stay, one process at a time, and a refusal leaves no files behind."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def short(project: Project) -> Project:
 
 
 @pytest.mark.parametrize(
-    "theirs", ["config.yaml", "report.html", "sft/thesis.txt", "environment.json", "photo.png"]
+    "foreign", ["config.yaml", "report.html", "sft/thesis.txt", "environment.json", "photo.png"]
 )
-def test_a_folder_that_is_no_run_is_refused_before_a_byte_is_written(short: Project, theirs: str) -> None:
-    path = short.run / theirs
+def test_a_folder_that_is_no_run_is_refused_before_a_byte_is_written(short: Project, foreign: str) -> None:
+    path = short.run / foreign
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     before = contents(short.folder)
     with pytest.raises(
-        RunError, match=rf"holds {Path(theirs).parts[0]}, which no run of Gnomon wrote; set run to"
+        RunError, match=rf"holds {Path(foreign).parts[0]}, which no run of Gnomon wrote; set run to"
     ):
         short.go()
     assert contents(short.folder) == before
 
 
-def test_what_the_run_reads_and_hidden_files_may_lie_in_its_folder(short: Project) -> None:
+def test_inputs_and_hidden_files_may_be_in_the_run_folder(short: Project) -> None:
     (short.run / "data").mkdir(parents=True)
     (short.run / ".gitignore").write_text("*")
     (short.folder / "demonstrations.jsonl").rename(short.run / "data" / "rows.jsonl")
@@ -136,13 +136,13 @@ def test_links_are_not_followed_out_of_the_folder(copied: Project) -> None:
     assert contents(outside)["config.yaml"] == before["config.yaml"]
 
 
-def test_a_run_of_a_version_that_wrote_no_digests_goes_on(copied: Project) -> None:
+def test_a_run_of_a_version_without_digests_is_resumed(copied: Project) -> None:
     for name in RUN_FILES:
         path = copied.run / name
         if name.endswith(".json"):
-            found = json.loads(path.read_text())
-            del found["record_digest"]
-            path.write_text(json.dumps(found))
+            result = json.loads(path.read_text())
+            del result["record_digest"]
+            path.write_text(json.dumps(result))
         else:
             path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]))
     copied.go()
@@ -158,7 +158,7 @@ def test_a_run_of_a_version_that_wrote_no_digests_goes_on(copied: Project) -> No
         ("model.chat_template=absent.jinja", ConfigError),
     ],
 )
-def test_a_refused_command_leaves_nothing(
+def test_a_refused_command_leaves_no_files(
     short: Project, copied: Project, override: str, error: type[GnomonError]
 ) -> None:
     """Neither a new folder, nor in an old one a change."""
@@ -173,7 +173,7 @@ def test_a_refused_command_leaves_nothing(
     assert contents(copied.run) == before
 
 
-def test_what_a_refused_stage_came_after_stays(project: Project) -> None:
+def test_stages_before_a_refused_one_stay(project: Project) -> None:
     with pytest.raises(ModelError, match=r"lacks the weight model\.layers\.3"):
         project.go("judge.num_layers=9")
     assert (project.run / "sft" / "result.json").exists()
@@ -243,7 +243,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", ["moved", "removed"])
-def test_a_folder_that_goes_away_ends_the_run_in_a_sentence(short: Project, harm: str) -> None:
+def test_a_removed_folder_ends_the_run_with_a_sentence(short: Project, harm: str) -> None:
     """A second process is refused meanwhile; no folder appears again in the old place."""
     import shutil
 

@@ -47,7 +47,7 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert cache_folder() == Path.home() / ".cache" / "gnomon"
 
 
-def test_fetches_once_and_says_so(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fetches_once_and_reports_it(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digest = write_wheel(index)
     path = fetch_from_pypi("sundial==1.0", WHEEL, digest, source=False)
     assert path == cache_folder() / WHEEL
@@ -68,7 +68,7 @@ def test_a_damaged_cached_file_is_fetched_again(index: Path) -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
-def test_wrong_hash_is_refused_and_nothing_is_cached(index: Path) -> None:
+def test_wrong_hash_is_refused_and_not_cached(index: Path) -> None:
     write_wheel(index)
     with pytest.raises(DataError, match=r"^the file of sundial==1\.0 does not have the pinned SHA-256 0000"):
         fetch_from_pypi("sundial==1.0", WHEEL, "0" * 64, source=False)
@@ -85,7 +85,7 @@ def test_hash_is_checked_even_if_pip_does_not(index: Path, monkeypatch: pytest.M
     assert list(cache_folder().iterdir()) == []
 
 
-def test_pip_failing_names_its_reason_and_a_way_out(index: Path) -> None:
+def test_a_failure_of_pip_names_the_reason_and_a_remedy(index: Path) -> None:
     with pytest.raises(DataError) as caught:
         fetch_from_pypi("sundial==1.0", WHEEL, "0" * 64, source=False)
     message = str(caught.value)

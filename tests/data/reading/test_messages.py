@@ -1,4 +1,4 @@
-"""Messages: keys that change what a turn means are used or refused by name."""
+"""Messages: keys that change the meaning of a turn are used or refused by name."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def turn(content: str = "A", **keys: Any) -> dict[str, Any]:
     ],
 )
 def test_a_turn_is_learned_as_it_is_marked(keys: dict[str, Any], train: bool | None) -> None:
-    (found,) = messages([turn(**keys)])
-    assert found.train is train
-    assert stored_message(message_row(found)) == found
+    (record,) = messages([turn(**keys)])
+    assert record.train is train
+    assert stored_message(message_row(record)) == record
 
 
 def test_text_parts_are_one_text() -> None:
@@ -39,12 +39,12 @@ def test_text_parts_are_one_text() -> None:
     assert messages([{"role": "user", "content": parts}]) == (Message("user", "Hello"),)
 
 
-def test_reasoning_stands_beside_the_content() -> None:
-    (found,) = messages([turn("4", reasoning_content="2 and 2")])
-    assert (found.content, found.reasoning_content) == ("4", "2 and 2")
+def test_reasoning_is_read_beside_the_content() -> None:
+    (result,) = messages([turn("4", reasoning_content="2 and 2")])
+    assert (result.content, result.reasoning_content) == ("4", "2 and 2")
     assert messages([{"role": "assistant", "reasoning_content": "2 and 2"}])[0].content == ""
     record = parse_record(Demonstration, {"messages": [HI, turn("4", reasoning_content="2 and 2")]})
-    assert record.completion.turns == (found,)
+    assert record.completion.turns == (result,)
     plain = parse_record(Demonstration, {"messages": [HI, turn("4")]})
     assert record.completion.id != plain.completion.id
 
@@ -64,7 +64,7 @@ def test_reasoning_stands_beside_the_content() -> None:
         ({"from": "human", "value": "Hi"}, "no 'role' in it, which has from, value"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name(row: dict[str, Any], reason: str) -> None:
+def test_unsupported_keys_are_refused_by_name(row: dict[str, Any], reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         messages([row])
 
@@ -85,19 +85,19 @@ def test_what_cannot_be_used_is_refused_by_name(row: dict[str, Any], reason: str
         (Demonstration, {"prompt": "Q", "completion": "a", "label": "good"}, "the row has label, which calls"),
     ],
 )
-def test_a_row_whose_meaning_cannot_be_kept_is_refused(kind: type, row: dict[str, Any], reason: str) -> None:
+def test_a_row_with_unsupported_columns_is_refused(kind: type, row: dict[str, Any], reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         parse_record(kind, row)
 
 
-def test_columns_that_hold_nothing_are_no_fault() -> None:
+def test_empty_columns_are_accepted() -> None:
     row: dict[str, Any] = {"prompt": "Q", "tools": "[]", "history": [], "system": None, "images": ""}
     assert parse_record(Prompt, row) == parse_record(Prompt, {"prompt": "Q"})
 
 
 def test_a_system_column_is_the_first_message() -> None:
     """For every kind of record, and where the messages have it already, once."""
-    asked = (Message("system", "S"), Message("user", "Hi"))
+    expected = (Message("system", "S"), Message("user", "Hi"))
     rows: list[tuple[type, dict[str, Any]]] = [
         (Prompt, {"prompt": "Hi"}),
         (Prompt, {"messages": [HI]}),
@@ -110,7 +110,7 @@ def test_a_system_column_is_the_first_message() -> None:
     ]
     for kind, row in rows:
         record: Any = parse_record(kind, {"system": "S", **row})
-        assert (record if kind is Prompt else record.prompt).messages == asked
+        assert (record if kind is Prompt else record.prompt).messages == expected
 
 
 def test_a_single_message_is_a_completion_and_a_prompt() -> None:

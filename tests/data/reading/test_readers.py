@@ -1,4 +1,4 @@
-"""Rows of every format: the same rows, each with its place; what is broken is refused by place."""
+"""Readers of every format: the same rows, each with its position; broken files are refused with the position."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "places"),
+    ("name", "positions"),
     [
         ("a.jsonl", ["line 1", "line 2"]),
         ("a.json", ["row 1", "row 2"]),
@@ -46,11 +46,11 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         ("a", ["row 1", "row 2"]),
     ],
 )
-def test_every_format_holds_the_same_rows(tmp_path: Path, name: str, places: list[str]) -> None:
+def test_every_format_holds_the_same_rows(tmp_path: Path, name: str, positions: list[str]) -> None:
     write(tmp_path / name, ROWS)
-    found = list(read_rows(tmp_path / name))
-    assert [row for _, row in found] == ROWS
-    assert [where for where, _ in found] == places
+    result = list(read_rows(tmp_path / name))
+    assert [row for _, row in result] == ROWS
+    assert [where for where, _ in result] == positions
 
 
 def test_a_json_file_may_hold_one_object_a_line(tmp_path: Path) -> None:
@@ -81,13 +81,13 @@ def test_long_cells_and_nul_are_read(tmp_path: Path) -> None:
         ("a.txt", b"a", r"the ending '\.txt' is not known"),
     ],
 )
-def test_what_is_broken_is_refused_by_place(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+def test_broken_files_are_refused(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(DataError, match=sentence) as found:
+    with pytest.raises(DataError, match=sentence) as excinfo:
         list(read_rows(path))
-    assert str(found.value).startswith(str(path))
-    assert "\n" not in str(found.value)
+    assert str(excinfo.value).startswith(str(path))
+    assert "\n" not in str(excinfo.value)
 
 
 def test_a_faulty_row_does_not_hide_those_after_it(tmp_path: Path) -> None:

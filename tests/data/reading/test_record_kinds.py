@@ -1,4 +1,4 @@
-"""The kind of a file's rows goes by their columns: what cannot be read is refused, not taken for less."""
+"""The kind of a file is detected by its columns; unreadable rows are refused, not read as another kind."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def written(tmp_path: Path, *rows: object) -> Path:
         ),
     ],
 )
-def test_rows_that_cannot_be_read_are_refused_as_what_they_are(
+def test_unreadable_rows_are_refused_as_their_kind(
     tmp_path: Path, row: dict[str, Any], kind: type, reason: str
 ) -> None:
     """Every row fails for one reason: that reason is named once, with the first line."""
-    with pytest.raises(DataError) as found:
+    with pytest.raises(DataError) as excinfo:
         inspect(written(tmp_path, row, row))
-    message = str(found.value)
+    message = str(excinfo.value)
     assert "all 2 rows are refused, 2 of them as line 1: " in message
     assert reason in message
     assert f"as {NAMES[kind]}, " in message
@@ -73,19 +73,22 @@ def test_a_file_is_one_of_the_kinds_that_a_command_reads(tmp_path: Path) -> None
         kind_of_file(path, (Preference, RatedText))
 
 
-def test_inspection_goes_on_after_rows_that_the_template_refuses(tmp_path: Path, chat_tokenizer: Any) -> None:
+def test_inspection_continues_after_rows_that_the_template_refuses(tmp_path: Path, chat_tokenizer: Any) -> None:
     system = [{"role": "system", "content": "S"}, *TURNS]
     path = written(tmp_path, {"messages": system}, {"messages": TURNS}, {"messages": [{}]})
     refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     before = chat_tokenizer.chat_template
     try:
         chat_tokenizer.chat_template = refusing + before
-        found = inspect(path, chat_tokenizer)
+        inspection = inspect(path, chat_tokenizer)
     finally:
         chat_tokenizer.chat_template = before
-    assert [(r.where, "no system" in r.reason) for r in found.refused] == [("line 1", True), ("line 3", False)]
-    assert (len(found.records), found.rows) == (1, 3)
-    assert len(found.tokens or ()) == 1
+    assert [(r.where, "no system" in r.reason) for r in inspection.refused] == [
+        ("line 1", True),
+        ("line 3", False),
+    ]
+    assert (len(inspection.records), inspection.rows) == (1, 3)
+    assert len(inspection.tokens or ()) == 1
 
 
 CELLS: list[Any] = [None, "", "Q", "good", 1, True, TURNS, ["a", "b"]]
@@ -100,12 +103,12 @@ def test_no_row_is_lost_and_none_becomes_a_lesser_kind(
     """Rows in are records and refused rows out; a record has the telling columns of its own kind."""
     path = written(tmp_path_factory.getbasetemp(), *rows)
     try:
-        found = inspect(path)
+        inspection = inspect(path)
     except DataError:
         return
-    assert found.rows == len(rows)
-    refused = {r.where for r in found.refused}
+    assert inspection.rows == len(rows)
+    refused = {r.where for r in inspection.refused}
     for number, row in enumerate(rows, start=1):
         if f"line {number}" not in refused:
-            assert has_columns_of(found.kind, row)
-            assert found.kind is not Demonstration or not has_columns_of(Label, row)
+            assert has_columns_of(inspection.kind, row)
+            assert inspection.kind is not Demonstration or not has_columns_of(Label, row)

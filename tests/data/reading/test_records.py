@@ -1,4 +1,4 @@
-"""Records as JSON lines: what stages write is read back; what users bring is taken or refused by row."""
+"""Parsing of records: written records are read back, and users' rows are accepted or refused one by one."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def written(tmp_path: Path, *rows: object) -> Path:
 
 def test_one_id_for_two_prompts_gets_its_source_in_front() -> None:
     """q differs between a and b, p does not: only q is renamed, in c too, whose q is that of a."""
-    q, other, p = (Prompt(i, (Message("user", said),)) for i, said in (("q", "1"), ("q", "2"), ("p", "3")))
-    found = disambiguate_prompt_ids({"a": [q, p], "b": [other, p], "c": [q]})
-    assert {name: [r.id for r in records] for name, records in found.items()} == {
+    q, other, p = (Prompt(i, (Message("user", content),)) for i, content in (("q", "1"), ("q", "2"), ("p", "3")))
+    result = disambiguate_prompt_ids({"a": [q, p], "b": [other, p], "c": [q]})
+    assert {name: [r.id for r in records] for name, records in result.items()} == {
         "a": ["a:q", "p"], "b": ["b:q", "p"], "c": ["c:q"],
     }  # fmt: skip
-    assert found["b"][0].messages == other.messages
+    assert result["b"][0].messages == other.messages
     shown = disambiguate_prompt_ids({"a": [Demonstration(q, GOOD, 0.5)], "b": [Demonstration(other, BAD)]})
     assert shown["a"] == [Demonstration(Prompt("a:q", q.messages), GOOD, 0.5)]
     assert disambiguate_prompt_ids({"a": [q, p], "b": [q]}) == {"a": [q, p], "b": [q]}
 
 
 @pytest.mark.parametrize("records", RECORDS, ids=lambda r: type(r[0]).__name__)
-def test_what_is_written_is_read_back(tmp_path: Path, records: Sequence[Any]) -> None:
+def test_written_records_are_read_back(tmp_path: Path, records: Sequence[Any]) -> None:
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, records)
     assert read_records(type(records[0]), path) == records
@@ -67,14 +67,14 @@ def test_what_is_written_is_read_back(tmp_path: Path, records: Sequence[Any]) ->
 
 def test_plain_texts_are_enough(tmp_path: Path) -> None:
     path = written(tmp_path, {"prompt": "Q", "chosen": "yes", "rejected": "no"})
-    (found,) = read_records(Preference, path)
-    assert found.prompt.messages == (Message("user", "Q"),)
-    assert (found.chosen.text, found.rejected.text) == ("yes", "no")
-    assert (found.probability, found.margin, found.weight) == (1.0, 0.0, 1.0)
+    (record,) = read_records(Preference, path)
+    assert record.prompt.messages == (Message("user", "Q"),)
+    assert (record.chosen.text, record.rejected.text) == ("yes", "no")
+    assert (record.probability, record.margin, record.weight) == (1.0, 0.0, 1.0)
     (demonstration,) = read_records(Demonstration, written(tmp_path, {"prompt": "Q", "completion": "A"}))
-    assert demonstration.prompt == found.prompt
+    assert demonstration.prompt == record.prompt
     assert demonstration.completion.text == "A"
-    assert read_records(Prompt, written(tmp_path, {"prompt": "Q"})) == [found.prompt]
+    assert read_records(Prompt, written(tmp_path, {"prompt": "Q"})) == [record.prompt]
 
 
 def test_equal_texts_get_equal_ids_and_others_do_not(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_an_id_of_zero_is_an_id(tmp_path: Path) -> None:
     assert read_records(Prompt, written(tmp_path, row))[0].id == "0"
 
 
-def test_one_id_cannot_stand_for_two_prompts(tmp_path: Path) -> None:
+def test_one_id_for_two_prompts_is_refused(tmp_path: Path) -> None:
     def row(text: str) -> dict[str, Any]:
         return {"prompt": {"id": "1", "messages": [{"role": "user", "content": text}]}, "completion": "a"}
 
@@ -102,13 +102,13 @@ def chat(*turns: object) -> dict[str, object]:
     return {"messages": list(turns)}
 
 
-def test_a_row_without_faults_stands_beside_those_with(tmp_path: Path) -> None:
+def test_scan_yields_records_and_errors_in_order(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a"}\n\nnot json\n[1]\n{"prompt": ""}\n{"prompt": "b"}\n', encoding="utf-8")
-    found = list(scan_records(Prompt, path))
-    assert [where for where, _ in found] == ["line 1", "line 3", "line 4", "line 5", "line 6"]
-    assert [isinstance(record, Prompt) for _, record in found] == [True, False, False, False, True]
-    assert "not a JSON object" in str(found[2][1])
+    records = list(scan_records(Prompt, path))
+    assert [where for where, _ in records] == ["line 1", "line 3", "line 4", "line 5", "line 6"]
+    assert [isinstance(record, Prompt) for _, record in records] == [True, False, False, False, True]
+    assert "not a JSON object" in str(records[2][1])
 
 
 def test_a_prompt_keeps_its_rows_id_and_a_record_does_not_take_it(tmp_path: Path) -> None:
@@ -194,9 +194,9 @@ def test_a_malformed_row_is_refused_by_file_and_row(
     tmp_path: Path, kind: type, row: dict[str, object], reason: str
 ) -> None:
     path = written(tmp_path, SOUND[kind], row, SOUND[kind])
-    with pytest.raises(DataError) as found:
+    with pytest.raises(DataError) as excinfo:
         read_records(kind, path)
-    message = str(found.value)
+    message = str(excinfo.value)
     assert message.startswith(f"{path}, line 2: ")
     assert reason in message
     assert 'a row is {"' in message  # and what would be right

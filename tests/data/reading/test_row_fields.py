@@ -46,15 +46,15 @@ def written(folder: Path, name: str, row: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.json", "r.parquet", "folder"])
 def test_every_format_holds_conversations_as_json(tmp_path: Path, name: str) -> None:
-    (found,) = read_records(Preference, written(tmp_path, name, ROW))
-    assert [(m.role, m.content) for m in found.prompt.messages] == [("system", "Be kind."), ("user", "Hi")]
-    assert (found.chosen.text, found.rejected.text) == ("Hello", "No")
+    (record,) = read_records(Preference, written(tmp_path, name, ROW))
+    assert [(m.role, m.content) for m in record.prompt.messages] == [("system", "Be kind."), ("user", "Hi")]
+    assert (record.chosen.text, record.rejected.text) == ("Hello", "No")
 
 
 def test_single_messages_and_alternatives_are_read_from_json_too(tmp_path: Path) -> None:
     row = {"prompt": PROMPT[1], "completions": json.dumps([json.dumps(CHOSEN), REJECTED, "text"])}
-    (found,) = read_records(Ranking, written(tmp_path, "r.csv", row))
-    assert [one.text for one in found.completions] == ["Hello", "No", "text"]
+    (record,) = read_records(Ranking, written(tmp_path, "r.csv", row))
+    assert [one.text for one in record.completions] == ["Hello", "No", "text"]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_single_messages_and_alternatives_are_read_from_json_too(tmp_path: Path)
     ],
 )
 def test_other_texts_stay_texts(tmp_path: Path, text: str) -> None:
-    (found,) = read_records(Demonstration, written(tmp_path, "r.csv", {"prompt": text, "completion": text}))
-    assert (found.prompt.messages[0].content, found.completion.text) == (text, text)
+    (record,) = read_records(Demonstration, written(tmp_path, "r.csv", {"prompt": text, "completion": text}))
+    assert (record.prompt.messages[0].content, record.completion.text) == (text, text)
     row = {"prompt": text}
     assert decode_cells(row) is row
 
@@ -81,15 +81,15 @@ def test_other_texts_stay_texts(tmp_path: Path, text: str) -> None:
 def test_json_of_messages_is_learned_as_text_inside_a_message(tmp_path: Path) -> None:
     inner = json.dumps(PROMPT)
     row = {"prompt": "Write JSON.", "completion": [{"role": "assistant", "content": inner}]}
-    (found,) = read_records(Demonstration, written(tmp_path, "r.csv", row))
-    assert found.completion.text == inner
+    (record,) = read_records(Demonstration, written(tmp_path, "r.csv", row))
+    assert record.completion.text == inner
 
 
 @pytest.mark.parametrize(
     "cell", [str(PROMPT), "[{'content': 'Hi', 'role': 'user'}]", '[{"role": "user", "content": "Hi"']
 )
 @pytest.mark.parametrize("key", ["prompt", "messages"])
-def test_what_looks_like_messages_and_is_no_json_is_refused(tmp_path: Path, cell: str, key: str) -> None:
+def test_broken_json_of_messages_is_refused(tmp_path: Path, cell: str, key: str) -> None:
     path = written(tmp_path, "r.csv", {key: cell})
     with pytest.raises(DataError, match=rf"r\.csv, line 2: {key} starts like a list of messages but is not JSON"):
         read_records(Prompt, path)

@@ -1,4 +1,4 @@
-"""What is not read of a file is known, nested keys included, and reported where it is trained on."""
+"""Unread keys of a file, including nested ones, are tracked and reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def written(tmp_path: Path, *rows: object) -> Path:
     return path
 
 
-def test_keys_that_nothing_is_read_from_are_listed_with_their_parents(tmp_path: Path) -> None:
+def test_unread_keys_are_listed_with_their_parents(tmp_path: Path) -> None:
     """Empty cells say nothing, and so do ids and what Gnomon's own exports note for themselves."""
     turns: list[dict[str, Any]] = [
         {"role": "user", "content": "Q", "name": "Ann"},
@@ -38,7 +38,7 @@ def test_keys_that_nothing_is_read_from_are_listed_with_their_parents(tmp_path: 
     )
 
 
-def test_a_row_that_is_read_whole_has_nothing_left(tmp_path: Path) -> None:
+def test_a_row_that_is_read_completely_has_no_unread_keys(tmp_path: Path) -> None:
     row = {
         "prompt": {"id": "p", "messages": [{"role": "user", "content": "Q"}], "answer": None},
         "chosen": {"id": "a", "text": "A", "source": "x"},
@@ -60,6 +60,6 @@ def test_a_command_reports_it_once(
     assert lines == [f"{path}: read as {kind.__name__.lower()}s; not read: model"]
 
 
-def test_nothing_to_report_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_line_is_printed_without_unread_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "print", lambda *_, **__: pytest.fail("nothing was left unread"))
     read_reported(Preference, written(tmp_path, {"prompt": "Q", "chosen": "a", "rejected": "b"}))

@@ -1,4 +1,4 @@
-"""Control tokens in people's words stay words; what is trained is the template's own text, token by token."""
+"""Control tokens in texts are tokenized as plain text; training sees the template's own text, token by token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THINK = (
 )
 
 
-def asked(*words: str) -> Prompt:
+def prompt_with(*words: str) -> Prompt:
     return Prompt("p", tuple(Message("user", text) for text in words))
 
 
@@ -47,7 +47,7 @@ def whole(tokenizer: Any, prompt: Prompt, turns: list[Message]) -> str:
 
 def test_words_open_and_end_no_turn(chat_tokenizer: Any) -> None:
     """One start for the user's turn and one for the answer; the text is still the template's."""
-    tokenizer, prompt = chat_tokenizer, asked(INJECTED)
+    tokenizer, prompt = chat_tokenizer, prompt_with(INJECTED)
     ids = render_prompt(tokenizer, prompt)
     start, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", END))
     assert (ids.count(start), ids.count(end)) == (2, 1)
@@ -63,11 +63,13 @@ def test_an_end_that_the_text_has_already_is_written_once(chat_tokenizer: Any, t
     assert render_completion(chat_tokenizer, text, "row") == render_completion(chat_tokenizer, "Hello!", "row")
     turns = [Message("assistant", text), Message("user", "R"), Message("assistant", text)]
     plain = [Message("assistant", "Hello!"), Message("user", "R"), Message("assistant", "Hello!")]
-    assert render_turns(chat_tokenizer, asked("Q"), turns) == render_turns(chat_tokenizer, asked("Q"), plain)
+    assert render_turns(chat_tokenizer, prompt_with("Q"), turns) == render_turns(
+        chat_tokenizer, prompt_with("Q"), plain
+    )
 
 
 def test_a_users_end_of_turn_is_not_dropped(chat_tokenizer: Any) -> None:
-    ids = render_prompt(chat_tokenizer, asked(f"Q{END}"))
+    ids = render_prompt(chat_tokenizer, prompt_with(f"Q{END}"))
     assert ids.count(turn_end(chat_tokenizer)) == 1
     assert f"Q{END}{END}" in chat_tokenizer.decode(ids)
 
@@ -80,8 +82,8 @@ def test_a_token_that_cannot_be_written_as_text_is_refused_by_row() -> None:
     tokenizer.add_tokens([AddedToken("<|eot|>", special=False)])
     tokenizer.chat_template = tokenizer.chat_template.replace(END, "<|eot|>")
     rows = [
-        Demonstration(asked("Q"), Completion("c", "a<|eot|>b")),
-        Demonstration(asked("Q"), Completion("d", "a")),
+        Demonstration(prompt_with("Q"), Completion("c", "a<|eot|>b")),
+        Demonstration(prompt_with("Q"), Completion("d", "a")),
     ]
     examples, (refused,) = encode_demonstrations(rows, tokenizer, 100)
     assert len(examples) == 1
@@ -90,8 +92,8 @@ def test_a_token_that_cannot_be_written_as_text_is_refused_by_row() -> None:
 
 def test_they_are_counted_for_the_report(chat_tokenizer: Any) -> None:
     counts = ControlCounts()
-    counts.add(chat_tokenizer, asked(INJECTED), [Completion("c", f"a{END}")])
-    counts.add(chat_tokenizer, asked("Q"), [Completion("d", "a")])
+    counts.add(chat_tokenizer, prompt_with(INJECTED), [Completion("c", f"a{END}")])
+    counts.add(chat_tokenizer, prompt_with("Q"), [Completion("d", "a")])
     assert counts.facts() == [
         ("control tokens in words, read as plain text", "<|im_end|> in 1, <|im_start|> in 1"),
         ("texts that end with an end of turn, written once", "1"),
@@ -108,7 +110,7 @@ def test_they_are_counted_for_the_report(chat_tokenizer: Any) -> None:
     ],
 )
 def test_a_generation_prompt_that_opens_the_thoughts_opens_them_once(turn: Message, learned: str) -> None:
-    tokenizer, prompt = byte_tokenizer(chat=True), asked("2+2?")
+    tokenizer, prompt = byte_tokenizer(chat=True), prompt_with("2+2?")
     tokenizer.chat_template = THINK
     ids, mask = render_turns(tokenizer, prompt, [turn])
     assert (tokenizer.decode(ids), all(mask)) == (learned, True)
@@ -130,7 +132,7 @@ def test_a_template_that_drops_thoughts_is_refused(template: str, turn: Message,
     tokenizer = byte_tokenizer(chat=True)
     tokenizer.chat_template = tokenizer.chat_template.replace("{{ m.content }}", template)
     with pytest.raises(DataError, match=f"row 3: the chat template {reason}"):
-        render_turns(tokenizer, asked("Q"), [turn], "row 3")
+        render_turns(tokenizer, prompt_with("Q"), [turn], "row 3")
 
 
 def test_a_generation_prompt_that_no_answer_starts_with_is_refused() -> None:
@@ -155,7 +157,7 @@ def test_a_template_that_leaves_out_a_message_is_refused() -> None:
 
 def test_a_row_longer_than_any_context_is_refused_before_it_is_tokenized(chat_tokenizer: Any) -> None:
     text = "a" * (100 * longest_token(chat_tokenizer))
-    rows = [Demonstration(asked("Q"), Completion("c", text), where="x.jsonl, line 1")]
+    rows = [Demonstration(prompt_with("Q"), Completion("c", text), where="x.jsonl, line 1")]
     examples, (refused,) = encode_demonstrations(rows, chat_tokenizer, 99)
     assert (examples, refused.where) == ([], "x.jsonl, line 1")
     assert "characters are more than 99 tokens hold" in refused.reason
@@ -174,7 +176,7 @@ def test_the_trained_tokens_are_the_templates_text_and_masks_are_the_trained_tur
     chat_tokenizer: Any, question: str, first: Message, rest: list[tuple[Message, Message]]
 ) -> None:
     turns = [first, *(turn for pair in rest for turn in pair)]
-    prompt = asked(f"{question}.")
+    prompt = prompt_with(f"{question}.")
     ids, mask = encode_answer(chat_tokenizer, prompt, Completion("c", "", turns=tuple(turns)), "row")
     plain = [m if m.role != "assistant" else Message(m.role, _without_ends(m.content)) for m in turns]
     assert chat_tokenizer.decode([*render_prompt(chat_tokenizer, prompt), *ids]) == whole(

@@ -44,7 +44,7 @@ def test_a_completion_comes_back_and_ends_once(text: str, chat: bool) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_prompts_ids_never_depend_on_what_follows(text: str, bare_tokenizer: Any) -> None:
+def test_a_prompts_ids_never_depend_on_the_answer(text: str, bare_tokenizer: Any) -> None:
     """ "a very" then " good" merge when tokenised as one text; apart, the prompt stays what it was."""
     prompt = render_prompt(bare_tokenizer, PROMPT)
     both = prompt + render_completion(bare_tokenizer, text, "row 1")
@@ -104,7 +104,7 @@ def test_several_turns_are_the_templates_text_with_the_assistants_part_marked(ch
 
 
 @pytest.mark.parametrize("chat", [True, False])
-def test_one_turn_is_what_a_plain_completion_is(chat: bool) -> None:
+def test_one_turn_equals_a_plain_completion(chat: bool) -> None:
     tokenizer = byte_tokenizer(chat=chat)
     ids, mask = render_turns(tokenizer, PROMPT, TALK[:1])
     assert ids == render_completion(tokenizer, "a good film", "")
@@ -127,16 +127,16 @@ def test_one_turn_is_what_a_plain_completion_is(chat: bool) -> None:
         ),
     ],
 )
-def test_a_template_that_changes_what_was_said_is_refused(change: tuple[str, str], fault: str) -> None:
+def test_a_template_that_changes_the_content_is_refused(change: tuple[str, str], fault: str) -> None:
     """Templates that drop earlier reasoning would train on what the model never reads."""
     tokenizer = byte_tokenizer(chat=True)
     tokenizer.chat_template = CHAT_TEMPLATE.replace(*change)
-    with pytest.raises(DataError, match=fault) as found:
+    with pytest.raises(DataError, match=fault) as excinfo:
         render_turns(tokenizer, PROMPT, TALK, "row 3")
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(excinfo.value)
 
 
-def test_what_the_template_writes_after_its_generation_prompt_is_learned() -> None:
+def test_the_text_after_the_generation_prompt_is_learned() -> None:
     """Its "think", the words, a line's end, the end of the turn: sampled, the model must write them all."""
     tokenizer = byte_tokenizer(chat=True)
     around = "{{ 'think: ' if m.role == 'assistant' }}{{ m.content }}{{ '\\n' }}<|im_end|>"

@@ -9,7 +9,7 @@ from tiny import byte_tokenizer
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
 
-def test_tokenizers_are_alike_where_each_id_is_the_same_token(chat_tokenizer: Any, bare_tokenizer: Any) -> None:
+def test_vocabularies_are_equal_if_each_id_is_the_same_token(chat_tokenizer: Any, bare_tokenizer: Any) -> None:
     """These two differ in their two special tokens only."""
     assert len(chat_tokenizer) == len(bare_tokenizer)
     assert not same_vocabulary(chat_tokenizer, bare_tokenizer)

@@ -1,4 +1,4 @@
-"""Chat templates that come to no end, or fill the memory, are refused before they are used."""
+"""Chat templates that do not finish, or fill the memory, are refused before their first use."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_template_without_end_is_refused(
 
 
 @pytest.mark.parametrize("kind", RAISING)
-def test_what_a_template_raises_is_a_sentence(tokenizer: Any, tmp_path: Path, kind: str) -> None:
+def test_an_error_of_a_template_becomes_a_sentence(tokenizer: Any, tmp_path: Path, kind: str) -> None:
     file = tmp_path / "chat.jinja"
     file.write_text(RAISING[kind], encoding="utf-8")
     with pytest.raises(ModelError, match="the chat template refuses it"):

@@ -1,4 +1,4 @@
-"""Passes that begin above frozen layers: the same numbers and gradients, without running what is below."""
+"""Passes that start above frozen layers: the same numbers and gradients, without running the layers below."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Counter:
 
     def __init__(self, model: Model):
         self.runs = [0] * len(decoder_layers(model.trunk))
-        for place, layer in enumerate(decoder_layers(model.trunk)):
+        for number, layer in enumerate(decoder_layers(model.trunk)):
             inside: Any = layer
-            inside.mlp.register_forward_pre_hook(self._seen(place))
+            inside.mlp.register_forward_pre_hook(self._seen(number))
 
-    def _seen(self, place: int) -> Any:
+    def _seen(self, number: int) -> Any:
         def seen(*_: Any) -> None:
-            self.runs[place] += 1
+            self.runs[number] += 1
 
         return seen
 
@@ -83,16 +83,16 @@ def test_the_same_numbers_and_gradients(
     keep(policy)
     counter = Counter(policy)
     for passes in (1, 1):  # the first runs the lower layers, the second does not
-        found = policy.logprobs(groups)
-        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
-        for name, gradient in gradients(policy, found.square().sum()).items():
+        result = policy.logprobs(groups)
+        torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-6)
+        for name, gradient in gradients(policy, result.square().sum()).items():
             torch.testing.assert_close(gradient, wanted[name], atol=1e-6, rtol=1e-6, msg=name)
         assert counter.runs[:2] == [passes, passes]
     assert all(g.abs().max() > 0 for n, g in wanted.items() if "lora_B" in n)
     assert "forward" not in decoder_layers(policy.trunk)[0].__dict__
 
 
-def test_they_are_found_whatever_batch_they_stand_in(groups: TokenGroups, keep: Keep) -> None:
+def test_states_are_reused_in_any_batch(groups: TokenGroups, keep: Keep) -> None:
     policy = tiny_policy(layers=3, trainable=UPPER)
     shake(policy)
     parts = [groups.select([n]) for n in reversed(range(len(groups)))]
@@ -146,7 +146,7 @@ def test_scalar_models_too(make: Any, groups: TokenGroups, keep: Keep) -> None:
     assert counter.runs == [1, 1, 3]
 
 
-def test_a_critic_values_what_its_judge_read(groups: TokenGroups, keep: Keep) -> None:
+def test_a_critic_reuses_the_states_of_its_judge(groups: TokenGroups, keep: Keep) -> None:
     """One frozen trunk for both: while states are kept, what was scored is valued without another pass."""
     judge, critic = tiny_reward_model(layers=3), tiny_critic(layers=3)
     torch.nn.init.normal_(critic.network.score.weight, generator=torch.Generator().manual_seed(1))
@@ -167,7 +167,7 @@ def test_a_critic_values_what_its_judge_read(groups: TokenGroups, keep: Keep) ->
         answer.values.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def test_a_limit_is_kept_and_what_is_beyond_is_computed(groups: TokenGroups) -> None:
+def test_states_beyond_the_limit_are_computed(groups: TokenGroups) -> None:
     policy = tiny_policy(layers=3, trainable=UPPER)
     expected = policy.logprobs(groups).detach()
     first = len(groups.prompts[0]) * DIM * FLOAT
@@ -180,31 +180,31 @@ def test_a_limit_is_kept_and_what_is_beyond_is_computed(groups: TokenGroups) -> 
     assert store.size == 0
 
 
-def test_nothing_is_kept_where_nothing_is_asked_or_frozen(keep: Keep) -> None:
+def test_no_cache_for_zero_gigabytes_or_without_frozen_layers(keep: Keep) -> None:
     for trainable, gigabytes in ((UPPER, 0.0), (Trainable(rank=4), 1.0)):
         policy = tiny_policy(layers=3, trainable=trainable)
         assert keep(policy, gigabytes) is None
 
 
-def test_a_model_whose_upper_layers_take_more_goes_without(groups: TokenGroups, keep: Keep) -> None:
+def test_no_cache_if_upper_layers_need_more_than_states(groups: TokenGroups, keep: Keep) -> None:
     """Its last layer adds what the first said, which a pass above would not know."""
     policy = tiny_policy(layers=3, trainable=UPPER)
     lowest: Any = decoder_layers(policy.trunk)[0]
     last: Any = decoder_layers(policy.trunk)[-1]
-    said: list[Any] = []
-    lowest.mlp.register_forward_hook(lambda _m, _a, out: said.append(out))
-    last.register_forward_hook(lambda _m, _a, out: out + said[-1][:, : out.shape[1]] if said else out)
+    outputs: list[Any] = []
+    lowest.mlp.register_forward_hook(lambda _m, _a, out: outputs.append(out))
+    last.register_forward_hook(lambda _m, _a, out: out + outputs[-1][:, : out.shape[1]] if outputs else out)
     assert keep(policy) is None
 
 
-def test_a_model_whose_positions_depend_on_the_batch_goes_without(keep: Keep) -> None:
+def test_no_cache_if_positions_depend_on_the_batch(keep: Keep) -> None:
     policy = tiny_policy(layers=3, trainable=UPPER)
     assert keep(policy) is not None
     policy.network.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     assert keep(policy) is None
 
 
-def test_a_trunk_without_a_stack_of_layers_goes_without(monkeypatch: pytest.MonkeyPatch, keep: Keep) -> None:
+def test_no_cache_without_a_stack_of_layers(monkeypatch: pytest.MonkeyPatch, keep: Keep) -> None:
     policy = tiny_policy(layers=3, trainable=UPPER)
 
     def none(_: Any) -> Any:
@@ -214,7 +214,7 @@ def test_a_trunk_without_a_stack_of_layers_goes_without(monkeypatch: pytest.Monk
     assert keep(policy) is None
 
 
-def test_a_closed_store_serves_and_learns_no_more(groups: TokenGroups, keep: Keep) -> None:
+def test_a_closed_cache_reuses_states_and_stores_no_more(groups: TokenGroups, keep: Keep) -> None:
     policy = tiny_policy(layers=3, trainable=UPPER)
     store = keep(policy)
     counter = Counter(policy)
@@ -233,7 +233,7 @@ def test_a_closed_store_serves_and_learns_no_more(groups: TokenGroups, keep: Kee
 @pytest.mark.parametrize(
     ("kind", "settings"), [*PACKED.items(), *PLAIN.items()], ids=lambda v: v if isinstance(v, str) else ""
 )
-def test_every_architecture_says_the_same(
+def test_every_architecture_gives_the_same_outputs(
     kind: str, settings: dict[str, Any], groups: TokenGroups, keep: Keep
 ) -> None:
     policy = built(kind, settings)

@@ -1,4 +1,4 @@
-"""Where products are computed: found once, in float32 what float32 is."""
+"""Choice of device and precision, and exact float32 products."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ HERE = processor()
 
 
 def setting() -> str:
-    found: str = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
-    return found
+    result: str = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    return result
 
 
 def routed() -> bool:
@@ -48,11 +48,11 @@ def test_float32_products_go_where_the_processor_is_used_whole(
 ) -> None:
     monkeypatch.setattr(device, "processor", lambda: replace(ZEN4, **change))
     with onednn_products(False):
-        found = find_compute("cpu", "float32")
+        result = find_compute("cpu", "float32")
         assert routed() is (expected and not HERE.amx)  # where there is AMX after all, the product gives it away
         near = torch.full((256, 256), 1 + 2**-12) @ torch.ones(256, 256)
         assert bool((near == 256 + 2**-4).all())
-    assert str(found) == "cpu, float32"
+    assert str(result) == "cpu, float32"
 
 
 def test_products_that_bfloat16_gets_wrong_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) -> None:

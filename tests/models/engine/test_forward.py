@@ -25,8 +25,8 @@ def learning_policy(kind: str) -> Policy:
     return policy
 
 
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+def close(result: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["branched", "packed", "plain"])
@@ -35,25 +35,25 @@ def test_logprobs_equal_those_of_each_sequence_alone(kind: str, layout: LayoutNa
     policy = tiny_policy(kind=kind)
     policy.layout = layout
     with torch.no_grad():
-        found = policy.logprobs(groups, temperature=0.7)
+        result = policy.logprobs(groups, temperature=0.7)
         expected = naive_logprobs(policy.network, groups, temperature=0.7)
-    for row, wanted in zip(rows_of(found, groups), expected, strict=True):
+    for row, wanted in zip(rows_of(result, groups), expected, strict=True):
         close(row, wanted)
-    assert (found[~groups.mask] == 0).all()
+    assert (result[~groups.mask] == 0).all()
 
 
 @pytest.mark.parametrize("quick", ["branched", "packed"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_equal_those_of_the_plain_layout(kind: str, quick: LayoutName, groups: TokenGroups) -> None:
     weights = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
-    found: dict[str, dict[str, Tensor]] = {}
+    result: dict[str, dict[str, Tensor]] = {}
     for layout in (quick, "plain"):
         policy = learning_policy(kind)
         policy.layout = layout
-        found[layout] = gradients(policy, (policy.logprobs(groups) * weights).sum())
-    assert len(found[quick]) > 10
-    for name, gradient in found[quick].items():
-        torch.testing.assert_close(gradient, found["plain"][name], atol=2e-5, rtol=1e-4, msg=name)
+        result[layout] = gradients(policy, (policy.logprobs(groups) * weights).sum())
+    assert len(result[quick]) > 10
+    for name, gradient in result[quick].items():
+        torch.testing.assert_close(gradient, result["plain"][name], atol=2e-5, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("quick", ["branched", "packed"])
@@ -81,14 +81,14 @@ def test_the_fixture_packs_several_groups_in_a_row(groups: TokenGroups) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_order_company_and_padding_change_nothing(kind: str, groups: TokenGroups) -> None:
+def test_outputs_do_not_depend_on_order_batch_or_padding(kind: str, groups: TokenGroups) -> None:
     policy = tiny_policy(kind=kind)
     with torch.no_grad():
         whole = rows_of(policy.logprobs(groups), groups)
         for rows in ([3, 5, 0, 4, 2, 1], [1], [5, 2], [1, 3, 4]):
             part = groups.select(rows)
-            for row, found in zip(rows, rows_of(policy.logprobs(part), part), strict=True):
-                close(found, whole[row])
+            for row, result in zip(rows, rows_of(policy.logprobs(part), part), strict=True):
+                close(result, whole[row])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,8 +133,8 @@ def test_a_sliding_window_is_served_by_the_plain_layout(groups: TokenGroups) -> 
     policy = tiny_policy(kind="mistral", sliding_window=4)
     assert not can_pack(policy.network.config)
     with torch.no_grad():
-        found = policy.logprobs(groups)
-        for row, wanted in zip(rows_of(found, groups), naive_logprobs(policy.network, groups), strict=True):
+        result = policy.logprobs(groups)
+        for row, wanted in zip(rows_of(result, groups), naive_logprobs(policy.network, groups), strict=True):
             close(row, wanted)
         policy.layout = "packed"
         with pytest.raises(ModelError, match="plain layout"):
@@ -163,20 +163,20 @@ def alike(*, stem: int) -> TokenGroups:
 
 @pytest.mark.parametrize("quick", ["branched", "packed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_prompts_begin_alike_is_read_once(kind: str, quick: LayoutName) -> None:
+def test_a_common_prefix_of_prompts_is_read_once(kind: str, quick: LayoutName) -> None:
     """To the same log-probs and gradients as in the plain layout, and as transformers has it."""
-    groups, found = alike(stem=5), {}
+    groups, result = alike(stem=5), {}
     weights = torch.randn(len(groups), int(groups.lengths.max()), generator=torch.Generator().manual_seed(1))
     for layout in (quick, "plain"):
         policy = learning_policy(kind)
         policy.layout = layout
         logprobs = policy.logprobs(groups)
-        found[layout] = logprobs.detach(), gradients(policy, (logprobs * weights).sum())
-    close(found[quick][0], found["plain"][0])
-    for name, gradient in found[quick][1].items():
-        torch.testing.assert_close(gradient, found["plain"][1][name], atol=2e-5, rtol=1e-4, msg=name)
+        result[layout] = logprobs.detach(), gradients(policy, (logprobs * weights).sum())
+    close(result[quick][0], result["plain"][0])
+    for name, gradient in result[quick][1].items():
+        torch.testing.assert_close(gradient, result["plain"][1][name], atol=2e-5, rtol=1e-4, msg=name)
     network = learning_policy(kind).network
-    for row, wanted in zip(rows_of(found[quick][0], groups), naive_logprobs(network, groups), strict=True):
+    for row, wanted in zip(rows_of(result[quick][0], groups), naive_logprobs(network, groups), strict=True):
         close(row, wanted.detach())
 
 
@@ -192,7 +192,7 @@ def test_how_much_a_shared_beginning_saves() -> None:
         assert torch.equal(plan.position_ids.flatten()[path], torch.arange(len(path)))
 
 
-def test_nothing_leaks_where_prompts_begin_alike() -> None:
+def test_nothing_leaks_between_prompts_with_a_common_prefix() -> None:
     """A completion is its own; a prompt's rest belongs to those with this prompt; the stem to all."""
     groups, policy = alike(stem=5), tiny_policy()
     with torch.no_grad():
@@ -215,7 +215,7 @@ def test_bfloat16_logprobs_are_float32_and_near(groups: TokenGroups) -> None:
     policy = tiny_policy()
     rough = Policy(policy.network, None, replace(CPU, dtype=torch.bfloat16))
     with torch.no_grad():
-        exact, found = policy.logprobs(groups), rough.logprobs(groups)
-    assert found.dtype == torch.float32
-    assert (found - exact).abs().max() < 0.5
-    assert not torch.equal(found, exact)
+        exact, result = policy.logprobs(groups), rough.logprobs(groups)
+    assert result.dtype == torch.float32
+    assert (result - exact).abs().max() < 0.5
+    assert not torch.equal(result, exact)

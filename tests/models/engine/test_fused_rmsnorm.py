@@ -1,4 +1,4 @@
-"""Norms in fewer passes: the numbers and gradients of the architecture's own, and of no other."""
+"""Fused norms: the numbers and gradients of the architecture's own, and only for modules that equal RMSNorm."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def holding(kind: Any) -> nn.ModuleList:
 def said_and_learned(norm: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Its output, and the gradients of the input and the weight."""
     states = normal(4, 7, 16).requires_grad_()
-    found = norm(states)
-    found.square().sum().backward()
+    result = norm(states)
+    result.square().sum().backward()
     assert states.grad is not None
-    return found, states.grad, norm.weight.grad
+    return result, states.grad, norm.weight.grad
 
 
 def test_by_hand() -> None:
     """x = (3, 4): the mean square is 12.5."""
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
-            found = rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 10.0]), 0.0)
-        torch.testing.assert_close(found, torch.tensor([[3.0, 40.0]]) / 12.5**0.5)
+            result = rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 10.0]), 0.0)
+        torch.testing.assert_close(result, torch.tensor([[3.0, 40.0]]) / 12.5**0.5)
 
 
 def test_gradients() -> None:
@@ -58,8 +58,8 @@ def test_the_same_as_the_architecture_s_own(kind: Any) -> None:
     fuse_rms_norms(network)
     assert type(network[0]) is not kind
     assert isinstance(network[0], kind)
-    ours, theirs = (said_and_learned(n[0]) for n in (network, plain))
-    for one, other in zip(ours, theirs, strict=True):
+    ours, expected = (said_and_learned(n[0]) for n in (network, plain))
+    for one, other in zip(ours, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 

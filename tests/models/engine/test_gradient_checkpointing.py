@@ -30,14 +30,14 @@ def test_the_same_gradients(kind: str, layout: Any, trainable: Trainable, groups
     runs = [0]
     last: Any = decoder_layers(policy.trunk)[-1]
     hook = last.mlp.register_forward_pre_hook(lambda *_: runs.append(runs.pop() + 1))
-    found = []
+    result = []
     for on in (False, True):
         policy.checkpoint_gradients(on)
         logprobs = policy.logprobs(groups)
-        found.append((logprobs.detach(), gradients(policy, logprobs.square().sum())))
+        result.append((logprobs.detach(), gradients(policy, logprobs.square().sum())))
     hook.remove()
     assert runs == [3]  # once plainly; then on the way there and again on the way back
-    (plain_values, plain), (values, recomputed) = found
+    (plain_values, plain), (values, recomputed) = result
     torch.testing.assert_close(values, plain_values, atol=1e-6, rtol=1e-6)
     assert all(g.abs().max() > 0 for n, g in plain.items() if "lora_B" in n or "mlp" in n)
     for name, gradient in plain.items():
@@ -46,15 +46,15 @@ def test_the_same_gradients(kind: str, layout: Any, trainable: Trainable, groups
 
 @pytest.mark.parametrize("make", [tiny_reward_model, tiny_critic])
 def test_scalar_models_too(make: Any, groups: TokenGroups) -> None:
-    found = []
+    result = []
     for on in (False, True):
         model = make(trainable=Trainable(rank=4))
         shake(model)
         model.checkpoint_gradients(on)
         answer = model.scores(groups) if make is tiny_reward_model else model.predict(groups).values
-        found.append(gradients(model, answer.square().sum()))
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, atol=1e-6, rtol=1e-6, msg=name)
+        result.append(gradients(model, answer.square().sum()))
+    for name, gradient in result[0].items():
+        torch.testing.assert_close(result[1][name], gradient, atol=1e-6, rtol=1e-6, msg=name)
 
 
 def test_the_reference_and_the_layers_themselves_stay_as_they_were(groups: TokenGroups) -> None:

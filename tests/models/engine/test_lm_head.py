@@ -58,13 +58,13 @@ def test_equals_the_definition(learns: bool, bias: bool, cap: float, temperature
     answers = []
     for fast in (True, False):
         head, own = made_head(learns=learns, bias=bias), states.clone().requires_grad_()
-        found: tuple[Any, Any] = (
+        result: tuple[Any, Any] = (
             target_logprobs(head, config, own, targets, temperature=temperature, entropy=True)
             if fast
             else naive(head, own, targets, temperature, cap)
         )
-        (found[0] * weights).sum().backward()
-        answers.append((*found, own.grad, *(p.grad for p in head.parameters())))
+        (result[0] * weights).sum().backward()
+        answers.append((*result, own.grad, *(p.grad for p in head.parameters())))
     for fast_value, slow_value in zip(*answers, strict=True):
         if learns or fast_value is not None:
             torch.testing.assert_close(fast_value, slow_value, atol=1e-4, rtol=1e-4)
@@ -73,10 +73,10 @@ def test_equals_the_definition(learns: bool, bias: bool, cap: float, temperature
 def test_a_frozen_head_gets_no_gradient_and_entropy_carries_none() -> None:
     states, targets, _ = inputs()
     head, own = made_head(learns=False), states.requires_grad_()
-    found, entropy = target_logprobs(head, PLAIN, own, targets, entropy=True)
+    result, entropy = target_logprobs(head, PLAIN, own, targets, entropy=True)
     assert entropy is not None
     assert not entropy.requires_grad
-    found.sum().backward()  # type: ignore[no-untyped-call]
+    result.sum().backward()  # type: ignore[no-untyped-call]
     assert head.weight.grad is None
 
 
@@ -87,7 +87,7 @@ def test_the_same_without_gradient(learns: bool, cap: float) -> None:
     states, targets, _ = inputs()
     head = made_head(learns=learns)
     with torch.no_grad():
-        found, spread = target_logprobs(head, config, states, targets, temperature=0.6)
+        result, spread = target_logprobs(head, config, states, targets, temperature=0.6)
         assert spread is None
         for one, other in zip(
             target_logprobs(head, config, states, targets, temperature=0.6, entropy=True),
@@ -96,18 +96,18 @@ def test_the_same_without_gradient(learns: bool, cap: float) -> None:
         ):
             assert one is not None
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found, naive(head, states, targets, 0.6, cap)[0].detach(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result, naive(head, states, targets, 0.6, cap)[0].detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_extreme_logits_stay_finite() -> None:
     """Logits in the thousands: naive exponentials would overflow, and p·log p would be 0·∞."""
     states, targets, _ = inputs(scale=5000.0)
     own = states.requires_grad_()
-    found, entropy = target_logprobs(made_head(learns=False), PLAIN, own, targets, entropy=True)
-    found.sum().backward()  # type: ignore[no-untyped-call]
+    result, entropy = target_logprobs(made_head(learns=False), PLAIN, own, targets, entropy=True)
+    result.sum().backward()  # type: ignore[no-untyped-call]
     assert entropy is not None
     assert own.grad is not None
-    assert found.isfinite().all()
+    assert result.isfinite().all()
     assert entropy.isfinite().all()
     assert own.grad.isfinite().all()
 
@@ -127,22 +127,22 @@ def test_known_factors_on_logits(kind: str, name: str, factor: float, learns: bo
     states, targets, weights = inputs(scale=4.0)
     head = made_head(learns=learns)
     values = []
-    for found, _ in (
+    for result, _ in (
         target_logprobs(head, config, own := states.clone().requires_grad_(), targets, temperature=0.7),
         naive(head, other := states.clone().requires_grad_(), targets, 2.8, 0.0),
     ):
-        (found * weights).sum().backward()  # type: ignore[no-untyped-call]
-        values.append(found.detach())
+        (result * weights).sum().backward()  # type: ignore[no-untyped-call]
+        values.append(result.detach())
     torch.testing.assert_close(values[0], values[1], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(own.grad, other.grad, atol=1e-4, rtol=1e-4)
     with torch.no_grad():
-        found, _ = target_logprobs(head, config, states, targets, temperature=0.7)
-    torch.testing.assert_close(found, values[1], atol=1e-4, rtol=1e-4)
+        result, _ = target_logprobs(head, config, states, targets, temperature=0.7)
+    torch.testing.assert_close(result, values[1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("name", ["logits_scaling", "logit_scale"])
-def test_what_a_head_does_besides_is_refused_by_name(name: str, learns: bool) -> None:
+def test_unknown_logit_factors_are_refused_by_name(name: str, learns: bool) -> None:
     config = Config(model_type="made-up", **{name: 8.0})
     states, targets, _ = inputs()
     with pytest.raises(ModelError, match=name):

@@ -1,4 +1,4 @@
-"""Weights in oneDNN's blocks: the plain product's numbers, and nothing left behind."""
+"""Weights in oneDNN's blocks: the plain product's numbers, and layers restored afterwards."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_bias_and_any_number_of_rows() -> None:
                 torch.testing.assert_close(policy.network.lm_head(states), plain, atol=1e-5, rtol=1e-5)
 
 
-def test_a_failure_leaves_nothing_behind() -> None:
+def test_layers_are_restored_after_a_failure() -> None:
     policy = tiny_policy()
     with pytest.raises(KeyError), prepacked(policy):
         raise KeyError

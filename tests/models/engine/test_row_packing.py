@@ -1,4 +1,4 @@
-"""Groups in rows: every group once, hardly dearer than the best of all numbers of rows, and found quickly."""
+"""Row packing: every group once, at nearly the best cost over all numbers of rows, and quickly."""
 
 from __future__ import annotations
 

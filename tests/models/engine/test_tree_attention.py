@@ -1,4 +1,4 @@
-"""Attention piece by piece: each token sees its path and itself, in the numbers of the plain kernel."""
+"""Attention piece by piece: each token attends to its path and itself, with the plain kernel's numbers."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def groups_of(shapes: list[tuple[int, list[int]]], stem: int) -> TokenGroups:
 def visible(pieces: tuple[Piece, ...]) -> Tensor:
     """Who sees whom, `[T, T]`, as the pieces have it."""
     total = pieces[-1].stop
-    found = torch.zeros(total, total, dtype=torch.bool)
+    result = torch.zeros(total, total, dtype=torch.bool)
     start = 0
     for piece in pieces:
         seen = torch.cat([torch.arange(*stretch) for stretch in piece.seen])
         answers = torch.ones(piece.stop - start, len(seen), dtype=torch.bool)
         answers[:, len(seen) - piece.hidden.shape[1] :] = ~piece.hidden
-        found[start : piece.stop, seen] = answers
+        result[start : piece.stop, seen] = answers
         start = piece.stop
-    return found
+    return result
 
 
 def expected(groups: TokenGroups, plan: Layout) -> Tensor:
     """Who sees whom by what a sequence is: a prompt's tokens in order, then those of one completion."""
-    found = torch.eye(plan.input_ids.shape[1], dtype=torch.bool)
+    result = torch.eye(plan.input_ids.shape[1], dtype=torch.bool)
     paths = dict(plan.prompts)
     at = 0
     for g, completion in zip(groups.group.tolist(), groups.completions, strict=True):
         row = torch.cat([paths[g], plan.end[at : at + len(completion)]])
         at += len(completion)
         for n, token in enumerate(row.tolist()):
-            found[token, row[:n]] = True
-    return found
+            result[token, row[:n]] = True
+    return result
 
 
 @settings(deadline=None, max_examples=60)
@@ -66,7 +66,7 @@ def test_a_token_sees_its_own_sequence_up_to_itself(shapes: list[tuple[int, list
     assert torch.equal(visible(plan.pieces), expected(groups, plan))
 
 
-def test_the_short_ask_together_and_the_long_in_slices() -> None:
+def test_short_segments_share_a_piece_and_long_ones_are_sliced() -> None:
     """A call is 5,000 pairs: 26 tokens are one, two prompts of 40 as well; the rest is counted by hand.
 
     The prompt of 128 alone asks 16,384; with 40 tokens after it 168² = 28,224, more than 16,384 + 40·168 + 5,000.
@@ -91,20 +91,20 @@ def test_values_and_gradients_are_the_plain_kernels(scaling: float | None, dtype
     total = pieces[-1].stop
     whole = [torch.randn(1, heads, total, 8) for heads in (6, 2, 2)]
     weights = torch.randn(1, total, 6, 8)
-    found: list[list[Tensor | None]] = []
+    result: list[list[Tensor | None]] = []
     for quick in (True, False):
         query, key, value = own = [t.clone().requires_grad_() for t in whole]
         if quick:
-            asked = (query.to(dtype), key.to(dtype), value.to(dtype), None)
-            said, _ = branched_attention(nn.Module(), *asked, scaling=scaling, pieces=pieces)
+            inputs = (query.to(dtype), key.to(dtype), value.to(dtype), None)
+            output, _ = branched_attention(nn.Module(), *inputs, scaling=scaling, pieces=pieces)
         else:
             keys, values = (t.repeat_interleave(3, dim=1) for t in (key, value))
-            said = scaled_dot_product_attention(query, keys, values, visible(pieces), scale=scaling).transpose(
+            output = scaled_dot_product_attention(query, keys, values, visible(pieces), scale=scaling).transpose(
                 1, 2
             )
-        (said.float() * weights).sum().backward()  # type: ignore[no-untyped-call]
-        found.append([said.detach().float(), *(t.grad for t in own)])
-    for quick_value, plain in zip(*found, strict=True):
+        (output.float() * weights).sum().backward()  # type: ignore[no-untyped-call]
+        result.append([output.detach().float(), *(t.grad for t in own)])
+    for quick_value, plain in zip(*result, strict=True):
         assert isinstance(quick_value, Tensor)
         assert isinstance(plain, Tensor)
         near = 1e-5 if dtype == torch.float32 else 0.02 * float(plain.abs().max())
@@ -114,8 +114,8 @@ def test_values_and_gradients_are_the_plain_kernels(scaling: float | None, dtype
 def test_without_pieces_it_is_the_kernels_own() -> None:
     query, key = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
     mask = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
-    found, _ = branched_attention(nn.Module(), query, key, key, mask)
-    torch.testing.assert_close(found.transpose(1, 2), scaled_dot_product_attention(query, key, key, mask))
+    result, _ = branched_attention(nn.Module(), query, key, key, mask)
+    torch.testing.assert_close(result.transpose(1, 2), scaled_dot_product_attention(query, key, key, mask))
 
 
 def test_a_model_that_has_met_pieces_still_generates(groups: TokenGroups) -> None:
@@ -129,7 +129,7 @@ def test_a_model_that_has_met_pieces_still_generates(groups: TokenGroups) -> Non
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_where_attention_never_hears_of_pieces_the_pass_fails(groups: TokenGroups) -> None:
+def test_a_pass_fails_if_attention_does_not_get_the_pieces(groups: TokenGroups) -> None:
     network = tiny_network("gptj", rotary_dim=4, n_embd=32, n_head=4, n_layer=2)
     assert best_layout(network.config, torch.device("cpu")) == "packed"
     with pytest.raises(RuntimeError, match="must match"):
