@@ -1,7 +1,7 @@
-"""Write docs/architectures.md: every causal language model of transformers, built tiny, and what holds for it.
+"""Write docs/architectures.md: measurements of every causal language model of transformers, built tiny.
 
-    python benchmarks/architectures/table.py            all of them, twenty minutes on two cores
-    python benchmarks/architectures/table.py llama rwkv   prints their lines
+    python benchmarks/architectures/table.py            measures all, in twenty minutes on two cores
+    python benchmarks/architectures/table.py llama rwkv   prints the lines of these
 
 Nothing in the page is written by hand.
 """
@@ -20,23 +20,23 @@ import transformers
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 HEAD = """# Architectures
 
-Each causal language model that transformers {version} knows, built tiny with random weights and realistic
-proportions (values wider than keys, groups of heads, windows and chunks shorter than the texts, capped and scaled
-logits), beside its own forward pass, one text at a time and without a cache. `{command}` measures
+Each causal language model of transformers {version}, built tiny with random weights and realistic proportions
+(values wider than keys, groups of heads, windows and chunks shorter than the texts, capped and scaled logits),
+compared with its own forward pass, one text at a time and without a cache. `{command}` measures
 them and writes this page, on a CPU in float32.
 
 - *forward*, *gradient*: log-probabilities of ragged completions in a batch, and the gradient of every weight, as
   training computes them. `yes` is within 1e-4 nats, or 1e-4 of the gradient's length.
-- *sampler*: the log-probabilities that the sampler reports of what it draws, while rows wait, join and leave. A
-  way of drawing is named where they are within 1e-3 nats (some recurrences round otherwise step by step): *fast*
-  is one batch of rows of any length; *plain* is transformers' own cache without padding; *no cache* reads the
-  whole text for each token.
+- *sampler*: the log-probabilities that the sampler reports for its tokens, while rows wait, join and leave. The
+  column has the decoder if they are within 1e-3 nats (some recurrences round differently step by step): *fast* is
+  one batch of rows of any length; *plain* is transformers' own cache without padding; *no cache* reads the whole
+  text for each token.
 - *saved*: a saved model, loaded again, gives the same log-probabilities.
 - *layout*: `branched` and `packed` read a prompt once for all its completions in training, `plain` once for each.
 
-Gnomon does not read this page: it tries a model on a few tokens when it loads it and when it first samples from
-it, and refuses it with one sentence where no way gives its own numbers. A few common types, for which tests do
-this, are spared the trial.
+Gnomon does not read this page: it tries a model on a few tokens when it is loaded and when it is first sampled
+from, and refuses it with one sentence if its own outputs cannot be reproduced. A few common types, which are
+verified by tests, skip the trial.
 
 {summary}
 
@@ -54,7 +54,7 @@ this, are spared the trial.
 
 ## Not measured
 
-No tiny model can be built of these, as their parts do not stand alone or do not follow their configuration.
+No tiny model of these can be built, as their parts need others or do not follow their configuration.
 
 | model type | why |
 |---|---|
@@ -63,14 +63,14 @@ No tiny model can be built of these, as their parts do not stand alone or do not
 
 
 def line(row: measure.Row) -> str:
-    """A row as the page shows it."""
+    """Format a row for the page."""
     if row.refusal or row.unbuilt:
         return f"| `{row.kind}` | {row.refusal or row.unbuilt} |"
     return f"| `{row.kind}` | {row.forward} | {row.gradient} | {row.sampler} | {row.saved} | {row.layout} |"
 
 
 def page(rows: list[measure.Row]) -> str:
-    """The whole page."""
+    """Format the whole page."""
     built = [row for row in rows if not row.unbuilt]
     kept = [row for row in built if not row.refusal]
     ways = Counter(row.sampler for row in kept if row.right)
@@ -96,12 +96,12 @@ def page(rows: list[measure.Row]) -> str:
 
 def main() -> None:
     torch.set_num_threads(1)
-    asked = sys.argv[1:]
+    kinds = sys.argv[1:]
     rows = []
-    for kind in asked or configurations.KINDS:
+    for kind in kinds or configurations.KINDS:
         rows.append(measure.measure(kind))
         print(line(rows[-1]), flush=True)
-    if not asked:
+    if not kinds:
         PAGE.write_text(page(rows), encoding="utf-8")
 
 
