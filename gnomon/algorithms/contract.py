@@ -54,7 +54,7 @@ class Algorithm(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the loop must provide: `reference` (not for the price), `critic`, `token_reward`, `mismatched`."""
+        """Inputs from the loop: `reference` (not for the KL penalty), `critic`, `token_reward`, `mismatched`."""
 
     def loss(self, models: Models, batch: Any) -> tuple[Tensor, Metrics]:
         """The batch's share of the step's loss, `[]`, and of each metric's mean: micro-batches add up."""
@@ -95,12 +95,12 @@ class StepStatisticsAlgorithm(Protocol):
 
 
 def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
-    """Whether it learns from its own samples. Attributes decide, so a wrapper that forwards them counts too."""
+    """Return whether it learns from its own samples, by its attributes, which a wrapper may forward."""
     return callable(getattr(algorithm, "credit", None))
 
 
 def needs_step_statistics(algorithm: object) -> TypeGuard[StepStatisticsAlgorithm]:
-    """Whether its loss needs sums over the whole step; as for `is_online`, attributes decide."""
+    """Return whether its loss needs sums over the whole step, by its attributes as in `is_online`."""
     return callable(getattr(algorithm, "step_statistics", None))
 
 

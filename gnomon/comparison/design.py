@@ -81,7 +81,7 @@ class ComparisonPlan:
         return head | ({"training": training} if training else {}) | {"stages": copy.deepcopy(list(rows))}
 
     def independent(self, judge: str) -> bool:
-        """Whether a judge counts as independent before any run has ended: it rewards none of the algorithms.
+        """Return whether a judge is independent before any run has ended: it rewards none of the algorithms.
 
         Results of the runs override this.
         """

@@ -54,7 +54,7 @@ class Scores:
         return torch.stack(abstentions).all(dim=0)
 
     def reason(self, row: int) -> str:
-        """Why a row has no score."""
+        """Return why a row has no score."""
         reason = dict(self.failures).get(row)
         return reason or (ABSTAINED if bool(self.abstained[row]) else "its score is not a finite number")
 

@@ -91,5 +91,5 @@ class Share:
 
     @property
     def biased(self) -> bool | None:
-        """Whether 1/2 lies outside the interval; by chance this happens to one unbiased annotator in 20."""
+        """True if 1/2 is outside the interval; by chance this happens to one unbiased annotator in 20."""
         return None if self.off_half is None else self.off_half > 0

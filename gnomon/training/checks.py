@@ -40,7 +40,7 @@ def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
 
 
 def needs_reference(algorithm: Algorithm, settings: OnlineSettings) -> bool:
-    """Whether a round reads the reference: for the algorithm, the KL penalty, the sampling or a metric.
+    """Return whether a round reads the reference: for the algorithm, the KL penalty, the sampling or a metric.
 
     A coefficient of 0 stays 0 with any target, so there is no penalty then.
     """

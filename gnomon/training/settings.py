@@ -215,7 +215,7 @@ class KLSettings(Settings):
 
     @property
     def reads_vocabulary(self) -> bool:
-        """Whether the reference is needed over the whole vocabulary, not only on sampled tokens."""
+        """True if the reference is needed over the whole vocabulary, not only on sampled tokens."""
         return (self.estimator == "full" and self.coef > 0) or self.measure == "full"
 
 

@@ -64,12 +64,12 @@ class BestCheckpoint:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience has run out."""
+        """Return whether patience has run out."""
         settings = self.validation
         return bool(settings and settings.patience is not None and self.since >= settings.patience)
 
     def due(self, step: int, planned: int) -> bool:
-        """Whether to evaluate after this step."""
+        """Return whether to evaluate after this step."""
         return self.validation is not None and (step % self.validation.every == 0 or step == planned)
 
     def update(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:

@@ -237,7 +237,7 @@ class OfflineLoop:
         return parts
 
     def _tokens(self, batch: Sequence[Example], step: int) -> int:
-        """What a step adds to `tokens_seen`."""
+        """Count the tokens that a step adds to `tokens_seen`."""
         return sum(e.cost for e in batch) + (self.sft_mix.tokens(step) if self.sft_mix else 0)
 
     @torch.no_grad()

@@ -169,7 +169,7 @@ def _read(file: Path, inputs: Mapping[str, Any]) -> list[Tensor] | None:
 
 
 def _is_own(file: Path) -> bool:
-    """Whether a file belongs to the cache: its name is the digest of its inputs."""
+    """Return whether a file belongs to the cache: its name is the digest of its inputs."""
     if file.suffix != ".safetensors" or file.is_symlink():
         return False
     try:

@@ -1,1 +1,1 @@
-"""What both loops need: processes, memory, checkpoints, optimizers."""
+"""Runtime of both loops: processes, memory, checkpoints, optimizers."""

@@ -56,7 +56,7 @@ class Budget:
 
     @property
     def bounded(self) -> bool:
-        """Whether there is a budget."""
+        """True if there is a budget."""
         return self.settings.budget_seconds is not None or self.settings.budget_tokens is not None
 
     @property
@@ -67,7 +67,7 @@ class Budget:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the budget is spent."""
+        """True if the budget is spent."""
         return self.share >= 1
 
     def progress(self, step: int, bound: int) -> tuple[int, int]:

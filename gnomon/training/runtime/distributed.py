@@ -40,7 +40,7 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes files and prints."""
+        """True if this process writes files and prints."""
         return self.rank == 0
 
     def watching(self, silence: float = SILENCE) -> AbstractContextManager[None]:

@@ -262,7 +262,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits into a memory limit: tokens of a micro-batch, and gigabytes of activation cache."""
+    """Choice of micro-batch tokens and gigabytes of activation cache for a memory limit."""
 
     tokens: int
     states_gb: float
