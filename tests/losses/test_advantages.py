@@ -51,7 +51,7 @@ def test_credit_passes_over_tokens_that_are_not_actions() -> None:
     assert actual == pytest.approx([0.265, 0.0, 0.3])
 
 
-def test_padding_behind_a_short_completion_changes_nothing() -> None:
+def test_padding_does_not_change_advantages() -> None:
     short = advantages([0.2, 1.0], [0.5, 0.6], gamma=1.0, lam=0.95)
     padded = advantages([0.2, 1.0, 5.0], [0.5, 0.6, -3.0], [True, True, False], gamma=1.0, lam=0.95)
     assert padded == pytest.approx([*short, 0.0])

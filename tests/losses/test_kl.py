@@ -1,4 +1,4 @@
-"""KL estimators: hand numbers, what they estimate, and which divergence each follows as a loss."""
+"""KL estimators: hand numbers, their expectations, and the divergence that each follows as a loss."""
 
 from __future__ import annotations
 

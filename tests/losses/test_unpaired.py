@@ -1,4 +1,4 @@
-"""Losses over single labels: hand numbers, saturation, and the slope that sets the two apart."""
+"""Losses over single labels: hand numbers, saturation, and the slopes of the two."""
 
 from __future__ import annotations
 
