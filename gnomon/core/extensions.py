@@ -39,17 +39,17 @@ _loaded: dict[Path, LoadedFile] = {}  # by resolved path
 
 
 def is_file_spec(spec: str) -> bool:
-    """Whether a name is `path/to/file.py:Name`."""
+    """Return whether a name has the form `path/to/file.py:Name`."""
     return _SPEC.fullmatch(spec) is not None
 
 
 def short_name(name: str) -> str:
-    """The name after the colon of `path/to/file.py:Name`; any other name itself."""
+    """Return the name after the colon of `path/to/file.py:Name`, or any other name itself."""
     return name.rpartition(":")[2] if is_file_spec(name) else name
 
 
 def file_of(spec: str, noun: str, member: str = "Class") -> Path:
-    """The file of `path/to/file.py:Name`.
+    """Return the file of `path/to/file.py:Name`.
 
     Args:
         spec: with a file.
@@ -97,7 +97,7 @@ def run_file(path: Path, label: str) -> ModuleType:
 
 
 def member_of(module: ModuleType, spec: str, noun: str, member: str) -> Any:
-    """A function or class of a file that was run.
+    """Return a function or class of a file that was run.
 
     Args:
         module: of the file.
@@ -119,7 +119,7 @@ def member_of(module: ModuleType, spec: str, noun: str, member: str) -> Any:
 
 
 def load_class(spec: str, noun: str) -> Any:
-    """The class of `path/to/file.py:Class`; its file is run once, until `forget_changed_files`.
+    """Return the class of `path/to/file.py:Class`; its file is run once, until `forget_changed_files`.
 
     Args:
         spec: with the file.
@@ -141,7 +141,7 @@ def _loaded_file(spec: str, noun: str) -> LoadedFile:
 
 
 def forget_changed_files() -> None:
-    """Run files again that changed since they were run: a recipe that is read sees them as they are."""
+    """Forget loaded files that have changed, so that a recipe that is read next runs them again."""
     for path, loaded in list(_loaded.items()):
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != loaded.digest:
             del _loaded[path]
@@ -162,14 +162,14 @@ def contained(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception on one line."""
+    """Format an exception on one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 @cache
 def _offers(group: str, _: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
-    """The entry points of a group by name, each package once."""
+    """Return the entry points of a group by name, each package once."""
     offers: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for entry in entry_points(group=group):
         offers.setdefault(entry.name, {}).setdefault((_package(entry), entry.value), entry)
@@ -182,7 +182,7 @@ def _package(entry: EntryPoint) -> str:
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Where the classes of one extension point are found: Gnomon's own, installed packages', and in files.
+    """Classes of one extension point: Gnomon's own, those of installed packages, and those in files.
 
     Attributes:
         noun: of one of them, in errors.
@@ -199,20 +199,20 @@ class Registry(Generic[T]):
     check: Callable[[Any, str], T]
 
     def names(self) -> list[str]:
-        """All names but those of files."""
+        """Return all names except those of files."""
         own = list(self.own_names())
         return [*own, *(name for name in self._offers() if name not in own)]
 
     def knows(self, name: str) -> bool:
-        """Whether a name is one of `names`, or of a file."""
+        """Return whether a name is one of `names`, or of a file."""
         return is_file_spec(name) or name in self.own_names() or name in self._offers()
 
     def is_outside(self, name: str) -> bool:
-        """Whether a name is known and not one of Gnomon's own."""
+        """Return whether a name is known and not one of Gnomon's own."""
         return self.knows(name) and name not in self.own_names()
 
     def find(self, name: str) -> T:
-        """The class of a name.
+        """Return the class of a name.
 
         Raises:
             ConfigError: there is none, there are several, it cannot be loaded, or it does not keep the contract.
@@ -243,7 +243,7 @@ class Registry(Generic[T]):
         return self.check(loaded, label)
 
     def digest(self, name: str) -> str:
-        """A digest of the code behind a name from outside: of its file as it was run, or of a package's module.
+        """Compute a digest of the code of a name from outside: of its file when it was run, or of its module.
 
         Raises:
             ConfigError: as for `find`.

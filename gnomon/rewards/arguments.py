@@ -94,7 +94,7 @@ class FunctionParameters:
         return arguments
 
     def _is_free(self, name: str, arguments: Mapping[str, Any]) -> bool:
-        """Whether a column can be one of `**columns`."""
+        """Return whether a column can be one of `**columns`."""
         return name not in arguments and name not in self.texts
 
 
@@ -136,7 +136,7 @@ def raw_text(completion: Completion, tokenizer: Any) -> str:
 
 
 def names_special_token(pattern: str, tokenizer: Any) -> bool:
-    """Whether a regular expression names a special token, or the generation prompt's open tag; escaped or not."""
+    """Return whether a pattern has a special token, or the generation prompt's open tag, escaped or not."""
     bare = pattern.replace("\\", "")
     tokens: list[str] = [
         *(getattr(tokenizer, "all_special_tokens", None) or []),

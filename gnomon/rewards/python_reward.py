@@ -28,7 +28,7 @@ TIMEOUT, BATCH_TIMEOUT = 60.0, 600.0  # seconds per call: for one completion, fo
 
 
 def is_function(spec: str) -> bool:
-    """Whether a recipe's `reward` names a function or class in a file."""
+    """Return whether a recipe's `reward` is a function or class in a file."""
     return is_file_spec(spec)
 
 

@@ -1,4 +1,4 @@
-"""Whether a stage learned anything, from its metrics.
+"""Detection of stages that learned nothing, from their metrics.
 
 A run that learned nothing must not look like a success.
 """
@@ -63,7 +63,7 @@ def outcome(rows: Iterable[Mapping[str, Any]], *, min_group_size: int = 1) -> Ou
 
 
 def why_nothing_learned(learning: Outcome) -> str:
-    """Why a training learned nothing, as a sentence's part; "" if it learned."""
+    """Describe why a training learned nothing, as part of a sentence; "" if it learned."""
     reason = REASONS.get(learning.nothing, "")
     if reason and learning.cut_off and learning.cut_off == learning.steps:
         reason += ", and every answer was cut off at the length limit"
@@ -71,7 +71,7 @@ def why_nothing_learned(learning: Outcome) -> str:
 
 
 def _varies(row: Mapping[str, Any], min_group_size: int) -> bool:
-    """Whether scores of the round differ: within a group for a group method, otherwise at all."""
+    """Return whether scores of the round differ: within a group for a group method, otherwise at all."""
     if min_group_size > 1 and "frac_zero_std_groups" in row:
         return bool(row["frac_zero_std_groups"] != 1)
     spread, mean = row.get("score_std"), row.get("score_mean")

@@ -32,7 +32,7 @@ def _policy() -> Policy:
     return load_policy("smollm2-135m", Compute(torch.device("cpu"), torch.float32), Trainable(layers=2))
 
 
-def test_it_answers_sensibly() -> None:
+def test_its_answers_make_sense() -> None:
     (rollout,) = NativeSampler(_policy()).sample([QUESTION], Sampling(top_k=1, max_tokens=16), seed=0)
     assert "Paris" in rollout.completion.text
     assert rollout.finished
@@ -79,7 +79,7 @@ def test_the_catalog_has_the_license_and_the_language_that_the_file_states(tmp_p
     )
 
 
-def test_what_came_as_gguf_is_saved_as_transformers_reads_it(tmp_path: Path) -> None:
+def test_a_model_from_gguf_equals_transformers_reading(tmp_path: Path) -> None:
     """transformers itself refuses to save what it loaded from GGUF."""
     policy = _policy()
     rollouts = NativeSampler(policy).sample([QUESTION], Sampling(completions=2, max_tokens=12), seed=3)

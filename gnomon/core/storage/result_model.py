@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 def finite(value: object) -> float | None:
-    """The value if it is a finite number, else None."""
+    """Return the value if it is a finite number, else None."""
     value = value.item() if hasattr(value, "item") else value  # a number of NumPy or torch
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -25,7 +25,7 @@ def _words(value: object) -> str:
 
 
 def _pairs_of_numbers(value: object) -> list[tuple[float, float]]:
-    """The rows of a scatter that are two finite numbers."""
+    """Select the rows of a scatter plot that are two finite numbers."""
     pairs = []
     for row in value if isinstance(value, list) else []:
         x, y = map(finite, row) if isinstance(row, list | tuple) and len(row) == 2 else (None, None)
@@ -53,7 +53,7 @@ class ResultModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     def estimate(self, name: str, low: str = "", high: str = "") -> IntervalEstimate:
-        """The field `name` with its interval.
+        """Return the field `name` with its interval.
 
         Args:
             name: name of the value's field.
@@ -64,11 +64,11 @@ class ResultModel(BaseModel):
         return IntervalEstimate(*(getattr(self, key, None) for key in keys))
 
     def content(self) -> dict[str, Any]:
-        """What is written: the fields that were set, in their order."""
+        """Return the fields that were set, in their order, for writing."""
         return self.model_dump(exclude_unset=True)
 
     def given(self) -> dict[str, Any]:
-        """The fields that were set, by name, for a result that has the same ones."""
+        """Return the fields that were set, by name, for a result with the same fields."""
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 

@@ -29,7 +29,7 @@ _LINK = re.compile(r"https?://[^\s<>\"'`]{1,500}")
 
 @dataclass(frozen=True)
 class BaseInfo:
-    """What is known of a base model.
+    """Known facts of a base model.
 
     Attributes:
         hub_id: its name on the hub; of a folder, the base model that the card in it names.
@@ -54,7 +54,7 @@ def describe_base(folder: Path, hub_id: str | None = None) -> BaseInfo:
     """Read license and languages of a model from the files in its folder.
 
     Args:
-        folder: with the model's README.md, LICENSE or config.json; missing ones say nothing.
+        folder: with the model's README.md, LICENSE or config.json, any of which may be missing.
         hub_id: the name by which it was fetched from the hub, if it was.
     """
     metadata = read_metadata(folder / CARD)
@@ -69,7 +69,7 @@ def describe_base(folder: Path, hub_id: str | None = None) -> BaseInfo:
 
 
 def read_metadata(card: Path) -> dict[str, Any]:
-    """The YAML metadata of a card; empty where there is none that can be read."""
+    """Read the YAML metadata of a card; empty if there is none that can be read."""
     if not _is_readable(card):
         return {}
     front = _FRONT.match(card.read_text(encoding="utf-8-sig", errors="replace"))
@@ -80,7 +80,7 @@ def read_metadata(card: Path) -> dict[str, Any]:
 
 
 def _license(metadata: Mapping[str, Any], file: Path | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a license: from the card, else from the text of the license, else from the configuration."""
+    """Return the fields of a license, from the card, else its text, else the configuration."""
     if isinstance(stated := metadata.get("license"), str) and stated.strip().lower() not in ("", UNKNOWN):
         return _stated(stated, metadata, file) | {"license_from": CARD}
     if file is not None:
@@ -94,7 +94,7 @@ def _license(metadata: Mapping[str, Any], file: Path | None, config: Mapping[str
 
 
 def _stated(stated: str, fields: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
-    """A license by its identifier, or `other` with a name where the text is none."""
+    """Return a license by its identifier, or `other` with a name if the text is none."""
     name = stated.strip().lower()
     if name != "other" and _ID.fullmatch(name):
         return {"license": name}
@@ -109,12 +109,12 @@ def _stated(stated: str, fields: Mapping[str, Any], file: Path | None) -> dict[s
 
 
 def _slug(text: str) -> str | None:
-    """A text as an identifier: small letters, digits and hyphens."""
+    """Convert a text to an identifier of lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:64] or None
 
 
 def _repository(name: object) -> str | None:
-    """A name if it can be that of a model on the hub."""
+    """Return a name if it can be that of a model on the hub."""
     fits = isinstance(name, str) and len(name) <= 96 and _REPOSITORY.fullmatch(name)
     return str(name) if fits else None
 
@@ -125,7 +125,7 @@ def _languages(stated: object) -> tuple[str, ...]:
 
 
 def _texts(values: list[Any]) -> Iterator[str]:
-    """The texts in a list; YAML reads the code of Norwegian as false."""
+    """Yield the texts in a list; YAML reads the code of Norwegian as false."""
     yield from ("no" if one is False else one for one in values if isinstance(one, str) or one is False)
 
 

@@ -1,4 +1,4 @@
-"""What the card of a model states, as values: cheap to import for all that collects them."""
+"""Facts of a model card, as values that are cheap to import."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class JudgementSource:
     Attributes:
         source: the data's name in the recipe.
         store: the project of the feedback store, or the file of ratings.
-        judgements: how many there are.
-        annotators: how many people or programs made them, in words.
-        aggregation: how several judgements on an item became one result.
+        judgements: number of judgements.
+        annotators: number of people and programs, in words.
+        aggregation: method by which several judgements on an item became one result.
         digest: SHA-256 of the whole export; "" for ratings.
         unchanged: whether the file still is as it was exported.
     """
@@ -42,7 +42,7 @@ class JudgementSource:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What the card of a model states besides what its own files and those of its base do.
+    """Facts of a model card besides those in the model's own files and in those of its base.
 
     Attributes:
         name: of the model.

@@ -43,7 +43,7 @@ def put_model(new: Path, folder: Path) -> Path | None:
 
 
 def _same_model(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same but for their cards."""
+    """Return whether two folders hold the same files except for their cards."""
     if other.is_symlink() or not other.is_dir():
         return False
     names, others = ({entry.name for entry in folder.iterdir()} - {CARD} for folder in (one, other))
