@@ -18,7 +18,7 @@ import torch
 from gnomon.algorithms.dpo import DPO
 from gnomon.core.batches import TokenGroups
 from gnomon.core.progress import StopSignal, console
-from gnomon.data.encoding import Example, PairRows
+from gnomon.data.encoding import Example, PairIndices
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
 from gnomon.models.roles import Policy
@@ -38,7 +38,7 @@ def draw(count: int, generator: torch.Generator) -> tuple[int, ...]:
 
 def examples() -> list[Example]:
     generator = torch.Generator().manual_seed(0)
-    pairs = tuple(PairRows(2 * k, 2 * k + 1, 1.0, 1.0, 1.0) for k in range(WIDTH // 2))
+    pairs = tuple(PairIndices(2 * k, 2 * k + 1, 1.0, 1.0, 1.0) for k in range(WIDTH // 2))
     return [
         Example(f"p{g}", draw(PROMPT, generator), tuple(draw(COMPLETION, generator) for _ in range(WIDTH)), pairs)
         for g in range(GROUPS)

@@ -17,7 +17,7 @@ from gnomon.algorithms.sft import SFT
 from gnomon.core.batches import Metrics
 from gnomon.core.progress import StopSignal
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
-from gnomon.data.encoding import Example, PairRows, RankedRows
+from gnomon.data.encoding import Example, PairIndices, RankedIndices
 from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling_params import Sampling
@@ -83,8 +83,8 @@ def examples_for(algorithm: Any) -> list[Example]:
     said: dict[type, Callable[[int], dict[str, Any]]] = {
         Demonstration: lambda i: {},
         Label: lambda i: {"good": i % 3 != 0},
-        Preference: lambda i: {"pairs": (PairRows(0, 1, 0.9, 1.0, 1.0), PairRows(1, 2, 0.6, 0.2, 2.0))},
-        Ranking: lambda i: {"rankings": (RankedRows((0, 1, 2), 1.0), RankedRows((0, 2), 2.0))},
+        Preference: lambda i: {"pairs": (PairIndices(0, 1, 0.9, 1.0, 1.0), PairIndices(1, 2, 0.6, 0.2, 2.0))},
+        Ranking: lambda i: {"rankings": (RankedIndices((0, 1, 2), 1.0), RankedIndices((0, 2), 2.0))},
     }
     count = 3 if algorithm.consumes in (Preference, Ranking) else 1
     found = []

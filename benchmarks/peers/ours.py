@@ -18,7 +18,7 @@ from work import Case
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.types import Message, Prompt
-from gnomon.data.encoding import Example, PairRows
+from gnomon.data.encoding import Example, PairIndices
 from gnomon.models.engine import onednn_weights
 from gnomon.models.engine.device import find_compute
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
@@ -40,7 +40,7 @@ def examples(case: Case) -> list[Example]:
     if case.work == "kto":
         told = enumerate(work.labelled(case))
         return [Example(f"p{n}", row.prompt, (said,), good=good) for n, (row, said, good) in told]
-    pairs = (PairRows(0, 1, 1.0, 0.0, 1.0),)
+    pairs = (PairIndices(0, 1, 1.0, 0.0, 1.0),)
     return [
         Example(f"p{n}", r.prompt, (r.chosen,))
         if case.work == "sft"

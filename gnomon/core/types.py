@@ -162,7 +162,7 @@ class RatedText:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRow:
     """An input row that was refused, with the reason; written beside the accepted rows."""
 
     where: str

@@ -15,7 +15,7 @@ from gnomon.data.encoding import Example
 def totals_of(examples: Sequence[Example]) -> StepTotals:
     """Count the divisors of a step over `examples`: rows, tokens that the policy chooses, and examples."""
     tokens = sum(e.completion_tokens for e in examples)
-    return StepTotals(sum(e.rows for e in examples), tokens, examples=len(examples))
+    return StepTotals(sum(e.loss_terms for e in examples), tokens, examples=len(examples))
 
 
 def token_groups(examples: Sequence[Example]) -> TokenGroups:
@@ -64,7 +64,7 @@ def collate_rankings(examples: Sequence[Example], totals: StepTotals) -> Ranking
     ]
     return Rankings(
         tokens=token_groups(examples),
-        order=tuple(torch.tensor([start + row for row in ranking.rows]) for start, ranking in rankings),
+        order=tuple(torch.tensor([start + row for row in ranking.order]) for start, ranking in rankings),
         weight=torch.tensor([ranking.weight for _, ranking in rankings]),
         totals=totals,
     )

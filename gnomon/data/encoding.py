@@ -23,21 +23,21 @@ from gnomon.core.types import (
     Preference,
     Prompt,
     Ranking,
-    Rejected,
+    RejectedRow,
 )
 from gnomon.data.templates.chat_template import longest_token
 from gnomon.data.templates.rendering import prompt_label, render_prompt, render_turns
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
 REFUSED_CHARACTERS = 100_000  # characters of a refused row's text that are written beside its reason
-Encoded = tuple[list["Example"], list[Rejected]]
+Encoded = tuple[list["Example"], list[RejectedRow]]
 MaskedIds = tuple[tuple[int, ...], tuple[bool, ...]]  # ids of a completion; true for those the policy chooses
 Compared = TypeVar("Compared", Preference, Ranking)
 
 
 @dataclass(frozen=True)
-class PairRows:
-    """A pair of an example's completions, by row, and the strength of the preference."""
+class PairIndices:
+    """A pair of an example's completions, by index in `Example.completions`, and its strength."""
 
     chosen: int
     rejected: int
@@ -47,10 +47,10 @@ class PairRows:
 
 
 @dataclass(frozen=True)
-class RankedRows:
-    """Rows of an example's completions, best first."""
+class RankedIndices:
+    """A ranking of an example's completions: indices into `Example.completions`, best first."""
 
-    rows: tuple[int, ...]
+    order: tuple[int, ...]
     weight: float
 
 
@@ -59,7 +59,7 @@ class Example:
     """One prompt with its completions, as ids. A demonstration has one completion and no pairs.
 
     Attributes:
-        weight: of a demonstration or a label; pairs and rankings have their own.
+        weight: weight of a demonstration or a label in the loss; pairs and rankings have their own.
         masks: for each completion the tokens that the policy chooses; empty if it chooses all.
         good: the label of a labeled completion; otherwise `None`.
     """
@@ -67,14 +67,14 @@ class Example:
     prompt_id: str
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
-    pairs: tuple[PairRows, ...] = ()
+    pairs: tuple[PairIndices, ...] = ()
     weight: float = 1.0
     masks: tuple[tuple[bool, ...], ...] = ()
-    rankings: tuple[RankedRows, ...] = ()
+    rankings: tuple[RankedIndices, ...] = ()
     good: bool | None = None
 
     @property
-    def rows(self) -> int:
+    def loss_terms(self) -> int:
         """Number of terms in a loss: pairs or rankings, or completions if there are none."""
         return len(self.pairs) or len(self.rankings) or len(self.completions)
 
@@ -108,7 +108,7 @@ def check_lengths(prompts: Sequence[Prompt], tokenizer: Any, new_tokens: int, co
         prompts: the prompts.
         tokenizer: of the model.
         new_tokens: length limit of a completion, in tokens.
-        config: of the model.
+        config: the model's configuration, which has its context length.
 
     Raises:
         DataError: some do not fit; the error names the longest.
@@ -162,13 +162,13 @@ def _encode_single(
     named: Sequence[tuple[str, Demonstration | Label, bool | None]], tokenizer: Any, max_tokens: int
 ) -> Encoded:
     examples: list[Example] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     for where, record, good in watched(named, "encoded"):
-        row = _encode_row(tokenizer, record.prompt, [record.completion], where, max_tokens)
-        if isinstance(row, Rejected):
-            rejected.append(row)
+        encoded = _encode_row(tokenizer, record.prompt, [record.completion], where, max_tokens)
+        if isinstance(encoded, RejectedRow):
+            rejected.append(encoded)
             continue
-        prompt, ((ids, mask),) = row
+        prompt, ((ids, mask),) = encoded
         masks = () if all(mask) else (mask,)
         examples.append(Example(record.prompt.id, prompt, (ids,), weight=record.weight, masks=masks, good=good))
     return examples, rejected
@@ -176,7 +176,7 @@ def _encode_single(
 
 def _encode_row(
     tokenizer: Any, prompt: Prompt, completions: Sequence[Completion], where: str, max_tokens: int
-) -> tuple[tuple[int, ...], list[MaskedIds]] | Rejected:
+) -> tuple[tuple[int, ...], list[MaskedIds]] | RejectedRow:
     """Return the ids of a prompt and the masked ids of its completions, or the rejected row."""
     text = completions[0].text
     longest = max(sum(map(len, message_texts(one))) for one in completions) + sum(map(len, message_texts(prompt)))
@@ -241,36 +241,36 @@ def _encode_compared(
     for number, record in enumerate(records, start=1):
         by_prompt.setdefault(record.prompt.id, []).append((number, record))
     examples: list[Example] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     for prompt_id, numbered in watched(list(by_prompt.items()), "encoded"):
         prompt: tuple[int, ...] = ()
         accepted: list[tuple[Compared, list[MaskedIds]]] = []
         for number, record in numbered:
             where = record.where or f"{noun} {number} (prompt '{prompt_id}')"
-            row = _encode_row(tokenizer, record.prompt, sides(record), where, max_tokens)
-            if isinstance(row, Rejected):
-                rejected.append(row)
-            elif len({ids for ids, _ in row[1]}) < len(row[1]):
+            encoded = _encode_row(tokenizer, record.prompt, sides(record), where, max_tokens)
+            if isinstance(encoded, RejectedRow):
+                rejected.append(encoded)
+            elif len({ids for ids, _ in encoded[1]}) < len(encoded[1]):
                 reason = f"two completions have the same tokens; remove the {noun}"
                 rejected.append(_refused(where, reason, sides(record)[0].text))
             else:
-                prompt = row[0]
-                accepted.append((record, row[1]))
+                prompt = encoded[0]
+                accepted.append((record, encoded[1]))
         for part in _connected([answers for _, answers in accepted]):
-            rows: dict[MaskedIds, int] = {}
+            indices: dict[MaskedIds, int] = {}  # of the example's completions
             comparisons = [
-                _comparison(record, [rows.setdefault(answer, len(rows)) for answer in answers])
+                _comparison(record, [indices.setdefault(answer, len(indices)) for answer in answers])
                 for record, answers in (accepted[index] for index in part)
             ]
-            examples.append(_example(prompt_id, prompt, list(rows), comparisons))
+            examples.append(_example(prompt_id, prompt, list(indices), comparisons))
     return examples, rejected
 
 
 def _connected(compared: Sequence[Sequence[MaskedIds]]) -> list[list[int]]:
     """Return the connected components, as indices, of comparisons linked by shared completions.
 
-    Only comparisons that share a completion save a pass by being in one example; a prompt's other comparisons may
-    be in other steps.
+    Comparisons that share a completion share an example, where it is computed once; a prompt's other
+    comparisons may be in other steps.
     """
     number = {answer: n for n, answer in enumerate(dict.fromkeys(a for answers in compared for a in answers))}
     links = [(index, len(compared) + number[a]) for index, answers in enumerate(compared) for a in answers]
@@ -284,25 +284,25 @@ def _connected(compared: Sequence[Sequence[MaskedIds]]) -> list[list[int]]:
     return list(parts.values())
 
 
-def _comparison(record: Preference | Ranking, rows: Sequence[int]) -> PairRows | RankedRows:
+def _comparison(record: Preference | Ranking, indices: Sequence[int]) -> PairIndices | RankedIndices:
     if isinstance(record, Ranking):
-        return RankedRows(tuple(rows), record.weight)
-    return PairRows(rows[0], rows[1], record.probability, record.margin, record.weight)
+        return RankedIndices(tuple(indices), record.weight)
+    return PairIndices(indices[0], indices[1], record.probability, record.margin, record.weight)
 
 
 def _example(
     prompt_id: str,
     prompt: tuple[int, ...],
     answers: Sequence[MaskedIds],
-    comparisons: Sequence[PairRows | RankedRows],
+    comparisons: Sequence[PairIndices | RankedIndices],
 ) -> Example:
     masks = tuple(mask for _, mask in answers)
     return Example(
         prompt_id,
         prompt,
         tuple(ids for ids, _ in answers),
-        pairs=tuple(s for s in comparisons if isinstance(s, PairRows)),
-        rankings=tuple(s for s in comparisons if isinstance(s, RankedRows)),
+        pairs=tuple(s for s in comparisons if isinstance(s, PairIndices)),
+        rankings=tuple(s for s in comparisons if isinstance(s, RankedIndices)),
         masks=() if all(map(all, masks)) else masks,
     )
 
@@ -313,7 +313,7 @@ def encode_completions(
     tokenizer: Any,
     sampled_by: Any = None,
     ends: Sequence[int] = (),
-) -> list[Example | Rejected]:
+) -> list[Example | RejectedRow]:
     """Encode completions for scoring, in their order: an example each, or the rejected row.
 
     Sampled ids are used as they are if `sampled_by`, the tokenizer of the model that drew them, has the same
@@ -325,13 +325,13 @@ def encode_completions(
         tokenizer: of the model that scores.
         sampled_by: tokenizer of the model that sampled, if known.
         ends: ids that end an answer, the template's end of turn first. The last id of an answer that ended with
-            another is replaced by the first, the only one that a judge was trained on.
+            another is replaced by the first, the only one that the scoring model was trained on.
     """
-    readable = sampled_by is not None and same_vocabulary(tokenizer, sampled_by)
+    same_ids = sampled_by is not None and same_vocabulary(tokenizer, sampled_by)
     rendered: dict[str, tuple[int, ...]] = {}
-    encoded: list[Example | Rejected] = []
+    encoded: list[Example | RejectedRow] = []
     for prompt, completion in zip(prompts, completions, strict=True):
-        answer = completion if readable else replace(completion, token_ids=None)
+        answer = completion if same_ids else replace(completion, token_ids=None)
         where = prompt_label(prompt)
         try:
             if prompt.id not in rendered:
@@ -370,11 +370,11 @@ def _reason(error: DataError, where: str) -> str:
     return str(error).removeprefix(where).lstrip(":, ").rstrip(".")
 
 
-def _refused(where: str, reason: str, content: str) -> Rejected:
-    return Rejected(where, reason, content[:REFUSED_CHARACTERS])
+def _refused(where: str, reason: str, content: str) -> RejectedRow:
+    return RejectedRow(where, reason, content[:REFUSED_CHARACTERS])
 
 
-def _too_long(where: str, length: int, limit: int, text: str) -> Rejected:
+def _too_long(where: str, length: int, limit: int, text: str) -> RejectedRow:
     allowed = f"more than the {limit} that max_tokens and the model's context allow"
     return _refused(where, f"{length} tokens, {allowed}; shorten it or raise max_tokens", text)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Message, Prompt, RatedText, Rejected
+from gnomon.core.types import Message, Prompt, RatedText, RejectedRow
 from gnomon.data.reading.downloads import fetch_from_pypi
 
 # Gnomon's name of each set, and the archive's.
@@ -47,12 +47,12 @@ _ENTITY = re.compile(r"&#?\w+;")
 _Value = TypeVar("_Value")
 
 
-def load_film_reviews(archive: Path | None = None) -> tuple[list[RatedText], list[Rejected]]:
+def load_film_reviews(archive: Path | None = None) -> tuple[list[RatedText], list[RejectedRow]]:
     """Read the 10,605 sentences from film reviews, with 15 to 29 ratings each; see `load_rating_set`."""
     return load_rating_set("film-reviews", archive)
 
 
-def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedText], list[Rejected]]:
+def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedText], list[RejectedRow]]:
     """Read one of the four sets.
 
     Args:
@@ -72,18 +72,18 @@ def load_rating_set(name: str, archive: Path | None = None) -> tuple[list[RatedT
     texts_file = f"{RATING_SETS[name]}_GroundTruth.txt"
     ratings_file = f"{RATING_SETS[name]}_anonDataRatings.txt"
     texts_bytes, ratings_bytes = _read_nested(path, texts_file, ratings_file)
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     texts = _by_id(texts_file, texts_bytes, 3, _parse_text, rejected)
     ratings = _by_id(ratings_file, ratings_bytes, 4, _parse_ratings, rejected)
     items = [
         RatedText(f"{name}:{row}", text, ratings[row][1]) for row, (_, text) in texts.items() if row in ratings
     ]
     rejected += [
-        Rejected(texts[row][0], f"id {row} has no usable ratings in {ratings_file}")
+        RejectedRow(texts[row][0], f"id {row} has no usable ratings in {ratings_file}")
         for row in texts.keys() - ratings.keys()
     ]
     rejected += [
-        Rejected(ratings[row][0], f"id {row} has no usable text in {texts_file}")
+        RejectedRow(ratings[row][0], f"id {row} has no usable text in {texts_file}")
         for row in ratings.keys() - texts.keys()
     ]
     return items, sorted(rejected, key=_file_and_line)
@@ -117,7 +117,7 @@ def _by_id(
     content: bytes,
     columns: int,
     parse: Callable[[str], _Value],
-    rejected: list[Rejected],
+    rejected: list[RejectedRow],
 ) -> dict[str, tuple[str, _Value]]:
     """Parse the last column of every row; id → (where, value). Appends refused rows to `rejected`."""
     rows: dict[str, tuple[str, _Value]] = {}
@@ -131,7 +131,7 @@ def _by_id(
                 raise ValueError(f"id {fields[0]} has come before, in {rows[fields[0]][0]}")
             rows[fields[0]] = (where, parse(fields[-1]))
         except ValueError as error:  # includes UnicodeDecodeError and JSONDecodeError
-            rejected.append(Rejected(where, str(error), line.decode("utf-8", errors="replace")))
+            rejected.append(RejectedRow(where, str(error), line.decode("utf-8", errors="replace")))
     return rows
 
 
@@ -174,7 +174,7 @@ def undo_artifacts(text: str) -> str:
     return " ".join(text.split())
 
 
-def _file_and_line(row: Rejected) -> tuple[str, int]:
+def _file_and_line(row: RejectedRow) -> tuple[str, int]:
     file, _, line = row.where.rpartition(":")
     return file, int(line)
 

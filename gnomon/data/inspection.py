@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText, Rejected
+from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText, RejectedRow
 from gnomon.data.encoding import encode_answer, message_texts
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.record_kinds import NAMES, PROBED, all_refused, kind_of, unread_keys
@@ -44,7 +44,7 @@ class Inspection:
     path: Path
     kind: type
     records: list[Any]
-    refused: list[Rejected]
+    refused: list[RejectedRow]
     unread: tuple[str, ...] = ()
     tokens: list[tuple[int, tuple[int, ...]] | None] | None = None
     control_tokens: ControlCounts = field(default_factory=ControlCounts)
@@ -87,7 +87,7 @@ def inspect(path: Path, tokenizer: Any = None) -> Inspection:
             inspection.records.append(record)
         except DataError as error:
             reason = str(error).removeprefix(f"{path}, {where}: ").removesuffix(f"; {EXPECTED[kind]}")
-            inspection.refused.append(Rejected(where, reason))
+            inspection.refused.append(RejectedRow(where, reason))
     if not inspection.records:
         reasons = [f"{row.where}: {row.reason}" for row in inspection.refused]
         raise DataError(f"{all_refused(path, reasons)[:-1]}; as {NAMES[kind]}, {EXPECTED[kind]}")

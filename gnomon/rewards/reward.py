@@ -13,7 +13,7 @@ from gnomon.core.errors import RunError
 from gnomon.core.extensions import describe_error
 from gnomon.core.lazy import torch
 from gnomon.core.progress import SHORT_SECONDS, progress
-from gnomon.core.types import Completion, Prompt, Rejected
+from gnomon.core.types import Completion, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example, context_length, encode_completions
 
@@ -126,7 +126,7 @@ class LearnedReward:
         readable: list[tuple[int, Example]] = []
         failures: list[tuple[int, str]] = []
         for row, one in enumerate(encoded):
-            if isinstance(one, Rejected):
+            if isinstance(one, RejectedRow):
                 failures.append((row, one.reason))
             elif context is not None and one.cost > context:
                 failures.append(

@@ -15,7 +15,7 @@ from gnomon.core.progress import console
 from gnomon.core.ranges import Range
 from gnomon.core.storage.files import write_jsonl
 from gnomon.core.storage.result_model import Interval, Number, ResultModel, Words
-from gnomon.core.types import Completion, Demonstration, Label, Message, Prompt, RatedText, Rejected
+from gnomon.core.types import Completion, Demonstration, Label, Message, Prompt, RatedText, RejectedRow
 from gnomon.data.film_reviews import film_prompts, load_film_reviews
 from gnomon.data.ratings import DemonstrationChoice, demonstration_sample, gather_ratings, split_ratings
 from gnomon.feedback.export.preferences_from_ratings import (
@@ -238,7 +238,7 @@ class FeedbackStage(Stage):
         return result
 
 
-def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText], list[Rejected]]:
+def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText], list[RejectedRow]]:
     """The texts with their ratings, and the rejected rows."""
     if stage.feedback == FILM_REVIEWS:
         return load_film_reviews()

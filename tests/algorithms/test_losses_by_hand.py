@@ -28,7 +28,7 @@ from gnomon.algorithms.simpo import SimPO
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
 from gnomon.core.experience import Experience, RunningStats
 from gnomon.data.batching import collate_preferences, totals_of
-from gnomon.data.encoding import Example, PairRows
+from gnomon.data.encoding import Example, PairIndices
 
 
 def stand_in(**answers: Tensor) -> Any:
@@ -122,8 +122,10 @@ def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:
 def test_prompts_that_weigh_the_same_may_be_read_one_by_one() -> None:
     """The shares and what they are divided by are the step's, however it is cut."""
     examples = [
-        Example("a", (1,), ((2,), (3,), (4,)), (PairRows(0, 1, 0.75, 0.5, 1.0), PairRows(2, 0, 1.0, 0.0, 2.0))),
-        Example("b", (9,), ((5,), (6,)), (PairRows(0, 1, 1.0, 0.0, 1.0),)),
+        Example(
+            "a", (1,), ((2,), (3,), (4,)), (PairIndices(0, 1, 0.75, 0.5, 1.0), PairIndices(2, 0, 1.0, 0.0, 2.0))
+        ),
+        Example("b", (9,), ((5,), (6,)), (PairIndices(0, 1, 1.0, 0.0, 1.0),)),
     ]
     totals, scores = totals_of(examples), torch.tensor([3.0, 2.0, 2.0, 1.0, 0.0])
     even = RewardModeling(per_prompt=True)

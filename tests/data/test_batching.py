@@ -18,16 +18,16 @@ from gnomon.data.batching import (
     token_groups,
     totals_of,
 )
-from gnomon.data.encoding import Example, PairRows, RankedRows
+from gnomon.data.encoding import Example, PairIndices, RankedIndices
 
 PAIRED = [
     Example(
         "p0",
         (1, 2),
         ((3, 4, 9), (5, 9), (6, 9)),
-        (PairRows(0, 1, 0.8, 1.0, 1.0), PairRows(2, 0, 0.6, 0.0, 3.0)),
+        (PairIndices(0, 1, 0.8, 1.0, 1.0), PairIndices(2, 0, 0.6, 0.0, 3.0)),
     ),
-    Example("p1", (7,), ((8, 9), (9,)), (PairRows(1, 0, 1.0, 0.5, 1.0),)),
+    Example("p1", (7,), ((8, 9), (9,)), (PairIndices(1, 0, 1.0, 0.5, 1.0),)),
 ]
 
 
@@ -62,8 +62,10 @@ def test_collated_labels_keep_their_order() -> None:
 def test_collated_rankings_point_at_their_completions() -> None:
     """Two rankings of the first prompt share completions; the second prompt's rows start after its three."""
     examples = [
-        Example("a", (1,), ((3,), (4,), (5,)), rankings=(RankedRows((2, 0), 1.0), RankedRows((1, 0, 2), 0.5))),
-        Example("b", (2,), ((6,), (7,)), rankings=(RankedRows((1, 0), 3.0),)),
+        Example(
+            "a", (1,), ((3,), (4,), (5,)), rankings=(RankedIndices((2, 0), 1.0), RankedIndices((1, 0, 2), 0.5))
+        ),
+        Example("b", (2,), ((6,), (7,)), rankings=(RankedIndices((1, 0), 3.0),)),
     ]
     batch = collate_rankings(examples, totals_of(examples))
     assert [order.tolist() for order in batch.order] == [[2, 0], [1, 0, 2], [4, 3]]

@@ -14,8 +14,8 @@ from gnomon.data.batching import totals_of
 from gnomon.data.encoding import (
     ENCODE,
     Example,
-    PairRows,
-    RankedRows,
+    PairIndices,
+    RankedIndices,
     check_lengths,
     context_length,
     encode_completions,
@@ -45,7 +45,7 @@ def test_a_completion_in_several_pairs_is_encoded_once(chat_tokenizer: Any) -> N
     examples, rejected = encode_preferences(records, chat_tokenizer, 100)
     assert not rejected
     assert [e.prompt_id for e in examples] == ["p0", "p1"]
-    assert examples[0].pairs == (PairRows(0, 1, 0.8, 1.5, 2.0), PairRows(0, 2, 1.0, 0.0, 1.0))
+    assert examples[0].pairs == (PairIndices(0, 1, 0.8, 1.5, 2.0), PairIndices(0, 2, 1.0, 0.0, 1.0))
     expected = [tuple(render_completion(chat_tokenizer, t, "")) for t in ("good", "bad", "poor")]
     assert list(examples[0].completions) == expected
     assert totals_of(examples).rows == 3
@@ -129,8 +129,8 @@ def test_rankings_of_a_prompt_share_its_completions(chat_tokenizer: Any) -> None
     good, bad, poor = text("good"), text("bad"), text("poor")
     records = [Ranking(A, (good, bad, poor)), Ranking(A, (poor, good), 0.5), Ranking(A, (bad, bad))]
     examples, rejected = encode_rankings(records, chat_tokenizer, 100)
-    assert examples[0].rankings == (RankedRows((0, 1, 2), 1.0), RankedRows((2, 0), 0.5))
-    assert examples[0].rows == 2
+    assert examples[0].rankings == (RankedIndices((0, 1, 2), 1.0), RankedIndices((2, 0), 0.5))
+    assert examples[0].loss_terms == 2
     assert [r.where for r in rejected] == ["ranking 3 (prompt 'p0')"]
     assert "remove the ranking" in rejected[0].reason
 

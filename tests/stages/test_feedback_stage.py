@@ -12,13 +12,13 @@ from project import Project, write_rows
 
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import read_json, read_jsonl
-from gnomon.core.types import Demonstration, Preference, Prompt, RatedText, Rejected
+from gnomon.core.types import Demonstration, Preference, Prompt, RatedText, RejectedRow
 from gnomon.data.reading.records import read_records
 
 SIZES = {"judge_holdout": 0.5, "training": 60, "demonstrations": 20, "held_out": 24, "group_size": 4}
 
 
-def rated(count: int) -> tuple[list[RatedText], list[Rejected]]:
+def rated(count: int) -> tuple[list[RatedText], list[RejectedRow]]:
     """Made-up reviews whose ratings follow their words, with raters who differ a little."""
     draw = random.Random(0)
     items = []
@@ -27,7 +27,7 @@ def rated(count: int) -> tuple[list[RatedText], list[Rejected]]:
         word = ["awful", "bad", "dull", "plain", "good", "great", "superb"][level + 3]
         ratings = tuple(float(max(-4, min(4, level + draw.choice([-1, 0, 0, 1])))) for _ in range(5))
         items.append(RatedText(f"made-up:{n}", f"Film {n} is {word}.", ratings))
-    return items, [Rejected("made-up:x", "no rating", "…")]
+    return items, [RejectedRow("made-up:x", "no rating", "…")]
 
 
 @pytest.fixture

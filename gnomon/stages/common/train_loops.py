@@ -13,7 +13,7 @@ import torch
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import read_jsonl, write_jsonl
-from gnomon.core.types import Demonstration, Prompt, Rejected
+from gnomon.core.types import Demonstration, Prompt, RejectedRow
 from gnomon.data.batching import epoch_order, pack_by_tokens, token_groups
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
@@ -116,7 +116,7 @@ def showing(
 
 def encoded(
     pooled: Mapping[str, Sequence[Any]], stage: TrainSettings, work: Workspace, model: Model, folder: Path
-) -> tuple[list[Example], list[Rejected]]:
+) -> tuple[list[Example], list[RejectedRow]]:
     """Encode the data of an offline stage.
 
     Args:
@@ -133,7 +133,7 @@ def encoded(
     assert isinstance(settings, OfflineSettings)
     limit = token_limit(settings.max_tokens, model.network.config)
     examples: list[Example] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     for source, records in pooled.items():
         source_examples, refused = ENCODE[consumes](records, model.tokenizer, limit)
         report_rejected(refused, len(records), stage, source, folder)
@@ -158,7 +158,7 @@ def weighted(examples: Sequence[Example], weight: float, seed: int) -> list[Exam
 
 def sft_mix_of(
     stage: TrainSettings, work: Workspace, model: Model, folder: Path
-) -> tuple[AuxiliarySFT | None, list[Rejected]]:
+) -> tuple[AuxiliarySFT | None, list[RejectedRow]]:
     """The auxiliary SFT task of a stage with `sft_mix`, else `None`, and the rejected rows.
 
     The length limit is that of the stage's own rows; an online stage has none and takes the default.
@@ -183,7 +183,7 @@ def sft_mix_of(
 
 def stored_completions(
     stage: TrainSettings, work: Workspace, policy: Model, folder: Path
-) -> tuple[StoredCompletions | None, list[Rejected]]:
+) -> tuple[StoredCompletions | None, list[RejectedRow]]:
     """The stored completions of a stage with `stored`, else `None`, and the rejected rows.
 
     Args:
@@ -330,7 +330,7 @@ def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
 
 
 def report_rejected(
-    rejected: Sequence[Rejected], total: int, stage: TrainSettings, source: str, folder: Path
+    rejected: Sequence[RejectedRow], total: int, stage: TrainSettings, source: str, folder: Path
 ) -> None:
     """Print the number of rejected rows of a source and the reason of the first.
 

@@ -16,7 +16,7 @@ import torch
 
 from gnomon.core.errors import DataError
 from gnomon.core.experience import Rollout
-from gnomon.core.types import Completion, Demonstration, Message, Prompt, Rejected
+from gnomon.core.types import Completion, Demonstration, Message, Prompt, RejectedRow
 from gnomon.data.batching import micro_batches
 from gnomon.data.encoding import encode_answer
 from gnomon.data.templates.rendering import render_prompt
@@ -104,7 +104,7 @@ def store_completions(
     share: float,
     limit: int,
     micro_batch_tokens: int,
-) -> tuple[StoredCompletions, list[Rejected]]:
+) -> tuple[StoredCompletions, list[RejectedRow]]:
     """Encode stored completions.
 
     Args:
@@ -125,12 +125,12 @@ def store_completions(
             ids, mask = encode_answer(tokenizer, one.prompt, one.completion, where)
         except DataError as error:
             reason = str(error).removeprefix(where).lstrip(":, ").rstrip(".")
-            rejected.append(Rejected(where, reason, one.completion.text))
+            rejected.append(RejectedRow(where, reason, one.completion.text))
             continue
         if not ids or len(ids) > limit:
             reason = f"{len(ids)} tokens, of 1 to {limit} that sampling.max_tokens allows"
             rejected.append(
-                Rejected(where, f"{reason}; shorten it or raise sampling.max_tokens", one.completion.text)
+                RejectedRow(where, f"{reason}; shorten it or raise sampling.max_tokens", one.completion.text)
             )
             continue
         answers.setdefault(one.prompt.messages, []).append((replace(one.completion, token_ids=ids), mask))
