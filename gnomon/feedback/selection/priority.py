@@ -160,7 +160,8 @@ def _uncertainties(
         by_prompt[item.prompt.id].append(number)
     result, computed = [0.0] * len(items), 0
     for members in by_prompt.values():
-        completions = list({one.id: one for number in members for one in items[number].completions}.values())
+        by_id = {completion.id: completion for number in members for completion in items[number].completions}
+        completions = list(by_id.values())
         index = {completion.id: n for n, completion in enumerate(completions)}
         prompt = items[members[0]].prompt
         try:

@@ -261,11 +261,11 @@ class Store:
             row = existing(session.get(AnnotatorRow, annotator), "annotator", annotator)
             if row.state == state:
                 return
-            same_items = "withdrawn" not in (row.state, state)
+            counts_unchanged = "withdrawn" not in (row.state, state)
             row.state, row.below = state, None
             row.resumed = time.time() if state == "active" else row.resumed
             session.flush()
-            if same_items:
+            if counts_unchanged:
                 return
             authored = [select(table.item).where(author == annotator) for table, author in AUTHORED_ROWS]
             touched = select(ItemRow).where(or_(*(ItemRow.key.in_(items) for items in authored)))

@@ -194,7 +194,7 @@ class Queue:
             draft: the unfinished answer to save, if any.
 
         Returns:
-            The end of the lease, or `None` if the annotator has no lease and the item no free slot.
+            The end of the lease; `None` without a lease, or if it has expired and the item has no free slot.
         """
         now = self.clock()
         with self.store.writing() as session:
