@@ -55,7 +55,7 @@ def install(site: Path, package: str, groups: dict[str, dict[str, str]], files: 
 
 
 def install_example(site: Path) -> None:
-    """Install the page's classes as its `pyproject.toml` says."""
+    """Install the page's classes under the entry points of its `pyproject.toml`."""
     toml = blocks()["pyproject.toml"]
     groups = {
         group: dict(re.findall(r'^(\w+) = "(.+)"$', body, re.MULTILINE))

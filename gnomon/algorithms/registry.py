@@ -58,7 +58,7 @@ def check_algorithm(candidate: Any, label: str) -> type:
         needs = contained(lambda: kind().needs)()
     except Exception as error:
         raise ConfigError(
-            f"{prefix} cannot be made with its defaults ({describe_error(error)}); fix it."
+            f"{prefix} cannot be created with its defaults ({describe_error(error)}); fix it."
         ) from error
     if not isinstance(needs, frozenset) or needs - NEEDS:
         known = ", ".join(sorted(NEEDS))

@@ -1,4 +1,4 @@
-"""Check the names of a recipe's stages, and that the models and data that they name are there or made before."""
+"""Check the names of a recipe's stages, and the models of earlier stages and of the user that they name."""
 
 from __future__ import annotations
 

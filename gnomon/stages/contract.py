@@ -136,7 +136,7 @@ class Result(ResultModel):
 
     @property
     def remark(self) -> str:
-        """Why the stage was in vain, for the console; "" if it was not."""
+        """Why a training learned nothing, in words for the console; "" for every other stage."""
         return ""
 
 
@@ -174,7 +174,7 @@ class Stage(Settings, ABC):
 
     @property
     def kind_name(self) -> str:
-        """The `kind` of the stage's row in the recipe; "" where its keys say it."""
+        """The `kind` of the stage's row in the recipe; "" where a key of the row implies it."""
         return self._kind
 
     @property

@@ -165,17 +165,9 @@ class FeedbackStage(Stage):
         )
 
     def parts(self) -> frozenset[str]:
-        """Judgements and the records made of them, prompts, and the rated texts of each part."""
-        made = (
-            "judgements",
-            "preferences",
-            "rankings",
-            "labels",
-            "demonstrations",
-            "prompts",
-            "held_out_prompts",
-        )
-        return frozenset({*made, "judge_holdout", "training", "held_out"})
+        """Judgements and the records derived from them, prompts, and the rated texts of each part."""
+        records = ("preferences", "rankings", "labels", "demonstrations", "prompts", "held_out_prompts")
+        return frozenset({"judgements", *records, "judge_holdout", "training", "held_out"})
 
     def describe(self) -> str:
         """What the stage does, in a word."""

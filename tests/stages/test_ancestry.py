@@ -1,4 +1,4 @@
-"""What a run folder says of the models of algorithms and stages from outside, without running their code."""
+"""The ancestry of models whose algorithm or kind of stage comes from outside, without running their code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(path: Path) -> str:
     return str(path)
 
 
-def test_an_algorithm_from_outside_has_the_data_that_its_record_says(tmp_path: Path) -> None:
+def test_an_algorithm_from_outside_has_the_data_of_its_record(tmp_path: Path) -> None:
     pairs = rows(tmp_path / "pairs.jsonl")
     settings = {"algorithm": "gone.py:Margin", "data": pairs}
     code = {"gone.py:Margin": {"digest": "0", "consumes": "Preference", "trains": "reward"}}
@@ -32,7 +32,7 @@ def test_an_algorithm_from_outside_has_the_data_that_its_record_says(tmp_path: P
     assert ancestry("unknown", tmp_path).data == set()
 
 
-def test_a_stage_from_outside_has_the_inputs_that_its_record_says(tmp_path: Path) -> None:
+def test_a_stage_from_outside_has_the_inputs_of_its_record(tmp_path: Path) -> None:
     shown = rows(tmp_path / "shown.jsonl")
     stage(tmp_path, "judge", {"algorithm": "reward_model", "data": rows(tmp_path / "pairs.jsonl")})
     inputs = {"models": ["judge"], "data": {shown: ["Demonstration"]}, "scorers": ["judge", "vader"]}

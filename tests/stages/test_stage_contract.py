@@ -1,4 +1,4 @@
-"""The contract of kinds of stages: one file each, known by listing, and asked for nowhere else."""
+"""The contract of kinds of stages: one file each, found by listing, and checked for nowhere else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def instance_checks(path: Path, names: set[str]) -> list[str]:
     return faults
 
 
-def test_nothing_outside_a_stages_file_asks_for_its_kind() -> None:
+def test_nothing_outside_a_stages_file_checks_for_its_kind() -> None:
     names = {kind.__name__ for kind in stage_kinds().values()}
     faults = [
         fault
@@ -54,13 +54,15 @@ def test_nothing_outside_a_stages_file_asks_for_its_kind() -> None:
         "match stage:\n    case TrainStage():\n        pass",
     ],
 )
-def test_a_question_for_a_kind_is_seen(text: str, tmp_path: Path) -> None:
-    (tmp_path / "asks.py").write_text(text, encoding="utf-8")
-    assert [fault.split()[1] for fault in instance_checks(tmp_path / "asks.py", {"TrainStage"})] == ["TrainStage"]
-    (tmp_path / "asks.py").write_text(
+def test_a_check_for_a_kind_is_detected(text: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(text, encoding="utf-8")
+    assert [fault.split()[1] for fault in instance_checks(tmp_path / "module.py", {"TrainStage"})] == [
+        "TrainStage"
+    ]
+    (tmp_path / "module.py").write_text(
         "isinstance(stage, Stage)\nrows = TrainStage.model_fields\n", encoding="utf-8"
     )
-    assert instance_checks(tmp_path / "asks.py", {"TrainStage"}) == []
+    assert instance_checks(tmp_path / "module.py", {"TrainStage"}) == []
 
 
 def test_kinds_are_listed_by_their_files() -> None:

@@ -175,7 +175,7 @@ def _data_of(part: Mapping[str, Any], run: Path, code: Mapping[str, Any]) -> Ite
 def path_of(source: str, run: Path) -> Path | None:
     """The file of `<stage>/<part>` in a run, or of a path; `None` if it does not exist."""
     stage, _, part = source.partition("/")
-    made = run / stage / f"{part}.jsonl"
+    written = run / stage / f"{part}.jsonl"
     own = Path(source).expanduser()
-    known = made if part and made.is_file() else own
+    known = written if part and written.is_file() else own
     return known.resolve() if known.exists() else None
