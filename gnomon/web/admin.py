@@ -141,8 +141,8 @@ def show_setup(request: Request, server: Server, user: Admin) -> HTMLResponse:
         "watching": [field for field in fields if field["name"] in QUALITY_SETTINGS],
     }
     low, high = scores_of(project)
-    asking = {"low": low, "high": high}
-    return server.page("setup.html.j2", request, user=user, groups=groups, asking=asking, stored=project)
+    scale = {"low": low, "high": high}
+    return server.page("setup.html.j2", request, user=user, groups=groups, scale=scale, stored=project)
 
 
 @router.get("/api/admin/progress")

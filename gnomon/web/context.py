@@ -98,16 +98,24 @@ class ServerState:
         user = self.access.current_user(request.cookies.get(self.cookie))
         return user if user and user.project == self.project else None
 
-    def too_many_failed_links(self, address: str, *, failed: bool = False) -> bool:
-        """Whether an address tried `MAX_FAILED_LINKS` invalid links within the window; `failed` adds one."""
-        now = self.access.clock()
-        failures = self.failed_links.pop(address, ())
-        recent = deque(moment for moment in failures if moment > now - FAILED_LINKS_WINDOW)
-        if failed:
-            recent.append(now)
+    def too_many_failed_links(self, address: str) -> bool:
+        """Return whether an address tried `MAX_FAILED_LINKS` invalid links within the window."""
+        recent = self._recent_failures(address, self.access.clock())
         if recent:
             self.failed_links[address] = recent
         return len(recent) >= MAX_FAILED_LINKS
+
+    def record_failed_link(self, address: str) -> None:
+        """Count an invalid link that an address tried."""
+        now = self.access.clock()
+        recent = self._recent_failures(address, now)
+        recent.append(now)
+        self.failed_links[address] = recent
+
+    def _recent_failures(self, address: str, now: float) -> deque[float]:
+        """Remove an address from `failed_links`; return its times within the window that ends at `now`."""
+        failures = self.failed_links.pop(address, ())
+        return deque(moment for moment in failures if moment > now - FAILED_LINKS_WINDOW)
 
 
 def server_state(request: Request) -> ServerState:

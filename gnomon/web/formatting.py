@@ -47,9 +47,9 @@ def verdict_in_words(verdict: Hashable, t: Mapping[str, Any]) -> str:
     return str(verdict)
 
 
-def on_scale(text: str, asking: Mapping[str, Any]) -> str:
+def on_scale(text: str, scale: Mapping[str, Any]) -> str:
     """Fills a text's placeholders: the scale's lowest and highest score, and the scores of number keys."""
-    low, high = int(asking["low"]), int(asking["high"])
+    low, high = int(scale["low"]), int(scale["high"])
     digits = f"{max(low, 0)} … {min(high, 9)}"
     return text.replace("{low}", str(low)).replace("{high}", str(high)).replace("{digits}", digits)
 

@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 
 def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
-    """Creates the server's application.
+    """Create the server's application.
 
     Args:
         store: database of projects, items and judgements.
@@ -68,7 +68,7 @@ def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
 
 @asynccontextmanager
 async def _limit_threads(_: FastAPI) -> AsyncIterator[None]:
-    """Limits the thread pool that runs the routes to `THREADS`."""
+    """Limit the thread pool that runs the routes to `THREADS`."""
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
 
@@ -76,8 +76,8 @@ async def _limit_threads(_: FastAPI) -> AsyncIterator[None]:
 class Guard:
     """ASGI middleware: refuses requests that the server's own pages never send, and adds security headers.
 
-    Written to the ASGI protocol, since function middleware starts tasks for each request, which cost more than
-    the request.
+    A plain ASGI class: `BaseHTTPMiddleware` starts extra tasks for each request, which cost more than the request
+    itself.
     """
 
     def __init__(self, app: ASGIApp):
@@ -98,14 +98,17 @@ class Guard:
 
 
 async def _conflict(request: Request, error: Exception) -> Response:
+    """Return a 409 response; a browser gets the page for an unknown address, such as that of an unknown item."""
     return _error_response(request, str(error), 409, "not_there")
 
 
 async def _busy(request: Request, error: Exception) -> Response:
+    """Return a 503 response: another program is writing to the database, or to the folder of an export."""
     return _error_response(request, str(error), 503, "busy")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
+    """Return the response for an `HTTPException`, with the page that fits its status."""
     assert isinstance(error, StarletteHTTPException)
     kind = "bad_link" if request.url.path.startswith("/join/") else "not_there"
     kind = {401: "no_session", 403: "not_yours", 429: "too_many"}.get(error.status_code, kind)
@@ -113,22 +116,29 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _error_response(request: Request, detail: str, status: int, kind: str) -> Response:
-    """An error as JSON for programs, or as a page in the visitor's language for browsers."""
+    """Return an error: JSON for programs, a page in the visitor's language for browsers.
+
+    Args:
+        request: HTTP request.
+        detail: error message; pages show the text of `kind` instead.
+        status: HTTP status code.
+        kind: key of the page's text in `texts.*.json`.
+    """
     if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": detail}, status_code=status)
-    page = server_state(request).page("lost.html.j2", request, kind=kind)
+    page = server_state(request).page("error.html.j2", request, kind=kind)
     page.status_code = status
     return page
 
 
 async def _invalid(request: Request, __: Exception) -> Response:
-    """Omits the invalid values, which JSON may not be able to represent."""
+    """Return a 422 response without the invalid input, which JSON may not be able to represent."""
     return _error_response(request, "The request is not understood.", 422, "not_there")
 
 
 @router.get("/join/{token}")
 def show_login(token: str, request: Request, server: Server) -> HTMLResponse:
-    """The page with a button that starts a session; mail scanners, which only fetch links, start none.
+    """Show a page with a button that starts a session; mail scanners, which only fetch links, start none.
 
     Args:
         token: secret part of the link.
@@ -136,7 +146,7 @@ def show_login(token: str, request: Request, server: Server) -> HTMLResponse:
         server: state of the server.
 
     Raises:
-        HTTPException: the link is not valid.
+        HTTPException: the link is not valid (404), or the address tried too many invalid links (429).
     """
     _use_link(server.access.is_valid, token, request, server)
     return server.page("join.html.j2", request, token=token)
@@ -144,12 +154,18 @@ def show_login(token: str, request: Request, server: Server) -> HTMLResponse:
 
 @router.post("/join/{token}")
 def join(token: str, request: Request, server: Server) -> Response:
-    """Starts a session for the holder of a link.
+    """Start a session for the holder of a link.
 
     Args:
         token: secret part of the link.
         request: HTTP request.
         server: state of the server.
+
+    Returns:
+        A redirect to the judging page, with the session's cookie.
+
+    Raises:
+        HTTPException: the link is not valid (404), or the address tried too many invalid links (429).
     """
     cookie = _use_link(server.access.login, token, request, server)
     response = RedirectResponse("/", status_code=303)
@@ -168,42 +184,53 @@ def join(token: str, request: Request, server: Server) -> Response:
 def _use_link(
     method: Callable[[str], Result | None], token: str, request: Request, server: ServerState
 ) -> Result:
-    """Calls a method of `Access` with a link's token; counts and refuses invalid tokens."""
+    """Call a method of `Access` with a link's token; count and refuse invalid tokens.
+
+    Args:
+        method: returns a false value for an invalid token.
+        token: secret part of the link.
+        request: HTTP request.
+        server: state of the server.
+    """
     address = request.client.host if request.client else ""
     if server.too_many_failed_links(address):
         raise HTTPException(429, "Too many links were tried from here; wait a minute.")
     result = method(token)
     if not result:
-        server.too_many_failed_links(address, failed=True)
+        server.record_failed_link(address)
         raise HTTPException(404, "This link is not valid; request a new one.")
     return result
 
 
 @router.get("/")
 def show(request: Request, server: Server) -> Response:
-    """The page where people judge; without a session, a page that explains how to start one."""
+    """Show the page where people judge; without a session, a page that explains how to start one."""
     user = server.current_user(request)
     if user is None:
-        return server.page("lost.html.j2", request, kind="no_session")
-    asking = question_format(server.store.project(server.project), server.texts[language_of(request)])
-    return server.page("judge.html.j2", request, user=user, asking=asking)
+        return server.page("error.html.j2", request, kind="no_session")
+    question = question_format(server.store.project(server.project), server.texts[language_of(request)])
+    return server.page("judge.html.j2", request, user=user, question=question)
 
 
 def roles_of(request: Request, server: ServerState) -> dict[str, str]:
-    """The names of message roles in the language of the request."""
+    """Return the names of message roles in the language of the request."""
     roles: dict[str, str] = server.texts[language_of(request)]["page"]["roles"]
     return roles
 
 
 @router.post("/api/task")
 def next_task(payload: PagePayload, request: Request, server: Server, user: CurrentUser) -> dict[str, Any]:
-    """Leases the user's next item; `task` is null if there is none.
+    """Lease the user's next item.
 
     Args:
         payload: validated body of the request.
         request: HTTP request.
         server: state of the server.
         user: user who sent the request.
+
+    Returns:
+        `task`: the item as `item_for_page` returns it, or null if there is none; `done`: number of items that the
+        user has judged; `paused`: whether the user is paused.
     """
     payload.check(user)
     task = server.queue.take(user.annotator)
@@ -216,13 +243,17 @@ def next_task(payload: PagePayload, request: Request, server: Server, user: Curr
 
 @router.post("/api/last")
 def last(payload: PagePayload, request: Request, server: Server, user: CurrentUser) -> dict[str, Any]:
-    """The user's last judgement with its item, to be corrected.
+    """Return the user's last judgement with its item, to be corrected.
 
     Args:
         payload: validated body of the request.
         request: HTTP request.
         server: state of the server.
         user: user who sent the request.
+
+    Returns:
+        `task`: the item as `item_for_page` returns it, or null without a judgement. With one, also `corrects`,
+        the judgement's id, and its `answer`, `reason` and `confidence`.
     """
     payload.check(user)
     last_judged = server.queue.last_judgement(user.annotator)
@@ -240,27 +271,36 @@ def last(payload: PagePayload, request: Request, server: Server, user: CurrentUs
 
 @router.post("/api/text")
 def text(payload: ItemPayload, server: Server, user: CurrentUser) -> dict[str, Any]:
-    """The unrendered texts of an item's completions, for editing; only if the project allows rewrites.
+    """Return the unrendered texts of an item's completions, for editing.
 
     Args:
         payload: validated body of the request.
         server: state of the server.
         user: user who sent the request.
+
+    Returns:
+        `texts`: the completions' texts, in the order displayed to the user.
+
+    Raises:
+        HTTPException: the project allows no rewrites.
     """
     payload.check(user)
     if not setup_of(server.store.project(server.project).settings).rewrite:
-        raise HTTPException(403, "This project does not ask for rewritten answers.")
+        raise HTTPException(403, "Rewriting is disabled for this project.")
     return {"texts": server.queue.texts(user.annotator, payload.item)}
 
 
 @router.post("/api/heartbeat")
 def heartbeat(payload: DraftPayload, server: Server, user: CurrentUser) -> dict[str, Any]:
-    """Extends the lease of the user's item and stores the draft.
+    """Extend the lease of the user's item and store the draft.
 
     Args:
         payload: validated body of the request.
         server: state of the server.
         user: user who sent the request.
+
+    Returns:
+        `until`: the end of the lease in seconds since 1970, or null if it cannot be extended.
     """
     payload.check(user)
     draft = payload.model_dump(exclude={"item", "who"}, exclude_defaults=True)
@@ -271,13 +311,16 @@ def heartbeat(payload: DraftPayload, server: Server, user: CurrentUser) -> dict[
 def submit(
     payload: JudgementPayload, server: Server, user: CurrentUser, background: BackgroundTasks
 ) -> dict[str, Any]:
-    """Stores a judgement; a repeated request has no further effect.
+    """Store a judgement; a repeated request has no further effect.
 
     Args:
         payload: validated body of the request.
         server: state of the server.
         user: user who sent the request.
         background: tasks to run after the response.
+
+    Returns:
+        `id`: the judgement's id; `again`: whether the judgement is a duplicate, that is, was stored before.
     """
     payload.check(user)
     receipt = server.queue.submit(
@@ -292,19 +335,24 @@ def submit(
             seconds=payload.seconds.model_dump(),
         )
     )
-    if not receipt.duplicate and server.monitor.due(user.annotator):
-        background.add_task(server.monitor.check)  # runs after the response is sent
+    if not receipt.duplicate:
+        is_check_due = server.monitor.record_judgement(user.annotator)
+        if is_check_due:
+            background.add_task(server.monitor.check)  # runs after the response is sent
     return {"id": receipt.id, "again": receipt.duplicate}
 
 
 @router.post("/api/skip")
 def skip(payload: SkipPayload, server: Server, user: CurrentUser) -> dict[str, Any]:
-    """Returns an item that the user does not judge to the queue.
+    """Return an item that the user does not judge to the queue.
 
     Args:
         payload: validated body of the request.
         server: state of the server.
         user: user who sent the request.
+
+    Returns:
+        An empty object.
     """
     payload.check(user)
     server.queue.skip(user.annotator, payload.item, payload.reason)
@@ -312,7 +360,11 @@ def skip(payload: SkipPayload, server: Server, user: CurrentUser) -> dict[str, A
 
 
 def _refusal(request: Request) -> Response | None:
-    """The error response for a request that is too large, is not JSON or comes from another site's page."""
+    """Return an error response if the server's own pages never send such a request, else `None`.
+
+    A request other than GET and HEAD is refused if it has no Content-Length (411), is too large (413), has no
+    Origin or that of another site (403), or is for a JSON route and its content type is not JSON (415).
+    """
     if request.method in ("GET", "HEAD"):
         return None
     length = request.headers.get("content-length", "")
@@ -322,7 +374,7 @@ def _refusal(request: Request) -> Response | None:
         return JSONResponse({"detail": "The request is too large."}, status_code=413)
     origin = request.headers.get("origin")
     if origin is None or urlsplit(origin).netloc != request.headers.get("host"):
-        return JSONResponse({"detail": "The request came from another page."}, status_code=403)
+        return JSONResponse({"detail": "The request must come from a page of this server."}, status_code=403)
     if request.url.path.startswith("/api/") and request.headers.get("content-type") != "application/json":
         return JSONResponse({"detail": "The request is not JSON."}, status_code=415)
     return None

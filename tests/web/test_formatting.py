@@ -23,9 +23,9 @@ from gnomon.web.formatting import answer_in_words, on_scale
 @pytest.mark.parametrize(("low", "high", "digits"), [(1, 10, "1 … 9"), (1, 5, "1 … 5"), (-4, 4, "0 … 4")])
 def test_texts_name_the_projects_scale(low: int, high: int, digits: str) -> None:
     """Number keys give digits: no minus, no ten."""
-    asking = {"low": low, "high": high}
-    assert on_scale("from {low} to {high}", asking) == f"from {low} to {high}"
-    assert on_scale("{digits}", asking) == digits
+    scale = {"low": low, "high": high}
+    assert on_scale("from {low} to {high}", scale) == f"from {low} to {high}"
+    assert on_scale("{digits}", scale) == digits
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -1,7 +1,8 @@
 """Quality monitor: loads a project's judgements as votes, and pauses annotators with a low reliability.
 
-Each effective judgement is a vote with its `task_types.verdict`, so that displayed orders do not matter. Gold
-items measure annotators, and are left out of agreement.
+A judgement is effective if it is not superseded by a correction and its annotator has not withdrawn. It becomes
+a vote whose label is `task_types.verdict`, the answer in the item's own order of completions, so that displayed
+orders do not matter. Gold items measure annotators, and are excluded from agreement.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from gnomon.feedback.tasks.judgements import judgement_vote, snapshot, stored_ju
 from gnomon.stats.votes import Vote
 
 CHECK_INTERVAL = 5  # judgements of an annotator between two checks
-MIN_REST = (
-    100.0  # minimum time to the next check, in durations of the last one: checks cost 1% of the time at most
+REST_FACTOR = (
+    100.0  # after a check, none starts for this many times its duration: at most 1% of the time is spent
 )
 
 
@@ -49,8 +50,8 @@ class ProjectVotes:
         completion_ids: ids of each item's completions, in the item's own order.
         setup: the project's settings.
         task: the project's task.
-        anonymous: annotators that are positions in lists of unnamed ratings. One position is a different person
-            on each item, so statistics of persons leave them out.
+        anonymous: placeholder ids for imported ratings without annotator names. Id k is the k-th rating of each
+            item, so it is excluded from statistics per annotator.
     """
 
     votes: list[Vote]
@@ -122,7 +123,7 @@ class QualityMonitor:
         self._running = threading.Lock()
         self._not_before = 0.0
 
-    def due(self, annotator: str) -> bool:
+    def record_judgement(self, annotator: str) -> bool:
         """Count a judgement of an annotator; return whether a check is due."""
         self._counts[annotator] = (self._counts.get(annotator, 0) + 1) % CHECK_INTERVAL
         return self._counts[annotator] == 0 and self.clock() >= self._not_before
@@ -139,7 +140,7 @@ class QualityMonitor:
             return self._pause_unreliable()
         finally:
             end = self.clock()
-            self._not_before = end + MIN_REST * (end - start)
+            self._not_before = end + REST_FACTOR * (end - start)
             self._running.release()
 
     def _pause_unreliable(self) -> list[str]:
@@ -154,9 +155,10 @@ class QualityMonitor:
         with self.store.writing() as session:
             active = select(AnnotatorRow).where(AnnotatorRow.id.in_(low), AnnotatorRow.state == "active")
             for row in session.scalars(active.order_by(AnnotatorRow.id).with_for_update(key_share=True)).all():
-                # An annotator whom a person activated again is checked after as many new judgements as a new one.
+                # An annotator whom a person has activated again is checked after `min_votes` new judgements.
                 since = sum(v.annotator == row.id and v.when > (row.resumed or 0.0) for v in loaded.votes)
                 if since >= min_votes:
+                    # The column `below` holds the reliability at which they were paused.
                     row.state, row.below = "paused", records[row.id].score
                     paused.append(row.id)
         return paused

@@ -203,9 +203,9 @@ class AssignmentRow(Table):
 
     Attributes:
         shown: indices into the item's completions, in the order displayed to this annotator.
-        until: time at which the lease ends; a heartbeat extends it.
+        until: time at which the lease ends, in seconds since 1970; a heartbeat extends it.
         state: `leased`, `done` or `skipped`; an expired lease stays `leased`, with `until` in the past.
-        draft: the unfinished answer, or the reason of a skip.
+        draft: the unfinished answer of a leased item; `{"reason": …}` of a skipped one.
     """
 
     __tablename__ = "assignments"

@@ -1,8 +1,11 @@
 """The annotation queue: leases items to annotators and stores their judgements.
 
-An item gets exactly as many counted judgements as it needs: it has `target_votes` slots. A slot is filled by a
-counted judgement, or by a lease that has not expired; it is free again when the lease expires. A judgement that
-arrives after its lease counts if a slot is free; otherwise it is surplus, and counts once a slot is free.
+An item has `target_votes` slots; `resolve_item` raises the target by one, up to the project's `max_votes`, when
+the votes do not reach a consensus. A slot is filled by a counted judgement, or by a lease that has not expired;
+it is free again when the lease expires. A judgement that arrives after its lease counts if a slot is free;
+otherwise it is surplus, and counts once a slot is free. A judgement is effective, and so either counted or
+surplus, if it is not superseded by a correction and its annotator has not withdrawn.
+
 Concurrent requests cannot fill a slot twice: SQLite has a single writer; on PostgreSQL the item is locked, and
 its slots are counted while the lock is held.
 
@@ -51,7 +54,7 @@ class AnnotationTask:
         project: id of the project.
         kind: the project's task, such as `pair`.
         completions: in the order displayed to this annotator, without their sources.
-        until: time at which the lease ends, in seconds since 1970.
+        expires_at: time at which the lease ends, in seconds since 1970.
         draft: the unfinished answer, if one was saved.
     """
 
@@ -60,7 +63,7 @@ class AnnotationTask:
     kind: str
     prompt: Prompt
     completions: tuple[Completion, ...]
-    until: float
+    expires_at: float
     draft: dict[str, Any] | None = None
 
 
@@ -118,7 +121,8 @@ class Queue:
         """Lease the next item: the annotator's current lease, else the most urgent item they have not seen.
 
         Returns:
-            The item, or `None` if there is none for them.
+            The leased item. `None` if no item is available to the annotator, if they are paused or have
+            withdrawn, or if other transactions held or changed the available ones in each of `ATTEMPTS` tries.
 
         Raises:
             DataError: the annotator is unknown.
@@ -169,10 +173,11 @@ class Queue:
                 if assigned:
                     retry = True  # a concurrent request of this annotator leased it: the next try returns it
                     continue
+                display_order = _display_order(len(item.completions), annotator, item.key)
                 assignment = AssignmentRow(
                     item=item.key,
                     annotator=annotator,
-                    shown=_display_order(len(item.completions), annotator, item.key),
+                    shown=display_order,
                     until=now + self.lease,
                     created=now,
                 )
@@ -194,7 +199,8 @@ class Queue:
             draft: the unfinished answer to save, if any.
 
         Returns:
-            The end of the lease; `None` without a lease, or if it has expired and the item has no free slot.
+            The end of the lease, in seconds since 1970. `None` if the item is not leased to the annotator, or if
+            the lease has expired and no slot is free; in the latter case the draft is saved.
         """
         now = self.clock()
         with self.store.writing() as session:
@@ -222,8 +228,9 @@ class Queue:
         """
         with self.store.writing() as session:
             row = existing(self._locked(session, item), "item", item)
-            assignment = self._existing_assignment(session, annotator, item)
+            assignment = self._require_assignment(session, annotator, item)
             if assignment.state == "leased":
+                # The column `draft` holds the reason of a skipped item.
                 assignment.state, assignment.draft = "skipped", {"reason": reason}
                 session.flush()
                 project = existing(session.get(ProjectRow, self.project), "project", self.project)
@@ -250,7 +257,8 @@ class Queue:
                 "completions": item.completions,
             }
             rows = session.execute(queries.SUBMISSION_CONTEXT, parameters).all()
-            project, assignment, earlier, _, _ = rows[0]
+            # One row per completion, with its key and id; the other columns are the same in all rows.
+            project, assignment, earlier, _completion_key, _completion_id = rows[0]
             setup = setup_of(project.settings)
             answer = check_answer(project.task, setup, len(item.completions), judgement.answer)
             if earlier is not None:
@@ -266,7 +274,7 @@ class Queue:
                     f"annotator '{judgement.annotator}' has withdrawn and can submit nothing; "
                     "set them to active first."
                 )
-            assignment = _existing_assignment(assignment, judgement.annotator, judgement.item)
+            assignment = _require_assigned(assignment, judgement.annotator, judgement.item)
             if judgement.corrects is not None:
                 surplus = self._corrected(session, judgement).surplus
             elif assignment.state == "done":
@@ -276,13 +284,14 @@ class Queue:
             else:
                 has_lease = assignment.state == "leased" and assignment.until > now
                 surplus = not (has_lease or self._free_slots(session, item, now) > 0)
-            ids = {row.key: row.id for row in rows}
+            completion_ids = {row.key: row.id for row in rows}
+            displayed_ids = [completion_ids[item.completions[index]] for index in assignment.shown]
             session.add(
                 JudgementRow(
                     id=judgement.id,
                     item=judgement.item,
                     annotator=judgement.annotator,
-                    shown=[ids[item.completions[index]] for index in assignment.shown],
+                    shown=displayed_ids,
                     answer=answer,
                     reason=judgement.reason,
                     confidence=judgement.confidence,
@@ -305,7 +314,7 @@ class Queue:
             if row is None:
                 return None
             item, project = session.get_one(ItemRow, row.item), session.get_one(ProjectRow, self.project)
-            assignment = self._existing_assignment(session, annotator, row.item)
+            assignment = self._require_assignment(session, annotator, row.item)
             return _task(session, project, item, assignment), row
 
     def texts(self, annotator: str, item: int) -> list[str]:
@@ -317,7 +326,7 @@ class Queue:
             DataError: the item was never leased to this annotator.
         """
         with self.store.reading() as session:
-            assignment = self._existing_assignment(session, annotator, item)
+            assignment = self._require_assignment(session, annotator, item)
             row = existing(session.get(ItemRow, item), "item", item)
             rows = _displayed_completions(session, row, assignment)
             completions = [as_completion(row, source=False) for row in rows]
@@ -361,8 +370,9 @@ class Queue:
         parameters = {"annotator": annotator, "project": self.project, "item": item}
         return session.scalars(queries.ASSIGNMENT, parameters).first()
 
-    def _existing_assignment(self, session: Session, annotator: str, item: int) -> AssignmentRow:
-        return _existing_assignment(self._assignment(session, annotator, item), annotator, item)
+    def _require_assignment(self, session: Session, annotator: str, item: int) -> AssignmentRow:
+        """Return the assignment of an item to an annotator, or raise `DataError` without one."""
+        return _require_assigned(self._assignment(session, annotator, item), annotator, item)
 
     def _locked(self, session: Session, item: int, *, wait: bool = True) -> ItemRow | None:
         """Lock an item until this transaction ends; without waiting, `None` if another transaction has it."""
@@ -372,7 +382,10 @@ class Queue:
     def _candidates(
         self, session: Session, project: ProjectRow, annotator: str, now: float
     ) -> Iterator[ItemRow | None]:
-        """Yield items that the annotator might get, locked; `None` if there are items locked by others."""
+        """Yield items that this transaction has locked, and `None` where another transaction has locked one.
+
+        Drawn gold items come first, then others by priority; the last `None` stands for all that remain.
+        """
         for key in self._drawn_gold(session, project, annotator):
             yield self._locked(session, key, wait=False)
         parameters = {"annotator": annotator, "project": self.project, "now": now}
@@ -416,7 +429,7 @@ class Queue:
         return row
 
 
-def _existing_assignment(assignment: AssignmentRow | None, annotator: str, item: int) -> AssignmentRow:
+def _require_assigned(assignment: AssignmentRow | None, annotator: str, item: int) -> AssignmentRow:
     if assignment is None:
         raise DataError(f"item {item} was never leased to annotator '{annotator}'; judge a leased item.")
     return assignment

@@ -3,7 +3,7 @@
 import { make } from "./cards.js";
 import { IDLE, sinceInput, restart, seconds } from "./clock.js";
 import { markDifference } from "./difference.js";
-import { asking, at, draftOf, dropDraft, forgetRefused, storeJudgement, storeDraft, markGuidelinesRead, guidelinesRead, isTemporary, outbox, refused, sendAll, texts, who } from "./storage.js";
+import { question, at, draftOf, dropDraft, forgetRefused, storeJudgement, storeDraft, markGuidelinesRead, guidelinesRead, isTemporary, outbox, refused, sendAll, texts, who } from "./storage.js";
 import { translateReason, post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
@@ -13,14 +13,14 @@ import { scaleOf, scores } from "./scores.js";
 const BEAT = 60_000, RETRY = [1_000, 3_000, 10_000, 30_000];
 // Half to one and a half times the delay, so that pages that lost the server together do not return together.
 const retryDelay = (tries) => RETRY[Math.min(tries, RETRY.length - 1)] * (0.5 + Math.random());
-const AT_ONCE = asking.task === "pair" && !asking.confidence && !asking.rewrite; // a choice alone is submitted at once
+const AT_ONCE = question.task === "pair" && !question.confidence && !question.rewrite; // a choice alone is submitted at once
 
 let task = null, corrects = null, done = 0, failures = 0, sending = false;
 let turn = 0; // counts requests for an item; the response to an older request is ignored
 
-const answer = { pair, ranking, rating: scores, likert: scores }[asking.task]((choice) => { if (choice && AT_ONCE) submit(); else saveDraft(); });
-const rewrite = asking.rewrite ? rewriting(saveDraft) : null;
-const sure = asking.confidence ? scaleOf(texts.sure, "", texts.sure_steps.map((shown, step) => [step / 4, shown, ""]), null, saveDraft) : null;
+const answer = { pair, ranking, rating: scores, likert: scores }[question.task]((choice) => { if (choice && AT_ONCE) submit(); else saveDraft(); });
+const rewrite = question.rewrite ? rewriting(saveDraft) : null;
+const sure = question.confidence ? scaleOf(texts.sure, "", texts.sure_steps.map((shown, step) => [step / 4, shown, ""]), null, saveDraft) : null;
 if (sure) {
   at("sure").append(sure.group);
   sure.group.querySelector("legend").append(" ", make("kbd", {}, "Shift 1 … 5"));
@@ -214,8 +214,8 @@ function toggle(name) {
 
 function updateReasonHint() {
   const written = [...at("reason").value.trim()].length;
-  if (asking.shortest) at("reason-hint").textContent = texts.reason_hint.replace("{n}", written).replace("{least}", asking.shortest);
-  if (asking.shortest) at("reason-hint").classList.toggle("met", written >= asking.shortest);
+  if (question.shortest) at("reason-hint").textContent = texts.reason_hint.replace("{n}", written).replace("{least}", question.shortest);
+  if (question.shortest) at("reason-hint").classList.toggle("met", written >= question.shortest);
 }
 
 const KEYS = { s: skip, u: undo, g: () => toggle("guidelines"), "?": () => toggle("help"), d: compare, e: edit };

@@ -1,7 +1,7 @@
 // A completion edited into a better one. Its text is requested only when the user edits it, and shown in a text field.
 
 import { answerName } from "./cards.js";
-import { asking, at, texts, who } from "./storage.js";
+import { question, at, texts, who } from "./storage.js";
 import { post } from "./posting.js";
 
 export function rewriting(changed) {
@@ -37,6 +37,6 @@ export function rewriting(changed) {
       changed();
     },
     soFar: () => (edited() ? { rewrite: { place: index, text: field.value } } : {}),
-    missing: () => (edited() && [...field.value].length > asking.longest ? texts.rewrite_too_long.replace("{n}", asking.longest) : ""),
+    missing: () => (edited() && [...field.value].length > question.longest ? texts.rewrite_too_long.replace("{n}", question.longest) : ""),
   };
 }

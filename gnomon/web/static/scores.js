@@ -2,7 +2,7 @@
 // a score then becomes current.
 
 import { answerName, cardsOf, make } from "./cards.js";
-import { asking, at, texts } from "./storage.js";
+import { question, at, texts } from "./storage.js";
 
 let groupCount = 0; // groups of radio buttons need names of their own
 
@@ -37,8 +37,8 @@ export function scores(changed) {
     scales.forEach(({ scale }, other) => scale.group.classList.toggle("current", other === index));
   }
   function values() {
-    const ends = texts.ends[asking.task], span = Array.from({ length: asking.high - asking.low + 1 }, (_, n) => n + asking.low);
-    return span.map((value) => [value, String(value), value === asking.low ? `${value}, ${ends[0]}` : value === asking.high ? `${value}, ${ends[1]}` : ""]);
+    const ends = texts.ends[question.task], span = Array.from({ length: question.high - question.low + 1 }, (_, n) => n + question.low);
+    return span.map((value) => [value, String(value), value === question.low ? `${value}, ${ends[0]}` : value === question.high ? `${value}, ${ends[1]}` : ""]);
   }
   const open = (from) => { // index of the next scale without a score, from `from` on, then from the start
     const indices = [...scales.keys()], without = (index) => scales[index].scale.value === null;
@@ -53,8 +53,8 @@ export function scores(changed) {
       scales = cards.flatMap((card, completion) => {
         const panel = make("div", { class: "scores", role: "group", "aria-label": texts.scores_of.replace("{answer}", answerName(completion)) });
         card.append(panel);
-        return asking.criteria.map(({ name, label, about }) => {
-          const scale = scaleOf(label, about, values(), texts.ends[asking.task], changed);
+        return question.criteria.map(({ name, label, about }) => {
+          const scale = scaleOf(label, about, values(), texts.ends[question.task], changed);
           const known = previous.scores?.[completion]?.[name];
           if (scale.has(known)) scale.value = known;
           panel.append(scale.group);

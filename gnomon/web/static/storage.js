@@ -5,7 +5,7 @@ import { post, Refused } from "./posting.js";
 
 export const at = (id) => document.getElementById(id);
 export const texts = JSON.parse(at("work").dataset.texts);
-export const asking = JSON.parse(at("work").dataset.asking);
+export const question = JSON.parse(at("work").dataset.question);
 export const who = at("work").dataset.who; // several people may use one browser, several projects one address
 const OUTBOX = `gnomon-outbox:${who}`, REFUSED = `gnomon-refused:${who}`, DRAFT = `gnomon-draft:${who}:`, GUIDELINES = `gnomon-guidelines:${who}`;
 
@@ -24,8 +24,8 @@ export function storeJudgement(judgement) { // throws if the browser does not al
   dropDraft(judgement.item);
 }
 
-export const guidelinesRead = () => read(GUIDELINES, "") === asking.guidelines; // changed guidelines are shown again
-export function markGuidelinesRead() { try { write(GUIDELINES, asking.guidelines); } catch { /* without storage, they are shown again */ } }
+export const guidelinesRead = () => read(GUIDELINES, "") === question.guidelines; // changed guidelines are shown again
+export function markGuidelinesRead() { try { write(GUIDELINES, question.guidelines); } catch { /* without storage, they are shown again */ } }
 
 export const isTemporary = (error) => !(error instanceof Refused) || error.status >= 500; // worth another try
 

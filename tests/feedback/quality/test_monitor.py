@@ -13,7 +13,7 @@ from annotating import NAMES, judge_all, project, submit_choice, take
 from sqlalchemy import select, text
 
 from gnomon.core.errors import ConfigError
-from gnomon.feedback.quality.monitor import CHECK_INTERVAL, MIN_REST, QualityMonitor, load_votes
+from gnomon.feedback.quality.monitor import CHECK_INTERVAL, REST_FACTOR, QualityMonitor, load_votes
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.schema import AnnotatorRow, AssignmentRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import Project, Store
@@ -142,13 +142,16 @@ def test_checks_are_due_every_fifth_judgement_with_a_rest_in_between(small: Stor
         return now[0]
 
     monitor = QualityMonitor(small, "films", clock=clock)
-    assert [monitor.due("ann") for _ in range(2 * CHECK_INTERVAL)] == [*[False] * (CHECK_INTERVAL - 1), True] * 2
+    assert [monitor.record_judgement("ann") for _ in range(2 * CHECK_INTERVAL)] == [
+        *[False] * (CHECK_INTERVAL - 1),
+        True,
+    ] * 2
     assert monitor.check() == []
-    assert not any(monitor.due("ann") for _ in range(2 * CHECK_INTERVAL)), (
+    assert not any(monitor.record_judgement("ann") for _ in range(2 * CHECK_INTERVAL)), (
         "the rest is a hundred times as long as the check"
     )
-    now[0] += MIN_REST
-    assert [monitor.due("bob") for _ in range(CHECK_INTERVAL)][-1]
+    now[0] += REST_FACTOR
+    assert [monitor.record_judgement("bob") for _ in range(CHECK_INTERVAL)][-1]
 
 
 def test_invalid_settings_are_refused(small: Store) -> None:
