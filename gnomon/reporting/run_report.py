@@ -47,8 +47,8 @@ def render(run: Run, language: Language = "en") -> str:
     page = page_environment().get_template("report.html.j2")
     evaluations = [stage.result for stage in run.stages if isinstance(stage.result, ComparisonResult)]
     last = evaluations[-1] if evaluations else None
-    idle = [(stage.name, stage.result.nothing_learned) for stage in run.stages if stage.result]
-    verdict = judge_run(last, [(name, reason) for name, reason in idle if reason])
+    reasons = [(stage.name, stage.result.nothing_learned) for stage in run.stages if stage.result]
+    verdict = judge_run(last, [(name, reason) for name, reason in reasons if reason])
     return page.render(run=run, language=language, languages=LANGUAGES, evaluation=last, verdict=verdict)
 
 

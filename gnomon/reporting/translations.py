@@ -26,11 +26,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{model} wins against {reference}, but fails a check.",
         "{model} 胜过 {reference}，但有检查未通过。",
     ),
+    "verdict.nothing_learned": (
+        "{model} wins against {reference}, but a training stage learned nothing.",
+        "{model} 胜过 {reference}，但有训练阶段什么也没有学到。",
+    ),
     "verdict.own_judge": (
         "{model} beats {reference} only according to a judge that took part in its training.",
         "只有参与训练的评判者认为 {model} 胜过 {reference}。",
     ),
-    "verdict.disputed": (
+    "verdict.not_unanimous": (
         "The judges do not agree that {model} is better than {reference}.",
         "对于 {model} 是否优于 {reference}，评判者意见不一。",
     ),
@@ -49,11 +53,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Every independent judge prefers it, but read the warning below before you use it.",
         "每一位独立评判者都更偏好它，但使用之前请先阅读下面的警告。",
     ),
+    "verdict.why_nothing_learned": (
+        "Every independent judge prefers it, but the stage named below cannot be the reason.",
+        "每一位独立评判者都更偏好它，但原因不可能是下面列出的阶段。",
+    ),
     "verdict.why_own_judge": (
         "A policy can learn to please its judge without getting better. Use another judge.",
         "策略可能学会讨好评判者而并未变好。请换一位评判者来评。",
     ),
-    "verdict.why_disputed": (
+    "verdict.why_not_unanimous": (
         "At least one finds it better, and at least one does not.",
         "至少有一位认为它更好，也至少有一位并不这么认为。",
     ),
@@ -80,7 +88,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Check failed: {demand}; measured {value}.",
         "检查未通过：{demand}；实测 {value}。",
     ),
-    "verdict.nothing_learned": (
+    "verdict.stage_learned_nothing": (
         "The training stage {stage} learned nothing: {reason}.",
         "训练阶段 {stage} 什么也没有学到：{reason}。",
     ),

@@ -10,19 +10,26 @@ from gnomon.evaluation.results import Check, WinRate
 from gnomon.stages.common.results import ComparisonResult
 
 Finding = Literal["better", "worse", "unclear"]
-Outcome = Literal["better", "failed_check", "own_judge", "disputed", "unclear", "worse", "none"]
+Outcome = Literal[
+    "better", "failed_check", "nothing_learned", "own_judge", "not_unanimous", "unclear", "worse", "none"
+]
 
 
 @dataclass(frozen=True)
 class JudgeVerdict:
-    """One judge's comparison of the candidate with the reference."""
+    """One judge's comparison of the candidate with the reference.
+
+    Attributes:
+        win_rate: the candidate's win rate by this judge.
+        independent: whether the judge took no part in the training.
+    """
 
     win_rate: WinRate
     independent: bool
 
     @property
     def finding(self) -> Finding:
-        """Better or worse only if the whole interval lies on one side of one half."""
+        """Return `better` or `worse` if the whole interval is above or below one half, else `unclear`."""
         if self.win_rate.low is not None and self.win_rate.low > 0.5:
             return "better"
         if self.win_rate.high is not None and self.win_rate.high < 0.5:
@@ -32,49 +39,60 @@ class JudgeVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome, with the verdicts of single judges that it rests on and the checks that failed."""
+    """The outcome of a run, and the evidence for it.
+
+    Attributes:
+        outcome: whether the candidate is better than the reference, or why that cannot be concluded.
+        judge_verdicts: each judge's comparison of the candidate with the reference.
+        failed_checks: checks of the evaluation that failed.
+        nothing_learned: training stages that learned nothing, each with the reason.
+    """
 
     outcome: Outcome
     judge_verdicts: tuple[JudgeVerdict, ...] = ()
-    failed: tuple[Check, ...] = ()
-    idle: tuple[tuple[str, str], ...] = ()  # training stages that learned nothing, with the reason
+    failed_checks: tuple[Check, ...] = ()
+    nothing_learned: tuple[tuple[str, str], ...] = ()
 
     @property
-    def unproven(self) -> bool:
-        """Whether there are verdicts of judges, but none of an independent one."""
+    def no_independent_judge(self) -> bool:
+        """Whether there are verdicts of judges, but none of an independent judge."""
         return bool(self.judge_verdicts) and not any(verdict.independent for verdict in self.judge_verdicts)
 
 
-def judge_run(evaluation: ComparisonResult | None, idle: Sequence[tuple[str, str]] = ()) -> Verdict:
-    """Decide from the last finished evaluation.
+def judge_run(evaluation: ComparisonResult | None, nothing_learned: Sequence[tuple[str, str]] = ()) -> Verdict:
+    """Decide from the last finished evaluation whether the candidate is better than the reference.
 
     Only judges that took no part in the training count as evidence: a policy can learn to please the judge that
     rewards it without getting better. All independent judges must agree, every check must pass, and every
     training stage must have learned something.
 
     Args:
-        evaluation: the last one of the run.
-        idle: training stages that learned nothing, with the reason.
+        evaluation: result of the run's last finished evaluation; `None` if there is none.
+        nothing_learned: names of training stages that learned nothing, each with the reason.
     """
     if evaluation is None:
-        return Verdict("none", idle=tuple(idle))
+        return Verdict("none", nothing_learned=tuple(nothing_learned))
     independent = {judge.name for judge in evaluation.judges if judge.independent}
     judge_verdicts = tuple(
         JudgeVerdict(row, row.judge in independent)
         for row in evaluation.win_rates
         if (row.model, row.against) == (evaluation.candidate, evaluation.reference) and row.rate is not None
     )
-    failed = tuple(check for check in evaluation.checks if check.passed is False)
-    return Verdict(_outcome(judge_verdicts, bool(failed or idle)), judge_verdicts, failed, tuple(idle))
+    failed_checks = tuple(check for check in evaluation.checks if check.passed is False)
+    objection: Outcome | None = (
+        "failed_check" if failed_checks else "nothing_learned" if nothing_learned else None
+    )
+    return Verdict(_outcome(judge_verdicts, objection), judge_verdicts, failed_checks, tuple(nothing_learned))
 
 
-def _outcome(judge_verdicts: tuple[JudgeVerdict, ...], failed: bool) -> Outcome:
+def _outcome(judge_verdicts: tuple[JudgeVerdict, ...], objection: Outcome | None) -> Outcome:
+    """Combine the judges' verdicts; `objection` replaces `better`."""
     independent = [verdict for verdict in judge_verdicts if verdict.independent]
     findings = {verdict.finding for verdict in independent or judge_verdicts}
     if not findings:
         return "none"
     if findings == {"better"}:
-        return "own_judge" if not independent else "failed_check" if failed else "better"
+        return objection or "better" if independent else "own_judge"
     if "better" in findings:
-        return "disputed"
+        return "not_unanimous"
     return "worse" if "worse" in findings else "unclear"

@@ -229,8 +229,8 @@ UP, DOWN, OPEN = (0.6, 0.7), (0.2, 0.4), (0.45, 0.6)
         (UP, [UP, UP], True, "better"),
         (OPEN, [UP], None, "better"),
         (UP, [UP, UP], False, "failed_check"),
-        (UP, [UP, OPEN], True, "disputed"),
-        (UP, [UP, DOWN], True, "disputed"),
+        (UP, [UP, OPEN], True, "not_unanimous"),
+        (UP, [UP, DOWN], True, "not_unanimous"),
         (UP, [OPEN], True, "unclear"),
         (UP, [(0.5, 0.9)], True, "unclear"),  # the whole interval must lie above one half
         (UP, [OPEN, DOWN], True, "worse"),
@@ -255,15 +255,19 @@ def test_the_verdict(
         checks=[Check(name="perplexity", passed=passed)],
     )
     assert judge_run(result).outcome == outcome
-    idle = judge_run(result, [("aligned", "groups_alike")])
-    assert idle.outcome == ("failed_check" if outcome == "better" else outcome)
+    with_reason = judge_run(result, [("aligned", "groups_alike")])
+    assert with_reason.outcome == ("nothing_learned" if outcome == "better" else outcome)
 
 
-def test_a_stage_that_learned_nothing_is_a_failed_check(run: Path) -> None:
+def test_a_stage_that_learned_nothing_is_shown_with_the_verdict(run: Path) -> None:
     path = run / "aligned" / "result.json"
     learning = {"steps": 6, "with_gradient": 0, "cut_off": 2, "without_variance": 6, "nothing": "groups_alike"}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"learning": learning}))
     content = page(run)
+    verdict = content.split('id="verdict"')[1].split("</section>")[0]
+    assert "but a training stage learned nothing" in verdict
+    assert "但有训练阶段什么也没有学到" in verdict
+    assert "fails a check" not in verdict
     assert "The training stage <bdi>aligned</bdi> learned nothing: " in content
     assert "Nothing was learned here: " in content
     assert content.count("the scores of no group ever differed") >= 2

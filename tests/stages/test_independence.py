@@ -104,7 +104,7 @@ def test_chinese_preferences_reach_a_verdict_by_judges_of_one_s_own(tmp_path: Pa
     assert "本次比较中没有独立于训练的评判者" not in page
     stage = next(stage for stage in read_run(mine.run).stages if stage.name == "report")
     verdict = judge_run(stage.result)  # type: ignore[arg-type]  # an evaluation
-    assert not verdict.unproven
+    assert not verdict.no_independent_judge
     assert [one.independent for one in verdict.judge_verdicts] == [False, True, True]
     words = next(o for o in verdict.judge_verdicts if o.win_rate.judge.endswith("score"))
     assert words.finding == "better", "it learned to write 好"
