@@ -10,7 +10,7 @@ from typing import Any
 from gnomon.algorithms.contract import algorithms, is_online
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience
-from gnomon.core.extensions import Registry, contained, describe_error
+from gnomon.core.extensions import Registry, describe_error, exits_as_errors
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 
 CONSUMED: tuple[type, ...] = (Demonstration, Preference, Label, Ranking, Experience)
@@ -55,7 +55,7 @@ def check_algorithm(candidate: Any, label: str) -> type:
         if field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{prefix}: its setting '{field.name}' has no default; give it one.")
     try:
-        needs = contained(lambda: kind().needs)()
+        needs = exits_as_errors(lambda: kind().needs)()
     except Exception as error:
         raise ConfigError(
             f"{prefix} cannot be created with its defaults ({describe_error(error)}); fix it."

@@ -61,7 +61,7 @@ def train(
 
     Args:
         algorithm: `sft`, `reward_model`, `ppo` or another file of `gnomon/algorithms/`, `path/to/file.py:Class`,
-            or a name that an installed package offers.
+            or a name that an installed package provides.
         model: model that training starts from.
         data: for an offline algorithm: a file, or its rows.
         prompts: for an online algorithm: a file, texts or rows.
@@ -123,7 +123,7 @@ def evaluate(
     paths: list[Setting] = [([key], value) for key, value in settings.items()]
     names = [os.fspath(name) for name in models]
     recipe = evaluation_recipe(names, run=str(folder), stage=stage, settings=paths)
-    run_recipe(recipe, rows=_rows({"prompts.jsonl": prompts, "texts.jsonl": texts}))
+    run_recipe(recipe, input_files=_rows({"prompts.jsonl": prompts, "texts.jsonl": texts}))
     result: Mapping[str, Any] = read_json(folder / "evaluation" / "result.json")
     return result
 

@@ -25,7 +25,7 @@ from gnomon.comparison.variants import (
 from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import is_file_spec
-from gnomon.pipeline.recipe import Recipe, at_home, build_recipe
+from gnomon.pipeline.recipe import Recipe, build_recipe, resolve_in_recipe_folder
 from gnomon.pipeline.shipped_recipes import find_recipe
 from gnomon.stages.contract import Stage
 from gnomon.stages.references import TEXT_JUDGES, ModelComparison, maker
@@ -107,7 +107,7 @@ def plan_comparison(
     first = {text: parse_override(text)[0][0] for text in overrides}
     path = find_recipe(path)
     content = read_yaml(path)
-    at_home(content, path)
+    resolve_in_recipe_folder(content, path)
     content["home"] = "."  # generated recipes name everything from the working directory
     recipe = build_recipe(content, str(path), [t for t in overrides if first[t] not in (*names, TOKEN_REWARD)])
     evaluation, stage = varied_stage(recipe, str(path))

@@ -1,7 +1,7 @@
-"""Classes and functions from outside Gnomon: in a Python file that a recipe names, or from an installed package.
+"""Load classes and functions from outside Gnomon: from a Python file that a recipe names or an installed package.
 
 `path/to/file.py:Name` runs the file; only recipes, commands and calls name such files, never a model's folder. An
-installed package offers names in an entry point group such as `gnomon.algorithms`, and is imported when one of
+installed package provides names in an entry point group such as `gnomon.algorithms`, and is imported when one of
 its names is used.
 """
 
@@ -29,7 +29,12 @@ _SPEC = re.compile(r"(?P<file>.+\.py):(?P<name>[^:/\\]+)")
 
 @dataclass(frozen=True)
 class LoadedFile:
-    """A file that was run for its classes, with the digest of its content at that time."""
+    """A file that was run for its classes.
+
+    Attributes:
+        module: module of the file.
+        digest: digest of the file's content when it was run.
+    """
 
     module: ModuleType
     digest: str
@@ -39,12 +44,12 @@ _loaded: dict[Path, LoadedFile] = {}  # by resolved path
 
 
 def is_file_spec(spec: str) -> bool:
-    """Return whether a name has the form `path/to/file.py:Name`."""
+    """Return whether a name is `path/to/file.py:Name`."""
     return _SPEC.fullmatch(spec) is not None
 
 
 def short_name(name: str) -> str:
-    """Return the name after the colon of `path/to/file.py:Name`, or any other name itself."""
+    """Return the name after the colon of `path/to/file.py:Name`, and any other name unchanged."""
     return name.rpartition(":")[2] if is_file_spec(name) else name
 
 
@@ -52,9 +57,9 @@ def file_of(spec: str, noun: str, member: str = "Class") -> Path:
     """Return the file of `path/to/file.py:Name`.
 
     Args:
-        spec: with a file.
-        noun: of what it names, for errors: `reward`.
-        member: placeholder of the name, for errors.
+        spec: `path/to/file.py:Name`.
+        noun: singular name of the extension type, used in error messages, such as `reward`.
+        member: placeholder of the name, used in error messages.
 
     Raises:
         ConfigError: the file does not exist.
@@ -73,7 +78,7 @@ def run_file(path: Path, label: str) -> ModuleType:
     Its folder is first in `sys.path` meanwhile, as for `python file.py`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         label: prefix of error messages.
 
     Raises:
@@ -87,7 +92,7 @@ def run_file(path: Path, label: str) -> ModuleType:
     sys.modules[module_name] = module  # dataclasses and type hints of the file look it up there
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        contained(module_spec.loader.exec_module)(module)
+        exits_as_errors(module_spec.loader.exec_module)(module)
     except Exception as error:  # a user's file may raise anything
         problem = f"{path} cannot be run ({describe_error(error)})"
         raise ConfigError(f"{label}: {problem}; fix the file.") from error
@@ -100,10 +105,10 @@ def member_of(module: ModuleType, spec: str, noun: str, member: str) -> Any:
     """Return a function or class of a file that was run.
 
     Args:
-        module: of the file.
+        module: module of the file.
         spec: `path/to/file.py:Name`.
-        noun: of what it names, for errors: `reward`.
-        member: what the name stands for, in errors: `class` or `function`.
+        noun: singular name of the extension type, used in error messages, such as `reward`.
+        member: `class` or `function`, used in error messages. Any callable is returned; the caller checks it.
 
     Raises:
         ConfigError: the file has nothing of that name that can be called.
@@ -121,12 +126,15 @@ def member_of(module: ModuleType, spec: str, noun: str, member: str) -> Any:
 def load_class(spec: str, noun: str) -> Any:
     """Return the class of `path/to/file.py:Class`; its file is run once, until `forget_changed_files`.
 
+    A function or another callable is returned too: a reward may be one, and the other extension types check that
+    theirs is a class.
+
     Args:
-        spec: with the file.
-        noun: of what it names, for errors: `algorithm`.
+        spec: `path/to/file.py:Class`.
+        noun: singular name of the extension type, used in error messages, such as `algorithm`.
 
     Raises:
-        ConfigError: there is no such file or class, or the file cannot be run.
+        ConfigError: the file does not exist or cannot be run, or it has no callable of that name.
     """
     return member_of(_loaded_file(spec, noun).module, spec, noun, "class")
 
@@ -141,14 +149,17 @@ def _loaded_file(spec: str, noun: str) -> LoadedFile:
 
 
 def forget_changed_files() -> None:
-    """Forget loaded files that have changed, so that a recipe that is read next runs them again."""
+    """Drop cached modules whose file has changed or is gone; the next `load_class` runs the file again."""
     for path, loaded in list(_loaded.items()):
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != loaded.digest:
             del _loaded[path]
 
 
-def contained(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function so that `sys.exit` and other exceptions outside `Exception` do not end this program."""
+def exits_as_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function so that code of others cannot end this program, for example with `sys.exit`.
+
+    `SystemExit` and other exceptions outside `Exception` become a `RuntimeError`, except `KeyboardInterrupt`.
+    """
 
     def call(*arguments: Any) -> Any:
         try:
@@ -162,18 +173,23 @@ def contained(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Format an exception on one line."""
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    """Return the type and message of an exception on one line."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 @cache
-def _offers(group: str, _: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
-    """Return the entry points of a group by name, each package once."""
-    offers: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+def _entry_points_by_name(group: str, sys_path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:  # noqa: ARG001
+    """Return the entry points of a group by name, each package once.
+
+    Args:
+        group: entry point group.
+        sys_path: `sys.path`, in which packages are searched; part of the cache key, so that a change is seen.
+    """
+    by_name: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for entry in entry_points(group=group):
-        offers.setdefault(entry.name, {}).setdefault((_package(entry), entry.value), entry)
-    return {name: sorted(some.values(), key=_package) for name, some in sorted(offers.items())}
+        by_name.setdefault(entry.name, {}).setdefault((_package(entry), entry.value), entry)
+    return {name: sorted(entries.values(), key=_package) for name, entries in sorted(by_name.items())}
 
 
 def _package(entry: EntryPoint) -> str:
@@ -182,14 +198,15 @@ def _package(entry: EntryPoint) -> str:
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Classes of one extension point: Gnomon's own, those of installed packages, and those in files.
+    """Registry of one extension type: Gnomon's own classes, those of installed packages, and those in files.
 
     Attributes:
-        noun: of one of them, in errors.
-        group: of entry points.
-        own_names: of Gnomon's own.
-        load_own: loads one of those.
-        check: returns a class from outside if it keeps the contract; its second argument is a prefix of errors.
+        noun: singular name of the extension type, used in error messages.
+        group: entry point group in which packages provide classes.
+        own_names: returns the names of Gnomon's own classes.
+        load_own: loads one of Gnomon's own classes by its name.
+        check: returns a class from outside if it keeps the contract, and raises `ConfigError` otherwise; its
+            second argument is a prefix of the error message.
     """
 
     noun: str
@@ -199,13 +216,13 @@ class Registry(Generic[T]):
     check: Callable[[Any, str], T]
 
     def names(self) -> list[str]:
-        """Return all names except those of files."""
+        """Return all names except those of files: Gnomon's own first, then those of installed packages."""
         own = list(self.own_names())
-        return [*own, *(name for name in self._offers() if name not in own)]
+        return [*own, *(name for name in self._entry_points() if name not in own)]
 
     def knows(self, name: str) -> bool:
-        """Return whether a name is one of `names`, or of a file."""
-        return is_file_spec(name) or name in self.own_names() or name in self._offers()
+        """Return whether a name is one of `names`, or has the form `path/to/file.py:Name`."""
+        return is_file_spec(name) or name in self.own_names() or name in self._entry_points()
 
     def is_outside(self, name: str) -> bool:
         """Return whether a name is known and not one of Gnomon's own."""
@@ -215,35 +232,38 @@ class Registry(Generic[T]):
         """Return the class of a name.
 
         Raises:
-            ConfigError: there is none, there are several, it cannot be loaded, or it does not keep the contract.
+            ConfigError: no class or several classes have the name, or the class cannot be loaded or does not keep
+                the contract.
         """
         if is_file_spec(name):
             return self.check(load_class(name, self.noun), f"{self.noun} '{name}'")
-        offers = self._offers().get(name, [])
-        packages = [_package(entry) for entry in offers]
+        entries = self._entry_points().get(name, [])
+        packages = [_package(entry) for entry in entries]
         if name in self.own_names():
-            if offers:
+            if entries:
                 raise ConfigError(
-                    f"{self.noun} '{name}' is Gnomon's own, and the package {packages[0]} offers another of that "
-                    "name; rename it there, or uninstall the package."
+                    f"{self.noun} '{name}' is Gnomon's own, and the package {packages[0]} provides another of "
+                    "that name; rename it there, or uninstall the package."
                 )
             return self.load_own(name)
-        if not offers:
+        if not entries:
             raise ConfigError(f"unknown {self.noun} '{name}'; {did_you_mean(name, self.names())}")
-        if len(offers) > 1:
+        if len(entries) > 1:
             raise ConfigError(
-                f"{self.noun} '{name}' is offered by the packages {' and '.join(packages)}; uninstall one."
+                f"{self.noun} '{name}' is provided by the packages {' and '.join(packages)}; uninstall one."
             )
         label = f"{self.noun} '{name}' of the package {packages[0]}"
         try:
-            loaded = contained(offers[0].load)()
+            loaded = exits_as_errors(entries[0].load)()
         except Exception as error:  # an installed package may raise anything
-            problem = f"{offers[0].value} cannot be imported ({describe_error(error)})"
+            problem = f"{entries[0].value} cannot be imported ({describe_error(error)})"
             raise ConfigError(f"{label}: {problem}; fix or uninstall the package.") from error
         return self.check(loaded, label)
 
     def digest(self, name: str) -> str:
-        """Compute a digest of the code of a name from outside: of its file when it was run, or of its module.
+        """Return a digest of the code behind a name from outside: of its file as it was run, or of its module.
+
+        For a package, the digest covers the module that defines the class and the package's version.
 
         Raises:
             ConfigError: as for `find`.
@@ -253,9 +273,10 @@ class Registry(Generic[T]):
         source = inspect.getsourcefile(self.find(name))  # type: ignore[arg-type]
         content = Path(source).read_bytes() if source and Path(source).is_file() else b""
         versions = [
-            f"{_package(entry)} {entry.dist.version if entry.dist else ''}" for entry in self._offers()[name]
+            f"{_package(entry)} {entry.dist.version if entry.dist else ''}"
+            for entry in self._entry_points()[name]
         ]
         return hashlib.sha256("\n".join(versions).encode() + content).hexdigest()
 
-    def _offers(self) -> dict[str, list[EntryPoint]]:
-        return _offers(self.group, tuple(sys.path))
+    def _entry_points(self) -> dict[str, list[EntryPoint]]:
+        return _entry_points_by_name(self.group, tuple(sys.path))

@@ -29,9 +29,11 @@ from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stats.intervals import Estimate, bootstrap
 
 FloatArray = NDArray[np.float64]
-LARGEST_NLL = 700.0  # nats; exp of more overflows a double, and diverged weights can reach it
-BUDGET = 2048  # tokens of a micro-batch
-LONGEST = 100_000  # tokens of a text, for a model with unknown context length
+MAX_NLL_NATS = 700.0  # exp of more overflows a double, and diverged weights can reach it
+MICRO_BATCH_TOKENS = 2048
+FALLBACK_MAX_TOKENS = 100_000  # of a text, for a model with unknown context length
+MAX_PERPLEXITY_RATIO = 1.15  # the candidate's perplexity divided by the reference's must be below
+MIN_DISTINCT_2_RATIO = 0.8  # the candidate's distinct-2 divided by the reference's must not be below
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class PolicySamples:
         name: name of the policy.
         rollouts: K for each prompt, prompt by prompt.
         scores: judge → score of each rollout, `[N]`.
-        kl: k1 estimate of each rollout's KL to the reference, in nats, `[N]`; `None` for the reference itself.
+        kl: sum of log π − log π_ref over the sampled tokens of each rollout, in nats, `[N]`: the k1 estimate, of
+            which a single value may be negative. `None` for the reference itself.
         perplexity: perplexity on texts by people; `None` without texts.
     """
 
@@ -54,36 +57,36 @@ class PolicySamples:
 
     @property
     def texts(self) -> list[str]:
-        """The texts of the completions."""
+        """Return the text of each completion."""
         return [r.completion.text for r in self.rollouts]
 
 
 def best_of_kl(best: PolicySamples, n: int, sampling: Sampling) -> dict[str, float | None]:
-    """KL of best-of-n to the policy itself, in nats: the bound for any judge, and an estimate.
+    """Compute the KL of best-of-n to the policy itself, in nats: the bound for any judge, and an estimate.
 
     Args:
         best: samples from `best_of_n`.
-        n: draws per completion.
-        sampling: settings of the draws. The estimate needs the probabilities of whole texts under the policy, so
-            there is none if the sampling changes the distribution or a text was truncated.
+        n: number of completions from which each winner is chosen.
+        sampling: settings with which they were sampled. The estimate needs the probabilities of whole texts under
+            the policy, so there is none if the sampling changes the distribution or a text was truncated.
 
     Returns:
         `kl_bound`, which is log n − (n − 1)/n, and `kl_estimate` (see `evaluation.best_of_n`), or `None`.
     """
-    known = sampling.on_policy and all(rollout.finished for rollout in best.rollouts)
+    exact = sampling.on_policy and all(rollout.finished for rollout in best.rollouts)
     logprobs = [min(math.fsum(rollout.logprobs), 0.0) for rollout in best.rollouts]
-    return {"kl_bound": kl_bound(n), "kl_estimate": kl_estimate(n, logprobs) if known else None}
+    return {"kl_bound": kl_bound(n), "kl_estimate": kl_estimate(n, logprobs) if exact else None}
 
 
 def best_of_n(samples: PolicySamples, n: int, judge: str) -> PolicySamples:
-    """Best-of-n samples: the best of every n completions of a prompt by one judge.
+    """Select the best of every n completions of a prompt by one judge.
 
-    The K completions of a prompt make K // n draws; nothing is sampled again. The KL to the policy is at most
+    The K completions of a prompt give K // n winners; nothing is sampled again. The KL to the policy is at most
     `log n − (n − 1)/n` nats (Beirami et al. 2024) for any judge.
 
     Args:
         samples: samples of the policy.
-        n: completions per draw.
+        n: number of completions from which each winner is chosen.
         judge: name of the judge whose scores decide.
     """
     best = best_rows([r.prompt.id for r in samples.rollouts], samples.scores[judge].tolist(), n)
@@ -95,22 +98,27 @@ def best_of_n(samples: PolicySamples, n: int, judge: str) -> PolicySamples:
 
 @torch.no_grad()
 def perplexity(policy: Policy, texts: Sequence[Demonstration]) -> float | None:
-    """`exp` of the mean negative log-likelihood of a completion token, the end included.
+    """Compute `exp` of the mean negative log-likelihood of a completion token, the end included.
 
-    Texts longer than the model's context are left out with a message; `None` if none is left.
+    Texts that exceed the model's context or that the chat template refuses are left out with a message.
+
+    Returns:
+        The perplexity; `None` if no text is left.
     """
-    limit = token_limit(LONGEST, policy.network.config)
-    examples, refused = encode_demonstrations(texts, policy.tokenizer, limit)
-    if refused:
-        console.print(f"  perplexity without {len(refused)} of {len(texts)} texts, longer than {limit} tokens")
+    limit = token_limit(FALLBACK_MAX_TOKENS, policy.network.config)
+    examples, rejected = encode_demonstrations(texts, policy.tokenizer, limit)
+    if rejected:
+        message = f"  perplexity without {len(rejected)} of {len(texts)} texts"
+        first = f"the first is {rejected[0].where}: {rejected[0].reason}"
+        console.print(f"{message}; {first}", markup=False, highlight=False, soft_wrap=True)
     if not examples:
         return None
     total, count = 0.0, 0
-    for rows in watched(list(pack_by_tokens([e.cost for e in examples], BUDGET)), "perplexity"):
+    for rows in watched(list(pack_by_tokens([e.cost for e in examples], MICRO_BATCH_TOKENS)), "perplexity"):
         tokens = token_groups([examples[r] for r in rows])
         total -= float(masked_sum(policy.logprobs(tokens).cpu(), tokens.mask).sum())
         count += int(tokens.mask.sum())
-    return math.exp(min(total / count, LARGEST_NLL))
+    return math.exp(min(total / count, MAX_NLL_NATS))
 
 
 def sample_all(
@@ -121,8 +129,8 @@ def sample_all(
     Args:
         policy: model to sample from.
         prompts: prompts of the evaluation.
-        sampling: settings.
-        seed: seed of the draws.
+        sampling: sampling settings; `completions` is K.
+        seed: seed of the sampling.
         report: called with the number of finished completions.
     """
     return NativeSampler(policy, report).sample(prompts, sampling, seed=seed)
@@ -130,24 +138,29 @@ def sample_all(
 
 @torch.no_grad()
 def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature: float) -> FloatArray:
-    """The k1 estimate of each completion's KL to the reference, in nats, `[N]`.
+    """Estimate the KL to the reference from each completion, in nats.
+
+    The k1 estimate: the sum of log π − log π_ref over the sampled tokens. A single value may be negative.
 
     Args:
         rollouts: samples with their log-probabilities under the sampling policy.
         reference: the reference policy.
         temperature: temperature of the sampling.
+
+    Returns:
+        One estimate for each completion, `[N]`.
     """
     kl = np.empty(len(rollouts))
     costs = [len(r.prompt_ids) + len(r.token_ids) for r in rollouts]
-    for rows in watched(list(pack_by_tokens(costs, BUDGET)), "KL to the reference"):
+    for rows in watched(list(pack_by_tokens(costs, MICRO_BATCH_TOKENS)), "KL to the reference"):
         part = build_experience([rollouts[r] for r in rows], torch.zeros(len(rows)))
         reference_logprobs = reference.logprobs(part.tokens, temperature=temperature).cpu()
         kl[rows] = masked_sum(k1(part.logprobs, reference_logprobs), part.tokens.mask).numpy()
     return kl
 
 
-def describe(samples: PolicySamples, seed: int) -> ModelRow:
-    """One model's row of the evaluation table."""
+def summarize_policy(samples: PolicySamples, seed: int) -> ModelRow:
+    """Compute a policy's row of the evaluation table; `seed` is that of the bootstraps and of self-BLEU."""
     lengths = np.array([len(r.token_ids) for r in samples.rollouts], dtype=np.float64)
     kl = None if samples.kl is None else _mean(samples.kl, samples, seed)
     scores = {judge: _mean(values, samples, seed) for judge, values in samples.scores.items()}
@@ -167,29 +180,33 @@ def describe(samples: PolicySamples, seed: int) -> ModelRow:
 
 
 def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: int) -> WinRate:
-    """Share of comparisons of completions of a prompt that the candidate wins; ties count half.
+    """Compute the candidate's win rate over all pairs of completions for the same prompt; ties count half.
 
-    Every completion of one is compared with every completion of the other for the same prompt: the K draws of a
-    prompt are exchangeable, so this estimate has the lowest variance. The interval is a bootstrap over prompts.
+    The interval is a bootstrap over prompts.
 
     Args:
         candidate: samples of the candidate.
         other: samples of the model that it is compared with.
         judge: name of the judge whose scores decide.
         seed: seed of the bootstrap.
+
+    Returns:
+        `rate` is the mean of the prompts' win rates, so that every prompt has the same weight. `wins`, `ties` and
+        `losses` count pairs of all prompts together. They give another rate where prompts differ in their number
+        of pairs.
     """
     candidate_scores, other_scores = (_by_prompt(v.scores[judge], v) for v in (candidate, other))
     signs = [np.sign(a[:, None] - b[None, :]) for a, b in zip(candidate_scores, other_scores, strict=True)]
     rates = np.array([((s > 0) + 0.5 * (s == 0)).mean() for s in signs])
     estimate = bootstrap(lambda at, _: float(rates[at].mean()), len(rates), seed)
-    everything = np.concatenate([s.ravel() for s in signs])
+    all_signs = np.concatenate([s.ravel() for s in signs])
     return WinRate(
         model=candidate.name,
         against=other.name,
         judge=judge,
-        wins=int((everything > 0).sum()),
-        ties=int((everything == 0).sum()),
-        losses=int((everything < 0).sum()),
+        wins=int((all_signs > 0).sum()),
+        ties=int((all_signs == 0).sum()),
+        losses=int((all_signs < 0).sum()),
         rate=estimate.value,
         low=estimate.low,
         high=estimate.high,
@@ -199,28 +216,30 @@ def win_rate(candidate: PolicySamples, other: PolicySamples, judge: str, seed: i
 def checks(
     candidate: ModelRow, reference: ModelRow, wins: Sequence[WinRate], independent: Sequence[str]
 ) -> list[Check]:
-    """The checks that the candidate must pass to be called better; unmeasured figures are not checked.
+    """Run the checks that the candidate must pass to be called better; unmeasured figures are not checked.
 
     Args:
         candidate: the candidate's row of the table.
         reference: the reference's row.
-        wins: rows of win rates.
+        wins: win rates by model pair and judge.
         independent: names of the independent judges.
     """
     results: list[Check] = []
     for row in wins:
         if (row.model, row.against) == (candidate.model, reference.model) and row.judge in independent:
-            clear = row.low is not None and row.low > 0.5
+            passed = row.low is not None and row.low > 0.5
             results.append(
-                Check(name="win_rate", judge=row.judge, value=row.rate, low=row.low, threshold=0.5, passed=clear)
+                Check(name="win_rate", judge=row.judge, value=row.rate, low=row.low, threshold=0.5, passed=passed)
             )
-    rise = _ratio(candidate.perplexity, reference.perplexity)
-    if rise is not None:
-        results.append(Check(name="perplexity", value=rise, threshold=1.15, passed=rise < 1.15))
+    perplexity_ratio = _ratio(candidate.perplexity, reference.perplexity)
+    if perplexity_ratio is not None:
+        passed, threshold = perplexity_ratio < MAX_PERPLEXITY_RATIO, MAX_PERPLEXITY_RATIO
+        results.append(Check(name="perplexity", value=perplexity_ratio, threshold=threshold, passed=passed))
     # Texts of one word have no word pairs: no diversity for the candidate, undefined for the reference.
-    variety = _ratio(candidate.distinct_2 or 0.0, reference.distinct_2)
-    if variety is not None:
-        results.append(Check(name="distinct_2", value=variety, threshold=0.8, passed=variety >= 0.8))
+    distinct_2_ratio = _ratio(candidate.distinct_2 or 0.0, reference.distinct_2)
+    if distinct_2_ratio is not None:
+        passed, threshold = distinct_2_ratio >= MIN_DISTINCT_2_RATIO, MIN_DISTINCT_2_RATIO
+        results.append(Check(name="distinct_2", value=distinct_2_ratio, threshold=threshold, passed=passed))
     return results
 
 
@@ -228,31 +247,34 @@ def judge_checks(evaluations: Mapping[str, Sequence[Predictor]]) -> list[Check]:
     """Check that each reward model agrees with people better than the classical baselines on the same texts.
 
     Args:
-        evaluations: rows of each reward model's evaluation, by stage.
+        evaluations: stage → rows of its reward model's evaluation.
     """
     results: list[Check] = []
     for stage, rows in evaluations.items():
-        of_kind = {
+        correlations = {
             kind: [row.pearson for row in rows if row.kind == kind and row.pearson is not None]
             for kind in ("model", "baseline")
         }
-        if of_kind["model"] and of_kind["baseline"]:
-            r, bar = of_kind["model"][0], max(of_kind["baseline"])
-            results.append(Check(name="reward_model", judge=stage, value=r, threshold=bar, passed=r > bar))
+        if correlations["model"] and correlations["baseline"]:
+            r, threshold = correlations["model"][0], max(correlations["baseline"])
+            results.append(
+                Check(name="reward_model", judge=stage, value=r, threshold=threshold, passed=r > threshold)
+            )
     return results
 
 
-def _ratio(value: float | None, to: float | None) -> float | None:
-    """The ratio of two figures; `None` if either is unknown or the second is 0."""
-    return None if value is None or not to else value / to
+def _ratio(value: float | None, reference: float | None) -> float | None:
+    """Return the ratio of two figures; `None` if either is unknown or the second is 0."""
+    return None if value is None or not reference else value / reference
 
 
 def _by_prompt(values: FloatArray, samples: PolicySamples) -> list[FloatArray]:
-    names = [r.prompt.id for r in samples.rollouts]
-    return [values[[i for i, n in enumerate(names) if n == name]] for name in dict.fromkeys(names)]
+    """Split the rollouts' values `[N]` by prompt, in the order of the prompts: `[K]` each."""
+    ids = [r.prompt.id for r in samples.rollouts]
+    return [values[[row for row, other in enumerate(ids) if other == one]] for one in dict.fromkeys(ids)]
 
 
 def _mean(values: FloatArray, samples: PolicySamples, seed: int) -> Estimate:
-    """Mean over completions, with a bootstrap interval over prompts."""
+    """Return the mean over prompts of the prompts' means, with a bootstrap interval over prompts."""
     means = np.array([part.mean() for part in _by_prompt(values, samples)])
     return bootstrap(lambda at, _: float(means[at].mean()), len(means), seed)

@@ -56,5 +56,5 @@ def _leading_to(names: Sequence[str], named: dict[str, Stage]) -> Iterator[Stage
 def _learned_by(stage: Stage | None) -> Iterator[str]:
     """The data that a stage is trained on, without prompts."""
     for training in stage.trainings() if stage else ():
-        yield from training.tasks
+        yield from training.data_sources
         yield from (extra.data for extra in (training.sft_mix, training.stored) if extra)

@@ -65,8 +65,8 @@ class Recipe(Settings):
         return self._file
 
     @property
-    def looks_at_home(self) -> bool:
-        """Whether any relative path was resolved in the recipe's folder instead of the working directory."""
+    def has_paths_in_recipe_folder(self) -> bool:
+        """Whether any relative path was resolved in the recipe's folder (`home`), not the working directory."""
         return bool(self._written)
 
 
@@ -82,7 +82,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = find_recipe(path)
     content = read_yaml(path)
-    written = at_home(content, path)
+    written = resolve_in_recipe_folder(content, path)
     recipe = build_recipe(content, str(path), overrides)
     recipe._written, recipe._file = written, path
     return recipe
@@ -105,8 +105,12 @@ def _stage_of_kind(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
     return stage
 
 
-def at_home(content: dict[str, Any], path: Path) -> dict[str, str]:
-    """Resolve a recipe's relative paths in its home folder; returns each path as written, by its replacement."""
+def resolve_in_recipe_folder(content: dict[str, Any], path: Path) -> dict[str, str]:
+    """Replace a recipe's relative paths that exist in the folder `home`, by default the recipe's own.
+
+    Returns:
+        Replacement → path as written.
+    """
     home = content.get("home")
     folder = Path(home).expanduser() if isinstance(home, str) and home else path.parent
     written = resolve_paths(content, folder)

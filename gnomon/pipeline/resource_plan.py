@@ -68,17 +68,17 @@ def plan_recipe(recipe: Recipe) -> ResourcePlan:
     with temporary_folder(Path(tempfile.gettempdir())) as folder:
         work = Workspace(folder, recipe, compute, StopSignal(), functions=load_functions(recipe, {}))
         warm_up(folder / "warm", compute)
-        process = held_bytes(compute.device)
+        baseline_bytes = held_bytes(compute.device)
         for stage in recipe.stages:
             started = time.monotonic()
             with _quietly():
                 (folder / stage.name).mkdir(parents=True)
-                planned = stage.estimate(work, process)
+                planned = stage.estimate(work, baseline_bytes)
             plans += planned
             if not planned:
                 other += time.monotonic() - started
                 if not plans:  # what it read stays in memory, which later stages reuse
-                    process = held_bytes(compute.device)
+                    baseline_bytes = held_bytes(compute.device)
     return ResourcePlan(str(compute), tuple(plans), other)
 
 

@@ -90,32 +90,32 @@ def _changed(value: Any, change: Change) -> Any:
     return value
 
 
-def resolve_paths(content: dict[str, Any], home: Path) -> dict[str, str]:
-    """Replace relative paths that exist in `home` by paths from the working directory.
+def resolve_paths(content: dict[str, Any], recipe_folder: Path) -> dict[str, str]:
+    """Replace relative paths that exist in `recipe_folder` by paths from the working directory.
 
     Args:
         content: of a recipe; changed in place.
-        home: the recipe's folder.
+        recipe_folder: the recipe's folder, or its `home`.
 
     Returns:
         The path as written in the recipe, by its replacement.
     """
     written: dict[str, str] = {}
     rows = content.get("stages")
-    if _is_working_directory(home) or not isinstance(rows, list):
+    if _is_working_directory(recipe_folder) or not isinstance(rows, list):
         return written
     stages = {str(row.get("name")) for row in rows if isinstance(row, dict)}
     names = stages | {BASE, *TEXT_JUDGES, *CATALOG, *REWARDS.names()}
 
     def moved(text: str, path: str) -> str:
-        """The text prefixed with `home` if its path exists there."""
+        """The text prefixed with `recipe_folder` if its path exists there."""
         try:
             inside = Path(path).expanduser()
-            if not path or inside.is_absolute() or not (home / inside).exists():
+            if not path or inside.is_absolute() or not (recipe_folder / inside).exists():
                 return text
         except (OSError, ValueError):  # not a valid file name
             return text
-        replacement = str(home / text)
+        replacement = str(recipe_folder / text)
         written[replacement] = text
         return replacement
 

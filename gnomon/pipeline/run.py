@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import GnomonError, Interrupted, RunError, translate_disk_full, translate_interrupt
-from gnomon.core.extensions import contained, describe_error
+from gnomon.core.extensions import describe_error, exits_as_errors
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.redaction import redact_values
 from gnomon.core.storage.environment import environment
@@ -37,35 +37,37 @@ from gnomon.training.runtime.distributed import Processes
 def run_recipe(
     recipe: Recipe,
     functions: Mapping[str, RewardFunction] | None = None,
-    rows: Mapping[str, bytes] | None = None,
+    input_files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Run every unfinished stage and write the report; returns its path.
 
     Args:
-        recipe: to run.
+        recipe: recipe to run.
         functions: rewards that are functions of the calling program, by their names in the recipe.
-        rows: data files to write into the run folder first, by name.
+        input_files: name → content of data files that are written into the run folder first.
 
     Raises:
-        GnomonError: a mistake of the user; `DiskFullError` where a disk is full, `Interrupted` after Ctrl-C.
+        GnomonError: the user's input is invalid; `DiskFullError` if a disk is full, `Interrupted` after Ctrl-C.
     """
     folder = Path(recipe.run)
     with translate_disk_full(folder), input_errors(), translate_interrupt(), StopSignal().listening() as stop:
         compute = find_compute(recipe.model.device, recipe.model.precision)
         processes = Processes(cpu=compute.device.type == "cpu")
         stop.waits = processes.count > 1  # otherwise one could exit while the others wait for it
-        with processes.watching(), _claimed(recipe, rows or {}, processes, stop) as claim:
+        with processes.watching(), _claimed(recipe, input_files or {}, processes, stop) as claim:
             return _run(recipe, functions or {}, compute, processes, stop, claim)
 
 
 @contextmanager
 def _claimed(
-    recipe: Recipe, rows: Mapping[str, bytes], processes: Processes, stop: StopSignal
+    recipe: Recipe, input_files: Mapping[str, bytes], processes: Processes, stop: StopSignal
 ) -> Iterator[RunClaim | None]:
-    """Context manager: the first process claims the run folder for all of them.
+    """Context manager: the first process claims the run folder for all processes; the others get `None`.
+
+    Invalid input undoes what this start has written, except finished work.
 
     Raises:
-        RunError: the folder holds other files, or was moved or removed meanwhile.
+        RunError: the folder holds files of no run, or was moved or removed meanwhile.
         BusyError: another run uses the folder.
     """
     if not processes.main:
@@ -75,19 +77,19 @@ def _claimed(
     with RunClaim(Path(recipe.run), [s.name for s in recipe.stages], inputs_of(recipe)) as claim:
         stop.checks.append(claim.lock.check)
         try:
-            for name, content in rows.items():
+            for name, content in input_files.items():
                 claim.write_input(name, content)
             processes.barrier()
-            with input_errors():  # so that refused input is undone too
+            with input_errors():  # translated inside the claim, so that its errors undo the claim too
                 yield claim
         except Interrupted:
             raise
         except GnomonError:
-            claim.lock.check()
+            claim.lock.check()  # a folder that was moved or removed is the cause, and is reported instead
             claim.undo()
             raise
         except Exception:
-            claim.lock.check()
+            claim.lock.check()  # likewise
             raise
 
 
@@ -107,15 +109,15 @@ def _run(
     )
     started = time.monotonic()
     check_inputs(recipe)
-    if claim and not is_run(folder):  # a resumed run has found its models before
+    if claim and not is_run(folder):  # a resumed run has already resolved its models
         find_models(recipe)
-    known = load_functions(recipe, functions)
-    work = Workspace(folder, recipe, compute, stop, functions=known, processes=processes, claim=claim)
+    loaded_functions = load_functions(recipe, functions)
+    work = Workspace(folder, recipe, compute, stop, functions=loaded_functions, processes=processes, claim=claim)
     run_environment = environment(recipe.seed, {})
     try:
         work.note_environment(run_environment)
         if claim:
-            write_sealed(claim.keep("config.yaml"), _as_yaml(recipe))
+            write_sealed(claim.back_up("config.yaml"), _as_yaml(recipe))
     except OSError as error:
         raise RunError(
             f"the run folder {folder} cannot be written ({error.strerror}); set run to another."
@@ -128,9 +130,12 @@ def _run(
     update_cards(work)
     report = write_report(folder, language=recipe.language)
     minutes = (time.monotonic() - started) / 60
-    idle = [stage.name for stage in recipe.stages if _result_of(stage, work).remark]
-    but = f", [yellow]but {' and '.join(idle)} learned nothing[/yellow]" if idle else ""
-    console.print(f"[bold]done[/bold] in {minutes:.1f} minutes{but}; open {escape(str(report))}", soft_wrap=True)
+    nothing_learned = [stage.name for stage in recipe.stages if _read_result(stage, work).remark]
+    names = " and ".join(nothing_learned)
+    warning = f", [yellow]but {names} learned nothing[/yellow]" if nothing_learned else ""
+    console.print(
+        f"[bold]done[/bold] in {minutes:.1f} minutes{warning}; open {escape(str(report))}", soft_wrap=True
+    )
     return report
 
 
@@ -138,17 +143,17 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
     """Run a stage unless it is finished; its checkpoints are removed only after its result is on disk."""
     folder, processes = work.stage_folder(stage.name), work.processes
     if not work.prepare_stage(stage):
-        seconds = _result_of(stage, work).seconds or 0
+        seconds = _read_result(stage, work).seconds or 0
         console.print(f"[bold]{position} {stage.name}[/bold] finished before ({seconds:.0f} s)")
     else:
         console.print(f"[bold]{position} {stage.name}[/bold]")
         if processes.main or stage.parallel:
             started = time.monotonic()
-            result = _result(stage, work)
+            result = _run_and_check(stage, work)
             seconds = time.monotonic() - started if result.seconds is None else result.seconds
             work.stop.check()
             if processes.main:
-                write_json(folder / "result.json", _content(stage, result, seconds))
+                write_json(folder / "result.json", _result_json(stage, result, seconds))
             console.print(f"  {seconds:.0f} s")
             if result.remark:
                 console.print(f"  [yellow]nothing was learned[/yellow]: {escape(result.remark)}", soft_wrap=True)
@@ -162,17 +167,17 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
         raise Interrupted(f"stopped after stage '{stage.name}'; run the same command again to go on.")
 
 
-def _result(stage: Stage, work: Workspace) -> Result:
-    """Run a stage; an exception of a kind from outside, or a wrong value, is an error of that kind's author.
+def _run_and_check(stage: Stage, work: Workspace) -> Result:
+    """Run a stage and return its result; a third-party stage may raise anything, and its result is checked.
 
     Raises:
-        RunError: of a kind from outside.
+        RunError: a third-party stage raised an exception or returned another type than its `result_type`.
     """
     if not stage.from_outside:
         return stage.run(work)
     label = f"stage '{stage.name}': {type(stage).__name__}.run"
     try:
-        result: object = contained(stage.run)(work)
+        result: object = exits_as_errors(stage.run)(work)
     except GnomonError:
         raise
     except Exception as error:  # code from outside may raise anything
@@ -186,8 +191,14 @@ def _result(stage: Stage, work: Workspace) -> Result:
     return result
 
 
-def _content(stage: Stage, result: Result, seconds: float) -> dict[str, Any]:
-    """The content of `result.json`; without a template of its own, also the stage's section of the report."""
+def _result_json(stage: Stage, result: Result, seconds: float) -> dict[str, Any]:
+    """Return the content of `result.json`, with the stage's section of the report if its kind has no template.
+
+    Args:
+        stage: the stage.
+        result: its result.
+        seconds: duration of the stage.
+    """
     if not stage.from_outside and result.view != Result.view:
         return result.content()
     head = {"kind": result.kind or type(stage).__name__, "seconds": seconds}
@@ -195,15 +206,16 @@ def _content(stage: Stage, result: Result, seconds: float) -> dict[str, Any]:
     return head | result.content() | report
 
 
-def _result_of(stage: Stage, work: Workspace) -> Result:
-    """The result of a finished stage."""
+def _read_result(stage: Stage, work: Workspace) -> Result:
+    """Read the result of a finished stage from its `result.json`."""
     return stage.result_type.model_validate(read_json(work.stage_folder(stage.name) / "result.json"))
 
 
 def _as_yaml(recipe: Recipe) -> str:
+    """Return the recipe with all defaults as YAML, with paths as written and secrets redacted."""
     content = recipe.model_dump(mode="json")
-    rows = [({"kind": stage.kind_name} if stage.kind_name else {}) | stage.row() for stage in recipe.stages]
-    content["stages"] = rows
-    if not recipe.looks_at_home:
+    stage_rows = [({"kind": stage.kind_name} if stage.kind_name else {}) | stage.row() for stage in recipe.stages]
+    content["stages"] = stage_rows
+    if not recipe.has_paths_in_recipe_folder:
         del content["home"]
     return yaml.safe_dump(redact_values(recipe.as_written(content)), allow_unicode=True, sort_keys=False)

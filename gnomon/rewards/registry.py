@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from gnomon.core.errors import ConfigError, GnomonError, RunError
-from gnomon.core.extensions import Registry, contained, describe_error
+from gnomon.core.extensions import Registry, describe_error, exits_as_errors
 from gnomon.core.types import Completion, Prompt
 from gnomon.rewards.python_reward import make_function_reward
 from gnomon.rewards.reward import Reward, Scores
@@ -92,7 +92,7 @@ def make_named_reward(loaded: Any, name: str, *, tokenizer: Any = None, timeout:
         return make_function_reward(loaded, name.rpartition(":")[2], tokenizer=tokenizer, timeout=timeout)
     check_reward(loaded, f"reward '{name}'")
     try:
-        instance = contained(loaded)()
+        instance = exits_as_errors(loaded)()
     except Exception as error:  # a user's class may raise anything
         problem = f"the class {loaded.__name__} cannot be instantiated ({describe_error(error)})"
         raise ConfigError(f"reward '{name}': {problem}; fix it.") from error

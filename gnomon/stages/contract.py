@@ -242,14 +242,14 @@ class Stage(Settings, ABC):
         """The models and judges of an evaluation; `None` for every other stage."""
         return None
 
-    def estimate(self, work: Workspace, process: float) -> list[StagePlan]:
+    def estimate(self, work: Workspace, baseline_bytes: float) -> list[StagePlan]:
         """Estimate memory and time for `gnomon run --dry-run`, and write what later stages need into the folder.
 
         By default a stage with data for later stages is run, and no other is listed.
 
         Args:
             work: a temporary run folder.
-            process: memory of the process before any model is loaded, in bytes.
+            baseline_bytes: memory of the process before any model is loaded.
         """
         if self.parts():
             self.run(work)

@@ -179,7 +179,7 @@ class EvaluateStage(Stage):
         """What the stage does, in a word."""
         return "evaluate"
 
-    def estimate(self, work: Workspace, process: float) -> list[StagePlan]:
+    def estimate(self, work: Workspace, baseline_bytes: float) -> list[StagePlan]:
         """Estimate how each model samples beside the reference, and each judge then scores all samples."""
         from gnomon.stages.common.plan import reward_models_in, stage_plan
         from gnomon.training.runtime.memory_profile import shape_of_round, weight_bytes
@@ -199,7 +199,7 @@ class EvaluateStage(Stage):
         read += len(judges) * len(self.evaluate) * rows * shape.completion
         pace = forward_tokens_per_second(both[0], shape)
         parts = dict.fromkeys(PARTS, 0.0) | {
-            "process": process,
+            "process": baseline_bytes,
             "weights": float(weight_bytes(both)),
             "sampling": drawn.bytes,
         }
@@ -356,12 +356,12 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
         stage: the evaluation.
         work: the run.
     """
-    from gnomon.evaluation.policies import checks, describe, judge_checks, win_rate
+    from gnomon.evaluation.policies import checks, judge_checks, summarize_policy, win_rate
 
     seed = work.recipe.seed
     by_name = {v.name: v for v in all_samples}
     candidate = by_name[stage.comparison().candidate]
-    table = [describe(v, seed) for v in all_samples]
+    table = [summarize_policy(v, seed) for v in all_samples]
     rows = {row.model: row for row in table}
     wins = [
         win_rate(candidate, other, judge, seed)

@@ -161,14 +161,14 @@ class HybridStage(Stage):
         """The settings with defaults, without those that change no result."""
         return super().semantic_settings() | {"phases": [phase.semantic_settings() for phase in self.phases]}
 
-    def estimate(self, work: Workspace, process: float) -> list[StagePlan]:
+    def estimate(self, work: Workspace, baseline_bytes: float) -> list[StagePlan]:
         """Try each phase as a training stage."""
         import torch
 
         from gnomon.stages.common.plan import plan_trainings
 
         torch.manual_seed(work.recipe.seed)
-        return plan_trainings(self, self._load(work), work, process)
+        return plan_trainings(self, self._load(work), work, baseline_bytes)
 
     def run(self, work: Workspace) -> TrainResult:
         """Run every unfinished phase, save `model/`, and return the result."""

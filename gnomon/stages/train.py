@@ -16,7 +16,7 @@ from gnomon.stages.workspace import StageRecipe, Workspace
 if TYPE_CHECKING:
     from gnomon.models.roles import Model
 
-HELD_OUT = {"training", "held_out", "prompts"}  # parts of a stage whose texts can evaluate a reward model
+REQUIRED_PARTS = {"training", "held_out", "prompts"}  # needed to evaluate a reward model on held-out texts
 
 
 class TrainStage(TrainSettings, Stage):
@@ -33,8 +33,8 @@ class TrainStage(TrainSettings, Stage):
         """Validate a recipe's row, completed with the defaults of the recipe and the algorithm.
 
         Args:
-            row: of the recipe.
-            recipe: with the defaults; its stages are not read yet.
+            row: the stage's row in the recipe.
+            recipe: the recipe with its default settings; its `stages` are not validated yet.
             where: prefix of error messages.
 
         Raises:
@@ -43,30 +43,35 @@ class TrainStage(TrainSettings, Stage):
         return validate(cls, completed_row(row, recipe.training, where), where)
 
     def check(self, recipe: StageRecipe, where: str) -> None:
-        """Check the settings of loop and algorithm, and that the keys are those that the algorithm needs."""
+        """Check the settings of the loop and the algorithm, and that all keys the algorithm needs are given."""
         self.check_training(self.trainable or recipe.model, where)
 
     def trainings(self) -> Sequence[TrainSettings]:
-        """The stage itself."""
+        """Return the stage itself, its only training."""
         return (self,)
 
     def as_training(self) -> TrainSettings:
-        """The stage itself."""
+        """Return the stage itself."""
         return self
 
     def describe(self) -> str:
-        """The algorithm."""
+        """Return the name of the algorithm."""
         return self.algorithm
 
-    def estimate(self, work: Workspace, process: float) -> list[StagePlan]:
-        """Try a micro-batch, and sample a few tokens for an online algorithm."""
+    def estimate(self, work: Workspace, baseline_bytes: float) -> list[StagePlan]:
+        """Estimate memory and time from one trial micro-batch and, for an online algorithm, a few sampled tokens.
+
+        Args:
+            work: a temporary run folder.
+            baseline_bytes: memory of the process before any model is loaded.
+        """
         import torch
 
         from gnomon.stages.common.load import load_trained
         from gnomon.stages.common.plan import plan_trainings
 
         torch.manual_seed(work.recipe.seed)
-        return plan_trainings(self, load_trained(self, work), work, process)
+        return plan_trainings(self, load_trained(self, work), work, baseline_bytes)
 
     def run(self, work: Workspace) -> TrainResult:
         """Train, save `model/`, and return the result."""
@@ -94,13 +99,17 @@ class TrainStage(TrainSettings, Stage):
         )
 
     def _evaluation(self, model: Model, work: Workspace) -> dict[str, RewardModelEvaluation]:
-        """The evaluation of a reward model on held-out texts of the stage whose parts it was trained on."""
+        """Evaluate a reward model on the held-out texts of the stage that made its training data.
+
+        Returns:
+            The result's field `evaluation`; empty for a policy, without such texts, and in other processes.
+        """
         from gnomon.models.roles import RewardModel
         from gnomon.stages.common.evaluate_reward_model import evaluate_reward_model
 
-        source = next(iter(self.tasks), "").partition("/")[0]
-        behind = next((stage for stage in work.recipe.stages if stage.name == source), None)
-        known = behind is not None and behind.parts() >= HELD_OUT
-        if not isinstance(model, RewardModel) or not known or not work.processes.main:
+        source = next(iter(self.data_sources), "").partition("/")[0]
+        source_stage = next((stage for stage in work.recipe.stages if stage.name == source), None)
+        has_held_out_data = source_stage is not None and source_stage.parts() >= REQUIRED_PARTS
+        if not isinstance(model, RewardModel) or not has_held_out_data or not work.processes.main:
             return {}
         return {"evaluation": evaluate_reward_model(model, self.name, source, work)}

@@ -58,12 +58,12 @@ class TrainSettings(Settings):
 
     Attributes:
         algorithm: a file of `gnomon/algorithms/`, `path/to/file.py:Class`, or a name that an installed package
-            offers.
+            provides.
         model: an earlier stage, `base`, or a model of your own: a folder, GGUF file, catalog or hub name.
         data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
         prompts: for online algorithms, likewise.
         reward: for online algorithms: a reward model (an earlier stage, or one of your own),
-            `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed package offers.
+            `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed package provides.
         critic: the model that the critic starts from, or `<stage>/critic`, the trained critic of an earlier
             stage; the default is the reward model, or the policy where the reward is not a model.
         critic_trainable_layers: number of upper layers of the critic that are trained; 0 trains its head alone.
@@ -116,13 +116,13 @@ class TrainSettings(Settings):
         return [part.of for part in self.reward or [] if part.of is not None]
 
     @property
-    def pools(self) -> dict[str, float]:
-        """The sources of prompts, with weights."""
+    def prompt_sources(self) -> dict[str, float]:
+        """Each source of prompts → its weight."""
         return {self.prompts: 1.0} if isinstance(self.prompts, str) else dict(self.prompts or {})
 
     @property
-    def tasks(self) -> dict[str, float]:
-        """The sources of data, with weights."""
+    def data_sources(self) -> dict[str, float]:
+        """Each source of data → its weight."""
         return {self.data: 1.0} if isinstance(self.data, str) else dict(self.data or {})
 
     @property
@@ -143,10 +143,10 @@ class TrainSettings(Settings):
             models.append(ModelInput("critic", self.critic, ("policy", "reward", "critic")))
         if self.token_reward is not None:
             models.append(ModelInput("token_reward", self.token_reward, start))
-        tasks = [DataInput(task, (self.make_algorithm().consumes,)) for task in self.tasks]
-        pools = [DataInput(pool, (Prompt,)) for pool in self.pools]
+        data = [DataInput(source, (self.make_algorithm().consumes,)) for source in self.data_sources]
+        prompts = [DataInput(source, (Prompt,)) for source in self.prompt_sources]
         texts = [DataInput(part.data, (Demonstration,)) for part in (self.sft_mix, self.stored) if part]
-        return Inputs(tuple(models), (*tasks, *pools, *texts), tuple(self.rewards))
+        return Inputs(tuple(models), (*data, *prompts, *texts), tuple(self.rewards))
 
     def model_kind(self) -> str:
         """The kind of model that the algorithm trains: `policy` or `reward`."""

@@ -220,7 +220,7 @@ class Workspace:
         name = f"manifests/{note['digest'][:12]}.json"
         self.feedback_provenance[source] = {**note, "manifest": name}
         if self.processes.main and not (self.folder / name).exists():
-            write_json(self.claim.keep(name) if self.claim else self.folder / name, manifest)
+            write_json(self.claim.back_up(name) if self.claim else self.folder / name, manifest)
         if not note["unchanged"]:
             message = f"{source} was changed after it was exported: it is not the file that its manifest names"
             console.print(f"[yellow]warning[/yellow] {escape(message)}", soft_wrap=True)
@@ -257,7 +257,7 @@ class Workspace:
         if self.processes.main:
             content = {**setting, "data": self.data_digests(), "judgements": self.feedback_provenance}
             name = "environment.json"
-            write_sealed_json(self.claim.keep(name) if self.claim else self.folder / name, content)
+            write_sealed_json(self.claim.back_up(name) if self.claim else self.folder / name, content)
 
     def sinks(self, stage: str, done: int) -> Sink | None:
         """The trackers of a stage's metrics, or `None`; `done` is the last step of an earlier start."""

@@ -13,7 +13,14 @@ from extensions import install
 from gnomon.algorithms.registry import ALGORITHMS, check_algorithm
 from gnomon.api.score import score_file
 from gnomon.core.errors import ConfigError
-from gnomon.core.extensions import Registry, forget_changed_files, is_file_spec, load_class, short_name
+from gnomon.core.extensions import (
+    Registry,
+    exits_as_errors,
+    forget_changed_files,
+    is_file_spec,
+    load_class,
+    short_name,
+)
 from gnomon.rewards.composite import RewardPart
 from gnomon.rewards.registry import REWARDS, make_named_reward
 from gnomon.stages.references import is_not_a_model
@@ -88,6 +95,19 @@ def test_a_file_is_run_once_until_it_changes() -> None:
     assert load_class("mine.py:Mine", "reward") is first, "a run keeps the code that it began with"
     forget_changed_files()
     assert load_class("mine.py:Mine", "reward").changed
+
+
+def test_an_exit_of_a_wrapped_function_is_a_runtime_error() -> None:
+    with pytest.raises(RuntimeError, match="SystemExit: 3"):
+        exits_as_errors(sys.exit)(3)
+
+
+def test_an_interrupt_passes_through_a_wrapped_function() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exits_as_errors(interrupt)()
 
 
 def test_every_algorithm_of_gnomon_keeps_the_contract() -> None:
@@ -245,18 +265,18 @@ def test_a_reward_of_a_package_scores_by_its_name(site: Path, tmp_path: Path) ->
         RewardPart(of="judge", timeout=2.0)
 
 
-def test_a_name_that_is_offered_twice_is_refused(site: Path) -> None:
+def test_a_name_that_two_packages_provide_is_refused(site: Path) -> None:
     offer(site, "gnomon_test_a", "mine")
     offer(site, "gnomon_test_b", "mine")
     offer(site, "gnomon_test_c", "dpo")
     with pytest.raises(ConfigError) as refusal:
         ALGORITHMS.find("mine")
     assert str(refusal.value) == (
-        "algorithm 'mine' is offered by the packages gnomon-test-a and gnomon-test-b; uninstall one."
+        "algorithm 'mine' is provided by the packages gnomon-test-a and gnomon-test-b; uninstall one."
     )
     with pytest.raises(ConfigError) as refusal:
         ALGORITHMS.find("dpo")
-    assert "algorithm 'dpo' is Gnomon's own, and the package gnomon-test-c offers another" in str(refusal.value)
+    assert "algorithm 'dpo' is Gnomon's own, and the package gnomon-test-c provides another" in str(refusal.value)
     assert ALGORITHMS.find("ipo").__name__ == "IPO"
 
 

@@ -21,11 +21,11 @@ from gnomon.evaluation.policies import (
     best_of_kl,
     best_of_n,
     checks,
-    describe,
     judge_checks,
     kl_to_reference,
     perplexity,
     sample_all,
+    summarize_policy,
     win_rate,
 )
 from gnomon.evaluation.results import Check, ModelRow, Predictor, WinRate
@@ -157,14 +157,14 @@ def test_only_independent_judges_of_this_pair_count() -> None:
     assert len(results) == 3
 
 
-def test_describe_by_hand() -> None:
+def test_the_summary_of_a_policy_by_hand() -> None:
     rollouts = [
         rollout(A, "good film", [1, 2]),
         rollout(A, "good film", [1, 2, 3, 4], reason="length"),
         rollout(B, "很好", [1, 2, 3]),
     ]
     scores = {"judge": np.array([1.0, 3.0, 5.0])}
-    row = describe(PolicySamples("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
+    row = summarize_policy(PolicySamples("mine", rollouts, scores, np.array([0.5, 1.5, 3.0]), 12.5), seed=0)
     # The mean is over prompts: A has (1 + 3) / 2 = 2, B has 5, together 3.5; KL 1 and 3, together 2.
     assert row.scores["judge"].mean == pytest.approx(3.5)
     assert (row.scores["judge"].low, row.scores["judge"].high) == (2.0, 5.0)
@@ -179,7 +179,7 @@ def test_describe_by_hand() -> None:
 
 
 def test_the_reference_has_no_kl() -> None:
-    row = describe(samples("sft", {A: [1.0, 2.0]}), seed=0)
+    row = summarize_policy(samples("sft", {A: [1.0, 2.0]}), seed=0)
     assert (row.kl, row.kl_low, row.kl_high) == (None, None, None)
 
 
@@ -201,7 +201,7 @@ def test_perplexity_of_weights_that_diverged_is_a_number(chat_tokenizer: Any) ->
 def test_perplexity_is_over_tokens_with_the_end_and_without_the_prompt(
     chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.evaluation.policies.BUDGET", 40)  # several micro-batches
+    monkeypatch.setattr("gnomon.evaluation.policies.MICRO_BATCH_TOKENS", 40)  # several micro-batches
     policy, texts = tiny_policy(chat_tokenizer), demonstrations("so", "a much longer one", "电影")
     examples, _ = encode_demonstrations(texts, chat_tokenizer, 1000)
     assert all(e.completions[0][-1] == chat_tokenizer.eos_token_id for e in examples)
@@ -219,8 +219,21 @@ def test_perplexity_leaves_out_texts_longer_than_the_context(
     alone = perplexity(policy, short)
     policy.network.config.max_position_embeddings = 64
     assert perplexity(policy, long) == pytest.approx(alone)
-    assert "without 1 of 2 texts" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "without 1 of 2 texts; the first is demonstration 2 ('1'): " in message
+    assert "tokens, more than the 64 that" in message or "more than 64 tokens hold" in message
     assert perplexity(policy, long[1:]) is None
+
+
+def test_perplexity_gives_the_reason_why_the_chat_template_refuses_a_text(
+    chat_tokenizer: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tiny_policy(chat_tokenizer)
+    monkeypatch.setattr(policy.tokenizer, "chat_template", "{{ raise_exception('no such role') }}")
+    assert perplexity(policy, demonstrations("so")) is None
+    message = capsys.readouterr().err
+    assert "without 1 of 1 texts" in message
+    assert "no such role" in message
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -236,7 +249,7 @@ def test_a_model_has_no_kl_to_itself(chat_tokenizer: Any, temperature: float) ->
 def test_kl_is_the_sum_of_log_ratios_in_the_order_of_the_rollouts(
     chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, budget: int
 ) -> None:
-    monkeypatch.setattr("gnomon.evaluation.policies.BUDGET", budget)
+    monkeypatch.setattr("gnomon.evaluation.policies.MICRO_BATCH_TOKENS", budget)
     policy, reference = tiny_policy(chat_tokenizer), tiny_policy(chat_tokenizer, seed=1)
     sampling = Sampling(completions=3, max_tokens=6)
     rollouts = sample_all(policy, prompts_of("a", "a longer one", "b"), sampling, 1, lambda _: None)

@@ -67,15 +67,15 @@ def test_the_recipes_own_folder_comes_first(elsewhere: Path) -> None:
     recipe = load_recipe(Path("../clone/recipe.yaml"), ["model.chat_template=plain"])
     check_inputs(recipe)
     assert recipe.model.name == "../clone/org/base"
-    assert recipe.stages[0].tasks == {"../clone/data/rows.jsonl": 1.0}
+    assert recipe.stages[0].data_sources == {"../clone/data/rows.jsonl": 1.0}
     assert recipe.stages[1].rewards == ["../clone/reward.py:score"]
     assert recipe.stages[1].model == "sft"
     assert recipe.run == "run"
     Path("data").mkdir()
     Path("data", "rows.jsonl").write_text("no data")
-    assert load_recipe(Path("../clone/recipe.yaml")).stages[0].tasks == {"../clone/data/rows.jsonl": 1.0}
+    assert load_recipe(Path("../clone/recipe.yaml")).stages[0].data_sources == {"../clone/data/rows.jsonl": 1.0}
     Path("../clone/prompts.jsonl").rename("prompts.jsonl")
-    assert load_recipe(Path("../clone/recipe.yaml")).stages[1].pools == {"prompts.jsonl": 1.0}
+    assert load_recipe(Path("../clone/recipe.yaml")).stages[1].prompt_sources == {"prompts.jsonl": 1.0}
 
 
 def test_what_is_typed_means_the_working_directory(elsewhere: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_typed_means_the_working_directory(elsewhere: Path) -> None:
         check_inputs(recipe)
     write_rows(Path("own.jsonl"), [{"prompt": "this"}])
     check_inputs(recipe)
-    assert recipe.stages[1].pools == {"own.jsonl": 1.0}
+    assert recipe.stages[1].prompt_sources == {"own.jsonl": 1.0}
 
 
 def test_a_run_goes_on_from_any_working_directory(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

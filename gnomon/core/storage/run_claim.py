@@ -64,8 +64,8 @@ class RunClaim:
         if kind is not None:
             self._remove_empty()
 
-    def keep(self, name: str) -> Path:
-        """Return the path of a file that is about to be written, and store its content for `undo`."""
+    def back_up(self, name: str) -> Path:
+        """Return the path of a file that is about to be written, after storing its content for `undo`."""
         path = self.folder / name
         if path not in self._before:
             self._before[path] = path.read_bytes() if path.is_file() else None
@@ -78,7 +78,7 @@ class RunClaim:
             return
         if os.path.lexists(path):
             set_aside(path)
-        write_atomically(self.keep(name), content)
+        write_atomically(self.back_up(name), content)
 
     def begin_stage(self, folder: Path, aside: Path | None) -> None:
         """Record that a stage begins: its folder, and the new path of a renamed former one."""

@@ -36,19 +36,19 @@ from gnomon.training.settings import LoopSettings, OfflineSettings, OnlineSettin
 ASIDE = 1 / 3  # time of a forward pass, as a share of a forward and backward pass
 
 
-def plan_trainings(stage: Stage, model: Model, work: Workspace, process: float) -> list[StagePlan]:
+def plan_trainings(stage: Stage, model: Model, work: Workspace, baseline_bytes: float) -> list[StagePlan]:
     """Estimate the trainings of a stage, and save the untrained models that later stages need.
 
     Args:
         stage: to estimate.
         model: that it trains, as loaded.
         work: a temporary run folder.
-        process: memory of the process before any model is loaded, in bytes.
+        baseline_bytes: memory of the process before any model is loaded.
     """
     planned = []
     for one in stage.trainings():
         name = stage.name if stage.as_training() else f"{stage.name}/{one.name}"
-        estimate = (_plan_sampled if one.online else _plan_stored)(one, work, model, process)
+        estimate = (_plan_sampled if one.online else _plan_stored)(one, work, model, baseline_bytes)
         if one.saved_critic():
             _save_start_of_critic(one, work, work.stage_folder(name) / CRITIC)
         planned.append(replace(estimate, name=name))
@@ -63,11 +63,11 @@ def _save_start_of_critic(stage: TrainSettings, work: Workspace, folder: Path) -
     save_model(critic, folder)
 
 
-def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, process: float) -> StagePlan:
+def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_bytes: float) -> StagePlan:
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.load_sources(stage.make_algorithm().consumes, stage.tasks)
+    records = work.load_sources(stage.make_algorithm().consumes, stage.data_sources)
     examples, _ = encoded(records, stage, work, model, work.stage_folder(stage.name))
     models = TrainedModels(model)
     shape = shape_of(examples)
@@ -80,19 +80,19 @@ def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, process: f
     reads_again = bool(stage.make_algorithm().needs) or settings.epochs > 1 or settings.validation is not None
     states = _states_bytes(model, seen, room.states_gb) if reads_again else 0.0
     read = sum(map(sum, costs)) + ASIDE * seen * ("reference" in stage.make_algorithm().needs)
-    parts = _parts(process, memory, memory.weights, memory.activations(largest), states=states)
+    parts = _parts(baseline_bytes, memory, memory.weights, memory.activations(largest), states=states)
     about = f"{stage.algorithm}, {planned_steps(len(examples), settings)} steps"
     pace = memory.tokens_per_second
     estimate = stage_plan(stage.name, about, model, parts, pace, read / pace)
     return replace(estimate, several=any(len(step) > 1 for step in micro_batches))
 
 
-def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, process: float) -> StagePlan:
+def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, baseline_bytes: float) -> StagePlan:
     settings = stage.loop
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = list(work.load_sources(Prompt, stage.pools).values())
+    pools = list(work.load_sources(Prompt, stage.prompt_sources).values())
     others = load_auxiliary_models(stage, work, policy)
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)
@@ -108,7 +108,7 @@ def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, process:
     aside = len(loaded) - 1 + (settings.kl.coef > 0)  # passes without a gradient
     round_seconds = drawn.seconds + tokens * (settings.epochs + ASIDE * aside) / memory.tokens_per_second
     parts = _parts(
-        process,
+        baseline_bytes,
         memory,
         weight_bytes(loaded),
         memory.activations(int(largest)),
@@ -139,7 +139,7 @@ def _states_bytes(model: Model, tokens: float, limit: float) -> float:
 
 
 def _parts(
-    process: float,
+    baseline_bytes: float,
     memory: Footprint,
     weights: float,
     activations: float,
@@ -147,7 +147,7 @@ def _parts(
     sampling: float = 0.0,
     states: float = 0.0,
 ) -> dict[str, float]:
-    values = (process, weights, memory.gradients, memory.moments, activations, sampling, states)
+    values = (baseline_bytes, weights, memory.gradients, memory.moments, activations, sampling, states)
     return dict(zip(PARTS, map(float, values), strict=True))
 
 

@@ -71,7 +71,7 @@ def named_reward(
 
     Args:
         spec: a reward model, `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed
-            package offers.
+            package provides.
         functions: of the calling program, by name; they take precedence over files.
         load_model: loads the reward model.
         sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.

@@ -63,7 +63,7 @@ def train_stored(
     algorithm, settings = stage.make_algorithm(), stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.load_sources(algorithm.consumes, stage.tasks)
+    records = work.load_sources(algorithm.consumes, stage.data_sources)
     examples, rejected = encoded(records, stage, work, model, folder)
     sft_mix, refused = sft_mix_of(stage, work, model, folder)
     rejected += refused
@@ -138,7 +138,7 @@ def encoded(
         source_examples, refused = ENCODE[consumes](records, model.tokenizer, limit)
         report_rejected(refused, len(records), stage, source, folder)
         report_control_tokens(records, model.tokenizer, source)
-        examples += weighted(source_examples, stage.tasks[source], work.recipe.seed)
+        examples += weighted(source_examples, stage.data_sources[source], work.recipe.seed)
         rejected += refused
     return examples, rejected
 
@@ -204,7 +204,7 @@ def stored_completions(
     )
     report_rejected(refused, len(records), stage, source, folder)
     report_control_tokens(records, policy.tokenizer, source)
-    prompts = {p.messages for pool in work.load_sources(Prompt, stage.pools).values() for p in pool}
+    prompts = {p.messages for pool in work.load_sources(Prompt, stage.prompt_sources).values() for p in pool}
     if not prompts & completions.answers.keys():
         raise DataError(
             f"stage '{stage.name}': {source} answers none of the stage's prompts; give data that does."
@@ -236,8 +236,8 @@ def train_sampled(
     assert isinstance(policy, Policy)
     assert stage.reward is not None
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pooled = work.load_sources(Prompt, stage.pools)
-    pools = [(prompts, stage.pools[source]) for source, prompts in pooled.items()]
+    pooled = work.load_sources(Prompt, stage.prompt_sources)
+    pools = [(prompts, stage.prompt_sources[source]) for source, prompts in pooled.items()]
     for source, prompts in pooled.items():
         report_control_tokens(prompts, policy.tokenizer, source)
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
