@@ -44,7 +44,7 @@ _loaded: dict[Path, LoadedFile] = {}  # by resolved path
 
 
 def is_file_spec(spec: str) -> bool:
-    """Return whether a name is `path/to/file.py:Name`."""
+    """Return whether a name has the form `path/to/file.py:Name`."""
     return _SPEC.fullmatch(spec) is not None
 
 
