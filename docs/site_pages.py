@@ -41,7 +41,12 @@ SOURCES = "source"  # folder of pages that show files of the source
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml", "": "text"}
 FENCE = re.compile(r"^(?P<marks>`{3,})[^\n]*\n.*?^(?P=marks)$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\])\((?P<target>[^)\s]+)\)")
-SWITCH = re.compile(r"^\[(?:中文|English)\]\([^)\s]+\)\n", re.MULTILINE)  # the site has a switch of its own
+SWITCH = re.compile(
+    r"^\[(?:中文|English)\]\([^)\s]+\)(?:\n| · )", re.MULTILINE
+)  # the site has a switch of its own
+NESTED = re.compile(
+    r"^ {2,3}(?=[-*] |\d+\. )", re.MULTILINE
+)  # an item inside an item, which needs four blanks there
 
 
 def write_pages(folder: Path, *, chinese: bool) -> None:
@@ -96,12 +101,15 @@ def rewrite(text: str, path: str, uri: str, *, chinese: bool) -> str:
             mark = fragment = ""  # headings of the Chinese page have other names
         return f"({posixpath.relpath(page, posixpath.dirname(uri) or '.')}{mark}{fragment})"
 
+    def prose(part: str) -> str:
+        return NESTED.sub("    ", LINK.sub(moved, part))
+
     parts, end = [], 0
     text = SWITCH.sub("", text)
     for fence in FENCE.finditer(text):
-        parts += [LINK.sub(moved, text[end : fence.start()]), fence[0]]
+        parts += [prose(text[end : fence.start()]), fence[0]]
         end = fence.end()
-    return "".join([*parts, LINK.sub(moved, text[end:])])
+    return "".join([*parts, prose(text[end:])])
 
 
 def _page_of(file: str) -> str | None:

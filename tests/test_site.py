@@ -101,9 +101,16 @@ def test_a_link_leads_to_the_page_of_its_file() -> None:
 
 
 def test_code_and_the_switch_of_languages_are_not_links_of_a_page() -> None:
-    text = "# A\n\n[中文](guide.zh-CN.md)\n\n```\n[x](recipes.md)\n```\n[x](recipes.md)\n"
+    switch = "[中文](guide.zh-CN.md)"
+    text = f"# A\n\n{switch} · more\n{switch}\n\n```\n[x](recipes.md)\n```\n[x](recipes.md)\n"
     written = site_pages.rewrite(text, "docs/guide.md", "a/guide.md", chinese=False)
-    assert written == "# A\n\n\n```\n[x](recipes.md)\n```\n[x](../recipes.md)\n"
+    assert written == "# A\n\nmore\n\n```\n[x](recipes.md)\n```\n[x](../recipes.md)\n"
+
+
+def test_items_inside_items_are_indented_as_the_site_needs_it() -> None:
+    text = "1. a\n   - b\n2. c\n\n```\n  - d\n```\n"
+    written = site_pages.rewrite(text, "docs/guide.md", "guide.md", chinese=False)
+    assert written == "1. a\n    - b\n2. c\n\n```\n  - d\n```\n"
 
 
 def test_a_page_is_chinese_where_there_is_a_translation(tmp_path: Path) -> None:
