@@ -23,7 +23,7 @@ from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
 from gnomon.models.roles import Policy
 from gnomon.models.settings import Trainable
-from gnomon.training.offline.loop import train_offline
+from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OfflineSettings
 
@@ -51,16 +51,16 @@ def epoch(policy: Policy, gigabytes: float) -> tuple[float, float]:
     settings = OfflineSettings(epochs=1, batch_size=4, learning_rate=2e-4, activation_cache_gb=gigabytes)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        last = train_offline(
-            DPO(),
-            TrainedModels(policy),
-            examples(),
-            settings,
+        last = OfflineLoop(
+            algorithm=DPO(),
+            models=TrainedModels(policy),
+            examples=examples(),
+            settings=settings,
             folder=Path(folder),
             seed=0,
             stop=StopSignal(),
             label="dpo",
-        )
+        ).run()
         seconds = time.perf_counter() - started
     for name, parameter in policy.trainable().items():
         parameter.data.copy_(before[name])

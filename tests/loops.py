@@ -21,7 +21,7 @@ from gnomon.data.encoding import Example, PairIndices, RankedIndices
 from gnomon.models.settings import Trainable
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.training.offline.loop import train_offline
+from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.online.loop import OnlineLoop
 from gnomon.training.runtime.checkpoints import StepCallback
 from gnomon.training.runtime.distributed import Processes
@@ -108,18 +108,18 @@ def offline(
     """Seven steps of SFT on a fresh model, or what is left of them; one loss a step. Or another algorithm."""
     chosen = {"epochs": 2.6, "batch_size": 4, "learning_rate": 0.01, "micro_batch_tokens": 10_000} | settings
     models = models or TrainedModels(tiny_policy(trainable=LORA))
-    train_offline(
-        cast(Any, Watched(algorithm or SFT(), before)),
-        models,
-        demonstrations() if algorithm is None else examples_for(algorithm),
-        OfflineSettings(**chosen),
+    OfflineLoop(
+        algorithm=cast(Any, Watched(algorithm or SFT(), before)),
+        models=models,
+        examples=demonstrations() if algorithm is None else examples_for(algorithm),
+        settings=OfflineSettings(**chosen),
         folder=folder,
         seed=3,
         stop=StopSignal() if stop is None else stop,
         label="sft",
         reference_cache=reference_cache,
         callback=callback,
-    )
+    ).run()
     return models
 
 
@@ -167,6 +167,7 @@ def online(
         folder=folder,
         seed=5,
         stop=StopSignal() if stop is None else stop,
+        label="online",
         processes=processes or Processes(),
         callback=callback,
         reference_weights=reference_weights,

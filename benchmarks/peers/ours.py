@@ -81,16 +81,16 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
 
     offline.OfflineLoop.train_step = timed  # type: ignore[method-assign]
     offline.OfflineLoop.reference_logprobs = asking  # type: ignore[method-assign]
-    offline.train_offline(
-        made,
-        TrainedModels(model),
-        examples(case),
-        settings,
+    offline.OfflineLoop(
+        algorithm=made,
+        models=TrainedModels(model),
+        examples=examples(case),
+        settings=settings,
         folder=folder,
         seed=0,
         stop=StopSignal(),
         label=case.work,
-    )
+    ).run()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [s + asked / case.steps for s in seconds], [row["loss"] for row in rows]
 
@@ -124,9 +124,10 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         folder=folder,
         seed=0,
         stop=StopSignal(),
+        label=case.work,
     )
     loop.sampler.ends = (work.NEVER,)
-    loop.run(case.work)
+    loop.run()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     parts = ("sampling_seconds", "experience_seconds", "update_seconds")
     return [sum(row[part] for part in parts) for row in rows], []

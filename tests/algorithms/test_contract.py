@@ -24,7 +24,7 @@ from gnomon.core.batches import TokenGroups, merge_metrics
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience
 from gnomon.core.progress import StopSignal
-from gnomon.training.offline.loop import train_offline
+from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OfflineSettings
 
@@ -221,7 +221,7 @@ def start(folder: Path, words: Any, algorithm: Any, loop: Any, before: Any = lam
         return weights_of(offline(folder, models=models, epochs=1.0, batch_size=5, **small))
     small |= {"steps": 2, "prompts_per_step": 2, "epochs": 1, "minibatches": 1, "sampling": {"completions": 4}}
     started = online(folder, words, **small)
-    started.run("online")
+    started.run()
     return weights_of(started.models)
 
 
@@ -253,8 +253,8 @@ def test_what_it_cannot_learn_from_is_refused_at_the_loops_door(name: str, tmp_p
         if other.consumes is algorithm.consumes:
             continue
         with pytest.raises(ConfigError, match=f"^{type(algorithm).__name__} learns from {wanted}"):
-            train_offline(
-                algorithm, models, examples_for(other), OfflineSettings(),
+            OfflineLoop(
+                algorithm=algorithm, models=models, examples=examples_for(other), settings=OfflineSettings(),
                 folder=tmp_path, seed=0, stop=StopSignal(), label="x",
             )  # fmt: skip
     if name not in ONLINE:

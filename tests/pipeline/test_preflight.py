@@ -24,6 +24,7 @@ from gnomon.pipeline.preflight import check_inputs
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.pipeline.single_stage import training_recipe
 from gnomon.training.runtime import checkpoints
+from gnomon.training.runtime.loop import TrainingLoop
 
 
 @pytest.mark.parametrize(
@@ -169,13 +170,13 @@ def test_a_disk_that_fills_up_in_a_checkpoint(project: Project, monkeypatch: pyt
             project.go("training.checkpoint_seconds=0")
     assert [p.name for p in (project.run / "sft" / "checkpoints").iterdir()] == ["00000002"]
     began: list[int] = []
-    whole = checkpoints.CheckpointManager.after_step
+    whole = TrainingLoop.after_step
 
-    def noted(self: checkpoints.CheckpointManager, step: int, planned: int) -> None:
+    def noted(self: TrainingLoop, step: int, planned: int) -> None:
         began.append(step)
         whole(self, step, planned)
 
-    monkeypatch.setattr(checkpoints.CheckpointManager, "after_step", noted)
+    monkeypatch.setattr(TrainingLoop, "after_step", noted)
     project.go("training.checkpoint_seconds=0")
     assert began[0] == 3
 

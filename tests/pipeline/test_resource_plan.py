@@ -28,7 +28,7 @@ def test_every_stage_is_foretold_and_nothing_is_trained(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a plan trains nothing")
 
-    monkeypatch.setattr(OfflineLoop, "train_step", never)
+    monkeypatch.setattr(OfflineLoop, "step", never)
     monkeypatch.setattr(OnlineLoop, "step", never)
     before = sorted(project.folder.rglob("*"))
     plan = gnomon.plan(project.recipe)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from gnomon.core.errors import Interrupted
 from gnomon.core.storage.files import read_json, read_jsonl
-from gnomon.training.runtime import checkpoints
+from gnomon.training.runtime.loop import TrainingLoop
 
 LONG = {
     "sft": ["sft.training.epochs=15"],
@@ -45,16 +45,16 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def at(step: int) -> None:
         taken = 0
-        whole = checkpoints.CheckpointManager.after_step
+        whole = TrainingLoop.after_step
 
-        def counted(self: checkpoints.CheckpointManager, step_now: int, planned: int) -> None:
+        def counted(self: TrainingLoop, step_now: int, planned: int) -> None:
             nonlocal taken
             taken += 1
             if taken == step:
                 os.kill(os.getpid(), signal.SIGINT)
             whole(self, step_now, planned)
 
-        monkeypatch.setattr(checkpoints.CheckpointManager, "after_step", counted)
+        monkeypatch.setattr(TrainingLoop, "after_step", counted)
 
     return at
 

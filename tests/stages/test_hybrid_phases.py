@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gnomon.core.storage.files import read_jsonl
-from gnomon.training.runtime.checkpoints import CheckpointManager
+from gnomon.training.runtime.loop import TrainingLoop
 from gnomon.training.runtime.optimizer import Optimizer
 from gnomon.training.settings import OptimizerSettings
 
@@ -83,16 +83,16 @@ def test_killed_inside_a_phase_it_goes_on_at_that_phases_checkpoint(
     whole, cut = (with_phases(project, project.folder / name) for name in ("whole", "cut"))
     whole.go()
     taken: list[tuple[str, int]] = []
-    after_step = CheckpointManager.after_step
+    after_step = TrainingLoop.after_step
     armed = True
 
-    def counted(self: CheckpointManager, now: int, planned: int) -> None:
-        taken.append((self._root.parent.name, now))
+    def counted(self: TrainingLoop, now: int, planned: int) -> None:
+        taken.append((self.folder.name, now))
         if armed and taken[-1] == (phase, step):
             raise Killed
         after_step(self, now, planned)
 
-    monkeypatch.setattr(CheckpointManager, "after_step", counted)
+    monkeypatch.setattr(TrainingLoop, "after_step", counted)
     with pytest.raises(Killed):
         cut.go()
     folder = cut.run / "aligned" / phase

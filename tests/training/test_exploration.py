@@ -159,7 +159,7 @@ def test_a_memory_survives_a_checkpoint() -> None:
 
 def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, replay=Replay(share=1.0), steps=2)
-    loop.run("ppo")
+    loop.run()
     rollouts, scores, _ = loop.score(loop.sample(3))
     found = loop.remember(3, rollouts, scores)
     assert len(found.tokens) > len(rollouts)
@@ -186,7 +186,7 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
     mask = found.tokens.mask
     distance = (theirs - found.sampler_logprobs).masked_fill(~mask, 0.0).abs().sum(1)
     assert (distance < 1e-3).sum() >= 2 * 3  # two of each prompt's eight are the reference's
-    loop.run("ppo")
+    loop.run()
     assert all(row["loss"] == row["loss"] for row in recorded(tmp_path))
 
 
@@ -224,7 +224,7 @@ def test_the_cap_of_weights_bounds_what_is_learned(
     """A cap of 0 leaves nothing to learn, where there are weights at all."""
     algorithm = RLOO(tis_cap=cap)
     kl = KLSettings(coef=0.0, target=None)
-    online(tmp_path, words, algorithm=algorithm, recompute_logprobs=recompute, steps=2, kl=kl).run("rloo")
+    online(tmp_path, words, algorithm=algorithm, recompute_logprobs=recompute, steps=2, kl=kl).run()
     lengths = [row["grad_norm"] for row in recorded(tmp_path)]
     assert all((length == 0.0) == (cap == 0.0 and recompute) for length in lengths), lengths
 
@@ -293,10 +293,10 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     assert describe(found, [])["kl"] == pytest.approx(float(kls.mean()), rel=1e-5)
     far = found.logprobs.clone()
     far[[i for i in range(24) if i not in own]] = -100.0
-    loop.adapt(1, replace(found, logprobs=far), rollouts, scores)
+    loop.update_kl_coef(replace(found, logprobs=far), rollouts)
     assert loop.kl_coef == pytest.approx(0.15 * 1.5)
     strangers = [replace(r, off_policy=True) for r in rollouts]
-    loop.adapt(2, found, strangers, scores)
+    loop.update_kl_coef(found, strangers)
     assert loop.kl_coef == pytest.approx(0.15 * 1.5)
 
 
@@ -330,7 +330,7 @@ def test_where_nothing_differs_the_round_stays(tmp_path: Path, words: Any) -> No
     draws = Draws(online(tmp_path, words, dynamic_sampling_rounds=2), {0: DULL}, {1: DULL}, {2: DULL})
     assert draws.resampled() == ({"p0": [1.0, 1.0]}, 3.0)
     alike = FunctionReward(lambda prompt, text: 1.0, "flat")
-    online(tmp_path, words, reward=alike, dynamic_sampling_rounds=2, truncation_score=None).run("ppo")
+    online(tmp_path, words, reward=alike, dynamic_sampling_rounds=2, truncation_score=None).run()
     assert recorded(tmp_path)[0]["frac_zero_std_groups"] == 1.0
 
 
@@ -363,8 +363,8 @@ def test_shares_drawn_apart_are_the_round_drawn_at_once(tmp_path: Path, words: A
 
 
 def test_a_refreshed_reference_brings_the_kl_back_to_nothing(tmp_path: Path, words: Any) -> None:
-    online(tmp_path / "kept", words, steps=4).run("ppo")
-    online(tmp_path / "new", words, steps=4, ref_update_interval=1).run("ppo")
+    online(tmp_path / "kept", words, steps=4).run()
+    online(tmp_path / "new", words, steps=4, ref_update_interval=1).run()
     assert all(abs(row["kl"]) < 1e-4 for row in recorded(tmp_path / "new"))
     assert abs(recorded(tmp_path / "kept")[-1]["kl"]) > 1e-3
 
@@ -383,15 +383,15 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(settings: dict[str, Any], tmp
     from loops import Killed
 
     whole = online(tmp_path / "whole", words, **settings)
-    whole.run("ppo")
+    whole.run()
 
     def kill(call: int) -> None:
         if call == 14:
             raise Killed
 
     with pytest.raises(Killed):
-        online(tmp_path / "cut", words, before=kill, checkpoint_seconds=0, **settings).run("ppo")
+        online(tmp_path / "cut", words, before=kill, checkpoint_seconds=0, **settings).run()
     again = online(tmp_path / "cut", words, checkpoint_seconds=0, **settings)
-    again.run("ppo")
+    again.run()
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
     assert all(torch.equal(a, b) for a, b in zip(weights_of(again.models), weights_of(whole.models), strict=True))

@@ -94,7 +94,7 @@ def test_the_price_follows_the_policys_own_completions_alone(tmp_path: Path, wor
     loop = online(tmp_path, words)
     ratios = torch.tensor([[0.01, JUNK, 0.03], [4.0, 5.0, JUNK]])
     drawn = experience(reference_logprobs=experience().logprobs - ratios, rewards=ratios, advantages=ratios)
-    loop.adapt(1, drawn, rollouts(off_policy=(False, True)), drawn.scores)
+    loop.update_kl_coef(drawn, rollouts(off_policy=(False, True)))
     assert loop.kl_coef == pytest.approx(0.15 * 0.99)
 
 
@@ -103,8 +103,7 @@ def test_returns_of_former_rounds_are_those_of_tokens_that_count(tmp_path: Path,
     loop = online(tmp_path, words, kl=FREE)
     for first in (1.0, 5.0):
         rewards = torch.tensor([[first, JUNK, 2.0], [0.5, 0.5, JUNK]])
-        drawn = experience(rewards=rewards, advantages=rewards)
-        loop.adapt(1, drawn, rollouts(), drawn.scores)
+        loop.update_return_stats(experience(rewards=rewards))
     assert (loop.return_stats.mean, loop.return_stats.deviation) == pytest.approx((2.2, math.sqrt(1.8)))
     assert loop.return_stats.seen == 2
 
@@ -113,8 +112,8 @@ def test_groups_are_remembered_by_the_size_of_a_tokens_advantage(tmp_path: Path,
     """(|1| + |−3|)/2 and (|−0.5| + |0.5|)/2: neither sign nor length counts, nor a tool's tokens."""
     loop = online(tmp_path, words, kl=FREE, replay=Replay())
     advantages = torch.tensor([[1.0, JUNK, -3.0], [-0.5, 0.5, JUNK]])
-    drawn = experience(rewards=advantages, advantages=advantages)
-    loop.adapt(1, drawn, rollouts(), drawn.scores)
+    drawn = experience(advantages=advantages)
+    loop.update_replay_buffer(drawn, rollouts(), drawn.scores)
     assert loop.replay_buffer is not None
     assert [group.priority for group in loop.replay_buffer.groups] == [2.0, 0.5]
     assert [group.scores for group in loop.replay_buffer.groups] == [(3.0,), (-1.0,)]
@@ -123,7 +122,7 @@ def test_groups_are_remembered_by_the_size_of_a_tokens_advantage(tmp_path: Path,
 def test_a_round_draws_as_many_groups_as_are_new_and_others_each_time(tmp_path: Path, words: Any) -> None:
     """Three groups of two: with a share of 1 three more, and not the same of six in each round."""
     loop = online(tmp_path, words, replay=Replay(share=1.0, priority=0.0), steps=2)
-    loop.run("ppo")
+    loop.run()
     drawn, scores, _ = loop.score(loop.sample(3))
     replayed = set()
     for step in range(3, 7):
@@ -139,23 +138,23 @@ def test_metrics_and_what_is_learned_of_a_round_leave_replayed_groups_out(
     tmp_path: Path, words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = online(tmp_path, words, replay=Replay(share=1.0), steps=2)
-    adapt, adapted = loop.adapt, list[int]()
+    update, sizes = loop.update_replay_buffer, list[int]()
 
-    def noted(step: int, drawn: Experience, fresh: list[Rollout], scores: Tensor) -> None:
-        adapted.append(len(drawn.tokens))
+    def noted(drawn: Experience, fresh: list[Rollout], scores: Tensor) -> None:
+        sizes.append(len(drawn.tokens))
         assert drawn.scores.tolist() == scores.tolist()
-        adapt(step, drawn, fresh, scores)
+        update(drawn, fresh, scores)
 
-    monkeypatch.setattr(loop, "adapt", noted)
-    loop.run("ppo")
-    assert adapted == [6, 6]
+    monkeypatch.setattr(loop, "update_replay_buffer", noted)
+    loop.run()
+    assert sizes == [6, 6]
 
 
 def test_completions_bear_the_policys_version_and_every_draw_differs(tmp_path: Path, words: Any) -> None:
     """Four optimizer steps a round; other rounds and other attempts of a round have other random numbers."""
     loop = online(tmp_path, words, steps=2)
     assert {r.version for r in loop.sample(1)} == {0}
-    loop.run("ppo")
+    loop.run()
     assert {r.version for r in loop.sample(3)} == {8}
 
     def ids(step: int, attempt: int) -> list[tuple[int, ...]]:
@@ -171,13 +170,13 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
     """After more steps too the same weights give the same answers, and leave nothing behind."""
     held = OnlineValidation(share=0.5, completions=6)
     loop = online(tmp_path, words, validation=held, trainable=UPPER, activation_cache_gb=1.0)
-    found = loop.examine()
+    found = loop.evaluate()
     loop.optimizer.step_count += 7
-    assert loop.examine() == found
+    assert loop.evaluate() == found
     with loop.models.activation_cache(1.0) as loop.frozen:
         loop.models.policy.logprobs(experience().tokens)
         assert [states.size > 0 for states in loop.frozen] == [True]
-        loop.examine()
+        loop.evaluate()
         assert [states.size for states in loop.frozen] == [0]
 
 
@@ -212,7 +211,7 @@ def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
         return update(self, drawn, step, agreed, new)
 
     monkeypatch.setattr(loop.updater.__class__, "update", noted)
-    loop.run("ppo")
+    loop.run()
     assert first == [True, False]
 
 
@@ -231,7 +230,7 @@ def test_seconds_of_a_round_are_what_passed(tmp_path: Path, words: Any, monkeypa
     monkeypatch.setattr(loop, "sample", late(1.0, loop.sample))
     monkeypatch.setattr(loop, "score", late(2.0, loop.score))
     monkeypatch.setattr(loop.updater.__class__, "update", late(4.0, loop.updater.__class__.update))
-    found, _ = loop.step(1)
+    found = loop.step(1)
     parts = ("sampling_seconds", "experience_seconds", "update_seconds")
     assert [found[name] for name in parts] == [1.0, 2.0, 4.0]
 
@@ -269,7 +268,7 @@ def test_failures_and_abstentions_of_further_draws_are_counted(tmp_path: Path, w
 def test_the_critic_has_a_rate_of_its_own(rate: float | None, tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, critic_learning_rate=rate, steps=1)
     before = weights_of(loop.models)
-    loop.run("ppo")
+    loop.run()
     moved = [float((a - b).abs().max()) for a, b in zip(weights_of(loop.models), before, strict=True)]
     learned = len(loop.models.policy.trainable())
     assert max(moved[:learned]) > 1e-3
@@ -279,10 +278,10 @@ def test_the_critic_has_a_rate_of_its_own(rate: float | None, tmp_path: Path, wo
 def test_a_loop_without_a_critic_learns_what_one_with_an_idle_one_learns(tmp_path: Path, words: Any) -> None:
     """RLOO asks no critic: the same weights, bit for bit; a checkpoint has the policy's alone."""
     idle = online(tmp_path / "idle", words, algorithm=RLOO(), steps=2)
-    idle.run("rloo")
+    idle.run()
     alone = online(tmp_path / "alone", words, algorithm=RLOO(), steps=2, critic=None, checkpoint_seconds=0.0)
     assert {name.partition(".")[0] for name in alone.optimizer.parameters} == {"policy"}
-    alone.run("rloo")
+    alone.run()
     learned = alone.models.policy.trainable().values()
     assert all(torch.equal(p, q) for p, q in zip(learned, idle.models.policy.trainable().values(), strict=True))
 
@@ -323,7 +322,7 @@ def test_a_reference_is_refreshed_after_every_so_many_rounds_if_anything_reads_i
     """After round 2 of 3: the KL is 0 in rounds 1 and 3, as policy and reference are one there."""
     kl = KLSettings(coef=0.1, target=None) if read else FREE
     loop = online(tmp_path, words, algorithm=RLOO(), steps=3, ref_update_interval=2, kl=kl)
-    loop.run("rloo")
+    loop.run()
     assert (loop.reference_weights is not None) == read
     if read:
         kls = [abs(row["kl"]) for row in recorded(tmp_path)]
@@ -344,6 +343,6 @@ def test_former_rounds_are_known_to_an_algorithm_that_asks_for_them(tmp_path: Pa
         return False
 
     loop = online(tmp_path, words, algorithm=Noting(), callback=callback, steps=3)
-    loop.run("ppo")
+    loop.run()
     assert seen[1:] == known[:-1]
     assert [return_stats.seen for return_stats in seen] == [0, 1, 2]

@@ -26,7 +26,7 @@ def run(request: pytest.FixtureRequest, words: Any) -> Run:
 
     def run_online(folder: Path, **settings: Any) -> TrainedModels:
         loop = online(folder, words, **settings)
-        loop.run("ppo")
+        loop.run()
         return loop.models
 
     return run_online
@@ -167,16 +167,16 @@ def test_an_end_reached_in_the_step_of_a_stop_is_an_end(run: Run, tmp_path: Path
 
 def test_samples_survive_a_stop(words: Any, tmp_path: Path) -> None:
     whole = online(tmp_path / "whole", words)
-    whole.run("ppo")
+    whole.run()
     stop = StopSignal()
 
     def ask(n: int) -> None:
         stop.requested = True
 
     with pytest.raises(Interrupted):
-        online(tmp_path / "cut", words, before=ask, stop=stop).run("ppo")
+        online(tmp_path / "cut", words, before=ask, stop=stop).run()
     again = online(tmp_path / "cut", words)
-    again.run("ppo")
+    again.run()
     samples = [(tmp_path / name / "samples.jsonl").read_text() for name in ("whole", "cut")]
     assert samples[0] == samples[1]
     assert samples[0].count("\n") == 4 * 6
@@ -189,4 +189,4 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path, words: Any) -> Non
     with pytest.raises(Interrupted):
         offline(tmp_path, stop=stop)
     with pytest.raises(RunError, match="another model or adapter"):
-        online(tmp_path, words).run("ppo")
+        online(tmp_path, words).run()

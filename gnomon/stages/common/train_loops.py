@@ -27,7 +27,7 @@ from gnomon.stages.common.results import Failure, LoopResult
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
-from gnomon.training.offline.loop import train_offline
+from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.offline.sample_logging import SampleLogger
 from gnomon.training.online.loop import OnlineLoop
 from gnomon.training.online.offline_completions import StoredCompletions, store_completions
@@ -71,11 +71,11 @@ def train_stored(
         write_jsonl(folder / "rejected.jsonl", rejected)
     shown = showing(records, work, model, settings.log_samples_every, folder)
     with watching(folder, work, over, shown) as callback:
-        final = train_offline(
-            algorithm,
-            TrainedModels(model),
-            examples,
-            settings,
+        final = OfflineLoop(
+            algorithm=algorithm,
+            models=TrainedModels(model),
+            examples=examples,
+            settings=settings,
             folder=folder,
             seed=work.recipe.seed,
             stop=work.stop,
@@ -85,7 +85,7 @@ def train_stored(
             sft_mix=sft_mix,
             reference_weights=reference,
             reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
-        )
+        ).run()
     if isinstance(model, RewardModel):
         center_scores(model, examples)
     return LoopResult(
@@ -248,7 +248,7 @@ def train_sampled(
     if (sft_mix or stored) and work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
     with watching(folder, work, over) as callback:
-        loop = OnlineLoop(
+        final = OnlineLoop(
             algorithm=algorithm,
             models=TrainedModels(policy, others.critic, stage.sampling.temperature),
             reward=others.reward,
@@ -258,14 +258,14 @@ def train_sampled(
             folder=folder,
             seed=work.recipe.seed,
             stop=work.stop,
+            label=stage.name,
             token_reward=others.token_reward,
             stored=stored,
             reference_weights=reference,
             sft_mix=sft_mix,
             processes=work.processes,
             callback=callback,
-        )
-        final = loop.run(stage.name)
+        ).run()
     if others.critic and work.processes.main:
         save_model(others.critic, folder / CRITIC, steps=steps_taken(folder))
     learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.min_group_size)

@@ -11,43 +11,28 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gnomon.algorithms.contract import Algorithm, needs_step_statistics
+from gnomon.algorithms.contract import needs_step_statistics
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
-from gnomon.core.progress import StopSignal, console, progress
-from gnomon.core.storage.metrics_log import MetricsLog
+from gnomon.core.progress import console
 from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched_pairs import mismatched_pairs
-from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_fault
-from gnomon.training.offline.early_stopping import BestCheckpoint, split
 from gnomon.training.offline.reference_cache import Answers, ReferenceEvaluator
-from gnomon.training.runtime.budget import Budget
-from gnomon.training.runtime.checkpoints import (
-    CheckpointManager,
-    StepCallback,
-    describe_prompts,
-    load_checkpoint,
-    save_checkpoint,
-)
-from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.memory_profile import shape_of
-from gnomon.training.runtime.micro_batching import make_token_budget
+from gnomon.training.runtime.checkpoints import describe_prompts
+from gnomon.training.runtime.loop import TrainingLoop
+from gnomon.training.runtime.memory_profile import Shape, shape_of
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.model_snapshots import make_snapshot_keeper
-from gnomon.training.runtime.optimizer import Optimizer
-from gnomon.training.runtime.sft_mix import AuxiliarySFT
-from gnomon.training.settings import OfflineSettings
+from gnomon.training.settings import OfflineSettings, Validation
 
 FEW_STEPS = 5  # optimizer steps below which a stage warns
 
@@ -97,108 +82,129 @@ def visited(examples: Sequence[Example], settings: OfflineSettings, seed: int) -
     return [e for e in examples if id(e) in seen]
 
 
-@dataclass
-class OfflineLoop:
-    """One stage of offline training."""
+def split(
+    examples: Sequence[Example], validation: Validation | None, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Split examples into training and validation by prompt, so that no prompt is in both.
 
-    algorithm: Algorithm
-    models: TrainedModels
-    settings: OfflineSettings
-    folder: Path
-    seed: int
-    stop: StopSignal
-    label: str
-    processes: Processes
-    callback: StepCallback | None = None
-    sft_mix: AuxiliarySFT | None = None
-    reference_weights: Mapping[str, Tensor] | None = None
-    reference_cache: Path | None = None
+    Args:
+        examples: all examples.
+        validation: settings; `None` holds out nothing.
+        seed: of the split.
 
-    def run(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
-        again = bool(self.algorithm.needs) or self.settings.epochs > 1 or self.settings.validation is not None
-        self.token_budget, for_states = make_token_budget(
-            self.settings, self.models, partial(shape_of, examples), self.folder, self.processes
+    Raises:
+        ConfigError: no prompt would be left to train on.
+    """
+    if validation is None:
+        return list(examples), []
+    names = list(dict.fromkeys(e.prompt_id for e in examples))
+    count = max(1, round(validation.share * len(names)))
+    if count >= len(names):
+        raise ConfigError(
+            f"training.validation.share holds back {count} of {len(names)} prompts and leaves none to train on; "
+            "lower it or remove validation."
         )
-        memory = for_states if again else 0.0
-        with self.models.rounded(), self.models.trained.activation_cache(memory) as frozen:
-            return self._run(examples, frozen)
+    order = epoch_order(len(names), seed, 1_000)
+    held = {names[i] for i in order[:count]}
+    return [e for e in examples if e.prompt_id not in held], [e for e in examples if e.prompt_id in held]
 
-    def _run(self, examples: Sequence[Example], frozen: FrozenLayerCache | None) -> dict[str, float]:
-        self.budget = budget = Budget(self.settings, self.processes)
-        training, held_out = split(examples, self.settings.validation, self.seed)
-        planned = planned_steps(len(training), self.settings)
-        weights, main = self.models.trained.trainable(), self.processes.main
-        if main and planned < FEW_STEPS:
-            steps = f"{planned} optimizer step{'s' if planned > 1 else ''} over {len(training)} examples"
-            console.print(
-                f"  [yellow]{self.label}: only {steps}[/yellow]; raise training.epochs or lower "
-                "training.batch_size"
+
+@dataclass(kw_only=True)
+class OfflineLoop(TrainingLoop):
+    """One stage of training on stored examples, one optimizer step per batch.
+
+    Attributes:
+        examples: encoded rows.
+        reference_cache: folder of cached reference log-probs; `None` caches none.
+        training: examples to train on.
+        held_out: examples for validation.
+        mismatched: for each example, by its id, its prompt with another prompt's completion.
+        answers: reference log-probs.
+
+    Raises:
+        DataError: there are no examples.
+        ConfigError: the settings do not suit the algorithm or the model.
+    """
+
+    safe_to_repeat: ClassVar[bool] = True
+    settings: OfflineSettings
+    examples: Sequence[Example]
+    reference_cache: Path | None = None
+    training: list[Example] = field(init=False)
+    held_out: list[Example] = field(init=False)
+    mismatched: dict[int, Example] = field(init=False)
+    answers: Answers = field(init=False)
+    _batches: Iterator[list[Example]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise DataError(
+                f"stage '{self.label}' has no examples to learn from; give data with at least one row."
             )
-        self.optimizer = Optimizer([(weights, self.settings.learning_rate)], self.settings, planned)
-        used = [*visited(training, self.settings, self.seed), *held_out]
-        self.strangers = self.mismatch(examples)
-        strange = [self.strangers[id(e)] for e in used if id(e) in self.strangers]
-        # Before a checkpoint is loaded: these are the start's.
-        self.answers = self.reference_logprobs(read := [*used, *strange])
-        root = self.folder / "checkpoints"
-        saved = load_checkpoint(root, weights, self.optimizer)
-        done = int(saved["step"]) if saved else 0
-        last: dict[str, float] = saved["metrics"] if saved else {}
-        ended = bool(saved and saved.get("ended"))
-        budget.restore(saved["budget"]) if saved else budget.start()
-        if frozen:
-            self._fill(frozen, read if self.answers else used)
-        best = BestCheckpoint(self.settings.validation, weights, saved)
-        log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
+        if fault := data_fault(self.algorithm, self.examples) or _dropout_fault(self.models, self.settings):
+            raise ConfigError(fault)
+        self.training, self.held_out = split(self.examples, self.settings.validation, self.seed)
+        super().__post_init__()
+        if not (self.algorithm.needs or self.settings.epochs > 1 or self.settings.validation):
+            self.cache_gb = 0.0  # no example is read again
 
-        def save(step: int) -> None:
-            if main:
-                state = {"metrics": last, "ended": ended, "budget": budget.state(), **best.state()}
-                save_checkpoint(root, step, weights, self.optimizer, state, best.weights)
+    @property
+    def planned_steps(self) -> int:
+        """Optimizer steps of the stage without a budget."""
+        return planned_steps(len(self.training), self.settings)
 
-        keeper = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
-        saver = CheckpointManager(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
-        self.stop.waits = True
-        with progress(self.label, budget.progress(0, planned)[1], quiet=not main) as bar:
-            for step, batch in enumerate(batches(training, self.settings, self.seed), start=1):
-                if step <= done:
-                    continue
-                if ended or best.exhausted or (budget.exhausted and step > 1):
-                    break
-                self.optimizer.total_steps = ends = budget.planned_steps(step - 1, planned)
-                started = time.monotonic()
-                with saver.report_non_finite(step - 1):
-                    last = self.train_step(batch)
-                last["tokens_per_second"] = sum(e.cost for e in batch) / (time.monotonic() - started)
-                budget.tokens += self._tokens(batch, step)
-                budget.update()
-                last["tokens_seen"] = float(budget.tokens)
-                if best.due(step, step if budget.exhausted else planned):
-                    last |= best.update(self.measure(held_out), step)
-                log.record(step, last)
-                right = f", accuracy {last['accuracy']:.0%}" if "accuracy" in last else ""
-                bar.at(budget.progress(step, planned)[0], f"loss {last['loss']:.3f}{right}")
-                # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
-                ended = bool(self.callback and self.callback(step, last))
-                saver.after_step(step, ends)
-        best.restore_weights()
-        return last
+    def parameter_groups(self) -> list[tuple[Mapping[str, nn.Parameter], float]]:
+        """One group: the trained model's parameters."""
+        return [(self.models.trained.trainable(), self.settings.learning_rate)]
 
-    def _fill(self, frozen: FrozenLayerCache, examples: Sequence[Example]) -> None:
+    def typical_lengths(self) -> Shape:
+        """Median lengths of the examples."""
+        return shape_of(self.examples)
+
+    def progress_note(self) -> str:
+        """Loss and accuracy."""
+        right = f", accuracy {self.metrics['accuracy']:.0%}" if "accuracy" in self.metrics else ""
+        return f"loss {self.metrics['loss']:.3f}{right}"
+
+    def resume(self) -> None:
+        """Compute reference log-probs, then restore the newest checkpoint: they are the initial model's."""
+        if self.processes.main and self.planned_steps < FEW_STEPS:
+            steps = f"{self.planned_steps} optimizer step{'s' if self.planned_steps > 1 else ''}"
+            console.print(
+                f"  [yellow]{self.label}: only {steps} over {len(self.training)} examples[/yellow]; raise "
+                "training.epochs or lower training.batch_size"
+            )
+        used = [*visited(self.training, self.settings, self.seed), *self.held_out]
+        self.mismatched = self.mismatch(self.examples)
+        others = [self.mismatched[id(e)] for e in used if id(e) in self.mismatched]
+        self.answers = self.reference_logprobs([*used, *others])
+        super().resume()
+        self._fill([*used, *others] if self.answers else used)
+        self._batches = itertools.islice(batches(self.training, self.settings, self.seed), self.step_count, None)
+
+    def _fill(self, examples: Sequence[Example]) -> None:
         """Cache the frozen layers' activations of all examples, in an order that a resumed run shares.
 
-        The reference's pass has left them already, unless its answers were known; the numbers are the same. Not
+        The reference pass has left them already, unless its log-probs were cached; the numbers are the same. Not
         for several processes, each of which sees a share, nor, without a reference, under a budget, which may end
         long before all examples are seen.
         """
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
-        known = bool(self.answers) and not frozen.size
-        if self.processes.count == 1 and (known or not (self.answers or limited)):
-            for rows in pack_by_tokens([e.cost for e in examples], self.token_budget.tokens):
-                tokens = token_groups([examples[r] for r in rows])
-                frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
-        frozen.open = False
+        for frozen in self.frozen:
+            known = bool(self.answers) and not frozen.size
+            if self.processes.count == 1 and (known or not (self.answers or limited)):
+                for rows in pack_by_tokens([e.cost for e in examples], self.token_budget.tokens):
+                    tokens = token_groups([examples[r] for r in rows])
+                    frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
+            frozen.open = False
+
+    def step(self, step: int) -> dict[str, float]:
+        """Train on the next batch; returns the metrics."""
+        batch, started = next(self._batches), time.monotonic()
+        metrics = self.train_step(batch)
+        metrics["tokens_per_second"] = sum(e.cost for e in batch) / (time.monotonic() - started)
+        self.budget.tokens += sum(e.cost for e in batch) + (self.sft_mix.tokens(step) if self.sft_mix else 0)
+        return metrics
 
     def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
         """One optimizer step over `batch`, split into micro-batches that add up to it."""
@@ -236,13 +242,10 @@ class OfflineLoop:
             )
         return parts
 
-    def _tokens(self, batch: Sequence[Example], step: int) -> int:
-        """Count the tokens that a step adds to `tokens_seen`."""
-        return sum(e.cost for e in batch) + (self.sft_mix.tokens(step) if self.sft_mix else 0)
-
     @torch.no_grad()
-    def measure(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Metrics of held-out examples."""
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the held-out examples."""
+        examples = self.held_out
         totals = self._survey(examples, totals_of(examples))
         return self._merged(
             self.token_budget.run(
@@ -265,7 +268,7 @@ class OfflineLoop:
         def attempt() -> list[dict[str, float]]:
             parts = []
             for part in self._micro_batches(batch):
-                others = [self.strangers[id(e)] for e in part if id(e) in self.strangers]
+                others = [self.mismatched[id(e)] for e in part if id(e) in self.mismatched]
                 strange = self._collate(others, totals) if others else None
                 sums = algorithm.step_statistics(self.models, self._collate(part, totals), strange)
                 parts.append({name: float(value) for name, value in sums.items()})
@@ -314,64 +317,3 @@ def _dropout_fault(models: TrainedModels, settings: OfflineSettings) -> str | No
     if settings.head_dropout and not isinstance(models.trained, RewardModel):
         return "training.head_dropout is for reward models; set head_dropout to 0."
     return None
-
-
-def train_offline(
-    algorithm: Algorithm,
-    models: TrainedModels,
-    examples: Sequence[Example],
-    settings: OfflineSettings,
-    *,
-    folder: Path,
-    seed: int,
-    stop: StopSignal,
-    label: str,
-    processes: Processes | None = None,
-    callback: StepCallback | None = None,
-    sft_mix: AuxiliarySFT | None = None,
-    reference_weights: Mapping[str, Tensor] | None = None,
-    reference_cache: Path | None = None,
-) -> dict[str, float]:
-    """Train on stored examples, from the newest checkpoint if there is one.
-
-    Args:
-        algorithm: an offline algorithm.
-        models: that are trained.
-        examples: encoded rows.
-        settings: of the loop.
-        folder: of the stage.
-        seed: of the data order.
-        stop: set when the user interrupts.
-        label: of the stage.
-        processes: all training processes.
-        callback: called after each step; `True` ends the loop.
-        sft_mix: demonstrations for an SFT term beside the loss.
-        reference_weights: of the reference, by name `[…]`; `None` uses the initial model.
-        reference_cache: folder of cached reference log-probs.
-
-    Returns:
-        The last step's metrics.
-
-    Raises:
-        DataError: there are no examples.
-        ConfigError: the settings do not suit the algorithm or the model.
-    """
-    if not examples:
-        raise DataError(f"stage '{label}' has no examples to learn from; give data with at least one row.")
-    if fault := data_fault(algorithm, examples) or _dropout_fault(models, settings):
-        raise ConfigError(fault)
-    loop = OfflineLoop(
-        algorithm,
-        models,
-        settings,
-        folder,
-        seed,
-        stop,
-        label,
-        processes or Processes(),
-        callback,
-        sft_mix,
-        reference_weights,
-        reference_cache,
-    )
-    return loop.run(examples)

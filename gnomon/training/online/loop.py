@@ -1,4 +1,4 @@
-"""The online loop: sample, score, compare, credit, update, record, adapt.
+"""The online loop: sample, score, compare, credit, update.
 
 It uses only `needs`, `credit` and `loss` of an algorithm.
 """
@@ -8,30 +8,25 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
+from gnomon.algorithms.contract import OnlineAlgorithm
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience, KLPenalty, Rollout, RunningStats
-from gnomon.core.progress import StopSignal, progress
-from gnomon.core.storage.metrics_log import MetricsLog, StepLog
+from gnomon.core.storage.metrics_log import StepLog
 from gnomon.core.types import Prompt
 from gnomon.losses.kl import adapt_coefficient, halve_or_raise
 from gnomon.losses.reduce import masked
-from gnomon.models.engine.activation_cache import FrozenLayerCache
-from gnomon.models.roles import Policy
+from gnomon.models.roles import Model, Policy
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import Reward
 from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.training.checks import data_fault, needs_reference, reuse_fault, sampling_fault
-from gnomon.training.offline.early_stopping import BestCheckpoint
+from gnomon.training.checks import data_fault, reuse_fault, sampling_fault
 from gnomon.training.online.exploration import sample_group_mix
 from gnomon.training.online.held_out import HeldOutEvaluator, hold_out
 from gnomon.training.online.model_outputs import RolloutEvaluator
@@ -44,47 +39,59 @@ from gnomon.training.online.reward_scoring import Scorer
 from gnomon.training.online.round_metrics import describe, own_rows, sample_rows, zero_variance_groups
 from gnomon.training.online.sampler_mismatch import compare_logprobs
 from gnomon.training.outcome import Alarms
-from gnomon.training.runtime.budget import Budget
-from gnomon.training.runtime.checkpoints import CheckpointManager, StepCallback, load_checkpoint, save_checkpoint
-from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.memory_profile import shape_of_round
-from gnomon.training.runtime.micro_batching import make_token_budget
-from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.runtime.model_snapshots import make_snapshot_keeper
-from gnomon.training.runtime.optimizer import Optimizer
-from gnomon.training.runtime.sft_mix import AuxiliarySFT
+from gnomon.training.runtime.loop import TrainingLoop, saved_tensors
+from gnomon.training.runtime.memory_profile import Shape, shape_of_round
 from gnomon.training.settings import OnlineSettings
 
 
-@dataclass
-class OnlineLoop:
-    """One stage of online training.
+@dataclass(kw_only=True)
+class OnlineLoop(TrainingLoop):
+    """One stage of training on the policy's own samples.
 
     Attributes:
+        reward: scores completions.
         prompts: prompts, or pools of them with weights.
+        sampling: how completions are sampled.
         token_reward: a policy whose log-ratios to the reference reward single tokens.
-        reference_weights: weights of the reference; `None` disables the adapter, or copies the initial weights.
-        sft_mix: demonstrations for an SFT term beside the loss.
-        callback: called with each step's metrics; the loop ends when it returns true.
+        stored: completions of others in each group.
+        held_out: prompts for validation.
+        stream: prompts of each round.
+        replay_buffer: groups of earlier rounds; `None` without `replay`.
         kl_coef: current KL coefficient.
         return_stats: the returns of former rounds.
+        has_updated: whether a round was learned from since the loop was made.
+        sampler: samples completions.
+        scorer: scores them.
+        evaluator: computes the models' outputs.
+        updater: takes the optimizer steps of a round.
+        alarms: warnings about samples.
+        shown: rows of the last round for `samples.jsonl`.
+
+    Raises:
+        ConfigError: the settings do not suit the algorithm.
     """
 
-    algorithm: Algorithm
-    models: TrainedModels
+    safe_to_repeat: ClassVar[bool] = False
+    settings: OnlineSettings
     reward: Reward
     prompts: Sequence[Prompt] | Sequence[tuple[Sequence[Prompt], float]]
-    settings: OnlineSettings
     sampling: Sampling
-    folder: Path
-    seed: int
-    stop: StopSignal
     token_reward: Policy | None = None
     stored: StoredCompletions | None = None
-    reference_weights: Mapping[str, Tensor] | None = None
-    sft_mix: AuxiliarySFT | None = None
-    processes: Processes = field(default_factory=Processes)
-    callback: StepCallback | None = None
+    held_out: list[Prompt] = field(init=False)
+    stream: PromptStream = field(init=False)
+    replay_buffer: ReplayBuffer | None = field(init=False)
+    kl_coef: float = field(init=False)
+    return_stats: RunningStats = field(init=False, default_factory=RunningStats)
+    has_updated: bool = field(init=False, default=False)
+    sampler: NativeSampler = field(init=False)
+    scorer: Scorer = field(init=False)
+    evaluator: RolloutEvaluator = field(init=False)
+    updater: PolicyUpdater = field(init=False)
+    alarms: Alarms = field(init=False)
+    shown: list[dict[str, Any]] = field(init=False, default_factory=list)
+    _samples: StepLog = field(init=False)
+    _failures: FailureLog = field(init=False)
 
     def __post_init__(self) -> None:
         fault = data_fault(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling)
@@ -93,24 +100,11 @@ class OnlineLoop:
         given = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
         pools, self.held_out = hold_out(cast(Any, given), self.settings.validation, self.seed)
         self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
+        super().__post_init__()
         self.replay_buffer = ReplayBuffer(self.settings.replay, self.seed) if self.settings.replay else None
         self.kl_coef = self.settings.kl.coef
-        self.return_stats = RunningStats()
-        self.frozen: list[FrozenLayerCache] = []
-        self.learned = False  # from a round, since the loop was made
-        self.budget = Budget(self.settings, self.processes)
-        planned = self.settings.steps * self.settings.epochs * self.settings.minibatches
-        groups = [(self._named("policy"), self.settings.learning_rate)]
-        if self.models.critic_model is not None:
-            rate = self.settings.critic_learning_rate or self.settings.learning_rate
-            groups.append((self._named("critic"), rate))
-        self.optimizer = Optimizer(groups, self.settings, planned)
         self.sampler = NativeSampler(self.models.policy)
         self.scorer = Scorer(self.reward, self.settings, self.sampling.max_tokens, self.processes)
-        shape = partial(shape_of_round, self.stream.pools, self.sampler.policy.tokenizer, self.sampling)
-        token_budget, self.for_states = make_token_budget(
-            self.settings, self.models, shape, self.folder, self.processes
-        )
         self.evaluator = RolloutEvaluator(
             self.algorithm,
             self.models,
@@ -118,7 +112,7 @@ class OnlineLoop:
             self.sampling.temperature,
             self.processes,
             self.token_reward,
-            token_budget,
+            self.token_budget,
         )
         self.updater = PolicyUpdater(
             self.algorithm,
@@ -128,90 +122,72 @@ class OnlineLoop:
             self.budget,
             self.processes,
             self.sft_mix,
-            token_budget,
+            self.token_budget,
             self.seed,
         )
         self.alarms = Alarms(self.algorithm.min_group_size, self.sampling.max_tokens)
         own = self.reference_weights is None and self.models.policy.adapter is None
-        if own and needs_reference(self.algorithm, self.settings):
+        if own and self.evaluator.reads_reference:
             self.reference_weights = self.models.policy.reference_weights()
 
-    def _named(self, which: str) -> dict[str, torch.nn.Parameter]:
-        model = self.models.policy if which == "policy" else self.models.critic
-        return {f"{which}.{name}": p for name, p in model.trainable().items()}
+    @property
+    def planned_steps(self) -> int:
+        """Rounds of the stage without a budget."""
+        return self.settings.steps
 
-    def run(self, label: str) -> dict[str, float]:
-        """Train to the end, or from the newest checkpoint to the end; returns the last round's metrics."""
-        root, planned, main = self.folder / "checkpoints", self.settings.steps, self.processes.main
-        saved = load_checkpoint(root, self.optimizer.parameters, self.optimizer)
-        best = BestCheckpoint(self.settings.validation, self.optimizer.parameters, _tensors_of(saved, "best"))
-        done, last, ended = 0, dict[str, float](), False
-        if saved:
-            done, last, ended = int(saved["step"]), saved["metrics"], bool(saved.get("ended"))
-            self.restore(saved)
-        else:
-            self.budget.start()
-        log = MetricsLog(self.folder / "metrics.jsonl", keep_steps=done, write=main)
-        samples = StepLog(self.folder / "samples.jsonl", keep_steps=done, write=main)
-        failures = FailureLog(self.folder, done, write=main)
+    @property
+    def updates_per_step(self) -> int:
+        """Optimizer steps of a round."""
+        return self.settings.epochs * self.settings.minibatches
 
-        def save(step: int) -> None:
-            if main:
-                state = {**self.state(), "metrics": last, "ended": ended, **best.state()}
-                tensors_by_name = {"best": best.weights, "reference": self.reference_weights}
-                if not self.settings.ref_update_interval:
-                    tensors_by_name.pop("reference")
-                extra = {
-                    f"{of}.{n}": t for of, tensors in tensors_by_name.items() for n, t in (tensors or {}).items()
-                }
-                save_checkpoint(root, step, self.optimizer.parameters, self.optimizer, state, extra)
+    def parameter_groups(self) -> list[tuple[Mapping[str, nn.Parameter], float]]:
+        """The policy's parameters, and the critic's if there is one."""
+        rate = self.settings.learning_rate
+        models: list[tuple[str, Model, float]] = [("policy", self.models.policy, rate)]
+        if self.models.critic_model is not None:
+            models.append(("critic", self.models.critic_model, self.settings.critic_learning_rate or rate))
+        return [
+            ({f"{name}.{weight}": p for weight, p in model.trainable().items()}, peak)
+            for name, model, peak in models
+        ]
 
-        keeper = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
-        saver = CheckpointManager(save, self.stop, self.settings.checkpoint_seconds, self.processes, root, keeper)
-        keeping = self.models.activation_cache(self.for_states)
-        bars = progress(label, self.budget.progress(0, planned)[1], quiet=not main)
-        with self.models.rounded(), keeping as self.frozen, bars as bar:
-            bar.at(self.budget.progress(done, planned)[0])
-            self.stop.waits = True
-            for step in range(done + 1, planned + 1):
-                if ended or best.exhausted or (self.budget.exhausted and step > 1):
-                    break
-                ends = self.budget.planned_steps(step - 1, planned)
-                self.optimizer.total_steps = ends * self.settings.epochs * self.settings.minibatches
-                with saver.report_non_finite():
-                    last, shown = self.step(step)
-                self.budget.update()
-                last["tokens_seen"] = float(self.budget.tokens)
-                if best.due(step, step if self.budget.exhausted else planned):
-                    last |= best.update(self.examine(), step)
-                log.record(step, last)
-                if main:
-                    self.alarms.look(step, last)
-                samples.record(shown)
-                failures.record(step, self.scorer.reasons)
-                self.scorer.reasons.clear()
-                bar.at(
-                    self.budget.progress(step, planned)[0],
-                    f"score {last['score_mean']:+.2f}" + (f"  KL {last['kl']:.2f}" if "kl" in last else ""),
-                )
-                # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
-                ended = bool(self.callback and self.callback(step, last))
-                saver.after_step(step, ends)
-        best.restore_weights()
-        return last
+    def typical_lengths(self) -> Shape:
+        """Lengths of a round's prompts, with completions of maximum length."""
+        return shape_of_round(self.stream.pools, self.models.policy.tokenizer, self.sampling)
 
-    def examine(self) -> dict[str, float]:
+    def progress_note(self) -> str:
+        """Score and KL."""
+        kl = f"  KL {self.metrics['kl']:.2f}" if "kl" in self.metrics else ""
+        return f"score {self.metrics['score_mean']:+.2f}{kl}"
+
+    def resume(self) -> None:
+        """Restore the newest checkpoint if there is one, and open the logs after it."""
+        super().resume()
+        main = self.processes.main
+        self._samples = StepLog(self.folder / "samples.jsonl", keep_steps=self.step_count, write=main)
+        self._failures = FailureLog(self.folder, self.step_count, write=main)
+
+    def record(self, step: int) -> None:
+        """Log metrics, samples and reward failures of a round, and warn about its samples."""
+        super().record(step)
+        if self.processes.main:
+            self.alarms.look(step, self.metrics)
+        self._samples.record(self.shown)
+        self._failures.record(step, self.scorer.reasons)
+        self.scorer.reasons.clear()
+
+    def evaluate(self) -> dict[str, float]:
         """Metrics of the policy on held-out prompts."""
         validation = self.settings.validation
         assert validation is not None
-        examiner = HeldOutEvaluator(self.held_out, validation, self.sampling, self.scorer, self.processes)
-        metrics = examiner.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
+        evaluator = HeldOutEvaluator(self.held_out, validation, self.sampling, self.scorer, self.processes)
+        metrics = evaluator.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
         for states in self.frozen:
             states.clear()
         return metrics
 
-    def step(self, step: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """One round: its metrics, and some of its samples."""
+    def step(self, step: int) -> dict[str, float]:
+        """Sample a round, score it and learn from it; returns its metrics."""
         started = time.monotonic()
         rollouts = self.sample(step)
         sampled = time.monotonic()
@@ -228,8 +204,8 @@ class OnlineLoop:
             replace(experience, return_stats=self.return_stats)
         )
         experienced = time.monotonic()
-        learned = self.updater.update(experience, step, mismatch, new=not self.learned)
-        self.learned = True
+        learned = self.updater.update(experience, step, mismatch, new=not self.has_updated)
+        self.has_updated = True
         for states in self.frozen:
             states.clear()  # later rounds have other completions, and a resumed run does not have these
         times = {
@@ -246,8 +222,13 @@ class OnlineLoop:
             **learned,
             **times,
         }
-        self.adapt(step, fresh, rollouts, scores)
-        return metrics, sample_rows(step, rollouts, scores.tolist())
+        self.shown = sample_rows(step, rollouts, scores.tolist())
+        self.update_kl_coef(fresh, rollouts)
+        self.update_return_stats(fresh)
+        self.update_curriculum(rollouts, scores)
+        self.update_replay_buffer(fresh, rollouts, scores)
+        self.update_reference(step)
+        return metrics
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """Sample K completions for this round's prompts."""
@@ -338,67 +319,83 @@ class OnlineLoop:
             return priced
         return replace(priced, penalty=KLPenalty(self.kl_coef, kl.estimator, kl.unbiased_gradient))
 
-    def adapt(self, step: int, experience: Experience, rollouts: list[Rollout], scores: Tensor) -> None:
-        """Update the KL coefficient, return statistics, curriculum, replay buffer and reference after a round.
+    def update_kl_coef(self, experience: Experience, rollouts: Sequence[Rollout]) -> None:
+        """Adapt the KL coefficient to the KL of the policy's own samples.
 
         Args:
-            step: the round.
             experience: of the round's own samples.
+            rollouts: of the round.
+        """
+        settings, own = self.settings.kl, own_rows(rollouts)
+        if settings.target is None or not settings.coef or not own:
+            return
+        kls = sequence_kl(experience)[own]
+        kl = float(kls.mean())
+        if settings.controller == "simple":
+            self.kl_coef = halve_or_raise(self.kl_coef, kl, target=settings.target)
+        else:
+            self.kl_coef = adapt_coefficient(
+                self.kl_coef, kl, len(kls), target=settings.target, horizon=settings.horizon
+            )
+
+    def update_return_stats(self, experience: Experience) -> None:
+        """Add a round's returns to the running statistics."""
+        assert experience.rewards is not None
+        mask = experience.tokens.mask.to(experience.rewards.device)
+        self.return_stats = self.return_stats.after(masked(experience.rewards, mask).sum(dim=1))
+
+    def update_curriculum(self, rollouts: Sequence[Rollout], scores: Tensor) -> None:
+        """Update the prompts' success rates from a round's scores, `[N]`."""
+        self.stream.learn({name: scores[rows].tolist() for name, rows in rows_by_prompt(rollouts).items()})
+
+    def update_replay_buffer(self, experience: Experience, rollouts: Sequence[Rollout], scores: Tensor) -> None:
+        """Add a round's groups to the replay buffer if there is one.
+
+        Args:
+            experience: of the round's own samples, with advantages.
             rollouts: of the round.
             scores: of the rollouts, `[N]`.
         """
-        settings, own = self.settings.kl, own_rows(rollouts)
-        if settings.target is not None and settings.coef and own:
-            kls = sequence_kl(experience)[own]
-            kl = float(kls.mean())
-            self.kl_coef = (
-                halve_or_raise(self.kl_coef, kl, target=settings.target)
-                if settings.controller == "simple"
-                else adapt_coefficient(
-                    self.kl_coef,
-                    kl,
-                    len(kls),
-                    target=settings.target,
-                    horizon=settings.horizon,
-                )
-            )
-        assert experience.rewards is not None
+        if self.replay_buffer is None:
+            return
         assert experience.advantages is not None
-        mask = experience.tokens.mask.to(experience.rewards.device)
-        self.return_stats = self.return_stats.after(masked(experience.rewards, mask).sum(dim=1))
-        by_prompt: dict[str, list[int]] = {}
-        for row, rollout in enumerate(rollouts):
-            by_prompt.setdefault(rollout.prompt.id, []).append(row)
-        self.stream.learn({name: scores[rows].tolist() for name, rows in by_prompt.items()})
-        if self.replay_buffer:
-            size = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)
-            self.replay_buffer.add(
-                [
-                    ReplayGroup(
-                        tuple(rollouts[r] for r in rows), tuple(scores[rows].tolist()), float(size[rows].mean())
-                    )
-                    for rows in by_prompt.values()
-                ]
-            )
-        every, read = self.settings.ref_update_interval, needs_reference(self.algorithm, self.settings)
-        if every and read and step % every == 0:
+        mask = experience.tokens.mask.to(experience.advantages.device)
+        size = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)  # [N]
+        self.replay_buffer.add(
+            [
+                ReplayGroup(
+                    tuple(rollouts[r] for r in rows), tuple(scores[rows].tolist()), float(size[rows].mean())
+                )
+                for rows in rows_by_prompt(rollouts).values()
+            ]
+        )
+
+    def update_reference(self, step: int) -> None:
+        """Make the policy the new reference every `ref_update_interval` rounds, if anything reads it."""
+        every = self.settings.ref_update_interval
+        if every and self.evaluator.reads_reference and step % every == 0:
             self.reference_weights = self.models.policy.reference_weights()
 
     def state(self) -> dict[str, Any]:
-        """State for a checkpoint, besides weights and moments."""
+        """State for a checkpoint, besides weights, moments and what every loop has."""
         return {
             "kl_coef": self.kl_coef,
-            "budget": self.budget.state(),
+            **super().state(),
             "past": [self.return_stats.mean, self.return_stats.deviation, self.return_stats.seen],
             "stream": self.stream.state(),
             "memory": self.replay_buffer.state() if self.replay_buffer else [],
             "reward": self.reward.state() if isinstance(self.reward, ShapedReward) else {},
         }
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Restore from `state`."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors for a checkpoint, with the reference's weights if they change."""
+        reference = self.reference_weights if self.settings.ref_update_interval else None
+        return {**super().tensors(), **{f"reference.{name}": t for name, t in (reference or {}).items()}}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Restore from a checkpoint's state and tensors."""
+        super().restore(saved)
         self.kl_coef = saved["kl_coef"]
-        self.budget.restore(saved["budget"])
         mean, deviation, seen = saved["past"]
         self.return_stats = RunningStats(mean, deviation, int(seen))
         self.stream.restore(saved["stream"])
@@ -406,14 +403,12 @@ class OnlineLoop:
             self.replay_buffer.restore(saved["memory"])
         if isinstance(self.reward, ShapedReward):
             self.reward.restore(saved["reward"])
-        reference = _tensors_of(saved, "reference")
-        self.reference_weights = (reference and reference.get("extra")) or self.reference_weights
+        self.reference_weights = saved_tensors(saved, "reference") or self.reference_weights
 
 
-def _tensors_of(saved: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    """A checkpoint's state with only the `extra` tensors below `name`."""
-    if saved is None:
-        return None
-    start = f"{name}."
-    extra = {n: tensor for n, tensor in (saved.get("extra") or {}).items() if n.startswith(start)}
-    return {**saved, "extra": {n.removeprefix(start): tensor for n, tensor in extra.items()}}
+def rows_by_prompt(rollouts: Sequence[Rollout]) -> dict[str, list[int]]:
+    """The rows of each prompt, by its id."""
+    rows: dict[str, list[int]] = {}
+    for row, rollout in enumerate(rollouts):
+        rows.setdefault(rollout.prompt.id, []).append(row)
+    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -40,6 +41,11 @@ class RolloutEvaluator:
     token_reward: Policy | None
     token_budget: TokenBudget
 
+    @cached_property
+    def reads_reference(self) -> bool:
+        """True if a round reads the reference."""
+        return needs_reference(self.algorithm, self.settings)
+
     @torch.no_grad()
     def policy(self, experience: Experience) -> Experience:
         """Add the policy's log-probs if completions were sampled from another distribution."""
@@ -58,7 +64,7 @@ class RolloutEvaluator:
     @torch.no_grad()
     def reference(self, experience: Experience, weights: Mapping[str, Tensor] | None) -> Experience:
         """Add the reference's log-probs of the sampled tokens, `[N, T]`, if anything reads them."""
-        if not needs_reference(self.algorithm, self.settings):
+        if not self.reads_reference:
             return experience
         temperature = self.temperature
         policy, states = self.models.policy, None

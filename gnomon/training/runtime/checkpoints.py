@@ -1,31 +1,36 @@
-"""Checkpoints: weights and moments as safetensors, the rest as JSON; a new one replaces the last atomically."""
+"""Checkpoints to resume from, the best weights by validation, and models saved after some steps.
+
+A checkpoint holds weights and moments as safetensors, the rest as JSON; a new one replaces the last atomically.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from gnomon.core.errors import Interrupted, NotFiniteError, RunError
-from gnomon.core.progress import StopSignal
+from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.storage.files import read_json, sync_entry, sync_folder, write_json
 from gnomon.core.storage.leftovers import remove_leftovers, temporary_folder
-from gnomon.core.storage.ownership import set_aside
-from gnomon.training.runtime.distributed import Processes
-from gnomon.training.runtime.model_snapshots import SnapshotKeeper
+from gnomon.core.storage.ownership import digest_entry, read_record, remove_entries, set_aside, unchanged
+from gnomon.core.storage.sealed_files import write_sealed_json
+from gnomon.models.loading import save_model
+from gnomon.models.roles import Model
 from gnomon.training.runtime.optimizer import Optimizer
+from gnomon.training.settings import LoopSettings, OnlineValidation, Validation
 
-STEP = re.compile(r"\d{8,}")  # the name of a checkpoint's folder
+STEP = re.compile(r"\d{8,}")  # the name of a step's folder: a checkpoint or a snapshot
 StepCallback = Callable[[int, Mapping[str, float]], bool]  # called after each step; True ends the loop
 FILES = ("state.json", "weights.safetensors", "optimizer.safetensors", "extra.safetensors")
+SNAPSHOTS, SNAPSHOT_RECORD = "models", "kept.json"
 
 
 def save_checkpoint(
@@ -34,7 +39,7 @@ def save_checkpoint(
     weights: Mapping[str, nn.Parameter],
     optimizer: Optimizer,
     state: Mapping[str, Any],
-    extra: Mapping[str, torch.Tensor] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write `root/<step>`, then remove older checkpoints: a complete one exists at any moment.
 
@@ -144,74 +149,118 @@ def describe_prompts(prompts: Sequence[str]) -> str:
     return f"prompts {', '.join(first)} …" if first else "prompts without names"
 
 
-class CheckpointManager:
-    """Saves checkpoints: at intervals, before a requested stop, and when numbers are no longer finite.
+class BestCheckpoint:
+    """The best weights so far by a validation metric, and early stopping.
 
     Args:
-        save: writes a checkpoint, given the number of steps taken.
-        stop: set when the user interrupts.
-        every_seconds: time between checkpoints.
-        processes: all training processes.
-        root: folder of the checkpoints.
-        keeper: saves models of single steps; `None` saves none.
+        validation: settings; `None` never evaluates.
+        live: trained parameters by name.
+
+    Attributes:
+        value: the metric of the best weights; `None` before the first evaluation.
+        since: evaluations without a better one.
+        weights: copies by name; `None` before the first evaluation.
     """
 
     def __init__(
         self,
-        save: Callable[[int], None],
-        stop: StopSignal,
-        every_seconds: float,
-        processes: Processes,
-        root: Path,
-        keeper: SnapshotKeeper | None = None,
+        validation: Validation | OnlineValidation | None,
+        live: Mapping[str, nn.Parameter],
     ):
-        self._keeper = keeper
-        self._root = root
-        self._processes = processes
-        self._save = save
-        self._stop = stop
-        self._every = every_seconds
-        self._last = time.monotonic()
+        self.validation = validation
+        self.live = live
+        self.value: float | None = None
+        self.since = 0
+        self.weights: dict[str, Tensor] | None = None
 
-    def after_step(self, step: int, planned: int) -> None:
-        """Save if it is due.
+    @property
+    def exhausted(self) -> bool:
+        """True if patience has run out."""
+        settings = self.validation
+        return bool(settings and settings.patience is not None and self.since >= settings.patience)
 
-        Raises:
-            Interrupted: the user asked to stop; a checkpoint was saved.
-            RunError: the run's folder is gone.
-        """
-        self._stop.check()
-        if self._keeper and self._processes.main:
-            self._keeper.after_step(step)
-        due = time.monotonic() - self._last >= self._every
-        stopping = any(self._processes.all_gather(bool(self._stop)))  # a signal may reach only one process
-        if stopping or (due and step < planned):
-            self._save(step)
-            self._last = time.monotonic()
-        if stopping:
-            raise Interrupted(
-                f"stopped after step {step} of {planned} and saved; run the same command again to go on."
-            )
+    def due(self, step: int, planned: int) -> bool:
+        """Return whether to evaluate after this step."""
+        return self.validation is not None and (step % self.validation.every == 0 or step == planned)
 
-    @contextmanager
-    def report_non_finite(self, unchanged: int | None = None) -> Iterator[None]:
-        """Context manager: turn a `NotFiniteError` into an error that names the last checkpoint.
+    def update(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Compare with the best so far; returns the metrics with the prefix `validation_`."""
+        assert self.validation is not None
+        name = self.validation.metric
+        if name not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise ConfigError(f"training.validation.metric is '{name}', unknown here; it is one of {known}.")
+        value = metrics[name]
+        sign = 1.0 if self.validation.better == "more" else -1.0
+        if math.isfinite(value) and (self.value is None or sign * value > sign * self.value):
+            self.value, self.since = value, 0
+            self.weights = {n: p.detach().clone() for n, p in self.live.items()}
+        else:
+            self.since += 1
+        return {f"validation_{key}": value for key, value in metrics.items()}
 
-        Args:
-            unchanged: number of steps whose weights are still intact; a checkpoint of it is saved, unless it is
-                0.
+    @torch.no_grad()
+    def restore_weights(self) -> None:
+        """Copy the best weights into the model."""
+        for name, weight in (self.weights or {}).items():
+            self.live[name].copy_(weight)
 
-        Raises:
-            RunError: in place of a `NotFiniteError`.
-        """
-        try:
-            yield
-        except NotFiniteError as error:
-            if unchanged:
-                self._save(unchanged)
-            step = newest_step(self._root)
-            last = "no checkpoint was saved yet" if step is None else f"the last checkpoint is of step {step}"
-            raise RunError(
-                f"{error}; {last}; lower training.learning_rate or fix these rows, and run again: "
-                "the stage then starts from the beginning."
-            ) from None
+    def state(self) -> dict[str, Any]:
+        """State for a checkpoint, without the weights."""
+        return {"value": self.value, "since": self.since}
+
+    def restore(self, state: Mapping[str, Any], weights: dict[str, Tensor]) -> None:
+        """Continue from a checkpoint's state and weights."""
+        self.value, self.since = state["value"], int(state["since"])
+        self.weights = None if self.value is None else weights
+
+
+class SnapshotKeeper:
+    """Saves the model every few steps and removes the oldest snapshots.
+
+    Args:
+        model: that is trained.
+        folder: for the snapshots, and `kept.json`, a record of their digests: only unchanged folders are removed.
+        every: steps between snapshots.
+        limit: number of snapshots to keep; `None` keeps all.
+    """
+
+    def __init__(self, model: Model, folder: Path, every: int, limit: int | None = None):
+        self.model, self.folder, self.every, self.limit = model, folder, every, limit
+
+    def after_step(self, step: int) -> None:
+        """Save the model if a snapshot is due; a resumed run writes the same folders again."""
+        if step % self.every:
+            return
+        name = f"{step:08d}"
+        with self.model.to_save() as twin:
+            save_model(twin, self.folder / name, steps=step)
+        digests = {**self._recorded(), name: digest_entry(self.folder / name)}
+        write_sealed_json(self.folder / SNAPSHOT_RECORD, {"models": digests})
+        if self.limit is not None:
+            own = sorted(unchanged(self.folder, digests, digests.keys()))
+            old = own[: -self.limit]
+            remove_entries(self.folder, old)
+            left = {step: digest for step, digest in digests.items() if step not in old}
+            write_sealed_json(self.folder / SNAPSHOT_RECORD, {"models": left})
+
+    def _recorded(self) -> Mapping[str, Any]:
+        """Digests of the saved folders by name."""
+        models = (read_record(self.folder / SNAPSHOT_RECORD) or {}).get("models")
+        return {name: d for name, d in models.items() if STEP.fullmatch(name)} if isinstance(models, dict) else {}
+
+
+def make_snapshot_keeper(model: Model, folder: Path, settings: LoopSettings) -> SnapshotKeeper | None:
+    """A `SnapshotKeeper` for a stage.
+
+    Args:
+        model: that is trained.
+        folder: of the stage.
+        settings: of the loop.
+
+    Returns:
+        The keeper, or `None` without `models_every`.
+    """
+    if settings.models_every is None:
+        return None
+    return SnapshotKeeper(model, folder / SNAPSHOTS, settings.models_every, settings.models_kept)

@@ -71,7 +71,7 @@ def test_rounds(tmp_path: Path, words: Any) -> None:
     for gigabytes in (0.0, 1.0):
         loop = online(tmp_path / str(gigabytes), words, trainable=UPPER, activation_cache_gb=gigabytes)
         runs = counted(loop.models)
-        loop.run("aligned")
+        loop.run()
         found[gigabytes] = runs[0]
         assert loop.models.policy._frozen is None
     alike(recorded(tmp_path / "1.0"), recorded(tmp_path / "0.0"))

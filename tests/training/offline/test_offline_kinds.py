@@ -16,7 +16,6 @@ from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.plackett_luce import PlackettLuce
 from gnomon.core.progress import StopSignal
 from gnomon.training.offline.loop import OfflineLoop
-from gnomon.training.runtime.distributed import Processes
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OfflineSettings
 
@@ -26,10 +25,16 @@ ALGORITHMS = [DPO(), KTO(beta=0.5), BCO(beta=0.5), PlackettLuce()]
 def train(folder: Path, algorithm: Any, models: TrainedModels | None = None, **settings: Any) -> TrainedModels:
     chosen = {"epochs": 2.0, "batch_size": 5, "learning_rate": 0.02, "micro_batch_tokens": 10_000} | settings
     models = models or TrainedModels(tiny_policy(trainable=LORA))
-    loop = OfflineLoop(
-        algorithm, models, OfflineSettings(**chosen), folder, 3, StopSignal(), "judged", Processes()
-    )
-    loop.run(examples_for(algorithm))
+    OfflineLoop(
+        algorithm=algorithm,
+        models=models,
+        examples=examples_for(algorithm),
+        settings=OfflineSettings(**chosen),
+        folder=folder,
+        seed=3,
+        stop=StopSignal(),
+        label="judged",
+    ).run()
     return models
 
 

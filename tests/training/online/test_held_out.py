@@ -42,18 +42,18 @@ def test_looks_come_in_time_and_the_best_policy_is_kept(tmp_path: Path, words: A
     loop = online(tmp_path, words, steps=5, validation=HALF)
     drawn = set[str]()
     looks: list[tuple[float, list[torch.Tensor]]] = []
-    examine = loop.examine
+    examine = loop.evaluate
 
     def noted() -> dict[str, float]:
         found = examine()
         looks.append((found["score_mean"], weights_of(loop.models)))
         return found
 
-    loop.examine = noted  # type: ignore[method-assign]
+    loop.evaluate = noted  # type: ignore[method-assign]
     held = {p.id for p in loop.held_out}
     take = loop.stream.take
     loop.stream.take = lambda count: [p for p in take(count) if not drawn.add(p.id)]  # type: ignore[method-assign, func-returns-value]
-    loop.run("ppo")
+    loop.run()
     assert len(held) == 2
     assert not held & drawn
     rows = recorded(tmp_path)
@@ -67,16 +67,16 @@ def test_looks_come_in_time_and_the_best_policy_is_kept(tmp_path: Path, words: A
 def test_stopped_and_resumed_the_same_policy_is_best(tmp_path: Path, words: Any, call: int) -> None:
     settings: dict[str, Any] = {"validation": HALF, "ref_update_interval": 2}
     whole = online(tmp_path / "whole", words, **settings)
-    whole.run("ppo")
+    whole.run()
     stop = StopSignal()
 
     def stopping(n: int) -> None:
         stop.requested = stop.requested or n == call
 
     with pytest.raises(Interrupted):
-        online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run("ppo")
+        online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run()
     cut = online(tmp_path / "cut", words, **settings)
-    cut.run("ppo")
+    cut.run()
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
     both = zip(weights_of(cut.models), weights_of(whole.models), strict=True)
     assert all(torch.equal(a, b) for a, b in both)
@@ -88,5 +88,5 @@ def test_patience_ends_a_stage_that_gets_no_better(tmp_path: Path, words: Any) -
     validation = OnlineValidation(share=0.5, every=1, patience=2)
     online(
         tmp_path, words, algorithm=RLOO(), reward=reward, steps=9, validation=validation, truncation_score=None
-    ).run("rloo")
+    ).run()
     assert [row["step"] for row in recorded(tmp_path)] == [1, 2, 3]

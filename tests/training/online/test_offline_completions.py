@@ -117,7 +117,7 @@ def test_the_policy_learns_to_write_what_scores(tmp_path: Path, words: Any) -> N
         return sum(next(r for r in group if r.completion.text == "a b c").logprobs)
 
     before = likelihood()
-    loop.run("ppo")
+    loop.run()
     assert likelihood() > before + 0.5
 
 
@@ -125,7 +125,7 @@ def test_a_stop_goes_on_with_the_same(tmp_path: Path, words: Any) -> None:
     def run(name: str, **more: Any) -> TrainedModels:
         loop = online(tmp_path / name, words, replay=Replay(), sampling={"completions": 4}, **more)
         loop.stored = stored(words)
-        loop.run("ppo")
+        loop.run()
         return loop.models
 
     stop = StopSignal()

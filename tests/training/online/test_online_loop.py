@@ -32,7 +32,7 @@ from gnomon.training.settings import KLSettings
 
 
 def test_a_round_is_recorded_whole(tmp_path: Path, words: Any) -> None:
-    online(tmp_path, words).run("ppo")
+    online(tmp_path, words).run()
     rows = recorded(tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert rows[0]["sampler_trainer_kl"] == pytest.approx(0.0, abs=1e-6)  # sampler and trainer agree: ratio 1
@@ -48,14 +48,14 @@ def test_a_round_is_recorded_whole(tmp_path: Path, words: Any) -> None:
 
 def test_the_price_of_a_nat_follows_the_measured_kl(tmp_path: Path, words: Any) -> None:
     """Round by round, the next price is Ziegler's rule of this one: target 0.05, horizon 20, six samples."""
-    online(tmp_path, words).run("ppo")
+    online(tmp_path, words).run()
     rows = recorded(tmp_path)
     assert rows[0]["kl_coef"] == 0.15
     for now, following in pairwise(rows):
         expected = adapt_coefficient(now["kl_coef"], now["kl"], 6, target=0.05, horizon=20)
         assert following["kl_coef"] == pytest.approx(expected)
     (tmp_path / "metrics.jsonl").unlink()
-    online(tmp_path, words, kl=KLSettings(target=None)).run("ppo")
+    online(tmp_path, words, kl=KLSettings(target=None)).run()
     assert {row["kl_coef"] for row in recorded(tmp_path)} == {0.15}
 
 
@@ -69,7 +69,7 @@ def test_reinforce_takes_one_step_a_round(tmp_path: Path, words: Any, often: dic
 def test_reinforce_with_a_critic_learns_its_values_in_the_loop(tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, algorithm=Reinforce(baseline="critic"), epochs=1, minibatches=1)
     before = [p.detach().clone() for p in loop.models.critic.trainable().values()]
-    loop.run("reinforce")
+    loop.run()
     assert all(row["value_loss"] > 0 for row in recorded(tmp_path))
     after = list(loop.models.critic.trainable().values())
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
@@ -85,8 +85,8 @@ def test_prompts_take_turns(tmp_path: Path, words: Any) -> None:
 
 
 def test_the_size_of_micro_batches_means_nothing(tmp_path: Path, words: Any) -> None:
-    online(tmp_path / "whole", words, steps=2).run("ppo")
-    online(tmp_path / "cut", words, steps=2, micro_batch_tokens=12).run("ppo")
+    online(tmp_path / "whole", words, steps=2).run()
+    online(tmp_path / "cut", words, steps=2, micro_batch_tokens=12).run()
     for one, other in zip(recorded(tmp_path / "whole"), recorded(tmp_path / "cut"), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
 
@@ -105,7 +105,7 @@ def test_a_reward_that_fails_on_some_rows_drops_and_counts_them(tmp_path: Path, 
     assert len(experience.tokens) == len(experience.scores) == 4
     for rollout, row in zip(rollouts, range(4), strict=True):
         assert tuple(experience.tokens.completions[row].tolist()) == rollout.token_ids
-    loop.run("ppo")
+    loop.run()
     assert [row["reward_failures"] for row in recorded(tmp_path)] == [4.0] * 4
 
 
@@ -114,7 +114,7 @@ def test_a_reward_that_fails_on_every_row_ends_the_run(tmp_path: Path, words: An
         raise ValueError("no such judge")
 
     with pytest.raises(RunError, match=r"'broken' failed on every completion of a round: ValueError: no such"):
-        online(tmp_path, words, reward=FunctionReward(broken, "broken")).run("ppo")
+        online(tmp_path, words, reward=FunctionReward(broken, "broken")).run()
 
 
 def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> None:
@@ -128,7 +128,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
     with pytest.raises(
         RunError, match=r"the loss of optimizer step \d is not finite \(prompts p1 …\); no checkpoint"
     ):
-        online(tmp_path / "loss", words, algorithm=Spoiled(), micro_batch_tokens=1, minibatches=1).run("ppo")
+        online(tmp_path / "loss", words, algorithm=Spoiled(), micro_batch_tokens=1, minibatches=1).run()
 
     class Overflowing(PPO):
         def loss(self, models: Any, batch: Experience) -> tuple[torch.Tensor, Metrics]:
@@ -136,7 +136,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
             return loss + (loss - loss.detach()).abs().sqrt(), metrics  # its value is finite, its slope is not
 
     with pytest.raises(RunError, match=r"gradient of optimizer step 1 \(prompts p\d, p\d, p\d …\) is not finite"):
-        online(tmp_path / "gradient", words, algorithm=Overflowing(), minibatches=1).run("ppo")
+        online(tmp_path / "gradient", words, algorithm=Overflowing(), minibatches=1).run()
 
 
 def test_a_completion_that_is_cut_off_scores_no_more_than_one_that_ended(tmp_path: Path, words: Any) -> None:
@@ -165,7 +165,7 @@ def test_a_policy_without_adapter_is_compared_with_the_weights_it_began_with(tmp
     whole = Trainable(adapter="none")
     loop = online(tmp_path, words, trainable=whole)
     before = [p.clone() for p in loop.models.policy.network.parameters()]
-    loop.run("ppo")
+    loop.run()
     assert recorded(tmp_path)[0]["kl"] == pytest.approx(0.0, abs=1e-5)
     assert abs(recorded(tmp_path)[-1]["kl"]) > 1e-3
     with loop.models.policy.reference_mode(loop.reference_weights):
@@ -211,7 +211,7 @@ def test_ppo_learns_what_a_function_rewards(tmp_path: Path, words: Any) -> None:
         truncation_score=None,
         kl=KLSettings(coef=0.01, target=None),
     )
-    loop.run("ppo")
+    loop.run()
     scores = [row["score_mean"] for row in recorded(tmp_path)]
     assert scores[0] < 0.4
     assert scores[-1] > 0.8
@@ -230,7 +230,7 @@ def test_a_round_without_differences_is_announced_once_and_counted(
     """Scores that are all alike: the console warns once, and the outcome is that nothing was learned."""
     reward = FunctionReward(flat, "flat")
     kl = KLSettings(coef=0.0, target=None)
-    online(tmp_path, words, algorithm=RLOO(), reward=reward, kl=kl, truncation_score=None).run("rloo")
+    online(tmp_path, words, algorithm=RLOO(), reward=reward, kl=kl, truncation_score=None).run()
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("round 1: the scores of no group differ") == 1
     assert "round 2" not in said
@@ -243,7 +243,7 @@ def test_a_round_without_differences_is_announced_once_and_counted(
 def test_a_round_in_which_every_answer_is_cut_off_is_announced(
     tmp_path: Path, words: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    online(tmp_path, words, sampling={"max_tokens": 1}, steps=1).run("ppo")
+    online(tmp_path, words, sampling={"max_tokens": 1}, steps=1).run()
     assert recorded(tmp_path)[0]["frac_truncated"] == 1
     assert "round 1: every answer was cut off at 1 tokens" in " ".join(capsys.readouterr().err.split())
 
@@ -266,7 +266,7 @@ def test_without_a_price_no_reference_is_run_or_copied(tmp_path: Path, words: An
         asked.clear()
         loop = online(tmp_path / name, words, algorithm=RLOO(), kl=kl, trainable=trainable)
         loop.models.policy.__class__ = Counted
-        loop.run("rloo")
+        loop.run()
         ends.append(weights_of(loop.models))
         assert len(asked) == (4 if name == "measured" else 0)
         assert (loop.reference_weights is None) == (name == "without" or trainable is LORA)
@@ -291,11 +291,11 @@ def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console
 
     reward = FunctionReward(picky, "picky")
     settings: dict[str, Any] = {"reward": reward, "prompts_per_step": 4, "sampling": {"completions": 6}}
-    online(tmp_path / "whole", words, **settings).run("ppo")
+    online(tmp_path / "whole", words, **settings).run()
     said = " ".join(capsys.readouterr().err.split())
     with pytest.raises(Interrupted):
-        online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run("ppo")
-    online(tmp_path / "cut", words, **settings).run("ppo")
+        online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run()
+    online(tmp_path / "cut", words, **settings).run()
     rows = recorded(tmp_path / "whole")
     assert sum(row["abstained_rows"] for row in rows) > 0 < sum(row["reward_failures"] for row in rows)
     total = int(sum(row["reward_failures"] for row in rows))
@@ -307,7 +307,7 @@ def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console
 def test_a_reward_that_abstains_on_a_whole_round_ends_in_a_sentence(tmp_path: Path, words: Any) -> None:
     reward = FunctionReward(lambda prompt, text: None, "shy")
     with pytest.raises(RunError, match="the reward 'shy' abstained on every completion of a round; give it"):
-        online(tmp_path, words, reward=reward).run("ppo")
+        online(tmp_path, words, reward=reward).run()
 
 
 @pytest.mark.parametrize("trainable", [LORA, Trainable(adapter="none")], ids=["lora", "full"])
@@ -317,7 +317,7 @@ def test_the_kl_over_the_vocabulary_as_a_price_and_as_a_measure(
     """In the first round policy and reference agree: both are 0; later `kl_full` is near the sampled mean."""
     kl = KLSettings(coef=0.2, target=None, placement="loss", estimator="full", measure="full")
     loop = online(tmp_path, words, algorithm=RLOO(), kl=kl, trainable=trainable, sampling={"completions": 8})
-    loop.run("rloo")
+    loop.run()
     rows = recorded(tmp_path)
     assert rows[0]["kl_full"] == pytest.approx(0.0, abs=1e-5)
     assert all(row["kl_full"] >= 0 for row in rows)

@@ -46,9 +46,9 @@ def shifted(by: float, *, after: int = 0) -> Any:
 
 
 def run(folder: Path, words: Any, **settings: Any) -> list[dict[str, Any]]:
-    online(folder, words, algorithm=RLOO(), sampling={"completions": 4}, epochs=1, minibatches=1, **settings).run(
-        "x"
-    )
+    online(
+        folder, words, algorithm=RLOO(), sampling={"completions": 4}, epochs=1, minibatches=1, **settings
+    ).run()
     return recorded(folder)
 
 
@@ -80,7 +80,7 @@ def test_a_gap_in_the_first_round_stops_the_run_before_anything_is_learned(
     with pytest.raises(
         RunError, match=r"disagree in the first round: mean .* KL 0.0018 a token, where float32 expl"
     ):
-        loop.run("x")
+        loop.run()
     assert recorded(tmp_path) == []
     assert all(torch.equal(before[name], p) for name, p in loop.models.policy.trainable().items())
 

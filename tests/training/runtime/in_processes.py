@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     models = offline(folder / "sft", micro_batch_tokens=8)
     masked = offline(folder / "dropout", micro_batch_tokens=8, adapter_dropout=0.3)
     loop = online(folder / "ppo", word_tokenizer(), micro_batch_tokens=12, steps=3)
-    loop.run("ppo")
+    loop.run()
     labelled = offline(folder / "kto", algorithm=KTO(), micro_batch_tokens=8)
     groups = online(
         folder / "grpo",
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
         micro_batch_tokens=12,
         steps=3,
     )
-    groups.run("grpo")
+    groups.run()
     ends = {"sft": models, "dropout": masked, "ppo": loop.models, "kto": labelled, "grpo": groups.models}
     found = {f"{name}.{i}": w for name, end in ends.items() for i, w in enumerate(weights_of(end))}
     save_file(found, folder / f"weights-{processes.rank}.safetensors")

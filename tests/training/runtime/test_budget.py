@@ -120,17 +120,17 @@ def test_online_counts_samples_and_passes(tmp_path: Path, words: Any) -> None:
         return found
 
     loop.sample = spied  # type: ignore[method-assign]
-    loop.run("ppo")
+    loop.run()
     expected = [3.0 * sum(drawn[: n + 1]) for n in range(4)]
     assert [row["tokens_seen"] for row in recorded(tmp_path)] == expected
 
 
 def test_online_stops_after_the_round_that_passes_it(tmp_path: Path, words: Any) -> None:
-    online(tmp_path / "whole", words).run("ppo")
+    online(tmp_path / "whole", words).run()
     first = recorded(tmp_path / "whole")[0]["tokens_seen"]
     for budget_tokens, rounds in [(first, 1), (first + 1, 2)]:
         folder = tmp_path / str(rounds)
-        last = online(folder, words, steps=1000, budget_tokens=int(budget_tokens)).run("ppo")
+        last = online(folder, words, steps=1000, budget_tokens=int(budget_tokens)).run()
         seen = [row["tokens_seen"] for row in recorded(folder)]
         assert len(seen) == rounds
         assert seen[0] == first
@@ -143,7 +143,7 @@ def test_a_budget_survives_a_stop(kind: str, tmp_path: Path, words: Any) -> None
         if kind == "offline":
             return weights_of(offline(folder, epochs=1000, budget_tokens=300, **more))
         loop = online(folder, words, steps=1000, budget_tokens=900, **more)
-        loop.run("ppo")
+        loop.run()
         return weights_of(loop.models)
 
     expected, stop = run(tmp_path / "whole"), StopSignal()

@@ -23,7 +23,7 @@ def run(kind: str, folder: Path, words: Any, **settings: Any) -> TrainedModels:
     if kind == "offline":
         return offline(folder, models=TrainedModels(tiny_policy(words, LORA, vocab=64)), **settings)
     loop = online(folder, words, **settings)
-    loop.run("ppo")
+    loop.run()
     return loop.models
 
 

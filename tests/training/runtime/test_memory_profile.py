@@ -145,7 +145,7 @@ def test_a_loop_asks_once_and_its_numbers_are_the_same(
         if kind == "offline":
             return weights_of(offline(tmp_path / name, algorithm=DPO(), **settings))
         loop = online(tmp_path / name, word_tokenizer(), steps=2, **settings)
-        loop.run("ppo")
+        loop.run()
         return weights_of(loop.models)
 
     wanted, gigabytes = run("plain"), held_bytes(torch.device("cpu")) / 1e9 + 0.5

@@ -84,7 +84,7 @@ def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[in
         shown = [Example(f"d{i}", (5, 6 + i % 2), ((7, 5, 6, 0)[i % 3 :],)) for i in range(7)]
         sft_mix = AuxiliarySFT(shown, weight=0.5, batch_size=5, seed=0)
         loop = replace(online(tmp_path / name, word_tokenizer(), steps=3, **settings), sft_mix=sft_mix)
-        loop.run("ppo")
+        loop.run()
         return weights_of(loop.models), recorded(tmp_path / name)
 
     weights, metrics = run("whole")

@@ -12,7 +12,8 @@ from tiny import tiny_policy
 
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
-from gnomon.training.offline.early_stopping import BestCheckpoint, split
+from gnomon.training.offline.loop import split
+from gnomon.training.runtime.checkpoints import BestCheckpoint
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import Validation
 
@@ -36,29 +37,29 @@ def test_a_prompt_is_on_one_side_only() -> None:
 def test_patience_by_hand() -> None:
     """3, 2, 2, 4, 1: after the second best at look 2, two looks without a better one end it."""
     weight = torch.nn.Parameter(torch.zeros(1))
-    best = BestCheckpoint(Validation(every=1, patience=2), {"w": weight}, None)
+    best = BestCheckpoint(Validation(every=1, patience=2), {"w": weight})
     for step, loss in enumerate((3.0, 2.0, 2.0), start=1):
         weight.data.fill_(step)
-        best.update({"loss": loss}, step)
+        best.update({"loss": loss})
         assert not best.exhausted
     weight.data.fill_(4)
-    assert best.update({"loss": 4.0}, 4) == {"validation_loss": 4.0}
+    assert best.update({"loss": 4.0}) == {"validation_loss": 4.0}
     assert best.exhausted
     best.restore_weights()
     assert weight.item() == 2.0
-    best.update({"loss": float("nan")}, 5)
+    best.update({"loss": float("nan")})
     assert best.value == 2.0, "what is not finite is never the best"
 
 
 def test_more_may_be_better_and_an_unknown_metric_is_named() -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
-    best = BestCheckpoint(Validation(metric="accuracy", better="more"), {"w": weight}, None)
+    best = BestCheckpoint(Validation(metric="accuracy", better="more"), {"w": weight})
     for step, accuracy in enumerate((0.5, 0.9, 0.7), start=1):
         weight.data.fill_(step)
-        best.update({"accuracy": accuracy}, step)
+        best.update({"accuracy": accuracy})
     assert (best.value, best.since) == (0.9, 1)
     with pytest.raises(ConfigError, match=r"'accuracy', unknown here; it is one of loss"):
-        best.update({"loss": 1.0}, 4)
+        best.update({"loss": 1.0})
 
 
 def test_the_loop_ends_when_patience_does_and_leaves_the_best(tmp_path: Path) -> None:
