@@ -73,7 +73,7 @@ def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_b
     shape = shape_of(examples)
     room = _room(settings, models, shape, stage.name)
     memory = footprint(models, shape, settings.optimizer)
-    costs = [[e.cost for e in batch] for batch in batches(examples, settings, work.recipe.seed)]
+    costs = [[examples[i].cost for i in batch] for batch in batches(len(examples), settings, work.recipe.seed)]
     micro_batches = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
     largest = max(max(step) for step in micro_batches)
     seen = sum(e.cost for e in examples)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gnomon.algorithms.contract import needs_step_statistics
+from gnomon.algorithms.contract import StepStatisticsAlgorithm, needs_step_statistics
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
 from gnomon.core.progress import console
@@ -27,7 +27,7 @@ from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched_pairs import mismatched_pairs
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_fault
-from gnomon.training.offline.reference_cache import Answers, ReferenceEvaluator
+from gnomon.training.offline.reference_cache import ReferenceEvaluator
 from gnomon.training.runtime.checkpoints import describe_prompts
 from gnomon.training.runtime.loop import TrainingLoop
 from gnomon.training.runtime.memory_profile import Shape, shape_of
@@ -47,19 +47,19 @@ def _step_size(count: int, settings: OfflineSettings) -> int:
     return min(settings.batch_size, count)
 
 
-def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> Iterator[list[Example]]:
-    """The examples of each step; every epoch has its own order.
+def batches(count: int, settings: OfflineSettings, seed: int) -> Iterator[list[int]]:
+    """The examples of each step, by their positions; every epoch has its own order.
 
     Args:
-        examples: of the stage.
+        count: number of examples.
         settings: of the loop.
         seed: of the order.
     """
-    left = planned_steps(len(examples), settings)
-    size = _step_size(len(examples), settings)
-    waiting: list[Example] = []
+    left = planned_steps(count, settings)
+    size = _step_size(count, settings)
+    waiting: list[int] = []
     for epoch in itertools.count():  # a step is no larger than an epoch, so each brings the end nearer
-        waiting += [examples[i] for i in epoch_order(len(examples), seed, epoch)]
+        waiting += epoch_order(count, seed, epoch)
         while len(waiting) >= size:
             yield waiting[:size]
             waiting = waiting[size:]
@@ -68,24 +68,21 @@ def batches(examples: Sequence[Example], settings: OfflineSettings, seed: int) -
                 return
 
 
-def visited(examples: Sequence[Example], settings: OfflineSettings, seed: int) -> list[Example]:
-    """The examples that training reads: all, except with less than one epoch.
+def visited(count: int, settings: OfflineSettings, seed: int) -> list[int]:
+    """Positions of the examples that training reads: all, except with less than one epoch.
 
     Args:
-        examples: of the stage.
+        count: number of examples.
         settings: of the loop.
         seed: of the order.
     """
     if settings.epochs >= 1:
-        return list(examples)
-    seen = {id(e) for batch in batches(examples, settings, seed) for e in batch}
-    return [e for e in examples if id(e) in seen]
+        return list(range(count))
+    return sorted({i for batch in batches(count, settings, seed) for i in batch})
 
 
-def split(
-    examples: Sequence[Example], validation: Validation | None, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Split examples into training and validation by prompt, so that no prompt is in both.
+def split(examples: Sequence[Example], validation: Validation | None, seed: int) -> tuple[list[int], list[int]]:
+    """Split examples, by their positions, into training and validation: no prompt is in both.
 
     Args:
         examples: all examples.
@@ -96,7 +93,7 @@ def split(
         ConfigError: no prompt would be left to train on.
     """
     if validation is None:
-        return list(examples), []
+        return list(range(len(examples))), []
     names = list(dict.fromkeys(e.prompt_id for e in examples))
     count = max(1, round(validation.share * len(names)))
     if count >= len(names):
@@ -106,7 +103,10 @@ def split(
         )
     order = epoch_order(len(names), seed, 1_000)
     held = {names[i] for i in order[:count]}
-    return [e for e in examples if e.prompt_id not in held], [e for e in examples if e.prompt_id in held]
+    sides: tuple[list[int], list[int]] = ([], [])
+    for i, example in enumerate(examples):
+        sides[example.prompt_id in held].append(i)
+    return sides
 
 
 @dataclass(kw_only=True)
@@ -116,10 +116,12 @@ class OfflineLoop(TrainingLoop):
     Attributes:
         examples: encoded rows.
         reference_cache: folder of cached reference log-probs; `None` caches none.
-        training: examples to train on.
-        held_out: examples for validation.
-        mismatched: for each example, by its id, its prompt with another prompt's completion.
-        answers: reference log-probs.
+        training: positions of the examples to train on.
+        held_out: positions of the examples for validation.
+        mismatched: by position, the example's prompt with another prompt's completion, where one fits.
+        reference: reference log-probs of an example's completions, by its position, `[T]` each.
+        mismatched_reference: the same for `mismatched`.
+        costs: tokens of each example, with its prompt.
 
     Raises:
         DataError: there are no examples.
@@ -130,11 +132,13 @@ class OfflineLoop(TrainingLoop):
     settings: OfflineSettings
     examples: Sequence[Example]
     reference_cache: Path | None = None
-    training: list[Example] = field(init=False)
-    held_out: list[Example] = field(init=False)
-    mismatched: dict[int, Example] = field(init=False)
-    answers: Answers = field(init=False)
-    _batches: Iterator[list[Example]] = field(init=False)
+    training: list[int] = field(init=False)
+    held_out: list[int] = field(init=False)
+    mismatched: dict[int, Example] = field(init=False, default_factory=dict)
+    reference: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
+    mismatched_reference: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
+    costs: list[int] = field(init=False)
+    _batches: Iterator[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.examples:
@@ -144,6 +148,7 @@ class OfflineLoop(TrainingLoop):
         if fault := data_fault(self.algorithm, self.examples) or _dropout_fault(self.models, self.settings):
             raise ConfigError(fault)
         self.training, self.held_out = split(self.examples, self.settings.validation, self.seed)
+        self.costs = [e.cost for e in self.examples]
         super().__post_init__()
         if not (self.algorithm.needs or self.settings.epochs > 1 or self.settings.validation):
             self.cache_gb = 0.0  # no example is read again
@@ -174,13 +179,18 @@ class OfflineLoop(TrainingLoop):
                 f"  [yellow]{self.label}: only {steps} over {len(self.training)} examples[/yellow]; raise "
                 "training.epochs or lower training.batch_size"
             )
-        used = [*visited(self.training, self.settings, self.seed), *self.held_out]
-        self.mismatched = self.mismatch(self.examples)
-        others = [self.mismatched[id(e)] for e in used if id(e) in self.mismatched]
-        self.answers = self.reference_logprobs([*used, *others])
+        used = [self.training[i] for i in visited(len(self.training), self.settings, self.seed)] + self.held_out
+        if "mismatched" in self.algorithm.needs:
+            self.mismatched = self._mismatched(used)
+        read = [*(self.examples[i] for i in used), *self.mismatched.values()]
+        if "reference" in self.algorithm.needs:
+            logprobs = self.reference_logprobs(read)
+            self.reference = dict(zip(used, logprobs[: len(used)], strict=True))
+            self.mismatched_reference = dict(zip(self.mismatched, logprobs[len(used) :], strict=True))
         super().resume()
-        self._fill([*used, *others] if self.answers else used)
-        self._batches = itertools.islice(batches(self.training, self.settings, self.seed), self.step_count, None)
+        self._fill(read if self.reference else read[: len(used)])
+        order = batches(len(self.training), self.settings, self.seed)
+        self._batches = itertools.islice(order, self.step_count, None)
 
     def _fill(self, examples: Sequence[Example]) -> None:
         """Cache the frozen layers' activations of all examples, in an order that a resumed run shares.
@@ -191,8 +201,8 @@ class OfflineLoop(TrainingLoop):
         """
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
         for frozen in self.frozen:
-            known = bool(self.answers) and not frozen.size
-            if self.processes.count == 1 and (known or not (self.answers or limited)):
+            known = bool(self.reference) and not frozen.size
+            if self.processes.count == 1 and (known or not (self.reference or limited)):
                 for rows in pack_by_tokens([e.cost for e in examples], self.token_budget.tokens):
                     tokens = token_groups([examples[r] for r in rows])
                     frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
@@ -200,22 +210,29 @@ class OfflineLoop(TrainingLoop):
 
     def step(self, step: int) -> dict[str, float]:
         """Train on the next batch; returns the metrics."""
-        batch, started = next(self._batches), time.monotonic()
+        batch, started = [self.training[i] for i in next(self._batches)], time.monotonic()
         metrics = self.train_step(batch)
-        metrics["tokens_per_second"] = sum(e.cost for e in batch) / (time.monotonic() - started)
-        self.budget.tokens += sum(e.cost for e in batch) + (self.sft_mix.tokens(step) if self.sft_mix else 0)
+        tokens = sum(self.costs[i] for i in batch)
+        metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
+        self.budget.tokens += tokens + (self.sft_mix.tokens(step) if self.sft_mix else 0)
         return metrics
 
-    def train_step(self, batch: Sequence[Example]) -> dict[str, float]:
-        """One optimizer step over `batch`, split into micro-batches that add up to it."""
-        totals = self._survey(batch, totals_of(batch))
-        masked = self.settings.adapter_dropout or self.settings.head_dropout
-        with self._dropout() if masked else nullcontext():
-            parts = self.token_budget.run(lambda: self._backward(batch, totals), self.optimizer.zero_grad)
+    def train_step(self, rows: Sequence[int]) -> dict[str, float]:
+        """One optimizer step over some examples, split into micro-batches that add up to it."""
+        totals = self._with_statistics(rows)
+        parts: list[dict[str, float]] = []
+        dropout = self.settings.adapter_dropout or self.settings.head_dropout
+        with self._dropout() if dropout else nullcontext():
+            for attempt in self.token_budget.attempts():
+                with attempt:
+                    parts = self._backward(rows, totals)
         self.processes.all_reduce_gradients(self.optimizer.parameters.values())
         rate = self.settings.learning_rate * self.optimizer.factor
-        norm = self.optimizer.step(describe_prompts([e.prompt_id for e in batch]))
+        norm = self.optimizer.step(self._describe(rows))
         return {**self._merged(parts), "grad_norm": norm, "learning_rate": rate}
+
+    def _describe(self, rows: Sequence[int]) -> str:
+        return describe_prompts([self.examples[i].prompt_id for i in rows])
 
     def _dropout(self) -> AbstractContextManager[None]:
         """Dropout of the optimizer step that comes, which a resumed run draws again."""
@@ -225,89 +242,84 @@ class OfflineLoop(TrainingLoop):
             key=f"{self.seed} {self.optimizer.step_count}",
         )
 
-    def _backward(self, batch: Sequence[Example], totals: StepTotals) -> list[dict[str, float]]:
-        """Accumulate gradients over this process's shard; returns the metrics of each micro-batch."""
-        parts = []
-        for loss, metrics in self._losses(batch, totals):
+    def _backward(self, rows: Sequence[int], totals: StepTotals) -> list[dict[str, float]]:
+        """Compute gradients over this process's shard; returns the metrics of each micro-batch."""
+        self.optimizer.zero_grad()  # an attempt that ran out of memory leaves some
+        parts, step = [], self.optimizer.step_count + 1
+        for loss, metrics in self._losses(rows, totals):
             if not torch.isfinite(loss):
-                number, names = self.optimizer.step_count + 1, describe_prompts([e.prompt_id for e in batch])
-                raise NotFiniteError(f"the loss of optimizer step {number} is not finite ({names})")
+                raise NotFiniteError(f"the loss of optimizer step {step} is not finite ({self._describe(rows)})")
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append({name: float(value) for name, value in metrics.items()})
         if self.sft_mix:
-            parts.append(
-                self.sft_mix.backward(
-                    self.models, self.optimizer.step_count + 1, self.processes, self.token_budget
-                )
-            )
+            parts.append(self.sft_mix.backward(self.models, step, self.processes, self.token_budget))
         return parts
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Metrics of the held-out examples."""
-        examples = self.held_out
-        totals = self._survey(examples, totals_of(examples))
-        return self._merged(
-            self.token_budget.run(
-                lambda: [{n: float(v) for n, v in m.items()} for _, m in self._losses(examples, totals)]
-            )
-        )
+        totals = self._with_statistics(self.held_out)
+        parts: list[dict[str, float]] = []
+        for attempt in self.token_budget.attempts():
+            with attempt:
+                losses = self._losses(self.held_out, totals)
+                parts = [{name: float(value) for name, value in metrics.items()} for _, metrics in losses]
+        return self._merged(parts)
 
-    def _losses(
-        self, batch: Sequence[Example], totals: StepTotals
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        for part in self._micro_batches(batch):
+    def _losses(self, rows: Sequence[int], totals: StepTotals) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        """The losses and metrics of this process's micro-batches."""
+        for part in self.token_budget.micro_batches(rows, self.costs, self.processes):
             yield self.algorithm.loss(self.models, self._collate(part, totals))
 
-    def _survey(self, batch: Sequence[Example], totals: StepTotals) -> StepTotals:
-        """Add the sums over the whole step that the algorithm's losses need."""
-        algorithm = self.algorithm
-        if not needs_step_statistics(algorithm):
+    def _with_statistics(self, rows: Sequence[int]) -> StepTotals:
+        """The divisors of a step, with the sums over the whole step that the algorithm's losses need."""
+        totals = totals_of([self.examples[i] for i in rows])
+        if not needs_step_statistics(self.algorithm):
             return totals
+        parts: list[dict[str, float]] = []
+        for attempt in self.token_budget.attempts():
+            with attempt:
+                parts = self._statistics(self.algorithm, rows, totals)
+        return replace(totals, sums=self._merged(parts))
 
-        def attempt() -> list[dict[str, float]]:
-            parts = []
-            for part in self._micro_batches(batch):
-                others = [self.mismatched[id(e)] for e in part if id(e) in self.mismatched]
-                strange = self._collate(others, totals) if others else None
-                sums = algorithm.step_statistics(self.models, self._collate(part, totals), strange)
-                parts.append({name: float(value) for name, value in sums.items()})
-            return parts
+    def _statistics(
+        self, algorithm: StepStatisticsAlgorithm, rows: Sequence[int], totals: StepTotals
+    ) -> list[dict[str, float]]:
+        """The step statistics of this process's micro-batches."""
+        parts = []
+        for part in self.token_budget.micro_batches(rows, self.costs, self.processes):
+            mismatched = [i for i in part if i in self.mismatched]
+            others = self._collate(mismatched, totals, mismatched=True) if mismatched else None
+            sums = algorithm.step_statistics(self.models, self._collate(part, totals), others)
+            parts.append({name: float(value) for name, value in sums.items()})
+        return parts
 
-        return replace(totals, sums=self._merged(self.token_budget.run(attempt)))
-
-    def _micro_batches(self, batch: Sequence[Example]) -> list[list[Example]]:
-        """This process's shard of a step, split to the token budget."""
-        cut = list(pack_by_tokens([e.cost for e in batch], self.token_budget.initial_tokens))
-        return self.token_budget.split_examples([[batch[r] for r in rows] for rows in self.processes.shard(cut)])
-
-    def _collate(self, part: Sequence[Example], totals: StepTotals) -> Any:
-        made: Any = COLLATE[self.algorithm.consumes](part, totals)
-        if not self.answers:
-            return made
-        return replace(made, reference_logprobs=pad_rows([t for e in part for t in self.answers[id(e)]], 0.0))
+    def _collate(self, rows: Sequence[int], totals: StepTotals, *, mismatched: bool = False) -> Any:
+        """A batch of some examples, or of their mismatched pairs, with reference log-probs."""
+        source = self.mismatched if mismatched else self.examples
+        reference = self.mismatched_reference if mismatched else self.reference
+        batch: Any = COLLATE[self.algorithm.consumes]([source[i] for i in rows], totals)
+        if not reference:
+            return batch
+        return replace(batch, reference_logprobs=pad_rows([t for i in rows for t in reference[i]], 0.0))
 
     def _merged(self, metrics: list[dict[str, float]]) -> dict[str, float]:
         return merge_metrics([part for shard in self.processes.all_gather(metrics) for part in shard])
 
-    def mismatch(self, examples: Sequence[Example]) -> dict[int, Example]:
-        """By id(example): its prompt with another prompt's completion, if the algorithm needs it."""
-        if "mismatched" not in self.algorithm.needs:
-            return {}
+    def _mismatched(self, rows: Sequence[int]) -> dict[int, Example]:
+        """Mismatched pairs of some examples, where one fits, in the order of `rows`."""
         limit = token_limit(self.settings.max_tokens, self.models.trained.network.config)
-        others = mismatched_pairs(examples, limit, self.seed)
-        return {id(e): other for e, other in zip(examples, others, strict=True) if other is not None}
+        pairs = mismatched_pairs(self.examples, limit, self.seed)
+        return {i: pair for i in rows if (pair := pairs[i]) is not None}
 
-    def reference_logprobs(self, examples: Sequence[Example]) -> Answers:
+    def reference_logprobs(self, examples: Sequence[Example]) -> list[list[Tensor]]:
         """Reference log-probs, computed once for all epochs; the reference is the initial model by default."""
-        if "reference" not in self.algorithm.needs:
-            return {}
         policy = self.models.policy
         weights = self.reference_weights or (policy.reference_weights() if policy.adapter is None else None)
-        cache = self.reference_cache
-        return ReferenceEvaluator(policy, weights, self.token_budget, cache, self.label, self.processes).logprobs(
-            examples
+        evaluator = ReferenceEvaluator(
+            policy, weights, self.token_budget, self.reference_cache, self.label, self.processes
         )
+        return evaluator.logprobs(examples)
 
 
 def _dropout_fault(models: TrainedModels, settings: OfflineSettings) -> str | None:

@@ -29,7 +29,6 @@ from gnomon.models.roles import Policy
 from gnomon.training.runtime.distributed import Processes
 from gnomon.training.runtime.micro_batching import TokenBudget
 
-Answers = dict[int, list[Tensor]]  # by id(example): log-probs of its completions, [T] each
 LIMIT = 2 * 1024**3  # bytes of the cache; the least recently used files are removed first
 
 
@@ -54,8 +53,8 @@ class ReferenceEvaluator:
     processes: Processes
 
     @torch.no_grad()
-    def logprobs(self, examples: Sequence[Example]) -> Answers:
-        """Log-probs of all completions, from the cache if they are there."""
+    def logprobs(self, examples: Sequence[Example]) -> list[list[Tensor]]:
+        """Log-probs of each example's completions, `[T]` each, from the cache if they are there."""
         if self.cache is None:
             return _by_example(self._compute(examples), examples)
         inputs = self._inputs(examples)
@@ -88,18 +87,21 @@ class ReferenceEvaluator:
 
     def _logprobs(self, part: Sequence[Example]) -> list[Tensor]:
         """Log-probs of the completions of a micro-batch, in their order."""
+        by_row: dict[int, list[Tensor]] = {}
+        for attempt in self.token_budget.attempts():
+            with attempt:
+                by_row = self._in_passes(part)
+        return [logprobs for r in range(len(part)) for logprobs in by_row[r]]
 
-        def attempt() -> dict[int, list[Tensor]]:
-            by_example: dict[int, list[Tensor]] = {}
-            for some in self.token_budget.split_examples([part]):
-                tokens = token_groups(some)
-                rows = zip(self.policy.logprobs(tokens).cpu(), tokens.lengths.tolist(), strict=True)
-                waiting = iter([row[:n].clone() for row, n in rows])
-                by_example |= {id(e): [next(waiting) for _ in e.completions] for e in some}
-            return by_example
-
-        answers = self.token_budget.run(attempt)
-        return [answer for e in part for answer in answers[id(e)]]
+    def _in_passes(self, part: Sequence[Example]) -> dict[int, list[Tensor]]:
+        """The same by row of a micro-batch, in as many passes as memory requires."""
+        by_row: dict[int, list[Tensor]] = {}
+        for rows in self.token_budget.split([range(len(part))], [e.cost for e in part]):
+            tokens = token_groups([part[r] for r in rows])
+            padded = zip(self.policy.logprobs(tokens).cpu(), tokens.lengths.tolist(), strict=True)
+            waiting = iter([logprobs[:n].clone() for logprobs, n in padded])
+            by_row |= {r: [next(waiting) for _ in part[r].completions] for r in rows}
+        return by_row
 
     def _inputs(self, examples: Sequence[Example]) -> dict[str, Any]:
         """Everything that the log-probs depend on."""
@@ -132,9 +134,9 @@ class ReferenceEvaluator:
             return _digest(part for name, tensor in weights for part in (name.encode(), _bytes(tensor)))
 
 
-def _by_example(answers: Sequence[Tensor], examples: Sequence[Example]) -> Answers:
-    waiting = iter(answers)
-    return {id(e): [next(waiting) for _ in e.completions] for e in examples}
+def _by_example(logprobs: Sequence[Tensor], examples: Sequence[Example]) -> list[list[Tensor]]:
+    waiting = iter(logprobs)
+    return [[next(waiting) for _ in e.completions] for e in examples]
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -109,14 +109,11 @@ class RolloutEvaluator:
 
     def _run(self, tokens: TokenGroups, model: Callable[[TokenGroups], Tensor]) -> Tensor:
         """Outputs for one micro-batch, in as many passes as memory requires."""
-        all_rows = range(len(tokens))
-
-        def attempt() -> list[tuple[list[int], Tensor]]:
-            return [
-                (rows, model(tokens.select(rows))) for rows in self.token_budget.split_rows(tokens, [all_rows])
-            ]
-
-        parts = self.token_budget.run(attempt)
+        parts: list[tuple[list[int], Tensor]] = []
+        for attempt in self.token_budget.attempts():
+            with attempt:
+                passes = self.token_budget.split_groups(tokens, [range(len(tokens))])
+                parts = [(rows, model(tokens.select(rows))) for rows in passes]
         if len(parts) == 1:
             return parts[0][1]
         longest = max(part.shape[1] for _, part in parts)

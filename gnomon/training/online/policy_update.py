@@ -87,7 +87,10 @@ class PolicyUpdater:
             self.sft_mix.tokens(self.optimizer.step_count + 1) if self.sft_mix else 0
         )
         share = self.processes.shard(micro_batches(minibatch.tokens, self.token_budget.initial_tokens))
-        parts = self.token_budget.run(lambda: self._backward(minibatch, share), self.optimizer.zero_grad)
+        parts: list[dict[str, float]] = []
+        for attempt in self.token_budget.attempts():
+            with attempt:
+                parts = self._backward(minibatch, share)
         self.processes.all_reduce_gradients(self.optimizer.parameters.values())
         all_parts = [part for shard in self.processes.all_gather(parts) for part in shard]
         metrics = merge_metrics(all_parts)
@@ -101,9 +104,10 @@ class PolicyUpdater:
         }
 
     def _backward(self, minibatch: Experience, share: Sequence[Sequence[int]]) -> list[dict[str, float]]:
-        """Accumulate gradients over this process's shard; returns the metrics of each micro-batch."""
+        """Compute gradients over this process's shard; returns the metrics of each micro-batch."""
+        self.optimizer.zero_grad()  # an attempt that ran out of memory leaves some
         parts, number = [], self.optimizer.step_count + 1
-        for micro in self.token_budget.split_rows(minibatch.tokens, share):
+        for micro in self.token_budget.split_groups(minibatch.tokens, share):
             batch = minibatch.select(micro, minibatch.totals)
             loss, metrics = self.algorithm.loss(self.models, batch)
             if not torch.isfinite(loss):

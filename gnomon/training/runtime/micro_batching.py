@@ -5,9 +5,8 @@ It is halved after an out-of-memory error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -16,14 +15,31 @@ from gnomon.core.errors import RunError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import read_json, write_json
 from gnomon.data.batching import micro_batches, pack_by_tokens
-from gnomon.data.encoding import Example
 from gnomon.training.runtime.distributed import Processes
 from gnomon.training.runtime.memory_profile import Shape, fit
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import LoopSettings
 
-T = TypeVar("T")
 SMALLEST = 16  # tokens below which it is not halved further
+
+
+class Attempt:
+    """Context manager that notes an out-of-memory error instead of raising it.
+
+    Attributes:
+        ran_out: whether there was one.
+    """
+
+    def __init__(self) -> None:
+        self.ran_out = False
+
+    def __enter__(self) -> None:
+        """Begin the attempt."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """End the attempt; tensors of one that failed are freed as its frames are."""
+        self.ran_out = isinstance(error, torch.OutOfMemoryError)
+        return self.ran_out
 
 
 class TokenBudget:
@@ -41,17 +57,33 @@ class TokenBudget:
         self.initial_tokens = tokens
         self.tokens = tokens
 
-    def split_examples(self, share: Sequence[Sequence[Example]]) -> list[list[Example]]:
-        """A shard of a step's micro-batches, split further to the current budget."""
+    def micro_batches(self, rows: Sequence[int], costs: Sequence[int], processes: Processes) -> list[list[int]]:
+        """This process's micro-batches of a step.
+
+        Args:
+            rows: of the step.
+            costs: tokens of each row, by its number.
+            processes: each takes a shard of the micro-batches.
+        """
+        packed = pack_by_tokens([costs[row] for row in rows], self.initial_tokens)
+        return self.split(processes.shard([[rows[i] for i in part] for part in packed]), costs)
+
+    def split(self, share: Sequence[Sequence[int]], costs: Sequence[int]) -> list[list[int]]:
+        """A shard of a step's micro-batches, split further to the current budget.
+
+        Args:
+            share: rows of each micro-batch.
+            costs: tokens of each row, by its number.
+        """
         if self.tokens == self.initial_tokens:
             return [list(part) for part in share]
         return [
             [part[i] for i in rows]
             for part in share
-            for rows in pack_by_tokens([e.cost for e in part], self.tokens)
+            for rows in pack_by_tokens([costs[row] for row in part], self.tokens)
         ]
 
-    def split_rows(self, tokens: TokenGroups, share: Sequence[Sequence[int]]) -> list[list[int]]:
+    def split_groups(self, tokens: TokenGroups, share: Sequence[Sequence[int]]) -> list[list[int]]:
         """The same for rows of token groups; completions of one prompt stay together."""
         if self.tokens == self.initial_tokens:
             return [list(part) for part in share]
@@ -59,26 +91,23 @@ class TokenBudget:
             [part[i] for i in rows] for part in share for rows in micro_batches(tokens.select(part), self.tokens)
         ]
 
-    def run(self, attempt: Callable[[], T], undo: Callable[[], None] | None = None) -> T:
-        """Call `attempt` until it fits into memory, halving the budget in between.
+    def attempts(self) -> Iterator[Attempt]:
+        """Attempts at work that may run out of memory, until one succeeds; the budget is halved in between.
 
-        Args:
-            attempt: the work, split by `split_examples` or `split_rows`.
-            undo: removes what a failed attempt left behind.
+        The work must split its rows in each attempt, and start from the beginning:
 
-        Returns:
-            What `attempt` returns.
+            for attempt in token_budget.attempts():
+                with attempt:
+                    output = work()
 
         Raises:
             RunError: not even the smallest parts fit.
         """
         while True:
-            try:
-                return attempt()
-            except torch.OutOfMemoryError:
-                pass  # the failed attempt's tensors are freed only after this block
-            if undo:
-                undo()
+            attempt = Attempt()
+            yield attempt
+            if not attempt.ran_out:
+                return
             self._halve()
 
     def _halve(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnomon.algorithms.contract import Models
-from gnomon.data.batching import collate_demonstrations, epoch_order, pack_by_tokens, totals_of
+from gnomon.data.batching import collate_demonstrations, epoch_order, totals_of
 from gnomon.data.encoding import Example
 from gnomon.losses.reduce import token_mean
 from gnomon.training.runtime.distributed import Processes
@@ -49,12 +49,8 @@ class AuxiliarySFT:
         """
         batch = self._batch(step)
         totals, loss_sum = totals_of(batch), 0.0
-        cut = [
-            [batch[r] for r in rows]
-            for rows in pack_by_tokens([e.cost for e in batch], token_budget.initial_tokens)
-        ]
-        for part in token_budget.split_examples(processes.shard(cut)):
-            made = collate_demonstrations(part, totals)
+        for rows in token_budget.micro_batches(range(len(batch)), [e.cost for e in batch], processes):
+            made = collate_demonstrations([batch[r] for r in rows], totals)
             logprobs = models.policy.logprobs(made.tokens)
             loss = token_mean(-logprobs, made.tokens.mask.to(logprobs.device), totals.tokens)
             (self.weight * loss).backward()  # type: ignore[no-untyped-call]

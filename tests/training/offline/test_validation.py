@@ -26,10 +26,11 @@ WRONG_WAY = {
 
 
 def test_a_prompt_is_on_one_side_only() -> None:
-    training, held = split(demonstrations(), Validation(share=0.3), seed=0)
-    assert len(held) == 3
-    assert not {e.prompt_id for e in held} & {e.prompt_id for e in training}
-    assert len(training) + len(held) == len(demonstrations())
+    examples = [*demonstrations(), *demonstrations()]
+    training, held = split(examples, Validation(share=0.3), seed=0)
+    assert len(held) == 6
+    assert not {examples[i].prompt_id for i in held} & {examples[i].prompt_id for i in training}
+    assert sorted([*training, *held]) == list(range(20))
     with pytest.raises(ConfigError, match=r"validation\.share holds back 10 of 10 prompts"):
         split(demonstrations(), Validation(share=0.99), seed=0)
 

@@ -75,8 +75,9 @@ def test_offline_counts_prompts_and_completions(tmp_path: Path) -> None:
     offline(tmp_path)
     settings = OfflineSettings(epochs=2.6, batch_size=4)
     expected, counted = 0, []
-    for batch in batches(demonstrations(), settings, 3):
-        expected += sum(len(e.prompt) + len(e.completions[0]) for e in batch)
+    examples = demonstrations()
+    for batch in batches(len(examples), settings, 3):
+        expected += sum(len(examples[i].prompt) + len(examples[i].completions[0]) for i in batch)
         counted.append(float(expected))
     assert [row["tokens_seen"] for row in recorded(tmp_path)] == counted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from gnomon.data.encoding import Example
 from gnomon.models.roles import Model
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.training.runtime import micro_batching as room_module
+from gnomon.training.runtime.distributed import Processes
 from gnomon.training.runtime.micro_batching import TokenBudget
 from gnomon.training.runtime.sft_mix import AuxiliarySFT
 
@@ -104,27 +105,53 @@ def test_a_prompt_that_never_fits_is_said(memory: Callable[[int], list[int]], tm
 
 def test_other_errors_are_not_about_memory() -> None:
     token_budget = TokenBudget(64)
-
-    def attempt() -> None:
+    attempt = next(token_budget.attempts())
+    with pytest.raises(RuntimeError, match="another"), attempt:
         raise RuntimeError("another")
-
-    with pytest.raises(RuntimeError, match="another"):
-        token_budget.run(attempt)
+    assert not attempt.ran_out
     assert token_budget.tokens == token_budget.initial_tokens
 
 
-def test_a_failed_attempt_is_taken_back() -> None:
-    token_budget, done = TokenBudget(64), list[str]()
+def test_attempts_halve_the_budget_until_one_succeeds() -> None:
+    token_budget, budgets = TokenBudget(64), list[int]()
+    for attempt in token_budget.attempts():
+        with attempt:
+            budgets.append(token_budget.tokens)
+            if token_budget.tokens > 16:
+                raise torch.OutOfMemoryError
+    assert budgets == [64, 32, 16]
+    assert (token_budget.tokens, token_budget.initial_tokens) == (16, 64)
 
-    def attempt() -> int:
-        done.append("tried")
-        if token_budget.tokens > 16:
+
+def test_the_tensors_of_a_failed_attempt_are_freed_before_the_next() -> None:
+    """The frames that the error passed through hold them, and no traceback holds the frames."""
+    alive = list[weakref.ref[Tensor]]()
+
+    def work() -> None:
+        tensor = torch.zeros(3)
+        alive.append(weakref.ref(tensor))
+        if len(alive) == 1:
             raise torch.OutOfMemoryError
-        return token_budget.tokens
+        assert alive[0]() is None
 
-    assert token_budget.run(attempt, lambda: done.append("undone")) == 16
-    assert done == ["tried", "undone", "tried", "undone", "tried"]
-    assert room_module.SMALLEST == 16
+    for attempt in TokenBudget(64).attempts():
+        with attempt:
+            work()
+    assert len(alive) == 2
+
+
+def test_rows_are_split_by_their_own_costs_and_shared_out() -> None:
+    """Rows 1, 3, 4, 6 cost 5, 9, 2, 4: of 10 tokens {3}, {1, 6}, {4}; then of 5 tokens {1} and {6} apart."""
+
+    class Second(Processes):
+        def shard(self, items: Any) -> Any:
+            return list(items[1::2])
+
+    token_budget, costs = TokenBudget(10), [0, 5, 0, 9, 2, 0, 4]
+    assert token_budget.micro_batches([1, 3, 4, 6], costs, Processes()) == [[3], [1, 6], [4]]
+    assert token_budget.micro_batches([1, 3, 4, 6], costs, Second()) == [[1, 6]]
+    token_budget.tokens = 5
+    assert token_budget.micro_batches([1, 3, 4, 6], costs, Processes()) == [[3], [1], [6], [4]]
 
 
 def test_sampling_goes_on_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
