@@ -194,7 +194,7 @@ def test_every_metric_of_the_loops_is_explained(
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "tests" / "training")
     loops = importlib.import_module("loops")
-    loops.online(tmp_path / "online", words).run("ppo")
+    loops.online(tmp_path / "online", words).run()
     loops.offline(tmp_path / "offline")
     found: set[str] = set()
     for folder in ("online", "offline"):

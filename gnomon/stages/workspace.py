@@ -261,7 +261,7 @@ class Workspace:
 
     def sinks(self, stage: str, done: int) -> Sink | None:
         """The trackers of a stage's metrics, or `None`; `done` is the last step of an earlier start."""
-        if not self.processes.main:
+        if not (self.processes.main and self.recipe.track):
             return None
         config = {"run": self.recipe.run, "stage": stage}
         return open_sink(self.recipe.track, self.folder, stage, config, last_step=done)

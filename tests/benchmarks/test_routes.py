@@ -80,13 +80,15 @@ def test_a_vote_reaches_the_exported_row() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("route", "runs", "rests"),
+    ("route", "runs", "rests", "most"),
     [
-        ("pair", "gnomon/algorithms/dpo.py", "gnomon/algorithms/ppo.py"),
-        ("round", "gnomon/algorithms/ppo.py", "gnomon/__main__.py"),
+        ("pair", "gnomon/algorithms/dpo.py", "gnomon/algorithms/ppo.py", 52),
+        ("round", "gnomon/algorithms/ppo.py", "gnomon/__main__.py", 64),
     ],
 )
-def test_a_step_and_a_round_are_reached(route: str, runs: str, rests: str) -> None:
+def test_a_step_and_a_round_are_reached_through_so_many_files(
+    route: str, runs: str, rests: str, most: int
+) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--route", route, "--json"], capture_output=True, text=True
     )
@@ -96,3 +98,4 @@ def test_a_step_and_a_round_are_reached(route: str, runs: str, rests: str) -> No
     *_, files = parts.values()
     assert runs in files
     assert rests not in files
+    assert len(files) <= most

@@ -285,8 +285,10 @@ def steps_taken(folder: Path) -> int:
 @contextmanager
 def watching(
     folder: Path, work: Workspace, over: StepCallback | None, shown: StepCallback | None = None
-) -> Iterator[StepCallback]:
+) -> Iterator[StepCallback | None]:
     """Context manager with the callback for each step's metrics: it sends them to trackers and may end the loop.
+
+    `None` where there is nothing to call.
 
     Trackers name the training by its folder in the run: `stage`, or `stage/phase`.
 
@@ -307,7 +309,7 @@ def watching(
         return bool(over and over(step, metrics))
 
     try:
-        yield callback
+        yield callback if sink or shown or over else None
     finally:
         if sink:
             sink.close()

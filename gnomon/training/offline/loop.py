@@ -313,7 +313,7 @@ class OfflineLoop(TrainingLoop):
         return {i: pair for i in rows if (pair := pairs[i]) is not None}
 
     def reference_logprobs(self, examples: Sequence[Example]) -> list[list[Tensor]]:
-        """Reference log-probs, computed once for all epochs; the reference is the initial model by default."""
+        """Reference log-probs of each example's completions, `[T]`; by default the initial model's."""
         policy = self.models.policy
         weights = self.reference_weights or (policy.reference_weights() if policy.adapter is None else None)
         evaluator = ReferenceEvaluator(

@@ -388,7 +388,7 @@ class OnlineLoop(TrainingLoop):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors for a checkpoint, with the reference's weights if they change."""
+        """Tensors `[…]` for a checkpoint, with the reference's weights if they change."""
         reference = self.reference_weights if self.settings.ref_update_interval else None
         return {**super().tensors(), **{f"reference.{name}": t for name, t in (reference or {}).items()}}
 

@@ -210,7 +210,7 @@ class BestCheckpoint:
         return {"value": self.value, "since": self.since}
 
     def restore(self, state: Mapping[str, Any], weights: dict[str, Tensor]) -> None:
-        """Continue from a checkpoint's state and weights."""
+        """Continue from a checkpoint's state and weights `[…]`."""
         self.value, self.since = state["value"], int(state["since"])
         self.weights = None if self.value is None else weights
 

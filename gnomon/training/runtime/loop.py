@@ -228,7 +228,7 @@ class TrainingLoop(ABC):
         return {"budget": self.budget.state()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors for a checkpoint, besides weights and moments."""
+        """Tensors `[…]` for a checkpoint, besides weights and moments."""
         return {f"best.{name}": tensor for name, tensor in (self.best.weights or {}).items()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -240,7 +240,7 @@ class TrainingLoop(ABC):
 
 
 def saved_tensors(saved: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint whose names begin with `prefix` and a dot, without it."""
+    """The tensors `[…]` of a checkpoint whose names begin with `prefix` and a dot, without it."""
     start = f"{prefix}."
     tensors: Mapping[str, Tensor] = saved.get("extra") or {}
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
