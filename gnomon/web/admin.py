@@ -46,7 +46,7 @@ QUALITY_SETTINGS = (
 
 @router.get("/admin")
 def show_overview(request: Request, server: Server, user: Admin) -> HTMLResponse:
-    """The page of progress, disputed items, annotators and exports.
+    """Show the page of progress, disputed items, annotators and exports.
 
     Args:
         request: HTTP request.
@@ -73,7 +73,7 @@ def show_overview(request: Request, server: Server, user: Admin) -> HTMLResponse
 
 @router.get("/admin/agreement")
 def show_agreement(request: Request, server: Server, user: Admin) -> HTMLResponse:
-    """The page of agreement: overall, by category, and by pair of annotators.
+    """Show the page of agreement: overall, by category, and by pair of annotators.
 
     Args:
         request: HTTP request.
@@ -94,7 +94,7 @@ def show_agreement(request: Request, server: Server, user: Admin) -> HTMLRespons
 
 @router.get("/admin/annotators")
 def show_annotators(request: Request, server: Server, user: Admin) -> HTMLResponse:
-    """The page of each annotator's judgements and reliability.
+    """Show the page of each annotator's judgements and reliability.
 
     Args:
         request: HTTP request.
@@ -110,7 +110,7 @@ def show_annotators(request: Request, server: Server, user: Admin) -> HTMLRespon
 
 @router.get("/admin/gold")
 def show_gold(request: Request, server: Server, user: Admin) -> HTMLResponse:
-    """The page of gold items, and of items that could become gold.
+    """Show the page of gold items, and of items that could become gold.
 
     Args:
         request: HTTP request.
@@ -127,7 +127,7 @@ def show_gold(request: Request, server: Server, user: Admin) -> HTMLResponse:
 
 @router.get("/admin/setup")
 def show_setup(request: Request, server: Server, user: Admin) -> HTMLResponse:
-    """The page of the project's question and settings.
+    """Show the page of the project's question and settings.
 
     Args:
         request: HTTP request.
@@ -153,26 +153,26 @@ def progress(server: Server) -> dict[str, int]:
 
 @router.get("/api/admin/figures.json")
 def quality_report(server: Server) -> dict[str, Any]:
-    """The quality report as JSON."""
+    """Return the quality report as JSON."""
     report: dict[str, Any] = to_json(server.quality_report().to_json())
     return report
 
 
 @router.post("/api/admin/invite")
 def invite(payload: InvitePayload, server: Server) -> dict[str, Any]:
-    """Invites a person; the personal link is shown only once."""
+    """Invite a person; the personal link is shown only once."""
     return {"link": f"/join/{server.access.invite(server.project, payload.name, payload.role)}"}
 
 
 @router.post("/api/admin/link")
 def new_link(payload: NewLinkPayload, server: Server) -> dict[str, Any]:
-    """Issues a new link for a person whose link is lost or ended; it is shown only once."""
+    """Issue a new link for a person whose link is lost or ended; it is shown only once."""
     return {"link": f"/join/{server.access.invite_again(server.project, payload.id)}"}
 
 
 @router.post("/api/admin/annotator")
 def set_annotator(payload: AnnotatorStatePayload, server: Server, user: Admin) -> dict[str, Any]:
-    """Pauses an annotator, lets them continue, or withdraws them with their links and judgements.
+    """Pause an annotator, let them continue, or withdraw them with their links and judgements.
 
     Args:
         payload: validated body of the request.
@@ -191,7 +191,7 @@ def set_annotator(payload: AnnotatorStatePayload, server: Server, user: Admin) -
 
 @router.post("/api/admin/gold")
 def set_gold(payload: GoldPayload, server: Server) -> dict[str, Any]:
-    """Makes an item gold with its known answer, or ends that."""
+    """Make an item gold with its known answer, or make it an ordinary item."""
     if payload.answer is None:
         unmark_gold(server.store, server.project, payload.item)
     else:
@@ -201,7 +201,7 @@ def set_gold(payload: GoldPayload, server: Server) -> dict[str, Any]:
 
 @router.post("/api/admin/setup")
 def set_up(payload: SetupPayload, server: Server) -> dict[str, Any]:
-    """Changes the project's question and settings."""
+    """Change the project's question and settings."""
     project = server.store.project(server.project)
     settings = {name: value for name, value in (project.settings | payload.settings).items() if value is not None}
     server.store.update_project(
@@ -240,7 +240,7 @@ def export(server: Server) -> FileResponse:
 
 
 def _parts(annotation: Any) -> tuple[tuple[Any, ...], list[Any]]:
-    """The types that an annotation allows, and the constraints that `Annotated` attaches to any of them."""
+    """Return the types that an annotation allows, and the constraints that `Annotated` attaches to them."""
     types, rules = list[Any](), list[Any]()
     for part in get_args(annotation) or (annotation,):
         if get_origin(part) is Annotated:
@@ -251,7 +251,7 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], list[Any]]:
 
 
 def _fields(setup: Setup) -> list[dict[str, Any]]:
-    """The fields of `Setup` as the form shows them."""
+    """Return the fields of `Setup` as the form shows them."""
     fields = []
     for name, field in Setup.model_fields.items():
         if name == "scale":  # set by the import of ratings

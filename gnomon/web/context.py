@@ -57,7 +57,7 @@ class ServerState:
         self._report_lock = threading.Lock()
 
     def page(self, name: str, request: Request, **more: Any) -> HTMLResponse:
-        """Renders a template in the visitor's language and remembers a language chosen by `?lang=`."""
+        """Render a template in the visitor's language and remember a language chosen by `?lang=`."""
         language = language_of(request)
         content = self.pages.get_template(name).render(
             language=language,
@@ -72,14 +72,14 @@ class ServerState:
         return response
 
     def localized_project(self, language: str) -> Project:
-        """The project; if title or guidelines are the English demo's, they are translated into `language`."""
+        """Return the project; a title or guidelines of the English demo are translated into `language`."""
         project = self.store.project(self.project)
         english, translated = self.texts["en"]["demo"], self.texts[language]["demo"]
         same = [name for name in ("title", "guidelines") if getattr(project, name) == english[name]]
         return replace(project, **{name: translated[name] for name in same})
 
     def quality_report(self) -> QualityReport:
-        """The quality report, cached for `REFRESH_FACTOR` times its computing time; one request computes it."""
+        """Return the quality report: computed by one request, cached for `REFRESH_FACTOR` times that duration."""
         if not self._report_lock.acquire(blocking=self._report is None):
             assert self._report is not None
             return self._report
@@ -94,7 +94,7 @@ class ServerState:
             self._report_lock.release()
 
     def current_user(self, request: Request) -> User | None:
-        """The user of this project whose session cookie the request carries, or `None`."""
+        """Return the user of this project whose session cookie the request carries, or `None`."""
         user = self.access.current_user(request.cookies.get(self.cookie))
         return user if user and user.project == self.project else None
 
@@ -119,7 +119,7 @@ class ServerState:
 
 
 def server_state(request: Request) -> ServerState:
-    """The state of the server that received the request."""
+    """Return the state of the server that received the request."""
     state: ServerState = request.app.state.server
     return state
 
@@ -130,7 +130,7 @@ async def _server_state(request: Request) -> ServerState:
 
 
 def current_user(request: Request) -> User:
-    """The user who sent the request.
+    """Return the user who sent the request.
 
     Raises:
         HTTPException: the request has no valid session.
@@ -142,7 +142,7 @@ def current_user(request: Request) -> User:
 
 
 def admin(request: Request) -> User:
-    """The administrator who sent the request.
+    """Return the administrator who sent the request.
 
     Raises:
         HTTPException: the user is no administrator.
@@ -154,7 +154,7 @@ def admin(request: Request) -> User:
 
 
 def reviewer(request: Request) -> User:
-    """The reviewer or administrator who sent the request.
+    """Return the reviewer or administrator who sent the request.
 
     Raises:
         HTTPException: the user is neither.
@@ -172,7 +172,7 @@ Admin = Annotated[User, Depends(admin)]
 
 
 def language_of(request: Request) -> str:
-    """The language of the query string, else of the cookie, else of the browser."""
+    """Return the language of the query string, else of the cookie, else of the browser."""
     for language in (request.query_params.get("lang"), request.cookies.get("gnomon_language")):
         if language in LANGUAGES:
             return str(language)

@@ -10,17 +10,17 @@ NOTHING = "–"
 
 
 def percent(share: float | None) -> str:
-    """A share as percent."""
+    """Format a share as percent."""
     return NOTHING if share is None else f"{100 * share:.0f}%"
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number, or a dash if it is undefined."""
+    """Format a number; return a dash if it is undefined."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def interval(value: Any, *, shares: bool = False) -> str:
-    """The interval of an `Estimate` or a `Share` in brackets; the empty string if it is undefined."""
+    """Format the interval of an `Estimate` or a `Share` in brackets; return the empty string if undefined."""
     low, high = (value.low, value.high) if hasattr(value, "low") else value.interval or (None, None)
     if low is None or high is None:
         return ""
@@ -28,17 +28,17 @@ def interval(value: Any, *, shares: bool = False) -> str:
 
 
 def letter(position: int) -> str:
-    """The letter of a completion on pages that show all completions in the item's own order: A, B, C."""
+    """Return the letter of a completion on pages that show all completions in the item's own order: A, B, C."""
     return chr(ord("A") + position)
 
 
 def moment(seconds: float | None) -> str:
-    """A time in the server's time zone."""
+    """Format a time in the server's time zone."""
     return NOTHING if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def verdict_in_words(verdict: Hashable, t: Mapping[str, Any]) -> str:
-    """A verdict, as `task_types.verdict` returns it, in the page's language."""
+    """Describe a verdict, as `task_types.verdict` returns it, in the page's language."""
     words: Mapping[str, str] = t["adm"]["verdicts"]
     if isinstance(verdict, str):
         return words[verdict]
@@ -48,14 +48,14 @@ def verdict_in_words(verdict: Hashable, t: Mapping[str, Any]) -> str:
 
 
 def on_scale(text: str, scale: Mapping[str, Any]) -> str:
-    """Fills a text's placeholders: the scale's lowest and highest score, and the scores of number keys."""
+    """Fill a text's placeholders: the scale's lowest and highest score, and the scores of number keys."""
     low, high = int(scale["low"]), int(scale["high"])
     digits = f"{max(low, 0)} … {min(high, 9)}"
     return text.replace("{low}", str(low)).replace("{high}", str(high)).replace("{digits}", digits)
 
 
 def answer_in_words(answer: Mapping[str, Any], t: Mapping[str, Any]) -> str:
-    """An answer on completions in the order in which the page shows them."""
+    """Describe an answer on completions in the order in which the page shows them."""
     if "choice" in answer:
         return verdict_in_words({"first": "a", "second": "b"}.get(answer["choice"], answer["choice"]), t)
     if "order" in answer:

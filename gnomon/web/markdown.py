@@ -18,20 +18,20 @@ _MARKDOWN = (
 
 
 def as_html(text: str) -> str:
-    """Renders a text as HTML that is safe to insert into a page."""
+    """Render a text as HTML that is safe to insert into a page."""
     html: str = _MARKDOWN.render(text.encode("utf-8", "replace").decode())
     return html
 
 
 def message_as_html(message: Message) -> str:
-    """Renders a message as HTML, with the assistant's reasoning as a block quote."""
+    """Render a message as HTML, with the assistant's reasoning as a block quote."""
     reasoning = message.reasoning_content
     quoted = f"<blockquote>{as_html(reasoning)}</blockquote>" if reasoning else ""
     return quoted + as_html(message.content)
 
 
 def completion_as_html(completion: Completion, roles: Mapping[str, str]) -> str:
-    """Renders a completion as HTML: its text, or its turns in sequence, each with the role's name.
+    """Render a completion as HTML: its text, or its turns in sequence, each with the role's name.
 
     Args:
         completion: completion to render.

@@ -13,7 +13,7 @@ from gnomon.web.markdown import completion_as_html, message_as_html
 
 
 def question_format(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
-    """The project's task, scale, criteria and limits, for the page's script.
+    """Return the project's task, scale, criteria and limits, for the page's script.
 
     Built-in criteria are labeled and explained in the language of `texts`; others by their own name.
     """
@@ -36,12 +36,12 @@ def question_format(project: Project, texts: Mapping[str, Any]) -> dict[str, Any
 
 
 def scores_of(project: Project) -> tuple[int, int]:
-    """The lowest and the highest whole number on the project's scale; zeros for tasks without scores."""
+    """Return the lowest and the highest whole number on the project's scale; zeros for tasks without scores."""
     return setup_of(project.settings).whole_scale_of(project.task)
 
 
 def item_for_page(task: AnnotationTask, roles: Mapping[str, str]) -> dict[str, Any]:
-    """A task as the browser gets it, without sources or completion ids; `roles` are the page's names of roles."""
+    """Return a task for the browser, without sources or completion ids; `roles` are the page's names of roles."""
     return {
         "item": task.item,
         "kind": task.kind,

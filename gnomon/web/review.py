@@ -19,7 +19,7 @@ router = APIRouter(dependencies=[Depends(reviewer)])
 
 @router.get("/review")
 def show_disputed(request: Request, server: Server, user: Reviewer) -> HTMLResponse:
-    """The page of disputed and decided items.
+    """Show the page of disputed and decided items.
 
     Args:
         request: HTTP request.
@@ -39,7 +39,7 @@ def show_disputed(request: Request, server: Server, user: Reviewer) -> HTMLRespo
 def show_item(
     item: Annotated[ItemNumber, Path()], request: Request, server: Server, user: Reviewer
 ) -> HTMLResponse:
-    """The page of one item with its judgements and skips.
+    """Show the page of one item with its judgements and skips.
 
     Only administrators see annotators' names, items without a dispute and gold items.
 
@@ -73,7 +73,7 @@ def show_item(
 
 @router.post("/api/review/decide")
 def settle_item(payload: DecisionPayload, server: Server, user: Reviewer) -> dict[str, Any]:
-    """Records a reviewer's decision; a repeated request has no further effect.
+    """Record a reviewer's decision; a repeated request has no further effect.
 
     Args:
         payload: validated body of the request.

@@ -17,7 +17,7 @@ DAY = 86_400.0
 
 
 def _writable(value: Any) -> Any:
-    """Replaces what a database cannot store: NUL, lone surrogates, infinite numbers."""
+    """Replace what a database cannot store: NUL, lone surrogates, infinite numbers."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode().replace("\0", "")
     if isinstance(value, dict):
@@ -28,7 +28,7 @@ def _writable(value: Any) -> Any:
 
 
 def _within_a_day(seconds: Any) -> Any:
-    """Clips a duration to [0, 1 day], so that a changed clock or a page left open invalidates no judgement."""
+    """Clip a duration to [0, 1 day], so that a changed clock or a page left open invalidates no judgement."""
     known = isinstance(seconds, int | float) and seconds == seconds
     return min(max(float(seconds), 0.0), DAY) if known else 0.0
 
@@ -57,7 +57,7 @@ class PagePayload(Settings):
     who: str | None = Field(default=None, max_length=200)
 
     def check(self, user: User) -> None:
-        """Checks that the page was rendered for the user who sends the request.
+        """Check that the page was rendered for the user who sends the request.
 
         Raises:
             HTTPException: it was rendered for another user.

@@ -43,7 +43,7 @@ from gnomon.feedback.export.row_schema import (
     ranking_row,
 )
 from gnomon.feedback.store.schema import AnnotatorRow, ExportRow
-from gnomon.feedback.store.store import Project, Store, existing
+from gnomon.feedback.store.store import Project, Store, require
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.judgements import (
     JudgedItem,
@@ -170,7 +170,7 @@ def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
     project, spec = export.project.id, export.spec
     with snapshot(store) as session:
         for name in spec.exclude_annotators:
-            existing(session.get(AnnotatorRow, name), "annotator", name)
+            require(session.get(AnnotatorRow, name), "annotator", name)
         for reason, annotators in (
             ("withdrawn_judgements", None),
             ("judgements_without", spec.exclude_annotators),

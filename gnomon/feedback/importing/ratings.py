@@ -28,7 +28,7 @@ from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import AnnotatorRow, CompletionRow, ItemRow, JudgementRow, ProjectRow
-from gnomon.feedback.store.store import BankPrompt, Project, Store, existing
+from gnomon.feedback.store.store import BankPrompt, Project, Store, require
 from gnomon.feedback.task_types import SCALES, setup_of
 
 CHUNK = 1000  # rows in memory at a time
@@ -206,7 +206,7 @@ def _add_judgements(
             last[item, annotator] = name
     session.flush()
     for open_item in open_items:
-        resolve_item(session, open_item, existing(session.get(ProjectRow, project), "project", project))
+        resolve_item(session, open_item, require(session.get(ProjectRow, project), "project", project))
     session.flush()
     session.expunge_all()
     return IngestCounts(added, known)

@@ -25,7 +25,7 @@ from gnomon.feedback.store.schema import (
     PromptRow,
     effective_judgements,
 )
-from gnomon.feedback.store.store import Store, existing
+from gnomon.feedback.store.store import Store, require
 from gnomon.feedback.task_types import Setup, limits_of, setup_of
 from gnomon.feedback.tasks.gold_items import gold_verdicts
 from gnomon.feedback.tasks.judgements import judgement_vote, snapshot, stored_judgement
@@ -79,7 +79,7 @@ def load_votes(store: Store, project: str) -> ProjectVotes:
         DataError: there is no such project.
     """
     with snapshot(store) as session:
-        project_row = existing(session.get(ProjectRow, project), "project", project)
+        project_row = require(session.get(ProjectRow, project), "project", project)
         setup = setup_of(project_row.settings)
         lengths_query = select(
             CompletionRow.key, CompletionRow.id, func.length(CompletionRow.text).label("length")

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, delete, select
 
 from gnomon.core.errors import DataError
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ProjectRow, SessionRow
-from gnomon.feedback.store.store import Store, existing
+from gnomon.feedback.store.store import Store, require
 
 Role = Literal["admin", "reviewer", "annotator"]
 SESSION_SECONDS = 30 * 24 * 3600.0  # lifetime of a session
@@ -83,7 +83,7 @@ class Access:
             .order_by(InviteRow.created.desc())
         )
         with self.store.reading() as session:
-            role, state = existing(session.execute(last).first(), "invited annotator", annotator)
+            role, state = require(session.execute(last).first(), "invited annotator", annotator)
         if state == "withdrawn":
             raise DataError(f"annotator '{annotator}' is withdrawn; set them to active first.")
         self.revoke(annotator, project)
@@ -92,7 +92,7 @@ class Access:
     def _link(self, project: str, annotator: str, role: str, name: str | None = None) -> str:
         token = secrets.token_urlsafe(32)
         with self.store.writing() as session:
-            existing(session.get(ProjectRow, project), "project", project)
+            require(session.get(ProjectRow, project), "project", project)
             now = self.clock()
             if name is not None:
                 session.add(AnnotatorRow(id=annotator, name=name, kind="person", created=now))

@@ -15,7 +15,7 @@ from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion
 from gnomon.data.reading.messages import message_row
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, ProjectRow, PromptRow
-from gnomon.feedback.store.store import BankPrompt, Store, existing
+from gnomon.feedback.store.store import BankPrompt, Store, require
 
 CHUNK = 500  # rows per flush to the database
 
@@ -50,7 +50,7 @@ def add_prompts(
         DataError: there is no such project, or an id belongs to another prompt; then nothing is added.
     """
     with store.writing(within) as session:
-        existing(session.get(ProjectRow, project), "project", project)
+        require(session.get(ProjectRow, project), "project", project)
         rows = session.execute(select(PromptRow.id, PromptRow.digest).where(PromptRow.project == project)).all()
         by_id, by_digest, ids = {r.id: r.digest for r in rows}, {r.digest: r.id for r in rows}, {}
         added = known = 0
@@ -116,7 +116,7 @@ def add_completions(
         used_ids, by_digest, ids = {r.id for r in rows}, {(r.prompt, r.digest): r.id for r in rows}, {}
         added = known = 0
         for prompt, completion, generation in completions:
-            key = existing(prompts.get(prompt), "prompt", prompt)
+            key = require(prompts.get(prompt), "prompt", prompt)
             turns = None if completion.turns is None else list(map(message_row, completion.turns))
             completion_digest = digest(completion.text if turns is None else turns)
             if (key, completion_digest) in by_digest:
@@ -171,7 +171,7 @@ def add_items(
             different prompts; then nothing is added.
     """
     with store.writing(within) as session:
-        row = existing(session.get(ProjectRow, project), "project", project)
+        row = require(session.get(ProjectRow, project), "project", project)
         rows = session.execute(
             select(CompletionRow.id, CompletionRow.key, CompletionRow.prompt).where(
                 CompletionRow.project == project
@@ -181,7 +181,7 @@ def add_items(
         digests = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
         added = known = 0
         for ids, priority in _with_priorities(items, priorities):
-            members = [existing(by_id.get(name), "completion", name) for name in ids]
+            members = [require(by_id.get(name), "completion", name) for name in ids]
             keys, prompts = [key for key, _ in members], {prompt for _, prompt in members}
             if len(set(keys)) != len(keys) or len(prompts) != 1:
                 raise DataError(

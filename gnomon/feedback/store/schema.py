@@ -173,10 +173,11 @@ class ItemRow(Table):
 
 
 class AnnotatorRow(Table):
-    """An annotator: a person, a judge model, a rule, a simulation, or a position in lists of unnamed ratings.
+    """An annotator: a person, a judge model, a rule, a simulation, or a placeholder for unnamed ratings.
 
     Attributes:
-        kind: `person`, `judge`, `rule`, `simulated` or `anonymous`.
+        kind: `person`, `judge`, `rule`, `simulated` or `anonymous` (placeholder k stands for the k-th rating
+            of each item, imported without annotator names).
         state: `active`, `paused` (gets no items) or `withdrawn` (their judgements do not count).
         below: the reliability at which the monitor paused them; `None` if they are not paused, or by a person.
         resumed: time of the last activation by a person; the monitor then waits for new judgements.

@@ -172,7 +172,7 @@ class Store:
             DataError: there is no such project.
         """
         with self.reading() as session:
-            row = existing(session.get(ProjectRow, project), "project", project)
+            row = require(session.get(ProjectRow, project), "project", project)
             return Project(
                 row.id, row.title, row.task, row.votes_per_item, row.max_votes, row.guidelines, row.settings
             )
@@ -197,7 +197,7 @@ class Store:
             )
         with self.writing() as session:
             statement = select(ProjectRow).where(ProjectRow.id == project.id).with_for_update()
-            row = existing(session.scalars(statement).first(), "project", project.id)
+            row = require(session.scalars(statement).first(), "project", project.id)
             before = setup_of(row.settings)
             judged = select(JudgementRow.item).join(ItemRow, ItemRow.key == JudgementRow.item)
             gold = select(ItemRow.key).where(ItemRow.gold.is_not(None))
@@ -258,7 +258,7 @@ class Store:
             DataError: there is no such annotator.
         """
         with self.writing() as session:
-            row = existing(session.get(AnnotatorRow, annotator), "annotator", annotator)
+            row = require(session.get(AnnotatorRow, annotator), "annotator", annotator)
             if row.state == state:
                 return
             counts_unchanged = "withdrawn" not in (row.state, state)
@@ -271,7 +271,7 @@ class Store:
             touched = select(ItemRow).where(or_(*(ItemRow.key.in_(items) for items in authored)))
             for item in session.scalars(touched.order_by(ItemRow.key).with_for_update()).all():
                 resolve_item(
-                    session, item, existing(session.get(ProjectRow, item.project), "project", item.project)
+                    session, item, require(session.get(ProjectRow, item.project), "project", item.project)
                 )
 
     def prompts(self, project: str) -> list[Prompt]:
@@ -285,7 +285,7 @@ class Store:
     def bank(self, project: str) -> list[BankPrompt]:
         """Return a project's prompt bank, in the order in which the prompts were added."""
         with self.reading() as session:
-            existing(session.get(ProjectRow, project), "project", project)
+            require(session.get(ProjectRow, project), "project", project)
             rows = session.scalars(
                 select(PromptRow).where(PromptRow.project == project).order_by(PromptRow.key)
             ).all()
@@ -321,8 +321,8 @@ def as_completion(row: Any, *, source: bool = True) -> Completion:
     return Completion(row.id, row.text, row.source if source else "", None, turns)
 
 
-def existing(row: Any, kind: str, name: object) -> Any:
-    """Return the row of a look-up, or raise.
+def require(row: Any, kind: str, name: object) -> Any:
+    """Return the row of a look-up; raise an error if there is none.
 
     Args:
         row: result of the look-up.

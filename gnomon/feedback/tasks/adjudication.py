@@ -31,7 +31,7 @@ from gnomon.feedback.store.schema import (
     effective_decisions,
     effective_judgements,
 )
-from gnomon.feedback.store.store import Store, as_completion, as_prompt, existing
+from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import check_answer, setup_of, verdict
 
 MAX_LISTED = 200  # items of a list, and of a search for unanimous ones
@@ -133,8 +133,8 @@ def review_item(store: Store, project: str, item: int) -> ReviewedItem:
     """
     with store.reading() as session:
         row = session.get(ItemRow, item)
-        row = existing(row if row is not None and row.project == project else None, "item", item)
-        prompt = existing(session.get(PromptRow, row.prompt), "prompt", row.prompt)
+        row = require(row if row is not None and row.project == project else None, "item", item)
+        prompt = require(session.get(PromptRow, row.prompt), "prompt", row.prompt)
         completions = select(CompletionRow).where(CompletionRow.key.in_(row.completions))
         by_key = {completion.key: completion for completion in session.scalars(completions)}
         ordered = [by_key[key] for key in row.completions]
@@ -191,10 +191,10 @@ def decide(
     """
     with store.writing() as session:
         # Lock the reviewer before the item, in the order of a withdrawal, to avoid a deadlock.
-        state = existing(session.scalar(queries.ANNOTATOR_STATE, {"annotator": reviewer}), "annotator", reviewer)
+        state = require(session.scalar(queries.ANNOTATOR_STATE, {"annotator": reviewer}), "annotator", reviewer)
         locked = session.scalars(queries.LOCK_ITEM, {"item": item, "project": project})
-        row = existing(locked.first(), "item", item)
-        project_row = existing(session.get(ProjectRow, project), "project", project)
+        row = require(locked.first(), "item", item)
+        project_row = require(session.get(ProjectRow, project), "project", project)
         if state == "withdrawn":
             raise DataError(
                 f"reviewer '{reviewer}' has withdrawn and can decide nothing; set them to active first."
@@ -231,7 +231,7 @@ def _listed(store: Store, *conditions: Any, order: Any = ItemRow.key) -> list[It
         rows = session.scalars(select(ItemRow).where(*conditions).order_by(order).limit(MAX_LISTED)).all()
         summaries = []
         for row in rows:
-            prompt = existing(session.get(PromptRow, row.prompt), "prompt", row.prompt)
+            prompt = require(session.get(PromptRow, row.prompt), "prompt", row.prompt)
             verdicts = tuple(counted_verdicts(session, row))
             summaries.append(ItemSummary(row.key, row.state, as_prompt(prompt), verdicts))
         return summaries

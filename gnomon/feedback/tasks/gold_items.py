@@ -20,7 +20,7 @@ from gnomon.feedback.store import queries
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.resolution import completion_ids, resolve_item
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow, ProjectRow, effective_judgements
-from gnomon.feedback.store.store import BankPrompt, Store, existing
+from gnomon.feedback.store.store import BankPrompt, Store, require
 from gnomon.feedback.task_types import check_answer, setup_of, verdict
 from gnomon.stats.intervals import Share
 
@@ -179,11 +179,11 @@ def _mark(project: ProjectRow, item: ItemRow, answer: Mapping[str, Any]) -> None
 
 
 def _project(session: Session, project: str) -> ProjectRow:
-    row: ProjectRow = existing(session.get(ProjectRow, project), "project", project)
+    row: ProjectRow = require(session.get(ProjectRow, project), "project", project)
     return row
 
 
 def _locked(session: Session, project: str, item: int) -> ItemRow:
     locked = session.scalars(queries.LOCK_ITEM, {"item": item, "project": project})
-    row: ItemRow = existing(locked.first(), "item", item)
+    row: ItemRow = require(locked.first(), "item", item)
     return row

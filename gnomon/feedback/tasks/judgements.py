@@ -237,7 +237,7 @@ def count_judgements(session: Session, project: str, annotators: Collection[str]
 
 
 def has_anonymous_judgements(session: Session, project: str) -> bool:
-    """Whether a project has judgements of anonymous annotators: positions in lists of unnamed ratings."""
+    """Return whether a project has judgements of anonymous annotators: placeholders for unnamed ratings."""
     statement = (
         select(JudgementRow.sequence)
         .join(ItemRow, ItemRow.key == JudgementRow.item)

@@ -37,7 +37,7 @@ from gnomon.feedback.store.schema import (
     ProjectRow,
     effective_judgements,
 )
-from gnomon.feedback.store.store import Store, as_completion, as_prompt, existing
+from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import check_answer, setup_of
 
 LEASE = 20 * 60.0  # seconds
@@ -144,10 +144,10 @@ class Queue:
         with self.store.writing() as session:
             parameters = {"annotator": annotator, "project": self.project}
             rows = session.execute(queries.ANNOTATOR_CONTEXT, parameters).all()
-            state, project, _ = existing(next(iter(rows), None), "annotator", annotator)
+            state, project, _ = require(next(iter(rows), None), "annotator", annotator)
             if state != "active":
                 return None, False
-            existing(project, "project", self.project)
+            require(project, "project", self.project)
             for assignment in (row[2] for row in rows if row[2] is not None):
                 item = self._locked(session, assignment.item, wait=False)
                 retry |= item is None
@@ -227,13 +227,13 @@ class Queue:
             DataError: there is no such item, or it was never leased to this annotator.
         """
         with self.store.writing() as session:
-            row = existing(self._locked(session, item), "item", item)
+            row = require(self._locked(session, item), "item", item)
             assignment = self._require_assignment(session, annotator, item)
             if assignment.state == "leased":
                 # The column `draft` holds the reason of a skipped item.
                 assignment.state, assignment.draft = "skipped", {"reason": reason}
                 session.flush()
-                project = existing(session.get(ProjectRow, self.project), "project", self.project)
+                project = require(session.get(ProjectRow, self.project), "project", self.project)
                 resolve_item(session, row, project)
 
     def submit(self, judgement: NewJudgement) -> JudgementReceipt:
@@ -248,8 +248,8 @@ class Queue:
         with self.store.writing() as session:
             # Lock the annotator before the item, in the order of a withdrawal, to avoid a deadlock.
             state = session.scalar(queries.ANNOTATOR_STATE, {"annotator": judgement.annotator})
-            state = existing(state, "annotator", judgement.annotator)
-            item = existing(self._locked(session, judgement.item), "item", judgement.item)
+            state = require(state, "annotator", judgement.annotator)
+            item = require(self._locked(session, judgement.item), "item", judgement.item)
             parameters = {
                 "item": judgement.item,
                 "annotator": judgement.annotator,
@@ -327,7 +327,7 @@ class Queue:
         """
         with self.store.reading() as session:
             assignment = self._require_assignment(session, annotator, item)
-            row = existing(session.get(ItemRow, item), "item", item)
+            row = require(session.get(ItemRow, item), "item", item)
             rows = _displayed_completions(session, row, assignment)
             completions = [as_completion(row, source=False) for row in rows]
             return [one.text if one.turns is None else one.turns[-1].content for one in completions]
