@@ -18,18 +18,18 @@ from gnomon.core.errors import ConfigError, DataError
 
 
 def kl_bound(n: int) -> float:
-    """The upper bound log n - (n - 1)/n, valid for any judge.
+    """Compute the upper bound log n - (n - 1)/n, valid for any judge.
 
     Raises:
         ConfigError: n is below 1.
     """
     if n < 1:
-        raise ConfigError(f"best of {n} needs at least one draw; set n to 1 or more.")
+        raise ConfigError(f"best of {n} needs at least one completion; set n to 1 or more.")
     return math.log(n) - (n - 1) / n
 
 
 def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
-    """Beirami et al.'s estimate of the KL, which accounts for likely texts being drawn more than once.
+    """Compute Beirami et al.'s estimate of the KL, which accounts for likely texts being drawn more than once.
 
     Each winner y is assumed to be the best of all texts, with e = policy(y), and no other text to repeat:
     (1 - e)^n (log n + (n - 1) log(1 - e) - (n - 1)/n) + (1 - (1 - e)^n) log((1 - (1 - e)^n) / e), averaged over
@@ -37,7 +37,7 @@ def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
     which it approaches as e falls to 0.
 
     Args:
-        n: number of draws per winner.
+        n: number of completions from which each winner is chosen.
         best_logprobs: log-probability of each winner under the sampling policy, in nats, `[winners]`.
 
     Returns:
@@ -69,12 +69,12 @@ def kl_estimate(n: int, best_logprobs: ArrayLike) -> float | None:
 
 
 def best_rows(prompts: Sequence[str], scores: Sequence[float | None], n: int) -> list[int]:
-    """The row of the best of every n completions of a prompt, in order; an incomplete last group is dropped.
+    """Return the row of the best of every n completions of a prompt, in order; an incomplete last n is dropped.
 
     Args:
         prompts: prompt id of each row.
         scores: score of each row; `None` and NaN rank below any other. Ties go to the first.
-        n: completions per group.
+        n: number of completions from which each winner is chosen.
     """
     by_prompt: dict[str, list[int]] = {}
     for row, prompt in enumerate(prompts):

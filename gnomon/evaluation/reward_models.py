@@ -65,7 +65,7 @@ def agreement_with_people(
 def calibration(
     predicted_probability: ArrayLike, observed_probability: ArrayLike, bins: int
 ) -> CalibrationResult:
-    """Calibration errors: pairs with predicted probability p should be preferred by a share p of people.
+    """Compute calibration errors: pairs with predicted probability p should be preferred by a share p of people.
 
     ECE = sum over bins b of (n_b / n) * |mean predicted_b - mean observed_b|, with bins of equal width over
     [0, 1], each closed on the left, the last on both sides (M.P. Naeini et al., AAAI 2015; C. Guo et al., ICML

@@ -70,7 +70,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Share of n-grams, pooled over all texts, that are unique; NaN if there are none."""
+    """Compute the share of n-grams, pooled over all texts, that are unique; NaN if there are none."""
     if n < 1:
         raise ValueError(f"n is {n}; it counts tokens and must be 1 or more")
     total = 0
@@ -84,7 +84,7 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
 
 
 def self_bleu(texts: Sequence[str], *, max_references: int = 32, max_texts: int = 256, seed: int = 0) -> float:
-    """Mean sentence BLEU, in [0, 1], of each text against the others: 1 if all are the same.
+    """Compute the mean sentence BLEU, in [0, 1], of each text against the others: 1 if all are the same.
 
     More references can only raise a BLEU, so figures compare only at equal `max_references`. Texts without a
     token are left out; NaN if fewer than two remain.

@@ -41,7 +41,7 @@ def check_claims(stages: Sequence[Stage], where: str) -> None:
 
 
 def _leading_to(names: Sequence[str], named: dict[str, Stage]) -> Iterator[Stage]:
-    """The stages that lead to some models, through their starting models and rewards."""
+    """Yield the stages that lead to some models, through their starting models and rewards."""
     queue, seen = list(names), set[str]()
     while queue:
         name = queue.pop()
@@ -54,7 +54,7 @@ def _leading_to(names: Sequence[str], named: dict[str, Stage]) -> Iterator[Stage
 
 
 def _learned_by(stage: Stage | None) -> Iterator[str]:
-    """The data that a stage is trained on, without prompts."""
+    """Yield the sources of data that a stage is trained on, without prompts."""
     for training in stage.trainings() if stage else ():
         yield from training.data_sources
         yield from (extra.data for extra in (training.sft_mix, training.stored) if extra)

@@ -61,7 +61,7 @@ def find_models(recipe: Recipe) -> None:
 
 
 def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
-    """Sources of prompts whose completions a function scores; it may read any of their columns."""
+    """Return the sources of prompts whose completions a function scores; it may read any of their columns."""
     several = [[one.inputs() for one in stage.trainings()] or [stage.inputs()] for stage in stages]
     return {
         data.source
@@ -74,7 +74,7 @@ def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
 
 
 def inputs_of(recipe: Recipe) -> list[Path]:
-    """The user's own files and folders that a recipe names, whether they exist or not."""
+    """Return the user's own files and folders that a recipe names, whether they exist or not."""
     inputs = [stage.inputs() for stage in recipe.stages]
     names = [source for one in inputs for source in one.sources if not is_part(source, recipe)]
     names += [spec.rpartition(":")[0] for one in inputs for spec in one.scorers if is_function(spec)]

@@ -12,7 +12,7 @@ from gnomon.stages.references import BASE, ModelInput, is_part, maker
 
 
 def outside_models(stages: Sequence[Stage]) -> list[tuple[str, str]]:
-    """The models that stages name and no stage makes, without `base`, each with its required kind."""
+    """Return the models that stages name and no stage makes, without `base`, each with its required kind."""
     names = {stage.name for stage in stages} | {BASE}
     outside = [
         (model.name, " or ".join(model.kinds))

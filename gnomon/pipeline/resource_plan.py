@@ -111,7 +111,7 @@ def _quietly() -> Iterator[None]:
 
 
 def format_plan(plan: ResourcePlan) -> str:
-    """The plan as text, two lines per stage."""
+    """Format the plan as text, two lines per stage."""
     lines: list[str] = []
     for stage in plan.stages:
         total, learning = (count / 1e6 for count in stage.parameters)
@@ -125,7 +125,7 @@ def format_plan(plan: ResourcePlan) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in seconds, minutes or hours."""
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

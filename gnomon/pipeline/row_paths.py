@@ -25,7 +25,7 @@ Change = Callable[[str], str]
 
 
 def unchanged(name: str) -> str:
-    """The name itself."""
+    """Return the name itself."""
     return name
 
 
@@ -56,7 +56,7 @@ def with_paths(row: Mapping[str, Any], data: Change, model: Change, code: Change
 
 
 def _outside_kind(row: Mapping[str, Any]) -> list[type[Stage]]:
-    """The kind from outside that a row names, for the keys that it declares; a wrong one is refused later."""
+    """Return the kind from outside that a row names, for its declared keys; a wrong one is refused later."""
     name = row.get("kind")
     if isinstance(name, str) and STAGE_KINDS.is_outside(name):
         with suppress(ConfigError):
@@ -77,7 +77,7 @@ def _change(row: dict[str, Any], path: Sequence[str], change: Change) -> None:
 
 
 def _changed(value: Any, change: Change) -> Any:
-    """The value with its names replaced: one, a list, the `of` of each reward, or the keys of a mapping."""
+    """Replace the names in a value: one name, a list, the `of` of each reward, or the keys of a mapping."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -108,7 +108,7 @@ def resolve_paths(content: dict[str, Any], recipe_folder: Path) -> dict[str, str
     names = stages | {BASE, *TEXT_JUDGES, *CATALOG, *REWARDS.names()}
 
     def moved(text: str, path: str) -> str:
-        """The text prefixed with `recipe_folder` if its path exists there."""
+        """Return the text prefixed with `recipe_folder` if its path exists there."""
         try:
             inside = Path(path).expanduser()
             if not path or inside.is_absolute() or not (recipe_folder / inside).exists():

@@ -11,13 +11,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "recipes"
 
 
 def shipped_recipes(folder: Path = FOLDER) -> dict[str, Path]:
-    """Every shipped recipe by its name: the path below the folder, without suffix."""
+    """Return every shipped recipe by its name: the path below the folder, without suffix."""
     root = folder.resolve()
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.glob("**/*.yaml"))}
 
 
 def find_recipe(path: Path) -> Path:
-    """The file of a recipe: the given one, or the shipped recipe of that name where no such file exists.
+    """Return the file of a recipe: the given one, or the shipped recipe of that name where no such file exists.
 
     Raises:
         ConfigError: the path has no suffix, nothing is there, and no shipped recipe has that name.

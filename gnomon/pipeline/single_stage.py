@@ -86,7 +86,7 @@ def _recipe(
 
 
 def _home(key: str, homes: Sequence[tuple[list[str], Iterable[str]]], where: str) -> list[str]:
-    """The path of the section to which a setting belongs: the first one that has the key."""
+    """Return the path of the section to which a setting belongs: the first one that has the key."""
     for path, known in homes:
         if key in known and key not in ("name", "stages", "algorithm"):
             return path

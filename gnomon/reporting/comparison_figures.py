@@ -8,7 +8,7 @@ from gnomon.reporting.comparison_results import Comparison
 
 
 def frontiers(comparison: Comparison) -> dict[str, str]:
-    """For each judge, the mean score of each run over its KL; the cross is the reference at KL 0."""
+    """Plot for each judge the mean score of each run over its KL; the cross is the reference at KL 0."""
     pictures = {}
     for index, judge in enumerate(comparison.judges):
         series = [
@@ -30,7 +30,7 @@ def frontiers(comparison: Comparison) -> dict[str, str]:
 
 
 def courses(comparison: Comparison) -> str:
-    """Score over KL during training, for the online algorithms; "" without any."""
+    """Plot score over KL during training, for the online algorithms; "" without any."""
     series = [
         plots.Series(name, courses=[run.course for run in comparison.of(name) if len(run.course) > 1])
         for name in comparison.algorithms
@@ -39,7 +39,7 @@ def courses(comparison: Comparison) -> str:
 
 
 def win_rates(comparison: Comparison) -> dict[str, str]:
-    """For each judge, how often each algorithm's completions beat the reference's."""
+    """Plot for each judge how often each algorithm's completions beat the reference's."""
     rows_by_judge = {
         judge.name: _rows(
             {name: comparison.win_rate(name, judge.name) for name in comparison.algorithms}, comparison
@@ -54,7 +54,7 @@ def win_rates(comparison: Comparison) -> dict[str, str]:
 
 
 def costs(comparison: Comparison) -> dict[str, str]:
-    """Seconds and memory of each algorithm, by field name."""
+    """Plot seconds and memory of each algorithm, by field name."""
     names = ("seconds", "memory", "device_memory")
     rows_by_figure = {
         n: _rows({a: comparison.figure(a, n) for a in comparison.algorithms}, comparison) for n in names

@@ -45,13 +45,13 @@ class SetComparison:
         return sorted(common, key=lambda name: not self.independent(name))
 
     def independent(self, judge: str) -> bool:
-        """Whether a judge is independent on every data set."""
+        """Return whether a judge is independent on every data set."""
         return all(
             j.independent for comparison in self.sets.values() for j in comparison.judges if j.name == judge
         )
 
     def together(self, algorithm: str, judge: str) -> IntervalEstimate:
-        """The unweighted mean of the data sets' win rates, with the lowest and highest of them.
+        """Return the unweighted mean of the data sets' win rates, with the lowest and highest of them.
 
         Undefined unless the algorithm has a rate on every data set; otherwise means would cover different data.
         """
@@ -59,7 +59,7 @@ class SetComparison:
         return IntervalEstimate() if None in rates else spread(list(rates))
 
     def sets_led(self, algorithm: str, judge: str) -> int:
-        """Number of data sets on which no other algorithm has a higher mean win rate."""
+        """Return the number of data sets on which no other algorithm has a higher mean win rate."""
         count = 0
         for comparison in self.sets.values():
             own = comparison.win_rate(algorithm, judge).value

@@ -16,7 +16,7 @@ from gnomon.stages.common.results import JudgeResult
 
 
 def _numbers(value: object) -> dict[str, float]:
-    """The entries of a mapping that are finite numbers."""
+    """Return the entries of a mapping that are finite numbers."""
     rows = value.items() if isinstance(value, dict) else ()
     return {str(key): number for key, entry in rows if (number := finite(entry)) is not None}
 
@@ -101,7 +101,7 @@ class Comparison(ResultModel):
     environment: Environment = Environment()
 
     def of(self, algorithm: str) -> list[SeedRun]:
-        """The finished runs of an algorithm, one per seed."""
+        """Return the finished runs of an algorithm, one per seed."""
         return [run for run in self.runs if run.algorithm == algorithm and not run.error]
 
     @property
@@ -110,27 +110,27 @@ class Comparison(ResultModel):
         return [run for run in self.runs if run.error]
 
     def missing(self, algorithm: str) -> int:
-        """Number of seeds that an algorithm has not run yet."""
+        """Return the number of seeds that an algorithm has not run yet."""
         return len(self.seeds) - sum(run.algorithm == algorithm for run in self.runs)
 
     def win_rate(self, algorithm: str, judge: str) -> IntervalEstimate:
-        """The win rate over the seeds."""
+        """Return the win rate over the seeds."""
         return spread([run.win_rates[judge].value for run in self.of(algorithm) if judge in run.win_rates])
 
     def win_rates(self, judge: str) -> list[IntervalEstimate]:
-        """The win rate of each algorithm."""
+        """Return the win rate of each algorithm."""
         return [self.win_rate(name, judge) for name in self.algorithms]
 
     def scores(self, judge: str) -> list[IntervalEstimate]:
-        """Mean scores of each algorithm over the seeds."""
+        """Return the mean scores of each algorithm over the seeds."""
         return [spread([run.scores.get(judge) for run in self.of(name)]) for name in self.algorithms]
 
     def reference_score(self, judge: str) -> IntervalEstimate:
-        """The reference's mean score over the seeds."""
+        """Return the reference's mean score over the seeds."""
         return spread([figures.scores.get(judge) for figures in self.references])
 
     def figure(self, algorithm: str, name: str, unit: float = 1) -> IntervalEstimate:
-        """A figure of an algorithm's runs over the seeds.
+        """Return a figure of an algorithm's runs over the seeds.
 
         Args:
             algorithm: algorithm of the runs.
@@ -141,15 +141,15 @@ class Comparison(ResultModel):
         return spread([None if value is None else value / unit for value in values])
 
     def figures(self, name: str, unit: float = 1) -> list[IntervalEstimate]:
-        """A figure of each algorithm."""
+        """Return a figure of each algorithm."""
         return [self.figure(algorithm, name, unit) for algorithm in self.algorithms]
 
     def reference_figure(self, name: str) -> IntervalEstimate:
-        """A figure of the reference over the seeds, by field name."""
+        """Return a figure of the reference over the seeds, by field name."""
         return spread([getattr(figures, name) for figures in self.references])
 
     def failures(self, algorithm: str) -> int:
-        """Number of failed runs of an algorithm."""
+        """Return the number of failed runs of an algorithm."""
         return sum(run.algorithm == algorithm for run in self.failed)
 
     @property
@@ -197,21 +197,21 @@ class Leader(ResultModel):
 
 
 def _lowest(rate: IntervalEstimate) -> float:
-    """The lowest seed of a known rate."""
+    """Return the lowest seed of a known rate."""
     low = rate.value if rate.low is None else rate.low
     assert low is not None
     return low
 
 
 def _highest(rate: IntervalEstimate) -> float:
-    """The highest seed of a known rate."""
+    """Return the highest seed of a known rate."""
     high = rate.value if rate.high is None else rate.high
     assert high is not None
     return high
 
 
 def spread(values: list[float | None]) -> IntervalEstimate:
-    """Mean and range of the known values; no range for a single value."""
+    """Return the mean and range of the known values; no range for a single value."""
     known = [value for value in values if value is not None]
     if not known:
         return IntervalEstimate()
@@ -220,7 +220,7 @@ def spread(values: list[float | None]) -> IntervalEstimate:
 
 
 def highest(rates: Mapping[str, IntervalEstimate]) -> list[str]:
-    """Names with the highest known value: several if they tie, none if no value is known."""
+    """Return the names with the highest known value: several if they tie, none if no value is known."""
     known = {name: rate.value for name, rate in rates.items() if rate.value is not None}
     return [name for name, value in known.items() if value >= max(known.values()) - ROUNDING]
 

@@ -51,7 +51,7 @@ class WinRateFigure:
 
 
 def curves(stage: RecordedStage) -> list[Curve]:
-    """A curve for each known metric that was recorded more than once."""
+    """Plot a curve for each known metric that was recorded more than once."""
     return [
         Curve(
             metric=metric,
@@ -65,7 +65,7 @@ def curves(stage: RecordedStage) -> list[Curve]:
 
 
 def accuracy(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
-    """Pair accuracy of the reward model, the baselines and one person; "" without any."""
+    """Plot the pair accuracy of the reward model, the baselines and one person; "" without any."""
     rows = [
         plots.IntervalRow(row.name, row.pair_accuracy, row.pair_low, row.pair_high, marked=row.kind == "model")
         for row in evaluation.rows
@@ -75,12 +75,12 @@ def accuracy(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
 
 
 def scatter(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
-    """Scores against people's mean ratings; "" without any."""
+    """Plot scores against people's mean ratings; "" without any."""
     return plots.scatter(f"{stage.name}-scatter", evaluation.scatter) if evaluation.scatter else ""
 
 
 def calibration(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
-    """Predicted against observed shares; "" without any."""
+    """Plot predicted against observed shares; "" without any."""
     bins = [
         (row.predicted, row.observed, row.count or 0.0)
         for row in evaluation.calibration.bins
@@ -90,7 +90,7 @@ def calibration(stage: RecordedStage, evaluation: RewardModelEvaluation) -> str:
 
 
 def scores(stage: RecordedStage, evaluation: ComparisonResult) -> dict[str, str]:
-    """For each judge, the mean scores of the models."""
+    """Plot for each judge the mean scores of the models."""
     pictures = {}
     for index, judge in enumerate(evaluation.judges):
         rows = [
@@ -106,7 +106,7 @@ def scores(stage: RecordedStage, evaluation: ComparisonResult) -> dict[str, str]
 
 
 def comparisons(stage: RecordedStage, evaluation: ComparisonResult) -> list[WinRateFigure]:
-    """For each compared pair of models, the win rates by every judge."""
+    """Plot for each compared pair of models the win rates by every judge."""
     independent = {judge.name for judge in evaluation.judges if judge.independent}
     pairs: dict[tuple[str, str], list[plots.IntervalRow]] = {}
     for row in evaluation.win_rates:

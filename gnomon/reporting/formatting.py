@@ -18,29 +18,29 @@ DASH = "—"  # an unknown value is never shown as 0
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """A number with a fixed number of decimals, and a true minus sign."""
+    """Format a number with a fixed number of decimals, and a true minus sign."""
     return DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")
 
 
 def count(value: float | None) -> str:
-    """A whole number, in groups of three digits."""
+    """Format a whole number, in groups of three digits."""
     return fixed(value, 0)
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    """A share as a percentage."""
+    """Format a share as a percentage."""
     return DASH if value is None else f"{fixed(100 * value, digits)}%"
 
 
 def number(value: float | None) -> str:
-    """A number of any magnitude, with about three significant digits."""
+    """Format a number of any magnitude, with about three significant digits."""
     if value is None:
         return DASH
     return count(value) if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
 
 
 def large(value: float | None) -> str:
-    """A number of parameters: 134.5M."""
+    """Format a number of parameters: 134.5M."""
     if value is None:
         return DASH
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -50,7 +50,7 @@ def large(value: float | None) -> str:
 
 
 def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False) -> str:
-    """The interval of an estimate in brackets; "" without one.
+    """Format the interval of an estimate in brackets; "" without one.
 
     Args:
         estimate: estimate with its interval.
@@ -64,7 +64,7 @@ def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False
 
 
 def text(key: str, **values: object) -> Markup:
-    """A text in every language, one `span` each; the page shows the selected one. Values are escaped."""
+    """Return a text in every language, one `span` each; the page shows the selected one. Values are escaped."""
     spans = (
         Markup('<span class="{}" lang="{}">{}</span>').format(language, tag, Markup(words).format(**values))
         for (language, tag), words in zip(LANGUAGES.items(), TEXTS[key], strict=True)
@@ -73,7 +73,7 @@ def text(key: str, **values: object) -> Markup:
 
 
 def text_or_name(family: str, name: str) -> Markup:
-    """The text of a known name, such as a metric; else the escaped name itself."""
+    """Return the text of a known name, such as a metric; else the escaped name itself."""
     key = f"{family}.{name}"
     if key in TEXTS:
         return text(key)
@@ -82,7 +82,7 @@ def text_or_name(family: str, name: str) -> Markup:
 
 
 def algorithm(name: str) -> Markup | None:
-    """An algorithm's display name: its record type, and the name in the first line of its file."""
+    """Return an algorithm's display name: its record type, and the name in the first line of its file."""
     from gnomon.algorithms.contract import algorithms
 
     kind = algorithms().get(name)
@@ -102,7 +102,7 @@ def algorithm(name: str) -> Markup | None:
 
 
 def duration(seconds: float | None) -> Markup:
-    """A duration in its two largest units."""
+    """Format a duration in its two largest units."""
     if seconds is None:
         return Markup(DASH)
     whole = round(seconds)

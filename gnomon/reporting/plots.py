@@ -59,7 +59,7 @@ class Series:
 
 
 def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """A metric over the steps: faint as recorded, bold as a running mean if there are many points."""
+    """Plot a metric over the steps: faint as recorded, bold as a running mean if there are many points."""
     steps, values = np.asarray(points, dtype=float).T
     window = len(values) // 20
     figure, axes = _figure(name)
@@ -72,7 +72,7 @@ def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
 
 
 def scatter(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """One dot for each pair of numbers."""
+    """Plot one dot for each pair of numbers."""
     every = -(-len(points) // _MOST_POINTS)
     x, y = np.asarray(points[::every], dtype=float).T
     figure, axes = _figure(name)
@@ -81,7 +81,7 @@ def scatter(name: str, points: Sequence[tuple[float, float]]) -> str:
 
 
 def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | None = None) -> str:
-    """Dots and curves of several series in distinct colors and markers, with a legend below.
+    """Plot dots and curves of several series in distinct colors and markers, with a legend below.
 
     Args:
         name: name of the plot; unique within the page.
@@ -119,7 +119,7 @@ def frontier(name: str, series: Sequence[Series], mark: tuple[float, float] | No
 
 
 def calibration(name: str, bins: Sequence[tuple[float, float, float]]) -> str:
-    """Predicted against observed shares, with dot areas by count; the diagonal is perfect calibration."""
+    """Plot predicted against observed shares, with dot areas by count; the diagonal is perfect calibration."""
     predicted, observed, counts = np.asarray(bins, dtype=float).T
     figure, axes = _figure(name)
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, dashes=(4, 3))
@@ -137,7 +137,7 @@ def intervals(
     line: float | None = None,
     shares: tuple[float, float] | None = None,
 ) -> str:
-    """Values with their intervals, one row each; highlighted rows are diamonds in another color.
+    """Plot values with their intervals, one row each; highlighted rows are diamonds in another color.
 
     Args:
         name: name of the plot; unique within the page.
@@ -172,7 +172,7 @@ def intervals(
 def _figure(
     name: str, *, height: float = _HEIGHT, left: float = 50, right: float = 12, below: float = 0
 ) -> tuple[Figure, Axes]:
-    """A figure with a single pair of axes; margins are in points, independent of matplotlib's layout."""
+    """Create a figure with a single pair of axes; margins are in points, independent of matplotlib's layout."""
     top, bottom = 12.0, 26.0 + below
     figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor="none")
     FigureCanvasSVG(figure)
@@ -189,7 +189,7 @@ def _figure(
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element for a page, with unique ids."""
+    """Return the figure as an SVG element for a page, with unique ids."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         # A name may be in any script: the browser has the glyphs even if matplotlib does not.
@@ -210,7 +210,7 @@ def _svg(figure: Figure, name: str) -> str:
 
 
 def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Mean over up to `window` points to either side; fewer at the ends."""
+    """Return the mean over up to `window` points to either side; fewer at the ends."""
     sums = np.concatenate(([0.0], np.cumsum(values)))
     positions = np.arange(len(values))
     first, last = np.maximum(positions - window, 0), np.minimum(positions + window + 1, len(values))
@@ -227,5 +227,5 @@ def _shorten(name: str) -> str:
 
 
 def _columns(name: str) -> int:
-    """The width of a name in Latin letters; a Chinese character is as wide as two."""
+    """Return the width of a name in Latin letters; a Chinese character is as wide as two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name)

@@ -76,7 +76,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _stage_names(folder: Path, config: dict[str, Any]) -> list[str]:
-    """Stages in recipe order; without a recipe, every folder with a result."""
+    """Return the stages in recipe order; without a recipe, every folder with a result."""
     stages = config.get("stages")
     rows = stages if isinstance(stages, list) else []
     names = [str(row["name"]) for row in rows if isinstance(row, dict) and row.get("name")]
@@ -103,7 +103,7 @@ def _read_stage(folder: Path, name: str) -> RecordedStage:
 
 
 def _read_phases(folder: Path, name: str, content: Any) -> tuple[RecordedStage, ...]:
-    """A hybrid stage's phases in order, named by their folders in the run."""
+    """Read a hybrid stage's phases in order, named by their folders in the run."""
     inside = (
         [phase for phase in content if Path(phase).name == phase != ".."] if isinstance(content, dict) else []
     )
@@ -116,7 +116,7 @@ def _read_phases(folder: Path, name: str, content: Any) -> tuple[RecordedStage, 
 
 
 def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Each metric's values over the steps; a line truncated by a kill is skipped."""
+    """Read each metric's values over the steps; a line truncated by a kill is skipped."""
     metrics: dict[str, list[tuple[float, float]]] = {}
     for row in map(_parse_json, _read(path).split("\n")):  # a text may contain Unicode line separators
         step = finite(row.get("step"))
@@ -137,7 +137,7 @@ def _environment(content: dict[str, Any]) -> Environment:
 
 
 def _read(path: Path) -> str:
-    """The text of a file; "" if it does not exist."""
+    """Return the text of a file; "" if it does not exist."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 

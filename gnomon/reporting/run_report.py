@@ -53,7 +53,7 @@ def render(run: Run, language: Language = "en") -> str:
 
 
 def page_environment() -> Environment:
-    """The Jinja environment of the report templates."""
+    """Create the Jinja environment of the report templates."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
