@@ -1,8 +1,9 @@
 """Quality monitor: loads a project's judgements as votes, and pauses annotators with a low reliability.
 
 A judgement is effective if it is not superseded by a correction and its annotator has not withdrawn. It becomes
-a vote whose label is `task_types.verdict`, the answer in the item's own order of completions, so that displayed
-orders do not matter. Gold items measure annotators, and are excluded from agreement.
+a vote whose label is `task_types.verdict`: the answer reduced to what agreement compares, in the item's own order
+of completions, so that displayed orders do not matter. Gold items measure annotators, and are excluded from
+agreement.
 """
 
 from __future__ import annotations
