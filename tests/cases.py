@@ -17,7 +17,7 @@ from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, S
 from gnomon.core.experience import Experience, KLPenalty
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.models.settings import Trainable
-from gnomon.rollouts.experience import price_kl
+from gnomon.rollouts.experience import apply_kl_penalty
 from gnomon.training.online.policy_update import rows_with_signal, step_totals
 from gnomon.training.runtime.model_bundle import TrainedModels
 
@@ -101,7 +101,7 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
         "unbiased_gradient": True,
         **algorithm.loop_defaults.get("kl", {}),
     }
-    priced = price_kl(drawn, 0.1, placement=kl["placement"], estimator=kl["estimator"])
+    priced = apply_kl_penalty(drawn, 0.1, placement=kl["placement"], estimator=kl["estimator"])
     if kl["placement"] == "loss":
         priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["unbiased_gradient"]))
     found: Experience = algorithm.credit(priced)

@@ -1,4 +1,4 @@
-"""χPO: DPO with a price that grows with the ratio itself, so that no completion can run away.
+"""χPO: DPO with a penalty that grows with the ratio itself, so that no completion can run away.
 
 Paper: Huang et al. 2024, "Correcting the mythos of KL-regularization" (χ²-preference optimization), algorithm 1:
 DPO with `β·φ(π/π_ref)`, `φ(z) = z + log z`, in the place of `β·log π/π_ref`. On exact preferences

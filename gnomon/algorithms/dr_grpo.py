@@ -3,7 +3,8 @@
 Paper: Liu et al. 2025, "Understanding R1-Zero-like training", section 3.2: `A_n = R_n − mean`, not divided by the
 group's deviation; the sum over tokens is divided by a constant, not by the completion's length. What is left of a
 bias is the factor (K−1)/K of a mean that includes the completion itself: a matter of the step size while the KL
-is in the reward. In the loss (`kl.placement`) the price keeps its size: the optimum is π_ref·exp(r·(K−1)/(K·β)).
+is in the reward. In the loss (`kl.placement`) the penalty keeps its size, and the optimum is
+π_ref·exp(r·(K−1)/(K·β)).
 
 Wrong when it matters that every prompt moves the policy alike: here prompts of large spread move it more.
 """

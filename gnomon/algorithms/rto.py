@@ -2,7 +2,7 @@
 
 Paper: Zhong et al. 2024, "DPO meets PPO": `r_t = β₁·(log π_dpo − log π_ref)(y_t) − β₂·(log π − log π_ref)(y_t)`,
 on the last token plus the score. A DPO model's log-ratio is the token reward that explains the preferences, so
-credit need not travel from the end to the token that earned it. The price β₂ is `training.kl`.
+credit need not travel from the end to the token that earned it. The KL penalty β₂ is `training.kl`.
 
 Wrong when the DPO model is poor or over-trained: its log-ratios are then large and wrong everywhere.
 """
@@ -34,7 +34,7 @@ class RTO(ActorCritic):
         return frozenset({"reference", "critic", "token_reward"})
 
     def credit(self, experience: Experience) -> Experience:
-        """GAE over score, price of nats and token rewards; whitened."""
+        """GAE over score, KL penalty and token rewards; whitened."""
         assert experience.rewards is not None
         assert experience.values is not None
         assert experience.token_rewards is not None

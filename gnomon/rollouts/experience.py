@@ -90,7 +90,7 @@ def soft_overlong(lengths: Tensor, limit: int, buffer: int) -> Tensor:
     return -((lengths - (limit - buffer)) / buffer).clamp(0, 1)
 
 
-def price_kl(
+def apply_kl_penalty(
     experience: Experience,
     coefficient: float,
     *,

@@ -39,7 +39,7 @@ from gnomon.algorithms.rloo import RLOO
 from gnomon.algorithms.rto import RTO
 from gnomon.core.experience import Experience, RunningStats
 from gnomon.losses.reduce import constant_mean, sequence_mean
-from gnomon.rollouts.experience import price_kl
+from gnomon.rollouts.experience import apply_kl_penalty
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_the_entropy_bonus_has_the_gradient_of_the_entropy(small: Setting) -> No
         """The bonus, put where the loop puts it."""
 
         def credit(self, experience: Experience) -> Experience:
-            return super().credit(price_kl(experience, 0.0, entropy_bonus=0.5))
+            return super().credit(apply_kl_penalty(experience, 0.0, entropy_bonus=0.5))
 
     logprobs = small.policy.all_logprobs()
     entropy = -(logprobs.exp() * logprobs).sum() / SMALL.prompts

@@ -14,7 +14,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
-from gnomon.rollouts.experience import price_kl
+from gnomon.rollouts.experience import apply_kl_penalty
 from gnomon.training.online.policy_update import rows_with_signal, step_totals
 from gnomon.training.runtime.model_bundle import TrainedModels
 
@@ -66,7 +66,7 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
         values=torch.zeros_like(now),
         token_rewards=torch.zeros_like(now),
     )
-    credited: Experience = algorithm.credit(price_kl(drawn, 0.0))
+    credited: Experience = algorithm.credit(apply_kl_penalty(drawn, 0.0))
     every = range(6)
     return replace(credited, totals=step_totals(credited, every, every, rows_with_signal(credited, every)))
 

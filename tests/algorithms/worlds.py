@@ -18,7 +18,7 @@ from gnomon.core.batches import StepTotals, TokenGroups, pad_rows
 from gnomon.core.experience import Experience, KLPenalty
 from gnomon.losses.reduce import masked_sum
 from gnomon.models.roles import CriticOutput
-from gnomon.rollouts.experience import price_kl
+from gnomon.rollouts.experience import apply_kl_penalty
 
 Row = tuple[int, tuple[int, ...]]  # a prompt and a completion
 
@@ -252,7 +252,7 @@ def experience_of(
             gained = token_reward.logprobs(tokens) - reference.logprobs(tokens)
             experience = replace(experience, token_rewards=gained)
     estimator = "k1" if kl.placement == "loss" else kl.estimator  # the loss's own is in its penalty
-    experience = price_kl(experience, beta, placement=kl.placement, estimator=estimator)
+    experience = apply_kl_penalty(experience, beta, placement=kl.placement, estimator=estimator)
     return (
         replace(experience, penalty=KLPenalty(beta, kl.estimator, kl.unbiased_gradient))
         if kl.placement == "loss"

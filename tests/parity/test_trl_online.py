@@ -27,7 +27,7 @@ from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience, KLPenalty
 from gnomon.losses.kl import k3, prefix_weight
 from gnomon.losses.reduce import sequence_mean
-from gnomon.rollouts.experience import price_kl
+from gnomon.rollouts.experience import apply_kl_penalty
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -141,7 +141,7 @@ def ours(case: Case, step: float, *, kl: str = "loss", limit: float = LIMIT) -> 
     policy = peer.policy()
     drawn = experience(policy, case.masks)
     drawn = replace(drawn, totals=replace(drawn.totals, limit=limit))
-    priced = price_kl(drawn, case.beta, placement=kl)
+    priced = apply_kl_penalty(drawn, case.beta, placement=kl)
     if kl == "loss" and case.beta:
         priced = replace(priced, penalty=KLPenalty(case.beta, "k3", unbiased_gradient=False))
     batch = case.algorithm.credit(priced)
@@ -230,7 +230,7 @@ def test_trls_correction_of_the_kl_weighs_each_token_by_its_own_ratio(tmp_path: 
     token_wise = peer.gradient(policy.network, BETA * priced)
     assert peer.gap({n: found[n] + token_wise[n] for n in found}, expected) < 1e-4
     policy = peer.policy()
-    batch = GRPO().credit(price_kl(experience(policy, beta=BETA), BETA, placement="loss"))
+    batch = GRPO().credit(apply_kl_penalty(experience(policy, beta=BETA), BETA, placement="loss"))
     exact = GRPO().loss(peer.models(policy, TEMPERATURE), batch)[0]
     assert peer.gap(peer.gradient(policy.network, exact), expected) > 0.05
 

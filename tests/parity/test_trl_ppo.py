@@ -29,7 +29,7 @@ from gnomon.algorithms.ppo import PPO
 from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 from gnomon.data.reading.downloads import fetch_from_pypi
-from gnomon.rollouts.experience import price_kl
+from gnomon.rollouts.experience import apply_kl_penalty
 from gnomon.training.runtime.model_bundle import TrainedModels
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
@@ -86,7 +86,7 @@ def ours(case: str) -> dict[str, Tensor]:
     policy = tiny_policy(trainable=peer.EVERYTHING, seed=0)
     critic = tiny_critic(trainable=peer.EVERYTHING, seed=4)
     groups = TokenGroups.build(peer.PROMPTS, completions, GROUP)
-    batch = algorithm.credit(price_kl(experience(policy, critic, groups), BETA))
+    batch = algorithm.credit(apply_kl_penalty(experience(policy, critic, groups), BETA))
     assert batch.advantages is not None
     n = float(groups.mask.sum())
     batch = replace(batch, advantages=batch.advantages * ((n - 1) / n) ** 0.5)

@@ -12,10 +12,10 @@ from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience, FinishReason, Rollout
 from gnomon.core.types import Completion, Prompt
 from gnomon.rollouts.experience import (
+    apply_kl_penalty,
     build_experience,
     cap_truncated,
     last_token,
-    price_kl,
     sequence_kl,
     token_groups_of,
 )
@@ -102,9 +102,9 @@ def experience() -> Experience:
     return replace(result, reference_logprobs=torch.tensor([[-1.5, -1.75, -9.5], [-4.0, 0.0, 0.0]]))
 
 
-def test_price_kl_hand_numbers() -> None:
+def test_apply_kl_penalty_hand_numbers() -> None:
     """β = 0.1: row 0 pays 0.05 and −0.025 and earns 2 on its second token; row 1 pays 0.1 and earns −1."""
-    rewards = price_kl(experience(), 0.1).rewards
+    rewards = apply_kl_penalty(experience(), 0.1).rewards
     assert rewards is not None
     assert rewards[0].tolist() == pytest.approx([-0.05, 2.025, 0.0])
     assert rewards[1].tolist() == pytest.approx([-1.1, 0.0, 0.0])
@@ -116,6 +116,6 @@ def test_sequence_kl_hand_numbers() -> None:
 
 
 def test_a_free_nat_leaves_the_score_alone() -> None:
-    rewards = price_kl(experience(), 0.0).rewards
+    rewards = apply_kl_penalty(experience(), 0.0).rewards
     assert rewards is not None
     assert rewards.tolist() == [[0, 2, 0], [-1, 0, 0]]

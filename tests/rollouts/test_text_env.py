@@ -22,7 +22,7 @@ from tiny import prompts_of, tiny_policy, word_tokenizer
 import gnomon.rollouts
 from gnomon.core.errors import ConfigError, DataError, RunError
 from gnomon.core.types import Prompt
-from gnomon.rollouts.experience import build_experience, price_kl
+from gnomon.rollouts.experience import apply_kl_penalty, build_experience
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.text_env import TextEnv, Transcript, token_groups_of_transcripts
 
@@ -112,7 +112,7 @@ def test_a_tools_output_is_observed_and_masked_and_costs_no_action() -> None:
     assert (rollout.finished, rollout.version, rollout.prompt_ids) == (True, 7, (0, 2))
     experience = build_experience([rollout], torch.tensor([5.0]))
     assert experience.totals.tokens == 4
-    priced = price_kl(replace(experience, reference_logprobs=experience.logprobs), 0.1)
+    priced = apply_kl_penalty(replace(experience, reference_logprobs=experience.logprobs), 0.1)
     assert priced.rewards is not None
     assert priced.rewards.tolist() == [[0, 0, 0, 0, 0, 5]]
 

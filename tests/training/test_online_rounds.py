@@ -70,7 +70,7 @@ def test_rewards_with_their_prices_by_hand(
 ) -> None:
     """At 0.2 a nat, and 0.1 for each nat of −log π; a price in the loss is none in the reward."""
     loop = online(tmp_path, words, kl=KLSettings(coef=0.2, **settings), entropy_bonus=bonus)
-    priced = loop.price(experience())
+    priced = loop.add_kl_penalty(experience())
     assert priced.rewards is not None
     torch.testing.assert_close(priced.rewards, torch.tensor(expected))
     assert (priced.penalty is not None) == ("placement" in settings)
@@ -81,9 +81,9 @@ def test_a_price_in_the_loss_is_handed_to_it_and_a_price_of_nothing_is_none(
     exact: bool, tmp_path: Path, words: Any
 ) -> None:
     kl = KLSettings(coef=0.2, placement="loss", estimator="k3", unbiased_gradient=exact)
-    assert online(tmp_path, words, kl=kl).price(experience()).penalty == KLPenalty(0.2, "k3", exact)
+    assert online(tmp_path, words, kl=kl).add_kl_penalty(experience()).penalty == KLPenalty(0.2, "k3", exact)
     free = kl.model_copy(update={"coef": 0.0, "measure": "sampled"})
-    assert online(tmp_path, words, kl=free).price(experience()).penalty is None
+    assert online(tmp_path, words, kl=free).add_kl_penalty(experience()).penalty is None
 
 
 # What later rounds know of a round.

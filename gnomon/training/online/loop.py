@@ -23,7 +23,7 @@ from gnomon.losses.reduce import masked
 from gnomon.models.roles import Model, Policy
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import Reward
-from gnomon.rollouts.experience import build_experience, price_kl, sequence_kl
+from gnomon.rollouts.experience import apply_kl_penalty, build_experience, sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.checks import data_fault, reuse_fault, sampling_fault
@@ -199,7 +199,7 @@ class OnlineLoop(TrainingLoop):
         experience = self.evaluator.reference(experience, self.reference_weights)
         experience = self.evaluator.critic(experience)
         experience = self.evaluator.token_rewards(experience)
-        experience = self.price(experience)
+        experience = self.add_kl_penalty(experience)
         experience = cast(OnlineAlgorithm, self.algorithm).credit(
             replace(experience, return_stats=self.return_stats)
         )
@@ -305,10 +305,10 @@ class OnlineLoop(TrainingLoop):
         experience = replace(experience, names=tuple(r.prompt.id for r in rollouts))
         return experience.to(self.models.policy.device)
 
-    def price(self, experience: Experience) -> Experience:
+    def add_kl_penalty(self, experience: Experience) -> Experience:
         """Add rewards with the KL penalty, or the penalty for the loss."""
         kl = self.settings.kl
-        priced = price_kl(
+        penalized = apply_kl_penalty(
             experience,
             self.kl_coef,
             placement=kl.placement,
@@ -316,8 +316,8 @@ class OnlineLoop(TrainingLoop):
             entropy_bonus=self.settings.entropy_bonus,
         )
         if kl.placement != "loss" or not self.kl_coef:
-            return priced
-        return replace(priced, penalty=KLPenalty(self.kl_coef, kl.estimator, kl.unbiased_gradient))
+            return penalized
+        return replace(penalized, penalty=KLPenalty(self.kl_coef, kl.estimator, kl.unbiased_gradient))
 
     def update_kl_coef(self, experience: Experience, rollouts: Sequence[Rollout]) -> None:
         """Adapt the KL coefficient to the KL of the policy's own samples.

@@ -79,8 +79,8 @@ class RolloutEvaluator:
         if states is not None and self.settings.kl.measure == "full":
             own = self._per_token(experience, policy.token_states)
             kl = policy.full_kl(experience.tokens, own, states, temperature=temperature)
-        priced = states if self.settings.kl.estimator == "full" else None
-        return replace(experience, reference_logprobs=logprobs, reference_states=priced, full_kl=kl)
+        reference_states = states if self.settings.kl.estimator == "full" else None
+        return replace(experience, reference_logprobs=logprobs, reference_states=reference_states, full_kl=kl)
 
     @torch.no_grad()
     def critic(self, experience: Experience) -> Experience:
