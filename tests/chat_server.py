@@ -25,7 +25,7 @@ class Answer:
 
 
 @dataclass
-class Asked:
+class Received:
     """One request as it came."""
 
     path: str
@@ -41,11 +41,11 @@ def chat(text: object, finish: str = "stop", **more: object) -> Answer:
 
 @dataclass
 class ChatServer:
-    """`url` ends in /v1; `reply` answers a request by its number, from 0; `asked` is all that came."""
+    """`url` ends in /v1; `reply` answers a request by its number, from 0; `requests` holds all that came."""
 
     url: str = ""
     reply: Callable[[int, dict[str, Any]], Answer] = lambda number, body: chat(f"answer {number}")
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Received] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -68,8 +68,8 @@ def chat_server(*, keep_alive: bool = False, context: ssl.SSLContext | None = No
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with state.lock:
-                number = len(state.asked)
-                state.asked.append(Asked(self.path, dict(self.headers), body, self.client_address[1]))
+                number = len(state.requests)
+                state.requests.append(Received(self.path, dict(self.headers), body, self.client_address[1]))
                 state.at_once += 1
                 state.most_at_once = max(state.most_at_once, state.at_once)
             try:
@@ -78,7 +78,7 @@ def chat_server(*, keep_alive: bool = False, context: ssl.SSLContext | None = No
             finally:
                 with state.lock:  # before it is sent: whoever has it may ask again at once
                     state.at_once -= 1
-            with suppress(BrokenPipeError, ConnectionResetError):  # who asked did not wait
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client did not wait
                 self._answer(answer)
 
         def _answer(self, answer: Answer) -> None:
@@ -92,7 +92,7 @@ def chat_server(*, keep_alive: bool = False, context: ssl.SSLContext | None = No
 
         def do_GET(self) -> None:
             with state.lock:
-                state.asked.append(Asked(self.path, dict(self.headers), {}))
+                state.requests.append(Received(self.path, dict(self.headers), {}))
             self._answer(chat("by another way"))
 
         def log_message(self, *_: object) -> None: ...

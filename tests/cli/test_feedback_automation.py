@@ -199,7 +199,7 @@ def test_ctrl_c_keeps_finished_completions(ask: Ask, here: Path, server: ChatSer
         stderr=subprocess.PIPE,
         text=True,
     )
-    while len(server.asked) < 12:
+    while len(server.requests) < 12:
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
@@ -210,14 +210,14 @@ def test_ctrl_c_keeps_finished_completions(ask: Ask, here: Path, server: ChatSer
     )
     assert message, err
     assert rows("SELECT count(*) FROM completions") == [(int(message[1]),)]
-    before = len(server.asked)
+    before = len(server.requests)
     server.reply = various
     code, out, err = ask(*line)
     assert (code, out.partition(" items")[0]) == (
         0,
         f"{54 - int(message[1])} completions added, {message[1]} existing, 54",
     ), err
-    assert len(server.asked) == 54 > before
+    assert len(server.requests) == 54 > before
 
 
 def test_api_keys_are_never_stored(
@@ -228,7 +228,7 @@ def test_api_keys_are_never_stored(
     line = ["--from", f"{server.url}#m", "--prompts", "prompts.jsonl", "--key", "127.0.0.1=MY_KEY"]
     code, out, err = generate(ask, *line)
     assert code == 0, err
-    assert server.asked[0].headers["Authorization"] == "Bearer sk-very-secret"
+    assert server.requests[0].headers["Authorization"] == "Bearer sk-very-secret"
     server.reply = lambda number, body: Answer({"error": {"message": "not sk-very-secret"}}, 401)
     code, more, worse = generate(ask, *line, "--seed", 1)
     assert code == 2

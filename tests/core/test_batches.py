@@ -51,7 +51,7 @@ def test_select_keeps_each_completion_with_its_prompt(masked_groups: TokenGroups
 
 
 def numbered(groups: TokenGroups) -> Experience:
-    """Every tensor says which row and column it is."""
+    """Every tensor's values encode its row and column."""
     n, width = groups.mask.shape
     per_token = torch.arange(n)[:, None] * 10.0 + torch.arange(width)
     return Experience(

@@ -127,7 +127,7 @@ def test_prompts_stay_whole_and_sizes_are_met() -> None:
 
 
 def test_prompts_of_equal_wording_are_one() -> None:
-    """Two ids, one question: were they split, the evaluation would ask what training asked."""
+    """Two ids, one question: if they were split, the evaluation would use a prompt of training."""
     items = [
         RatedText(
             f"{n}.{k}", f"{n} {k}", (1.0,), prompt(f"p{n}.{k}", f"Question  {n}?" if k else f"question {n}?")

@@ -109,7 +109,7 @@ def test_sampled_ids_are_never_tokenised_again(chat_tokenizer: Any) -> None:
 
 
 def test_sampled_ids_of_another_vocabulary_are_not_read(chat_tokenizer: Any, bare_tokenizer: Any) -> None:
-    """Nor are those of which nobody says whose they are."""
+    """Nor are ids of an unknown tokenizer."""
     expected = tuple(render_completion(chat_tokenizer, "good", ""))
     for sampled_by in (bare_tokenizer, None):
         (result,) = encode_completions([A], [text("good", (9, 8))], chat_tokenizer, sampled_by)
@@ -176,7 +176,7 @@ def test_the_context_limits_max_tokens() -> None:
 
 
 def test_prompts_that_leave_no_room_are_refused_before_sampling(chat_tokenizer: Any) -> None:
-    """The context is 256: what is left of it after the longer prompt is the most that can be asked for."""
+    """The context is 256: its rest after the longer prompt is the largest possible max_tokens."""
     prompts, config = [A, *prompts_of("a very good film " * 12)[:1]], config_of("llama", len(chat_tokenizer), 1)
     room = 256 - max(len(render_prompt(chat_tokenizer, p)) for p in prompts)
     assert 0 < room < 256

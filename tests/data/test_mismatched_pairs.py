@@ -14,7 +14,7 @@ LONG = 100
 
 
 def rows(*prompts: str) -> list[Example]:
-    """One completion each, its only token the row's number; the prompt's token tells its letter."""
+    """One completion each, its only token the row's number; the prompt's token encodes its letter."""
     return [Example(name, (ord(name),), ((n,),), good=n % 2 == 0) for n, name in enumerate(prompts)]
 
 

@@ -134,7 +134,7 @@ def test_discounted_returns_by_hand() -> None:
 
 
 def test_the_best_of_each_group_by_hand() -> None:
-    """Two of (1, 3, 2) and two of (5, 5, 5), where the earlier ones win; one of them where one is asked for."""
+    """Two of (1, 3, 2) and two of (5, 5, 5), where the earlier ones win; one of each with keep=1."""
     returns, group = torch.tensor([1.0, 5.0, 3.0, 5.0, 2.0, 5.0]), torch.tensor([0, 1, 0, 1, 0, 1])
     assert best_of_group(returns, group, 2).tolist() == [False, True, True, True, True, False]
     assert best_of_group(returns, group, 1).tolist() == [False, True, True, False, False, False]

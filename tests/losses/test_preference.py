@@ -66,12 +66,12 @@ def test_recovers_known_strengths_up_to_a_constant(margin: float) -> None:
         return total
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    found = scores.detach() - scores.detach()[0]
-    torch.testing.assert_close(found, strengths, atol=1e-4, rtol=0)
+    result = scores.detach() - scores.detach()[0]
+    torch.testing.assert_close(result, strengths, atol=1e-4, rtol=0)
 
 
 def test_costs_by_hand() -> None:
-    """At leads 2 and −1; τ = ¼ asks for a lead of 2."""
+    """At margins 2 and −1; τ = ¼ has its optimum at a margin of 2."""
     leads = torch.tensor([2.0, -1.0])
     assert logsigmoid_loss(leads).tolist() == pytest.approx([0.126928, 1.313262], abs=1e-6)
     assert hinge_loss(leads).tolist() == [0.0, 2.0]
@@ -120,8 +120,8 @@ ROWS, OTHERS = torch.tensor([0, 1]), torch.tensor([1, 0])
 )
 def test_values_of_a_pairs_sides_by_hand(settings: dict[str, float], expected: list[float]) -> None:
     """Four tokens against two that count, the second of them standing third: only the longer one has a tail."""
-    found = pair_values(VALUES, MASK, ROWS, OTHERS, **settings)  # type: ignore[arg-type]
-    assert found.tolist() == pytest.approx(expected)
+    result = pair_values(VALUES, MASK, ROWS, OTHERS, **settings)  # type: ignore[arg-type]
+    assert result.tolist() == pytest.approx(expected)
 
 
 def test_plackett_luce_by_hand() -> None:

@@ -233,7 +233,7 @@ def test_a_name_that_is_not_to_be_had_is_refused_before_transformers_tries_it(
         raise TimeoutError
 
     def never(*_: object, **__: object) -> None:
-        raise AssertionError("transformers was asked")
+        raise AssertionError("transformers was called")
 
     monkeypatch.setattr(HfApi, "model_info", unreachable)
     monkeypatch.setattr(AutoConfig, "from_pretrained", never)

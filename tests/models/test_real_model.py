@@ -46,8 +46,8 @@ def test_pad_is_its_end_and_yet_sampler_and_trainer_agree() -> None:
     rollouts = NativeSampler(policy).sample([QUESTION, other], Sampling(completions=3, max_tokens=12), seed=1)
     tokens = token_groups_of(rollouts)
     with torch.no_grad():
-        found = policy.logprobs(tokens)
-    for row, rollout in zip(found, rollouts, strict=True):
+        result = policy.logprobs(tokens)
+    for row, rollout in zip(result, rollouts, strict=True):
         sampled = torch.tensor(rollout.logprobs)
         torch.testing.assert_close(row[: len(sampled)], sampled, atol=2e-3, rtol=0)
 
@@ -87,8 +87,8 @@ def test_a_model_from_gguf_equals_transformers_reading(tmp_path: Path) -> None:
     save_model(policy, tmp_path / "model")
     network = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     with torch.no_grad():
-        found = policy.logprobs(tokens)
-    for row, plain in zip(rows_of(found, tokens), naive_logprobs(network, tokens), strict=True):
+        result = policy.logprobs(tokens)
+    for row, plain in zip(rows_of(result, tokens), naive_logprobs(network, tokens), strict=True):
         torch.testing.assert_close(row, plain, atol=1e-4, rtol=0)
     saved = AutoTokenizer.from_pretrained(tmp_path / "model")
     conversation = [{"role": "user", "content": "What is the capital of France? 法国的首都？"}]

@@ -32,7 +32,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def hub_says(monkeypatch: pytest.MonkeyPatch, answer: Exception | None) -> list[str]:
-    """Stand in for the hub; returns the names that it was asked for."""
+    """Replace the hub; returns the list of requested names."""
     requests: list[str] = []
 
     def model_info(self: HfApi, name: str, *, timeout: float) -> None:

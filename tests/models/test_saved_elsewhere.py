@@ -82,7 +82,7 @@ def scored(model: Model) -> TokenGroups:
 
 
 def conversations(tokenizer: Any) -> list[str]:
-    """The same as text by the template, up to the last end: what the guide says of whole conversations."""
+    """The same as text by the template, up to the last end, as the guide describes for whole conversations."""
     result = []
     for batch_texts, answer in zip(QUESTIONS, ANSWERS, strict=True):
         turns = [{"role": "user", "content": batch_texts}, {"role": "assistant", "content": answer}]

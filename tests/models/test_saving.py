@@ -61,7 +61,7 @@ def test_a_saved_policy_is_a_plain_model_with_its_adapter_merged(
 def test_transformers_gives_a_saved_reward_models_scores(
     tmp_path: Path, language_model: str, chat_tokenizer: Any
 ) -> None:
-    """Its own classifier, on a padded batch, less `score_offset`, reads the same token and says the same."""
+    """Its classifier, on a padded batch, minus `score_offset`, gives the same scores."""
     model, groups = load_reward_model(language_model, CPU, LORA, seed=3), ended(chat_tokenizer)
     shake(model, by=0.3)
     model.center(1.25)
@@ -142,7 +142,7 @@ def test_a_critic_starts_at_zero_on_the_trunk_it_was_given(
 def test_a_critic_with_a_frozen_trunk_need_not_read_twice(
     adapter: Any, chat_tokenizer: Any, language_model: str
 ) -> None:
-    """Its head learns, so values change; what the trunk said does not."""
+    """Its head learns, so values change; the trunk's states do not."""
     groups = ended(chat_tokenizer)
     assert not load_critic(language_model, CPU, LORA, seed=0).frozen_trunk
     assert load_critic(language_model, CPU, LORA, seed=0).predict(groups).states is None

@@ -93,7 +93,7 @@ def test_gradients_are_those_of_each_sequence_alone(settings: HeadSettings, grou
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_mask_takes_no_token_out_of_a_score(pooling: Any) -> None:
-    """It says what a policy chose, not what a judge reads."""
+    """A mask marks the tokens that a policy chose, not those that a judge reads."""
     model = judge(HeadSettings(head="mlp", pooling=pooling))
     with torch.no_grad():
         assert torch.equal(model.scores(ragged_groups(masked=True)), model.scores(ragged_groups()))

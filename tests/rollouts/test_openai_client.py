@@ -27,8 +27,8 @@ KEY = "sk-very-secret"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     monkeypatch.setenv("no_proxy", "*")
-    with chat_server() as found:
-        yield found
+    with chat_server() as running:
+        yield running
 
 
 def endpoint(
@@ -37,9 +37,9 @@ def endpoint(
     return ChatEndpoint(server.url, "little", key=key, timeout=timeout, retries=retries, first_wait=0.01)
 
 
-def ask(found: ChatEndpoint, prompt: Prompt | None = None) -> Reply:
+def ask(client: ChatEndpoint, prompt: Prompt | None = None) -> Reply:
     (plain,) = prompts_of("Hi")
-    return found.complete(prompt or plain, temperature=0.5, top_p=0.9, max_tokens=7, seed=11)
+    return client.complete(prompt or plain, temperature=0.5, top_p=0.9, max_tokens=7, seed=11)
 
 
 def script(server: ChatServer, *answers: Answer) -> None:
@@ -50,12 +50,12 @@ def script(server: ChatServer, *answers: Answer) -> None:
 def test_a_conversation_goes_out_and_a_text_comes_back(server: ChatServer) -> None:
     script(server, chat("你好", "length", model="little-2", system_fingerprint="fp_1"))
     conversation = Prompt("p", (Message("system", "Be kind."), Message("user", "Hi")))
-    found = ask(endpoint(server), conversation)
-    assert found == Reply("你好", False, {"model": "little-2", "system_fingerprint": "fp_1"})
-    (asked,) = server.asked
-    assert asked.path == "/v1/chat/completions"
-    assert asked.headers["Authorization"] == f"Bearer {KEY}"
-    assert asked.body == {
+    result = ask(endpoint(server), conversation)
+    assert result == Reply("你好", False, {"model": "little-2", "system_fingerprint": "fp_1"})
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.body == {
         "model": "little",
         "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}],
         "temperature": 0.5,
@@ -66,26 +66,26 @@ def test_a_conversation_goes_out_and_a_text_comes_back(server: ChatServer) -> No
 
 
 def test_text_that_is_no_valid_unicode_is_escaped(server: ChatServer) -> None:
-    found = ask(endpoint(server), Prompt("p", (Message("user", "half \ud83d é"),)))
-    assert found.text == "answer 0"
-    assert server.asked[0].body["messages"][0]["content"] == "half \ud83d é"
+    result = ask(endpoint(server), Prompt("p", (Message("user", "half \ud83d é"),)))
+    assert result.text == "answer 0"
+    assert server.requests[0].body["messages"][0]["content"] == "half \ud83d é"
 
 
 def test_requests_share_a_connection_until_it_is_closed() -> None:
     with chat_server(keep_alive=True) as server:
-        found = endpoint(server)
-        ask(found)
-        ask(found)
-        found.close()
-        assert len({asked.port for asked in server.asked}) == 1
+        result = endpoint(server)
+        ask(result)
+        ask(result)
+        result.close()
+        assert len({request.port for request in server.requests}) == 1
 
 
 def test_no_cookie_comes_back(server: ChatServer) -> None:
     script(server, Answer(chat("there").body, headers={"Set-Cookie": "who=7; Path=/"}))
-    found = endpoint(server)
-    ask(found)
-    ask(found)
-    assert not any("Cookie" in asked.headers for asked in server.asked)
+    result = endpoint(server)
+    ask(result)
+    ask(result)
+    assert not any("Cookie" in request.headers for request in server.requests)
 
 
 def test_a_reply_without_end_is_not_read_to_it(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_a_reply_without_end_is_not_read_to_it(server: ChatServer, monkeypatch: 
     script(server, chat("x" * (2 << 20)))
     with pytest.raises(DataError, match="'p0': the reply is longer than 1 MiB; lower max_tokens"):
         ask(endpoint(server))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_certificate_that_nobody_signed_is_refused_at_once(
@@ -110,7 +110,7 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once(
     with chat_server(context=context) as server:
         with pytest.raises(ModelError, match=r"the certificate of https://.* is not valid \(self.signed"):
             ask(endpoint(server))
-        assert server.asked == []
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("proxy", ["socks5://u:hunter2@host:1", "hunter2://host", "http://host:hunter2"])
@@ -123,7 +123,7 @@ def test_a_proxy_that_cannot_be_used(proxy: str, monkeypatch: pytest.MonkeyPatch
 
 def test_without_a_key_none_is_sent(server: ChatServer) -> None:
     ask(endpoint(server, key=None))
-    assert "Authorization" not in server.asked[0].headers
+    assert "Authorization" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_without_a_key_none_is_sent(server: ChatServer) -> None:
 def test_what_passes_is_tried_again(server: ChatServer, first: Answer) -> None:
     script(server, first, chat("there"))
     assert ask(endpoint(server, timeout=0.4)).text == "there"
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_the_wait_that_a_server_asks_for_is_kept(server: ChatServer) -> None:
@@ -159,7 +159,7 @@ def test_retry_after_in_its_two_forms() -> None:
     assert _seconds("-3") == 0.0
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert _seconds(later) == pytest.approx(30, abs=3)
-    assert [_seconds(said) for said in (None, "", "soon", "nan", "inf")] == [None] * 5
+    assert [_seconds(header) for header in (None, "", "soon", "nan", "inf")] == [None] * 5
 
 
 def test_a_wait_too_long_is_no_wait(server: ChatServer) -> None:
@@ -174,7 +174,7 @@ def test_what_goes_on_failing_is_said_with_the_number_of_tries(server: ChatServe
     script(server, Answer({"error": {"message": "no GPU is free"}}, 503))
     with pytest.raises(ModelError, match=r"little at .* returned status 503 \(no GPU is free\); tried 3 times"):
         ask(endpoint(server))
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 def test_a_server_that_says_nothing(server: ChatServer) -> None:
@@ -189,7 +189,7 @@ def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind", "sentence"),
     [
         (401, ModelError, "refuses the key"),
         (403, ModelError, "refuses the key"),
@@ -199,23 +199,23 @@ def test_nobody_there() -> None:
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(
-    server: ChatServer, status: int, kind: type[GnomonError], said: str
+    server: ChatServer, status: int, kind: type[GnomonError], sentence: str
 ) -> None:
     script(server, Answer({"error": {"message": f"wrong key {KEY}!"}}, status))
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(kind, match=sentence) as caught:
         ask(endpoint(server))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert "wrong key …!" in str(caught.value)
 
 
 def test_a_key_is_nowhere_to_be_read(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    found = endpoint(server)
+    result = endpoint(server)
     script(server, Answer(f"Bearer {KEY}".encode()))
     with pytest.raises(ModelError) as caught:
-        ask(found)
+        ask(result)
     assert "Bearer …" in str(caught.value)
-    assert KEY not in str(caught.value) + repr(found) + caplog.text
+    assert KEY not in str(caught.value) + repr(result) + caplog.text
     assert "HTTP Request" in caplog.text  # what the library logs was looked at
 
 
@@ -225,7 +225,7 @@ def test_a_key_does_not_follow_a_redirect(server: ChatServer) -> None:
             script(server, Answer({}, status, {"Location": f"{elsewhere.url}/chat/completions"}))
             with pytest.raises(ModelError, match="give the address that it redirects to"):
                 ask(endpoint(server))
-        assert elsewhere.asked == []
+        assert elsewhere.requests == []
 
 
 @pytest.mark.parametrize("text", ["", "  \n", None, 5, ["a"]])
@@ -246,19 +246,19 @@ def test_a_server_with_other_names_for_a_setting(server: ChatServer) -> None:
         return chat("there")
 
     server.reply = reply
-    found = endpoint(server)
-    assert ask(found).text == ask(found).text == "there"
-    assert len(server.asked) == 4
-    assert server.asked[-1].body["max_completion_tokens"] == 7
+    result = endpoint(server)
+    assert ask(result).text == ask(result).text == "there"
+    assert len(server.requests) == 4
+    assert server.requests[-1].body["max_completion_tokens"] == 7
 
 
 def test_a_wait_ends_when_it_is_stopped(server: ChatServer) -> None:
     script(server, Answer({}, 429, {"Retry-After": "60"}))
-    found = endpoint(server)
-    found.stopped.set()
+    result = endpoint(server)
+    result.stopped.set()
     started = time.monotonic()
     with pytest.raises(ModelError, match="tried 1 times"):
-        ask(found)
+        ask(result)
     assert time.monotonic() - started < 5
 
 

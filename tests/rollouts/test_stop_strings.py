@@ -16,7 +16,7 @@ def tokenizer() -> Any:
 
 
 def end_of(tokenizer: Any, stops: list[str], text: str) -> tuple[str, str] | None:
-    """Feed a text token by token; what had been said when it stopped, and what is kept of it."""
+    """Feed a text token by token; returns the text so far when it stopped, and the text before the stop."""
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     stop = StopTexts(tokenizer, stops)
     for count in range(1, len(ids) + 1):

@@ -96,7 +96,7 @@ def test_a_window_shows_the_last_tokens() -> None:
 
 
 def test_a_tools_output_is_observed_and_masked_and_costs_no_action() -> None:
-    """END asks the tool, which adds 2, 0; the second END ends the episode; the limit counts own tokens only."""
+    """END calls the tool, which adds 2, 0; the second END ends the episode; the limit counts own tokens only."""
     env = small(tool=calculator, max_tokens=4, window=7)
     assert walk(env, [1, END, 1, END]) == [
         ([4, 4, 4, 4, 0, 2, 1], 0.0, False, False),
@@ -153,7 +153,7 @@ def test_the_seed_decides_the_prompts() -> None:
 
 
 def test_several_at_once() -> None:
-    """Two environments side by side; the one that ended begins anew and the other goes on."""
+    """Two environments side by side; the one that ended starts again and the other continues."""
     env = SyncVectorEnv([small, small], autoreset_mode=AutoresetMode.SAME_STEP)
     env.reset(seed=[0, 1])
     env.step(np.array([1, 0]))
@@ -219,10 +219,10 @@ def test_invalid_settings_are_refused(words: Any) -> None:
         walk(small(tool=lambda transcript: [9]), [END])
     with pytest.raises(RunError, match="not a finite number"):
         walk(small(reward=lambda transcript: float("nan")), [END])
-    tells = TextEnv(prompts_of("a"), FunctionReward(failing, "f"), max_tokens=1, tokenizer=words)
-    tells.reset()
+    env = TextEnv(prompts_of("a"), FunctionReward(failing, "f"), max_tokens=1, tokenizer=words)
+    env.reset()
     with pytest.raises(RunError, match="no words"):
-        tells.step(5)
+        env.step(5)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ NOISE = dict(zip(itertools.product(WANTED, EVERY), np.random.default_rng(0).rand
 
 
 def worth(prompt: str, text: tuple[int, ...]) -> float:
-    """The share of places that agree with what the prompt wants, and a taste that no rule tells."""
+    """The share of positions that agree with the prompt's target, and a preference without a rule."""
     pairs = itertools.zip_longest(text, WANTED[prompt])
     agree = [a == b for a, b in pairs]
     return float(np.mean(agree) + 0.2 * NOISE[prompt, text])

@@ -253,12 +253,12 @@ class Draws:
     """Rounds from a list, in place of a sampler and a reward: for each, prompts with their scores."""
 
     def __init__(self, loop: OnlineLoop, *rounds: dict[int, tuple[float, float]]):
-        self.loop, self.rounds, self.asked = loop, list(rounds), 0
+        self.loop, self.rounds, self.calls = loop, list(rounds), 0
         loop.sample = self.sample  # type: ignore[method-assign]
         loop.score = self.score  # type: ignore[method-assign]
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
-        self.asked, self.now = self.asked + 1, self.rounds.pop(0)
+        self.calls, self.now = self.calls + 1, self.rounds.pop(0)
         return [rollout(place) for place in self.now for _ in range(2)]
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
@@ -316,7 +316,7 @@ def test_more_is_drawn_until_the_round_is_full(tmp_path: Path, words: Any) -> No
     )
     found, failed = draws.resampled()
     assert found == {"p0": [0.0, 1.0], "p1": [0.0, 1.0], "p2": [0.0, 1.0]}
-    assert (draws.asked, failed) == (3, 3.0)
+    assert (draws.calls, failed) == (3, 3.0)
 
 
 def test_one_attempt_draws_although_all_are_alike(tmp_path: Path, words: Any) -> None:

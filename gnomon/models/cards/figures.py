@@ -76,7 +76,7 @@ def _rows(figures: Sequence[Figure]) -> str:
 
 
 def _eval_result(figure: Figure, task: str) -> EvalResult:
-    """A figure as the hub has it: its name says the judge and the interval, for which the hub has no field."""
+    """Convert a figure for the hub; its name includes the judge and the interval, which have no field there."""
     words = [figure.name, *(f"{word} {name}" for word, name in figure.about)]
     if figure.low is not None and figure.high is not None:
         words.append(f"(95% interval {_number(figure.low)} to {_number(figure.high)})")

@@ -265,7 +265,7 @@ def test_a_removed_folder_ends_the_run_with_a_sentence(short: Project, harm: str
         short.go("sft.training.epochs=2000", "training.checkpoint_seconds=0", "sft.training.budget_seconds=0.1")
 
 
-def hears(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+def handles(process: subprocess.Popen[str], number: signal.Signals) -> bool:
     """Whether a process has a handler for a signal."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     mask = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
@@ -280,7 +280,7 @@ def hears(process: subprocess.Popen[str], number: signal.Signals) -> bool:
 def test_an_early_stop_ends_like_a_later_one(short: Project, seconds: float, number: signal.Signals) -> None:
     """During imports, start-up or loading: one sentence, the status of a stop, and nothing half-written."""
     process = start(short, "sft.training.epochs=3000")
-    wait_until(lambda: hears(process, signal.SIGTERM), process)
+    wait_until(lambda: handles(process, signal.SIGTERM), process)
     time.sleep(seconds)
     process.send_signal(number)
     _, err = process.communicate(timeout=300)

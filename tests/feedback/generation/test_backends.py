@@ -113,16 +113,16 @@ def test_texts_in_flight_at_a_stop_are_saved(server: ChatServer, tmp_path: Path)
     requests = requests_of(1, 2, 3, *range(4, 40))
     stream = generator.write(requests, lambda request, text: cache.save(generator, request, text))
     assert next(stream) == GeneratedText("at once", True, {})
-    while not any(one.body["seed"] == 3 for one in list(server.asked)):
+    while not any(one.body["seed"] == 3 for one in list(server.requests)):
         time.sleep(0.01)
     threading.Timer(0.3, release.set).start()
     started = time.monotonic()
     stream.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started < 5
     assert cache.find(generator, requests[1]) == GeneratedText("late", True, {})
-    came = len(server.asked)
+    came = len(server.requests)
     time.sleep(0.2)
-    assert len(server.asked) == came < 39
+    assert len(server.requests) == came < 39
 
 
 def test_keys_are_sent_to_their_host_only(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_keys_are_sent_to_their_host_only(server: ChatServer, monkeypatch: pytes
     other = open_generator(f"{server.url}#m", read_keys(["elsewhere=MY_KEY"]))
     for generator in (one, other):
         list(generator.write(requests_of(1), SavedTexts()))
-    sent = [request.headers.get("Authorization") for request in server.asked]
+    sent = [request.headers.get("Authorization") for request in server.requests]
     assert sent == ["Bearer secret-1", None]
     assert "secret" not in str(one.identity) + one.name
 

@@ -26,7 +26,7 @@ Keep = Callable[..., Any]
 
 @pytest.fixture
 def keep() -> Iterator[Keep]:
-    """What a loop asks a model for, for as long as the test runs."""
+    """Caches as a loop opens them, for the duration of the test."""
     with ExitStack() as stack:
         yield lambda model, gigabytes=1.0: stack.enter_context(model.activation_cache(gigabytes))
 
@@ -187,7 +187,7 @@ def test_no_cache_for_zero_gigabytes_or_without_frozen_layers(keep: Keep) -> Non
 
 
 def test_no_cache_if_upper_layers_need_more_than_states(groups: TokenGroups, keep: Keep) -> None:
-    """Its last layer adds what the first said, which a pass above would not know."""
+    """Its last layer adds the first's output, which a pass above it does not have."""
     policy = tiny_policy(layers=3, trainable=UPPER)
     lowest: Any = decoder_layers(policy.trunk)[0]
     last: Any = decoder_layers(policy.trunk)[-1]

@@ -123,7 +123,7 @@ def test_a_token_sees_those_before_it_only(groups: TokenGroups) -> None:
 
 
 def test_masked_tokens_are_read_all_the_same() -> None:
-    """A mask says which tokens are trained, not which exist."""
+    """A mask selects the trained tokens, not those that exist."""
     policy = tiny_policy()
     with torch.no_grad():
         assert torch.equal(policy.logprobs(ragged_groups(masked=True)), policy.logprobs(ragged_groups()))

@@ -69,7 +69,7 @@ def test_a_token_sees_its_own_sequence_up_to_itself(shapes: list[tuple[int, list
 def test_short_segments_share_a_piece_and_long_ones_are_sliced() -> None:
     """A call is 5,000 pairs: 26 tokens are one, two prompts of 40 as well; the rest is counted by hand.
 
-    The prompt of 128 alone asks 16,384; with 40 tokens after it 168² = 28,224, more than 16,384 + 40·168 + 5,000.
+    The prompt of 128 alone costs 16,384; with 40 tokens after it 168² = 28,224, over 16,384 + 40·168 + 5,000.
     Two answers of 40 ask 80·208 = 16,640 together and 2·6,720 + 5,000 apart; a third makes it 120·248 = 29,760.
     """
 
