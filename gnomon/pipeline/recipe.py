@@ -21,7 +21,7 @@ from gnomon.pipeline.shipped_recipes import find_recipe
 from gnomon.rewards.registry import REWARDS
 from gnomon.stages.contract import Stage
 from gnomon.stages.references import BASE, TEXT_JUDGES
-from gnomon.stages.registry import STAGE_KINDS, stage_kinds
+from gnomon.stages.registry import STAGE_KINDS, called, check_methods, stage_kinds
 from gnomon.stages.train_settings import loop_keys
 
 
@@ -97,11 +97,16 @@ def _stage_of_kind(row: Mapping[str, Any], recipe: Recipe, where: str) -> Stage:
         kind = STAGE_KINDS.find(name)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    stage = kind.from_row({key: value for key, value in row.items() if key != "kind"}, recipe, where)
-    stage._kind = name
-    if STAGE_KINDS.is_outside(name):
+    content = {key: value for key, value in row.items() if key != "kind"}
+    if not STAGE_KINDS.is_outside(name):
+        stage = kind.from_row(content, recipe, where)
+        stage.check(recipe, where)
+    else:
+        stage = called(kind, "from_row", Stage, where, content, recipe, where)
         stage._kind_digest = STAGE_KINDS.digest(name)
-    stage.check(recipe, where)
+        called(stage, "check", type(None), where, recipe, where)
+        check_methods(stage, where)
+    stage._kind = name
     return stage
 
 

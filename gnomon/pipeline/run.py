@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import torch
 import yaml
 from rich.markup import escape
 
+from gnomon.algorithms.registry import find_algorithm
 from gnomon.core.boundary import input_errors
 from gnomon.core.errors import GnomonError, Interrupted, RunError, translate_disk_full, translate_interrupt
 from gnomon.core.extensions import describe_error, exits_as_errors
@@ -168,27 +170,39 @@ def _run_stage(stage: Stage, work: Workspace, position: str) -> None:
 
 
 def _run_and_check(stage: Stage, work: Workspace) -> Result:
-    """Run a stage and return its result; a third-party stage may raise anything, and its result is checked.
+    """Run a stage and return its result; third-party code may raise anything, and its result is checked.
 
     Raises:
-        RunError: a third-party stage raised an exception or returned another type than its `result_type`.
+        RunError: a third-party stage or algorithm raised an exception, or a stage returned another type than its
+            `result_type`.
     """
-    if not stage.from_outside:
+    outside = stage.code_from_outside()
+    if not outside:
         return stage.run(work)
-    label = f"stage '{stage.name}': {type(stage).__name__}.run"
     try:
         result: object = exits_as_errors(stage.run)(work)
     except GnomonError:
         raise
     except Exception as error:  # code from outside may raise anything
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(line.filename).name}, line {line.lineno}"
-        raise RunError(f"{label} raised {describe_error(error)} ({where}); fix it.") from error
+        line = _line_of(error, stage)
+        if line is None:
+            raise
+        raise RunError(f"stage '{stage.name}': {line} raised {describe_error(error)}; fix it.") from error
     if not isinstance(result, stage.result_type):
-        raise RunError(
-            f"{label} returned {type(result).__name__}, not its result_type {stage.result_type.__name__}; fix it."
-        )
+        problem = f"returned {type(result).__name__}, not its result_type {stage.result_type.__name__}"
+        raise RunError(f"stage '{stage.name}': {type(stage).__name__}.run {problem}; fix it.")
     return result
+
+
+def _line_of(error: BaseException, stage: Stage) -> str | None:
+    """Return the innermost line of an exception in a third-party file of the stage; `None` without one."""
+    classes: list[type] = [type(stage)] if stage.from_outside else []
+    classes += [find_algorithm(one.algorithm) for one in stage.trainings() if one.algorithm_from_outside()]
+    files = {Path(path).resolve() for one in classes if (path := inspect.getsourcefile(one))}
+    errors = [error, *([error.__cause__] if error.__cause__ else [])]
+    frames = [frame for one in errors for frame in traceback.extract_tb(one.__traceback__)]
+    lines = [f"{Path(f.filename).name}, line {f.lineno}," for f in frames if Path(f.filename).resolve() in files]
+    return lines[-1] if lines else None
 
 
 def _result_json(stage: Stage, result: Result, seconds: float) -> dict[str, Any]:

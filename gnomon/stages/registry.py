@@ -8,9 +8,10 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-from gnomon.core.errors import ConfigError
-from gnomon.core.extensions import Registry
+from gnomon.core.errors import ConfigError, GnomonError
+from gnomon.core.extensions import Registry, describe_error, exits_as_errors
 from gnomon.stages.contract import Result, Stage
+from gnomon.stages.references import Inputs, ModelComparison
 
 SHARED = {"contract", "references", "registry", "train_settings", "workspace"}  # files that define no kind
 
@@ -63,6 +64,55 @@ def check_stage_kind(candidate: Any, label: str) -> type[Stage]:
         if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
             raise ConfigError(f"{prefix}: '{name}' is {keys!r:.60}, not a tuple of names of settings; fix it.")
     return candidate
+
+
+def check_methods(stage: Stage, where: str) -> None:
+    """Check what the methods of a kind from outside return that the pipeline reads before anything runs.
+
+    Raises:
+        ConfigError: a method raises an exception, or returns a value of another type.
+    """
+    types: dict[str, type | tuple[type, ...]] = {
+        "inputs": Inputs,
+        "parts": frozenset,
+        "model_kind": str,
+        "saved_critic": (str, type(None)),
+        "trainings": (tuple, list),
+        "comparison": (ModelComparison, type(None)),
+        "describe": str,
+        "row": dict,
+        "semantic_settings": dict,
+    }
+    for name, wanted in types.items():
+        called(stage, name, wanted, where)
+
+
+def called(owner: Any, method: str, wanted: type | tuple[type, ...], where: str, *arguments: Any) -> Any:
+    """Call a method of a kind from outside and check the type of its value.
+
+    Args:
+        owner: the class or the stage.
+        method: its name.
+        wanted: type of the value, or several.
+        where: prefix of error messages.
+        arguments: of the method.
+
+    Raises:
+        ConfigError: the method raises an exception, or returns a value of another type.
+    """
+    kind = owner if isinstance(owner, type) else type(owner)
+    label = f"{where}: {kind.__name__}.{method}"
+    try:
+        value = exits_as_errors(getattr(owner, method))(*arguments)
+    except GnomonError:
+        raise
+    except Exception as error:  # code from outside may raise anything
+        raise ConfigError(f"{label} raised {describe_error(error)}; fix it.") from error
+    if not isinstance(value, wanted):
+        types = wanted if isinstance(wanted, tuple) else (wanted,)
+        names = " or ".join("None" if one is type(None) else one.__name__ for one in types)
+        raise ConfigError(f"{label} returned {type(value).__name__}, not {names}; fix it.")
+    return value
 
 
 STAGE_KINDS: Registry[type[Stage]] = Registry(

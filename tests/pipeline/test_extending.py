@@ -146,20 +146,52 @@ def test_a_comparison_finds_the_files_of_its_shared_stages(
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
-        ("return 3", "stage 'short': Shorten.run returned int, not its result_type ShortenResult; fix it."),
-        ("raise ValueError('no')", "stage 'short': Shorten.run raised ValueError: no (shorten.py, line "),
-        ("import sys; sys.exit(1)", "stage 'short': Shorten.run raised RuntimeError: SystemExit: 1 ("),
+        ("return 3", "Shorten.run returned int, not its result_type ShortenResult; fix it."),
+        ("raise ValueError('no')", "shorten.py, line LINE, raised ValueError: no; fix it."),
+        ("import sys; sys.exit(1)", "shorten.py, line LINE, raised RuntimeError: SystemExit: 1; fix it."),
     ],
 )
 def test_a_stage_that_fails_is_an_error_of_its_author(tmp_path: Path, broken: str, sentence: str) -> None:
     recipe = write_example(tmp_path)
     shorten = tmp_path / "shorten.py"
-    text = shorten.read_text(encoding="utf-8").replace(
-        "        rows = work", f"        {broken}\n        rows = work"
-    )
+    text = shorten.read_text(encoding="utf-8").replace("        rows = work", f"        {broken}; rows = work")
     shorten.write_text(text, encoding="utf-8")
+    line = 1 + text[: text.index(broken)].count("\n")
     with pytest.raises(RunError) as refusal:
         run_recipe(load_recipe(recipe, [f"run={tmp_path / 'run'}"]))
+    assert str(refusal.value) == f"stage 'short': {sentence.replace('LINE', str(line))}"
+
+
+def test_a_loss_that_fails_is_an_error_of_its_author(tmp_path: Path) -> None:
+    recipe = write_example(tmp_path)
+    focal = tmp_path / "focal.py"
+    text = focal.read_text(encoding="utf-8").replace("batch.totals.tokens", "batch.totals.words")
+    focal.write_text(text, encoding="utf-8")
+    with pytest.raises(RunError) as refusal:
+        run_recipe(load_recipe(recipe, [f"run={tmp_path / 'run'}"]))
+    line = 1 + text[: text.index("batch.totals.words")].count("\n")
+    assert f"stage 'imitated': focal.py, line {line}, raised AttributeError: " in str(refusal.value)
+
+
+CHECK = "    def check(self, recipe, where):\n        1 / 0\n\n    def parts"
+DESCRIBE = "    def describe(self):\n        pass\n\n    def parts"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("return Inputs(", "return list(", "stage 1: Shorten.inputs raised TypeError: "),
+        ('frozenset({"short"})', '["short"]', "stage 1: Shorten.parts returned list, not frozenset; fix it."),
+        ("    def parts", CHECK, "stage 1: Shorten.check raised ZeroDivisionError: division by zero; fix it."),
+        ("    def parts", DESCRIBE, "stage 1: Shorten.describe returned NoneType, not str; fix it."),
+    ],
+)
+def test_a_method_that_breaks_the_contract_is_named(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    recipe = write_example(tmp_path)
+    shorten = tmp_path / "shorten.py"
+    shorten.write_text(shorten.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigError) as refusal:
+        load_recipe(recipe)
     assert sentence in str(refusal.value)
 
 
