@@ -1,7 +1,7 @@
 """Base class of policy-gradient algorithms: ratio, surrogate, KL term, reduction, metrics.
 
-An algorithm overrides defaults of these fields, `credit`, and where its paper changes a formula, `log_ratios` or
-`surrogate`.
+An algorithm defines `credit`, which gives each token its advantage, and overrides defaults of these fields and,
+where its paper changes a formula, `log_ratios` or `surrogate`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from gnomon.algorithms._penalty import outputs, penalty
+from gnomon.algorithms._kl_penalty import kl_penalty_per_token, policy_outputs
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics
 from gnomon.core.experience import Experience
@@ -31,7 +31,7 @@ Discount = Annotated[float, Range("a discount above 1 would grow with each token
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradient:
-    """Base class of policy-gradient algorithms.
+    """Base class of policy-gradient algorithms; its class variables are those of `contract.Algorithm`.
 
     Attributes:
         clip_low: the ratio π/π_old is clipped below at 1 − clip_low.
@@ -59,12 +59,12 @@ class PolicyGradient:
         """Nothing: the loop provides a reference if there is a KL penalty."""
         return frozenset()
 
-    def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
-        """The `log π/π_old` of each token that the surrogate uses, `[N, T]`."""
-        return moved
+    def log_ratios(self, raw: Tensor, mask: Tensor) -> Tensor:
+        """Return the `log π/π_old` that the surrogate uses, given that of each token; all `[N, T]`."""
+        return raw
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
-        """The loss of each token, `[N, T]`.
+        """Compute the loss of each token, `[N, T]`.
 
         Args:
             logprobs: of the policy, `[N, T]`.
@@ -75,36 +75,36 @@ class PolicyGradient:
         return clipped_policy_loss(log_ratios, advantages, clip_low=low, clip_high=high, dual_clip=self.dual_clip)
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
-        """Surrogate loss plus the KL penalty, if it is in the loss, `[]`."""
+        """Compute the surrogate loss, plus the KL penalty if it is in the loss, `[]`."""
         assert batch.advantages is not None
-        tokens, read = batch.tokens, batch.totals.read
-        logprobs, entropy, full_kl = outputs(models, batch)
+        tokens, token_count = batch.tokens, batch.totals.read_tokens
+        logprobs, entropy, full_kl = policy_outputs(models, batch)
         mask = tokens.mask.to(logprobs.device)
         # Padding may hold NaN, which a product with 0 would keep.
         old, advantages = masked(batch.logprobs, mask), masked(batch.advantages, mask)
-        moved = log_ratio(logprobs, torch.where(mask, old, logprobs.detach()))
-        log_ratios = self.log_ratios(moved, mask)
+        raw = log_ratio(logprobs, torch.where(mask, old, logprobs.detach()))
+        log_ratios = self.log_ratios(raw, mask)
         per_token = self.surrogate(logprobs, log_ratios, advantages)
         if batch.sampler_logprobs is not None:
             per_token = per_token * truncated_weight(old, masked(batch.sampler_logprobs, mask), self.tis_cap)
         loss = policy_loss = self._reduce(per_token, mask, batch)
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
-            kl_loss = self._reduce_penalty(penalty(logprobs, batch, mask, full_kl), mask, batch)
+            kl_loss = self._reduce_penalty(kl_penalty_per_token(logprobs, batch, mask, full_kl), mask, batch)
             loss = loss + batch.penalty.coef * kl_loss
             metrics["kl_loss"] = kl_loss.detach()
         with torch.no_grad():
-            share = clipped_share(log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
+            clipped = clipped_share(log_ratios, advantages, clip_low=self.clip_low, clip_high=self.clip_high)
             metrics |= {
-                "entropy": token_mean(entropy, mask, read),
-                "clip_fraction": token_mean(share, mask, read),
-                "approx_kl": token_mean(torch.expm1(moved) - moved, mask, read),
-                "prob_abs_diff": token_mean((logprobs.exp() - old.exp()).abs(), mask, read),
+                "entropy": token_mean(entropy, mask, token_count),
+                "clip_fraction": token_mean(clipped, mask, token_count),
+                "approx_kl": token_mean(torch.expm1(raw) - raw, mask, token_count),
+                "prob_abs_diff": token_mean((logprobs.exp() - old.exp()).abs(), mask, token_count),
             }
         return loss, {"loss": loss.detach(), **metrics}
 
     def _reduce(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """Reduce to the batch's share of the step's loss, `[N, T] -> []`."""
+        """Reduce to what this micro-batch contributes to the step's loss, `[N, T] -> []`."""
         totals = batch.totals
         if self.aggregate == "token":
             return token_mean(per_token, mask, totals.tokens)
@@ -113,7 +113,7 @@ class PolicyGradient:
         return constant_mean(per_token, mask, totals.rows, totals.limit)
 
     def _reduce_penalty(self, per_token: Tensor, mask: Tensor, batch: Experience) -> Tensor:
-        """Reduce the KL penalty, `[N, T] -> []`; sequence means would weight its gradient by 1/length."""
+        """Reduce the KL penalty, `[N, T] -> []`; its unbiased gradient allows no division by a row's length."""
         assert batch.penalty is not None
         if batch.penalty.unbiased_gradient and self.aggregate == "sequence":
             return token_mean(per_token, mask, batch.totals.tokens)

@@ -3,7 +3,7 @@
 Paper: Rafailov et al. 2023, eq. 7: `−log σ(β·[log π/π_ref(y_w) − log π/π_ref(y_l)])` with log-probs summed over
 the completion. Its optimum on exact preferences is π_ref·exp(r/β)/Z, where PPO with their reward would go.
 Settings make it cDPO (`label_smoothing`), rDPO (`robust`), ODPO (`margin_weight`), LD-DPO (`ld_alpha`) and RPO
-(`sft_coef`); with soft labels it learns the share of raters.
+(`sft_coef`); with soft labels it learns the share of raters. Computed by `losses.preference.logsigmoid_loss`.
 
 Wrong when labels are hard and pairs few: the margin then grows without bound, and both log-probs may fall.
 """

@@ -36,6 +36,6 @@ class GSPO(PolicyGradient):
         """The completion's return relative to its group, in its deviations, on every token."""
         return group_credit(experience, scaled=True)
 
-    def log_ratios(self, moved: Tensor, mask: Tensor) -> Tensor:
+    def log_ratios(self, raw: Tensor, mask: Tensor) -> Tensor:
         """Mean log-ratio of the completion, on each of its tokens, `[N, T]`."""
-        return sequence_log_ratio(moved, mask)
+        return sequence_log_ratio(raw, mask)

@@ -55,14 +55,15 @@ class OnlineDPO:
         """Mean over the step's pairs, `[]`, one per group with unequal scores; minibatches keep groups whole."""
         assert batch.advantages is not None
         assert batch.reference_logprobs is not None
-        tokens, pairs, read = batch.tokens, max(1.0, batch.totals.groups), batch.totals.read
+        tokens, pairs = batch.tokens, max(1.0, batch.totals.groups)
+        token_count = batch.totals.read_tokens
         logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
         assert entropy is not None
         mask, group = tokens.mask.to(logprobs.device), tokens.group.to(logprobs.device)
-        moved = masked_sum(logprobs - batch.reference_logprobs, mask)  # [N]
+        log_ratios = masked_sum(logprobs - batch.reference_logprobs, mask)  # [N]
         side = batch.advantages.masked_fill(~mask, 0.0).sum(dim=1).sign()  # [N]: +1, −1, 0
         count = len(tokens.prompts)
-        margin = logprobs.new_zeros(count).index_add(0, group, side * moved)  # [G]
+        margin = logprobs.new_zeros(count).index_add(0, group, side * log_ratios)  # [G]
         weight = logprobs.new_zeros(count).index_add(0, group, side.abs() / 2) / pairs  # 0 where there is no pair
         loss = -(weight * F.logsigmoid(self.beta * margin)).sum()
         drift = log_ratio(logprobs.detach(), batch.logprobs.masked_fill(~mask, 0.0))
@@ -70,7 +71,9 @@ class OnlineDPO:
             "loss": loss.detach(),
             "accuracy": (weight * (1 + margin.detach().sign()) / 2).sum(),  # a tie counts half
             "reward_margin": (weight * margin.detach()).sum(),
-            "entropy": token_mean(entropy, mask, read),
-            "approx_kl": token_mean(torch.expm1(drift) - drift, mask, read),
-            "prob_abs_diff": token_mean((logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, read),
+            "entropy": token_mean(entropy, mask, token_count),
+            "approx_kl": token_mean(torch.expm1(drift) - drift, mask, token_count),
+            "prob_abs_diff": token_mean(
+                (logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, token_count
+            ),
         }

@@ -128,8 +128,8 @@ class StepTotals:
     examples: float = 0.0
 
     @property
-    def read(self) -> float:
-        """Number of tokens that a model read."""
+    def read_tokens(self) -> float:
+        """Number of completion tokens that the policy's forward pass computed."""
         return self.tokens - self.unread
 
 

@@ -1,4 +1,4 @@
-"""The KL penalty in the loss, per token."""
+"""Policy outputs that a policy-gradient loss needs, and the KL penalty in the loss, per token."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Log-probs, entropy, and the KL over the whole vocabulary if the loss needs it, `[N, T]` each."""
+def policy_outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Compute log-probs, entropy, and the KL over the whole vocabulary if the loss needs it, `[N, T]` each."""
     tokens, temperature, states = batch.tokens, models.temperature, batch.reference_states
     if batch.penalty is not None and batch.penalty.estimator == "full":
         assert states is not None
@@ -24,8 +24,10 @@ def outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, Tensor |
     return logprobs, entropy, None
 
 
-def penalty(logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor | None = None) -> Tensor:
-    """The KL estimate of each token in the loss, `[N, T]`.
+def kl_penalty_per_token(
+    logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor | None = None
+) -> Tensor:
+    """Estimate the KL of each token for the loss, `[N, T]`.
 
     Args:
         logprobs: of the policy, with gradient, `[N, T]`.
