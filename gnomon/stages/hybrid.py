@@ -246,7 +246,7 @@ class HybridStage(Stage):
 
 def _reads_reference(phase: Phase) -> bool:
     """Whether the phase needs the stage's starting model as its reference."""
-    algorithm, settings = phase.make_algorithm(), phase.loop
+    algorithm, settings = phase.built_algorithm, phase.loop
     if isinstance(settings, OnlineSettings):
         return needs_reference(algorithm, settings)
     return "reference" in algorithm.needs

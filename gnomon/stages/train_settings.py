@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -96,7 +97,7 @@ class TrainSettings(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     sampling: Sampling = Sampling()
 
-    @property
+    @cached_property
     def loop(self) -> OfflineSettings | OnlineSettings:
         """The validated settings of the algorithm's training loop."""
         own = merge_deep(find_algorithm(self.algorithm).loop_defaults, self.training)
@@ -130,7 +131,8 @@ class TrainSettings(Settings):
         """Whether the algorithm trains on its own samples."""
         return loop_of(self.algorithm) is OnlineSettings
 
-    def make_algorithm(self) -> Any:
+    @cached_property
+    def built_algorithm(self) -> Any:
         """The algorithm with its validated settings."""
         return validate(find_algorithm(self.algorithm), self.settings, f"stage '{self.name}', settings")
 
@@ -143,7 +145,7 @@ class TrainSettings(Settings):
             models.append(ModelInput("critic", self.critic, ("policy", "reward", "critic")))
         if self.token_reward is not None:
             models.append(ModelInput("token_reward", self.token_reward, start))
-        data = [DataInput(source, (self.make_algorithm().consumes,)) for source in self.data_sources]
+        data = [DataInput(source, (self.built_algorithm.consumes,)) for source in self.data_sources]
         prompts = [DataInput(source, (Prompt,)) for source in self.prompt_sources]
         texts = [DataInput(part.data, (Demonstration,)) for part in (self.sft_mix, self.stored) if part]
         return Inputs(tuple(models), (*data, *prompts, *texts), tuple(self.rewards))
@@ -154,7 +156,7 @@ class TrainSettings(Settings):
 
     def saved_critic(self) -> str | None:
         """The path of the trained critic, in the folder around the stage's or phase's; `None` without one."""
-        return f"{self.name}/{CRITIC}" if "critic" in self.make_algorithm().needs else None
+        return f"{self.name}/{CRITIC}" if "critic" in self.built_algorithm.needs else None
 
     def semantic_settings(self) -> dict[str, Any]:
         """The settings with defaults, without those that change no result."""
@@ -181,7 +183,7 @@ class TrainSettings(Settings):
         Raises:
             ConfigError: a key is missing or has no use, or settings contradict each other.
         """
-        algorithm = self.make_algorithm()
+        algorithm = self.built_algorithm
         required = {"prompts", "reward"} if self.online else {"data"}
         required |= {"token_reward"} & algorithm.needs
         for key in sorted(required):

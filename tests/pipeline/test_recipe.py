@@ -64,8 +64,8 @@ def test_stages_become_what_they_are(tmp_path: Path) -> None:
     stage = by_name(recipe)
     assert stage["sft"].loop == OfflineSettings()
     assert stage["aligned"].loop == OnlineSettings()
-    assert isinstance(stage["sft"].make_algorithm(), SFT)
-    assert stage["aligned"].make_algorithm() == PPO()
+    assert isinstance(stage["sft"].built_algorithm, SFT)
+    assert stage["aligned"].built_algorithm == PPO()
     assert (stage["sft"].online, stage["aligned"].online) == (False, True)
 
 
@@ -154,7 +154,7 @@ def test_overrides_of_all_depths(tmp_path: Path) -> None:
     assert (recipe.run, recipe.seed, recipe.model.rank) == ("runs/第二", 7, 4)
     assert stage["aligned"].loop.kl.target is None
     assert stage["aligned"].loop.kl.coef == OnlineSettings().kl.coef
-    assert stage["aligned"].make_algorithm() == PPO(clip_low=0.1)
+    assert stage["aligned"].built_algorithm == PPO(clip_low=0.1)
     assert stage["aligned"].sampling.completions == 4
     assert stage["report"].judges == ["vader"]
 

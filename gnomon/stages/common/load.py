@@ -56,7 +56,7 @@ def load_auxiliary_models(stage: TrainSettings, work: Workspace, policy: Model) 
     seed, compute, template = work.recipe.seed, work.compute, work.recipe.model.chat_template
     reward = make_stage_reward(stage.reward, work, policy.tokenizer)
     critic = token_reward = None
-    if "critic" in stage.make_algorithm().needs:
+    if "critic" in stage.built_algorithm.needs:
         trainable = stage.trainable or work.recipe.model
         learning = trainable.model_copy(update={"layers": stage.critic_trainable_layers})
         source = work.model(stage.critic_model)

@@ -103,7 +103,7 @@ def _start(name: str, work: Workspace) -> dict[str, Any]:
 
 def _description(training: TrainSettings) -> str:
     """The docstring of an algorithm's file: paper, formula, and when it is wrong."""
-    kind = type(training.make_algorithm())
+    kind = type(training.built_algorithm)
     return inspect.cleandoc(getattr(sys.modules.get(kind.__module__), "__doc__", None) or kind.__doc__ or "")
 
 

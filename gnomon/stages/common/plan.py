@@ -67,7 +67,7 @@ def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_b
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.load_sources(stage.make_algorithm().consumes, stage.data_sources)
+    records = work.load_sources(stage.built_algorithm.consumes, stage.data_sources)
     examples, _ = encoded(records, stage, work, model, work.stage_folder(stage.name))
     models = TrainedModels(model)
     shape = shape_of(examples)
@@ -77,9 +77,9 @@ def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_b
     micro_batches = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
     largest = max(max(step) for step in micro_batches)
     seen = sum(e.cost for e in examples)
-    reads_again = bool(stage.make_algorithm().needs) or settings.epochs > 1 or settings.validation is not None
+    reads_again = bool(stage.built_algorithm.needs) or settings.epochs > 1 or settings.validation is not None
     states = _states_bytes(model, seen, room.states_gb) if reads_again else 0.0
-    read = sum(map(sum, costs)) + ASIDE * seen * ("reference" in stage.make_algorithm().needs)
+    read = sum(map(sum, costs)) + ASIDE * seen * ("reference" in stage.built_algorithm.needs)
     parts = _parts(baseline_bytes, memory, memory.weights, memory.activations(largest), states=states)
     about = f"{stage.algorithm}, {planned_steps(len(examples), settings)} steps"
     pace = memory.tokens_per_second

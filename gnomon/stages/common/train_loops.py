@@ -60,7 +60,7 @@ def train_stored(
         reference: weights of the reference; `None` takes the starting weights.
         over: ends the loop early where it returns true for a step's metrics.
     """
-    algorithm, settings = stage.make_algorithm(), stage.loop
+    algorithm, settings = stage.built_algorithm, stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
     records = work.load_sources(algorithm.consumes, stage.data_sources)
@@ -129,7 +129,7 @@ def encoded(
     Returns:
         The examples, and the rejected rows.
     """
-    consumes, settings = stage.make_algorithm().consumes, stage.loop
+    consumes, settings = stage.built_algorithm.consumes, stage.loop
     assert isinstance(settings, OfflineSettings)
     limit = token_limit(settings.max_tokens, model.network.config)
     examples: list[Example] = []
@@ -231,7 +231,7 @@ def train_sampled(
         reference: weights of the reference; `None` takes the starting weights.
         over: ends the loop early where it returns true for a step's metrics.
     """
-    algorithm, settings = stage.make_algorithm(), stage.loop
+    algorithm, settings = stage.built_algorithm, stage.loop
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
     assert stage.reward is not None
