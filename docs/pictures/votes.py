@@ -76,9 +76,7 @@ def even(found: Found) -> str:
         for kind, whys in (("chosen", ("cover",)), ("chance", ("random",)))
     }
     shares = {kind: sum(ties for ties, _ in rows) / sum(n for _, n in rows) for kind, rows in counts.items()}
-    return (
-        f"{shares['chosen']:.1%} of the pairs that were chosen and {shares['chance']:.1%} of those left to chance"
-    )
+    return f"{shares['chosen']:.1%} of the chosen pairs and {shares['chance']:.1%} of the random ones"
 
 
 def sets(found: Found) -> str:
