@@ -60,7 +60,7 @@ def test_ties_are_counted_over_all_runs_of_single_votes(script: Any) -> None:
         {"each": 1, "active": False, "asked": {"random": 9}, "split": {"random": 1.0}},
     ]
     said = script.even({"runs": runs})
-    assert said == "30.0% of the pairs that were chosen and 10.0% of those left to chance"
+    assert said == "30.0% of the chosen pairs and 10.0% of the random ones"
 
 
 def test_differences_are_of_runs_with_one_seed(script: Any) -> None:
