@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-fast test-long test-avx2 test-newest test-core processor check docs bench format clean
+.PHONY: help demo demo-full test test-fast test-long test-avx2 test-newest test-core install-dev processor check docs bench format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
@@ -50,6 +50,8 @@ test-newest:
 test-core: $(VENV)/.installed-dev
 	@PYTHONPATH=. $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long" \
 	  tests/algorithms tests/training tests/core
+
+install-dev: $(VENV)/.installed-dev
 
 processor: $(VENV)/.installed-dev
 	@$(BIN)/python -c 'from gnomon.models.engine.device import processor; print("==> processor:", processor())'
