@@ -143,7 +143,7 @@ def _loaded_file(spec: str, noun: str) -> LoadedFile:
     path = file_of(spec, noun)
     key = path.resolve()
     if key not in _loaded:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = _digest(path)
         _loaded[key] = LoadedFile(run_file(path, f"{noun} '{spec}'"), digest)
     return _loaded[key]
 
@@ -151,8 +151,12 @@ def _loaded_file(spec: str, noun: str) -> LoadedFile:
 def forget_changed_files() -> None:
     """Drop cached modules whose file has changed or is gone; the next `load_class` runs the file again."""
     for path, loaded in list(_loaded.items()):
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != loaded.digest:
+        if not path.is_file() or _digest(path) != loaded.digest:
             del _loaded[path]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def exits_as_errors(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -88,10 +88,11 @@ def train_stored(
         ).run()
     if isinstance(model, RewardModel):
         center_scores(model, examples)
+    rows = list(read_jsonl(folder / "metrics.jsonl"))
     return LoopResult(
         final=dict(final),
-        steps=steps_taken(folder),
-        learning=outcome(read_jsonl(folder / "metrics.jsonl")),
+        steps=steps_taken(rows),
+        learning=outcome(rows),
         examples=len(examples),
         rejected=len(rejected),
     )
@@ -266,20 +267,25 @@ def train_sampled(
             processes=work.processes,
             callback=callback,
         ).run()
+    rows = list(read_jsonl(folder / "metrics.jsonl"))
+    steps = steps_taken(rows)
     if others.critic and work.processes.main:
-        save_model(others.critic, folder / CRITIC, steps=steps_taken(folder))
-    learning = outcome(read_jsonl(folder / "metrics.jsonl"), min_group_size=algorithm.min_group_size)
+        save_model(others.critic, folder / CRITIC, steps=steps)
     return LoopResult(
         final=dict(final),
-        steps=steps_taken(folder),
-        learning=learning,
+        steps=steps,
+        learning=outcome(rows, min_group_size=algorithm.min_group_size),
         reward_failures=[Failure(**row) for row in failures_in(folder)],
     )
 
 
-def steps_taken(folder: Path) -> int:
-    """Number of recorded steps; fewer than planned after a budget, a condition or early stopping."""
-    return max((int(row["step"]) for row in read_jsonl(folder / "metrics.jsonl")), default=0)
+def steps_taken(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Number of recorded steps; fewer than planned after a budget, a condition or early stopping.
+
+    Args:
+        rows: rows of `metrics.jsonl`.
+    """
+    return max((int(row["step"]) for row in rows), default=0)
 
 
 @contextmanager
