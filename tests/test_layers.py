@@ -20,7 +20,7 @@ LAYERS = (
 )  # fmt: skip
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
 INNER_ORDER = {
-    "core": ("", "storage"),
+    "core": ("", "storage", "translations"),
     "data": ("reading", "templates", ""),
     "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", ""),
     "feedback": (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import socket
 from contextlib import closing
@@ -83,15 +82,15 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def make_demo(store: Store, seed: int = 0) -> str:
     """Create the demo project with pairs of film-review snippets, unless it exists; returns its id."""
+    from gnomon.core.translations import texts_in
     from gnomon.core.types import Completion, Message, Prompt
     from gnomon.data.film_reviews import load_film_reviews
     from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
     from gnomon.feedback.store.store import BankPrompt, Project
-    from gnomon.web.context import HERE
 
     if DEMO in store.projects():
         return DEMO
-    texts_of_demo = json.loads((HERE / "texts.en.json").read_text("utf-8"))["demo"]  # the pages translate it
+    texts_of_demo = texts_in("en")["annotation_pages"]["demo"]  # the pages translate it
     texts, _ = load_film_reviews()
     chosen = random.Random(seed).sample(texts, 2 * DEMO_ITEMS)
     store.add_project(

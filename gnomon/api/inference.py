@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gnomon.api.best_of_n import best_of as best_of_settings
-from gnomon.api.best_of_n import sample_completions
+from gnomon.api.best_of_n import best_of as best_of_settings, sample_completions
 from gnomon.api.chat import Conversation
 from gnomon.api.recipes import Name
 from gnomon.api.score import reward_named
@@ -16,8 +15,7 @@ from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Rollout
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.inspection import Inspection
-from gnomon.data.inspection import inspect as read_file
+from gnomon.data.inspection import Inspection, inspect as read_file
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy, open_reward_model
 from gnomon.models.roles import Policy, RewardModel

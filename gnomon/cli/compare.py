@@ -19,7 +19,7 @@ def compare(
         Path, typer.Argument(help="A recipe; the candidate of its evaluation is the varied stage.")
     ],
     algorithms: Annotated[
-        str, typer.Option(help="Algorithms to compare, separated by commas: dpo,ipo,ppo,grpo.")
+        str, typer.Option(help="Algorithms, separated by commas: names or FILE.py:CLASS.")
     ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… applies to that one only.")
@@ -54,6 +54,8 @@ def compare(
       gnomon compare recipes/smoke.yaml --algorithms ppo,rloo --tokens 20000 --out runs/bench
 
       gnomon compare recipes/film-reviews.yaml --algorithms dpo,simpo dpo.settings.beta=0.05
+
+      gnomon compare recipes/film-reviews.yaml --algorithms dpo,focal.py:Focal Focal.settings.gamma=2
 
       gnomon compare mine.yaml --algorithms dpo,ipo --data 'a: judge.data=a.jsonl' --data 'b: judge.data=b.jsonl'
 

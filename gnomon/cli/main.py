@@ -242,8 +242,7 @@ def inspect(
 
       gnomon data inspect my-dataset#train --model smollm2-135m --rows 5
     """
-    from gnomon.data.inspection import inspect as read
-    from gnomon.data.inspection import show
+    from gnomon.data.inspection import inspect as read, show
 
     tokenizer = None
     if model is not None:

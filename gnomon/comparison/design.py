@@ -24,7 +24,7 @@ from gnomon.comparison.variants import (
 )
 from gnomon.core.config import did_you_mean, parse_override, read_yaml
 from gnomon.core.errors import ConfigError
-from gnomon.core.extensions import is_file_spec
+from gnomon.core.extensions import is_file_spec, short_name
 from gnomon.pipeline.recipe import Recipe, build_recipe, resolve_in_recipe_folder
 from gnomon.pipeline.shipped_recipes import find_recipe
 from gnomon.stages.contract import Stage
@@ -96,20 +96,22 @@ def plan_comparison(
 
     Args:
         path: path of the recipe, or the name of a shipped one.
-        names: the algorithms.
+        names: the algorithms, each by its name or its `path/to/file.py:Class`.
         budget: budget of each algorithm's training.
         overrides: as for `gnomon run`; one that starts with an algorithm's name is for that algorithm's stage.
 
     Raises:
         ConfigError: the recipe has no stage to vary, or an algorithm lacks a required key.
     """
-    check_algorithms(names)
+    algorithms = compared_algorithms(names)
     first = {text: parse_override(text)[0][0] for text in overrides}
     path = find_recipe(path)
     content = read_yaml(path)
     resolve_in_recipe_folder(content, path)
     content["home"] = "."  # generated recipes name everything from the working directory
-    recipe = build_recipe(content, str(path), [t for t in overrides if first[t] not in (*names, TOKEN_REWARD)])
+    recipe = build_recipe(
+        content, str(path), [t for t in overrides if first[t] not in (*algorithms, TOKEN_REWARD)]
+    )
     evaluation, stage = varied_stage(recipe, str(path))
     before = shared_stages(recipe, stage, str(path))
     rows = {str(row["name"]): row for row in content["stages"]}
@@ -121,8 +123,11 @@ def plan_comparison(
         "judges": list(evaluation.judges),
         "independent": list(evaluation.independent),
     }
-    own = {n: [parse_override(t) for t in overrides if first[t] == n] for n in (*names, TOKEN_REWARD)}
-    variants = {name: variant_row(name, rows[stage.name], before, own[name], budget) for name in names}
+    own = {n: [parse_override(t) for t in overrides if first[t] == n] for n in (*algorithms, TOKEN_REWARD)}
+    variants = {
+        name: variant_row(algorithm, rows[stage.name], before, own[name], budget)
+        for name, algorithm in algorithms.items()
+    }
     if any(row.get("token_reward") == TOKEN_REWARD for row in variants.values()) and TOKEN_REWARD not in rows:
         extra = {"name": TOKEN_REWARD, "algorithm": "dpo", "model": stage.model}
         shared.append(overridden(extra, own[TOKEN_REWARD]) | {"data": data_for("dpo", before)})
@@ -130,26 +135,33 @@ def plan_comparison(
     plan = ComparisonPlan(str(path), recipe, top, shared, stage.name, variants, last, budget)
     folder = Path(recipe.run) / "compare"
     build_recipe(plan.shared_content(folder, 0), str(path)) if shared else None
-    for name in names:
+    for name in algorithms:
         build_recipe(plan.variant_content(name, folder / name, folder / "shared", 0), f"{path} with {name}")
     return plan
 
 
-def check_algorithms(names: Sequence[str]) -> None:
-    """Check that each algorithm exists, trains a policy and is named once."""
+def compared_algorithms(names: Sequence[str]) -> dict[str, str]:
+    """Return each algorithm, or its `path/to/file.py:Class`, by its short name in runs, overrides and the report.
+
+    Raises:
+        ConfigError: one does not exist, trains no policy, or has the short name of another; or there is none.
+    """
     looked_at = [name for name in ALGORITHMS.names() if name in names or not ALGORITHMS.is_outside(name)]
     known = {name for name in looked_at if find_algorithm(name).trains == "policy"}
+    algorithms: dict[str, str] = {}
     for name in names:
-        if is_file_spec(name):
-            raise ConfigError(
-                f"--algorithms: '{name}' is in a file, and a comparison takes names; offer it by an entry point."
-            )
-        if name not in known:
-            raise ConfigError(f"--algorithms: '{name}' is no algorithm for policies; {did_you_mean(name, known)}")
-        if names.count(name) > 1:
-            raise ConfigError(f"--algorithms names '{name}' twice; remove one of them.")
+        in_file = is_file_spec(name)
+        if not (find_algorithm(name).trains == "policy" if in_file else name in known):
+            hint = "give another." if in_file else did_you_mean(name, known)
+            raise ConfigError(f"--algorithms: '{name}' is no algorithm for policies; {hint}")
+        short = short_name(name)
+        if short in algorithms:
+            both = f"'{short}' twice" if algorithms[short] == name else f"two classes '{short}'"
+            raise ConfigError(f"--algorithms names {both}; remove one of them.")
+        algorithms[short] = name
     if not names:
         raise ConfigError("--algorithms is empty; name some, as in --algorithms dpo,ppo.")
+    return algorithms
 
 
 def varied_stage(recipe: Recipe, where: str) -> tuple[ModelComparison, TrainSettings]:

@@ -11,6 +11,7 @@ from typing import Any
 from gnomon.algorithms.registry import find_algorithm
 from gnomon.core.config import merge_deep, set_path, validate
 from gnomon.core.errors import ConfigError
+from gnomon.core.extensions import short_name
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.pipeline.row_paths import with_paths
 from gnomon.stages.contract import Stage
@@ -69,14 +70,14 @@ def variant_row(
     come from the shared stages. Overrides take precedence.
 
     Args:
-        name: name of the algorithm.
+        name: name of the algorithm, or its `path/to/file.py:Class`.
         template: the stage's row in the recipe.
         before: the shared stages.
         own: overrides for this algorithm.
         budget: budget of the training.
     """
     same_loop = loop_of(name) is loop_of(str(template["algorithm"]))
-    if name == template["algorithm"]:
+    if find_algorithm(name) is find_algorithm(str(template["algorithm"])):
         row = copy.deepcopy(dict(template))
     else:
         keys = (
@@ -129,12 +130,12 @@ def data_for(name: str, before: Sequence[Stage]) -> Any:
         training = stage.as_training()
         if training and not training.online and _consumed(training.algorithm) is kind:
             return training.data
-    return _part(f"{name} is trained on", PARTS[kind], before, f"{name}.data")
+    return _part(f"{name} is trained on", PARTS[kind], before, f"{short_name(name)}.data")
 
 
 def prompts_for(name: str, before: Sequence[Stage]) -> str:
     """Prompts for an online algorithm: those of the feedback stage."""
-    return _part(f"{name} samples for", "prompts", before, f"{name}.prompts")
+    return _part(f"{name} samples for", "prompts", before, f"{short_name(name)}.prompts")
 
 
 def reward_for(name: str, before: Sequence[Stage]) -> str:
@@ -143,7 +144,8 @@ def reward_for(name: str, before: Sequence[Stage]) -> str:
         if stage.model_kind() == "reward":
             return stage.name
     raise ConfigError(
-        f"{name} needs a reward, and no shared stage trains a reward model; add {name}.reward=… to the command."
+        f"{name} needs a reward, and no shared stage trains a reward model; "
+        f"add {short_name(name)}.reward=… to the command."
     )
 
 

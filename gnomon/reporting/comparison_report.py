@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnomon.core.storage.sealed_files import write_sealed
+from gnomon.core.translations import LANGUAGES
 from gnomon.reporting import comparison_figures
 from gnomon.reporting.comparison_results import Comparison, read_comparison
 from gnomon.reporting.run_reader import Language
 from gnomon.reporting.run_report import page_environment
-from gnomon.reporting.translations import LANGUAGES
 
 
 def write_comparison(folder: Path, *, language: Language = "en") -> Path:

@@ -8,11 +8,7 @@ from typing import Any, cast
 from markupsafe import Markup
 
 from gnomon.core.storage.result_model import IntervalEstimate
-from gnomon.reporting import comparison_translations
-from gnomon.reporting.translations import LANGUAGES
-from gnomon.reporting.translations import TEXTS as RUN_TEXTS
-
-TEXTS = {**RUN_TEXTS, **comparison_translations.TEXTS}
+from gnomon.core.translations import LANGUAGES, texts_in
 
 DASH = "—"  # an unknown value is never shown as 0
 
@@ -66,8 +62,10 @@ def interval(estimate: IntervalEstimate, digits: int = 2, *, share: bool = False
 def text(key: str, **values: object) -> Markup:
     """Return a text in every language, one `span` each; the page shows the selected one. Values are escaped."""
     spans = (
-        Markup('<span class="{}" lang="{}">{}</span>').format(language, tag, Markup(words).format(**values))
-        for (language, tag), words in zip(LANGUAGES.items(), TEXTS[key], strict=True)
+        Markup('<span class="{}" lang="{}">{}</span>').format(
+            language, tag, Markup(texts_in(language)["reports"][key]).format(**values)
+        )
+        for language, tag in LANGUAGES.items()
     )
     return Markup("").join(spans)
 
@@ -75,7 +73,7 @@ def text(key: str, **values: object) -> Markup:
 def text_or_name(family: str, name: str) -> Markup:
     """Return the text of a known name, such as a metric; else the escaped name itself."""
     key = f"{family}.{name}"
-    if key in TEXTS:
+    if key in texts_in("en")["reports"]:
         return text(key)
     known = algorithm(name) if family == "kind" else None
     return known or Markup("<code>{}</code>").format(name)

@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.storage.sealed_files import adopt_run, write_sealed
+from gnomon.core.translations import LANGUAGES
 from gnomon.reporting import figures, formatting
 from gnomon.reporting.run_reader import Language, Run, read_run
-from gnomon.reporting.translations import LANGUAGES
 from gnomon.reporting.verdict import judge_run
 from gnomon.stages.common.results import ComparisonResult
 

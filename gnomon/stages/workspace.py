@@ -26,8 +26,7 @@ from gnomon.models.settings import ModelSettings
 from gnomon.monitoring.trackers import Sink, open_sink
 from gnomon.rewards.python_reward import RewardFunction, function_digest, is_function
 from gnomon.rewards.registry import REWARDS
-from gnomon.stages.references import BASE, CRITIC, Inputs, maker
-from gnomon.stages.references import is_part as names_part
+from gnomon.stages.references import BASE, CRITIC, Inputs, is_part as names_part, maker
 
 if TYPE_CHECKING:  # heavy: a check of a recipe starts without them
     from gnomon.models.engine.device import Compute

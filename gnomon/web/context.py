@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gnomon.core.translations import LANGUAGES, texts_in
 from gnomon.feedback.quality.monitor import QualityMonitor
 from gnomon.feedback.quality.summary import QualityReport, quality_report
 from gnomon.feedback.store.access import SESSION_SECONDS, Access, User
@@ -26,7 +26,6 @@ HERE = Path(__file__).parent
 COOKIE = "gnomon_session"
 MAX_FAILED_LINKS, FAILED_LINKS_WINDOW = 20, 60.0  # invalid links an address may try within so many seconds
 REFRESH_FACTOR = 5.0  # the quality report is recomputed after this many times its own computing time
-LANGUAGES = ("en", "zh")
 
 
 class ServerState:
@@ -39,7 +38,7 @@ class ServerState:
         self.queue = Queue(store, project)
         self.monitor = QualityMonitor(store, project)
         self.access = Access(store)
-        self.texts = {name: json.loads((HERE / f"texts.{name}.json").read_text("utf-8")) for name in LANGUAGES}
+        self.texts = {name: texts_in(name)["annotation_pages"] for name in LANGUAGES}
         self.pages = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -61,6 +60,7 @@ class ServerState:
         language = language_of(request)
         content = self.pages.get_template(name).render(
             language=language,
+            languages=LANGUAGES,
             t=self.texts[language],
             project=self.localized_project(language),
             path=request.url.path,

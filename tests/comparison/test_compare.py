@@ -114,6 +114,70 @@ def test_overrides_for_all_algorithms_and_for_one() -> None:
         plan("rloo", overrides=("rloo=7",))
 
 
+FOCAL = """
+from gnomon.algorithms.reward_model import RewardModeling
+from gnomon.algorithms.sft import SFT
+
+
+class Focal(SFT):
+    gamma: float = 1.0
+
+
+class Judge(RewardModeling):
+    pass
+"""
+
+
+def test_an_algorithm_of_a_file_is_named_by_its_class(tmp_path: Path) -> None:
+    file = tmp_path / "focal.py"
+    file.write_text(FOCAL, encoding="utf-8")
+    spec = f"{file}:Focal"
+    variants = plan("dpo", spec, overrides=("Focal.training.epochs=2", "aligned.training.learning_rate=1e-4"))
+    assert variants.rows["Focal"] == {
+        "name": "aligned", "algorithm": spec, "model": "sft", "data": "feedback/demonstrations",
+        "training": {"epochs": 2},
+    }  # fmt: skip
+    stage = variants.variant_content("Focal", Path("o"), Path("s"), 0)["stages"][0]
+    assert stage["algorithm"] == spec
+    assert needs_of(variants.rows["Focal"])["consumes"] == "demonstrations"
+
+
+def test_the_recipes_own_algorithm_keeps_its_stage_however_its_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "focal.py").write_text(FOCAL, encoding="utf-8")
+    content = yaml.safe_load(FILMS.read_text(encoding="utf-8"))
+    content["stages"][3] = {
+        "name": "aligned", "algorithm": "focal.py:Focal", "model": "sft", "data": "feedback/demonstrations",
+        "training": {"epochs": 3},
+    }  # fmt: skip
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert plan("./focal.py:Focal", recipe=recipe).rows["Focal"]["training"] == {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("focal.py:Focal", "focal.py:Focal"), "names 'Focal' twice"),
+        (("focal.py:Focal", "again/focal.py:Focal"), "names two classes 'Focal'"),
+        (("focal.py:Judge",), "'focal.py:Judge' is no algorithm for policies"),
+        (("focal.py:Nothing",), "has no class 'Nothing'"),
+        (("other.py:Focal",), "there is no file other.py"),
+    ],
+)
+def test_unusable_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "again").mkdir()
+    for folder in (tmp_path, tmp_path / "again"):
+        (folder / "focal.py").write_text(FOCAL, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=words):
+        plan(*names)
+
+
 def test_token_rewards_are_trained_once_for_all() -> None:
     variants = plan("rto", "ppo", overrides=("token_reward.training.epochs=0.25",))
     assert variants.shared[-1] == {

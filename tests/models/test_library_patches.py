@@ -14,8 +14,14 @@ import pytest
 import torch
 from tiny import CPU, byte_tokenizer, tiny_network, tiny_policy, tiny_scorer
 from torch import Tensor, nn
-from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer, GenerationConfig
-from transformers import modeling_gguf_pytorch_utils as gguf_reading
+from transformers import (
+    AttentionInterface,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    GenerationConfig,
+    modeling_gguf_pytorch_utils as gguf_reading,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils import logging
 

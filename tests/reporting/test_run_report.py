@@ -6,7 +6,6 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from string import Formatter
 
 import pytest
 from made_up_run import evaluation, feedback, make_run, offline_metrics, ppo_metrics, training, write_stage
@@ -14,9 +13,10 @@ from made_up_run import evaluation, feedback, make_run, offline_metrics, ppo_met
 import gnomon.reporting
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.errors import ConfigError, RunError
+from gnomon.core.translations import texts_in
 from gnomon.evaluation.results import Check, WinRate
 from gnomon.reporting.figures import CURVES
-from gnomon.reporting.formatting import TEXTS, duration, number, percent, text_or_name
+from gnomon.reporting.formatting import duration, number, percent, text_or_name
 from gnomon.reporting.run_reader import Language, read_run
 from gnomon.reporting.run_report import write_report
 from gnomon.reporting.verdict import judge_run
@@ -288,14 +288,6 @@ def test_a_failed_check_is_shown_with_the_verdict(run: Path) -> None:
 # --- Two languages -------------------------------------------------------------------------------------------
 
 
-def test_both_languages_have_the_same_content() -> None:
-    for key, words in TEXTS.items():
-        english, chinese = ({name for _, name, _, _ in Formatter().parse(text) if name} for text in words)
-        assert english == chinese, key
-        assert all(words), key
-        assert not re.search("[<>&]", "".join(words)), key
-
-
 def test_every_algorithm_has_its_display_name() -> None:
     """The name in its module's docstring, in both languages; a stage of an unknown kind keeps its own name."""
     assert "Reinforcement learning (Dr. GRPO)" in text_or_name("kind", "dr_grpo")
@@ -312,13 +304,14 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
     """A key is used literally or by its family, as in `"metric." ~ name`."""
     templates = "".join(path.read_text(encoding="utf-8") for path in (SOURCES / "templates").rglob("*.j2"))
     code = (SOURCES / "formatting.py").read_text(encoding="utf-8")
+    texts = texts_in("en")["reports"]
     written = set(re.findall(r'\b(?:t|text)\("([a-z_]+\.[a-z_0-9]+)"[,)]', templates + code))
     written |= set(re.findall(r't\("([a-z_.]+)"\) if .*? else', templates))
     families = set(re.findall(r't\("([a-z_]+\.[a-z_]*)" ~', templates))
     families |= {f"{name}." for name in re.findall(r'text_or_name\("([a-z_]+)"', templates)}
-    assert written <= TEXTS.keys()
-    assert {key for key in TEXTS if key not in written and not key.startswith(tuple(families))} == set()
-    assert {f"{family}.{metric}" for family in ("metric", "note") for metric in CURVES} <= TEXTS.keys()
+    assert written <= texts.keys()
+    assert {key for key in texts if key not in written and not key.startswith(tuple(families))} == set()
+    assert {f"{family}.{metric}" for family in ("metric", "note") for metric in CURVES} <= texts.keys()
 
 
 # --- In a browser --------------------------------------------------------------------------------------------

@@ -7,8 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gnomon.core.errors import DataError
 from gnomon.stats.dawid_skene import DawidSkeneEstimate, FloatArray, IntArray, dawid_skene, majority, vote_shares

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gnomon.core.errors import ConfigError
 from gnomon.stats.minority_opinions import MinorityView, minority_views

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 
 import pytest
 from sqlalchemy import CheckConstraint
 
+from gnomon.core.translations import texts_in
 from gnomon.feedback import task_types as answers
 from gnomon.feedback.export import writers
 from gnomon.feedback.quality import annotator_metrics
@@ -31,7 +31,7 @@ def test_texts_name_the_projects_scale(low: int, high: int, digits: str) -> None
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_kind_of_annotator_has_a_name(language: str) -> None:
     """The kinds that the store allows: a page fails at a kind without a name."""
-    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    texts = texts_in(language)["annotation_pages"]
     (allowed,) = (
         c
         for c in Table.metadata.tables["annotators"].constraints
@@ -42,7 +42,7 @@ def test_every_kind_of_annotator_has_a_name(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_texts_name_no_fixed_scale(language: str) -> None:
-    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    texts = texts_in(language)["annotation_pages"]
     for task in ("rating", "likert"):
         for text in (texts["no_guidelines"][task], texts["adm"]["tasks"][task]):
             assert "{low}" in text
@@ -53,7 +53,7 @@ def test_texts_name_no_fixed_scale(language: str) -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_translated_refusals_match_error_sentences(language: str) -> None:
     """A page recognizes a refusal by a part of its sentence; unrecognized refusals appear in English."""
-    texts = json.loads((HERE / f"texts.{language}.json").read_text("utf-8"))
+    texts = texts_in(language)["annotation_pages"]
     judging, more = (queue, answers), (store, access, annotator_metrics, adjudication, writers, context, admin)
     for words, modules in ((texts["page"], judging), (texts["adm"]["page"], judging + more)):
         source = "".join(inspect.getsource(module) for module in modules)
@@ -61,7 +61,7 @@ def test_translated_refusals_match_error_sentences(language: str) -> None:
 
 
 def test_chinese_has_its_own_punctuation() -> None:
-    texts = json.loads((HERE / "texts.zh.json").read_text("utf-8"))
+    texts = texts_in("zh")["annotation_pages"]
     assert (
         answer_in_words({"scores": [{"真实": 3, "有用": 4}, {"真实": 1}]}, texts)
         == "A：真实 3、有用 4；B：真实 1"

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import URL
-from sqlalchemy.engine import make_url as parsed_url
+from sqlalchemy.engine import URL, make_url as parsed_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from gnomon.core.boundary import first_line

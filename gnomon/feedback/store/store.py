@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.exc import DataError as BadValue
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError as BadValue, OperationalError
 from sqlalchemy.orm import Session
 
 from gnomon.core.boundary import first_line

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import EvalResult
-from huggingface_hub import ModelCard as HubCard
+from huggingface_hub import EvalResult, ModelCard as HubCard
 
 from gnomon.core.redaction import redact
 from gnomon.core.storage.sealed_files import is_sealed, without_seal, write_sealed

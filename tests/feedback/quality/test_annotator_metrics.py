@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gnomon.core.errors import ConfigError
 from gnomon.feedback.quality.annotator_metrics import Agreement, AnnotatorMetrics, annotator_metrics

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from exported import pair_preferences
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy import select
 
 from gnomon.core.storage.files import to_json

@@ -1,0 +1,49 @@
+"""Public names, each with the module that defines it. `gnomon/__init__.py` imports them at first use."""
+
+from .api.feedback import (
+    feedback_agreement as feedback_agreement,
+    feedback_export as feedback_export,
+    feedback_gold as feedback_gold,
+    feedback_import as feedback_import,
+    feedback_import_ratings as feedback_import_ratings,
+    feedback_init as feedback_init,
+    feedback_invite as feedback_invite,
+    feedback_select_prompts as feedback_select_prompts,
+    feedback_set_annotator as feedback_set_annotator,
+    feedback_status as feedback_status,
+)
+from .api.feedback_automation import (
+    feedback_auto_annotate as feedback_auto_annotate,
+    feedback_generate as feedback_generate,
+    feedback_reorder as feedback_reorder,
+)
+from .api.feedback_server import (
+    feedback_serve as feedback_serve,
+)
+from .api.inference import (
+    chat as chat,
+    inspect as inspect,
+    load_policy as load_policy,
+    load_reward_model as load_reward_model,
+    sample as sample,
+    score as score,
+)
+from .api.recipes import (
+    check as check,
+    compare as compare,
+    load_recipe as load_recipe,
+    plan as plan,
+    report as report,
+    run as run,
+)
+from .api.training import (
+    TrainedModel as TrainedModel,
+    evaluate as evaluate,
+    train as train,
+)
+from .core.errors import (
+    GnomonError as GnomonError,
+)
+
+__version__: str
+__all__: list[str]
