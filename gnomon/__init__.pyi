@@ -1,5 +1,9 @@
 """Public names, each with the module that defines it. `gnomon/__init__.py` imports them at first use."""
 
+from .api.data import (
+    data_convert as data_convert,
+    inspect as inspect,
+)
 from .api.feedback import (
     feedback_agreement as feedback_agreement,
     feedback_export as feedback_export,
@@ -22,7 +26,6 @@ from .api.feedback_server import (
 )
 from .api.inference import (
     chat as chat,
-    inspect as inspect,
     load_policy as load_policy,
     load_reward_model as load_reward_model,
     sample as sample,

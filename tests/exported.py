@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.core.types import Preference
-from gnomon.data.reading.records import parse_record
+from gnomon.data.records import parse_record
 from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.store.store import Store
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from gnomon.algorithms.contract import algorithms
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import RatedText
-from gnomon.data.reading.records import read_records
+from gnomon.data.records import read_records
 from gnomon.pipeline.recipe import load_recipe
 from gnomon.stages.train import TrainStage
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gnomon.core.types import Completion, Preference, Prompt, RatedText
-from gnomon.data.reading.records import parse_record
+from gnomon.data.records import parse_record
 from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.store import BankPrompt, Project, Store

@@ -99,8 +99,8 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
     Raises:
         DataError: a row is invalid; nothing is added.
     """
-    from gnomon.data.reading.reported_rows import report_keys
     from gnomon.data.reading.row_fields import KeysRead
+    from gnomon.data.reported_rows import report_keys
     from gnomon.feedback.importing.items import add_groups, read_groups
 
     keys = KeysRead()
@@ -137,8 +137,8 @@ def feedback_import_ratings(
     """
     from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
     from gnomon.data.reading.conversations import prompt_of
-    from gnomon.data.reading.reported_rows import report_keys
     from gnomon.data.reading.row_fields import KeysRead
+    from gnomon.data.reported_rows import report_keys
     from gnomon.feedback.importing.ratings import import_ratings, scan_ratings
     from gnomon.feedback.store.store import Project
 
@@ -246,7 +246,7 @@ def feedback_gold(url: Name, project: str | None, file: Name) -> IngestCounts:
         DataError: a row is invalid; nothing is added.
     """
     from gnomon.core.types import Preference, Ranking
-    from gnomon.data.reading.reported_rows import read_reported
+    from gnomon.data.reported_rows import read_reported
     from gnomon.feedback.importing.items import own_ids
     from gnomon.feedback.tasks.gold_items import add_gold, check_ordered
 

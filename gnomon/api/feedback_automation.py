@@ -128,7 +128,7 @@ def _run_generators(
 def _prompts(store: Store, project: str, file: Name | None, max_prompts: int | None, seed: int) -> list[Prompt]:
     """The prompts to complete: those of the file, after adding them, or all; limited by the default mix."""
     from gnomon.core.types import Prompt
-    from gnomon.data.reading.reported_rows import read_reported
+    from gnomon.data.reported_rows import read_reported
     from gnomon.feedback.selection.items import prompt_completions
     from gnomon.feedback.selection.prompts import PromptMix, select_prompts
     from gnomon.feedback.store.ingest import add_prompts

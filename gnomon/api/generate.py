@@ -13,7 +13,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.experience import Rollout
 from gnomon.core.progress import progress
 from gnomon.core.types import Message, Prompt
-from gnomon.data.reading.reported_rows import read_reported
+from gnomon.data.reported_rows import read_reported
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
 from gnomon.rollouts.sampling_params import Sampling

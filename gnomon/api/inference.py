@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gnomon.api.best_of_n import best_of as best_of_settings, sample_completions
@@ -15,7 +14,6 @@ from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Rollout
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.inspection import Inspection, inspect as read_file
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy, open_reward_model
 from gnomon.models.roles import Policy, RewardModel
@@ -132,12 +130,3 @@ def chat(
     chosen = best_of_settings(best_of, reward, settings)
     judge = reward_named(chosen.judge) if chosen else None
     return Conversation(policy, settings, system, seed, best=chosen, judge=judge)
-
-
-def inspect(file: Name) -> Inspection:
-    """Inspect a data file: its record type, valid records, and rejected rows with reasons.
-
-    Raises:
-        DataError: the file cannot be read, is empty, or has no valid record of any type.
-    """
-    return read_file(Path(file))

@@ -14,8 +14,8 @@ from gnomon.core.progress import console
 from gnomon.core.storage.files import to_json
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
 from gnomon.data.reading.readers import read_rows
-from gnomon.data.reading.record_kinds import kind_of_file
-from gnomon.data.reading.reported_rows import first_row, read_reported
+from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.reported_rows import first_row, read_reported
 from gnomon.models.external import open_reward_model
 from gnomon.models.settings import Precision
 from gnomon.rewards.reward import Reward, numbers_of, watched_scores

@@ -18,9 +18,7 @@ def compare(
     recipe: Annotated[
         Path, typer.Argument(help="A recipe; the candidate of its evaluation is the varied stage.")
     ],
-    algorithms: Annotated[
-        str, typer.Option(help="Algorithms, separated by commas: names or FILE.py:CLASS.")
-    ],
+    algorithms: Annotated[str, typer.Option(help="Algorithms, separated by commas: names or FILE.py:CLASS.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="As for run; ALGORITHM.training.… applies to that one only.")
     ] = None,

@@ -204,7 +204,7 @@ def select_prompts(
     from gnomon.cli.out_file import check_out
     from gnomon.core.config import parse_override
     from gnomon.core.storage.files import write_jsonl
-    from gnomon.feedback.export.row_schema import prompt_row
+    from gnomon.data.record_rows import prompt_row
     from gnomon.feedback.store.database import sqlite_file
 
     shares = {".".join(path): value for path, value in map(parse_override, mix.split(","))} if mix else None

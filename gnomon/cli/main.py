@@ -14,8 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gnomon.cli import compare, feedback_automation, inference, train
-from gnomon.cli.number_options import number
+from gnomon.cli import compare, data, feedback_automation, inference, train
 from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
 from gnomon.core.errors import (
     ConfigError,
@@ -217,39 +216,7 @@ def algorithms() -> None:
         typer.echo(f"{name}: trained on {kind.consumes.__name__}; {settings}")
 
 
-data_commands = typer.Typer(no_args_is_help=True, help="Inspect data before training on it.")
-app.add_typer(data_commands, name="data")
-
-
-@data_commands.command()
-def inspect(
-    file: Annotated[
-        Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")
-    ],
-    model: Annotated[
-        str | None, typer.Option(help="Count tokens and render rows with this model's tokenizer.")
-    ] = None,
-    rows: Annotated[int, number(ROWS, "Number of records to show.")] = 3,
-    chat_template: Annotated[
-        str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
-    ] = None,
-) -> None:
-    """Inspect a data file: record type, rejected rows, duplicates, lengths, balance, some records.
-
-    [bold]Examples[/bold]
-
-      gnomon data inspect preferences.jsonl
-
-      gnomon data inspect my-dataset#train --model smollm2-135m --rows 5
-    """
-    from gnomon.data.inspection import inspect as read, show
-
-    tokenizer = None
-    if model is not None:
-        from gnomon.models.loading import load_tokenizer
-
-        tokenizer = load_tokenizer(model, chat_template)
-    show(read(file, tokenizer), tokenizer, rows)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

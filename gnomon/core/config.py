@@ -26,13 +26,21 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping."""
+def read_yaml(
+    path: Path, noun: str = "recipe", form: str = "a recipe is a mapping with keys such as run and stages"
+) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: of the file.
+        noun: name of what the file holds, for errors.
+        form: a clause on the expected content, for the error about another one.
+    """
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(LONGEST + 1)  # a device or a wrong file may have no end
     except FileNotFoundError:
-        raise ConfigError(f"no recipe at {path}; give the path of a YAML file.") from None
+        raise ConfigError(f"no {noun} at {path}; give the path of a YAML file.") from None
     except (OSError, ValueError) as error:
         problem = f"{shown(path)} cannot be read ({first_line(error)})"
         raise ConfigError(f"{problem}; give the path of a YAML file in UTF-8.") from None
@@ -47,7 +55,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: a value cannot be read as YAML ({problem}); fix or quote it.") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a recipe is a mapping with keys such as run and stages; this is not one.")
+        raise ConfigError(f"{path}: {form}; this is not one.")
     return content
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,10 @@ from rich.text import Text
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText, RejectedRow
 from gnomon.data.encoding import encode_answer, message_texts
-from gnomon.data.reading.readers import scan_rows
-from gnomon.data.reading.record_kinds import NAMES, PROBED, all_refused, kind_of, unread_keys
-from gnomon.data.reading.records import EXPECTED, completions_of, prompt_of_record, scan_records
+from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.row_fields import KeysRead
+from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys
+from gnomon.data.records import EXPECTED, NAMES, completions_of, prompt_of_record, scan_records
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
 
@@ -64,21 +63,22 @@ class Lengths:
     quantiles: dict[str, float]
 
 
-def inspect(path: Path, tokenizer: Any = None) -> Inspection:
+def inspect(path: Path, tokenizer: Any = None, layout: RowLayout = OWN) -> Inspection:
     """Read a whole file; refused rows are collected with their reason.
 
     Args:
         path: of the file.
         tokenizer: of the model that will learn from it; with it, tokens are counted, and rows that its chat
             template refuses are refused.
+        layout: the layout of its rows, where the user gave one.
 
     Raises:
         DataError: the file cannot be read, is empty, or every row of it is refused.
     """
-    kind = kind_of([row for _, row in itertools.islice(scan_rows(path), PROBED)], path)
+    kind = kind_of_file(path, KINDS, layout)
     keys = KeysRead()
     inspection = Inspection(path, kind, [], [], (), None if tokenizer is None else [])
-    for where, record in scan_records(kind, path, keys):
+    for where, record in scan_records(kind, path, keys, layout):
         try:
             if isinstance(record, DataError):
                 raise record

@@ -8,9 +8,9 @@ from pathlib import Path
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import is_file_spec
 from gnomon.core.types import Prompt
-from gnomon.data.reading.record_kinds import kind_of_file
-from gnomon.data.reading.records import check_records
-from gnomon.data.reading.reported_rows import report_unread
+from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.records import check_records
+from gnomon.data.reported_rows import report_unread
 from gnomon.models.external import check_external_model, model_path
 from gnomon.pipeline.recipe import Recipe
 from gnomon.pipeline.references import outside_models
@@ -36,8 +36,9 @@ def check_inputs(recipe: Recipe) -> None:
         if is_part(source, recipe):
             continue
         path = own_file(source)
-        kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds)
-        keys = check_records(kind, path)
+        layout = recipe.layout_of(source)
+        kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds, layout)
+        keys = check_records(kind, path, layout)
         if kind is not Prompt or source not in read_by_functions:
             report_unread(path, kind, keys)
 

@@ -13,6 +13,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import forget_changed_files
 from gnomon.core.ranges import Seed
 from gnomon.core.renamed import KEYS
+from gnomon.data.formats.registry import RowLayout
 from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.independence_claims import check_claims
 from gnomon.pipeline.references import check_names
@@ -37,6 +38,8 @@ class Recipe(Settings):
         language: initial language of the report: `en` or `zh`.
         track: trackers to which metrics are sent: `tensorboard`, `wandb`, `mlflow`, `trackio`.
         training: default loop settings of every training stage.
+        formats: for a data file whose format is not recognized or is ambiguous: the format's name.
+        columns: for a data file in another layout: the mapping of its columns.
         stages: in order.
     """
 
@@ -47,6 +50,8 @@ class Recipe(Settings):
     language: Literal["en", "zh"] = "en"
     track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)
     training: dict[str, Any] = Field(default_factory=dict)
+    formats: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, dict[str, Any]] = Field(default_factory=dict)
     stages: list[Any]
     _written: dict[str, str] = PrivateAttr(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)
@@ -58,6 +63,21 @@ class Recipe(Settings):
         if isinstance(value, Mapping):
             return {self.as_written(key): self.as_written(item) for key, item in value.items()}
         return [self.as_written(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def layout_of(self, source: str) -> RowLayout:
+        """The layout that the recipe gives for a data file; none for all others.
+
+        Raises:
+            ConfigError: the format or the mapping of columns is wrong.
+        """
+        written = self._written.get(source, source)
+        names = (source, written)
+        form = next((self.formats[name] for name in names if name in self.formats), "")
+        columns = next((self.columns[name] for name in names if name in self.columns), None)
+        try:
+            return RowLayout.of(form, columns)
+        except ConfigError as error:
+            raise ConfigError(f"{written}: {error}") from None
 
     @property
     def file(self) -> Path | None:
@@ -164,7 +184,20 @@ def build_recipe(content: dict[str, Any], where: str, overrides: Sequence[str] =
     stages = [_stage(row, recipe, f"{where}, stage {n}") for n, row in enumerate(rows, start=1)]
     check_names(stages, RESERVED | set(REWARDS.names()), where)
     check_claims(stages, where)
-    return recipe.model_copy(update={"stages": stages})
+    complete = recipe.model_copy(update={"stages": stages})
+    _check_layouts(complete, where)
+    return complete
+
+
+def _check_layouts(recipe: Recipe, where: str) -> None:
+    """Check that each file with a format or columns is read by a stage, and that its layout is valid."""
+    read = {source for stage in recipe.stages for source in stage.inputs().sources}
+    read |= {Path(source).name for source in read}  # paths are resolved in the recipe's folder by now
+    for key, files in (("formats", recipe.formats), ("columns", recipe.columns)):
+        for file in files:
+            if file not in read and Path(file).name not in read:
+                raise ConfigError(f"{where}, {key}: no stage reads '{file}'; {did_you_mean(file, sorted(read))}")
+            recipe.layout_of(file)
 
 
 def _check_training_keys(recipe: Recipe, rows: Sequence[Mapping[str, Any]], where: str) -> None:

@@ -19,7 +19,7 @@ from gnomon.core.ranges import Range
 from gnomon.core.storage.files import read_json, write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
-from gnomon.data.reading.record_kinds import kind_of_file
+from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.evaluation.results import ModelRow, Predictor, RewardModelEvaluation
 from gnomon.models.external import open_policy
@@ -285,7 +285,9 @@ def held_out_texts(stage: EvaluateStage, work: Workspace, prompts: Sequence[Prom
     """
     if stage.texts is None:
         return []
-    if kind_of_file(work.data_path(stage.texts), (Demonstration, RatedText)) is Demonstration:
+    layout = work.recipe.layout_of(stage.texts)
+    kind = kind_of_file(work.data_path(stage.texts), (Demonstration, RatedText), layout)
+    if kind is Demonstration:
         return work.records(Demonstration, stage.texts)
     return [
         Demonstration(item.prompt or prompts[index % len(prompts)], Completion(item.id, item.text))

@@ -18,8 +18,9 @@ from gnomon.core.storage.files import read_json, write_json
 from gnomon.core.storage.ownership import set_aside
 from gnomon.core.storage.run_claim import RunClaim
 from gnomon.core.storage.sealed_files import write_sealed_json
+from gnomon.data.formats.registry import RowLayout
 from gnomon.data.reading.readers import digest_source, locate
-from gnomon.data.reading.records import Record, disambiguate_prompt_ids, read_records
+from gnomon.data.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import provenance_of
 from gnomon.models.external import digest_model, model_path
 from gnomon.models.settings import ModelSettings
@@ -99,6 +100,9 @@ class StageRecipe(Protocol):
     def stages(self) -> Sequence[Any]:
         """All stages, in order."""
 
+    def layout_of(self, source: str) -> RowLayout:
+        """The layout that the recipe gives for a data file; none for all others."""
+
     def as_written(self, value: Any) -> Any:
         """A value with each path as written in the recipe."""
 
@@ -158,7 +162,7 @@ class Workspace:
 
     def records(self, kind: type[Record], source: str) -> list[Record]:
         """The records of a source."""
-        return read_records(kind, self.data_path(source))
+        return read_records(kind, self.data_path(source), layout=self.recipe.layout_of(source))
 
     def load_sources(self, kind: type[Record], sources: Iterable[str]) -> dict[str, list[Record]]:
         """Read the records of each source of a stage; a prompt id means the same prompt in all of them."""
@@ -174,6 +178,9 @@ class Workspace:
             "models": {name: self._model_fingerprint(name) for name in named.model_names},
             "data": {source: self._source_fingerprint(source) for source in named.sources},
         }
+        layouts = {source: layout for source in named.sources if (layout := recipe.layout_of(source)).given}
+        if layouts:
+            inputs["layouts"] = {source: [layout.name, layout.columns] for source, layout in layouts.items()}
         if stage.uses_model:
             inputs["model"] = recipe.model.model_dump(exclude={"name"}) | self._template_fingerprint()
         code = [spec for spec in named.scorers if spec in self.functions or is_function(spec)]

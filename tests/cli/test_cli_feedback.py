@@ -21,7 +21,7 @@ from gnomon.api.feedback_server import make_demo
 from gnomon.cli.feedback import LEFT_OUT
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Preference
-from gnomon.data.reading.records import read_records
+from gnomon.data.records import read_records
 from gnomon.feedback.quality.summary import annotator_table
 from gnomon.feedback.store.access import Access
 from gnomon.feedback.store.store import Project, Store

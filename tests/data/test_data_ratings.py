@@ -12,7 +12,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.storage.files import write_jsonl
 from gnomon.core.types import Message, Prompt, RatedText
 from gnomon.data.ratings import demonstration_sample, gather_ratings, split_ratings
-from gnomon.data.reading.records import read_records
+from gnomon.data.records import read_records
 
 
 def read(folder: Path, *rows: dict[str, Any]) -> list[RatedText]:

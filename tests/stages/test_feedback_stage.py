@@ -13,7 +13,7 @@ from project import Project, write_rows
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Demonstration, Preference, Prompt, RatedText, RejectedRow
-from gnomon.data.reading.records import read_records
+from gnomon.data.records import read_records
 
 SIZES = {"judge_holdout": 0.5, "training": 60, "demonstrations": 20, "held_out": 24, "group_size": 4}
 

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from gnomon.core.storage.files import to_json
 from gnomon.core.translations import LANGUAGES, texts_in
 from gnomon.core.types import Preference
-from gnomon.data.reading.records import parse_record
+from gnomon.data.records import parse_record
 from gnomon.feedback.store.schema import InviteRow, JudgementRow, SessionRow
 from gnomon.feedback.store.store import Store
 from gnomon.web.context import MAX_FAILED_LINKS

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,10 +183,15 @@ def _is_conversation(value: Any) -> bool:
 
 @dataclass
 class KeysRead:
-    """Keys that rows hold, and those that were read; a nested key comes after its parents, as `a.b`."""
+    """Keys that rows hold, and those that were read; a nested key comes after its parents, as `a.b`.
+
+    Attributes:
+        unused: rows that hold no record of the wanted kind, by the reason.
+    """
 
     present: dict[str, None] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
+    unused: Counter[str] = field(default_factory=Counter)
 
     def unread(self) -> list[str]:
         """Return the filled keys that were not read, in the order of the file."""

@@ -7,47 +7,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from gnomon.core.types import Completion, Message, Preference, Prompt, Ranking
-from gnomon.data.reading.messages import message_row
+from gnomon.core.types import Completion, Message, Preference, Ranking
+from gnomon.data.record_rows import completion_row, prompt_row, record_row
 from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
 
 RowKind = Literal["preferences", "rankings", "demonstrations", "judgements"]
 Row = dict[str, Any]
 
 
-def prompt_row(prompt: Prompt) -> Row:
-    """A prompt, as `data.reading.records` reads it."""
-    return {"id": prompt.id, "messages": list(map(message_row, prompt.messages)), "answer": prompt.answer}
-
-
-def completion_row(completion: Completion) -> Row:
-    """A completion with its source, and its turns if it has several."""
-    row: Row = {"id": completion.id, "text": completion.text, "source": completion.source}
-    return row if completion.turns is None else {**row, "turns": list(map(message_row, completion.turns))}
-
-
 def preference_row(preference: Preference, items: Sequence[int]) -> Row:
     """A preference and its items."""
-    return {
-        "prompt": prompt_row(preference.prompt),
-        "chosen": completion_row(preference.chosen),
-        "rejected": completion_row(preference.rejected),
-        "probability": preference.probability,
-        "margin": preference.margin,
-        "weight": preference.weight,
-        "items": list(items),
-    }
+    return {**record_row(preference), "items": list(items)}
 
 
 def ranking_row(ranking: Ranking, item: int) -> Row:
     """A ranking, best first, and its item."""
-    completions = [completion_row(one) for one in ranking.completions]
-    return {
-        "prompt": prompt_row(ranking.prompt),
-        "completions": completions,
-        "weight": ranking.weight,
-        "items": [item],
-    }
+    return {**record_row(ranking), "items": [item]}
 
 
 def demonstration_row(item: JudgedItem, judgement: StoredJudgement) -> Row:

@@ -13,8 +13,8 @@ from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.conversations import completion_of, prompt_and_completion, prompt_and_sides, row_prompt
 from gnomon.data.reading.messages import fingerprint
 from gnomon.data.reading.readers import scan_rows
-from gnomon.data.reading.records import alternatives, parse_record
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow, listed, name_of, number, text, truth
+from gnomon.data.records import alternatives, parse_record
 from gnomon.feedback.task_types import SCALES, setup_of
 
 if TYPE_CHECKING:

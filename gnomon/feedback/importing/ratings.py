@@ -23,8 +23,8 @@ from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.data.reading.readers import scan_rows
-from gnomon.data.reading.records import EXPECTED, parse_record
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
+from gnomon.data.records import EXPECTED, parse_record
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import AnnotatorRow, CompletionRow, ItemRow, JudgementRow, ProjectRow

@@ -13,7 +13,8 @@ from gnomon.core.config import read_yaml
 from gnomon.core.errors import GnomonError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration
-from gnomon.data.reading.record_kinds import KINDS
+from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.record_kinds import KINDS
 from gnomon.models.external import model_path
 from gnomon.rewards.python_reward import is_function
 from gnomon.stages.references import BASE, CRITIC, is_not_a_model
@@ -23,10 +24,17 @@ RECORDS = {kind.__name__: kind for kind in KINDS}
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A data file that a training read, and the type of its records."""
+    """A data file that a training read.
+
+    Attributes:
+        path: of the file.
+        kind: of its records.
+        layout: the layout that the recipe gave for it, if any.
+    """
 
     path: Path
     kind: type
+    layout: RowLayout = OWN
 
 
 @dataclass
@@ -130,7 +138,7 @@ def _add_inputs(inputs: Mapping[str, Any], run: Path, known: Ancestry) -> None:
     for source, kinds in _mapping(inputs.get("data")).items():
         kind = next((RECORDS[name] for name in kinds if name in RECORDS), None)
         if kind is not None and (path := path_of(source, run)) is not None:
-            known.data.add(TrainingData(path, kind))
+            known.data.add(TrainingData(path, kind, _layout_of(source, run)))
     scorers = [name for name in inputs.get("scorers") or [] if isinstance(name, str)]
     known.rewards |= {identity_of(name, run) for name in scorers}
     for name in (*(inputs.get("models") or []), *(name for name in scorers if not is_not_a_model(name))):
@@ -169,7 +177,18 @@ def _data_of(part: Mapping[str, Any], run: Path, code: Mapping[str, Any]) -> Ite
     sources += [(extra.get("data"), Demonstration) for extra in beside]
     for source, of in sources:
         if isinstance(source, str) and isinstance(of, type) and (path := path_of(source, run)) is not None:
-            yield TrainingData(path, of)
+            yield TrainingData(path, of, _layout_of(source, run))
+
+
+def _layout_of(source: str, run: Path) -> RowLayout:
+    """The layout that a run's recipe gave for a data file."""
+    try:
+        recipe = read_yaml(run / "config.yaml")
+        formats, columns = (_mapping(recipe.get(key)) for key in ("formats", "columns"))
+        file = next((name for name in (*formats, *columns) if source.endswith(name)), source)
+        return RowLayout.of(formats.get(file, ""), columns.get(file))
+    except GnomonError:
+        return OWN
 
 
 def path_of(source: str, run: Path) -> Path | None:

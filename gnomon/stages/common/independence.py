@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from gnomon.core.progress import console
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.reading.records import read_records
+from gnomon.data.records import read_records
 from gnomon.stages.common.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
 from gnomon.stages.references import TEXT_JUDGES, is_not_a_model
 from gnomon.stages.workspace import Workspace
@@ -148,7 +148,7 @@ def _texts(some: Iterable[TrainingData]) -> tuple[set[str], set[str]]:
 
 def _read(one: TrainingData) -> list[tuple[Prompt | None, str]]:
     result: list[tuple[Prompt | None, str]] = []
-    records: list[Any] = read_records(one.kind, one.path)
+    records: list[Any] = read_records(one.kind, one.path, layout=one.layout)
     for record in records:
         if isinstance(record, RatedText):
             result.append((record.prompt, record.text))

@@ -17,8 +17,8 @@ from gnomon.core.types import Demonstration, Prompt, RejectedRow
 from gnomon.data.batching import epoch_order, pack_by_tokens, token_groups
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
-from gnomon.data.reading.record_kinds import all_refused
-from gnomon.data.reading.records import completions_of, prompt_of_record
+from gnomon.data.record_kinds import all_refused
+from gnomon.data.records import completions_of, prompt_of_record
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel

@@ -9,7 +9,7 @@ import pytest
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message, Preference, Prompt, RatedText
 from gnomon.data.reading.messages import message_row, messages, stored_message
-from gnomon.data.reading.records import parse_record
+from gnomon.data.records import parse_record
 
 HI, AGAIN = {"role": "user", "content": "Hi"}, {"role": "user", "content": "Again"}
 

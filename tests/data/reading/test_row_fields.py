@@ -11,8 +11,8 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Preference, Prompt, Ranking
-from gnomon.data.reading.records import read_records
 from gnomon.data.reading.row_fields import decode_cells
+from gnomon.data.records import read_records
 
 PROMPT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
 CHOSEN, REJECTED = ([{"role": "assistant", "content": text}] for text in ("Hello", "No"))

@@ -16,7 +16,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Completion, Demonstration, Preference, Ranking
 from gnomon.data.reading.readers import digest_source, read_rows
-from gnomon.data.reading.records import read_records
+from gnomon.data.records import read_records
 from gnomon.feedback.export.aggregation import Aggregator, is_weightless
 from gnomon.feedback.export.exporter import ExportManifest, ExportSpec, export_rows, start_export
 from gnomon.feedback.export.provenance import provenance_of

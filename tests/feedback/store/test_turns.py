@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from gnomon.core.storage.files import to_json
 from gnomon.core.types import Completion, Demonstration, Message, Preference, Ranking
-from gnomon.data.reading.records import parse_record, read_records
+from gnomon.data.records import parse_record, read_records
 from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.export.writers import Writer
 from gnomon.feedback.importing.items import add_groups, own_ids, read_groups

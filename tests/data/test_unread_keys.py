@@ -11,7 +11,7 @@ import pytest
 from gnomon.core.progress import console
 from gnomon.core.types import Demonstration, Label, Preference
 from gnomon.data.inspection import inspect
-from gnomon.data.reading.reported_rows import read_reported
+from gnomon.data.reported_rows import read_reported
 
 
 def written(tmp_path: Path, *rows: object) -> Path:

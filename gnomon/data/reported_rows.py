@@ -8,9 +8,9 @@ from typing import Any
 
 from gnomon.core.progress import console
 from gnomon.data.reading.readers import read_rows
-from gnomon.data.reading.record_kinds import NAMES, unread_keys
-from gnomon.data.reading.records import Record, read_records
 from gnomon.data.reading.row_fields import KeysRead
+from gnomon.data.record_kinds import unread_keys
+from gnomon.data.records import NAMES, Record, read_records
 
 
 def first_row(path: Path) -> Mapping[str, Any]:

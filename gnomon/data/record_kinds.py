@@ -12,21 +12,13 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.readers import scan_rows
-from gnomon.data.reading.records import EXPECTED, LABELS, RATINGS
 from gnomon.data.reading.row_fields import KeysRead
+from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS, format_of
 
 KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
-NAMES = {
-    Preference: "preferences",
-    Ranking: "rankings",
-    Label: "labels",
-    Demonstration: "demonstrations",
-    RatedText: "rated texts",
-    Prompt: "prompts",
-}
 OPTIONAL = {"weight", "margin", "probability", "system", "answer", "raters"}
-PROBED = 1000  # rows that decide the kind of a file
 
 
 def has_columns_of(kind: type, row: Mapping[str, Any]) -> bool:
@@ -92,13 +84,32 @@ def _suggested(kinds: Sequence[type]) -> Sequence[type]:
     return (Preference, Demonstration) if kinds is KINDS else kinds
 
 
-def kind_of_file(path: Path, kinds: Sequence[type]) -> type:
-    """Return which of some kinds a file holds, by the columns of its first rows.
+def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = OWN) -> type:
+    """Return which of some kinds a file holds, by its format and the columns of its first rows.
+
+    Args:
+        path: of the file or folder.
+        kinds: kinds to consider.
+        layout: the layout of its rows, where the user gave one.
 
     Raises:
         DataError: it holds none of them.
     """
-    return kind_of([row for _, row in itertools.islice(scan_rows(path), PROBED)], path, kinds)
+    form = format_of(path, None if kinds is KINDS else kinds, layout)
+    rows = [row for _, row in itertools.islice(scan_rows(path), PROBED)]
+    if form is None:
+        return kind_of(rows, path, kinds)
+    if not form.kinds:
+        return kind_of(
+            [row for _, row in form.scan(Prompt, ((str(n), row) for n, row in enumerate(rows)))], path, kinds
+        )
+    held = [kind for kind in form.kinds if kind in kinds]
+    if not held:
+        wanted, names = (" or ".join(NAMES[one] for one in some) for some in (kinds, form.kinds))
+        raise DataError(f"{path} is {form.title}, which hold {names}, not {wanted}; give other data.")
+    readable = [row for row in rows if not isinstance(row, DataError)]
+    default = form.kind_of(readable)
+    return default if default in held else held[0]
 
 
 def unread_keys(keys: KeysRead) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.inspection import inspect
-from gnomon.data.reading.record_kinds import NAMES, has_columns_of, kind_of, kind_of_file
+from gnomon.data.record_kinds import has_columns_of, kind_of, kind_of_file
+from gnomon.data.records import NAMES
 
 TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 

@@ -8,6 +8,7 @@ prompts share an id.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.registry import OWN, RowLayout, recognize
 from gnomon.data.reading.conversations import (
     completion_of,
     prompt_and_completion,
@@ -26,7 +29,7 @@ from gnomon.data.reading.conversations import (
     row_prompt,
     row_system,
 )
-from gnomon.data.reading.readers import scan_rows
+from gnomon.data.reading.readers import Row, ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import (
     KeysRead,
     TrackedRow,
@@ -42,6 +45,15 @@ from gnomon.data.reading.row_fields import (
 )
 
 Record = TypeVar("Record")
+NAMES: dict[Any, str] = {
+    Preference: "preferences",
+    Ranking: "rankings",
+    Label: "labels",
+    Demonstration: "demonstrations",
+    RatedText: "rated texts",
+    Prompt: "prompts",
+}
+PROBED = 1000  # rows that decide the format of a file and the kind of its records
 RATINGS = ("rating", "value")  # columns that hold one rating of a text
 LABELS = ("label", "good")  # columns that label a completion good or bad
 TEXTS = frozenset(
@@ -49,60 +61,86 @@ TEXTS = frozenset(
 )
 
 
-def read_records(kind: type[Record], path: Path, keys: KeysRead | None = None) -> list[Record]:
+def read_records(
+    kind: type[Record], path: Path, keys: KeysRead | None = None, layout: RowLayout = OWN
+) -> list[Record]:
     """Read all records of a kind in a file or folder; the first fault is an error that names the line or row.
 
     Args:
         kind: of the records.
         path: of the file or folder.
-        keys: collects which keys the rows hold, and which were read.
+        keys: collects which keys the rows hold, which were read, and which rows hold no record of the kind.
+        layout: the layout of its rows, where the user gave one.
     """
+    keys = KeysRead() if keys is None else keys
     records: list[Record] = []
-    for _, record in scan_records(kind, path, keys):
+    for _, record in scan_records(kind, path, keys, layout):
+        if isinstance(record, UnusedRow):
+            continue
         if isinstance(record, DataError):
             raise record
         records.append(record)
-    if not records:
-        raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
+    _check_not_empty(len(records), kind, path, keys)
     return records
 
 
-def check_records(kind: type[Record], path: Path) -> KeysRead:
+def check_records(kind: type[Record], path: Path, layout: RowLayout = OWN) -> KeysRead:
     """Check a file or folder as `read_records` does, without holding its records in memory.
 
+    Args:
+        kind: of the records.
+        path: of the file or folder.
+        layout: the layout of its rows, where the user gave one.
+
     Returns:
-        Which keys its rows hold, and which were read.
+        Which keys its rows hold, which were read, and which rows hold no record of the kind.
     """
     rows, keys = 0, KeysRead()
-    for _, record in scan_records(kind, path, keys):
+    for _, record in scan_records(kind, path, keys, layout):
+        if isinstance(record, UnusedRow):
+            continue
         if isinstance(record, DataError):
             raise record
         rows += 1
-    if not rows:
-        raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
+    _check_not_empty(rows, kind, path, keys)
     return keys
 
 
+def _check_not_empty(count: int, kind: type, path: Path, keys: KeysRead) -> None:
+    if count:
+        return
+    if keys.unused:
+        reason, rows = keys.unused.most_common(1)[0]
+        raise DataError(f"{path}: none of its rows is used, {rows:,} because {reason}; {EXPECTED[kind]}")
+    raise DataError(f"{path} holds no rows; {EXPECTED[kind]}")
+
+
 def scan_records(
-    kind: type[Record], path: Path, keys: KeysRead | None = None
+    kind: type[Record], path: Path, keys: KeysRead | None = None, layout: RowLayout = OWN
 ) -> Iterator[tuple[str, Record | DataError]]:
     """Yield the position of each row with its record or its error.
 
+    A row in a published format that holds no record of the kind is yielded as its `UnusedRow`.
     An id stands for one prompt: groups are formed by it, so two different prompts under one id are refused.
 
     Args:
         kind: of the records.
         path: of the file or folder.
-        keys: collects which keys the rows hold, and which were read.
+        keys: collects which keys the rows hold, which were read, and which rows hold no record of the kind.
+        layout: the layout of its rows, where the user gave one.
     """
     prompts: dict[str, Prompt] = {}
     keys = KeysRead() if keys is None else keys
-    for where, row in scan_rows(path):
+    for where, row in own_rows(kind, path, keys, layout):
+        if isinstance(row, UnusedRow):
+            keys.unused[str(row)] += 1
+            yield where, row
+            continue
         if isinstance(row, DataError):
             yield where, row
             continue
         try:
-            record = _with_position(parse_record(kind, TrackedRow(row, keys)), f"{path}, {where}")
+            record = _with_position(parse_record(kind, row), f"{path}, {where}")
             prompt = prompt_of_record(record)
             if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
                 other = prompts[prompt.id].where.removeprefix(f"{path}, ")
@@ -110,6 +148,56 @@ def scan_records(
             yield where, record
         except DataError as error:
             yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
+
+
+def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) -> Iterator[ScannedRow]:
+    """Yield the rows of a file in Gnomon's own layout, which `parse_record` reads; other formats are converted.
+
+    Args:
+        kind: of the records that the rows shall hold.
+        path: of the file or folder.
+        keys: collects which keys the rows hold, and which were read.
+        layout: the layout of the file's rows, where the user gave one.
+
+    Raises:
+        DataError: the file's format holds no records of that kind, or it has several formats.
+    """
+    form = format_of(path, (kind,), layout)
+    rows = ((where, _tracked(row, keys)) for where, row in scan_rows(path))
+    if form is None:
+        yield from rows
+        return
+    if form.kinds and kind not in form.kinds:
+        names = " or ".join(NAMES[one] for one in form.kinds)
+        raise DataError(f"{path} is {form.title}, which hold {names}, not {NAMES[kind]}; give other data.")
+    for where, row in form.scan(kind, rows):
+        if isinstance(row, DataError) and not isinstance(row, UnusedRow) and not str(row).startswith(str(path)):
+            row = DataError(f"{path}, {where}: {str(row).rstrip('.')}; as {form.title}.")
+        yield where, row if isinstance(row, DataError) else _own(row)
+
+
+def format_of(path: Path, kinds: Sequence[type] | None = None, layout: RowLayout = OWN) -> Format | None:
+    """Return the format of a file: the user's, else that of its first rows; `None` if it is Gnomon's own.
+
+    Args:
+        path: of the file or folder.
+        kinds: kinds of records that are wanted.
+        layout: the layout that the user gave, if any.
+    """
+    if layout.given:
+        return layout.format
+    rows = [row for _, row in itertools.islice(scan_rows(path), PROBED) if not isinstance(row, DataError)]
+    match = recognize(rows, path, kinds) if rows else None
+    return match.format if match else None
+
+
+def _tracked(row: Row | DataError, keys: KeysRead) -> Row | DataError:
+    return row if isinstance(row, DataError) else TrackedRow(row, keys)
+
+
+def _own(row: Row) -> Row:
+    """A row that a format made: what its parser reads of it is no key of the file."""
+    return TrackedRow(row, KeysRead())
 
 
 def _with_position(record: Any, where: str) -> Any:

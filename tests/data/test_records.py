@@ -21,7 +21,7 @@ from gnomon.core.types import (
     Ranking,
     RatedText,
 )
-from gnomon.data.reading.records import disambiguate_prompt_ids, read_records, scan_records
+from gnomon.data.records import disambiguate_prompt_ids, read_records, scan_records
 
 PROMPT = Prompt("p1", (Message("system", "简短。"), Message("user", "How was\nthe film?")))
 GOOD, BAD = Completion("c1", "很好 🎬", "people"), Completion("c2", "")

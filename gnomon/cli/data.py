@@ -1,0 +1,96 @@
+"""`gnomon data`: look at data files and convert them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gnomon.cli.number_options import number
+from gnomon.cli.option_groups import Options, option_group
+from gnomon.core.ranges import Range
+
+ROWS = Range("it counts records", ge=0, le=10**9)
+app = typer.Typer(no_args_is_help=True, help="Inspect and convert data.")
+File = Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")]
+
+LAYOUT: Options = {  # how the rows of a file are laid out
+    "format": (
+        Annotated[str, typer.Option(help="The file's format, where it is ambiguous.", show_default="recognized")],
+        "",
+    ),
+    "columns": (
+        Annotated[
+            list[str] | None,
+            typer.Option(help="KEY=COLUMN, several times, or a YAML file: the columns of another layout."),
+        ],
+        None,
+    ),
+}
+
+
+def layout_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments `format` and `columns` of a call."""
+    from gnomon.data.formats.columns import parse_columns
+
+    columns = values["columns"]
+    return {"format": values["format"], "columns": parse_columns(columns) if columns else None}
+
+
+@app.command()
+@option_group("layout", LAYOUT, layout_of)
+def inspect(
+    file: File,
+    layout: dict[str, Any],
+    model: Annotated[
+        str | None, typer.Option(help="Count tokens and render rows with this model's tokenizer.")
+    ] = None,
+    rows: Annotated[int, number(ROWS, "Number of records to show.")] = 3,
+    chat_template: Annotated[
+        str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
+    ] = None,
+) -> None:
+    """Inspect a data file: format, record type, rejected rows, duplicates, lengths, balance, some records.
+
+    [bold]Examples[/bold]
+
+      gnomon data inspect preferences.jsonl
+
+      gnomon data inspect my-dataset#train --model smollm2-135m --rows 5
+
+      gnomon data inspect votes.csv --columns prompt=q --columns "chosen={by: vote, A: a, B: b}" \
+--columns "rejected={by: vote, A: b, B: a}"
+    """
+    from gnomon.data.formats.registry import RowLayout
+    from gnomon.data.inspection import inspect as read, show
+
+    tokenizer = None
+    if model is not None:
+        from gnomon.models.loading import load_tokenizer
+
+        tokenizer = load_tokenizer(model, chat_template)
+    show(read(file, tokenizer, RowLayout.of(layout["format"], layout["columns"])), tokenizer, rows)
+
+
+@app.command()
+@option_group("layout", LAYOUT, layout_of)
+def convert(
+    file: File,
+    layout: dict[str, Any],
+    to: Annotated[str, typer.Option(help="The format to write; gnomon is Gnomon's own.")],
+    out: Annotated[Path, typer.Option("--out", "--output", help="The file to write: JSON lines.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Convert a data file to another format. Rows that are not used go to OUT.rejected.jsonl, with the reason.
+
+    [bold]Examples[/bold]
+
+      gnomon data convert hh.jsonl.gz --to gnomon --out pairs.jsonl
+
+      gnomon data convert pairs.jsonl --to trl --out trl.jsonl
+    """
+    from gnomon.api.data import data_convert
+
+    counts = data_convert(file, out, to=to, overwrite=overwrite, **layout)
+    typer.echo(counts.sentence(out))

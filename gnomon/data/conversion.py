@@ -1,0 +1,118 @@
+"""Convert a data file to another format; rows that are not used are written with the reason."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gnomon.core.config import did_you_mean
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.storage.files import atomically, to_json
+from gnomon.data.formats.registry import GNOMON, OWN, RowLayout, all_formats, find_format
+from gnomon.data.reading.row_fields import KeysRead
+from gnomon.data.record_kinds import kind_of_file, unread_keys
+from gnomon.data.record_rows import record_row
+from gnomon.data.records import NAMES, scan_records
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The result of a conversion.
+
+    Attributes:
+        kind: kind of the records.
+        written: number of rows written.
+        rejected: number of rows that were not used, by the reason; the file has each with its position.
+        unread: keys that were not read.
+        rejected_file: the file of these rows; `None` if all rows were used.
+    """
+
+    kind: type
+    written: int
+    rejected: Counter[str]
+    unread: tuple[str, ...]
+    rejected_file: Path | None
+
+    def sentence(self, out: Path) -> str:
+        """The result in words."""
+        lines = [f"{self.written:,} {NAMES[self.kind]} in {out}"]
+        if self.rejected_file:
+            why, count = self.rejected.most_common(1)[0]
+            more = f"; the most frequent reason, {count:,} times: {why}" if len(self.rejected) > 1 else f": {why}"
+            lines.append(f"{self.rejected.total():,} rows not used, listed in {self.rejected_file}{more}")
+        if self.unread:
+            lines.append(f"keys not read: {', '.join(self.unread)}")
+        return "\n".join(lines)
+
+
+def convert_file(
+    path: Path, out: Path, to: str, layout: RowLayout = OWN, *, overwrite: bool = False
+) -> Conversion:
+    """Convert a file; the new one is written as a whole, or not at all.
+
+    Args:
+        path: of the file or folder.
+        out: the file to write, JSON lines.
+        to: name of the format to write.
+        layout: the layout of the file's rows, where the user gave one.
+        overwrite: whether to replace existing files.
+
+    Raises:
+        ConfigError: the format cannot be written, or a file exists.
+        DataError: the file cannot be read, or no row of it can be written.
+    """
+    kind = kind_of_file(path, layout=layout)
+    write = writer_of(to, kind)
+    rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
+    for file in (out, rejected_file):
+        if file.exists() and not overwrite:
+            raise ConfigError(f"{file} exists; give another --out, or --overwrite.")
+    written, rejected, keys = 0, Counter[str](), KeysRead()
+    with contextlib.ExitStack() as stack:
+        rejects: BinaryIO | None = None
+        file_out = stack.enter_context(atomically(out))
+        for where, record in scan_records(kind, path, keys, layout):
+            try:
+                if isinstance(record, DataError):
+                    raise record
+                _write(file_out, write(record))
+                written += 1
+            except DataError as error:
+                reason = str(error).removeprefix(f"{path}, {where}: ")
+                rejected[reason] += 1
+                rejects = rejects or stack.enter_context(atomically(rejected_file))
+                _write(rejects, {"where": where, "reason": reason})
+        if not written:
+            why = rejected.most_common(1)[0][0] if rejected else "it holds no rows"
+            raise DataError(f"{path}: no row can be written as {to}; {why}")
+    if not rejected and overwrite:
+        rejected_file.unlink(missing_ok=True)
+    return Conversion(kind, written, rejected, unread_keys(keys), rejected_file if rejected else None)
+
+
+def writer_of(name: str, kind: type) -> Callable[[Any], dict[str, Any]]:
+    """Return the function that writes a record of a kind in a format.
+
+    Raises:
+        ConfigError: there is no such format, or it holds no records of the kind.
+    """
+    if name == GNOMON:
+        return record_row
+    writable = {form.name: form.writes for form in all_formats().values() if form.writes}
+    if name not in writable:
+        problem = f"'{name}' is no format that can be written"
+        raise ConfigError(f"--to: {problem}; {did_you_mean(name, [GNOMON, *writable])}")
+    form = find_format(name)
+    if kind not in form.writes:
+        held = " or ".join(NAMES[one] for one in form.writes)
+        raise ConfigError(f"--to {name}: {form.title} hold {held}, and the file holds {NAMES[kind]}.")
+    return form.write
+
+
+def _write(file: BinaryIO, row: dict[str, Any]) -> None:
+    file.write((json.dumps(to_json(row), ensure_ascii=False) + "\n").encode())

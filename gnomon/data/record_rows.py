@@ -1,0 +1,72 @@
+"""Records as rows in Gnomon's own layout, which `gnomon.data.records` reads back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.reading.messages import message_row
+
+Row = dict[str, Any]
+
+
+def prompt_row(prompt: Prompt) -> Row:
+    """A prompt."""
+    return {"id": prompt.id, "messages": list(map(message_row, prompt.messages)), "answer": prompt.answer}
+
+
+def completion_row(completion: Completion) -> Row:
+    """A completion with its source, and its turns if it has several."""
+    row: Row = {"id": completion.id, "text": completion.text, "source": completion.source}
+    return row if completion.turns is None else {**row, "turns": list(map(message_row, completion.turns))}
+
+
+def record_row(record: Any) -> Row:
+    """A record of any kind, but for the columns of its prompt that are no part of the record."""
+    return _ROWS[type(record)](record)
+
+
+def _preference(record: Preference) -> Row:
+    return {
+        "prompt": prompt_row(record.prompt),
+        "chosen": completion_row(record.chosen),
+        "rejected": completion_row(record.rejected),
+        "probability": record.probability,
+        "margin": record.margin,
+        "weight": record.weight,
+    }
+
+
+def _ranking(record: Ranking) -> Row:
+    completions = [completion_row(one) for one in record.completions]
+    return {"prompt": prompt_row(record.prompt), "completions": completions, "weight": record.weight}
+
+
+def _label(record: Label) -> Row:
+    return {**_single(record), "label": record.good, "weight": record.weight}
+
+
+def _demonstration(record: Demonstration) -> Row:
+    return {**_single(record), "weight": record.weight}
+
+
+def _single(record: Label | Demonstration) -> Row:
+    return {"prompt": prompt_row(record.prompt), "completion": completion_row(record.completion)}
+
+
+def _rated_text(record: RatedText) -> Row:
+    row: Row = {"id": record.id, "text": record.text, "ratings": list(record.ratings)}
+    if record.prompt is not None:
+        row["prompt"] = prompt_row(record.prompt)
+    return {**row, "raters": list(record.raters)} if record.raters else row
+
+
+_ROWS: dict[type, Callable[[Any], Row]] = {
+    Preference: _preference,
+    Ranking: _ranking,
+    Label: _label,
+    Demonstration: _demonstration,
+    RatedText: _rated_text,
+    Prompt: prompt_row,
+}
