@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,8 +51,9 @@ def inspect(
     chat_template: Annotated[
         str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
     ] = None,
+    as_json_object: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Inspect a data file: format, record type, rejected rows, duplicates, lengths, balance, some records.
+    """Inspect a data file: format with the reason, counts, lengths, problems with their rows, some records.
 
     [bold]Examples[/bold]
 
@@ -63,14 +65,19 @@ def inspect(
 --columns "rejected={by: vote, A: b, B: a}"
     """
     from gnomon.data.formats.registry import RowLayout
-    from gnomon.data.inspection import inspect as read, show
+    from gnomon.data.inspection import inspect as read
+    from gnomon.data.inspection_view import as_json, show
 
     tokenizer = None
     if model is not None:
         from gnomon.models.loading import load_tokenizer
 
         tokenizer = load_tokenizer(model, chat_template)
-    show(read(file, tokenizer, RowLayout.of(layout["format"], layout["columns"])), tokenizer, rows)
+    result = read(file, tokenizer, RowLayout.of(layout["format"], layout["columns"]))
+    if as_json_object:
+        typer.echo(json.dumps(as_json(result, tokenizer, rows), ensure_ascii=False, indent=2))
+    else:
+        show(result, tokenizer, rows)
 
 
 @app.command()

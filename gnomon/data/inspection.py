@@ -1,4 +1,4 @@
-"""Inspection of a data file before training: kind of records, refused rows, lengths, balance, a few rows."""
+"""Inspection of a data file before training: its format, records, refused rows, facts, and lengths."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText, RejectedRow
+from gnomon.core.types import Completion, Label, Preference, RatedText, RejectedRow
 from gnomon.data.encoding import encode_answer, message_texts
-from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.formats.registry import OWN, OWN_TITLE, RowLayout
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys
-from gnomon.data.records import EXPECTED, NAMES, completions_of, prompt_of_record, scan_records
+from gnomon.data.records import EXPECTED, NAMES, completions_of, prompt_of_record, recognize_file, scan_records
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
 
 QUANTILES = {"least": 0.0, "median": 0.5, "90%": 0.9, "99%": 0.99, "most": 1.0}
-REASONS = 5  # refused rows that are printed with their reason
-LONGEST_TEXT = 300  # characters of a rendered text that are printed
+BINS, BARS = 16, " ▁▂▃▄▅▆▇█"
 TOKENIZED = 2_000_000  # characters of a record; longer ones fit no context, and take minutes
 
 
@@ -34,6 +30,8 @@ class Inspection:
     """The valid records of a file, all of one kind, and the refused rows.
 
     Attributes:
+        format: title of its format.
+        evidence: why it has that format; "" where its user chose it or it is Gnomon's own.
         unread: keys that records of this kind do not use; a nested key comes after its parents, as `a.b`.
         tokens: with a tokenizer, for each record the token counts of its prompt and completions; `None` for a
             record too long to count.
@@ -44,6 +42,8 @@ class Inspection:
     kind: type
     records: list[Any]
     refused: list[RejectedRow]
+    format: str = OWN_TITLE
+    evidence: str = ""
     unread: tuple[str, ...] = ()
     tokens: list[tuple[int, tuple[int, ...]] | None] | None = None
     control_tokens: ControlCounts = field(default_factory=ControlCounts)
@@ -56,11 +56,20 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Quantiles of lengths."""
+    """Quantiles of lengths.
+
+    Attributes:
+        of: part of the records.
+        unit: `characters` or `tokens`.
+        quantiles: by name.
+        picture: a histogram of `BINS` bars from 0 to the 99% quantile, of the same width; the last one has all
+            longer ones too.
+    """
 
     of: str
     unit: str
     quantiles: dict[str, float]
+    picture: str
 
 
 def inspect(path: Path, tokenizer: Any = None, layout: RowLayout = OWN) -> Inspection:
@@ -77,7 +86,10 @@ def inspect(path: Path, tokenizer: Any = None, layout: RowLayout = OWN) -> Inspe
     """
     kind = kind_of_file(path, KINDS, layout)
     keys = KeysRead()
-    inspection = Inspection(path, kind, [], [], (), None if tokenizer is None else [])
+    match = recognize_file(path, (kind,), layout)
+    inspection = Inspection(path, kind, [], [], tokens=None if tokenizer is None else [])
+    if match:
+        inspection = replace(inspection, format=match.format.title, evidence=match.evidence)
     for where, record in scan_records(kind, path, keys, layout):
         try:
             if isinstance(record, DataError):
@@ -97,7 +109,7 @@ def inspect(path: Path, tokenizer: Any = None, layout: RowLayout = OWN) -> Inspe
 def _count(record: Any, tokenizer: Any, counts: ControlCounts) -> tuple[int, tuple[int, ...]] | None:
     """Count the tokens of a record's prompt and of each completion, as in training; `None` if it is too long."""
     prompt = prompt_of_record(record)
-    if prompt is None or _characters(record) > TOKENIZED:
+    if prompt is None or characters(record) > TOKENIZED:
         return None
     prompt_ids = render_prompt(tokenizer, prompt)
     answers = [encode_answer(tokenizer, prompt, one, record.where)[0] for one in completions_of(record)]
@@ -105,7 +117,8 @@ def _count(record: Any, tokenizer: Any, counts: ControlCounts) -> tuple[int, tup
     return len(prompt_ids), tuple(map(len, answers))
 
 
-def _characters(record: Any) -> int:
+def characters(record: Any) -> int:
+    """Count the characters of a record's texts."""
     prompt = prompt_of_record(record)
     texts = [] if prompt is None else message_texts(prompt)
     return sum(map(len, (*texts, *(text for one in completions_of(record) for text in message_texts(one)))))
@@ -114,7 +127,9 @@ def _characters(record: Any) -> int:
 def facts(inspection: Inspection) -> list[tuple[str, str]]:
     """Return counts of a file as names and values, in the order of printing."""
     records = inspection.records
+    because = f", because {inspection.evidence}" if inspection.evidence else ""
     rows = [
+        ("format", f"{inspection.format}{because}"),
         ("kind", NAMES[inspection.kind]),
         ("rows", f"{inspection.rows:,}"),
         ("refused", f"{len(inspection.refused):,}"),
@@ -131,9 +146,6 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         empty = sum(not c.text for r in records for c in completions_of(r))
         rows.append(("empty completions", f"{empty:,}"))
     rows.append(("exact duplicates", f"{duplicates(records):,}"))
-    if inspection.unread:
-        rows.append(("not read", ", ".join(inspection.unread)))
-    rows += inspection.control_tokens.facts()
     if inspection.tokens and (long := inspection.tokens.count(None)) and inspection.kind is not RatedText:
         rows.append((f"longer than {TOKENIZED:,} characters, tokens not counted", f"{long:,}"))
     return [*rows, *_balance(inspection)]
@@ -145,10 +157,11 @@ def _key(completion: Completion) -> tuple[str, Any]:
 
 def duplicates(records: Iterable[Any]) -> int:
     """Count the rows that repeat an earlier one: the same texts with the same label or ratings."""
-    return sum(n - 1 for n in Counter(_content(record) for record in records).values())
+    return sum(n - 1 for n in Counter(content_of(record) for record in records).values())
 
 
-def _content(record: Any) -> tuple[Any, ...]:
+def content_of(record: Any) -> tuple[Any, ...]:
+    """Return what two equal rows have in common: the texts, with their label or ratings."""
     prompt = prompt_of_record(record)
     turns = prompt.messages if prompt is not None else record.text
     good = record.good if isinstance(record, Label) else None
@@ -196,93 +209,13 @@ def lengths(inspection: Inspection) -> list[Lengths]:
 
 def _quantiles(of: str, unit: str, sizes: Sequence[int]) -> Lengths:
     values = np.quantile(sizes, list(QUANTILES.values()))
-    return Lengths(of, unit, dict(zip(QUANTILES, map(float, values), strict=True)))
+    quantiles = dict(zip(QUANTILES, map(float, values), strict=True))
+    return Lengths(of, unit, quantiles, picture(sizes, quantiles["99%"]))
 
 
-def preview(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
-    """Render a record as roles and texts; with a tokenizer as the model reads it, learned parts in ⟦ ⟧."""
-    prompt = prompt_of_record(record)
-    if prompt is None:
-        return [("text", short(record.text)), ("ratings", ", ".join(f"{r:g}" for r in record.ratings))]
-    names = _names(record)
-    if tokenizer is not None and _characters(record) <= TOKENIZED:
-        rendered = short(tokenizer.decode(render_prompt(tokenizer, prompt)))
-        answers = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
-        return [("prompt", rendered), *((name, short(text)) for name, text in zip(names, answers, strict=True))]
-    turns = [(str(message.role), short(message.content)) for message in prompt.messages]
-    return [*turns, *((n, short(c.text)) for n, c in zip(names, completions_of(record), strict=True))]
-
-
-def _names(record: Any) -> list[str]:
-    if isinstance(record, Preference):
-        return ["chosen", "rejected"]
-    if isinstance(record, Label):
-        return ["good" if record.good else "bad"]
-    if isinstance(record, Ranking):
-        return [f"rank {position}" for position in range(1, len(record.completions) + 1)]
-    return ["completion"] * len(completions_of(record))
-
-
-def _marked(tokenizer: Any, prompt: Prompt, completion: Completion) -> str:
-    ids, mask = encode_answer(tokenizer, prompt, completion, "completion")
-    pieces: list[str] = []
-    start = 0
-    for position in range(1, len(ids) + 1):
-        if position == len(ids) or mask[position] != mask[start]:
-            piece = tokenizer.decode(list(ids[start:position]))
-            pieces.append(f"⟦{piece}⟧" if mask[start] else piece)
-            start = position
-    return "".join(pieces)
-
-
-def short(text: str) -> str:
-    """Format a text as one line of at most `LONGEST_TEXT` characters, with escapes for unprintable ones."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_TEXT])
-    return line + (f" … ({len(text):,} characters)" if len(text) > LONGEST_TEXT else "")
-
-
-def as_text(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> str:
-    """Format the inspection as plain text, one fact per line.
-
-    Args:
-        inspection: of a file.
-        tokenizer: with it, records are printed as the model reads them.
-        rows: number of records to print.
-    """
-    lines = [f"{name}: {value}" for name, value in facts(inspection)]
-    for row in lengths(inspection):
-        figures = ", ".join(f"{name} {value:,.0f}" for name, value in row.quantiles.items())
-        lines.append(f"{row.of}, {row.unit}: {figures}")
-    lines += [f"refused {r.where}: {r.reason}" for r in inspection.refused[:REASONS]]
-    for number, record in enumerate(inspection.records[:rows], start=1):
-        lines += [f"record {number}, {role}: {text}" for role, text in preview(record, tokenizer)]
-    return "\n".join(lines) + "\n"
-
-
-def show(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> None:
-    """Print the inspection: tables on a terminal, plain lines if output is piped.
-
-    Args:
-        inspection: of a file.
-        tokenizer: with it, records are printed as the model reads them.
-        rows: number of records to print.
-    """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        print(as_text(inspection, tokenizer, rows), end="")
-        return
-
-    def print_table(title: str, columns: Sequence[str], content: Iterable[Sequence[str]]) -> None:
-        table = Table(*columns, title=Text(title), title_justify="left", show_header=any(columns))
-        for line in content:
-            table.add_row(*map(Text, line))  # a user's text is no markup
-        console.print(table)
-
-    print_table(str(inspection.path), ["", ""], facts(inspection))
-    sizes = [[row.of, row.unit, *(f"{v:,.0f}" for v in row.quantiles.values())] for row in lengths(inspection)]
-    print_table("lengths", ["of", "in", *QUANTILES], sizes)
-    if inspection.refused:
-        first = [(r.where, r.reason) for r in inspection.refused[:REASONS]]
-        print_table(f"refused: {len(inspection.refused):,}, the first", ["where", "why"], first)
-    for number, record in enumerate(inspection.records[:rows], start=1):
-        print_table(f"record {number}", ["", ""], preview(record, tokenizer))
+def picture(sizes: Sequence[int], top: float) -> str:
+    """Draw a histogram of sizes from 0 to `top`, one character a bar; larger ones count in the last bar."""
+    top = max(top, 1.0)
+    counts, _ = np.histogram(np.minimum(sizes, top), bins=BINS, range=(0.0, top))
+    heights = np.ceil(counts / counts.max() * (len(BARS) - 1)).astype(int)
+    return "".join(BARS[height] for height in heights)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.registry import OWN, RowLayout, recognize
+from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
 from gnomon.data.reading.conversations import (
     completion_of,
     prompt_and_completion,
@@ -184,11 +184,22 @@ def format_of(path: Path, kinds: Sequence[type] | None = None, layout: RowLayout
         kinds: kinds of records that are wanted.
         layout: the layout that the user gave, if any.
     """
-    if layout.given:
-        return layout.format
-    rows = [row for _, row in itertools.islice(scan_rows(path), PROBED) if not isinstance(row, DataError)]
-    match = recognize(rows, path, kinds) if rows else None
+    match = recognize_file(path, kinds, layout)
     return match.format if match else None
+
+
+def recognize_file(path: Path, kinds: Sequence[type] | None = None, layout: RowLayout = OWN) -> Recognized | None:
+    """Return the format of a file as `format_of` does, with the reason for it.
+
+    Args:
+        path: of the file or folder.
+        kinds: kinds of records that are wanted.
+        layout: the layout that the user gave, if any.
+    """
+    if layout.given:
+        return Recognized(layout.format, "") if layout.format else None
+    rows = [row for _, row in itertools.islice(scan_rows(path), PROBED) if not isinstance(row, DataError)]
+    return recognize(rows, path, kinds) if rows else None
 
 
 def _tracked(row: Row | DataError, keys: KeysRead) -> Row | DataError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ from project import Run, write_rows
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.inspection import as_text, facts, inspect, lengths, preview, short
+from gnomon.data.inspection import facts, inspect, lengths, picture
+from gnomon.data.inspection_view import as_text, preview, short
+from gnomon.data.problems import Problem, problems
 
 PAIRS = [
     {"prompt": "Q", "chosen": "long one", "rejected": "no"},
@@ -32,6 +33,40 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
+def test_problems_are_listed_by_severity_with_their_rows(tmp_path: Path) -> None:
+    """Lines 1 and 2 are equal, and line 3 reverses both."""
+    path = tmp_path / "pairs.jsonl"
+    rows = [*PAIRS[:2], {"prompt": "Q", "chosen": "no", "rejected": "long one"}, {"prompt": "Q", "chosen": "a"}]
+    write_rows(path, [*rows, {"prompt": "Q", "chosen": "same", "rejected": "same", "probability": 0.5}])
+    assert [(one.severity, one.text, one.rows) for one in problems(inspect(path))] == [
+        ("error", "not used, no 'rejected' in it, which has prompt, chosen", ("line 4",)),
+        ("warning", "the reverse of another preference", ("line 1", "line 2", "line 3")),
+        ("warning", "chosen and rejected are equal", ("line 5",)),
+        ("warning", "an exact duplicate of an earlier row", ("line 2",)),
+        ("note", "1 ties, which train with probability 0.5 for each side", ()),
+    ]
+
+
+def test_length_that_predicts_the_choice_is_a_problem(tmp_path: Path) -> None:
+    """Of 40 pairs 34 have the longer side chosen: 0.85 ± 0.11 lies above 0.6; 24, 0.60 ± 0.15, do not."""
+    for longer, expected in ((34, ["the longer side is chosen in 85% of the pairs"]), (24, [])):
+        pairs = [("long one", "no") if n < longer else ("no", "long one") for n in range(40)]
+        path = tmp_path / f"{longer}.jsonl"
+        write_rows(path, [{"prompt": f"Q{n}", "chosen": c, "rejected": r} for n, (c, r) in enumerate(pairs)])
+        assert [one.text.partition(":")[0] for one in problems(inspect(path))] == expected
+
+
+def test_many_rows_of_a_problem_are_counted_and_the_first_named() -> None:
+    rows = tuple(f"line {n}" for n in range(1, 8))
+    sentence = Problem("warning", "empty", rows).sentence()
+    assert sentence == "empty: 7 (line 1, line 2, line 3, line 4, line 5 and 2 more)"
+
+
+def test_a_histogram_has_its_tallest_bar_at_the_most_frequent_size() -> None:
+    """Sixteen bars from 0 to 16: three sizes in the first, one in the third, one beyond the end in the last."""
+    assert picture([0, 0, 0, 2, 99], 16) == "█ ▃" + " " * 12 + "▃"
+
+
 def test_facts_are_counted(pairs: Path) -> None:
     """Of five sound pairs the longer side is chosen three times, the shorter once, and once both have two.
 
@@ -39,6 +74,7 @@ def test_facts_are_counted(pairs: Path) -> None:
     """
     result = inspect(pairs)
     assert dict(facts(result)) == {
+        "format": "Gnomon's own layout",
         "kind": "preferences",
         "rows": "7",
         "refused": "2",
@@ -87,7 +123,7 @@ def test_the_most_telling_kind_is_found(tmp_path: Path, row: dict[str, Any], kin
     result = inspect(path)
     assert result.kind is kind
     assert preview(result.records[0])
-    assert as_text(result).startswith("kind: ")
+    assert as_text(result).startswith("format: Gnomon's own layout\nkind: ")
 
 
 def test_the_balance_of_labels_is_reported(tmp_path: Path) -> None:
@@ -126,8 +162,8 @@ def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tin
     result = gnomon("data", "inspect", str(pairs), "--rows", "1", "--model", str(tiny_model))
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[0] == "kind: preferences"
-    assert "refused line 6: no 'rejected' in it, which has prompt, chosen" in lines
+    assert lines[:2] == ["format: Gnomon's own layout", "kind: preferences"]
+    assert "error: not used, no 'rejected' in it, which has prompt, chosen: 1 (line 6)" in lines
     assert any(line.startswith("completions, tokens: least ") for line in lines)
     assert "record 1, chosen: ⟦long one<|im_end|>⟧" in lines
     assert not any(line.startswith("record 2") for line in lines)
@@ -137,15 +173,15 @@ def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tin
 
 
 def test_a_terminal_gets_tables(pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    from gnomon.data import inspection
+    from gnomon.data import inspection_view
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    inspection.show(inspect(pairs), rows=1)
+    inspection_view.show(inspect(pairs), rows=1)
     output = capsys.readouterr().out
     assert "longer side is chosen" in output
     assert "│" in output
-    assert json.dumps("refused: 2, the first")[1:-1] in output
+    assert "not used, no 'rejected' in it" in output
 
 
 def test_unread_columns_are_listed_with_similar_keys(tmp_path: Path) -> None:
@@ -154,7 +190,8 @@ def test_unread_columns_are_listed_with_similar_keys(tmp_path: Path) -> None:
     result = inspect(path)
     assert result.kind is Prompt
     assert result.unread == ("chosn (did you mean chosen?)", "source")
-    assert dict(facts(result))["not read"] == "chosn (did you mean chosen?), source"
+    (note,) = problems(result)
+    assert note.sentence() == "columns that are not used: chosn (did you mean chosen?), source"
     write_rows(path, [{"prompt": "Q", "chosn": "a", "rejected": "b"}])
     with pytest.raises(
         DataError, match="only row is refused, line 1: no 'chosen' in it, which has prompt, chosn,"

@@ -18,6 +18,7 @@ from gnomon.data import formats
 from gnomon.data.formats.columns import Columns
 from gnomon.data.formats.contract import Format
 
+OWN_TITLE = "Gnomon's own layout"
 GNOMON = "gnomon"  # the name of Gnomon's own layout
 NO_FORMATS = ("contract", "registry", "columns")  # files of this folder that hold none
 
