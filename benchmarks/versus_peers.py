@@ -225,6 +225,9 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="growth curves in the place of the table")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     asked = parser.parse_args()
+    for option, known in (("works", WORKS), ("data", tuple(work.LENGTHS))):
+        if wrong := [name for name in getattr(asked, option).split(",") if name not in known]:
+            parser.error(f"--{option}: '{wrong[0]}' is none of {', '.join(known)}.")
     everything: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     precision = precision_of(find_compute("cpu")) if asked.precision == "auto" else asked.precision
     results = shelf(everything, precision)
