@@ -16,7 +16,7 @@ from gnomon.core.storage.environment import jsonl
 from gnomon.core.storage.files import read_json
 from gnomon.models.roles import Policy, RewardModel
 from gnomon.pipeline.run import run_recipe
-from gnomon.pipeline.single_stage import Setting, evaluation_recipe, training_recipe
+from gnomon.pipeline.single_stage import Setting, evaluation_recipe, layout_settings, training_recipe
 from gnomon.rewards.python_reward import RewardFunction, spec_of
 
 Rows = Name | Sequence[Any]  # a file, or its rows
@@ -55,6 +55,8 @@ def train(
     prompts: Rows | None = None,
     reward: Name | RewardFunction | None = None,
     out: Name | None = None,
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> TrainedModel:
     """Train a model with one algorithm, or resume a stopped training.
@@ -68,6 +70,8 @@ def train(
         reward: for an online algorithm: a reward model's name, `vader`, `file.py:function`, or a
             function of two texts, prompt and completion.
         out: the run folder; by default `runs/<algorithm>`.
+        format: name of the format of `data` or `prompts`, where it is not recognized or ambiguous.
+        columns: mapping of their columns, for another layout: `{"prompt": "question", …}`.
         settings: any setting of the loop, the algorithm, the sampling or the adapter, by name.
 
     Raises:
@@ -81,6 +85,7 @@ def train(
         "reward": scored,
     }
     paths: list[Setting] = [([key], value) for key, value in settings.items()]
+    paths += layout_settings(stage["data"] or stage["prompts"], format, columns)
     recipe = training_recipe(algorithm, model=os.fspath(model), run=str(folder), stage=stage, settings=paths)
     rows = _rows({"data.jsonl": data, "prompts.jsonl": prompts})
     functions = {str(scored): reward} if callable(reward) else {}

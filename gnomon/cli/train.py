@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from gnomon.cli.data import LAYOUT, layout_of
+from gnomon.cli.option_groups import option_group
 from gnomon.cli.sampling_options import BestOfN, BestOfReward
 from gnomon.core.errors import translate_interrupt
 
@@ -15,7 +17,9 @@ SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, unlike any path
 Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by name.")]
 
 
+@option_group("layout", LAYOUT, layout_of)
 def train(
+    layout: dict[str, Any],
     algorithm: Annotated[
         str, typer.Argument(help="One that [bold]gnomon algorithms[/bold] lists, or path/to/file.py:Class.")
     ],
@@ -38,6 +42,8 @@ def train(
 
       gnomon train reward_model --model runs/sft/sft --data preferences.jsonl
 
+      gnomon train dpo --model runs/sft/sft --data votes.csv --columns columns.yaml
+
       gnomon train ppo --model runs/sft/sft --prompts prompts.jsonl --reward brief.py:score steps=50
 
     The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command
@@ -46,7 +52,7 @@ def train(
     with translate_interrupt():
         from gnomon.core.extensions import short_name
         from gnomon.pipeline.run import run_recipe
-        from gnomon.pipeline.single_stage import parse_settings, training_recipe
+        from gnomon.pipeline.single_stage import layout_settings, parse_settings, training_recipe
 
         stage = {"data": data, "prompts": prompts, "reward": reward}
         recipe = training_recipe(
@@ -54,7 +60,7 @@ def train(
             model=model,
             run=str(out or Path("runs") / short_name(algorithm)),
             stage=stage,
-            settings=parse_settings(settings or []),
+            settings=[*parse_settings(settings or []), *layout_settings(data or prompts, **layout)],
         )
         run_recipe(recipe)
         typer.echo(Path(recipe.run) / short_name(algorithm) / "model")

@@ -11,6 +11,7 @@ from gnomon.core.config import did_you_mean, parse_override, set_path
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import short_name
 from gnomon.core.renamed import KEYS
+from gnomon.data.formats.registry import RowLayout
 from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.recipe import Recipe, build_recipe
 from gnomon.rollouts.sampling_params import Sampling
@@ -24,6 +25,25 @@ Setting = tuple[list[str], Any]  # a path into the stage or recipe, and its valu
 def parse_settings(texts: Iterable[str]) -> list[Setting]:
     """Parse `key=value` settings from the command line."""
     return [parse_override(text) for text in texts]
+
+
+def layout_settings(source: str | None, format: str, columns: Mapping[str, Any] | None) -> list[Setting]:
+    """The recipe's settings for the layout of one data file.
+
+    Args:
+        source: the file; `None` where no file is read.
+        format: name of its format, if given.
+        columns: mapping of its columns, if given.
+
+    Raises:
+        ConfigError: both are given, or there is no file.
+    """
+    if not format and columns is None:
+        return []
+    if source is None:
+        raise ConfigError("a format or columns are given, but no data; add the file.")
+    RowLayout.of(format, columns)
+    return [(["formats"], {source: format})] if format else [(["columns"], {source: dict(columns or {})})]
 
 
 def training_recipe(
