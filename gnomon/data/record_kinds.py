@@ -12,6 +12,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.proposal import as_options, propose_columns
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead
@@ -68,11 +69,12 @@ def kind_of(rows: Sequence[Mapping[str, Any] | DataError], path: Path, kinds: Se
     if not counts:
         names = sorted({f"{key!s:.40}" for row in readable for key in row})
         keys = ", ".join(names[:20]) or "none"
-        raise DataError(
-            f"{path}: no row is {_a_record(kinds)}; the keys are {keys}, but for "
-            + ", and for ".join(f"{NAMES[k]} {EXPECTED[k].rstrip('.')}" for k in _suggested(kinds))
-            + "."
-        )
+        if (mapping := propose_columns(readable)) is not None:
+            hint = f"if it holds prompts and answers, read it with {as_options(mapping)}."
+        else:
+            hint = "; ".join(f"for {NAMES[k]}, {EXPECTED[k].rstrip('.')}" for k in _suggested(kinds))
+            hint = f"{hint}; or map its columns with --columns KEY=COLUMN."
+        raise DataError(f"{path}: no row is {_a_record(kinds)}; the keys are {keys}; {hint}")
     return next((k for k in KINDS if 2 * counts[k] >= len(readable)), counts.most_common(1)[0][0])
 
 

@@ -20,7 +20,7 @@ from gnomon.data.formats.contract import Format
 
 OWN_TITLE = "Gnomon's own layout"
 GNOMON = "gnomon"  # the name of Gnomon's own layout
-NO_FORMATS = ("contract", "registry", "columns")  # files of this folder that hold none
+NO_FORMATS = ("contract", "registry", "columns", "proposal")  # files of this folder that hold none
 
 
 @dataclass(frozen=True)

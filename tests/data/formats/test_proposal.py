@@ -1,0 +1,56 @@
+"""Proposed mappings: by names, nested, Chinese, and none where nothing fits."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import write_rows
+
+from gnomon.core.errors import DataError
+from gnomon.data.formats.columns import parse_columns
+from gnomon.data.formats.proposal import as_options, propose_columns
+from gnomon.data.formats.registry import RowLayout
+from gnomon.data.inspection import inspect
+
+
+@pytest.mark.parametrize(
+    ("row", "mapping"),
+    [
+        ({"user_query": "Q", "model_reply": "A"}, {"prompt": "user_query", "completion": "model_reply"}),
+        (
+            {"meta": {"question": "Q"}, "better_text": "a", "worse_text": "b"},
+            {"prompt": "meta.question", "chosen": "better_text", "rejected": "worse_text"},
+        ),
+        (
+            {"dialog": [{"question": "Q"}], "bot.reply": "A", "liked": True},
+            {"prompt": "dialog[0].question", "completion": '"bot.reply"', "label": "liked"},
+        ),
+        ({"问题": "Q", "回答": "A"}, {"prompt": "问题", "completion": "回答"}),
+    ],
+)
+def test_a_proposal_reads_the_file(tmp_path: Path, row: dict[str, Any], mapping: dict[str, str]) -> None:
+    assert propose_columns([row, row]) == mapping
+    options = shlex.split(as_options(mapping))[1::2]
+    assert parse_columns(options) == mapping
+    file = tmp_path / "rows.jsonl"
+    write_rows(file, [row])
+    assert len(inspect(file, layout=RowLayout.of(columns=mapping)).records) == 1
+
+
+def test_nothing_is_proposed_where_nothing_fits() -> None:
+    assert propose_columns([{"x": "a", "y": 1}]) is None
+    assert propose_columns([{"question": "Q"}]) is None
+    assert propose_columns([{"question": 1, "reply": "A"}]) is None
+
+
+def test_a_refusal_has_the_mapping_ready_to_paste(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    write_rows(file, [{"user_query": "Q", "model_reply": "A"}])
+    with pytest.raises(DataError, match="with --columns prompt=user_query --columns completion=model_reply"):
+        inspect(file)
+    write_rows(file, [{"x": 1}])
+    with pytest.raises(DataError, match="or map its columns with --columns KEY=COLUMN"):
+        inspect(file)
