@@ -46,21 +46,19 @@ def test_the_value_of_a_column_chooses_the_sides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "row", "kind", "value"),
+    ("columns", "row", "value"),
     [
-        ({"prompt": "q", "completion": "a[-1]"}, {"q": "Q", "a": ["x", "y"]}, Demonstration, "y"),
-        ({"prompt": "q", "completion": '"a.b".c'}, {"q": "Q", "a.b": {"c": "z"}}, Demonstration, "z"),
-        ({"prompt": "q", "completion": "a.t"}, {"q": "Q", "a": '{"t": "in JSON"}'}, Demonstration, "in JSON"),
-        ({"prompt": {"constant": "Q"}, "completion": "提示.文本"}, {"提示": {"文本": "好"}}, Demonstration, "好"),
+        ({"prompt": "q", "completion": "a[-1]"}, {"q": "Q", "a": ["x", "y"]}, "y"),
+        ({"prompt": "q", "completion": '"a.b".c'}, {"q": "Q", "a.b": {"c": "z"}}, "z"),
+        ({"prompt": "q", "completion": "a.t"}, {"q": "Q", "a": '{"t": "in JSON"}'}, "in JSON"),
+        ({"prompt": {"constant": "Q"}, "completion": "提示.文本"}, {"提示": {"文本": "好"}}, "好"),
     ],
 )
-def test_paths_reach_into_a_row(
-    tmp_path: Path, columns: dict[str, Any], row: dict[str, Any], kind: type, value: str
-) -> None:
+def test_paths_reach_into_a_row(tmp_path: Path, columns: dict[str, Any], row: dict[str, Any], value: str) -> None:
     file = tmp_path / "rows.jsonl"
     write_rows(file, [row])
     (record,) = inspect(file, layout=RowLayout.of(columns=columns)).records
-    assert isinstance(record, kind)
+    assert isinstance(record, Demonstration)
     assert (record.prompt.messages[0].content, record.completion.text) == ("Q", value)
 
 
