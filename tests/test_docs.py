@@ -33,6 +33,7 @@ TWINS = [
     ("docs/guide.md", "docs/guide.zh-CN.md"),
     ("docs/architecture.md", "docs/architecture.zh-CN.md"),
     ("docs/glossary.md", "docs/glossary.zh-CN.md"),
+    ("docs/data.md", "docs/data.zh-CN.md"),
     ("deploy/README.md", "deploy/README.zh-CN.md"),
     ("docs/algorithms/README.md", "docs/algorithms/README.zh-CN.md"),
 ]
