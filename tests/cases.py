@@ -86,7 +86,7 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     elsewhere = noise(n, width, seed=8)
     drawn = Experience(
         tokens=groups,
-        logprobs=now if on_policy else now + 0.3 * noise(n, width, seed=4),
+        old_logprobs=now if on_policy else now + 0.3 * noise(n, width, seed=4),
         scores=noise(n, seed=5),
         finished=torch.tensor([True, True, False, True, True, False]),
         totals=totals,
@@ -104,7 +104,7 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     priced = apply_kl_penalty(drawn, 0.1, placement=kl["placement"], estimator=kl["estimator"])
     if kl["placement"] == "loss":
         priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["unbiased_gradient"]))
-    found: Experience = algorithm.credit(priced)
+    found: Experience = algorithm.compute_advantages(priced)
     every = range(n)
     return replace(found, totals=step_totals(found, every, every, rows_with_signal(found, every)))
 

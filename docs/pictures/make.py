@@ -42,9 +42,9 @@ class Watched:
     def __init__(self, algorithm: Any, look: Callable[[Any], Any]):
         self.algorithm, self.look, self.seen = algorithm, look, list[Any]()
 
-    def credit(self, experience: Any) -> Any:
+    def compute_advantages(self, experience: Any) -> Any:
         """The algorithm's."""
-        return self.algorithm.credit(experience)
+        return self.algorithm.compute_advantages(experience)
 
     def loss(self, models: Any, batch: Any) -> Any:
         """The algorithm's, after a look."""

@@ -1,7 +1,7 @@
 """Base class of policy-gradient algorithms: ratio, surrogate, KL term, reduction, metrics.
 
-An algorithm defines `credit`, which gives each token its advantage, and overrides defaults of these fields and,
-where its paper changes a formula, `log_ratios` or `surrogate`.
+An algorithm defines `compute_advantages`, which gives each token its advantage, and overrides defaults of these
+fields and, where its paper changes a formula, `log_ratios` or `surrogate`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from gnomon.algorithms._kl_penalty import kl_penalty_per_token, policy_outputs
+from gnomon.algorithms._kl_loss import kl_loss_per_token, policy_outputs
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics
 from gnomon.core.experience import Experience
@@ -77,11 +77,11 @@ class PolicyGradient:
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """Compute the surrogate loss, plus the KL penalty if it is in the loss, `[]`."""
         assert batch.advantages is not None
-        tokens, token_count = batch.tokens, batch.totals.read_tokens
+        tokens, token_count = batch.tokens, batch.totals.computed_tokens
         logprobs, entropy, full_kl = policy_outputs(models, batch)
         mask = tokens.mask.to(logprobs.device)
         # Padding may hold NaN, which a product with 0 would keep.
-        old, advantages = masked(batch.logprobs, mask), masked(batch.advantages, mask)
+        old, advantages = masked(batch.old_logprobs, mask), masked(batch.advantages, mask)
         raw = log_ratio(logprobs, torch.where(mask, old, logprobs.detach()))
         log_ratios = self.log_ratios(raw, mask)
         per_token = self.surrogate(logprobs, log_ratios, advantages)
@@ -90,7 +90,7 @@ class PolicyGradient:
         loss = policy_loss = self._reduce(per_token, mask, batch)
         metrics = {"policy_loss": policy_loss.detach()}
         if batch.penalty is not None:
-            kl_loss = self._reduce_penalty(kl_penalty_per_token(logprobs, batch, mask, full_kl), mask, batch)
+            kl_loss = self._reduce_penalty(kl_loss_per_token(logprobs, batch, mask, full_kl), mask, batch)
             loss = loss + batch.penalty.coef * kl_loss
             metrics["kl_loss"] = kl_loss.detach()
         with torch.no_grad():

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._credit import group_credit
+from gnomon.algorithms._completion_advantages import group_advantages
 from gnomon.algorithms._policy_gradient import ClipHigh, ClipLow, PolicyGradient
 from gnomon.core.experience import Experience
 from gnomon.losses.policy_gradient import clipped_weight_loss
@@ -30,9 +30,9 @@ class CISPO(PolicyGradient):
     clip_low: ClipLow = 1.0
     clip_high: ClipHigh = 2.0
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return relative to its group, in its deviations, on every token."""
-        return group_credit(experience, scaled=True)
+        return group_advantages(experience, scaled=True)
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
         """`−sg(clip(ρ))·A·log π`, `[N, T]`.

@@ -71,8 +71,8 @@ class OnlineAlgorithm(Protocol):
     supports_kl_loss: ClassVar[bool]
     single_update: ClassVar[bool]
 
-    def credit(self, experience: Experience) -> Experience:
-        """Fill in advantages (and returns) from rewards (and values)."""
+    def compute_advantages(self, experience: Experience) -> Experience:
+        """Set advantages (and returns) from rewards (and values)."""
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """The same as for any algorithm, `[]`."""
@@ -96,7 +96,7 @@ class StepStatisticsAlgorithm(Protocol):
 
 def is_online(algorithm: object) -> TypeGuard[OnlineAlgorithm]:
     """Return whether it learns from its own samples, by its attributes, which a wrapper may forward."""
-    return callable(getattr(algorithm, "credit", None))
+    return callable(getattr(algorithm, "compute_advantages", None))
 
 
 def needs_step_statistics(algorithm: object) -> TypeGuard[StepStatisticsAlgorithm]:

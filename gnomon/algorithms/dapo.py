@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._credit import group_credit
+from gnomon.algorithms._completion_advantages import group_advantages
 from gnomon.algorithms._policy_gradient import ClipHigh, PolicyGradient
 from gnomon.core.experience import Experience
 
@@ -32,6 +32,6 @@ class DAPO(PolicyGradient):
     min_group_size: ClassVar[int] = 2
     clip_high: ClipHigh = 0.28
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return relative to its group, in its deviations, on every token."""
-        return group_credit(experience, scaled=True)
+        return group_advantages(experience, scaled=True)

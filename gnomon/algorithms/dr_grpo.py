@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._credit import group_credit
+from gnomon.algorithms._completion_advantages import group_advantages
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
 from gnomon.core.experience import Experience
 
@@ -28,6 +28,6 @@ class DrGRPO(PolicyGradient):
     min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "constant"
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return less its group's mean, on every token."""
-        return group_credit(experience, scaled=False)
+        return group_advantages(experience, scaled=False)

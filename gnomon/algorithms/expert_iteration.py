@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from gnomon.algorithms._credit import completion_returns, credited
+from gnomon.algorithms._completion_advantages import completion_returns, with_advantages
 from gnomon.algorithms._policy_gradient import PolicyGradient
 from gnomon.core.experience import Experience
 from gnomon.core.ranges import Range
@@ -37,11 +37,11 @@ class ExpertIteration(PolicyGradient):
     min_group_size: ClassVar[int] = 2
     keep: Annotated[int, Range("it counts completions of a group", ge=1, le=10**6)] = 1
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """1 on the tokens of the best completions, 0 on the others'."""
         returns = completion_returns(experience)
         best = best_of_group(returns, experience.tokens.group, self.keep)
-        return credited(experience, best.to(returns.dtype))
+        return with_advantages(experience, best.to(returns.dtype))
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:
         """The negative log-likelihood of the best completions, `[N, T]`.

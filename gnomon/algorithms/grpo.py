@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._credit import group_credit
+from gnomon.algorithms._completion_advantages import group_advantages
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
 from gnomon.core.experience import Experience
 
@@ -40,6 +40,6 @@ class GRPO(PolicyGradient):
     aggregate: Aggregate = "sequence"
     scale: bool = True
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return relative to its group, on every token."""
-        return group_credit(experience, scaled=self.scale)
+        return group_advantages(experience, scaled=self.scale)

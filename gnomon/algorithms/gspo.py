@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._credit import group_credit
+from gnomon.algorithms._completion_advantages import group_advantages
 from gnomon.algorithms._policy_gradient import Aggregate, ClipHigh, ClipLow, PolicyGradient
 from gnomon.core.experience import Experience
 from gnomon.losses.policy_gradient import sequence_log_ratio
@@ -32,9 +32,9 @@ class GSPO(PolicyGradient):
     clip_high: ClipHigh = 4e-4
     aggregate: Aggregate = "sequence"
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return relative to its group, in its deviations, on every token."""
-        return group_credit(experience, scaled=True)
+        return group_advantages(experience, scaled=True)
 
     def log_ratios(self, raw: Tensor, mask: Tensor) -> Tensor:
         """Mean log-ratio of the completion, on each of its tokens, `[N, T]`."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gnomon.algorithms._credit import completion_returns, credited
+from gnomon.algorithms._completion_advantages import completion_returns, with_advantages
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics
 from gnomon.core.experience import Experience
@@ -46,17 +46,17 @@ class OnlineDPO:
     min_group_size: ClassVar[int] = 2
     beta: Positive = 0.1
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """+1 on the best completion of a group, −1 on the worst, 0 on the rest and where all are alike."""
         returns = completion_returns(experience)
-        return credited(experience, best_and_worst(returns, experience.tokens.group))
+        return with_advantages(experience, best_and_worst(returns, experience.tokens.group))
 
     def loss(self, models: Models, batch: Experience) -> tuple[Tensor, Metrics]:
         """Mean over the step's pairs, `[]`, one per group with unequal scores; minibatches keep groups whole."""
         assert batch.advantages is not None
         assert batch.reference_logprobs is not None
         tokens, pairs = batch.tokens, max(1.0, batch.totals.groups)
-        token_count = batch.totals.read_tokens
+        token_count = batch.totals.computed_tokens
         logprobs, entropy = models.policy.logprobs_and_entropy(tokens, temperature=models.temperature)
         assert entropy is not None
         mask, group = tokens.mask.to(logprobs.device), tokens.group.to(logprobs.device)
@@ -66,7 +66,7 @@ class OnlineDPO:
         margin = logprobs.new_zeros(count).index_add(0, group, side * log_ratios)  # [G]
         weight = logprobs.new_zeros(count).index_add(0, group, side.abs() / 2) / pairs  # 0 where there is no pair
         loss = -(weight * F.logsigmoid(self.beta * margin)).sum()
-        drift = log_ratio(logprobs.detach(), batch.logprobs.masked_fill(~mask, 0.0))
+        drift = log_ratio(logprobs.detach(), batch.old_logprobs.masked_fill(~mask, 0.0))
         return loss, {
             "loss": loss.detach(),
             "accuracy": (weight * (1 + margin.detach().sign()) / 2).sum(),  # a tie counts half
@@ -74,6 +74,6 @@ class OnlineDPO:
             "entropy": token_mean(entropy, mask, token_count),
             "approx_kl": token_mean(torch.expm1(drift) - drift, mask, token_count),
             "prob_abs_diff": token_mean(
-                (logprobs.detach().exp() - batch.logprobs.exp()).abs(), mask, token_count
+                (logprobs.detach().exp() - batch.old_logprobs.exp()).abs(), mask, token_count
             ),
         }

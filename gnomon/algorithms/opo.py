@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._credit import completion_returns, credited
+from gnomon.algorithms._completion_advantages import completion_returns, with_advantages
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
 from gnomon.core.experience import Experience
 from gnomon.losses.advantages import group_centered, group_sums
@@ -28,11 +28,11 @@ class OPO(PolicyGradient):
     min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "constant"
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return less its group's mean a token, on every token."""
         returns, group = completion_returns(experience), experience.tokens.group
         # The plain mean is taken out first, which leaves exact zeros where all returns of a group are alike.
         centered = group_centered(returns, group, scaled=False)
         lengths = experience.tokens.mask.sum(1).to(returns)
         total, tokens = group_sums(lengths * centered, group)[0], group_sums(lengths, group)[0]
-        return credited(experience, centered - total / tokens.clamp(min=1))
+        return with_advantages(experience, centered - total / tokens.clamp(min=1))

@@ -33,7 +33,7 @@ class PPO(ActorCritic):
     whiten_rewards: bool = False
     whiten_advantages: bool = True
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """Advantages and returns from rewards and values; returns before whitening."""
         rewards, values = experience.rewards, experience.values
         assert rewards is not None

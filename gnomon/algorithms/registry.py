@@ -16,7 +16,7 @@ from gnomon.core.types import Demonstration, Label, Preference, Ranking
 CONSUMED: tuple[type, ...] = (Demonstration, Preference, Label, Ranking, Experience)
 NEEDS = {"reference", "critic", "token_reward", "mismatched"}
 REQUIRED = ("consumes", "trains", "loop_defaults", "min_group_size", "needs", "loss")
-REQUIRED_ONLINE = ("credit", "supports_kl_loss", "single_update")
+REQUIRED_ONLINE = ("compute_advantages", "supports_kl_loss", "single_update")
 
 
 def check_algorithm(candidate: Any, label: str) -> type:
@@ -46,7 +46,10 @@ def check_algorithm(candidate: Any, label: str) -> type:
             "a number from 1 on",
         ),
         "loss": (callable(kind.loss), "a method"),
-        "credit": (is_online(kind) == online, "a method of algorithms that consume Experience, and of no others"),
+        "compute_advantages": (
+            is_online(kind) == online,
+            "a method of algorithms that consume Experience, and of no others",
+        ),
     }
     for name, (valid, wanted) in faults.items():
         if not valid:

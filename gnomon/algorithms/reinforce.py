@@ -51,7 +51,7 @@ class Reinforce(PolicyGradient):
         """A critic where it is the baseline."""
         return frozenset({"critic"} if self.baseline == "critic" else ())
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """`(G_t − b)/σ` for each token; b and σ are of former rounds, and 0 and 1 in the first."""
         assert experience.rewards is not None
         mask = experience.tokens.mask.to(experience.rewards.device)
@@ -63,7 +63,7 @@ class Reinforce(PolicyGradient):
         else:
             advantages = returns - (return_stats.mean if self.baseline == "running" else 0.0)
         if self.normalize:
-            advantages = advantages / return_stats.deviation
+            advantages = advantages / return_stats.std
         return replace(experience, advantages=masked(advantages, mask), returns=returns)
 
     def surrogate(self, logprobs: Tensor, log_ratios: Tensor, advantages: Tensor) -> Tensor:

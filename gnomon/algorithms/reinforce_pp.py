@@ -26,7 +26,7 @@ class ReinforcePP(PolicyGradient):
 
     gamma: Discount = 1.0
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """Returns-to-go scaled to mean 0 and variance 1 over the batch's tokens."""
         assert experience.rewards is not None
         mask = experience.tokens.mask.to(experience.rewards.device)

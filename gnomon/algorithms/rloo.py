@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gnomon.algorithms._credit import completion_returns, credited
+from gnomon.algorithms._completion_advantages import completion_returns, with_advantages
 from gnomon.algorithms._policy_gradient import Aggregate, PolicyGradient
 from gnomon.core.experience import Experience
 from gnomon.losses.advantages import leave_one_out
@@ -27,7 +27,7 @@ class RLOO(PolicyGradient):
     min_group_size: ClassVar[int] = 2
     aggregate: Aggregate = "constant"
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """The completion's return less that of its fellows, on every token."""
         returns = completion_returns(experience)
-        return credited(experience, leave_one_out(returns, experience.tokens.group))
+        return with_advantages(experience, leave_one_out(returns, experience.tokens.group))

@@ -33,7 +33,7 @@ class RTO(ActorCritic):
         """The reference, a critic, and the model whose log-ratios are token rewards."""
         return frozenset({"reference", "critic", "token_reward"})
 
-    def credit(self, experience: Experience) -> Experience:
+    def compute_advantages(self, experience: Experience) -> Experience:
         """GAE over score, KL penalty and token rewards; whitened."""
         assert experience.rewards is not None
         assert experience.values is not None

@@ -114,7 +114,7 @@ class StepTotals:
         tokens: completion tokens that count, including those left out.
         limit: the length limit of a completion, for losses that divide by a constant.
         sums: sums over the step that the algorithm requires, by name.
-        unread: tokens of completions that were left out.
+        skipped_tokens: completion tokens that count, of the completions that were left out.
         groups: prompts with at least one completion that has an advantage.
         examples: offline only: examples of stored data, each a prompt with its connected pairs or rankings.
     """
@@ -123,14 +123,14 @@ class StepTotals:
     tokens: float
     limit: float = 1.0
     sums: Mapping[str, float] = field(default_factory=dict)
-    unread: float = 0.0
+    skipped_tokens: float = 0.0
     groups: float = 0.0
     examples: float = 0.0
 
     @property
-    def read_tokens(self) -> float:
+    def computed_tokens(self) -> float:
         """Number of completion tokens that the policy's forward pass computed."""
-        return self.tokens - self.unread
+        return self.tokens - self.skipped_tokens
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,11 @@ class Rollout:
     """One sampled completion.
 
     Attributes:
+        prompt_ids: token ids of the prompt.
         logprobs: of the distribution sampled from, in nats, one for each token of `completion.token_ids`.
         finish_reason: `end`: the model ended its turn; `stop`: a stop id or a stop text ended it; `length`: the
             length limit cut it off.
-        version: optimizer steps that the policy had taken.
+        policy_version: optimizer steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
         off_policy: drawn from the reference or at another temperature, not from the distribution being trained.
     """
@@ -35,7 +36,7 @@ class Rollout:
     completion: Completion
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
-    version: int = 0
+    policy_version: int = 0
     mask: tuple[bool, ...] | None = None
     off_policy: bool = False
 
@@ -53,24 +54,24 @@ class Rollout:
 
 @dataclass(frozen=True)
 class RunningStats:
-    """Running mean and deviation of the returns of earlier rounds; 0 and 1 before the first.
+    """Running mean and standard deviation of the returns of earlier rounds; 0 and 1 before the first.
 
     Attributes:
-        seen: rounds so far.
+        rounds: rounds so far.
     """
 
     mean: float = 0.0
-    deviation: float = 1.0
-    seen: int = 0
+    std: float = 1.0
+    rounds: int = 0
 
-    def after(self, values: Tensor, memory: float = 0.9) -> RunningStats:
-        """Return statistics after another round of `values` `[N]`: exponential averages, decay `memory`."""
-        mean, deviation = float(values.mean()), float(values.std(unbiased=False))
-        if not self.seen:
-            return RunningStats(mean, max(deviation, 1e-6), 1)
-        square = memory * self.deviation**2 + (1 - memory) * deviation**2
-        blended = memory * self.mean + (1 - memory) * mean
-        return RunningStats(blended, max(square**0.5, 1e-6), self.seen + 1)
+    def update(self, returns: Tensor, decay: float = 0.9) -> RunningStats:
+        """Return the statistics with another round's `returns` `[N]`, as exponential moving averages."""
+        mean, std = float(returns.mean()), float(returns.std(unbiased=False))
+        if not self.rounds:
+            return RunningStats(mean, max(std, 1e-6), 1)
+        variance = decay * self.std**2 + (1 - decay) * std**2
+        moving_mean = decay * self.mean + (1 - decay) * mean
+        return RunningStats(moving_mean, max(variance**0.5, 1e-6), self.rounds + 1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class KLPenalty:
     """KL penalty as a term of the loss.
 
     Attributes:
-        coef: β, the weight of a nat.
+        coef: KL coefficient β.
         estimator: `k1`, `k2` or `k3` (see `gnomon.losses.kl`), or `full`: over the whole vocabulary.
         unbiased_gradient: weight the estimate so that its gradient is that of its expectation; otherwise the
             estimate itself is differentiated, which is the common form.
@@ -95,10 +96,10 @@ class Experience:
 
     Attributes:
         tokens: prompts and completions.
-        logprobs: `[N, T]`, of the policy before this round's update.
+        old_logprobs: `[N, T]`, of the policy before this round's update.
         scores: `[N]`, of the reward.
         finished: `[N]` boolean, whether each completion ended by itself.
-        totals: of the optimizer step.
+        totals: divisors of the losses and metrics of the optimizer step.
         sampler_logprobs: `[N, T]`, the sampler's, where those are not the trainer's.
         reference_logprobs: `[N, T]`.
         values: `[N, T]`, of the critic.
@@ -111,11 +112,11 @@ class Experience:
         returns: `[N, T]`.
         return_stats: of the returns of earlier rounds.
         penalty: the KL penalty of the loss.
-        names: N ids of prompts, for messages.
+        prompt_names: the `Prompt.id` of each row, for messages; empty if unknown.
     """
 
     tokens: TokenGroups
-    logprobs: Tensor
+    old_logprobs: Tensor
     scores: Tensor
     finished: Tensor
     totals: StepTotals
@@ -131,15 +132,15 @@ class Experience:
     returns: Tensor | None = None
     return_stats: RunningStats = RunningStats()
     penalty: KLPenalty | None = None
-    names: tuple[str, ...] = ()
+    prompt_names: tuple[str, ...] = ()
 
     def select(self, rows: Sequence[int], totals: StepTotals) -> Experience:
         """Select the completions `rows`, with the totals of their optimizer step."""
         tokens = self.tokens.select(rows)
         width = int(tokens.lengths.max())
         index = torch.tensor(list(rows))
-        names = tuple(self.names[r] for r in rows) if self.names else ()
-        changed: dict[str, Any] = {"tokens": tokens, "totals": totals, "names": names}
+        prompt_names = tuple(self.prompt_names[r] for r in rows) if self.prompt_names else ()
+        changed: dict[str, Any] = {"tokens": tokens, "totals": totals, "prompt_names": prompt_names}
         for name in (f.name for f in fields(self) if f.name not in changed):
             value = getattr(self, name)
             if isinstance(value, torch.Tensor):

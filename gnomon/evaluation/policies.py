@@ -155,7 +155,7 @@ def kl_to_reference(rollouts: Sequence[Rollout], reference: Policy, temperature:
     for rows in watched(list(pack_by_tokens(costs, MICRO_BATCH_TOKENS)), "KL to the reference"):
         part = build_experience([rollouts[r] for r in rows], torch.zeros(len(rows)))
         reference_logprobs = reference.logprobs(part.tokens, temperature=temperature).cpu()
-        kl[rows] = masked_sum(k1(part.logprobs, reference_logprobs), part.tokens.mask).numpy()
+        kl[rows] = masked_sum(k1(part.old_logprobs, reference_logprobs), part.tokens.mask).numpy()
     return kl
 
 

@@ -1,4 +1,4 @@
-"""Advantages: credit of tokens and completions for the reward."""
+"""Advantages of tokens and completions."""
 
 from __future__ import annotations
 

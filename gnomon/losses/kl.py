@@ -11,6 +11,9 @@ As a penalty in the *loss*, an estimator acts through its gradient: k1's is zero
 another divergence (its fixed point for one token is π = β·π_ref/(λ − r)), k2's is right for single tokens and the
 first step after sampling. With `prefix_weight` it is the gradient of the estimator's expectation: for k1 and k3
 the KL, for k2 half the mean square of d.
+
+`gnomon.rollouts.experience.apply_kl_penalty` subtracts an estimate from the rewards; `gnomon.algorithms._kl_loss`
+adds one to the loss.
 """
 
 from __future__ import annotations

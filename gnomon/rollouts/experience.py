@@ -16,14 +16,14 @@ from gnomon.losses.reduce import masked, masked_sum
 
 def token_groups_of(rollouts: Sequence[Rollout]) -> TokenGroups:
     """Group rollouts by prompt id and policy version: those of one round are compared with each other."""
-    keys = {(r.prompt.id, r.version): r.prompt_ids for r in rollouts}
-    same = all(keys[r.prompt.id, r.version] == r.prompt_ids for r in rollouts)
+    keys = {(r.prompt.id, r.policy_version): r.prompt_ids for r in rollouts}
+    same = all(keys[r.prompt.id, r.policy_version] == r.prompt_ids for r in rollouts)
     assert same, "a prompt id stands for one prompt"
     index = {key: i for i, key in enumerate(keys)}
     return TokenGroups.build(
         prompts=list(keys.values()),
         completions=[r.token_ids for r in rollouts],
-        group=[index[r.prompt.id, r.version] for r in rollouts],
+        group=[index[r.prompt.id, r.policy_version] for r in rollouts],
         masks=[r.mask or (True,) * len(r.token_ids) for r in rollouts],
     )
 
@@ -39,7 +39,7 @@ def build_experience(rollouts: Sequence[Rollout], scores: Tensor, *, limit: floa
     tokens = token_groups_of(rollouts)
     return Experience(
         tokens=tokens,
-        logprobs=pad_rows([torch.tensor(r.logprobs) for r in rollouts], 0.0),
+        old_logprobs=pad_rows([torch.tensor(r.logprobs) for r in rollouts], 0.0),
         scores=scores,
         finished=torch.tensor([r.finished for r in rollouts]),
         totals=StepTotals(len(rollouts), float(tokens.mask.sum()), limit),
@@ -111,7 +111,7 @@ def apply_kl_penalty(
         estimator: of the KL: `k1`, `k2` or `k3`.
         entropy_bonus: weight of the entropy.
     """
-    logprobs = experience.logprobs
+    logprobs = experience.old_logprobs
     mask = experience.tokens.mask.to(logprobs.device)
     rewards = last_token(experience.scores, mask) - entropy_bonus * masked(logprobs, mask)
     if placement == "reward" and coefficient:
@@ -124,5 +124,5 @@ def apply_kl_penalty(
 def sequence_kl(experience: Experience) -> Tensor:
     """Estimate each completion's KL to the reference by k1, in nats, `[N]`."""
     assert experience.reference_logprobs is not None
-    mask = experience.tokens.mask.to(experience.logprobs.device)
-    return masked_sum(k1(experience.logprobs, experience.reference_logprobs), mask)
+    mask = experience.tokens.mask.to(experience.old_logprobs.device)
+    return masked_sum(k1(experience.old_logprobs, experience.reference_logprobs), mask)

@@ -51,7 +51,7 @@ class Sampler(Protocol):
         sampling: Sampling,
         *,
         seed: int,
-        version: int = 0,
+        policy_version: int = 0,
         seeds: Sequence[int] | None = None,
         first: Sequence[int] | None = None,
     ) -> list[Rollout]:
@@ -61,7 +61,7 @@ class Sampler(Protocol):
             prompts: to complete.
             sampling: the settings.
             seed: of everything random.
-            version: optimizer steps that the policy has taken.
+            policy_version: optimizer steps that the policy has taken.
             seeds: one for each prompt, in place of its id.
             first: number of each prompt's first completion.
         """
@@ -111,7 +111,7 @@ class NativeSampler:
         sampling: Sampling,
         *,
         seed: int,
-        version: int = 0,
+        policy_version: int = 0,
         seeds: Sequence[int] | None = None,
         first: Sequence[int] | None = None,
     ) -> list[Rollout]:
@@ -121,7 +121,7 @@ class NativeSampler:
             prompts: to complete.
             sampling: the settings.
             seed: of everything random.
-            version: optimizer steps that the policy has taken.
+            policy_version: optimizer steps that the policy has taken.
             seeds: one for each prompt, in place of its id: prompts that share one draw from the same streams.
             first: number of each prompt's first completion, if others of it are drawn elsewhere; by default, a
                 prompt that is given twice continues its numbers.
@@ -139,7 +139,7 @@ class NativeSampler:
             try:
                 with merged(self.policy), prepacked(self.policy), torch.inference_mode():
                     self._draw_all(rows, sampling.model_copy(update={"batch": batch}))
-                return [self._rollout(row, version) for row in rows]
+                return [self._rollout(row, policy_version) for row in rows]
             except torch.OutOfMemoryError:
                 pass  # the tensors are freed only after this block
             self._shrink(batch)
@@ -239,7 +239,7 @@ class NativeSampler:
         # A trunk that ends in a projection returns bfloat16 under autocast; the head's weights are float32.
         return logits(network.get_output_embeddings(), network.config, hidden.float())
 
-    def _rollout(self, row: _Row, version: int) -> Rollout:
+    def _rollout(self, row: _Row, policy_version: int) -> Rollout:
         assert row.reason is not None
         completion = Completion(id=f"{row.prompt.id}/{row.number}", text=row.text, token_ids=tuple(row.ids))
-        return Rollout(row.prompt, row.prompt_ids, completion, tuple(row.logprobs), row.reason, version)
+        return Rollout(row.prompt, row.prompt_ids, completion, tuple(row.logprobs), row.reason, policy_version)

@@ -76,12 +76,12 @@ class Transcript:
         """Return text and ids, including the tool's."""
         return Completion(f"{self.prompt.id}/episode", self.text, source="policy", token_ids=self.token_ids)
 
-    def rollout(self, logprobs: Sequence[float], *, version: int = 0) -> Rollout:
+    def rollout(self, logprobs: Sequence[float], *, policy_version: int = 0) -> Rollout:
         """Convert the episode to a rollout, whose mask excludes the tool's tokens from every loss.
 
         Args:
             logprobs: of the policy's own tokens, in nats, in their order.
-            version: optimizer steps that the policy had taken.
+            policy_version: optimizer steps that the policy had taken.
         """
         count = sum(self.completion_mask)
         if len(logprobs) != count:
@@ -93,7 +93,7 @@ class Transcript:
         padded = tuple(float(next(own)) if chosen else 0.0 for chosen in self.completion_mask)
         reason: FinishReason = "end" if self.finished else "length"
         mask = self.completion_mask
-        return Rollout(self.prompt, self.prompt_ids, self.completion(), padded, reason, version, mask)
+        return Rollout(self.prompt, self.prompt_ids, self.completion(), padded, reason, policy_version, mask)
 
 
 def token_groups_of_transcripts(transcripts: Sequence[Transcript]) -> TokenGroups:

@@ -19,7 +19,7 @@ from gnomon.models.settings import HeadSettings, Trainable
 from gnomon.rewards.composite import RewardPart, check_titles
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.references import BASE, CRITIC, DataInput, Inputs, ModelInput, Name, is_not_a_model
-from gnomon.training.checks import reuse_fault, sampling_fault
+from gnomon.training.checks import reuse_incompatibility, sampling_incompatibility
 from gnomon.training.settings import NON_SEMANTIC_SETTINGS, OfflineSettings, OnlineSettings
 
 Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
@@ -203,10 +203,10 @@ class TrainSettings(Settings):
     def _check_online(self, algorithm: Any, where: str) -> None:
         """Check the settings of sampling, rewards and the loop of an online algorithm."""
         loop = self.loop
-        if self.online and (fault := sampling_fault(algorithm, self.sampling)):
-            raise ConfigError(f"{where}: {self.algorithm}: {fault}")
-        if isinstance(loop, OnlineSettings) and (fault := reuse_fault(algorithm, loop)):
-            raise ConfigError(f"{where}: {fault}")
+        if self.online and (incompatibility := sampling_incompatibility(algorithm, self.sampling)):
+            raise ConfigError(f"{where}: {self.algorithm}: {incompatibility}")
+        if isinstance(loop, OnlineSettings) and (incompatibility := reuse_incompatibility(algorithm, loop)):
+            raise ConfigError(f"{where}: {incompatibility}")
         if isinstance(loop, OnlineSettings) and self._own_completions(loop) < 1:
             raise ConfigError(
                 f"{where}: of {self.sampling.completions} completions, stored ones and the reference's leave "

@@ -13,7 +13,7 @@ from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.settings import OnlineSettings
 
 
-def reuse_fault(algorithm: Algorithm, settings: OnlineSettings) -> str | None:
+def reuse_incompatibility(algorithm: Algorithm, settings: OnlineSettings) -> str | None:
     """An error sentence if a round has more optimizer steps than the algorithm supports, else `None`."""
     if settings.epochs * settings.minibatches == 1 or not cast(OnlineAlgorithm, algorithm).single_update:
         return None
@@ -24,7 +24,7 @@ def reuse_fault(algorithm: Algorithm, settings: OnlineSettings) -> str | None:
     )
 
 
-def sampling_fault(algorithm: Algorithm, sampling: Sampling) -> str | None:
+def sampling_incompatibility(algorithm: Algorithm, sampling: Sampling) -> str | None:
     """An error sentence if the sampling settings do not suit an online algorithm, else `None`."""
     if not sampling.on_policy:
         return (
@@ -49,7 +49,7 @@ def needs_reference(algorithm: Algorithm, settings: OnlineSettings) -> bool:
     return used or "reference" in algorithm.needs
 
 
-def data_fault(algorithm: Algorithm, examples: Sequence[Example] | None) -> str | None:
+def data_incompatibility(algorithm: Algorithm, examples: Sequence[Example] | None) -> str | None:
     """An error sentence if an algorithm cannot train on these examples, else `None`.
 
     Args:

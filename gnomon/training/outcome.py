@@ -97,7 +97,7 @@ class Alarms:
     limit: int
     raised: set[str] = field(default_factory=set)
 
-    def look(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def check(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Print the warnings that apply to this round and were not printed before."""
         if metrics.get("frac_truncated") == 1:
             self._once(

@@ -84,10 +84,10 @@ def train(
         drawn = torch.multinomial(policy.probabilities()[prompts], k, replacement=True) + prompts[:, None] * size
         group = [g for g in range(128 // k) for _ in range(k)]
         experience = experience_of(drawn.flatten().tolist(), models, reference, rewards, beta, group=group)
-        credited = algorithm.credit(replace(experience, return_stats=return_stats))
+        with_advantages = algorithm.compute_advantages(replace(experience, return_stats=return_stats))
         assert experience.rewards is not None
-        return_stats = return_stats.after(experience.rewards.sum(1))
-        loss, _ = algorithm.loss(cast(Any, models), credited)
+        return_stats = return_stats.update(experience.rewards.sum(1))
+        loss, _ = algorithm.loss(cast(Any, models), with_advantages)
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -164,7 +164,7 @@ def test_what_stands_in_the_padding_does_not_matter(name: str) -> None:
     models = models_for(algorithm)
     batch = batch_for(algorithm, models)
     per_token = (
-        "logprobs", "sampler_logprobs", "reference_logprobs", "values", "rewards", "advantages", "returns",
+        "old_logprobs", "sampler_logprobs", "reference_logprobs", "values", "rewards", "advantages", "returns",
     )  # fmt: skip
     soiled = {
         key: value.masked_fill(~batch.tokens.mask, float("nan"))

@@ -45,7 +45,7 @@ def trained(algorithm: Any, rule: Rule) -> TablePolicy:
         assert last is not None
         last[torch.arange(64), experience.tokens.lengths - 1] = scores
         experience = replace(experience, scores=scores, rewards=last, return_stats=RunningStats(-5.0, 1.0, 1))
-        batch = algorithm.credit(experience)
+        batch = algorithm.compute_advantages(experience)
         loss, _ = algorithm.loss(cast(Any, models), batch)
         (step,) = torch.autograd.grad(loss, policy.table, allow_unused=True)
         if float(step.norm()):

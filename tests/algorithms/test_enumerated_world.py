@@ -139,15 +139,15 @@ def test_an_imperfect_critic_biases_it_when_trusted(wide: Setting) -> None:
 @pytest.mark.parametrize("baseline", ["none", "running", "critic"])
 def test_reinforce_is_exact_with_any_baseline(wide: Setting, baseline: Any) -> None:
     algorithm = Reinforce(baseline=baseline, normalize=False, value_weight=0.0)
-    credit = algorithm.credit
+    compute_advantages = algorithm.compute_advantages
 
     class After:
         """With rounds behind it whose returns averaged 0.7."""
 
         loss = algorithm.loss
 
-        def credit(self, experience: Experience) -> Experience:
-            return credit(replace(experience, return_stats=RunningStats(0.7, 2.0, 3)))
+        def compute_advantages(self, experience: Experience) -> Experience:
+            return compute_advantages(replace(experience, return_stats=RunningStats(0.7, 2.0, 3)))
 
     equal(wide.gradient(After()), wide.true_gradient())
 
@@ -174,8 +174,8 @@ def test_the_entropy_bonus_has_the_gradient_of_the_entropy(small: Setting) -> No
     class WithBonus(RLOO):
         """The bonus, put where the loop puts it."""
 
-        def credit(self, experience: Experience) -> Experience:
-            return super().credit(apply_kl_penalty(experience, 0.0, entropy_bonus=0.5))
+        def compute_advantages(self, experience: Experience) -> Experience:
+            return super().compute_advantages(apply_kl_penalty(experience, 0.0, entropy_bonus=0.5))
 
     logprobs = small.policy.all_logprobs()
     entropy = -(logprobs.exp() * logprobs).sum() / SMALL.prompts

@@ -46,7 +46,7 @@ def trained(algorithm: Any, seed: int) -> TablePolicy:
     group = [g for g in range(16) for _ in range(8)]
     for _ in range(60):
         drawn = torch.multinomial(policy.probabilities()[0], 128, replacement=True).tolist()
-        batch = algorithm.credit(experience_of(drawn, models, reference, rewards, 0.0, group=group))
+        batch = algorithm.compute_advantages(experience_of(drawn, models, reference, rewards, 0.0, group=group))
         loss, _ = algorithm.loss(cast(Any, models), batch)
         (step,) = torch.autograd.grad(loss, policy.table)
         policy.table.data -= 0.5 * step

@@ -149,7 +149,7 @@ def experience() -> Experience:
     """Two completions, of 2 tokens and of 1; all values ½, ratios all 1 but the last one's, 1.5."""
     return Experience(
         tokens=TokenGroups.build([[1]], [[2, 3], [4]], [0, 0]),
-        logprobs=torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]),
+        old_logprobs=torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]),
         scores=torch.tensor([1.0, 2.0]),
         finished=torch.tensor([True, True]),
         totals=StepTotals(2, 3),
@@ -163,10 +163,10 @@ def test_ppo_credit_by_hand() -> None:
 
     Whitened: mean 0.75, variance (0.25 + 0.0625 + 0.5625)/3 = 0.291667, standard deviation 0.540062.
     """
-    plain = PPO(gae_lambda=0.5, whiten_advantages=False).credit(experience())
+    plain = PPO(gae_lambda=0.5, whiten_advantages=False).compute_advantages(experience())
     assert plain.advantages is not None
     torch.testing.assert_close(plain.advantages, torch.tensor([[0.25, 0.5], [1.5, 0.0]]))
-    white = PPO(gae_lambda=0.5).credit(experience())
+    white = PPO(gae_lambda=0.5).compute_advantages(experience())
     assert white.advantages is not None
     expected = torch.tensor([[-0.5, -0.25], [0.75, 0.0]]) / 0.540062
     torch.testing.assert_close(white.advantages, expected, atol=1e-5, rtol=0)
@@ -177,7 +177,11 @@ def test_ppo_credit_by_hand() -> None:
 
 def test_whitened_rewards_keep_their_mean() -> None:
     """Rewards 0, 1, 2 over tokens: variance ⅔, so 1 ∓ 1.224745; λ = 0 shows δ = r + V' − V itself."""
-    measured = PPO(gae_lambda=0.0, whiten_rewards=True, whiten_advantages=False).credit(experience()).advantages
+    measured = (
+        PPO(gae_lambda=0.0, whiten_rewards=True, whiten_advantages=False)
+        .compute_advantages(experience())
+        .advantages
+    )
     assert measured is not None
     assert measured[0].tolist() == pytest.approx([1 - 1.224745, 1 - 0.5], abs=1e-5)
     assert measured[1].tolist() == pytest.approx([1 + 1.224745 - 0.5, 0.0], abs=1e-5)
@@ -189,9 +193,9 @@ def test_ppo_loss_by_hand() -> None:
     Values move from 0.5 to 0.5, 0.6 | 0.9 with returns 0.75, 1, 2: ½·(0.25² + 0.4² + 1.3²)/3, the last
     clipped at 0.7. k3 of the move: (1.5 − 1 − log 1.5)/3.
     """
-    credited = PPO(gae_lambda=0.5, whiten_advantages=False).credit(experience())
+    credited = PPO(gae_lambda=0.5, whiten_advantages=False).compute_advantages(experience())
     models = stand_in(
-        logprobs=credited.logprobs + torch.tensor([[0.0, 0.0], [math.log(1.5), 5.0]]),
+        logprobs=credited.old_logprobs + torch.tensor([[0.0, 0.0], [math.log(1.5), 5.0]]),
         entropy=torch.tensor([[0.3, 0.6], [0.9, 50.0]]),
         values=torch.tensor([[0.5, 0.6], [0.9, 80.0]]),
     )
@@ -206,7 +210,7 @@ def test_ppo_loss_by_hand() -> None:
             "entropy": 0.6,
             "clip_fraction": 1 / 3,
             "approx_kl": (0.5 - math.log(1.5)) / 3,
-            "prob_abs_diff": 0.5 * math.exp(float(credited.logprobs[1, 0])) / 3,
+            "prob_abs_diff": 0.5 * math.exp(float(credited.old_logprobs[1, 0])) / 3,
         },
         rel=1e-4,
     )
@@ -220,19 +224,19 @@ def test_reinforce_by_hand() -> None:
     loss is −(¼·(−2) + ¾·(−3)), the value loss ½·(0 + 0.4² + 1.1²), over 2 rows of at most 4 tokens.
     """
     drawn = replace(experience(), return_stats=RunningStats(0.25, 2.0, 3), totals=StepTotals(2, 3, limit=4))
-    running = Reinforce(gamma=0.5).credit(drawn)
+    running = Reinforce(gamma=0.5).compute_advantages(drawn)
     assert running.advantages is not None
     torch.testing.assert_close(running.advantages, torch.tensor([[0.125, 0.375], [0.875, 0.0]]))
-    plain = Reinforce(gamma=0.5, baseline="none", normalize=False).credit(drawn)
+    plain = Reinforce(gamma=0.5, baseline="none", normalize=False).compute_advantages(drawn)
     assert plain.advantages is not None
     torch.testing.assert_close(plain.advantages, torch.tensor([[0.5, 1.0], [2.0, 0.0]]))
     algorithm = Reinforce(gamma=0.5, baseline="critic", value_weight=0.5)
     assert algorithm.needs == {"critic"}
-    with_critic = algorithm.credit(drawn)
+    with_critic = algorithm.compute_advantages(drawn)
     assert with_critic.advantages is not None
     torch.testing.assert_close(with_critic.advantages, torch.tensor([[0.0, 0.25], [0.75, 0.0]]))
     models = stand_in(
-        logprobs=drawn.logprobs,
+        logprobs=drawn.old_logprobs,
         entropy=torch.zeros(2, 2),
         values=torch.tensor([[0.5, 0.6], [0.9, 80.0]]),
     )
@@ -250,10 +254,10 @@ def test_online_dpo_by_hand() -> None:
     """
     batch = Experience(
         tokens=TokenGroups.build([[1]] * 3, [[2], [3], [4], [5], [6]], [0, 0, 1, 1, 2]),
-        logprobs=torch.full((5, 1), -1.0),
+        old_logprobs=torch.full((5, 1), -1.0),
         scores=torch.zeros(5),
         finished=torch.ones(5, dtype=torch.bool),
-        totals=StepTotals(6, 6, unread=1, groups=2),
+        totals=StepTotals(6, 6, skipped_tokens=1, groups=2),
         reference_logprobs=torch.tensor([[-2.0], [0.0], [-1.0], [-1.0], [-1.0]]),
         advantages=torch.tensor([[1.0], [-1.0], [-1.0], [1.0], [0.0]]),
     )

@@ -12,39 +12,39 @@ from gnomon.core.batches import StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 
 
-def credit(lengths: list[int], returns: list[float], masks: list[list[bool]] | None = None) -> Tensor:
+def compute_advantages(lengths: list[int], returns: list[float], masks: list[list[bool]] | None = None) -> Tensor:
     tokens = TokenGroups.build([[1]], [[2] * n for n in lengths], [0] * len(lengths), masks)
     rewards = torch.zeros(tokens.mask.shape)
     rewards[:, 0] = torch.tensor(returns)
     zeros = torch.zeros_like(rewards)
     drawn = Experience(
         tokens=tokens,
-        logprobs=zeros,
+        old_logprobs=zeros,
         scores=torch.tensor(returns),
         finished=torch.ones(len(lengths), dtype=torch.bool),
         totals=StepTotals(len(lengths), float(sum(lengths))),
         rewards=rewards,
     )
-    advantages = OPO().credit(drawn).advantages
+    advantages = OPO().compute_advantages(drawn).advantages
     assert advantages is not None
     return advantages
 
 
 def test_the_baseline_weighs_by_length() -> None:
     """Returns 1, 0, 2 of lengths 1, 2, 3: b = (1 + 0 + 6)/6."""
-    advantages = credit([1, 2, 3], [1.0, 0.0, 2.0])
+    advantages = compute_advantages([1, 2, 3], [1.0, 0.0, 2.0])
     expected = torch.tensor([[-1 / 6, 0, 0], [-7 / 6, -7 / 6, 0], [5 / 6, 5 / 6, 5 / 6]])
     torch.testing.assert_close(advantages, expected)
 
 
 def test_only_tokens_that_the_policy_chose_are_counted() -> None:
     """Two of four tokens came from a tool: lengths 1 and 2, b = (3 + 0)/3."""
-    advantages = credit([1, 4], [3.0, 0.0], [[True], [True, False, False, True]])
+    advantages = compute_advantages([1, 4], [3.0, 0.0], [[True], [True, False, False, True]])
     torch.testing.assert_close(advantages, torch.tensor([[2.0, 0, 0, 0], [-1.0, 0, 0, -1.0]]))
 
 
 def test_alike_returns_teach_exactly_nothing() -> None:
-    assert bool((credit([1, 2, 7], [0.1, 0.1, 0.1]) == 0).all())
+    assert bool((compute_advantages([1, 2, 7], [0.1, 0.1, 0.1]) == 0).all())
 
 
 def test_its_baseline_has_the_least_variance_where_tokens_weigh_alike() -> None:
@@ -67,7 +67,7 @@ def test_its_baseline_has_the_least_variance_where_tokens_weigh_alike() -> None:
     rows = [row for row, times in enumerate(often) for _ in range(times)]
     models = TableModels(policy, TableCritic(world, torch.zeros(len(world.states), dtype=torch.float64)))
     drawn = experience_of(rows, models, policy, rewards, 0.0, group=[0] * len(rows))
-    advantages = OPO().credit(drawn).advantages
+    advantages = OPO().compute_advantages(drawn).advantages
     assert advantages is not None
     baseline = rewards[rows] - advantages[:, 0]
     assert baseline.tolist() == pytest.approx([best] * len(rows), abs=1e-9)

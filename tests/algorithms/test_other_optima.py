@@ -66,7 +66,8 @@ def step_of_pairs(setting: Setting, k: int, algorithm: OnlineDPO, *, noisy: bool
         for often, scores in says:
             experience = experience_of(rows, setting.models(), setting.reference, scores, 0.0, group=[0] * k)
             batch = replace(
-                algorithm.credit(experience), totals=StepTotals(k, float(experience.tokens.mask.sum()), groups=1)
+                algorithm.compute_advantages(experience),
+                totals=StepTotals(k, float(experience.tokens.mask.sum()), groups=1),
             )
             total = total + drawn * often * algorithm.loss(cast(Any, setting.models()), batch)[0]
     return -torch.autograd.grad(total, setting.policy.table)[0]

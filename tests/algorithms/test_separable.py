@@ -58,7 +58,7 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
         now = models.policy.logprobs(tokens, temperature=models.temperature)
     drawn = Experience(
         tokens=tokens,
-        logprobs=now,
+        old_logprobs=now,
         scores=torch.tensor([1.0, -1.0] * 3),
         finished=torch.ones(6, dtype=torch.bool),
         totals=totals,
@@ -66,9 +66,9 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
         values=torch.zeros_like(now),
         token_rewards=torch.zeros_like(now),
     )
-    credited: Experience = algorithm.credit(apply_kl_penalty(drawn, 0.0))
+    experience: Experience = algorithm.compute_advantages(apply_kl_penalty(drawn, 0.0))
     every = range(6)
-    return replace(credited, totals=step_totals(credited, every, every, rows_with_signal(credited, every)))
+    return replace(experience, totals=step_totals(experience, every, every, rows_with_signal(experience, every)))
 
 
 @torch.no_grad()

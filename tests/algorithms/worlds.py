@@ -232,13 +232,13 @@ def experience_of(
     sampler: TablePolicy | None = None,
     token_reward: TablePolicy | None = None,
 ) -> Experience:
-    """What the online loop would hand to `credit` had it, or another `sampler`, drawn these rows."""
+    """The experience that `compute_advantages` gets if the policy, or another `sampler`, drew these rows."""
     kl, world = pricing or Pricing(), models.policy.world
     tokens = world.groups([world.rows[r] for r in rows], group)
     with torch.no_grad():
         experience = Experience(
             tokens=tokens,
-            logprobs=models.policy.logprobs(tokens),
+            old_logprobs=models.policy.logprobs(tokens),
             scores=rewards[rows],
             finished=torch.tensor([world.rows[r][1][-1] == world.end for r in rows]),
             totals=StepTotals(len(rows), float(tokens.mask.sum())),
@@ -294,7 +294,7 @@ def expected_gradient(
         rows, models, reference, rewards, beta,
         group=group, pricing=pricing, sampler=sampler, token_reward=token_reward,
     )  # fmt: skip
-    credited = algorithm.credit(experience)
+    credited = algorithm.compute_advantages(experience)
     weight = chance[torch.tensor(group)][:, None] / k
     credited = replace(
         credited, advantages=credited.advantages * weight, penalty=None, totals=StepTotals(1, 1, limit=1)
@@ -321,7 +321,7 @@ def expected_penalty(
         assert experience.penalty is not None
         batch = replace(
             experience,
-            advantages=torch.zeros_like(experience.logprobs),
+            advantages=torch.zeros_like(experience.old_logprobs),
             totals=StepTotals(1, 1, limit=1),
             penalty=replace(experience.penalty, coef=beta * float(chance[row])),
         )

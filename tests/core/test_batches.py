@@ -56,7 +56,7 @@ def numbered(groups: TokenGroups) -> Experience:
     per_token = torch.arange(n)[:, None] * 10.0 + torch.arange(width)
     return Experience(
         tokens=groups,
-        logprobs=per_token,
+        old_logprobs=per_token,
         scores=torch.arange(n) * 1.0,
         finished=torch.arange(n) % 2 == 0,
         totals=StepTotals(n, float(groups.mask.sum())),
@@ -68,7 +68,7 @@ def numbered(groups: TokenGroups) -> Experience:
 def test_experience_is_selected_and_cut_to_the_longest_row(groups: TokenGroups) -> None:
     totals = StepTotals(99, 999)
     part = numbered(groups).select([3, 1], totals)
-    assert part.logprobs.tolist() == [[30, 31, 32], [10, 11, 12]]
+    assert part.old_logprobs.tolist() == [[30, 31, 32], [10, 11, 12]]
     assert part.scores.tolist() == [3, 1]
     assert part.finished.tolist() == [False, False]
     assert part.totals is totals

@@ -154,7 +154,7 @@ def test_files_and_names_that_are_not_there(registry: Registry[Any], tmp_path: P
         ("@dataclass(frozen=True)", "", "the class Mine is no frozen dataclass"),
         ('= "policy"', '= "critic"', "'trains' is 'critic', not 'policy' or 'reward'"),
         ("= Demonstration", "= int", "'consumes' is <class 'int'>, not one of Demonstration, Preference"),
-        ("= Demonstration", "= Experience", "the class Mine lacks 'credit'; define it as in"),
+        ("= Demonstration", "= Experience", "the class Mine lacks 'compute_advantages'; define it as in"),
         ("= {}", "= None", "'loop_defaults' is None, not a mapping of loop settings"),
         ("[int] = 1", "[int] = 0", "'min_group_size' is 0, not a number from 1 on"),
         (

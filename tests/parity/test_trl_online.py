@@ -127,7 +127,7 @@ def rloo(folder: Path, beta: float, step: float) -> tuple[Any, Tensor, Tensor]:
 
 
 def run(found: Any, network: Any, beta: float, step: float) -> tuple[Any, Tensor, Tensor]:
-    """Score, credit, move, and ask for the loss."""
+    """Score, compute advantages, move the policy, and compute the loss."""
     if beta:
         peer.with_reference(found)
     network.train()
@@ -144,7 +144,7 @@ def ours(case: Case, step: float, *, kl: str = "loss", limit: float = LIMIT) -> 
     priced = apply_kl_penalty(drawn, case.beta, placement=kl)
     if kl == "loss" and case.beta:
         priced = replace(priced, penalty=KLPenalty(case.beta, "k3", unbiased_gradient=False))
-    batch = case.algorithm.credit(priced)
+    batch = case.algorithm.compute_advantages(priced)
     move(policy.network, step)
     loss = case.algorithm.loss(peer.models(policy, TEMPERATURE), batch)[0]
     first = torch.stack([row[m][0] for row, m in zip(batch.advantages, batch.tokens.mask, strict=True)])
@@ -209,7 +209,7 @@ def experience(policy: Any, masks: Any = None, beta: float = 0.0) -> Experience:
         old = policy.logprobs(groups, temperature=TEMPERATURE)
     return Experience(
         tokens=groups,
-        logprobs=old,
+        old_logprobs=old,
         scores=torch.tensor(SCORES),
         finished=torch.ones(6, dtype=torch.bool),
         totals=StepTotals(6, float(groups.mask.sum()), LIMIT),
@@ -230,7 +230,7 @@ def test_trls_correction_of_the_kl_weighs_each_token_by_its_own_ratio(tmp_path: 
     token_wise = peer.gradient(policy.network, BETA * priced)
     assert peer.gap({n: found[n] + token_wise[n] for n in found}, expected) < 1e-4
     policy = peer.policy()
-    batch = GRPO().credit(apply_kl_penalty(experience(policy, beta=BETA), BETA, placement="loss"))
+    batch = GRPO().compute_advantages(apply_kl_penalty(experience(policy, beta=BETA), BETA, placement="loss"))
     exact = GRPO().loss(peer.models(policy, TEMPERATURE), batch)[0]
     assert peer.gap(peer.gradient(policy.network, exact), expected) > 0.05
 

@@ -86,7 +86,7 @@ def ours(case: str) -> dict[str, Tensor]:
     policy = tiny_policy(trainable=peer.EVERYTHING, seed=0)
     critic = tiny_critic(trainable=peer.EVERYTHING, seed=4)
     groups = TokenGroups.build(peer.PROMPTS, completions, GROUP)
-    batch = algorithm.credit(apply_kl_penalty(experience(policy, critic, groups), BETA))
+    batch = algorithm.compute_advantages(apply_kl_penalty(experience(policy, critic, groups), BETA))
     assert batch.advantages is not None
     n = float(groups.mask.sum())
     batch = replace(batch, advantages=batch.advantages * ((n - 1) / n) ** 0.5)
@@ -108,7 +108,7 @@ def ours(case: str) -> dict[str, Tensor]:
 def experience(policy: Any, critic: Any, groups: TokenGroups) -> Experience:
     return Experience(
         tokens=groups,
-        logprobs=policy.logprobs(groups, temperature=TEMPERATURE),
+        old_logprobs=policy.logprobs(groups, temperature=TEMPERATURE),
         scores=tiny_reward_model(seed=2).scores(groups),
         finished=torch.ones(len(groups), dtype=torch.bool),
         totals=StepTotals(len(groups), float(groups.mask.sum())),

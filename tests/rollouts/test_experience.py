@@ -47,13 +47,13 @@ def test_one_id_with_the_tokens_of_two_prompts_is_a_fault() -> None:
     other = replace(ROLLOUTS[2], prompt_ids=(9, 9))
     with pytest.raises(AssertionError, match="a prompt id stands for one prompt"):
         token_groups_of([*ROLLOUTS[:2], other])
-    assert len(token_groups_of([*ROLLOUTS[:2], replace(other, version=1)]).prompts) == 3
+    assert len(token_groups_of([*ROLLOUTS[:2], replace(other, policy_version=1)]).prompts) == 3
 
 
 def test_experience_has_the_samplers_logprobs_and_step_totals() -> None:
     result = build_experience(ROLLOUTS, torch.tensor([1.0, 2.0, 3.0]))
     expected = torch.tensor([[-0.1, -0.2, -0.3], [-0.4, 0, 0], [-0.5, -0.6, 0]])
-    torch.testing.assert_close(result.logprobs, expected)
+    torch.testing.assert_close(result.old_logprobs, expected)
     assert result.finished.tolist() == [True, False, True]
     assert result.totals == StepTotals(rows=3, tokens=6.0)
 

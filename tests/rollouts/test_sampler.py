@@ -129,10 +129,10 @@ def test_an_end_is_the_last_token_of_a_completion(words: Any) -> None:
 @pytest.mark.usefixtures("way")
 def test_k_completions_for_each_prompt_in_order(words: Any) -> None:
     policy = tiny_policy(words)
-    rollouts = NativeSampler(policy).sample(PROMPTS, Sampling(completions=3, batch=6), seed=0, version=7)
+    rollouts = NativeSampler(policy).sample(PROMPTS, Sampling(completions=3, batch=6), seed=0, policy_version=7)
     assert [r.prompt.id for r in rollouts] == [p.id for p in PROMPTS for _ in range(3)]
     assert len({r.completion.id for r in rollouts}) == 12
-    assert {r.version for r in rollouts} == {7}
+    assert {r.policy_version for r in rollouts} == {7}
     assert all(r.prompt_ids == tuple(render_prompt(words, r.prompt)) for r in rollouts)
 
 

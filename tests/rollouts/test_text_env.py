@@ -107,12 +107,12 @@ def test_a_tools_output_is_observed_and_masked_and_costs_no_action() -> None:
     assert now(env).token_ids == (1, END, 2, 0, 1, END)
     assert now(env).completion_mask == (True, True, False, False, True, True)
     assert now(env).rewards == (0, 0, 0, 0, 0, 2)
-    rollout = now(env).rollout([-0.1, -0.2, -0.3, -0.4], version=7)
+    rollout = now(env).rollout([-0.1, -0.2, -0.3, -0.4], policy_version=7)
     assert rollout.logprobs == (-0.1, -0.2, 0, 0, -0.3, -0.4)
-    assert (rollout.finished, rollout.version, rollout.prompt_ids) == (True, 7, (0, 2))
+    assert (rollout.finished, rollout.policy_version, rollout.prompt_ids) == (True, 7, (0, 2))
     experience = build_experience([rollout], torch.tensor([5.0]))
     assert experience.totals.tokens == 4
-    priced = apply_kl_penalty(replace(experience, reference_logprobs=experience.logprobs), 0.1)
+    priced = apply_kl_penalty(replace(experience, reference_logprobs=experience.old_logprobs), 0.1)
     assert priced.rewards is not None
     assert priced.rewards.tolist() == [[0, 0, 0, 0, 0, 5]]
 

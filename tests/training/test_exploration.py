@@ -46,7 +46,7 @@ def test_a_stream_goes_on_where_it_was() -> None:
     pools = [(PROMPTS[:3], 1.0), (PROMPTS[3:], 0.5)]
     whole = PromptStream(pools, seed=4, curriculum=Curriculum())
     first = whole.take(5)
-    whole.learn({"p1": [1.0, 1.0], "p2": [-1.0, 1.0]})
+    whole.update_success_rates({"p1": [1.0, 1.0], "p2": [-1.0, 1.0]})
     other = PromptStream(pools, seed=4, curriculum=Curriculum())
     other.restore(whole.state())
     assert first
@@ -56,7 +56,7 @@ def test_a_stream_goes_on_where_it_was() -> None:
 def test_a_curriculum_prefers_prompts_of_medium_success() -> None:
     """Weights after rates 0, ½, 1 and one untried: exp(−2), 1, exp(−2), 1 with the default width of ¼."""
     stream = PromptStream([(PROMPTS, 1.0)], seed=0, curriculum=Curriculum())
-    stream.learn({"p0": [-1.0, -1.0], "p1": [-1.0, 1.0], "p2": [1.0, 1.0]})
+    stream.update_success_rates({"p0": [-1.0, -1.0], "p1": [-1.0, 1.0], "p2": [1.0, 1.0]})
     counts = Counter(stream.take(1)[0].id for _ in range(2000))
     share = 1 / (2 + 2 * 0.1353)
     assert counts["p1"] / 2000 == pytest.approx(share, abs=0.04)
@@ -65,17 +65,17 @@ def test_a_curriculum_prefers_prompts_of_medium_success() -> None:
 
 def test_success_is_remembered_half_and_half() -> None:
     stream = PromptStream([(PROMPTS, 1.0)], seed=0, curriculum=Curriculum(memory=0.5))
-    stream.learn({"p0": [1.0, 1.0]})
-    stream.learn({"p0": [-1.0, -1.0]})
+    stream.update_success_rates({"p0": [1.0, 1.0]})
+    stream.update_success_rates({"p0": [-1.0, -1.0]})
     assert stream.rates["p0"] == 0.5
 
 
 # Groups.
 
 
-def rollout(prompt: int, version: int = 0) -> Rollout:
+def rollout(prompt: int, policy_version: int = 0) -> Rollout:
     completion = Completion("c", "x", token_ids=(1, 2))
-    return Rollout(PROMPTS[prompt], (5,), completion, (-1.0, -1.0), "end", version)
+    return Rollout(PROMPTS[prompt], (5,), completion, (-1.0, -1.0), "end", policy_version)
 
 
 def experience(group: list[int], advantages: list[float], scores: list[float] | None = None) -> Experience:
@@ -84,7 +84,7 @@ def experience(group: list[int], advantages: list[float], scores: list[float] | 
     flat = torch.zeros(n, 2)
     return Experience(
         tokens=tokens,
-        logprobs=flat,
+        old_logprobs=flat,
         scores=torch.tensor(scores or [0.0] * n),
         finished=torch.ones(n, dtype=torch.bool),
         totals=StepTotals(n, 2 * n),
@@ -135,8 +135,8 @@ def test_soft_overlong_by_hand() -> None:
 def test_a_memory_forgets_the_oldest_and_prefers_what_taught_most() -> None:
     memory = ReplayBuffer(Replay(share=1.0, capacity=3, priority=1.0), seed=0)
     memory.add([ReplayGroup((rollout(i % 4, i),), (0.0,), p) for i, p in enumerate((5.0, 0.0, 1.0, 9.0))])
-    assert [g.rollouts[0].version for g in memory.groups] == [1, 2, 3]
-    first = Counter(memory.draw(1, step)[0].rollouts[0].version for step in range(600))
+    assert [g.rollouts[0].policy_version for g in memory.groups] == [1, 2, 3]
+    first = Counter(memory.draw(1, step)[0].rollouts[0].policy_version for step in range(600))
     assert first[3] / 600 == pytest.approx(9.01 / 10.03, abs=0.05)
     assert first[1] / 600 < 0.02
     assert len(memory.draw(9, 0)) == 3
@@ -152,6 +152,7 @@ def test_a_memory_survives_a_checkpoint() -> None:
     again = ReplayBuffer(Replay(), seed=0)
     again.restore(json.loads(json.dumps(to_json(memory.state()))))
     assert again.groups == memory.groups
+    assert [row["version"] for row in memory.state()[0]["rollouts"]] == [2, 2]  # the stored key
 
 
 # In the loop.
@@ -161,12 +162,12 @@ def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, w
     loop = online(tmp_path, words, replay=Replay(share=1.0), steps=2)
     loop.run()
     rollouts, scores, _ = loop.score(loop.sample(3))
-    found = loop.remember(3, rollouts, scores)
+    found = loop.assemble_experience(3, rollouts, scores)
     assert len(found.tokens) > len(rollouts)
     asked = loop.evaluator.policy(found)
     assert asked.sampler_logprobs is not None
     fresh = asked.tokens.mask[: len(rollouts)]
-    gap = (asked.logprobs - asked.sampler_logprobs).abs()
+    gap = (asked.old_logprobs - asked.sampler_logprobs).abs()
     assert gap[: len(rollouts)][fresh].max() < 1e-4
     assert gap[len(rollouts) :].max() > 1e-3
 
@@ -180,7 +181,7 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
     rollouts = loop.sample(1)
     assert Counter(r.prompt.id for r in rollouts).most_common(1)[0][1] == 8
     scored = loop.score(rollouts)
-    found = loop.evaluator.policy(loop.remember(1, scored[0], scored[1]))
+    found = loop.evaluator.policy(loop.assemble_experience(1, scored[0], scored[1]))
     assert found.sampler_logprobs is not None
     theirs = loop.models.policy.reference_logprobs(found.tokens, temperature=0.9)
     mask = found.tokens.mask
@@ -196,7 +197,7 @@ def test_weights_can_be_left_out_and_recomputed_log_probs_asked_for(tmp_path: Pa
     def asked(**settings: Any) -> tuple[Experience, Experience, Tensor]:
         loop = online(tmp_path, words, **settings)
         rollouts, scores, _ = loop.score(loop.sample(1))
-        drawn = loop.remember(1, rollouts, scores)
+        drawn = loop.assemble_experience(1, rollouts, scores)
         with torch.no_grad():
             for parameter in loop.models.policy.trainable().values():
                 parameter.add_(0.2)
@@ -205,16 +206,16 @@ def test_weights_can_be_left_out_and_recomputed_log_probs_asked_for(tmp_path: Pa
 
     drawn, plain, now = asked()
     assert plain.sampler_logprobs is None
-    assert plain.logprobs is drawn.logprobs
-    assert (now - drawn.logprobs).abs().max() > 0.01
+    assert plain.old_logprobs is drawn.old_logprobs
+    assert (now - drawn.old_logprobs).abs().max() > 0.01
     drawn, again, now = asked(recompute_logprobs=True)
-    assert again.sampler_logprobs is drawn.logprobs
-    torch.testing.assert_close(again.logprobs, now, atol=1e-5, rtol=0)
+    assert again.sampler_logprobs is drawn.old_logprobs
+    torch.testing.assert_close(again.old_logprobs, now, atol=1e-5, rtol=0)
     hot = Exploration(temperatures=(0.5, 1.5))
     assert asked(exploration=hot)[1].sampler_logprobs is not None
     _, unweighted, now = asked(exploration=hot.model_copy(update={"weighted": False}))
     assert unweighted.sampler_logprobs is None
-    torch.testing.assert_close(unweighted.logprobs, now, atol=1e-5, rtol=0)
+    torch.testing.assert_close(unweighted.old_logprobs, now, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("cap", "recompute"), [(0.0, True), (2.0, True), (0.0, False)])
@@ -283,17 +284,17 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     own = [i for i, r in enumerate(rollouts) if not r.off_policy]
     assert len(own) == len(rollouts) / 2 == 12
     scores = torch.arange(24.0)
-    found = loop.evaluator.reference(loop.evaluator.policy(loop.remember(1, rollouts, scores)), None)
-    found = replace(found, rewards=found.logprobs, advantages=found.logprobs)
+    found = loop.evaluator.reference(loop.evaluator.policy(loop.assemble_experience(1, rollouts, scores)), None)
+    found = replace(found, rewards=found.old_logprobs, advantages=found.old_logprobs)
     kls = sequence_kl(found)
     said = describe(found, own)
     assert said["kl"] == pytest.approx(float(kls[own].mean()), rel=1e-5)
     assert said["kl"] > 0.5 > float(kls.mean())
     assert said["score_mean"] == pytest.approx(float(scores[own].mean()))
     assert describe(found, [])["kl"] == pytest.approx(float(kls.mean()), rel=1e-5)
-    far = found.logprobs.clone()
+    far = found.old_logprobs.clone()
     far[[i for i in range(24) if i not in own]] = -100.0
-    loop.update_kl_coef(replace(found, logprobs=far), rollouts)
+    loop.update_kl_coef(replace(found, old_logprobs=far), rollouts)
     assert loop.kl_coef == pytest.approx(0.15 * 1.5)
     strangers = [replace(r, off_policy=True) for r in rollouts]
     loop.update_kl_coef(found, strangers)

@@ -36,7 +36,7 @@ def experience(**given: Any) -> Experience:
     tokens = TokenGroups.build([[1], [2]], [[3, 4, 5], [6, 7]], [0, 1], [[True, False, True], [True, True]])
     made = Experience(
         tokens=tokens,
-        logprobs=torch.tensor([[-1.0, JUNK, -2.0], [-0.5, -3.0, JUNK]]),
+        old_logprobs=torch.tensor([[-1.0, JUNK, -2.0], [-0.5, -3.0, JUNK]]),
         scores=torch.tensor([3.0, -1.0]),
         finished=torch.tensor([True, True]),
         totals=StepTotals(2, 4),
@@ -70,7 +70,7 @@ def test_rewards_with_their_prices_by_hand(
 ) -> None:
     """At 0.2 a nat, and 0.1 for each nat of −log π; a price in the loss is none in the reward."""
     loop = online(tmp_path, words, kl=KLSettings(coef=0.2, **settings), entropy_bonus=bonus)
-    priced = loop.add_kl_penalty(experience())
+    priced = loop.set_rewards(experience())
     assert priced.rewards is not None
     torch.testing.assert_close(priced.rewards, torch.tensor(expected))
     assert (priced.penalty is not None) == ("placement" in settings)
@@ -81,9 +81,9 @@ def test_a_price_in_the_loss_is_handed_to_it_and_a_price_of_nothing_is_none(
     exact: bool, tmp_path: Path, words: Any
 ) -> None:
     kl = KLSettings(coef=0.2, placement="loss", estimator="k3", unbiased_gradient=exact)
-    assert online(tmp_path, words, kl=kl).add_kl_penalty(experience()).penalty == KLPenalty(0.2, "k3", exact)
+    assert online(tmp_path, words, kl=kl).set_rewards(experience()).penalty == KLPenalty(0.2, "k3", exact)
     free = kl.model_copy(update={"coef": 0.0, "measure": "sampled"})
-    assert online(tmp_path, words, kl=free).add_kl_penalty(experience()).penalty is None
+    assert online(tmp_path, words, kl=free).set_rewards(experience()).penalty is None
 
 
 # What later rounds know of a round.
@@ -93,7 +93,7 @@ def test_the_price_follows_the_policys_own_completions_alone(tmp_path: Path, wor
     """Own KL 0.04 where 0.05 is the target: error −0.2, one sample of a horizon of 20: 0.15 · (1 − 0.01)."""
     loop = online(tmp_path, words)
     ratios = torch.tensor([[0.01, JUNK, 0.03], [4.0, 5.0, JUNK]])
-    drawn = experience(reference_logprobs=experience().logprobs - ratios, rewards=ratios, advantages=ratios)
+    drawn = experience(reference_logprobs=experience().old_logprobs - ratios, rewards=ratios, advantages=ratios)
     loop.update_kl_coef(drawn, rollouts(off_policy=(False, True)))
     assert loop.kl_coef == pytest.approx(0.15 * 0.99)
 
@@ -104,8 +104,8 @@ def test_returns_of_former_rounds_are_those_of_tokens_that_count(tmp_path: Path,
     for first in (1.0, 5.0):
         rewards = torch.tensor([[first, JUNK, 2.0], [0.5, 0.5, JUNK]])
         loop.update_return_stats(experience(rewards=rewards))
-    assert (loop.return_stats.mean, loop.return_stats.deviation) == pytest.approx((2.2, math.sqrt(1.8)))
-    assert loop.return_stats.seen == 2
+    assert (loop.return_stats.mean, loop.return_stats.std) == pytest.approx((2.2, math.sqrt(1.8)))
+    assert loop.return_stats.rounds == 2
 
 
 def test_groups_are_remembered_by_the_size_of_a_tokens_advantage(tmp_path: Path, words: Any) -> None:
@@ -126,7 +126,7 @@ def test_a_round_draws_as_many_groups_as_are_new_and_others_each_time(tmp_path: 
     drawn, scores, _ = loop.score(loop.sample(3))
     replayed = set()
     for step in range(3, 7):
-        found = loop.remember(step, drawn, scores)
+        found = loop.assemble_experience(step, drawn, scores)
         assert len(found.tokens) == 6 + 6
         assert len(found.tokens.prompts) == 3 + 3
         assert found.totals.limit == 5
@@ -153,9 +153,9 @@ def test_metrics_and_what_is_learned_of_a_round_leave_replayed_groups_out(
 def test_completions_bear_the_policys_version_and_every_draw_differs(tmp_path: Path, words: Any) -> None:
     """Four optimizer steps a round; other rounds and other attempts of a round have other random numbers."""
     loop = online(tmp_path, words, steps=2)
-    assert {r.version for r in loop.sample(1)} == {0}
+    assert {r.policy_version for r in loop.sample(1)} == {0}
     loop.run()
-    assert {r.version for r in loop.sample(3)} == {8}
+    assert {r.policy_version for r in loop.sample(3)} == {8}
 
     def ids(step: int, attempt: int) -> list[tuple[int, ...]]:
         loop.stream.taken = [0]
@@ -173,22 +173,22 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
     found = loop.evaluate()
     loop.optimizer.step_count += 7
     assert loop.evaluate() == found
-    with loop.models.activation_cache(1.0) as loop.frozen:
+    with loop.models.activation_cache(1.0) as loop.activation_caches:
         loop.models.policy.logprobs(experience().tokens)
-        assert [states.size > 0 for states in loop.frozen] == [True]
+        assert [states.size > 0 for states in loop.activation_caches] == [True]
         loop.evaluate()
-        assert [states.size for states in loop.frozen] == [0]
+        assert [states.size for states in loop.activation_caches] == [0]
 
 
 def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, words: Any) -> None:
     loop = online(tmp_path, words, trainable=UPPER, activation_cache_gb=1.0)
-    with loop.models.activation_cache(1.0) as loop.frozen:
+    with loop.models.activation_cache(1.0) as loop.activation_caches:
         sizes = list[int]()
         update = loop.updater.__class__.update
 
         def noted(*args: Any, **settings: Any) -> dict[str, float]:
             found = update(*args, **settings)
-            sizes.extend(states.size for states in loop.frozen)
+            sizes.extend(states.size for states in loop.activation_caches)
             return found
 
         with pytest.MonkeyPatch.context() as patch:
@@ -196,7 +196,7 @@ def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, word
             loop.step(1)
         assert sizes
         assert min(sizes) > 0
-        assert [states.size for states in loop.frozen] == [0] * len(sizes)
+        assert [states.size for states in loop.activation_caches] == [0] * len(sizes)
 
 
 def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
@@ -206,9 +206,11 @@ def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
     loop, first = online(tmp_path, words, steps=2), list[bool]()
     update = loop.updater.__class__.update
 
-    def noted(self: Any, drawn: Any, step: int, agreed: Any = None, new: bool = False) -> dict[str, float]:
-        first.append(new)
-        return update(self, drawn, step, agreed, new)
+    def noted(
+        self: Any, experience: Any, step: int, mismatch: Any = None, first_update: bool = False
+    ) -> dict[str, float]:
+        first.append(first_update)
+        return update(self, experience, step, mismatch, first_update)
 
     monkeypatch.setattr(loop.updater.__class__, "update", noted)
     loop.run()
@@ -330,13 +332,13 @@ def test_a_reference_is_refreshed_after_every_so_many_rounds_if_anything_reads_i
 
 
 def test_former_rounds_are_known_to_an_algorithm_that_asks_for_them(tmp_path: Path, words: Any) -> None:
-    """What is handed to `credit` in a round are the returns as of the end of the one before."""
+    """`compute_advantages` gets the return statistics as of the end of the round before."""
     seen, known = list[Any](), list[Any]()
 
     class Noting(PPO):
-        def credit(self, experience: Experience) -> Experience:
+        def compute_advantages(self, experience: Experience) -> Experience:
             seen.append(experience.return_stats)
-            return super().credit(experience)
+            return super().compute_advantages(experience)
 
     def callback(step: int, _: Any) -> bool:
         known.append(loop.return_stats)
@@ -345,4 +347,4 @@ def test_former_rounds_are_known_to_an_algorithm_that_asks_for_them(tmp_path: Pa
     loop = online(tmp_path, words, algorithm=Noting(), callback=callback, steps=3)
     loop.run()
     assert seen[1:] == known[:-1]
-    assert [return_stats.seen for return_stats in seen] == [0, 1, 2]
+    assert [return_stats.rounds for return_stats in seen] == [0, 1, 2]

@@ -26,7 +26,7 @@ from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_gro
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.mismatched_pairs import mismatched_pairs
 from gnomon.models.roles import RewardModel
-from gnomon.training.checks import data_fault
+from gnomon.training.checks import data_incompatibility
 from gnomon.training.offline.reference_cache import ReferenceEvaluator
 from gnomon.training.runtime.checkpoints import describe_prompts
 from gnomon.training.runtime.loop import TrainingLoop
@@ -145,8 +145,10 @@ class OfflineLoop(TrainingLoop):
             raise DataError(
                 f"stage '{self.label}' has no examples to learn from; give data with at least one row."
             )
-        if fault := data_fault(self.algorithm, self.examples) or _dropout_fault(self.models, self.settings):
-            raise ConfigError(fault)
+        if incompatibility := data_incompatibility(self.algorithm, self.examples) or _dropout_incompatibility(
+            self.models, self.settings
+        ):
+            raise ConfigError(incompatibility)
         self.training, self.held_out = split(self.examples, self.settings.validation, self.seed)
         self.costs = [e.cost for e in self.examples]
         super().__post_init__()
@@ -200,13 +202,13 @@ class OfflineLoop(TrainingLoop):
         long before all examples are seen.
         """
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
-        for frozen in self.frozen:
-            known = bool(self.reference) and not frozen.size
-            if self.processes.count == 1 and (known or not (self.reference or limited)):
+        for cache in self.activation_caches:
+            skipped_by_reference = bool(self.reference) and not cache.size
+            if self.processes.count == 1 and (skipped_by_reference or not (self.reference or limited)):
                 for rows in pack_by_tokens([e.cost for e in examples], self.token_budget.tokens):
                     tokens = token_groups([examples[r] for r in rows])
-                    frozen.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
-            frozen.open = False
+                    cache.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
+            cache.open = False
 
     def step(self, step: int) -> dict[str, float]:
         """Train on the next batch; returns the metrics."""
@@ -322,7 +324,7 @@ class OfflineLoop(TrainingLoop):
         return evaluator.logprobs(examples)
 
 
-def _dropout_fault(models: TrainedModels, settings: OfflineSettings) -> str | None:
+def _dropout_incompatibility(models: TrainedModels, settings: OfflineSettings) -> str | None:
     """An error sentence if dropout is set for a part that the model does not have, else `None`."""
     if settings.adapter_dropout and models.trained.adapter is None:
         return "training.adapter_dropout needs adapter: lora; set adapter_dropout to 0."

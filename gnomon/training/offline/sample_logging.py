@@ -48,7 +48,7 @@ class SampleLogger:
 
     def _rows(self, step: int) -> list[dict[str, object]]:
         try:
-            rollouts = NativeSampler(self.policy).sample(self.prompts, SAMPLING, seed=0, version=step)
+            rollouts = NativeSampler(self.policy).sample(self.prompts, SAMPLING, seed=0, policy_version=step)
         except DataError:  # a prompt fills the model's context
             return []
         return [

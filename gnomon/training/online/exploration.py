@@ -22,7 +22,7 @@ def sample_group_mix(
     exploration: Exploration,
     *,
     seed: int,
-    version: int,
+    policy_version: int,
     reference: Mapping[str, Tensor] | None,
     before: Sequence[int] | None = None,
     stored: StoredCompletions | None = None,
@@ -35,7 +35,7 @@ def sample_group_mix(
         sampling: of the stage.
         exploration: the sources.
         seed: of this round.
-        version: optimizer steps that the policy has taken.
+        policy_version: optimizer steps that the policy has taken.
         reference: weights of the reference, by name `[…]`; `None` disables the adapter.
         before: how often each prompt occurs earlier in the round; `None` counts within `prompts`.
         stored: completions of others; a prompt with too few of them has a smaller group.
@@ -55,7 +55,7 @@ def sample_group_mix(
     def draw(count: int, temperature: float, salt: int, *, of: str = "policy") -> None:
         own = sampling.model_copy(update={"completions": count, "temperature": temperature})
         first = [index * count for index in occurrences]
-        rollouts = sampler.sample(prompts, own, seed=seed * 17 + salt, version=version, first=first)
+        rollouts = sampler.sample(prompts, own, seed=seed * 17 + salt, policy_version=policy_version, first=first)
         if of == "reference" or temperature != sampling.temperature:
             rollouts = [replace(rollout, off_policy=True) for rollout in rollouts]
         for i in range(len(prompts)):
@@ -74,7 +74,7 @@ def sample_group_mix(
             from_store,
             temperature=temperature,
             seed=seed,
-            version=version,
+            policy_version=policy_version,
             occurrences=occurrences,
         )
         drawn = [group + more for group, more in zip(drawn, completions, strict=True)]

@@ -62,16 +62,18 @@ class HeldOutEvaluator:
         self.scorer = scorer
         self.processes = processes
 
-    def measure(self, sampler: NativeSampler, *, seed: int, version: int) -> dict[str, float]:
+    def measure(self, sampler: NativeSampler, *, seed: int, policy_version: int) -> dict[str, float]:
         """Metrics of the policy; the reward's running statistics and failure count do not change.
 
         Args:
             sampler: of the policy.
             seed: of the stage.
-            version: optimizer steps that the policy has taken.
+            policy_version: optimizer steps that the policy has taken.
         """
         shard, count = self.processes.shard(self.prompts), self.sampling.completions
-        drawn = sampler.sample(shard, self.sampling, seed=seed * SALT, version=version) if shard else []
+        drawn = (
+            sampler.sample(shard, self.sampling, seed=seed * SALT, policy_version=policy_version) if shard else []
+        )
         groups = [drawn[i : i + count] for i in range(0, len(drawn), count)]
         rollouts: list[Rollout] = [r for g in self.processes.unshard(groups, len(self.prompts)) for r in g]
         scored, scores, reward_metrics = self.scorer.score(rollouts, learn=False)

@@ -1,6 +1,6 @@
-"""The online loop: sample, score, compare, credit, update.
+"""The online loop: sample completions, score them, compute log-probs and advantages, update the policy.
 
-It uses only `needs`, `credit` and `loss` of an algorithm.
+It uses only `needs`, `compute_advantages` and `loss` of an algorithm.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gnomon.rewards.reward import Reward
 from gnomon.rollouts.experience import apply_kl_penalty, build_experience, sequence_kl
 from gnomon.rollouts.sampler import NativeSampler, occurrence_index
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.training.checks import data_fault, reuse_fault, sampling_fault
+from gnomon.training.checks import data_incompatibility, reuse_incompatibility, sampling_incompatibility
 from gnomon.training.online.exploration import sample_group_mix
 from gnomon.training.online.held_out import HeldOutEvaluator, hold_out
 from gnomon.training.online.model_outputs import RolloutEvaluator
@@ -53,19 +53,19 @@ class OnlineLoop(TrainingLoop):
         prompts: prompts, or pools of them with weights.
         sampling: how completions are sampled.
         token_reward: a policy whose log-ratios to the reference reward single tokens.
-        stored: completions of others in each group.
+        stored: off-policy completions that join each group: a person's or another model's.
         held_out: prompts for validation.
         stream: prompts of each round.
         replay_buffer: groups of earlier rounds; `None` without `replay`.
         kl_coef: current KL coefficient.
-        return_stats: the returns of former rounds.
-        has_updated: whether a round was learned from since the loop was made.
+        return_stats: running mean and standard deviation of the returns of earlier rounds.
+        has_updated: whether this process has updated the policy; the first update checks the sampler.
         sampler: samples completions.
         scorer: scores them.
         evaluator: computes the models' outputs.
         updater: takes the optimizer steps of a round.
         alarms: warnings about samples.
-        shown: rows of the last round for `samples.jsonl`.
+        logged_samples: rows of the last round for `samples.jsonl`.
 
     Raises:
         ConfigError: the settings do not suit the algorithm.
@@ -89,16 +89,18 @@ class OnlineLoop(TrainingLoop):
     evaluator: RolloutEvaluator = field(init=False)
     updater: PolicyUpdater = field(init=False)
     alarms: Alarms = field(init=False)
-    shown: list[dict[str, Any]] = field(init=False, default_factory=list)
+    logged_samples: list[dict[str, Any]] = field(init=False, default_factory=list)
     _samples: StepLog = field(init=False)
     _failures: FailureLog = field(init=False)
 
     def __post_init__(self) -> None:
-        fault = data_fault(self.algorithm, None) or sampling_fault(self.algorithm, self.sampling)
-        if fault := fault or reuse_fault(self.algorithm, self.settings):
-            raise ConfigError(fault)
-        given = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
-        pools, self.held_out = hold_out(cast(Any, given), self.settings.validation, self.seed)
+        incompatibility = data_incompatibility(self.algorithm, None) or sampling_incompatibility(
+            self.algorithm, self.sampling
+        )
+        if incompatibility := incompatibility or reuse_incompatibility(self.algorithm, self.settings):
+            raise ConfigError(incompatibility)
+        weighted = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
+        pools, self.held_out = hold_out(cast(Any, weighted), self.settings.validation, self.seed)
         self.stream = PromptStream(pools, self.seed, self.settings.curriculum)
         super().__post_init__()
         self.replay_buffer = ReplayBuffer(self.settings.replay, self.seed) if self.settings.replay else None
@@ -126,8 +128,8 @@ class OnlineLoop(TrainingLoop):
             self.seed,
         )
         self.alarms = Alarms(self.algorithm.min_group_size, self.sampling.max_tokens)
-        own = self.reference_weights is None and self.models.policy.adapter is None
-        if own and self.evaluator.reads_reference:
+        needs_reference_copy = self.reference_weights is None and self.models.policy.adapter is None
+        if needs_reference_copy and self.evaluator.reads_reference:
             self.reference_weights = self.models.policy.reference_weights()
 
     @property
@@ -171,8 +173,8 @@ class OnlineLoop(TrainingLoop):
         """Log metrics, samples and reward failures of a round, and warn about its samples."""
         super().record(step)
         if self.processes.main:
-            self.alarms.look(step, self.metrics)
-        self._samples.record(self.shown)
+            self.alarms.check(step, self.metrics)
+        self._samples.record(self.logged_samples)
         self._failures.record(step, self.scorer.reasons)
         self.scorer.reasons.clear()
 
@@ -181,9 +183,9 @@ class OnlineLoop(TrainingLoop):
         validation = self.settings.validation
         assert validation is not None
         evaluator = HeldOutEvaluator(self.held_out, validation, self.sampling, self.scorer, self.processes)
-        metrics = evaluator.measure(self.sampler, seed=self.seed, version=self.optimizer.step_count)
-        for states in self.frozen:
-            states.clear()
+        metrics = evaluator.measure(self.sampler, seed=self.seed, policy_version=self.optimizer.step_count)
+        for cache in self.activation_caches:
+            cache.clear()
         return metrics
 
     def step(self, step: int) -> dict[str, float]:
@@ -191,38 +193,39 @@ class OnlineLoop(TrainingLoop):
         started = time.monotonic()
         rollouts = self.sample(step)
         sampled = time.monotonic()
-        rollouts, scores, judged = self.score(rollouts)
-        rollouts, scores, judged = self.resample(step, rollouts, scores, judged)
-        drawn = self.remember(step, rollouts, scores)
-        experience = self.evaluator.policy(drawn)
-        mismatch = None if experience is drawn else compare_logprobs(drawn, experience, own_rows(rollouts))
+        rollouts, scores, reward_metrics = self.score(rollouts)
+        rollouts, scores, reward_metrics = self.resample(step, rollouts, scores, reward_metrics)
+        from_sampler = self.assemble_experience(step, rollouts, scores)
+        experience = self.evaluator.policy(from_sampler)
+        recomputed = experience is not from_sampler
+        mismatch = compare_logprobs(from_sampler, experience, own_rows(rollouts)) if recomputed else None
         experience = self.evaluator.reference(experience, self.reference_weights)
         experience = self.evaluator.critic(experience)
         experience = self.evaluator.token_rewards(experience)
-        experience = self.add_kl_penalty(experience)
-        experience = cast(OnlineAlgorithm, self.algorithm).credit(
+        experience = self.set_rewards(experience)
+        experience = cast(OnlineAlgorithm, self.algorithm).compute_advantages(
             replace(experience, return_stats=self.return_stats)
         )
-        experienced = time.monotonic()
-        learned = self.updater.update(experience, step, mismatch, new=not self.has_updated)
+        evaluated = time.monotonic()
+        update_metrics = self.updater.update(experience, step, mismatch, first_update=not self.has_updated)
         self.has_updated = True
-        for states in self.frozen:
-            states.clear()  # later rounds have other completions, and a resumed run does not have these
+        for cache in self.activation_caches:
+            cache.clear()  # later rounds have other completions, and a resumed run does not have these
         times = {
             "sampling_seconds": sampled - started,
-            "experience_seconds": experienced - sampled,
-            "update_seconds": time.monotonic() - experienced,
+            "experience_seconds": evaluated - sampled,
+            "update_seconds": time.monotonic() - evaluated,
         }
         # Replayed groups were sampled by an earlier policy, so they do not count in its metrics.
         fresh = experience.select(range(len(rollouts)), experience.totals)
         metrics = {
             **describe(fresh, own_rows(rollouts)),
             "kl_coef": self.kl_coef,
-            **judged,
-            **learned,
+            **reward_metrics,
+            **update_metrics,
             **times,
         }
-        self.shown = sample_rows(step, rollouts, scores.tolist())
+        self.logged_samples = sample_rows(step, rollouts, scores.tolist())
         self.update_kl_coef(fresh, rollouts)
         self.update_return_stats(fresh)
         self.update_curriculum(rollouts, scores)
@@ -240,7 +243,7 @@ class OnlineLoop(TrainingLoop):
             self.sampling,
             self.settings.exploration,
             seed=(self.seed * 1_000_003 + step) * 31 + attempt,
-            version=self.optimizer.step_count,
+            policy_version=self.optimizer.step_count,
             reference=self.reference_weights,
             before=before,
             stored=self.stored,
@@ -254,7 +257,7 @@ class OnlineLoop(TrainingLoop):
         return self.scorer.score(rollouts)
 
     def resample(
-        self, step: int, rollouts: list[Rollout], scores: Tensor, judged: dict[str, float]
+        self, step: int, rollouts: list[Rollout], scores: Tensor, reward_metrics: dict[str, float]
     ) -> tuple[list[Rollout], Tensor, dict[str, float]]:
         """Replace groups whose scores are all equal by other prompts' (dynamic sampling, Yu et al. 2025, eq. 11).
 
@@ -265,7 +268,7 @@ class OnlineLoop(TrainingLoop):
             step: the round.
             rollouts: of the round.
             scores: of the rollouts, `[N]`.
-            judged: metrics of the reward.
+            reward_metrics: of the rollouts.
         """
         for attempt in range(1, self.settings.dynamic_sampling_rounds + 1):
             differing = self._differing(rollouts, scores)
@@ -275,22 +278,23 @@ class OnlineLoop(TrainingLoop):
                 break
             more, more_scores, more_metrics = self.score(self.sample(step, attempt))
             for name in ("reward_failures", "abstained_rows"):
-                judged = {**judged, name: judged.get(name, 0.0) + more_metrics.get(name, 0.0)}
+                count = reward_metrics.get(name, 0.0) + more_metrics.get(name, 0.0)
+                reward_metrics = {**reward_metrics, name: count}
             usable = [i for i in self._differing(more, more_scores) if more[i].prompt.id not in at_hand]
             chosen = list(dict.fromkeys(more[i].prompt.id for i in usable))[:missing]
             fresh = [i for i in usable if more[i].prompt.id in chosen]
             if differing or fresh:
                 rollouts = [rollouts[i] for i in differing] + [more[i] for i in fresh]
                 scores = torch.cat([scores[differing], more_scores[fresh]])
-        return rollouts, scores, judged
+        return rollouts, scores, reward_metrics
 
     def _differing(self, rollouts: Sequence[Rollout], scores: Tensor) -> list[int]:
         """Rows of groups whose scores differ."""
         equal = zero_variance_groups(rollouts, scores)
         return [i for i, r in enumerate(rollouts) if r.prompt.id not in equal]
 
-    def remember(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
-        """The round's experience, with replayed groups if there is a replay buffer.
+    def assemble_experience(self, step: int, rollouts: list[Rollout], scores: Tensor) -> Experience:
+        """Build the round's experience, with groups of earlier rounds from the replay buffer if there is one.
 
         Args:
             step: the round.
@@ -302,11 +306,11 @@ class OnlineLoop(TrainingLoop):
             rollouts = [*rollouts, *old.rollouts]
             scores = torch.cat([scores, torch.tensor(old.scores)])
         experience = build_experience(rollouts, scores, limit=self.sampling.max_tokens)
-        experience = replace(experience, names=tuple(r.prompt.id for r in rollouts))
+        experience = replace(experience, prompt_names=tuple(r.prompt.id for r in rollouts))
         return experience.to(self.models.policy.device)
 
-    def add_kl_penalty(self, experience: Experience) -> Experience:
-        """Add rewards with the KL penalty, or the penalty for the loss."""
+    def set_rewards(self, experience: Experience) -> Experience:
+        """Set the rewards of tokens; with `placement: loss` the KL penalty is a term of the loss instead."""
         kl = self.settings.kl
         penalized = apply_kl_penalty(
             experience,
@@ -342,11 +346,13 @@ class OnlineLoop(TrainingLoop):
         """Add a round's returns to the running statistics."""
         assert experience.rewards is not None
         mask = experience.tokens.mask.to(experience.rewards.device)
-        self.return_stats = self.return_stats.after(masked(experience.rewards, mask).sum(dim=1))
+        self.return_stats = self.return_stats.update(masked(experience.rewards, mask).sum(dim=1))
 
     def update_curriculum(self, rollouts: Sequence[Rollout], scores: Tensor) -> None:
         """Update the prompts' success rates from a round's scores, `[N]`."""
-        self.stream.learn({name: scores[rows].tolist() for name, rows in rows_by_prompt(rollouts).items()})
+        self.stream.update_success_rates(
+            {name: scores[rows].tolist() for name, rows in rows_by_prompt(rollouts).items()}
+        )
 
     def update_replay_buffer(self, experience: Experience, rollouts: Sequence[Rollout], scores: Tensor) -> None:
         """Add a round's groups to the replay buffer if there is one.
@@ -360,11 +366,13 @@ class OnlineLoop(TrainingLoop):
             return
         assert experience.advantages is not None
         mask = experience.tokens.mask.to(experience.advantages.device)
-        size = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)  # [N]
+        mean_abs_advantage = masked(experience.advantages, mask).abs().sum(1) / mask.sum(1)  # [N]
         self.replay_buffer.add(
             [
                 ReplayGroup(
-                    tuple(rollouts[r] for r in rows), tuple(scores[rows].tolist()), float(size[rows].mean())
+                    tuple(rollouts[r] for r in rows),
+                    tuple(scores[rows].tolist()),
+                    priority=float(mean_abs_advantage[rows].mean()),
                 )
                 for rows in rows_by_prompt(rollouts).values()
             ]
@@ -381,7 +389,7 @@ class OnlineLoop(TrainingLoop):
         return {
             "kl_coef": self.kl_coef,
             **super().state(),
-            "past": [self.return_stats.mean, self.return_stats.deviation, self.return_stats.seen],
+            "past": [self.return_stats.mean, self.return_stats.std, self.return_stats.rounds],
             "stream": self.stream.state(),
             "memory": self.replay_buffer.state() if self.replay_buffer else [],
             "reward": self.reward.state() if isinstance(self.reward, ShapedReward) else {},
@@ -396,8 +404,8 @@ class OnlineLoop(TrainingLoop):
         """Restore from a checkpoint's state and tensors."""
         super().restore(saved)
         self.kl_coef = saved["kl_coef"]
-        mean, deviation, seen = saved["past"]
-        self.return_stats = RunningStats(mean, deviation, int(seen))
+        mean, std, rounds = saved["past"]
+        self.return_stats = RunningStats(mean, std, int(rounds))
         self.stream.restore(saved["stream"])
         if self.replay_buffer:
             self.replay_buffer.restore(saved["memory"])

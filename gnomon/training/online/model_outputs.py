@@ -58,8 +58,8 @@ class RolloutEvaluator:
         logprobs = self._per_token(
             experience, lambda t: self.models.policy.logprobs(t, temperature=self.temperature)
         )  # [N, T]
-        sampler_logprobs = experience.logprobs if exploring.weighted else None
-        return replace(experience, logprobs=logprobs, sampler_logprobs=sampler_logprobs)
+        sampler_logprobs = experience.old_logprobs if exploring.weighted else None
+        return replace(experience, old_logprobs=logprobs, sampler_logprobs=sampler_logprobs)
 
     @torch.no_grad()
     def reference(self, experience: Experience, weights: Mapping[str, Tensor] | None) -> Experience:
@@ -125,7 +125,7 @@ class RolloutEvaluator:
     def _per_token(self, experience: Experience, model: Callable[[TokenGroups], Tensor]) -> Tensor:
         """Per-token outputs of a model for all rows, `[N, T, …]`, zeros in the padding."""
         batches = micro_batches(experience.tokens, self.token_budget.initial_tokens)
-        device = experience.logprobs.device
+        device = experience.old_logprobs.device
         shard = [self._run(experience.tokens.select(rows), model) for rows in self.processes.shard(batches)]
         if self.processes.count > 1:
             shard = [part.cpu() for part in shard]

@@ -54,7 +54,7 @@ class StoredCompletions:
         *,
         temperature: float,
         seed: int,
-        version: int,
+        policy_version: int,
         occurrences: Sequence[int],
     ) -> list[list[Rollout]]:
         """Up to `count` completions for each prompt, none twice in a group, with the policy's log-probs.
@@ -65,11 +65,14 @@ class StoredCompletions:
             count: for each prompt; a prompt with fewer gets all of them.
             temperature: at which log-probs are computed.
             seed: of this round.
-            version: optimizer steps that the policy has taken.
+            policy_version: optimizer steps that the policy has taken.
             occurrences: how often each prompt occurs earlier in the round.
         """
         drawn = [
-            [self._rollout(policy, prompt, answer, version) for answer in self._chosen(prompt, count, turn, seed)]
+            [
+                self._rollout(policy, prompt, answer, policy_version)
+                for answer in self._chosen(prompt, count, turn, seed)
+            ]
             for prompt, turn in zip(prompts, occurrences, strict=True)
         ]
         flat = [rollout for group in drawn for rollout in group]
@@ -91,10 +94,10 @@ class StoredCompletions:
         order = np.random.default_rng([seed, *letters.tolist()]).permutation(len(stored))
         return [stored[i] for i in order[turn * count : (turn + 1) * count]]
 
-    def _rollout(self, policy: Policy, prompt: Prompt, answer: Encoded, version: int) -> Rollout:
+    def _rollout(self, policy: Policy, prompt: Prompt, answer: Encoded, policy_version: int) -> Rollout:
         completion, mask = answer
         ids = tuple(render_prompt(policy.tokenizer, prompt))
-        return Rollout(prompt, ids, completion, (), "end", version, mask, off_policy=True)
+        return Rollout(prompt, ids, completion, (), "end", policy_version, mask, off_policy=True)
 
 
 def store_completions(

@@ -55,7 +55,7 @@ class PromptStream:
     def _distinct(self) -> int:
         return len({p.id for prompts in self.pools for p in prompts})
 
-    def learn(self, scores: Mapping[str, Sequence[float]]) -> None:
+    def update_success_rates(self, scores: Mapping[str, Sequence[float]]) -> None:
         """Update success rates from the scores of each prompt's completions."""
         if self.curriculum is None:
             return

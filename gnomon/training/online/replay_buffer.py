@@ -47,7 +47,7 @@ class ReplayBuffer:
 
     def state(self) -> list[dict[str, Any]]:
         """State for a checkpoint."""
-        return [to_json(group) for group in self.groups]
+        return [_group_state(group) for group in self.groups]
 
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Continue from a checkpoint's state."""
@@ -57,11 +57,18 @@ class ReplayBuffer:
         ]
 
 
+def _group_state(group: ReplayGroup) -> dict[str, Any]:
+    state: dict[str, Any] = to_json(group)
+    for row in state["rollouts"]:
+        row["version"] = row.pop("policy_version")
+    return state
+
+
 def _rollout(row: Mapping[str, Any]) -> Rollout:
     saved = row["prompt"]
     prompt = Prompt(saved["id"], tuple(Message(**m) for m in saved["messages"]), saved["answer"])
     saved = row["completion"]
     completion = Completion(saved["id"], saved["text"], saved["source"], tuple(saved["token_ids"]))
-    rest = {key: value for key, value in row.items() if key not in ("prompt", "completion")}
+    rest = {key: value for key, value in row.items() if key not in ("prompt", "completion", "version")}
     rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
-    return Rollout(prompt=prompt, completion=completion, **rest)
+    return Rollout(prompt=prompt, completion=completion, policy_version=row["version"], **rest)

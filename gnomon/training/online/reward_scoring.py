@@ -1,4 +1,7 @@
-"""Scores of a round's completions: the reward, with a cap for truncated and a penalty for overlong ones."""
+"""Scores of a round's completions: the reward, with a cap for truncated and a penalty for overlong ones.
+
+The KL penalty is no part of a score: `gnomon.rollouts.experience.apply_kl_penalty` subtracts it from the rewards.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ class Scorer:
 
     def _scores(self, rollouts: list[Rollout], learn: bool) -> tuple[Scores, Tensor]:
         """The reward's parts and values of all rows; completions of one prompt are scored in one process."""
-        names = [(r.prompt.id, r.version) for r in rollouts]
+        names = [(r.prompt.id, r.policy_version) for r in rollouts]
         groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
         shard = [rollouts[row] for rows in self.processes.shard(groups) for row in rows]
         scored = self.reward.score([r.prompt for r in shard], [r.completion for r in shard])

@@ -39,7 +39,7 @@ def compare_logprobs(drawn: Experience, recomputed: Experience, rows: Sequence[i
     mask = drawn.tokens.mask[index]
     if not mask.any():
         return {}
-    sampler, trainer = (e.logprobs.detach().cpu()[index][mask] for e in (drawn, recomputed))
+    sampler, trainer = (e.old_logprobs.detach().cpu()[index][mask] for e in (drawn, recomputed))
     moved = log_ratio(trainer, sampler)
     return {
         "approx_kl": float((torch.expm1(moved) - moved).mean()),

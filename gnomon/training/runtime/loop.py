@@ -51,10 +51,10 @@ class TrainingLoop(ABC):
         callback: called with each step's metrics; the loop ends when it returns true.
         sft_mix: demonstrations for an SFT term beside the loss.
         reference_weights: weights of the reference; `None` disables the adapter, or uses the initial weights.
-        budget: time and tokens spent.
+        budget: time and tokens used.
         token_budget: of micro-batches.
         cache_gb: size of the activation cache.
-        frozen: activation caches, while the loop runs.
+        activation_caches: for the frozen layers of each model, while the loop runs.
         optimizer: of all trained weights.
         best: the best weights by validation.
         snapshots: saves models of single steps; `None` without `models_every`.
@@ -78,7 +78,7 @@ class TrainingLoop(ABC):
     budget: Budget = field(init=False)
     token_budget: TokenBudget = field(init=False)
     cache_gb: float = field(init=False)
-    frozen: list[FrozenLayerCache] = field(init=False, default_factory=list)
+    activation_caches: list[FrozenLayerCache] = field(init=False, default_factory=list)
     optimizer: Optimizer = field(init=False)
     best: BestCheckpoint = field(init=False)
     snapshots: SnapshotKeeper | None = field(init=False)
@@ -135,7 +135,7 @@ class TrainingLoop(ABC):
 
     def run(self) -> dict[str, float]:
         """Train to the end, or from the newest checkpoint to the end; returns the last step's metrics."""
-        with self.models.rounded(), self.models.activation_cache(self.cache_gb) as self.frozen:
+        with self.models.rounded(), self.models.activation_cache(self.cache_gb) as self.activation_caches:
             self.resume()
             self._take_steps()
         self.best.restore_weights()

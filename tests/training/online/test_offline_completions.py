@@ -56,9 +56,9 @@ def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: 
     loop.stored = stored(words)
     shake(loop.models.policy)
     rollouts = loop.sample(1)
-    found = loop.evaluator.policy(loop.remember(1, rollouts, torch.zeros(len(rollouts))))
+    found = loop.evaluator.policy(loop.assemble_experience(1, rollouts, torch.zeros(len(rollouts))))
     assert found.sampler_logprobs is not None
-    gap = (found.logprobs - found.sampler_logprobs).abs().amax(1)
+    gap = (found.old_logprobs - found.sampler_logprobs).abs().amax(1)
     written = torch.tensor([r.completion.id.startswith(("a/", "b c/")) for r in rollouts])
     reference = torch.tensor([r.off_policy for r in rollouts]) & ~written
     assert written.sum() >= 1
@@ -71,7 +71,7 @@ def test_the_seed_decides_and_a_group_has_none_twice(words: Any, tmp_path: Path)
     asked = prompts_of("a", "a")
 
     def draw(seed: int) -> list[list[str]]:
-        drawn = found.draw(policy, asked, 2, temperature=1.0, seed=seed, version=0, occurrences=[0, 1])
+        drawn = found.draw(policy, asked, 2, temperature=1.0, seed=seed, policy_version=0, occurrences=[0, 1])
         return [[r.completion.text for r in group] for group in drawn]
 
     first, second = draw(1)
@@ -95,7 +95,7 @@ def test_a_batch_s_size_changes_nothing(words: Any, tmp_path: Path) -> None:
     policy, found = online(tmp_path, words).models.policy, stored(words)
     other = StoredCompletions(found.answers, found.share, 10_000)
     draws = [
-        s.draw(policy, prompts_of("a", "b c"), 3, temperature=0.7, seed=0, version=0, occurrences=[0, 0])
+        s.draw(policy, prompts_of("a", "b c"), 3, temperature=0.7, seed=0, policy_version=0, occurrences=[0, 0])
         for s in (found, other)
     ]
     for a, b in zip(*draws, strict=True):
@@ -112,7 +112,7 @@ def test_the_policy_learns_to_write_what_scores(tmp_path: Path, words: Any) -> N
 
     def likelihood() -> float:
         (group,) = loop.stored.draw(  # type: ignore[union-attr]
-            loop.models.policy, [target.prompt], 3, temperature=1.0, seed=0, version=0, occurrences=[0]
+            loop.models.policy, [target.prompt], 3, temperature=1.0, seed=0, policy_version=0, occurrences=[0]
         )
         return sum(next(r for r in group if r.completion.text == "a b c").logprobs)
 

@@ -99,7 +99,7 @@ def test_a_reward_that_fails_on_some_rows_drops_and_counts_them(tmp_path: Path, 
 
     loop = online(tmp_path, words, reward=FunctionReward(picky, "picky"), prompts_per_step=4)
     rollouts, scores, judged = loop.score(loop.sample(1))
-    experience = loop.remember(1, rollouts, scores)
+    experience = loop.assemble_experience(1, rollouts, scores)
     assert judged["reward_failures"] == 4
     assert {r.prompt.id for r in rollouts} == {"p0", "p3"}
     assert len(experience.tokens) == len(experience.scores) == 4
@@ -123,7 +123,7 @@ def test_what_is_not_finite_names_its_prompts(tmp_path: Path, words: Any) -> Non
     class Spoiled(PPO):
         def loss(self, models: Any, batch: Experience) -> tuple[torch.Tensor, Metrics]:
             loss, metrics = super().loss(models, batch)
-            return (loss * float("nan") if "p1" in batch.names else loss), metrics
+            return (loss * float("nan") if "p1" in batch.prompt_names else loss), metrics
 
     with pytest.raises(
         RunError, match=r"the loss of optimizer step \d is not finite \(prompts p1 …\); no checkpoint"
@@ -184,12 +184,12 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
         for parameter in loop.models.policy.trainable().values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     rollouts, scores, _ = loop.score(loop.sample(1))
-    experience = loop.remember(1, rollouts, scores)
+    experience = loop.assemble_experience(1, rollouts, scores)
     experience = loop.evaluator.critic(loop.evaluator.reference(experience, loop.reference_weights))
     assert isinstance(experience, Experience)
     assert experience.reference_logprobs is not None
     assert experience.values is not None
-    assert (experience.reference_logprobs - experience.logprobs).abs().max() > 0.01
+    assert (experience.reference_logprobs - experience.old_logprobs).abs().max() > 0.01
     for row in range(len(experience.tokens)):
         alone, length = experience.tokens.select([row]), int(experience.tokens.lengths[row])
         reference = loop.models.policy.reference_logprobs(alone, temperature=0.9)[0]

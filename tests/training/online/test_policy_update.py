@@ -107,7 +107,7 @@ def test_online_dpo_starts_from_log_2_however_many_are_drawn() -> None:
     """Policy and reference agree: a pair costs log 2, whether or not all completions are read."""
     algorithm = OnlineDPO()
     experience = round_for(algorithm, on_policy=True)
-    experience = with_alike(replace(experience, reference_logprobs=experience.logprobs), 1)
+    experience = with_alike(replace(experience, reference_logprobs=experience.old_logprobs), 1)
     for drawn in (experience, replace(experience, penalty=KLPenalty(0.1, "k3"))):
         found = updated(algorithm, drawn)
         assert found["loss"] == pytest.approx(0.693147, abs=1e-5)
@@ -119,7 +119,7 @@ def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture
     experience = round_for(GRPO(), on_policy=True)
     updated(GRPO(), with_alike(experience, 7))
     assert "disagree" not in capsys.readouterr().err
-    moved = replace(experience, logprobs=experience.logprobs + 0.06)
+    moved = replace(experience, old_logprobs=experience.old_logprobs + 0.06)
     for count in (2, 3, 4, 5):
         found = updated(GRPO(), with_alike(moved, 7), minibatches=count)
         assert found["sampler_trainer_kl"] > 1e-3
@@ -131,7 +131,7 @@ def without_advantage(algorithm: Any, penalty: KLPenalty | None = None) -> Exper
     found = round_for(algorithm)
     assert found.advantages is not None
     flat = replace(found, advantages=torch.zeros_like(found.advantages), penalty=penalty)
-    return replace(flat, reference_logprobs=found.logprobs - 0.3)
+    return replace(flat, reference_logprobs=found.old_logprobs - 0.3)
 
 
 def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:

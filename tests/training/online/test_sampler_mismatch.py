@@ -132,15 +132,15 @@ def test_the_two_means_by_hand() -> None:
     rest = [int(count) for count in tokens.mask.sum(1)]
     drawn = Experience(
         tokens=tokens,
-        logprobs=torch.full((n, width), math.log(0.25)),
+        old_logprobs=torch.full((n, width), math.log(0.25)),
         scores=torch.zeros(n),
         finished=torch.ones(n, dtype=torch.bool),
         totals=StepTotals(n, float(sum(rest))),
     )
-    asked = replace(drawn, logprobs=torch.full((n, width), math.log(0.25)).masked_fill(~tokens.mask, 7.0))
-    said = drawn.logprobs.clone()
+    asked = replace(drawn, old_logprobs=torch.full((n, width), math.log(0.25)).masked_fill(~tokens.mask, 7.0))
+    said = drawn.old_logprobs.clone()
     said[0, 0], said[1] = math.log(0.5), 3.0  # the second row is not compared
-    found = compare_logprobs(replace(drawn, logprobs=said), asked, [0])
+    found = compare_logprobs(replace(drawn, old_logprobs=said), asked, [0])
     assert found["prob_abs_diff"] == pytest.approx(0.25 / rest[0])
     assert found["approx_kl"] == pytest.approx((0.5 - 1 + math.log(2)) / rest[0])
     assert compare_logprobs(drawn, asked, []) == {}

@@ -31,6 +31,6 @@ def test_a_batch_without_prompts_is_called_that() -> None:
             return loss * float("nan"), metrics
 
     drawn = round_for(GRPO())
-    assert drawn.names == ()
+    assert drawn.prompt_names == ()
     with pytest.raises(NotFiniteError, match=r"optimizer step 1 is not finite \(prompts without names\)"):
         updater(Spoiled(), models_for(GRPO())).update(drawn, step=1)

@@ -19,13 +19,13 @@ def completion_returns(experience: Experience) -> Tensor:
     return masked_sum(experience.rewards, experience.tokens.mask.to(experience.rewards.device))
 
 
-def group_credit(experience: Experience, *, scaled: bool) -> Experience:
+def group_advantages(experience: Experience, *, scaled: bool) -> Experience:
     """Each completion's return minus its group's mean, with `scaled` divided by its standard deviation."""
     returns = completion_returns(experience)
-    return credited(experience, group_centered(returns, experience.tokens.group, scaled=scaled))
+    return with_advantages(experience, group_centered(returns, experience.tokens.group, scaled=scaled))
 
 
-def credited(experience: Experience, advantages: Tensor) -> Experience:
-    """The experience with the advantages of completions, `[N]`, on each of their tokens."""
+def with_advantages(experience: Experience, advantages: Tensor) -> Experience:
+    """Set the advantages of completions, `[N]`, on each of their tokens."""
     mask = experience.tokens.mask.to(advantages.device)
     return replace(experience, advantages=on_every_token(advantages, mask))

@@ -1,4 +1,7 @@
-"""Policy outputs that a policy-gradient loss needs, and the KL penalty in the loss, per token."""
+"""Policy outputs that a policy-gradient loss needs, and the KL term of the loss, per token.
+
+The KL penalty in the reward is `gnomon.rollouts.experience.apply_kl_penalty`.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,7 @@ def policy_outputs(models: Models, batch: Experience) -> tuple[Tensor, Tensor, T
     return logprobs, entropy, None
 
 
-def kl_penalty_per_token(
-    logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor | None = None
-) -> Tensor:
+def kl_loss_per_token(logprobs: Tensor, batch: Experience, mask: Tensor, full_kl: Tensor | None = None) -> Tensor:
     """Estimate the KL of each token for the loss, `[N, T]`.
 
     Args:
