@@ -2,6 +2,7 @@
 
 from .api.data import (
     data_convert as data_convert,
+    data_pairs as data_pairs,
     inspect as inspect,
 )
 from .api.feedback import (

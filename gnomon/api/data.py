@@ -1,4 +1,4 @@
-"""Python calls for data files: inspect and convert."""
+"""Python calls for data files: inspect, convert, make pairs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.api.recipes import Name
+from gnomon.core.config import validate
+from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.storage.files import write_jsonl
 from gnomon.data.conversion import Conversion, convert_file
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import Inspection, inspect as read_file
+from gnomon.data.pairs.build import PairResult, make_pairs
+from gnomon.data.pairs.settings import PairSettings
+from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.record_rows import record_row
+from gnomon.data.records import read_records
 
 
 def inspect(file: Name, *, format: str = "", columns: Mapping[str, Any] | None = None) -> Inspection:
@@ -50,3 +58,39 @@ def data_convert(
         DataError: the file cannot be read, or no row can be written.
     """
     return convert_file(Path(file), Path(out), to, RowLayout.of(format, columns), overwrite=overwrite)
+
+
+def data_pairs(
+    file: Name,
+    out: Name,
+    *,
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> PairResult:
+    """Make preferences of ratings, rankings, labels or other preferences, and write them.
+
+    Args:
+        file: path of the file.
+        out: the file to write, JSON lines in Gnomon's own layout.
+        format: name of the file's format, where that is not recognized or ambiguous.
+        columns: mapping of its columns, for another layout.
+        overwrite: whether to replace an existing file.
+        settings: of `gnomon.data.pairs.settings.PairSettings`.
+
+    Raises:
+        ConfigError: a setting is wrong, or `out` exists.
+        DataError: the file cannot be read, or no pair can be made of it.
+    """
+    chosen = validate(PairSettings, settings, "pairs")
+    path, target = Path(file), Path(out)
+    if target.exists() and not overwrite:
+        raise ConfigError(f"{target} exists; give another --out, or --overwrite.")
+    layout = RowLayout.of(format, columns)
+    kind = kind_of_file(path, layout=layout)
+    result = make_pairs(read_records(kind, path, layout=layout), chosen)
+    if not result.preferences:
+        raise DataError(f"{path}: no pair can be made of it; {result.reasons() or 'nothing is compared in it'}.")
+    write_jsonl(target, map(record_row, result.preferences))
+    return result

@@ -16,6 +16,35 @@ ROWS = Range("it counts records", ge=0, le=10**9)
 app = typer.Typer(no_args_is_help=True, help="Inspect and convert data.")
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")]
 
+PAIRS = "gnomon.data.pairs.settings:PairSettings"
+PAIR_OPTIONS: Options = {  # the fields of `PairSettings`
+    "min_gap": (Annotated[float, number(f"{PAIRS}.min_gap", "Least difference of two mean ratings.")], 0.0),
+    "ties": (Annotated[str, typer.Option(help="soft: a tie is a pair of probability 0.5; drop.")], "soft"),
+    "standardize": (
+        Annotated[bool, typer.Option("--standardize", help="Standardize each rater's ratings first.")],
+        False,
+    ),
+    "closure": (
+        Annotated[bool, typer.Option("--closure", help="Add a > c where a > b and b > c, if never compared.")],
+        False,
+    ),
+    "closure_factor": (
+        Annotated[float, number(f"{PAIRS}.closure_factor", "Margin and weight of such a pair, per step.")],
+        0.5,
+    ),
+    "max_per_prompt": (
+        Annotated[int, number(f"{PAIRS}.max_per_prompt", "Most pairs of a prompt; 0 for all.")],
+        0,
+    ),
+    "balance_length": (
+        Annotated[
+            bool, typer.Option("--balance-length", help="Leave pairs out until length predicts no choice.")
+        ],
+        False,
+    ),
+    "seed": (Annotated[int, number(f"{PAIRS}.seed", "Of everything random.")], 0),
+}
+
 LAYOUT: Options = {  # how the rows of a file are laid out
     "format": (
         Annotated[str, typer.Option(help="The file's format, where it is ambiguous.", show_default="recognized")],
@@ -101,3 +130,32 @@ def convert(
 
     counts = data_convert(file, out, to=to, overwrite=overwrite, **layout)
     typer.echo(counts.sentence(out))
+
+
+@app.command()
+@option_group("layout", LAYOUT, layout_of)
+@option_group("settings", PAIR_OPTIONS)
+def pairs(
+    file: File,
+    layout: dict[str, Any],
+    settings: dict[str, Any],
+    out: Annotated[Path, typer.Option("--out", "--output", help="The file to write: JSON lines.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    as_json_object: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Make preferences of ratings, rankings, labels or other preferences, without cycles.
+
+    [bold]Examples[/bold]
+
+      gnomon data pairs ratings.csv --out pairs.jsonl --min-gap 1 --standardize
+
+      gnomon data pairs rankings.jsonl --out pairs.jsonl --max-per-prompt 6
+
+      gnomon data pairs votes.jsonl --out pairs.jsonl --closure --ties drop --balance-length
+    """
+    from gnomon.api.data import data_pairs
+
+    result = data_pairs(file, out, overwrite=overwrite, **layout, **settings)
+    typer.echo(
+        json.dumps(result.counts(), ensure_ascii=False, indent=2) if as_json_object else result.sentence(out)
+    )

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Judgement, Preference, Prompt, Ranking, RatedText
 from gnomon.data.splits import normalized_text
+from gnomon.stats.win_rates import win_probabilities
 
 
 @dataclass(slots=True)
@@ -170,7 +170,7 @@ def _add_group(result: PreferenceSet, group: Sequence[RatedText], prompt: Prompt
     ranked = sorted(by_text.values(), key=lambda item: -item.mean)
     if len(ranked) > 1:
         result.rankings.append(Ranking(prompt, tuple(Completion(item.id, item.text) for item in ranked)))
-    probability = win_probabilities(group)
+    probability = win_probabilities([item.ratings for item in group])
     texts = [normalized_text(item.text) for item in group]
     for first, second in combinations(range(len(group)), 2):
         if texts[first] == texts[second]:
@@ -191,19 +191,3 @@ def _add_group(result: PreferenceSet, group: Sequence[RatedText], prompt: Prompt
                 margin=group[best].mean - group[other].mean,
             )
         )
-
-
-def win_probabilities(items: Sequence[RatedText]) -> NDArray[np.float64]:
-    """Win rates [N, N]: P(a rating of the row's text > a rating of the column's text), ties counted one half.
-
-    Counted in integers, so that a tie is exactly 0.5.
-    """
-    domain, column = np.unique([rating for item in items for rating in item.ratings], return_inverse=True)
-    sizes = np.array([len(item.ratings) for item in items])
-    counts = np.zeros((len(items), domain.size), dtype=np.int64)  # [N, values]
-    np.add.at(counts, (np.repeat(np.arange(len(items)), sizes), column), 1)
-    rank = np.arange(domain.size)
-    points = np.sign(rank[:, None] - rank[None, :]) + 1  # [values, values]: a win 2, a tie 1, a loss 0
-    wins = counts @ points @ counts.T
-    probability: NDArray[np.float64] = wins / (2 * np.outer(sizes, sizes))
-    return probability

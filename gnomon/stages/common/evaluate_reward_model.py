@@ -13,12 +13,12 @@ from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.evaluation.results import CalibrationResult, Predictor, RewardModelEvaluation
 from gnomon.evaluation.reward_models import agreement_with_people, calibration
-from gnomon.feedback.export.preferences_from_ratings import win_probabilities
 from gnomon.models.roles import RewardModel
 from gnomon.rewards.named.vader import VaderJudge
 from gnomon.rewards.reward import LearnedReward, watched_scores
 from gnomon.stages.workspace import Workspace
 from gnomon.stats.human_ceiling import human_ceiling, random_pairs
+from gnomon.stats.win_rates import win_probabilities
 
 PAIRS = 4_000
 BINS = 10
@@ -98,5 +98,7 @@ def _calibration(scores: NDArray[np.float64], items: Sequence[RatedText], seed: 
     """Whether σ(Δ score) is the share of people who prefer the first of a random pair."""
     first, second = random_pairs(len(items), PAIRS, np.random.default_rng(seed))
     predicted = 1 / (1 + np.exp(scores[second] - scores[first]))
-    observed = [win_probabilities([items[a], items[b]])[0, 1] for a, b in zip(first, second, strict=True)]
+    observed = [
+        win_probabilities([items[a].ratings, items[b].ratings])[0, 1] for a, b in zip(first, second, strict=True)
+    ]
     return calibration(predicted, observed, BINS)

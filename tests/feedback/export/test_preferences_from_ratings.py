@@ -14,7 +14,6 @@ from gnomon.feedback.export.preferences_from_ratings import (
     preferences_from_ratings,
     preferences_within_prompts,
     rated_texts_from_judgements,
-    win_probabilities,
 )
 
 PROMPTS = [Prompt(name, (Message("user", name),)) for name in ("review", "opinion")]
@@ -76,15 +75,6 @@ def test_probability_and_margin_by_hand() -> None:
         assert pair.probability == pytest.approx(2 / 3)
         assert pair.margin == pytest.approx(2 - 4 / 3)
         assert pair.weight == 1.0
-
-
-def test_win_probabilities_equal_the_plain_loop() -> None:
-    items = ragged(9)
-    fast = win_probabilities(items)
-    for row, a in enumerate(items):
-        for column, b in enumerate(items):
-            wins = [1.0 if x > y else 0.5 if x == y else 0.0 for x in a.ratings for y in b.ratings]
-            assert fast[row, column] == pytest.approx(sum(wins) / len(wins))
 
 
 def test_groups_share_a_prompt_of_their_own() -> None:

@@ -1,0 +1,1 @@
+"""Preferences made of ratings, rankings, labels and other preferences, prompt by prompt."""
