@@ -43,7 +43,8 @@ def test_margins_are_standardized_per_rater() -> None:
     """Ann rates 1, 3 (mean 2, deviation 1), Bob 6, 10 (mean 8, deviation 2): both give −1 and 1, a gap of 2."""
     texts = [rated("a", 3, 10, raters=("Ann", "Bob")), rated("b", 1, 6, raters=("Ann", "Bob"))]
     (pair,) = make_pairs(texts, PairSettings(standardize=True)).preferences
-    assert (pair.chosen.text, pair.margin) == ("a", pytest.approx(2.0))
+    assert pair.chosen.text == "a"
+    assert pair.margin == pytest.approx(2.0)
     with pytest.raises(DataError, match="a rating has no rater"):
         make_pairs([rated("a", 3, 10)], PairSettings(standardize=True))
     constant = [rated("a", 3, raters=("Ann",)), rated("b", 3, raters=("Ann",))]
@@ -77,7 +78,8 @@ def test_votes_on_one_pair_are_merged_whatever_the_prompts_ids() -> None:
     renamed = Prompt("9", ASK.messages)
     result = make_pairs([prefer("a", "b"), prefer("a", "b", renamed), prefer("b", "a")], PairSettings())
     (pair,) = result.preferences
-    assert (pair.chosen.text, pair.probability, pair.weight) == ("a", pytest.approx(2 / 3), 3.0)
+    assert (pair.chosen.text, pair.weight) == ("a", 3.0)
+    assert pair.probability == pytest.approx(2 / 3)
 
 
 def test_ties_are_soft_or_dropped() -> None:
