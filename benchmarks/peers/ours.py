@@ -126,7 +126,7 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         stop=StopSignal(),
         label=case.work,
     )
-    loop.sampler.ends = (work.NEVER,)
+    loop.sampler.end_ids = (work.NEVER,)
     loop.run()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     parts = ("sampling_seconds", "experience_seconds", "update_seconds")
@@ -136,7 +136,7 @@ def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
 def sample(case: Case) -> tuple[list[float], list[float]]:
     policy = load_policy(f"{case.model}/policy", find_compute("cpu", case.precision))
     sampler, seconds = NativeSampler(policy), []
-    sampler.ends = (work.NEVER,)
+    sampler.end_ids = (work.NEVER,)
     texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]
     for step in range(case.steps):
         mine = [Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)][step :: case.steps]

@@ -24,7 +24,7 @@ from gnomon.models.engine.forward import can_pack
 from gnomon.models.engine.lm_head import logits
 from gnomon.models.roles import Policy
 from gnomon.models.verify_forward import TOLERANCE, VERIFIED, own_numbers
-from gnomon.rollouts.decoding import Decoder, Ids, PaddedDecoder, SlotDecoder
+from gnomon.rollouts.decoding import Decoder, PaddedDecoder, SlotDecoder, TokenIds
 from gnomon.rollouts.plain_decoders import AloneDecoder, RecomputingDecoder, UnpaddedDecoder
 
 DecoderName = Literal["slots", "padded", "unpadded", "alone", "recomputing"]
@@ -117,7 +117,7 @@ def decoder_deviation(policy: Policy, make: Callable[[Policy], Decoder]) -> floa
 
 
 @torch.no_grad()
-def _trial_logprobs(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[Ids, float] | None:
+def _trial_logprobs(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[TokenIds, float] | None:
     """Compute the decoder's log-probabilities of a few texts' last tokens, in nats; `None` if it fails."""
     try:
         trial = _Trial(policy, make(policy))
@@ -127,7 +127,7 @@ def _trial_logprobs(policy: Policy, make: Callable[[Policy], Decoder]) -> dict[I
     return trial.logprobs
 
 
-def _begins(text: Ids, start: Ids) -> bool:
+def _begins(text: TokenIds, start: TokenIds) -> bool:
     """Return whether a text begins with `start` and is longer."""
     return len(text) > len(start) and text[: len(start)] == start
 
@@ -142,8 +142,8 @@ class _Trial:
     def __init__(self, policy: Policy, decoder: Decoder) -> None:
         self.policy, self.decoder = policy, decoder
         self.vocabulary = int(policy.network.get_output_embeddings().weight.shape[0])
-        self.rows: list[Ids] = []
-        self.logprobs: dict[Ids, float] = {}
+        self.rows: list[TokenIds] = []
+        self.logprobs: dict[TokenIds, float] = {}
 
     def run(self) -> None:
         """Run two batches of prompts; one prompt has two rows, which read different tokens."""
@@ -152,7 +152,7 @@ class _Trial:
         states = self._enter(first)
         states = self._step(states)
         states = self._step(states, staying=[1, 2, 3])
-        if self.decoder.joins:
+        if self.decoder.continuous_batching:
             states = torch.cat([self._step(states, staying=[1, 2]), self._enter(second)])
         else:
             self.rows = []
@@ -161,7 +161,7 @@ class _Trial:
         states = self._step(states, staying=list(range(1, len(self.rows))))
         self._note(states)
 
-    def _enter(self, prompts: Sequence[Ids]) -> Tensor:
+    def _enter(self, prompts: Sequence[TokenIds]) -> Tensor:
         self.rows += prompts
         return self.decoder.enter(prompts)
 
@@ -171,7 +171,7 @@ class _Trial:
         if staying is not None:
             order = self.decoder.keep(staying)
             self.rows, tokens = [self.rows[row] for row in order], [tokens[row] for row in order]
-        return self.decoder.step(tokens)
+        return self.decoder.decode(tokens)
 
     def _note(self, states: Tensor) -> list[int]:
         """Give each row a token, and record its log-probability."""

@@ -1,4 +1,4 @@
-"""Attention of one new token per row: over its prompt, whose keys are shared by rows, and over its own tokens.
+"""Attention of one new token per row: over its prompt, whose keys rows share, and over its completion.
 
 The standard kernel needs keys and values of whole texts, a prompt's once for each of its completions, and on a
 CPU splits the work into a product for each row and head. For one token those are so small that a call costs more
@@ -18,10 +18,10 @@ from transformers import AttentionInterface
 
 from gnomon.models.library_patches import use_attention
 from gnomon.models.roles import Policy
-from gnomon.rollouts.kv_cache import Sharing, SlotCache
+from gnomon.rollouts.kv_cache import PromptSharing, SlotCache
 
 NAME = "gnomon_one_token"
-_reading: ContextVar[SlotCache] = ContextVar("_reading")
+_active_cache: ContextVar[SlotCache] = ContextVar("_active_cache")
 
 
 def one_token_attention(
@@ -33,7 +33,7 @@ def one_token_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one query per row over the row's prompt and its own tokens, in float32.
+    """Attention of one query per row over the row's prompt and its completion, in float32.
 
     H is a multiple of heads (grouped queries, Ainslie et al. 2023). A prompt's keys and values are multiplied
     with the queries of all its rows in one product (Juravsky et al. 2024, "Hydragen", section 3.1), and one
@@ -41,48 +41,48 @@ def one_token_attention(
 
     Args:
         query: `[B, H, 1, d]`.
-        key: of the rows' own tokens, `[B, heads, T, d]`.
+        key: of the completions, `[B, heads, T, d]`.
         value: likewise.
         scaling: of the scores; by default `d**-0.5`.
 
     Returns:
         `[B, 1, H, d]`, and no weights.
     """
-    cache = _reading.get()
+    cache = _active_cache.get()
     sharing, rows = cache.sharing, query.shape[0]
     with torch.autocast(query.device.type, enabled=False):
         prompt_key, prompt_value, key, value = (
-            t.float() for t in (*cache.prompts.layer(cache.layer), key, value)
+            t.float() for t in (*cache.prompts.layer(cache.current_layer), key, value)
         )
         grouped = query.float().view(rows, key.shape[1], -1, query.shape[-1])  # [B, heads, G, d]
         grouped = grouped * (grouped.shape[-1] ** -0.5 if scaling is None else scaling)
-        of_prompt = _at_prompts(grouped, prompt_key.mT, sharing)
-        scores = torch.cat([of_prompt, torch.matmul(grouped, key.mT)], dim=-1)
+        prompt_scores = _matmul_prompts(grouped, prompt_key.mT, sharing)
+        scores = torch.cat([prompt_scores, torch.matmul(grouped, key.mT)], dim=-1)
         weights = scores.masked_fill_(~sharing.mask, -torch.inf).softmax(dim=-1)
         width = prompt_key.shape[2]
-        seen = _at_prompts(weights[..., :width], prompt_value, sharing)
-        seen = seen + torch.matmul(weights[..., width:], value)
-    return seen.view(rows, 1, query.shape[1], -1), None
+        output = _matmul_prompts(weights[..., :width], prompt_value, sharing)
+        output = output + torch.matmul(weights[..., width:], value)
+    return output.view(rows, 1, query.shape[1], -1), None
 
 
-def _at_prompts(of_rows: Tensor, of_prompts: Tensor, sharing: Sharing) -> Tensor:
+def _matmul_prompts(of_rows: Tensor, of_prompts: Tensor, sharing: PromptSharing) -> Tensor:
     """Multiply each row's `[B, heads, G, n]` with its prompt's `[P, heads, n, m]`, `[B, heads, G, m]`."""
     prompts, most = sharing.rows.shape
     heads, group, n = of_rows.shape[1:]
     gathered = of_rows[sharing.rows.flatten()].view(prompts, most, heads, group, n).transpose(1, 2)
     products = torch.matmul(gathered.reshape(prompts, heads, most * group, n), of_prompts)
-    return products.view(prompts, heads, most, group, -1).transpose(1, 2).flatten(0, 1)[sharing.back]
+    return products.view(prompts, heads, most, group, -1).transpose(1, 2).flatten(0, 1)[sharing.flat_index]
 
 
 AttentionInterface.register(NAME, one_token_attention)
 
 
 @contextmanager
-def one_token(policy: Policy, cache: SlotCache) -> Iterator[None]:
-    """Context manager: the policy's trunk reads one token per row, after the tokens in `cache`."""
-    token = _reading.set(cache)
+def decoding_with(policy: Policy, cache: SlotCache) -> Iterator[None]:
+    """Context manager: a pass of the policy's trunk over one token per row attends to the tokens in `cache`."""
+    token = _active_cache.set(cache)
     try:
         with use_attention(policy.trunk.config, NAME):
             yield
     finally:
-        _reading.reset(token)
+        _active_cache.reset(token)

@@ -1,9 +1,9 @@
-"""Fast decoders: one token per step in every row of completions.
+"""Fast decoders: each call decodes one token in every row of a batch of completions.
 
-`SlotDecoder` keeps rows of any length side by side; they leave, and others take their slots. `PaddedDecoder` is
-for models whose own cache has other layers than full attention (sliding windows, recurrent states), or whose
-attention cannot be replaced: its rows enter together. `gnomon.rollouts.plain_decoders` has decoders for models
-that fit neither, and `gnomon.rollouts.choice` chooses.
+`SlotDecoder` has continuous batching: rows of any length are in one batch, and when some leave, others take their
+slots. `PaddedDecoder` is for models whose own cache has other layers than full attention (sliding windows,
+recurrent states), or whose attention cannot be replaced: its rows enter together.
+`gnomon.rollouts.plain_decoders` has decoders for models that fit neither, and `gnomon.rollouts.choice` chooses.
 """
 
 from __future__ import annotations
@@ -19,100 +19,99 @@ from transformers import Cache, DynamicCache
 
 from gnomon.models.engine.forward import autocast
 from gnomon.models.roles import Policy
-from gnomon.rollouts.decode_attention import one_token
+from gnomon.rollouts.decode_attention import decoding_with
 from gnomon.rollouts.kv_cache import SlotCache
 
-Ids = tuple[int, ...]
+TokenIds = tuple[int, ...]
 
 
 class Decoder(Protocol):
-    """Decoder of rows that have read a prompt and part of a completion.
+    """Decodes a batch of rows, each a prompt and the completion so far.
 
     Attributes:
-        joins: whether rows may enter while others are being decoded.
+        continuous_batching: whether rows may enter while others are being decoded.
     """
 
-    joins: bool
+    continuous_batching: bool
 
-    def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
+    def enter(self, prompts: Sequence[TokenIds]) -> Tensor:
+        """Add rows for `prompts` after the current ones; returns the states that predict the next, `[B, d]`."""
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Append a token to every row; returns the states that predict the next, `[B, d]`."""
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Drop all other rows; returns the former number of each remaining row, in the new order."""
+        """Drop all other rows; returns the former index of each remaining row, in the new order."""
 
 
 class SlotDecoder:
     """Rows in the slots of a `SlotCache`.
 
-    A prompt is read and held once for its completions, which may enter one after another; the tokens that the
-    prompts of a batch share at their start (a chat template's system turn) are read once for all of them.
+    A prompt is prefilled and stored once for its completions, which may enter one after another; the prefix that
+    the prompts of a batch share (a chat template's system turn) is prefilled once for all of them.
     """
 
-    joins = True
+    continuous_batching = True
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.cache = SlotCache(policy.compute.dtype)
-        self._index: dict[Ids, int] = {}  # of the prompts that were read last
-        self._states = torch.empty(0)  # that predict their first tokens, [P, d]
+        self._index: dict[TokenIds, int] = {}  # of the prompts that were prefilled last
+        self._states = torch.empty(0)  # that predict the first tokens after them, [P, d]
 
-    def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
-        known = list(takewhile(self._index.__contains__, prompts))
-        states = [self._enter(known)] if known else []
-        if fresh := prompts[len(known) :]:
-            self._read(list(dict.fromkeys(fresh)))
-            states.append(self._enter(fresh))
+    def enter(self, prompts: Sequence[TokenIds]) -> Tensor:
+        """Add rows for `prompts` after the current ones; returns the states that predict the next, `[B, d]`."""
+        prefilled = list(takewhile(self._index.__contains__, prompts))
+        states = [self._enter(prefilled)] if prefilled else []
+        if others := prompts[len(prefilled) :]:
+            self._prefill(list(dict.fromkeys(others)))
+            states.append(self._enter(others))
         return torch.cat(states)
 
-    def _enter(self, prompts: Sequence[Ids]) -> Tensor:
+    def _enter(self, prompts: Sequence[TokenIds]) -> Tensor:
         indices = [self._index[prompt] for prompt in prompts]
         self.cache.enter(indices)
         return self._states[indices]
 
-    def _read(self, prompts: Sequence[Ids]) -> None:
-        """Read prompts padded on the right, so that none of their tokens attends to the padding."""
+    def _prefill(self, prompts: Sequence[TokenIds]) -> None:
+        """Prefill prompts padded on the right, so that none of their tokens attends to the padding."""
         lengths = [len(prompt) for prompt in prompts]
         ids = torch.tensor([[*p, *[0] * (max(lengths) - len(p))] for p in prompts], device=self.policy.device)
-        common = shared_start(prompts) if len(prompts) > 1 else 0
+        prefix = shared_prefix_length(prompts) if len(prompts) > 1 else 0
         cache = DynamicCache(config=self.policy.network.config)
-        if common:
-            run_trunk(self.policy, ids[:1, :common], cache)
+        if prefix:
+            run_trunk(self.policy, ids[:1, :prefix], cache)
             cache.batch_repeat_interleave(len(prompts))
-        hidden = run_trunk(self.policy, ids[:, common:], cache)
-        self.cache.read([(layer.keys, layer.values) for layer in cache.layers], lengths)
+        hidden = run_trunk(self.policy, ids[:, prefix:], cache)
+        self.cache.add_prompts([(layer.keys, layer.values) for layer in cache.layers], lengths)
         self._index = {prompt: i for i, prompt in enumerate(prompts)}
-        self._states = hidden[range(len(prompts)), [length - common - 1 for length in lengths]]
+        self._states = hidden[range(len(prompts)), [length - prefix - 1 for length in lengths]]
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
-        positions = self.cache.open(self.policy.device)
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Append a token to every row; returns the states that predict the next, `[B, d]`."""
+        positions = self.cache.extend(self.policy.device)
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
-        with one_token(self.policy, self.cache):
-            mask = (
-                self.cache.sharing.mask
-            )  # keeps transformers from creating one; our attention reads the cache's
+        with decoding_with(self.policy, self.cache):
+            # A mask keeps transformers from creating one; `one_token_attention` takes the cache's.
+            mask = self.cache.sharing.mask
             return run_trunk(self.policy, ids, self.cache, attention_mask=mask, position_ids=positions)[:, 0]
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Drop all other rows; returns the former number of each remaining row, in the new order."""
+        """Drop all other rows; returns the former index of each remaining row, in the new order."""
         return self.cache.keep(rows)
 
 
 class PaddedDecoder:
     """Rows in the cache that transformers makes for the model, prompts padded on the left."""
 
-    joins = False
+    continuous_batching = False
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.cache_argument = cache_argument(policy.trunk) or "past_key_values"
 
-    def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Replace all rows by rows for `prompts`; returns their next states, `[B, d]`."""
+    def enter(self, prompts: Sequence[TokenIds]) -> Tensor:
+        """Replace all rows by rows for `prompts`; returns the states that predict the next, `[B, d]`."""
         device, unique = self.policy.device, list(dict.fromkeys(prompts))
         width = max(map(len, unique))
         ids = torch.tensor([[*[0] * (width - len(p)), *p] for p in unique], device=device)
@@ -124,18 +123,16 @@ class PaddedDecoder:
         self.mask = mask[source]
         return hidden[source]
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Append a token to every row; returns the states that predict the next, `[B, d]`."""
         ids = torch.tensor(tokens, device=self.policy.device)[:, None]
         if self.cache_argument == "cache_params":
-            return self._run(
-                ids
-            )  # a recurrent state has no padding, and a mask of the whole text does not fit it
+            return self._run(ids)  # a recurrent state has no padding, and a mask of the whole text does not fit
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         return self._run(ids, attention_mask=self.mask, position_ids=self.mask.sum(1, keepdim=True) - 1)
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Drop all other rows; returns the former number of each remaining row, in the new order."""
+        """Drop all other rows; returns the former index of each remaining row, in the new order."""
         index = torch.tensor(rows, dtype=torch.long, device=self.policy.device)
         self.cache.reorder_cache(index)
         self.mask = self.mask[index]
@@ -146,8 +143,8 @@ class PaddedDecoder:
         return run_trunk(self.policy, ids, self.cache, self.cache_argument, **layout)[:, -1]
 
 
-def shared_start(prompts: Sequence[Ids]) -> int:
-    """Count the ids that all prompts share at their start, excluding the last id of each."""
+def shared_prefix_length(prompts: Sequence[TokenIds]) -> int:
+    """Count the ids of the prefix that all prompts share, excluding the last id of each."""
     columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
     return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 

@@ -20,7 +20,7 @@ from gnomon.core.errors import ModelError
 from gnomon.data.batching import micro_batches
 from gnomon.models.engine.forward import autocast, completion_states
 from gnomon.models.roles import Policy
-from gnomon.rollouts.decoding import Ids, cache_argument
+from gnomon.rollouts.decoding import TokenIds, cache_argument
 
 TOKENS = 4096  # tokens that `RecomputingDecoder` reads at once
 
@@ -41,7 +41,7 @@ class _Batch:
 class UnpaddedDecoder:
     """Rows in caches that the model itself creates: one for all prompts of one length that entered together."""
 
-    joins = True
+    continuous_batching = True
 
     def __init__(self, policy: Policy) -> None:
         argument = cache_argument(policy.trunk)
@@ -51,8 +51,8 @@ class UnpaddedDecoder:
         self.batches: list[_Batch] = []
         self.count = 0  # rows
 
-    def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
+    def enter(self, prompts: Sequence[TokenIds]) -> Tensor:
+        """Add rows for `prompts` after the current ones; returns the states that predict the next, `[B, d]`."""
         states: dict[int, Tensor] = {}
         for indices in self._together(prompts):
             unique = list(dict.fromkeys(prompts[index] for index in indices))
@@ -64,8 +64,8 @@ class UnpaddedDecoder:
         self.count += len(prompts)
         return torch.stack([states[index] for index in range(len(prompts))])
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Append a token to every row; returns the states that predict the next, `[B, d]`."""
         states: dict[int, Tensor] = {}
         for batch in self.batches:
             hidden, batch.cache = self._run([(tokens[row],) for row in batch.rows], batch.cache)
@@ -73,7 +73,7 @@ class UnpaddedDecoder:
         return torch.stack([states[row] for row in range(self.count)])
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Drop all other rows; returns the former number of each remaining row, in the new order."""
+        """Drop all other rows; returns the former index of each remaining row, in the new order."""
         after = {row: number for number, row in enumerate(rows)}
         for batch in self.batches:
             staying = [i for i, row in enumerate(batch.rows) if row in after]
@@ -83,7 +83,7 @@ class UnpaddedDecoder:
         self.count = len(rows)
         return list(rows)
 
-    def _run(self, ids: Sequence[Ids], cache: Any) -> tuple[Tensor, Any]:
+    def _run(self, ids: Sequence[TokenIds], cache: Any) -> tuple[Tensor, Any]:
         """Compute the states of the last column of `ids` `[B, T]`, `[B, d]`; also returns the extended cache."""
         arguments = {} if cache is None else {self.argument: cache}
         with autocast(self.policy.device, self.policy.compute.dtype):
@@ -97,7 +97,7 @@ class UnpaddedDecoder:
         if rows and list(rows) != list(range(count)):
             cache.reorder_cache(torch.tensor(rows, device=self.policy.device))
 
-    def _together(self, prompts: Sequence[Ids]) -> list[list[int]]:
+    def _together(self, prompts: Sequence[TokenIds]) -> list[list[int]]:
         """Group the indices of prompts that share a cache."""
         by_length: dict[int, list[int]] = {}
         for index, prompt in enumerate(prompts):
@@ -108,33 +108,33 @@ class UnpaddedDecoder:
 class AloneDecoder(UnpaddedDecoder):
     """Rows with a separate cache each."""
 
-    def _together(self, prompts: Sequence[Ids]) -> list[list[int]]:
+    def _together(self, prompts: Sequence[TokenIds]) -> list[list[int]]:
         return [[index] for index in range(len(prompts))]
 
 
 class RecomputingDecoder:
     """Rows as token ids, which the forward engine reads from the start for each token."""
 
-    joins = True
+    continuous_batching = True
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.prompts: list[Ids] = []  # of each row
-        self.drawn: list[Ids] = []  # of each row
+        self.prompts: list[TokenIds] = []  # of each row
+        self.drawn: list[TokenIds] = []  # of each row
 
-    def enter(self, prompts: Sequence[Ids]) -> Tensor:
-        """Add rows for `prompts` after the present ones; returns their next states, `[B, d]`."""
+    def enter(self, prompts: Sequence[TokenIds]) -> Tensor:
+        """Add rows for `prompts` after the current ones; returns the states that predict the next, `[B, d]`."""
         self.prompts += prompts
         self.drawn += [()] * len(prompts)
         return self._states(range(len(self.prompts) - len(prompts), len(self.prompts)))
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Read one more token in every row; returns the states that predict the next, `[B, d]`."""
+    def decode(self, tokens: Sequence[int]) -> Tensor:
+        """Append a token to every row; returns the states that predict the next, `[B, d]`."""
         self.drawn = [(*before, token) for before, token in zip(self.drawn, tokens, strict=True)]
         return self._states(range(len(self.prompts)))
 
     def keep(self, rows: Sequence[int]) -> list[int]:
-        """Drop all other rows; returns the former number of each remaining row, in the new order."""
+        """Drop all other rows; returns the former index of each remaining row, in the new order."""
         self.prompts, self.drawn = ([texts[row] for row in rows] for texts in (self.prompts, self.drawn))
         return list(rows)
 

@@ -176,12 +176,12 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
         self.max_tokens, self.limit_terminates = max_tokens, limit_terminates
         self.vocabulary = len(tokenizer) if vocabulary is None and tokenizer is not None else vocabulary
         if end is None:
-            self.ends = end_ids(network, tokenizer) if tokenizer is not None else ()
+            self.end_ids = end_ids(network, tokenizer) if tokenizer is not None else ()
         else:
-            self.ends = (end,) if isinstance(end, int) else tuple(end)
-        if self.vocabulary is None or not self.ends:
+            self.end_ids = (end,) if isinstance(end, int) else tuple(end)
+        if self.vocabulary is None or not self.end_ids:
             raise ConfigError("TextEnv needs a tokenizer, or both vocabulary and end.")
-        if wrong := [one for one in self.ends if not 0 <= one < self.vocabulary]:
+        if wrong := [one for one in self.end_ids if not 0 <= one < self.vocabulary]:
             raise ConfigError(f"end is {wrong[0]}; it must be one of the ids 0 … {self.vocabulary - 1}.")
         if max_tokens < 1:
             raise ConfigError(f"max_tokens is {max_tokens}; an episode needs at least one.")
@@ -212,7 +212,7 @@ class TextEnv(gymnasium.Env[Tokens, np.int64]):
             raise ConfigError("no episode is under way; call reset() before step().")
         token = int(action)
         now = self._appended(self._now, [token], own=True)
-        ended = token in self.ends
+        ended = token in self.end_ids
         output = self.tool(now) if ended and self.tool else None
         if output is not None:
             now = self._appended(now, output, own=False)

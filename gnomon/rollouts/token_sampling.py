@@ -24,8 +24,8 @@ def uniforms(count: int, *key: object) -> list[float]:
 def penalize(
     logits: Tensor,
     prompts: Sequence[Sequence[int]],
-    drawn: Sequence[Sequence[int]],
-    ends: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    terminators: Sequence[int],
     sampling: Sampling,
 ) -> Tensor:
     """Apply `repetition_penalty`, `no_repeat_ngram` and `min_tokens` to logits, `[B, vocab]`.
@@ -33,22 +33,24 @@ def penalize(
     Args:
         logits: `[B, vocab]`.
         prompts: ids of each row's prompt.
-        drawn: ids of each row's completion so far.
-        ends: ids that end a completion.
+        completions: ids of each row's completion so far.
+        terminators: ids that end a completion.
         sampling: the settings.
     """
     if sampling.repetition_penalty == 1 and not sampling.no_repeat_ngram and not sampling.min_tokens:
         return logits
-    texts = [[*prompt, *tokens] for prompt, tokens in zip(prompts, drawn, strict=True)]
+    texts = [[*prompt, *tokens] for prompt, tokens in zip(prompts, completions, strict=True)]
     if sampling.repetition_penalty != 1:
-        seen = [set(text) - set(ends) for text in texts]
+        seen = [set(text) - set(terminators) for text in texts]
         logits = repetition_penalty(logits, seen, sampling.repetition_penalty)
     if sampling.no_repeat_ngram:
-        banned = [repeated(text, sampling.no_repeat_ngram) - set(ends) for text in texts]
-        most = logits.shape[-1] - len(ends)
-        logits = forbid(logits, [ids if len(ids) < most else () for ids in banned])
+        banned = [repeated(text, sampling.no_repeat_ngram) - set(terminators) for text in texts]
+        others = logits.shape[-1] - len(terminators)  # if all of them are banned, none is
+        logits = forbid(logits, [ids if len(ids) < others else () for ids in banned])
     if sampling.min_tokens:
-        logits = forbid(logits, [ends if len(tokens) < sampling.min_tokens else () for tokens in drawn])
+        logits = forbid(
+            logits, [terminators if len(tokens) < sampling.min_tokens else () for tokens in completions]
+        )
     return logits
 
 

@@ -87,8 +87,8 @@ def faulty(decoder: Any) -> Any:
     """The same with a fault: one token too late, states of a row's neighbor."""
 
     class Faulty(decoder):  # type: ignore[misc]
-        def step(self, tokens: Sequence[int]) -> Tensor:
-            states: Tensor = super().step(tokens)
+        def decode(self, tokens: Sequence[int]) -> Tensor:
+            states: Tensor = super().decode(tokens)
             return states.roll(1, 0)
 
     return Faulty

@@ -8,7 +8,7 @@ from tiny import tiny_policy
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from gnomon.rollouts.decode_attention import one_token, one_token_attention
+from gnomon.rollouts.decode_attention import decoding_with, one_token_attention
 from gnomon.rollouts.kv_cache import SlotCache
 
 
@@ -20,11 +20,11 @@ def test_the_same_as_the_kernel(dtype: torch.dtype, heads: int, shared: int, pro
     prompts, lengths = max(prompt_of) + 1, [4, 1, 7, 3, 2][: max(prompt_of) + 1]
     cache = SlotCache(dtype)
     of_prompts = [torch.randn(prompts, shared, 7, 8, generator=draw).to(dtype) for _ in range(2)]
-    cache.read([of_prompts], lengths)
+    cache.add_prompts([of_prompts], lengths)
     cache.enter(prompt_of)
     own = [torch.randn(5, shared, 3, 8, generator=draw).to(dtype) for _ in range(2)]
     for step in range(3):
-        cache.open(torch.device("cpu"))
+        cache.extend(torch.device("cpu"))
         key, value = cache.update(own[0][:, :, step : step + 1], own[1][:, :, step : step + 1], 0)
     query = torch.randn(5, heads, 1, 8, generator=draw)
     keys, values = (torch.cat([a[prompt_of], b], dim=2).double() for a, b in zip(of_prompts, own, strict=True))
@@ -34,7 +34,7 @@ def test_the_same_as_the_kernel(dtype: torch.dtype, heads: int, shared: int, pro
         query.double(), keys, values, attn_mask=mask, scale=0.3, enable_gqa=True
     )
     lower = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
-    with lower, one_token(tiny_policy(), cache):
+    with lower, decoding_with(tiny_policy(), cache):
         result, _ = one_token_attention(nn.Module(), query, key, value, None, scaling=0.3)
         plain, _ = one_token_attention(nn.Module(), query, key, value, None)
         same, _ = one_token_attention(nn.Module(), query, key, value, None, scaling=8**-0.5)
@@ -46,6 +46,6 @@ def test_the_same_as_the_kernel(dtype: torch.dtype, heads: int, shared: int, pro
 def test_afterwards_the_model_attends_as_before() -> None:
     policy = tiny_policy()
     config = policy.network.config
-    with pytest.raises(KeyError, match="gnomon_one_token"), one_token(policy, SlotCache(torch.float32)):
+    with pytest.raises(KeyError, match="gnomon_one_token"), decoding_with(policy, SlotCache(torch.float32)):
         raise KeyError(config._attn_implementation)
     assert config._attn_implementation == "sdpa"

@@ -1,4 +1,4 @@
-"""Shared starts of prompts, and the number of times they are read."""
+"""Shared prefixes of prompts, and the number of times they are prefilled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiny import tiny_policy
 from torch import Tensor
 
 from gnomon.rollouts import decoding
-from gnomon.rollouts.decoding import Ids, SlotDecoder, shared_start
+from gnomon.rollouts.decoding import SlotDecoder, TokenIds, shared_prefix_length
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from gnomon.rollouts.decoding import Ids, SlotDecoder, shared_start
         ([(1, 2, 9, 4), (1, 2, 8, 4)], 2),
     ],
 )
-def test_shared_start_counts_common_ids(prompts: list[Ids], expected: int) -> None:
-    assert shared_start(prompts) == expected
+def test_shared_prefix_length_counts_common_ids(prompts: list[TokenIds], expected: int) -> None:
+    assert shared_prefix_length(prompts) == expected
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_prompts_with_a_common_start_are_read_as_if_alone(kind: str) -> None:
     policy = tiny_policy(kind=kind)
-    prompts: list[Ids] = [(1, 2, 3, 4), (1, 2, 3), (1, 2, 3, 9, 8, 7, 6)]
+    prompts: list[TokenIds] = [(1, 2, 3, 4), (1, 2, 3), (1, 2, 3, 9, 8, 7, 6)]
     with torch.no_grad():
         result = SlotDecoder(policy).enter([prompts[i] for i in (0, 1, 1, 2)])
         for row, prompt in zip(result, [prompts[i] for i in (0, 1, 1, 2)], strict=True):

@@ -201,7 +201,7 @@ def test_a_helping_may_be_drawn_elsewhere(words: Any) -> None:
     sampler, sampling = NativeSampler(tiny_policy(words)), Sampling(completions=2, max_tokens=8)
     twice = sampler.sample([PROMPTS[0], PROMPTS[1], PROMPTS[0]], sampling, seed=0)
     assert occurrence_index([PROMPTS[0], PROMPTS[1], PROMPTS[0]]) == [0, 0, 1]
-    assert_same(twice[4:], sampler.sample(PROMPTS[:1], sampling, seed=0, first=[2]))
+    assert_same(twice[4:], sampler.sample(PROMPTS[:1], sampling, seed=0, first_indices=[2]))
     assert twice[4].completion.id == "p0/2"
 
 

@@ -189,11 +189,11 @@ def test_a_turn_ends_as_in_ordinary_sampling() -> None:
     policy = tiny_policy(words)
     policy.network.generation_config.eos_token_id = [call]
     env = TextEnv(prompts_of("a"), lambda t: 1.0, max_tokens=5, tokenizer=words, network=policy.network)
-    assert env.ends == NativeSampler(policy).ends == (turn, call, words.eos_token_id)
-    for end in env.ends:
+    assert env.end_ids == NativeSampler(policy).end_ids == (turn, call, words.eos_token_id)
+    for end in env.end_ids:
         env.reset()
         assert env.step(end)[2], "terminated"
-    assert TextEnv(prompts_of("a"), lambda t: 1.0, max_tokens=5, tokenizer=words).ends == (
+    assert TextEnv(prompts_of("a"), lambda t: 1.0, max_tokens=5, tokenizer=words).end_ids == (
         turn,
         words.eos_token_id,
     )

@@ -53,9 +53,13 @@ def sample_group_mix(
     occurrences = occurrence_index(prompts) if before is None else before
 
     def draw(count: int, temperature: float, salt: int, *, of: str = "policy") -> None:
-        own = sampling.model_copy(update={"completions": count, "temperature": temperature})
-        first = [index * count for index in occurrences]
-        rollouts = sampler.sample(prompts, own, seed=seed * 17 + salt, policy_version=policy_version, first=first)
+        rollouts = sampler.sample(
+            prompts,
+            sampling.model_copy(update={"completions": count, "temperature": temperature}),
+            seed=seed * 17 + salt,
+            policy_version=policy_version,
+            first_indices=[index * count for index in occurrences],
+        )
         if of == "reference" or temperature != sampling.temperature:
             rollouts = [replace(rollout, off_policy=True) for rollout in rollouts]
         for i in range(len(prompts)):

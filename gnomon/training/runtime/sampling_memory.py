@@ -12,7 +12,7 @@ import torch
 from gnomon.core.batches import TokenGroups
 from gnomon.core.types import Prompt
 from gnomon.models.roles import Model, Policy
-from gnomon.rollouts.kv_cache import own_capacity
+from gnomon.rollouts.kv_cache import completion_capacity
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.runtime.memory_profile import TRIAL, Shape, peak_bytes, random_groups
@@ -59,8 +59,10 @@ def profile_sampling(
     heads = getattr(config, "num_key_value_heads", None) or query_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // max(query_heads, 1)
     numbers = 2 * config.num_hidden_layers * heads * head * side_by_side  # keys and values of one token a row
-    held = own_capacity if policy.decoder == "slots" else int  # other caches grow by one token a step
-    more = max(held(sampling.max_tokens) - held(TRIAL_TOKENS[1]), 0)
+    capacity = (
+        completion_capacity if policy.decoder == "slots" else int
+    )  # other caches grow by one token at a time
+    more = max(capacity(sampling.max_tokens) - capacity(TRIAL_TOKENS[1]), 0)
     return SamplingCost(
         max(sizes) + numbers * policy.compute.dtype.itemsize * more, one_batch * rows / side_by_side
     )

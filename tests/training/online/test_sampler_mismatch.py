@@ -89,8 +89,8 @@ def test_a_sampler_that_reads_its_neighbors_states_stops_the_run(
     tmp_path: Path, words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Neighbors(SlotDecoder):
-        def step(self, tokens: Sequence[int]) -> torch.Tensor:
-            return super().step(tokens).roll(1, 0)
+        def decode(self, tokens: Sequence[int]) -> torch.Tensor:
+            return super().decode(tokens).roll(1, 0)
 
     monkeypatch.setitem(DECODERS, "slots", Neighbors)
     with pytest.raises(RunError, match="sampler and trainer disagree in the first round"):

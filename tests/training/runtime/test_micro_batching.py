@@ -161,16 +161,16 @@ def test_sampling_goes_on_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> No
     sampling = Sampling(completions=3, max_tokens=6)
     prompts = prompts_of("a", "b b", "c")
     wanted = [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)]
-    draw = NativeSampler._draw_all
+    complete = NativeSampler._complete
     tried: list[int] = []
 
-    def short(self: NativeSampler, rows: Any, settings: Sampling) -> None:
+    def short(self: NativeSampler, requests: Any, settings: Sampling) -> None:
         tried.append(settings.batch)
-        draw(self, rows, settings)
+        complete(self, requests, settings)
         if settings.batch > least:
             raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(NativeSampler, "_draw_all", short)
+    monkeypatch.setattr(NativeSampler, "_complete", short)
     least = 24
     assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == wanted
     assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == wanted
