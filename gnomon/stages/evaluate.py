@@ -29,6 +29,7 @@ from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.common.independence import judges_of
 from gnomon.stages.common.results import BestOfResult, ComparisonResult, JudgeResult, Sample, ScoredText
 from gnomon.stages.common.reward_factory import make_reward
+from gnomon.stages.common.trained_prompts import report_trained_prompts, trained_prompts
 from gnomon.stages.contract import PARTS, Result, Stage, StagePlan
 from gnomon.stages.references import DataInput, Inputs, ModelComparison, ModelInput, is_not_a_model
 from gnomon.stages.workspace import StageRecipe, Workspace
@@ -385,12 +386,16 @@ def compare(all_samples: Sequence[PolicySamples], stage: EvaluateStage, work: Wo
     write_jsonl(
         folder / "samples.jsonl", [_sample(v, i).content() for v in all_samples for i in range(len(v.rollouts))]
     )
+    prompts = list({r.prompt.id: r.prompt for r in candidate.rollouts}.values())
+    trained = trained_prompts(prompts, candidate.name, work)
+    report_trained_prompts(prompts, trained)
     return {
         "models": [v.name for v in all_samples],
         "reference": stage.reference,
         "candidate": candidate.name,
         "judges": [JudgeResult.model_validate(row) for row in judges],
-        "prompts": len({r.prompt.id for r in candidate.rollouts}),
+        "prompts": len(prompts),
+        "trained_prompts": len(trained),
         "completions_per_prompt": stage.sampling.completions,
         "table": table,
         "win_rates": wins,

@@ -12,7 +12,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import read_yaml
 from gnomon.core.errors import GnomonError
 from gnomon.core.storage.files import read_json
-from gnomon.core.types import Demonstration
+from gnomon.core.types import Demonstration, Prompt
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.record_kinds import KINDS
 from gnomon.models.external import model_path
@@ -47,12 +47,14 @@ class Ancestry:
         rewards: folders of reward models, and names of functions and of `vader`, that scored its samples.
         data: that any of these was trained on.
         judgements: the part of `data` that reward models were trained on.
+        policy_data: data and prompts that policies were trained on.
     """
 
     models: set[str] = field(default_factory=set)
     rewards: set[str] = field(default_factory=set)
     data: set[TrainingData] = field(default_factory=set)
     judgements: set[TrainingData] = field(default_factory=set)
+    policy_data: set[TrainingData] = field(default_factory=set)
 
     def __or__(self, other: Ancestry) -> Ancestry:
         return Ancestry(
@@ -60,6 +62,7 @@ class Ancestry:
             self.rewards | other.rewards,
             self.data | other.data,
             self.judgements | other.judgements,
+            self.policy_data | other.policy_data,
         )
 
 
@@ -122,8 +125,9 @@ def _climb(name: str, run: Path, known: Ancestry) -> None:
     for part in [content, *(p for p in content.get("phases") or [] if isinstance(p, dict))]:
         for data in _data_of(part, run, code):
             known.data.add(data)
-            if _algorithm_of(part, code)[1] == "reward":
-                known.judgements.add(data)
+            learned = known.judgements if _algorithm_of(part, code)[1] == "reward" else known.policy_data
+            learned.add(data)
+        known.policy_data |= set(_prompts_of(part if "prompts" in part else content, run))
         for reward in _rewards_of(part):
             known.rewards.add(identity_of(reward, run))
             if not is_not_a_model(reward):
@@ -178,6 +182,14 @@ def _data_of(part: Mapping[str, Any], run: Path, code: Mapping[str, Any]) -> Ite
     for source, of in sources:
         if isinstance(source, str) and isinstance(of, type) and (path := path_of(source, run)) is not None:
             yield TrainingData(path, of, _layout_of(source, run))
+
+
+def _prompts_of(part: Mapping[str, Any], run: Path) -> Iterator[TrainingData]:
+    """The prompts that an online algorithm sampled for."""
+    prompts = part.get("prompts")
+    for source in [prompts] if isinstance(prompts, str) else prompts or []:
+        if isinstance(source, str) and (path := path_of(source, run)) is not None:
+            yield TrainingData(path, Prompt, _layout_of(source, run))
 
 
 def _layout_of(source: str, run: Path) -> RowLayout:

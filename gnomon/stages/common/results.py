@@ -155,7 +155,11 @@ class BestOfResult(ResultModel):
 
 
 class ComparisonResult(Result):
-    """The result of a stage that compares models, on which the report's verdict rests."""
+    """The result of a stage that compares models, on which the report's verdict rests.
+
+    Attributes:
+        trained_prompts: number of prompts that the candidate was trained on.
+    """
 
     view: ClassVar[str] = "evaluate"
     kind: Words = "evaluate"
@@ -164,6 +168,7 @@ class ComparisonResult(Result):
     candidate: Words = ""
     judges: list[JudgeResult] = Field(default_factory=list)
     prompts: Number = None
+    trained_prompts: Number = None
     completions_per_prompt: Number = None
     table: list[ModelRow] = Field(default_factory=list)
     win_rates: list[WinRate] = Field(default_factory=list)
