@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ def no_crashes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     for file in files:
         file.unlink()
     assert not texts, "\n".join(texts)
+
+
+@pytest.fixture
+def rows_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows to a file of JSON lines."""
+
+    def write(*rows: dict[str, Any]) -> Path:
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ INNER_ORDER = {
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
 }  # fmt: skip
 CROWDED = 16
-LISTED = ("algorithms", "stages")  # one file an entry: as many as there are
+LISTED = ("algorithms", "stages", "data/formats")  # one file an entry: as many as there are
 ROOT = Path(gnomon.__file__).parent
 
 

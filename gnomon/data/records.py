@@ -21,6 +21,7 @@ from gnomon.core.types import Completion, Demonstration, Label, Preference, Prom
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
 from gnomon.data.reading.conversations import (
+    MEDIA_COLUMNS,
     completion_of,
     prompt_and_completion,
     prompt_and_sides,
@@ -170,7 +171,7 @@ def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) ->
     if form.kinds and kind not in form.kinds:
         names = " or ".join(NAMES[one] for one in form.kinds)
         raise DataError(f"{path} is {form.title}, which hold {names}, not {NAMES[kind]}; give other data.")
-    for where, row in form.scan(kind, rows):
+    for where, row in form.scan(kind, ((where, _without_media(row)) for where, row in rows)):
         if isinstance(row, DataError) and not isinstance(row, UnusedRow) and not str(row).startswith(str(path)):
             row = DataError(f"{path}, {where}: {str(row).rstrip('.')}; as {form.title}.")
         yield where, row if isinstance(row, DataError) else _own(row)
@@ -200,6 +201,17 @@ def recognize_file(path: Path, kinds: Sequence[type] | None = None, layout: RowL
         return Recognized(layout.format, "") if layout.format else None
     rows = [row for _, row in itertools.islice(scan_rows(path), PROBED) if not isinstance(row, DataError)]
     return recognize(rows, path, kinds) if rows else None
+
+
+def _without_media(row: Row | DataError) -> Row | DataError:
+    """Return the row; an error if it has a column with images, sounds or films, which no record has."""
+    if isinstance(row, DataError):
+        return row
+    try:
+        refuse_columns({name: row[name] for name in MEDIA_COLUMNS if name in row})
+    except DataError as error:
+        return error
+    return row
 
 
 def _tracked(row: Row | DataError, keys: KeysRead) -> Row | DataError:

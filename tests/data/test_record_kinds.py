@@ -30,12 +30,7 @@ def written(tmp_path: Path, *rows: object) -> Path:
         ({"prompt": "a", "completion": "b", "label": "good"}, Label, "label is 'good', neither true nor false"),
         ({"prompt": "a", "chosen": "b", "rejected": ["c", "d"]}, Preference, "rejected is a list of 2 texts"),
         ({"prompt": "a", "chosen": 1, "rejected": "b"}, Preference, "1 is neither a text nor"),
-        ({"prompt": "a", "completions": ["x", "y"], "labels": [True, False]}, Ranking, "the row has labels"),
-        (
-            {"prompt": "a", "completions": ["x", "y"], "scores": [2, 9]},
-            Ranking,
-            "the row has scores, a number for",
-        ),
+        ({"prompt": "a", "completions": ["x", "y"], "n": [2, 9]}, Ranking, "the row has n, a number for"),
         ({"prompt": "a", "completions": ["x", "y"], "s": "[0.1, 0.2]"}, Ranking, "the row has s, a number for"),
         ({"prompt": "a", "completions": "x"}, Ranking, "completions is not a list"),
         ({"text": "a", "rating": "good"}, RatedText, "rating is not a finite number: 'good'"),

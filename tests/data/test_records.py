@@ -21,7 +21,7 @@ from gnomon.core.types import (
     Ranking,
     RatedText,
 )
-from gnomon.data.records import disambiguate_prompt_ids, read_records, scan_records
+from gnomon.data.records import disambiguate_prompt_ids, parse_record, read_records, scan_records
 
 PROMPT = Prompt("p1", (Message("system", "简短。"), Message("user", "How was\nthe film?")))
 GOOD, BAD = Completion("c1", "很好 🎬", "people"), Completion("c2", "")
@@ -82,6 +82,12 @@ def test_equal_texts_get_equal_ids_and_others_do_not(tmp_path: Path) -> None:
     first, second, third = read_records(Demonstration, written(tmp_path, *rows))
     assert first.prompt.id == second.prompt.id != third.prompt.id
     assert first.completion.id == third.completion.id != second.completion.id
+
+
+def test_labels_of_steps_are_no_ranking() -> None:
+    row = {"prompt": "a", "completions": ["x", "y"], "labels": [True, False]}
+    with pytest.raises(DataError, match="the row has labels, one for each step"):
+        parse_record(Ranking, row)
 
 
 def test_an_id_of_zero_is_an_id(tmp_path: Path) -> None:

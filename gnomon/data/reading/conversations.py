@@ -31,6 +31,7 @@ REFUSED_COLUMNS = {  # columns that change what a row means and that no record h
     "video": _TEXT_ONLY,
     "videos": _TEXT_ONLY,
 }
+MEDIA_COLUMNS = ("image", "images", "audio", "video", "videos")  # those that no layout of texts has
 
 
 def row_prompt(row: Mapping[str, Any]) -> Prompt:

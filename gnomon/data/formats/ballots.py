@@ -1,0 +1,152 @@
+"""Annotators' judgements of one prompt's answers, as annotation tools export them, and the records they make.
+
+A choice between two answers is a ranking of two. Preferences count the rankings of all annotators, pair by pair,
+ties half; rankings are one for each annotator, with a weight of 1 over their number.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Preference, Ranking
+from gnomon.data.formats.contract import UnusedRow
+from gnomon.data.formats.judged_answers import ScoredAnswer, preference, ranking, share_of
+from gnomon.data.formats.question_columns import answer_column, has_question, question_of
+from gnomon.data.reading.readers import Row
+from gnomon.data.reading.row_fields import text
+
+NOBODY = "nobody has judged it"
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One annotator's judgement of one prompt's answers.
+
+    Attributes:
+        annotator: name or number; "" if unknown.
+        ranks: rank of each answer by its name, 1 for the best; equal ranks are a tie. Empty for a rating.
+        rating: the number that a single answer got.
+    """
+
+    annotator: str
+    ranks: Mapping[str, float] = field(default_factory=dict)
+    rating: float | None = None
+
+
+@dataclass(frozen=True)
+class JudgedPrompt:
+    """A prompt with its answers and what annotators chose.
+
+    Attributes:
+        id: of the task; ratings are kept under it.
+        prompt: the keys of the prompt in Gnomon's own layout; empty if there is none.
+        answers: by name.
+        ballots: of the annotators who judged them.
+    """
+
+    id: str
+    prompt: Row
+    answers: Mapping[str, Any]
+    ballots: list[Ballot]
+
+    def rows(self, kind: type) -> list[Row]:
+        """Return the records of a kind as rows in Gnomon's own layout.
+
+        Raises:
+            UnusedRow: nobody has judged the answers, or all are the same.
+            DataError: the judgements are of another kind.
+        """
+        if not self.ballots:
+            raise UnusedRow(NOBODY)
+        if kind is Preference:
+            return self._preferences()
+        if kind is Ranking:
+            weight = 1 / len(self.ballots)
+            return [ranking(self.prompt, self._scored(ballot), weight) for ballot in self.ballots]
+        return [self._rated_text()]
+
+    def _preferences(self) -> list[Row]:
+        rows: list[Row] = []
+        for first, second in itertools.combinations(self.answers, 2):
+            votes = [
+                share_of(-one.ranks[first], -one.ranks[second])
+                for one in self.ballots
+                if first in one.ranks and second in one.ranks
+            ]
+            if votes and self.answers[first] != self.answers[second]:
+                share = sum(votes) / len(votes)
+                rows.append(preference(self.prompt, self.answers[first], self.answers[second], share))
+        if not rows:
+            raise UnusedRow("no two different answers are compared")
+        return rows
+
+    def _scored(self, ballot: Ballot) -> list[ScoredAnswer]:
+        return [ScoredAnswer(self.answers[name], -rank) for name, rank in ballot.ranks.items()]
+
+    def _rated_text(self) -> Row:
+        if len(self.answers) != 1:
+            raise DataError(f"it has ratings and {len(self.answers)} answers, where one is expected")
+        (answer,) = self.answers.values()
+        ratings = [one.rating for one in self.ballots if one.rating is not None]
+        raters = [one.annotator or None for one in self.ballots if one.rating is not None]
+        return {**self.prompt, "id": self.id, "text": answer, "ratings": ratings, "raters": raters}
+
+
+def ranked_ballot(annotator: str, names: list[list[str]], answers: Mapping[str, Any]) -> Ballot:
+    """Return the ballot of a ranking.
+
+    Args:
+        annotator: who judged.
+        names: the names of the answers, best first; those in one list are tied.
+        answers: the known answers.
+
+    Raises:
+        DataError: a name is unknown, or occurs twice.
+    """
+    ranks: dict[str, float] = {}
+    for rank, tied in enumerate(names, start=1):
+        for name in tied:
+            if name not in answers or name in ranks:
+                fault = "twice" if name in ranks else f"and the answers are {', '.join(answers) or 'none'}"
+                raise DataError(f"a ranking has '{name}' in it, {fault}")
+            ranks[name] = float(rank)
+    return Ballot(annotator, ranks)
+
+
+def pair_ballot(annotator: str, names: tuple[str, str], vote: float) -> Ballot:
+    """Return the ballot of a choice between two answers.
+
+    Args:
+        annotator: who judged.
+        names: of the two answers.
+        vote: 1 for the first, 0 for the second, 0.5 for a tie.
+    """
+    first, second = names
+    return Ballot(annotator, {first: 2 - vote, second: 1 + vote})
+
+
+def prompt_fields(fields: Mapping[str, Any]) -> Row:
+    """Return the prompt of a task; empty if it has none."""
+    return question_of(fields) if has_question(fields) else {}
+
+
+def single_answer(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one answer of a task that rates it, by its name; a `text` may be it.
+
+    Raises:
+        DataError: the task has none, or several.
+    """
+    name = answer_column(fields) or ("text" if fields.get("text") is not None else None)
+    if name is None:
+        raise DataError("it rates an answer, but has no single field with one, such as response")
+    return {name: text(fields[name], name)}
+
+
+def task_id(row: Mapping[str, Any]) -> str:
+    """Return the id of a task as text; "" if it has none."""
+    own = row.get("id")
+    return "" if own is None else text(str(own), "id")

@@ -1,0 +1,64 @@
+"""Two answers with a verdict, whatever the columns are called: `output_1`, `output_2`, `preference`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Preference
+from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.judged_answers import preference
+from gnomon.data.formats.question_columns import answer_cell, has_question, question_of
+from gnomon.data.formats.verdicts import answer_pair, mean, vote_for_first
+from gnomon.data.reading.readers import Row
+from gnomon.data.reading.row_fields import filled
+
+VERDICTS = (
+    "preference", "preferred", "human_preference", "label", "labels", "winner", "verdict", "choice", "selected",
+    "judgement", "judgment", "better", "vote", "votes", "preferred_response", "preferred_answer",
+    "preferred_output", "better_response", "better_answer",
+)  # fmt: skip
+ANNOTATOR = re.compile(r"(?:annotator|rater|judge|labeler|worker|voter|human|vote)[ _-]?\d+", re.IGNORECASE)
+
+
+class AnswerComparison(Format):
+    """Two answers with one column with the verdict, or with one column for each annotator."""
+
+    name = "comparison"
+    title = "comparisons of two answers"
+    kinds = (Preference,)
+
+    def evidence(self, row: Mapping[str, Any]) -> str | None:
+        """A prompt, two answers whose columns differ in a number or letter, and a verdict."""
+        pair = answer_pair(row)
+        verdicts = _verdict_columns(row)
+        if pair is None or not verdicts or not has_question(row) or row.get("rejected") is not None:
+            return None
+        return f"{pair.first} and {pair.second} have the verdict in {' and '.join(verdicts)}"
+
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
+        """Count the votes; ties count half."""
+        pair = answer_pair(row)
+        if pair is None:
+            raise DataError("it has no two columns with answers, such as response_a and response_b")
+        columns = _verdict_columns(row)
+        annotators = [name for name in columns if name not in VERDICTS]
+        if len(columns) > 1 and len(annotators) < len(columns):
+            raise DataError(f"it has several verdicts, {' and '.join(columns)}; map the right one with --columns")
+        values = {name: row.get(name) for name in columns}
+        votes = [
+            vote_for_first(value, pair, name, zero_is_tie=bool(annotators))
+            for name, value in values.items()
+            if filled(value)
+        ]
+        if not votes:
+            raise UnusedRow("it has no verdict")
+        sides = answer_cell(row, pair.first), answer_cell(row, pair.second)
+        yield preference(question_of(row), *sides, mean(votes))
+
+
+def _verdict_columns(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns with verdicts, empty ones too: a row without a vote has the layout nevertheless."""
+    return [name for name in row if name in VERDICTS or ANNOTATOR.fullmatch(str(name))]

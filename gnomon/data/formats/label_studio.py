@@ -1,0 +1,157 @@
+"""Label Studio's JSON export: tasks with their data and annotations.
+
+https://labelstud.io/guide/task_format; the tags Pairwise, Choices, Ranker and Rating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.data.formats.ballots import (
+    Ballot,
+    JudgedPrompt,
+    pair_ballot,
+    prompt_fields,
+    ranked_ballot,
+    single_answer,
+)
+from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.judged_answers import finite
+from gnomon.data.formats.verdicts import AnswerPair, answer_pair, vote_for_first
+from gnomon.data.reading.readers import Row
+from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text
+
+KINDS = {"pairwise": Preference, "choices": Preference, "ranker": Ranking, "rating": RatedText}
+ITEM_TEXTS = ("body", "text", "html", "title")
+UNJUDGED = "nobody has annotated it"
+
+
+class LabelStudio(Format):
+    """Tasks with annotations of several people; skipped ones do not count."""
+
+    name = "label-studio"
+    title = "a Label Studio export"
+    kinds = (Preference, Ranking, RatedText)
+
+    def evidence(self, row: Mapping[str, Any]) -> str | None:
+        """`data` and `annotations`, which hold results."""
+        annotations = row.get("annotations")
+        if not isinstance(row.get("data"), Mapping) or not isinstance(annotations, list):
+            return None
+        known = all(isinstance(one, Mapping) and "result" in one for one in annotations)
+        return "data has annotations with results" if known else None
+
+    def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
+        """Return the kind of the first result that makes records."""
+        for row in rows:
+            for annotation in row.get("annotations") or []:
+                for result in (annotation.get("result") if isinstance(annotation, Mapping) else None) or []:
+                    if isinstance(result, Mapping) and result.get("type") in KINDS:
+                        return KINDS[result["type"]]
+        return Preference
+
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
+        """Count the annotators' choices."""
+        return self.judged(kind, row).rows(kind)
+
+    def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
+        """Return a task's prompt, answers and annotators' judgements.
+
+        Args:
+            kind: rankings hold the answers of a list, rated texts one answer, preferences two.
+            row: a task.
+
+        Raises:
+            UnusedRow: the task has no judgement of that kind.
+            DataError: the task is damaged.
+        """
+        data = mapping(required(row, "data"))
+        results = _results(row, kind)
+        if not results:
+            raise UnusedRow(UNJUDGED)
+        answers, pair = _answers(data, results[0][1])
+        ballots = [_ballot(annotator, result, answers, pair) for annotator, result in results]
+        return JudgedPrompt(
+            "" if row.get("id") is None else str(row["id"]), prompt_fields(data), answers, ballots
+        )
+
+
+def _results(row: Mapping[str, Any], kind: type) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return each annotator with their one result of the wanted kind; a later annotation replaces an earlier."""
+    results: dict[Any, tuple[str, Mapping[str, Any]]] = {}
+    for number, cell in enumerate(listed(required(row, "annotations"), "annotations")):
+        annotation = mapping(cell)
+        if annotation.get("was_cancelled"):
+            continue
+        own = [mapping(one) for one in listed(annotation.get("result") or [], "result")]
+        own = [one for one in own if kind in _kinds_of(one)]
+        if len(own) > 1:
+            names = ", ".join(str(one.get("from_name")) for one in own)
+            raise DataError(f"an annotation has several results, {names}; export one question at a time")
+        name = _annotator(annotation)
+        for one in own:
+            results[name or number] = name, one
+    return list(results.values())
+
+
+def _kinds_of(result: Mapping[str, Any]) -> tuple[type, ...]:
+    """Return the kinds of records that a result makes: a ranking also makes preferences."""
+    kind = KINDS.get(str(result.get("type")))
+    return () if kind is None else (Ranking, Preference) if kind is Ranking else (kind,)
+
+
+def _annotator(annotation: Mapping[str, Any]) -> str:
+    person = annotation.get("completed_by")
+    if isinstance(person, Mapping):
+        person = person.get("email") or person.get("id")
+    return text(str(person), "completed_by") if filled(person) else ""
+
+
+def _answers(data: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[dict[str, Any], AnswerPair | None]:
+    kind = result.get("type")
+    if kind == "rating":
+        return single_answer(data), None
+    if kind == "ranker":
+        return _items(data), None
+    pair = answer_pair(data)
+    if pair is None:
+        raise DataError("it compares answers, but its data have no two, such as answer1 and answer2")
+    return {name: required(data, name) for name in (pair.first, pair.second)}, pair
+
+
+def _items(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the texts of the list that was ranked, by their ids."""
+    for key in data:
+        cells = data.get(key)
+        if isinstance(cells, list) and cells and all(isinstance(one, Mapping) and "id" in one for one in cells):
+            return {str(one["id"]): text(required(one, *ITEM_TEXTS)) for one in cells}
+    raise DataError("it has a ranking, but its data have no list of items with an id")
+
+
+def _ballot(
+    annotator: str, result: Mapping[str, Any], answers: Mapping[str, Any], pair: AnswerPair | None
+) -> Ballot:
+    kind, value = result.get("type"), mapping(required(result, "value"))
+    if kind == "rating":
+        return Ballot(annotator, rating=finite(required(value, "rating"), "rating"))
+    if kind == "ranker":
+        return ranked_ballot(annotator, [[name] for name in _ranked_ids(required(value, "ranker"))], answers)
+    if pair is None:
+        raise DataError(f"a result has the type {kind}, and the task has no two answers")
+    verdict = required(value, "selected", "choices")
+    if isinstance(verdict, list) and len(verdict) != 1:
+        raise DataError(f"an annotation chooses {len(verdict)} of two answers")
+    vote = vote_for_first(verdict, pair, str(result.get("from_name") or kind))
+    return pair_ballot(annotator, (pair.first, pair.second), vote)
+
+
+def _ranked_ids(value: Any) -> list[str]:
+    """Return the ids best first; a ranking in buckets is refused, since buckets have no order."""
+    if isinstance(value, Mapping):
+        if len(value) != 1:
+            raise DataError(f"a ranking is in buckets, {brief(list(value))}, which have no order")
+        value = next(iter(value.values()))
+    return [str(name) for name in listed(value, "ranker")]

@@ -1,0 +1,122 @@
+"""Two answers with a verdict: names of columns, numbers, words, several annotators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Preference
+from gnomon.data.formats.verdicts import answer_pair, vote_for_first
+from gnomon.data.inspection import inspect
+from gnomon.data.records import read_records
+
+PROMPT = {"instruction": "Translate.", "input": "Haus"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "verdict", "vote"),
+    [
+        (("output_1", "output_2"), 1, 1),
+        (("output_1", "output_2"), 2.0, 0),
+        (("output_1", "output_2"), 1.25, 0.75),
+        (("output_1", "output_2"), "output_2", 0),
+        (("response_A", "response_B"), "A>B", 1),
+        (("response_A", "response_B"), "A < B", 0),
+        (("response_A", "response_B"), "[[B>>A]]", 0),
+        (("response_A", "response_B"), "A=B", 0.5),
+        (("response_a", "response_b"), "model_b", 0),
+        (("answer_0", "answer_1"), 0, 1),
+        (("answer_0", "answer_1"), "1", 0),
+        (("response1", "response2"), "Response 2", 0),
+        (("response1", "response2"), "[[A]]", 1),
+        (("response1", "response2"), "TIE", 0.5),
+        (("answer-1", "answer-2"), "left", 1),
+        (("Answer A", "Answer B"), "both bad", 0.5),
+        (("response_1", "response_2"), ["1", 2, "tie"], 0.5),
+    ],
+)
+def test_verdicts(columns: tuple[str, str], verdict: Any, vote: float) -> None:
+    pair = answer_pair({columns[0]: "x", columns[1]: "y", "model_a": "m", "model_b": "n"})
+    assert pair is not None
+    assert vote_for_first(verdict, pair, "label") == vote
+
+
+@pytest.mark.parametrize(
+    ("columns", "verdict"),
+    [
+        (("output_1", "output_2"), 0),
+        (("output_1", "output_2"), 3),
+        (("answer_0", "answer_1"), 2),
+        (("response_A", "response_B"), 1),
+        (("response_A", "response_B"), "C"),
+        (("response_A", "response_B"), "A>A"),
+        (("response_A", "response_B"), True),
+        (("response_A", "response_B"), "unsure"),
+    ],
+)
+def test_unknown_verdicts_are_refused(columns: tuple[str, str], verdict: Any) -> None:
+    pair = answer_pair(dict.fromkeys(columns, "x"))
+    assert pair is not None
+    with pytest.raises(DataError, match=r"^label is .*, which is no verdict between"):
+        vote_for_first(verdict, pair, "label")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [("response_1", "response_2", "response_3"), ("response_a", "response_b", "answer_a", "answer_b"), ("text",)],
+)
+def test_more_or_fewer_than_two_answers_are_no_pair(columns: tuple[str, ...]) -> None:
+    assert answer_pair(dict.fromkeys(columns, "x")) is None
+
+
+def test_an_instruction_is_joined_with_its_input(rows_file: Callable[..., Path]) -> None:
+    (record,) = read_records(
+        Preference, rows_file({**PROMPT, "output_1": "house", "output_2": "mouse", "preference": 1})
+    )
+    assert record.prompt.messages[0].content == "Translate.\nHaus"
+    assert (record.chosen.text, record.rejected.text, record.probability) == ("house", "mouse", 1)
+
+
+def test_a_column_for_each_annotator_is_a_vote_and_ties_count_half(rows_file: Callable[..., Path]) -> None:
+    answers = {**PROMPT, "response1": "mouse", "response2": "house"}
+    votes = [(2, 2, 0), (1, 2, 0), (1, None, 1), (None, None, None), (2, 5, 1)]
+    rows = [{**answers, "annotator1": a, "annotator2": b, "annotator3": c} for a, b, c in votes]
+    inspection = inspect(rows_file(*rows))
+    assert [(r.chosen.text, round(r.probability, 4)) for r in inspection.records] == [
+        ("house", 0.8333),
+        ("mouse", 0.5),
+        ("mouse", 1),
+    ]
+    reasons = [one.reason for one in inspection.refused]
+    assert reasons[0] == "it has no verdict"
+    assert reasons[1].startswith("annotator2 is 5, which is no verdict between response1 and response2")
+
+
+def test_two_verdicts_are_not_chosen_between(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a", "label": "b"}
+    with pytest.raises(DataError, match="it has several verdicts, winner and label; map the right one"):
+        read_records(Preference, rows_file(row))
+
+
+def test_equal_answers_are_unused(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a"}
+    inspection = inspect(rows_file(row, {**row, "response_b": "y"}))
+    assert [one.reason for one in inspection.refused] == ["both answers are the same"]
+
+
+def test_an_answer_that_is_no_text_is_refused_by_its_column(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a"}
+    inspection = inspect(rows_file(row, row, {**row, "response_b": True}, {**row, "response_a": None}))
+    reasons = [one.reason.partition(";")[0] for one in inspection.refused]
+    assert reasons[0] == "response_b: True is not a text"
+    assert reasons[1].startswith("no 'response_a' in it, which has prompt, response_b, winner")
+
+
+def test_images_are_refused_by_name(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a"}
+    inspection = inspect(rows_file(row, {**row, "images": ["a.png"]}))
+    assert inspection.refused[0].reason.startswith("the row has images, which Gnomon does not read")

@@ -1,0 +1,119 @@
+"""Published layouts of judgements: each is recognized as exactly one format, and images are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon.data.formats.registry import all_formats, recognize
+from gnomon.data.inspection import inspect
+
+SIDES = {"chosen": ["x"], "rejected": ["y", "z"]}
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}]
+OTHER = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "y"}]
+SCORES = {"helpfulness": 3, "correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 1}
+MESSAGE = {"message_id": "m", "parent_id": None, "text": "q", "role": "prompter", "lang": "en", "rank": None}
+ANSWER = {**MESSAGE, "role": "assistant"}
+STEP = {"completions": [{"text": "x", "rating": 1}, {"text": "y", "rating": -1}], "chosen_completion": None}
+OUTCOMES = {"winner_model_a": "1", "winner_model_b": "0", "winner_tie": "0"}
+RANKER = {"type": "ranker", "value": {"ranker": ["x", "y"]}}
+SAMPLES: list[tuple[str, dict[str, Any]]] = [
+    (
+        "ultrafeedback",
+        {"instruction": "q", "completions": [{"response": r, "overall_score": n} for n, r in enumerate("xy")]},
+    ),
+    (
+        "ultrafeedback-binarized",
+        {
+            "prompt": "q",
+            "chosen": TURNS,
+            "rejected": OTHER,
+            "messages": TURNS,
+            "score_chosen": 8,
+            "score_rejected": 6,
+        },
+    ),
+    ("helpsteer", {"prompt": "q", "response": "x", **SCORES}),
+    (
+        "helpsteer-preference",
+        {"domain": "d", "context": TURNS[:1], "response1": "x", "response2": "y", "overall_preference": -1},
+    ),
+    (
+        "helpsteer-preference",
+        {"split": "s", "prompt": "q", "response_1": "x", "response_2": "y", "preference_strength": 1},
+    ),
+    (
+        "arena",
+        {"model_a": "m", "winner": "tie", "conversation_a": TURNS, "conversation_b": OTHER, "language": "en"},
+    ),
+    ("arena-votes", {"prompt": '["q"]', "response_a": '["x"]', "response_b": '["y"]', **OUTCOMES}),
+    ("comparison", {"prompt": "q", "response_a": "x", "response_b": "y", "winner": "model_a", "language": "en"}),
+    ("comparison", {"instruction": "q", "input": "", "output_1": "x", "output_2": "y", "preference": 1}),
+    ("comparison", {"instruction": "q", "response1": "x", "response2": "y", "annotator1": 1, "annotator2": 0}),
+    ("stack-exchange", {"question": "q", "answers": [{"text": r, "pm_score": n} for n, r in enumerate("xy")]}),
+    ("stack-exchange-pairs", {"question": "q", "response_j": "x", "response_k": "y"}),
+    ("shp", {"history": "q", "human_ref_A": "x", "human_ref_B": "y", "labels": 1, "score_A": 2, "score_B": 1}),
+    ("safe-rlhf-better", {"prompt": "q", "response_0": "x", "response_1": "y", "better_response_id": 1}),
+    ("safe-rlhf-safer", {"prompt": "q", "response_0": "x", "response_1": "y", "safer_response_id": 1}),
+    ("prm800k", {"question": {"problem": "q"}, "label": {"steps": [STEP]}}),
+    ("stepwise", {"prompt": "q", "completions": ["x", "y"], "labels": [True, False]}),
+    ("ranked-list", {"prompt": "q", "responses": ["x", "y"], "scores": [1, 2]}),
+    ("ranked-list", {"prompt": "q", "answers": [{"answer": r, "rank": n} for n, r in enumerate("xy")]}),
+    ("ratings", {"prompt": "q", "response": "x", "score": 7}),
+    ("thumbs", {"prompt": "q", "response": "x", "thumbs": "up"}),
+    ("rewardbench2", {"prompt": "q", **SIDES, "num_correct": 1, "num_incorrect": 2, "subset": "Math"}),
+    (
+        "oasst-trees",
+        {"prompt": {**MESSAGE, "replies": [{**ANSWER, "text": text, "rank": n} for n, text in enumerate("xy")]}},
+    ),
+    (
+        "label-studio",
+        {
+            "id": 1,
+            "data": {"prompt": "q", "items": [{"id": "x", "body": "x"}, {"id": "y", "body": "y"}]},
+            "annotations": [{"result": [RANKER]}],
+        },
+    ),
+    (
+        "argilla",
+        {"prompt": "q", "response-1": "x", "response-2": "y", "o.responses": [["response-1", "response-2"]]},
+    ),
+    ("argilla", {"fields": {"prompt": "q", "response": "x"}, "responses": {"o": [{"value": 3, "user_id": "u"}]}}),
+]
+OWN: list[dict[str, Any]] = [  # read without a format: RewardBench 1 and Skywork have Gnomon's own layout
+    {"prompt": "q", "chosen": "x", "chosen_model": "m", "rejected": "y", "subset": "alpacaeval-easy", "id": 1},
+    {"chosen": TURNS, "rejected": OTHER, "source": "magpie"},
+    {"text": "x", "rating": 3, "rater": "u"},
+    {"prompt": "q", "completion": "x", "label": True},
+]
+
+
+@pytest.mark.parametrize(("name", "row"), [*SAMPLES, ("oasst", MESSAGE)])
+def test_each_layout_is_one_format(tmp_path: Path, name: str, row: dict[str, Any]) -> None:
+    match = recognize([row], tmp_path / "rows.jsonl")
+    assert match is not None
+    assert match.format.name == name
+
+
+@pytest.mark.parametrize("row", OWN)
+def test_gnomons_own_layout_is_none_of_them(tmp_path: Path, row: dict[str, Any]) -> None:
+    assert recognize([row], tmp_path / "rows.jsonl") is None
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES)
+def test_rows_with_images_are_refused_by_name(
+    rows_file: Callable[..., Path], name: str, row: dict[str, Any]
+) -> None:
+    copies = 2 if name == "helpsteer" else 1
+    rows = [{**row, "response": f"x{number}"} if copies > 1 else row for number in range(copies)]
+    inspection = inspect(rows_file(*rows, *rows, {**row, "images": ["photo.png"]}))
+    assert inspection.records
+    assert inspection.refused[-1].reason.startswith("the row has images, which Gnomon does not read")
+
+
+def test_titles_differ() -> None:
+    titles = [one.title for one in all_formats().values()]
+    assert len(titles) == len(set(titles))
