@@ -15,7 +15,8 @@ from tiny import byte_tokenizer, ragged_groups, word_tokenizer
 from gnomon.core.batches import TokenGroups
 from gnomon.core.boundary import CRASH_FOLDER
 
-pytest_plugins = ["project", "databases", "browsing"]  # fixtures of whole projects, databases and browsers
+# Fixtures of whole projects, databases, browsers and data files.
+pytest_plugins = ["project", "databases", "browsing", "data_files"]
 torch.set_num_threads(1)
 
 

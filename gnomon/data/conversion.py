@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import atomically, to_json
-from gnomon.data.formats.registry import GNOMON, OWN, RowLayout, all_formats, find_format
+from gnomon.data.formats.own_layout import GNOMON
+from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_format
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import kind_of_file, unread_keys
 from gnomon.data.record_rows import record_row

@@ -13,7 +13,8 @@ import numpy as np
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Label, Preference, RatedText, RejectedRow
 from gnomon.data.encoding import encode_answer, message_texts
-from gnomon.data.formats.registry import OWN, OWN_TITLE, RowLayout
+from gnomon.data.formats.own_layout import OWN_TITLE
+from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys
 from gnomon.data.records import EXPECTED, NAMES, completions_of, prompt_of_record, recognize_file, scan_records

@@ -137,8 +137,8 @@ def test_empty_files_and_unknown_columns_are_refused(tmp_path: Path) -> None:
     path.write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="holds no rows"):
         inspect(path)
-    write_rows(path, [{"question": "Q", "answer": "A"}])
-    with pytest.raises(DataError, match="no row is a record of any kind; the keys are answer, question"):
+    write_rows(path, [{"frage": "Q", "antwort": "A"}])
+    with pytest.raises(DataError, match="no row is a record of any kind; the keys are antwort, frage"):
         inspect(path)
 
 

@@ -28,7 +28,7 @@ def written(tmp_path: Path, *rows: object) -> Path:
     ("row", "kind", "reason"),
     [
         ({"prompt": "a", "completion": "b", "label": "good"}, Label, "label is 'good', neither true nor false"),
-        ({"prompt": "a", "chosen": "b", "rejected": ["c", "d"]}, Preference, "rejected is a list of 2 texts"),
+        ({"prompt": "a", "completion": ["c", "d"]}, Demonstration, "completion is a list of 2 texts"),
         ({"prompt": "a", "chosen": 1, "rejected": "b"}, Preference, "1 is neither a text nor"),
         ({"prompt": "a", "completions": ["x", "y"], "n": [2, 9]}, Ranking, "the row has n, a number for"),
         ({"prompt": "a", "completions": ["x", "y"], "s": "[0.1, 0.2]"}, Ranking, "the row has s, a number for"),

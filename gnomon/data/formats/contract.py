@@ -6,11 +6,28 @@ other keys and decides nothing that a record's parser decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from gnomon.core.errors import DataError
+from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking
+from gnomon.data.reading.conversations import REFUSED_COLUMNS
 from gnomon.data.reading.readers import Row, ScannedRow
+
+EVERY_KIND = (
+    "system",
+    "weight",
+    "tools",
+    "chat_template_kwargs",
+    *REFUSED_COLUMNS,
+)  # keys that the parsers of all kinds read
+KEYS_OF_KIND: dict[type, tuple[str, ...]] = {
+    Preference: ("probability", "margin"),
+    Label: ("label", "good"),
+    Demonstration: ("label", "good", "answer"),
+    Prompt: ("id", "answer"),
+    Ranking: (),
+}
 
 
 class UnusedRow(DataError):
@@ -25,12 +42,15 @@ class Format:
         title: name in messages, with its article if it needs one.
         kinds: kinds of records that rows can be read as; the first is the default. Empty: any kind.
         writes: kinds of records that can be written in this layout.
+        general: whether the layout is known by a few common names of columns only; it gives way to a specific
+            one that a file has as well.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     kinds: ClassVar[tuple[type, ...]]
     writes: ClassVar[tuple[type, ...]] = ()
+    general: ClassVar[bool] = False
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Return why a row has this layout, as a clause for messages, or `None` if it has not.
@@ -43,8 +63,10 @@ class Format:
         """Return the kind that rows are read as where none is asked for."""
         return self.kinds[0]
 
-    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row | DataError]:
         """Return a row's records of a kind as rows in Gnomon's own layout.
+
+        A row that holds several records may hold one that is not used: its error stands in place of its row.
 
         Args:
             kind: one of `kinds`.
@@ -83,3 +105,22 @@ class Format:
             DataError: the layout has no place for something that the record holds; the message names it.
         """
         raise NotImplementedError
+
+
+def carried(row: Mapping[str, Any], kind: type, used: Collection[str]) -> Row:
+    """Return the keys that a format does not convert, for the record's parser and for rewards.
+
+    Those that the parser reads count as read; the others are reported as not read.
+
+    Args:
+        row: a row of the file.
+        kind: of the record.
+        used: keys that the format converts.
+    """
+    rest = {key: value for key, value in row.items() if key not in used}
+    return {**rest, **{key: row.get(key) for key in (*EVERY_KIND, *KEYS_OF_KIND[kind]) if key in rest}}
+
+
+def has_value(row: Mapping[str, Any], *keys: str) -> bool:
+    """Return whether one of the keys has a value, perhaps an empty one."""
+    return any(row.get(key) is not None for key in keys)

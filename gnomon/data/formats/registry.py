@@ -17,10 +17,9 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.data import formats
 from gnomon.data.formats.columns import Columns
 from gnomon.data.formats.contract import Format
+from gnomon.data.formats.own_layout import GNOMON, OwnPrompts
 
-OWN_TITLE = "Gnomon's own layout"
-GNOMON = "gnomon"  # the name of Gnomon's own layout
-NO_FORMATS = ("contract", "registry", "columns", "proposal")  # files of this folder that hold none
+NO_FORMATS = ("contract", "registry", "columns", "proposal", "own_layout")  # files of this folder that hold none
 
 
 @dataclass(frozen=True)
@@ -108,24 +107,36 @@ def recognize(
 ) -> Recognized | None:
     """Return the published format that at least half of some rows have; `None` if it is Gnomon's own or unknown.
 
+    A general format counts only where no specific one matches. Where Gnomon's own layout fits as well, it is
+    one of the readings; it wins where it holds every wanted kind.
+
     Args:
         rows: the first rows of a file.
         path: of the file, for messages.
-        kinds: kinds of records that are wanted; formats without them are left out, unless no other fits.
+        kinds: kinds of records that are wanted; formats without them are left out, but a specific one that
+            alone fits is not.
 
     Raises:
         DataError: the rows have several formats that differ.
     """
-    matches: list[Recognized] = []
-    for one in all_formats().values():
-        reasons = [reason for row in rows if (reason := one.evidence(row)) is not None]
-        if reasons and 2 * len(reasons) >= len(rows):
-            matches.append(Recognized(one, reasons[0]))
+    matches = [
+        match for one in (*all_formats().values(), OwnPrompts()) if (match := _match(one, rows)) is not None
+    ]
+    matches = [match for match in matches if not match.format.general] or matches
     if kinds is not None:
-        matches = [match for match in matches if set(match.format.kinds) & set(kinds)] or matches
+        held = [match for match in matches if set(match.format.kinds) & set(kinds)]
+        matches = held or [match for match in matches if not match.format.general]
+    own = next((match for match in matches if match.format.name == GNOMON), None)
+    if own is not None and (matches == [own] or (kinds is not None and {*kinds} <= {*own.format.kinds})):
+        return None
     if len(matches) > 1:
         listed = ", or as ".join(
             f"{m.format.title} (--format {m.format.name}), because {m.evidence}" for m in matches
         )
         raise DataError(f"{path} can be read as {listed}; choose one of the formats.")
     return matches[0] if matches else None
+
+
+def _match(one: Format, rows: Sequence[Mapping[str, Any]]) -> Recognized | None:
+    reasons = [reason for row in rows if (reason := one.evidence(row)) is not None]
+    return Recognized(one, reasons[0]) if reasons and 2 * len(reasons) >= len(rows) else None

@@ -5,12 +5,15 @@ https://github.com/lm-sys/FastChat reads and writes the same layout.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message
-from gnomon.data.formats.contract import Format
+from gnomon.data.formats._conversations import answered
+from gnomon.data.formats._written import check_plain, conversation_of, strength
+from gnomon.data.formats.contract import Format, carried, has_value
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required
 
@@ -27,6 +30,8 @@ ROLES = {
     "system": "system",
     "tool": "tool",
     "observation": "tool",
+    "function_response": "tool",
+    "function_call": "assistant",
 }
 NAMES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
 
@@ -41,22 +46,19 @@ class ShareGPT(Format):
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """A list of turns with `from` and `value`, and no second answer beside it."""
-        if has_turns(row.get("conversations")) and row.get("chosen") is None:
+        if has_turns(row.get("conversations")) and not has_value(row, "chosen", "rejected", "kto_tag"):
             return "conversations holds turns with from and value"
         return None
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Rename the turns' keys and roles."""
-        own: Row = {"messages": turns_of(required(row, "conversations"), "conversations")}
-        if row.get("system") is not None:
-            own["system"] = row["system"]
-        yield own
+        messages = turns_of(required(row, "conversations"), "conversations")
+        yield {**carried(row, kind, {"conversations"}), "messages": answered(row, messages)}
 
     def write(self, record: Demonstration) -> Row:
-        """Write prompt and completion as one conversation."""
-        completion = record.completion
-        turns = completion.turns or (Message("assistant", completion.text),)
-        return {"conversations": [_written(turn) for turn in (*record.prompt.messages, *turns)]}
+        """Write prompt and completion as one conversation, every answer of which is learned."""
+        turns = conversation_of(record, "ShareGPT conversations")
+        return {"conversations": list(map(written_turn, turns)), **strength(record)}
 
 
 def has_turns(value: Any) -> bool:
@@ -75,18 +77,43 @@ def turns_of(value: Any, key: str) -> list[dict[str, Any]]:
     Raises:
         DataError: a turn's author is unknown.
     """
-    return [_message(mapping(turn)) for turn in listed(value, key)]
+    return [message_of(mapping(turn)) for turn in listed(value, key)]
 
 
-def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
+def message_of(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a turn with `from` and `value` to a message.
+
+    Raises:
+        DataError: the turn's author is unknown, or it is a call of a function that is not JSON.
+    """
     author = required(turn, "from")
     if author not in ROLES:
         raise DataError(f"a turn is from {brief(author)}, which is none of {', '.join(ROLES)}")
-    others = {name: turn[name] for name in turn if name not in ("from", "value")}
-    return {**others, "role": ROLES[author], "content": required(turn, "value")}
+    message = {name: turn[name] for name in turn if name not in ("from", "value")}
+    message.update(role=ROLES[author], content=required(turn, "value"))
+    if author == "function_call":
+        message.update(content="", tool_calls=calls_of(message["content"]))
+    return message
 
 
-def _written(turn: Message) -> dict[str, Any]:
-    if turn.reasoning_content is not None or turn.train is not None:
-        raise DataError("ShareGPT conversations have neither reasoning nor marks of turns to be learned")
+def calls_of(value: Any) -> list[Any]:
+    """Convert the text of a function call, or of a list of them, to the tool calls of a message.
+
+    Raises:
+        DataError: it is not JSON.
+    """
+    try:
+        calls = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise DataError(f"a function call is {brief(value)}, not JSON") from None
+    return calls if isinstance(calls, list) else [calls]
+
+
+def written_turn(turn: Message) -> dict[str, Any]:
+    """Convert a message to a turn with `from` and `value`.
+
+    Raises:
+        DataError: the message has more than a text.
+    """
+    check_plain(turn, "turns with from and value")
     return {"from": NAMES[turn.role], "value": turn.content}

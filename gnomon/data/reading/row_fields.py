@@ -228,9 +228,20 @@ class TrackedRow(dict[str, Any]):
         return super().__contains__(key)
 
     def _tracked(self, value: Any, key: str) -> Any:
-        if isinstance(value, dict):
-            return TrackedRow(value, self.keys_read, f"{self.path}{key}.")
+        """Track the keys of nested objects; those that a format took from the file are tracked already."""
         if isinstance(value, list):
-            inner = f"{self.path}{key}."
-            return [TrackedRow(one, self.keys_read, inner) if isinstance(one, dict) else one for one in value]
+            return [self._tracked(one, key) if isinstance(one, dict) else one for one in value]
+        if isinstance(value, dict) and not isinstance(value, TrackedRow):
+            return TrackedRow(value, self.keys_read, f"{self.path}{key}.")
         return value
+
+
+def note_unread(row: Mapping[str, Any], part: str) -> None:
+    """Record a part of a row's cell as not read, where its key is read.
+
+    Args:
+        row: the row; nothing is recorded if its keys are not tracked.
+        part: name of the part.
+    """
+    if isinstance(row, TrackedRow):
+        row.keys_read.present.setdefault(f"{row.path}{part}")

@@ -1,0 +1,87 @@
+"""Parts of records for the writers of formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
+from gnomon.data.reading.messages import message_row
+from gnomon.data.reading.readers import Row
+from gnomon.data.reading.row_fields import filled
+
+PLAIN = {"role", "content"}
+BESIDE_MESSAGES = ("tools", "chat_template_kwargs")  # columns of a row that its chat template reads
+
+
+def turns_of_completion(completion: Completion) -> tuple[Message, ...]:
+    """Return a completion's turns: one of the assistant, unless it has several."""
+    return completion.turns or (Message("assistant", completion.text),)
+
+
+def message_rows(turns: Sequence[Message]) -> list[Row]:
+    """Convert messages to objects with role, content, and what else they have."""
+    return [message_row(turn) for turn in turns]
+
+
+def conversation_of(record: Demonstration, layout: str) -> tuple[Message, ...]:
+    """Return a demonstration as one conversation, in which every turn of the assistant is learned.
+
+    Args:
+        record: the demonstration.
+        layout: name of the layout, for messages.
+
+    Raises:
+        DataError: the prompt has a turn of the assistant, which is not learned.
+    """
+    if any(turn.role == "assistant" for turn in record.prompt.messages):
+        raise DataError(
+            f"{layout} are learned in every turn of the assistant, but one of the prompt's is not to be learned"
+        )
+    check_no_tools(record.prompt, layout)
+    return (*record.prompt.messages, *turns_of_completion(record.completion))
+
+
+def check_plain(turn: Message, layout: str) -> None:
+    """Refuse a message that has more than a role and a text.
+
+    Raises:
+        DataError: it has; the message names the keys.
+    """
+    others = [key for key in message_row(turn) if key not in PLAIN and (key, turn.train) != ("train", True)]
+    if others:
+        raise DataError(f"{layout} have no {' or '.join(others)}, which a turn has")
+
+
+def check_no_tools(prompt: Prompt, layout: str) -> None:
+    """Refuse a prompt that has more than messages, such as tools.
+
+    Raises:
+        DataError: it has; the message names it.
+    """
+    if others := list(prompt_extras(prompt)):
+        raise DataError(f"{layout} have no {' or '.join(others)}, which the prompt has")
+
+
+def prompt_extras(prompt: Prompt) -> Row:
+    """Return the columns that a prompt needs beside its messages."""
+    return {key: value for key in BESIDE_MESSAGES if filled(value := getattr(prompt, key, None))}
+
+
+def strength(record: Demonstration | Label | Preference) -> Row:
+    """Return the columns that say how much a record counts, which other tools ignore."""
+    if isinstance(record, Preference):
+        return {"margin": record.margin, "probability": record.probability, "weight": record.weight}
+    return {"weight": record.weight}
+
+
+def final_answer(completion: Completion, layout: str) -> Message:
+    """Return the only turn of a completion.
+
+    Raises:
+        DataError: it has several.
+    """
+    turns = turns_of_completion(completion)
+    if len(turns) > 1:
+        raise DataError(f"{layout} have one turn in an answer, and this one has {len(turns)}")
+    return turns[0]

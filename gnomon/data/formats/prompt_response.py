@@ -1,0 +1,75 @@
+"""Prompts with one answer, or a pair of answers, under the names that most data sets give them.
+
+{"question": "…", "answer": "…"}, {"query": "…", "response": "…"}, {"input": "…", "output": "…"},
+{"system": "…", "question": "…", "chosen": "…", "rejected": "…"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gnomon.core.types import Demonstration, Label, Preference, Prompt
+from gnomon.data.formats._conversations import most
+from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.reading.readers import Row
+from gnomon.data.reading.row_fields import required
+
+QUESTIONS = ("prompt", "question", "query", "input")
+ANSWERS = ("response", "output", "answer", "reply", "completion")
+OTHER_LAYOUTS = ("completions", "messages", "conversations", "instruction", "ratings", "rating")
+
+
+class PromptResponse(Format):
+    """A column for the prompt and one for the response, or the columns `chosen` and `rejected`."""
+
+    name = "prompt-response"
+    title = "prompts with responses"
+    kinds = (Demonstration, Label, Preference, Prompt)
+    general = True
+
+    def evidence(self, row: Mapping[str, Any]) -> str | None:
+        """One column of each kind, by name, and none of another layout."""
+        question, answer = question_key(row), answer_key(row)
+        if question is None or has_value(row, *OTHER_LAYOUTS):
+            return None
+        if has_value(row, "chosen", "rejected"):
+            own = question == "prompt"
+            return None if own or answer else f"it has the columns {question}, chosen and rejected"
+        if answer is None or (question, answer) == ("prompt", "completion"):
+            return None
+        return f"it has the columns {question} and {answer}"
+
+    def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
+        """Preferences where most rows have two responses, labels where most have a label."""
+        if most(rows, "chosen", "rejected"):
+            return Preference
+        return Label if most(rows, "label", "good") else Demonstration
+
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
+        """Rename the columns."""
+        question = question_key(row) or "prompt"
+        if kind is Prompt:  # the response stays, for a reward that compares with it
+            yield {**carried(row, kind, {question}), "prompt": required(row, question)}
+        elif kind is Preference:
+            sides = {side: required(row, side) for side in ("chosen", "rejected")}
+            yield {**carried(row, kind, {question, *sides}), "prompt": required(row, question), **sides}
+        else:
+            answer = answer_key(row) or "response"
+            own = {"prompt": required(row, question), "completion": required(row, answer)}
+            yield {**carried(row, kind, {question, answer}), **own}
+
+
+def question_key(row: Mapping[str, Any]) -> str | None:
+    """Return the column of the prompt; `None` if there is none, or more than one."""
+    return _only([key for key in QUESTIONS if has_value(row, key)])
+
+
+def answer_key(row: Mapping[str, Any]) -> str | None:
+    """Return the column of the response; beside another response, `answer` is the known answer."""
+    keys = [key for key in ANSWERS if has_value(row, key)]
+    return _only([key for key in keys if key != "answer"] if len(keys) > 1 else keys)
+
+
+def _only(keys: list[str]) -> str | None:
+    return keys[0] if len(keys) == 1 else None

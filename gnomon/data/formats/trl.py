@@ -1,0 +1,75 @@
+"""Rows as TRL reads them: messages under `prompt`, `completion`, `chosen`, `rejected`, and `label`.
+
+Gnomon's own layout has the same names, so files of such rows are read without this format; it writes them.
+https://huggingface.co/docs/trl/dataset_formats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
+from gnomon.data.formats._conversations import most
+from gnomon.data.formats._written import message_rows, prompt_extras, strength, turns_of_completion
+from gnomon.data.formats.contract import Format, carried
+from gnomon.data.reading.readers import Row
+
+COLUMNS = ("prompt", "completion", "chosen", "rejected", "messages", "label")
+
+
+class TRL(Format):
+    """Prompts, prompts with completions, pairs and labels, all as messages."""
+
+    name = "trl"
+    title = "TRL rows"
+    kinds = (Preference, Label, Demonstration, Prompt)
+    writes = (Preference, Label, Demonstration, Prompt)
+
+    def evidence(self, row: Mapping[str, Any]) -> str | None:
+        """None: the columns are those of Gnomon's own layout."""
+        return None
+
+    def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
+        """By the columns, as TRL does."""
+        if most(rows, "chosen", "rejected"):
+            return Preference
+        if most(rows, "label"):
+            return Label
+        return Demonstration if most(rows, "completion", "messages") else Prompt
+
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
+        """Return the row as it is."""
+        yield {**carried(row, kind, COLUMNS), **{key: row.get(key) for key in COLUMNS if key in row}}
+
+    def write(self, record: Any) -> Row:
+        """Write messages; margins, probabilities and weights are columns, of which TRL reads `margin`."""
+        if isinstance(record, Prompt):
+            return {"id": record.id, "prompt": message_rows(record.messages), **_columns(record)}
+        row: Row = {"prompt": message_rows(record.prompt.messages)}
+        if isinstance(record, Preference):
+            row |= {"chosen": _answer(record.chosen), "rejected": _answer(record.rejected)}
+        else:
+            row["completion"] = _answer(record.completion)
+        if isinstance(record, Label):
+            row["label"] = record.good
+        return {**row, **strength(record), **_columns(record.prompt)}
+
+
+def _columns(prompt: Prompt) -> Row:
+    """Return the columns of a prompt beside its messages: its known answer and its tools."""
+    answer = {} if prompt.answer is None else {"answer": prompt.answer}
+    return {**answer, **prompt_extras(prompt)}
+
+
+def _answer(completion: Completion) -> list[Row]:
+    """Return a completion's messages.
+
+    Raises:
+        DataError: a turn of the assistant is not to be learned, which TRL cannot be told.
+    """
+    turns = turns_of_completion(completion)
+    if any(turn.train is False for turn in turns):
+        raise DataError("TRL rows have no marks of turns, and a turn of the assistant is not to be learned")
+    return [{key: value for key, value in row.items() if key != "train"} for row in message_rows(turns)]
