@@ -22,6 +22,12 @@ from .api.feedback_automation import (
     feedback_generate as feedback_generate,
     feedback_reorder as feedback_reorder,
 )
+from .api.feedback_crowd import (
+    feedback_crowd_link as feedback_crowd_link,
+    feedback_crowd_links as feedback_crowd_links,
+    feedback_end_crowd_link as feedback_end_crowd_link,
+    feedback_payments as feedback_payments,
+)
 from .api.feedback_server import (
     feedback_serve as feedback_serve,
 )

@@ -274,6 +274,7 @@ def status(store: Url, project: ProjectId = None) -> None:
       gnomon feedback status feedback.db
     """
     from gnomon.api.feedback import feedback_status
+    from gnomon.api.feedback_crowd import feedback_crowd_links
 
     progress, annotators = feedback_status(store, project)
     for name, count in progress.items():
@@ -282,6 +283,12 @@ def status(store: Url, project: ProjectId = None) -> None:
         gold = f", and {row['gold']} of gold items" if row["gold"] else ""
         kind = "" if row["kind"] == "person" else f"{row['kind']}, "
         typer.echo(f"{row['name']} ({kind}{row['state']}, id {row['id']}): {row['judgements']}{gold}")
+    for link in feedback_crowd_links(store, project):
+        ended = ", ended" if link.revoked else ""
+        typer.echo(
+            f"link {link.key} ({link.link.platform}{ended}): {link.workers} workers, {link.finished} finished, "
+            f"{link.judgements} judgements"
+        )
 
 
 @app.command()

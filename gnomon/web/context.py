@@ -9,8 +9,9 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,13 +19,16 @@ from gnomon.core.translations import LANGUAGES, texts_in
 from gnomon.feedback.quality.monitor import QualityMonitor
 from gnomon.feedback.quality.summary import QualityReport, quality_report
 from gnomon.feedback.store.access import SESSION_SECONDS, Access, User
+from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.tasks.crowd_progress import CrowdProgress
 from gnomon.feedback.tasks.queue import Queue
 from gnomon.web.formatting import FILTERS
 
 HERE = Path(__file__).parent
 COOKIE = "gnomon_session"
-MAX_FAILED_LINKS, FAILED_LINKS_WINDOW = 20, 60.0  # invalid links an address may try within so many seconds
+MAX_FAILED_LINKS, MAX_NEW_WORKERS = 20, 60  # invalid links, and first visits of a crowd platform's workers …
+WINDOW = 60.0  # … that an address may try within so many seconds
 REFRESH_FACTOR = 5.0  # the quality report is recomputed after this many times its own computing time
 
 
@@ -38,6 +42,8 @@ class ServerState:
         self.queue = Queue(store, project)
         self.monitor = QualityMonitor(store, project)
         self.access = Access(store)
+        self.crowd = CrowdAccess(self.access)
+        self.crowd_progress = CrowdProgress(store)
         self.texts = {name: texts_in(name)["annotation_pages"] for name in LANGUAGES}
         self.pages = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -51,6 +57,7 @@ class ServerState:
         # characters than an id.
         self.cookie = f"{COOKIE}_{hashlib.sha256(project.encode()).hexdigest()[:16]}"
         self.failed_links: dict[str, deque[float]] = {}
+        self.new_workers: dict[str, deque[float]] = {}
         self._report: QualityReport | None = None
         self._report_expires = 0.0
         self._report_lock = threading.Lock()
@@ -64,6 +71,7 @@ class ServerState:
             t=self.texts[language],
             project=self.localized_project(language),
             path=request.url.path,
+            other_language_address=_other_language_address(request, language),
             **more,
         )
         response = HTMLResponse(content)
@@ -98,24 +106,51 @@ class ServerState:
         user = self.access.current_user(request.cookies.get(self.cookie))
         return user if user and user.project == self.project else None
 
+    def set_session(self, response: Response, cookie: str) -> None:
+        """Add the cookie of a new session to a response."""
+        response.set_cookie(
+            self.cookie,
+            cookie,
+            max_age=int(SESSION_SECONDS),
+            httponly=True,
+            samesite="strict",
+            secure=self.secure,
+            path="/",
+        )
+
     def too_many_failed_links(self, address: str) -> bool:
         """Return whether an address tried `MAX_FAILED_LINKS` invalid links within the window."""
-        recent = self._recent_failures(address, self.access.clock())
-        if recent:
-            self.failed_links[address] = recent
-        return len(recent) >= MAX_FAILED_LINKS
+        return self._count(self.failed_links, address) >= MAX_FAILED_LINKS
 
     def record_failed_link(self, address: str) -> None:
         """Count an invalid link that an address tried."""
-        now = self.access.clock()
-        recent = self._recent_failures(address, now)
-        recent.append(now)
-        self.failed_links[address] = recent
+        self._record(self.failed_links, address)
 
-    def _recent_failures(self, address: str, now: float) -> deque[float]:
-        """Remove an address from `failed_links`; return its times within the window that ends at `now`."""
-        failures = self.failed_links.pop(address, ())
-        return deque(moment for moment in failures if moment > now - FAILED_LINKS_WINDOW)
+    def too_many_new_workers(self, address: str) -> bool:
+        """Return whether `MAX_NEW_WORKERS` workers joined from an address within the window."""
+        return self._count(self.new_workers, address) >= MAX_NEW_WORKERS
+
+    def record_new_worker(self, address: str) -> None:
+        """Count a worker who joined from an address."""
+        self._record(self.new_workers, address)
+
+    def _count(self, moments: dict[str, deque[float]], address: str) -> int:
+        """Return the number of an address's moments within the window."""
+        recent = self._recent(moments, address, self.access.clock())
+        if recent:
+            moments[address] = recent
+        return len(recent)
+
+    def _record(self, moments: dict[str, deque[float]], address: str) -> None:
+        """Add the current moment to those of an address."""
+        now = self.access.clock()
+        recent = self._recent(moments, address, now)
+        recent.append(now)
+        moments[address] = recent
+
+    def _recent(self, moments: dict[str, deque[float]], address: str, now: float) -> deque[float]:
+        """Remove an address; return its moments within the window that ends at `now`."""
+        return deque(moment for moment in moments.pop(address, ()) if moment > now - WINDOW)
 
 
 def server_state(request: Request) -> ServerState:
@@ -169,6 +204,13 @@ Server = Annotated[ServerState, Depends(_server_state)]
 CurrentUser = Annotated[User, Depends(current_user)]
 Reviewer = Annotated[User, Depends(reviewer)]
 Admin = Annotated[User, Depends(admin)]
+
+
+def _other_language_address(request: Request, language: str) -> str:
+    """Return the query of the same page in the other language."""
+    other = "en" if language == "zh" else "zh"
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    return "?" + urlencode([*kept, ("lang", other)])
 
 
 def language_of(request: Request) -> str:

@@ -17,11 +17,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gnomon.core.errors import BusyError, ConfigError, DataError
-from gnomon.feedback.store.access import SESSION_SECONDS
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.queue import NewJudgement
-from gnomon.web import admin, review
+from gnomon.web import admin, crowd, review
 from gnomon.web.context import HERE, CurrentUser, Server, ServerState, language_of, server_state
 from gnomon.web.payloads import item_for_page, question_format
 from gnomon.web.schemas import DraftPayload, ItemPayload, JudgementPayload, PagePayload, SkipPayload
@@ -55,7 +54,7 @@ def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
     app = FastAPI(title="Gnomon", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_limit_threads)
     app.state.server = ServerState(store, project, secure)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    for part in (router, admin.router, review.router):
+    for part in (router, crowd.router, admin.router, review.router):
         app.include_router(part)
     app.add_middleware(Guard)
     app.exception_handler(DataError)(_conflict)
@@ -149,7 +148,7 @@ def show_login(token: str, request: Request, server: Server) -> HTMLResponse:
         HTTPException: the link is not valid (404), or the address tried too many invalid links (429).
     """
     _use_link(server.access.is_valid, token, request, server)
-    return server.page("join.html.j2", request, token=token)
+    return server.page("join.html.j2", request, action=f"/join/{token}", is_crowd=False)
 
 
 @router.post("/join/{token}")
@@ -169,15 +168,7 @@ def join(token: str, request: Request, server: Server) -> Response:
     """
     cookie = _use_link(server.access.login, token, request, server)
     response = RedirectResponse("/", status_code=303)
-    response.set_cookie(
-        server.cookie,
-        cookie,
-        max_age=int(SESSION_SECONDS),
-        httponly=True,
-        samesite="strict",
-        secure=server.secure,
-        path="/",
-    )
+    server.set_session(response, cookie)
     return response
 
 
@@ -209,7 +200,8 @@ def show(request: Request, server: Server) -> Response:
     if user is None:
         return server.page("error.html.j2", request, kind="no_session")
     question = question_format(server.store.project(server.project), server.texts[language_of(request)])
-    return server.page("judge.html.j2", request, user=user, question=question)
+    crowd_link = None if user.crowd_link is None else server.crowd_progress.visit(str(user.invite)).link
+    return server.page("judge.html.j2", request, user=user, question=question, crowd_link=crowd_link)
 
 
 def roles_of(request: Request, server: ServerState) -> dict[str, str]:
@@ -230,14 +222,19 @@ def next_task(payload: PagePayload, request: Request, server: Server, user: Curr
 
     Returns:
         `task`: the item as `item_for_page` returns it, or null if there is none; `done`: number of items that the
-        user has judged; `paused`: whether the user is paused.
+        user has judged; `paused`: whether the user is paused; `finish`: `code` and `address` for a worker of a
+        crowd platform who has finished, else null.
     """
     payload.check(user)
-    task = server.queue.take(user.annotator)
+    finish = None if user.crowd_link is None else server.crowd_progress.visit(str(user.invite)).finish
+    task = server.queue.take(user.annotator) if finish is None else None
+    if user.crowd_link is not None and task is None and user.state == "active":
+        finish = server.crowd_progress.finish(str(user.invite)).finish
     return {
         "task": item_for_page(task, roles_of(request, server)) if task else None,
         "done": server.queue.judged_count(user.annotator),
         "paused": user.state == "paused",
+        "finish": finish and {"code": finish.code, "address": finish.address},
     }
 
 
@@ -321,8 +318,14 @@ def submit(
 
     Returns:
         `id`: the judgement's id; `again`: whether the judgement is a duplicate, that is, was stored before.
+
+    Raises:
+        HTTPException: the worker of a crowd platform has judged as many items as their link allows (409).
     """
     payload.check(user)
+    is_limited = user.crowd_link is not None and payload.corrects is None
+    if is_limited and not server.crowd_progress.accepts(str(user.invite), payload.id):
+        raise HTTPException(409, "You have judged as many items as this link allows.")
     receipt = server.queue.submit(
         NewJudgement(
             id=payload.id,
@@ -333,6 +336,7 @@ def submit(
             confidence=payload.confidence,
             corrects=payload.corrects,
             seconds=payload.seconds.model_dump(),
+            invite=user.invite,
         )
     )
     if not receipt.duplicate:

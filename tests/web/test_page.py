@@ -18,6 +18,9 @@ from playwright.sync_api import Browser, expect
 from serving import Site, fill, judgements, serving
 from test_texts_as_html import HOSTILE
 
+from gnomon.feedback.crowd_platforms import crowd_link
+from gnomon.feedback.store.access import Access
+from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.store import Store
 
 pytestmark = [
@@ -357,3 +360,36 @@ def test_hostile_texts_do_nothing(browser: Browser, tmp_path: Path) -> None:
         context.close()
     assert len(pair_preferences(store, "films").rows) == 1
     store.close()
+
+
+def test_a_crowd_worker_finishes_with_a_code_and_a_way_back(browser: Browser, site: Site) -> None:
+    """From the platform's address to its page at the end, by keys; axe finds no fault on either page."""
+    link = crowd_link(
+        "panel", worker_parameter="pid", max_judgements=2, redirect="https://panel.example/end?c={code}"
+    )
+    _, token = CrowdAccess(Access(site.store)).add_link(site.project, link)
+    page = browser.new_page(locale="en-GB")
+    page.route(
+        "https://panel.example/**", lambda route: route.fulfill(body="Thank you", content_type="text/html")
+    )
+    page.goto(f"{site.address}/crowd/{token}?pid=w1")
+    assert Axe().run(page).violations_count == 0
+    page.get_by_role("button", name="Begin").press("Enter")
+    expect(page.locator("#answers .text p").first).to_be_visible()
+    press(page, "1", 1)
+    press(page, "2", 2)
+    expect(page.locator("#finished")).to_be_visible()
+    expect(page.locator("#nothing")).to_be_hidden()
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+    code = page.locator("#code").inner_text()
+    page.keyboard.press("u")
+    expect(page.locator("#finished")).to_be_hidden()
+    expect(page.locator("#correcting")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page.locator("#code")).to_have_text(code)
+    page.get_by_role("link", name="Return to the platform").click()
+    expect(page.locator("body")).to_have_text("Thank you")
+    assert page.url == f"https://panel.example/end?c={code}"
+    assert len(judgements(site)) == 2
+    page.close()

@@ -14,32 +14,49 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from sqlalchemy import bindparam, delete, select
+from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
-from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ProjectRow, SessionRow
+from gnomon.feedback.store.schema import AnnotatorRow, CrowdVisitRow, InviteRow, ProjectRow, SessionRow
 from gnomon.feedback.store.store import Store, require
 
 Role = Literal["admin", "reviewer", "annotator"]
 SESSION_SECONDS = 30 * 24 * 3600.0  # lifetime of a session
 
 CURRENT_USER = (  # built once, since every request executes it
-    select(AnnotatorRow.id, AnnotatorRow.name, InviteRow.role, InviteRow.project, AnnotatorRow.state)
+    select(
+        AnnotatorRow.id,
+        AnnotatorRow.name,
+        InviteRow.role,
+        InviteRow.project,
+        AnnotatorRow.state,
+        InviteRow.token,
+        CrowdVisitRow.link,
+    )
     .select_from(InviteRow)
     .join(SessionRow, SessionRow.invite == InviteRow.token)
     .join(AnnotatorRow, AnnotatorRow.id == InviteRow.annotator)
+    .outerjoin(CrowdVisitRow, CrowdVisitRow.invite == InviteRow.token)
     .where(SessionRow.token == bindparam("cookie"), SessionRow.until > bindparam("now"), ~InviteRow.revoked)
 )
 
 
 @dataclass(frozen=True)
 class User:
-    """The annotator of a session, with their role in a project and their state, such as `paused`."""
+    """The annotator of a session, with their role in a project and their state, such as `paused`.
+
+    Attributes:
+        invite: digest of the token of the link that opened the session.
+        crowd_link: key of the crowd platform's link through which they came; `None` with a personal link.
+    """
 
     annotator: str
     name: str
     role: Role
     project: str
     state: str = "active"
+    invite: str | None = None
+    crowd_link: int | None = None
 
 
 class Access:
@@ -98,7 +115,7 @@ class Access:
                 session.add(AnnotatorRow(id=annotator, name=name, kind="person", created=now))
                 session.flush()
             session.add(
-                InviteRow(token=_digest(token), project=project, annotator=annotator, role=role, created=now)
+                InviteRow(token=token_digest(token), project=project, annotator=annotator, role=role, created=now)
             )
         return token
 
@@ -112,21 +129,23 @@ class Access:
 
     def login(self, token: str) -> str | None:
         """Open a session with a link's token; return its cookie, or `None` if the token is invalid or revoked."""
-        cookie = secrets.token_urlsafe(32)
         with self.store.writing() as session:
-            invite = session.get(InviteRow, _digest(token))
+            invite = session.get(InviteRow, token_digest(token))
             if invite is None or invite.revoked:
                 return None
-            session.execute(delete(SessionRow).where(SessionRow.until < self.clock()))
-            session.add(
-                SessionRow(token=_digest(cookie), invite=invite.token, until=self.clock() + SESSION_SECONDS)
-            )
+            return self.open_session(session, invite.token)
+
+    def open_session(self, session: Session, invite: str) -> str:
+        """Add a browser session of a personal link, whose `token` is given, and return its cookie."""
+        cookie = secrets.token_urlsafe(32)
+        session.execute(delete(SessionRow).where(SessionRow.until < self.clock()))
+        session.add(SessionRow(token=token_digest(cookie), invite=invite, until=self.clock() + SESSION_SECONDS))
         return cookie
 
     def is_valid(self, token: str) -> bool:
         """Whether a link's token is valid; opens no session."""
         with self.store.reading() as session:
-            invite = session.get(InviteRow, _digest(token))
+            invite = session.get(InviteRow, token_digest(token))
             return invite is not None and not invite.revoked
 
     def current_user(self, cookie: str | None) -> User | None:
@@ -134,10 +153,10 @@ class Access:
         if not cookie:
             return None
         with self.store.reading() as session:
-            row = session.execute(CURRENT_USER, {"cookie": _digest(cookie), "now": self.clock()}).first()
+            row = session.execute(CURRENT_USER, {"cookie": token_digest(cookie), "now": self.clock()}).first()
             if row is None:
                 return None
-            return User(row.id, row.name, cast(Role, row.role), row.project, row.state)
+            return User(row.id, row.name, cast(Role, row.role), row.project, row.state, row.token, row.link)
 
     def revoke(self, annotator: str, project: str | None = None) -> None:
         """Revoke an annotator's links, all or those to one project, and end the sessions opened with them."""
@@ -150,5 +169,6 @@ class Access:
                 session.execute(delete(SessionRow).where(SessionRow.invite == link.token))
 
 
-def _digest(token: str) -> str:
+def token_digest(token: str) -> str:
+    """Return the digest under which the store keeps a token."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -238,6 +238,7 @@ class JudgementRow(Table):
         seconds: `active` and `idle` time, measured by the page.
         surplus: whether all slots of the item were filled when it arrived; it does not count until one is free.
         supersedes: id of the judgement that this one corrects.
+        invite: `token` of the link with which the annotator opened their session; `None` from programs.
     """
 
     __tablename__ = "judgements"
@@ -253,6 +254,7 @@ class JudgementRow(Table):
     seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
     surplus: Mapped[bool] = mapped_column(default=False)
     supersedes: Mapped[str | None] = mapped_column(ForeignKey("judgements.id"), unique=True)
+    invite: Mapped[str | None] = mapped_column(index=True)
     created: Mapped[float]
 
 
@@ -299,6 +301,59 @@ class InviteRow(Table):
     created: Mapped[float]
 
     __table_args__ = (CheckConstraint("role IN ('admin', 'reviewer', 'annotator')", name="role"),)
+
+
+class CrowdLinkRow(Table):
+    """A link for all workers of a crowd platform, who become annotators when they open it.
+
+    Attributes:
+        token: digest of the link's token; the token itself is not stored.
+        settings: fields of `crowd_platforms.CrowdLink`.
+    """
+
+    __tablename__ = "crowd_links"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(unique=True)
+    project: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    settings: Mapped[dict[str, Any]]
+    revoked: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[float]
+
+
+class CrowdWorkerRow(Table):
+    """The annotator who is a worker of a crowd platform, the same in all projects of the store."""
+
+    __tablename__ = "crowd_workers"
+
+    annotator: Mapped[str] = mapped_column(ForeignKey("annotators.id"), primary_key=True)
+    platform: Mapped[str]
+    worker: Mapped[str]
+
+    __table_args__ = (UniqueConstraint("platform", "worker"),)
+
+
+class CrowdVisitRow(Table):
+    """A worker's work for one link of a crowd platform.
+
+    Attributes:
+        invite: `token` of the personal link that the worker's sessions use.
+        details: values of the link's context parameters, at the last opening.
+        code: completion code; `None` until the worker has finished.
+        finished: time at which the worker got the code.
+    """
+
+    __tablename__ = "crowd_visits"
+
+    invite: Mapped[str] = mapped_column(ForeignKey("invites.token"), primary_key=True)
+    link: Mapped[int] = mapped_column(ForeignKey("crowd_links.key"))
+    annotator: Mapped[str] = mapped_column(ForeignKey("annotators.id"))
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    code: Mapped[str | None]
+    finished: Mapped[float | None]
+    created: Mapped[float]
+
+    __table_args__ = (UniqueConstraint("link", "annotator"),)
 
 
 class SessionRow(Table):

@@ -80,6 +80,7 @@ class NewJudgement:
         confidence: the annotator's confidence, if the project requests it.
         corrects: id of an earlier judgement of the same annotator and item.
         seconds: `active` and `idle` time.
+        invite: digest of the token of the link that opened the annotator's session, if they have one.
     """
 
     id: str
@@ -90,6 +91,7 @@ class NewJudgement:
     confidence: float | None = None
     corrects: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    invite: str | None = None
 
 
 @dataclass(frozen=True)
@@ -298,6 +300,7 @@ class Queue:
                     seconds=judgement.seconds,
                     surplus=surplus,
                     supersedes=judgement.corrects,
+                    invite=judgement.invite,
                     created=now,
                 )
             )

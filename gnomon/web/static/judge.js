@@ -51,6 +51,7 @@ function show(shownTask, previous) { // previous: the judgement to correct, or t
   at("work").hidden = !task;
   at("nothing").hidden = Boolean(task);
   if (task) at("paused").hidden = true;
+  if (task && at("finished")) at("finished").hidden = true;
   if (!task) return;
   at("prompt").replaceChildren(...task.prompt.map((turn) => {
     const row = document.createElement("div"), who = document.createElement("div"), message = document.createElement("div");
@@ -90,12 +91,22 @@ async function next() {
     show(response.task, (response.task && (draftOf(response.task.item) ?? response.task.draft)) || {});
     at("paused").hidden = !response.paused || Boolean(task);
     at("nothing").hidden ||= response.paused;
+    if (response.finish) showFinish(response.finish);
     showStatus();
   } catch (error) {
     if (request !== turn) return;
     showError(error);
     if (isTemporary(error)) setTimeout(() => { if (request === turn) next(); }, retryDelay(2));
   }
+}
+
+function showFinish({ code, address }) { // the end for a worker of a crowd platform
+  at("nothing").hidden = at("paused").hidden = true;
+  at("finished").hidden = false;
+  at("code").textContent = code;
+  at("back").hidden = !address;
+  if (address) at("back").querySelector("a").href = address;
+  at("finished").focus();
 }
 
 function compare() {
@@ -238,6 +249,7 @@ at("leave").addEventListener("click", leave);
 at("compare").addEventListener("click", compare);
 at("edit")?.addEventListener("click", edit);
 at("undo-last").addEventListener("click", undo);
+at("undo-finished")?.addEventListener("click", undo);
 at("again").addEventListener("click", next);
 at("seen").addEventListener("click", () => { forgetRefused(); showStatus(); });
 at("guidelines-button").addEventListener("click", () => toggle("guidelines"));

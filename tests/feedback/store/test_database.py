@@ -17,9 +17,12 @@ from sqlalchemy.exc import IntegrityError
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Message
+from gnomon.feedback.crowd_platforms import CrowdWorker, crowd_link
 from gnomon.feedback.store import database as opened
+from gnomon.feedback.store.access import Access
+from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.ingest import add_completions, add_items
-from gnomon.feedback.store.schema import ItemRow
+from gnomon.feedback.store.schema import ItemRow, JudgementRow
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.queue import Queue
@@ -192,4 +195,21 @@ def test_columns_of_an_older_store_get_their_current_names(database: str) -> Non
         assert (item.target_votes, item.vote_count, item.open_to_humans) == (2, 0, True)
     with pytest.raises(IntegrityError), again.writing() as session:
         session.execute(text("UPDATE projects SET max_votes = 1"))
+    again.close()
+
+
+def test_an_older_store_admits_crowd_workers(database: str) -> None:
+    """Judgements stored before the tables of crowd platforms name no link, and count as before."""
+    store = Store(database)
+    queue = project(store, 2, votes_per_item=1)
+    submit_choice(queue, take(queue, "ann"), "ann", "a")
+    to_revision(store, "0005", command.downgrade)
+    store.close()
+    again = Store(database)
+    crowd = CrowdAccess(Access(again))
+    _, token = crowd.add_link("films", crowd_link("mturk"))
+    assert crowd.join("films", token, CrowdWorker("A1", {})).is_new
+    with again.reading() as session:
+        assert session.scalars(select(JudgementRow.invite)).all() == [None]
+    assert len(pair_preferences(again, "films").rows) == 1
     again.close()
