@@ -128,6 +128,7 @@ def _run_generators(
 def _prompts(store: Store, project: str, file: Name | None, max_prompts: int | None, seed: int) -> list[Prompt]:
     """The prompts to complete: those of the file, after adding them, or all; limited by the default mix."""
     from gnomon.core.types import Prompt
+    from gnomon.data.reading.sources import check_source
     from gnomon.data.reported_rows import read_reported
     from gnomon.feedback.selection.items import prompt_completions
     from gnomon.feedback.selection.prompts import PromptMix, select_prompts
@@ -137,8 +138,7 @@ def _prompts(store: Store, project: str, file: Name | None, max_prompts: int | N
     store.project(project)
     ids = None
     if file is not None:
-        if not Path(file).exists():
-            raise DataError(f"no data at {file}; give a file of prompts.")
+        check_source(Path(file), "give a file of prompts.")
         read = read_reported(Prompt, Path(file))
         ids = set(add_prompts(store, project, [BankPrompt(one) for one in read]).ids.values())
     bank = [one for one in store.bank(project) if ids is None or one.prompt.id in ids]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnomon.api.rewardbench_scores import is_version_2, lines_of, read_version_2
-from gnomon.core.errors import DataError, RunError
+from gnomon.core.errors import RunError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import to_json
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
 from gnomon.data.reading.readers import read_rows
+from gnomon.data.reading.sources import check_source
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.reported_rows import first_row, read_reported
 from gnomon.models.external import open_reward_model
@@ -43,8 +44,7 @@ def score_file(judge: str, path: Path, precision: Precision = "float32") -> list
     Raises:
         RunError: the judge failed on every row.
     """
-    if not path.exists():
-        raise DataError(f"no data at {path}; give a file of demonstrations or preferences.")
+    check_source(path, "give a file of demonstrations or preferences.")
     if is_version_2(first_row(path)):
         return _score_lists(reward_named(judge, precision), path)
     kind = kind_of_file(path, (Preference, Label, Demonstration))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gnomon.core.boundary import shown
 from gnomon.core.errors import ConfigError
-from gnomon.data.reading.readers import locate
+from gnomon.data.reading.sources import exists, files_of
 
 
 def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
@@ -45,9 +45,8 @@ def _files_of(name: str | Path | None) -> list[Path]:
     if name is None:
         return []
     text = str(name)
-    paths = [Path(text), locate(Path(text))[0], Path(text.rpartition(":")[0] or text)]
-    expanded = (path.expanduser() for path in dict.fromkeys(paths))
-    return [path for path in expanded if os.path.exists(path)]
+    source, code = Path(text).expanduser(), Path(text.rpartition(":")[0]).expanduser()
+    return [*files_of(source), *([code] if ":" in text and exists(code) else [])]
 
 
 def _is_same(out: Path, path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import is_file_spec
 from gnomon.core.types import Prompt
+from gnomon.data.reading.sources import files_of
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.records import check_records
 from gnomon.data.reported_rows import report_unread
@@ -77,7 +78,8 @@ def prompts_of_functions(stages: Sequence[Stage]) -> set[str]:
 def inputs_of(recipe: Recipe) -> list[Path]:
     """Return the user's own files and folders that a recipe names, whether they exist or not."""
     inputs = [stage.inputs() for stage in recipe.stages]
-    names = [source for one in inputs for source in one.sources if not is_part(source, recipe)]
+    data = [Path(source) for one in inputs for source in one.sources if not is_part(source, recipe)]
+    names = [str(file) for path in data for file in files_of(path.expanduser()) or [path]]
     names += [spec.rpartition(":")[0] for one in inputs for spec in one.scorers if is_function(spec)]
     code = [name for stage in recipe.stages for name in stage.code_from_outside() if is_file_spec(name)]
     names += [spec.rpartition(":")[0] for spec in code]

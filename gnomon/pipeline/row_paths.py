@@ -14,6 +14,7 @@ from typing import Any
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import is_file_spec
+from gnomon.data.reading.sources import files_of
 from gnomon.models.catalog import CATALOG
 from gnomon.rewards.python_reward import is_function
 from gnomon.rewards.registry import REWARDS
@@ -111,7 +112,7 @@ def resolve_paths(content: dict[str, Any], recipe_folder: Path) -> dict[str, str
         """Return the text prefixed with `recipe_folder` if its path exists there."""
         try:
             inside = Path(path).expanduser()
-            if not path or inside.is_absolute() or not (recipe_folder / inside).exists():
+            if not path or inside.is_absolute() or not files_of(recipe_folder / inside):
                 return text
         except (OSError, ValueError):  # not a valid file name
             return text

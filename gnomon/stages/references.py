@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gnomon.data.reading.readers import is_data_file, locate
+from gnomon.data.reading.sources import is_data_file, is_source
 from gnomon.rewards.python_reward import is_function
 from gnomon.rewards.registry import REWARDS
 
@@ -105,10 +105,7 @@ def is_part(source: str, stages: Set[str]) -> bool:
     stage, _, part = source.partition("/")
     if not part or stage not in stages or is_data_file(part):
         return False
-    try:
-        return not locate(Path(source).expanduser())[0].exists()
-    except OSError:  # not a valid file name
-        return True
+    return not is_source(Path(source).expanduser())
 
 
 def is_not_a_model(name: str) -> bool:

@@ -19,7 +19,7 @@ from gnomon.core.storage.ownership import set_aside
 from gnomon.core.storage.run_claim import RunClaim
 from gnomon.core.storage.sealed_files import write_sealed_json
 from gnomon.data.formats.registry import RowLayout
-from gnomon.data.reading.readers import digest_source, locate
+from gnomon.data.reading.sources import check_source, digest_source
 from gnomon.data.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import provenance_of
 from gnomon.models.external import digest_model, model_path
@@ -291,6 +291,5 @@ def is_part(source: str, recipe: StageRecipe) -> bool:
 def own_file(source: str) -> Path:
     """The user's own file behind a source."""
     path = Path(source).expanduser()
-    if not locate(path)[0].exists():
-        raise DataError(f"no data at {source}; give <stage>/<part> or the path of a file or folder of data.")
+    check_source(path, "give <stage>/<part> or the path of a file or folder of data.")
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import read_json
-from gnomon.data.reading.readers import locate
+from gnomon.data.reading.sources import locate
 
 MANIFEST = "manifest.json"
 
@@ -18,7 +18,7 @@ def provenance_of(path: Path, digest: str) -> tuple[dict[str, Any], dict[str, An
 
     Args:
         path: a file or folder of rows.
-        digest: digest of that file or folder, from `data.reading.readers.digest_source`.
+        digest: digest of that file or folder, from `data.reading.sources.digest_source`.
 
     Returns:
         The note: `project`, `digest` of the whole data set, the numbers of `judgements` and `annotators`, and

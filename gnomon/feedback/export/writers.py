@@ -19,7 +19,7 @@ from gnomon.core.storage.files import to_json, write_json
 from gnomon.core.storage.folder_lock import FolderLock
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.storage.ownership import entries, listed, read_record, remove_entries, seal, unchanged
-from gnomon.data.reading.readers import digest_source
+from gnomon.data.reading.sources import digest_source
 from gnomon.feedback.export.exporter import ExportSpec, export_rows, record_export, start_export
 from gnomon.feedback.export.provenance import MANIFEST
 from gnomon.feedback.export.row_schema import Row, RowKind, arrow_schema

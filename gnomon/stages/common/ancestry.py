@@ -14,6 +14,7 @@ from gnomon.core.errors import GnomonError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration, Prompt
 from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.reading.sources import files_of
 from gnomon.data.record_kinds import KINDS
 from gnomon.models.external import model_path
 from gnomon.rewards.python_reward import is_function
@@ -209,4 +210,4 @@ def path_of(source: str, run: Path) -> Path | None:
     written = run / stage / f"{part}.jsonl"
     own = Path(source).expanduser()
     known = written if part and written.is_file() else own
-    return known.resolve() if known.exists() else None
+    return known.resolve() if files_of(known) else None

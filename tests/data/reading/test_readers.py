@@ -73,7 +73,7 @@ def test_long_cells_and_nul_are_read(tmp_path: Path) -> None:
         ("a.csv", b'a,b\n1,2\n1,"2\n', "line 3: not valid CSV"),
         ("a.csv", b"a,a\n1,2\n", "line 1: two columns are called 'a'"),
         ("a.csv", "a\n电影\n".encode("gbk"), "line 2: not UTF-8"),
-        ("a.csv", "a,b\n".encode("utf-16"), "line 1: not UTF-8"),
+        ("a.csv", "a,b\n".encode("utf-16-le"), "not UTF-8, probably UTF-16LE"),
         ("a.json", b'[{"a": 1}, 2]', "row 2: not a JSON object"),
         ("a.json", b'[{"a": 1}', "not valid JSON"),
         ("a.jsonl", b'{"a": 1}\n{"a"\n', "line 2: not valid JSON"),
@@ -124,3 +124,12 @@ def test_a_digest_sees_every_file_of_a_folder(tmp_path: Path) -> None:
     assert digest_source(tmp_path / "a") != before
     write(tmp_path / "b.jsonl", ROWS)
     assert len({digest_source(tmp_path / "b.jsonl"), before}) == 2
+
+
+def test_a_quote_that_is_never_closed_ends_a_table_of_one_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('prompt\na\n"x\nb\n', encoding="utf-8")
+    first, (where, error) = scan_rows(path)
+    assert first == ("line 2", {"prompt": "a"})
+    assert where == "line 3"
+    assert str(error).endswith("fix the quotes there; nothing after it can be read.")

@@ -1,0 +1,90 @@
+"""What a source of data names: a file or folder, a split of one, several files by a pattern, a pipe, the hub."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+from gnomon.core.errors import DataError
+from gnomon.core.storage.digests import digest_file, digest_of
+from gnomon.data.reading.containers.hub_datasets import hub_revision, is_hub_name
+from gnomon.data.reading.containers.recognition import BY_ENDING
+from gnomon.data.reading.content import data_suffix
+from gnomon.data.reading.standard_input import copy_of_pipe, is_pipe
+
+
+def is_data_file(name: str) -> bool:
+    """Return whether a name has the ending of a data file, compressed or not."""
+    return data_suffix(name) in BY_ENDING
+
+
+def locate(path: Path) -> tuple[Path, str | None]:
+    """Split a path into the file or folder and the name of the split after a `#`, if there is one."""
+    before, mark, split = str(path).rpartition("#")
+    if not mark or not before or exists(path):
+        return path, None
+    return Path(before), split
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists; false for one that the system does not accept."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_pattern(path: Path) -> bool:
+    """Return whether a path stands for several files: it has one of `*?[` and does not exist."""
+    return glob.has_magic(str(path)) and not exists(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files and folders that a source names, each once, sorted; none for pipes and the hub."""
+    source, _ = locate(path)
+    if not is_pattern(source):
+        return [source] if exists(source) and not is_pipe(source) else []
+    by_file: dict[str, str] = {}  # links may lead to the same file, with ** even in a circle
+    for name in sorted(glob.glob(str(source), recursive=True)):
+        by_file.setdefault(os.path.realpath(name), name)
+    return sorted(map(Path, by_file.values()))
+
+
+def is_source(path: Path) -> bool:
+    """Return whether a path names data that exists here: files, a folder or a pipe."""
+    return is_pipe(locate(path)[0]) or bool(files_of(path))
+
+
+def check_source(path: Path, advice: str) -> None:
+    """Check that a path names data here, or a data set that the hub may have.
+
+    Args:
+        path: the path.
+        advice: what to give instead.
+
+    Raises:
+        DataError: it names nothing.
+    """
+    if not is_source(path) and not is_hub_name(str(locate(path)[0])):
+        raise DataError(f"no data at {path}; {advice}")
+
+
+def digest_source(path: Path) -> str:
+    """Compute the SHA-256 of a file, of a folder's or pattern's files with their names, or of a hub's commit."""
+    source, _ = locate(path)
+    if is_pipe(source):
+        return digest_file(copy_of_pipe(source))
+    if source.is_file():
+        return digest_file(source)
+    if source.is_dir():
+        return _digest_folder(source)
+    if files := files_of(source):
+        base = Path(os.path.commonpath([file.parent for file in files]))
+        return digest_of([[file.relative_to(base).as_posix(), digest_source(file)] for file in files])
+    return digest_of([str(source), hub_revision(str(source))])
+
+
+def _digest_folder(folder: Path) -> str:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return digest_of([[p.relative_to(folder).as_posix(), digest_file(p)] for p in files])
