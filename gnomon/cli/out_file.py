@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gnomon.core.boundary import shown
 from gnomon.core.errors import ConfigError
-from gnomon.data.reading.sources import exists, files_of
+from gnomon.data.reading.sources import files_of
 
 
 def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
@@ -46,7 +46,7 @@ def _files_of(name: str | Path | None) -> list[Path]:
         return []
     text = str(name)
     source, code = Path(text).expanduser(), Path(text.rpartition(":")[0]).expanduser()
-    return [*files_of(source), *([code] if ":" in text and exists(code) else [])]
+    return [*files_of(source), *([code] if ":" in text and os.path.exists(code) else [])]
 
 
 def _is_same(out: Path, path: Path) -> bool:

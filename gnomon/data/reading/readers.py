@@ -6,6 +6,7 @@ several files `line 3 of FILE`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from gnomon.data.reading.row_fields import decode_cells
 from gnomon.data.reading.rows import Row, ScannedRow
 from gnomon.data.reading.sources import (
     digest_source,
-    exists,
     files_of,
     is_data_file,
     is_pattern,
@@ -68,9 +68,9 @@ def source_title(path: Path) -> str:
         files = files_of(source)
         titles = sorted({source_title(file) for file in files})
         return f"{len(files):,} files: {'; '.join(titles)}" if files else "no files"
-    if source.is_dir():
+    if os.path.isdir(source):
         return "a folder of datasets"
-    if not is_pipe(source) and not exists(source):
+    if not is_pipe(source) and not os.path.exists(source):
         return "a data set of the hub"
     try:
         return container_title(copy_of_pipe(source) if is_pipe(source) else source, str(source), split)
@@ -83,7 +83,7 @@ def _raw_rows(path: Path) -> Iterator[ScannedRow]:
     source, split = locate(path)
     if is_pattern(source):
         yield from _several(path)
-    elif not is_pipe(source) and not exists(source):
+    elif not is_pipe(source) and not os.path.exists(source):
         if not is_hub_name(str(source)) or data_suffix(str(source)) in BY_ENDING:
             raise _missing(path, source)
         yield from scan_hub_dataset(str(source), split)
@@ -128,5 +128,5 @@ def _files_in(folder: Path) -> str:
 
 
 def _missing(path: Path, source: Path) -> DataError:
-    problem = "a symbolic link that leads nowhere" if source.is_symlink() else "no such file"
+    problem = "a symbolic link that leads nowhere" if os.path.islink(source) else "no such file"
     return DataError(f"{path} cannot be read ({problem}); give a file that ends in {FORMATS}.")

@@ -22,29 +22,21 @@ def is_data_file(name: str) -> bool:
 def locate(path: Path) -> tuple[Path, str | None]:
     """Split a path into the file or folder and the name of the split after a `#`, if there is one."""
     before, mark, split = str(path).rpartition("#")
-    if not mark or not before or exists(path):
+    if not mark or not before or os.path.exists(path):
         return path, None
     return Path(before), split
 
 
-def exists(path: Path) -> bool:
-    """Return whether a path exists; false for one that the system does not accept."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def is_pattern(path: Path) -> bool:
     """Return whether a path stands for several files: it has one of `*?[` and does not exist."""
-    return glob.has_magic(str(path)) and not exists(path)
+    return glob.has_magic(str(path)) and not os.path.exists(path)
 
 
 def files_of(path: Path) -> list[Path]:
     """Return the files and folders that a source names, each once, sorted; none for pipes and the hub."""
     source, _ = locate(path)
     if not is_pattern(source):
-        return [source] if exists(source) and not is_pipe(source) else []
+        return [source] if os.path.exists(source) and not is_pipe(source) else []
     by_file: dict[str, str] = {}  # links may lead to the same file, with ** even in a circle
     for name in sorted(glob.glob(str(source), recursive=True)):
         by_file.setdefault(os.path.realpath(name), name)
@@ -75,9 +67,9 @@ def digest_source(path: Path) -> str:
     source, _ = locate(path)
     if is_pipe(source):
         return digest_file(copy_of_pipe(source))
-    if source.is_file():
+    if os.path.isfile(source):
         return digest_file(source)
-    if source.is_dir():
+    if os.path.isdir(source):
         return _digest_folder(source)
     if files := files_of(source):
         base = Path(os.path.commonpath([file.parent for file in files]))

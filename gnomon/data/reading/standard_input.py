@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -17,7 +18,9 @@ _copies: dict[str, Path] = {}
 
 def is_pipe(path: Path) -> bool:
     """Return whether a path is `-` or a named pipe, as a shell's `<(command)` makes."""
-    return str(path) == STANDARD_INPUT or path.is_fifo()
+    if str(path) == STANDARD_INPUT:
+        return True
+    return os.path.exists(path) and path.is_fifo()
 
 
 def copy_of_pipe(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -19,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 def is_hub_name(name: str) -> bool:
     """Return whether a name is `owner/name` and its owner is no folder here."""
-    return _NAME.fullmatch(name) is not None and not Path(name).parent.exists()
+    return _NAME.fullmatch(name) is not None and not os.path.exists(Path(name).parent)
 
 
 def network_errors() -> tuple[type[Exception], ...]:
