@@ -64,7 +64,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     settings = OfflineSettings(batch_size=case.rows, activation_cache_gb=0.0, **PLAIN)
     made = algorithms()[case.work](**({"center_rewards_coef": 0.0} if case.work == "reward_model" else {}))
     seconds, asked = list[float](), 0.0
-    step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.reference_logprobs
+    step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.compute_reference_logprobs
 
     def timed(self: offline.OfflineLoop, batch: Any) -> dict[str, float]:
         started = time.perf_counter()
@@ -80,7 +80,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         return found
 
     offline.OfflineLoop.train_step = timed  # type: ignore[method-assign]
-    offline.OfflineLoop.reference_logprobs = asking  # type: ignore[method-assign]
+    offline.OfflineLoop.compute_reference_logprobs = asking  # type: ignore[method-assign]
     offline.OfflineLoop(
         algorithm=made,
         models=TrainedModels(model),

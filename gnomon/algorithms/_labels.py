@@ -82,8 +82,8 @@ class LabelLoss:
         rewards, nll = self.rewards(models, batch)
         good = batch.good.to(rewards.device)
         baseline = self.baseline(sums)
-        costs = self.completion_loss(rewards, good, baseline) + self.sft_coef * nll * good
-        loss = (batch.weight.to(rewards) * costs).sum() / rows
+        losses = self.completion_loss(rewards, good, baseline) + self.sft_coef * nll * good
+        loss = (batch.weight.to(rewards) * losses).sum() / rows
         detached = rewards.detach()
         metrics = {
             "loss": loss.detach(),

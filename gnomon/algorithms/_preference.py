@@ -26,7 +26,7 @@ from gnomon.losses.reduce import masked, masked_sum
 if TYPE_CHECKING:
     from torch import Tensor
 
-Compared = Preferences | Labels | Rankings
+FeedbackBatch = Preferences | Labels | Rankings
 Noise = Annotated[float, Range("with half of all labels flipped there is nothing to learn", ge=0, lt=0.5)]
 
 
@@ -38,7 +38,7 @@ class PairLoss:
         soft_labels: train on the share of raters (a tie pulls the margin to 0) instead of the majority's side.
         label_smoothing: assumed share of flipped labels.
         robust: correct for the flips (rDPO) instead of smoothing (cDPO).
-        margin_weight: share of the rating margin that the reward margin must exceed (ODPO, Amini et al. 2024).
+        margin_weight: share of the rating gap that the reward margin must exceed (ODPO, Amini et al. 2024).
         ld_alpha: weight of tokens beyond the other completion's length (LD-DPO, Liu et al. 2024); 1 is off.
         sft_coef: weight of the mean negative log-likelihood per preferred token (Pang et al. 2024, eq. 1).
     """
@@ -47,7 +47,7 @@ class PairLoss:
     trains: ClassVar[str] = "policy"
     loop_defaults: ClassVar[Mapping[str, Any]] = {}
     min_group_size: ClassVar[int] = 1
-    average: ClassVar[bool] = False  # per-token mean of a completion's values instead of their sum
+    average: ClassVar[bool] = False  # mean of a completion's log-ratios over its tokens instead of their sum
     soft_labels: bool = True
     label_smoothing: Noise = 0.0
     robust: bool = False
@@ -57,49 +57,53 @@ class PairLoss:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The reference: log-ratios are used with it, log-probs without."""
+        """The reference, for log-ratios; a subclass without it gets the policy's log-probs in their place."""
         return frozenset({"reference"})
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logratios: Tensor) -> Tensor:
         """The implicit reward of a completion from the sum (or mean) of its log-ratios, `[M]`."""
-        return values
+        return logratios
 
     def pair_loss(self, margin: Tensor) -> Tensor:
-        """The loss of a reward margin in the raters' direction, `[M]`."""
+        """The loss of a pair, `[M]`; its reward margin is that of the preferred completion over the other."""
         return logsigmoid_loss(margin)
 
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
         """Mean over pairs, `[]`; accuracy counts tied rewards as half."""
-        values, nll, mask = completion_logratios(models, batch, reference="reference" in self.needs)
-        device, rows = values.device, batch.totals.rows
-        first, second = batch.chosen.to(device), batch.rejected.to(device)
-        target = batch.probability.to(values)
+        logratios, nll, mask = completion_logratios(models, batch, reference="reference" in self.needs)
+        device, pair_count = logratios.device, batch.totals.rows
+        chosen_rows, rejected_rows = batch.chosen.to(device), batch.rejected.to(device)
+        target = batch.probability.to(logratios)
         target = target if self.soft_labels else majority(target)
 
-        def side(one: Tensor, other: Tensor) -> Tensor:
-            totals = pair_values(values, mask, one, other, ld_alpha=self.ld_alpha, average=self.average)
-            return self.implicit_reward(totals)
+        def rewards(rows: Tensor, other_rows: Tensor) -> Tensor:
+            sums = pair_values(logratios, mask, rows, other_rows, ld_alpha=self.ld_alpha, average=self.average)
+            return self.implicit_reward(sums)
 
-        chosen, rejected = side(first, second), side(second, first)  # [M]
-        margin = chosen - rejected
-        noisy = smooth_labels(target, self.label_smoothing, robust=self.robust)
-        pairs = soft_label_loss(self.pair_loss, margin - self.margin_weight * batch.margin.to(values), noisy)
-        preferred = target * nll[first] + (1 - target) * nll[second]
-        weight = batch.weight.to(values)
-        loss = (weight * (pairs + self.sft_coef * preferred)).sum() / rows
+        chosen_reward = rewards(chosen_rows, rejected_rows)  # [M]
+        rejected_reward = rewards(rejected_rows, chosen_rows)  # [M]
+        margin = chosen_reward - rejected_reward
+        smoothed_target = smooth_labels(target, self.label_smoothing, robust=self.robust)
+        required_margin = self.margin_weight * batch.margin.to(logratios)
+        pair_loss = soft_label_loss(self.pair_loss, margin - required_margin, smoothed_target)
+        preferred_nll = target * nll[chosen_rows] + (1 - target) * nll[rejected_rows]
+        weight = batch.weight.to(logratios)
+        loss = (weight * (pair_loss + self.sft_coef * preferred_nll)).sum() / pair_count
         metrics = {
             "loss": loss.detach(),
-            "accuracy": pairwise_accuracy(margin).sum() / rows,
-            "reward_margin": margin.detach().sum() / rows,
-            "nll": preferred.detach().sum() / rows,
+            "accuracy": pairwise_accuracy(margin).sum() / pair_count,
+            "reward_margin": margin.detach().sum() / pair_count,
+            "nll": preferred_nll.detach().sum() / pair_count,
         }
         if "reference" in self.needs:
-            sides = {"chosen_reward": chosen, "rejected_reward": rejected}
-            metrics |= {name: reward.detach().sum() / rows for name, reward in sides.items()}
+            metrics["chosen_reward"] = chosen_reward.detach().sum() / pair_count
+            metrics["rejected_reward"] = rejected_reward.detach().sum() / pair_count
         return loss, metrics
 
 
-def completion_logratios(models: Models, batch: Compared, *, reference: bool) -> tuple[Tensor, Tensor, Tensor]:
+def completion_logratios(
+    models: Models, batch: FeedbackBatch, *, reference: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Compute log-probs or log-ratios of each completion.
 
     Args:

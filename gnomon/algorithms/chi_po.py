@@ -32,6 +32,6 @@ class ChiPO(PairLoss):
 
     beta: Positive = 0.1
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logratios: Tensor) -> Tensor:
         """`β·(π/π_ref + log π/π_ref)`, `[M]`."""
-        return self.beta * (values.clamp(max=LARGEST).exp() + values)
+        return self.beta * (logratios.clamp(max=LARGEST).exp() + logratios)

@@ -35,6 +35,6 @@ class CPO(PairLoss):
         """No other model."""
         return frozenset()
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logprobs: Tensor) -> Tensor:
         """`β·log π`, `[M]`."""
-        return self.beta * values
+        return self.beta * logprobs

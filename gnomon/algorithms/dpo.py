@@ -30,6 +30,6 @@ class DPO(PairLoss):
 
     beta: Positive = 0.1
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logratios: Tensor) -> Tensor:
         """`β·log π/π_ref`, `[M]`."""
-        return self.beta * values
+        return self.beta * logratios

@@ -38,9 +38,9 @@ class Hinge(PairLoss):
         """The reference, unless it is left out."""
         return frozenset({"reference"} if self.reference else ())
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logratios: Tensor) -> Tensor:
         """`β·log π/π_ref`, or `β·log π`, `[M]`."""
-        return self.beta * values
+        return self.beta * logratios
 
     def pair_loss(self, margin: Tensor) -> Tensor:
         """`max(0, 1 − margin)`, `[M]`."""

@@ -37,9 +37,9 @@ class ORPO(PairLoss):
         """No other model."""
         return frozenset()
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logprobs: Tensor) -> Tensor:
         """`log P/(1 − P)`, `[M]`."""
-        return log_odds(values)
+        return log_odds(logprobs)
 
     def pair_loss(self, margin: Tensor) -> Tensor:
         """`−λ·log σ(margin)`, `[M]`."""

@@ -46,12 +46,12 @@ class PlackettLuce:
 
         Accuracy is the share of a ranking's pairs in the right order.
         """
-        values, nll, _ = completion_logratios(models, batch, reference=True)
-        rewards, rows = self.beta * values.sum(dim=-1), batch.totals.rows  # [N]
-        orders = [order.to(values.device) for order in batch.order]
+        logratios, nll, _ = completion_logratios(models, batch, reference=True)
+        rewards, rows = self.beta * logratios.sum(dim=-1), batch.totals.rows  # [N]
+        orders = [order.to(logratios.device) for order in batch.order]
         losses = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]
         best, worst = torch.stack([o[0] for o in orders]), torch.stack([o[-1] for o in orders])
-        loss = (batch.weight.to(values) * (losses + self.sft_coef * nll[best])).sum() / rows
+        loss = (batch.weight.to(logratios) * (losses + self.sft_coef * nll[best])).sum() / rows
         right = torch.stack([_concordant(rewards[order]) for order in orders])
         chosen, rejected = rewards[best].detach(), rewards[worst].detach()
         return loss, {

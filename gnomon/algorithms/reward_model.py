@@ -30,7 +30,7 @@ class RewardModeling:
 
     Attributes:
         soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous (a tie stays one).
-        use_margin: the score difference must also exceed the pair's rating margin (Touvron et al. 2023, eq. 2);
+        use_margin: the score difference must also exceed the pair's rating gap (Touvron et al. 2023, eq. 2);
             scores then are no longer calibrated.
         center_rewards_coef: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
         per_prompt: the mean over prompts of the mean over a prompt's pairs, so that each of the C(K, 2) pairs of

@@ -37,9 +37,9 @@ class SimPO(PairLoss):
         """No other model."""
         return frozenset()
 
-    def implicit_reward(self, values: Tensor) -> Tensor:
+    def implicit_reward(self, logprobs: Tensor) -> Tensor:
         """`β·log π/|y|`, `[M]`."""
-        return self.beta * values
+        return self.beta * logprobs
 
     def pair_loss(self, margin: Tensor) -> Tensor:
         """`−log σ(margin − γ)`, `[M]`."""

@@ -215,7 +215,7 @@ class HybridStage(Stage):
         import torch
         from safetensors.torch import load_file, save_file
 
-        from gnomon.stages.common.train_loops import train_sampled, train_stored
+        from gnomon.stages.common.train_loops import train_offline, train_online
         from gnomon.training.runtime.checkpoints import remove_checkpoints
 
         folder = work.stage_folder(self.name) / phase.name
@@ -227,14 +227,14 @@ class HybridStage(Stage):
             return LoopResult.model_validate(read_json(result_path))
         console.print(f"  {phase.name}: {phase.algorithm}")
 
-        def over(_: int, metrics: Mapping[str, float]) -> bool:
+        def should_stop(_: int, metrics: Mapping[str, float]) -> bool:
             if phase.until is None:
                 return False
             check_known(phase, phase.until.metric, metrics)
             return phase.until.reached(metrics)
 
-        train = train_sampled if phase.online else train_stored
-        result = train(phase, work, policy, folder, reference=reference, over=over)
+        train = train_online if phase.online else train_offline
+        result = train(phase, work, policy, folder, reference=reference, stop_condition=should_stop)
         if work.processes.main:
             weights = {name: p.detach().cpu().contiguous() for name, p in policy.trainable().items()}
             save_file(weights, weights_path)

@@ -79,14 +79,14 @@ class TrainStage(TrainSettings, Stage):
 
         from gnomon.stages.common.load import load_trained
         from gnomon.stages.common.model_cards import make_card
-        from gnomon.stages.common.train_loops import train_sampled, train_stored
+        from gnomon.stages.common.train_loops import train_offline, train_online
         from gnomon.stages.common.trained import finish, peak_device_memory, peak_memory_gb
 
         started = time.monotonic()
         torch.manual_seed(work.recipe.seed)
         model = load_trained(self, work)
         model.card = make_card(self, work)
-        train = train_sampled if self.online else train_stored
+        train = train_online if self.online else train_offline
         result = train(self, work, model, work.stage_folder(self.name))
         return TrainResult(
             **finish(self.name, model, work, started, int(result.steps or 0)),

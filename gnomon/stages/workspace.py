@@ -265,12 +265,12 @@ class Workspace:
             name = "environment.json"
             write_sealed_json(self.claim.back_up(name) if self.claim else self.folder / name, content)
 
-    def sinks(self, stage: str, done: int) -> Sink | None:
-        """The trackers of a stage's metrics, or `None`; `done` is the last step of an earlier start."""
+    def open_trackers(self, stage: str, last_step: int) -> Sink | None:
+        """Open the trackers of a stage's metrics, or `None`; `last_step` is that of an earlier start."""
         if not (self.processes.main and self.recipe.track):
             return None
         config = {"run": self.recipe.run, "stage": stage}
-        return open_sink(self.recipe.track, self.folder, stage, config, last_step=done)
+        return open_sink(self.recipe.track, self.folder, stage, config, last_step=last_step)
 
 
 def _record_of_code(stage: RecipeStage) -> dict[str, Any]:

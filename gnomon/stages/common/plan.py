@@ -13,7 +13,7 @@ from gnomon.models.settings import FROZEN
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.stages.common.load import load_auxiliary_models
-from gnomon.stages.common.train_loops import encoded
+from gnomon.stages.common.train_loops import encode_sources
 from gnomon.stages.contract import PARTS, Stage, StagePlan
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
@@ -68,7 +68,7 @@ def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_b
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
     records = work.load_sources(stage.built_algorithm.consumes, stage.data_sources)
-    examples, _ = encoded(records, stage, work, model, work.stage_folder(stage.name))
+    examples, _ = encode_sources(records, stage, work, model, work.stage_folder(stage.name))
     models = TrainedModels(model)
     shape = shape_of(examples)
     room = _room(settings, models, shape, stage.name)

@@ -41,14 +41,14 @@ from gnomon.training.settings import OfflineSettings, OnlineSettings
 CENTERING_COMPLETIONS = 200  # completions whose mean score becomes 0
 
 
-def train_stored(
+def train_offline(
     stage: TrainSettings,
     work: Workspace,
     model: Model,
     folder: Path,
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
-    over: StepCallback | None = None,
+    stop_condition: StepCallback | None = None,
 ) -> LoopResult:
     """Train a model on the stage's stored data.
 
@@ -58,19 +58,19 @@ def train_stored(
         model: to train.
         folder: for checkpoints, metrics and rejected rows.
         reference: weights of the reference; `None` takes the starting weights.
-        over: ends the loop early where it returns true for a step's metrics.
+        stop_condition: ends the loop once it returns true for a step's metrics.
     """
     algorithm, settings = stage.built_algorithm, stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
     records = work.load_sources(algorithm.consumes, stage.data_sources)
-    examples, rejected = encoded(records, stage, work, model, folder)
-    sft_mix, refused = sft_mix_of(stage, work, model, folder)
-    rejected += refused
+    examples, rejected = encode_sources(records, stage, work, model, folder)
+    sft_mix, rejected_demonstrations = load_sft_mix(stage, work, model, folder)
+    rejected += rejected_demonstrations
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    shown = showing(records, work, model, settings.log_samples_every, folder)
-    with watching(folder, work, over, shown) as callback:
+    sample_logger = make_sample_logger(records, work, model, settings.log_samples_every, folder)
+    with step_callback(folder, work, stop_condition, sample_logger) as callback:
         final = OfflineLoop(
             algorithm=algorithm,
             models=TrainedModels(model),
@@ -91,17 +91,17 @@ def train_stored(
     rows = list(read_jsonl(folder / "metrics.jsonl"))
     return LoopResult(
         final=dict(final),
-        steps=steps_taken(rows),
+        steps=last_step(rows),
         learning=outcome(rows),
         examples=len(examples),
         rejected=len(rejected),
     )
 
 
-def showing(
+def make_sample_logger(
     records: Mapping[str, Sequence[Any]], work: Workspace, model: Model, every: int | None, folder: Path
 ) -> StepCallback | None:
-    """The callback that logs samples of a policy every few steps; `None` without one, and in other processes.
+    """Make the callback that logs a policy's samples every few steps; `None` if this process logs none.
 
     Args:
         records: of each source, whose prompts are sampled for.
@@ -115,13 +115,17 @@ def showing(
     return SampleLogger(model, [record.prompt for source in records.values() for record in source], every, folder)
 
 
-def encoded(
-    pooled: Mapping[str, Sequence[Any]], stage: TrainSettings, work: Workspace, model: Model, folder: Path
+def encode_sources(
+    records_by_source: Mapping[str, Sequence[Any]],
+    stage: TrainSettings,
+    work: Workspace,
+    model: Model,
+    folder: Path,
 ) -> tuple[list[Example], list[RejectedRow]]:
     """Encode the data of an offline stage.
 
     Args:
-        pooled: each source's records, from `Workspace.load_sources`.
+        records_by_source: from `Workspace.load_sources`.
         stage: the stage.
         work: the run.
         model: that is trained on them.
@@ -135,32 +139,32 @@ def encoded(
     limit = token_limit(settings.max_tokens, model.network.config)
     examples: list[Example] = []
     rejected: list[RejectedRow] = []
-    for source, records in pooled.items():
-        source_examples, refused = ENCODE[consumes](records, model.tokenizer, limit)
-        report_rejected(refused, len(records), stage, source, folder)
+    for source, records in records_by_source.items():
+        source_examples, source_rejected = ENCODE[consumes](records, model.tokenizer, limit)
+        report_rejected(source_rejected, len(records), stage, source, folder)
         report_control_tokens(records, model.tokenizer, source)
-        examples += weighted(source_examples, stage.data_sources[source], work.recipe.seed)
-        rejected += refused
+        examples += resample_by_weight(source_examples, stage.data_sources[source], work.recipe.seed)
+        rejected += source_rejected
     return examples, rejected
 
 
-def weighted(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
-    """Repeat or subsample examples by a weight: 0.5 takes half of them, 2 takes each twice.
+def resample_by_weight(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
+    """Repeat or subsample examples by a source's weight: 0.5 takes half of them, 2 takes each twice.
 
     Args:
         examples: of one source.
         weight: of the source.
         seed: of the choice of a fraction.
     """
-    whole, share = int(weight), weight - int(weight)
-    extra = epoch_order(len(examples), seed, 99)[: round(share * len(examples))]
-    return [*list(examples) * whole, *(replace(examples[i]) for i in extra)]
+    repeats, fraction = int(weight), weight - int(weight)
+    subsample = epoch_order(len(examples), seed, 99)[: round(fraction * len(examples))]
+    return [*list(examples) * repeats, *(replace(examples[i]) for i in subsample)]
 
 
-def sft_mix_of(
+def load_sft_mix(
     stage: TrainSettings, work: Workspace, model: Model, folder: Path
 ) -> tuple[AuxiliarySFT | None, list[RejectedRow]]:
-    """The auxiliary SFT task of a stage with `sft_mix`, else `None`, and the rejected rows.
+    """Load the auxiliary SFT task of a stage with `sft_mix`, else `None`; also returns the rejected rows.
 
     The length limit is that of the stage's own rows; an online stage has none and takes the default.
 
@@ -172,20 +176,20 @@ def sft_mix_of(
     """
     if stage.sft_mix is None:
         return None, []
-    records, loop = work.records(Demonstration, stage.sft_mix.data), stage.loop
-    stored = loop if isinstance(loop, OfflineSettings) else OfflineSettings()
-    limit = token_limit(stored.max_tokens, model.network.config)
-    examples, refused = ENCODE[Demonstration](records, model.tokenizer, limit)
-    report_rejected(refused, len(records), stage, stage.sft_mix.data, folder)
-    report_control_tokens(records, model.tokenizer, stage.sft_mix.data)
-    settings = stage.sft_mix
-    return AuxiliarySFT(examples, settings.weight, settings.batch_size, work.recipe.seed), refused
+    settings, loop = stage.sft_mix, stage.loop
+    records = work.records(Demonstration, settings.data)
+    max_tokens = (loop if isinstance(loop, OfflineSettings) else OfflineSettings()).max_tokens
+    limit = token_limit(max_tokens, model.network.config)
+    examples, rejected = ENCODE[Demonstration](records, model.tokenizer, limit)
+    report_rejected(rejected, len(records), stage, settings.data, folder)
+    report_control_tokens(records, model.tokenizer, settings.data)
+    return AuxiliarySFT(examples, settings.weight, settings.batch_size, work.recipe.seed), rejected
 
 
-def stored_completions(
+def load_stored_completions(
     stage: TrainSettings, work: Workspace, policy: Model, folder: Path
 ) -> tuple[StoredCompletions | None, list[RejectedRow]]:
-    """The stored completions of a stage with `stored`, else `None`, and the rejected rows.
+    """Load the stored completions of a stage with `stored`, else `None`; also returns the rejected rows.
 
     Args:
         stage: the stage.
@@ -196,31 +200,31 @@ def stored_completions(
     if stage.stored is None:
         return None, []
     source, records = stage.stored.data, work.records(Demonstration, stage.stored.data)
-    completions, refused = store_completions(
+    completions, rejected = store_completions(
         records,
         policy.tokenizer,
         share=stage.stored.share,
         limit=stage.sampling.max_tokens,
         micro_batch_tokens=stage.loop.micro_batch_tokens,
     )
-    report_rejected(refused, len(records), stage, source, folder)
+    report_rejected(rejected, len(records), stage, source, folder)
     report_control_tokens(records, policy.tokenizer, source)
     prompts = {p.messages for pool in work.load_sources(Prompt, stage.prompt_sources).values() for p in pool}
     if not prompts & completions.answers.keys():
         raise DataError(
             f"stage '{stage.name}': {source} answers none of the stage's prompts; give data that does."
         )
-    return completions, refused
+    return completions, rejected
 
 
-def train_sampled(
+def train_online(
     stage: TrainSettings,
     work: Workspace,
     policy: Model,
     folder: Path,
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
-    over: StepCallback | None = None,
+    stop_condition: StepCallback | None = None,
 ) -> LoopResult:
     """Train a policy on its own samples.
 
@@ -230,37 +234,37 @@ def train_sampled(
         policy: to train.
         folder: for checkpoints, metrics, samples and rejected rows.
         reference: weights of the reference; `None` takes the starting weights.
-        over: ends the loop early where it returns true for a step's metrics.
+        stop_condition: ends the loop once it returns true for a step's metrics.
     """
     algorithm, settings = stage.built_algorithm, stage.loop
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
     assert stage.reward is not None
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pooled = work.load_sources(Prompt, stage.prompt_sources)
-    pools = [(prompts, stage.prompt_sources[source]) for source, prompts in pooled.items()]
-    for source, prompts in pooled.items():
+    prompts_by_source = work.load_sources(Prompt, stage.prompt_sources)
+    weighted_pools = [(prompts, stage.prompt_sources[source]) for source, prompts in prompts_by_source.items()]
+    for source, prompts in prompts_by_source.items():
         report_control_tokens(prompts, policy.tokenizer, source)
         check_lengths(prompts, policy.tokenizer, stage.sampling.max_tokens, policy.network.config)
-    others = load_auxiliary_models(stage, work, policy)
-    sft_mix, rejected = sft_mix_of(stage, work, policy, folder)
-    stored, refused = stored_completions(stage, work, policy, folder)
-    rejected += refused
+    auxiliary = load_auxiliary_models(stage, work, policy)
+    sft_mix, rejected = load_sft_mix(stage, work, policy, folder)
+    stored, rejected_completions = load_stored_completions(stage, work, policy, folder)
+    rejected += rejected_completions
     if (sft_mix or stored) and work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    with watching(folder, work, over) as callback:
+    with step_callback(folder, work, stop_condition) as callback:
         final = OnlineLoop(
             algorithm=algorithm,
-            models=TrainedModels(policy, others.critic, stage.sampling.temperature),
-            reward=others.reward,
-            prompts=pools,
+            models=TrainedModels(policy, auxiliary.critic, stage.sampling.temperature),
+            reward=auxiliary.reward,
+            prompts=weighted_pools,
             settings=settings,
             sampling=stage.sampling,
             folder=folder,
             seed=work.recipe.seed,
             stop=work.stop,
             label=stage.name,
-            token_reward=others.token_reward,
+            token_reward=auxiliary.token_reward,
             stored=stored,
             reference_weights=reference,
             sft_mix=sft_mix,
@@ -268,9 +272,9 @@ def train_sampled(
             callback=callback,
         ).run()
     rows = list(read_jsonl(folder / "metrics.jsonl"))
-    steps = steps_taken(rows)
-    if others.critic and work.processes.main:
-        save_model(others.critic, folder / CRITIC, steps=steps)
+    steps = last_step(rows)
+    if auxiliary.critic and work.processes.main:
+        save_model(auxiliary.critic, folder / CRITIC, steps=steps)
     return LoopResult(
         final=dict(final),
         steps=steps,
@@ -279,8 +283,8 @@ def train_sampled(
     )
 
 
-def steps_taken(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Number of recorded steps; fewer than planned after a budget, a condition or early stopping.
+def last_step(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return the last recorded step; fewer than planned after a budget, a stop condition or early stopping.
 
     Args:
         rows: rows of `metrics.jsonl`.
@@ -289,51 +293,54 @@ def steps_taken(rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 @contextmanager
-def watching(
-    folder: Path, work: Workspace, over: StepCallback | None, shown: StepCallback | None = None
+def step_callback(
+    folder: Path,
+    work: Workspace,
+    stop_condition: StepCallback | None,
+    sample_logger: StepCallback | None = None,
 ) -> Iterator[StepCallback | None]:
-    """Context manager with the callback for each step's metrics: it sends them to trackers and may end the loop.
+    """Context manager: a callback that sends each step's metrics to trackers, logs samples and may end the loop.
 
-    `None` where there is nothing to call.
+    It is `None` if there is nothing to do.
 
     Trackers name the training by its folder in the run: `stage`, or `stage/phase`.
 
     Args:
         folder: of the stage or phase.
         work: the run.
-        over: returns whether the loop should end.
-        shown: logs samples.
+        stop_condition: returns whether the loop should end.
+        sample_logger: logs samples.
     """
-    done = newest_step(folder / "checkpoints") or 0
-    sink = work.sinks(folder.relative_to(work.folder).as_posix(), done)
+    resumed_step = newest_step(folder / "checkpoints") or 0
+    trackers = work.open_trackers(folder.relative_to(work.folder).as_posix(), resumed_step)
 
     def callback(step: int, metrics: Mapping[str, float]) -> bool:
-        if sink:
-            sink.record(step, metrics)
-        if shown:
-            shown(step, metrics)
-        return bool(over and over(step, metrics))
+        if trackers:
+            trackers.record(step, metrics)
+        if sample_logger:
+            sample_logger(step, metrics)
+        return bool(stop_condition and stop_condition(step, metrics))
 
     try:
-        yield callback if sink or shown or over else None
+        yield callback if trackers or sample_logger or stop_condition else None
     finally:
-        if sink:
-            sink.close()
+        if trackers:
+            trackers.close()
 
 
 @torch.inference_mode()
 def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
     """Shift the scores to mean 0 over completions of the training data (Ouyang et al. 2022, section 3.5)."""
-    chosen: list[Example] = []
+    sample: list[Example] = []
     count = 0
     for example in examples:
         if count >= CENTERING_COMPLETIONS:
             break
-        chosen.append(example)
+        sample.append(example)
         count += len(example.completions)
     total = 0.0
-    for rows in pack_by_tokens([e.cost for e in chosen], 4096):
-        total += float(model.scores(token_groups([chosen[r] for r in rows])).sum())
+    for rows in pack_by_tokens([example.cost for example in sample], 4096):
+        total += float(model.scores(token_groups([sample[row] for row in rows])).sum())
     model.center(total / count)
 
 

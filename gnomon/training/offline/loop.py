@@ -1,7 +1,7 @@
 """The offline loop: train on stored data, one optimizer step per batch.
 
-It knows of an algorithm only `consumes`, `needs`, `trains`, `loss`, and `step_statistics` where there is one. The
-data order is a function of the seed and the epoch, so a resumed run sees the same batches.
+It uses only `consumes`, `needs`, `trains`, `loss` and, if defined, `step_statistics` of an algorithm. The data
+order is a function of the seed and the epoch, so a resumed run sees the same batches.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ FEW_STEPS = 5  # optimizer steps below which a stage warns
 
 def planned_steps(count: int, settings: OfflineSettings) -> int:
     """Optimizer steps over `count` examples."""
-    return max(1, math.ceil(count * settings.epochs / _step_size(count, settings)))
+    return max(1, math.ceil(count * settings.epochs / _batch_size(count, settings)))
 
 
-def _step_size(count: int, settings: OfflineSettings) -> int:
+def _batch_size(count: int, settings: OfflineSettings) -> int:
     """Examples of a step: at most all there are."""
     return min(settings.batch_size, count)
 
 
 def batches(count: int, settings: OfflineSettings, seed: int) -> Iterator[list[int]]:
-    """The examples of each step, by their positions; every epoch has its own order.
+    """Yield the rows of each step's batch, as indices of examples; every epoch has its own order.
 
     Args:
         count: number of examples.
         settings: of the loop.
         seed: of the order.
     """
-    left = planned_steps(count, settings)
-    size = _step_size(count, settings)
-    waiting: list[int] = []
-    for epoch in itertools.count():  # a step is no larger than an epoch, so each brings the end nearer
-        waiting += epoch_order(count, seed, epoch)
-        while len(waiting) >= size:
-            yield waiting[:size]
-            waiting = waiting[size:]
-            left -= 1
-            if not left:
+    remaining_steps = planned_steps(count, settings)
+    size = _batch_size(count, settings)
+    pending: list[int] = []
+    for epoch in itertools.count():  # a batch is no larger than an epoch, so each epoch yields at least one
+        pending += epoch_order(count, seed, epoch)
+        while len(pending) >= size:
+            yield pending[:size]
+            pending = pending[size:]
+            remaining_steps -= 1
+            if not remaining_steps:
                 return
 
 
-def visited(count: int, settings: OfflineSettings, seed: int) -> list[int]:
-    """Positions of the examples that training reads: all, except with less than one epoch.
+def rows_to_train_on(count: int, settings: OfflineSettings, seed: int) -> list[int]:
+    """Rows that any step trains on: all, except with less than one epoch.
 
     Args:
         count: number of examples.
@@ -81,8 +81,10 @@ def visited(count: int, settings: OfflineSettings, seed: int) -> list[int]:
     return sorted({i for batch in batches(count, settings, seed) for i in batch})
 
 
-def split(examples: Sequence[Example], validation: Validation | None, seed: int) -> tuple[list[int], list[int]]:
-    """Split examples, by their positions, into training and validation: no prompt is in both.
+def split_rows(
+    examples: Sequence[Example], validation: Validation | None, seed: int
+) -> tuple[list[int], list[int]]:
+    """Split the rows of examples into training and validation: no prompt is in both.
 
     Args:
         examples: all examples.
@@ -94,19 +96,20 @@ def split(examples: Sequence[Example], validation: Validation | None, seed: int)
     """
     if validation is None:
         return list(range(len(examples))), []
-    names = list(dict.fromkeys(e.prompt_id for e in examples))
-    count = max(1, round(validation.share * len(names)))
-    if count >= len(names):
+    prompts = list(dict.fromkeys(example.prompt_id for example in examples))
+    count = max(1, round(validation.share * len(prompts)))
+    if count >= len(prompts):
         raise ConfigError(
-            f"training.validation.share holds back {count} of {len(names)} prompts and leaves none to train on; "
-            "lower it or remove validation."
+            f"training.validation.share holds back {count} of {len(prompts)} prompts and leaves none to train "
+            "on; lower it or remove validation."
         )
-    order = epoch_order(len(names), seed, 1_000)
-    held = {names[i] for i in order[:count]}
-    sides: tuple[list[int], list[int]] = ([], [])
-    for i, example in enumerate(examples):
-        sides[example.prompt_id in held].append(i)
-    return sides
+    order = epoch_order(len(prompts), seed, 1_000)
+    held_out_prompts = {prompts[i] for i in order[:count]}
+    training: list[int] = []
+    held_out: list[int] = []
+    for row, example in enumerate(examples):
+        (held_out if example.prompt_id in held_out_prompts else training).append(row)
+    return training, held_out
 
 
 @dataclass(kw_only=True)
@@ -114,14 +117,14 @@ class OfflineLoop(TrainingLoop):
     """One stage of training on stored examples, one optimizer step per batch.
 
     Attributes:
-        examples: encoded rows.
+        examples: encoded examples; a row is an index into them.
         reference_cache: folder of cached reference log-probs; `None` caches none.
-        training: positions of the examples to train on.
-        held_out: positions of the examples for validation.
-        mismatched: by position, the example's prompt with another prompt's completion, where one fits.
-        reference: reference log-probs of an example's completions, by its position, `[T]` each.
-        mismatched_reference: the same for `mismatched`.
-        costs: tokens of each example, with its prompt.
+        training_rows: examples to train on.
+        held_out_rows: examples for validation.
+        mismatched: by row, the example's prompt with another prompt's completion, where one fits.
+        reference_logprobs: by row, reference log-probs of the example's completions, `[T]` each.
+        mismatched_reference_logprobs: the same for `mismatched`.
+        token_counts: tokens of each example, with its prompt.
 
     Raises:
         DataError: there are no examples.
@@ -132,12 +135,12 @@ class OfflineLoop(TrainingLoop):
     settings: OfflineSettings
     examples: Sequence[Example]
     reference_cache: Path | None = None
-    training: list[int] = field(init=False)
-    held_out: list[int] = field(init=False)
+    training_rows: list[int] = field(init=False)
+    held_out_rows: list[int] = field(init=False)
     mismatched: dict[int, Example] = field(init=False, default_factory=dict)
-    reference: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
-    mismatched_reference: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
-    costs: list[int] = field(init=False)
+    reference_logprobs: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
+    mismatched_reference_logprobs: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
+    token_counts: list[int] = field(init=False)
     _batches: Iterator[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,12 +148,11 @@ class OfflineLoop(TrainingLoop):
             raise DataError(
                 f"stage '{self.label}' has no examples to learn from; give data with at least one row."
             )
-        if incompatibility := data_incompatibility(self.algorithm, self.examples) or _dropout_incompatibility(
-            self.models, self.settings
-        ):
+        incompatibility = data_incompatibility(self.algorithm, self.examples)
+        if incompatibility := incompatibility or _dropout_incompatibility(self.models, self.settings):
             raise ConfigError(incompatibility)
-        self.training, self.held_out = split(self.examples, self.settings.validation, self.seed)
-        self.costs = [e.cost for e in self.examples]
+        self.training_rows, self.held_out_rows = split_rows(self.examples, self.settings.validation, self.seed)
+        self.token_counts = [example.cost for example in self.examples]
         super().__post_init__()
         if not (self.algorithm.needs or self.settings.epochs > 1 or self.settings.validation):
             self.cache_gb = 0.0  # no example is read again
@@ -158,7 +160,7 @@ class OfflineLoop(TrainingLoop):
     @property
     def planned_steps(self) -> int:
         """Optimizer steps of the stage without a budget."""
-        return planned_steps(len(self.training), self.settings)
+        return planned_steps(len(self.training_rows), self.settings)
 
     def parameter_groups(self) -> list[tuple[Mapping[str, nn.Parameter], float]]:
         """One group: the trained model's parameters."""
@@ -170,31 +172,32 @@ class OfflineLoop(TrainingLoop):
 
     def progress_note(self) -> str:
         """Loss and accuracy."""
-        right = f", accuracy {self.metrics['accuracy']:.0%}" if "accuracy" in self.metrics else ""
-        return f"loss {self.metrics['loss']:.3f}{right}"
+        accuracy = f", accuracy {self.metrics['accuracy']:.0%}" if "accuracy" in self.metrics else ""
+        return f"loss {self.metrics['loss']:.3f}{accuracy}"
 
     def resume(self) -> None:
-        """Compute reference log-probs, then restore the newest checkpoint: they are the initial model's."""
+        """Compute reference log-probs, which are the initial model's, then restore the newest checkpoint."""
         if self.processes.main and self.planned_steps < FEW_STEPS:
             steps = f"{self.planned_steps} optimizer step{'s' if self.planned_steps > 1 else ''}"
             console.print(
-                f"  [yellow]{self.label}: only {steps} over {len(self.training)} examples[/yellow]; raise "
+                f"  [yellow]{self.label}: only {steps} over {len(self.training_rows)} examples[/yellow]; raise "
                 "training.epochs or lower training.batch_size"
             )
-        used = [self.training[i] for i in visited(len(self.training), self.settings, self.seed)] + self.held_out
+        trained = rows_to_train_on(len(self.training_rows), self.settings, self.seed)
+        rows = [self.training_rows[i] for i in trained] + self.held_out_rows
         if "mismatched" in self.algorithm.needs:
-            self.mismatched = self._mismatched(used)
-        read = [*(self.examples[i] for i in used), *self.mismatched.values()]
+            self.mismatched = self._mismatched(rows)
+        examples = [*(self.examples[row] for row in rows), *self.mismatched.values()]
         if "reference" in self.algorithm.needs:
-            logprobs = self.reference_logprobs(read)
-            self.reference = dict(zip(used, logprobs[: len(used)], strict=True))
-            self.mismatched_reference = dict(zip(self.mismatched, logprobs[len(used) :], strict=True))
+            logprobs = self.compute_reference_logprobs(examples)
+            self.reference_logprobs = dict(zip(rows, logprobs[: len(rows)], strict=True))
+            self.mismatched_reference_logprobs = dict(zip(self.mismatched, logprobs[len(rows) :], strict=True))
         super().resume()
-        self._fill(read if self.reference else read[: len(used)])
-        order = batches(len(self.training), self.settings, self.seed)
+        self._fill_activation_caches(examples if self.reference_logprobs else examples[: len(rows)])
+        order = batches(len(self.training_rows), self.settings, self.seed)
         self._batches = itertools.islice(order, self.step_count, None)
 
-    def _fill(self, examples: Sequence[Example]) -> None:
+    def _fill_activation_caches(self, examples: Sequence[Example]) -> None:
         """Cache the frozen layers' activations of all examples, in an order that a resumed run shares.
 
         The reference pass has left them already, unless its log-probs were cached; the numbers are the same. Not
@@ -203,41 +206,41 @@ class OfflineLoop(TrainingLoop):
         """
         model, limited = self.models.trained, self.settings.budget_seconds or self.settings.budget_tokens
         for cache in self.activation_caches:
-            skipped_by_reference = bool(self.reference) and not cache.size
-            if self.processes.count == 1 and (skipped_by_reference or not (self.reference or limited)):
-                for rows in pack_by_tokens([e.cost for e in examples], self.token_budget.tokens):
-                    tokens = token_groups([examples[r] for r in rows])
+            needs_filling = not cache.size if self.reference_logprobs else not limited
+            if self.processes.count == 1 and needs_filling:
+                for indices in pack_by_tokens([example.cost for example in examples], self.token_budget.tokens):
+                    tokens = token_groups([examples[i] for i in indices])
                     cache.fill(tokens, dtype=model.compute.dtype, layout=model.layout)
             cache.open = False
 
     def step(self, step: int) -> dict[str, float]:
         """Train on the next batch; returns the metrics."""
-        batch, started = [self.training[i] for i in next(self._batches)], time.monotonic()
-        metrics = self.train_step(batch)
-        tokens = sum(self.costs[i] for i in batch)
+        rows, started = [self.training_rows[i] for i in next(self._batches)], time.monotonic()
+        metrics = self.train_step(rows)
+        tokens = sum(self.token_counts[row] for row in rows)
         metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
         self.budget.tokens += tokens + (self.sft_mix.tokens(step) if self.sft_mix else 0)
         return metrics
 
     def train_step(self, rows: Sequence[int]) -> dict[str, float]:
-        """One optimizer step over some examples, split into micro-batches that add up to it."""
-        totals = self._with_statistics(rows)
-        parts: list[dict[str, float]] = []
+        """Take an optimizer step over some examples, split into micro-batches whose gradients add up."""
+        totals = self._totals(rows)
+        micro_batch_metrics: list[dict[str, float]] = []
         dropout = self.settings.adapter_dropout or self.settings.head_dropout
         with self._dropout() if dropout else nullcontext():
             for attempt in self.token_budget.attempts():
                 with attempt:
-                    parts = self._backward(rows, totals)
+                    micro_batch_metrics = self._backward(rows, totals)
         self.processes.all_reduce_gradients(self.optimizer.parameters.values())
         rate = self.settings.learning_rate * self.optimizer.factor
         norm = self.optimizer.step(self._describe(rows))
-        return {**self._merged(parts), "grad_norm": norm, "learning_rate": rate}
+        return {**self._merge(micro_batch_metrics), "grad_norm": norm, "learning_rate": rate}
 
     def _describe(self, rows: Sequence[int]) -> str:
-        return describe_prompts([self.examples[i].prompt_id for i in rows])
+        return describe_prompts([self.examples[row].prompt_id for row in rows])
 
     def _dropout(self) -> AbstractContextManager[None]:
-        """Dropout of the optimizer step that comes, which a resumed run draws again."""
+        """Context manager: dropout of the next optimizer step; a resumed run drops the same units."""
         return self.models.trained.dropout(
             adapter=self.settings.adapter_dropout,
             head=self.settings.head_dropout,
@@ -247,75 +250,81 @@ class OfflineLoop(TrainingLoop):
     def _backward(self, rows: Sequence[int], totals: StepTotals) -> list[dict[str, float]]:
         """Compute gradients over this process's shard; returns the metrics of each micro-batch."""
         self.optimizer.zero_grad()  # an attempt that ran out of memory leaves some
-        parts, step = [], self.optimizer.step_count + 1
+        micro_batch_metrics, step = [], self.optimizer.step_count + 1
         for loss, metrics in self._losses(rows, totals):
             if not torch.isfinite(loss):
                 raise NotFiniteError(f"the loss of optimizer step {step} is not finite ({self._describe(rows)})")
             loss.backward()  # type: ignore[no-untyped-call]
-            parts.append({name: float(value) for name, value in metrics.items()})
+            micro_batch_metrics.append({name: float(value) for name, value in metrics.items()})
         if self.sft_mix:
-            parts.append(self.sft_mix.backward(self.models, step, self.processes, self.token_budget))
-        return parts
+            micro_batch_metrics.append(
+                self.sft_mix.backward(self.models, step, self.processes, self.token_budget)
+            )
+        return micro_batch_metrics
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Metrics of the held-out examples."""
-        totals = self._with_statistics(self.held_out)
-        parts: list[dict[str, float]] = []
+        totals = self._totals(self.held_out_rows)
+        micro_batch_metrics: list[dict[str, float]] = []
         for attempt in self.token_budget.attempts():
             with attempt:
-                losses = self._losses(self.held_out, totals)
-                parts = [{name: float(value) for name, value in metrics.items()} for _, metrics in losses]
-        return self._merged(parts)
+                micro_batch_metrics = [
+                    {name: float(value) for name, value in metrics.items()}
+                    for _, metrics in self._losses(self.held_out_rows, totals)
+                ]
+        return self._merge(micro_batch_metrics)
 
     def _losses(self, rows: Sequence[int], totals: StepTotals) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         """The losses and metrics of this process's micro-batches."""
-        for part in self.token_budget.micro_batches(rows, self.costs, self.processes):
-            yield self.algorithm.loss(self.models, self._collate(part, totals))
+        for micro_batch in self.token_budget.micro_batches(rows, self.token_counts, self.processes):
+            yield self.algorithm.loss(self.models, self._collate(micro_batch, totals))
 
-    def _with_statistics(self, rows: Sequence[int]) -> StepTotals:
+    def _totals(self, rows: Sequence[int]) -> StepTotals:
         """The divisors of a step, with the sums over the whole step that the algorithm's losses need."""
-        totals = totals_of([self.examples[i] for i in rows])
+        totals = totals_of([self.examples[row] for row in rows])
         if not needs_step_statistics(self.algorithm):
             return totals
-        parts: list[dict[str, float]] = []
+        statistics: list[dict[str, float]] = []
         for attempt in self.token_budget.attempts():
             with attempt:
-                parts = self._statistics(self.algorithm, rows, totals)
-        return replace(totals, sums=self._merged(parts))
+                statistics = self._statistics(self.algorithm, rows, totals)
+        return replace(totals, sums=self._merge(statistics))
 
     def _statistics(
         self, algorithm: StepStatisticsAlgorithm, rows: Sequence[int], totals: StepTotals
     ) -> list[dict[str, float]]:
         """The step statistics of this process's micro-batches."""
-        parts = []
-        for part in self.token_budget.micro_batches(rows, self.costs, self.processes):
-            mismatched = [i for i in part if i in self.mismatched]
-            others = self._collate(mismatched, totals, mismatched=True) if mismatched else None
-            sums = algorithm.step_statistics(self.models, self._collate(part, totals), others)
-            parts.append({name: float(value) for name, value in sums.items()})
-        return parts
+        statistics = []
+        for micro_batch in self.token_budget.micro_batches(rows, self.token_counts, self.processes):
+            mismatched_rows = [row for row in micro_batch if row in self.mismatched]
+            mismatched = self._collate(mismatched_rows, totals, mismatched=True) if mismatched_rows else None
+            sums = algorithm.step_statistics(self.models, self._collate(micro_batch, totals), mismatched)
+            statistics.append({name: float(value) for name, value in sums.items()})
+        return statistics
 
     def _collate(self, rows: Sequence[int], totals: StepTotals, *, mismatched: bool = False) -> Any:
         """A batch of some examples, or of their mismatched pairs, with reference log-probs."""
-        source = self.mismatched if mismatched else self.examples
-        reference = self.mismatched_reference if mismatched else self.reference
-        batch: Any = COLLATE[self.algorithm.consumes]([source[i] for i in rows], totals)
-        if not reference:
+        examples = self.mismatched if mismatched else self.examples
+        logprobs = self.mismatched_reference_logprobs if mismatched else self.reference_logprobs
+        batch: Any = COLLATE[self.algorithm.consumes]([examples[row] for row in rows], totals)
+        if not logprobs:
             return batch
-        return replace(batch, reference_logprobs=pad_rows([t for i in rows for t in reference[i]], 0.0))
+        return replace(batch, reference_logprobs=pad_rows([t for row in rows for t in logprobs[row]], 0.0))
 
-    def _merged(self, metrics: list[dict[str, float]]) -> dict[str, float]:
-        return merge_metrics([part for shard in self.processes.all_gather(metrics) for part in shard])
+    def _merge(self, micro_batch_metrics: list[dict[str, float]]) -> dict[str, float]:
+        """Sum over the micro-batches of all processes."""
+        gathered = self.processes.all_gather(micro_batch_metrics)
+        return merge_metrics([metrics for process_metrics in gathered for metrics in process_metrics])
 
     def _mismatched(self, rows: Sequence[int]) -> dict[int, Example]:
         """Mismatched pairs of some examples, where one fits, in the order of `rows`."""
         limit = token_limit(self.settings.max_tokens, self.models.trained.network.config)
         pairs = mismatched_pairs(self.examples, limit, self.seed)
-        return {i: pair for i in rows if (pair := pairs[i]) is not None}
+        return {row: pair for row in rows if (pair := pairs[row]) is not None}
 
-    def reference_logprobs(self, examples: Sequence[Example]) -> list[list[Tensor]]:
-        """Reference log-probs of each example's completions, `[T]`; by default the initial model's."""
+    def compute_reference_logprobs(self, examples: Sequence[Example]) -> list[list[Tensor]]:
+        """Compute reference log-probs of each example's completions, `[T]`; by default the initial model's."""
         policy = self.models.policy
         weights = self.reference_weights or (policy.reference_weights() if policy.adapter is None else None)
         evaluator = ReferenceEvaluator(

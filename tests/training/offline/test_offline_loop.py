@@ -15,7 +15,7 @@ from tiny import tiny_policy
 
 from gnomon.core.errors import RunError
 from gnomon.models.settings import Trainable
-from gnomon.training.offline.loop import batches, planned_steps, visited
+from gnomon.training.offline.loop import batches, planned_steps, rows_to_train_on
 from gnomon.training.runtime.checkpoints import newest_step
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import OfflineSettings
@@ -54,10 +54,10 @@ def test_less_than_an_epoch_visits_as_much_as_its_steps_take() -> None:
     """The examples that need reference log-probs: those of the steps, in the data's order."""
     half = OfflineSettings(epochs=0.5, batch_size=5)
     (step,) = batches(10, half, seed=0)
-    assert visited(10, half, 0) == sorted(step)
+    assert rows_to_train_on(10, half, 0) == sorted(step)
     assert len(set(step)) == 5
-    assert len(visited(10, OfflineSettings(epochs=0.5, batch_size=4), 0)) == 8  # two whole steps
-    assert visited(10, OfflineSettings(epochs=1.0, batch_size=3), 0) == list(range(10))
+    assert len(rows_to_train_on(10, OfflineSettings(epochs=0.5, batch_size=4), 0)) == 8  # two whole steps
+    assert rows_to_train_on(10, OfflineSettings(epochs=1.0, batch_size=3), 0) == list(range(10))
 
 
 def test_metrics_are_complete_and_the_loss_falls(tmp_path: Path) -> None:

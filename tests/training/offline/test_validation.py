@@ -12,7 +12,7 @@ from tiny import tiny_policy
 
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
-from gnomon.training.offline.loop import split
+from gnomon.training.offline.loop import split_rows
 from gnomon.training.runtime.checkpoints import BestCheckpoint
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import Validation
@@ -27,12 +27,12 @@ WRONG_WAY = {
 
 def test_a_prompt_is_on_one_side_only() -> None:
     examples = [*demonstrations(), *demonstrations()]
-    training, held = split(examples, Validation(share=0.3), seed=0)
+    training, held = split_rows(examples, Validation(share=0.3), seed=0)
     assert len(held) == 6
     assert not {examples[i].prompt_id for i in held} & {examples[i].prompt_id for i in training}
     assert sorted([*training, *held]) == list(range(20))
     with pytest.raises(ConfigError, match=r"validation\.share holds back 10 of 10 prompts"):
-        split(demonstrations(), Validation(share=0.99), seed=0)
+        split_rows(demonstrations(), Validation(share=0.99), seed=0)
 
 
 def test_patience_by_hand() -> None:
