@@ -59,7 +59,7 @@ class StoreShop:
         add_prompts(self.store, PROJECT, [BankPrompt(prompt)])
         add_completions(self.store, PROJECT, ((prompt.id, Completion(item.id, item.text), {}) for item in items))
         self.annotators = [self.store.add_annotator(n, kind="simulated", id=n) for n in annotators_of(items)]
-        self.queue = Queue(self.store, PROJECT, lease=LEASE)
+        self.queue = Queue(self.store, PROJECT, lease_seconds=LEASE)
 
     def ask(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items of the store."""

@@ -26,7 +26,7 @@ from gnomon.losses.reduce import masked, masked_sum
 if TYPE_CHECKING:
     from torch import Tensor
 
-FeedbackBatch = Preferences | Labels | Rankings
+Batch = Preferences | Labels | Rankings
 Noise = Annotated[float, Range("with half of all labels flipped there is nothing to learn", ge=0, lt=0.5)]
 
 
@@ -80,15 +80,13 @@ class PairLoss:
             sums = pair_values(logratios, mask, rows, other_rows, ld_alpha=self.ld_alpha, average=self.average)
             return self.implicit_reward(sums)
 
-        chosen_reward = rewards(chosen_rows, rejected_rows)  # [M]
-        rejected_reward = rewards(rejected_rows, chosen_rows)  # [M]
-        margin = chosen_reward - rejected_reward
+        chosen, rejected = rewards(chosen_rows, rejected_rows), rewards(rejected_rows, chosen_rows)  # [M]
+        margin = chosen - rejected
         smoothed_target = smooth_labels(target, self.label_smoothing, robust=self.robust)
         required_margin = self.margin_weight * batch.margin.to(logratios)
         pair_loss = soft_label_loss(self.pair_loss, margin - required_margin, smoothed_target)
         preferred_nll = target * nll[chosen_rows] + (1 - target) * nll[rejected_rows]
-        weight = batch.weight.to(logratios)
-        loss = (weight * (pair_loss + self.sft_coef * preferred_nll)).sum() / pair_count
+        loss = (batch.weight.to(logratios) * (pair_loss + self.sft_coef * preferred_nll)).sum() / pair_count
         metrics = {
             "loss": loss.detach(),
             "accuracy": pairwise_accuracy(margin).sum() / pair_count,
@@ -96,14 +94,12 @@ class PairLoss:
             "nll": preferred_nll.detach().sum() / pair_count,
         }
         if "reference" in self.needs:
-            metrics["chosen_reward"] = chosen_reward.detach().sum() / pair_count
-            metrics["rejected_reward"] = rejected_reward.detach().sum() / pair_count
+            metrics["chosen_reward"] = chosen.detach().sum() / pair_count
+            metrics["rejected_reward"] = rejected.detach().sum() / pair_count
         return loss, metrics
 
 
-def completion_logratios(
-    models: Models, batch: FeedbackBatch, *, reference: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def completion_logratios(models: Models, batch: Batch, *, reference: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Compute log-probs or log-ratios of each completion.
 
     Args:

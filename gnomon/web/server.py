@@ -284,7 +284,7 @@ def text(payload: ItemPayload, server: Server, user: CurrentUser) -> dict[str, A
     payload.check(user)
     if not setup_of(server.store.project(server.project).settings).rewrite:
         raise HTTPException(403, "Rewriting is disabled for this project.")
-    return {"texts": server.queue.texts(user.annotator, payload.item)}
+    return {"texts": server.queue.displayed_texts(user.annotator, payload.item)}
 
 
 @router.post("/api/heartbeat")

@@ -93,7 +93,7 @@ def judge_items(
         stop: becomes true to stop after the current item.
         progress: receives the number of judged items.
     """
-    queue = Queue(store, project) if lease is None else Queue(store, project, lease=lease)
+    queue = Queue(store, project) if lease is None else Queue(store, project, lease_seconds=lease)
     setup, annotator, summary = setup_of(store.project(project).settings), register(store, program), WorkSummary()
     number = queue.judged_count(annotator)
     while (

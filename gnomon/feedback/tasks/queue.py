@@ -40,8 +40,8 @@ from gnomon.feedback.store.schema import (
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import check_answer, setup_of
 
-LEASE = 20 * 60.0  # seconds
-ATTEMPTS = 8  # to lease an item while other transactions have locked all that are left
+LEASE_SECONDS = 20 * 60.0
+MAX_ATTEMPTS = 8  # to lease an item while other transactions have locked all that are left
 GOLD_SLOTS = 1  # free slots of a gold item, however many judgements it has
 
 
@@ -109,14 +109,16 @@ class Queue:
     Args:
         store: the feedback store.
         project: id of the project.
-        lease: duration of a lease in seconds; a heartbeat starts it again.
+        lease_seconds: duration of a lease; a heartbeat starts it again.
         clock: returns the time, in seconds since 1970.
     """
 
-    def __init__(self, store: Store, project: str, *, lease: float = LEASE, clock: Any = time.time):
+    def __init__(
+        self, store: Store, project: str, *, lease_seconds: float = LEASE_SECONDS, clock: Any = time.time
+    ):
         self.store = store
         self.project = project
-        self.lease = lease
+        self.lease_seconds = lease_seconds
         self.clock = clock
 
     def take(self, annotator: str) -> AnnotationTask | None:
@@ -124,12 +126,12 @@ class Queue:
 
         Returns:
             The leased item. `None` if no item is available to the annotator, if they are paused or have
-            withdrawn, or if other transactions held or changed the available ones in each of `ATTEMPTS` tries.
+            withdrawn, or if other transactions held or changed the available ones in all of `MAX_ATTEMPTS`.
 
         Raises:
             DataError: the annotator is unknown.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             task, retry = self._take(annotator)
             if task or not retry:
                 return task
@@ -151,25 +153,25 @@ class Queue:
                 return None, False
             require(project, "project", self.project)
             for assignment in (row[2] for row in rows if row[2] is not None):
-                item = self._locked(session, assignment.item, wait=False)
+                item = self._lock_item(session, assignment.item, wait=False)
                 retry |= item is None
                 if item is None or item.state not in queries.JUDGEABLE_STATES:
                     continue
                 # The annotator's own expired lease is renewed if the item has a free slot.
                 if assignment.until > now or self._free_slots(session, item, now) > 0:
-                    assignment.until = now + self.lease
-                    return _task(session, project, item, assignment), False
+                    assignment.until = now + self.lease_seconds
+                    return _make_task(session, project, item, assignment), False
             for item in self._candidates(session, project, annotator, now):
                 retry |= item is None
                 if item is None or item.state not in queries.JUDGEABLE_STATES:
                     continue
                 slot = {"item": item.key, "annotator": annotator, "now": now}
                 filled, assigned, has_surplus = session.execute(queries.SLOT_STATE, slot).one()
-                free = GOLD_SLOTS if item.state == "gold" else item.target_votes - filled
-                if has_surplus and free > 0:  # a surplus judgement fills a slot before a new lease does
+                free_slots = GOLD_SLOTS if item.state == "gold" else item.target_votes - filled
+                if has_surplus and free_slots > 0:  # a surplus judgement fills a slot before a new lease does
                     resolve_item(session, item, project, now)
-                    free = self._free_slots(session, item, now)
-                if item.state not in queries.JUDGEABLE_STATES or free <= 0:
+                    free_slots = self._free_slots(session, item, now)
+                if item.state not in queries.JUDGEABLE_STATES or free_slots <= 0:
                     retry = True  # the item changed before it was locked; others may be free
                     continue
                 if assigned:
@@ -180,15 +182,15 @@ class Queue:
                     item=item.key,
                     annotator=annotator,
                     shown=display_order,
-                    until=now + self.lease,
+                    until=now + self.lease_seconds,
                     created=now,
                 )
                 session.add(assignment)
                 session.flush()
-                return _task(session, project, item, assignment), False
+                return _make_task(session, project, item, assignment), False
             parameters = {"project": self.project, "now": now}
             for key in session.scalars(queries.SURPLUS_TO_COUNT, parameters).all():
-                if (item := self._locked(session, key, wait=False)) is not None:
+                if (item := self._lock_item(session, key, wait=False)) is not None:
                     resolve_item(session, item, project, now)
         return None, retry
 
@@ -206,7 +208,7 @@ class Queue:
         """
         now = self.clock()
         with self.store.writing() as session:
-            row = self._locked(session, item)
+            row = self._lock_item(session, item)
             assignment = self._assignment(session, annotator, item)
             if row is None or assignment is None or assignment.state != "leased":
                 return None
@@ -214,7 +216,7 @@ class Queue:
                 assignment.draft = draft
             if assignment.until <= now and self._free_slots(session, row, now) <= 0:
                 return None
-            assignment.until = now + self.lease
+            assignment.until = now + self.lease_seconds
             return assignment.until
 
     def skip(self, annotator: str, item: int, reason: str) -> None:
@@ -229,7 +231,7 @@ class Queue:
             DataError: there is no such item, or it was never leased to this annotator.
         """
         with self.store.writing() as session:
-            row = require(self._locked(session, item), "item", item)
+            row = require(self._lock_item(session, item), "item", item)
             assignment = self._require_assignment(session, annotator, item)
             if assignment.state == "leased":
                 # The column `draft` holds the reason of a skipped item.
@@ -251,7 +253,7 @@ class Queue:
             # Lock the annotator before the item, in the order of a withdrawal, to avoid a deadlock.
             state = session.scalar(queries.ANNOTATOR_STATE, {"annotator": judgement.annotator})
             state = require(state, "annotator", judgement.annotator)
-            item = require(self._locked(session, judgement.item), "item", judgement.item)
+            item = require(self._lock_item(session, judgement.item), "item", judgement.item)
             parameters = {
                 "item": judgement.item,
                 "annotator": judgement.annotator,
@@ -278,7 +280,7 @@ class Queue:
                 )
             assignment = _require_assigned(assignment, judgement.annotator, judgement.item)
             if judgement.corrects is not None:
-                surplus = self._corrected(session, judgement).surplus
+                surplus = self._corrected_judgement(session, judgement).surplus
             elif assignment.state == "done":
                 raise DataError(
                     f"annotator '{judgement.annotator}' has judged item {judgement.item}; correct it instead."
@@ -318,9 +320,9 @@ class Queue:
                 return None
             item, project = session.get_one(ItemRow, row.item), session.get_one(ProjectRow, self.project)
             assignment = self._require_assignment(session, annotator, row.item)
-            return _task(session, project, item, assignment), row
+            return _make_task(session, project, item, assignment), row
 
-    def texts(self, annotator: str, item: int) -> list[str]:
+    def displayed_texts(self, annotator: str, item: int) -> list[str]:
         """Return the texts of an item's completions, in the order displayed to the annotator.
 
         For a completion of several turns it is the text of the last turn, which a rewrite replaces.
@@ -377,7 +379,7 @@ class Queue:
         """Return the assignment of an item to an annotator, or raise `DataError` without one."""
         return _require_assigned(self._assignment(session, annotator, item), annotator, item)
 
-    def _locked(self, session: Session, item: int, *, wait: bool = True) -> ItemRow | None:
+    def _lock_item(self, session: Session, item: int, *, wait: bool = True) -> ItemRow | None:
         """Lock an item until this transaction ends; without waiting, `None` if another transaction has it."""
         statement = queries.LOCK_ITEM if wait else queries.TRY_LOCK_ITEM
         return session.scalars(statement, {"item": item, "project": self.project}).first()
@@ -389,8 +391,8 @@ class Queue:
 
         Drawn gold items come first, then others by priority; the last `None` stands for all that remain.
         """
-        for key in self._drawn_gold(session, project, annotator):
-            yield self._locked(session, key, wait=False)
+        for key in self._draw_gold_items(session, project, annotator):
+            yield self._lock_item(session, key, wait=False)
         parameters = {"annotator": annotator, "project": self.project, "now": now}
         for _ in range(queries.MAX_CANDIDATES):
             if (item := session.scalars(queries.NEXT_ITEM, parameters).first()) is None:
@@ -399,7 +401,7 @@ class Queue:
         if session.scalar(queries.HAS_AVAILABLE_ITEM, parameters):
             yield None
 
-    def _drawn_gold(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
+    def _draw_gold_items(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
         """Draw whether the next item is a gold one; return unseen gold items in random order, or none."""
         rate = setup_of(project.settings).gold_rate
         if not rate:
@@ -419,7 +421,7 @@ class Queue:
             return GOLD_SLOTS
         return item.target_votes - int(session.scalar(queries.FILLED_SLOTS, {"item": item.key, "now": now}) or 0)
 
-    def _corrected(self, session: Session, judgement: NewJudgement) -> JudgementRow:
+    def _corrected_judgement(self, session: Session, judgement: NewJudgement) -> JudgementRow:
         """Return the judgement that this one corrects."""
         row = session.scalars(queries.JUDGEMENT_BY_ID, {"judgement": judgement.corrects}).first()
         if row is None or (row.item, row.annotator) != (judgement.item, judgement.annotator):
@@ -438,7 +440,7 @@ def _require_assigned(assignment: AssignmentRow | None, annotator: str, item: in
     return assignment
 
 
-def _task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> AnnotationTask:
+def _make_task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> AnnotationTask:
     rows = _displayed_completions(session, item, assignment)
     return AnnotationTask(
         item.key,

@@ -259,7 +259,7 @@ def test_a_surplus_judgement_fills_the_slot_of_a_withdrawn_annotator(store: Stor
     now = [1000.0]
     queue.clock = lambda: now[0]
     late = {who: take(queue, who) for who in ("ann", "bob")}
-    now[0] += queue.lease + 1
+    now[0] += queue.lease_seconds + 1
     item = judge(queue, {"cyd": "a", "dan": "a"})
     for who in ("bob", "ann"):
         submit_choice(queue, late[who], who, "b")

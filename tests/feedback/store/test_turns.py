@@ -103,7 +103,7 @@ def test_a_rewrite_replaces_the_last_turn(tmp_path: Path) -> None:
     store, queue = store_of(tmp_path / "f.db", [row], rewrite=True)
     task = queue.take("ann")
     assert task is not None
-    texts = queue.texts("ann", task.item)
+    texts = queue.displayed_texts("ann", task.item)
     assert sorted(texts) == sorted([GOOD[-1][1], "No."])
     index = texts.index("No.")
     better = {"choice": ("second", "first")[index], "rewrite": {"place": index, "text": "Metropolis."}}

@@ -72,7 +72,9 @@ def test_draws_differ_between_annotators_and_projects(small: Store) -> None:
         set_salt(small, salt)
         for who in ("ann", "bob"):
             with small.reading() as session:
-                draws[salt, who] = tuple(queue._drawn_gold(session, session.get_one(ProjectRow, "films"), who))
+                draws[salt, who] = tuple(
+                    queue._draw_gold_items(session, session.get_one(ProjectRow, "films"), who)
+                )
     assert len(set(draws.values())) > 2
 
 
@@ -148,7 +150,7 @@ def test_a_late_judgement_of_a_gold_item_is_not_surplus(store: Store) -> None:
 def _draws(store: Store, queue: Queue, salt: str) -> bool:
     set_salt(store, salt)
     with store.reading() as session:
-        return bool(queue._drawn_gold(session, session.get_one(ProjectRow, "films"), "ann"))
+        return bool(queue._draw_gold_items(session, session.get_one(ProjectRow, "films"), "ann"))
 
 
 def test_gold_items_are_never_exported(store: Store) -> None:

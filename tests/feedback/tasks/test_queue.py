@@ -63,7 +63,7 @@ def clock() -> Clock:
 @pytest.fixture
 def queue(store: Store, clock: Clock) -> Queue:
     fill(store, 3)
-    return Queue(store, "films", lease=60, clock=clock)
+    return Queue(store, "films", lease_seconds=60, clock=clock)
 
 
 def submit_first(

@@ -39,7 +39,7 @@ def late(store: Store, names: tuple[str, ...]) -> tuple[Queue, Clock, int]:
     """Ann's lease expires, Bob leases the only slot, and then Ann submits: her judgement is surplus."""
     clock = Clock()
     project(store, 1, votes_per_item=1, names=names)
-    queue = Queue(store, "films", lease=60, clock=clock)
+    queue = Queue(store, "films", lease_seconds=60, clock=clock)
     task = take(queue, "ann")
     clock.now += 61
     assert take(queue, "bob").item == task.item
