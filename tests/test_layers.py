@@ -21,7 +21,7 @@ LAYERS = (
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
 INNER_ORDER = {
     "core": ("", "storage", "translations"),
-    "data": ("reading", "formats", "templates", "", "pairs"),
+    "data": ("reading", "formats", "templates", "", "pairs", "quality"),
     "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", ""),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
@@ -32,7 +32,7 @@ INNER_ORDER = {
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
 }  # fmt: skip
 CROWDED = 16
-LISTED = ("algorithms", "stages", "data/formats")  # one file an entry: as many as there are
+LISTED = ("algorithms", "stages", "data/formats", "data/quality/filters")  # one file an entry: as many as there are
 ROOT = Path(gnomon.__file__).parent
 
 

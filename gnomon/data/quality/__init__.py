@@ -1,0 +1,1 @@
+"""Quality of training data: filters of records, the cleaning of a file, its report."""

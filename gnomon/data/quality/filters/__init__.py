@@ -1,0 +1,1 @@
+"""Filters of records, one file each."""

@@ -1,0 +1,63 @@
+"""Texts that loop, or that hardly consist of letters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from gnomon.core.ranges import Range, Share
+from gnomon.data.quality.contract import Part, RecordFilter
+from gnomon.data.quality.texts import named_texts, nfc, rolling
+
+NGRAM = 10
+# One letter or sign many times, but for those that draw lines, tables and blank space.
+RUN = re.compile(r"([^\s\-_=*#~.|+·—─━═])\1{29}")
+
+
+class Degenerate(RecordFilter):
+    """Finds completions that repeat themselves, consist of symbols, or hold characters that were not decoded.
+
+    Attributes:
+        max_repeated: share of the text's 10-character n-grams that occurred before in it. Prose has below 0.1 in
+            every language, a long table 0.4, a loop above 0.8.
+        max_symbols: share of characters that are neither letters, digits nor white space; code has about 0.3.
+        min_length: shorter texts are not judged by these shares.
+    """
+
+    name: ClassVar[str] = "degenerate"
+    part: ClassVar[Part] = "sound"
+    max_repeated: Share = 0.6
+    max_symbols: Share = 0.6
+    min_length: Annotated[int, Range("it counts characters", ge=1, le=10**6)] = 40
+
+    def check(self, record: Any, tokenizer: Any) -> Iterator[str]:
+        """Measure each completion, and a rated text."""
+        for name, original in named_texts(record):
+            text = nfc(original)
+            if "\ufffd" in text:
+                yield f"{name} holds the sign for a character that could not be decoded"
+            if RUN.search(text):
+                yield f"{name} repeats one character 30 times or more"
+            if len(text) < self.min_length:
+                continue
+            if (share := repeated_share(text)) > self.max_repeated:
+                yield f"{name} repeats itself: {share:.0%} of its parts occurred before"
+            if (share := symbol_share(text)) > self.max_symbols:
+                yield f"{name} is {share:.0%} symbols"
+
+
+def repeated_share(text: str) -> float:
+    """Return the share of a text's n-grams that occurred before in it."""
+    hashes = rolling(text, NGRAM)
+    return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0
+
+
+def symbol_share(text: str) -> float:
+    """Return the share of a text's characters, white space left out, that are neither letters nor digits."""
+    counts = Counter("".join(text.split()))
+    symbols = sum(count for character, count in counts.items() if not character.isalnum())
+    return symbols / counts.total() if counts else 0.0

@@ -1,0 +1,123 @@
+"""Personal data: addresses of e-mail, phone numbers, payment cards, identity numbers, bank accounts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from gnomon.data.quality.contract import Action, Part, RecordFilter
+from gnomon.data.quality.identity_numbers import is_card, is_chinese_id, is_iban
+from gnomon.data.quality.texts import named_texts, turn_texts
+from gnomon.data.records import prompt_of_record
+
+Sort = Literal["email", "phone", "card", "chinese_id", "us_ssn", "iban"]
+Check = Callable[[str], bool]
+NOT_IN_NUMBER = r"(?<![\d０-９])(?<![\d０-９][.\-])"
+NUMBER_ENDS = r"(?![\d０-９])(?!\.[\d０-９])"
+_CHINESE_ID = r"\d{17}[\dXxＸｘ]"
+_PHONE = (
+    r"\+\d{1,3}(?:[ .\-]?\(\d{1,4}\))?(?:[ .\-]?\d{2,4}){2,4}"  # international
+    r"|(?:\+?86[ \-]?)?1[3-9]\d[ \-]?\d{4}[ \-]?\d{4}"  # Chinese mobile
+    r"|0\d{2,3}-\d{7,8}"  # Chinese landline
+    r"|(?:1[ .\-])?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[.\-]\d{4}"  # North American
+)
+
+
+def _plain(text: str) -> str:
+    """The ASCII letters and digits of a match."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if c.isalnum())
+
+
+def _is_phone(text: str) -> bool:
+    return 7 <= len(_plain(text)) <= 15
+
+
+def _is_ssn(text: str) -> bool:
+    area, group, serial = re.split(r"\D", unicodedata.normalize("NFKC", text))
+    return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+
+
+# In this order: what one sort matches, the later ones do not see.
+SORTS: dict[Sort, tuple[str, re.Pattern[str], Check]] = {
+    "email": (
+        "an e-mail address",
+        re.compile(
+            r"[A-Za-z0-9][\w.+%\-]{0,63}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w\-])", re.ASCII
+        ),
+        lambda _: True,
+    ),
+    "iban": (
+        "a bank account (IBAN)",
+        re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", re.ASCII),
+        lambda text: 15 <= len(_plain(text)) <= 34 and is_iban(_plain(text)),
+    ),
+    "chinese_id": (
+        "a Chinese identity number",
+        re.compile(NOT_IN_NUMBER + _CHINESE_ID + r"(?![\dA-Za-z])"),
+        lambda text: is_chinese_id(_plain(text)),
+    ),
+    "card": (
+        "a payment card",
+        re.compile(NOT_IN_NUMBER + r"\d(?:[ \-]?\d){12,18}" + NUMBER_ENDS),
+        lambda text: is_card(_plain(text)),
+    ),
+    "us_ssn": (
+        "a US social security number",
+        re.compile(NOT_IN_NUMBER + r"\d{3}[- ]\d{2}[- ]\d{4}" + NUMBER_ENDS),
+        _is_ssn,
+    ),
+    "phone": ("a phone number", re.compile(NOT_IN_NUMBER + f"(?:{_PHONE})" + NUMBER_ENDS), _is_phone),
+}
+_HINT = re.compile(r"@|\d{3}|\d[ .\-]\d")
+
+
+class PersonalData(RecordFilter):
+    """Finds personal data in prompts and completions by patterns, with check digits where there are any.
+
+    Names, addresses and whatever else has no pattern are not found.
+
+    Attributes:
+        sorts: sorts of data to look for.
+    """
+
+    name: ClassVar[str] = "personal_data"
+    part: ClassVar[Part] = "private"
+    actions: ClassVar[tuple[Action, ...]] = ("off", "report", "drop", "mask")
+    when_named: ClassVar[Action] = "report"
+    sorts: list[Sort] = Field(default_factory=lambda: list(SORTS))
+
+    def check(self, record: Any, tokenizer: Any) -> Iterator[str]:
+        """Search the prompt and each completion."""
+        prompt = prompt_of_record(record)
+        texts = [("prompt", text) for text in turn_texts(prompt.messages)] if prompt is not None else []
+        if prompt is not None and prompt.answer is not None:
+            texts.append(("answer", prompt.answer))
+        reasons: dict[str, None] = {}
+        for name, text in (*texts, *named_texts(record)):
+            for sort, _, _ in self.matches(text):
+                reasons.setdefault(f"{name} holds {SORTS[sort][0]}")
+        yield from reasons
+
+    def mask(self, text: str) -> str:
+        """Replace each match by its sort, as in `[EMAIL]`."""
+        for sort, start, end in sorted(self.matches(text), key=lambda match: -match[1]):
+            text = f"{text[:start]}[{sort.upper()}]{text[end:]}"
+        return text
+
+    def matches(self, text: str) -> list[tuple[Sort, int, int]]:
+        """Return the sort, start and end of each match, without overlaps."""
+        if not _HINT.search(text):
+            return []
+        taken: list[tuple[Sort, int, int]] = []
+        for sort, (_, pattern, check) in SORTS.items():
+            if sort not in self.sorts:
+                continue
+            for match in pattern.finditer(text):
+                start, end = match.span()
+                if check(match[0]) and not any(start < e and s < end for _, s, e in taken):
+                    taken.append((sort, start, end))
+        return taken

@@ -1,0 +1,69 @@
+"""An ordered map over worker processes, with a bounded number of tasks in flight."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from gnomon.core.errors import RunError
+
+Task = TypeVar("Task")
+Value = TypeVar("Value")
+AHEAD = 3  # tasks in flight for each process
+_work: Callable[[Any], Any] | None = None
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered_map(work: Callable[[Task], Value], tasks: Iterable[Task], jobs: int) -> Iterator[Value]:
+    """Yield `work(task)` of each task, in their order; a single task is done by this process.
+
+    Args:
+        work: can be pickled; it is sent to each process once.
+        tasks: can be pickled.
+        jobs: number of processes; with 1 none is started.
+
+    Raises:
+        RunError: a worker process was ended from outside, for example for lack of memory.
+    """
+    iterator = iter(tasks)
+    first = list(itertools.islice(iterator, 2))
+    if jobs <= 1 or len(first) < 2:
+        yield from map(work, itertools.chain(first, iterator))
+        return
+    # loky starts workers without running the user's script again, as the standard library's pools would.
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import TerminatedWorkerError
+
+    waiting: deque[Any] = deque()
+    with ProcessPoolExecutor(max_workers=jobs, initializer=_set_work, initargs=(work,)) as executor:
+        try:
+            for task in itertools.chain(first, iterator):
+                waiting.append(executor.submit(_run, task))
+                if len(waiting) >= AHEAD * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except TerminatedWorkerError:
+            raise RunError(
+                "a worker process was ended from outside, probably for lack of memory; run with --jobs 1."
+            ) from None
+        except BaseException:
+            executor.shutdown(wait=True, kill_workers=True)
+            raise
+
+
+def _set_work(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+
+
+def _run(task: Any) -> Any:
+    assert _work is not None, "set when the process starts"
+    return _work(task)

@@ -1,0 +1,174 @@
+"""Texts of records for comparison: in Unicode's normal form NFC and nothing else, as digests and n-grams."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gnomon.core.types import Completion, Message, Prompt, RatedText
+from gnomon.data.quality.contract import Digests
+from gnomon.data.reading.conversations import completion_of
+from gnomon.data.reading.messages import fingerprint
+from gnomon.data.reading.row_fields import name_of
+from gnomon.data.records import completions_of, prompt_of_record
+
+NGRAM = 5  # characters; right for languages without spaces too
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplication permutes 64-bit numbers
+
+
+def nfc(text: str) -> str:
+    """Return a text in normal form C."""
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def turn_texts(turns: Sequence[Message]) -> Iterator[str]:
+    """Yield the texts of messages, reasoning first."""
+    for turn in turns:
+        if turn.reasoning_content is not None:
+            yield turn.reasoning_content
+        yield turn.content
+
+
+def completion_texts(completion: Completion) -> Iterator[str]:
+    """Yield the texts of a completion."""
+    return turn_texts(completion.turns) if completion.turns is not None else iter((completion.text,))
+
+
+def parts_of(record: Any) -> list[str]:
+    """Return a record's texts: its prompt with the roles of its turns, then its rated text or completions."""
+    prompt = prompt_of_record(record)
+    parts = [] if prompt is None else [prompt_text(prompt)]
+    if isinstance(record, RatedText):
+        parts.append(record.text)
+    return [nfc(part) for part in (*parts, *("\n".join(completion_texts(c)) for c in completions_of(record)))]
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """Return the turns of a prompt as one text; a single user's turn as its content."""
+    if len(prompt.messages) == 1 and prompt.messages[0].role == "user":
+        return prompt.messages[0].content
+    return "\n".join(f"{turn.role}: {text}" for turn in prompt.messages for text in turn_texts((turn,)))
+
+
+def named_texts(record: Any) -> Iterator[tuple[str, str]]:
+    """Yield each text that a completion of the record or the rated text consists of, with its name."""
+    if isinstance(record, RatedText):
+        yield "text", record.text
+    names = completion_names(record)
+    for name, completion in zip(names, completions_of(record), strict=True):
+        yield name, "\n\n".join(completion_texts(completion))
+
+
+def completion_names(record: Any) -> list[str]:
+    """Return the names of a record's completions, for reasons."""
+    count = len(completions_of(record))
+    if hasattr(record, "chosen"):
+        return ["chosen", "rejected"]
+    return ["completion"] * count if count < 2 else [f"completion {n}" for n in range(1, count + 1)]
+
+
+def digest(*texts: str) -> int:
+    """Return a 64-bit digest of some texts in their order."""
+    content = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        content.update(len(data).to_bytes(8, "little"))
+        content.update(data)
+    return int.from_bytes(content.digest(), "little")
+
+
+def ngrams(text: str, length: int = NGRAM) -> Digests:
+    """Return hashes of the distinct character n-grams of a text, sorted; a shorter text is one n-gram.
+
+    Args:
+        text: in normal form.
+        length: of the n-grams.
+    """
+    return np.unique(rolling(text, length))
+
+
+def rolling(text: str, length: int) -> Digests:
+    """Return a hash of the n-gram at each position of a text.
+
+    Args:
+        text: in normal form.
+        length: of the n-grams; a shorter text has one.
+    """
+    if not text:
+        return np.empty(0, np.uint64)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    length = min(length, len(codes))
+    count = len(codes) - length + 1
+    hashes = np.zeros(count, np.uint64)
+    for offset in range(length):
+        hashes = (hashes ^ codes[offset : offset + count]) * _FACTOR
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
+
+
+def jaccard(one: Digests, other: Digests) -> float:
+    """Return the share of n-grams that two texts have in common; 1 for two empty ones."""
+    if not len(one) and not len(other):
+        return 1.0
+    common = len(np.intersect1d(one, other, assume_unique=True))
+    return common / (len(one) + len(other) - common)
+
+
+def map_texts(record: Any, change: Callable[[str], str]) -> Any:
+    """Return a record with each text of its prompt and completions changed; ids that name a text follow it.
+
+    Args:
+        record: of any kind.
+        change: returns the new text for a text.
+    """
+    if isinstance(record, Prompt):
+        return _prompt(record, change)
+    changes: dict[str, Any] = {}
+    if (prompt := prompt_of_record(record)) is not None:
+        changes["prompt"] = _prompt(prompt, change)
+    if isinstance(record, RatedText):
+        changes["text"] = change(record.text)
+    for key in ("chosen", "rejected", "completion"):
+        if isinstance(one := getattr(record, key, None), Completion):
+            changes[key] = _completion(one, change)
+    if hasattr(record, "completions"):
+        changes["completions"] = tuple(_completion(one, change) for one in record.completions)
+    return replace(record, **changes)
+
+
+def _messages(turns: Sequence[Message], change: Callable[[str], str]) -> tuple[Message, ...]:
+    return tuple(
+        replace(
+            turn,
+            content=change(turn.content),
+            reasoning_content=None if turn.reasoning_content is None else change(turn.reasoning_content),
+        )
+        for turn in turns
+    )
+
+
+def _prompt(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
+    turns = _messages(prompt.messages, change)
+    by_content = prompt.id == name_of(fingerprint(prompt.messages))
+    answer = None if prompt.answer is None else change(prompt.answer)
+    return replace(
+        prompt, id=name_of(fingerprint(turns)) if by_content else prompt.id, messages=turns, answer=answer
+    )
+
+
+def _completion(completion: Completion, change: Callable[[str], str]) -> Completion:
+    by_content = completion.id == name_of(completion.text)
+    if completion.turns is None:
+        text = change(completion.text)
+        return replace(completion, id=completion_of(text).id if by_content else completion.id, text=text)
+    turns = _messages(completion.turns, change)
+    text = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
+    by_content = completion.id == name_of(fingerprint(completion.turns))
+    return replace(
+        completion, id=name_of(fingerprint(turns)) if by_content else completion.id, text=text, turns=turns
+    )
