@@ -1,6 +1,7 @@
 """Public names, each with the module that defines it. `gnomon/__init__.py` imports them at first use."""
 
 from .api.data import (
+    data_clean as data_clean,
     data_convert as data_convert,
     data_pairs as data_pairs,
     inspect as inspect,

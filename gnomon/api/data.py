@@ -1,4 +1,4 @@
-"""Python calls for data files: inspect, convert, make pairs."""
+"""Python calls for data files: inspect, convert, make pairs, clean."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import Inspection, inspect as read_file
 from gnomon.data.pairs.build import PairResult, make_pairs
 from gnomon.data.pairs.settings import PairSettings
+from gnomon.data.quality.clean import clean_file
+from gnomon.data.quality.report import CleanReport
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import read_records
@@ -94,3 +96,53 @@ def data_pairs(
         raise DataError(f"{path}: no pair can be made of it; {result.reasons() or 'nothing is compared in it'}.")
     write_jsonl(target, map(record_row, result.preferences))
     return result
+
+
+def data_clean(
+    file: Name,
+    out: Name,
+    *,
+    filters: Mapping[str, Any] | None = None,
+    model: str = "",
+    chat_template: str | None = None,
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    overwrite: bool = False,
+) -> CleanReport:
+    """Clean a data file: every row is written to `out`, or with its reason to `rejected.jsonl` beside it.
+
+    Args:
+        file: path of the file.
+        out: the cleaned file, JSON lines in Gnomon's own layout; the other files are beside it.
+        filters: name of a filter → `off`, `report`, `drop` or `mask`, or a mapping of its settings:
+            `{"near_duplicates": {"similarity": 0.9}, "personal_data": "mask"}`.
+        model: model whose tokenizer counts tokens.
+        chat_template: `plain` or a Jinja file, for a model without a chat template.
+        format: name of the file's format, where that is not recognized or ambiguous.
+        columns: mapping of its columns, for another layout.
+        jobs: number of worker processes; `None`: one for each core, and none for a small file.
+        overwrite: whether to replace existing files.
+
+    Raises:
+        ConfigError: a setting is wrong, or a file exists.
+        DataError: the file cannot be read, or no row is left.
+    """
+    from gnomon.api.score import reward_named
+    from gnomon.stages.common.filter_tools import load_filter_tools
+
+    settings = dict(filters or {})
+    tokenizer = None
+    if model:
+        from gnomon.models.loading import load_tokenizer
+
+        tokenizer = load_tokenizer(model, chat_template)
+    return clean_file(
+        Path(file),
+        Path(out),
+        settings,
+        tools=load_filter_tools(settings, reward_named, tokenizer),
+        layout=RowLayout.of(format, columns),
+        jobs=jobs,
+        overwrite=overwrite,
+    )

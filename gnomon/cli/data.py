@@ -1,8 +1,9 @@
-"""`gnomon data`: look at data files and convert them."""
+"""`gnomon data`: look at data files, convert them, make pairs of them, clean them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core.ranges import Range
 
+JOBS = Range("it counts processes", ge=1, le=4096)
 ROWS = Range("it counts records", ge=0, le=10**9)
-app = typer.Typer(no_args_is_help=True, help="Inspect and convert data.")
+app = typer.Typer(no_args_is_help=True, help="Inspect, convert and clean data; make pairs.")
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")]
 
 PAIRS = "gnomon.data.pairs.settings:PairSettings"
@@ -159,3 +161,116 @@ def pairs(
     typer.echo(
         json.dumps(result.counts(), ensure_ascii=False, indent=2) if as_json_object else result.sentence(out)
     )
+
+
+FILTERS = "gnomon.data.quality.filters"
+SHORTCUTS: Options = {  # settings of filters that have an option of their own
+    "held_out": (
+        Annotated[list[str] | None, typer.Option(help="Drop rows whose prompt is in this file; several times.")],
+        None,
+    ),
+    "lexicon": (
+        Annotated[list[str] | None, typer.Option(help="Drop rows with an entry of this list; several times.")],
+        None,
+    ),
+    "min_agreement": (
+        Annotated[
+            float | None,
+            number(
+                f"{FILTERS}.agreement:RaterAgreement.min_agreement", "Share of raters that agree on a preference."
+            ),
+        ],
+        None,
+    ),
+    "min_margin": (
+        Annotated[
+            float | None,
+            number(f"{FILTERS}.margin:Margin.min_margin", "Smallest margin of a preference."),
+        ],
+        None,
+    ),
+    "max_tokens": (
+        Annotated[
+            int | None,
+            number(f"{FILTERS}.length:Length.max_tokens", "Most tokens of a prompt with a completion."),
+        ],
+        None,
+    ),
+}
+SETTINGS = {  # option → filter and setting
+    "held_out": ("held_out", "files"),
+    "lexicon": ("lexicon", "files"),
+    "min_agreement": ("agreement", "min_agreement"),
+    "min_margin": ("margin", "min_margin"),
+    "max_tokens": ("length", "max_tokens"),
+}
+
+
+def filter_settings(options: Sequence[str], shortcuts: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of filters by name, from `--filter` and the options of single settings."""
+    from gnomon.data.quality.registry import parse_filters
+
+    settings = parse_filters(options)
+    for option, value in shortcuts.items():
+        if value not in (None, []):
+            name, key = SETTINGS[option]
+            settings.setdefault(name, {}).setdefault(key, value)
+    return settings
+
+
+@app.command()
+@option_group("shortcuts", SHORTCUTS)
+@option_group("layout", LAYOUT, layout_of)
+def clean(
+    file: File,
+    layout: dict[str, Any],
+    shortcuts: dict[str, Any],
+    out: Annotated[Path, typer.Option("--out", "--output", help="The file to write: JSON lines.")],
+    filter: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=ACTION (off, report, drop, mask) or NAME.SETTING=VALUE; several times."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Count tokens with this model's tokenizer.")] = None,
+    chat_template: Annotated[
+        str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
+    ] = None,
+    jobs: Annotated[int | None, number(JOBS, "Worker processes; by default one for each core.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Clean a data file. Each row goes into --out, or with the reason into rejected.jsonl beside it.
+
+    Exact and near duplicates and pairs of equal sides are dropped; what other filters find is reported, in
+    flagged.jsonl and in report.json. `gnomon data filters` lists all filters.
+
+    [bold]Examples[/bold]
+
+      gnomon data clean pairs.jsonl --out clean.jsonl
+
+      gnomon data clean pairs.jsonl --out clean.jsonl --filter personal_data=mask --filter refusals=drop
+
+      gnomon data clean pairs.jsonl --out clean.jsonl --held-out test.jsonl --filter duplicates=report
+
+      gnomon data clean pairs.jsonl --out clean.jsonl --filter "judge={judge: vader, min_score: -0.5}"
+    """
+    from gnomon.api.data import data_clean
+
+    settings = filter_settings(filter or [], shortcuts)
+    report = data_clean(
+        file,
+        out,
+        filters=settings,
+        model=model or "",
+        chat_template=chat_template,
+        jobs=jobs,
+        overwrite=overwrite,
+        **layout,
+    )
+    typer.echo(report.as_text(), nl=False)
+
+
+@app.command()
+def filters() -> None:
+    """List the filters of `gnomon data clean`: action by default, settings, what each finds."""
+    from gnomon.data.quality.registry import describe_filters
+
+    typer.echo(describe_filters(), nl=False)

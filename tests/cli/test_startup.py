@@ -62,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("check", RECIPE),
         ("score", "vader", "rows.jsonl"),
         ("data", "inspect", "rows.jsonl"),
+        ("data", "filters"),
         ("feedback", "init", "new.db", "--project", "films", "--title", "Which is better?"),
         ("feedback", "auto-annotate", "judged.db", "--annotator", "rule:shorter"),
         ("feedback", "status", "judged.db"),

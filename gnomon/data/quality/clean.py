@@ -151,14 +151,14 @@ def clean_file(
         unreadable += sum(one.filter == UNREADABLE for one in dropped.values())
         clean = int(kept.sum())
         _write_rows(rows, dropped, weights, files, clean > 0)
-        flagged = (folder / "flagged").stat().st_size > 0
-        if flagged:
-            files["flagged"].unlink(missing_ok=True)
+        for key in ("flagged", *(("clean",) if not clean else ())):
+            files[key].unlink(missing_ok=True)
+        if (folder / "flagged").stat().st_size:
             (folder / "flagged").replace(files["flagged"])
     total = len(rows.positions)
     parts = _parts(total, unreadable, findings, bias)
     present = {key: str(file) for key, file in files.items() if file.exists()}
-    for key in ("report", "text", *(("clean",) if not clean else ())):
+    for key in ("report", "text"):
         present.pop(key, None)
     report = CleanReport(
         source=str(path),

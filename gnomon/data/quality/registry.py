@@ -106,3 +106,19 @@ def parse_filters(options: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--filter {name}: {min(repeated)} is given twice; give it once.")
         own.update(given)
     return settings
+
+
+def describe_filters() -> str:
+    """Describe each filter in two lines: its default action and settings, and what it does."""
+    lines = []
+    for kind in all_filters().values():
+        fields = [item for item in kind.model_fields.items() if item[0] != "action"]
+        values = [(key, field.get_default(call_default_factory=True)) for key, field in fields]
+        settings = ", ".join(f"{key}={_shown(value)}" for key, value in values)
+        lines.append(f"{kind.name} [{kind.default}]" + (f" {settings}" if settings else ""))
+        lines.append(f"    {(kind.__doc__ or '').splitlines()[0]}")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None or value == "" or value == [] else str(value)

@@ -21,7 +21,7 @@ class FilterCount:
     Attributes:
         action: what was done with the records.
         part: the part of the quality score to which they count.
-        found: number of records with a finding.
+        records: number of records with a finding.
         last: index of the last of them.
         rows: positions of the first of them.
         reasons: reason of each of these.
@@ -30,7 +30,7 @@ class FilterCount:
 
     action: Action
     part: Part
-    found: int = 0
+    records: int = 0
     last: int = field(default=-1, metadata=UNWRITTEN)
     rows: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class FilterCount:
         if index == self.last:
             return
         self.last = index
-        self.found += 1
+        self.records += 1
         if len(self.rows) < ROWS_NAMED:
             self.rows.append(where)
             self.reasons.append(reason)
@@ -97,7 +97,7 @@ class CleanReport:
             lines.append(f"not readable as {self.kind}: {self.unreadable:,}")
         table = [("filter", "action", "found", "first rows, or figures")]
         table += [
-            (name, count.action, f"{count.found:,}", _details(count)) for name, count in self.filters.items()
+            (name, count.action, f"{count.records:,}", _details(count)) for name, count in self.filters.items()
         ]
         widths = [max(len(row[column]) for row in table) for column in range(3)]
         lines += ["", *(_line(row, widths) for row in table), ""]
@@ -117,7 +117,7 @@ def _line(row: tuple[str, str, str, str], widths: Sequence[int]) -> str:
 
 def _details(count: FilterCount) -> str:
     figures = [f"{name} {_shown(value)}" for name, value in list(count.figures.items())[:6]]
-    named = ", ".join(count.rows[:3]) + (" …" if count.found > 3 else "")
+    named = ", ".join(count.rows[:3]) + (" …" if count.records > 3 else "")
     return "; ".join(filter(None, (named, ", ".join(figures))))
 
 

@@ -15,7 +15,7 @@ from gnomon.stats.agreement import krippendorff_alpha
 SCALE = 2**32  # a share as an integer
 
 
-class Agreement(FileFilter):
+class RaterAgreement(FileFilter):
     """Finds preferences that too few raters share, and refuses ratings whose agreement is close to chance.
 
     Attributes:

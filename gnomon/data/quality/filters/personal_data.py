@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
@@ -16,9 +15,10 @@ from gnomon.data.records import prompt_of_record
 
 Sort = Literal["email", "phone", "card", "chinese_id", "us_ssn", "iban"]
 Check = Callable[[str], bool]
-NOT_IN_NUMBER = r"(?<![\d０-９])(?<![\d０-９][.\-])"
-NUMBER_ENDS = r"(?![\d０-９])(?!\.[\d０-９])"
-_CHINESE_ID = r"\d{17}[\dXxＸｘ]"
+WIDE = str.maketrans("０１２３４５６７８９Ｘｘ＋－（）＠．", "0123456789Xx+-()@.")  # one character for one
+NOT_IN_NUMBER = r"(?<!\d)(?<!\d[.\-])"
+NUMBER_ENDS = r"(?!\d)(?!\.\d)"
+_CHINESE_ID = r"\d{17}[\dXx]"
 _PHONE = (
     r"\+\d{1,3}(?:[ .\-]?\(\d{1,4}\))?(?:[ .\-]?\d{2,4}){2,4}"  # international
     r"|(?:\+?86[ \-]?)?1[3-9]\d[ \-]?\d{4}[ \-]?\d{4}"  # Chinese mobile
@@ -29,7 +29,7 @@ _PHONE = (
 
 def _plain(text: str) -> str:
     """The ASCII letters and digits of a match."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if c.isalnum())
+    return "".join(character for character in text if character.isalnum())
 
 
 def _is_phone(text: str) -> bool:
@@ -37,7 +37,7 @@ def _is_phone(text: str) -> bool:
 
 
 def _is_ssn(text: str) -> bool:
-    area, group, serial = re.split(r"\D", unicodedata.normalize("NFKC", text))
+    area, group, serial = re.split(r"\D", text)
     return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
 
 
@@ -57,22 +57,22 @@ SORTS: dict[Sort, tuple[str, re.Pattern[str], Check]] = {
     ),
     "chinese_id": (
         "a Chinese identity number",
-        re.compile(NOT_IN_NUMBER + _CHINESE_ID + r"(?![\dA-Za-z])"),
+        re.compile(NOT_IN_NUMBER + _CHINESE_ID + r"(?![\dA-Za-z])", re.ASCII),
         lambda text: is_chinese_id(_plain(text)),
     ),
     "card": (
         "a payment card",
-        re.compile(NOT_IN_NUMBER + r"\d(?:[ \-]?\d){12,18}" + NUMBER_ENDS),
+        re.compile(NOT_IN_NUMBER + r"\d(?:[ \-]?\d){12,18}" + NUMBER_ENDS, re.ASCII),
         lambda text: is_card(_plain(text)),
     ),
     "us_ssn": (
         "a US social security number",
-        re.compile(NOT_IN_NUMBER + r"\d{3}[- ]\d{2}[- ]\d{4}" + NUMBER_ENDS),
+        re.compile(NOT_IN_NUMBER + r"\d{3}[- ]\d{2}[- ]\d{4}" + NUMBER_ENDS, re.ASCII),
         _is_ssn,
     ),
-    "phone": ("a phone number", re.compile(NOT_IN_NUMBER + f"(?:{_PHONE})" + NUMBER_ENDS), _is_phone),
+    "phone": ("a phone number", re.compile(NOT_IN_NUMBER + f"(?:{_PHONE})" + NUMBER_ENDS, re.ASCII), _is_phone),
 }
-_HINT = re.compile(r"@|\d{3}|\d[ .\-]\d")
+_HINT = re.compile(r"@|\d{3}|\d[ .\-]\d", re.ASCII)
 
 
 class PersonalData(RecordFilter):
@@ -110,6 +110,7 @@ class PersonalData(RecordFilter):
 
     def matches(self, text: str) -> list[tuple[Sort, int, int]]:
         """Return the sort, start and end of each match, without overlaps."""
+        text = text.translate(WIDE)
         if not _HINT.search(text):
             return []
         taken: list[tuple[Sort, int, int]] = []
