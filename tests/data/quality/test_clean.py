@@ -37,7 +37,7 @@ ROWS: dict[type, dict[str, Any]] = {
         ]
     },
     RatedText: {"id": "t", "text": "a", "ratings": [1, 2], "raters": ["x", "y"], "prompt": "p"},
-    Prompt: {"prompt": "a", "answer": "42"},
+    Prompt: {"id": "p", "messages": [{"role": "user", "content": "a"}], "answer": "42"},
 }
 
 
