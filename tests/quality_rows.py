@@ -62,5 +62,5 @@ def cleaned(
     source = folder / "rows.jsonl"
     write_rows(source, rows)
     report = clean_file(source, folder / "clean.jsonl", filters, tools=tools, jobs=jobs, overwrite=True)
-    parts = [lines(folder / name) for name in ("clean.jsonl", "rejected.jsonl", "flagged.jsonl")]
-    return Cleaned(*parts, report)
+    clean, rejected, flagged = (lines(folder / f"{name}.jsonl") for name in ("clean", "rejected", "flagged"))
+    return Cleaned(clean, rejected, flagged, report)
