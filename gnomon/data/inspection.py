@@ -100,6 +100,7 @@ def inspect(path: Path, tokenizer: Any = None, layout: RowLayout = OWN) -> Inspe
             inspection.records.append(record)
         except DataError as error:
             reason = str(error).removeprefix(f"{path}, {where}: ").removesuffix(f"; {EXPECTED[kind]}")
+            reason = reason.removesuffix(f"; as {inspection.format}.")
             inspection.refused.append(RejectedRow(where, reason))
     if not inspection.records:
         reasons = [f"{row.where}: {row.reason}" for row in inspection.refused]

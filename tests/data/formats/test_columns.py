@@ -100,7 +100,7 @@ def test_a_missing_value_is_refused_with_its_row(tmp_path: Path) -> None:
     result = inspect(file, layout=layout)
     assert len(result.records) == 1
     assert [(one.where, one.reason) for one in result.refused] == [
-        ("line 2", "completion is nothing: 'a' is missing or empty; as rows of your mapping.")
+        ("line 2", "completion is nothing: 'a' is missing or empty")
     ]
 
 
