@@ -30,6 +30,8 @@ class AnswerLists(Format):
         """One side is a list of answers, and neither is a conversation."""
         if question_key(row) is None or not all(has_value(row, side) for side in SIDES):
             return None
+        if has_value(row, "num_correct"):  # RewardBench 2, whose chosen answers may be ties
+            return None
         lists = [side for side in SIDES if _is_answers(row[side])]
         if not lists or any(is_messages(row[side]) for side in SIDES):
             return None

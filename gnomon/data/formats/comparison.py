@@ -11,7 +11,7 @@ from gnomon.core.types import Preference
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.formats.judged_answers import preference
 from gnomon.data.formats.question_columns import answer_cell, has_question, question_of
-from gnomon.data.formats.verdicts import answer_pair, mean, vote_for_first
+from gnomon.data.formats.verdicts import answer_pair, vote_for_first
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled
 
@@ -47,16 +47,18 @@ class AnswerComparison(Format):
         annotators = [name for name in columns if name not in VERDICTS]
         if len(columns) > 1 and len(annotators) < len(columns):
             raise DataError(f"it has several verdicts, {' and '.join(columns)}; map the right one with --columns")
-        values = {name: row.get(name) for name in columns}
-        votes = [
-            vote_for_first(value, pair, name, zero_is_tie=bool(annotators))
-            for name, value in values.items()
-            if filled(value)
-        ]
+        verdicts = [(name, value) for name in columns for value in _verdicts(row, name) if filled(value)]
+        votes = [vote_for_first(value, pair, name, zero_is_tie=bool(annotators)) for name, value in verdicts]
         if not votes:
             raise UnusedRow("it has no verdict")
         sides = answer_cell(row, pair.first), answer_cell(row, pair.second)
-        yield preference(question_of(row), *sides, mean(votes))
+        yield preference(question_of(row), *sides, sum(votes) / len(votes))
+
+
+def _verdicts(row: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the verdicts in a column: a list of several is one of votes, under that name alone."""
+    value = row.get(name)
+    return value if isinstance(value, list) and name == "votes" else [value]
 
 
 def _verdict_columns(row: Mapping[str, Any]) -> list[str]:

@@ -144,7 +144,8 @@ def _ballot(
     verdict = required(value, "selected", "choices")
     if isinstance(verdict, list) and len(verdict) != 1:
         raise DataError(f"an annotation chooses {len(verdict)} of two answers")
-    vote = vote_for_first(verdict, pair, str(result.get("from_name") or kind))
+    word = verdict[0] if isinstance(verdict, list) else verdict
+    vote = vote_for_first(word, pair, str(result.get("from_name") or kind))
     return pair_ballot(annotator, (pair.first, pair.second), vote)
 
 

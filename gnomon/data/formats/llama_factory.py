@@ -49,7 +49,7 @@ class LlamaFactory(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """A prompt of one of the two layouts, with something that only LLaMA-Factory has beside it."""
         key = next((k for k in ("instruction", "conversations", "messages") if has_value(row, k)), None)
-        pair = has_value(row, "chosen") and has_value(row, "rejected")
+        pair = all(has_value(row, side) and not is_messages(row[side]) for side in ("chosen", "rejected"))
         if key is None or (key != "instruction" and not (has_turns(row[key]) or is_messages(row[key]))):
             return None
         if pair or has_value(row, "kto_tag"):

@@ -132,8 +132,7 @@ def _message(where: str, row: Mapping[str, Any]) -> _Message:
     if role not in ROLES:
         raise DataError(f"role is {brief(role)}, which is none of {' and '.join(ROLES)}")
     own = text(str(row.get("message_id") or ""), "message_id")
-    parent = "" if not filled(row.get("parent_id")) else text(str(row["parent_id"]), "parent_id")
-    tree = str(row["message_tree_id"]) if filled(row.get("message_tree_id")) else ""
+    parent, tree = _name(row, "parent_id"), _name(row, "message_tree_id")
     rank = row.get("rank")
     return _Message(
         where,
@@ -142,9 +141,15 @@ def _message(where: str, row: Mapping[str, Any]) -> _Message:
         tree,
         ROLES[role],
         text(required(row, "text")),
-        finite(rank, "rank") if filled(rank) else None,
+        finite(rank, "rank") if filled(rank) and rank == rank else None,
         filled(row.get("deleted")) and truth(row["deleted"], "deleted"),
     )
+
+
+def _name(row: Mapping[str, Any], key: str) -> str:
+    """Return an id as text, "" for none; a table may hold NaN where there is none."""
+    value = row.get(key)
+    return text(str(value), key) if filled(value) and value == value else ""
 
 
 def _nested(root: Mapping[str, Any]) -> _Message:

@@ -34,7 +34,7 @@ class RankedLists(Format):
         name = _list_column(row)
         if name is None or not has_question(row):
             return None
-        answers = row[name]
+        answers = _cells(row, name)
         if all(isinstance(one, Mapping) and "rank" in one and _text_key(one) for one in answers):
             return f"{name} hold a rank"
         column = _number_column(row, len(answers))
@@ -62,14 +62,20 @@ class RankedLists(Format):
 
 
 def _list_column(row: Mapping[str, Any]) -> str | None:
-    return next((name for name in LISTS if isinstance(row.get(name), list) and len(row[name]) > 1), None)
+    return next((name for name in LISTS if len(_cells(row, name)) > 1), None)
+
+
+def _cells(row: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a list, which a table holds as JSON text; empty if it is none."""
+    try:
+        return listed(row.get(name), name)
+    except DataError:
+        return []
 
 
 def _number_column(row: Mapping[str, Any], count: int) -> str | None:
     """Return the column with a number for each answer."""
-    return next(
-        (name for name in (*RANKS, *SCORES) if isinstance(row.get(name), list) and len(row[name]) == count), None
-    )
+    return next((name for name in (*RANKS, *SCORES) if len(_cells(row, name)) == count), None)
 
 
 def _text_key(answer: Mapping[str, Any]) -> str | None:

@@ -44,6 +44,7 @@ class RatedAnswers(Format):
     name = "ratings"
     title = "answers with ratings"
     kinds = (RatedText,)
+    general = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """One answer and a rating, under other keys than Gnomon's own."""

@@ -8,7 +8,7 @@ values are refused: which answer they mean would be a guess.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError
@@ -58,7 +58,7 @@ def vote_for_first(value: Any, pair: AnswerPair, key: str, *, zero_is_tie: bool 
     """Return the vote that a verdict is: 1 for the first answer, 0 for the second, 0.5 for a tie.
 
     Args:
-        value: the verdict; a list of verdicts is their mean.
+        value: the verdict.
         pair: the columns of the answers.
         key: column of the verdict, for messages.
         zero_is_tie: whether 0 is a tie beside answers 1 and 2.
@@ -66,8 +66,6 @@ def vote_for_first(value: Any, pair: AnswerPair, key: str, *, zero_is_tie: bool 
     Raises:
         DataError: the verdict is not known.
     """
-    if isinstance(value, list) and value:
-        return mean([vote_for_first(one, pair, key, zero_is_tie=zero_is_tie) for one in value])
     vote = _by_number(value, pair, zero_is_tie)
     vote = _by_word(value, pair) if vote is None else vote
     if vote is None:
@@ -75,11 +73,6 @@ def vote_for_first(value: Any, pair: AnswerPair, key: str, *, zero_is_tie: bool 
             f"{key} is {brief(value)}, which is no verdict between {pair.first} and {pair.second}; a tie is 'tie'"
         )
     return vote
-
-
-def mean(votes: Sequence[float]) -> float:
-    """Return the mean of some votes."""
-    return sum(votes) / len(votes)
 
 
 def _by_number(value: Any, pair: AnswerPair, zero_is_tie: bool) -> float | None:

@@ -36,7 +36,6 @@ PROMPT = {"instruction": "Translate.", "input": "Haus"}
         (("response1", "response2"), "TIE", 0.5),
         (("answer-1", "answer-2"), "left", 1),
         (("Answer A", "Answer B"), "both bad", 0.5),
-        (("response_1", "response_2"), ["1", 2, "tie"], 0.5),
     ],
 )
 def test_verdicts(columns: tuple[str, str], verdict: Any, vote: float) -> None:
@@ -56,6 +55,7 @@ def test_verdicts(columns: tuple[str, str], verdict: Any, vote: float) -> None:
         (("response_A", "response_B"), "A>A"),
         (("response_A", "response_B"), True),
         (("response_A", "response_B"), "unsure"),
+        (("answer_0", "answer_1"), [1, 0]),
     ],
 )
 def test_unknown_verdicts_are_refused(columns: tuple[str, str], verdict: Any) -> None:
@@ -94,6 +94,12 @@ def test_a_column_for_each_annotator_is_a_vote_and_ties_count_half(rows_file: Ca
     reasons = [one.reason for one in inspection.refused]
     assert reasons[0] == "it has no verdict"
     assert reasons[1].startswith("annotator2 is 5, which is no verdict between response1 and response2")
+
+
+def test_votes_may_be_a_list(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_a": "y", "response_b": "z", "votes": ["b", "tie", "b", "a"]}
+    (record,) = read_records(Preference, rows_file(row))
+    assert (record.chosen.text, record.probability) == ("z", 0.625)
 
 
 def test_two_verdicts_are_not_chosen_between(rows_file: Callable[..., Path]) -> None:

@@ -62,7 +62,7 @@ SAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("stepwise", {"prompt": "q", "completions": ["x", "y"], "labels": [True, False]}),
     ("ranked-list", {"prompt": "q", "responses": ["x", "y"], "scores": [1, 2]}),
     ("ranked-list", {"prompt": "q", "answers": [{"answer": r, "rank": n} for n, r in enumerate("xy")]}),
-    ("ratings", {"prompt": "q", "response": "x", "score": 7}),
+    ("ratings", {"prompt": "q", "response": "x", "rating": 7}),
     ("thumbs", {"prompt": "q", "response": "x", "thumbs": "up"}),
     ("rewardbench2", {"prompt": "q", **SIDES, "num_correct": 1, "num_incorrect": 2, "subset": "Math"}),
     (

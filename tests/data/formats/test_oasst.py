@@ -117,6 +117,14 @@ def test_rows_of_a_tree_that_stand_apart_are_refused(rows_file: Callable[..., Pa
     assert refused.reason.startswith("other rows of its tree, t, stand earlier; sort the file by tree")
 
 
+def test_not_a_number_is_no_rank_and_no_parent(rows_file: Callable[..., Path]) -> None:
+    nan = float("nan")
+    first = {**message("p1", None), "parent_id": nan, "rank": nan}
+    rows = first, message("a1", "p1", 0.0), message("a2", "p1", 1.0), message("a3", "p1", nan)
+    (record,) = read_records(Ranking, rows_file(*rows))
+    assert [one.text for one in record.completions] == ["text a1", "text a2"]
+
+
 def test_an_unknown_role_is_refused(rows_file: Callable[..., Path]) -> None:
     inspection = inspect(rows_file(*TREE, {**message("x", "p1"), "role": "moderator"}))
     assert inspection.refused[0].reason.startswith("role is 'moderator', which is none of prompter and assistant")

@@ -48,6 +48,13 @@ def test_scores_are_margins_and_ranks_are_none(rows_file: Callable[..., Path]) -
     assert (ranked.chosen.text, ranked.margin) == ("Ikiru.", 0)
 
 
+def test_a_table_holds_lists_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('prompt,responses,scores\nName a film.,"[""Ikiru."", ""Ran.""]","[1, 4]"\n', encoding="utf-8")
+    (record,) = read_records(Ranking, path)
+    assert [one.text for one in record.completions] == ["Ran.", "Ikiru."]
+
+
 def test_lists_that_do_not_fit_are_refused(rows_file: Callable[..., Path]) -> None:
     row = {"prompt": "Name a film.", "responses": ["Ikiru.", "Ran."], "scores": [1, 4]}
     inspection = inspect(rows_file(row, row, {**row, "scores": [1]}, {**row, "scores": [1, "x"]}))

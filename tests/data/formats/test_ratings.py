@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gnomon.core.errors import DataError
 from gnomon.core.types import Label, RatedText
 from gnomon.data.inspection import inspect
 from gnomon.data.records import read_records
@@ -21,11 +22,19 @@ ROW = {"prompt": "Name a film.", "response": "Ran."}
 def test_numbers_and_words_of_a_scale_are_ratings(
     rows_file: Callable[..., Path], cell: Any, value: float
 ) -> None:
-    inspection = inspect(rows_file({**ROW, "score": cell, "annotator": "u1"}))
+    inspection = inspect(rows_file({**ROW, "rating": cell, "annotator": "u1"}))
     assert inspection.kind is RatedText
     (record,) = inspection.records
     assert (record.text, record.ratings, record.raters) == ("Ran.", (value,), ("u1",))
     assert [turn.content for turn in record.prompt.messages] == ["Name a film."]
+
+
+def test_a_score_beside_a_response_can_be_two_things(rows_file: Callable[..., Path]) -> None:
+    path = rows_file({**ROW, "score": 7})
+    with pytest.raises(DataError, match=r"--format prompt-response.*--format ratings.*choose one"):
+        inspect(path)
+    (record,) = read_records(RatedText, path)
+    assert record.ratings == (7,)
 
 
 def test_several_raters_are_a_list(rows_file: Callable[..., Path]) -> None:
