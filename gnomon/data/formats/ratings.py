@@ -49,8 +49,8 @@ class RatedAnswers(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """One answer and a rating, under other keys than Gnomon's own."""
         answer, column = answer_column(row), _rating_column(row)
-        if answer is None or column is None or not isinstance(row[answer], str):
-            return None
+        if answer in (None, "completion") or column is None or not isinstance(row[str(answer)], str):
+            return None  # a completion with a rating has Gnomon's own layout, of demonstrations
         value = row[column]
         rated = all(_is_rating(one) for one in (value if isinstance(value, list) else [value]))
         return f"{answer} has a {column}" if rated else None

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Label, RatedText
+from gnomon.core.types import Demonstration, Label, RatedText
+from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import inspect
 from gnomon.data.records import read_records
 
@@ -35,6 +36,13 @@ def test_a_score_beside_a_response_can_be_two_things(rows_file: Callable[..., Pa
         inspect(path)
     (record,) = read_records(RatedText, path)
     assert record.ratings == (7,)
+
+
+def test_a_completion_to_imitate_may_have_a_rating(rows_file: Callable[..., Path]) -> None:
+    path = rows_file({"prompt": "Name a film.", "completion": "Ran.", "rating": 7})
+    assert inspect(path).kind is Demonstration
+    (record,) = read_records(RatedText, path, layout=RowLayout.of("ratings"))
+    assert (record.text, record.ratings) == ("Ran.", (7,))
 
 
 def test_several_raters_are_a_list(rows_file: Callable[..., Path]) -> None:
