@@ -1,4 +1,4 @@
-"""Python calls for data files: inspect, convert, make pairs, clean."""
+"""Python calls for data files: inspect, convert, make pairs, clean, split."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gnomon.data.quality.report import CleanReport
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import read_records
+from gnomon.data.splitting import SIMILARITY, Split, column_values, parse_shares, split_by_prompt
 
 
 def inspect(file: Name, *, format: str = "", columns: Mapping[str, Any] | None = None) -> Inspection:
@@ -146,3 +147,46 @@ def data_clean(
         jobs=jobs,
         overwrite=overwrite,
     )
+
+
+def data_split(
+    file: Name,
+    out: Name,
+    *,
+    parts: str | Mapping[str, float] = "train=0.9,test=0.1",
+    seed: int = 0,
+    stratify: str | None = None,
+    similarity: float = SIMILARITY,
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Split:
+    """Split a data file by prompt, near-duplicates together, and write each part to OUT/PART.jsonl.
+
+    Args:
+        file: path of the file.
+        out: folder of the parts.
+        parts: share of each part, such as `train=0.9,test=0.1`.
+        seed: of the order in which prompts are assigned.
+        stratify: a column whose values shall have the same shares in each part.
+        similarity: Jaccard index of character 5-grams from which on two prompts are near-duplicates, in [0.5, 1].
+        format: name of the file's format, where that is not recognized or ambiguous.
+        columns: mapping of its columns, for another layout.
+        overwrite: whether to replace existing files.
+
+    Raises:
+        ConfigError: an argument is wrong, or a file exists.
+        DataError: the file cannot be read or has too few prompts.
+    """
+    shares = parse_shares(parts if isinstance(parts, str) else ",".join(f"{k}={v}" for k, v in parts.items()))
+    path, folder = Path(file), Path(out)
+    targets = {name: folder / f"{name}.jsonl" for name in shares}
+    if (existing := next((one for one in targets.values() if one.exists()), None)) and not overwrite:
+        raise ConfigError(f"{existing} exists; give another --out, or --overwrite.")
+    layout = RowLayout.of(format, columns)
+    records: list[Any] = read_records(kind_of_file(path, layout=layout), path, layout=layout)
+    values = None if stratify is None else column_values(path, stratify, [record.where for record in records])
+    result = split_by_prompt(records, shares, seed=seed, values=values, similarity=similarity)
+    for name, target in targets.items():
+        write_jsonl(target, map(record_row, result.parts[name]))
+    return result

@@ -11,11 +11,13 @@ import typer
 
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
+from gnomon.core import ranges
 from gnomon.core.ranges import Range
 
 JOBS = Range("it counts processes", ge=1, le=4096)
 ROWS = Range("it counts records", ge=0, le=10**9)
-app = typer.Typer(no_args_is_help=True, help="Inspect, convert and clean data; make pairs.")
+SIMILARITY = Range("below 0.5 unrelated prompts of one domain are alike", ge=0.5, le=1)
+app = typer.Typer(no_args_is_help=True, help="Inspect, convert, clean and split data; make pairs.")
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")]
 
 PAIRS = "gnomon.data.pairs.settings:PairSettings"
@@ -274,3 +276,41 @@ def filters() -> None:
     from gnomon.data.quality.registry import describe_filters
 
     typer.echo(describe_filters(), nl=False)
+
+
+@app.command()
+@option_group("layout", LAYOUT, layout_of)
+def split(
+    file: File,
+    layout: dict[str, Any],
+    out: Annotated[Path, typer.Option("--out", "--output", help="The folder of the parts.")],
+    parts: Annotated[str, typer.Option(help="The share of each part.")] = "train=0.9,test=0.1",
+    stratify: Annotated[str | None, typer.Option(help="A column with the same shares in each part.")] = None,
+    similarity: Annotated[
+        float, number(SIMILARITY, "From which on two prompts are near-duplicates; 1: only equal ones.")
+    ] = 0.8,
+    seed: Annotated[int, number(ranges.Seed, "Of the order of the prompts.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    as_json_object: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Split a data file by prompt; near-duplicates of a prompt are in one part.
+
+    [bold]Examples[/bold]
+
+      gnomon data split pairs.jsonl --out parts
+
+      gnomon data split pairs.jsonl --out parts --parts train=0.8,valid=0.1,test=0.1 --stratify category
+    """
+    from gnomon.api.data import data_split
+
+    result = data_split(
+        file,
+        out,
+        parts=parts,
+        seed=seed,
+        stratify=stratify,
+        similarity=similarity,
+        overwrite=overwrite,
+        **layout,
+    )
+    typer.echo(json.dumps(result.counts(), ensure_ascii=False, indent=2) if as_json_object else result.sentence())

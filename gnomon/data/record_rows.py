@@ -7,6 +7,7 @@ from typing import Any
 
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.reading.messages import message_row
+from gnomon.data.reading.row_fields import filled
 
 Row = dict[str, Any]
 
@@ -23,8 +24,13 @@ def completion_row(completion: Completion) -> Row:
 
 
 def record_row(record: Any) -> Row:
-    """A record of any kind, but for the columns of its prompt that are no part of the record."""
-    return _ROWS[type(record)](record)
+    """A record of any kind. Prompts and demonstrations keep the columns that rewards may read."""
+    row = _ROWS[type(record)](record)
+    prompt = record if isinstance(record, Prompt) else getattr(record, "prompt", None)
+    if isinstance(record, Prompt | Demonstration) and prompt is not None:
+        own = {"id", "prompt", "messages", "system", "completion", "answer", "weight"}
+        row |= {key: value for key, value in dict(prompt.columns).items() if key not in own and filled(value)}
+    return row
 
 
 def _preference(record: Preference) -> Row:
