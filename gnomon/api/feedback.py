@@ -215,7 +215,8 @@ def feedback_export(
         project: id of the project; `None`: the only one.
         folder: gets one file for each kind of rows; files of an earlier export are replaced.
         spec: aggregation, kinds of rows, excluded annotators.
-        format: `jsonl`, `parquet` or `datasets`.
+        format: `jsonl`, `parquet`, `datasets`, or the layout of another tool as JSON lines: `trl`, `openrlhf`,
+            `llama-factory`.
         overwrite: also replace files of the same names that no export wrote or that were changed since.
 
     Returns:

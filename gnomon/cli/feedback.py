@@ -27,6 +27,7 @@ LEFT_OUT = {  # keys of `left_out` in a manifest
     "surplus_judgements": "judgements that came too late to count (surplus)",
     "withdrawn_judgements": "judgements of withdrawn annotators",
     "judgements_without": "judgements excluded by --exclude-annotator",
+    "rows_of_another_layout": "rows that the format cannot hold, such as preferences with equal votes",
 }
 NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
 ProjectId = Annotated[
@@ -346,7 +347,12 @@ def export(
         list[str] | None,
         typer.Option(help="Only preferences, rankings or demonstrations; repeatable."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="jsonl, parquet or datasets.")] = "jsonl",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", help="jsonl, parquet, datasets, or another tool's: trl, openrlhf, llama-factory."
+        ),
+    ] = "jsonl",
     exclude_annotator: Annotated[
         list[str] | None, typer.Option(help="Id of an annotator whose judgements are left out; repeatable.")
     ] = None,
@@ -360,6 +366,8 @@ def export(
     [bold]Examples[/bold]
 
       gnomon feedback export feedback.db --project tone --out data/tone
+
+      gnomon feedback export feedback.db --out data/for-trl --format trl
 
       gnomon feedback export feedback.db --out data/tone --aggregation reliability --exclude-annotator 3f1c
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.registry import RowLayout, all_formats
 from gnomon.data.inspection import inspect
 from gnomon.data.record_kinds import has_columns_of, kind_of, kind_of_file
 from gnomon.data.records import NAMES
@@ -108,3 +109,36 @@ def test_no_row_is_lost_and_none_becomes_a_lesser_kind(
         if f"line {number}" not in refused:
             assert has_columns_of(inspection.kind, row)
             assert inspection.kind is not Demonstration or not has_columns_of(Label, row)
+
+
+OTHER_CELLS = [
+    *CELLS,
+    [],
+    ["a", 2],
+    [TURNS, TURNS],
+    [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}],
+]
+OTHER_COLUMNS = [
+    "prompt", "question", "input", "output", "response", "answer", "instruction", "instances", "history", "turns",
+    "conversations", "chosen", "rejected", "kto_tag", "label", "context_messages", "text", "rating", "weight",
+]  # fmt: skip
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(OTHER_COLUMNS), st.sampled_from(OTHER_CELLS)), min_size=1, max_size=4
+    ),
+    st.sampled_from(["", *all_formats()]),
+)
+def test_every_row_of_any_format_is_a_record_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], name: str
+) -> None:
+    """A row may hold several records, so rows are counted by their positions."""
+    path = written(tmp_path_factory.getbasetemp(), *rows)
+    try:
+        inspection = inspect(path, layout=RowLayout.of(name))
+    except DataError:
+        return
+    used = {record.where.removeprefix(f"{path}, ") for record in inspection.records}
+    assert used | {row.where for row in inspection.refused} == {f"line {n}" for n in range(1, len(rows) + 1)}

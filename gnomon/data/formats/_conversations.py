@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnomon.data.formats.contract import UnusedRow
-from gnomon.data.reading.row_fields import note_unread
+from gnomon.data.reading.row_fields import mapping, note_unread
 
 Messages = list[dict[str, Any]]
 
@@ -20,8 +20,9 @@ def answered(row: Mapping[str, Any], messages: Messages) -> Messages:
 
     Raises:
         UnusedRow: it has no answer, or nothing before the first one.
+        DataError: a turn is no object.
     """
-    answers = [index for index, turn in enumerate(messages) if turn.get("role") == "assistant"]
+    answers = [index for index, turn in enumerate(map(mapping, messages)) if turn.get("role") == "assistant"]
     if not answers:
         raise UnusedRow("the conversation has no turn of the assistant")
     if all(turn.get("role") == "system" for turn in messages[: answers[0]]):
@@ -34,6 +35,11 @@ def answered(row: Mapping[str, Any], messages: Messages) -> Messages:
 def is_messages(value: Any) -> bool:
     """Return whether a cell is a list of turns with a role."""
     return isinstance(value, list) and bool(value) and all(isinstance(t, Mapping) and "role" in t for t in value)
+
+
+def is_answer_list(value: Any) -> bool:
+    """Return whether a cell is a list of answers: a list, perhaps empty, that is no conversation."""
+    return isinstance(value, list) and not is_messages(value)
 
 
 def most(rows: Sequence[Mapping[str, Any]], *keys: str) -> bool:

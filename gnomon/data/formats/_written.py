@@ -69,10 +69,28 @@ def prompt_extras(prompt: Prompt) -> Row:
 
 
 def strength(record: Demonstration | Label | Preference) -> Row:
-    """Return the columns that say how much a record counts, which other tools ignore."""
+    """Return the columns that say how much a record counts, which other tools ignore.
+
+    Raises:
+        DataError: a preference without a side that people prefer, which other tools would learn as one.
+    """
     if isinstance(record, Preference):
+        check_preferred(record)
         return {"margin": record.margin, "probability": record.probability, "weight": record.weight}
     return {"weight": record.weight}
+
+
+def check_preferred(record: Preference) -> None:
+    """Refuse a preference whose chosen completion people do not prefer.
+
+    Raises:
+        DataError: its probability is 0.5 or less.
+    """
+    if record.probability <= 0.5:
+        raise DataError(
+            f"chosen is preferred with probability {record.probability:g}, which tools without soft labels would "
+            "learn as a preference"
+        )
 
 
 def final_answer(completion: Completion, layout: str) -> Message:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats._conversations import is_messages
+from gnomon.data.formats._conversations import is_answer_list, is_messages
 from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value
 from gnomon.data.formats.prompt_response import question_key
 from gnomon.data.reading.readers import Row
@@ -25,14 +25,13 @@ class AnswerLists(Format):
     name = "answer-lists"
     title = "lists of chosen and rejected answers"
     kinds = (Preference,)
+    general = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """One side is a list of answers, and neither is a conversation."""
         if question_key(row) is None or not all(has_value(row, side) for side in SIDES):
             return None
-        if has_value(row, "num_correct"):  # RewardBench 2, whose chosen answers may be ties
-            return None
-        lists = [side for side in SIDES if _is_answers(row[side])]
+        lists = [side for side in SIDES if is_answer_list(row[side])]
         if not lists or any(is_messages(row[side]) for side in SIDES):
             return None
         return f"{' and '.join(lists)} {'are lists' if len(lists) == 2 else 'is a list'} of answers"
@@ -58,12 +57,8 @@ class AnswerLists(Format):
                 }
 
 
-def _is_answers(value: Any) -> bool:
-    return isinstance(value, list) and not is_messages(value)
-
-
 def _answers(value: Any, key: str) -> list[Any]:
-    answers = value if _is_answers(value) else [value]
+    answers = value if is_answer_list(value) else [value]
     if not answers:
         raise UnusedRow(f"{key} has no answers")
     return listed(answers, key)

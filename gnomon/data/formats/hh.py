@@ -11,6 +11,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Preference
+from gnomon.data.formats._written import check_preferred
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required, text
@@ -46,6 +47,7 @@ class HHTranscripts(Format):
 
     def write(self, record: Preference) -> Row:
         """Write both sides as whole transcripts."""
+        check_preferred(record)
         row = {}
         for side in ("chosen", "rejected"):
             completion = getattr(record, side)

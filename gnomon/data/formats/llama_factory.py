@@ -49,8 +49,10 @@ class LlamaFactory(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """A prompt of one of the two layouts, with something that only LLaMA-Factory has beside it."""
         key = next((k for k in ("instruction", "conversations", "messages") if has_value(row, k)), None)
-        pair = all(has_value(row, side) and not is_messages(row[side]) for side in ("chosen", "rejected"))
-        if key is None or (key != "instruction" and not (has_turns(row[key]) or is_messages(row[key]))):
+        pair = all(_is_side(row.get(side)) for side in ("chosen", "rejected"))
+        if key is None or has_value(row, "prompt"):
+            return None
+        if key != "instruction" and not (has_turns(row[key]) or is_messages(row[key])):
             return None
         if pair or has_value(row, "kto_tag"):
             return f"{'chosen and rejected stand' if pair else 'kto_tag stands'} beside {key}"
@@ -107,6 +109,11 @@ def _turns(row: Mapping[str, Any]) -> Messages:
         turns += [{"role": role, "content": text} for role, text in zip(("user", "assistant"), pair, strict=True)]
     turns.append({"role": "user", "content": instruction_with_input(row.get("instruction"), row)})
     return turns
+
+
+def _is_side(value: Any) -> bool:
+    """Whether a cell is one answer: a text, a turn, or a list of one turn; not a whole conversation."""
+    return isinstance(value, str | Mapping) or ((is_messages(value) or has_turns(value)) and len(value) == 1)
 
 
 def _side(value: Any, key: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
-from gnomon.data.formats._conversations import most
+from gnomon.data.formats._conversations import is_answer_list, most
 from gnomon.data.formats.contract import Format, carried, has_value
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required
@@ -34,8 +34,8 @@ class PromptResponse(Format):
         if question is None or has_value(row, *OTHER_LAYOUTS):
             return None
         if has_value(row, "chosen", "rejected"):
-            own = question == "prompt"
-            return None if own or answer else f"it has the columns {question}, chosen and rejected"
+            other = question == "prompt" or any(is_answer_list(row.get(side)) for side in ("chosen", "rejected"))
+            return None if other or answer else f"it has the columns {question}, chosen and rejected"
         if answer is None or (question, answer) == ("prompt", "completion"):
             return None
         return f"it has the columns {question} and {answer}"

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, get_args
@@ -20,7 +21,8 @@ from gnomon.core.storage.folder_lock import FolderLock
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.storage.ownership import entries, listed, read_record, remove_entries, seal, unchanged
 from gnomon.data.reading.sources import digest_source
-from gnomon.feedback.export.exporter import ExportSpec, export_rows, record_export, start_export
+from gnomon.feedback.export.exporter import ROW_KINDS, ExportSpec, export_rows, record_export, start_export
+from gnomon.feedback.export.layouts import kinds_of_layout, layouts, row_writer
 from gnomon.feedback.export.provenance import MANIFEST
 from gnomon.feedback.export.row_schema import Row, RowKind, arrow_schema
 from gnomon.feedback.store.store import Store
@@ -35,7 +37,8 @@ class Writer:
 
     Args:
         folder: folder of the files; it is created.
-        format: `jsonl`, `parquet`, or `datasets`: a folder as `save_to_disk` writes it.
+        format: `jsonl`, `parquet`, `datasets` (a folder as `save_to_disk` writes it), or the layout of another
+            tool, such as `trl`, as JSON lines.
         kinds: kinds of rows.
         overwrite: replace files of the same names that no export wrote or that were changed, and keep all others.
             Otherwise a folder that holds anything but an export is refused.
@@ -47,11 +50,10 @@ class Writer:
     """
 
     def __init__(self, folder: Path, format: str, kinds: Iterable[RowKind], *, overwrite: bool = False):
-        if format not in ENDINGS:
-            raise ConfigError(f"there is no format '{format}'; choose one of {', '.join(ENDINGS)}.")
-        kinds = tuple(kinds)
+        kinds, ending = tuple(kinds), ending_of(format)
         self.folder, self.format, self.overwrite = folder, format, overwrite
-        self.names = {kind + ENDINGS[format] for kind in kinds} | {MANIFEST}
+        self.names = {kind + ending for kind in kinds} | {MANIFEST}
+        self._converted = {kind: row_writer(format, kind) for kind in kinds}
         self._check()
         with ExitStack() as resources:
             try:
@@ -60,9 +62,9 @@ class Writer:
             except OSError as error:
                 problem = error.strerror or error
                 raise DataError(f"{folder} cannot be written ({problem}); give another folder.") from None
-            self.open: dict[str, _Lines | _Table] = {
+            self.open: dict[RowKind, _Lines | _Table] = {
                 kind: _Lines(self.beside / f"{kind}.jsonl")
-                if format == "jsonl"
+                if ending == ENDINGS["jsonl"]
                 else _Table(self.beside, kind, streamed=format == "datasets")
                 for kind in kinds
             }
@@ -79,9 +81,13 @@ class Writer:
                 file.close()
         self._resources.close()
 
-    def add(self, kind: str, row: Row) -> None:
-        """Write a row."""
-        self.open[kind].add(row)
+    def add(self, kind: RowKind, row: Row) -> None:
+        """Write a row.
+
+        Raises:
+            DataError: the layout has no place for something that the row holds.
+        """
+        self.open[kind].add(self._converted[kind](row))
 
     def finish(self, manifest: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Move the files into place, remove those of an earlier export, and write the manifest.
@@ -97,7 +103,7 @@ class Writer:
             file.close()
             if not file.count:
                 continue
-            path = self.beside / (kind + ENDINGS[self.format])
+            path = self.beside / (kind + ending_of(self.format))
             if self.format == "datasets":
                 _save(self.beside / f"{kind}.arrow", path)
             _sync(path)
@@ -141,6 +147,19 @@ class Writer:
         return {name: recorded[name] for name in own}
 
 
+def ending_of(format: str) -> str:
+    """Return the suffix of the files of a format.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    if format in layouts():
+        return ENDINGS["jsonl"]
+    if format not in ENDINGS:
+        raise ConfigError(f"there is no format '{format}'; choose one of {', '.join([*ENDINGS, *layouts()])}.")
+    return ENDINGS[format]
+
+
 def write_export(
     store: Store,
     project: str,
@@ -157,7 +176,7 @@ def write_export(
         project: id of the project.
         folder: folder for the files.
         spec: what to export.
-        format: `jsonl`, `parquet` or `datasets`.
+        format: `jsonl`, `parquet`, `datasets`, or the layout of another tool, such as `trl`, as JSON lines.
         overwrite: replace files of the same names even if no export wrote them.
 
     Raises:
@@ -165,10 +184,18 @@ def write_export(
         DataError: there are no judgements yet, or the folder cannot be written or holds something else.
         BusyError: another process exports into the folder.
     """
-    export = start_export(store.project(project), spec or ExportSpec())
+    ending_of(format)
+    stored, spec = store.project(project), spec or ExportSpec()
+    if format in layouts():
+        spec = replace(spec, kinds=kinds_of_layout(format, ROW_KINDS[stored.task], spec.kinds))
+    export = start_export(stored, spec)
     with Writer(folder, format, (*export.kinds, "judgements"), overwrite=overwrite) as writer:
         for kind, row in export_rows(store, export):
-            writer.add(kind, row)
+            try:
+                writer.add(kind, row)
+            except DataError:  # the layout of another tool has no place for it
+                export.rows[kind] -= 1
+                export.leave_out("rows_of_another_layout")
         if not export.annotators:
             raise DataError(f"project '{project}' has no judgements yet; judge something first.")
         manifest = writer.finish(export.to_json)
