@@ -18,10 +18,12 @@ from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys
 from gnomon.data.records import EXPECTED, NAMES, completions_of, prompt_of_record, recognize_file, scan_records
+from gnomon.data.scripts import script_counts
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
 
 QUANTILES = {"least": 0.0, "median": 0.5, "90%": 0.9, "99%": 0.99, "most": 1.0}
+RARE = 0.01  # share of letters, below which a script is not named
 BINS, BARS = 16, " ▁▂▃▄▅▆▇█"
 TOKENIZED = 2_000_000  # characters of a record; longer ones fit no context, and take minutes
 
@@ -148,9 +150,26 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         empty = sum(not c.text for r in records for c in completions_of(r))
         rows.append(("empty completions", f"{empty:,}"))
     rows.append(("exact duplicates", f"{duplicates(records):,}"))
+    if scripts := _scripts(records):
+        rows.append(("scripts", scripts))
     if inspection.tokens and (long := inspection.tokens.count(None)) and inspection.kind is not RatedText:
         rows.append((f"longer than {TOKENIZED:,} characters, tokens not counted", f"{long:,}"))
     return [*rows, *_balance(inspection)]
+
+
+def _scripts(records: Sequence[Any]) -> str:
+    """Return the share of each script in the letters of the records, rare ones together; "" without letters."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        prompt = prompt_of_record(record)
+        texts = [*(message.content for message in (prompt.messages if prompt else ()))]
+        texts += [completion.text for completion in completions_of(record)]
+        for text in (*texts, *([record.text] if isinstance(record, RatedText) else ())):
+            counts.update(script_counts(text))
+    named = [(script, count / counts.total()) for script, count in counts.most_common()]
+    shown = [f"{script} {share:.0%}" for script, share in named if share >= RARE]
+    rare = sum(share for _, share in named if share < RARE)
+    return ", ".join([*shown, *([f"others {rare:.1%}"] if rare else [])])
 
 
 def _key(completion: Completion) -> tuple[str, Any]:

@@ -83,6 +83,7 @@ def test_facts_are_counted(pairs: Path) -> None:
         "completions per prompt": "3 to 4, median 3.5",
         "empty completions": "1",
         "exact duplicates": "1",
+        "scripts": "Latin 95%, Han 5%",
         "longer side is chosen": "70.0%",
         "sides equally long": "1",
     }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -15,18 +12,7 @@ from gnomon.core.ranges import Share
 from gnomon.data.quality.contract import Part, RecordFilter
 from gnomon.data.quality.texts import named_texts, prompt_text
 from gnomon.data.records import prompt_of_record
-
-# First words of Unicode's names of letters → the script.
-NAMES = {
-    "latin": "Latin", "cjk": "Han", "hiragana": "Kana", "katakana": "Kana", "hangul": "Hangul",
-    "cyrillic": "Cyrillic",
-    "greek": "Greek", "arabic": "Arabic", "hebrew": "Hebrew", "devanagari": "Devanagari", "bengali": "Bengali",
-    "thai": "Thai", "tamil": "Tamil", "telugu": "Telugu", "gujarati": "Gujarati", "gurmukhi": "Gurmukhi",
-    "kannada": "Kannada", "malayalam": "Malayalam", "sinhala": "Sinhala", "georgian": "Georgian",
-    "armenian": "Armenian", "ethiopic": "Ethiopic", "khmer": "Khmer", "lao": "Lao", "myanmar": "Myanmar",
-    "tibetan": "Tibetan", "mongolian": "Mongolian", "fullwidth": "Latin", "halfwidth": "Kana",
-}  # fmt: skip
-SAMPLE = 2000  # characters of a text that are looked at
+from gnomon.data.scripts import NAMES, script_counts
 
 
 class Scripts(RecordFilter):
@@ -67,18 +53,3 @@ class Scripts(RecordFilter):
             other = {script: n for script, n in counts.items() if script not in self.wanted}
             if other and sum(other.values()) > self.max_other * counts.total():
                 yield f"{name} is mostly {max(other, key=lambda script: other[script])}"
-
-
-def script_counts(text: str) -> Counter[str]:
-    """Count the letters of a text by script."""
-    counts: Counter[str] = Counter()
-    for character, count in Counter(text[:SAMPLE]).items():
-        if character.isalpha():
-            counts[_script(character)] += count
-    return counts
-
-
-@cache
-def _script(character: str) -> str:
-    first = unicodedata.name(character, "").partition(" ")[0].lower()
-    return NAMES.get(first, first.capitalize() or "Unknown")

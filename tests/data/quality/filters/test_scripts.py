@@ -6,7 +6,7 @@ import pytest
 from quality_rows import pair, reasons
 
 from gnomon.core.errors import ConfigError
-from gnomon.data.quality.filters.scripts import script_counts
+from gnomon.data.scripts import script_counts
 
 
 def test_letters_are_counted_by_script() -> None:
