@@ -20,7 +20,7 @@ from gnomon.data.quality.report import CleanReport
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import read_records
-from gnomon.data.splitting import SIMILARITY, Split, column_values, parse_shares, split_by_prompt
+from gnomon.data.splitting.by_prompt import SIMILARITY, Split, column_values, parse_shares, split_by_prompt
 
 
 def inspect(file: Name, *, format: str = "", columns: Mapping[str, Any] | None = None) -> Inspection:

@@ -12,7 +12,7 @@ from project import Run, write_rows
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
-from gnomon.data.splitting import near_duplicate_groups, parse_shares, shared_prompts, split_by_prompt
+from gnomon.data.splitting.by_prompt import near_duplicate_groups, parse_shares, shared_prompts, split_by_prompt
 
 WORDS = ("river", "mountain", "harbor", "lantern", "violin", "garden", "winter", "copper", "falcon", "meadow")
 

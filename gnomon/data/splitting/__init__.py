@@ -1,0 +1,1 @@
+"""Splits of data files without leaks between the parts."""
