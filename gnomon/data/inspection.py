@@ -15,6 +15,7 @@ from gnomon.core.types import Completion, Label, Preference, RatedText, Rejected
 from gnomon.data.encoding import encode_answer, message_texts
 from gnomon.data.formats.own_layout import OWN_TITLE
 from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.reading.readers import source_title
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys
 from gnomon.data.records import EXPECTED, NAMES, completions_of, prompt_of_record, recognize_file, scan_records
@@ -33,6 +34,7 @@ class Inspection:
     """The valid records of a file, all of one kind, and the refused rows.
 
     Attributes:
+        container: what kind of file it is, as in `JSON lines, gzip`.
         format: title of its format.
         evidence: why it has that format; "" where its user chose it or it is Gnomon's own.
         unread: keys that records of this kind do not use; a nested key comes after its parents, as `a.b`.
@@ -45,6 +47,7 @@ class Inspection:
     kind: type
     records: list[Any]
     refused: list[RejectedRow]
+    container: str = ""
     format: str = OWN_TITLE
     evidence: str = ""
     unread: tuple[str, ...] = ()
@@ -90,7 +93,7 @@ def inspect(path: Path, tokenizer: Any = None, layout: RowLayout = OWN) -> Inspe
     kind = kind_of_file(path, KINDS, layout)
     keys = KeysRead()
     match = recognize_file(path, (kind,), layout)
-    inspection = Inspection(path, kind, [], [], tokens=None if tokenizer is None else [])
+    inspection = Inspection(path, kind, [], [], source_title(path), tokens=None if tokenizer is None else [])
     if match:
         inspection = replace(inspection, format=match.format.title, evidence=match.evidence)
     for where, record in scan_records(kind, path, keys, layout):
@@ -133,6 +136,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
     records = inspection.records
     because = f", because {inspection.evidence}" if inspection.evidence else ""
     rows = [
+        ("file", inspection.container),
         ("format", f"{inspection.format}{because}"),
         ("kind", NAMES[inspection.kind]),
         ("rows", f"{inspection.rows:,}"),

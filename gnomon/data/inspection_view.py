@@ -90,6 +90,7 @@ def as_json(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> dic
     """
     return {
         "file": str(inspection.path),
+        "container": inspection.container,
         "format": inspection.format,
         "evidence": inspection.evidence,
         "kind": NAMES[inspection.kind],

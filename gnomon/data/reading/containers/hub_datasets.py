@@ -92,8 +92,8 @@ def _open(name: str, split: str | None, revision: str) -> Any:
     subset, mark, rest = (split or "").rpartition("/")
     subsets = datasets.get_dataset_config_names(name, revision=revision)
     if not mark and len(subsets) > 1:
-        example = f"{name}#{subsets[0]}/{split or 'train'}"
-        raise DataError(f"it has the subsets {', '.join(subsets)}; name one, as in {example}.")
+        example = f"{split}/train" if split in subsets else f"{subsets[0]}/{split or 'train'}"
+        raise DataError(f"it has the subsets {', '.join(subsets)}; name one, as in {name}#{example}.")
     if mark and subset not in subsets:
         raise DataError(f"it has no subset '{subset}'; it has {', '.join(subsets)}.")
     chosen = subset if mark else subsets[0]
