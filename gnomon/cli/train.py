@@ -26,7 +26,10 @@ def train(
     model: Annotated[str, typer.Option(help="Catalogue name, folder, GGUF file or hub name.")],
     settings: Settings = None,
     data: Annotated[
-        str | None, typer.Option(help="Data of sft, reward_model and other offline algorithms.")
+        str | None,
+        typer.Option(
+            help="Data of sft, reward_model and other offline algorithms: a file, a pattern in quotes, -."
+        ),
     ] = None,
     prompts: Annotated[str | None, typer.Option(help="Prompts of ppo and other online algorithms.")] = None,
     reward: Annotated[
@@ -44,6 +47,8 @@ def train(
 
       gnomon train dpo --model runs/sft/sft --data votes.csv --columns columns.yaml
 
+      gnomon train sft --model smollm2-135m --data "{own.jsonl: 1, 'shards/*.jsonl.gz': 0.5}"
+
       gnomon train ppo --model runs/sft/sft --prompts prompts.jsonl --reward brief.py:score steps=50
 
     The model is then in OUT/ALGORITHM/model, and the whole recipe in OUT/config.yaml. The same command
@@ -52,15 +57,16 @@ def train(
     with translate_interrupt():
         from gnomon.core.extensions import short_name
         from gnomon.pipeline.run import run_recipe
-        from gnomon.pipeline.single_stage import layout_settings, parse_settings, training_recipe
+        from gnomon.pipeline.single_stage import layout_settings, parse_settings, parse_sources, training_recipe
 
-        stage = {"data": data, "prompts": prompts, "reward": reward}
+        sources = parse_sources(data)
+        stage = {"data": sources, "prompts": prompts, "reward": reward}
         recipe = training_recipe(
             algorithm,
             model=model,
             run=str(out or Path("runs") / short_name(algorithm)),
             stage=stage,
-            settings=[*parse_settings(settings or []), *layout_settings(data or prompts, **layout)],
+            settings=[*parse_settings(settings or []), *layout_settings(sources or prompts, **layout)],
         )
         run_recipe(recipe)
         typer.echo(Path(recipe.run) / short_name(algorithm) / "model")

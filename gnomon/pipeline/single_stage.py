@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
+
+import yaml
 
 from gnomon.algorithms.registry import find_algorithm
 from gnomon.core.config import did_you_mean, parse_override, set_path
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import short_name
 from gnomon.core.renamed import KEYS
+from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
 from gnomon.data.formats.registry import RowLayout
 from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.recipe import Recipe, build_recipe
@@ -27,11 +31,33 @@ def parse_settings(texts: Iterable[str]) -> list[Setting]:
     return [parse_override(text) for text in texts]
 
 
-def layout_settings(source: str | None, format: str, columns: Mapping[str, Any] | None) -> list[Setting]:
-    """The recipe's settings for the layout of one data file.
+def parse_sources(text: str | None) -> str | dict[str, Any] | None:
+    """Parse the data of a command line: a source, or a mapping of several to their weights.
+
+    Raises:
+        ConfigError: it starts as a mapping and is none.
+    """
+    if text is None or not text.startswith("{"):
+        return text
+    value: Any = None
+    with suppress(yaml.YAMLError, *YAML_VALUE_ERRORS):
+        value = load_yaml(text)
+    if (
+        not isinstance(value, dict)
+        or not value
+        or not all(isinstance(weight, int | float) for weight in value.values())
+    ):
+        raise ConfigError(f"'{text}' is no mapping of files to weights, as in '{{a.jsonl: 1, b.jsonl: 0.5}}'.")
+    return {str(source): weight for source, weight in value.items()}
+
+
+def layout_settings(
+    source: str | Mapping[str, Any] | None, format: str, columns: Mapping[str, Any] | None
+) -> list[Setting]:
+    """The recipe's settings for the layout of the data.
 
     Args:
-        source: the file; `None` where no file is read.
+        source: the source, or several, which have the same layout; `None` where no data is read.
         format: name of its format, if given.
         columns: mapping of its columns, if given.
 
@@ -43,7 +69,10 @@ def layout_settings(source: str | None, format: str, columns: Mapping[str, Any] 
     if source is None:
         raise ConfigError("a format or columns are given, but no data; add the file.")
     RowLayout.of(format, columns)
-    return [(["formats"], {source: format})] if format else [(["columns"], {source: dict(columns or {})})]
+    sources = [source] if isinstance(source, str) else list(source)
+    if format:
+        return [(["formats"], dict.fromkeys(sources, format))]
+    return [(["columns"], {one: dict(columns or {}) for one in sources})]
 
 
 def training_recipe(

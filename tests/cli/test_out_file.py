@@ -45,6 +45,14 @@ def test_a_command_does_not_replace_its_input(rows: Path, ask: Ask, command: tup
     assert rows.read_bytes() == before
 
 
+def test_a_command_does_not_replace_a_file_of_its_pattern(rows: Path, ask: Ask) -> None:
+    code, _, err = ask("score", "vader", "row*.jsonl", "--out", "rows.jsonl")
+    assert code == 2
+    assert "--out rows.jsonl is rows.jsonl, which this command reads" in " ".join(err.split())
+    assert ask("score", "vader", "row*.jsonl", "--out", "scores.jsonl")[0] == 0
+    assert json.loads(Path("scores.jsonl").read_text("utf-8"))["completion"]["text"] == ROW["completion"]
+
+
 def test_a_command_does_not_replace_its_judge_model_or_store(rows: Path, ask: Ask, tiny_model: Path) -> None:
     judge = rows.with_name("judge.py")
     judge.write_text("def score(prompt, completion):\n    return 1.0\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from project import write_rows
 from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.models.loading import load_tokenizer
+from gnomon.pipeline.preflight import inputs_of
 from gnomon.pipeline.recipe import load_recipe
 from gnomon.pipeline.run import run_recipe
+from gnomon.pipeline.single_stage import layout_settings, parse_sources
 
 ROWS = [
     {"prompt": f"How was film {n}?", "completion": [{"role": "assistant", "content": "Long."}]} for n in range(4)
@@ -42,6 +46,46 @@ def test_a_split_of_a_saved_data_set_is_trained_on(tmp_path: Path, tiny_model: P
     assert len(read_json(tmp_path / "run" / "environment.json")["data"][source]) == 64
     with pytest.raises(DataError, match="no data at"):
         run_recipe(load_recipe(recipe(tmp_path, tiny_model, f"{tmp_path}/absent#train")))
+
+
+def test_files_of_a_pattern_are_trained_on_and_a_new_one_trains_again(tmp_path: Path, tiny_model: Path) -> None:
+    """The pattern is looked up in the recipe's folder, and its files' content is part of the fingerprint."""
+    (tmp_path / "shards").mkdir()
+    write_rows(tmp_path / "shards" / "a.jsonl", ROWS[:2])
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS[2:])
+    (tmp_path / "shards" / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    made = recipe(tmp_path, tiny_model, "shards/*.jsonl*")
+    result = tmp_path / "run" / "sft" / "result.json"
+    run_recipe(load_recipe(made))
+    assert read_json(result)["examples"] == 4
+    before = result.stat().st_mtime_ns
+    run_recipe(load_recipe(made))
+    assert result.stat().st_mtime_ns == before
+    write_rows(tmp_path / "shards" / "c.jsonl", [{"prompt": "More?", "completion": "Yes."}])
+    run_recipe(load_recipe(made))
+    assert read_json(result)["examples"] == 5
+    write_rows(tmp_path / "shards" / "d.jsonl", [{"prompt": "More?"}])
+    with pytest.raises(DataError, match=r"shards/\*\.jsonl\*, line 1 of .*shards/d\.jsonl: no 'completion'"):
+        run_recipe(load_recipe(made))
+
+
+def test_a_run_may_lie_beside_the_files_of_its_pattern(tmp_path: Path, tiny_model: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", ROWS)
+    loaded = load_recipe(recipe(tmp_path, tiny_model, "*.jsonl"), [f"run={tmp_path}"])
+    assert tmp_path / "a.jsonl" in inputs_of(loaded)
+    run_recipe(loaded)
+
+
+def test_sources_with_weights_on_the_command_line(tmp_path: Path) -> None:
+    text = "{a.jsonl: 1, 'shards/*.gz': 0.5}"
+    assert parse_sources(text) == {"a.jsonl": 1, "shards/*.gz": 0.5}
+    assert parse_sources("a.jsonl") == "a.jsonl"
+    assert layout_settings(parse_sources(text), "hh", None) == [
+        (["formats"], {"a.jsonl": "hh", "shards/*.gz": "hh"})
+    ]
+    for wrong in ("{a.jsonl: x}", "{a.jsonl}", "{}", "{a: 1", "{a: 1, a: 2}"):
+        with pytest.raises(ConfigError, match="is no mapping of files to weights, as in"):
+            parse_sources(wrong)
 
 
 def test_a_conversation_is_trained_on_and_one_beyond_the_context_is_refused(
