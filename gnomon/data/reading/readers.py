@@ -66,7 +66,7 @@ def source_title(path: Path) -> str:
     source, split = locate(path)
     if is_pattern(source):
         files = files_of(source)
-        titles = sorted({source_title(file) for file in files})
+        titles = sorted(set(map(_title_or_damage, files)))
         return f"{len(files):,} files: {'; '.join(titles)}" if files else "no files"
     if os.path.isdir(source):
         return "a folder of datasets"
@@ -76,6 +76,13 @@ def source_title(path: Path) -> str:
         return container_title(copy_of_pipe(source) if is_pipe(source) else source, str(source), split)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def _title_or_damage(file: Path) -> str:
+    try:
+        return source_title(file)
+    except DataError:  # its rows are reported as rejected
+        return "not readable"
 
 
 def _raw_rows(path: Path) -> Iterator[ScannedRow]:

@@ -60,6 +60,7 @@ def test_a_broken_row_or_file_of_a_pattern_is_named_and_takes_none_along(shards:
     result = inspect(shards)
     assert [one.prompt.messages[0].content for one in result.records] == ["1", "2", "4"]
     folder = shards.parent
+    assert result.container == "3 files: CSV; JSON lines; not readable"
     assert [one.where for one in result.refused] == [f"line 2 of {folder}/a.jsonl", f"{folder}/b.jsonl.gz"]
     assert convert_file(shards, folder.parent / "out.jsonl", "gnomon").rejected.total() == 2
     with pytest.raises(DataError, match=r"\*, line 2 of .*a\.jsonl: not valid JSON"):
