@@ -74,6 +74,7 @@ def test_facts_are_counted(pairs: Path) -> None:
     """
     result = inspect(pairs)
     assert dict(facts(result)) == {
+        "file": "JSON lines",
         "format": "Gnomon's own layout",
         "kind": "preferences",
         "rows": "7",
