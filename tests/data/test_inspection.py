@@ -125,7 +125,7 @@ def test_the_most_telling_kind_is_found(tmp_path: Path, row: dict[str, Any], kin
     result = inspect(path)
     assert result.kind is kind
     assert preview(result.records[0])
-    assert as_text(result).startswith("format: Gnomon's own layout\nkind: ")
+    assert as_text(result).startswith("file: JSON lines\nformat: Gnomon's own layout\nkind: ")
 
 
 def test_the_balance_of_labels_is_reported(tmp_path: Path) -> None:
