@@ -164,7 +164,7 @@ def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tin
     result = gnomon("data", "inspect", str(pairs), "--rows", "1", "--model", str(tiny_model))
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[:2] == ["format: Gnomon's own layout", "kind: preferences"]
+    assert lines[:3] == ["file: JSON lines", "format: Gnomon's own layout", "kind: preferences"]
     assert "error: not used, no 'rejected' in it, which has prompt, chosen: 1 (line 6)" in lines
     assert any(line.startswith("completions, tokens: least ") for line in lines)
     assert "record 1, chosen: ⟦long one<|im_end|>⟧" in lines
