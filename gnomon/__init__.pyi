@@ -30,6 +30,11 @@ from .api.feedback_crowd import (
     feedback_end_crowd_link as feedback_end_crowd_link,
     feedback_payments as feedback_payments,
 )
+from .api.feedback_profiles import (
+    feedback_requirements as feedback_requirements,
+    feedback_set_domains as feedback_set_domains,
+    feedback_set_profile as feedback_set_profile,
+)
 from .api.feedback_server import (
     feedback_serve as feedback_serve,
 )

@@ -89,8 +89,8 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
         url: address of the store.
         project: id of the project; `None`: the only one.
         file: rows with a prompt and `completions`, or `chosen` and `rejected`, or, where completions are scored,
-            one `completion`; any format of `data.reading.readers`. The columns `category`, `tags`, `value` and
-            `edge` are stored with the prompt.
+            one `completion`; any format of `data.reading.readers`. The columns `category`, `tags`, `value`,
+            `edge`, `language`, `domain` and `skills` are stored with the prompt.
         bare: the rows are prompts without completions.
 
     Returns:

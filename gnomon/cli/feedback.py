@@ -155,8 +155,8 @@ def import_(
 ) -> None:
     """Import prompts with completions, prompts alone, or ratings; existing rows are skipped.
 
-    The columns category, tags, value and edge are stored with the prompt. Instead of a file of ratings, give
-    film-reviews, product-reviews, editorials or tweets to download a published set.
+    The columns category, tags, value, edge, language, domain and skills are stored with the prompt. Instead of
+    a file of ratings, give film-reviews, product-reviews, editorials or tweets to download a published set.
 
     [bold]Examples[/bold]
 
@@ -276,6 +276,7 @@ def status(store: Url, project: ProjectId = None) -> None:
     """
     from gnomon.api.feedback import feedback_status
     from gnomon.api.feedback_crowd import feedback_crowd_links
+    from gnomon.api.feedback_profiles import feedback_requirements
 
     progress, annotators = feedback_status(store, project)
     for name, count in progress.items():
@@ -283,7 +284,11 @@ def status(store: Url, project: ProjectId = None) -> None:
     for row in annotators:
         gold = f", and {row['gold']} of gold items" if row["gold"] else ""
         kind = "" if row["kind"] == "person" else f"{row['kind']}, "
-        typer.echo(f"{row['name']} ({kind}{row['state']}, id {row['id']}): {row['judgements']}{gold}")
+        profile = f"; {row['profile']}" if row["profile"] else ""
+        typer.echo(f"{row['name']} ({kind}{row['state']}, id {row['id']}): {row['judgements']}{gold}{profile}")
+    for one in feedback_requirements(store, project):
+        people = f"{one.people} people" if one.people else "nobody, so they go to everybody"
+        typer.echo(f"{one.requirement}: {one.open_items} open items for {people}")
     for link in feedback_crowd_links(store, project):
         ended = ", ended" if link.revoked else ""
         typer.echo(

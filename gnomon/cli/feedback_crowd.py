@@ -61,6 +61,18 @@ LINK_OPTIONS: Options = {  # the fields of `CrowdLink`
         Annotated[str | None, typer.Option(help="Address at which workers finish, with {code} and {worker}.")],
         None,
     ),
+    "languages": (
+        Annotated[list[str] | None, typer.Option("--language", help="Language of the workers; repeatable.")],
+        None,
+    ),
+    "domains": (
+        Annotated[list[str] | None, typer.Option("--domain", help="Domain of the workers; repeatable.")],
+        None,
+    ),
+    "skills": (
+        Annotated[list[str] | None, typer.Option("--skill", help="Skill of the workers; repeatable.")],
+        None,
+    ),
 }
 
 

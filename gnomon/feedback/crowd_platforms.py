@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from gnomon.core.config import Settings, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.ranges import Range
+from gnomon.feedback.requirements import Profile, profile
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")  # starts with no sign that spreadsheets read as a formula
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
@@ -73,6 +74,7 @@ class CrowdLink(Settings):
         code: completion code of all workers; `None`: each worker gets a random one.
         redirect: address at which a worker finishes; `{code}`, `{worker}` and the names of the other parameters
             are replaced. `None`: the page only displays the code.
+        languages, domains, skills: what the workers who join can judge, where the platform selected them by it.
     """
 
     platform: str = Field(pattern=NAME)
@@ -83,6 +85,9 @@ class CrowdLink(Settings):
     max_workers: Annotated[int, Range("it counts workers", ge=1, le=10**6)] | None = None
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     redirect: str | None = Field(default=None, max_length=2000)
+    languages: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -107,6 +112,11 @@ class CrowdLink(Settings):
                     f"the redirect has no value for {{{unknown[0]}}}; use {', '.join(sorted(known))}"
                 )
         return self
+
+    @property
+    def profile(self) -> Profile:
+        """What the workers who join can judge."""
+        return profile(self.languages, self.domains, self.skills)
 
     @property
     def worker_id(self) -> re.Pattern[str]:

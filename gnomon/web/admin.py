@@ -24,6 +24,7 @@ from gnomon.feedback.store.store import Project
 from gnomon.feedback.task_types import Setup, setup_of
 from gnomon.feedback.tasks.adjudication import review_item, skip_count, unanimous_items
 from gnomon.feedback.tasks.gold_items import gold_items, mark_gold, unmark_gold
+from gnomon.feedback.tasks.suitability import requirement_status
 from gnomon.web.agreement_tables import intraclass_rows
 from gnomon.web.context import Admin, Server, admin
 from gnomon.web.payloads import scores_of
@@ -68,6 +69,7 @@ def show_overview(request: Request, server: Server, user: Admin) -> HTMLResponse
         skips=skip_count(server.store, server.project),
         gold=len(gold_items(server.store, server.project)),
         exports=exports,
+        requirements=requirement_status(server.store, server.project),
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from alembic import command
+from alembic.config import Config
 from tiny import prompts_of
 
 from gnomon.core.types import Completion
+from gnomon.feedback.store.database import MIGRATIONS
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
@@ -79,3 +82,12 @@ def state_of(store: Store, item: int) -> tuple[str, int]:
         row = session.get(ItemRow, item)
         assert row is not None
         return row.state, row.target_votes
+
+
+def downgrade(store: Store, revision: str) -> None:
+    """Bring the tables of a store back to an earlier revision."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from serving import Site, User, fill, judgements, serving
+from serving import Site, User, fill, judgements, serving, visible
 from sqlalchemy import func, select
 
 from gnomon.feedback.crowd_platforms import CrowdLink, crowd_link
@@ -20,6 +20,7 @@ from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.schema import AnnotatorRow, CrowdVisitRow, ItemRow
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.tasks.gold_items import mark_gold
+from gnomon.feedback.tasks.suitability import set_domains
 from gnomon.web import context
 
 PID, OTHER = "5f0c1a2b3c4d5e6f7a8b9c0d", "6a0c1a2b3c4d5e6f7a8b9c0e"
@@ -308,3 +309,19 @@ def test_the_payment_list_has_the_quality_on_gold_items(tmp_path: Path) -> None:
         assert (payment.judgements, payment.gold_items, payment.gold_correct) == (3, 2, 1)
         assert payment.reliability is not None
     store.close()
+
+
+def test_workers_have_the_profile_of_the_links_that_they_joined(here: Site) -> None:
+    admin = here.log_in("Ann", "admin")
+    for languages, skills in ((["zh-CN"], []), (["en"], ["sql"])):
+        link = crowd_link("mturk", languages=languages, skills=skills)
+        open_link(here, new_link(here, link), "workerId=A1B2C3")
+    page = visible(admin.http.get(f"{here.address}/admin/annotators").text)
+    assert "active · languages en, zh; skills sql" in page
+
+
+def test_the_overview_lists_what_items_require(here: Site) -> None:
+    admin = here.log_in("Ann", "admin")
+    assert "What items require" not in visible(admin.http.get(f"{here.address}/admin").text)
+    set_domains(here.store, here.project, {"p0": "law", "p1": "law"})
+    assert "– law – 2 nobody: goes to everybody" in visible(admin.http.get(f"{here.address}/admin").text)

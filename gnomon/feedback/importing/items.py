@@ -15,6 +15,7 @@ from gnomon.data.reading.messages import fingerprint
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow, listed, name_of, number, text, truth
 from gnomon.data.records import alternatives, parse_record
+from gnomon.feedback.requirements import NO_REQUIREMENT, Requirement, requirement
 from gnomon.feedback.task_types import SCALES, setup_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Group(NamedTuple):
     tags: tuple[str, ...] = ()
     value: float = 0.5
     edge: bool = False
+    requirement: Requirement = NO_REQUIREMENT
 
 
 def read_groups(
@@ -104,7 +106,9 @@ def _add_chunk(
     from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
     from gnomon.feedback.store.store import BankPrompt
 
-    bank = [BankPrompt(one.prompt, one.category, one.tags, one.value, one.edge) for one in groups]
+    bank = [
+        BankPrompt(one.prompt, one.category, one.tags, one.value, one.edge, one.requirement) for one in groups
+    ]
     prompts = add_prompts(store, about.id, bank, within=session)
     completions = [(group.prompt.id, different(group)) for group in groups]
     if not any(some for _, some in completions):
@@ -144,16 +148,24 @@ def _bare(row: Mapping[str, Any]) -> Prompt:
 
 
 def _add_columns(group: Group, row: Mapping[str, Any]) -> Group:
-    """Add the row's columns for the prompt bank: `category`, `tags`, `value` and `edge`."""
-    tags = row.get("tags")
-    if isinstance(tags, str) and not tags.lstrip().startswith("["):
-        tags = [name.strip() for name in tags.split(",") if name.strip()]  # as in a table
+    """Add the row's columns for the prompt bank, such as `category`, `tags` and `language`."""
     return group._replace(
         category=text(str(row.get("category") or "")),
-        tags=tuple(text(str(name)) for name in listed(tags or [], "tags")),
+        tags=_names(row, "tags"),
         value=number(row, "value", 0.5, 0.0, 1.0),
         edge=row.get("edge") not in (None, "") and truth(row["edge"], "edge"),
+        requirement=requirement(
+            text(str(row.get("language") or "")), text(str(row.get("domain") or "")), _names(row, "skills")
+        ),
     )
+
+
+def _names(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The names of a column: a list, or a text with commas, as in a table."""
+    value = row.get(key)
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    return tuple(text(str(name)) for name in listed(value or [], key))
 
 
 def own_ids(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:

@@ -19,6 +19,7 @@ from sqlalchemy import case, exists, func, or_, select
 from gnomon.feedback.quality.monitor import ProjectVotes, load_votes, non_gold_votes
 from gnomon.feedback.quality.reliability import AnnotatorReliability
 from gnomon.feedback.quality.score_agreement import Intraclass, intraclass, ranking_agreement
+from gnomon.feedback.requirements import stored_profile
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ItemRow, JudgementRow, superseded
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import label
@@ -212,7 +213,7 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
     `judgements` counts those that are not surplus, including those of withdrawn annotators; `surplus` judgements
     and those of `gold` items have counts of their own. Over annotators who have not withdrawn they add up to the
     numbers of `Queue.progress`. `role` is None without a valid link; `invited` is true if there ever was a link;
-    `below` and `resumed` are columns of `AnnotatorRow`.
+    `below` and `resumed` are columns of `AnnotatorRow`; `profile` is the text of their profile.
     """
     plain = ItemRow.gold.is_(None)
     counts = (
@@ -256,6 +257,7 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
                 "invited": annotator.id in invited,
                 "below": annotator.below,
                 "resumed": annotator.resumed,
+                "profile": str(stored_profile(annotator.profile)),
                 "judgements": row.judgements or 0,
                 "surplus": row.surplus or 0,
                 "gold": row.gold or 0,

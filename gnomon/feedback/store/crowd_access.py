@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
 from gnomon.feedback.crowd_platforms import CrowdLink, CrowdWorker
+from gnomon.feedback.requirements import stored_profile
 from gnomon.feedback.store.access import Access, token_digest
 from gnomon.feedback.store.schema import (
     AnnotatorRow,
@@ -161,6 +162,8 @@ class CrowdAccess:
             session.add(AnnotatorRow(id=annotator, name=f"{platform} {worker.id}", kind="person", created=now))
             session.flush()
             session.add(CrowdWorkerRow(annotator=annotator, platform=platform, worker=worker.id))
+        known = session.get_one(AnnotatorRow, annotator)
+        known.profile = (stored_profile(known.profile) | CrowdLink.model_validate(row.settings).profile).row()
         # Nobody knows this personal link's token: only the platform's link opens sessions with it.
         invite = token_digest(secrets.token_urlsafe(32))
         session.add(

@@ -14,7 +14,8 @@ from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion
 from gnomon.data.reading.messages import message_row
-from gnomon.feedback.store.schema import CompletionRow, ItemRow, ProjectRow, PromptRow
+from gnomon.feedback.requirements import Requirement
+from gnomon.feedback.store.schema import CompletionRow, ItemRow, ProjectRow, PromptRow, RequirementRow
 from gnomon.feedback.store.store import BankPrompt, Store, require
 
 CHUNK = 500  # rows per flush to the database
@@ -53,6 +54,7 @@ def add_prompts(
         require(session.get(ProjectRow, project), "project", project)
         rows = session.execute(select(PromptRow.id, PromptRow.digest).where(PromptRow.project == project)).all()
         by_id, by_digest, ids = {r.id: r.digest for r in rows}, {r.digest: r.id for r in rows}, {}
+        known_keys = requirement_keys(session, project)
         added = known = 0
         for entry in prompts:
             id, messages = entry.prompt.id, list(map(message_row, entry.prompt.messages))
@@ -76,11 +78,44 @@ def add_prompts(
                     tags=list(entry.tags),
                     value=entry.value,
                     edge=entry.edge,
+                    requirement=add_requirement(session, project, entry.requirement, known_keys),
                     created=time.time(),
                 )
             )
             _flush_every_chunk(session, added)
     return IngestCounts(added, known, ids)
+
+
+def add_requirement(
+    session: Session, project: str, requirement: Requirement, known_keys: set[str] | None = None
+) -> str | None:
+    """Add a requirement to a project unless it has it; return its key, `None` if nothing is required.
+
+    Args:
+        session: a transaction.
+        project: id of the project.
+        requirement: the requirement.
+        known_keys: keys that the project has, to which the key is added; `None` reads the database.
+    """
+    key = requirement.key
+    known_keys = requirement_keys(session, project) if known_keys is None else known_keys
+    if key is not None and key not in known_keys:
+        known_keys.add(key)
+        session.add(
+            RequirementRow(
+                project=project,
+                key=key,
+                language=requirement.language,
+                domain=requirement.domain,
+                skills=list(requirement.skills),
+            )
+        )
+    return key
+
+
+def requirement_keys(session: Session, project: str) -> set[str]:
+    """Return the keys of a project's requirements."""
+    return set(session.scalars(select(RequirementRow.key).where(RequirementRow.project == project)))
 
 
 def add_completions(
@@ -179,6 +214,10 @@ def add_items(
         ).all()
         by_id = {r.id: (r.key, r.prompt) for r in rows}
         digests = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
+        required = select(PromptRow.key, PromptRow.requirement).where(
+            PromptRow.project == project, PromptRow.requirement.is_not(None)
+        )
+        requirements: dict[int, str] = {r.key: r.requirement for r in session.execute(required).all()}
         added = known = 0
         for ids, priority in _with_priorities(items, priorities):
             members = [require(by_id.get(name), "completion", name) for name in ids]
@@ -193,16 +232,18 @@ def add_items(
                 continue
             digests.add(item_digest)
             added += 1
+            prompt = prompts.pop()
             session.add(
                 ItemRow(
                     project=project,
-                    prompt=prompts.pop(),
+                    prompt=prompt,
                     completions=keys,
                     digest=item_digest,
                     target_votes=row.votes_per_item,
                     priority=priority,
                     gold=gold,
                     state="open" if gold is None else "gold",
+                    requirement=requirements.get(prompt),
                     created=time.time(),
                 )
             )

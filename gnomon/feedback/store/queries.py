@@ -1,7 +1,7 @@
 """SQL statements for leasing items and for storing judgements, built once at import.
 
 Building a statement costs as much as executing it. Named parameters are `project`, `annotator`, `item`,
-`judgement`, `completions` and `now`.
+`judgement`, `completions`, `excluded` and `now`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from gnomon.feedback.store.schema import (
     AssignmentRow,
     CompletionRow,
     DecisionRow,
+    InviteRow,
     ItemRow,
     JudgementRow,
     ProjectRow,
     PromptRow,
+    RequirementRow,
     counted_judgements,
     effective_decisions,
     effective_judgements,
@@ -46,7 +48,11 @@ _judged = (
     .where(JudgementRow.annotator == _annotator, _in_project, ~superseded())
 )
 _filled_slots = filled_slots(ItemRow.key, _now)
-_available = and_(_in_project, ItemRow.state == "open", ~_assigned, _filled_slots < ItemRow.target_votes)
+# `excluded`: keys of requirements that the annotator does not meet, while others do.
+_suitable = ItemRow.requirement.is_(None) | ItemRow.requirement.not_in(bindparam("excluded", expanding=True))
+_available = and_(
+    _in_project, ItemRow.state == "open", ~_assigned, _suitable, _filled_slots < ItemRow.target_votes
+)
 _item_row = select(ItemRow).where(ItemRow.key == _item, _in_project).execution_options(populate_existing=True)
 _to_judge = exists().where(ItemRow.key == AssignmentRow.item, _in_project, ItemRow.state.in_(JUDGEABLE_STATES))
 _completions = CompletionRow.key.in_(bindparam("completions", expanding=True))
@@ -65,10 +71,27 @@ _queue_columns = load_only(
 
 # State of an annotator, locked against a withdrawal until the transaction ends.
 ANNOTATOR_STATE = select(AnnotatorRow.state).where(AnnotatorRow.id == _annotator).with_for_update(read=True)
-# State of an annotator, the project, and the annotator's leases of items that they may still judge, the latest
-# first: one row per lease, or a single row without one.
+# The project's requirements; profiles of the active people of a project, other than the annotator, who have one.
+REQUIREMENTS = select(RequirementRow).where(RequirementRow.project == _project).order_by(RequirementRow.key)
+_invited = exists().where(
+    InviteRow.annotator == AnnotatorRow.id, InviteRow.project == _project, ~InviteRow.revoked
+)
+PROFILES = select(AnnotatorRow.id, AnnotatorRow.profile).where(
+    AnnotatorRow.profile.is_not(None), AnnotatorRow.state == "active", AnnotatorRow.kind == "person", _invited
+)
+# State of an annotator, the project, the annotator's leases of items that they may still judge, the latest first,
+# their profile, and whether they are a person in a project with requirements: one row per lease, or a single row
+# without one.
 ANNOTATOR_CONTEXT = (
-    select(AnnotatorRow.state, ProjectRow, AssignmentRow)
+    select(
+        AnnotatorRow.state,
+        ProjectRow,
+        AssignmentRow,
+        AnnotatorRow.profile,
+        and_(AnnotatorRow.kind == "person", exists().where(RequirementRow.project == _project)).label(
+            "has_requirements"
+        ),
+    )
     .select_from(AnnotatorRow)
     .outerjoin(ProjectRow, ProjectRow.id == _project)
     .outerjoin(
@@ -96,7 +119,9 @@ NEXT_ITEM = (
 # Whether there is such an item, locked by another transaction or not.
 HAS_AVAILABLE_ITEM = select(exists().where(_available))
 # Gold items that were never assigned to the annotator.
-UNSEEN_GOLD = select(ItemRow.key).where(_in_project, ItemRow.state == "gold", ~_assigned).order_by(ItemRow.key)
+UNSEEN_GOLD = (
+    select(ItemRow.key).where(_in_project, ItemRow.state == "gold", ~_assigned, _suitable).order_by(ItemRow.key)
+)
 # An item, locked until the transaction ends. `TRY_LOCK_ITEM` skips an item that another transaction has locked:
 # two transactions that hold one item each and wait for the other's would deadlock.
 LOCK_ITEM, TRY_LOCK_ITEM = _item_row.with_for_update(), _item_row.with_for_update(skip_locked=True)

@@ -81,6 +81,7 @@ class PromptRow(Table):
         digest: digest of the messages; unique within a project.
         value: expected benefit of judging it, in [0, 1].
         edge: whether it is an edge case.
+        requirement: `key` of the requirement that annotators of its items must meet; `None`: there is none.
     """
 
     __tablename__ = "prompts"
@@ -95,12 +96,25 @@ class PromptRow(Table):
     tags: Mapped[list[Any]] = mapped_column(default=list)
     value: Mapped[float] = mapped_column(default=0.5)
     edge: Mapped[bool] = mapped_column(default=False)
+    requirement: Mapped[str | None]
     created: Mapped[float]
 
     __table_args__ = (
         UniqueConstraint("project", "id"),
         UniqueConstraint("project", "digest", name="uq_prompts_digest"),
     )
+
+
+class RequirementRow(Table):
+    """A requirement of a project's prompts; see `requirements.Requirement`."""
+
+    __tablename__ = "requirements"
+
+    project: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    language: Mapped[str] = mapped_column(default="")
+    domain: Mapped[str] = mapped_column(default="")
+    skills: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class CompletionRow(Table):
@@ -148,6 +162,7 @@ class ItemRow(Table):
         state: `open`, `done`, `disputed` (waits for adjudication), `gold` (tests any number of annotators) or
             `closed` (assigned to nobody).
         open_to_humans: whether people judge it; false for items imported with their ratings.
+        requirement: that of its prompt.
     """
 
     __tablename__ = "items"
@@ -163,6 +178,7 @@ class ItemRow(Table):
     gold: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(default="open")
     open_to_humans: Mapped[bool] = mapped_column(default=True)
+    requirement: Mapped[str | None]
     created: Mapped[float]
 
     __table_args__ = (
@@ -181,6 +197,7 @@ class AnnotatorRow(Table):
         state: `active`, `paused` (gets no items) or `withdrawn` (their judgements do not count).
         below: the reliability at which the monitor paused them; `None` if they are not paused, or by a person.
         resumed: time of the last activation by a person; the monitor then waits for new judgements.
+        profile: `languages`, `domains` and `skills` of a person; `None` if none are known.
     """
 
     __tablename__ = "annotators"
@@ -191,6 +208,7 @@ class AnnotatorRow(Table):
     state: Mapped[str] = mapped_column(default="active")
     below: Mapped[float | None]
     resumed: Mapped[float | None]
+    profile: Mapped[dict[str, Any] | None]
     created: Mapped[float]
 
     __table_args__ = (

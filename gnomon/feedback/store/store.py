@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import DataError as BadValue, OperationalError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from gnomon.core.errors import BusyError, DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.messages import stored_message
+from gnomon.feedback.requirements import NO_REQUIREMENT, Profile, Requirement
 from gnomon.feedback.store.database import BUSY, as_url, open_database
 from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import (
@@ -32,6 +33,7 @@ from gnomon.feedback.store.schema import (
     JudgementRow,
     ProjectRow,
     PromptRow,
+    RequirementRow,
 )
 from gnomon.feedback.task_types import limits_of, setup_of
 
@@ -56,13 +58,14 @@ class Project:
 
 @dataclass(frozen=True)
 class BankPrompt:
-    """A prompt of the prompt bank with its category, tags and value; see `PromptRow`."""
+    """A prompt of the prompt bank with its category, tags, value and requirement; see `PromptRow`."""
 
     prompt: Prompt
     category: str = ""
     tags: tuple[str, ...] = ()
     value: float = 0.5
     edge: bool = False
+    requirement: Requirement = NO_REQUIREMENT
 
 
 class Store:
@@ -248,6 +251,18 @@ class Store:
                 session.add(AnnotatorRow(id=annotator, name=name, kind=kind, created=time.time()))
         return annotator
 
+    def set_profile(self, annotator: str, profile: Profile) -> None:
+        """Set the languages, domains and skills of a person.
+
+        Raises:
+            DataError: there is no such annotator, or it is not a person.
+        """
+        with self.writing() as session:
+            row = require(session.get(AnnotatorRow, annotator), "annotator", annotator)
+            if row.kind != "person":
+                raise DataError(f"annotator '{annotator}' is a {row.kind}, which gets all items; name a person.")
+            row.profile = profile.row()
+
     def set_annotator(self, annotator: str, state: str) -> None:
         """Set an annotator's state: `active`, `paused`, or `withdrawn`.
 
@@ -285,11 +300,22 @@ class Store:
         """Return a project's prompt bank, in the order in which the prompts were added."""
         with self.reading() as session:
             require(session.get(ProjectRow, project), "project", project)
-            rows = session.scalars(
-                select(PromptRow).where(PromptRow.project == project).order_by(PromptRow.key)
+            rows = session.execute(
+                select(PromptRow, RequirementRow)
+                .outerjoin(
+                    RequirementRow,
+                    and_(
+                        RequirementRow.project == PromptRow.project, RequirementRow.key == PromptRow.requirement
+                    ),
+                )
+                .where(PromptRow.project == project)
+                .order_by(PromptRow.key)
             ).all()
             return [
-                BankPrompt(as_prompt(row), row.category, tuple(row.tags), row.value, row.edge) for row in rows
+                BankPrompt(
+                    as_prompt(row), row.category, tuple(row.tags), row.value, row.edge, as_requirement(needed)
+                )
+                for row, needed in rows
             ]
 
     def item_counts(self, project: str) -> dict[str, int]:
@@ -307,6 +333,11 @@ class Store:
 def as_prompt(row: Any) -> Prompt:
     """Convert a `PromptRow` to a `Prompt`."""
     return Prompt(row.id, tuple(map(stored_message, row.messages)), row.answer)
+
+
+def as_requirement(row: RequirementRow | None) -> Requirement:
+    """Convert a `RequirementRow` to a `Requirement`."""
+    return NO_REQUIREMENT if row is None else Requirement(row.language, row.domain, tuple(row.skills))
 
 
 def as_completion(row: Any, *, source: bool = True) -> Completion:

@@ -12,13 +12,16 @@ its slots are counted while the lock is held.
 With the probability `gold_rate` an annotator's next item is a gold item, whose correct answer is known. The draw
 is seeded with the project's secret salt, the annotator, and their number of assignments. A gold item has
 unlimited slots.
+
+An item whose prompt requires a language, a domain or skills goes to people who have them. If no active person of
+the project has them, it goes to anybody. Programs get all items.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +31,7 @@ from sqlalchemy.orm import Session
 from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
+from gnomon.feedback.requirements import stored_profile
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import (
@@ -39,6 +43,7 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import check_answer, setup_of
+from gnomon.feedback.tasks.suitability import excluded_requirements
 
 LEASE_SECONDS = 20 * 60.0
 MAX_ATTEMPTS = 8  # to lease an item while other transactions have locked all that are left
@@ -148,7 +153,8 @@ class Queue:
         with self.store.writing() as session:
             parameters = {"annotator": annotator, "project": self.project}
             rows = session.execute(queries.ANNOTATOR_CONTEXT, parameters).all()
-            state, project, _ = require(next(iter(rows), None), "annotator", annotator)
+            context = require(next(iter(rows), None), "annotator", annotator)
+            state, project = context.state, context.ProjectRow
             if state != "active":
                 return None, False
             require(project, "project", self.project)
@@ -161,7 +167,12 @@ class Queue:
                 if assignment.until > now or self._free_slots(session, item, now) > 0:
                     assignment.until = now + self.lease_seconds
                     return _make_task(session, project, item, assignment), False
-            for item in self._candidates(session, project, annotator, now):
+            excluded = (
+                excluded_requirements(session, self.project, stored_profile(context.profile))
+                if context.has_requirements
+                else []
+            )
+            for item in self._candidates(session, project, annotator, now, excluded):
                 retry |= item is None
                 if item is None or item.state not in queries.JUDGEABLE_STATES:
                     continue
@@ -385,15 +396,15 @@ class Queue:
         return session.scalars(statement, {"item": item, "project": self.project}).first()
 
     def _candidates(
-        self, session: Session, project: ProjectRow, annotator: str, now: float
+        self, session: Session, project: ProjectRow, annotator: str, now: float, excluded: list[str]
     ) -> Iterator[ItemRow | None]:
         """Yield items that this transaction has locked, and `None` where another transaction has locked one.
 
         Drawn gold items come first, then others by priority; the last `None` stands for all that remain.
         """
-        for key in self._draw_gold_items(session, project, annotator):
+        for key in self._draw_gold_items(session, project, annotator, excluded):
             yield self._lock_item(session, key, wait=False)
-        parameters = {"annotator": annotator, "project": self.project, "now": now}
+        parameters = {"annotator": annotator, "project": self.project, "now": now, "excluded": excluded}
         for _ in range(queries.MAX_CANDIDATES):
             if (item := session.scalars(queries.NEXT_ITEM, parameters).first()) is None:
                 break
@@ -401,7 +412,9 @@ class Queue:
         if session.scalar(queries.HAS_AVAILABLE_ITEM, parameters):
             yield None
 
-    def _draw_gold_items(self, session: Session, project: ProjectRow, annotator: str) -> list[int]:
+    def _draw_gold_items(
+        self, session: Session, project: ProjectRow, annotator: str, excluded: Sequence[str] = ()
+    ) -> list[int]:
         """Draw whether the next item is a gold one; return unseen gold items in random order, or none."""
         rate = setup_of(project.settings).gold_rate
         if not rate:
@@ -411,7 +424,7 @@ class Queue:
         rng = random.Random(digest([project.salt, annotator, assignments]))
         if rng.random() >= rate:
             return []
-        keys = list(session.scalars(queries.UNSEEN_GOLD, parameters))
+        keys = list(session.scalars(queries.UNSEEN_GOLD, {**parameters, "excluded": list(excluded)}))
         rng.shuffle(keys)
         return keys[: queries.MAX_CANDIDATES]
 

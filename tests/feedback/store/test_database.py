@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from annotating import project, submit_choice, take
+from annotating import downgrade, project, submit_choice, take
 from exported import pair_preferences
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
@@ -26,14 +24,6 @@ from gnomon.feedback.store.schema import ItemRow, JudgementRow
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.queue import Queue
-
-
-def to_revision(store: Store, revision: str, go: Callable[[Config, str], None]) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(opened.MIGRATIONS).replace("%", "%%"))
-    with store.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        go(config, revision)
 
 
 def test_revisions_are_those_of_alembic() -> None:
@@ -60,7 +50,7 @@ def test_migrating_an_older_store_counts_its_votes(database: str) -> None:
     store.set_annotator("bob", "withdrawn")
     counts = vote_counts(store)
     assert sorted(counts.values()) == [1, 2]
-    to_revision(store, "0001", command.downgrade)
+    downgrade(store, "0001")
     store.close()
     again = Store(database)
     assert vote_counts(again) == counts
@@ -72,7 +62,7 @@ def test_a_migrated_store_of_texts_accepts_completions_with_turns(database: str)
     store = Store(database)
     queue = project(store, 1, votes_per_item=1)
     judgement = submit_choice(queue, take(queue, "ann"), "ann", "a")
-    to_revision(store, "0002", command.downgrade)
+    downgrade(store, "0002")
     store.close()
     again = Store(database)
     (old,) = pair_preferences(again, "films").rows
@@ -166,7 +156,7 @@ def test_settings_of_an_older_store_have_their_current_names(database: str) -> N
         "consensus_threshold": 0.6, "min_seconds": 2.0, "max_seconds": 90.0, "min_reason_chars": 9,
     }  # fmt: skip
     store.add_project(Project("old", "Which is better?", "ranking", settings=settings))
-    to_revision(store, "0003", command.downgrade)
+    downgrade(store, "0003")
     with store.engine.connect() as connection:
         stored = connection.execute(text("SELECT settings FROM projects")).scalar()
     assert "least_votes" in str(stored)
@@ -183,7 +173,7 @@ def test_columns_of_an_older_store_get_their_current_names(database: str) -> Non
     """Rows of revision 4 are readable under the names of the fields, and the constraint has the new names."""
     store = Store(database)
     project(store, 1, votes_per_item=2, max_votes=3)
-    to_revision(store, "0004", command.downgrade)
+    downgrade(store, "0004")
     with store.engine.connect() as connection:
         assert connection.execute(text("SELECT wanted, most FROM projects")).one() == (2, 3)
         assert connection.execute(text("SELECT wanted, heard FROM items")).one() == (2, 0)
@@ -203,7 +193,7 @@ def test_an_older_store_admits_crowd_workers(database: str) -> None:
     store = Store(database)
     queue = project(store, 2, votes_per_item=1)
     submit_choice(queue, take(queue, "ann"), "ann", "a")
-    to_revision(store, "0005", command.downgrade)
+    downgrade(store, "0005")
     store.close()
     again = Store(database)
     crowd = CrowdAccess(Access(again))

@@ -1,0 +1,61 @@
+"""`gnomon feedback set-profile` and `set-domains`: assignment of items by languages, domains and skills."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gnomon.cli.feedback import ProjectId, Url
+from gnomon.cli.feedback_crowd import app
+from gnomon.cli.number_options import number
+from gnomon.core import ranges
+
+__all__ = ["app"]
+CLUSTERS = ranges.Range("it counts clusters of prompts", ge=2, le=1000)
+
+
+@app.command("set-profile")
+def set_profile(
+    store: Url,
+    id: Annotated[str, typer.Argument(help="The annotator's id, as gnomon feedback status lists it.")],
+    language: Annotated[list[str] | None, typer.Option(help="Language that they read; repeatable.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Domain that they know; repeatable.")] = None,
+    skill: Annotated[list[str] | None, typer.Option(help="Skill that they have; repeatable.")] = None,
+) -> None:
+    """Set what an annotator can judge, instead of what was set before; without options, nothing.
+
+    Items that require a language, a domain or skills (columns of their prompts) go to people who have them.
+
+    [bold]Example[/bold]
+
+      gnomon feedback set-profile feedback.db 3f1c --language zh --language en --domain law
+    """
+    from gnomon.api.feedback_profiles import feedback_set_profile
+    from gnomon.feedback.requirements import profile
+
+    chosen = profile(language or (), domain or (), skill or ())
+    feedback_set_profile(store, id, chosen)
+    typer.echo(f"{id}: {chosen}" if chosen else f"{id} has no profile")
+
+
+@app.command("set-domains")
+def set_domains(
+    store: Url,
+    project: ProjectId = None,
+    clusters: Annotated[
+        int | None,
+        number(CLUSTERS, "Number of clusters of the prompts' words.", show_default="the prompts' categories"),
+    ] = None,
+    seed: Annotated[int, number(ranges.Seed, "Random seed of the clusters.")] = 0,
+) -> None:
+    """Set the domains of all prompts: their categories, or clusters by TF-IDF that are named by their words.
+
+    [bold]Example[/bold]
+
+      gnomon feedback set-domains feedback.db --project tone --clusters 8
+    """
+    from gnomon.api.feedback_profiles import feedback_set_domains
+
+    for domain, prompts in feedback_set_domains(store, project, clusters, seed=seed).items():
+        typer.echo(f"{domain or '(no domain)'}: {prompts} prompts")
