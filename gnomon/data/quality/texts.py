@@ -89,7 +89,8 @@ def ngrams(text: str, length: int = NGRAM) -> Digests:
         text: in normal form.
         length: of the n-grams.
     """
-    return np.unique(rolling(text, length))
+    ordered = np.sort(rolling(text, length))  # faster than numpy's unique
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
 def rolling(text: str, length: int) -> Digests:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-
 from gnomon.core.ranges import Range, Share
 from gnomon.data.quality.contract import Part, RecordFilter
-from gnomon.data.quality.texts import named_texts, nfc, rolling
+from gnomon.data.quality.texts import named_texts, nfc, ngrams
 
 NGRAM = 10
-# One letter or sign many times, but for those that draw lines, tables and blank space.
-RUN = re.compile(r"([^\s\-_=*#~.|+·—─━═])\1{29}")
+LONG_RUN = 30
+DRAWN = frozenset("-_=*#~.|+·—─━═ \n\t\r")  # characters that draw lines, tables and blank space
 
 
 class Degenerate(RecordFilter):
@@ -40,24 +37,30 @@ class Degenerate(RecordFilter):
             text = nfc(original)
             if "\ufffd" in text:
                 yield f"{name} holds the sign for a character that could not be decoded"
-            if RUN.search(text):
-                yield f"{name} repeats one character 30 times or more"
+            counts = Counter(text)
+            often = (one for one, count in counts.items() if count >= LONG_RUN and one not in DRAWN)
+            if any(one * LONG_RUN in text for one in often):
+                yield f"{name} repeats one character {LONG_RUN} times or more"
             if len(text) < self.min_length:
                 continue
             if (share := repeated_share(text)) > self.max_repeated:
                 yield f"{name} repeats itself: {share:.0%} of its parts occurred before"
-            if (share := symbol_share(text)) > self.max_symbols:
+            if (share := symbol_share(counts)) > self.max_symbols:
                 yield f"{name} is {share:.0%} symbols"
 
 
 def repeated_share(text: str) -> float:
     """Return the share of a text's n-grams that occurred before in it."""
-    hashes = rolling(text, NGRAM)
-    return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0
+    count = max(1, len(text) - NGRAM + 1)
+    return 1 - len(ngrams(text, NGRAM)) / count if text else 0.0
 
 
-def symbol_share(text: str) -> float:
-    """Return the share of a text's characters, white space left out, that are neither letters nor digits."""
-    counts = Counter("".join(text.split()))
-    symbols = sum(count for character, count in counts.items() if not character.isalnum())
-    return symbols / counts.total() if counts else 0.0
+def symbol_share(counts: Counter[str]) -> float:
+    """Return the share of characters, white space left out, that are neither letters nor digits.
+
+    Args:
+        counts: of each character.
+    """
+    visible = {one: count for one, count in counts.items() if not one.isspace()}
+    symbols = sum(count for one, count in visible.items() if not one.isalnum())
+    return symbols / sum(visible.values()) if visible else 0.0

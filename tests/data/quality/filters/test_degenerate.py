@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from quality_rows import pair, reasons
 
@@ -40,5 +42,5 @@ def test_degenerate_texts_are_found(text: str, reason: str) -> None:
 
 def test_shares_by_hand() -> None:
     assert repeated_share("abcdefghij" * 2) == pytest.approx(1 / 11)  # 11 places, 10 different n-grams
-    assert symbol_share("ab !?") == 0.5
-    assert symbol_share("") == 0.0
+    assert symbol_share(Counter("ab !?")) == 0.5
+    assert symbol_share(Counter()) == 0.0

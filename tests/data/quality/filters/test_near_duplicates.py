@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from quality_rows import cleaned, pair
 
-from gnomon.data.quality.minhash import band_count, band_size, bands, earlier_rows
+from gnomon.data.quality.minhash import band_count, band_size, bands, earlier_rows, signature
 from gnomon.data.quality.texts import jaccard, ngrams
 
 TEXT = (
@@ -78,3 +78,27 @@ def test_shuffled_files_lose_the_same_number_of_rows(tmp_path: Path) -> None:
         Random(seed).shuffle(rows)
         counts.add(len(cleaned(tmp_path, rows).clean))
     assert counts == {1}
+
+
+@pytest.mark.parametrize("size", [12, 40, 200, 2000])
+def test_signatures_of_short_and_long_texts_estimate_the_similarity(size: int) -> None:
+    """Two sets with 8 of 10 elements in common: similarity 2/3; 100 draws of 64 hashes each."""
+    draw = np.random.default_rng(size)
+    equal = []
+    for _ in range(100):
+        numbers = draw.integers(0, 2**63, size=size * 12 // 10, dtype=np.uint64)
+        one, other = numbers[:size], numbers[size * 2 // 10 :]
+        exact = jaccard(np.sort(one), np.sort(other))
+        equal.append(float(np.mean(signature(one) == signature(other))) - exact)
+    assert abs(np.mean(equal)) < 0.03
+
+
+@pytest.mark.parametrize("size", [20, 100, 1000])
+def test_pairs_above_the_similarity_share_a_band_nearly_always(size: int) -> None:
+    draw = np.random.default_rng(size)
+    hits = 0
+    for _ in range(200):
+        numbers = draw.integers(0, 2**63, size=size + size // 8, dtype=np.uint64)
+        one, other = bands(numbers[:size], 0.8), bands(numbers[size // 8 :], 0.8)  # similarity 7/9
+        hits += any(a == b for a, b in zip(one, other, strict=True))
+    assert hits >= 190
