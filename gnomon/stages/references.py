@@ -42,10 +42,12 @@ class DataInput:
     Attributes:
         source: `<stage>/<part>`, or a path.
         kinds: the record types that its rows may have.
+        may_be_broken: whether the stage itself deals with rows that hold no record.
     """
 
     source: str
     kinds: tuple[type, ...]
+    may_be_broken: bool = False
 
 
 @dataclass(frozen=True)

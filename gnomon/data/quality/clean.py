@@ -37,7 +37,7 @@ from gnomon.data.record_kinds import kind_of_file, unread_keys
 from gnomon.data.records import NAMES, format_of, own_rows, parse_record, prompt_of_record
 
 SHARD = 256  # rows that a worker process gets at once
-WORTH_PROCESSES = 4000  # rows of a file from which on worker processes are started by default
+WORTH_PROCESSES = 8_000_000  # bytes of a file from which on worker processes are started by default
 
 
 @dataclass
@@ -231,21 +231,18 @@ def _check_rows(
     """Check each row alone; returns how many hold no record."""
     own_layout = format_of(path, (checks.kind,), layout) is None
     unreadable = 0
-    total = _estimated_rows(path)
     if jobs is None:
-        jobs = cores() if not total or total >= WORTH_PROCESSES else 1
-    with progress("checking rows", max(total, 1), quiet=not total, after=SHORT_SECONDS) as bar:
-        for shard, read in ordered_map(_ShardWork(checks), _shards(path, layout, checks.kind, keys), jobs):
-            for row in shard:
-                index = len(rows.positions)
-                rows.add(row)
-                unreadable += row.rejected is not None and row.rejected.filter == UNREADABLE
-                for name, reason in row.findings:
-                    findings.add(index, row.where, name, reason)
-            if own_layout:
-                keys.read |= read.read
-                keys.present |= read.present
-            bar.at(min(len(rows.positions), total))
+        jobs = cores() if _is_large(path) else 1
+    for shard, read in ordered_map(_ShardWork(checks), _shards(path, layout, checks.kind, keys), jobs):
+        for row in shard:
+            index = len(rows.positions)
+            rows.add(row)
+            unreadable += row.rejected is not None and row.rejected.filter == UNREADABLE
+            for name, reason in row.findings:
+                findings.add(index, row.where, name, reason)
+        if own_layout:
+            keys.read |= read.read
+            keys.present |= read.present
     return unreadable
 
 
@@ -351,18 +348,7 @@ def _parts(total: int, unreadable: int, findings: _Findings, bias: float) -> dic
     return parts
 
 
-def _estimated_rows(path: Path) -> int:
-    """About how many rows a file has, for the progress; 0 for a folder."""
+def _is_large(path: Path) -> bool:
+    """Whether worker processes are worth their start; data that is no plain file is."""
     source, _ = locate(path)
-    if not source.is_file():
-        return 0
-    if source.suffix.lower() == ".parquet":
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(source) as table:
-            return int(table.metadata.num_rows)
-    lines = 1
-    with source.open("rb") as file:
-        while block := file.read(1 << 22):
-            lines += block.count(b"\n")
-    return lines
+    return not source.is_file() or source.stat().st_size >= WORTH_PROCESSES

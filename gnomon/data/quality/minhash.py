@@ -1,10 +1,10 @@
 """MinHash: rows of a file that may be near-duplicates, in memory that grows by a few bytes a row.
 
 Signatures are by one-permutation hashing: the smallest hash in each of 16 ranges, for 4 hash functions (P. Li,
-A. Owen and C.-H. Zhang, "One Permutation Hashing", NIPS 2012); an empty range takes the value of another one
-(A. Shrivastava, "Optimal Densification for Fast and Accurate Minwise Hashing", ICML 2017). A permutation for each of
-64 hashes, as in `datasketch`, takes ten times as long. Bands are as in J. Leskovec, A. Rajaraman and J. Ullman,
-"Mining of Massive Datasets", chapter 3, each kept as one number: an index of Python objects needs gigabytes for a
+A. Owen and C.-H. Zhang, "One Permutation Hashing", NIPS 2012); an empty range takes another one's value
+(A. Shrivastava, "Optimal Densification for Fast and Accurate Minwise Hashing", ICML 2017). A permutation for each
+of 64 hashes, as in `datasketch`, takes ten times as long. Bands are as in Leskovec, Rajaraman and Ullman, "Mining
+of Massive Datasets", chapter 3, each kept as one number: an index of Python objects needs gigabytes for a
 million rows.
 """
 
