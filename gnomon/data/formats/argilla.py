@@ -75,16 +75,7 @@ class Argilla(Format):
         return self.judged(kind, row).rows(kind)
 
     def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
-        """Return a record's prompt, answers and annotators' judgements.
-
-        Args:
-            kind: of the records that are wanted.
-            row: a record.
-
-        Raises:
-            UnusedRow: the record has no submitted response of that kind.
-            DataError: the record is damaged, or has several questions of that kind.
-        """
+        """Return the prompt, the answers and the annotators' judgements."""
         wanted = {
             question: kept
             for question, responses in _questions(row).items()

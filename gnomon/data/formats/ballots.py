@@ -14,7 +14,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
 from gnomon.data.formats.contract import UnusedRow
-from gnomon.data.formats.judged_answers import ScoredAnswer, preference, ranking, share_of
+from gnomon.data.formats.judged_answers import SAME, ScoredAnswer, preference, ranking
 from gnomon.data.formats.question_columns import answer_column, has_question, question_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import text
@@ -35,6 +35,13 @@ class Ballot:
     annotator: str
     ranks: Mapping[str, float] = field(default_factory=dict)
     rating: float | None = None
+
+    def vote(self, first: str, second: str) -> float:
+        """Return the vote between two answers: 1 for the first, 0 for the second, 0.5 for a tie.
+
+        Ranks that are less than 1 apart are a vote in between: the probability that a judge gave.
+        """
+        return 0.5 + 0.5 * min(1.0, max(-1.0, self.ranks[second] - self.ranks[first]))
 
 
 @dataclass(frozen=True)
@@ -72,16 +79,12 @@ class JudgedPrompt:
     def _preferences(self) -> list[Row]:
         rows: list[Row] = []
         for first, second in itertools.combinations(self.answers, 2):
-            votes = [
-                share_of(-one.ranks[first], -one.ranks[second])
-                for one in self.ballots
-                if first in one.ranks and second in one.ranks
-            ]
+            votes = [one.vote(first, second) for one in self.ballots if {first, second} <= one.ranks.keys()]
             if votes and self.answers[first] != self.answers[second]:
                 share = sum(votes) / len(votes)
                 rows.append(preference(self.prompt, self.answers[first], self.answers[second], share))
         if not rows:
-            raise UnusedRow("no two different answers are compared")
+            raise UnusedRow(SAME if len(self.answers) == 2 else "no two different answers are compared")
         return rows
 
     def _scored(self, ballot: Ballot) -> list[ScoredAnswer]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.judged_answers import preference
-from gnomon.data.formats.question_columns import answer_cell, has_question, question_of
+from gnomon.data.formats.ballots import JudgedPrompt, pair_ballot, task_id
+from gnomon.data.formats.contract import Format
+from gnomon.data.formats.question_columns import RATERS, answer_cell, has_question, question_of
 from gnomon.data.formats.verdicts import answer_pair, vote_for_first
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled
@@ -40,6 +40,10 @@ class AnswerComparison(Format):
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Count the votes; ties count half."""
+        return self.judged(kind, row).rows(kind)
+
+    def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
+        """Return the votes: the annotators are called as their columns, or as a column of annotators has it."""
         pair = answer_pair(row)
         if pair is None:
             raise DataError("it has no two columns with answers, such as response_a and response_b")
@@ -47,12 +51,20 @@ class AnswerComparison(Format):
         annotators = [name for name in columns if name not in VERDICTS]
         if len(columns) > 1 and len(annotators) < len(columns):
             raise DataError(f"it has several verdicts, {' and '.join(columns)}; map the right one with --columns")
-        verdicts = [(name, value) for name in columns for value in _verdicts(row, name) if filled(value)]
-        votes = [vote_for_first(value, pair, name, zero_is_tie=bool(annotators)) for name, value in verdicts]
-        if not votes:
-            raise UnusedRow("it has no verdict")
-        sides = answer_cell(row, pair.first), answer_cell(row, pair.second)
-        yield preference(question_of(row), *sides, sum(votes) / len(votes))
+        alone = next((str(row[name]) for name in RATERS if filled(row.get(name))), "")
+        names = pair.first, pair.second
+        ballots = [
+            pair_ballot(
+                name if annotators else alone,
+                names,
+                vote_for_first(value, pair, name, zero_is_tie=bool(annotators)),
+            )
+            for name in columns
+            for value in _verdicts(row, name)
+            if filled(value)
+        ]
+        answers = {name: answer_cell(row, name) for name in names}
+        return JudgedPrompt(task_id(row), question_of(row), answers, ballots)
 
 
 def _verdicts(row: Mapping[str, Any], name: str) -> list[Any]:

@@ -58,16 +58,7 @@ class LabelStudio(Format):
         return self.judged(kind, row).rows(kind)
 
     def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
-        """Return a task's prompt, answers and annotators' judgements.
-
-        Args:
-            kind: rankings hold the answers of a list, rated texts one answer, preferences two.
-            row: a task.
-
-        Raises:
-            UnusedRow: the task has no judgement of that kind.
-            DataError: the task is damaged.
-        """
+        """Return the prompt, the answers and the annotators' judgements."""
         data = mapping(required(row, "data"))
         results = _results(row, kind)
         if not results:

@@ -12,6 +12,7 @@ from gnomon.data.reading.row_fields import filled, required, text
 
 QUESTIONS = ("prompt", "instruction", "question", "query", "context", "post", "article")
 SYSTEMS = ("system", "system_prompt", "system_message")
+RATERS = ("rater", "annotator", "worker_id", "annotator_id", "rater_id", "raters", "annotators")
 ANSWERS = ("response", "completion", "answer", "output", "reply", "generation")
 
 

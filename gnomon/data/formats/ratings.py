@@ -9,12 +9,11 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Label, RatedText
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.formats.judged_answers import finite
-from gnomon.data.formats.question_columns import answer_column, has_question, question_of
+from gnomon.data.formats.question_columns import RATERS, answer_column, has_question, question_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, text
 
 RATINGS = ("rating", "score", "likert", "stars", "overall_rating", "human_rating", "quality", "ratings", "scores")
-RATERS = ("rater", "annotator", "worker_id", "annotator_id", "rater_id", "raters", "annotators")
 LIKERT = {  # five points, worst first
     word: float(points)
     for words in (

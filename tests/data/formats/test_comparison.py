@@ -92,8 +92,14 @@ def test_a_column_for_each_annotator_is_a_vote_and_ties_count_half(rows_file: Ca
         ("mouse", 1),
     ]
     reasons = [one.reason for one in inspection.refused]
-    assert reasons[0] == "it has no verdict"
+    assert reasons[0] == "nobody has judged it"
     assert reasons[1].startswith("annotator2 is 5, which is no verdict between response1 and response2")
+
+
+def test_a_judges_probability_is_kept(rows_file: Callable[..., Path]) -> None:
+    row = {**PROMPT, "output_1": "house", "output_2": "mouse", "preference": 1.25}
+    (record,) = read_records(Preference, rows_file(row))
+    assert (record.chosen.text, record.probability) == ("house", 0.75)
 
 
 def test_votes_may_be_a_list(rows_file: Callable[..., Path]) -> None:
