@@ -12,6 +12,7 @@ from .api.feedback import (
     feedback_export as feedback_export,
     feedback_gold as feedback_gold,
     feedback_import as feedback_import,
+    feedback_import_judgements as feedback_import_judgements,
     feedback_import_ratings as feedback_import_ratings,
     feedback_init as feedback_init,
     feedback_invite as feedback_invite,

@@ -119,6 +119,8 @@ def feedback_import_ratings(
     *,
     prompt: str | None = None,
     scale: tuple[float, float] | None = None,
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
 ) -> IngestCounts:
     """Import ratings collected elsewhere as judgements; see `gnomon.feedback.importing.ratings`.
 
@@ -128,6 +130,8 @@ def feedback_import_ratings(
         file: rows of ratings, or the name of a set of `gnomon.data.film_reviews`.
         prompt: prompt of texts that have none.
         scale: lowest and highest rating of a new project.
+        format: name of the file's format; it is recognized by default.
+        columns: mapping of its columns, for another layout.
 
     Returns:
         Numbers of added and existing judgements.
@@ -136,9 +140,10 @@ def feedback_import_ratings(
         DataError: a row is invalid, or the project does not score on one criterion; nothing is added.
     """
     from gnomon.data.film_reviews import HIGHEST, LOWEST, RATING_SETS, load_rating_set
+    from gnomon.data.formats.registry import RowLayout
     from gnomon.data.reading.conversations import prompt_of
     from gnomon.data.reading.row_fields import KeysRead
-    from gnomon.data.reported_rows import report_keys
+    from gnomon.data.reported_rows import report_keys, report_unused
     from gnomon.feedback.importing.ratings import import_ratings, scan_ratings
     from gnomon.feedback.store.store import Project
 
@@ -160,9 +165,57 @@ def feedback_import_ratings(
             texts, _ = load_rating_set(name)
             rows = iter([(text.id, replace(text, prompt=default)) for text in texts])
         else:
-            rows = scan_ratings(Path(file), default, keys)
+            rows = scan_ratings(Path(file), default, keys, RowLayout.of(format, columns))
         counted = import_ratings(store, about, rows, Path(name).stem, new=new)
     report_keys(Path(file), "ratings", keys)
+    report_unused(Path(file), keys)
+    return counted
+
+
+def feedback_import_judgements(
+    url: Name,
+    project: str | None,
+    file: Name,
+    *,
+    prompt: str | None = None,
+    format: str = "",
+) -> IngestCounts:
+    """Import judgements of pairs or rankings with their annotators; see `gnomon.feedback.importing.judgements`.
+
+    Args:
+        url: address of the store.
+        project: id of the project; an unknown one is created, for pairs or for rankings, as the file has them.
+            `None`: the only one.
+        file: an export of Label Studio or Argilla, or rows of two answers with a column for each annotator.
+        prompt: prompt of rows that have none.
+        format: name of the file's format; it is recognized by default.
+
+    Returns:
+        Numbers of added and existing judgements.
+
+    Raises:
+        DataError: a row is damaged, or the project has another task; nothing is added.
+    """
+    from gnomon.data.formats.registry import RowLayout
+    from gnomon.data.reading.conversations import prompt_of
+    from gnomon.data.reading.row_fields import KeysRead
+    from gnomon.data.reported_rows import report_keys, report_unused
+    from gnomon.feedback.importing.judgements import TASKS, import_judgements, scan_judged_items, task_of
+    from gnomon.feedback.store.store import Project
+
+    path, keys, layout = Path(file), KeysRead(), RowLayout.of(format)
+    default = prompt_of(prompt) if prompt else None
+    with closing(open_store(url, make=project is not None)) as store:
+        project = project or only_project(store)
+        new = project not in store.projects()
+        title = f"Judgements of {path.stem}"
+        about = Project(project, title, task_of(path, layout)) if new else store.project(project)
+        if about.task not in TASKS:
+            raise ConfigError(f"project '{project}' has scores, not choices; import them with --ratings.")
+        items = scan_judged_items(path, about.task, default, keys, layout)
+        counted = import_judgements(store, about, items, path.stem, new=new)
+    report_keys(path, "judgements", keys)
+    report_unused(path, keys)
     return counted
 
 

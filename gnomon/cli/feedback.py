@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gnomon.cli.data import LAYOUT, layout_of
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
@@ -140,20 +141,28 @@ def init(
 
 
 @app.command("import")
+@option_group("layout", LAYOUT, layout_of)
 def import_(
     store: Url,
     file: Annotated[str, typer.Argument(help="Rows with a prompt and completions, or chosen and rejected.")],
+    layout: dict[str, Any],
     project: ProjectId = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="The rows are prompts without completions.")] = False,
     ratings: Annotated[
         bool, typer.Option("--ratings", help="The rows are ratings: a text, a rater, a rating.")
     ] = False,
-    prompt: Annotated[str | None, typer.Option(help="Prompt for rated texts that have none.")] = None,
+    judgements: Annotated[
+        bool,
+        typer.Option(
+            "--judgements", help="The rows are people's choices or rankings: an export of another tool."
+        ),
+    ] = False,
+    prompt: Annotated[str | None, typer.Option(help="Prompt for judged texts that have none.")] = None,
     scale: Annotated[
         str | None, typer.Option(help="Range of the ratings: LOW,HIGH.", show_default="1,10")
     ] = None,
 ) -> None:
-    """Import prompts with completions, prompts alone, or ratings; existing rows are skipped.
+    """Import prompts with completions, prompts alone, ratings or judgements; existing rows are skipped.
 
     The columns category, tags, value, edge, language, domain and skills are stored with the prompt. Instead of
     a file of ratings, give film-reviews, product-reviews, editorials or tweets to download a published set.
@@ -163,19 +172,31 @@ def import_(
       gnomon feedback import feedback.db answers.jsonl --project tone
 
       gnomon feedback import feedback.db film-reviews --project films --ratings
+
+      gnomon feedback import feedback.db label-studio.json --project old --judgements
     """
-    from gnomon.api.feedback import feedback_import, feedback_import_ratings
+    from gnomon.api.feedback import feedback_import, feedback_import_judgements, feedback_import_ratings
     from gnomon.core.errors import ConfigError
 
+    if prompts + ratings + judgements > 1:
+        raise ConfigError("--prompts, --ratings and --judgements exclude each other; give one of them.")
+    if scale is not None and not ratings:
+        raise ConfigError("--scale applies only with --ratings; remove it, or add --ratings.")
     if ratings:
-        if prompts:
-            raise ConfigError("--prompts and --ratings exclude each other; give one of them.")
         bounds = bounds_of(scale) if scale else None
-        counts = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds)
+        counts = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds, **layout)
         typer.echo(f"{counts.added} judgements added, {counts.known} there already")
         return
-    if prompt is not None or scale is not None:
-        raise ConfigError("--prompt and --scale apply only with --ratings; remove them, or add --ratings.")
+    if judgements:
+        if layout["columns"]:
+            raise ConfigError("--columns does not apply with --judgements; give a file in a known format.")
+        counts = feedback_import_judgements(store, project, file, prompt=prompt, format=layout["format"])
+        typer.echo(f"{counts.added} judgements added, {counts.known} there already")
+        return
+    if prompt is not None or layout["format"] or layout["columns"]:
+        raise ConfigError(
+            "--prompt, --format and --columns apply only with --ratings or --judgements; remove them, or add one."
+        )
     counts = feedback_import(store, project, file, bare=prompts)
     typer.echo(f"{counts.added} {'prompts' if prompts else 'items'} added, {counts.known} there already")
 

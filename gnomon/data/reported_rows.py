@@ -49,3 +49,10 @@ def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
     if names:
         line = f"{path}: read as {kind}; not read: {names}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def report_unused(path: Path, keys: KeysRead) -> None:
+    """Print how many rows of a file hold nothing of what was read, by the reason."""
+    for reason, count in keys.unused.most_common():
+        line = f"{path}: {count:,} {'row is' if count == 1 else 'rows are'} not used: {reason}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

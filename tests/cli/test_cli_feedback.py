@@ -57,6 +57,26 @@ def judge_all(choice: str = "first") -> int:
     return count
 
 
+def test_import_judgements_of_other_tools(ask: Ask, here: Path) -> None:
+    row = {
+        "instruction": "Name a film.",
+        "response1": "Ran.",
+        "response2": "No.",
+        "annotator1": 1,
+        "annotator2": 0,
+    }
+    write_rows(Path("votes.jsonl"), [row, {**row, "annotator1": None, "annotator2": None}])
+    command = ("feedback", "import", "f.db", "votes.jsonl", "--project", "old")
+    code, out, err = ask(*command, "--judgements", "--format", "comparison")
+    assert code == 0, err
+    assert "2 judgements added, 0 there already" in out
+    assert "1 row is not used: nobody has judged it" in out + err
+    code, _, err = ask(*command, "--judgements", "--ratings")
+    assert (code, "--prompts, --ratings and --judgements exclude each other" in err) == (2, True)
+    code, _, err = ask(*command, "--format", "comparison")
+    assert (code, "apply only with --ratings or --judgements" in err) == (2, True)
+
+
 def test_import_judge_and_export(ask: Ask, here: Path) -> None:
     make(
         ask,

@@ -1,7 +1,7 @@
-"""Imports judgements of pairs and rankings with their annotators: exports of annotation tools, one column each.
+"""Imports judgements of pairs and rankings with their annotators, such as exports of annotation tools.
 
-A prompt with its answers becomes an item, which is closed for annotators; each annotator's choice or ranking becomes
-a judgement. `importing.ratings` does the same with ratings.
+A prompt with its answers becomes an item, which is closed for annotators; each annotator's choice or ranking
+becomes a judgement. `importing.ratings` does the same with ratings.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.conversations import completion_of, row_prompt
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
+from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.records import format_of
 from gnomon.feedback.importing.items import own_ids
 from gnomon.feedback.importing.judgement_rows import (
@@ -85,6 +86,12 @@ def scan_judged_items(
             raise DataError(f"{path}, {where}: {str(error).rstrip('.')}; {ADVICE}.") from None
     if not count:
         raise DataError(f"{path}: no row of it is judged; {ADVICE}.")
+
+
+def task_of(path: Path, layout: RowLayout = OWN) -> str:
+    """Return the task of a project for a file: `ranking` or `pair`."""
+    kind = kind_of_file(path, tuple(TASKS.values()), layout)
+    return next(task for task, own in TASKS.items() if own is kind)
 
 
 def import_judgements(
