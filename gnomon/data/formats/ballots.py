@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
@@ -97,6 +97,24 @@ class JudgedPrompt:
         ratings = [one.rating for one in self.ballots if one.rating is not None]
         raters = [one.annotator or None for one in self.ballots if one.rating is not None]
         return {**self.prompt, "id": self.id, "text": answer, "ratings": ratings, "raters": raters}
+
+
+@runtime_checkable
+class AnnotatedFormat(Protocol):
+    """A format whose rows have the judgements of single annotators."""
+
+    def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
+        """Return a row's prompt, answers and judgements, before they are counted.
+
+        Args:
+            kind: preferences, rankings or rated texts.
+            row: a row of the file.
+
+        Raises:
+            UnusedRow: nobody has judged it.
+            DataError: the row is damaged.
+        """
+        ...
 
 
 def ranked_ballot(annotator: str, names: list[list[str]], answers: Mapping[str, Any]) -> Ballot:

@@ -7,15 +7,12 @@ other keys and decides nothing that a record's parser decides.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking
 from gnomon.data.reading.conversations import REFUSED_COLUMNS
 from gnomon.data.reading.readers import Row, ScannedRow
-
-if TYPE_CHECKING:
-    from gnomon.data.formats.ballots import JudgedPrompt
 
 EVERY_KIND = (
     "system",
@@ -100,19 +97,6 @@ class Format:
                 yield where, error
                 continue
             yield from ((where, own) for own in converted)
-
-    def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
-        """Return the judgements of a row's single annotators, before they are counted.
-
-        Args:
-            kind: preferences, rankings or rated texts.
-            row: a row of the file.
-
-        Raises:
-            UnusedRow: nobody has judged it.
-            DataError: the row is damaged, or the layout has no judgements of single annotators.
-        """
-        raise DataError(f"{self.title} hold no judgements of single annotators")
 
     def write(self, record: Any) -> Row:
         """Return a record of a kind in `writes` as a row of this layout.

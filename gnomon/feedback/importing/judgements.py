@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Preference, Prompt, Ranking
-from gnomon.data.formats.ballots import Ballot, JudgedPrompt
+from gnomon.data.formats.ballots import AnnotatedFormat, Ballot, JudgedPrompt
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.conversations import completion_of, row_prompt
@@ -71,7 +71,7 @@ def scan_judged_items(
     """
     kind, keys = TASKS[task], KeysRead() if keys is None else keys
     form = format_of(path, (kind,), layout)
-    if form is None:
+    if not isinstance(form, AnnotatedFormat):
         raise DataError(f"{path} holds no judgements of single annotators; {ADVICE}.")
     count = 0
     for where, row in scan_rows(path):

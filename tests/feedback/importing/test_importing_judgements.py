@@ -148,6 +148,9 @@ def test_other_projects_and_files_without_annotators_are_refused(database: str, 
     path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     with pytest.raises(DataError, match="holds no judgements of single annotators; give an export"):
         feedback_import_judgements(database, "old", path)
+    path.write_text('{"question": "a", "response_j": "b", "response_k": "c"}\n')
+    with pytest.raises(DataError, match="holds no judgements of single annotators; give an export"):
+        feedback_import_judgements(database, "old", path)
     feedback_init(database, Project("scores", "?", "rating"))
     with pytest.raises(ConfigError, match="has scores, not choices; import them with --ratings"):
         feedback_import_judgements(database, "scores", path)
