@@ -42,7 +42,7 @@ ADVICE = "give an export of Label Studio or Argilla, or two answers with a colum
 
 
 @dataclass(frozen=True)
-class JudgedItem:
+class ImportedItem:
     """A prompt with its completions and each annotator's answer; indices refer to the completions.
 
     Attributes:
@@ -56,7 +56,7 @@ class JudgedItem:
 
 def scan_judged_items(
     path: Path, task: str, prompt: Prompt | None = None, keys: KeysRead | None = None, layout: RowLayout = OWN
-) -> Iterator[JudgedItem]:
+) -> Iterator[ImportedItem]:
     """Yield the rows of a file as judged items; those that nobody has judged are left out.
 
     Args:
@@ -95,7 +95,7 @@ def task_of(path: Path, layout: RowLayout = OWN) -> str:
 
 
 def import_judgements(
-    store: Store, project: Project, items: Iterable[JudgedItem], source: str, *, new: bool = False
+    store: Store, project: Project, items: Iterable[ImportedItem], source: str, *, new: bool = False
 ) -> IngestCounts:
     """Add judged items and their judgements, each only if the project does not have it.
 
@@ -127,7 +127,7 @@ def import_judgements(
 
 
 def _chunk(
-    store: Store, session: Session, project: str, chunk: list[JudgedItem], annotators: ImportedAnnotators
+    store: Store, session: Session, project: str, chunk: list[ImportedItem], annotators: ImportedAnnotators
 ) -> IngestCounts:
     """Add some items: prompts, completions, items, annotators and judgements."""
     prompts = {one.prompt.id: one.prompt for one in chunk}
@@ -150,7 +150,7 @@ def _chunk(
     return add_judgements(session, project, items, judgements)
 
 
-def _item(judged: JudgedPrompt, task: str, prompt: Prompt | None) -> JudgedItem:
+def _item(judged: JudgedPrompt, task: str, prompt: Prompt | None) -> ImportedItem:
     if not judged.ballots:
         raise UnusedRow("nobody has judged it")
     if judged.prompt:
@@ -164,7 +164,7 @@ def _item(judged: JudgedPrompt, task: str, prompt: Prompt | None) -> JudgedItem:
         raise DataError(f"it has {len(completions)} answers, where the project compares two")
     answer = _choice if task == "pair" else _order
     names = list(judged.answers)
-    return JudgedItem(prompt, completions, [(one.annotator, answer(one, names)) for one in judged.ballots])
+    return ImportedItem(prompt, completions, [(one.annotator, answer(one, names)) for one in judged.ballots])
 
 
 def _choice(ballot: Ballot, names: list[str]) -> dict[str, Any]:
