@@ -134,7 +134,7 @@ class Annotator(threading.Thread):
                     raise TimeoutError(f"{path} was never answered")
             started = time.monotonic()
             try:
-                found = self.request(method, path, body)
+                reply = self.request(method, path, body)
             except (OSError, http.client.HTTPException):
                 self.noted.lost += 1
                 self.hang_up()
@@ -143,7 +143,7 @@ class Annotator(threading.Thread):
                 continue
             if path.startswith("/api/"):
                 self.noted.answered.append((started, time.monotonic() - started))
-            return found
+            return reply
 
     def request(self, method: str, path: str, body: str | None) -> tuple[http.client.HTTPResponse, bytes]:
         if self.connection is None:
@@ -212,9 +212,9 @@ def faults(store: Store, acknowledged: list[str]) -> list[str]:
             .group_by(JudgementRow.item, JudgementRow.annotator)
             .having(func.count() > 1)
         ).all()
-    said = Counter(acknowledged)
+    acknowledgements = Counter(acknowledged)
     return [
-        *(f"{name} was acknowledged and is not there" for name in said if there[name] == 0),
+        *(f"{name} was acknowledged and is not there" for name in acknowledgements if there[name] == 0),
         *(f"{name} is there {n} times" for name, n in there.items() if n > 1),
         *(f"item {item} has more judgements than it wants" for item in full),
         *(f"annotator {who} judged item {item} twice" for item, who in twice),
@@ -260,7 +260,7 @@ def measure(url: str, annotators: int, seconds: float, think: tuple[float, float
     every = [seconds_taken for _, seconds_taken in answered]
     rush = [seconds_taken for began, seconds_taken in answered if killed <= began <= back + RUSH]
     calm = [seconds_taken for began, seconds_taken in answered if not killed <= began <= back + RUSH]
-    found = {
+    results = {
         "database": store.engine.dialect.name,
         "annotators": annotators,
         "seconds": seconds,
@@ -279,7 +279,7 @@ def measure(url: str, annotators: int, seconds: float, think: tuple[float, float
         "faults": faults(store, acknowledged),
     }
     store.close()
-    return found
+    return results
 
 
 def main() -> None:
@@ -295,14 +295,14 @@ def main() -> None:
         help="seconds, before an item is asked for and before it is answered",
     )
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        url = given.store or f"sqlite:///{folder}/feedback.db"
-        found = measure(url, given.annotators, given.seconds, tuple(given.think))
-    print(json.dumps(found, indent=2))
-    if given.out:
-        given.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    sys.exit(1 if found["faults"] or found["failures"] else 0)
+        url = options.store or f"sqlite:///{folder}/feedback.db"
+        results = measure(url, options.annotators, options.seconds, tuple(options.think))
+    print(json.dumps(results, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    sys.exit(1 if results["faults"] or results["failures"] else 0)
 
 
 if __name__ == "__main__":

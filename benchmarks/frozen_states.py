@@ -94,11 +94,11 @@ def main() -> None:
         work(policy, 0.0)  # warm
         ratios = []
         for _ in range(PAIRS):
-            (without, loss), (kept, same) = work(policy, 0.0), work(policy, 2.0)
+            (without, loss), (with_cache, same) = work(policy, 0.0), work(policy, 2.0)
             assert abs(loss - same) <= 1e-3 * abs(loss), (loss, same)
-            ratios.append(without / kept)
-        said = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"{name:12} {statistics.median(ratios):.2f} times as fast ({said}), losses equal")
+            ratios.append(without / with_cache)
+        ratio_texts = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"{name:12} {statistics.median(ratios):.2f} times as fast ({ratio_texts}), losses equal")
 
 
 if __name__ == "__main__":

@@ -300,9 +300,9 @@ def run_route(name: str) -> Route:
 @contextmanager
 def redirected(path: Path) -> Iterator[None]:
     """Write standard output and standard error of this process into a file."""
-    kept = {number: os.dup(number) for number in (1, 2)}
+    descriptors = {number: os.dup(number) for number in (1, 2)}
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number in kept:
+    for number in descriptors:
         os.dup2(file, number)
     os.close(file)
     try:
@@ -310,7 +310,7 @@ def redirected(path: Path) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for number, saved in kept.items():
+        for number, saved in descriptors.items():
             os.dup2(saved, number)
             os.close(saved)
 

@@ -117,16 +117,16 @@ def measure(side: str, case: Case, folder: Path) -> dict[str, Any]:
     )
     if done.returncode:
         raise SystemExit(f"{side}, {case.work}, {case.data}:\n{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(result.read_text())
-    return found
+    measurement: dict[str, Any] = json.loads(result.read_text())
+    return measurement
 
 
 def compare(case: Case, pairs: int, folder: Path) -> dict[str, Any]:
     """A B A B …: medians of the pairs' ratios. The first step of each warms up and is left out."""
     sides: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     for _ in range(pairs):
-        for side, found in sides.items():
-            found.append(measure(side, case, folder))
+        for side, runs in sides.items():
+            runs.append(measure(side, case, folder))
     losses = [sides[side][0]["losses"][:3] for side in sides]
     steps, tolerance = TOLERANCE[case.precision]
     for a, b in list(zip(*losses, strict=True))[:steps]:  # of stored data: samplers draw differently
@@ -135,8 +135,8 @@ def compare(case: Case, pairs: int, folder: Path) -> dict[str, Any]:
                 f"{case.work}, {case.data}: the losses differ, {losses[0]} and {losses[1]}; no times."
             )
 
-    def seconds(found: dict[str, Any]) -> float:
-        return statistics.median(found["seconds"][1:])
+    def seconds(run: dict[str, Any]) -> float:
+        return statistics.median(run["seconds"][1:])
 
     ratios = [seconds(b) / seconds(a) for a, b in zip(*sides.values(), strict=True)]
     memory = [a["peak_gb"] / b["peak_gb"] for a, b in zip(*sides.values(), strict=True)]
@@ -144,27 +144,27 @@ def compare(case: Case, pairs: int, folder: Path) -> dict[str, Any]:
         "speed_ratio": statistics.median(ratios),
         "speed_ratios": ratios,
         "memory_ratio": statistics.median(memory),
-        "tokens_per_second": {s: [f["tokens"] / seconds(f) for f in found] for s, found in sides.items()},
-        "peak_gb": {s: [f["peak_gb"] for f in found] for s, found in sides.items()},
+        "tokens_per_second": {s: [f["tokens"] / seconds(f) for f in runs] for s, runs in sides.items()},
+        "peak_gb": {s: [f["peak_gb"] for f in runs] for s, runs in sides.items()},
         "losses": dict(zip(sides, losses, strict=True)),
         "case": asdict(replace(case, model=Path(case.model).name)),
     }
 
 
-def share_of_rate(case: Case, folder: Path, found: dict[str, Any], rate: float, memory: float) -> None:
+def share_of_rate(case: Case, folder: Path, row: dict[str, Any], rate: float, memory: float) -> None:
     """Add how much of the measured rates Gnomon's steps reach, by the operations that they really do.
 
     Where a sampler's share of the matrix rate is the larger one, arithmetic binds it, otherwise memory does.
     """
     first = replace(case, count_flops=True, steps=1)
     flops = measure("ours", first, folder)["flops"] / work.tokens_of(first)
-    pace = statistics.median(found["tokens_per_second"]["ours"])
-    found["gflop_per_token"] = flops / 1e9
-    found["share_of_matrix_rate"] = flops * pace / 1e9 / rate
+    pace = statistics.median(row["tokens_per_second"]["ours"])
+    row["gflop_per_token"] = flops / 1e9
+    row["share_of_matrix_rate"] = flops * pace / 1e9 / rate
     if case.work == "sample":  # each token's pass reads all weights once, whatever the rows
         weights = sum(p.stat().st_size for p in (Path(case.model) / "policy").glob("*.safetensors")) / 1e9
         weights *= getattr(torch, case.precision).itemsize / 4
-        found["share_of_memory_rate"] = weights * case.limit * pace / work.tokens_of(case) / memory
+        row["share_of_memory_rate"] = weights * case.limit * pace / work.tokens_of(case) / memory
 
 
 def grow(key: str, pairs: int, precision: Precision, folder: Path) -> dict[str, Any]:
@@ -178,12 +178,12 @@ def grow(key: str, pairs: int, precision: Precision, folder: Path) -> dict[str, 
             case = replace(case, **{key: value})
         elif key == "prompt":
             case = replace(case, prompt=(value, value))
-        found = compare(case, pairs, folder)
+        row = compare(case, pairs, folder)
         tokens = work.tokens_of(case)
         for side in ("ours", "theirs"):
-            pace, peak = (statistics.median(found[what][side]) for what in ("tokens_per_second", "peak_gb"))
+            pace, peak = (statistics.median(row[what][side]) for what in ("tokens_per_second", "peak_gb"))
             curve[side].append({"seconds": tokens / pace, "peak_gb": peak})
-        print(f"{kind}, {value} {about}: {found['speed_ratio']:.2f} times as fast", flush=True)
+        print(f"{kind}, {value} {about}: {row['speed_ratio']:.2f} times as fast", flush=True)
     return curve
 
 
@@ -194,8 +194,8 @@ def precision_of(compute: Compute) -> Precision:
 def shelf(everything: dict[str, Any], precision: Precision) -> dict[str, Any]:
     """Where results of a precision belong: at the top those of the first one measured, others by its name."""
     first = everything.get("machine", {}).get("precision", precision)
-    found: dict[str, Any] = everything if precision == first else everything.setdefault(precision, {})
-    return found
+    results: dict[str, Any] = everything if precision == first else everything.setdefault(precision, {})
+    return results
 
 
 def matrix_rate(precision: str) -> float:
@@ -224,14 +224,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--growth", action="store_true", help="growth curves in the place of the table")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     for option, known in (("works", WORKS), ("data", tuple(work.LENGTHS))):
-        if wrong := [name for name in getattr(asked, option).split(",") if name not in known]:
+        if wrong := [name for name in getattr(options, option).split(",") if name not in known]:
             parser.error(f"--{option}: '{wrong[0]}' is none of {', '.join(known)}.")
-    everything: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    precision = precision_of(find_compute("cpu")) if asked.precision == "auto" else asked.precision
+    everything: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    precision = precision_of(find_compute("cpu")) if options.precision == "auto" else options.precision
     results = shelf(everything, precision)
-    model = prepare(asked.model)
+    model = prepare(options.model)
     results["machine"] = {
         **environment(0, {}),
         "precision": precision,
@@ -241,36 +241,36 @@ def main() -> None:
     }
     rate, memory = results["machine"]["matrix_gflops"], results["machine"]["memory_gb_per_second"]
     threads = torch.get_num_threads()
-    print(f"{asked.model}, {precision}, {threads} threads, {rate:.0f} GFLOP/s, {memory:.0f} GB/s")
+    print(f"{options.model}, {precision}, {threads} threads, {rate:.0f} GFLOP/s, {memory:.0f} GB/s")
     with tempfile.TemporaryDirectory() as name:
-        if asked.growth:
+        if options.growth:
             for key in GROWTH:
-                results.setdefault("growth", {})[key] = grow(key, asked.pairs, precision, Path(name))
-                write_json(asked.out, everything)
+                results.setdefault("growth", {})[key] = grow(key, options.pairs, precision, Path(name))
+                write_json(options.out, everything)
             return
         unmeasured = []
-        for data in asked.data.split(","):
-            for kind in asked.works.split(","):
+        for data in options.data.split(","):
+            for kind in options.works.split(","):
                 steps = STEPS.get(kind, 5)
                 case = Case(kind, data, str(model), rows=SIZES[kind], steps=steps, precision=precision)
                 try:
-                    found = compare(case, asked.pairs, Path(name))
+                    row = compare(case, options.pairs, Path(name))
                 except SystemExit as problem:
                     unmeasured.append(str(problem))
                     continue
-                share_of_rate(case, Path(name), found, max(rate, matrix_rate(precision)), memory)
-                results.setdefault(data, {})[kind] = found
-                write_json(asked.out, everything)
-                print(line(data, kind, found), flush=True)
+                share_of_rate(case, Path(name), row, max(rate, matrix_rate(precision)), memory)
+                results.setdefault(data, {})[kind] = row
+                write_json(options.out, everything)
+                print(line(data, kind, row), flush=True)
     if unmeasured:
         raise SystemExit("\n".join(unmeasured))
 
 
-def line(data: str, kind: str, found: dict[str, Any]) -> str:
-    ours, theirs = (statistics.median(v) for v in found["tokens_per_second"].values())
+def line(data: str, kind: str, row: dict[str, Any]) -> str:
+    rate, peer_rate = (statistics.median(v) for v in row["tokens_per_second"].values())
     return (
-        f"{data:14} {kind:13} {found['speed_ratio']:5.2f} times as fast ({ours:.0f} and {theirs:.0f} tokens/s), "
-        f"{found['memory_ratio']:.2f} of the memory, {found['share_of_matrix_rate']:.0%} of the matrix rate"
+        f"{data:14} {kind:13} {row['speed_ratio']:5.2f} times as fast ({rate:.0f} and {peer_rate:.0f} tokens/s), "
+        f"{row['memory_ratio']:.2f} of the memory, {row['share_of_matrix_rate']:.0%} of the matrix rate"
     )
 
 

@@ -56,8 +56,8 @@ def prepared(work: Path) -> tuple[list[RatedText], FloatArray, list[RatedText], 
 
 def spend(plan: Plan, work: Path, through_store: bool) -> None:
     """Replay one plan, and keep what came of it in a file of its own."""
-    kept = work / f"{'store' if through_store else 'run'}-{plan.name}.json"
-    if kept.exists():
+    file = work / f"{'store' if through_store else 'run'}-{plan.name}.json"
+    if file.exists():
         return
     torch.set_num_threads(1)
     pool, states, _, held_out = prepared(work)
@@ -67,27 +67,27 @@ def spend(plan: Plan, work: Path, through_store: bool) -> None:
             shop = StoreShop(Path(folder) / "votes.db", PROMPT, pool, plan.each)
         else:
             shop = PlainShop(PROMPT, pool, plan.each)
-        found = replay(shop, pool, states, held_out, plan)
-    write(kept, found)
-    print(kept.stem, " ".join(f"{row['accuracy']:.4f}" for row in found["course"]), flush=True)
+        result = replay(shop, pool, states, held_out, plan)
+    write(file, result)
+    print(file.stem, " ".join(f"{row['accuracy']:.4f}" for row in result["course"]), flush=True)
 
 
 def most(work: Path) -> dict[str, Any]:
     """What people reach on the held-out texts, and a head that knows every rating of the pool."""
-    kept = work / "most.json"
-    if kept.exists():
-        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    file = work / "most.json"
+    if file.exists():
+        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return known
     pool, states, held, held_out = prepared(work)
     rng = np.random.default_rng(0)
     gaps, shares = [], []
-    for places in np.split(rng.permutation(len(pool)), BLOCKS):
+    for rows in np.split(rng.permutation(len(pool)), BLOCKS):
         first, second = random_pairs(BLOCK, 5 * BLOCK, rng)
-        shares.append(win_probabilities([pool[place] for place in places])[first, second])
-        gaps.append(states[places[first]] - states[places[second]])
+        shares.append(win_probabilities([pool[row] for row in rows])[first, second])
+        gaps.append(states[rows[first]] - states[rows[second]])
     pairs = Pairs(np.concatenate(gaps), np.concatenate(shares))
     person = human_ceiling(held, 20_000, seed=0).pair_agreement
-    found = {
+    result = {
         "all_ratings": {
             "accuracy": held_out.accuracy(fit(pairs, choose_strength(pairs, 0))),
             "ratings": sum(len(item.ratings) for item in pool),
@@ -95,13 +95,13 @@ def most(work: Path) -> dict[str, Any]:
         },
         "one_person": {"value": person.value, "low": person.low, "high": person.high},
     }
-    write(kept, found)
-    return found
+    write(file, result)
+    return result
 
 
-def write(file: Path, found: dict[str, Any]) -> None:
+def write(file: Path, result: dict[str, Any]) -> None:
     """As JSON, all of it or nothing."""
-    write_atomically(file, json.dumps(found, separators=(",", ":")) + "\n")
+    write_atomically(file, json.dumps(result, separators=(",", ":")) + "\n")
 
 
 def plans(seeds: range, amounts: tuple[int, ...]) -> Iterator[Plan]:
@@ -113,15 +113,15 @@ def plans(seeds: range, amounts: tuple[int, ...]) -> Iterator[Plan]:
 
 def collected(work: Path) -> list[dict[str, Any]]:
     """The results of all replays; those that also went through the store must have come to the same there."""
-    found = {}
+    runs = {}
     for file in sorted(work.glob("run-*.json")):
-        found[file.stem.removeprefix("run-")] = json.loads(file.read_text(encoding="utf-8"))
+        runs[file.stem.removeprefix("run-")] = json.loads(file.read_text(encoding="utf-8"))
     for file in sorted(work.glob("store-*.json")):
         course = json.loads(file.read_text(encoding="utf-8"))["course"]
-        run = found[file.stem.removeprefix("store-")]
+        run = runs[file.stem.removeprefix("store-")]
         assert course == run["course"][: len(course)], f"{file.stem} came to something else"
         run["through_store"] = course[-1]["votes"]
-    return list(found.values())
+    return list(runs.values())
 
 
 def main() -> None:

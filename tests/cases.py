@@ -104,9 +104,9 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
     priced = apply_kl_penalty(drawn, 0.1, placement=kl["placement"], estimator=kl["estimator"])
     if kl["placement"] == "loss":
         priced = replace(priced, penalty=KLPenalty(0.1, kl["estimator"], kl["unbiased_gradient"]))
-    found: Experience = algorithm.compute_advantages(priced)
+    experience: Experience = algorithm.compute_advantages(priced)
     every = range(n)
-    return replace(found, totals=step_totals(found, every, every, rows_with_signal(found, every)))
+    return replace(experience, totals=step_totals(experience, every, every, rows_with_signal(experience, every)))
 
 
 def mismatched(groups: TokenGroups) -> TokenGroups:

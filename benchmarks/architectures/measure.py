@@ -101,11 +101,11 @@ def tokenizer() -> Any:
     words |= {f"w{i}": i for i in range(len(words), configurations.VOCABULARY)}
     inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    found = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner, eos_token="<end>", pad_token="<end>", unk_token="<unk>"
     )
-    found.chat_template = PLAIN_TEMPLATE
-    return found
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    return tokenizer
 
 
 def _own(policy: Policy, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
@@ -135,17 +135,17 @@ def _training(policy: Policy) -> tuple[str, str]:
             for g, c in zip(groups.group.tolist(), groups.completions, strict=True)
         ]
     )
-    found = policy.logprobs(groups)[groups.mask]
+    logprobs = policy.logprobs(groups)[groups.mask]
     weights = torch.linspace(-1, 1, len(own))
-    gap = float((found - own).abs().max())
+    gap = float((logprobs - own).abs().max())
     named = policy.trainable()
-    theirs, ours = (
-        torch.autograd.grad((logprobs * weights).sum(), list(named.values()), allow_unused=True)
-        for logprobs in (own, found)
+    own_gradients, gradients = (
+        torch.autograd.grad((values * weights).sum(), list(named.values()), allow_unused=True)
+        for values in (own, logprobs)
     )
-    moved = torch.cat([_flat(g, p) for g, p in zip(theirs, named.values(), strict=True)])
-    gained = torch.cat([_flat(g, p) for g, p in zip(ours, named.values(), strict=True)])
-    share = float((gained - moved).norm() / moved.norm())
+    own_gradient = torch.cat([_flat(g, p) for g, p in zip(own_gradients, named.values(), strict=True)])
+    gradient = torch.cat([_flat(g, p) for g, p in zip(gradients, named.values(), strict=True)])
+    share = float((gradient - own_gradient).norm() / own_gradient.norm())
     return _verdict(gap, "nats"), _verdict(share, "of its length")
 
 

@@ -72,17 +72,17 @@ def line(row: measure.Row) -> str:
 def page(rows: list[measure.Row]) -> str:
     """Format the whole page."""
     built = [row for row in rows if not row.unbuilt]
-    kept = [row for row in built if not row.refusal]
-    ways = Counter(row.sampler for row in kept if row.right)
-    wrong = [f"`{row.kind}`" for row in kept if not row.right]
+    accepted = [row for row in built if not row.refusal]
+    ways = Counter(row.sampler for row in accepted if row.right)
+    wrong = [f"`{row.kind}`" for row in accepted if not row.right]
     summary = (
         f"Of {len(built)} architectures {sum(ways.values())} are right in every column: {ways['fast']} are "
         f"sampled from the fast way, {ways['plain']} the plain way, {ways['no cache']} without a cache. "
-        f"{len(built) - len(kept)} are refused. "
+        f"{len(built) - len(accepted)} are refused. "
         + (f"Not right in every column: {', '.join(wrong)}. " if wrong else "None is wrong. ")
         + f"Of {len(rows) - len(built)} more no tiny model could be built."
     )
-    parts = (kept, [r for r in built if r.refusal], [r for r in rows if r.unbuilt])
+    parts = (accepted, [r for r in built if r.refusal], [r for r in rows if r.unbuilt])
     lines = ["\n".join(line(row) for row in part) for part in parts]
     return HEAD.format(
         version=transformers.__version__,

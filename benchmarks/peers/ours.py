@@ -38,8 +38,8 @@ PLAIN = {"learning_rate": work.LEARNING_RATE, "schedule": "constant", "warmup": 
 
 def examples(case: Case) -> list[Example]:
     if case.work == "kto":
-        told = enumerate(work.labelled(case))
-        return [Example(f"p{n}", row.prompt, (said,), good=good) for n, (row, said, good) in told]
+        labeled = enumerate(work.labelled(case))
+        return [Example(f"p{n}", row.prompt, (completion,), good=good) for n, (row, completion, good) in labeled]
     pairs = (PairIndices(0, 1, 1.0, 0.0, 1.0),)
     return [
         Example(f"p{n}", r.prompt, (r.chosen,))
@@ -57,32 +57,35 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     else:
         model = load_policy(f"{case.model}/policy", compute, ALL)
     offline.epoch_order = lambda count, seed, epoch: list(range(count))  # type: ignore[attr-defined]
-    offline.mismatched_pairs = lambda found, *_: [  # type: ignore[attr-defined]
-        replace(found[work.before(case, n)], prompt_id=own.prompt_id, prompt=own.prompt)
-        for n, own in enumerate(found)
+    offline.mismatched_pairs = lambda encoded, *_: [  # type: ignore[attr-defined]
+        replace(encoded[work.before(case, n)], prompt_id=own.prompt_id, prompt=own.prompt)
+        for n, own in enumerate(encoded)
     ]
     settings = OfflineSettings(batch_size=case.rows, activation_cache_gb=0.0, **PLAIN)
-    made = algorithms()[case.work](**({"center_rewards_coef": 0.0} if case.work == "reward_model" else {}))
-    seconds, asked = list[float](), 0.0
-    step, ask = offline.OfflineLoop.train_step, offline.OfflineLoop.compute_reference_logprobs
+    algorithm = algorithms()[case.work](**({"center_rewards_coef": 0.0} if case.work == "reward_model" else {}))
+    seconds, reference_seconds = list[float](), 0.0
+    train_step, compute_reference = (
+        offline.OfflineLoop.train_step,
+        offline.OfflineLoop.compute_reference_logprobs,
+    )
 
     def timed(self: offline.OfflineLoop, batch: Any) -> dict[str, float]:
         started = time.perf_counter()
-        found = step(self, batch)
+        metrics = train_step(self, batch)
         seconds.append(time.perf_counter() - started)
-        return found
+        return metrics
 
-    def asking(self: offline.OfflineLoop, examples: Any) -> Any:
-        nonlocal asked
+    def timed_reference(self: offline.OfflineLoop, encoded: Any) -> Any:
+        nonlocal reference_seconds
         started = time.perf_counter()
-        found = ask(self, examples)
-        asked = time.perf_counter() - started
-        return found
+        logprobs = compute_reference(self, encoded)
+        reference_seconds = time.perf_counter() - started
+        return logprobs
 
     offline.OfflineLoop.train_step = timed  # type: ignore[method-assign]
-    offline.OfflineLoop.compute_reference_logprobs = asking  # type: ignore[method-assign]
+    offline.OfflineLoop.compute_reference_logprobs = timed_reference  # type: ignore[method-assign]
     offline.OfflineLoop(
-        algorithm=made,
+        algorithm=algorithm,
         models=TrainedModels(model),
         examples=examples(case),
         settings=settings,
@@ -92,7 +95,7 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
         label=case.work,
     ).run()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [s + asked / case.steps for s in seconds], [row["loss"] for row in rows]
+    return [s + reference_seconds / case.steps for s in seconds], [row["loss"] for row in rows]
 
 
 def train_sampled(case: Case, folder: Path) -> tuple[list[float], list[float]]:
@@ -139,9 +142,9 @@ def sample(case: Case) -> tuple[list[float], list[float]]:
     sampler.end_ids = (work.NEVER,)
     texts = [policy.tokenizer.decode(r.prompt) for r in work.rows(case)]
     for step in range(case.steps):
-        mine = [Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)][step :: case.steps]
+        prompts = [Prompt(f"p{n}", (Message("user", text),)) for n, text in enumerate(texts)][step :: case.steps]
         started = time.perf_counter()
-        sampler.sample(mine, Sampling(completions=case.completions, max_tokens=case.limit), seed=step)
+        sampler.sample(prompts, Sampling(completions=case.completions, max_tokens=case.limit), seed=step)
         seconds.append(time.perf_counter() - started)
     return seconds, []
 

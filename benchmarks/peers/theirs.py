@@ -66,24 +66,24 @@ class Clock(TrainerCallback):
 
 
 def tokenizer_of(case: Case) -> Any:
-    found = AutoTokenizer.from_pretrained(f"{case.model}/policy")
-    found.pad_token_id, found.padding_side = 0, "left"
-    return found
+    tokenizer = AutoTokenizer.from_pretrained(f"{case.model}/policy")
+    tokenizer.pad_token_id, tokenizer.padding_side = 0, "left"
+    return tokenizer
 
 
 def language_model(case: Case) -> Any:
-    found = AutoModelForCausalLM.from_pretrained(f"{case.model}/policy", dtype=torch.float32)
-    found.config.eos_token_id = found.generation_config.eos_token_id = work.NEVER
-    found.config.pad_token_id = found.generation_config.pad_token_id = 0
-    return found
+    network = AutoModelForCausalLM.from_pretrained(f"{case.model}/policy", dtype=torch.float32)
+    network.config.eos_token_id = network.generation_config.eos_token_id = work.NEVER
+    network.config.pad_token_id = network.generation_config.pad_token_id = 0
+    return network
 
 
 def scorer(case: Case) -> Any:
-    found = AutoModelForSequenceClassification.from_pretrained(
+    network = AutoModelForSequenceClassification.from_pretrained(
         f"{case.model}/scorer", dtype=torch.float32, num_labels=1
     )
-    found.config.pad_token_id = 0
-    return found
+    network.config.pad_token_id = 0
+    return network
 
 
 def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
@@ -133,15 +133,15 @@ def as_theirs(kind: str, row: work.Row) -> dict[str, list[int]]:
 
 def labelled(case: Case) -> list[dict[str, Any]]:
     """KTO's rows, each with the completion of the row before in its step."""
-    told = work.labelled(case)
+    labeled = work.labelled(case)
     return [
         {
             "prompt_ids": list(row.prompt),
-            "completion_ids": list(said),
-            "KL_completion_ids": list(told[work.before(case, n)][1]),
+            "completion_ids": list(completion),
+            "KL_completion_ids": list(labeled[work.before(case, n)][1]),
             "label": good,
         }
-        for n, (row, said, good) in enumerate(told)
+        for n, (row, completion, good) in enumerate(labeled)
     ]
 
 
@@ -254,10 +254,10 @@ class Again(TrainerCallback):
 def sample(case: Case) -> tuple[list[float], list[float]]:
     tokenizer, seconds = tokenizer_of(case), list[float]()
     network = language_model(case).to(getattr(torch, case.precision)).eval()
-    asked = chats(case, tokenizer)
+    prompts = chats(case, tokenizer)
     for step in range(case.steps):
         given = tokenizer.apply_chat_template(
-            asked[step :: case.steps],
+            prompts[step :: case.steps],
             add_generation_prompt=True,
             padding=True,
             return_tensors="pt",

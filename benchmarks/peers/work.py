@@ -114,8 +114,8 @@ def report(
     path: Path, *, seconds: list[float], tokens: float, losses: list[float], flops: float | None = None
 ) -> None:
     """What a side measured: seconds of each step, tokens of a step, losses, operations of all steps."""
-    found = {"seconds": seconds, "tokens": tokens, "losses": losses, "flops": flops, "peak_gb": peak_gb()}
-    path.write_text(json.dumps(found))
+    report = {"seconds": seconds, "tokens": tokens, "losses": losses, "flops": flops, "peak_gb": peak_gb()}
+    path.write_text(json.dumps(report))
 
 
 def tokens_of(case: Case) -> float:
@@ -123,7 +123,7 @@ def tokens_of(case: Case) -> float:
     if case.work not in OFFLINE:
         return float(case.rows * case.completions * case.limit)
     if case.work == "kto":
-        return sum(len(row.prompt) + len(said) for row, said, _ in labelled(case)) / case.steps
+        return sum(len(row.prompt) + len(completion) for row, completion, _ in labelled(case)) / case.steps
     sides = 1 if case.work == "sft" else 2
     both = [(len(r.prompt) * sides, len(r.chosen) + (sides - 1) * len(r.rejected)) for r in rows(case)]
     return sum(p + c for p, c in both) / case.steps

@@ -40,10 +40,10 @@ class Pairs:
         return len(self.shares)
 
 
-def pairs_of(rows: Sequence[Preference], states: FloatArray, place: Mapping[str, int]) -> Pairs:
+def pairs_of(rows: Sequence[Preference], states: FloatArray, row_of_text: Mapping[str, int]) -> Pairs:
     """Preferences of texts whose states stand at `place`; the chosen one is the first."""
-    chosen = [place[row.chosen.id] for row in rows]
-    rejected = [place[row.rejected.id] for row in rows]
+    chosen = [row_of_text[row.chosen.id] for row in rows]
+    rejected = [row_of_text[row.rejected.id] for row in rows]
     return Pairs(
         states[chosen] - states[rejected],
         np.array([row.probability for row in rows]),
@@ -72,8 +72,8 @@ def fit(pairs: Pairs, strength: float, start: FloatArray | None = None) -> Float
 
     start = np.zeros(pairs.gaps.shape[1]) if start is None else start
     options = {"gtol": SLOPE, "ftol": 0.0, "maxcor": 20, "maxiter": 1000}
-    found: FloatArray = minimize(cost, start, jac=True, method="L-BFGS-B", options=options).x
-    return found
+    solution: FloatArray = minimize(cost, start, jac=True, method="L-BFGS-B", options=options).x
+    return solution
 
 
 def choose_strength(pairs: Pairs, seed: int, strengths: Sequence[float] = STRENGTHS) -> float:
@@ -81,11 +81,11 @@ def choose_strength(pairs: Pairs, seed: int, strengths: Sequence[float] = STRENG
     part = np.random.default_rng([seed, 1]).permutation(len(pairs)) % FOLDS
     costs = np.zeros(len(strengths))
     for fold in range(FOLDS):
-        seen, unseen = (pairs.select(np.flatnonzero(kept)) for kept in (part != fold, part == fold))
+        seen, unseen = (pairs.select(np.flatnonzero(selected)) for selected in (part != fold, part == fold))
         weights: FloatArray | None = None
-        for place, strength in enumerate(strengths):
+        for index, strength in enumerate(strengths):
             weights = fit(seen, strength, weights)
-            costs[place] += loss_of(unseen, weights) * len(unseen)
+            costs[index] += loss_of(unseen, weights) * len(unseen)
     return strengths[int(costs.argmin())]
 
 

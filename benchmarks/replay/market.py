@@ -70,7 +70,7 @@ class Buyer:
             states: of the texts, `[N, d]`.
             heads: of the ensemble that says what is uncertain, `[members, d]`; without them chance alone chooses.
         """
-        self.shop.ask(self._choose(votes // self.plan.each, states, heads))
+        self.shop.buy(self._choose(votes // self.plan.each, states, heads))
         prompt_answers = 0
         while prompt_answers < votes:  # everybody comes once, in an order that chance makes, and again
             who = self.chance.sample(self.shop.annotators, len(self.shop.annotators))
@@ -79,22 +79,22 @@ class Buyer:
 
     def _choose(self, count: int, states: FloatArray, heads: FloatArray | None) -> list[tuple[str, str]]:
         """So many pairs that were not asked before, a few from each random set of texts."""
-        found: list[tuple[str, str]] = []
-        while len(found) < count:
-            places = self.chance.sample(range(len(self.texts)), min(CANDIDATES, len(self.texts)))
+        pairs: list[tuple[str, str]] = []
+        while len(pairs) < count:
+            rows = self.chance.sample(range(len(self.texts)), min(CANDIDATES, len(self.texts)))
             self.draws += 1
             for pair in pairing.pairs(
-                [self.texts[place] for place in places],
-                min(ASKED, count - len(found)),
-                None if heads is None else pairing.uncertainty(heads @ states[places].T),
+                [self.texts[row] for row in rows],
+                min(ASKED, count - len(pairs)),
+                None if heads is None else pairing.uncertainty(heads @ states[rows].T),
                 {},
                 seed=self.plan.seed * 1_000_003 + self.draws,
                 random_share=1.0 if heads is None else FLOOR,
             ):
                 if frozenset(pair.ids) not in self.why:
                     self.why[frozenset(pair.ids)] = pair.why
-                    found.append(pair.ids)
-        return found
+                    pairs.append(pair.ids)
+        return pairs
 
 
 def replay(
@@ -107,7 +107,7 @@ def replay(
         by why a pair was asked how many were `asked`, and which share of them the voices `split` evenly.
     """
     buyer = Buyer(shop, items, plan)
-    place = {item.id: row for row, item in enumerate(items)}
+    row_of_text = {item.id: row for row, item in enumerate(items)}
     heads: FloatArray | None = None
     spent, strength, course = 0, FIRST_STRENGTH, []
     for votes in plan.rounds():
@@ -115,16 +115,16 @@ def replay(
         spent = votes
         if votes not in plan.amounts and not plan.active:
             continue
-        pairs = pairs_of(shop.bought(), states, place)
+        pairs = pairs_of(shop.bought(), states, row_of_text)
         if votes in plan.amounts:
             strength = choose_strength(pairs, plan.seed)
             accuracy = held_out.accuracy(fit(pairs, strength))
             course.append({"votes": votes, "items": len(pairs), "accuracy": accuracy, "strength": strength})
         if plan.active and votes != plan.amounts[-1]:
             heads = ensemble(pairs, strength, MEMBERS, plan.seed * 1_000_003 + votes)
-    asked = Counter(buyer.why.values())
+    pair_counts = Counter(buyer.why.values())
     rows = shop.bought()
     even = Counter(buyer.why[frozenset((r.chosen.id, r.rejected.id))] for r in rows if r.probability == 0.5)
     assert shop.close() == spent
-    split = {why: even[why] / count for why, count in asked.items()}
-    return {**asdict(plan), "course": course, "asked": dict(asked), "split": split}
+    split = {why: even[why] / count for why, count in pair_counts.items()}
+    return {**asdict(plan), "course": course, "asked": dict(pair_counts), "split": split}

@@ -39,15 +39,15 @@ def _described(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "ratings.db")
         write_ratings(store, name, items)
-        found = read_ratings(store, name)
+        rated = read_ratings(store, name)
         store.close()
-    counts = [len(item.ratings) for item in found]
-    alpha = krippendorff_alpha([item.ratings for item in found], "interval")
-    ceiling = human_ceiling(found, PAIRS, seed=0)
+    counts = [len(item.ratings) for item in rated]
+    alpha = krippendorff_alpha([item.ratings for item in rated], "interval")
+    ceiling = human_ceiling(rated, PAIRS, seed=0)
     row = {
         "set": name,
-        "texts": len(found),
-        "equal": len(items) - len(found),
+        "texts": len(rated),
+        "equal": len(items) - len(rated),
         "ratings": sum(counts),
         "least": min(counts),
         "most": max(counts),
@@ -60,8 +60,8 @@ def _described(name: str) -> dict[str, Any]:
     return row
 
 
-def _interval(found: Estimate) -> list[float | None]:
-    return [found.value, found.low, found.high]
+def _interval(estimate: Estimate) -> list[float | None]:
+    return [estimate.value, estimate.low, estimate.high]
 
 
 def write_ratings(store: Store, project: str, items: Sequence[RatedText]) -> None:
@@ -71,31 +71,31 @@ def write_ratings(store: Store, project: str, items: Sequence[RatedText]) -> Non
     is taken.
     """
     first = {normalized_text(item.text): item for item in reversed(items)}
-    kept = [item for item in items if first[normalized_text(item.text)] is item]
+    unique = [item for item in items if first[normalized_text(item.text)] is item]
     prompt = Prompt(project, (Message("user", f"How positive is this text? ({project})"),))
-    most = max(len(item.ratings) for item in kept)
+    most = max(len(item.ratings) for item in unique)
     settings = {"criteria": [CRITERION]}
     store.add_project(Project(project, "How positive is it?", "rating", 1, most, settings=settings))
     add_prompts(store, project, [BankPrompt(prompt)])
-    add_completions(store, project, ((prompt.id, Completion(item.id, item.text), {}) for item in kept))
-    add_items(store, project, ([item.id] for item in kept))
-    places = [f"{project}:place-{place:02d}" for place in range(most)]
-    for annotator in places:
+    add_completions(store, project, ((prompt.id, Completion(item.id, item.text), {}) for item in unique))
+    add_items(store, project, ([item.id] for item in unique))
+    annotators = [f"{project}:place-{position:02d}" for position in range(most)]
+    for annotator in annotators:
         store.add_annotator(annotator, id=annotator)
     with store.writing() as session:
         keys = {row.id: row.key for row in session.scalars(select(CompletionRow)) if row.project == project}
-        asked = {
+        item_keys = {
             row.completions[0]: row.key for row in session.scalars(select(ItemRow)) if row.project == project
         }
         answers = {float(value): _answer(value, settings) for value in range(LOWEST, HIGHEST + 1)}
         rows = []
-        for judgement in judgements_from_ratings(kept):
-            place = int(judgement.id.rpartition(":r")[2])
+        for judgement in judgements_from_ratings(unique):
+            position = int(judgement.id.rpartition(":r")[2])
             rows.append(
                 {
                     "id": judgement.id,
-                    "item": asked[keys[judgement.shown[0]]],
-                    "annotator": places[place],
+                    "item": item_keys[keys[judgement.shown[0]]],
+                    "annotator": annotators[position],
                     "shown": list(judgement.shown),
                     "answer": answers[judgement.value[0]],
                     "reason": "",
@@ -117,11 +117,11 @@ def _answer(rating: int, settings: dict[str, Any]) -> dict[str, Any]:
 def read_ratings(store: Store, project: str) -> list[RatedText]:
     """The texts with their ratings as the store has them, on the scale of the set."""
     with store.reading() as session:
-        rows = session.execute(
+        completion_rows = session.execute(
             select(CompletionRow.id, CompletionRow.text).where(CompletionRow.project == project)
         )
-        texts = {row.id: row.text for row in rows}
-        said = session.execute(
+        texts = {row.id: row.text for row in completion_rows}
+        judgement_rows = session.execute(
             select(JudgementRow.id, JudgementRow.annotator, JudgementRow.shown, JudgementRow.answer)
             .join(ItemRow, ItemRow.key == JudgementRow.item)
             .where(ItemRow.project == project)
@@ -136,7 +136,7 @@ def read_ratings(store: Store, project: str) -> list[RatedText]:
                     tuple(row.shown),
                     (row.answer["scores"][0][CRITERION] - SHIFT,),
                 )
-                for row in said
+                for row in judgement_rows
             ),
             texts,
         )

@@ -28,7 +28,7 @@ class Shop(Protocol):
 
     annotators: list[str]
 
-    def ask(self, pairs: Sequence[ComparisonPair]) -> None:
+    def buy(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items of which each wants as many votes as the shop sells of one."""
 
     def answer(self, annotator: str) -> bool:
@@ -61,7 +61,7 @@ class StoreShop:
         self.annotators = [self.store.add_annotator(n, kind="simulated", id=n) for n in annotators_of(items)]
         self.queue = Queue(self.store, PROJECT, lease_seconds=LEASE)
 
-    def ask(self, pairs: Sequence[ComparisonPair]) -> None:
+    def buy(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items of the store."""
         added = add_items(self.store, PROJECT, pairs).added
         assert added == len(pairs), "a pair was asked before, or two texts are equal"
@@ -71,27 +71,27 @@ class StoreShop:
         task = self.queue.take(annotator)
         if task is None:
             return False
-        place = self.annotators.index(annotator)
-        first, second = (self.ratings[one.id][place] for one in task.completions)
+        position = self.annotators.index(annotator)
+        first, second = (self.ratings[one.id][position] for one in task.completions)
         choice = "tie" if first == second else "first" if first > second else "second"
-        kept = self.queue.submit(
+        receipt = self.queue.submit(
             NewJudgement(f"{annotator}-{task.item}", task.item, annotator, {"choice": choice})
         )
-        assert not kept.duplicate
+        assert not receipt.duplicate
         return True
 
     def bought(self) -> list[Preference]:
         """What the store exports."""
         tally = start_export(self.store.project(PROJECT), ExportSpec(kinds=("preferences",)))
-        made = export_rows(self.store, tally)
-        return [parse_record(Preference, row) for kind, row in made if kind == "preferences"]
+        rows = export_rows(self.store, tally)
+        return [parse_record(Preference, row) for kind, row in rows if kind == "preferences"]
 
     def close(self) -> int:
         """Votes that count, of items that are done; there are no others."""
-        found = self.queue.progress()
+        progress = self.queue.progress()
         self.store.close()
-        assert (found["open"], found["surplus"]) == (0, 0)
-        return found["judgements"]
+        assert (progress["open"], progress["surplus"]) == (0, 0)
+        return progress["judgements"]
 
 
 @dataclass
@@ -110,11 +110,11 @@ class PlainShop:
         self.items: list[_Item] = []
         self.open: list[_Item] = []
 
-    def ask(self, pairs: Sequence[ComparisonPair]) -> None:
+    def buy(self, pairs: Sequence[ComparisonPair]) -> None:
         """Items behind those that wait."""
-        asked = [_Item(pair) for pair in pairs]
-        self.items += asked
-        self.open += asked
+        items = [_Item(pair) for pair in pairs]
+        self.items += items
+        self.open += items
 
     def answer(self, annotator: str) -> bool:
         """The item nearest to done that they never saw; of equals the oldest."""
@@ -122,8 +122,8 @@ class PlainShop:
         if not waiting:
             return False
         item = max(waiting, key=lambda one: len(one.voices))
-        place = self.annotators.index(annotator)
-        first, second = (self.texts[name].ratings[place] for name in item.pair)
+        position = self.annotators.index(annotator)
+        first, second = (self.texts[name].ratings[position] for name in item.pair)
         item.voices[annotator] = 0.5 if first == second else float(first > second)
         if len(item.voices) == self.each:
             self.open = [one for one in self.open if one is not item]
@@ -148,4 +148,4 @@ class PlainShop:
 
 def annotators_of(items: Sequence[RatedText]) -> list[str]:
     """One for each place that every list of ratings has."""
-    return [f"place-{place:02d}" for place in range(min(len(item.ratings) for item in items))]
+    return [f"place-{position:02d}" for position in range(min(len(item.ratings) for item in items))]

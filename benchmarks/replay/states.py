@@ -33,13 +33,13 @@ def states_of(items: Sequence[RatedText], folder: Path) -> NDArray[np.float32]:
     Kept in `folder` under a name that says which texts and model they are of.
     """
     name = digest([MODEL, DEPTH, str(HEAD), PROMPT.messages[0].content, *(item.text for item in items)])[:16]
-    kept = folder / f"states-{name}.npy"
-    if not kept.exists():
+    file = folder / f"states-{name}.npy"
+    if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         model = load_reward_model(MODEL, find_compute(precision="float32"), seed=0, num_layers=DEPTH, head=HEAD)
-        np.save(kept, pooled_states(model, [item.text for item in items]))
-    found: NDArray[np.float32] = np.load(kept)
-    return found
+        np.save(file, pooled_states(model, [item.text for item in items]))
+    states: NDArray[np.float32] = np.load(file)
+    return states
 
 
 @torch.no_grad()
@@ -47,16 +47,16 @@ def pooled_states(model: RewardModel, texts: Sequence[str]) -> NDArray[np.float3
     """What the model's own head reads of each text, `[N, d]`."""
     head = model.network.score
     assert isinstance(head, ScalarHead)
-    completions = [Completion(str(place), text) for place, text in enumerate(texts)]
+    completions = [Completion(str(index), text) for index, text in enumerate(texts)]
     encoded = encode_completions([PROMPT] * len(texts), completions, model.tokenizer)
     examples = [one for one in encoded if isinstance(one, Example)]
-    found = torch.empty(len(texts), head.out.in_features)
+    pooled = torch.empty(len(texts), head.out.in_features)
     done = 0
     for rows in pack_by_tokens([sum(map(len, e.completions)) for e in examples], BUDGET):
         tokens = token_groups([examples[row] for row in rows])
         states = completion_states(model.trunk, tokens, at="end", dtype=model.compute.dtype)
-        found[rows] = head.pool(states.float(), tokens.lengths).cpu()
+        pooled[rows] = head.pool(states.float(), tokens.lengths).cpu()
         done += len(rows)
         print(f"\rstates of {done} of {len(texts)} texts", end="" if done < len(texts) else "\n", flush=True)
-    said: NDArray[np.float32] = found.numpy()
-    return said
+    array: NDArray[np.float32] = pooled.numpy()
+    return array

@@ -48,8 +48,10 @@ class World:
 
     def tokens(self, rows: Sequence[Row]) -> TokenGroups:
         """Some of them as a batch."""
-        made = self.completions
-        return TokenGroups.build([[g] for g in range(PROMPTS)], [made[c] for _, c in rows], [g for g, _ in rows])
+        completions = self.completions
+        return TokenGroups.build(
+            [[g] for g in range(PROMPTS)], [completions[c] for _, c in rows], [g for g, _ in rows]
+        )
 
 
 TWO_ARMS = World(letters=1, longest=1)  # END or a

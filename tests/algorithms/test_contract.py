@@ -247,18 +247,18 @@ def test_what_it_cannot_learn_from_is_refused_at_the_loops_door(name: str, tmp_p
     """Stored records of every other kind, and the loop that is not its own; the sentence names what it wants."""
     algorithm = EVERY[name]()
     others: list[Any] = [SFT(), DPO(), KTO(), PlackettLuce()]
-    wanted = "its own samples" if name in ONLINE else algorithm.consumes.__name__
+    data_name = "its own samples" if name in ONLINE else algorithm.consumes.__name__
     models = TrainedModels(tiny_policy(trainable=LORA))
     for other in others:
         if other.consumes is algorithm.consumes:
             continue
-        with pytest.raises(ConfigError, match=f"^{type(algorithm).__name__} learns from {wanted}"):
+        with pytest.raises(ConfigError, match=f"^{type(algorithm).__name__} learns from {data_name}"):
             OfflineLoop(
                 algorithm=algorithm, models=models, examples=examples_for(other), settings=OfflineSettings(),
                 folder=tmp_path, seed=0, stop=StopSignal(), label="x",
             )  # fmt: skip
     if name not in ONLINE:
-        with pytest.raises(ConfigError, match=f"learns from {wanted}s; train it in the offline loop"):
+        with pytest.raises(ConfigError, match=f"learns from {data_name}s; train it in the offline loop"):
             online(tmp_path, words, algorithm=algorithm)
     assert not list(tmp_path.iterdir())
 

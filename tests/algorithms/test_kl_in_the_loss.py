@@ -128,9 +128,9 @@ def test_as_commonly_written_a_mean_within_completions_turns_the_penalty(small: 
     def priced(algorithm: Any) -> Tensor:
         return small.gradient(algorithm, k=2, pricing=price) - small.gradient(algorithm, k=2, beta=0.0)
 
-    wanted = small.true_gradient(BETA) - small.true_gradient(0.0)
+    kl_gradient = small.true_gradient(BETA) - small.true_gradient(0.0)
     by_length, summed = priced(GRPO()), priced(GRPO(aggregate="constant"))
-    assert cosine(by_length, wanted) < 0.99
+    assert cosine(by_length, kl_gradient) < 0.99
     assert cosine(by_length, summed) < 0.99
 
 

@@ -100,7 +100,7 @@ def test_a_vote_says_what_the_ratings_at_its_place_say(script: Any, tmp_path: Pa
     path = (tmp_path / "f.db",) if kind == "StoreShop" else ()
     shop = getattr(script("shops"), kind)(*path, PROMPT, items, 4)
     assert shop.annotators == ["place-00", "place-01", "place-02", "place-03"]
-    shop.ask([("b", "a")])
+    shop.buy([("b", "a")])
     assert [shop.answer(one) for one in (*shop.annotators, "place-00")] == [True] * 4 + [False]
     (row,) = shop.bought()
     # a, b, a tie, a: two voices and a half of four.

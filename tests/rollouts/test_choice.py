@@ -125,20 +125,20 @@ def test_a_failing_decoder_is_replaced_by_the_next(words: Any, monkeypatch: pyte
 
 
 def test_the_trial_is_made_once_and_not_for_the_verified(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
+    decoders_tried: list[str] = []
     plain = choice.decoder_deviation
 
     def counting(policy: Policy, make: Any) -> float:
-        made.append("trial")
+        decoders_tried.append("trial")
         return plain(policy, make)
 
     monkeypatch.setattr(choice, "decoder_deviation", counting)
     NativeSampler(tiny_policy(words))
-    assert not made
+    assert not decoders_tried
     policy = unknown(words)
     for _ in range(2):
         NativeSampler(policy)
-    assert made == ["trial"]
+    assert decoders_tried == ["trial"]
 
 
 def test_a_model_with_rounded_weights_is_tried_in_float32(words: Any) -> None:

@@ -37,7 +37,7 @@ def endpoint(
     return ChatEndpoint(server.url, "little", key=key, timeout=timeout, retries=retries, first_wait=0.01)
 
 
-def ask(client: ChatEndpoint, prompt: Prompt | None = None) -> Reply:
+def request_reply(client: ChatEndpoint, prompt: Prompt | None = None) -> Reply:
     (plain,) = prompts_of("Hi")
     return client.complete(prompt or plain, temperature=0.5, top_p=0.9, max_tokens=7, seed=11)
 
@@ -50,7 +50,7 @@ def script(server: ChatServer, *answers: Answer) -> None:
 def test_a_conversation_goes_out_and_a_text_comes_back(server: ChatServer) -> None:
     script(server, chat("你好", "length", model="little-2", system_fingerprint="fp_1"))
     conversation = Prompt("p", (Message("system", "Be kind."), Message("user", "Hi")))
-    result = ask(endpoint(server), conversation)
+    result = request_reply(endpoint(server), conversation)
     assert result == Reply("你好", False, {"model": "little-2", "system_fingerprint": "fp_1"})
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
@@ -66,7 +66,7 @@ def test_a_conversation_goes_out_and_a_text_comes_back(server: ChatServer) -> No
 
 
 def test_text_that_is_no_valid_unicode_is_escaped(server: ChatServer) -> None:
-    result = ask(endpoint(server), Prompt("p", (Message("user", "half \ud83d é"),)))
+    result = request_reply(endpoint(server), Prompt("p", (Message("user", "half \ud83d é"),)))
     assert result.text == "answer 0"
     assert server.requests[0].body["messages"][0]["content"] == "half \ud83d é"
 
@@ -74,8 +74,8 @@ def test_text_that_is_no_valid_unicode_is_escaped(server: ChatServer) -> None:
 def test_requests_share_a_connection_until_it_is_closed() -> None:
     with chat_server(keep_alive=True) as server:
         result = endpoint(server)
-        ask(result)
-        ask(result)
+        request_reply(result)
+        request_reply(result)
         result.close()
         assert len({request.port for request in server.requests}) == 1
 
@@ -83,8 +83,8 @@ def test_requests_share_a_connection_until_it_is_closed() -> None:
 def test_no_cookie_comes_back(server: ChatServer) -> None:
     script(server, Answer(chat("there").body, headers={"Set-Cookie": "who=7; Path=/"}))
     result = endpoint(server)
-    ask(result)
-    ask(result)
+    request_reply(result)
+    request_reply(result)
     assert not any("Cookie" in request.headers for request in server.requests)
 
 
@@ -92,7 +92,7 @@ def test_a_reply_without_end_is_not_read_to_it(server: ChatServer, monkeypatch: 
     monkeypatch.setattr(openai_client, "LARGEST", 1 << 20)
     script(server, chat("x" * (2 << 20)))
     with pytest.raises(DataError, match="'p0': the reply is longer than 1 MiB; lower max_tokens"):
-        ask(endpoint(server))
+        request_reply(endpoint(server))
     assert len(server.requests) == 1
 
 
@@ -109,7 +109,7 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once(
     context.load_cert_chain(*paths)
     with chat_server(context=context) as server:
         with pytest.raises(ModelError, match=r"the certificate of https://.* is not valid \(self.signed"):
-            ask(endpoint(server))
+            request_reply(endpoint(server))
         assert server.requests == []
 
 
@@ -122,7 +122,7 @@ def test_a_proxy_that_cannot_be_used(proxy: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_a_key_none_is_sent(server: ChatServer) -> None:
-    ask(endpoint(server, key=None))
+    request_reply(endpoint(server, key=None))
     assert "Authorization" not in server.requests[0].headers
 
 
@@ -143,14 +143,14 @@ def test_without_a_key_none_is_sent(server: ChatServer) -> None:
 )
 def test_what_passes_is_tried_again(server: ChatServer, first: Answer) -> None:
     script(server, first, chat("there"))
-    assert ask(endpoint(server, timeout=0.4)).text == "there"
+    assert request_reply(endpoint(server, timeout=0.4)).text == "there"
     assert len(server.requests) == 2
 
 
 def test_the_wait_that_a_server_asks_for_is_kept(server: ChatServer) -> None:
     script(server, Answer({}, 429, {"Retry-After": "0.6"}), chat("there"))
     started = time.monotonic()
-    ask(endpoint(server))
+    request_reply(endpoint(server))
     assert 0.55 < time.monotonic() - started < 5
 
 
@@ -166,26 +166,26 @@ def test_a_wait_too_long_is_no_wait(server: ChatServer) -> None:
     script(server, Answer({}, 429, {"Retry-After": "3600"}))
     started = time.monotonic()
     with pytest.raises(ModelError, match="a Retry-After of 3600 seconds; tried 1 times"):
-        ask(endpoint(server))
+        request_reply(endpoint(server))
     assert time.monotonic() - started < 5
 
 
 def test_what_goes_on_failing_is_said_with_the_number_of_tries(server: ChatServer) -> None:
     script(server, Answer({"error": {"message": "no GPU is free"}}, 503))
     with pytest.raises(ModelError, match=r"little at .* returned status 503 \(no GPU is free\); tried 3 times"):
-        ask(endpoint(server))
+        request_reply(endpoint(server))
     assert len(server.requests) == 3
 
 
 def test_a_server_that_says_nothing(server: ChatServer) -> None:
     script(server, Answer({}, after=0.5))
     with pytest.raises(ModelError, match=r"sent nothing for 0\.1 seconds; tried 2 times"):
-        ask(endpoint(server, timeout=0.1, retries=1))
+        request_reply(endpoint(server, timeout=0.1, retries=1))
 
 
 def test_nobody_there() -> None:
     with pytest.raises(ModelError, match=r"cannot be reached \(.*refused\); tried 2 times"):
-        ask(ChatEndpoint("http://127.0.0.1:9/v1", "little", retries=1, first_wait=0.01))
+        request_reply(ChatEndpoint("http://127.0.0.1:9/v1", "little", retries=1, first_wait=0.01))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_will_not_pass_is_not_tried_again(
 ) -> None:
     script(server, Answer({"error": {"message": f"wrong key {KEY}!"}}, status))
     with pytest.raises(kind, match=sentence) as caught:
-        ask(endpoint(server))
+        request_reply(endpoint(server))
     assert len(server.requests) == 1
     assert "wrong key …!" in str(caught.value)
 
@@ -213,7 +213,7 @@ def test_a_key_is_nowhere_to_be_read(server: ChatServer, caplog: pytest.LogCaptu
     result = endpoint(server)
     script(server, Answer(f"Bearer {KEY}".encode()))
     with pytest.raises(ModelError) as caught:
-        ask(result)
+        request_reply(result)
     assert "Bearer …" in str(caught.value)
     assert KEY not in str(caught.value) + repr(result) + caplog.text
     assert "HTTP Request" in caplog.text  # what the library logs was looked at
@@ -224,7 +224,7 @@ def test_a_key_does_not_follow_a_redirect(server: ChatServer) -> None:
         for status in (301, 302, 303, 307, 308):
             script(server, Answer({}, status, {"Location": f"{elsewhere.url}/chat/completions"}))
             with pytest.raises(ModelError, match="give the address that it redirects to"):
-                ask(endpoint(server))
+                request_reply(endpoint(server))
         assert elsewhere.requests == []
 
 
@@ -232,7 +232,7 @@ def test_a_key_does_not_follow_a_redirect(server: ChatServer) -> None:
 def test_no_text_is_no_answer(server: ChatServer, text: object) -> None:
     script(server, chat(text, "content_filter"))
     with pytest.raises(DataError, match=r"no text \(content_filter\)"):
-        ask(endpoint(server))
+        request_reply(endpoint(server))
 
 
 def test_a_server_with_other_names_for_a_setting(server: ChatServer) -> None:
@@ -247,7 +247,7 @@ def test_a_server_with_other_names_for_a_setting(server: ChatServer) -> None:
 
     server.reply = reply
     result = endpoint(server)
-    assert ask(result).text == ask(result).text == "there"
+    assert request_reply(result).text == request_reply(result).text == "there"
     assert len(server.requests) == 4
     assert server.requests[-1].body["max_completion_tokens"] == 7
 
@@ -258,7 +258,7 @@ def test_a_wait_ends_when_it_is_stopped(server: ChatServer) -> None:
     result.stopped.set()
     started = time.monotonic()
     with pytest.raises(ModelError, match="tried 1 times"):
-        ask(result)
+        request_reply(result)
     assert time.monotonic() - started < 5
 
 

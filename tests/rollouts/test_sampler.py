@@ -108,9 +108,9 @@ def test_frequencies_are_the_models_probabilities(decoder: Any, words: Any) -> N
     drawn = [r.token_ids for r in NativeSampler(policy).sample([PROMPTS[1]], sampling, seed=1)]
     often = torch.tensor([drawn.count(ids) for ids in every], dtype=torch.float64)
     assert often.sum() == count
-    wanted = exact / exact.sum() * count
-    assert wanted.min() > 5
-    assert chisquare(often.numpy(), wanted.numpy()).pvalue > 0.001
+    expected = exact / exact.sum() * count
+    assert expected.min() > 5
+    assert chisquare(often.numpy(), expected.numpy()).pvalue > 0.001
 
 
 @pytest.mark.usefixtures("way")

@@ -20,8 +20,8 @@ def end_of(tokenizer: Any, stops: list[str], text: str) -> tuple[str, str] | Non
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     stop = StopTexts(tokenizer, stops)
     for count in range(1, len(ids) + 1):
-        if (kept := stop.cut(ids[:count])) is not None:
-            return tokenizer.decode(ids[:count]), kept
+        if (before_stop := stop.cut(ids[:count])) is not None:
+            return tokenizer.decode(ids[:count]), before_stop
     return None
 
 

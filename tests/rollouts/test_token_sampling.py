@@ -44,8 +44,8 @@ def test_restricted_distributions_by_hand(top_k: int, top_p: float, expected: li
 
 def test_each_row_has_its_own_nucleus() -> None:
     logits = torch.cat([LOGITS, LOGITS.flip(1)])
-    kept = restrict(logits, top_k=0, top_p=0.7).isfinite()
-    assert kept.tolist() == [[False, True, False, True], [True, False, True, False]]
+    allowed = restrict(logits, top_k=0, top_p=0.7).isfinite()
+    assert allowed.tolist() == [[False, True, False, True], [True, False, True, False]]
 
 
 def test_a_draw_reports_the_renormalized_temperature_adjusted_logprob() -> None:
@@ -63,20 +63,20 @@ def test_a_nucleus_of_many_tokens_is_that_of_a_full_sort() -> None:
     """Of 3000 tokens that are nearly alike about 2700 hold 0.9; in the second row two do."""
     logits = torch.randn(2, 3000, generator=torch.Generator().manual_seed(0)) * 0.1
     logits[1, [7, 2000]] = 20.0
-    kept = restrict(logits, top_k=0, top_p=0.9).isfinite()
-    for row, mask in zip(logits.double().softmax(-1), kept, strict=True):
+    allowed = restrict(logits, top_k=0, top_p=0.9).isfinite()
+    for row, mask in zip(logits.double().softmax(-1), allowed, strict=True):
         assert row[mask].min() >= row[~mask].max()
         assert row[mask].sum() >= 0.9 - 1e-6
         assert row[mask].sum() - row[mask].min() < 0.9 + 1e-6
-    assert kept.sum(1).tolist()[1] == 2 < 2500 < kept.sum(1).tolist()[0]
-    assert torch.equal(restrict(logits[1:], top_k=0, top_p=0.9).isfinite(), kept[1:])  # found among a few
+    assert allowed.sum(1).tolist()[1] == 2 < 2500 < allowed.sum(1).tolist()[0]
+    assert torch.equal(restrict(logits[1:], top_k=0, top_p=0.9).isfinite(), allowed[1:])  # found among a few
 
 
 def test_top_k_keeps_exactly_k_where_tokens_tie() -> None:
     tied = torch.tensor([[1.0, 2.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
-    kept = restrict(tied, top_k=2, top_p=1.0).isfinite()
-    assert kept.sum(1).tolist() == [2, 2]
-    assert kept[0, 1]
+    allowed = restrict(tied, top_k=2, top_p=1.0).isfinite()
+    assert allowed.sum(1).tolist() == [2, 2]
+    assert allowed[0, 1]
 
 
 def test_temperature_0_takes_the_likeliest_and_reports_its_plain_logprob() -> None:
@@ -118,8 +118,8 @@ def test_frequencies_are_the_exact_probabilities(settings: dict[str, float], voc
     # Rare tokens are counted together: χ² wants five or more of each.
     rare = exact * count < 5
     groups = [torch.cat([x[~rare], x[rare].sum()[None]]) for x in (often, exact * count)]
-    counts, wanted = (x[groups[1] > 1e-9].numpy() for x in groups)
-    assert chisquare(counts, wanted).pvalue > 0.001
+    counts, expected = (x[groups[1] > 1e-9].numpy() for x in groups)
+    assert chisquare(counts, expected).pvalue > 0.001
 
 
 def test_the_search_equals_a_plain_cumulative_sum() -> None:

@@ -33,9 +33,9 @@ class End:
 
 def free_port() -> int:
     """A port of this machine that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def in_two(work: Callable[[Processes], Any], folder: Path, silence: float | None = None) -> list[End]:
@@ -86,11 +86,11 @@ def _fork(work: Callable[[Processes], Any], rank: int, port: int, folder: Path, 
         PartialState._reset_state()
         processes = Processes()
         if silence is None:
-            found = work(processes)
+            result = work(processes)
         else:
             with processes.watching(silence):
-                found = work(processes)
-        (folder / f"{rank}.json").write_text(json.dumps(found))
+                result = work(processes)
+        (folder / f"{rank}.json").write_text(json.dumps(result))
         code = 0
     except GnomonError as error:
         print(f"error: {error}", file=sys.stderr)

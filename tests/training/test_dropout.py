@@ -30,11 +30,11 @@ def gradient_of(
     model: Any, groups: Any, *, key: str | None, adapter: float = 0.5, head: float = 0.0
 ) -> list[Tensor]:
     """The gradient of the sum of log-probs or scores, under the masks of `key` if there is one."""
-    ask = model.logprobs if hasattr(model, "logprobs") else model.scores
-    loss = ask(groups).sum() if key is None else None
+    forward = model.logprobs if hasattr(model, "logprobs") else model.scores
+    loss = forward(groups).sum() if key is None else None
     if loss is None:
         with model.dropout(adapter=adapter, head=head, key=key):
-            loss = ask(groups).sum()
+            loss = forward(groups).sum()
             return list(torch.autograd.grad(loss, list(model.trainable().values())))
     return list(torch.autograd.grad(loss, list(model.trainable().values())))
 
@@ -46,11 +46,11 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 def test_a_mask_drops_its_share_and_keeps_the_mean() -> None:
     """Of a million entries 30% ± 5 standard errors (0.0005 each), the rest divided by 0.7."""
     masks, ones = DropoutMasks(0.3, 0.0, "a"), torch.ones(1000, 1000)
-    found = masks.drop(ones, 0.3, "x")
-    assert float((found == 0).double().mean()) == pytest.approx(0.3, abs=0.0025)
-    torch.testing.assert_close(torch.unique(found), torch.tensor([0.0, 1 / 0.7]))
-    assert not torch.equal(found, masks.drop(ones, 0.3, "y"))
-    assert torch.equal(found, masks.drop(ones, 0.3, "x"))
+    dropped = masks.drop(ones, 0.3, "x")
+    assert float((dropped == 0).double().mean()) == pytest.approx(0.3, abs=0.0025)
+    torch.testing.assert_close(torch.unique(dropped), torch.tensor([0.0, 1 / 0.7]))
+    assert not torch.equal(dropped, masks.drop(ones, 0.3, "y"))
+    assert torch.equal(dropped, masks.drop(ones, 0.3, "x"))
     with torch.no_grad():
         assert masks.drop(ones, 0.3, "x") is ones
 
@@ -77,8 +77,8 @@ def test_passes_without_a_gradient_drop_nothing() -> None:
     with torch.no_grad():
         expected = model.scores(groups), policy.logprobs(groups), policy.reference_logprobs(groups)
         with model.dropout(adapter=0.5, head=0.5, key="a"), policy.dropout(adapter=0.5, head=0, key="a"):
-            found = model.scores(groups), policy.logprobs(groups), policy.reference_logprobs(groups)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+            outputs = model.scores(groups), policy.logprobs(groups), policy.reference_logprobs(groups)
+    assert all(torch.equal(a, b) for a, b in zip(outputs, expected, strict=True))
 
 
 def test_layers_that_are_computed_again_meet_the_same_masks() -> None:
@@ -110,7 +110,7 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, kind: str, call: int) -> None
 
     expected, stop = run(tmp_path / "whole"), StopSignal()
 
-    def ask(n: int) -> None:
+    def request_stop(n: int) -> None:
         stop.requested = stop.requested or n == call
 
     def kill(n: int) -> None:
@@ -118,12 +118,12 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, kind: str, call: int) -> None
             raise Killed
 
     with pytest.raises(Interrupted):
-        run(tmp_path / "cut", before=ask, stop=stop)
+        run(tmp_path / "cut", before=request_stop, stop=stop)
     with pytest.raises(Killed):
         run(tmp_path / "cut", before=kill)
-    found = run(tmp_path / "cut")
+    resumed = run(tmp_path / "cut")
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    assert same(weights_of(found), weights_of(expected))
+    assert same(weights_of(resumed), weights_of(expected))
 
 
 def test_micro_batches_have_masks_of_their_own_in_whichever_process(tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_micro_batches_have_masks_of_their_own_in_whichever_process(tmp_path: Pa
     parts = [groups.select([0, 2, 5]), groups.select([1, 4]), groups.select([3])]
 
     def total(chosen: list[Any]) -> list[Tensor]:
-        found = [gradient_of(policy, part, key="3 7") for part in chosen]
-        return [torch.stack(rows).sum(0) for rows in zip(*found, strict=True)]
+        gradients = [gradient_of(policy, part, key="3 7") for part in chosen]
+        return [torch.stack(rows).sum(0) for rows in zip(*gradients, strict=True)]
 
     alone, shared = total(parts), [total(parts[0::2]), total(parts[1::2])]
     for one, two in zip(alone, zip(*shared, strict=True), strict=True):

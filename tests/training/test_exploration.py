@@ -104,18 +104,18 @@ def test_the_share_of_alike_groups_is_what_theory_says() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = (torch.rand(3000 * 8, generator=generator) < 0.05).float()
     drawn = experience([g for g in range(3000) for _ in range(8)], [0.0] * 24000, scores.tolist())
-    found = describe(drawn, range(24000))
-    assert found["frac_zero_std_groups"] == pytest.approx(0.05**8 + 0.95**8, abs=0.03)
+    metrics = describe(drawn, range(24000))
+    assert metrics["frac_zero_std_groups"] == pytest.approx(0.05**8 + 0.95**8, abs=0.03)
     assert pytest.approx(0.663, abs=1e-3) == 0.05**8 + 0.95**8
 
 
 def test_minibatches_keep_groups_whole_and_cover_everything() -> None:
-    found = minibatches(experience([0, 1, 2, 0, 1, 3, 4], [1.0] * 7), 2, seed=3, epoch=0)
-    assert sorted(r for rows in found for r in rows) == list(range(7))
-    assert len(found) == 2
-    assert any({0, 3} <= set(rows) for rows in found)
-    assert any({1, 4} <= set(rows) for rows in found)
-    assert found != minibatches(experience([0, 1, 2, 0, 1, 3, 4], [1.0] * 7), 2, seed=3, epoch=1)
+    batches = minibatches(experience([0, 1, 2, 0, 1, 3, 4], [1.0] * 7), 2, seed=3, epoch=0)
+    assert sorted(r for rows in batches for r in rows) == list(range(7))
+    assert len(batches) == 2
+    assert any({0, 3} <= set(rows) for rows in batches)
+    assert any({1, 4} <= set(rows) for rows in batches)
+    assert batches != minibatches(experience([0, 1, 2, 0, 1, 3, 4], [1.0] * 7), 2, seed=3, epoch=1)
 
 
 def test_rows_without_an_advantage_are_left_out() -> None:
@@ -124,8 +124,8 @@ def test_rows_without_an_advantage_are_left_out() -> None:
 
 def test_soft_overlong_by_hand() -> None:
     """Limit 10, buffer 4: 0 up to 6 tokens, −¼ a token after that."""
-    found = soft_overlong(torch.tensor([3, 6, 7, 9, 10]), 10, 4)
-    assert found.tolist() == [0.0, 0.0, -0.25, -0.75, -1.0]
+    penalties = soft_overlong(torch.tensor([3, 6, 7, 9, 10]), 10, 4)
+    assert penalties.tolist() == [0.0, 0.0, -0.25, -0.75, -1.0]
     assert soft_overlong(torch.tensor([10]), 10, 0).tolist() == [0.0]
 
 
@@ -162,12 +162,12 @@ def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, w
     loop = online(tmp_path, words, replay=Replay(share=1.0), steps=2)
     loop.run()
     rollouts, scores, _ = loop.score(loop.sample(3))
-    found = loop.assemble_experience(3, rollouts, scores)
-    assert len(found.tokens) > len(rollouts)
-    asked = loop.evaluator.policy(found)
-    assert asked.sampler_logprobs is not None
-    fresh = asked.tokens.mask[: len(rollouts)]
-    gap = (asked.old_logprobs - asked.sampler_logprobs).abs()
+    assembled = loop.assemble_experience(3, rollouts, scores)
+    assert len(assembled.tokens) > len(rollouts)
+    recomputed = loop.evaluator.policy(assembled)
+    assert recomputed.sampler_logprobs is not None
+    fresh = recomputed.tokens.mask[: len(rollouts)]
+    gap = (recomputed.old_logprobs - recomputed.sampler_logprobs).abs()
     assert gap[: len(rollouts)][fresh].max() < 1e-4
     assert gap[len(rollouts) :].max() > 1e-3
 
@@ -181,11 +181,11 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
     rollouts = loop.sample(1)
     assert Counter(r.prompt.id for r in rollouts).most_common(1)[0][1] == 8
     scored = loop.score(rollouts)
-    found = loop.evaluator.policy(loop.assemble_experience(1, scored[0], scored[1]))
-    assert found.sampler_logprobs is not None
-    theirs = loop.models.policy.reference_logprobs(found.tokens, temperature=0.9)
-    mask = found.tokens.mask
-    distance = (theirs - found.sampler_logprobs).masked_fill(~mask, 0.0).abs().sum(1)
+    recomputed = loop.evaluator.policy(loop.assemble_experience(1, scored[0], scored[1]))
+    assert recomputed.sampler_logprobs is not None
+    reference_logprobs = loop.models.policy.reference_logprobs(recomputed.tokens, temperature=0.9)
+    mask = recomputed.tokens.mask
+    distance = (reference_logprobs - recomputed.sampler_logprobs).masked_fill(~mask, 0.0).abs().sum(1)
     assert (distance < 1e-3).sum() >= 2 * 3  # two of each prompt's eight are the reference's
     loop.run()
     assert all(row["loss"] == row["loss"] for row in recorded(tmp_path))
@@ -194,7 +194,7 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
 def test_weights_can_be_left_out_and_recomputed_log_probs_asked_for(tmp_path: Path, words: Any) -> None:
     """The trainer's own are `logprobs` in all cases; the sampler's travel beside them only where they weigh."""
 
-    def asked(**settings: Any) -> tuple[Experience, Experience, Tensor]:
+    def recomputed(**settings: Any) -> tuple[Experience, Experience, Tensor]:
         loop = online(tmp_path, words, **settings)
         rollouts, scores, _ = loop.score(loop.sample(1))
         drawn = loop.assemble_experience(1, rollouts, scores)
@@ -204,16 +204,16 @@ def test_weights_can_be_left_out_and_recomputed_log_probs_asked_for(tmp_path: Pa
             now = loop.models.policy.logprobs(drawn.tokens, temperature=0.9)
         return drawn, loop.evaluator.policy(drawn), now.masked_fill(~drawn.tokens.mask, 0.0)
 
-    drawn, plain, now = asked()
+    drawn, plain, now = recomputed()
     assert plain.sampler_logprobs is None
     assert plain.old_logprobs is drawn.old_logprobs
     assert (now - drawn.old_logprobs).abs().max() > 0.01
-    drawn, again, now = asked(recompute_logprobs=True)
+    drawn, again, now = recomputed(recompute_logprobs=True)
     assert again.sampler_logprobs is drawn.old_logprobs
     torch.testing.assert_close(again.old_logprobs, now, atol=1e-5, rtol=0)
     hot = Exploration(temperatures=(0.5, 1.5))
-    assert asked(exploration=hot)[1].sampler_logprobs is not None
-    _, unweighted, now = asked(exploration=hot.model_copy(update={"weighted": False}))
+    assert recomputed(exploration=hot)[1].sampler_logprobs is not None
+    _, unweighted, now = recomputed(exploration=hot.model_copy(update={"weighted": False}))
     assert unweighted.sampler_logprobs is None
     torch.testing.assert_close(unweighted.old_logprobs, now, atol=1e-5, rtol=0)
 
@@ -241,13 +241,13 @@ def test_groups_that_are_all_alike_are_replaced(tmp_path: Path, words: Any) -> N
         sampling={"completions": 6},
         truncation_score=None,
     )
-    rollouts, scores, judged = loop.score(loop.sample(1))
+    rollouts, scores, reward_metrics = loop.score(loop.sample(1))
     while not any(r.prompt.id == "p0" for r in rollouts):
-        rollouts, scores, judged = loop.score(loop.sample(1))
-    kept, new_scores, _ = loop.resample(1, rollouts, scores, judged)
-    assert "p0" not in {r.prompt.id for r in kept}
-    assert len(kept) == len(new_scores)
-    assert not zero_variance_groups(kept, new_scores)
+        rollouts, scores, reward_metrics = loop.score(loop.sample(1))
+    resampled, new_scores, _ = loop.resample(1, rollouts, scores, reward_metrics)
+    assert "p0" not in {r.prompt.id for r in resampled}
+    assert len(resampled) == len(new_scores)
+    assert not zero_variance_groups(resampled, new_scores)
 
 
 class Draws:
@@ -260,17 +260,17 @@ class Draws:
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         self.calls, self.now = self.calls + 1, self.rounds.pop(0)
-        return [rollout(place) for place in self.now for _ in range(2)]
+        return [rollout(prompt) for prompt in self.now for _ in range(2)]
 
     def score(self, rollouts: list[Rollout]) -> tuple[list[Rollout], Tensor, dict[str, float]]:
         return rollouts, torch.tensor([s for pair in self.now.values() for s in pair]), {"reward_failures": 1.0}
 
     def resampled(self) -> tuple[dict[str, list[float]], float]:
-        rollouts, scores, judged = self.loop.resample(1, *self.loop.score(self.loop.sample(1)))
-        found: dict[str, list[float]] = {}
+        rollouts, scores, reward_metrics = self.loop.resample(1, *self.loop.score(self.loop.sample(1)))
+        scores_by_prompt: dict[str, list[float]] = {}
         for drawn, score in zip(rollouts, scores.tolist(), strict=True):
-            found.setdefault(drawn.prompt.id, []).append(score)
-        return found, judged["reward_failures"]
+            scores_by_prompt.setdefault(drawn.prompt.id, []).append(score)
+        return scores_by_prompt, reward_metrics["reward_failures"]
 
 
 def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any) -> None:
@@ -284,20 +284,20 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     own = [i for i, r in enumerate(rollouts) if not r.off_policy]
     assert len(own) == len(rollouts) / 2 == 12
     scores = torch.arange(24.0)
-    found = loop.evaluator.reference(loop.evaluator.policy(loop.assemble_experience(1, rollouts, scores)), None)
-    found = replace(found, rewards=found.old_logprobs, advantages=found.old_logprobs)
-    kls = sequence_kl(found)
-    said = describe(found, own)
-    assert said["kl"] == pytest.approx(float(kls[own].mean()), rel=1e-5)
-    assert said["kl"] > 0.5 > float(kls.mean())
-    assert said["score_mean"] == pytest.approx(float(scores[own].mean()))
-    assert describe(found, [])["kl"] == pytest.approx(float(kls.mean()), rel=1e-5)
-    far = found.old_logprobs.clone()
+    drawn = loop.evaluator.reference(loop.evaluator.policy(loop.assemble_experience(1, rollouts, scores)), None)
+    drawn = replace(drawn, rewards=drawn.old_logprobs, advantages=drawn.old_logprobs)
+    kls = sequence_kl(drawn)
+    metrics = describe(drawn, own)
+    assert metrics["kl"] == pytest.approx(float(kls[own].mean()), rel=1e-5)
+    assert metrics["kl"] > 0.5 > float(kls.mean())
+    assert metrics["score_mean"] == pytest.approx(float(scores[own].mean()))
+    assert describe(drawn, [])["kl"] == pytest.approx(float(kls.mean()), rel=1e-5)
+    far = drawn.old_logprobs.clone()
     far[[i for i in range(24) if i not in own]] = -100.0
-    loop.update_kl_coef(replace(found, old_logprobs=far), rollouts)
+    loop.update_kl_coef(replace(drawn, old_logprobs=far), rollouts)
     assert loop.kl_coef == pytest.approx(0.15 * 1.5)
     strangers = [replace(r, off_policy=True) for r in rollouts]
-    loop.update_kl_coef(found, strangers)
+    loop.update_kl_coef(drawn, strangers)
     assert loop.kl_coef == pytest.approx(0.15 * 1.5)
 
 
@@ -315,8 +315,8 @@ def test_more_is_drawn_until_the_round_is_full(tmp_path: Path, words: Any) -> No
     draws = Draws(
         loop, {0: GOOD, 1: DULL, 2: DULL}, {0: (5.0, 6.0), 1: GOOD, 3: DULL}, {1: DULL, 2: GOOD, 3: GOOD}
     )
-    found, failed = draws.resampled()
-    assert found == {"p0": [0.0, 1.0], "p1": [0.0, 1.0], "p2": [0.0, 1.0]}
+    scores, failed = draws.resampled()
+    assert scores == {"p0": [0.0, 1.0], "p1": [0.0, 1.0], "p2": [0.0, 1.0]}
     assert (draws.calls, failed) == (3, 3.0)
 
 

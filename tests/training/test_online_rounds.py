@@ -31,10 +31,10 @@ JUNK = 50.0  # stands where the mask is false; no number may know of it
 PROMPTS = prompts_of("a", "b")
 
 
-def experience(**given: Any) -> Experience:
+def experience(**changes: Any) -> Experience:
     """Two prompts' completions of 3 and 2 tokens; the second token of the first is a tool's."""
     tokens = TokenGroups.build([[1], [2]], [[3, 4, 5], [6, 7]], [0, 1], [[True, False, True], [True, True]])
-    made = Experience(
+    default = Experience(
         tokens=tokens,
         old_logprobs=torch.tensor([[-1.0, JUNK, -2.0], [-0.5, -3.0, JUNK]]),
         scores=torch.tensor([3.0, -1.0]),
@@ -42,7 +42,7 @@ def experience(**given: Any) -> Experience:
         totals=StepTotals(2, 4),
         reference_logprobs=torch.tensor([[-1.5, -JUNK, -1.0], [-0.5, -1.0, JUNK]]),
     )
-    return replace(made, **given)
+    return replace(default, **changes)
 
 
 def rollouts(off_policy: Sequence[bool] = (False, False)) -> list[Rollout]:
@@ -126,11 +126,11 @@ def test_a_round_draws_as_many_groups_as_are_new_and_others_each_time(tmp_path: 
     drawn, scores, _ = loop.score(loop.sample(3))
     replayed = set()
     for step in range(3, 7):
-        found = loop.assemble_experience(step, drawn, scores)
-        assert len(found.tokens) == 6 + 6
-        assert len(found.tokens.prompts) == 3 + 3
-        assert found.totals.limit == 5
-        replayed.add(tuple(tuple(row.tolist()) for row in found.tokens.completions[6:]))
+        assembled = loop.assemble_experience(step, drawn, scores)
+        assert len(assembled.tokens) == 6 + 6
+        assert len(assembled.tokens.prompts) == 3 + 3
+        assert assembled.totals.limit == 5
+        replayed.add(tuple(tuple(row.tolist()) for row in assembled.tokens.completions[6:]))
     assert len(replayed) > 1
 
 
@@ -140,12 +140,12 @@ def test_metrics_and_what_is_learned_of_a_round_leave_replayed_groups_out(
     loop = online(tmp_path, words, replay=Replay(share=1.0), steps=2)
     update, sizes = loop.update_replay_buffer, list[int]()
 
-    def noted(drawn: Experience, fresh: list[Rollout], scores: Tensor) -> None:
+    def recording(drawn: Experience, fresh: list[Rollout], scores: Tensor) -> None:
         sizes.append(len(drawn.tokens))
         assert drawn.scores.tolist() == scores.tolist()
         update(drawn, fresh, scores)
 
-    monkeypatch.setattr(loop, "update_replay_buffer", noted)
+    monkeypatch.setattr(loop, "update_replay_buffer", recording)
     loop.run()
     assert sizes == [6, 6]
 
@@ -170,9 +170,9 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
     """After more steps too the same weights give the same answers, and leave nothing behind."""
     held = OnlineValidation(share=0.5, completions=6)
     loop = online(tmp_path, words, validation=held, trainable=UPPER, activation_cache_gb=1.0)
-    found = loop.evaluate()
+    metrics = loop.evaluate()
     loop.optimizer.step_count += 7
-    assert loop.evaluate() == found
+    assert loop.evaluate() == metrics
     with loop.models.activation_cache(1.0) as loop.activation_caches:
         loop.models.policy.logprobs(experience().tokens)
         assert [states.size > 0 for states in loop.activation_caches] == [True]
@@ -186,13 +186,13 @@ def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, word
         sizes = list[int]()
         update = loop.updater.__class__.update
 
-        def noted(*args: Any, **settings: Any) -> dict[str, float]:
-            found = update(*args, **settings)
+        def recording(*args: Any, **settings: Any) -> dict[str, float]:
+            metrics = update(*args, **settings)
             sizes.extend(states.size for states in loop.activation_caches)
-            return found
+            return metrics
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop.updater.__class__, "update", noted)
+            patch.setattr(loop.updater.__class__, "update", recording)
             loop.step(1)
         assert sizes
         assert min(sizes) > 0
@@ -206,13 +206,13 @@ def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
     loop, first = online(tmp_path, words, steps=2), list[bool]()
     update = loop.updater.__class__.update
 
-    def noted(
+    def recording(
         self: Any, experience: Any, step: int, mismatch: Any = None, first_update: bool = False
     ) -> dict[str, float]:
         first.append(first_update)
         return update(self, experience, step, mismatch, first_update)
 
-    monkeypatch.setattr(loop.updater.__class__, "update", noted)
+    monkeypatch.setattr(loop.updater.__class__, "update", recording)
     loop.run()
     assert first == [True, False]
 
@@ -232,9 +232,9 @@ def test_seconds_of_a_round_are_what_passed(tmp_path: Path, words: Any, monkeypa
     monkeypatch.setattr(loop, "sample", late(1.0, loop.sample))
     monkeypatch.setattr(loop, "score", late(2.0, loop.score))
     monkeypatch.setattr(loop.updater.__class__, "update", late(4.0, loop.updater.__class__.update))
-    found = loop.step(1)
+    metrics = loop.step(1)
     parts = ("sampling_seconds", "experience_seconds", "update_seconds")
-    assert [found[name] for name in parts] == [1.0, 2.0, 4.0]
+    assert [metrics[name] for name in parts] == [1.0, 2.0, 4.0]
 
 
 def test_the_tokens_of_a_round_are_its_prompts_and_completions(tmp_path: Path, words: Any) -> None:
@@ -248,13 +248,13 @@ def test_the_tokens_of_a_round_are_its_prompts_and_completions(tmp_path: Path, w
 
 def test_failures_and_abstentions_of_further_draws_are_counted(tmp_path: Path, words: Any) -> None:
     """Two attempts, as nothing ever differs: three draws of 6 completions, a third of which has no score."""
-    told = [0]
+    calls = [0]
 
     def picky(_: Any, text: str) -> float | None:
-        told[0] += 1
-        if told[0] % 6 == 1:
+        calls[0] += 1
+        if calls[0] % 6 == 1:
             raise ValueError("no such unit")
-        return None if told[0] % 6 == 2 else 1.0
+        return None if calls[0] % 6 == 2 else 1.0
 
     loop = online(
         tmp_path, words, dynamic_sampling_rounds=2, reward=FunctionReward(picky, "picky"), truncation_score=None
@@ -293,7 +293,7 @@ def test_the_values_of_a_critic_do_not_depend_on_whether_its_trunk_learns(tmp_pa
 
     The head has a hidden layer, and so says something even of states that are not there.
     """
-    found = []
+    values_by_trunk = []
     for name, trainable in (("frozen", Trainable(layers=0, adapter="none")), ("learning", LORA)):
         loop = online(tmp_path / name, words, critic=trainable)
         head = new_head(32, HeadSettings(head="mlp"), seed=1)
@@ -303,17 +303,17 @@ def test_the_values_of_a_critic_do_not_depend_on_whether_its_trunk_learns(tmp_pa
         assert head(torch.zeros(1, 32)).abs().item() > 1e-3
         values = loop.evaluator.critic(experience()).values
         assert values is not None
-        found.append(values)
+        values_by_trunk.append(values)
     mask = experience().tokens.mask
-    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
-    for values in found:
+    torch.testing.assert_close(values_by_trunk[0], values_by_trunk[1], atol=1e-5, rtol=0)
+    for values in values_by_trunk:
         assert (values[mask].abs() > 1e-3).all()
         assert (values[~mask] == 0).all()
 
 
 def test_a_reference_that_is_given_stays(tmp_path: Path, words: Any) -> None:
-    given = {"any": torch.zeros(1)}
-    assert online(tmp_path, words, trainable=WHOLE, reference_weights=given).reference_weights is given
+    weights = {"any": torch.zeros(1)}
+    assert online(tmp_path, words, trainable=WHOLE, reference_weights=weights).reference_weights is weights
     assert online(tmp_path, words, trainable=LORA).reference_weights is None
 
 

@@ -32,9 +32,9 @@ def run(request: pytest.FixtureRequest, words: Any) -> Run:
     return run_online
 
 
-def same(found: list[Tensor], expected: list[Tensor]) -> None:
-    assert len(found) == len(expected) > 0
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+def same(weights: list[Tensor], expected: list[Tensor]) -> None:
+    assert len(weights) == len(expected) > 0
+    assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
 
 
 def test_two_runs_are_the_same(run: Run, tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_stopped_and_resumed(run: Run, tmp_path: Path, call: int) -> None:
         run(tmp_path / "cut", before=before, stop=stop)
     done = len(recorded(tmp_path / "cut"))
     assert 0 < done < len(recorded(tmp_path / "whole"))
-    found = run(tmp_path / "cut")
+    resumed = run(tmp_path / "cut")
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    same(weights_of(found), weights_of(expected))
+    same(weights_of(resumed), weights_of(expected))
 
 
 def test_killed_far_behind_a_checkpoint(run: Run, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_killed_far_behind_a_checkpoint(run: Run, tmp_path: Path) -> None:
     expected = run(tmp_path / "whole")
     stop = StopSignal()
 
-    def ask(n: int) -> None:
+    def request_stop(n: int) -> None:
         stop.requested = True
 
     def kill(n: int) -> None:
@@ -74,19 +74,19 @@ def test_killed_far_behind_a_checkpoint(run: Run, tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Interrupted):
-        run(tmp_path / "cut", before=ask, stop=stop)
+        run(tmp_path / "cut", before=request_stop, stop=stop)
     with pytest.raises(Killed):
         run(tmp_path / "cut", before=kill)
     ahead = len(recorded(tmp_path / "cut"))
     assert ahead > 1
     with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "lo')  # a line that the kill cut short
-    found = run(tmp_path / "cut")
+    resumed = run(tmp_path / "cut")
     assert [row["step"] for row in recorded(tmp_path / "cut")] == [
         r["step"] for r in recorded(tmp_path / "whole")
     ]
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    same(weights_of(found), weights_of(expected))
+    same(weights_of(resumed), weights_of(expected))
 
 
 def test_killed_before_every_step_in_turn(run: Run, tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_killed_before_every_step_in_turn(run: Run, tmp_path: Path) -> None:
         with pytest.raises(Killed):
             run(tmp_path / "cut", before=kill_second_step, checkpoint_seconds=0)
         assert len(recorded(tmp_path / "cut")) == start + 1
-    found = run(tmp_path / "cut", checkpoint_seconds=0)
+    resumed = run(tmp_path / "cut", checkpoint_seconds=0)
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    same(weights_of(found), weights_of(expected))
+    same(weights_of(resumed), weights_of(expected))
 
 
 def test_stopped_in_the_last_step(run: Run, tmp_path: Path) -> None:
@@ -112,18 +112,18 @@ def test_stopped_in_the_last_step(run: Run, tmp_path: Path) -> None:
     expected = run(tmp_path / "whole")
     stop, last = StopSignal(), 4 * 4 if len(recorded(tmp_path / "whole")) == 4 else 7
 
-    def ask(n: int) -> None:
+    def request_stop(n: int) -> None:
         stop.requested = n == last
 
     with pytest.raises(Interrupted):
-        run(tmp_path / "cut", before=ask, stop=stop)
+        run(tmp_path / "cut", before=request_stop, stop=stop)
 
     def never(n: int) -> None:
         raise AssertionError("trained again")
 
-    found = run(tmp_path / "cut", before=never)
+    resumed = run(tmp_path / "cut", before=never)
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    same(weights_of(found), weights_of(expected))
+    same(weights_of(resumed), weights_of(expected))
 
 
 def test_the_step_of_a_stop_reaches_the_watch_once(run: Run, tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_an_end_reached_in_the_step_of_a_stop_is_an_end(run: Run, tmp_path: Path
 
     with pytest.raises(Interrupted, match="stopped after step 2"):
         run(tmp_path / "cut", stop=stop, callback=callback)
-    found = run(tmp_path / "cut", callback=until)
+    resumed = run(tmp_path / "cut", callback=until)
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
-    same(weights_of(found), weights_of(expected))
+    same(weights_of(resumed), weights_of(expected))
 
 
 def test_samples_survive_a_stop(words: Any, tmp_path: Path) -> None:
@@ -170,11 +170,11 @@ def test_samples_survive_a_stop(words: Any, tmp_path: Path) -> None:
     whole.run()
     stop = StopSignal()
 
-    def ask(n: int) -> None:
+    def request_stop(n: int) -> None:
         stop.requested = True
 
     with pytest.raises(Interrupted):
-        online(tmp_path / "cut", words, before=ask, stop=stop).run()
+        online(tmp_path / "cut", words, before=request_stop, stop=stop).run()
     again = online(tmp_path / "cut", words)
     again.run()
     samples = [(tmp_path / name / "samples.jsonl").read_text() for name in ("whole", "cut")]

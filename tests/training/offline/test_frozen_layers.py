@@ -41,16 +41,16 @@ def close(one: list[Tensor], other: list[Tensor]) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=kinds)
 def test_stored_judgements(algorithm: Any, tmp_path: Path) -> None:
     """The reference's pass is the only one that runs the lower layers; a trial of three comes before it."""
-    found = {}
+    results = {}
     for name, gigabytes in (("without", 0.0), ("with", 1.0)):
         models = TrainedModels(tiny_policy(trainable=UPPER))
         runs = counted(models)
         train(tmp_path / name, algorithm, models=models, activation_cache_gb=gigabytes)
-        found[name] = runs[0], weights_of(models)
+        results[name] = runs[0], weights_of(models)
         assert models.policy._frozen is None  # the memory is given back
     alike(recorded(tmp_path / "with"), recorded(tmp_path / "without"))
-    close(found["with"][1], found["without"][1])
-    assert found["with"][0] == 4 <= found["without"][0] - 1  # a trial of three, and the reference's own
+    close(results["with"][1], results["without"][1])
+    assert results["with"][0] == 4 <= results["without"][0] - 1  # a trial of three, and the reference's own
 
 
 def test_epochs_of_demonstrations(tmp_path: Path) -> None:
@@ -67,15 +67,15 @@ def test_epochs_of_demonstrations(tmp_path: Path) -> None:
 
 def test_rounds(tmp_path: Path, words: Any) -> None:
     """Of the passes of a round the reference's runs the lower layers, those of four minibatches do not."""
-    found = {}
+    run_counts = {}
     for gigabytes in (0.0, 1.0):
         loop = online(tmp_path / str(gigabytes), words, trainable=UPPER, activation_cache_gb=gigabytes)
         runs = counted(loop.models)
         loop.run()
-        found[gigabytes] = runs[0]
+        run_counts[gigabytes] = runs[0]
         assert loop.models.policy._frozen is None
     alike(recorded(tmp_path / "1.0"), recorded(tmp_path / "0.0"))
-    assert found[0.0] - found[1.0] == 4 * 4 - 3
+    assert run_counts[0.0] - run_counts[1.0] == 4 * 4 - 3
 
 
 @pytest.mark.parametrize("call", [2, 5])

@@ -24,16 +24,16 @@ WHOLE, UPPER = Trainable(adapter="none"), Trainable(rank=4, layers=1)
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A name for each time that a reference was asked about the data."""
     times: list[str] = []
-    ask = reference_cache_module.ReferenceEvaluator._compute
+    compute = reference_cache_module.ReferenceEvaluator._compute
 
-    def noted(self: Any, examples: Any) -> Any:
+    def recording(self: Any, examples: Any) -> Any:
         times.append(self.label)
-        return ask(self, examples)
+        return compute(self, examples)
 
-    monkeypatch.setattr(reference_cache_module.ReferenceEvaluator, "_compute", noted)
+    monkeypatch.setattr(reference_cache_module.ReferenceEvaluator, "_compute", recording)
     return times
 
 
@@ -44,28 +44,28 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.parametrize("trainable", [LORA, WHOLE, UPPER], ids=["adapter", "whole", "upper layers"])
 @pytest.mark.parametrize("algorithm", [DPO(), KTO()], ids=["dpo", "kto"])
 def test_the_same_question_has_the_same_answer(
-    algorithm: Any, trainable: Trainable, tmp_path: Path, asked: list[str]
+    algorithm: Any, trainable: Trainable, tmp_path: Path, evaluations: list[str]
 ) -> None:
     """To the last bit, with frozen lower layers too; and as without a cache."""
-    found = {}
+    weights = {}
     for name in ("plain", "first", "second"):
         cache = None if name == "plain" else tmp_path / "cache"
         models = TrainedModels(tiny_policy(trainable=trainable))
         offline(tmp_path / name, algorithm=algorithm, models=models, reference_cache=cache)
-        found[name] = weights_of(models)
+        weights[name] = weights_of(models)
         assert recorded(tmp_path / name) == recorded(tmp_path / "plain")
-    assert all(torch.equal(a, b) for a, b in zip(found["second"], found["plain"], strict=True))
-    assert len(asked) == 2, "the third run knew"
+    assert all(torch.equal(a, b) for a, b in zip(weights["second"], weights["plain"], strict=True))
+    assert len(evaluations) == 2, "the third run knew"
     assert len(files(tmp_path)) == 1
 
 
-def test_another_loss_asks_nothing_new(tmp_path: Path, asked: list[str]) -> None:
+def test_another_loss_asks_nothing_new(tmp_path: Path, evaluations: list[str]) -> None:
     offline(tmp_path / "dpo", algorithm=DPO(), reference_cache=tmp_path / "cache")
     offline(tmp_path / "ipo", algorithm=IPO(), reference_cache=tmp_path / "cache", learning_rate=0.1)
-    assert len(asked) == 1
+    assert len(evaluations) == 1
 
 
-def test_other_weights_tokens_or_batches_are_another_question(tmp_path: Path, asked: list[str]) -> None:
+def test_other_weights_tokens_or_batches_are_another_question(tmp_path: Path, evaluations: list[str]) -> None:
     def run(name: str, models: TrainedModels | None = None, **settings: Any) -> None:
         offline(tmp_path / name, algorithm=DPO(), models=models, reference_cache=tmp_path / "cache", **settings)
 
@@ -73,7 +73,7 @@ def test_other_weights_tokens_or_batches_are_another_question(tmp_path: Path, as
     run("batches", micro_batch_tokens=30)
     policy = tiny_policy(trainable=WHOLE)
     run("whole", TrainedModels(policy))
-    assert len(asked) == 2, "the same weights, however they learn"
+    assert len(evaluations) == 2, "the same weights, however they learn"
     moved = tiny_policy(trainable=WHOLE)
     shake(moved, by=1e-6)
     run("moved", TrainedModels(moved))
@@ -81,20 +81,20 @@ def test_other_weights_tokens_or_batches_are_another_question(tmp_path: Path, as
     padded.layout = "plain"
     run("layout", TrainedModels(padded))
     run("some of the data", epochs=0.5)
-    assert len(asked) == len(files(tmp_path)) == 5
+    assert len(evaluations) == len(files(tmp_path)) == 5
 
 
-def test_what_an_adapter_that_is_off_has_learned_is_no_part_of_it(tmp_path: Path, asked: list[str]) -> None:
+def test_what_an_adapter_that_is_off_has_learned_is_no_part_of_it(tmp_path: Path, evaluations: list[str]) -> None:
     for name in ("first", "second"):
         models = TrainedModels(tiny_policy(trainable=LORA))
         if name == "second":
             shake(models.trained)
         offline(tmp_path / name, algorithm=DPO(), models=models, reference_cache=tmp_path / "cache")
-    assert len(asked) == 1
+    assert len(evaluations) == 1
 
 
 def test_a_damaged_or_renamed_file_answers_nothing(
-    tmp_path: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, evaluations: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(name: str, **settings: Any) -> list[dict[str, Any]]:
         offline(tmp_path / name, algorithm=DPO(), reference_cache=tmp_path / "cache", **settings)
@@ -111,7 +111,7 @@ def test_a_damaged_or_renamed_file_answers_nothing(
     (other,) = set((tmp_path / "cache").iterdir()) - {file}
     shutil.copy(other, file)
     assert run("renamed") == first
-    assert len(asked) == 4
+    assert len(evaluations) == 4
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(
@@ -122,7 +122,9 @@ def test_a_folder_that_cannot_be_written_stops_nothing(
     assert "could not be cached" in capsys.readouterr().err
 
 
-def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+def test_the_longest_unused_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluations: list[str]
+) -> None:
     def run(tokens: int) -> set[str]:
         offline(
             tmp_path / f"{tokens}", algorithm=DPO(), reference_cache=tmp_path / "cache", micro_batch_tokens=tokens
@@ -163,7 +165,7 @@ def test_only_its_own_answers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_is_kept_is_what_the_policy_says(tmp_path: Path) -> None:
     policy: Policy = tiny_policy(trainable=LORA)
     offline(tmp_path / "run", algorithm=DPO(), models=TrainedModels(policy), reference_cache=tmp_path / "cache")
-    kept = load_file(tmp_path / "cache" / files(tmp_path)[0])
-    assert kept["logprobs"].dtype == torch.float32
-    assert int(kept["lengths"].sum()) == len(kept["logprobs"])
-    assert kept["logprobs"].max() < 0
+    cached = load_file(tmp_path / "cache" / files(tmp_path)[0])
+    assert cached["logprobs"].dtype == torch.float32
+    assert int(cached["lengths"].sum()) == len(cached["logprobs"])
+    assert cached["logprobs"].max() < 0

@@ -26,12 +26,12 @@ def test_whole_prompts_are_held_back_from_every_pool() -> None:
     first = prompts_of(*(f"a {'b ' * i}" for i in range(6)))
     twin = Prompt("other id", first[0].messages)
     second = [twin, *(Prompt(f"q{i}", p.messages) for i, p in enumerate(prompts_of("c", "c c", "c c c", "b")))]
-    kept, held = hold_out([(first, 1.0), (second, 2.0)], OnlineValidation(share=0.3), seed=1)
-    assert len(held) == 3
-    texts = {p.messages for prompts, _ in kept for p in prompts}
+    remaining, held_out = hold_out([(first, 1.0), (second, 2.0)], OnlineValidation(share=0.3), seed=1)
+    assert len(held_out) == 3
+    texts = {p.messages for prompts, _ in remaining for p in prompts}
     assert len(texts) == 7
-    assert not texts & {p.messages for p in held}
-    assert [weight for _, weight in kept] == [1.0, 2.0]
+    assert not texts & {p.messages for p in held_out}
+    assert [weight for _, weight in remaining] == [1.0, 2.0]
     assert hold_out([(first, 1.0)], None, seed=1) == ([(first, 1.0)], [])
     with pytest.raises(ConfigError, match="holds back 1 of 1 prompts and leaves none of a pool"):
         hold_out([(first[:1], 1.0)], OnlineValidation(), seed=1)
@@ -42,20 +42,20 @@ def test_looks_come_in_time_and_the_best_policy_is_kept(tmp_path: Path, words: A
     loop = online(tmp_path, words, steps=5, validation=HALF)
     drawn = set[str]()
     looks: list[tuple[float, list[torch.Tensor]]] = []
-    examine = loop.evaluate
+    evaluate = loop.evaluate
 
-    def noted() -> dict[str, float]:
-        found = examine()
-        looks.append((found["score_mean"], weights_of(loop.models)))
-        return found
+    def recording() -> dict[str, float]:
+        metrics = evaluate()
+        looks.append((metrics["score_mean"], weights_of(loop.models)))
+        return metrics
 
-    loop.evaluate = noted  # type: ignore[method-assign]
-    held = {p.id for p in loop.held_out}
+    loop.evaluate = recording  # type: ignore[method-assign]
+    held_out = {p.id for p in loop.held_out}
     take = loop.stream.take
     loop.stream.take = lambda count: [p for p in take(count) if not drawn.add(p.id)]  # type: ignore[method-assign, func-returns-value]
     loop.run()
-    assert len(held) == 2
-    assert not held & drawn
+    assert len(held_out) == 2
+    assert not held_out & drawn
     rows = recorded(tmp_path)
     assert [row["step"] for row in rows if "validation_score_mean" in row] == [2, 4, 5]
     assert {"validation_score_std", "validation_length_mean", "validation_frac_truncated"} <= set(rows[1])

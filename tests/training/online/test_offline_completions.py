@@ -26,13 +26,13 @@ TEXTS = {"a": ["b", "c c", "a b c"], "b c": ["a a a a"]}
 
 def stored(words: Any, *, share: float = 0.5, limit: int = 5) -> StoredCompletions:
     rows = [
-        Demonstration(Prompt(f"other-{asked}", (Message("user", asked),)), Completion(f"{asked}/{n}", text))
-        for asked, texts in TEXTS.items()
+        Demonstration(Prompt(f"other-{prompt}", (Message("user", prompt),)), Completion(f"{prompt}/{n}", text))
+        for prompt, texts in TEXTS.items()
         for n, text in enumerate(texts)
     ]
-    found, rejected = store_completions(rows, words, share=share, limit=limit, micro_batch_tokens=8)
+    completions, rejected = store_completions(rows, words, share=share, limit=limit, micro_batch_tokens=8)
     assert len(rejected) == sum(len(text.split()) >= limit for texts in TEXTS.values() for text in texts)
-    return found
+    return completions
 
 
 def test_they_fill_their_share_of_a_group(tmp_path: Path, words: Any) -> None:
@@ -40,13 +40,13 @@ def test_they_fill_their_share_of_a_group(tmp_path: Path, words: Any) -> None:
     loop.stored = stored(words)
     rollouts = loop.sample(1)
     groups = {p.messages[0].content: [r for r in rollouts if r.prompt.id == p.id] for p in loop.prompts}  # type: ignore[union-attr]
-    assert {asked: sum(r.off_policy for r in group) for asked, group in groups.items()} == {
+    assert {prompt: sum(r.off_policy for r in group) for prompt, group in groups.items()} == {
         "a": 2, "b c": 1, "c c c": 0, "a b a": 0,
     }  # fmt: skip
     assert all(sum(not r.off_policy for r in group) == 2 for group in groups.values())
-    taken = [r.completion.text for r in groups["a"] if r.off_policy]
-    assert len(set(taken)) == 2
-    assert set(taken) < set(TEXTS["a"])
+    drawn_texts = [r.completion.text for r in groups["a"] if r.off_policy]
+    assert len(set(drawn_texts)) == 2
+    assert set(drawn_texts) < set(TEXTS["a"])
     assert all(r.finished and r.token_ids[-1] == words.eos_token_id for r in rollouts if r.off_policy)
     assert own_rows(rollouts) == [row for row, r in enumerate(rollouts) if not r.off_policy]
 
@@ -56,9 +56,9 @@ def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: 
     loop.stored = stored(words)
     shake(loop.models.policy)
     rollouts = loop.sample(1)
-    found = loop.evaluator.policy(loop.assemble_experience(1, rollouts, torch.zeros(len(rollouts))))
-    assert found.sampler_logprobs is not None
-    gap = (found.old_logprobs - found.sampler_logprobs).abs().amax(1)
+    recomputed = loop.evaluator.policy(loop.assemble_experience(1, rollouts, torch.zeros(len(rollouts))))
+    assert recomputed.sampler_logprobs is not None
+    gap = (recomputed.old_logprobs - recomputed.sampler_logprobs).abs().amax(1)
     written = torch.tensor([r.completion.id.startswith(("a/", "b c/")) for r in rollouts])
     reference = torch.tensor([r.off_policy for r in rollouts]) & ~written
     assert written.sum() >= 1
@@ -67,11 +67,13 @@ def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: 
 
 
 def test_the_seed_decides_and_a_group_has_none_twice(words: Any, tmp_path: Path) -> None:
-    policy, found = online(tmp_path, words).models.policy, stored(words)
-    asked = prompts_of("a", "a")
+    policy, completions = online(tmp_path, words).models.policy, stored(words)
+    prompts = prompts_of("a", "a")
 
     def draw(seed: int) -> list[list[str]]:
-        drawn = found.draw(policy, asked, 2, temperature=1.0, seed=seed, policy_version=0, occurrences=[0, 1])
+        drawn = completions.draw(
+            policy, prompts, 2, temperature=1.0, seed=seed, policy_version=0, occurrences=[0, 1]
+        )
         return [[r.completion.text for r in group] for group in drawn]
 
     first, second = draw(1)
@@ -92,11 +94,11 @@ def test_longer_ones_than_the_policy_may_write_are_refused(words: Any) -> None:
 
 
 def test_a_batch_s_size_changes_nothing(words: Any, tmp_path: Path) -> None:
-    policy, found = online(tmp_path, words).models.policy, stored(words)
-    other = StoredCompletions(found.answers, found.share, 10_000)
+    policy, completions = online(tmp_path, words).models.policy, stored(words)
+    other = StoredCompletions(completions.answers, completions.share, 10_000)
     draws = [
         s.draw(policy, prompts_of("a", "b c"), 3, temperature=0.7, seed=0, policy_version=0, occurrences=[0, 0])
-        for s in (found, other)
+        for s in (completions, other)
     ]
     for a, b in zip(*draws, strict=True):
         for one, two in zip(a, b, strict=True):

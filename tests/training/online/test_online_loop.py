@@ -79,8 +79,8 @@ def test_prompts_take_turns(tmp_path: Path, words: Any) -> None:
     """Three of four a round: after four rounds each was asked three times, K = 2."""
     loop = online(tmp_path, words)
     drawn = [[r.prompt.id for r in loop.sample(step)] for step in range(1, 5)]
-    asked = [prompt for round_ in drawn for prompt in round_]
-    assert {p: asked.count(p) for p in set(asked)} == {"p0": 6, "p1": 6, "p2": 6, "p3": 6}
+    prompts = [prompt for round_ in drawn for prompt in round_]
+    assert {p: prompts.count(p) for p in set(prompts)} == {"p0": 6, "p1": 6, "p2": 6, "p3": 6}
     assert all(len(set(round_)) == 3 for round_ in drawn[:1])
 
 
@@ -231,9 +231,9 @@ def test_a_round_without_differences_is_announced_once_and_counted(
     reward = FunctionReward(flat, "flat")
     kl = KLSettings(coef=0.0, target=None)
     online(tmp_path, words, algorithm=RLOO(), reward=reward, kl=kl, truncation_score=None).run()
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.count("round 1: the scores of no group differ") == 1
-    assert "round 2" not in said
+    err = " ".join(capsys.readouterr().err.split())
+    assert err.count("round 1: the scores of no group differ") == 1
+    assert "round 2" not in err
     rows = recorded(tmp_path)
     assert [row["frac_zero_std_groups"] for row in rows] == [1.0] * 4
     learned = outcome(rows, min_group_size=2)
@@ -252,23 +252,23 @@ def test_a_round_in_which_every_answer_is_cut_off_is_announced(
 def test_without_a_price_no_reference_is_run_or_copied(tmp_path: Path, words: Any, trainable: Trainable) -> None:
     """The same weights, bit for bit, as with a reference that is only measured."""
     free = {"coef": 0.0, "target": None}
-    asked = list[int]()
+    reference_passes = list[int]()
 
     class Counted(Policy):
         @contextmanager
         def reference_mode(self, weights: Any = None) -> Iterator[None]:
-            asked.append(1)
+            reference_passes.append(1)
             with super().reference_mode(weights):
                 yield
 
     ends = []
     for name, kl in (("without", KLSettings(**free)), ("measured", KLSettings(**free, measure="sampled"))):
-        asked.clear()
+        reference_passes.clear()
         loop = online(tmp_path / name, words, algorithm=RLOO(), kl=kl, trainable=trainable)
         loop.models.policy.__class__ = Counted
         loop.run()
         ends.append(weights_of(loop.models))
-        assert len(asked) == (4 if name == "measured" else 0)
+        assert len(reference_passes) == (4 if name == "measured" else 0)
         assert (loop.reference_weights is None) == (name == "without" or trainable is LORA)
         assert ("kl" in recorded(tmp_path / name)[0]) == (name == "measured")
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
@@ -292,7 +292,7 @@ def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console
     reward = FunctionReward(picky, "picky")
     settings: dict[str, Any] = {"reward": reward, "prompts_per_step": 4, "sampling": {"completions": 6}}
     online(tmp_path / "whole", words, **settings).run()
-    said = " ".join(capsys.readouterr().err.split())
+    err = " ".join(capsys.readouterr().err.split())
     with pytest.raises(Interrupted):
         online(tmp_path / "cut", words, before=stopping, stop=stop, **settings).run()
     online(tmp_path / "cut", words, **settings).run()
@@ -301,7 +301,7 @@ def test_reasons_of_failures_stand_in_a_file_with_counts_and_once_on_the_console
     total = int(sum(row["reward_failures"] for row in rows))
     assert failures_in(tmp_path / "whole") == [{"reason": "ValueError: no such unit", "count": total}]
     assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
-    assert said.count("ValueError: no such unit") == 1
+    assert err.count("ValueError: no such unit") == 1
 
 
 def test_a_reward_that_abstains_on_a_whole_round_ends_in_a_sentence(tmp_path: Path, words: Any) -> None:

@@ -51,11 +51,11 @@ def updated(algorithm: Any, experience: Experience, **settings: Any) -> dict[str
 
 def round_for(algorithm: Any, *, on_policy: bool = False) -> Experience:
     """Two prompts' completions, all with an advantage, the KL without a price."""
-    found: Experience = batch_for(algorithm, models_for(algorithm), on_policy=on_policy)
-    assert found.advantages is not None
-    sides = found.advantages if isinstance(algorithm, OnlineDPO) else found.advantages + 0.37
-    found = replace(found, advantages=sides.masked_fill(~found.tokens.mask, 0.0), penalty=None)
-    return found.select([0, 2, 5, 1, 4], found.totals)
+    experience: Experience = batch_for(algorithm, models_for(algorithm), on_policy=on_policy)
+    assert experience.advantages is not None
+    sides = experience.advantages if isinstance(algorithm, OnlineDPO) else experience.advantages + 0.37
+    experience = replace(experience, advantages=sides.masked_fill(~experience.tokens.mask, 0.0), penalty=None)
+    return experience.select([0, 2, 5, 1, 4], experience.totals)
 
 
 def with_alike(experience: Experience, times: int) -> Experience:
@@ -109,9 +109,9 @@ def test_online_dpo_starts_from_log_2_however_many_are_drawn() -> None:
     experience = round_for(algorithm, on_policy=True)
     experience = with_alike(replace(experience, reference_logprobs=experience.old_logprobs), 1)
     for drawn in (experience, replace(experience, penalty=KLPenalty(0.1, "k3"))):
-        found = updated(algorithm, drawn)
-        assert found["loss"] == pytest.approx(0.693147, abs=1e-5)
-        assert found["reward_margin"] == pytest.approx(0.0, abs=1e-5)
+        metrics = updated(algorithm, drawn)
+        assert metrics["loss"] == pytest.approx(0.693147, abs=1e-5)
+        assert metrics["reward_margin"] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,17 +121,17 @@ def test_a_sampler_that_disagrees_raises_the_alarm(capsys: pytest.CaptureFixture
     assert "disagree" not in capsys.readouterr().err
     moved = replace(experience, old_logprobs=experience.old_logprobs + 0.06)
     for count in (2, 3, 4, 5):
-        found = updated(GRPO(), with_alike(moved, 7), minibatches=count)
-        assert found["sampler_trainer_kl"] > 1e-3
+        metrics = updated(GRPO(), with_alike(moved, 7), minibatches=count)
+        assert metrics["sampler_trainer_kl"] > 1e-3
         assert "sampler and trainer disagree" in capsys.readouterr().err
 
 
 def without_advantage(algorithm: Any, penalty: KLPenalty | None = None) -> Experience:
     """A round whose groups are all alike, after the policy has moved from its reference."""
-    found = round_for(algorithm)
-    assert found.advantages is not None
-    flat = replace(found, advantages=torch.zeros_like(found.advantages), penalty=penalty)
-    return replace(flat, reference_logprobs=found.old_logprobs - 0.3)
+    experience = round_for(algorithm)
+    assert experience.advantages is not None
+    flat = replace(experience, advantages=torch.zeros_like(experience.advantages), penalty=penalty)
+    return replace(flat, reference_logprobs=experience.old_logprobs - 0.3)
 
 
 def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:
@@ -144,7 +144,7 @@ def test_completions_without_an_advantage_still_pay_for_the_kl() -> None:
 
 
 def test_completions_without_an_advantage_still_teach_the_critic() -> None:
-    found = updated(PPO(), without_advantage(PPO()))
-    assert found["skipped_updates"] == 0
-    assert found["value_loss"] > 0
-    assert found["grad_norm"] > 1e-4
+    metrics = updated(PPO(), without_advantage(PPO()))
+    assert metrics["skipped_updates"] == 0
+    assert metrics["value_loss"] > 0
+    assert metrics["grad_norm"] > 1e-4

@@ -59,9 +59,9 @@ def test_a_planted_gap_is_said(
     """From the second round each token is 0.06 nats off, which costs e^−0.06 − 1 + 0.06, whoever computes it."""
     monkeypatch.setattr("gnomon.training.online.loop.sample_group_mix", shifted(0.06, after=1))
     rows = run(tmp_path, words, **WAYS[way])
-    said = capsys.readouterr().err
-    assert said.count("sampler and trainer disagree") == len(rows) - 1 == 3
-    assert ("recompute_logprobs" in said) == (way == "plain")
+    err = capsys.readouterr().err
+    assert err.count("sampler and trainer disagree") == len(rows) - 1 == 3
+    assert ("recompute_logprobs" in err) == (way == "plain")
     assert rows[0]["sampler_trainer_kl"] < 1e-6
     for row in rows[1:]:
         assert row["sampler_trainer_kl"] == pytest.approx(math.expm1(-0.06) + 0.06, rel=1e-3)
@@ -108,10 +108,10 @@ def test_a_sampler_that_reads_its_neighbors_states_stops_the_run(
 )
 def test_precision_explains_so_much_and_no_more(dtype: torch.dtype, nats: float, stops: bool) -> None:
     """Each token `nats` likelier than the trainer says, at ¼: its KL is e^−δ − 1 + δ, and |Δp| ¼·(e^δ − 1)."""
-    found = {"approx_kl": math.expm1(-nats) + nats, "prob_abs_diff": 0.25 * math.expm1(nats)}
+    mismatch = {"approx_kl": math.expm1(-nats) + nats, "prob_abs_diff": 0.25 * math.expm1(nats)}
     context = pytest.raises(RunError, match="disagree in the first round") if stops else nullcontext()
     with context:
-        check_mismatch(found, dtype)
+        check_mismatch(mismatch, dtype)
     check_mismatch({}, dtype)
 
 
@@ -137,10 +137,12 @@ def test_the_two_means_by_hand() -> None:
         finished=torch.ones(n, dtype=torch.bool),
         totals=StepTotals(n, float(sum(rest))),
     )
-    asked = replace(drawn, old_logprobs=torch.full((n, width), math.log(0.25)).masked_fill(~tokens.mask, 7.0))
-    said = drawn.old_logprobs.clone()
-    said[0, 0], said[1] = math.log(0.5), 3.0  # the second row is not compared
-    found = compare_logprobs(replace(drawn, old_logprobs=said), asked, [0])
-    assert found["prob_abs_diff"] == pytest.approx(0.25 / rest[0])
-    assert found["approx_kl"] == pytest.approx((0.5 - 1 + math.log(2)) / rest[0])
-    assert compare_logprobs(drawn, asked, []) == {}
+    recomputed = replace(
+        drawn, old_logprobs=torch.full((n, width), math.log(0.25)).masked_fill(~tokens.mask, 7.0)
+    )
+    sampler_logprobs = drawn.old_logprobs.clone()
+    sampler_logprobs[0, 0], sampler_logprobs[1] = math.log(0.5), 3.0  # the second row is not compared
+    mismatch = compare_logprobs(replace(drawn, old_logprobs=sampler_logprobs), recomputed, [0])
+    assert mismatch["prob_abs_diff"] == pytest.approx(0.25 / rest[0])
+    assert mismatch["approx_kl"] == pytest.approx((0.5 - 1 + math.log(2)) / rest[0])
+    assert compare_logprobs(drawn, recomputed, []) == {}

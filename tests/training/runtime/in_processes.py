@@ -37,8 +37,8 @@ def main(folder: Path) -> None:
     )
     groups.run()
     ends = {"sft": models, "dropout": masked, "ppo": loop.models, "kto": labelled, "grpo": groups.models}
-    found = {f"{name}.{i}": w for name, end in ends.items() for i, w in enumerate(weights_of(end))}
-    save_file(found, folder / f"weights-{processes.rank}.safetensors")
+    weights = {f"{name}.{i}": w for name, end in ends.items() for i, w in enumerate(weights_of(end))}
+    save_file(weights, folder / f"weights-{processes.rank}.safetensors")
     processes.barrier()
 
 

@@ -26,33 +26,33 @@ def budget(**settings: Any) -> Budget:
 
 def test_the_plan_follows_the_pace() -> None:
     """100 of 400 tokens in 5 steps: 15 more at that pace. The bound is kept."""
-    found = budget(budget_tokens=400)
-    found.start()
-    assert found.planned_steps(0, 1000) == 1000
-    found.tokens = 100
-    assert (found.planned_steps(5, 1000), found.planned_steps(5, 12)) == (20, 12)
-    found.tokens = 399
-    assert found.planned_steps(19, 1000) == 20
-    assert not found.exhausted
-    found.tokens = 400
-    assert found.exhausted
-    assert found.progress(20, 1000) == (100, 100)
+    limited = budget(budget_tokens=400)
+    limited.start()
+    assert limited.planned_steps(0, 1000) == 1000
+    limited.tokens = 100
+    assert (limited.planned_steps(5, 1000), limited.planned_steps(5, 12)) == (20, 12)
+    limited.tokens = 399
+    assert limited.planned_steps(19, 1000) == 20
+    assert not limited.exhausted
+    limited.tokens = 400
+    assert limited.exhausted
+    assert limited.progress(20, 1000) == (100, 100)
 
 
 def test_what_came_before_the_first_step_is_no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 s for the reference's answers, then 2 steps of 10 s: of 100 s there are 40 left, for 4 steps more."""
     clock = [1000.0]
     monkeypatch.setattr("gnomon.training.runtime.budget.time.monotonic", lambda: clock[0])
-    found = budget(budget_seconds=100)
+    limited = budget(budget_seconds=100)
     clock[0] += 40
-    found.start()
+    limited.start()
     clock[0] += 20
-    found.update()
-    assert found.seconds == 60
-    assert found.planned_steps(2, 1000) == 6
+    limited.update()
+    assert limited.seconds == 60
+    assert limited.planned_steps(2, 1000) == 6
     again = budget(budget_seconds=100)
     clock[0] += 500  # between the two starts
-    again.restore(found.state())
+    again.restore(limited.state())
     clock[0] += 10
     again.update()
     assert again.seconds == 70
@@ -60,9 +60,9 @@ def test_what_came_before_the_first_step_is_no_pace(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_sooner_of_two_ends_it() -> None:
-    found = budget(budget_tokens=100, budget_seconds=1e9)
-    found.tokens = 100
-    assert found.exhausted
+    limited = budget(budget_tokens=100, budget_seconds=1e9)
+    limited.tokens = 100
+    assert limited.exhausted
     assert not budget().exhausted
     assert budget().progress(3, 7) == (3, 7)
     assert budget().planned_steps(3, 7) == 7
@@ -114,11 +114,12 @@ def test_online_counts_samples_and_passes(tmp_path: Path, words: Any) -> None:
     sample = loop.sample
 
     def spied(step: int, attempt: int = 0) -> Any:
-        found = sample(step, attempt)
+        rollouts = sample(step, attempt)
         drawn.append(
-            sum(len(r.token_ids) for r in found) + sum({r.prompt.id: len(r.prompt_ids) for r in found}.values())
+            sum(len(r.token_ids) for r in rollouts)
+            + sum({r.prompt.id: len(r.prompt_ids) for r in rollouts}.values())
         )
-        return found
+        return rollouts
 
     loop.sample = spied  # type: ignore[method-assign]
     loop.run()
@@ -149,12 +150,12 @@ def test_a_budget_survives_a_stop(kind: str, tmp_path: Path, words: Any) -> None
 
     expected, stop = run(tmp_path / "whole"), StopSignal()
 
-    def ask(call: int) -> None:
+    def request_stop(call: int) -> None:
         stop.requested = stop.requested or call == 5
 
     with pytest.raises(Interrupted):
-        run(tmp_path / "cut", before=ask, stop=stop)
-    found = run(tmp_path / "cut")
+        run(tmp_path / "cut", before=request_stop, stop=stop)
+    resumed = run(tmp_path / "cut")
     assert recorded(tmp_path / "cut") == recorded(tmp_path / "whole")
     assert len(recorded(tmp_path / "whole")) > 3
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(resumed, expected, strict=True))

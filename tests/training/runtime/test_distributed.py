@@ -28,7 +28,7 @@ def launch(folder: Path, count: int) -> None:
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
     paths = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
-    found = subprocess.run(
+    completed = subprocess.run(
         [*command, str(HERE / "in_processes.py"), str(folder)],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
@@ -36,7 +36,7 @@ def launch(folder: Path, count: int) -> None:
         timeout=200,
         check=False,
     )
-    assert found.returncode == 0, found.stderr[-3000:]
+    assert completed.returncode == 0, completed.stderr[-3000:]
 
 
 @pytest.mark.long
@@ -72,13 +72,13 @@ def test_alone_a_process_shares_with_nobody() -> None:
 
 def shares(processes: Processes) -> Any:
     """Five things shared out and put together, one each collected, one told, in both of two processes."""
-    mine = processes.shard(["a", "b", "c", "d", "e"])
-    whole = processes.unshard([text.upper() for text in mine], 5)
+    shard = processes.shard(["a", "b", "c", "d", "e"])
+    whole = processes.unshard([text.upper() for text in shard], 5)
     return [
         processes.main,
-        mine,
+        shard,
         whole,
-        processes.all_gather(mine[0]),
+        processes.all_gather(shard[0]),
         processes.broadcast(f"of {processes.rank}"),
     ]
 

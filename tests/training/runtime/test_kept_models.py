@@ -33,13 +33,13 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", ["offline", "online"])
 def test_the_same_numbers_with_them_and_without_and_after_a_kill(kind: str, tmp_path: Path, words: Any) -> None:
-    plain, kept, cut = (tmp_path / name for name in ("plain", "kept", "cut"))
+    plain, with_snapshots, cut = (tmp_path / name for name in ("plain", "kept", "cut"))
     expected = run(kind, plain, words)
-    found = run(kind, kept, words, models_every=2)
-    assert recorded(kept) == recorded(plain)
-    assert all(torch.equal(a, b) for a, b in zip(weights_of(found), weights_of(expected), strict=True))
+    models = run(kind, with_snapshots, words, models_every=2)
+    assert recorded(with_snapshots) == recorded(plain)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(models), weights_of(expected), strict=True))
     names = ["00000002", "00000004"] + (["00000006"] if kind == "offline" else [])
-    assert sorted(p.name for p in (kept / "models").iterdir()) == [*names, "kept.json"]
+    assert sorted(p.name for p in (with_snapshots / "models").iterdir()) == [*names, "kept.json"]
 
     def kill(call: int) -> None:
         if call == (5 if kind == "offline" else 11):  # after the first or second folder, before the last
@@ -53,7 +53,7 @@ def test_the_same_numbers_with_them_and_without_and_after_a_kill(kind: str, tmp_
         run(kind, cut, words, before=kill, **settings)
     assert (cut / "models" / names[0]).is_dir()
     run(kind, cut, words, **settings)
-    assert files(cut / "models") == files(kept / "models")
+    assert files(cut / "models") == files(with_snapshots / "models")
     assert not (plain / "models").exists()
 
 

@@ -37,10 +37,10 @@ def real_peak(models: TrainedModels, tokens: int) -> tuple[int, int]:
     module._pass(models, groups)
     learning = list(models.trained.trainable().values())
     known = [*module._tensors([models.trained]), *(p.grad for p in learning if p.grad is not None)]
-    found = peak_bytes(lambda: module._pass(models, groups), known, torch.device("cpu"))
+    peak = peak_bytes(lambda: module._pass(models, groups), known, torch.device("cpu"))
     for parameter in learning:
         parameter.grad = None
-    return groups.cost, found
+    return groups.cost, peak
 
 
 @pytest.mark.parametrize("make", [tiny_policy, tiny_reward_model])
@@ -49,19 +49,19 @@ def real_peak(models: TrainedModels, tokens: int) -> tuple[int, int]:
 )
 def test_it_tells_what_larger_micro_batches_take(make: Any, trainable: Trainable) -> None:
     models = TrainedModels(make(trainable=trainable, layers=4))
-    found = footprint(models, SHAPE)
+    profile = footprint(models, SHAPE)
     for tokens in (1000, 3000):
         cost, real = real_peak(models, tokens)
-        assert found.activations(cost) == pytest.approx(real, rel=0.1)
-    assert found.tokens_per_second > 0
+        assert profile.activations(cost) == pytest.approx(real, rel=0.1)
+    assert profile.tokens_per_second > 0
 
 
 def test_what_weights_gradients_and_moments_take() -> None:
     whole = TrainedModels(tiny_policy(trainable=Trainable(adapter="none")))
     count = whole.policy.parameter_counts()["total"]
-    found = footprint(whole, SHAPE)
+    profile = footprint(whole, SHAPE)
     buffers = sum(b.nbytes for b in whole.policy.network.buffers())
-    assert (found.weights - buffers, found.gradients, found.moments) == (4 * count, 4 * count, 8 * count)
+    assert (profile.weights - buffers, profile.gradients, profile.moments) == (4 * count, 4 * count, 8 * count)
     part = TrainedModels(tiny_policy(trainable=Trainable(rank=4, layers=1)))
     assert footprint(part, SHAPE).gradients == 4 * part.policy.parameter_counts()["trainable"]
 
@@ -92,10 +92,10 @@ def test_recomputed_layers_take_less() -> None:
     models = TrainedModels(tiny_policy(trainable=Trainable(adapter="none"), layers=6))
     plain = footprint(models, SHAPE)
     models.policy.checkpoint_gradients(True)
-    found = footprint(models, SHAPE)
-    assert found.per_token < 0.7 * plain.per_token
+    profile = footprint(models, SHAPE)
+    assert profile.per_token < 0.7 * plain.per_token
     cost, real = real_peak(models, 3000)
-    assert found.activations(cost) == pytest.approx(real, rel=0.15)
+    assert profile.activations(cost) == pytest.approx(real, rel=0.15)
 
 
 def test_bytes_are_counted_while_somebody_holds_them() -> None:
@@ -126,11 +126,11 @@ def test_the_shape_of_examples() -> None:
 
 def test_memory_sets_the_micro_batch() -> None:
     models = TrainedModels(tiny_policy(trainable=Trainable(adapter="none")))
-    found, held = footprint(models, SHAPE), held_bytes(torch.device("cpu"))
-    wanted = held + found.gradients + found.moments + found.activations(1000)
-    chosen = fit(models, wanted / 1e9, SHAPE, "sft")
+    profile, held = footprint(models, SHAPE), held_bytes(torch.device("cpu"))
+    expected_bytes = held + profile.gradients + profile.moments + profile.activations(1000)
+    chosen = fit(models, expected_bytes / 1e9, SHAPE, "sft")
     assert chosen.tokens == pytest.approx(800, rel=0.5)  # a fifth is for frozen states; the process breathes
-    assert fit(models, wanted / 1e9 + 1, SHAPE, "sft").tokens > 10 * chosen.tokens
+    assert fit(models, expected_bytes / 1e9 + 1, SHAPE, "sft").tokens > 10 * chosen.tokens
     with pytest.raises(
         ConfigError, match=r"stage 'sft': training.memory_gb: 0.01 leaves no room .* at least \d\.\d"
     ):
@@ -148,14 +148,14 @@ def test_a_loop_asks_once_and_its_numbers_are_the_same(
         loop.run()
         return weights_of(loop.models)
 
-    wanted, gigabytes = run("plain"), held_bytes(torch.device("cpu")) / 1e9 + 0.5
-    found = run("fitted", memory_gb=gigabytes)
-    for one, other in zip(found, wanted, strict=True):
+    expected, gigabytes = run("plain"), held_bytes(torch.device("cpu")) / 1e9 + 0.5
+    fitted = run("fitted", memory_gb=gigabytes)
+    for one, other in zip(fitted, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
-    kept = read_json(tmp_path / "fitted" / "token_budget.json")
-    assert f"micro-batches of {kept['tokens']} tokens fit into" in " ".join(capsys.readouterr().err.split())
-    assert 0 < kept["states_gb"] <= 0.1
-    write_json(tmp_path / "again" / "token_budget.json", {**kept, "tokens": 20})
+    saved = read_json(tmp_path / "fitted" / "token_budget.json")
+    assert f"micro-batches of {saved['tokens']} tokens fit into" in " ".join(capsys.readouterr().err.split())
+    assert 0 < saved["states_gb"] <= 0.1
+    write_json(tmp_path / "again" / "token_budget.json", {**saved, "tokens": 20})
     run("again", memory_gb=gigabytes)
     assert read_json(tmp_path / "again" / "token_budget.json")["tokens"] == 20, (
         "a loop that goes on cuts as before"

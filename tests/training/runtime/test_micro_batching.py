@@ -36,12 +36,12 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
         states = Model._states
 
         def short(model: Model, tokens: Any, at: Any) -> Tensor:
-            found = states(model, tokens, at)
+            hidden = states(model, tokens, at)
             if tokens.cost <= most:
-                return found
+                return hidden
             refused.append(tokens.cost)
-            if len(refused) % 2 and found.requires_grad:
-                return Explodes.apply(found)  # type: ignore[no-any-return, no-untyped-call]
+            if len(refused) % 2 and hidden.requires_grad:
+                return Explodes.apply(hidden)  # type: ignore[no-any-return, no-untyped-call]
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         monkeypatch.setattr(Model, "_states", short)
@@ -69,15 +69,15 @@ def close(one: list[Any], other: list[Any]) -> None:
 def test_stored_data(
     algorithm: Any, memory: Callable[[int], list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = offline(tmp_path / "whole", algorithm=algorithm)
+    expected = offline(tmp_path / "whole", algorithm=algorithm)
     refused = memory(25)
-    found = offline(tmp_path / "cut", algorithm=algorithm, micro_batch_tokens=64)
+    models_after_retries = offline(tmp_path / "cut", algorithm=algorithm, micro_batch_tokens=64)
     assert refused
-    close(weights_of(found), weights_of(wanted))
-    for mine, theirs in zip(recorded(tmp_path / "cut"), recorded(tmp_path / "whole"), strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)
-    said = " ".join(capsys.readouterr().err.split())
-    assert "the device's memory ran out; continuing with micro-batches of 32 tokens" in said
+    close(weights_of(models_after_retries), weights_of(expected))
+    for row, whole_row in zip(recorded(tmp_path / "cut"), recorded(tmp_path / "whole"), strict=True):
+        assert row == pytest.approx(whole_row, rel=1e-3, abs=1e-5)
+    err = " ".join(capsys.readouterr().err.split())
+    assert "the device's memory ran out; continuing with micro-batches of 32 tokens" in err
 
 
 def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[int]], tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_rounds_with_a_critic_and_demonstrations(memory: Callable[[int], list[in
 
     weights, metrics = run("whole")
     refused = memory(30)
-    found, theirs = run("cut", micro_batch_tokens=160)
+    cut_weights, cut_metrics = run("cut", micro_batch_tokens=160)
     assert refused
-    close(found, weights)
-    for mine, other in zip(theirs, metrics, strict=True):
-        assert mine == pytest.approx(other, rel=1e-3, abs=1e-4)
+    close(cut_weights, weights)
+    for row, other in zip(cut_metrics, metrics, strict=True):
+        assert row == pytest.approx(other, rel=1e-3, abs=1e-4)
 
 
 def test_a_prompt_that_never_fits_is_said(memory: Callable[[int], list[int]], tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_sampling_goes_on_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> No
     sampler = NativeSampler(tiny_policy(words))
     sampling = Sampling(completions=3, max_tokens=6)
     prompts = prompts_of("a", "b b", "c")
-    wanted = [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)]
+    expected = [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)]
     complete = NativeSampler._complete
     tried: list[int] = []
 
@@ -172,8 +172,8 @@ def test_sampling_goes_on_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(NativeSampler, "_complete", short)
     least = 24
-    assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == wanted
-    assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == wanted
+    assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == expected
+    assert [r.token_ids for r in sampler.sample(prompts, sampling, seed=1)] == expected
     assert tried == [96, 48, 24, 24]
     least = 0
     with pytest.raises(RunError, match="does not hold one completion being drawn"):

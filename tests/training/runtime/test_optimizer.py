@@ -16,7 +16,7 @@ from gnomon.training.runtime.optimizer import Optimizer
 from gnomon.training.settings import OptimizerSettings
 
 
-def made(planned: int = 10, **settings: Any) -> tuple[Optimizer, nn.Parameter, nn.Parameter]:
+def new_optimizer(planned: int = 10, **settings: Any) -> tuple[Optimizer, nn.Parameter, nn.Parameter]:
     matrix, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
     chosen = OptimizerSettings(**{"learning_rate": 0.1, **settings})
     return Optimizer([({"matrix": matrix}, 0.1), ({"bias": bias}, 0.01)], chosen, planned), matrix, bias
@@ -32,28 +32,28 @@ def made(planned: int = 10, **settings: Any) -> tuple[Optimizer, nn.Parameter, n
     ],
 )
 def test_schedule_hand_numbers(schedule: str, expected: list[float]) -> None:
-    optimizer, matrix, bias = made(warmup=0.2, schedule=schedule)
-    found = []
+    optimizer, matrix, bias = new_optimizer(warmup=0.2, schedule=schedule)
+    factors = []
     for _ in range(10):
-        found.append(optimizer.factor)
+        factors.append(optimizer.factor)
         matrix.grad, bias.grad = torch.ones_like(matrix), torch.ones_like(bias)
         optimizer.step()
         assert [g["lr"] for g in optimizer.adam.param_groups] == pytest.approx(
-            [0.1 * found[-1], 0.01 * found[-1]]
+            [0.1 * factors[-1], 0.01 * factors[-1]]
         )
-    assert found == pytest.approx(expected)
+    assert factors == pytest.approx(expected)
     assert optimizer.step_count == 10
 
 
 def test_the_linear_schedule_ends_at_nothing() -> None:
-    optimizer, *_ = made(warmup=0.0, schedule="linear")
+    optimizer, *_ = new_optimizer(warmup=0.0, schedule="linear")
     optimizer.step_count = 10
     assert optimizer.factor == 0.0
 
 
 def test_one_adam_step_by_hand() -> None:
     """The first step of Adam is the rate times the gradient's sign; each group has its own rate."""
-    optimizer, matrix, bias = made(warmup=0.0, schedule="constant")
+    optimizer, matrix, bias = new_optimizer(warmup=0.0, schedule="constant")
     matrix.grad, bias.grad = torch.full((2, 2), 0.3), torch.full((2,), -0.2)
     norm = optimizer.step()
     assert norm == pytest.approx(math.sqrt(4 * 0.09 + 2 * 0.04))
@@ -64,7 +64,7 @@ def test_one_adam_step_by_hand() -> None:
 
 def test_weight_decay_is_for_matrices_only() -> None:
     """Decoupled: 1 − rate·decay = 1 − 0.1·0.5, without gradient nothing else."""
-    optimizer, matrix, bias = made(warmup=0.0, schedule="constant", weight_decay=0.5)
+    optimizer, matrix, bias = new_optimizer(warmup=0.0, schedule="constant", weight_decay=0.5)
     matrix.grad, bias.grad = torch.zeros_like(matrix), torch.zeros_like(bias)
     optimizer.step()
     assert matrix.flatten().tolist() == pytest.approx([0.95] * 4)
@@ -73,7 +73,7 @@ def test_weight_decay_is_for_matrices_only() -> None:
 
 def test_a_large_gradient_is_scaled_down_and_reported_as_it_was() -> None:
     """With β₁ = 0 and a huge ε the step is rate·g/ε: visible, unlike in Adam's sign."""
-    optimizer, matrix, bias = made(warmup=0.0, schedule="constant", betas=(0.0, 0.0), epsilon=1e3)
+    optimizer, matrix, bias = new_optimizer(warmup=0.0, schedule="constant", betas=(0.0, 0.0), epsilon=1e3)
     matrix.grad, bias.grad = torch.full((2, 2), 30.0), torch.zeros(2)
     assert optimizer.step() == pytest.approx(60.0)
     assert (1 - matrix).flatten().tolist() == pytest.approx([0.1 * 0.5 / 1000.5] * 4, rel=1e-2)
@@ -81,7 +81,7 @@ def test_a_large_gradient_is_scaled_down_and_reported_as_it_was() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_gradient_that_is_not_finite_is_refused_and_nothing_changes(bad: float) -> None:
-    optimizer, matrix, bias = made(warmup=0.0, weight_decay=0.5)
+    optimizer, matrix, bias = new_optimizer(warmup=0.0, weight_decay=0.5)
     matrix.grad, bias.grad = torch.ones_like(matrix), torch.ones_like(bias)
     optimizer.step()
     before = [matrix.clone(), bias.clone(), *optimizer.tensors().values()]
@@ -95,11 +95,11 @@ def test_a_gradient_that_is_not_finite_is_refused_and_nothing_changes(bad: float
 
 
 def test_moments_come_back_from_a_checkpoint() -> None:
-    one, matrix, bias = made()
+    one, matrix, bias = new_optimizer()
     for scale in (1.0, -2.0):
         matrix.grad, bias.grad = scale * torch.ones_like(matrix), torch.ones_like(bias)
         one.step()
-    other, matrix_too, bias_too = made()
+    other, matrix_too, bias_too = new_optimizer()
     with torch.no_grad():
         matrix_too.copy_(matrix)
         bias_too.copy_(bias)
@@ -131,9 +131,9 @@ def test_moments_of_eight_bits_take_a_quarter_and_step_as_adam_does() -> None:
         optimizer.step()
         adam.step()
         moved += (plain - before).abs().detach()
-    kept = {key.rpartition("|")[2]: value for key, value in optimizer.tensors().items()}
-    assert kept["state1"].dtype == kept["state2"].dtype == torch.uint8
-    blocks = sum(value.nbytes for key, value in kept.items() if key.startswith(("state", "absmax")))
+    states = {key.rpartition("|")[2]: value for key, value in optimizer.tensors().items()}
+    assert states["state1"].dtype == states["state2"].dtype == torch.uint8
+    blocks = sum(value.nbytes for key, value in states.items() if key.startswith(("state", "absmax")))
     assert blocks == int(MOMENTS["adamw_8bit"] * weight.nbytes)
     assert (weight - plain).abs().sum() < 0.05 * moved.sum()  # of the way
 

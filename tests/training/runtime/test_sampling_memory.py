@@ -98,8 +98,8 @@ def test_estimated_memory_is_what_a_sample_takes(tokens: int, words: Any) -> Non
     def sample() -> None:
         sampler.sample(prompts, sampling, seed=0)
 
-    taken = peak_bytes(sample, known, policy.device)
-    assert estimate.bytes == pytest.approx(taken, rel=0.15)
+    measured = peak_bytes(sample, known, policy.device)
+    assert estimate.bytes == pytest.approx(measured, rel=0.15)
 
 
 def test_without_heads_a_state_is_as_long_as_ever(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:

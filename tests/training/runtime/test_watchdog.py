@@ -127,7 +127,7 @@ def failing(process: PeerWatchdog, error: BaseException, meeting: str = "") -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (RunError("the reward 'brief' failed."), "the reward 'brief' failed."),
         (ValueError("a fault"), "ValueError: a fault"),
@@ -136,20 +136,20 @@ def failing(process: PeerWatchdog, error: BaseException, meeting: str = "") -> N
     ids=["sentence", "fault", "stop"],
 )
 def test_an_own_error_stays_and_is_told_to_the_others_at_once(
-    clock: Clock, error: Exception, said: str | None
+    clock: Clock, error: Exception, message: str | None
 ) -> None:
     """But a stop that the user wishes is no failure. Nobody waits for what the others may have met."""
     store = HashStore()
     one, other = pair(store)
-    with pytest.raises(type(error)) as found:
+    with pytest.raises(type(error)) as raised:
         failing(other, error)
-    assert found.value is error
+    assert raised.value is error
     assert clock.now == 100.0
-    assert one.fault() == (said and f"process 1 stopped: {said}")
+    assert one.fault() == (message and f"process 1 stopped: {message}")
 
 
 @pytest.mark.parametrize(
-    ("failed", "seconds", "said"),
+    ("failed", "seconds", "message"),
     [
         ("out of memory", 0, "process 0 stopped: out of memory"),
         ("", 10, "process 0 has sent no heartbeat for 10 s; see its log."),
@@ -157,16 +157,16 @@ def test_an_own_error_stays_and_is_told_to_the_others_at_once(
     ids=["it said so", "it is silent"],
 )
 def test_a_meeting_that_breaks_off_is_laid_to_the_one_that_broke_it(
-    clock: Clock, failed: str, seconds: int, said: str
+    clock: Clock, failed: str, seconds: int, message: str
 ) -> None:
     store = HashStore()
     other = PeerWatchdog(1, 2, store, silence=10.0)
     if failed:
         store.set("failed/0", failed)
-    with pytest.raises(RunError) as found:
+    with pytest.raises(RunError) as raised:
         failing(other, RuntimeError("connection closed by peer"), "gather")
-    assert str(found.value) == said
-    assert isinstance(found.value.__cause__, RuntimeError)
+    assert str(raised.value) == message
+    assert isinstance(raised.value.__cause__, RuntimeError)
     assert seconds <= clock.now - 100.0 <= seconds + watchdog.BEAT
     assert not store.check(["failed/1"]), "the other's fault is not said to be this one's"
 
@@ -199,11 +199,11 @@ def test_the_keeper_of_the_store_leaves_last(clock: Clock) -> None:
 
 
 def test_a_store_that_is_gone_went_with_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: TCPStore | None = shared_store("localhost", 0, hosts=True)
-    assert kept is not None
-    other = PeerWatchdog(1, 2, shared_store("localhost", kept.port, hosts=False))
+    owner: TCPStore | None = shared_store("localhost", 0, hosts=True)
+    assert owner is not None
+    other = PeerWatchdog(1, 2, shared_store("localhost", owner.port, hosts=False))
     assert other.fault() is None
-    del kept
+    del owner
     assert other.fault() == GONE
     monkeypatch.setattr(watchdog, "SILENCE", 0.2)
     with pytest.raises(RunError, match="process 0 is gone"):
@@ -243,7 +243,7 @@ def start(trouble: str) -> list[subprocess.Popen[str]]:
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("trouble", "witness", "codes", "said"),
+    ("trouble", "witness", "codes", "message"),
     [
         ("fails", 0, (2, 2), "process 1 stopped: the reward 'brief' failed on every completion."),
         ("the_first_fails", 1, (1, 2), "process 0 stopped: ValueError: a fault of the program"),
@@ -259,7 +259,7 @@ def test_trouble_ends_all_with_a_name(
     trouble: str,
     witness: int,
     codes: tuple[int | None, ...],
-    said: str,
+    message: str,
 ) -> None:
     begun = time.monotonic()
     started += (both := start(trouble))
@@ -268,9 +268,11 @@ def test_trouble_ends_all_with_a_name(
         both[codes.index(FROZEN)].kill()
     others = [p.communicate(timeout=60)[1] for p in both if p is not both[witness]]
     assert time.monotonic() - begun < 60
-    found = tuple(p.returncode for p in both)
-    assert all(code in (FROZEN, got) for code, got in zip(codes, found, strict=True)), f"{found}\n{err}\n{others}"
-    assert said in err
+    exit_codes = tuple(p.returncode for p in both)
+    assert all(code in (FROZEN, got) for code, got in zip(codes, exit_codes, strict=True)), (
+        f"{exit_codes}\n{err}\n{others}"
+    )
+    assert message in err
     assert "Traceback" not in err
 
 
@@ -278,6 +280,6 @@ def test_trouble_ends_all_with_a_name(
 @pytest.mark.slow
 def test_long_work_of_one_is_no_trouble(started: list[subprocess.Popen[str]]) -> None:
     started += (both := start("is_slow"))
-    found = [p.communicate(timeout=60) for p in both]
-    assert [p.returncode for p in both] == [0, 0], found
-    assert [out for out, _ in found] == ["process 0 is done\n", "process 1 is done\n"]
+    outputs = [p.communicate(timeout=60) for p in both]
+    assert [p.returncode for p in both] == [0, 0], outputs
+    assert [out for out, _ in outputs] == ["process 0 is done\n", "process 1 is done\n"]
