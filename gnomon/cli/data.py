@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gnomon.cli.filter_options import CLEAN_OPTIONS, filter_settings
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
@@ -165,73 +165,14 @@ def pairs(
     )
 
 
-FILTERS = "gnomon.data.quality.filters"
-SHORTCUTS: Options = {  # settings of filters that have an option of their own
-    "held_out": (
-        Annotated[list[str] | None, typer.Option(help="Drop rows whose prompt is in this file; several times.")],
-        None,
-    ),
-    "lexicon": (
-        Annotated[list[str] | None, typer.Option(help="Drop rows with an entry of this list; several times.")],
-        None,
-    ),
-    "min_agreement": (
-        Annotated[
-            float | None,
-            number(
-                f"{FILTERS}.agreement:RaterAgreement.min_agreement", "Share of raters that agree on a preference."
-            ),
-        ],
-        None,
-    ),
-    "min_margin": (
-        Annotated[
-            float | None,
-            number(f"{FILTERS}.margin:Margin.min_margin", "Smallest margin of a preference."),
-        ],
-        None,
-    ),
-    "max_tokens": (
-        Annotated[
-            int | None,
-            number(f"{FILTERS}.length:Length.max_tokens", "Most tokens of a prompt with a completion."),
-        ],
-        None,
-    ),
-}
-SETTINGS = {  # option → filter and setting
-    "held_out": ("held_out", "files"),
-    "lexicon": ("lexicon", "files"),
-    "min_agreement": ("agreement", "min_agreement"),
-    "min_margin": ("margin", "min_margin"),
-    "max_tokens": ("length", "max_tokens"),
-}
-
-
-def filter_settings(options: Sequence[str], shortcuts: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of filters by name, from `--filter` and the options of single settings."""
-    from gnomon.data.quality.registry import parse_filters
-
-    settings = parse_filters(options)
-    for option, value in shortcuts.items():
-        if value not in (None, []):
-            name, key = SETTINGS[option]
-            settings.setdefault(name, {}).setdefault(key, value)
-    return settings
-
-
 @app.command()
-@option_group("shortcuts", SHORTCUTS)
+@option_group("filters", CLEAN_OPTIONS, filter_settings)
 @option_group("layout", LAYOUT, layout_of)
 def clean(
     file: File,
     layout: dict[str, Any],
-    shortcuts: dict[str, Any],
+    filters: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", "--output", help="The file to write: JSON lines.")],
-    filter: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=ACTION (off, report, drop, mask) or NAME.SETTING=VALUE; several times."),
-    ] = None,
     model: Annotated[str | None, typer.Option(help="Count tokens with this model's tokenizer.")] = None,
     chat_template: Annotated[
         str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
@@ -256,11 +197,10 @@ def clean(
     """
     from gnomon.api.data import data_clean
 
-    settings = filter_settings(filter or [], shortcuts)
     report = data_clean(
         file,
         out,
-        filters=settings,
+        filters=filters,
         model=model or "",
         chat_template=chat_template,
         jobs=jobs,
@@ -270,8 +210,8 @@ def clean(
     typer.echo(report.as_text(), nl=False)
 
 
-@app.command()
-def filters() -> None:
+@app.command("filters")
+def list_filters() -> None:
     """List the filters of `gnomon data clean`: action by default, settings, what each finds."""
     from gnomon.data.quality.registry import describe_filters
 

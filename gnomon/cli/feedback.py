@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.cli.data import LAYOUT, layout_of
+from gnomon.cli.filter_options import EXPORT_OPTIONS, filter_settings
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
@@ -28,8 +29,10 @@ LEFT_OUT = {  # keys of `left_out` in a manifest
     "surplus_judgements": "judgements that came too late to count (surplus)",
     "withdrawn_judgements": "judgements of withdrawn annotators",
     "judgements_without": "judgements excluded by --exclude-annotator",
+    "judgements_below_confidence": "judgements below --min-confidence",
     "rows_of_another_layout": "rows that the format cannot hold, such as preferences with equal votes",
 }
+ALPHA = ranges.Range("alpha is at most 1", ge=-1, le=1)
 NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
 ProjectId = Annotated[
     str | None, typer.Option("--project", help="The project's id.", show_default="the only one")
@@ -362,8 +365,10 @@ def agreement(
 
 
 @app.command()
+@option_group("filters", EXPORT_OPTIONS, filter_settings)
 def export(
     store: Url,
+    filters: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Folder for the rows and manifest.json.")],
     project: ProjectId = None,
     aggregation: Annotated[
@@ -383,6 +388,12 @@ def export(
         list[str] | None, typer.Option(help="Id of an annotator whose judgements are left out; repeatable.")
     ] = None,
     criterion: Annotated[str | None, typer.Option(help="Criterion to use instead of the mean score.")] = None,
+    min_confidence: Annotated[
+        float | None, number(ranges.Share, "Leave out judgements whose annotator was less sure, from 0 to 1.")
+    ] = None,
+    min_alpha: Annotated[
+        float | None, number(ALPHA, "Refuse the export if Krippendorff's alpha is lower; 0.2 is usual.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of the same names; keep all others.")
     ] = False,
@@ -397,12 +408,22 @@ def export(
 
       gnomon feedback export feedback.db --out data/tone --aggregation reliability --exclude-annotator 3f1c
 
+      gnomon feedback export feedback.db --out data/tone --min-agreement 0.7 --min-confidence 0.5 --min-alpha 0.2
+
     A folder that holds anything but an earlier export is refused unless you add --overwrite.
     """
     from gnomon.api.feedback import feedback_export
     from gnomon.feedback.export.exporter import ExportSpec
 
-    spec = ExportSpec(aggregation, tuple(kinds or ()), criterion, tuple(exclude_annotator or ()))
+    spec = ExportSpec(
+        aggregation,
+        tuple(kinds or ()),
+        criterion,
+        tuple(exclude_annotator or ()),
+        min_confidence=min_confidence,
+        min_alpha=min_alpha,
+        filters=filters,
+    )
     manifest = feedback_export(store, project, out, spec, format, overwrite=overwrite)
     rows = ", ".join(_counted(n, kind) for kind, n in manifest["rows"].items() if n and kind != "judgements")
     judgements, annotators = (
@@ -413,9 +434,15 @@ def export(
     typer.echo(f"{summary} in {out} (digest {manifest['digest'][:12]})")
     for reason, n in manifest["left_out"].items():
         if n:
-            typer.echo(f"left out: {_counted(n, LEFT_OUT[reason])}")
+            typer.echo(f"left out: {_counted(n, left_out_text(reason))}")
     if manifest["minority_views"]:
         typer.echo(f"minority views: {len(manifest['minority_views'])}, in {out / 'manifest.json'}")
+
+
+def left_out_text(reason: str) -> str:
+    """Why something was left out, for a reason in a manifest."""
+    name = reason.removeprefix("rows_dropped_by_")
+    return LEFT_OUT[reason] if name == reason else f"rows dropped by the filter {name}"
 
 
 def _counted(n: int, things: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import to_json
-from gnomon.core.types import Preference
+from gnomon.core.types import Demonstration, Preference
+from gnomon.data.records import parse_record
 from gnomon.feedback.export.aggregation import (
     AggregationMethod,
     Aggregator,
@@ -34,6 +35,7 @@ from gnomon.feedback.export.aggregation import (
     score_preferences,
     strength_preferences,
 )
+from gnomon.feedback.export.row_filters import RowFilters
 from gnomon.feedback.export.row_schema import (
     Row,
     RowKind,
@@ -48,6 +50,7 @@ from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.judgements import (
     JudgedItem,
     count_judgements,
+    count_unsure,
     gold_label,
     has_anonymous_judgements,
     item_votes,
@@ -64,6 +67,7 @@ ROW_KINDS: dict[str, tuple[RowKind, ...]] = {  # by task, besides judgements
     "likert": ("preferences", "demonstrations"),
 }
 MIN_VOTES_FOR_MINORITY = 5  # per item: a minority of two against three
+FILTERED = "rows_dropped_by_"  # with the name of a filter: a reason in the manifest
 ExportedRow = tuple[RowKind, Row]
 
 
@@ -76,12 +80,18 @@ class ExportSpec:
         kinds: kinds of rows, besides judgements; empty: all that the task has.
         criterion: criterion of the scores to use; `None`: their mean over all criteria.
         exclude_annotators: ids of annotators whose judgements are left out.
+        min_confidence: judgements with a lower confidence are left out; those without one are not.
+        min_alpha: Krippendorff's alpha of the project below which the export is refused.
+        filters: filters of data quality that drop rows, by name; see `gnomon.data.quality`.
     """
 
     aggregation: str = "majority"
     kinds: tuple[str, ...] = ()
     criterion: str | None = None
     exclude_annotators: tuple[str, ...] = ()
+    min_confidence: float | None = None
+    min_alpha: float | None = None
+    filters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -101,6 +111,7 @@ class ExportManifest:
         minority: minority opinions; see `gnomon.stats.minority_opinions`.
         decisions: for each item, the id of the reviewer's decision.
         hash: SHA-256 of all rows.
+        row_filters: filters of the spec.
     """
 
     project: Project
@@ -114,6 +125,7 @@ class ExportManifest:
     minority: list[dict[str, Any]] = field(default_factory=list)
     decisions: dict[str, str] = field(default_factory=dict)
     hash: Any = field(default_factory=hashlib.sha256)
+    row_filters: RowFilters = field(default_factory=lambda: RowFilters({}))
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON; its digest is SHA-256 of all rows, the same for the same store."""
@@ -127,6 +139,7 @@ class ExportManifest:
             "judgements": self.judgements,
             "annotators": sorted(self.annotators),
             "without": sorted(self.spec.exclude_annotators),
+            **self.selection(),
             "left_out": self.left_out,
             "even": self.even,
             "minority_views": self.minority,
@@ -134,9 +147,22 @@ class ExportManifest:
             "digest": self.hash.hexdigest(),
         }
 
+    def selection(self) -> dict[str, Any]:
+        """The bounds and filters of the spec that are set."""
+        spec = self.spec
+        bounds = {"min_confidence": spec.min_confidence, "min_alpha": spec.min_alpha}
+        set_bounds = {name: value for name, value in bounds.items() if value is not None}
+        return {**set_bounds, **({"filters": to_json(spec.filters)} if spec.filters else {})}
+
     def leave_out(self, reason: str, count: int = 1) -> None:
         """Count something that becomes no row."""
         self.left_out[reason] = self.left_out.get(reason, 0) + count
+
+    def keeps(self, record: Any) -> bool:
+        """Return whether no filter drops a record; count it otherwise."""
+        if name := self.row_filters.drops(record):
+            self.leave_out(f"{FILTERED}{name}")
+        return not name
 
     def add(self, kind: RowKind, row: Row) -> ExportedRow:
         """Count a row."""
@@ -158,7 +184,8 @@ def start_export(project: Project, spec: ExportSpec) -> ExportManifest:
         if kind not in possible:
             raise ConfigError(f"a {project.task} project has no {kind}; choose among {', '.join(possible)}.")
     kinds = tuple(kind for kind in possible if kind in (spec.kinds or possible))
-    return ExportManifest(project, spec, kinds, dict.fromkeys((*kinds, "judgements"), 0))
+    rows = dict.fromkeys((*kinds, "judgements"), 0)
+    return ExportManifest(project, spec, kinds, rows, row_filters=RowFilters(spec.filters))
 
 
 def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
@@ -176,8 +203,14 @@ def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
             ("judgements_without", spec.exclude_annotators),
         ):
             export.leave_out(reason, count_judgements(session, project, annotators))
+        if spec.min_confidence is not None:
+            count = count_unsure(session, project, spec.min_confidence, spec.exclude_annotators)
+            export.leave_out("judgements_below_confidence", count)
         aggregator = _fit(session, export)
-        items = _to_export(judged_items(session, project, exclude=spec.exclude_annotators), export)
+        judged = judged_items(
+            session, project, exclude=spec.exclude_annotators, min_confidence=spec.min_confidence
+        )
+        items = _to_export(judged, export)
         for _, group in itertools.groupby(items, key=lambda item: item.prompt.id):
             single: list[ScoredCompletion] = []
             compared: list[JudgedItem] = []
@@ -189,9 +222,9 @@ def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
                     single.append(one)
             if "preferences" in export.kinds:
                 for preference, both in score_preferences(item.prompt, single, aggregator):
-                    yield _preference(preference, both, export)
+                    yield from _preference(preference, both, export)
                 for preference, keys in strength_preferences(compared, aggregator) if compared else ():
-                    yield _preference(preference, keys, export)
+                    yield from _preference(preference, keys, export)
 
 
 def record_export(store: Store, manifest: dict[str, Any]) -> None:
@@ -220,7 +253,10 @@ def _fit(session: Session, export: ExportManifest) -> Aggregator:
     tests: list[Vote] = []
     gold: dict[Hashable, Hashable] = {}
     most = 0
-    for item in judged_items(session, export.project.id, exclude=export.spec.exclude_annotators):
+    spec = export.spec
+    for item in judged_items(
+        session, export.project.id, exclude=spec.exclude_annotators, min_confidence=spec.min_confidence
+    ):
         right = gold_label(item)
         if right is None:
             votes += item_votes(item)
@@ -261,7 +297,9 @@ def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest)
         export.annotators.add(judgement.annotator)
         export.judgements += 1
         if "demonstrations" in export.kinds and "rewrite" in judgement.answer:
-            yield export.add("demonstrations", demonstration_row(item, judgement))
+            row = demonstration_row(item, judgement)
+            if not export.row_filters.singles or export.keeps(parse_record(Demonstration, row)):
+                yield export.add("demonstrations", row)
     if item.decision is not None:
         export.decisions[str(item.key)] = item.decision.id
     elif not item.counted_judgements:
@@ -281,14 +319,17 @@ def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest)
     )
     if "rankings" in export.kinds:
         rankings = item_rankings(item, aggregator)
+        rankings = tuple(filter(export.keeps, rankings))
         export.even += len(rankings) > 1
         for ranking in rankings:
             yield export.add("rankings", ranking_row(ranking, item.key))
     if "preferences" in export.kinds and export.spec.aggregation != "bradley_terry":
         for preference in item_preferences(item, aggregator):
-            yield _preference(preference, (item.key,), export)
+            yield from _preference(preference, (item.key,), export)
 
 
-def _preference(preference: Preference, items: Sequence[int], export: ExportManifest) -> ExportedRow:
-    export.even += preference.probability == 0.5
-    return export.add("preferences", preference_row(preference, items))
+def _preference(preference: Preference, items: Sequence[int], export: ExportManifest) -> Iterator[ExportedRow]:
+    """Yield the row of a preference, unless a filter drops it."""
+    if export.keeps(preference):
+        export.even += preference.probability == 0.5
+        yield export.add("preferences", preference_row(preference, items))

@@ -24,6 +24,7 @@ from gnomon.data.reading.sources import digest_source
 from gnomon.feedback.export.exporter import ROW_KINDS, ExportSpec, export_rows, record_export, start_export
 from gnomon.feedback.export.layouts import kinds_of_layout, layouts, row_writer
 from gnomon.feedback.export.provenance import MANIFEST
+from gnomon.feedback.export.row_filters import check_alpha
 from gnomon.feedback.export.row_schema import Row, RowKind, arrow_schema
 from gnomon.feedback.store.store import Store
 
@@ -189,6 +190,8 @@ def write_export(
     if format in layouts():
         spec = replace(spec, kinds=kinds_of_layout(format, ROW_KINDS[stored.task], spec.kinds))
     export = start_export(stored, spec)
+    if spec.min_alpha is not None:
+        check_alpha(store, project, spec.min_alpha)
     with Writer(folder, format, (*export.kinds, "judgements"), overwrite=overwrite) as writer:
         for kind, row in export_rows(store, export):
             try:

@@ -91,13 +91,16 @@ def snapshot(store: Store) -> Iterator[Session]:
         yield session
 
 
-def judged_items(session: Session, project: str, *, exclude: Collection[str] = ()) -> Iterator[JudgedItem]:
+def judged_items(
+    session: Session, project: str, *, exclude: Collection[str] = (), min_confidence: float | None = None
+) -> Iterator[JudgedItem]:
     """Yield all items of a project with their judgements, prompt by prompt, including gold items.
 
     Args:
         session: session of a `snapshot`.
         project: id of the project.
         exclude: ids of annotators whose judgements and decisions are left out.
+        min_confidence: judgements with a lower confidence are left out; those without one are not.
     """
     keys = list(
         session.scalars(
@@ -105,10 +108,12 @@ def judged_items(session: Session, project: str, *, exclude: Collection[str] = (
         )
     )
     for start in range(0, len(keys), CHUNK):
-        yield from _chunk(session, keys[start : start + CHUNK], exclude)
+        yield from _chunk(session, keys[start : start + CHUNK], exclude, min_confidence)
 
 
-def _chunk(session: Session, keys: list[int], exclude: Collection[str]) -> Iterator[JudgedItem]:
+def _chunk(
+    session: Session, keys: list[int], exclude: Collection[str], min_confidence: float | None
+) -> Iterator[JudgedItem]:
     """Yield the items with these keys."""
     items = session.execute(
         select(ItemRow.key, ItemRow.prompt, ItemRow.completions, ItemRow.gold)
@@ -128,7 +133,7 @@ def _chunk(session: Session, keys: list[int], exclude: Collection[str]) -> Itera
         )
     ).all()
     prompts = {row.key: as_prompt(row) for row in prompt_rows}
-    judgements = _judgements(session, keys, exclude)
+    judgements = _judgements(session, keys, exclude, min_confidence)
     decisions = effective_decisions(DecisionRow.item.in_(keys), DecisionRow.reviewer.not_in(exclude))
     last_decision = {row.item: row for row in session.scalars(decisions)}
     for row in items:
@@ -144,12 +149,15 @@ def _chunk(session: Session, keys: list[int], exclude: Collection[str]) -> Itera
         )
 
 
-def _judgements(session: Session, keys: list[int], exclude: Collection[str]) -> dict[int, list[StoredJudgement]]:
+def _judgements(
+    session: Session, keys: list[int], exclude: Collection[str], min_confidence: float | None
+) -> dict[int, list[StoredJudgement]]:
     """The effective judgements of these items, by item, in order of arrival."""
     statement = effective_judgements(JudgementRow).where(JudgementRow.item.in_(keys))
     by_item: dict[int, list[StoredJudgement]] = defaultdict(list)
     for row in session.scalars(statement.order_by(JudgementRow.sequence)):
-        if row.annotator in exclude:
+        unsure = min_confidence is not None and row.confidence is not None and row.confidence < min_confidence
+        if row.annotator in exclude or unsure:
             continue
         by_item[row.item].append(stored_judgement(row))
         session.expunge(row)
@@ -234,6 +242,24 @@ def count_judgements(session: Session, project: str, annotators: Collection[str]
         .where(ItemRow.project == project, ItemRow.gold.is_(None), left_out, ~JudgementRow.surplus, ~superseded())
     )
     return int(session.scalar(statement) or 0)
+
+
+def count_unsure(session: Session, project: str, min_confidence: float, exclude: Collection[str]) -> int:
+    """Count the judgements that an export leaves out because of their confidence alone.
+
+    Args:
+        session: a session to read with.
+        project: id of the project.
+        min_confidence: confidence below which a judgement is left out.
+        exclude: ids of annotators whose judgements are left out anyway.
+    """
+    statement = effective_judgements(JudgementRow).where(
+        JudgementRow.item.in_(select(ItemRow.key).where(ItemRow.project == project, ItemRow.gold.is_(None))),
+        JudgementRow.confidence < min_confidence,
+        JudgementRow.annotator.not_in(exclude),
+        ~JudgementRow.surplus,
+    )
+    return int(session.scalar(select(func.count()).select_from(statement.subquery())) or 0)
 
 
 def has_anonymous_judgements(session: Session, project: str) -> bool:

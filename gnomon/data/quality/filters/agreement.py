@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 from gnomon.core.errors import DataError
@@ -13,6 +13,7 @@ from gnomon.data.quality.contract import Candidates, Decision, FileFilter, Part,
 from gnomon.stats.agreement import krippendorff_alpha
 
 SCALE = 2**32  # a share as an integer
+ROUNDING = 1e-9
 
 
 class RaterAgreement(FileFilter):
@@ -38,6 +39,21 @@ class RaterAgreement(FileFilter):
             return (int(max(record.probability, 1 - record.probability) * SCALE),)
         return (0,)
 
+    def check(self, record: Any, tokenizer: Any) -> Iterator[str]:
+        """Yield why a single preference is found.
+
+        Args:
+            record: a preference; nothing else is found.
+            tokenizer: not used.
+        """
+        if isinstance(record, Preference):
+            share = max(record.probability, 1 - record.probability)
+            if share < self.min_agreement - ROUNDING:
+                yield self._reason(share)
+
+    def _reason(self, share: float) -> str:
+        return f"{share:.0%} of raters agree, fewer than {self.min_agreement:.0%}"
+
     def decide(self, candidates: Candidates) -> Decision:
         """Compare with the bounds.
 
@@ -47,7 +63,7 @@ class RaterAgreement(FileFilter):
         if candidates.kind is RatedText:
             return self._alpha(candidates)
         shares = candidates.features[:, 0] / SCALE
-        low = (shares < self.min_agreement - 1e-9) & candidates.kept
+        low = (shares < self.min_agreement - ROUNDING) & candidates.kept
         return Decision(
             {
                 int(index): f"{shares[index]:.0%} of raters agree, fewer than {self.min_agreement:.0%}"
