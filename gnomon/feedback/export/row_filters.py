@@ -35,7 +35,7 @@ class RowFilters:
                 )
             if one.action != "drop":
                 raise ConfigError(
-                    f"filters.{one.name}: an export can only drop rows; use gnomon data clean to {one.action} them."
+                    f"filters.{one.name}: an export can only drop; use gnomon data clean to {one.action} rows."
                 )
             one.prepare()
             self.singles.append(one)

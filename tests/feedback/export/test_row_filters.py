@@ -60,7 +60,7 @@ def test_unsure_judgements_are_no_votes_and_those_without_confidence_are(store: 
 
 
 def test_a_project_that_agrees_too_little_is_refused_as_a_whole(store: Store, tmp_path: Path) -> None:
-    """Observed disagreement 2/6, expected of five labels of one kind and one of the other 2·5·1/(6·5): alpha 0."""
+    """Observed disagreement 2/6, expected of five labels of a kind and one other 2·5·1/(6·5): alpha 0."""
     write_export(store, "p", tmp_path / "out", ExportSpec(min_alpha=-1))
     assert read_json(tmp_path / "out" / "manifest.json")["min_alpha"] == -1
     with pytest.raises(DataError, match=r"alpha of project 'p' is -?0\.00, below 0\.9"):
@@ -76,7 +76,7 @@ def test_filters_that_an_export_cannot_use_are_refused(store: Store) -> None:
         ),
         (
             {"personal_data": "mask"},
-            r"filters\.personal_data: an export can only drop rows; use gnomon data clean to mask them",
+            r"filters\.personal_data: an export can only drop; use gnomon data clean to mask rows",
         ),
         ({"agreeement": "drop"}, "'agreeement' is no filter"),
     ):
