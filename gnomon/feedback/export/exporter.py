@@ -184,7 +184,7 @@ def start_export(project: Project, spec: ExportSpec) -> ExportManifest:
         if kind not in possible:
             raise ConfigError(f"a {project.task} project has no {kind}; choose among {', '.join(possible)}.")
     kinds = tuple(kind for kind in possible if kind in (spec.kinds or possible))
-    rows = dict.fromkeys((*kinds, "judgements"), 0)
+    rows: dict[str, int] = dict.fromkeys((*kinds, "judgements"), 0)
     return ExportManifest(project, spec, kinds, rows, row_filters=RowFilters(spec.filters))
 
 
