@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from gnomon.core.progress import SHORT_SECONDS, progress
 
@@ -29,8 +30,18 @@ def reading(name: str, size: int, unit: str = "MB") -> Iterator[Callable[[int], 
     if not quiet:
         _open = True
     try:
-        with progress(f"reading {name}, {unit}", size // scale, quiet=quiet, after=SHORT_SECONDS) as bar:
-            yield lambda amount: bar.at(amount // scale)
+        with progress(
+            f"reading {Path(name).name}, {unit}", size // scale, quiet=quiet, after=SHORT_SECONDS
+        ) as bar:
+            shown = -1
+
+            def report(amount: int) -> None:
+                nonlocal shown
+                if amount // scale != shown:
+                    shown = amount // scale
+                    bar.at(shown)
+
+            yield report
     finally:
         if not quiet:
             _open = False

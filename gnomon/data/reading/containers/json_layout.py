@@ -19,6 +19,8 @@ ROW_KEYS = frozenset(
         "predictions", "instances",
     }
 )  # fmt: skip
+LONGEST_LINE = 1 << 26  # characters of a line by which rows are recognized as one a line
+LONGEST_LIST = 1 << 20  # characters of a line that may be a list in place of a row
 TITLES = {
     "lines": "JSON lines",
     "list": "a JSON list",
@@ -79,7 +81,7 @@ def _layout(stream: JsonStream, split: str | None) -> JsonLayout:
     first = stream.peek()
     if first not in ("[", "{"):
         return JsonLayout("lines")
-    line = stream.line()
+    line = stream.line(LONGEST_LINE if first == "{" else LONGEST_LIST)
     try:
         value, end = stream.decoder.value(line)
         rest = line[end:].strip()
@@ -90,11 +92,23 @@ def _layout(stream: JsonStream, split: str | None) -> JsonLayout:
         return JsonLayout("sequence" if joined else "lines" if isinstance(value, dict) else "list")
     stream.value()
     if stream.peek():
-        return JsonLayout("lines")
+        return JsonLayout("sequence" if _is_over_lines(stream) else "lines")
     if isinstance(value, list):
         return JsonLayout("list")
     key = _list_key(_members_of(value), split)
     return JsonLayout("lines") if key is None else JsonLayout("object", key)
+
+
+def _is_over_lines(stream: JsonStream) -> bool:
+    """Return whether the next value is an object of several lines."""
+    if stream.peek() != "{":
+        return False
+    line = stream.line(LONGEST_LINE)
+    try:
+        _, text = stream.value()
+        return len(text) > len(line)
+    except JsonFault:
+        return line.strip() == "{" and stream.skip("{") and stream.peek() == '"'
 
 
 def _over_lines(stream: JsonStream, line: str, split: str | None) -> JsonLayout:
@@ -105,7 +119,8 @@ def _over_lines(stream: JsonStream, line: str, split: str | None) -> JsonLayout:
     key = _list_key(members, split)
     if key is not None:
         return JsonLayout("object", key)
-    return JsonLayout("sequence" if members.whole or line.strip() == "{" else "lines")
+    indented = line.strip() == "{" and bool(members.keys)
+    return JsonLayout("sequence" if members.whole or indented else "lines")
 
 
 def _read_members(stream: JsonStream) -> _Members:

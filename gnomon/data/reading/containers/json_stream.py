@@ -13,7 +13,6 @@ from gnomon.data.reading.rows import RowDecoder
 
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{},\]]')
-LONGEST_LINE = 1 << 26  # characters by which a file is recognized as one with a row a line
 _CHUNK = 1 << 18  # characters that are read at least
 _PIECE = 16  # characters of the longest literal or escape, which the end of what is read may cut
 
@@ -80,10 +79,10 @@ class JsonStream:
         self._at, self.indent = self._at + 1, None
         return True
 
-    def line(self) -> str:
-        """Return the rest of the line, or the first `LONGEST_LINE` characters of it; it stays the next text."""
+    def line(self, longest: int) -> str:
+        """Return the rest of the line, or at least its first `longest` characters; it stays the next text."""
         while (end := self._text.find("\n", self._at)) < 0:
-            if len(self._text) - self._at > LONGEST_LINE or not self._more():
+            if len(self._text) - self._at > longest or not self._more():
                 return self._text[self._at :]
         return self._text[self._at : end]
 
