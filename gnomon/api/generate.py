@@ -13,6 +13,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.experience import Rollout
 from gnomon.core.progress import progress
 from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.messages import context_row
 from gnomon.data.reported_rows import read_reported
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
@@ -65,7 +66,7 @@ def completion_rows(
 def _row(rollout: Rollout, model: str) -> dict[str, Any]:
     prompt, completion = rollout.prompt, rollout.completion
     return {
-        "prompt": {"id": prompt.id, "messages": prompt.messages},
+        "prompt": {"id": prompt.id, "messages": prompt.messages, **context_row(prompt)},
         "completion": {"id": completion.id, "text": completion.text, "source": model},
         "finished": rollout.finished,
         "logprob": sum(rollout.logprobs),

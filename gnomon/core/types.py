@@ -14,6 +14,7 @@ from typing import Any, Literal
 Role = Literal["system", "user", "assistant", "tool"]
 SPARSE = {"json": "unless default"}  # a field that is written to JSON only where it differs from its default
 UNWRITTEN = {"json": "never"}
+JsonText = str  # a JSON value as its text, which keeps the order of keys and can be hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,19 @@ class Message:
         content: text of the turn.
         reasoning_content: the assistant's reasoning before its content; the chat template decides where it goes.
         train: whether a policy learns this turn of the assistant; `None` if the data do not mark it.
+        tool_calls: the assistant's calls, each `{"type": "function", "function": {"name": …, "arguments": {…}}}`
+            and perhaps an `id`.
+        name: of a tool's message, the function that was called.
+        tool_call_id: `id` of the call that a tool's message answers.
     """
 
     role: Role
     content: str
     reasoning_content: str | None = field(default=None, repr=False, metadata=SPARSE)
     train: bool | None = field(default=None, repr=False, metadata=SPARSE)
+    tool_calls: tuple[JsonText, ...] = field(default=(), repr=False, metadata=SPARSE)
+    name: str | None = field(default=None, repr=False, metadata=SPARSE)
+    tool_call_id: str | None = field(default=None, repr=False, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class Prompt:
         answer: the correct answer, if there is one; rules compare completions with it.
         where: file and line that the prompt was read from; no part of its identity.
         columns: the row that it was read from, for rewards; no part of its identity, and not written with it.
+        tools: JSON schemas of the functions that the assistant can call, for the chat template.
+        chat_template_kwargs: a JSON object with further variables of the chat template; empty if there are none.
     """
 
     id: str
@@ -48,6 +58,17 @@ class Prompt:
     answer: str | None = None
     where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
     columns: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False, metadata=UNWRITTEN)
+    tools: tuple[JsonText, ...] = field(default=(), repr=False, metadata=SPARSE)
+    chat_template_kwargs: JsonText = field(default="", repr=False, metadata=SPARSE)
+
+    @property
+    def context(self) -> tuple[Any, ...]:
+        """Everything that the chat template reads; equal for prompts that the model cannot tell apart.
+
+        It is the messages, followed by `tools` and `chat_template_kwargs` where there are any.
+        """
+        beside = (self.tools, self.chat_template_kwargs)
+        return (*self.messages, *beside) if any(beside) else self.messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +79,8 @@ class Completion:
         text: the answer; for several turns the assistant's texts, with a blank line between them.
         token_ids: ids that a sampler drew, with the terminator if it drew one; `None` for a text written
             elsewhere.
-        turns: for an answer of several turns, or of one turn with reasoning: the assistant's turns, and between
-            them those of the user or of tools, which the policy did not write.
+        turns: for an answer of several turns, or of one turn with reasoning or tool calls: the assistant's turns,
+            and between them those of the user or of tools, which the policy did not write.
     """
 
     id: str

@@ -192,10 +192,12 @@ def _encode_row(
 
 
 def message_texts(text: Prompt | Completion) -> list[str]:
-    """Return the texts of a prompt or a completion, one per turn."""
-    if isinstance(text, Prompt):
-        return [turn.content for turn in text.messages]
-    return [text.text] if text.turns is None else [turn.content for turn in text.turns]
+    """Return the texts of a prompt or a completion: of its turns with their tool calls, and of its tools."""
+    turns = text.messages if isinstance(text, Prompt) else text.turns
+    beside = text.tools if isinstance(text, Prompt) else ()
+    if turns is None:
+        return [text.text] if isinstance(text, Completion) else []
+    return [*(piece for turn in turns for piece in (turn.content, *turn.tool_calls)), *beside]
 
 
 def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:

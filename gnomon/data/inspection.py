@@ -151,7 +151,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         rows.append(("distinct completions", f"{len(answers):,}"))
         middle = float(np.median(per_prompt))
         rows.append(("completions per prompt", f"{per_prompt[0]} to {per_prompt[-1]}, median {middle:g}"))
-        empty = sum(not c.text for r in records for c in completions_of(r))
+        empty = sum(is_empty(c) for r in records for c in completions_of(r))
         rows.append(("empty completions", f"{empty:,}"))
     rows.append(("exact duplicates", f"{duplicates(records):,}"))
     if scripts := _scripts(records):
@@ -176,6 +176,16 @@ def _scripts(records: Sequence[Any]) -> str:
     return ", ".join([*shown, *([f"others {rare:.1%}"] if rare else [])])
 
 
+def is_empty(completion: Completion) -> bool:
+    """Return whether a completion has neither a text nor a tool call."""
+    return not completion.text.strip() and not _in_calls(completion)
+
+
+def _in_calls(completion: Completion) -> int:
+    """Count the characters of a completion's tool calls."""
+    return sum(len(call) for turn in completion.turns or () for call in turn.tool_calls)
+
+
 def _key(completion: Completion) -> tuple[str, Any]:
     return completion.text, completion.turns
 
@@ -188,7 +198,7 @@ def duplicates(records: Iterable[Any]) -> int:
 def content_of(record: Any) -> tuple[Any, ...]:
     """Return what two equal rows have in common: the texts, with their label or ratings."""
     prompt = prompt_of_record(record)
-    turns = prompt.messages if prompt is not None else record.text
+    turns = prompt.context if prompt is not None else record.text
     good = record.good if isinstance(record, Label) else None
     return (turns, tuple(map(_key, completions_of(record))), good, getattr(record, "ratings", None))
 
@@ -210,8 +220,8 @@ def lengths(inspection: Inspection) -> list[Lengths]:
     """Compute quantiles of prompts, completions and texts in characters, and in tokens if those were counted."""
     prompts = {p.id: p for r in inspection.records if (p := prompt_of_record(r)) is not None}
     parts: dict[str, list[int]] = {
-        "prompts": [sum(len(m.content) for m in p.messages) for p in prompts.values()],
-        "completions": [len(c.text) for r in inspection.records for c in completions_of(r)],
+        "prompts": [sum(map(len, message_texts(p))) for p in prompts.values()],
+        "completions": [len(c.text) + _in_calls(c) for r in inspection.records for c in completions_of(r)],
         "texts": [len(r.text) for r in inspection.records if isinstance(r, RatedText)],
     }
     table = [_quantiles(name, "characters", sizes) for name, sizes in parts.items() if sizes]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking
+from gnomon.core.types import Completion, Label, Message, Preference, Prompt, Ranking
 from gnomon.data.encoding import encode_answer
 from gnomon.data.inspection import QUANTILES, TOKENIZED, Inspection, characters, facts, lengths
 from gnomon.data.problems import problems
@@ -30,8 +30,18 @@ def preview(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
         rendered = short(tokenizer.decode(render_prompt(tokenizer, prompt)))
         answers = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
         return [("prompt", rendered), *((name, short(text)) for name, text in zip(names, answers, strict=True))]
-    turns = [(str(message.role), short(message.content)) for message in prompt.messages]
-    return [*turns, *((n, short(c.text)) for n, c in zip(names, completions_of(record), strict=True))]
+    turns = [("tool", short(tool)) for tool in prompt.tools]
+    turns += [(str(message.role), short(_with_calls(message.content, [message]))) for message in prompt.messages]
+    texts = [
+        (name, short(_with_calls(one.text, one.turns or ())))
+        for name, one in zip(names, completions_of(record), strict=True)
+    ]
+    return [*turns, *texts]
+
+
+def _with_calls(text: str, turns: Sequence[Message]) -> str:
+    """A text, followed by the tool calls of its turns as JSON."""
+    return "\n".join(filter(None, (text, *(call for turn in turns for call in turn.tool_calls))))
 
 
 def _names(record: Any) -> list[str]:

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import Any, Literal
 
 from gnomon.core.types import Label, Preference, Prompt
-from gnomon.data.inspection import Inspection, content_of
+from gnomon.data.inspection import Inspection, content_of, is_empty
 from gnomon.data.records import completions_of
 
 Severity = Literal["error", "warning", "note"]
@@ -67,7 +67,7 @@ def _of_records(inspection: Inspection) -> Iterator[Problem]:
     yield from _rows(
         "warning",
         "an empty completion",
-        (r for r in records if any(not c.text.strip() for c in completions_of(r))),
+        (r for r in records if any(map(is_empty, completions_of(r)))),
         inspection,
     )
     yield from _rows("warning", "an exact duplicate of an earlier row", _repeated(records), inspection)
@@ -96,14 +96,14 @@ def _repeated(records: Sequence[Any]) -> Iterator[Any]:
 def _reversed(records: Sequence[Any]) -> Iterator[Any]:
     """Preferences whose sides another one has in the other order."""
     pairs = {
-        (r.prompt.messages, _text(r.chosen), _text(r.rejected))
+        (r.prompt.context, _text(r.chosen), _text(r.rejected))
         for r in records
         if isinstance(r, Preference) and r.probability != 0.5
     }
     for record in records:
         if isinstance(record, Preference) and record.probability != 0.5:
             sides = _text(record.rejected), _text(record.chosen)
-            if sides[0] != sides[1] and (record.prompt.messages, *sides) in pairs:
+            if sides[0] != sides[1] and (record.prompt.context, *sides) in pairs:
                 yield record
 
 

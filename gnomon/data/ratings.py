@@ -92,7 +92,8 @@ def split_ratings(
 
 def _prompt_text(item: RatedText) -> str:
     messages = item.prompt.messages if item.prompt else ()
-    return repr([(message.role, normalized_text(message.content)) for message in messages])
+    turns = [(one.role, normalized_text(one.content), *one.tool_calls) for one in messages]
+    return repr([*turns, *(item.prompt.tools if item.prompt else ())])
 
 
 def demonstration_sample(

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.reading.messages import message_row
+from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.row_fields import filled
 
 Row = dict[str, Any]
+PARSED = frozenset(
+    {"id", "prompt", "messages", "system", "completion", "answer", "weight", "tools", "chat_template_kwargs"}
+)  # columns whose contents a record has itself
 
 
 def prompt_row(prompt: Prompt) -> Row:
-    """A prompt."""
-    return {"id": prompt.id, "messages": list(map(message_row, prompt.messages)), "answer": prompt.answer}
+    """A prompt; its tools and variables of the chat template only if it has any."""
+    row: Row = {"id": prompt.id, "messages": list(map(message_row, prompt.messages)), "answer": prompt.answer}
+    return {**row, **context_row(prompt)}
 
 
 def completion_row(completion: Completion) -> Row:
@@ -28,8 +32,7 @@ def record_row(record: Any) -> Row:
     row = _ROWS[type(record)](record)
     prompt = record if isinstance(record, Prompt) else getattr(record, "prompt", None)
     if isinstance(record, Prompt | Demonstration) and prompt is not None:
-        own = {"id", "prompt", "messages", "system", "completion", "answer", "weight"}
-        row |= {key: value for key, value in dict(prompt.columns).items() if key not in own and filled(value)}
+        row |= {key: value for key, value in dict(prompt.columns).items() if key not in PARSED and filled(value)}
     return row
 
 

@@ -27,8 +27,10 @@ from gnomon.data.reading.conversations import (
     prompt_and_sides,
     prompt_of,
     refuse_columns,
+    refuse_context,
     row_prompt,
     row_system,
+    with_tools,
 )
 from gnomon.data.reading.readers import Row, ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import (
@@ -283,7 +285,7 @@ def _prompt(row: Mapping[str, Any]) -> Prompt:
     whole = row.get("prompt") is None and row.get("messages") is not None
     system = row_system(row)
     prompt = prompt_of(row, system=system) if whole else prompt_of(required(row, "prompt"), row, system=system)
-    return replace(prompt, columns=dict(row))
+    return replace(with_tools(prompt, row), columns=dict(row))
 
 
 def _with_columns(record: Any, row: Mapping[str, Any]) -> Any:
@@ -377,8 +379,8 @@ def _rated_text(row: Mapping[str, Any]) -> RatedText:
         raise DataError("raters is not a list with one name for each rating")
     raters = tuple("" if name is None else text(str(name), "rater") for name in named)
     refuse_columns(row)
-    if row.get("prompt") in (None, "") and row_system(row) is not None:
-        raise DataError("the row has a system column but no prompt; give it a prompt, or remove the column")
+    if row.get("prompt") in (None, ""):
+        refuse_context(row)
     prompt = None if row.get("prompt") in (None, "") else row_prompt(row)
     content = text(required(row, "text"))
     if is_conversation_text(content):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gnomon.core.types import Completion, Prompt
+from gnomon.core.types import Completion, JsonText, Prompt
 from gnomon.data.templates.chat_template import answer_opening, turn_end
 
 RAW, RECORD = "raw_completion", "record"
@@ -52,7 +52,7 @@ class FunctionParameters:
         columns, arguments = record_of(prompt), dict[str, Any]()
         for name in (*self.required, *self.optional):
             if name in (RAW, RAW + "s"):
-                arguments[name] = raw_text(completion, tokenizer)
+                arguments[name] = raw_text(completion, tokenizer, prompt.chat_template_kwargs)
             elif name in (RECORD, RECORD + "s"):
                 arguments[name] = columns
             elif name in columns:
@@ -81,7 +81,10 @@ class FunctionParameters:
         arguments: dict[str, list[Any]] = {}
         for name in (*self.required, *self.optional):
             if name in (RAW, RAW + "s"):
-                arguments[name] = [raw_text(completion, tokenizer) for completion in completions]
+                arguments[name] = [
+                    raw_text(completion, tokenizer, prompt.chat_template_kwargs)
+                    for prompt, completion in zip(prompts, completions, strict=True)
+                ]
             elif name in (RECORD, RECORD + "s"):
                 arguments[name] = list(records)
             elif name in known:
@@ -121,10 +124,15 @@ def record_of(prompt: Prompt) -> dict[str, Any]:
     return {**prompt.columns, "id": prompt.id, **answer}
 
 
-def raw_text(completion: Completion, tokenizer: Any) -> str:
+def raw_text(completion: Completion, tokenizer: Any, kwargs: JsonText = "") -> str:
     """A completion with its special tokens and with the tag that the generation prompt opened, without its end.
 
     Without token ids, the plain text.
+
+    Args:
+        completion: completion of a prompt.
+        tokenizer: tokenizer of its ids.
+        kwargs: the prompt's variables of the chat template.
     """
     if completion.token_ids is None or tokenizer is None:
         return completion.text
@@ -132,7 +140,7 @@ def raw_text(completion: Completion, tokenizer: Any) -> str:
     if ids and ids[-1] == turn_end(tokenizer):
         ids = ids[:-1]
     text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return (answer_opening(tokenizer) + text).strip()
+    return (answer_opening(tokenizer, kwargs) + text).strip()
 
 
 def names_special_token(pattern: str, tokenizer: Any) -> bool:

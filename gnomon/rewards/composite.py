@@ -111,7 +111,10 @@ class RuleReward(PlainReward):
         """The rule's score of each row."""
         part = self.part
         if self.reads_raw:
-            completions = [replace(c, text=raw_text(c, self.tokenizer)) for c in completions]
+            completions = [
+                replace(c, text=raw_text(c, self.tokenizer, prompt.chat_template_kwargs))
+                for prompt, c in zip(prompts, completions, strict=True)
+            ]
         if part.rule == "length":
             values = rules.length(completions, part.limit)
         elif part.rule == "repetition":

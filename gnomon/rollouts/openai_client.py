@@ -26,7 +26,8 @@ import httpx2
 
 from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.redaction import HIDDEN, redact
-from gnomon.core.types import Prompt
+from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.messages import context_row
 
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # statuses of transient failures
 LARGEST = 16 << 20  # bytes of a reply
@@ -121,11 +122,11 @@ class ChatEndpoint:
             DataError: the server refuses this conversation, or returns no text.
             ModelError: it cannot be reached, refuses the model or the key, or fails repeatedly.
         """
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        settings = {"temperature": temperature, "top_p": top_p}
+        messages = list(map(_chat_message, prompt.messages))
+        beside, settings = context_row(prompt), {"temperature": temperature, "top_p": top_p}
         for attempt in range(self.retries + 1):
             limit, seeded = self._limit, self._seeded
-            sent = {"model": self.model, "messages": messages, **settings, limit: max_tokens}
+            sent = {"model": self.model, "messages": messages, **beside, **settings, limit: max_tokens}
             try:
                 return self._reply(self._send({**sent, "seed": seed} if seeded else sent, prompt.id))
             except _Transient as failed:
@@ -195,6 +196,16 @@ class ChatEndpoint:
         """Format a server's message as one short line, without the key that it may repeat."""
         line = " ".join(str(detail).split())
         return (line.replace(self._key, "…") if self._key else line)[:200]
+
+
+def _chat_message(message: Message) -> dict[str, Any]:
+    """A message as the chat API takes it: the arguments of tool calls are texts, reasoning is not sent."""
+    row: dict[str, Any] = {"role": message.role, "content": message.content}
+    calls: list[Any] = list(map(json.loads, message.tool_calls))
+    for call in calls:
+        call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+    beside = {"tool_calls": calls, "name": message.name, "tool_call_id": message.tool_call_id}
+    return {**row, **{key: value for key, value in beside.items() if value}}
 
 
 def _client(key: str | None, timeout: float) -> httpx2.Client:

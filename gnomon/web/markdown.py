@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from html import escape
 
 from markdown_it import MarkdownIt
 
-from gnomon.core.types import Completion, Message
+from gnomon.core.types import Completion, JsonText, Message
 
 # No raw HTML, links or images: an untrusted text must not load anything, link anywhere or imitate the page.
 _MARKDOWN = (
@@ -24,10 +25,18 @@ def as_html(text: str) -> str:
 
 
 def message_as_html(message: Message) -> str:
-    """Render a message as HTML, with the assistant's reasoning as a block quote."""
+    """Render a message as HTML: reasoning as a block quote, the text, and tool calls as code."""
     reasoning = message.reasoning_content
     quoted = f"<blockquote>{as_html(reasoning)}</blockquote>" if reasoning else ""
-    return quoted + as_html(message.content)
+    return quoted + as_html(message.content) + "".join(map(call_as_html, message.tool_calls))
+
+
+def call_as_html(call: JsonText) -> str:
+    """Render a tool call as code: the function's name and its arguments."""
+    function = json.loads(call)["function"]
+    arguments = json.dumps(function["arguments"], ensure_ascii=False, indent=2)
+    written = f"{function['name']}({arguments})".encode("utf-8", "replace").decode()
+    return f"<pre><code>{escape(written)}</code></pre>"
 
 
 def completion_as_html(completion: Completion, roles: Mapping[str, str]) -> str:

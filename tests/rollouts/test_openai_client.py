@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import ssl
@@ -63,6 +64,32 @@ def test_a_conversation_goes_out_and_a_text_comes_back(server: ChatServer) -> No
         "max_tokens": 7,
         "seed": 11,
     }
+
+
+def test_tools_calls_and_results_go_out_in_the_layout_of_the_api(server: ChatServer) -> None:
+    """Arguments of calls are JSON texts there; reasoning is not sent."""
+    call = '{"id": "c1", "type": "function", "function": {"name": "tide", "arguments": {"port": "Brest"}}}'
+    turns = (
+        Message("user", "Hi"),
+        Message("assistant", "", "hm", tool_calls=(call,)),
+        Message("tool", "4 m", name="tide", tool_call_id="c1"),
+    )
+    tool = '{"type": "function", "function": {"name": "tide", "description": "Tide."}}'
+    request_reply(
+        endpoint(server), Prompt("p", turns, tools=(tool,), chat_template_kwargs='{"enable_thinking": false}')
+    )
+    body = server.requests[0].body
+    function = {"name": "tide", "arguments": '{"port": "Brest"}'}
+    assert body["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "4 m", "name": "tide", "tool_call_id": "c1"},
+    ]
+    assert body["tools"] == [json.loads(tool)]
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_text_that_is_no_valid_unicode_is_escaped(server: ChatServer) -> None:

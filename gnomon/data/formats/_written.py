@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
-from gnomon.data.reading.messages import message_row
+from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import filled
 
 PLAIN = {"role", "content"}
-BESIDE_MESSAGES = ("tools", "chat_template_kwargs")  # columns of a row that its chat template reads
 
 
 def turns_of_completion(completion: Completion) -> tuple[Message, ...]:
@@ -59,13 +57,8 @@ def check_no_tools(prompt: Prompt, layout: str) -> None:
     Raises:
         DataError: it has; the message names it.
     """
-    if others := list(prompt_extras(prompt)):
+    if others := list(context_row(prompt)):
         raise DataError(f"{layout} have no {' or '.join(others)}, which the prompt has")
-
-
-def prompt_extras(prompt: Prompt) -> Row:
-    """Return the columns that a prompt needs beside its messages."""
-    return {key: value for key in BESIDE_MESSAGES if filled(value := getattr(prompt, key, None))}
 
 
 def strength(record: Demonstration | Label | Preference) -> Row:

@@ -15,10 +15,10 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message, Preference
 from gnomon.data.formats._conversations import Messages, answered, is_messages, most
-from gnomon.data.formats._written import prompt_extras, strength, turns_of_completion
+from gnomon.data.formats._written import strength, turns_of_completion
 from gnomon.data.formats.contract import Format, UnusedRow, carried
 from gnomon.data.formats.sharegpt import calls_of
-from gnomon.data.reading.messages import message_row
+from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, number, required, text
 
@@ -75,7 +75,7 @@ class LlamaFactoryV1(Format):
     def write(self, record: Demonstration | Preference) -> Row:
         """Write whole conversations; only the turns that are learned have a weight."""
         before = [_written(turn, 0.0) for turn in record.prompt.messages]
-        extras = {k: json.dumps(v, ensure_ascii=False) for k, v in prompt_extras(record.prompt).items()}
+        extras = {k: json.dumps(v, ensure_ascii=False) for k, v in context_row(record.prompt).items()}
         if isinstance(record, Demonstration):
             turns = turns_of_completion(record.completion)
             return {"messages": [*before, *(_written(t, record.weight) for t in turns)], **extras}

@@ -12,8 +12,9 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import most
-from gnomon.data.formats._written import message_rows, prompt_extras, strength, turns_of_completion
+from gnomon.data.formats._written import message_rows, strength, turns_of_completion
 from gnomon.data.formats.contract import Format, carried
+from gnomon.data.reading.messages import context_row
 from gnomon.data.reading.readers import Row
 
 COLUMNS = ("prompt", "completion", "chosen", "rejected", "messages", "label")
@@ -60,7 +61,7 @@ class TRL(Format):
 def _columns(prompt: Prompt) -> Row:
     """Return the columns of a prompt beside its messages: its known answer and its tools."""
     answer = {} if prompt.answer is None else {"answer": prompt.answer}
-    return {**answer, **prompt_extras(prompt)}
+    return {**answer, **context_row(prompt)}
 
 
 def _answer(completion: Completion) -> list[Row]:

@@ -7,21 +7,28 @@ share them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.reading.messages import fingerprint, messages, same_turns, unmarked
-from gnomon.data.reading.row_fields import filled, identity, listed, mapping, required, text
+from gnomon.core.types import Completion, JsonText, Message, Prompt
+from gnomon.data.reading.messages import (
+    context_fingerprint,
+    fingerprint,
+    messages,
+    same_turns,
+    text_of_turns,
+    unmarked,
+)
+from gnomon.data.reading.row_fields import filled, identity, listed, mapping, name_of, required, text
+from gnomon.data.reading.tools import template_kwargs_of, tools_of
 
 ASKING = ("user", "tool")  # roles whose turn calls for an answer
 _SYSTEM = "call the column system, or start the messages with a system message"
 _TEXT_ONLY = "which Gnomon does not read; it learns from text"
 REFUSED_COLUMNS = {  # columns that change what a row means and that no record has
-    "tools": "which Gnomon does not render; write them into a system message",
-    "functions": "which Gnomon does not render; write them into a system message",
+    "functions": "the older form of tools; call the column tools",
     "documents": "which Gnomon does not render; write them into a message",
-    "chat_template_kwargs": "which Gnomon does not pass on; set the template with model.chat_template",
     "history": "which Gnomon does not read; give the turns as a list of messages",
     "system_prompt": _SYSTEM,
     "system_message": _SYSTEM,
@@ -35,9 +42,42 @@ MEDIA_COLUMNS = ("image", "images", "audio", "video", "videos")  # those that no
 
 
 def row_prompt(row: Mapping[str, Any]) -> Prompt:
-    """Parse a row's `prompt`; the text of a `system` column becomes its system message."""
+    """Parse a row's `prompt` with its `tools`; the text of a `system` column becomes its system message."""
     refuse_columns(row)
-    return prompt_of(required(row, "prompt"), system=row_system(row))
+    return with_tools(prompt_of(required(row, "prompt"), system=row_system(row)), row)
+
+
+def refuse_context(row: Mapping[str, Any]) -> None:
+    """Refuse the columns of a row without a prompt that would be part of its prompt."""
+    names = {"a system column": row_system(row), "tools": tools_of(row.get("tools"))}
+    for name, value in names.items():
+        if value:
+            raise DataError(f"the row has {name} but no prompt; give it a prompt, or remove the column")
+
+
+def with_tools(prompt: Prompt, row: Mapping[str, Any]) -> Prompt:
+    """Add a row's `tools` and `chat_template_kwargs` to its prompt, which may have the same ones already.
+
+    Raises:
+        DataError: the prompt has others.
+    """
+    tools, kwargs = tools_of(row.get("tools")), template_kwargs_of(row.get("chat_template_kwargs"))
+    for key, given, own in (
+        ("tools", tools, prompt.tools),
+        ("chat_template_kwargs", kwargs, prompt.chat_template_kwargs),
+    ):
+        if given and own and given != own:
+            raise DataError(f"the row and its prompt have different {key}; remove one of them")
+    return _with_context(prompt, tools or prompt.tools, kwargs or prompt.chat_template_kwargs)
+
+
+def _with_context(prompt: Prompt, tools: tuple[JsonText, ...], kwargs: JsonText) -> Prompt:
+    """Set what the chat template reads beside the messages; an id that was computed includes it."""
+    if (tools, kwargs) == (prompt.tools, prompt.chat_template_kwargs):
+        return prompt
+    known = replace(prompt, tools=tools, chat_template_kwargs=kwargs)
+    computed = prompt.id == name_of(context_fingerprint(prompt))
+    return replace(known, id=name_of(context_fingerprint(known))) if computed else known
 
 
 def refuse_columns(row: Mapping[str, Any]) -> None:
@@ -76,10 +116,12 @@ def _prompt(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
     if not turns or turns[-1].role not in ASKING:
         last = f"with the {turns[-1].role}'s turn" if turns else "before it starts"
         raise DataError(f"the prompt ends {last}; its last message is a user's or a tool's")
-    if not turns[-1].content.strip():
+    if not turns[-1].content.strip() and turns[-1].role != "tool":  # a tool may return nothing
         raise DataError("the prompt is empty")
     answer = named.get("answer")
-    return Prompt(identity(named, fingerprint(turns)), turns, None if answer is None else text(str(answer)))
+    prompt = Prompt("", turns, None if answer is None else text(str(answer)))
+    prompt = with_tools(prompt, named)
+    return replace(prompt, id=identity(named, context_fingerprint(prompt)))
 
 
 def completion_of(value: Any, prompt: Prompt | None = None, key: str = "completion") -> Completion:
@@ -127,7 +169,8 @@ def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
     question = row.get("prompt")
     if filled(question) and not any(turn.content == question for turn in turns[:first]):
         raise DataError("prompt and messages disagree about the question; remove one of them")
-    return _prompt(_with_system(turns[:first], row_system(row)), {}), _answer(turns[first:])
+    prompt = _prompt(_with_system(turns[:first], row_system(row)), {})
+    return with_tools(prompt, row), _answer(turns[first:])
 
 
 def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Completion]:
@@ -149,7 +192,7 @@ def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Comple
         raise DataError("chosen and rejected are the same conversation")
     if not shared:
         raise DataError("chosen and rejected share no prompt; start both with the same messages")
-    prompt = _prompt(_with_system(unmarked(first[:shared]), row_system(row)), {})
+    prompt = with_tools(_prompt(_with_system(unmarked(first[:shared]), row_system(row)), {}), row)
     return prompt, _answer(first[shared:]), _answer(second[shared:])
 
 
@@ -201,7 +244,7 @@ def _unmarked(prompt: Prompt) -> Prompt:
 
 
 def _answer(turns: tuple[Message, ...]) -> Completion:
-    """Build a completion: a text for one plain turn; several turns, or one with reasoning, are kept as turns."""
+    """Build a completion: a text for one plain turn; several turns, or one with more than text, stay turns."""
     if not turns:
         raise DataError("the completion has no messages")
     if turns[0].role != "assistant" or turns[-1].role != "assistant":
@@ -209,7 +252,7 @@ def _answer(turns: tuple[Message, ...]) -> Completion:
         raise DataError(f"a completion starts and ends with the assistant's turn, not the {other}'s")
     if all(turn.train is False for turn in turns if turn.role == "assistant"):
         raise DataError("no turn of it is to be learned: all have weight 0 or train false")
-    if len(turns) == 1 and turns[0].reasoning_content is None:
+    if len(turns) == 1 and turns[0] == Message("assistant", turns[0].content, train=turns[0].train):
         return completion_of(turns[0].content)
-    content = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
+    content = text_of_turns(turns)
     return Completion(identity({}, fingerprint(turns)), content, turns=turns)

@@ -6,21 +6,22 @@ of the file reports them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Message
+from gnomon.core.types import Message, Prompt
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text, truth
+from gnomon.data.reading.tools import tool_calls_of
 
 ROLES = ("system", "user", "assistant", "tool")
 _MARK = "call it train (true or false)"
 _THOUGHTS = "call it reasoning_content"
 REFUSED_KEYS = {
-    "tool_calls": "which Gnomon does not render; write the call into its content",
-    "function_call": "which Gnomon does not render; write the call into its content",
-    "tools": "which Gnomon does not render; write them into a system message",
+    "function_call": "the older form of a call; write it as tool_calls",
+    "tools": "which belong to the whole row; put them into its column tools",
     "thinking": _THOUGHTS,
     "reasoning": _THOUGHTS,
     "thought": _THOUGHTS,
@@ -40,18 +41,45 @@ def messages(value: Any, key: str = "messages") -> tuple[Message, ...]:
 
 
 def message_row(message: Message) -> dict[str, Any]:
-    """Convert a message to a JSON object that `messages` can parse; fields that are `None` are omitted."""
+    """Convert a message to a JSON object that `messages` can parse; fields that it does not have are omitted."""
     row: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.reasoning_content is not None:
         row["reasoning_content"] = message.reasoning_content
     if message.train is not None:
         row["train"] = message.train
+    if message.tool_calls:
+        row["tool_calls"] = list(map(json.loads, message.tool_calls))
+    if message.name is not None:
+        row["name"] = message.name
+    if message.tool_call_id is not None:
+        row["tool_call_id"] = message.tool_call_id
+    return row
+
+
+def context_row(prompt: Prompt) -> dict[str, Any]:
+    """What the chat template reads beside the messages of a prompt, under the names of a row's columns."""
+    row: dict[str, Any] = {"tools": list(map(json.loads, prompt.tools))} if prompt.tools else {}
+    if prompt.chat_template_kwargs:
+        row["chat_template_kwargs"] = json.loads(prompt.chat_template_kwargs)
     return row
 
 
 def stored_message(row: Mapping[str, Any]) -> Message:
     """Convert an object that `message_row` wrote back to the message."""
-    return Message(row["role"], row["content"], row.get("reasoning_content"), row.get("train"))
+    return Message(
+        row["role"],
+        row["content"],
+        row.get("reasoning_content"),
+        row.get("train"),
+        tool_calls_of(row.get("tool_calls")),
+        row.get("name"),
+        row.get("tool_call_id"),
+    )
+
+
+def text_of_turns(turns: Sequence[Message]) -> str:
+    """Return the assistant's texts with a blank line between them; turns that are tool calls alone have none."""
+    return "\n\n".join(t.content for t in turns if t.role == "assistant" and (t.content or not t.tool_calls))
 
 
 def same_turns(first: Sequence[Message], second: Sequence[Message]) -> bool:
@@ -68,7 +96,16 @@ def fingerprint(turns: Sequence[Message]) -> str:
     """Return the text that an id is computed from: for a single user's message its content."""
     content = turns[0].content if len(turns) == 1 and turns[0].role == "user" else repr(tuple(turns))
     extras = [(turn.reasoning_content, turn.train) for turn in turns]
-    return content if all(extra == (None, None) for extra in extras) else f"{content}\n{extras!r}"
+    if any(extra != (None, None) for extra in extras):
+        content = f"{content}\n{extras!r}"
+    calls = [(turn.tool_calls, turn.name, turn.tool_call_id) for turn in turns]
+    return content if all(one == ((), None, None) for one in calls) else f"{content}\n{calls!r}"
+
+
+def context_fingerprint(prompt: Prompt) -> str:
+    """Return the text that a prompt's id is computed from: its messages, and its tools if it has any."""
+    beside = (prompt.tools, prompt.chat_template_kwargs)
+    return fingerprint(prompt.messages) + (f"\n{beside!r}" if any(beside) else "")
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
@@ -78,15 +115,23 @@ def _message(turn: Mapping[str, Any]) -> Message:
     for key, advice in REFUSED_KEYS.items():
         if filled(turn.get(key)):
             raise DataError(f"a message has {key}, {advice}")
-    reasoning = turn.get("reasoning_content")
-    if filled(reasoning) and role != "assistant":
+    reasoning = _optional_text(turn, "reasoning_content")
+    if reasoning is not None and role != "assistant":
         raise DataError(f"a {role}'s message has reasoning_content; only the assistant's may")
-    reasoning = text(reasoning, "reasoning_content") if filled(reasoning) else None
+    calls = tool_calls_of(turn.get("tool_calls"))
+    if calls and role != "assistant":
+        raise DataError(f"a {role}'s message has tool_calls; only the assistant's may")
+    name, call_id = (_optional_text(turn, key) if role == "tool" else None for key in ("name", "tool_call_id"))
     content = turn.get("content")
-    if content is None and reasoning is not None:
+    if content is None and (reasoning is not None or calls):
         content = ""
     plain = _plain_text(required(turn, "content") if content is None else content)
-    return Message(role, plain, reasoning, _train_mark(turn, role))
+    return Message(role, plain, reasoning, _train_mark(turn, role), calls, name, call_id)
+
+
+def _optional_text(turn: Mapping[str, Any], key: str) -> str | None:
+    value = turn.get(key)
+    return text(value, key) if filled(value) else None
 
 
 def _plain_text(content: Any) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.templates.chat_template import ids_of, turn_end
+from gnomon.data.reading.tools import map_texts, texts_in
+from gnomon.data.templates.chat_template import NO_INPUTS, TemplateInputs, ids_of, turn_end
 
 _PRIVATE = range(0xF0000, 0xFFFFE)  # characters to which Unicode gives no meaning
 
@@ -26,22 +27,28 @@ class Shield:
 
     tokens: dict[str, str]  # placeholder -> token
 
-    def hide(self, messages: Iterable[Message]) -> list[Message]:
-        """Replace control tokens in the messages' texts by placeholders."""
+    def hide(self, messages: Iterable[Message], inputs: TemplateInputs) -> tuple[list[Message], TemplateInputs]:
+        """Replace control tokens in all texts of the messages, tools and variables by placeholders."""
         placeholders = {token: placeholder for placeholder, token in self.tokens.items()}
         pattern = re.compile("|".join(map(re.escape, sorted(placeholders, key=len, reverse=True))))
 
         def hidden(text: str) -> str:
             return pattern.sub(lambda match: placeholders[match[0]], text)
 
-        return [
+        hidden_messages = [
             replace(
                 message,
                 content=hidden(message.content),
                 reasoning_content=message.reasoning_content and hidden(message.reasoning_content),
+                tool_calls=tuple(map_texts(call, hidden) for call in message.tool_calls),
+                name=message.name and hidden(message.name),
+                tool_call_id=message.tool_call_id and hidden(message.tool_call_id),
             )
             for message in messages
         ]
+        tools = tuple(map_texts(tool, hidden) for tool in inputs.tools)
+        kwargs = map_texts(inputs.kwargs, hidden) if inputs.kwargs else ""
+        return hidden_messages, TemplateInputs(tools, kwargs)
 
     def ids(self, tokenizer: Any, text: str) -> list[int]:
         """Tokenize a rendered text; placeholders become the plain text of their tokens."""
@@ -58,17 +65,37 @@ class Shield:
 NO_SHIELD = Shield({})
 
 
-def shielded(tokenizer: Any, messages: Sequence[Message]) -> tuple[Shield, list[Message]]:
-    """Prepare messages for a template: hide control tokens, and drop ends of turns that the template writes."""
+def shielded(
+    tokenizer: Any, messages: Sequence[Message], inputs: TemplateInputs = NO_INPUTS
+) -> tuple[Shield, list[Message], TemplateInputs]:
+    """Prepare messages for a template: hide control tokens, and drop ends of turns that the template writes.
+
+    Args:
+        tokenizer: with its chat template.
+        messages: the turns.
+        inputs: tools and further variables.
+    """
     plain = [without_end(tokenizer, message) for message in messages]
-    texts = [text for message in plain for text in (message.content, message.reasoning_content or "")]
+    texts = [text for message in plain for text in message_texts(message)] + input_texts(inputs)
     tokens = {token for text in texts for token in _pattern(tokenizer, len(tokenizer)).findall(text)}
     if not tokens:
-        return NO_SHIELD, plain
+        return NO_SHIELD, plain, inputs
     used = set().union(*texts)
     free = (chr(code) for code in _PRIVATE if chr(code) not in used)
     shield = Shield(dict(zip(free, sorted(tokens), strict=False)))
-    return shield, shield.hide(plain)
+    return shield, *shield.hide(plain, inputs)
+
+
+def message_texts(message: Message) -> list[str]:
+    """Return all texts of a message: its content, reasoning and names, and those in its tool calls."""
+    own = (message.content, message.reasoning_content, message.name, message.tool_call_id)
+    return [*filter(None, own), *(text for call in message.tool_calls for text in texts_in(call))]
+
+
+def input_texts(inputs: TemplateInputs) -> list[str]:
+    """Return all texts in tools and variables of a template."""
+    values = (*inputs.tools, inputs.kwargs) if inputs.kwargs else inputs.tools
+    return [text for value in values for text in texts_in(value)]
 
 
 def without_end(tokenizer: Any, message: Message) -> Message:
@@ -105,8 +132,8 @@ class ControlCounts:
         turns = list(_turns(prompt, completions))
         cut = [without_end(tokenizer, turn) for turn in turns]
         pattern = _pattern(tokenizer, len(tokenizer))
-        text = "\n".join(f"{turn.content}\n{turn.reasoning_content or ''}" for turn in cut)
-        self.plain.update(set(pattern.findall(text)))
+        texts = [text for turn in cut for text in message_texts(turn)] + input_texts(TemplateInputs.of(prompt))
+        self.plain.update(set(pattern.findall("\n".join(texts))))
         self.ends += sum(a is not b for a, b in zip(turns, cut, strict=True))
 
     def facts(self) -> list[tuple[str, str]]:

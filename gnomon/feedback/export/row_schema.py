@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from gnomon.core.types import Completion, Message, Preference, Ranking
+from gnomon.core.types import Completion, Preference, Ranking
+from gnomon.data.reading.messages import text_of_turns
 from gnomon.data.record_rows import completion_row, prompt_row, record_row
 from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
 
 RowKind = Literal["preferences", "rankings", "demonstrations", "judgements"]
 Row = dict[str, Any]
+OF_ANY_SHAPE = {"tools", "tool_calls", "chat_template_kwargs"}
 
 
 def preference_row(preference: Preference, items: Sequence[int]) -> Row:
@@ -31,9 +34,9 @@ def demonstration_row(item: JudgedItem, judgement: StoredJudgement) -> Row:
     original = next(one for one in item.completions if one.id == judgement.shown[rewrite["place"]])
     written = Completion(judgement.id, str(rewrite["text"]), "rewrite")
     if original.turns is not None:
-        turns = (*original.turns[:-1], Message("assistant", written.text))
-        text = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
-        written = replace(written, text=text, turns=turns)
+        last = replace(original.turns[-1], content=written.text, reasoning_content=None, train=None)
+        turns = (*original.turns[:-1], last)
+        written = replace(written, text=text_of_turns(turns), turns=turns)
     return {
         "prompt": prompt_row(item.prompt),
         "completion": completion_row(written),
@@ -65,13 +68,50 @@ def judgement_row(item: JudgedItem, judgement: StoredJudgement, value: Sequence[
     }
 
 
+def arrow_row(row: Row) -> Row:
+    """A row for `arrow_schema`: values whose shape differs from row to row become JSON text."""
+    answer = row.get("answer")  # of a judgement, whose shape depends on the task
+    if answer is not None:
+        row = {**row, "answer": json.dumps(answer, ensure_ascii=False)}
+    return {key: _flat(value) for key, value in row.items()}
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_flat, value))
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: json.dumps(one, ensure_ascii=False) if key in OF_ANY_SHAPE else _flat(one)
+        for key, one in value.items()
+    }
+
+
 def arrow_schema(kind: RowKind) -> Any:
-    """The columns of a kind of rows in Parquet, where an answer is JSON text."""
+    """The columns of a kind of rows in Parquet, where answers, tools and tool calls are JSON text."""
     import pyarrow as pa
 
     text, number, items = pa.string(), pa.float64(), pa.list_(pa.int64())
-    message = pa.struct({"role": text, "content": text, "reasoning_content": text, "train": pa.bool_()})
-    prompt = pa.struct({"id": text, "messages": pa.list_(message), "answer": text})
+    message = pa.struct(
+        {
+            "role": text,
+            "content": text,
+            "reasoning_content": text,
+            "train": pa.bool_(),
+            "tool_calls": text,
+            "name": text,
+            "tool_call_id": text,
+        }
+    )
+    prompt = pa.struct(
+        {
+            "id": text,
+            "messages": pa.list_(message),
+            "answer": text,
+            "tools": text,
+            "chat_template_kwargs": text,
+        }
+    )
     completion = pa.struct({"id": text, "text": text, "source": text, "turns": pa.list_(message)})
     columns: dict[RowKind, dict[str, Any]] = {
         "preferences": {

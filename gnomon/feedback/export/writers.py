@@ -25,7 +25,7 @@ from gnomon.feedback.export.exporter import ROW_KINDS, ExportSpec, export_rows, 
 from gnomon.feedback.export.layouts import kinds_of_layout, layouts, row_writer
 from gnomon.feedback.export.provenance import MANIFEST
 from gnomon.feedback.export.row_filters import check_alpha
-from gnomon.feedback.export.row_schema import Row, RowKind, arrow_schema
+from gnomon.feedback.export.row_schema import Row, RowKind, arrow_row, arrow_schema
 from gnomon.feedback.store.store import Store
 
 ENDINGS = {"jsonl": ".jsonl", "parquet": ".parquet", "datasets": ""}
@@ -241,8 +241,7 @@ class _Table:
 
     def add(self, row: Row) -> None:
         self.count += 1
-        answer = row.get("answer")  # of a judgement, whose shape depends on the task
-        self.waiting.append(row if answer is None else {**row, "answer": json.dumps(answer, ensure_ascii=False)})
+        self.waiting.append(arrow_row(row))
         if len(self.waiting) == CHUNK:
             self._flush()
 

@@ -111,8 +111,10 @@ class GenerationCache:
 
 
 def message_texts(prompt: Prompt) -> list[list[str]]:
-    """The roles and contents of a prompt's messages, without its id."""
-    return [[m.role, m.content] for m in prompt.messages]
+    """What a model reads of a prompt: roles and contents of its messages with their tool calls, and its tools."""
+    beside = [*prompt.tools, *filter(None, [prompt.chat_template_kwargs])]
+    turns = [[m.role, m.content, *m.tool_calls] for m in prompt.messages]
+    return [*turns, beside] if beside else turns
 
 
 def settings_of(request: GenerationRequest) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def rephrasing_for(prompt: Prompt, number: int, attempt: int, settings: Generati
 def rephrased(prompt: Prompt, rephrasing: str) -> Prompt:
     """The prompt with a sentence appended to its last message."""
     *before, last = prompt.messages
-    return replace(prompt, messages=(*before, Message(last.role, f"{last.content}\n\n{rephrasing}")))
+    return replace(prompt, messages=(*before, replace(last, content=f"{last.content}\n\n{rephrasing}")))
 
 
 def too_similar(text: str, others: Sequence[str], limit: float) -> bool:

@@ -237,7 +237,8 @@ def _under_covered(
 
 
 def _turns(prompt: Prompt) -> Turns:
-    return tuple((message.role, _grams(message.content)) for message in prompt.messages)
+    texts = ("\n".join((message.content, *message.tool_calls)) for message in prompt.messages)
+    return tuple((m.role, _grams(text)) for m, text in zip(prompt.messages, texts, strict=True))
 
 
 def _grams(text: str) -> frozenset[str]:

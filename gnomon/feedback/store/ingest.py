@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion
-from gnomon.data.reading.messages import message_row
+from gnomon.data.reading.messages import context_row, message_row
 from gnomon.feedback.requirements import Requirement
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, ProjectRow, PromptRow, RequirementRow
 from gnomon.feedback.store.store import BankPrompt, Store, require
@@ -39,7 +39,7 @@ class IngestCounts:
 def add_prompts(
     store: Store, project: str, prompts: Iterable[BankPrompt], *, within: Session | None = None
 ) -> IngestCounts:
-    """Add prompts to a project's prompt bank; prompts with the same messages are one.
+    """Add prompts to a project's prompt bank; prompts with the same messages and tools are one.
 
     Args:
         store: the feedback store.
@@ -58,7 +58,8 @@ def add_prompts(
         added = known = 0
         for entry in prompts:
             id, messages = entry.prompt.id, list(map(message_row, entry.prompt.messages))
-            prompt_digest = digest(messages)
+            context = context_row(entry.prompt) or None
+            prompt_digest = digest(messages if context is None else [messages, context])
             if by_id.get(id, prompt_digest) != prompt_digest:
                 raise DataError(f"prompt id '{id}' belongs to another prompt in the store; use another id.")
             ids[id] = by_digest.setdefault(prompt_digest, id)
@@ -72,6 +73,7 @@ def add_prompts(
                     project=project,
                     id=id,
                     messages=messages,
+                    context=context,
                     answer=entry.prompt.answer,
                     digest=prompt_digest,
                     category=entry.category,

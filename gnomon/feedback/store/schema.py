@@ -77,8 +77,9 @@ class PromptRow(Table):
 
     Attributes:
         messages: rows with `role` and `content`.
+        context: `tools` and `chat_template_kwargs`; `None` if there are none.
         answer: the known correct answer, if any.
-        digest: digest of the messages; unique within a project.
+        digest: digest of the messages, and of the context if there is one; unique within a project.
         value: expected benefit of judging it, in [0, 1].
         edge: whether it is an edge case.
         requirement: `key` of the requirement that annotators of its items must meet; `None`: there is none.
@@ -90,6 +91,7 @@ class PromptRow(Table):
     project: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     id: Mapped[str]
     messages: Mapped[list[Any]]
+    context: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     answer: Mapped[str | None]
     digest: Mapped[str]
     category: Mapped[str] = mapped_column(default="")

@@ -23,6 +23,7 @@ from gnomon.core.errors import BusyError, DataError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.messages import stored_message
+from gnomon.data.reading.tools import template_kwargs_of, tools_of
 from gnomon.feedback.requirements import NO_REQUIREMENT, Profile, Requirement
 from gnomon.feedback.store.database import BUSY, as_url, open_database
 from gnomon.feedback.store.resolution import resolve_item
@@ -332,7 +333,14 @@ class Store:
 
 def as_prompt(row: Any) -> Prompt:
     """Convert a `PromptRow` to a `Prompt`."""
-    return Prompt(row.id, tuple(map(stored_message, row.messages)), row.answer)
+    context = row.context or {}
+    return Prompt(
+        row.id,
+        tuple(map(stored_message, row.messages)),
+        row.answer,
+        tools=tools_of(context.get("tools")),
+        chat_template_kwargs=template_kwargs_of(context.get("chat_template_kwargs")),
+    )
 
 
 def as_requirement(row: RequirementRow | None) -> Requirement:

@@ -128,7 +128,7 @@ def _chunk(
     ).all()
     completions = {row.key: as_completion(row) for row in completion_rows}
     prompt_rows = session.execute(
-        select(PromptRow.key, PromptRow.id, PromptRow.messages, PromptRow.answer).where(
+        select(PromptRow.key, PromptRow.id, PromptRow.messages, PromptRow.context, PromptRow.answer).where(
             PromptRow.key.in_({row.prompt for row in items})
         )
     ).all()

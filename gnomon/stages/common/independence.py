@@ -142,7 +142,8 @@ def _texts(some: Iterable[TrainingData]) -> tuple[set[str], set[str]]:
         for prompt, text in _read(one):
             alone.add(digest_of(text))
             if prompt is not None:
-                pairs.add(digest_of([*((m.role, m.content) for m in prompt.messages), text]))
+                turns = [(m.role, m.content, *m.tool_calls) for m in prompt.messages]
+                pairs.add(digest_of([*turns, *prompt.tools, text]))
     return pairs, alone
 
 

@@ -209,7 +209,7 @@ def load_stored_completions(
     )
     report_rejected(rejected, len(records), stage, source, folder)
     report_control_tokens(records, policy.tokenizer, source)
-    prompts = {p.messages for pool in work.load_sources(Prompt, stage.prompt_sources).values() for p in pool}
+    prompts = {p.context for pool in work.load_sources(Prompt, stage.prompt_sources).values() for p in pool}
     if not prompts & completions.answers.keys():
         raise DataError(
             f"stage '{stage.name}': {source} answers none of the stage's prompts; give data that does."

@@ -34,7 +34,7 @@ class SampleLogger:
 
     def __init__(self, policy: Policy, prompts: Sequence[Prompt], every: int, folder: Path):
         self.policy = policy
-        self.prompts = list({p.messages: p for p in prompts}.values())[:PROMPTS]
+        self.prompts = list({p.context: p for p in prompts}.values())[:PROMPTS]
         self.every = every
         self.path = folder / "samples.jsonl"
         self.log: StepLog | None = None

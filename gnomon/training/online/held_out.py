@@ -33,16 +33,16 @@ def hold_out(pools: Pools, validation: OnlineValidation | None, seed: int) -> tu
     """
     if validation is None:
         return pools, []
-    texts = list(dict.fromkeys(prompt.messages for prompts, _ in pools for prompt in prompts))
+    texts = list(dict.fromkeys(prompt.context for prompts, _ in pools for prompt in prompts))
     count = max(1, round(validation.share * len(texts)))
     chosen = {texts[i] for i in epoch_order(len(texts), seed, 1_000)[:count]}
-    remaining: Pools = [([p for p in prompts if p.messages not in chosen], weight) for prompts, weight in pools]
+    remaining: Pools = [([p for p in prompts if p.context not in chosen], weight) for prompts, weight in pools]
     if not all(prompts for prompts, _ in remaining):
         raise ConfigError(
             f"training.validation.share holds back {count} of {len(texts)} prompts and leaves none of a pool to "
             "train on; lower it, give more prompts, or remove validation."
         )
-    held = {p.messages: p for prompts, _ in pools for p in prompts if p.messages in chosen}
+    held = {p.context: p for prompts, _ in pools for p in prompts if p.context in chosen}
     return remaining, list(held.values())
 
 

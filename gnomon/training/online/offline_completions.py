@@ -16,14 +16,14 @@ import torch
 
 from gnomon.core.errors import DataError
 from gnomon.core.experience import Rollout
-from gnomon.core.types import Completion, Demonstration, Message, Prompt, RejectedRow
+from gnomon.core.types import Completion, Demonstration, Prompt, RejectedRow
 from gnomon.data.batching import micro_batches
 from gnomon.data.encoding import encode_answer
 from gnomon.data.templates.rendering import render_prompt
 from gnomon.models.roles import Policy
 from gnomon.rollouts.experience import token_groups_of
 
-Turns = tuple[Message, ...]
+Context = tuple[Any, ...]  # `Prompt.context`
 Encoded = tuple[Completion, tuple[bool, ...]]
 
 
@@ -37,7 +37,7 @@ class StoredCompletions:
         micro_batch_tokens: tokens of a policy pass over them.
     """
 
-    answers: Mapping[Turns, Sequence[Encoded]]
+    answers: Mapping[Context, Sequence[Encoded]]
     share: float
     micro_batch_tokens: int
 
@@ -89,7 +89,7 @@ class StoredCompletions:
 
     def _chosen(self, prompt: Prompt, count: int, turn: int, seed: int) -> list[Encoded]:
         """Completions for a prompt's `turn`-th occurrence, in an order given by seed and prompt."""
-        stored = self.answers.get(prompt.messages, ())
+        stored = self.answers.get(prompt.context, ())
         letters = np.frombuffer("\n".join(m.content for m in prompt.messages).encode(), dtype=np.uint8)
         order = np.random.default_rng([seed, *letters.tolist()]).permutation(len(stored))
         return [stored[i] for i in order[turn * count : (turn + 1) * count]]
@@ -120,7 +120,7 @@ def store_completions(
     Returns:
         The encoded completions, and the rejected rows.
     """
-    answers: dict[Turns, list[Encoded]] = {}
+    answers: dict[Context, list[Encoded]] = {}
     rejected = []
     for row, one in enumerate(demonstrations, start=1):
         where = one.where or f"row {row}"
@@ -136,5 +136,5 @@ def store_completions(
                 RejectedRow(where, f"{reason}; shorten it or raise sampling.max_tokens", one.completion.text)
             )
             continue
-        answers.setdefault(one.prompt.messages, []).append((replace(one.completion, token_ids=ids), mask))
+        answers.setdefault(one.prompt.context, []).append((replace(one.completion, token_ids=ids), mask))
     return StoredCompletions(answers, share, micro_batch_tokens), rejected

@@ -10,7 +10,8 @@ import numpy as np
 
 from gnomon.core.experience import Rollout
 from gnomon.core.storage.files import to_json
-from gnomon.core.types import Completion, Message, Prompt
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.reading.messages import stored_message
 from gnomon.training.settings import Replay
 
 
@@ -66,7 +67,13 @@ def _group_state(group: ReplayGroup) -> dict[str, Any]:
 
 def _rollout(row: Mapping[str, Any]) -> Rollout:
     saved = row["prompt"]
-    prompt = Prompt(saved["id"], tuple(Message(**m) for m in saved["messages"]), saved["answer"])
+    prompt = Prompt(
+        saved["id"],
+        tuple(map(stored_message, saved["messages"])),
+        saved["answer"],
+        tools=tuple(saved.get("tools", ())),
+        chat_template_kwargs=saved.get("chat_template_kwargs", ""),
+    )
     saved = row["completion"]
     completion = Completion(saved["id"], saved["text"], saved["source"], tuple(saved["token_ids"]))
     rest = {key: value for key, value in row.items() if key not in ("prompt", "completion", "version")}

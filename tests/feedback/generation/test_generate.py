@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gnomon.feedback.generation.generators import (
     GenerationRequest,
     Refusal,
     SaveCallback,
+    message_texts,
 )
 from gnomon.feedback.generation.requests import GenerationSettings, request_for, too_similar
 from gnomon.feedback.selection.items import create_items, prompt_completions
@@ -144,6 +146,15 @@ def test_the_cache_key_covers_every_setting(
     assert cache.find(writer, request) == GeneratedText(various(request), True, {"served_by": "v1"})
     assert cache.find(writer, request_for(prompts[0], 0, 0, changed)) is None
     assert cache.find(Writer("two", various), request) is None
+
+
+def test_the_cache_key_covers_tools_and_variables_of_the_template(prompts: list[Prompt]) -> None:
+    """That of a prompt without any stays what it was: the digest of roles and contents."""
+    plain = prompts[0]
+    tooled = replace(plain, tools=('{"name": "tide", "description": ""}',))
+    switched = replace(plain, chat_template_kwargs='{"enable_thinking": false}')
+    assert message_texts(plain) == [["user", plain.messages[0].content]]
+    assert len({json.dumps(message_texts(one)) for one in (plain, tooled, switched)}) == 3
 
 
 def test_a_damaged_cache_file_is_one_sentence(

@@ -37,6 +37,13 @@ def test_whole_prompts_are_held_back_from_every_pool() -> None:
         hold_out([(first[:1], 1.0)], OnlineValidation(), seed=1)
 
 
+def test_prompts_that_differ_in_their_tools_are_two() -> None:
+    (first,) = prompts_of("a")
+    second = Prompt("q", first.messages, tools=('{"name": "tide", "description": "Tide."}',))
+    ((kept, _),), held = hold_out([([first, second], 1.0)], OnlineValidation(share=0.5), seed=1)
+    assert (len(kept), len(held)) == (1, 1)
+
+
 def test_looks_come_in_time_and_the_best_policy_is_kept(tmp_path: Path, words: Any) -> None:
     """Looks after rounds 2, 4 and 5; the stage ends with the weights of the best one."""
     loop = online(tmp_path, words, steps=5, validation=HALF)

@@ -12,6 +12,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.data.reading.read_progress import reading
 from gnomon.data.reading.rows import Row, ScannedRow
+from gnomon.data.reading.tools import without_nulls
 
 BATCH = 1024  # rows that are in memory at a time
 
@@ -74,7 +75,8 @@ def batch_rows(batch: Any) -> Iterator[Row | DataError]:
 def _plain_rows(batch: Any) -> list[Row]:
     batch.validate(full=True)  # a damaged file may have offsets that lie outside of it
     return [
-        {key: plain(value) for key, value in row.items()} for row in batch.to_pylist(maps_as_pydicts="strict")
+        without_nulls({key: plain(value) for key, value in row.items()})
+        for row in batch.to_pylist(maps_as_pydicts="strict")
     ]
 
 
