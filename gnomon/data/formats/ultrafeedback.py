@@ -10,10 +10,13 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
-from gnomon.data.formats.contract import Format
+from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.formats.judged_answers import ScoredAnswer, finite, preference, preferences, ranking, share_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import listed, mapping, required, text
+
+# Early releases hold ratings of 1 as 10: https://github.com/OpenBMB/UltraFeedback/issues/8
+BEST, POOR = 10, 2
 
 
 class UltraFeedback(Format):
@@ -66,4 +69,8 @@ class UltraFeedbackBinarized(Format):
 
 def _scored(completion: Mapping[str, Any]) -> ScoredAnswer:
     answer = text(required(completion, "response"), "response")
-    return ScoredAnswer(answer, finite(required(completion, "overall_score"), "overall_score"))
+    score = finite(required(completion, "overall_score"), "overall_score")
+    aspects = completion.get("fine-grained_score")
+    if score == BEST and aspects is not None and finite(aspects, "fine-grained_score") <= POOR:
+        raise UnusedRow("an overall_score of 10 contradicts a fine-grained_score of 2 or less: it was a 1")
+    return ScoredAnswer(answer, score)

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
-from gnomon.data.formats.registry import all_formats, recognize
+from gnomon.core.errors import DataError
+from gnomon.core.storage.files import write_jsonl
+from gnomon.data.formats.registry import GNOMON, RowLayout, all_formats, find_format, recognize
 from gnomon.data.inspection import inspect
+from gnomon.data.record_rows import record_row
+from gnomon.data.records import read_records
 
 SIDES = {"chosen": ["x"], "rejected": ["y", "z"]}
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}]
@@ -117,3 +121,18 @@ def test_rows_with_images_are_refused_by_name(
 def test_titles_differ() -> None:
     titles = [one.title for one in all_formats().values()]
     assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES)
+def test_converted_rows_hold_the_same_records(
+    rows_file: Callable[..., Path], tmp_path: Path, name: str, row: dict[str, Any]
+) -> None:
+    path = rows_file(*([row, {**row, "response": "y"}] if name == "helpsteer" else [row]))
+    for kind in find_format(name).kinds:
+        try:
+            records = read_records(kind, path)
+        except DataError:  # the sample has nothing of this kind
+            continue
+        own = tmp_path / "own.jsonl"
+        write_jsonl(own, map(record_row, records))
+        assert read_records(kind, own, layout=RowLayout.of(GNOMON)) == records

@@ -46,6 +46,19 @@ def test_a_score_that_is_no_number_is_refused_with_its_row(rows_file: Callable[.
         read_records(Preference, rows_file(row(Rhine=1, Oder=2), row(Rhine="N/A", Oder=2)))
 
 
+def test_a_ten_whose_aspects_are_poor_is_not_used(rows_file: Callable[..., Path]) -> None:
+    wrong, right = row(Rhine=10, Oder=8), row(Rhine=10, Oder=8)
+    wrong["completions"][0]["fine-grained_score"] = 1.5
+    right["completions"][0]["fine-grained_score"] = 4.75
+    inspection = inspect(rows_file(wrong, right))
+    assert [record.chosen.text for record in inspection.records] == ["Rhine"]
+    (unused,) = inspection.refused
+    assert (unused.where, unused.reason.partition(":")[0]) == (
+        "line 1",
+        "an overall_score of 10 contradicts a fine-grained_score of 2 or less",
+    )
+
+
 def test_binarized_scores_are_the_margin_and_equal_ones_a_tie(rows_file: Callable[..., Path]) -> None:
     def pair(a: float, b: float) -> dict[str, Any]:
         sides = {"chosen": turns("Oder"), "rejected": turns("Rhine"), "messages": turns("Oder")}
