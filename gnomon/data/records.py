@@ -176,7 +176,7 @@ def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) ->
     for where, row in form.scan(kind, ((where, _without_media(row)) for where, row in rows)):
         if isinstance(row, DataError) and not isinstance(row, UnusedRow) and not str(row).startswith(str(path)):
             row = DataError(f"{path}, {where}: {str(row).rstrip('.')}; as {form.title}.")
-        yield where, row if isinstance(row, DataError) else _own(row)
+        yield where, row
 
 
 def format_of(path: Path, kinds: Sequence[type] | None = None, layout: RowLayout = OWN) -> Format | None:
@@ -207,7 +207,7 @@ def recognize_file(path: Path, kinds: Sequence[type] | None = None, layout: RowL
 
 def _without_media(row: Row | DataError) -> Row | DataError:
     """Return the row; an error if it has a column with images, sounds or films, which no record has."""
-    if isinstance(row, DataError):
+    if isinstance(row, DataError) or row.keys().isdisjoint(MEDIA_COLUMNS):
         return row
     try:
         refuse_columns({name: row[name] for name in MEDIA_COLUMNS if name in row})
@@ -218,11 +218,6 @@ def _without_media(row: Row | DataError) -> Row | DataError:
 
 def _tracked(row: Row | DataError, keys: KeysRead) -> Row | DataError:
     return row if isinstance(row, DataError) else TrackedRow(row, keys)
-
-
-def _own(row: Row) -> Row:
-    """A row that a format made: what its parser reads of it is no key of the file."""
-    return TrackedRow(row, KeysRead())
 
 
 def _with_position(record: Any, where: str) -> Any:

@@ -82,6 +82,8 @@ def _with_context(prompt: Prompt, tools: tuple[JsonText, ...], kwargs: JsonText)
 
 def refuse_columns(row: Mapping[str, Any]) -> None:
     """Refuse columns that change the meaning of the row and that Gnomon cannot use."""
+    if row.keys().isdisjoint(REFUSED_COLUMNS):
+        return
     for name, advice in REFUSED_COLUMNS.items():
         value = row.get(name)
         if filled(value) and value not in ("[]", "{}", "null"):

@@ -10,7 +10,8 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import write_jsonl
-from gnomon.data.formats.registry import GNOMON, RowLayout, all_formats, find_format, recognize
+from gnomon.data.formats.own_layout import GNOMON
+from gnomon.data.formats.registry import RowLayout, all_formats, find_format, recognize
 from gnomon.data.inspection import inspect
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import read_records
@@ -130,7 +131,7 @@ def test_converted_rows_hold_the_same_records(
     path = rows_file(*([row, {**row, "response": "y"}] if name == "helpsteer" else [row]))
     for kind in find_format(name).kinds:
         try:
-            records = read_records(kind, path)
+            records: list[Any] = read_records(kind, path)
         except DataError:  # the sample has nothing of this kind
             continue
         own = tmp_path / "own.jsonl"
