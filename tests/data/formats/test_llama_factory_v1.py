@@ -11,6 +11,7 @@ import pytest
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Preference
 from gnomon.data.conversion import convert_file
+from gnomon.data.encoding import encode_demonstrations
 from gnomon.data.inspection import Inspection
 from gnomon.data.records import read_records
 
@@ -68,6 +69,34 @@ def test_several_weights_make_a_demonstration_each_and_every_turn_is_learned_onc
     learned = [one.content for one in quarter.completion.turns if one.role == "assistant" and one.train is None]
     assert ([text for _, text in contents(quarter.prompt.messages)], learned) == (["Q1"], ["A1", "A3"])
     assert quarter.weight == 0.25
+
+
+def test_in_the_loss_every_token_of_a_turn_has_its_weight(records_of: RecordsOf, chat_tokenizer: Any) -> None:
+    """Summed over the demonstrations of a row, by position in the whole conversation."""
+    weights = {"A1": 0.25, "A2": 1.0, "A3": 0.0, "A4": 0.25}
+    turns = [
+        one
+        for q, a in enumerate(weights, start=1)
+        for one in (turn("user", f"Q{q}"), turn("assistant", a, weights[a]))
+    ]
+    records = records_of(Demonstration, {"messages": turns})
+    examples, rejected = encode_demonstrations(records, chat_tokenizer, 1000)
+    sequences = {(*example.prompt, *example.completions[0]) for example in examples}
+    longest = max(sequences, key=len)
+    assert rejected == []
+    assert all(longest[: len(one)] == one for one in sequences)
+    total = [0.0] * len(longest)
+    for example in examples:
+        (ids,) = example.completions
+        (mask,) = example.masks or ((True,) * len(ids),)
+        for position, learned in enumerate(mask, start=len(example.prompt)):
+            total[position] += example.weight * learned
+    end = chat_tokenizer.convert_tokens_to_ids("<|im_end|>")
+    for answer, weight in weights.items():
+        ids = [*chat_tokenizer(answer, add_special_tokens=False).input_ids, end]
+        start = next(i for i in range(len(longest)) if list(longest[i : i + len(ids)]) == ids)
+        assert total[start : start + len(ids)] == [weight] * len(ids)
+    assert sum(total) == sum(weights.values()) * 3  # two bytes and the end of each turn
 
 
 def test_conversations_without_a_learned_turn_are_not_used(inspected: Inspected) -> None:
