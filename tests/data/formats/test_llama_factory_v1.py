@@ -88,14 +88,14 @@ def test_in_the_loss_every_token_of_a_turn_has_its_weight(records_of: RecordsOf,
     total = [0.0] * len(longest)
     for example in examples:
         (ids,) = example.completions
-        (mask,) = example.masks or ((True,) * len(ids),)
+        (mask,) = example.masks or ((True,) * len(turn_ids),)
         for position, learned in enumerate(mask, start=len(example.prompt)):
             total[position] += example.weight * learned
     end = chat_tokenizer.convert_tokens_to_ids("<|im_end|>")
     for answer, weight in weights.items():
-        ids = [*chat_tokenizer(answer, add_special_tokens=False).input_ids, end]
-        start = next(i for i in range(len(longest)) if list(longest[i : i + len(ids)]) == ids)
-        assert total[start : start + len(ids)] == [weight] * len(ids)
+        turn_ids = [*chat_tokenizer(answer, add_special_tokens=False).input_ids, end]
+        start = next(i for i in range(len(longest)) if list(longest[i : i + len(turn_ids)]) == turn_ids)
+        assert total[start : start + len(turn_ids)] == [weight] * len(turn_ids)
     assert sum(total) == sum(weights.values()) * 3  # two bytes and the end of each turn
 
 
