@@ -88,7 +88,7 @@ def test_in_the_loss_every_token_of_a_turn_has_its_weight(records_of: RecordsOf,
     total = [0.0] * len(longest)
     for example in examples:
         (ids,) = example.completions
-        (mask,) = example.masks or ((True,) * len(turn_ids),)
+        (mask,) = example.masks or ((True,) * len(ids),)
         for position, learned in enumerate(mask, start=len(example.prompt)):
             total[position] += example.weight * learned
     end = chat_tokenizer.convert_tokens_to_ids("<|im_end|>")
