@@ -99,14 +99,14 @@ def inspect(
     """
     from gnomon.data.formats.registry import RowLayout
     from gnomon.data.inspection import inspect as read
-    from gnomon.data.inspection_view import as_json, show
+    from gnomon.data.inspection.view import as_json, show
 
     tokenizer = None
     if model is not None:
         from gnomon.models.loading import load_tokenizer
 
         tokenizer = load_tokenizer(model, chat_template)
-    result = read(file, tokenizer, RowLayout.of(layout["format"], layout["columns"]))
+    result = read(file, tokenizer, RowLayout.of(layout["format"], layout["columns"]), records=rows)
     if as_json_object:
         typer.echo(json.dumps(as_json(result, tokenizer, rows), ensure_ascii=False, indent=2))
     else:

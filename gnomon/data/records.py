@@ -8,6 +8,7 @@ prompts share an id.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import math
@@ -32,6 +33,7 @@ from gnomon.data.reading.conversations import (
     row_system,
     with_tools,
 )
+from gnomon.data.reading.messages import context_fingerprint
 from gnomon.data.reading.readers import Row, ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import (
     KeysRead,
@@ -132,7 +134,7 @@ def scan_records(
         keys: collects which keys the rows hold, which were read, and which rows hold no record of the kind.
         layout: the layout of its rows, where the user gave one.
     """
-    prompts: dict[str, Prompt] = {}
+    prompts = PromptIds()
     keys = KeysRead() if keys is None else keys
     for where, row in own_rows(kind, path, keys, layout):
         if isinstance(row, UnusedRow):
@@ -143,14 +145,53 @@ def scan_records(
             yield where, row
             continue
         try:
-            record = _with_position(parse_record(kind, row), f"{path}, {where}")
+            record = parse_at(kind, row, path, where)
             prompt = prompt_of_record(record)
-            if prompt is not None and prompts.setdefault(prompt.id, prompt) != prompt:
-                other = prompts[prompt.id].where.removeprefix(f"{path}, ")
-                raise DataError(f"prompt id '{prompt.id}' stands for another prompt at {other}")
+            if prompt is not None and (conflict := prompts.conflict(prompt.id, prompt_digest(prompt), where)):
+                raise DataError(conflict)
             yield where, record
         except DataError as error:
             yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
+
+
+class PromptIds:
+    """The prompts that ids stand for, each as a digest, so that a file may be of any size."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[bytes, str]] = {}
+
+    def conflict(self, id: str, content: bytes, where: str) -> str | None:
+        """Note the id of a prompt; returns a clause if it stands for another prompt already.
+
+        Args:
+            id: of the prompt.
+            content: its digest.
+            where: position of its row.
+        """
+        other, first = self._known.setdefault(id, (content, where))
+        return None if other == content else f"prompt id '{id}' stands for another prompt at {first}"
+
+
+def prompt_digest(prompt: Prompt) -> bytes:
+    """Return a digest of everything that makes a prompt, but its id."""
+    content = f"{context_fingerprint(prompt)}\n{prompt.answer!r}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=12).digest()
+
+
+def parse_at(kind: type[Record], row: Mapping[str, Any], path: Path, where: str) -> Record:
+    """Parse a row to a record that names its position.
+
+    Args:
+        kind: of the record.
+        row: in Gnomon's own layout.
+        path: of the file.
+        where: position of the row.
+
+    Raises:
+        DataError: the row is damaged; the message has no position.
+    """
+    record: Record = _with_position(parse_record(kind, row), f"{path}, {where}")
+    return record
 
 
 def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) -> Iterator[ScannedRow]:

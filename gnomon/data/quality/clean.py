@@ -26,7 +26,7 @@ from gnomon.core.storage.files import atomically, to_json, write_atomically, wri
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.quality.contract import Candidates, Decision, Digests, FileFilter, Filter, Part, Tools
-from gnomon.data.quality.pool import cores, ordered_map
+from gnomon.data.quality.pool import cores, is_large, ordered_map
 from gnomon.data.quality.registry import build_filters, check_tools
 from gnomon.data.quality.report import CleanReport, FilterCount, output_files
 from gnomon.data.quality.shard import UNREADABLE, CheckedRow, Positioned, Rejection, RowChecks
@@ -37,7 +37,6 @@ from gnomon.data.record_kinds import kind_of_file, unread_keys
 from gnomon.data.records import NAMES, format_of, own_rows, parse_record, prompt_of_record
 
 SHARD = 256  # rows that a worker process gets at once
-WORTH_PROCESSES = 8_000_000  # bytes of a file from which on worker processes are started by default
 
 
 @dataclass
@@ -232,7 +231,7 @@ def _check_rows(
     own_layout = format_of(path, (checks.kind,), layout) is None
     unreadable = 0
     if jobs is None:
-        jobs = cores() if _is_large(path) else 1
+        jobs = cores() if is_large(path) else 1
     for shard, read in ordered_map(_ShardWork(checks), _shards(path, layout, checks.kind, keys), jobs):
         for row in shard:
             index = len(rows.positions)
@@ -346,9 +345,3 @@ def _parts(total: int, unreadable: int, findings: _Findings, bias: float) -> dic
         parts[part] = 1 - len(indices) / records if records else 0.0
     parts["unbiased"] *= 1 - bias
     return parts
-
-
-def _is_large(path: Path) -> bool:
-    """Whether worker processes are worth their start; data that is no plain file is."""
-    source, _ = locate(path)
-    return not source.is_file() or source.stat().st_size >= WORTH_PROCESSES

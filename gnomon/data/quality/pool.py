@@ -6,12 +6,15 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.core.errors import RunError
+from gnomon.data.reading.readers import locate
 
 Task = TypeVar("Task")
 Value = TypeVar("Value")
+WORTH_PROCESSES = 4_000_000  # bytes of a file from which on worker processes are started by default
 AHEAD = 3  # tasks in flight for each process
 _work: Callable[[Any], Any] | None = None
 
@@ -67,3 +70,9 @@ def _set_work(work: Callable[[Any], Any]) -> None:
 def _run(task: Any) -> Any:
     assert _work is not None, "set when the process starts"
     return _work(task)
+
+
+def is_large(path: Path) -> bool:
+    """Return whether worker processes are worth their start; for data that is no plain file they are."""
+    source, _ = locate(path)
+    return not source.is_file() or source.stat().st_size >= WORTH_PROCESSES

@@ -136,6 +136,11 @@ class ControlCounts:
         self.plain.update(set(pattern.findall("\n".join(texts))))
         self.ends += sum(a is not b for a, b in zip(turns, cut, strict=True))
 
+    def merge(self, other: ControlCounts) -> None:
+        """Add the counts of other records."""
+        self.plain.update(other.plain)
+        self.ends += other.ends
+
     def facts(self) -> list[tuple[str, str]]:
         """Return the counts that are not 0 as names and values."""
         rows = [(token, count) for token, count in sorted(self.plain.items())]

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Literal
+from typing import Literal
 
-from gnomon.core.types import Label, Preference, Prompt
-from gnomon.data.inspection import Inspection, content_of, is_empty
-from gnomon.data.records import completions_of
+from gnomon.data.inspection.inspect import Inspection
+from gnomon.data.inspection.outline import Outline
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -57,63 +56,45 @@ def _refused(inspection: Inspection) -> Iterator[Problem]:
 
 
 def _of_records(inspection: Inspection) -> Iterator[Problem]:
-    records = inspection.records
-    yield from _rows(
-        "warning",
-        "chosen and rejected are equal",
-        (r for r in records if isinstance(r, Preference) and _text(r.chosen) == _text(r.rejected)),
-        inspection,
-    )
-    yield from _rows(
-        "warning",
-        "an empty completion",
-        (r for r in records if any(map(is_empty, completions_of(r)))),
-        inspection,
-    )
-    yield from _rows("warning", "an exact duplicate of an earlier row", _repeated(records), inspection)
-    yield from _rows("warning", "the reverse of another preference", _reversed(records), inspection)
+    outlines = inspection.outlines
+    preferences = [one for one in outlines if one.sides is not None]
+    yield from _rows("chosen and rejected are equal", (one for one in preferences if _is_even(one)))
+    yield from _rows("an empty completion", (one for one in outlines if one.empty))
+    yield from _rows("an exact duplicate of an earlier row", _repeated(outlines))
+    yield from _rows("the reverse of another preference", _reversed(preferences))
 
 
-def _rows(severity: Severity, text: str, records: Iterable[Any], inspection: Inspection) -> Iterator[Problem]:
-    rows = tuple(record.where.removeprefix(f"{inspection.path}, ") for record in records)
+def _rows(text: str, outlines: Iterable[Outline]) -> Iterator[Problem]:
+    rows = tuple(one.where for one in outlines)
     if rows:
-        yield Problem(severity, text, rows)
+        yield Problem("warning", text, rows)
 
 
-def _text(completion: Any) -> Any:
-    return completion.turns or completion.text
+def _is_even(one: Outline) -> bool:
+    return one.completions[0] == one.completions[1]
 
 
-def _repeated(records: Sequence[Any]) -> Iterator[Any]:
-    known: set[Any] = set()
-    for record in records:
-        content = content_of(record)
-        if content in known:
-            yield record
-        known.add(content)
+def _repeated(outlines: Sequence[Outline]) -> Iterator[Outline]:
+    known: set[int] = set()
+    for one in outlines:
+        if one.content in known:
+            yield one
+        known.add(one.content)
 
 
-def _reversed(records: Sequence[Any]) -> Iterator[Any]:
+def _reversed(preferences: Sequence[Outline]) -> Iterator[Outline]:
     """Preferences whose sides another one has in the other order."""
-    pairs = {
-        (r.prompt.context, _text(r.chosen), _text(r.rejected))
-        for r in records
-        if isinstance(r, Preference) and r.probability != 0.5
-    }
-    for record in records:
-        if isinstance(record, Preference) and record.probability != 0.5:
-            sides = _text(record.rejected), _text(record.chosen)
-            if sides[0] != sides[1] and (record.prompt.context, *sides) in pairs:
-                yield record
+    decided = [one for one in preferences if one.probability != 0.5 and not _is_even(one)]
+    orders = {one.sides[0] for one in decided if one.sides}
+    yield from (one for one in decided if one.sides and one.sides[1] in orders)
 
 
 def _of_the_file(inspection: Inspection) -> Iterator[Problem]:
+    outlines = inspection.outlines
     for name, value in inspection.control_tokens.facts():
         yield Problem("warning", f"{name}: {value}")
     gaps = [
-        len(r.chosen.text) - len(r.rejected.text)
-        for r in inspection.records
-        if isinstance(r, Preference) and r.probability > 0.5
+        one.sizes[0] - one.sizes[1] for one in outlines if one.probability is not None and one.probability > 0.5
     ]
     decided = [gap > 0 for gap in gaps if gap]
     if len(decided) >= FEW:
@@ -125,14 +106,14 @@ def _of_the_file(inspection: Inspection) -> Iterator[Problem]:
                 "warning",
                 f"the {side} side is chosen in {predicted:.0%} of the pairs: a model can learn length alone",
             )
-    labels = [r.good for r in inspection.records if isinstance(r, Label)]
+    labels = [one.good for one in outlines if one.good is not None]
     if labels and len(set(labels)) == 1:
         yield Problem("warning", f"every label is {'good' if labels[0] else 'bad'}: nothing can be compared")
-    ties = sum(isinstance(r, Preference) and r.probability == 0.5 for r in inspection.records)
+    ties = sum(one.probability == 0.5 for one in outlines)
     if ties:
         yield Problem("note", f"{ties:,} ties, which train with probability 0.5 for each side")
     if inspection.unread:
         yield Problem("note", f"columns that are not used: {', '.join(inspection.unread)}")
-    answers = sum(isinstance(r, Prompt) and r.answer is not None for r in inspection.records)
+    answers = sum(one.has_answer for one in outlines)
     if answers:
         yield Problem("note", f"{answers:,} prompts with a known answer, which rewards compare with")

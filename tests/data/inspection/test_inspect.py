@@ -10,9 +10,10 @@ from project import Run, write_rows
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.inspection import facts, inspect, lengths, picture
-from gnomon.data.inspection_view import as_text, preview, short
-from gnomon.data.problems import Problem, problems
+from gnomon.data.inspection import inspect
+from gnomon.data.inspection.facts import facts, lengths, picture
+from gnomon.data.inspection.problems import Problem, problems
+from gnomon.data.inspection.view import as_text, preview, short
 
 PAIRS = [
     {"prompt": "Q", "chosen": "long one", "rejected": "no"},
@@ -175,11 +176,11 @@ def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tin
 
 
 def test_a_terminal_gets_tables(pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    from gnomon.data import inspection_view
+    from gnomon.data.inspection import view
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    inspection_view.show(inspect(pairs), rows=1)
+    view.show(inspect(pairs), rows=1)
     output = capsys.readouterr().out
     assert "longer side is chosen" in output
     assert "│" in output
@@ -201,3 +202,32 @@ def test_unread_columns_are_listed_with_similar_keys(tmp_path: Path) -> None:
         inspect(path)
     write_rows(path, PAIRS)
     assert inspect(path).unread == ()
+
+
+def test_worker_processes_change_nothing_but_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused rows, a prompt's id that stands for another prompt, unread keys: as one process finds them."""
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"Q{n // 2}", "chosen": f"{n} 好", "rejected": "no", "note": n} for n in range(1500)
+    ]
+    rows[700] = {"prompt": "Q", "chosen": "a"}
+    rows[900] = {
+        "prompt": {"id": "x", "messages": [{"role": "user", "content": "A"}]},
+        "chosen": "a",
+        "rejected": "b",
+    }
+    rows[1400] = {
+        "prompt": {"id": "x", "messages": [{"role": "user", "content": "B"}]},
+        "chosen": "a",
+        "rejected": "b",
+    }
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, rows)
+    alone, together = (inspect(path, records=3, jobs=jobs) for jobs in (1, 2))
+    assert as_text(together) == as_text(alone)
+    assert together.outlines == alone.outlines
+    assert together.refused == alone.refused
+    assert [one.where for one in alone.refused] == ["line 701", "line 1401"]
+    assert "stands for another prompt at line 901" in alone.refused[1].reason
+    assert alone.unread == ("note",)
+    assert [record.chosen.text for record in together.records] == ["0 好", "1 好", "2 好"]
+    assert len(inspect(path).records) == 1498

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from gnomon.core.types import Completion, Label, Message, Preference, Prompt, Ranking
 from gnomon.data.encoding import encode_answer
-from gnomon.data.inspection import QUANTILES, TOKENIZED, Inspection, characters, facts, lengths
-from gnomon.data.problems import problems
+from gnomon.data.inspection.facts import QUANTILES, facts, lengths
+from gnomon.data.inspection.inspect import Inspection
+from gnomon.data.inspection.outline import TOKENIZED, characters
+from gnomon.data.inspection.problems import problems
 from gnomon.data.records import NAMES, completions_of, prompt_of_record
 from gnomon.data.templates.rendering import render_prompt
 
@@ -105,7 +107,7 @@ def as_json(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> dic
         "evidence": inspection.evidence,
         "kind": NAMES[inspection.kind],
         "rows": inspection.rows,
-        "used": len(inspection.records),
+        "used": len(inspection.outlines),
         "not_used": [{"where": row.where, "reason": row.reason} for row in inspection.refused],
         "facts": dict(facts(inspection)),
         "lengths": [asdict(row) for row in lengths(inspection)],
