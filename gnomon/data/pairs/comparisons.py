@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Label, Message, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.pairs.edges import Edge
 from gnomon.data.pairs.settings import PairSettings
 from gnomon.data.ratings import gather_ratings
@@ -65,7 +65,7 @@ class Comparisons:
 
 
 def comparisons_of(records: Sequence[Any], settings: PairSettings) -> list[Comparisons]:
-    """Gather the comparisons of each prompt. A prompt is its messages, whatever its id.
+    """Gather the comparisons of each prompt. A prompt is what the model reads, whatever its id.
 
     Preferences count with their weight. A ranking of K completions makes C(K, 2) comparisons of weight 2/K each,
     K − 1 in all. A prompt's good and bad labels are compared, each good one with each bad one, with weights that
@@ -80,10 +80,10 @@ def comparisons_of(records: Sequence[Any], settings: PairSettings) -> list[Compa
         DataError: records of this kind compare nothing, or ratings have no prompts or, to be standardized, no
             raters.
     """
-    groups: dict[tuple[Message, ...], Comparisons] = {}
+    groups: dict[tuple[Any, ...], Comparisons] = {}
 
     def group(prompt: Prompt) -> Comparisons:
-        return groups.setdefault(prompt.messages, Comparisons(prompt))
+        return groups.setdefault(prompt.context, Comparisons(prompt))
 
     kind = type(records[0]) if records else Preference
     if kind is Preference:
@@ -108,9 +108,9 @@ def comparisons_of(records: Sequence[Any], settings: PairSettings) -> list[Compa
 
 
 def _by_prompt(records: Iterable[Any]) -> Iterator[tuple[Prompt, list[Any]]]:
-    groups: dict[tuple[Message, ...], list[Any]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for record in records:
-        groups[record.prompt.messages].append(record)
+        groups[record.prompt.context].append(record)
     for group in groups.values():
         yield group[0].prompt, group
 
