@@ -36,6 +36,10 @@ from .api.feedback_profiles import (
     feedback_set_domains as feedback_set_domains,
     feedback_set_profile as feedback_set_profile,
 )
+from .api.feedback_qualification import (
+    feedback_clear_qualification as feedback_clear_qualification,
+    feedback_qualification as feedback_qualification,
+)
 from .api.feedback_server import (
     feedback_serve as feedback_serve,
 )

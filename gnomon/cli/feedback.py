@@ -97,6 +97,26 @@ SETUP_OPTIONS: Options = {  # the fields of `Setup`
         None,
     ),
     "contact": (Annotated[str | None, typer.Option(help="Whom paused annotators should contact.")], None),
+    "qualification_pass": (
+        Annotated[
+            float | None,
+            number(
+                SETUP + ".qualification_pass",
+                "Share of the qualification to answer correctly.",
+                show_default="0.8",
+            ),
+        ],
+        None,
+    ),
+    "qualification_attempts": (
+        Annotated[
+            int | None,
+            number(
+                SETUP + ".qualification_attempts", "Number of attempts at the qualification.", show_default="2"
+            ),
+        ],
+        None,
+    ),
 }
 
 
@@ -309,7 +329,8 @@ def status(store: Url, project: ProjectId = None) -> None:
         gold = f", and {row['gold']} of gold items" if row["gold"] else ""
         kind = "" if row["kind"] == "person" else f"{row['kind']}, "
         profile = f"; {row['profile']}" if row["profile"] else ""
-        typer.echo(f"{row['name']} ({kind}{row['state']}, id {row['id']}): {row['judgements']}{gold}{profile}")
+        more = f"{gold}{profile}{_qualification(row['qualification'])}"
+        typer.echo(f"{row['name']} ({kind}{row['state']}, id {row['id']}): {row['judgements']}{more}")
     for one in feedback_requirements(store, project):
         people = f"{one.people} people" if one.people else "nobody, so they go to everybody"
         typer.echo(f"{one.requirement}: {one.open_items} open items for {people}")
@@ -319,6 +340,15 @@ def status(store: Url, project: ProjectId = None) -> None:
             f"link {link.key} ({link.link.platform}{ended}): {link.workers} workers, {link.finished} finished, "
             f"{link.judgements} judgements"
         )
+
+
+def _qualification(record: Any) -> str:
+    """An annotator's qualification, as `status` prints it behind their judgements."""
+    if record is None:
+        return ""
+    words = {"qualified": "qualified", "open": "not qualified yet", "failed": "failed the qualification"}
+    score = "" if record.questions is None else f" with {record.correct} of {record.questions}"
+    return f"; {words[record.state]}{score}, attempt {record.attempts}"
 
 
 @app.command()

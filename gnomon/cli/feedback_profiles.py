@@ -1,7 +1,8 @@
-"""`gnomon feedback set-profile` and `set-domains`: assignment of items by languages, domains and skills."""
+"""`gnomon feedback set-profile`, `set-domains` and `qualification`: who gets which items."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,3 +60,32 @@ def set_domains(
 
     for domain, prompts in feedback_set_domains(store, project, clusters, seed=seed).items():
         typer.echo(f"{domain or '(no domain)'}: {prompts} prompts")
+
+
+@app.command("qualification")
+def qualification_command(
+    store: Url,
+    file: Annotated[
+        Path | None, typer.Argument(help="Rows with a prompt, chosen, rejected and an explanation.")
+    ] = None,
+    project: ProjectId = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all questions.")] = False,
+) -> None:
+    """Add questions that annotators answer, with feedback, before their first item.
+
+    The page /admin/setup and the options of init set the share to answer correctly, and the number of attempts.
+
+    [bold]Example[/bold]
+
+      gnomon feedback qualification feedback.db practice.jsonl --project tone
+    """
+    from gnomon.api.feedback_qualification import feedback_clear_qualification, feedback_qualification
+    from gnomon.core.errors import ConfigError
+
+    if clear == (file is not None):
+        raise ConfigError("give either a file of questions to add, or --clear to remove all.")
+    if file is None:
+        typer.echo(f"{feedback_clear_qualification(store, project)} questions removed")
+        return
+    added, count = feedback_qualification(store, project, file)
+    typer.echo(f"{added} questions added; the qualification has {count}")

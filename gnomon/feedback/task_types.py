@@ -69,6 +69,8 @@ class Setup(Settings):
         min_reason_chars: minimum length of a reason, in characters; 0: no reason is requested.
         contact: name or address that a paused annotator may write to.
         scale: lowest and highest score; by default those of the task.
+        qualification_pass: share of the qualification's questions that an annotator must answer correctly.
+        qualification_attempts: number of attempts at the qualification.
     """
 
     criteria: tuple[str, ...] = ()
@@ -86,6 +88,8 @@ class Setup(Settings):
     min_reason_chars: Annotated[int, Range("it counts characters; 0 requests none", ge=0, le=10**5)] = 0
     contact: str = Field(default="", max_length=200)
     scale: tuple[Finite, Finite] | None = None
+    qualification_pass: Annotated[float, Range("it is a share of the questions", ge=0, le=1)] = 0.8
+    qualification_attempts: Annotated[int, Range("it counts attempts", ge=1, le=100)] = 2
 
     @field_validator("criteria")
     @classmethod

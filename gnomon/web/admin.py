@@ -42,6 +42,8 @@ QUALITY_SETTINGS = (
     "max_seconds",
     "min_reason_chars",
     "contact",
+    "qualification_pass",
+    "qualification_attempts",
 )
 
 

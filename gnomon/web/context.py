@@ -22,6 +22,7 @@ from gnomon.feedback.store.access import SESSION_SECONDS, Access, User
 from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.tasks.crowd_progress import CrowdProgress
+from gnomon.feedback.tasks.qualification import Qualification
 from gnomon.feedback.tasks.queue import Queue
 from gnomon.web.formatting import FILTERS
 
@@ -40,6 +41,7 @@ class ServerState:
         self.project = project
         self.secure = secure
         self.queue = Queue(store, project)
+        self.qualification = Qualification(store, project)
         self.monitor = QualityMonitor(store, project)
         self.access = Access(store)
         self.crowd = CrowdAccess(self.access)

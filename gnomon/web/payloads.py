@@ -8,6 +8,7 @@ from typing import Any
 from gnomon.core.storage.digests import digest
 from gnomon.feedback.store.store import Project
 from gnomon.feedback.task_types import MAX_TEXT_CHARS, setup_of
+from gnomon.feedback.tasks.qualification import QuestionTask
 from gnomon.feedback.tasks.queue import AnnotationTask
 from gnomon.web.markdown import completion_as_html, message_as_html
 
@@ -49,3 +50,35 @@ def item_for_page(task: AnnotationTask, roles: Mapping[str, str]) -> dict[str, A
         "completions": [{"html": completion_as_html(c, roles)} for c in task.completions],
         "draft": task.draft,
     }
+
+
+def question_for_page(task: QuestionTask, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Return a question for the browser, with its number; `roles` are the page's names of roles."""
+    return {
+        "item": task.item,
+        "kind": task.kind,
+        "prompt": [{"role": m.role, "html": message_as_html(m)} for m in task.prompt.messages],
+        "completions": [{"html": completion_as_html(c, roles)} for c in task.completions],
+        "draft": None,
+        "question": {
+            "number": task.number,
+            "questions": task.questions,
+            "attempt": task.attempt,
+            "attempts": task.attempts,
+        },
+    }
+
+
+def displayed_answer_in_words(answer: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
+    """Describe an answer on completions in the order in which the judging page numbers them."""
+    if "choice" in answer:
+        names = {"first": "first_better", "second": "second_better"}
+        return str(texts[names.get(answer["choice"], answer["choice"])])
+    if "order" in answer:
+        return " > ".join(str(position + 1) for position in answer["order"])
+    labels = {name: about["label"] for name, about in texts["criteria"].items()}
+    return str(texts["semicolon"]).join(
+        f"{position}{texts['colon']}"
+        + str(texts["comma"]).join(f"{labels.get(name, name)} {score}" for name, score in scores.items())
+        for position, scores in enumerate(answer["scores"], start=1)
+    )

@@ -92,6 +92,19 @@ class JudgementPayload(PagePayload):
     seconds: TimeSpent
 
 
+class QuestionPayload(PagePayload):
+    """The answer to a question that qualifies the annotator.
+
+    Attributes:
+        id: UUID that the page generates once per answer.
+        answer: answer in the format of the project's task, validated by `feedback.task_types`.
+    """
+
+    id: str = Id
+    item: ItemNumber
+    answer: AnswerObject
+
+
 class ItemPayload(PagePayload):
     """A request about one item."""
 

@@ -20,9 +20,9 @@ from gnomon.core.errors import BusyError, ConfigError, DataError
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.queue import NewJudgement
-from gnomon.web import admin, crowd, review
+from gnomon.web import admin, crowd, qualify, review
 from gnomon.web.context import HERE, CurrentUser, Server, ServerState, language_of, server_state
-from gnomon.web.payloads import item_for_page, question_format
+from gnomon.web.payloads import item_for_page, question_for_page, question_format
 from gnomon.web.schemas import DraftPayload, ItemPayload, JudgementPayload, PagePayload, SkipPayload
 
 THREADS = 8  # Python runs one thread at a time; more threads only make all requests slower
@@ -54,7 +54,7 @@ def make_app(store: Store, project: str, *, secure: bool = False) -> FastAPI:
     app = FastAPI(title="Gnomon", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_limit_threads)
     app.state.server = ServerState(store, project, secure)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    for part in (router, crowd.router, admin.router, review.router):
+    for part in (router, qualify.router, crowd.router, admin.router, review.router):
         app.include_router(part)
     app.add_middleware(Guard)
     app.exception_handler(DataError)(_conflict)
@@ -221,19 +221,26 @@ def next_task(payload: PagePayload, request: Request, server: Server, user: Curr
         user: user who sent the request.
 
     Returns:
-        `task`: the item as `item_for_page` returns it, or null if there is none; `done`: number of items that the
-        user has judged; `paused`: whether the user is paused; `finish`: `code` and `address` for a worker of a
-        crowd platform who has finished, else null.
+        `task`: the item as `item_for_page` returns it, a question of the qualification as `question_for_page`
+        returns it, or null if there is none; `done`: number of items that the user has judged; `paused`: whether
+        the user is paused; `failed`: whether they failed the qualification; `finish`: `code` and `address` for a
+        worker of a crowd platform who has finished, else null.
     """
     payload.check(user)
     finish = None if user.crowd_link is None else server.crowd_progress.visit(str(user.invite)).finish
-    task = server.queue.take(user.annotator) if finish is None else None
-    if user.crowd_link is not None and task is None and user.state == "active":
+    state, question = ("qualified", None)
+    if user.role == "annotator" and user.state == "active" and finish is None:
+        state, question = server.qualification.next_question(user.annotator)
+    task = server.queue.take(user.annotator) if finish is None and state == "qualified" else None
+    if user.crowd_link is not None and task is None and user.state == "active" and state == "qualified":
         finish = server.crowd_progress.finish(str(user.invite)).finish
+    roles = roles_of(request, server)
+    item = question_for_page(question, roles) if question else item_for_page(task, roles) if task else None
     return {
-        "task": item_for_page(task, roles_of(request, server)) if task else None,
+        "task": item,
         "done": server.queue.judged_count(user.annotator),
         "paused": user.state == "paused",
+        "failed": state == "failed",
         "finish": finish and {"code": finish.code, "address": finish.address},
     }
 

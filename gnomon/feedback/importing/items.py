@@ -63,7 +63,7 @@ def read_groups(
             if isinstance(row, DataError):
                 raise row
             tracked = TrackedRow(row, keys)
-            yield _add_columns(Group(_bare(tracked), ()) if bare else _group(tracked, alone), tracked)
+            yield _add_columns(Group(_bare(tracked), ()) if bare else group_of(tracked, alone), tracked)
         except DataError as error:
             problem = str(error).rstrip(".").removeprefix(f"{path}, {where}: ")
             raise DataError(f"{path}, {where}: {problem}; {advice}.") from None
@@ -126,7 +126,7 @@ def different(group: Group) -> list[Completion]:
     return list({(one.text, one.turns): one for one in reversed(group.completions)}.values())[::-1]
 
 
-def _group(row: Mapping[str, Any], alone: bool) -> Group:
+def group_of(row: Mapping[str, Any], alone: bool) -> Group:
     """Parse the prompt and the completions of one row, in any supported layout."""
     if row.get("completions") is not None:
         prompt = row_prompt(row)

@@ -23,6 +23,7 @@ from gnomon.feedback.requirements import stored_profile
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ItemRow, JudgementRow, superseded
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import label
+from gnomon.feedback.tasks.qualification import Qualification
 from gnomon.stats.agreement import Level, cohen_kappa, percent_agreement
 from gnomon.stats.dawid_skene import dawid_skene
 from gnomon.stats.intervals import Estimate
@@ -213,7 +214,8 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
     `judgements` counts those that are not surplus, including those of withdrawn annotators; `surplus` judgements
     and those of `gold` items have counts of their own. Over annotators who have not withdrawn they add up to the
     numbers of `Queue.progress`. `role` is None without a valid link; `invited` is true if there ever was a link;
-    `below` and `resumed` are columns of `AnnotatorRow`; `profile` is the text of their profile.
+    `below` and `resumed` are columns of `AnnotatorRow`; `profile` is the text of their profile;
+    `qualification` is a `QualificationRecord`, or None without an attempt.
     """
     plain = ItemRow.gold.is_(None)
     counts = (
@@ -247,6 +249,7 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
         ).all()
         roles = {row.annotator: row.role for row in links if not row.revoked}
         invited = {row.annotator for row in links}
+        qualifications = Qualification(store, project).records()
         return [
             {
                 "id": annotator.id,
@@ -258,6 +261,7 @@ def annotator_table(store: Store, project: str) -> list[dict[str, Any]]:
                 "below": annotator.below,
                 "resumed": annotator.resumed,
                 "profile": str(stored_profile(annotator.profile)),
+                "qualification": qualifications.get(annotator.id),
                 "judgements": row.judgements or 0,
                 "surplus": row.surplus or 0,
                 "gold": row.gold or 0,

@@ -303,6 +303,56 @@ class DecisionRow(Table):
     created: Mapped[float]
 
 
+class QualificationItemRow(Table):
+    """An item that is a question of its project's qualification, with the explanation of its known answer."""
+
+    __tablename__ = "qualification_items"
+
+    item: Mapped[int] = mapped_column(ForeignKey("items.key"), primary_key=True)
+    explanation: Mapped[str] = mapped_column(default="")
+
+
+class QualificationAttemptRow(Table):
+    """An annotator's attempt at a project's qualification.
+
+    Attributes:
+        number: number of the attempt, from 1.
+        questions: number of questions.
+        correct: number of correct answers; `None` until all questions are answered.
+        passed: whether they were enough; `None` until then.
+    """
+
+    __tablename__ = "qualification_attempts"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    annotator: Mapped[str] = mapped_column(ForeignKey("annotators.id"))
+    number: Mapped[int]
+    questions: Mapped[int]
+    correct: Mapped[int | None]
+    passed: Mapped[bool | None]
+    created: Mapped[float]
+    finished: Mapped[float | None]
+
+    __table_args__ = (UniqueConstraint("project", "annotator", "number"),)
+
+
+class QualificationAnswerRow(Table):
+    """An answer to a question of a qualification; `shown` and `answer` are as in `JudgementRow`."""
+
+    __tablename__ = "qualification_answers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(ForeignKey("qualification_attempts.key"))
+    item: Mapped[int] = mapped_column(ForeignKey("items.key"))
+    shown: Mapped[list[Any]]
+    answer: Mapped[dict[str, Any]]
+    correct: Mapped[bool]
+    created: Mapped[float]
+
+    __table_args__ = (UniqueConstraint("attempt", "item"),)
+
+
 class InviteRow(Table):
     """A personal link, which authenticates an annotator.
 

@@ -19,7 +19,14 @@ from gnomon.core.types import Completion, Ranking
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.resolution import completion_ids, resolve_item
-from gnomon.feedback.store.schema import CompletionRow, ItemRow, JudgementRow, ProjectRow, effective_judgements
+from gnomon.feedback.store.schema import (
+    CompletionRow,
+    ItemRow,
+    JudgementRow,
+    ProjectRow,
+    QualificationItemRow,
+    effective_judgements,
+)
 from gnomon.feedback.store.store import BankPrompt, Store, require
 from gnomon.feedback.task_types import check_answer, setup_of, verdict
 from gnomon.stats.intervals import Share
@@ -154,10 +161,16 @@ def gold_verdicts(session: Session, project: str, ids: Mapping[int, str]) -> dic
 
 
 def gold_items(store: Store, project: str) -> list[GoldItem]:
-    """Return all gold items, those with the lowest accuracy first and those without judgements last."""
+    """Return all gold items, those with the lowest accuracy first and those without judgements last.
+
+    The questions of a qualification are not among them.
+    """
     with store.reading() as session:
         rows = session.scalars(
-            select(ItemRow).where(ItemRow.project == project, ItemRow.gold.is_not(None)).order_by(ItemRow.key)
+            select(ItemRow)
+            .where(ItemRow.project == project, ItemRow.gold.is_not(None))
+            .where(ItemRow.key.not_in(select(QualificationItemRow.item)))
+            .order_by(ItemRow.key)
         ).all()
         items = []
         for row in rows:

@@ -7,6 +7,7 @@ import { question, at, draftOf, dropDraft, forgetRefused, storeJudgement, storeD
 import { translateReason, post, Refused, uuid } from "./posting.js";
 import { pair } from "./pair.js";
 import { ranking } from "./ranking.js";
+import { qualification } from "./qualification.js";
 import { rewriting } from "./rewrite.js";
 import { scaleOf, scores } from "./scores.js";
 
@@ -52,6 +53,8 @@ function show(shownTask, previous) { // previous: the judgement to correct, or t
   at("nothing").hidden = Boolean(task);
   if (task) at("paused").hidden = true;
   if (task && at("finished")) at("finished").hidden = true;
+  at("failed").hidden = true;
+  questions.show(task);
   if (!task) return;
   at("prompt").replaceChildren(...task.prompt.map((turn) => {
     const row = document.createElement("div"), who = document.createElement("div"), message = document.createElement("div");
@@ -69,7 +72,7 @@ function show(shownTask, previous) { // previous: the judgement to correct, or t
   at("compare").setAttribute("aria-pressed", "false");
   at("differ").textContent = at("missing").textContent = "";
   at("correcting").hidden = at("leave").hidden = !corrects;
-  at("skip").hidden = at("undo").hidden = Boolean(corrects);
+  at("skip").hidden = at("undo").hidden = Boolean(corrects || task.question);
   at("announcement").textContent = corrects ? texts.correcting : ""; // for screen readers
   focusLongCode();
   updateReasonHint();
@@ -91,6 +94,7 @@ async function next() {
     show(response.task, (response.task && (draftOf(response.task.item) ?? response.task.draft)) || {});
     at("paused").hidden = !response.paused || Boolean(task);
     at("nothing").hidden ||= response.paused;
+    if (response.failed) at("failed").hidden = !(at("nothing").hidden = true);
     if (response.finish) showFinish(response.finish);
     showStatus();
   } catch (error) {
@@ -119,6 +123,8 @@ function compare() {
   at("differ").textContent = !on ? "" : words === null ? texts.too_long : texts.differ.replace("{n}", words);
 }
 
+const questions = qualification(answer, next, showError); // before the first item, where the project has some
+
 // --- Answers ---------------------------------------------------------------------------------------------------------
 
 const soFar = () => ({ answer: { ...answer.soFar(), ...rewrite?.soFar() }, reason: at("reason").value, confidence: sure?.value ?? null });
@@ -126,12 +132,12 @@ const soFar = () => ({ answer: { ...answer.soFar(), ...rewrite?.soFar() }, reaso
 function saveDraft() { // a judgement under correction stays unchanged until it is submitted again
   updateReasonHint();
   at("missing").textContent = "";
-  if (!task || corrects) return;
+  if (!task || corrects || task.question) return;
   try { storeDraft(task.item, soFar()); } catch { showStatus(texts.blocked, true); }
 }
 
 function missing() {
-  const unsure = sure && sure.value === null, problem = answer.missing() || rewrite?.missing() || (unsure ? texts.sure_missing : "");
+  const unsure = sure && sure.value === null && !task.question, problem = answer.missing() || rewrite?.missing() || (unsure ? texts.sure_missing : "");
   if (unsure && problem === texts.sure_missing) sure.focus();
   return problem;
 }
@@ -141,6 +147,7 @@ function submit() {
   const problem = missing();
   at("missing").textContent = problem;
   if (problem) return;
+  if (task.question) { questions.send(task, answer.soFar(), () => { task = null; }); return; }
   try { storeJudgement({ id: uuid(), who, item: task.item, ...soFar(), corrects, seconds: seconds() }); } catch { showStatus(texts.blocked, true); return; }
   task = null;
   document.activeElement?.blur();
@@ -163,7 +170,7 @@ async function send() {
 }
 
 async function skip() {
-  if (!task) return;
+  if (!task || task.question) return;
   if (corrects) { showStatus(texts.cannot_skip); return; }
   const request = ++turn, before = task;
   task = null; // keys must not judge an item that is about to disappear
@@ -178,6 +185,7 @@ async function skip() {
 }
 
 async function undo() {
+  if (task?.question || !at("feedback").hidden) return;
   if (corrects) { leave(); return; }
   if (outbox().length) return; // a judgement must reach the server before it can be corrected
   const request = ++turn, before = task;
@@ -203,7 +211,7 @@ function leave() { // ends a correction without a change
 }
 
 async function edit() {
-  if (!task || !rewrite) return;
+  if (!task || !rewrite || task.question) return;
   const best = answer.best(), edited = task;
   if (best === null) { at("missing").textContent = answer.missing(); return; }
   try { await rewrite.begin(edited.item, best, () => task === edited); } catch (error) { showError(error); }
@@ -259,7 +267,7 @@ at("reason").addEventListener("input", saveDraft);
 addEventListener("online", () => send());
 
 async function sendHeartbeat(more = {}) {
-  if (!task || corrects) return;
+  if (!task || corrects || task.question) return;
   try { await post("/api/heartbeat", { who, item: task.item, ...soFar() }, more); } catch (error) { if (!more.keepalive) showError(error); }
 }
 setInterval(() => { seconds(); if (sinceInput() < 10 * IDLE) sendHeartbeat(); }, BEAT); // without input, the lease may expire
