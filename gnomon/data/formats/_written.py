@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
@@ -36,7 +38,6 @@ def conversation_of(record: Demonstration, layout: str) -> tuple[Message, ...]:
         raise DataError(
             f"{layout} are learned in every turn of the assistant, but one of the prompt's is not to be learned"
         )
-    check_no_tools(record.prompt, layout)
     return (*record.prompt.messages, *turns_of_completion(record.completion))
 
 
@@ -48,7 +49,7 @@ def check_plain(turn: Message, layout: str) -> None:
     """
     others = [key for key in message_row(turn) if key not in PLAIN and (key, turn.train) != ("train", True)]
     if others:
-        raise DataError(f"{layout} have no {' or '.join(others)}, which a turn has")
+        raise DataError(f"{layout} have no place for {' or '.join(others)}, which a turn has")
 
 
 def check_no_tools(prompt: Prompt, layout: str) -> None:
@@ -58,7 +59,18 @@ def check_no_tools(prompt: Prompt, layout: str) -> None:
         DataError: it has; the message names it.
     """
     if others := list(context_row(prompt)):
-        raise DataError(f"{layout} have no {' or '.join(others)}, which the prompt has")
+        raise DataError(f"{layout} have no place for {' or '.join(others)}, which the prompt has")
+
+
+def tools_column(prompt: Prompt, layout: str) -> Row:
+    """Return the column `tools` with a prompt's tools as JSON text; no column if it has none.
+
+    Raises:
+        DataError: the prompt has variables of the chat template, which the layout has not.
+    """
+    tools = context_row(prompt).get("tools")
+    check_no_tools(replace(prompt, tools=()), layout)
+    return {"tools": json.dumps(tools, ensure_ascii=False)} if tools else {}
 
 
 def strength(record: Demonstration | Label | Preference) -> Row:

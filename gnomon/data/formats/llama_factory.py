@@ -16,10 +16,10 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Message, Preference
 from gnomon.data.formats._conversations import Messages, is_messages, most
-from gnomon.data.formats._written import check_no_tools, conversation_of, final_answer, strength
+from gnomon.data.formats._written import conversation_of, final_answer, strength, tools_column
 from gnomon.data.formats.alpaca import INPUTS, instruction_with_input
 from gnomon.data.formats.contract import Format, carried, has_value
-from gnomon.data.formats.sharegpt import has_turns, message_of, turns_of, written_turn
+from gnomon.data.formats.sharegpt import has_turns, message_of, turns_of, written_turns
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required
 
@@ -85,14 +85,15 @@ class LlamaFactory(Format):
     def write(self, record: Any) -> Row:
         """Write a conversation, its system message in a column, and the answers beside it."""
         if isinstance(record, Demonstration):
-            turns = conversation_of(record, TITLE)
-            return {**_written(turns, answered=True), **strength(record)}
-        check_no_tools(record.prompt, TITLE)
-        if isinstance(record, Label):
+            row = _written(conversation_of(record, TITLE), answered=True)
+        elif isinstance(record, Label):
             turns = (*record.prompt.messages, final_answer(record.completion, TITLE))
-            return {**_written(turns, answered=True), "kto_tag": record.good, **strength(record)}
-        sides = {s: written_turn(final_answer(getattr(record, s), TITLE)) for s in ("chosen", "rejected")}
-        return {**_written(record.prompt.messages, answered=False), **sides, **strength(record)}
+            row = {**_written(turns, answered=True), "kto_tag": record.good}
+        else:
+            row = _written(record.prompt.messages, answered=False)
+            for side in ("chosen", "rejected"):
+                (row[side],) = written_turns([final_answer(getattr(record, side), TITLE)])
+        return {**row, **tools_column(record.prompt, TITLE), **strength(record)}
 
 
 def _turns(row: Mapping[str, Any]) -> Messages:
@@ -135,4 +136,4 @@ def _written(turns: Sequence[Message], *, answered: bool) -> Row:
     alternate = all(turn.role in roles for turn, roles in zip(rest, expected, strict=True))
     if not alternate or len(rest) % 2 == answered:
         raise DataError(f"{TITLE} have turns of user and assistant in alternation, and these do not alternate")
-    return {"conversations": [written_turn(turn) for turn in rest], "system": system}
+    return {"conversations": written_turns(rest), "system": system}

@@ -6,13 +6,14 @@ https://github.com/lm-sys/FastChat reads and writes the same layout.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message
 from gnomon.data.formats._conversations import answered
-from gnomon.data.formats._written import check_plain, conversation_of, strength
+from gnomon.data.formats._written import check_plain, conversation_of, strength, tools_column
 from gnomon.data.formats.contract import Format, carried, has_value
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required
@@ -33,6 +34,7 @@ ROLES = {
     "function_response": "tool",
     "function_call": "assistant",
 }
+TITLE = "ShareGPT conversations"
 NAMES = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
 
 
@@ -40,7 +42,7 @@ class ShareGPT(Format):
     """Conversations of `{"from": "human", "value": "…"}` under `conversations`."""
 
     name = "sharegpt"
-    title = "ShareGPT conversations"
+    title = TITLE
     kinds = (Demonstration,)
     writes = (Demonstration,)
 
@@ -57,8 +59,8 @@ class ShareGPT(Format):
 
     def write(self, record: Demonstration) -> Row:
         """Write prompt and completion as one conversation, every answer of which is learned."""
-        turns = conversation_of(record, "ShareGPT conversations")
-        return {"conversations": list(map(written_turn, turns)), **strength(record)}
+        turns = written_turns(conversation_of(record, TITLE))
+        return {"conversations": turns, **tools_column(record.prompt, TITLE), **strength(record)}
 
 
 def has_turns(value: Any) -> bool:
@@ -109,11 +111,36 @@ def calls_of(value: Any) -> list[Any]:
     return calls if isinstance(calls, list) else [calls]
 
 
-def written_turn(turn: Message) -> dict[str, Any]:
-    """Convert a message to a turn with `from` and `value`.
+def written_turns(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Convert messages to turns with `from` and `value`; a turn with tool calls is a `function_call`.
+
+    A tool's message that follows a single call needs no name and no id of its call.
 
     Raises:
-        DataError: the message has more than a text.
+        DataError: a message has more than a text or calls.
     """
-    check_plain(turn, "turns with from and value")
-    return {"from": NAMES[turn.role], "value": turn.content}
+    before = (None, *turns)
+    return [_written(_unlinked(turn, previous)) for turn, previous in zip(turns, before, strict=False)]
+
+
+def _unlinked(turn: Message, previous: Message | None) -> Message:
+    """Return a tool's message without the links that the call before it implies."""
+    if turn.role != "tool" or previous is None or len(previous.tool_calls) != 1:
+        return turn
+    call = json.loads(previous.tool_calls[0])
+    implied = (turn.tool_call_id in (None, call.get("id")), turn.name in (None, call["function"]["name"]))
+    return replace(turn, tool_call_id=None, name=None) if all(implied) else turn
+
+
+def _written(turn: Message) -> dict[str, Any]:
+    layout = "turns with from and value"
+    check_plain(replace(turn, tool_calls=()), layout)
+    if not turn.tool_calls:
+        return {"from": NAMES[turn.role], "value": turn.content}
+    if turn.content:
+        raise DataError(f"{layout} have no place for a text beside tool_calls, which a turn has")
+    calls = [json.loads(call)["function"] for call in turn.tool_calls]
+    return {
+        "from": "function_call",
+        "value": json.dumps(calls if len(calls) > 1 else calls[0], ensure_ascii=False),
+    }

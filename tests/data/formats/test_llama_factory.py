@@ -186,7 +186,7 @@ def test_written_pairs_have_the_columns_that_llama_factory_reads(file_of: FileOf
         ),
         (
             {"prompt": "a", "completion": [{"role": "assistant", "content": "b", "reasoning_content": "hm"}]},
-            "turns with from and value have no reasoning_content, which a turn has",
+            "turns with from and value have no place for reasoning_content, which a turn has",
         ),
     ],
 )
@@ -197,3 +197,58 @@ def test_rows_that_the_layout_cannot_hold_are_listed_with_the_reason(
         file_of({"prompt": "Q", "completion": "A"}, row), tmp_path / "out.jsonl", "llama-factory"
     )
     assert (result.written, dict(result.rejected)) == (1, {reason: 1})
+
+
+CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Köln"}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Tells the weather.", "parameters": {}},
+}
+
+
+def with_a_call(**links: str) -> dict[str, Any]:
+    """A conversation with a call of a tool; with `id`, call and result are linked by it."""
+    result = {
+        "role": "tool",
+        "content": "12°",
+        **({"tool_call_id": links["id"], "name": "weather"} if links else {}),
+    }
+    turns = [
+        {"role": "user", "content": "Weather in Köln?"},
+        {"role": "assistant", "content": "", "tool_calls": [{**CALL, **links}]},
+        result,
+        {"role": "assistant", "content": "12 degrees."},
+    ]
+    return {"messages": turns, "tools": [TOOL]}
+
+
+@pytest.mark.parametrize("layout", ["llama-factory", "llama-factory-v1", "sharegpt", "trl"])
+def test_tools_and_their_calls_are_written_and_read_back(file_of: FileOf, tmp_path: Path, layout: str) -> None:
+    source, written = file_of(with_a_call()), tmp_path / "written.jsonl"
+    assert convert_file(source, written, layout).rejected_file is None
+    (record,) = read_records(Demonstration, written)
+    assert [record] == read_records(Demonstration, source)
+    assert json.loads(record.prompt.tools[0]) == TOOL
+
+
+def test_a_call_is_a_turn_of_its_own_and_its_id_is_implied(file_of: FileOf, tmp_path: Path) -> None:
+    convert_file(file_of(with_a_call(id="call_1")), tmp_path / "out.jsonl", "llama-factory")
+    row = json.loads((tmp_path / "out.jsonl").read_text("utf-8"))
+    assert row["conversations"][1:3] == [
+        {"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Köln"}}'},
+        {"from": "observation", "value": "12°"},
+    ]
+    assert json.loads(row["tools"]) == [TOOL]
+    assert read_records(Demonstration, tmp_path / "out.jsonl") == read_records(
+        Demonstration, file_of(with_a_call())
+    )
+
+
+def test_a_result_that_belongs_to_one_of_several_calls_is_listed(file_of: FileOf, tmp_path: Path) -> None:
+    row = with_a_call(id="call_1")
+    row["messages"][1]["tool_calls"].append({**CALL, "id": "call_2"})
+    plain = {"prompt": "Q", "completion": "A"}
+    result = convert_file(file_of(plain, row), tmp_path / "out.jsonl", "llama-factory")
+    assert list(result.rejected) == [
+        "turns with from and value have no place for name or tool_call_id, which a turn has"
+    ]

@@ -103,4 +103,4 @@ def test_demonstrations_that_would_be_learned_otherwise_are_listed(file_of: File
     first, second = result.rejected
     assert result.written == 1
     assert first.startswith("ShareGPT conversations are learned in every turn of the assistant")
-    assert second == "turns with from and value have no train, which a turn has"
+    assert second == "turns with from and value have no place for train, which a turn has"
