@@ -156,7 +156,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(*arguments: object, typed: str = "") -> Ran:
         monkeypatch.setattr(sys, "argv", ["gnomon", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
         capsys.readouterr()
         code = 0
         try:

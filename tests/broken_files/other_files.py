@@ -101,5 +101,6 @@ OTHERS = (
     Broken("a web page", "a.jsonl", b"<!DOCTYPE html><html></html>", refused="a web page"),
     Broken("a database", "a.csv", b"SQLite format 3\0", refused="SQLite"),
     Broken("a pickle", "a.jsonl", pickle.dumps(PAIR, protocol=4), refused="pickle"),
-    Broken("an unknown ending", "a.doc", TWO, refused=r"the ending '\.doc' is not known"),
+    Broken("a text with an unknown ending", "a.doc", b"a\nb\n", refused=r"the ending '\.doc' is not known"),
+    Broken("JSON lines with an unknown ending", "a.txt", TWO, GOOD),
 )

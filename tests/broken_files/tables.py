@@ -6,6 +6,20 @@ from broken_files.case import GOOD, TWO, Broken
 
 HEAD = b"prompt,completion\n"
 TABLES = (
+    Broken("spaces behind commas", "a.csv", b'prompt, completion\na, "Yes, please."\nb, No.\n', GOOD),
+    Broken(
+        "a quote in the middle of a text",
+        "a.csv",
+        HEAD + b'a,5" wide\nb,Yes "sir".\n',
+        GOOD,
+    ),
+    Broken(
+        "a quote that opens a text of several lines",
+        "a.csv",
+        HEAD + b'a,Yes.\nx,"y\nmore\nb,Yes.\n',
+        GOOD,
+        {"line 3": "not valid CSV", "line 4": "1 columns"},
+    ),
     Broken(
         "too many columns",
         "a.csv",

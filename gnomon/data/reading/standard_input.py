@@ -40,9 +40,10 @@ def copy_of_pipe(path: Path) -> Path:
 
 
 def _standard_input() -> BinaryIO:
-    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)  # a notebook's has none
+    if stream is None or stream.closed or stream.isatty():
         raise DataError("nothing is piped into standard input; pipe a file, as in gnomon data inspect - < FILE.")
-    return sys.stdin.buffer
+    return stream
 
 
 def _copied(pipe: BinaryIO) -> Path:

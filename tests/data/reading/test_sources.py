@@ -162,9 +162,11 @@ def test_errors_in_standard_input_name_it_by_its_mark(piped: Any) -> None:
 
 def test_a_terminal_is_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standard_input, "_copies", {})
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(closed=False, isatty=lambda: True))
-    with pytest.raises(DataError, match="nothing is piped into standard input"):
-        prompts(Path("-"))
+    terminal = SimpleNamespace(buffer=SimpleNamespace(closed=False, isatty=lambda: True))
+    for stdin in (terminal, None, io.StringIO("text of a notebook")):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(DataError, match="nothing is piped into standard input"):
+            prompts(Path("-"))
 
 
 def test_a_named_pipe_is_read_several_times(tmp_path: Path) -> None:
@@ -259,9 +261,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     monkeypatch.setattr(
         datasets, "get_dataset_split_names", lambda name, subset, revision: state["subsets"][subset]
     )
-    hub_datasets.hub_revision.cache_clear()
+    caches = (hub_datasets.hub_revision, hub_datasets._open)
+    for one in caches:
+        one.cache_clear()
     yield state
-    hub_datasets.hub_revision.cache_clear()
+    for one in caches:
+        one.cache_clear()
 
 
 def test_a_split_of_a_data_set_on_the_hub_is_streamed_at_one_commit(hub: dict[str, Any]) -> None:

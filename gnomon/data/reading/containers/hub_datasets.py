@@ -85,6 +85,7 @@ def scan_hub_dataset(name: str, split: str | None) -> Iterator[ScannedRow]:
     yield from numbered_rows([RowGroup(None, lambda: _batches(dataset, name))], name, 0)
 
 
+@cache
 def _open(name: str, split: str | None, revision: str) -> Any:
     """Open one split as a stream."""
     import datasets

@@ -10,7 +10,7 @@ from gnomon.core.errors import DataError
 from gnomon.data.reading.containers.arrow_files import scan_arrow, scan_arrow_stream, scan_parquet
 from gnomon.data.reading.containers.json_files import json_title, scan_json
 from gnomon.data.reading.containers.tables import scan_table
-from gnomon.data.reading.content import PACKED, Content, compression_of, data_suffix
+from gnomon.data.reading.content import Content, compression_of, data_suffix
 from gnomon.data.reading.rows import ScannedRow
 from gnomon.data.reading.text_encodings import likely_encoding, not_utf8
 
@@ -102,9 +102,9 @@ def _by_text(start: bytes, name: str) -> Container:
     looks_like_json = start.lstrip()[:1] in (b"{", b"[")
     if by_ending is not None:
         return JSON if looks_like_json and start.lstrip()[1:].lstrip()[:1] in (b'"', b"{") else by_ending
-    if ending and Path(name).suffix.lower() not in PACKED:
-        raise DataError(f"the ending '{ending}' is not known; give a file that ends in {FORMATS}.")
-    return JSON if looks_like_json else CSV
+    if looks_like_json or not ending:
+        return JSON if looks_like_json else CSV
+    raise DataError(f"the ending '{ending}' is not known; give a file that ends in {FORMATS}.")
 
 
 def container_title(file: Path, name: str, split: str | None) -> str:

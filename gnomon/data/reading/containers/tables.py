@@ -6,6 +6,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gnomon.core.errors import DataError
@@ -13,7 +14,6 @@ from gnomon.data.reading.content import Content, data_suffix
 from gnomon.data.reading.rows import Row, ScannedRow
 from gnomon.data.reading.text_encodings import not_utf8
 
-_MARK = b"\xef\xbb\xbf"
 _QUOTED = re.compile(r'"[^"]*"')
 _SEPARATOR = "sep="  # Excel's first line, which names the separator
 
@@ -34,7 +34,7 @@ def scan_table(file: Path, name: str, split: str | None) -> Iterator[ScannedRow]
     csv.field_size_limit(2**31 - 1)  # the default refuses long texts
     with Content(file, name) as content:
         lines = _Lines(content)
-        rows = _rows(lines, _delimiter(name, lines, content.sample))
+        rows = _rows(lines, _style(name, lines, content.sample))
         number, cells = next(rows, (1, []))
         if isinstance(cells, DataError):
             raise DataError(f"line {number}: {cells}")
@@ -50,6 +50,19 @@ def scan_table(file: Path, name: str, split: str | None) -> Iterator[ScannedRow]
                 yield f"line {number}", _row(header, cells, content.sample)
         if lines.damage is not None:
             yield f"line {lines.start_row()}", lines.damage
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How a table is written.
+
+    Attributes:
+        delimiter: between two cells.
+        spaced: whether a space follows each delimiter, which is no part of a cell.
+    """
+
+    delimiter: str
+    spaced: bool = False
 
 
 class _Lines:
@@ -92,11 +105,11 @@ class _Lines:
             if isinstance(line, DataError):
                 self.damage = line
                 return
-            text = line.removeprefix(_MARK).decode("utf-8", "surrogateescape")
+            text = line.decode("utf-8", "surrogateescape")
             yield from text.splitlines(keepends=True) if returns_only else (text,)
 
 
-def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | DataError]]:
+def _rows(lines: _Lines, style: _Style) -> Iterator[tuple[int, list[str] | DataError]]:
     """Yield the cells of each row with its first line's number.
 
     A quote that is never closed makes its line unreadable, and not the rows after it.
@@ -104,7 +117,8 @@ def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | Data
     while True:
         number = lines.start_row()
         try:
-            cells = next(csv.reader(lines, delimiter=delimiter, strict=True))
+            reader = csv.reader(lines, delimiter=style.delimiter, skipinitialspace=style.spaced, strict=True)
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
@@ -117,14 +131,15 @@ def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | Data
             yield number, cells
 
 
-def _delimiter(name: str, lines: _Lines, sample: bytes) -> str:
-    """Return the delimiter: a tab in TSV, else what the first line names, or has most of."""
+def _style(name: str, lines: _Lines, sample: bytes) -> _Style:
+    """Return how a table is written: TSV with tabs, others with what the first line names or has most of."""
     first = sample.decode("utf-8", "replace").splitlines()[:1]
     line = _QUOTED.sub("", first[0]) if first else ""
     if line.lower().startswith(_SEPARATOR) and len(line) > len(_SEPARATOR):
         next(lines)
-        return line[len(_SEPARATOR)]
-    return "\t" if data_suffix(name) == ".tsv" else max(",;\t", key=line.count)
+        return _Style(line[len(_SEPARATOR)])
+    delimiter = "\t" if data_suffix(name) == ".tsv" else max(",;\t", key=line.count)
+    return _Style(delimiter, 0 < line.count(delimiter) == line.count(f"{delimiter} "))
 
 
 def _header(cells: Sequence[str], sample: bytes, number: int) -> list[str]:
