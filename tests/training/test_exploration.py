@@ -164,7 +164,7 @@ def test_replayed_groups_join_the_round_with_their_own_weights(tmp_path: Path, w
     rollouts, scores, _ = loop.score(loop.sample(3))
     assembled = loop.assemble_experience(3, rollouts, scores)
     assert len(assembled.tokens) > len(rollouts)
-    recomputed = loop.evaluator.policy(assembled)
+    recomputed = loop.evaluator.add_policy_logprobs(assembled)
     assert recomputed.sampler_logprobs is not None
     fresh = recomputed.tokens.mask[: len(rollouts)]
     gap = (recomputed.old_logprobs - recomputed.sampler_logprobs).abs()
@@ -181,7 +181,7 @@ def test_temperatures_and_the_reference_fill_a_group(tmp_path: Path, words: Any)
     rollouts = loop.sample(1)
     assert Counter(r.prompt.id for r in rollouts).most_common(1)[0][1] == 8
     scored = loop.score(rollouts)
-    recomputed = loop.evaluator.policy(loop.assemble_experience(1, scored[0], scored[1]))
+    recomputed = loop.evaluator.add_policy_logprobs(loop.assemble_experience(1, scored[0], scored[1]))
     assert recomputed.sampler_logprobs is not None
     reference_logprobs = loop.models.policy.reference_logprobs(recomputed.tokens, temperature=0.9)
     mask = recomputed.tokens.mask
@@ -202,7 +202,7 @@ def test_weights_can_be_left_out_and_recomputed_log_probs_asked_for(tmp_path: Pa
             for parameter in loop.models.policy.trainable().values():
                 parameter.add_(0.2)
             now = loop.models.policy.logprobs(drawn.tokens, temperature=0.9)
-        return drawn, loop.evaluator.policy(drawn), now.masked_fill(~drawn.tokens.mask, 0.0)
+        return drawn, loop.evaluator.add_policy_logprobs(drawn), now.masked_fill(~drawn.tokens.mask, 0.0)
 
     drawn, plain, now = recomputed()
     assert plain.sampler_logprobs is None
@@ -284,7 +284,9 @@ def test_others_completions_say_nothing_of_the_policy(tmp_path: Path, words: Any
     own = [i for i, r in enumerate(rollouts) if not r.off_policy]
     assert len(own) == len(rollouts) / 2 == 12
     scores = torch.arange(24.0)
-    drawn = loop.evaluator.reference(loop.evaluator.policy(loop.assemble_experience(1, rollouts, scores)), None)
+    drawn = loop.evaluator.add_reference_logprobs(
+        loop.evaluator.add_policy_logprobs(loop.assemble_experience(1, rollouts, scores)), None
+    )
     drawn = replace(drawn, rewards=drawn.old_logprobs, advantages=drawn.old_logprobs)
     kls = sequence_kl(drawn)
     metrics = describe(drawn, own)

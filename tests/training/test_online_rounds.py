@@ -175,9 +175,9 @@ def test_looks_at_held_out_prompts_differ_by_the_policy_alone(tmp_path: Path, wo
     assert loop.evaluate() == metrics
     with loop.models.activation_cache(1.0) as loop.activation_caches:
         loop.models.policy.logprobs(experience().tokens)
-        assert [states.size > 0 for states in loop.activation_caches] == [True]
+        assert [cache.size > 0 for cache in loop.activation_caches] == [True]
         loop.evaluate()
-        assert [states.size for states in loop.activation_caches] == [0]
+        assert [cache.size for cache in loop.activation_caches] == [0]
 
 
 def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, words: Any) -> None:
@@ -188,7 +188,7 @@ def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, word
 
         def recording(*args: Any, **settings: Any) -> dict[str, float]:
             metrics = update(*args, **settings)
-            sizes.extend(states.size for states in loop.activation_caches)
+            sizes.extend(cache.size for cache in loop.activation_caches)
             return metrics
 
         with pytest.MonkeyPatch.context() as patch:
@@ -196,7 +196,7 @@ def test_a_round_leaves_no_states_of_its_completions_behind(tmp_path: Path, word
             loop.step(1)
         assert sizes
         assert min(sizes) > 0
-        assert [states.size for states in loop.activation_caches] == [0] * len(sizes)
+        assert [cache.size for cache in loop.activation_caches] == [0] * len(sizes)
 
 
 def test_only_a_first_round_is_compared_with_the_sampler_before_it_learns(
@@ -301,7 +301,7 @@ def test_the_values_of_a_critic_do_not_depend_on_whether_its_trunk_learns(tmp_pa
         loop.models.critic.network.score = head
         assert loop.models.critic.frozen_trunk == (name == "frozen")
         assert head(torch.zeros(1, 32)).abs().item() > 1e-3
-        values = loop.evaluator.critic(experience()).values
+        values = loop.evaluator.add_critic_values(experience()).values
         assert values is not None
         values_by_trunk.append(values)
     mask = experience().tokens.mask

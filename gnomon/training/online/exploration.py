@@ -24,7 +24,7 @@ def sample_group_mix(
     seed: int,
     policy_version: int,
     reference: Mapping[str, Tensor] | None,
-    before: Sequence[int] | None = None,
+    occurrences: Sequence[int] | None = None,
     stored: StoredCompletions | None = None,
 ) -> list[list[Rollout]]:
     """Sample K completions per prompt: the policy's at several temperatures, the reference's, stored ones.
@@ -37,8 +37,8 @@ def sample_group_mix(
         seed: of this round.
         policy_version: optimizer steps that the policy has taken.
         reference: weights of the reference, by name `[…]`; `None` disables the adapter.
-        before: how often each prompt occurs earlier in the round; `None` counts within `prompts`.
-        stored: completions of others; a prompt with too few of them has a smaller group.
+        occurrences: how often each prompt occurs earlier in the round; `None` counts within `prompts`.
+        stored: off-policy completions; a prompt with too few of them has a smaller group.
 
     Returns:
         A group for each prompt.
@@ -50,7 +50,7 @@ def sample_group_mix(
     for i in range(sampling.completions - from_reference - from_store):
         plan[ladder[i % len(ladder)]] = plan.get(ladder[i % len(ladder)], 0) + 1
     drawn: list[list[Rollout]] = [[] for _ in prompts]
-    occurrences = occurrence_index(prompts) if before is None else before
+    earlier = occurrence_index(prompts) if occurrences is None else occurrences
 
     def draw(count: int, temperature: float, salt: int, *, of: str = "policy") -> None:
         rollouts = sampler.sample(
@@ -58,7 +58,7 @@ def sample_group_mix(
             sampling.model_copy(update={"completions": count, "temperature": temperature}),
             seed=seed * 17 + salt,
             policy_version=policy_version,
-            first_indices=[index * count for index in occurrences],
+            first_indices=[index * count for index in earlier],
         )
         if of == "reference" or temperature != sampling.temperature:
             rollouts = [replace(rollout, off_policy=True) for rollout in rollouts]
@@ -79,7 +79,7 @@ def sample_group_mix(
             temperature=temperature,
             seed=seed,
             policy_version=policy_version,
-            occurrences=occurrences,
+            occurrences=earlier,
         )
         drawn = [group + more for group, more in zip(drawn, completions, strict=True)]
     return drawn

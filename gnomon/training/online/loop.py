@@ -36,7 +36,7 @@ from gnomon.training.online.prompt_stream import PromptStream
 from gnomon.training.online.replay_buffer import ReplayBuffer, ReplayGroup
 from gnomon.training.online.reward_failures import FailureLog
 from gnomon.training.online.reward_scoring import Scorer
-from gnomon.training.online.round_metrics import describe, own_rows, sample_rows, zero_variance_groups
+from gnomon.training.online.round_metrics import describe, on_policy_rows, sample_rows, zero_variance_groups
 from gnomon.training.online.sampler_mismatch import compare_logprobs
 from gnomon.training.outcome import Alarms
 from gnomon.training.runtime.loop import TrainingLoop, saved_tensors
@@ -94,10 +94,12 @@ class OnlineLoop(TrainingLoop):
     _failures: FailureLog = field(init=False)
 
     def __post_init__(self) -> None:
-        incompatibility = data_incompatibility(self.algorithm, None) or sampling_incompatibility(
-            self.algorithm, self.sampling
+        incompatibility = (
+            data_incompatibility(self.algorithm, None)
+            or sampling_incompatibility(self.algorithm, self.sampling)
+            or reuse_incompatibility(self.algorithm, self.settings)
         )
-        if incompatibility := incompatibility or reuse_incompatibility(self.algorithm, self.settings):
+        if incompatibility:
             raise ConfigError(incompatibility)
         weighted = self.prompts if isinstance(self.prompts[0], tuple) else [(self.prompts, 1.0)]
         pools, self.held_out = hold_out(cast(Any, weighted), self.settings.validation, self.seed)
@@ -196,12 +198,12 @@ class OnlineLoop(TrainingLoop):
         rollouts, scores, reward_metrics = self.score(rollouts)
         rollouts, scores, reward_metrics = self.resample(step, rollouts, scores, reward_metrics)
         from_sampler = self.assemble_experience(step, rollouts, scores)
-        experience = self.evaluator.policy(from_sampler)
+        experience = self.evaluator.add_policy_logprobs(from_sampler)
         recomputed = experience is not from_sampler
-        mismatch = compare_logprobs(from_sampler, experience, own_rows(rollouts)) if recomputed else None
-        experience = self.evaluator.reference(experience, self.reference_weights)
-        experience = self.evaluator.critic(experience)
-        experience = self.evaluator.token_rewards(experience)
+        mismatch = compare_logprobs(from_sampler, experience, on_policy_rows(rollouts)) if recomputed else None
+        experience = self.evaluator.add_reference_logprobs(experience, self.reference_weights)
+        experience = self.evaluator.add_critic_values(experience)
+        experience = self.evaluator.add_token_rewards(experience)
         experience = self.set_rewards(experience)
         experience = cast(OnlineAlgorithm, self.algorithm).compute_advantages(
             replace(experience, return_stats=self.return_stats)
@@ -219,7 +221,7 @@ class OnlineLoop(TrainingLoop):
         # Replayed groups were sampled by an earlier policy, so they do not count in its metrics.
         fresh = experience.select(range(len(rollouts)), experience.totals)
         metrics = {
-            **describe(fresh, own_rows(rollouts)),
+            **describe(fresh, on_policy_rows(rollouts)),
             "kl_coef": self.kl_coef,
             **reward_metrics,
             **update_metrics,
@@ -235,20 +237,20 @@ class OnlineLoop(TrainingLoop):
 
     def sample(self, step: int, attempt: int = 0) -> list[Rollout]:
         """Sample K completions for this round's prompts."""
-        chosen = self.stream.take(self.settings.prompts_per_step)
-        shard, before = self.processes.shard(chosen), self.processes.shard(occurrence_index(chosen))
+        prompts = self.stream.take(self.settings.prompts_per_step)
+        occurrences = occurrence_index(prompts)
         groups = sample_group_mix(
             self.sampler,
-            shard,
+            self.processes.shard(prompts),
             self.sampling,
             self.settings.exploration,
             seed=(self.seed * 1_000_003 + step) * 31 + attempt,
             policy_version=self.optimizer.step_count,
             reference=self.reference_weights,
-            before=before,
+            occurrences=self.processes.shard(occurrences),
             stored=self.stored,
         )
-        drawn = self.processes.unshard(groups, len(chosen))
+        drawn = self.processes.unshard(groups, len(prompts))
         self.budget.tokens += sum(len(g[0].prompt_ids) + sum(len(r.token_ids) for r in g) for g in drawn if g)
         return [rollout for group in drawn for rollout in group]
 
@@ -330,10 +332,10 @@ class OnlineLoop(TrainingLoop):
             experience: of the round's own samples.
             rollouts: of the round.
         """
-        settings, own = self.settings.kl, own_rows(rollouts)
-        if settings.target is None or not settings.coef or not own:
+        settings, on_policy = self.settings.kl, on_policy_rows(rollouts)
+        if settings.target is None or not settings.coef or not on_policy:
             return
-        kls = sequence_kl(experience)[own]
+        kls = sequence_kl(experience)[on_policy]
         kl = float(kls.mean())
         if settings.controller == "simple":
             self.kl_coef = halve_or_raise(self.kl_coef, kl, target=settings.target)

@@ -47,7 +47,7 @@ class RolloutEvaluator:
         return needs_reference(self.algorithm, self.settings)
 
     @torch.no_grad()
-    def policy(self, experience: Experience) -> Experience:
+    def add_policy_logprobs(self, experience: Experience) -> Experience:
         """Add the policy's log-probs if completions were sampled from another distribution."""
         exploring = self.settings.exploration
         off_policy = (
@@ -62,7 +62,7 @@ class RolloutEvaluator:
         return replace(experience, old_logprobs=logprobs, sampler_logprobs=sampler_logprobs)
 
     @torch.no_grad()
-    def reference(self, experience: Experience, weights: Mapping[str, Tensor] | None) -> Experience:
+    def add_reference_logprobs(self, experience: Experience, weights: Mapping[str, Tensor] | None) -> Experience:
         """Add the reference's log-probs of the sampled tokens, `[N, T]`, if anything reads them."""
         if not self.reads_reference:
             return experience
@@ -83,7 +83,7 @@ class RolloutEvaluator:
         return replace(experience, reference_logprobs=logprobs, reference_states=reference_states, full_kl=kl)
 
     @torch.no_grad()
-    def critic(self, experience: Experience) -> Experience:
+    def add_critic_values(self, experience: Experience) -> Experience:
         """Add the critic's values, and its hidden states if its trunk is frozen."""
         if "critic" not in self.algorithm.needs:
             return experience
@@ -97,7 +97,7 @@ class RolloutEvaluator:
         )
 
     @torch.no_grad()
-    def token_rewards(self, experience: Experience) -> Experience:
+    def add_token_rewards(self, experience: Experience) -> Experience:
         """Add `log π_dpo − log π_ref` of each token, for algorithms that use token rewards."""
         if "token_reward" not in self.algorithm.needs:
             return experience

@@ -23,18 +23,18 @@ def zero_variance_groups(rollouts: Sequence[Rollout], scores: Tensor) -> set[str
     return {r.prompt.id for r, same in zip(rollouts, alike.tolist(), strict=True) if same}
 
 
-def own_rows(rollouts: Sequence[Rollout]) -> list[int]:
+def on_policy_rows(rollouts: Sequence[Rollout]) -> list[int]:
     """Rows sampled from the distribution that is trained."""
     return [row for row, rollout in enumerate(rollouts) if not rollout.off_policy]
 
 
-def describe(experience: Experience, own: Sequence[int]) -> dict[str, float]:
+def describe(experience: Experience, on_policy_rows: Sequence[int]) -> dict[str, float]:
     """Metrics of a round's samples, before the update.
 
-    Metrics of the policy use only the rows `own`: over samples of other distributions the mean of log π/π_ref is
-    not its KL. Without such rows they use all.
+    Metrics of the policy use only `on_policy_rows`: over samples of other distributions the mean of log π/π_ref
+    is not its KL. Without such rows they use all.
     """
-    on_policy = experience.select(own, experience.totals) if own else experience
+    on_policy = experience.select(on_policy_rows, experience.totals) if on_policy_rows else experience
     assert on_policy.rewards is not None
     mask = on_policy.tokens.mask.to(on_policy.rewards.device)
     metrics = {

@@ -39,6 +39,8 @@ from gnomon.training.settings import OfflineSettings, OnlineSettings
 class TrainingLoop(ABC):
     """One stage of training: a subclass defines the step, this class everything around it.
 
+    A step of the loop is one optimizer step offline, and one round, with several optimizer steps, online.
+
     Attributes:
         algorithm: whose loss is minimized.
         models: that are trained.
@@ -106,7 +108,7 @@ class TrainingLoop(ABC):
 
     @property
     def updates_per_step(self) -> int:
-        """Optimizer steps of a step."""
+        """Optimizer steps in one step of the loop."""
         return 1
 
     @abstractmethod
@@ -130,7 +132,7 @@ class TrainingLoop(ABC):
         """The last step in a few words, for the progress bar."""
 
     def record(self, step: int) -> None:
-        """Log a step, and whatever else a subclass logs of it."""
+        """Log a step's metrics; a subclass may log more."""
         self._log.record(step, self.metrics)
 
     def run(self) -> dict[str, float]:
@@ -159,8 +161,8 @@ class TrainingLoop(ABC):
             for step in range(self.step_count + 1, planned + 1):
                 if self.ended or self.best.exhausted or (self.budget.exhausted and step > 1):
                     break
-                ends = self.budget.planned_steps(step - 1, planned)
-                self.optimizer.total_steps = ends * self.updates_per_step
+                expected = self.budget.planned_steps(step - 1, planned)
+                self.optimizer.total_steps = expected * self.updates_per_step
                 try:
                     self.metrics = self.step(step)
                 except NotFiniteError as error:
@@ -174,14 +176,14 @@ class TrainingLoop(ABC):
                 bar.at(self.budget.progress(step, planned)[0], self.progress_note())
                 # Before the checkpoint: a step that is saved is one that trackers have, and whose end is known.
                 self.ended = bool(self.callback and self.callback(step, self.metrics))
-                self.after_step(step, ends)
+                self.after_step(step, expected)
 
-    def after_step(self, step: int, planned: int) -> None:
+    def after_step(self, step: int, expected: int) -> None:
         """Save a checkpoint if it is due.
 
         Args:
             step: the last step.
-            planned: steps of the stage at the current pace.
+            expected: steps of the stage at the current pace.
 
         Raises:
             Interrupted: the user asked to stop; a checkpoint was saved.
@@ -192,12 +194,12 @@ class TrainingLoop(ABC):
             self.snapshots.after_step(step)
         due = time.monotonic() - self._last_save >= self.settings.checkpoint_seconds
         stopping = any(self.processes.all_gather(bool(self.stop)))  # a signal may reach only one process
-        if stopping or (due and step < planned):
+        if stopping or (due and step < expected):
             self._save()
             self._last_save = time.monotonic()
         if stopping:
             raise Interrupted(
-                f"stopped after step {step} of {planned} and saved; run the same command again to go on."
+                f"stopped after step {step} of {expected} and saved; run the same command again to go on."
             )
 
     def _not_finite(self, error: NotFiniteError) -> RunError:

@@ -52,16 +52,15 @@ def profile_sampling(
         started = time.monotonic()
         sizes.append(peak_bytes(partial(_draw, sampler, some, short), known, policy.device))
         seconds.append(time.monotonic() - started)
-    step = max(seconds[1] - seconds[0], 0.0) / (TRIAL_TOKENS[1] - TRIAL_TOKENS[0])
-    one_batch = seconds[0] + step * max(sampling.max_tokens - TRIAL_TOKENS[0], 0)
+    seconds_per_token = max(seconds[1] - seconds[0], 0.0) / (TRIAL_TOKENS[1] - TRIAL_TOKENS[0])
+    one_batch = seconds[0] + seconds_per_token * max(sampling.max_tokens - TRIAL_TOKENS[0], 0)
     config = policy.network.config.get_text_config()
     query_heads = getattr(config, "num_attention_heads", 0)  # without heads no cache grows
     heads = getattr(config, "num_key_value_heads", None) or query_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // max(query_heads, 1)
     numbers = 2 * config.num_hidden_layers * heads * head * side_by_side  # keys and values of one token a row
-    capacity = (
-        completion_capacity if policy.decoder == "slots" else int
-    )  # other caches grow by one token at a time
+    # Other caches grow by one token at a time.
+    capacity = completion_capacity if policy.decoder == "slots" else int
     more = max(capacity(sampling.max_tokens) - capacity(TRIAL_TOKENS[1]), 0)
     return SamplingCost(
         max(sizes) + numbers * policy.compute.dtype.itemsize * more, one_batch * rows / side_by_side

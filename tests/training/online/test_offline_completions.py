@@ -17,7 +17,7 @@ from gnomon.core.progress import StopSignal
 from gnomon.core.storage.files import read_jsonl
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
 from gnomon.training.online.offline_completions import StoredCompletions, store_completions
-from gnomon.training.online.round_metrics import own_rows
+from gnomon.training.online.round_metrics import on_policy_rows
 from gnomon.training.runtime.model_bundle import TrainedModels
 from gnomon.training.settings import Exploration, Replay
 
@@ -48,7 +48,7 @@ def test_they_fill_their_share_of_a_group(tmp_path: Path, words: Any) -> None:
     assert len(set(drawn_texts)) == 2
     assert set(drawn_texts) < set(TEXTS["a"])
     assert all(r.finished and r.token_ids[-1] == words.eos_token_id for r in rollouts if r.off_policy)
-    assert own_rows(rollouts) == [row for row, r in enumerate(rollouts) if not r.off_policy]
+    assert on_policy_rows(rollouts) == [row for row, r in enumerate(rollouts) if not r.off_policy]
 
 
 def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: Path, words: Any) -> None:
@@ -56,7 +56,9 @@ def test_the_policys_own_log_probabilities_stand_for_the_unknown_ones(tmp_path: 
     loop.stored = stored(words)
     shake(loop.models.policy)
     rollouts = loop.sample(1)
-    recomputed = loop.evaluator.policy(loop.assemble_experience(1, rollouts, torch.zeros(len(rollouts))))
+    recomputed = loop.evaluator.add_policy_logprobs(
+        loop.assemble_experience(1, rollouts, torch.zeros(len(rollouts)))
+    )
     assert recomputed.sampler_logprobs is not None
     gap = (recomputed.old_logprobs - recomputed.sampler_logprobs).abs().amax(1)
     written = torch.tensor([r.completion.id.startswith(("a/", "b c/")) for r in rollouts])

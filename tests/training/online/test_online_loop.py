@@ -185,7 +185,9 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     rollouts, scores, _ = loop.score(loop.sample(1))
     experience = loop.assemble_experience(1, rollouts, scores)
-    experience = loop.evaluator.critic(loop.evaluator.reference(experience, loop.reference_weights))
+    experience = loop.evaluator.add_critic_values(
+        loop.evaluator.add_reference_logprobs(experience, loop.reference_weights)
+    )
     assert isinstance(experience, Experience)
     assert experience.reference_logprobs is not None
     assert experience.values is not None
