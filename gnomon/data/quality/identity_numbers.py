@@ -41,7 +41,7 @@ def is_card(number: str) -> bool:
         or (2221 <= int(number[:4]) <= 2720 and len(number) == 16)
         or (number[:2] in {"34", "37"} and len(number) == 15)
         or (number[:2] == "62" and 16 <= len(number) <= 19)
-        or (number[:2] in {"35", "60", "65"} and len(number) == 16)
+        or ((number[:2] in {"35", "60", "65"} or 644 <= int(number[:3]) <= 649) and len(number) == 16)
         or (number[:2] in {"30", "36", "38"} and len(number) == 14)
     )
     return issued and len(set(number)) > 1 and luhn(number)

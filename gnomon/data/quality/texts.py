@@ -83,14 +83,34 @@ def digest(*texts: str) -> int:
 
 
 def ngrams(text: str, length: int = NGRAM) -> Digests:
-    """Return hashes of the distinct character n-grams of a text, sorted; a shorter text is one n-gram.
+    """Return a hash of each character n-gram of a text, distinct; a shorter text is one n-gram.
+
+    A repeated n-gram has another hash each time, so that a text twice as long is not the same.
 
     Args:
         text: in normal form.
         length: of the n-grams.
     """
-    ordered = np.sort(rolling(text, length))  # faster than numpy's unique
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+    ordered = np.sort(rolling(text, length))
+    if not len(ordered):
+        return ordered
+    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    if new.all():
+        return ordered
+    position = np.arange(len(ordered), dtype=np.uint64)
+    occurrence = position - np.maximum.accumulate(np.where(new, position, np.uint64(0)))
+    return np.sort(ordered + occurrence * _FACTOR)
+
+
+def distinct_ngrams(text: str, length: int) -> int:
+    """Return the number of distinct character n-grams of a text.
+
+    Args:
+        text: in normal form.
+        length: of the n-grams.
+    """
+    ordered = np.sort(rolling(text, length))
+    return 1 + int((ordered[1:] != ordered[:-1]).sum()) if len(ordered) else 0
 
 
 def rolling(text: str, length: int) -> Digests:

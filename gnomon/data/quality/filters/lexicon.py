@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from gnomon.data.quality.contract import Part, RecordFilter
 from gnomon.data.quality.texts import named_texts, nfc, prompt_text
 from gnomon.data.records import prompt_of_record
 
+START = 2  # characters by which entries are looked up
 Where = Literal["prompt", "completion", "both"]
 
 
@@ -45,11 +45,11 @@ class Lexicon(RecordFilter):
         Raises:
             DataError: one cannot be read, or holds no entry.
         """
-        lexicon_pattern(tuple(self.files))
+        read_lexicons(tuple(self.files))
 
     def check(self, record: Any, tokenizer: Any) -> Iterator[str]:
         """Search the texts."""
-        expression = lexicon_pattern(tuple(self.files))
+        entries = read_lexicons(tuple(self.files))
         texts: list[tuple[str, str]] = []
         prompt = prompt_of_record(record)
         if prompt is not None and self.where != "completion":
@@ -57,13 +57,36 @@ class Lexicon(RecordFilter):
         if self.where != "prompt":
             texts += named_texts(record)
         for name, text in texts:
-            if match := expression.search(nfc(text)):
-                yield f"{name} holds “{match[0]}” of the lexicon"
+            if (entry := entries.first(text)) is not None:
+                yield f"{name} holds “{entry}” of the lexicon"
+
+
+class LexiconEntries:
+    """Entries of lexicons, found in a text by their first characters.
+
+    Args:
+        entries: in normal form and case-folded.
+    """
+
+    def __init__(self, entries: Iterable[str]):
+        self.index: dict[str, list[str]] = {}
+        for entry in sorted(entries, key=lambda one: (-len(one), one)):
+            self.index.setdefault(entry[:START], []).append(entry)
+
+    def first(self, text: str) -> str | None:
+        """Return the first entry in a text, or `None`."""
+        folded = nfc(text).casefold()
+        for start in range(len(folded)):
+            for length in range(START, 0, -1):
+                for entry in self.index.get(folded[start : start + length], ()):
+                    if folded.startswith(entry, start) and _is_whole(folded, start, start + len(entry)):
+                        return entry
+        return None
 
 
 @cache
-def lexicon_pattern(files: tuple[str, ...]) -> re.Pattern[str]:
-    """Return an expression that matches every entry of some files, the longest first.
+def read_lexicons(files: tuple[str, ...]) -> LexiconEntries:
+    """Read the entries of some files.
 
     Raises:
         DataError: a file cannot be read, or holds no entry.
@@ -75,21 +98,21 @@ def lexicon_pattern(files: tuple[str, ...]) -> re.Pattern[str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise DataError(f"the lexicon {file} cannot be read ({reason}); give a text file in UTF-8.") from None
-        own = {nfc(line.strip()) for line in lines if line.strip() and not line.startswith("#")}
+        own = {nfc(line.strip()).casefold() for line in lines if line.strip() and not line.startswith("#")}
         if not own:
             raise DataError(f"the lexicon {file} holds no entry; write one a line.")
         entries |= own
-    ordered = sorted(entries, key=lambda entry: (-len(entry), entry))
-    return re.compile("|".join(map(_entry, ordered)), re.IGNORECASE)
+    return LexiconEntries(entries)
 
 
-def _entry(text: str) -> str:
-    """An entry as an expression: whole words where its script has spaces."""
-    start = r"(?<!\w)" if _has_spaces(text[0]) else ""
-    end = r"(?!\w)" if _has_spaces(text[-1]) else ""
-    return start + re.escape(text) + end
+def _is_whole(text: str, start: int, end: int) -> bool:
+    """Whether a part of a text is no part of a longer word; scripts without spaces have no longer words."""
+    before = start > 0 and _has_spaces(text[start]) and _has_spaces(text[start - 1])
+    after = end < len(text) and _has_spaces(text[end - 1]) and _has_spaces(text[end])
+    return not before and not after
 
 
+@cache
 def _has_spaces(character: str) -> bool:
     """Whether a letter's script separates words: not Thai, Lao, Burmese, Khmer, Chinese or Japanese."""
     code = ord(character)

@@ -19,6 +19,10 @@ WIDE = str.maketrans("０１２３４５６７８９Ｘｘ＋－（）＠．", "
 NOT_IN_NUMBER = r"(?<!\d)(?<!\d[.\-])"
 NUMBER_ENDS = r"(?!\d)(?!\.\d)"
 _CHINESE_ID = r"\d{17}[\dXx]"
+_CARD = (
+    r"(?:\d{4}(?:[ ./\-]{1,3}\d{4}){3}|\d{4}[ ./\-]{1,3}\d{6}[ ./\-]{1,3}\d{5}"  # groups as on the card
+    r"|\d(?:[ \-]?\d){12,18})"
+)
 _PHONE = (
     r"\+\d{1,3}(?:[ .\-]?\(\d{1,4}\))?(?:[ .\-]?\d{2,4}){2,4}"  # international
     r"|(?:\+?86[ \-]?)?1[3-9]\d[ \-]?\d{4}[ \-]?\d{4}"  # Chinese mobile
@@ -62,7 +66,7 @@ SORTS: dict[Sort, tuple[str, re.Pattern[str], Check]] = {
     ),
     "card": (
         "a payment card",
-        re.compile(NOT_IN_NUMBER + r"\d(?:[ \-]?\d){12,18}" + NUMBER_ENDS, re.ASCII),
+        re.compile(NOT_IN_NUMBER + _CARD + NUMBER_ENDS, re.ASCII),
         lambda text: is_card(_plain(text)),
     ),
     "us_ssn": (

@@ -48,6 +48,8 @@ def test_similarity_is_the_share_of_common_ngrams() -> None:
     assert jaccard(ngrams("", 5), ngrams("", 5)) == 1
     assert jaccard(ngrams("", 5), ngrams("abc", 5)) == 0
     assert len(ngrams("今天天气很好", 5)) == 2
+    assert jaccard(ngrams("apple " * 40 + "pear " * 2), ngrams("apple " * 2 + "pear " * 40)) < 0.2
+    assert jaccard(ngrams("ha" * 4), ngrams("ha" * 8)) == pytest.approx(1 / 3)  # 4 n-grams of 12
 
 
 def test_a_pair_at_the_similarity_shares_a_band_in_99_of_100_cases() -> None:
