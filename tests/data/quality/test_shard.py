@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import write_rows
@@ -21,7 +22,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 def test_a_shard_gives_a_row_for_each_row_with_the_first_filter_that_drops_it() -> None:
     filters = {"refusals": "drop", "personal_data": "mask", "length": {"max_characters": 40}}
     checks = RowChecks(Preference, build_filters(filters))
-    rows = [
+    rows: list[tuple[str, dict[str, Any] | DataError]] = [
         ("a", pair("Mail ann@example.org")),
         ("b", pair(chosen="I'm sorry, I can't do that." + "x" * 40)),
         ("c", DataError("cut")),
