@@ -17,7 +17,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.storage.files import to_json
 from gnomon.data.quality.contract import Filter
 from gnomon.data.quality.registry import split_filters
-from gnomon.data.quality.texts import digest, map_texts, parts_of
+from gnomon.data.quality.texts import digest, map_texts, map_values, parts_of
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import parse_record, prompt_of_record
@@ -27,7 +27,8 @@ UNREADABLE = "unreadable"  # in place of a filter's name: the row is no record
 OF_RECORDS = frozenset(
     {
         "prompt", "system", "messages", "completion", "chosen", "rejected", "completions", "label", "good",
-        "text", "ratings", "rating", "value", "rater", "raters", "weight", "margin", "probability", "turns",
+        "text", "tools", "chat_template_kwargs", "ratings", "rating", "value", "rater", "raters",
+        "weight", "margin", "probability", "turns",
     }
 )  # fmt: skip
 Positioned = tuple[str, Mapping[str, Any] | DataError]
@@ -128,19 +129,10 @@ class RowChecks:
         """The row to write: the record, and the row's other columns."""
         for one in self.masking:
             record = map_texts(record, one.mask)
-            row = _mapped(row, one.mask)
+            row = map_values(row, one.mask)
         written = record_row(record)
         others = {key: value for key, value in row.items() if key not in OF_RECORDS and key not in written}
         return {**others, **written}
-
-
-def _mapped(value: Any, change: Any) -> Any:
-    """JSON with each text changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(one, change) for key, one in value.items()}
-    return [_mapped(one, change) for one in value] if isinstance(value, list) else value
 
 
 def _json(row: Mapping[str, Any]) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from gnomon.core.types import Completion, Message, Prompt, RatedText
 from gnomon.data.quality.contract import Digests
 from gnomon.data.reading.conversations import completion_of
-from gnomon.data.reading.messages import fingerprint
+from gnomon.data.reading.messages import context_fingerprint, fingerprint, text_of_turns
 from gnomon.data.reading.row_fields import name_of
 from gnomon.data.records import completions_of, prompt_of_record
 
@@ -26,17 +27,24 @@ def nfc(text: str) -> str:
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
 
-def turn_texts(turns: Sequence[Message]) -> Iterator[str]:
-    """Yield the texts of messages, reasoning first."""
+def turn_texts(turns: Sequence[Message], calls: bool = True) -> Iterator[str]:
+    """Yield the texts of messages: reasoning, content, tool calls as JSON.
+
+    Args:
+        turns: the messages.
+        calls: whether to yield tool calls.
+    """
     for turn in turns:
         if turn.reasoning_content is not None:
             yield turn.reasoning_content
         yield turn.content
+        if calls:
+            yield from turn.tool_calls
 
 
-def completion_texts(completion: Completion) -> Iterator[str]:
-    """Yield the texts of a completion."""
-    return turn_texts(completion.turns) if completion.turns is not None else iter((completion.text,))
+def completion_texts(completion: Completion, calls: bool = True) -> Iterator[str]:
+    """Yield the texts of a completion, as `turn_texts` does."""
+    return turn_texts(completion.turns, calls) if completion.turns is not None else iter((completion.text,))
 
 
 def parts_of(record: Any) -> list[str]:
@@ -49,19 +57,26 @@ def parts_of(record: Any) -> list[str]:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """Return the turns of a prompt as one text; a single user's turn as its content."""
-    if len(prompt.messages) == 1 and prompt.messages[0].role == "user":
+    """Return the turns of a prompt, and its tools, as one text; a single user's turn as its content."""
+    beside = [*prompt.tools, *filter(None, (prompt.chat_template_kwargs,))]
+    if len(prompt.messages) == 1 and prompt.messages[0].role == "user" and not beside:
         return prompt.messages[0].content
-    return "\n".join(f"{turn.role}: {text}" for turn in prompt.messages for text in turn_texts((turn,)))
+    turns = [f"{turn.role}: {text}" for turn in prompt.messages for text in turn_texts((turn,))]
+    return "\n".join([*turns, *beside])
 
 
-def named_texts(record: Any) -> Iterator[tuple[str, str]]:
-    """Yield each text that a completion of the record or the rated text consists of, with its name."""
+def named_texts(record: Any, calls: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each completion, or of the rated text.
+
+    Args:
+        record: of any kind.
+        calls: whether tool calls, which are no prose, are part of a text.
+    """
     if isinstance(record, RatedText):
         yield "text", record.text
     names = completion_names(record)
     for name, completion in zip(names, completions_of(record), strict=True):
-        yield name, "\n\n".join(completion_texts(completion))
+        yield name, "\n\n".join(completion_texts(completion, calls))
 
 
 def completion_names(record: Any) -> list[str]:
@@ -162,24 +177,39 @@ def map_texts(record: Any, change: Callable[[str], str]) -> Any:
     return replace(record, **changes)
 
 
+def map_json(value: str, change: Callable[[str], str]) -> str:
+    """Return a JSON text with each text in it changed; keys stay."""
+    return json.dumps(map_values(json.loads(value), change), ensure_ascii=False)
+
+
+def map_values(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a JSON value with each text in it changed; keys stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_values(one, change) for key, one in value.items()}
+    return [map_values(one, change) for one in value] if isinstance(value, list) else value
+
+
 def _messages(turns: Sequence[Message], change: Callable[[str], str]) -> tuple[Message, ...]:
     return tuple(
         replace(
             turn,
             content=change(turn.content),
             reasoning_content=None if turn.reasoning_content is None else change(turn.reasoning_content),
+            tool_calls=tuple(map_json(call, change) for call in turn.tool_calls),
         )
         for turn in turns
     )
 
 
 def _prompt(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
-    turns = _messages(prompt.messages, change)
-    by_content = prompt.id == name_of(fingerprint(prompt.messages))
     answer = None if prompt.answer is None else change(prompt.answer)
-    return replace(
-        prompt, id=name_of(fingerprint(turns)) if by_content else prompt.id, messages=turns, answer=answer
-    )
+    columns = map_values(dict(prompt.columns), change)
+    turns = _messages(prompt.messages, change)
+    changed = replace(prompt, messages=turns, answer=answer, columns=columns)
+    by_content = prompt.id == name_of(context_fingerprint(prompt))
+    return replace(changed, id=name_of(context_fingerprint(changed))) if by_content else changed
 
 
 def _completion(completion: Completion, change: Callable[[str], str]) -> Completion:
@@ -188,7 +218,7 @@ def _completion(completion: Completion, change: Callable[[str], str]) -> Complet
         text = change(completion.text)
         return replace(completion, id=completion_of(text).id if by_content else completion.id, text=text)
     turns = _messages(completion.turns, change)
-    text = "\n\n".join(turn.content for turn in turns if turn.role == "assistant")
+    text = text_of_turns(turns)
     by_content = completion.id == name_of(fingerprint(completion.turns))
     return replace(
         completion, id=name_of(fingerprint(turns)) if by_content else completion.id, text=text, turns=turns

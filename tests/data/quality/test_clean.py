@@ -17,6 +17,11 @@ from gnomon.data.quality.clean import clean_file
 from gnomon.data.quality.registry import all_filters, build_filters, describe_filters, parse_filters
 from gnomon.data.records import read_records
 
+
+class DemonstrationWithTools:
+    """The key of a row with tools and calls."""
+
+
 ROWS: dict[type, dict[str, Any]] = {
     Preference: {
         "prompt": [{"role": "user", "content": " a\n"}],
@@ -36,6 +41,19 @@ ROWS: dict[type, dict[str, Any]] = {
             {"role": "assistant", "content": "d", "train": False},
         ]
     },
+    DemonstrationWithTools: {
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+        "messages": [
+            {"role": "user", "content": "a"},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"type": "function", "function": {"name": "weather", "arguments": {"city": "b"}}}],
+            },
+            {"role": "tool", "name": "weather", "content": "c"},
+            {"role": "assistant", "content": "d"},
+        ],
+    },
     RatedText: {"id": "t", "text": "a", "ratings": [1, 2], "raters": ["x", "y"], "prompt": "p"},
     Prompt: {"id": "p", "messages": [{"role": "user", "content": "a"}], "answer": "42"},
 }
@@ -43,10 +61,20 @@ ROWS: dict[type, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", ROWS, ids=lambda kind: kind.__name__)
 def test_a_clean_row_reads_as_the_record_that_it_was(kind: Any, tmp_path: Path) -> None:
+    read_as = Demonstration if kind is DemonstrationWithTools else kind
     result = cleaned(tmp_path, [ROWS[kind]])
-    before, after = (read_records(kind, tmp_path / name) for name in ("rows.jsonl", "clean.jsonl"))
+    before, after = (read_records(read_as, tmp_path / name) for name in ("rows.jsonl", "clean.jsonl"))
     assert after == before
     assert all(result.clean[0][key] == ROWS[kind][key] for key in ROWS[kind] if key == "x")
+
+
+def test_other_calls_of_tools_are_other_records_and_are_masked_like_texts(tmp_path: Path) -> None:
+    first, other = (json.loads(json.dumps(ROWS[DemonstrationWithTools])) for _ in range(2))
+    other["messages"][1]["tool_calls"][0]["function"]["arguments"]["city"] = "ann@example.org"
+    result = cleaned(tmp_path, [first, other], {"near_duplicates": "off", "personal_data": "mask"})
+    assert len(result.clean) == 2
+    call = result.clean[1]["completion"]["turns"][0]["tool_calls"][0]
+    assert call["function"]["arguments"] == {"city": "[EMAIL]"}
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)

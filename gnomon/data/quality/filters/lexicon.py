@@ -55,7 +55,7 @@ class Lexicon(RecordFilter):
         if prompt is not None and self.where != "completion":
             texts.append(("prompt", prompt_text(prompt)))
         if self.where != "prompt":
-            texts += named_texts(record)
+            texts += named_texts(record, calls=True)
         for name, text in texts:
             if (entry := entries.first(text)) is not None:
                 yield f"{name} holds “{entry}” of the lexicon"

@@ -101,7 +101,7 @@ class PersonalData(RecordFilter):
         if prompt is not None and prompt.answer is not None:
             texts.append(("answer", prompt.answer))
         reasons: dict[str, None] = {}
-        for name, text in (*texts, *named_texts(record)):
+        for name, text in (*texts, *named_texts(record, calls=True)):
             for sort, _, _ in self.matches(text):
                 reasons.setdefault(f"{name} holds {SORTS[sort][0]}")
         yield from reasons

@@ -76,6 +76,18 @@ def test_a_reason_names_the_sort_and_never_the_data() -> None:
     assert reasons("personal_data", row, sorts=["email"]) == ["prompt holds an e-mail address"]
 
 
+def test_columns_that_rewards_read_are_masked_too(tmp_path: Path) -> None:
+    row = {
+        "prompt": "Who?",
+        "completion": "Me.",
+        "contact": {"mail": "ann@example.org"},
+        "answer": "ann@example.org",
+    }
+    (masked,) = cleaned(tmp_path, [row], {"personal_data": "mask"}).clean
+    assert masked["contact"] == {"mail": "[EMAIL]"}
+    assert "example.org" not in (tmp_path / "clean.jsonl").read_text("utf-8")
+
+
 def test_masking_changes_the_texts_the_other_columns_and_ids_and_nothing_else(tmp_path: Path) -> None:
     row = pair("Mail ann@example.org", chosen="  Sure \n", rejected="No", meta={"from": "bo@example.org", "n": 3})
     result = cleaned(tmp_path, [row, pair("Other")], {"personal_data": "mask"})
