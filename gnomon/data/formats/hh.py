@@ -17,6 +17,7 @@ from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required, text
 
 TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
+START = "\n\nAssistant:"
 ROLES = {"Human": "user", "Assistant": "assistant"}
 NAMES = {"user": "Human", "assistant": "Assistant"}
 
@@ -32,8 +33,7 @@ class HHTranscripts(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Both sides are texts that start with a turn of the human."""
         sides = (row.get("chosen"), row.get("rejected"))
-        transcripts = all(isinstance(side, str) and side.lstrip().startswith("Human:") for side in sides)
-        if transcripts and row.get("prompt") is None:
+        if all(map(is_transcript, sides)) and row.get("prompt") is None:
             return "chosen and rejected are transcripts with Human: and Assistant: turns"
         return None
 
@@ -54,6 +54,16 @@ class HHTranscripts(Format):
             turns = completion.turns or (Message("assistant", completion.text),)
             row[side] = "".join(_written(turn) for turn in (*record.prompt.messages, *turns))
         return row
+
+
+def is_transcript(value: Any) -> bool:
+    """Return whether a cell is a text that starts with a turn of the human."""
+    return isinstance(value, str) and value.lstrip().startswith("Human:")
+
+
+def is_open_transcript(value: Any) -> bool:
+    """Return whether a cell is a transcript that ends where the assistant's turn starts."""
+    return is_transcript(value) and str(value).rstrip().endswith(START)
 
 
 def turns_of(transcript: str) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import is_answer_list, most
 from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.formats.hh import is_open_transcript
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required
 
@@ -31,7 +32,7 @@ class PromptResponse(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """One column of each kind, by name, and none of another layout."""
         question, answer = question_key(row), answer_key(row)
-        if question is None or has_value(row, *OTHER_LAYOUTS):
+        if question is None or has_value(row, *OTHER_LAYOUTS) or is_open_transcript(row.get("prompt")):
             return None
         if has_value(row, "chosen", "rejected"):
             other = question == "prompt" or any(is_answer_list(row.get(side)) for side in ("chosen", "rejected"))

@@ -1,0 +1,103 @@
+"""Published layouts of training rows: each is recognized as exactly one format, and images are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon.core.errors import DataError
+from gnomon.core.storage.files import write_jsonl
+from gnomon.data.formats.own_layout import GNOMON
+from gnomon.data.formats.registry import RowLayout, find_format, recognize
+from gnomon.data.inspection import inspect
+from gnomon.data.record_rows import record_row
+from gnomon.data.records import read_records
+
+USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}
+HUMAN, GPT, OTHER = (
+    {"from": author, "value": text} for author, text in (("human", "q"), ("gpt", "x"), ("gpt", "y"))
+)
+MARKED = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
+PARTS = {"role": "assistant", "content": [{"type": "text", "value": "x"}], "loss_weight": 1.0}
+OTHER_PARTS = {**PARTS, "content": "y"}
+SAMPLES: list[tuple[str, dict[str, Any]]] = [
+    ("prompt-response", {"prompt": "q", "response": "x"}),
+    ("prompt-response", {"question": "q", "answer": "x", "source": "s"}),
+    ("prompt-response", {"query": "q", "response": "x", "label": True}),
+    ("prompt-response", {"system": "s", "question": "q", "chosen": "x", "rejected": "y"}),
+    ("alpaca", {"instruction": "q", "input": "", "output": "x"}),
+    ("alpaca", {"instruction": "q", "input": "i", "output": "x", "text": "### Instruction: q"}),
+    ("alpaca", {"instruction": "q", "context": "c", "response": "x", "category": "open_qa"}),
+    ("alpaca", {"id": "s1", "name": "n", "instruction": "q", "instances": [{"input": "", "output": "x"}]}),
+    ("turns", {"question_id": 81, "category": "writing", "turns": ["q", "r"], "reference": ["x", "y"]}),
+    ("sharegpt", {"id": "a", "conversations": [HUMAN, GPT]}),
+    ("chatml", {"text": f"{MARKED}x<|im_end|>\n"}),
+    ("chatml", {"prompt": MARKED, "chosen": "x<|im_end|>", "rejected": "y<|im_end|>"}),
+    ("chatml", {"conversation_id": "1", "model": "m", "conversation": [USER, ASSISTANT], "turn": 1}),
+    ("llama-factory", {"instruction": "q", "input": "", "output": "x", "history": [["p", "o"]]}),
+    ("llama-factory", {"instruction": "q", "input": "", "chosen": "x", "rejected": "y"}),
+    ("llama-factory", {"conversations": [HUMAN], "chosen": GPT, "rejected": OTHER}),
+    ("llama-factory", {"conversations": [HUMAN, GPT], "kto_tag": True}),
+    ("llama-factory-v1", {"messages": [USER, PARTS]}),
+    ("llama-factory-v1", {"chosen_messages": [USER, PARTS], "rejected_messages": [USER, OTHER_PARTS]}),
+    ("openrlhf", {"context_messages": [USER], "dataset": "d"}),
+    ("openrlhf", {"input": [USER], "output": [ASSISTANT]}),
+    ("openrlhf", {"input": "q", "label": "4", "datasource": "math"}),
+    ("hh-prompts", {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": " x", "rejected": " y"}),
+    ("implicit-prompt", {"chosen": "q is x", "rejected": "q is y"}),
+    ("answer-lists", {"prompt": "q", "chosen": ["x"], "rejected": ["y", "z"]}),
+]  # fmt: skip
+OWN: list[dict[str, Any]] = [
+    {"prompt": "q", "completion": "x"},
+    {"prompt": "q", "chosen": "x", "rejected": "y"},
+    {"prompt": "q", "completion": "x", "label": True},
+    {"messages": [USER, ASSISTANT]},
+    {"messages": [USER, ASSISTANT], "label": True},
+    {"chosen": [USER, ASSISTANT], "rejected": [USER, {**ASSISTANT, "content": "y"}]},
+    {"prompt": [USER]},
+    {"id": "1", "messages": [USER], "answer": "4"},
+    {"text": "x", "rating": 3},
+]
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES)
+def test_each_layout_is_one_format(tmp_path: Path, name: str, row: dict[str, Any]) -> None:
+    match = recognize([row], tmp_path / "rows.jsonl")
+    assert match is not None
+    assert match.format.name == name
+
+
+@pytest.mark.parametrize("row", OWN)
+def test_gnomons_own_layout_is_none_of_them(tmp_path: Path, row: dict[str, Any]) -> None:
+    assert recognize([row], tmp_path / "rows.jsonl") is None
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES)
+def test_rows_with_images_are_refused_by_name(
+    file_of: Callable[..., Path], name: str, row: dict[str, Any]
+) -> None:
+    inspection = inspect(file_of(row, {**row, "images": ["photo.png"]}))
+    assert inspection.records
+    assert [(one.where, one.reason.partition(",")[0]) for one in inspection.refused] == [
+        ("line 2", "the row has images")
+    ]
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES)
+def test_converted_rows_hold_the_same_records(
+    file_of: Callable[..., Path], tmp_path: Path, name: str, row: dict[str, Any]
+) -> None:
+    path, kinds = file_of(row), 0
+    for kind in find_format(name).kinds:
+        try:
+            records: list[Any] = read_records(kind, path)
+        except DataError:  # the sample has nothing of this kind
+            continue
+        own = tmp_path / "own.jsonl"
+        write_jsonl(own, map(record_row, records))
+        assert read_records(kind, own, layout=RowLayout.of(GNOMON)) == records
+        kinds += 1
+    assert kinds
