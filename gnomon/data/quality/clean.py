@@ -24,6 +24,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.storage.files import atomically, to_json, write_atomically, write_json
 from gnomon.core.storage.leftovers import temporary_folder
+from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.quality.contract import Candidates, Decision, Digests, FileFilter, Filter, Part, Tools
 from gnomon.data.quality.pool import cores, is_large, ordered_map
@@ -251,7 +252,8 @@ def _shards(path: Path, layout: RowLayout, kind: type, keys: KeysRead) -> Iterat
     def plain() -> Iterator[Positioned]:
         for where, row in own_rows(kind, path, keys, layout):
             if isinstance(row, DataError):
-                yield where, DataError(str(row).removeprefix(f"{path}, {where}: ").rstrip("."))
+                reason = str(row).removeprefix(f"{path}, {where}: ").rstrip(".")
+                yield where, UnusedRow(reason) if isinstance(row, UnusedRow) else DataError(reason)
             else:
                 yield where, dict(row)
 

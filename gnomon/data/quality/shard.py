@@ -15,6 +15,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import to_json
+from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.quality.contract import Filter
 from gnomon.data.quality.registry import split_filters
 from gnomon.data.quality.texts import digest, map_texts, map_values, parts_of
@@ -22,7 +23,8 @@ from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import parse_record, prompt_of_record
 
-UNREADABLE = "unreadable"  # in place of a filter's name: the row is no record
+UNREADABLE = "unreadable"  # in place of a filter's name: the row is damaged
+UNUSED = "unused"  # likewise: the row is valid, and holds no record of the kind
 # Keys of a row that its record holds; all others are kept in the written row.
 OF_RECORDS = frozenset(
     {
@@ -39,7 +41,7 @@ class Rejection:
     """Why a row is not in the cleaned file.
 
     Attributes:
-        filter: name of the filter, or `UNREADABLE`.
+        filter: name of the filter, `UNREADABLE` or `UNUSED`.
         reason: a clause.
     """
 
@@ -100,7 +102,8 @@ class RowChecks:
 
     def _check(self, where: str, row: Mapping[str, Any] | DataError, keys: KeysRead) -> CheckedRow:
         if isinstance(row, DataError):
-            return CheckedRow(where, b"null", Rejection(UNREADABLE, str(row)))
+            why = UNUSED if isinstance(row, UnusedRow) else UNREADABLE
+            return CheckedRow(where, b"null", Rejection(why, str(row)))
         try:
             record: Any = parse_record(self.kind, TrackedRow(row, keys))
             findings, dropped = self._findings(record)

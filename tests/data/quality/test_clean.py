@@ -118,6 +118,14 @@ def test_a_broken_line_is_rejected_alone_and_the_quality_names_it(tmp_path: Path
     assert "4 rows = 2 clean + 2 rejected" in (tmp_path / "pairs.report.txt").read_text("utf-8")
 
 
+def test_a_valid_row_without_a_record_is_unused_and_no_fault_of_the_file(tmp_path: Path) -> None:
+    same = "\n\nHuman: Why?\n\nAssistant: So."
+    rows = [{"chosen": same, "rejected": same}, {"chosen": same, "rejected": same + " Or not."}]
+    result = cleaned(tmp_path, rows)
+    assert result.why("unused") == {"line 1": "chosen and rejected are the same transcript"}
+    assert result.report.parts["readable"] == 1.0
+
+
 def test_worker_processes_write_the_same_bytes(tmp_path: Path) -> None:
     rows = [pair(f"Question {n % 400}", f"Answer {n * 7919}" * 3, "No", margin=n % 5) for n in range(900)]
     files = {}
