@@ -19,9 +19,15 @@ from gnomon.data.formats.prompt_response import QUESTIONS
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required, text
 
-# A word with the white space before it, as tokenizers cut texts; a character of a script without spaces; a mark.
+# A word with the white space before it, as tokenizers cut texts; a character of a script without spaces, with its
+# marks; or a sign. Letters outside the basic scripts and combining marks are part of their word.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s])|\s+")
+MARKS = (
+    "\u0300-\u036f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3"
+    "\u3099\u309a"
+)
+SIGNS = r"!-/:-@\[-\^`{-~¡-¿×÷\u2010-\u2027\u2030-\u205e\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff65"
+WORD = re.compile(rf"\s*(?:[{UNSPACED}][{MARKS}]*|[^\s{UNSPACED}{SIGNS}]+|[{SIGNS}])|\s+")
 
 
 class ImplicitPrompt(Format):
@@ -60,5 +66,6 @@ class ImplicitPrompt(Format):
 
 def shared_words(first: str, second: str) -> str:
     """Return the whole words that two texts share at the start; white space belongs to the word after it."""
-    pairs = zip(WORD.findall(first), WORD.findall(second), strict=False)
+    words = ((match.group() for match in WORD.finditer(text)) for text in (first, second))
+    pairs = zip(*words, strict=False)
     return "".join(word for word, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

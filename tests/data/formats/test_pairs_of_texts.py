@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
@@ -73,6 +74,10 @@ def test_conversations_under_chosen_and_rejected_are_no_lists_of_answers(records
         ("Yes ", "No ", ""),
         ("天是蓝的", "天是绿的", "天是"),
         ("A\n\nb", "A\n\nc", "A"),
+        ("Un cafe\u0301", "Un cafe", "Un"),  # a letter and its combining accent
+        ("यह किताब", "यह किताबें", "यह"),
+        ("ที่", "ท", ""),  # a consonant and its vowel
+        ("is_a b", "is_ c", ""),
         ("12 + 30", "12 + 3", "12 +"),
     ],
 )
@@ -97,3 +102,14 @@ def test_texts_that_share_nothing_are_refused_and_equal_ones_are_not_used(
         records_of(Preference, good, {"chosen": "Yes ", "rejected": "No "})
     (unused,) = inspected(good, {"chosen": "Yes", "rejected": "Yes"}).refused
     assert (unused.where, unused.reason) == ("line 2", "chosen and rejected are the same text")
+
+
+@given(
+    st.text(alphabet="ab é花ท\u0e35\u0301\n.,🙂_", max_size=12),
+    st.text(alphabet="ab é花ท\u0e35\u0301\n.,🙂_", max_size=12),
+)
+def test_words_cover_every_character(first: str, second: str) -> None:
+    assert shared_words(first, first) == first
+    shared = shared_words(first, second)
+    assert first.startswith(shared)
+    assert second.startswith(shared)
