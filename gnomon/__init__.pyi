@@ -4,6 +4,7 @@ from .api.data import (
     data_clean as data_clean,
     data_convert as data_convert,
     data_pairs as data_pairs,
+    data_render as data_render,
     data_split as data_split,
     inspect as inspect,
 )

@@ -1,4 +1,4 @@
-"""Python calls for data files: inspect, convert, make pairs, clean, split."""
+"""Python calls for data files: inspect, convert, make pairs, clean, split, render."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gnomon.api.recipes import Name
 from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import write_jsonl
+from gnomon.core.translations import LANGUAGES
 from gnomon.data.conversion import Conversion, convert_file
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import Inspection, inspect as read_file
@@ -20,6 +21,7 @@ from gnomon.data.quality.report import CleanReport
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import read_records
+from gnomon.data.rendering.pieces import RenderedFile, render_file
 from gnomon.data.splitting.by_prompt import SIMILARITY, Split, column_values, parse_shares, split_by_prompt
 
 
@@ -190,3 +192,48 @@ def data_split(
     for name, target in targets.items():
         write_jsonl(target, map(record_row, result.parts[name]))
     return result
+
+
+def data_render(
+    file: Name,
+    *,
+    model: str,
+    rows: int = 3,
+    html: Name | None = None,
+    chat_template: str | None = None,
+    language: str = "en",
+    format: str = "",
+    columns: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> RenderedFile:
+    """Render the first rows of a data file with a model's chat template, as training reads them.
+
+    Args:
+        file: path of the file.
+        model: the model whose tokenizer and chat template are used.
+        rows: number of rows.
+        html: a page to write; by default none.
+        chat_template: `plain` or a Jinja file, in place of the model's own template.
+        language: initial language of the page: `en` or `zh`.
+        format: name of the file's format, where that is not recognized or ambiguous.
+        columns: mapping of its columns, for another layout.
+        overwrite: whether to replace an existing page.
+
+    Raises:
+        ConfigError: an argument is wrong, or the page exists.
+        DataError: the file cannot be read.
+    """
+    from gnomon.models.loading import load_tokenizer
+    from gnomon.reporting.rendering_page import write_page
+
+    path, page = Path(file), None if html is None else Path(html)
+    if language not in LANGUAGES:
+        raise ConfigError(f"A page cannot be in {language!r}; choose one of {', '.join(LANGUAGES)}.")
+    if page is not None and page.exists() and (not overwrite or page.samefile(path)):
+        advice = "give another --html." if overwrite else "give another --html, or --overwrite."
+        raise ConfigError(f"{page} exists; {advice}")
+    tokenizer = load_tokenizer(model, chat_template)
+    rendered = render_file(path, tokenizer, rows, RowLayout.of(format, columns))
+    if page is not None:
+        write_page(rendered, page, model, language)
+    return rendered

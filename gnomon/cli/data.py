@@ -1,4 +1,4 @@
-"""`gnomon data`: look at data files, convert them, make pairs of them, clean them."""
+"""`gnomon data`: look at data files, convert them, make pairs of them, clean them, render them."""
 
 from __future__ import annotations
 
@@ -254,3 +254,47 @@ def split(
         **layout,
     )
     typer.echo(json.dumps(result.counts(), ensure_ascii=False, indent=2) if as_json_object else result.sentence())
+
+
+@app.command()
+@option_group("layout", LAYOUT, layout_of)
+def render(
+    file: File,
+    layout: dict[str, Any],
+    model: Annotated[str, typer.Option(help="The model whose tokenizer and chat template are used.")],
+    rows: Annotated[int, number(ROWS, "Number of rows to show.")] = 3,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    chat_template: Annotated[
+        str | None, typer.Option(help="plain or a Jinja file, in place of the model's own template.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Initial language of the page: en or zh.")] = "en",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
+    as_json_object: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show rows after the chat template: tokens that are trained, that end a turn, that are only read.
+
+    [bold]Examples[/bold]
+
+      gnomon data render pairs.jsonl --model smollm2-135m
+
+      gnomon data render calls.jsonl --model smollm2-135m --rows 20 --html calls.html
+    """
+    from gnomon.api.data import data_render
+    from gnomon.data.rendering.view import as_json, show
+
+    result = data_render(
+        file,
+        model=model,
+        rows=rows,
+        html=html,
+        chat_template=chat_template,
+        language=language,
+        overwrite=overwrite,
+        **layout,
+    )
+    if as_json_object:
+        typer.echo(json.dumps(as_json(result), ensure_ascii=False, indent=2))
+    elif html is None:
+        show(result)
+    else:
+        typer.echo(f"{len(result.records):,} rows in {html}")
