@@ -29,9 +29,11 @@ class Vote:
         chosen_length: length of the chosen completion, in characters.
         other_length: length of the completion that was not chosen, in characters.
         reason: the annotator's reason; None where the project requests none, `""` where it was left empty.
+        confidence: the annotator's confidence, in [0, 1]; None where none was stated.
 
     Raises:
-        DataError: a time is not finite or is below zero, or only one of the two lengths is set.
+        DataError: a time is not finite or is below zero, a confidence is not in [0, 1], or only one of the two
+            lengths is set.
     """
 
     annotator: str
@@ -43,6 +45,7 @@ class Vote:
     chosen_length: int | None = None
     other_length: int | None = None
     reason: str | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         where = f"the vote of {self.annotator!r} on item {self.item!r}"
@@ -50,6 +53,8 @@ class Vote:
             raise DataError(f"{where} has the time {self.when}; pass seconds since 1970.")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise DataError(f"{where} took {self.seconds} seconds; pass a number of at least 0, or None.")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise DataError(f"{where} has the confidence {self.confidence}; pass a number from 0 to 1, or None.")
         if (self.chosen_length is None) != (self.other_length is None):
             raise DataError(f"{where} has the length of one completion only; pass both or neither.")
 

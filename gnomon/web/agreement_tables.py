@@ -14,6 +14,7 @@ from gnomon.web.formatting import interval, number, percent
 if TYPE_CHECKING:
     from gnomon.feedback.quality.score_agreement import Intraclass
     from gnomon.feedback.quality.summary import AnnotatorQuality, QualityReport
+    from gnomon.stats.confidence import ConfidenceCalibration
     from gnomon.stats.intervals import Estimate, Share
     from gnomon.stats.panel_agreement import PanelAgreement
 
@@ -55,6 +56,11 @@ def print_report(report: QualityReport, console: Console | None = None) -> None:
             )
         out.print(table)
     out.print(_people(report.people))
+    if (calibration := report.confidence) is not None:
+        use = "weights votes" if calibration.is_calibrated else "weights no votes"
+        slope = f"{number(calibration.slope.value)} {interval(calibration.slope)}".rstrip()
+        out.print(f"more right from confidence 0 to 1: {slope}; confidence {use}")
+        out.print(_confidence(calibration))
     for view in report.minority:
         who = ", ".join(names.get(name, name) for name in view.annotators)
         out.print(f"item {view.item}: majority {view.majority}, {percent(view.share)} chose {view.label} ({who})")
@@ -88,6 +94,15 @@ def _intraclass(by_criterion: Mapping[str, Intraclass]) -> Table:
     for name, form, texts, raters, *both in intraclass_rows(by_criterion):
         cells = [f"{number(one.value)} {interval(one)}" for one in both]
         table.add_row(f"{name}: {FORMS[form]}", str(texts), str(raters), *cells)
+    return table
+
+
+def _confidence(calibration: ConfidenceCalibration) -> Table:
+    """Right votes by stated confidence."""
+    table = _table("confidence", "stated", "votes", "right")
+    for level in calibration.levels:
+        share = f"{percent(level.accuracy)} {interval(level, shares=True)}"
+        table.add_row(percent(level.confidence), str(level.votes), share)
     return table
 
 

@@ -14,6 +14,7 @@ from gnomon.stats.votes import Vote, latest, sorted_distinct
         ({"seconds": -1.0}, "'kim' on item 7 took -1.0 seconds"),
         ({"seconds": float("nan")}, "took nan seconds"),
         ({"when": float("inf")}, "has the time inf"),
+        ({"confidence": 1.5}, "has the confidence 1.5; pass a number from 0 to 1"),
         ({"chosen_length": 3}, "length of one completion only"),
     ],
 )

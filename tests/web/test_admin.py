@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 import requests
+from rich.console import Console
 from serving import ID, Site, User, fill, serving, visible
 from sqlalchemy import select, update
 
 from gnomon.api.feedback import feedback_export
+from gnomon.feedback.quality.summary import quality_report
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.gold_items import gold_items
+from gnomon.web.agreement_tables import print_report
 
 PAGES = ("/admin", "/admin/agreement", "/admin/annotators", "/admin/gold", "/admin/setup")
 READ = (
@@ -343,3 +346,27 @@ def test_reliability_is_empty_without_comparisons(here: Site) -> None:
     page = visible(get(root, "/admin/annotators").text)
     assert "Reliability – Judgements 1" in page
     assert "Right by Dawid–Skene –" in page
+
+
+def test_confidence_is_compared_with_the_others_judgements(tmp_path: Path) -> None:
+    """Both agree on the items of which they are certain; two judgements prove nothing."""
+    store = Store(tmp_path / "feedback.db")
+    fill(store, 2, confidence=True)
+    with serving(store) as site:
+        admin = site.log_in("Rae", "admin")
+        assert "Stated confidence" not in visible(admin.http.get(f"{site.address}/admin/agreement").text)
+        for offset, name in ((0, "Ann"), (10, "Bob")):
+            user = site.log_in(name)
+            for number in range(2):
+                user.judge(user.task()["item"], offset + number, "tie", confidence=1.0 if number else 0.25)
+    with serving(store) as site:
+        admin = site.log_in("Ria", "admin")
+        page = visible(admin.http.get(f"{site.address}/admin/agreement").text)
+        assert "Stated confidence Judgements Right 25% 2 100% [34, 100] 100% 2 100% [34, 100]" in page
+        assert "not proven, so confidence weights no judgement" in page
+    printed = io.StringIO()
+    print_report(quality_report(store, "films"), Console(file=printed, width=100))
+    assert (
+        "more right from confidence 0 to 1: 0.00 [0.00, 0.00]; confidence weights no votes" in printed.getvalue()
+    )
+    store.close()

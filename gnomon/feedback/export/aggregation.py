@@ -5,8 +5,8 @@ in the same way. The methods differ in the probability and the margin of a prefe
 
 - `majority`: the probability is the share of votes for the preferred completion, where a tie is half a vote for
   each; the margin is the mean difference in worth.
-- `reliability`: the same, with each vote weighted by its annotator's reliability; the preference's weight is the
-  mean of these weights.
+- `reliability`: the same, with each vote weighted by its annotator's reliability, and by its confidence if that
+  proves to be calibrated (`stats.confidence`); the preference's weight is the mean of these weights.
 - `dawid_skene`: pairs only. The probability is the posterior one of the true label, given each annotator's error
   rates; the margin is 2·probability − 1.
 - `bradley_terry`: pairs and rankings. The margin is the difference of the completions' log-strengths, estimated
@@ -33,6 +33,7 @@ from gnomon.feedback.export.soft_preferences import preferences_by_strength
 from gnomon.feedback.quality.reliability import annotator_reliability
 from gnomon.feedback.task_types import Setup, limits_of, worth
 from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
+from gnomon.stats.confidence import ConfidenceCalibration, confidence_calibration
 from gnomon.stats.dawid_skene import dawid_skene
 from gnomon.stats.votes import Vote
 
@@ -49,16 +50,21 @@ class Aggregator:
         criterion: criterion of the scores to use; `None`: their mean over all criteria.
         weights: weight of each annotator; `None`: all 1.
         label_posteriors: for each item, the posterior probability of each label (`dawid_skene`).
+        confidence: calibration of confidence (`reliability`); `None` if no confidence can be checked.
     """
 
     method: AggregationMethod = "majority"
     criterion: str | None = None
     weights: Mapping[str, float] | None = None
     label_posteriors: Mapping[Hashable, Mapping[Hashable, float]] = field(default_factory=dict)
+    confidence: ConfidenceCalibration | None = None
 
-    def weight(self, annotator: str) -> float:
-        """Return the weight of an annotator's votes."""
-        return 1.0 if self.weights is None else self.weights[annotator]
+    def weight(self, judgement: StoredJudgement) -> float:
+        """Return the weight of a judgement: that of its annotator, times that of its confidence."""
+        weight = 1.0 if self.weights is None else self.weights[judgement.annotator]
+        if self.confidence is None:
+            return weight
+        return weight * self.confidence.weight(judgement.annotator, judgement.confidence)
 
     def worth(self, judgement: StoredJudgement) -> dict[str, float]:
         """Return the value of each completion in a judgement, by id; see `task_types.worth`."""
@@ -119,7 +125,9 @@ def fit_aggregator(
         scores = {one.annotator: one.score for one in annotator_reliability(votes, gold, limits_of(setup))}
         known = [score for score in scores.values() if score is not None]
         mean = sum(known) / len(known) if known else 1.0  # annotators without a score get the mean
-        return Aggregator(method, criterion, {who: mean if s is None else s for who, s in scores.items()})
+        weights = {who: mean if s is None else s for who, s in scores.items()}
+        calibration = confidence_calibration(votes, gold)
+        return Aggregator(method, criterion, weights, confidence=calibration if calibration.votes else None)
     if method == "dawid_skene" and votes:
         estimate = dawid_skene(votes)
         label_posteriors = {
@@ -273,7 +281,7 @@ def _weighted(item: JudgedItem, aggregator: Aggregator) -> Iterator[tuple[float,
         yield 1.0, item.decision
         return
     for judgement in item.counted_judgements:
-        yield aggregator.weight(judgement.annotator), judgement
+        yield aggregator.weight(judgement), judgement
 
 
 def _from_votes(weighted: Sequence[tuple[float, float]]) -> tuple[float, float] | None:

@@ -112,6 +112,7 @@ class ExportManifest:
         decisions: for each item, the id of the reviewer's decision.
         hash: SHA-256 of all rows.
         row_filters: filters of the spec.
+        confidence: calibration of confidence, and whether votes are weighted by it.
     """
 
     project: Project
@@ -126,6 +127,7 @@ class ExportManifest:
     decisions: dict[str, str] = field(default_factory=dict)
     hash: Any = field(default_factory=hashlib.sha256)
     row_filters: RowFilters = field(default_factory=lambda: RowFilters({}))
+    confidence: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON; its digest is SHA-256 of all rows, the same for the same store."""
@@ -140,6 +142,7 @@ class ExportManifest:
             "annotators": sorted(self.annotators),
             "without": sorted(self.spec.exclude_annotators),
             **self.selection(),
+            **({"confidence": self.confidence} if self.confidence else {}),
             "left_out": self.left_out,
             "even": self.even,
             "minority_views": self.minority,
@@ -267,6 +270,8 @@ def _fit(session: Session, export: ExportManifest) -> Aggregator:
     if find_minorities and most >= MIN_VOTES_FOR_MINORITY:
         export.minority = [to_json(asdict(view)) for view in minority_views(votes)]
     aggregator = fit_aggregator(method, export.spec.criterion, votes + tests, gold, setup)
+    if (calibration := aggregator.confidence) is not None:
+        export.confidence = {"used": calibration.is_calibrated, **to_json(asdict(calibration))}
     if aggregator.weights and not any(aggregator.weights.values()):
         raise DataError(
             f"no annotator of project '{export.project.id}' has a reliability above 0, so no vote would count; "

@@ -25,6 +25,7 @@ from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import label
 from gnomon.feedback.tasks.qualification import Qualification
 from gnomon.stats.agreement import Level, cohen_kappa, percent_agreement
+from gnomon.stats.confidence import ConfidenceCalibration, confidence_calibration
 from gnomon.stats.dawid_skene import dawid_skene
 from gnomon.stats.intervals import Estimate
 from gnomon.stats.minority_opinions import MinorityView, minority_views
@@ -69,6 +70,7 @@ class QualityReport:
         people: annotators who were invited or have judged.
         minority: items on which a consistent minority disagrees.
         when: time of the report, in seconds since 1970.
+        confidence: calibration of stated confidence; None if no vote has one that can be checked.
     """
 
     task: str
@@ -83,6 +85,7 @@ class QualityReport:
     people: list[AnnotatorQuality]
     minority: list[MinorityView]
     when: float
+    confidence: ConfidenceCalibration | None = None
 
     def names(self) -> dict[str, str]:
         """Return the names of the annotators, by id."""
@@ -117,6 +120,7 @@ def quality_report(store: Store, project: str) -> QualityReport:
     named = loaded.without_anonymous(plain)
     accuracy = _expected_accuracy(named)
     aspects = _aspects(loaded)
+    calibration = confidence_calibration(loaded.without_anonymous(loaded.votes), loaded.gold)
     return QualityReport(
         task=loaded.task,
         votes=len(plain),
@@ -137,6 +141,7 @@ def quality_report(store: Store, project: str) -> QualityReport:
         ],
         minority=minority_views(_coarse_votes(named, loaded)),
         when=time.time(),
+        confidence=calibration if calibration.votes else None,
     )
 
 

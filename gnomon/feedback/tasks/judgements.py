@@ -214,6 +214,7 @@ def judgement_vote(judgement: StoredJudgement, item: int, ids: Sequence[str], le
         None if chosen is None else lengths[judgement.shown[chosen]],
         None if other is None else lengths[other],
         judgement.reason,
+        judgement.confidence,
     )
 
 

@@ -21,6 +21,7 @@ from gnomon.feedback.export.aggregation import Aggregator, is_weightless
 from gnomon.feedback.export.exporter import ExportManifest, ExportSpec, export_rows, start_export
 from gnomon.feedback.export.provenance import provenance_of
 from gnomon.feedback.export.writers import Writer
+from gnomon.feedback.quality.monitor import load_votes
 from gnomon.feedback.quality.summary import annotator_table
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
 from gnomon.feedback.store.schema import ItemRow, JudgementRow
@@ -412,3 +413,56 @@ def test_progress_table_and_export_count_the_same_judgements(store: Store) -> No
     _, manifest = export(store, exclude_annotators=("eve",))
     assert manifest.to_json()["judgements"] == 1
     assert (manifest.left_out["withdrawn_judgements"], manifest.left_out["judgements_without"]) == (1, 0)
+
+
+def add_sure_and_unsure(store: Store, items: int, unsure_is_right: bool) -> None:
+    """Ann and Bob agree on every item; Cyd is sure on even items and agrees, and unsure on the others."""
+    project(store, "pair", [[f"a{n}", f"b{n}"] for n in range(items)], confidence=True)
+    for n in range(items):
+        pair, right, wrong = (f"a{n}", f"b{n}"), *(("first", "second") if n % 4 < 2 else ("second", "first"))
+        for who in ("ann", "bob"):
+            add_judgement(store, n, who, "", {"choice": right}, pair=pair, confidence=0.75)
+        sure = n % 2 == 0
+        choice = right if sure or unsure_is_right else wrong
+        add_judgement(store, n, "cyd", "", {"choice": choice}, pair=pair, confidence=1.0 if sure else 0.0)
+
+
+def test_confidence_that_proves_calibrated_weights_votes_by_reliability(store: Store) -> None:
+    """Votes are right by 1 on even items; on the others Ann's and Bob's by 1/2, Cyd's by 0: 2/3 on average.
+
+    Cyd's rise by 1 from confidence 0 to 1, with the mean 1/2: unsure ones weigh 1 − 1·(1/2) / (2/3) = 1/4.
+    """
+    add_sure_and_unsure(store, 40, unsure_is_right=False)
+    rows, manifest = export(store, aggregation="reliability")
+    about = manifest.to_json()["confidence"]
+    assert (about["used"], about["votes"], about["items"]) == (True, 120, 40)
+    assert about["slope"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert about["means"] == {"ann": 0.75, "bob": 0.75, "cyd": 0.5}
+    scores = {one.annotator: one.score or 0.0 for one in load_votes(store, "p").annotator_reliability()}
+    disputed = next(row for row in rows["preferences"] if row["items"] == [2])
+    weights = [scores["ann"], scores["bob"], 0.25 * scores["cyd"]]
+    assert disputed["probability"] == pytest.approx((weights[0] + weights[1]) / sum(weights))
+    assert disputed["weight"] == pytest.approx(sum(weights) / 3)
+
+
+def test_confidence_is_not_used_by_other_aggregations(store: Store) -> None:
+    add_sure_and_unsure(store, 40, unsure_is_right=False)
+    rows, manifest = export(store, aggregation="majority")
+    assert "confidence" not in manifest.to_json()
+    disputed = next(row for row in rows["preferences"] if row["items"] == [2])
+    assert disputed["probability"] == pytest.approx(2 / 3)
+
+
+def test_confidence_that_proves_nothing_weights_no_vote(store: Store) -> None:
+    add_sure_and_unsure(store, 40, unsure_is_right=True)
+    rows, manifest = export(store, aggregation="reliability")
+    about = manifest.to_json()["confidence"]
+    assert (about["used"], about["slope"]["value"]) == (False, 0.0)
+    assert {row["weight"] for row in rows["preferences"]} == {rows["preferences"][0]["weight"]}
+
+
+def test_without_confidences_the_manifest_has_no_calibration(store: Store) -> None:
+    project(store, "pair", [["a", "b"]])
+    for who in ("ann", "bob"):
+        add_judgement(store, 0, who, "ab", {"choice": "first"})
+    assert "confidence" not in export(store, aggregation="reliability")[1].to_json()
