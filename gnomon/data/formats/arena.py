@@ -43,7 +43,7 @@ class ArenaBattles(Format):
         winner = row.get("winner")
         if not filled(winner):
             raise UnusedRow("the battle has no winner")
-        if winner not in WINNERS:
+        if not isinstance(winner, str) or winner not in WINNERS:
             raise DataError(f"winner is {brief(winner)}, which is none of {', '.join(WINNERS)}")
         sides = [_conversation(required(row, key), key) for key in ("conversation_a", "conversation_b")]
         yield preference({}, sides[0], sides[1], WINNERS[winner])

@@ -47,10 +47,10 @@ class LabelStudio(Format):
     def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
         """Return the kind of the first result that makes records."""
         for row in rows:
-            for annotation in row.get("annotations") or []:
-                for result in (annotation.get("result") if isinstance(annotation, Mapping) else None) or []:
-                    if isinstance(result, Mapping) and result.get("type") in KINDS:
-                        return KINDS[result["type"]]
+            for annotation in _objects(row.get("annotations")):
+                for result in _objects(annotation.get("result")):
+                    if str(result.get("type")) in KINDS:
+                        return KINDS[str(result["type"])]
         return Preference
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
@@ -68,6 +68,10 @@ class LabelStudio(Format):
         return JudgedPrompt(
             "" if row.get("id") is None else str(row["id"]), prompt_fields(data), answers, ballots
         )
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _results(row: Mapping[str, Any], kind: type) -> list[tuple[str, Mapping[str, Any]]]:

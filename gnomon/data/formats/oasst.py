@@ -37,7 +37,7 @@ class OpenAssistantMessages(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """A message id, a parent's id, a role and a text."""
         has_ids = row.get("message_id") is not None and "parent_id" in row
-        if has_ids and row.get("role") in ROLES and row.get("text") is not None:
+        if has_ids and row.get("role") in list(ROLES) and row.get("text") is not None:
             return "rows are messages with message_id, parent_id and role"
         return None
 
@@ -52,8 +52,9 @@ class OpenAssistantMessages(Format):
             try:
                 if isinstance(row, DataError):
                     raise row
-                required(row, "message_id")
                 message = _message(where, row)
+                if not message.id:
+                    raise DataError("its message_id is empty")
             except DataError as error:
                 yield where, error
                 continue
@@ -129,7 +130,7 @@ class _Message:
 
 def _message(where: str, row: Mapping[str, Any]) -> _Message:
     role = required(row, "role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise DataError(f"role is {brief(role)}, which is none of {' and '.join(ROLES)}")
     own = text(str(row.get("message_id") or ""), "message_id")
     parent, tree = _name(row, "parent_id"), _name(row, "message_tree_id")
@@ -178,7 +179,7 @@ def _scan_tree(kind: type, tree: dict[str, _Message]) -> Iterator[ScannedRow]:
     """Yield what each row of a tree is: a source of records, a part of one, unused, or damaged."""
     roots = [message for message in tree.values() if not message.parent]
     for message in tree.values():
-        if message.parent in tree:
+        if message.parent and message.parent in tree:
             tree[message.parent].replies.append(message)
     reached: set[str] = set()
     stack: list[tuple[_Message, list[dict[str, str]], bool]] = [(root, [], False) for root in reversed(roots)]

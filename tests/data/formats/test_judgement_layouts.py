@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.registry import RowLayout, all_formats, find_format, recognize
 from gnomon.data.inspection import inspect
 from gnomon.data.record_rows import record_row
-from gnomon.data.records import read_records
+from gnomon.data.records import parse_record, read_records
 
 SIDES = {"chosen": ["x"], "rejected": ["y", "z"]}
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}]
@@ -137,3 +139,32 @@ def test_converted_rows_hold_the_same_records(
         own = tmp_path / "own.jsonl"
         write_jsonl(own, map(record_row, records))
         assert read_records(kind, own, layout=RowLayout.of(GNOMON)) == records
+
+
+ODD: list[Any] = [None, "", -1.5, True, [], {}, [None], [{}], float("nan"), 10**400]
+
+
+def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each nested value."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    for key in keys:
+        yield (*before, key)
+        yield from places(value[key], (*before, key))
+
+
+@pytest.mark.parametrize(("name", "row"), [*SAMPLES, ("oasst", MESSAGE)])
+def test_odd_values_are_read_or_refused(name: str, row: dict[str, Any]) -> None:
+    form = find_format(name)
+    for path in places(row):
+        for odd in ODD:
+            damaged = copy.deepcopy(row)
+            owner = damaged
+            for key in path[:-1]:
+                owner = owner[key]
+            owner[path[-1]] = odd
+            form.evidence(damaged)
+            assert form.kind_of([damaged]) in form.kinds
+            for kind in form.kinds:
+                for _, own in form.scan(kind, [("line 1", damaged), ("line 2", row)]):
+                    with contextlib.suppress(DataError):
+                        parse_record(kind, own) if isinstance(own, dict) else None

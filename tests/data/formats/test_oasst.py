@@ -125,6 +125,11 @@ def test_not_a_number_is_no_rank_and_no_parent(rows_file: Callable[..., Path]) -
     assert [one.text for one in record.completions] == ["text a1", "text a2"]
 
 
+def test_an_empty_id_is_refused(rows_file: Callable[..., Path]) -> None:
+    inspection = inspect(rows_file(*TREE, message("", None), message("", "")))
+    assert [one.reason.partition(";")[0] for one in inspection.refused] == ["its message_id is empty"] * 2
+
+
 def test_an_unknown_role_is_refused(rows_file: Callable[..., Path]) -> None:
     inspection = inspect(rows_file(*TREE, {**message("x", "p1"), "role": "moderator"}))
     assert inspection.refused[0].reason.startswith("role is 'moderator', which is none of prompter and assistant")
