@@ -45,7 +45,10 @@ class ArenaBattles(Format):
             raise UnusedRow("the battle has no winner")
         if not isinstance(winner, str) or winner not in WINNERS:
             raise DataError(f"winner is {brief(winner)}, which is none of {', '.join(WINNERS)}")
-        sides = [_conversation(required(row, key), key) for key in ("conversation_a", "conversation_b")]
+        end = (
+            2 * turn if isinstance(turn := row.get("turn"), int) and turn > 0 else None
+        )  # MT-bench judges one turn
+        sides = [_conversation(required(row, key), key)[:end] for key in ("conversation_a", "conversation_b")]
         yield preference({}, sides[0], sides[1], WINNERS[winner])
 
 

@@ -38,6 +38,16 @@ def test_unknown_winners_are_refused_and_battles_without_one_unused(rows_file: C
     assert reasons[1] == "the battle has no winner"
 
 
+def test_a_conversation_ends_with_the_turn_that_was_judged(rows_file: Callable[..., Path]) -> None:
+    first = battle("model_a")
+    for side in "ab":
+        more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": f"{side}{side}"}]
+        first[f"conversation_{side}"] += more
+    one, both = read_records(Preference, rows_file(first, {**first, "turn": 2}))
+    assert (one.chosen.text, one.chosen.turns) == ("a", None)
+    assert [turn.content for turn in both.chosen.turns or ()] == ["a", "And?", "aa"]
+
+
 def test_contents_of_text_parts_are_read_and_images_refused(rows_file: Callable[..., Path]) -> None:
     seen = battle("model_b", parts=True)
     drawn = battle("model_b", parts=True)
