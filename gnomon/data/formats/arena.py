@@ -45,9 +45,8 @@ class ArenaBattles(Format):
             raise UnusedRow("the battle has no winner")
         if not isinstance(winner, str) or winner not in WINNERS:
             raise DataError(f"winner is {brief(winner)}, which is none of {', '.join(WINNERS)}")
-        end = (
-            2 * turn if isinstance(turn := row.get("turn"), int) and turn > 0 else None
-        )  # MT-bench judges one turn
+        turn = row.get("turn")  # the one that was judged; the conversations of MT-bench go on after it
+        end = 2 * turn if isinstance(turn, int) and turn > 0 else None
         sides = [_conversation(required(row, key), key)[:end] for key in ("conversation_a", "conversation_b")]
         yield preference({}, sides[0], sides[1], WINNERS[winner])
 
