@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Prompt
-from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.formats.contract import Format, carried, has_value, only_column
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, listed, mapping, required, text
 
@@ -31,12 +31,12 @@ class Alpaca(Format):
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """An instruction with an output or with instances."""
-        if not has_value(row, "instruction") or has_value(row, *OTHER_LAYOUTS):
+        if not has_value(row, "instruction") or any(filled(row.get(key)) for key in OTHER_LAYOUTS):
             return None
         if isinstance(row.get("instances"), list):
             return "instruction comes with instances of input and output"
-        outputs = [key for key in OUTPUTS if has_value(row, key)]
-        return f"instruction comes with {outputs[0]}" if len(outputs) == 1 else None
+        output = only_column(row, OUTPUTS)
+        return f"instruction comes with {output}" if output else None
 
     def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
         """Demonstrations, but prompts where the outputs of most rows are empty."""
@@ -73,5 +73,5 @@ def instruction_with_input(instruction: Any, row: Mapping[str, Any]) -> str:
 def _converted(kind: type, instruction: Any, row: Mapping[str, Any]) -> Row:
     own: Row = {"prompt": instruction_with_input(instruction, row)}
     if kind is Demonstration:
-        own["completion"] = required(row, *OUTPUTS)
+        own["completion"] = required(row, only_column(row, OUTPUTS) or OUTPUTS[0])
     return own

@@ -13,6 +13,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking
 from gnomon.data.reading.conversations import REFUSED_COLUMNS
 from gnomon.data.reading.readers import Row, ScannedRow
+from gnomon.data.reading.row_fields import filled
 
 EVERY_KIND = (
     "system",
@@ -124,3 +125,18 @@ def carried(row: Mapping[str, Any], kind: type, used: Collection[str]) -> Row:
 def has_value(row: Mapping[str, Any], *keys: str) -> bool:
     """Return whether one of the keys has a value, perhaps an empty one."""
     return any(row.get(key) is not None for key in keys)
+
+
+def only_column(row: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """Return the one column of some names that has a value; of several, the one that is filled.
+
+    Args:
+        row: a row of the file.
+        names: names of columns for the same content.
+
+    Returns:
+        Its name; `None` if there is none, or more than one is filled.
+    """
+    keys = [name for name in names if has_value(row, name)]
+    keys = keys if len(keys) < 2 else [key for key in keys if filled(row.get(key))]
+    return keys[0] if len(keys) == 1 else None

@@ -10,6 +10,8 @@ https://github.com/hiyouga/LLaMA-Factory, data/README.md
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -118,6 +120,11 @@ def _is_side(value: Any) -> bool:
 
 
 def _side(value: Any, key: str) -> Any:
+    """Return an answer as a text or messages; a table holds a turn as JSON."""
+    if isinstance(value, str) and value.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            decoded = json.loads(value)
+            value = decoded if isinstance(decoded, dict) and {"from", "value"} <= decoded.keys() else value
     if isinstance(value, Mapping) and "from" in value:
         return [message_of(value)]
     return (

@@ -11,10 +11,10 @@ from typing import Any
 
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import is_answer_list, most
-from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.formats.contract import Format, carried, only_column
 from gnomon.data.formats.hh import is_open_transcript
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import required
+from gnomon.data.reading.row_fields import filled, required
 
 QUESTIONS = ("prompt", "question", "query", "input")
 ANSWERS = ("response", "output", "answer", "reply", "completion")
@@ -32,9 +32,13 @@ class PromptResponse(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """One column of each kind, by name, and none of another layout."""
         question, answer = question_key(row), answer_key(row)
-        if question is None or has_value(row, *OTHER_LAYOUTS) or is_open_transcript(row.get("prompt")):
+        if (
+            question is None
+            or any(filled(row.get(key)) for key in OTHER_LAYOUTS)
+            or is_open_transcript(row.get("prompt"))
+        ):
             return None
-        if has_value(row, "chosen", "rejected"):
+        if filled(row.get("chosen")) or filled(row.get("rejected")):
             other = question == "prompt" or any(is_answer_list(row.get(side)) for side in ("chosen", "rejected"))
             return None if other or answer else f"it has the columns {question}, chosen and rejected"
         if answer is None or (question, answer) == ("prompt", "completion"):
@@ -62,15 +66,11 @@ class PromptResponse(Format):
 
 
 def question_key(row: Mapping[str, Any]) -> str | None:
-    """Return the column of the prompt; `None` if there is none, or more than one."""
-    return _only([key for key in QUESTIONS if has_value(row, key)])
+    """Return the column of the prompt; `None` if there is none, or more than one is filled."""
+    return only_column(row, QUESTIONS)
 
 
 def answer_key(row: Mapping[str, Any]) -> str | None:
     """Return the column of the response; beside another response, `answer` is the known answer."""
-    keys = [key for key in ANSWERS if has_value(row, key)]
-    return _only([key for key in keys if key != "answer"] if len(keys) > 1 else keys)
-
-
-def _only(keys: list[str]) -> str | None:
-    return keys[0] if len(keys) == 1 else None
+    others = [key for key in ANSWERS if key != "answer"]
+    return only_column(row, others if any(filled(row.get(key)) for key in others) else ANSWERS)

@@ -14,10 +14,14 @@ from typing import Any
 from gnomon.core.errors import DataError
 
 KEYS_NAMED = 12  # keys of a row that a message about it names
-MESSAGE_COLUMNS = ("prompt", "messages", "completion", "chosen", "rejected", "completions", "turns")
+LIST_COLUMNS = (  # columns that hold lists, whichever layout has them
+    "messages", "turns", "conversations", "conversation", "context_messages", "chosen_messages",
+    "rejected_messages", "history", "instances",
+)  # fmt: skip
+MESSAGE_COLUMNS = ("prompt", "completion", "chosen", "rejected", "completions", "input", "output", *LIST_COLUMNS)
 BOOKKEEPING = frozenset({"id", "items", "token_ids"})
 """Keys that Gnomon writes and that do not affect training."""
-_LOOKS_LIKE_MESSAGES = re.compile(r"""\A\s*[\[{].{0,2000}?['"](role|messages)['"]\s*:""", re.DOTALL)
+_LOOKS_LIKE_MESSAGES = re.compile(r"""\A\s*[\[{].{0,2000}?['"](role|messages|from)['"]\s*:""", re.DOTALL)
 
 
 def brief(value: Any) -> str:
@@ -166,9 +170,7 @@ def _decoded(cell: str, key: str) -> Any:
         return cell
     if key == "completions" and isinstance(value, list):
         return [_decoded(one, key) if isinstance(one, str) else one for one in value]
-    return (
-        value if _is_conversation(value) or (key in ("messages", "turns") and isinstance(value, list)) else cell
-    )
+    return value if _is_conversation(value) or (key in LIST_COLUMNS and isinstance(value, list)) else cell
 
 
 def _is_conversation(value: Any) -> bool:

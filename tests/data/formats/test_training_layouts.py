@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,3 +103,33 @@ def test_converted_rows_hold_the_same_records(
         assert read_records(kind, own, layout=RowLayout.of(GNOMON)) == records
         kinds += 1
     assert kinds
+
+
+def as_table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write rows as CSV, in which lists are JSON and what a row does not have is empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, [*names, "notes"], restval="")
+        table.writeheader()
+        table.writerows({k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items()} for row in rows)
+    return path
+
+
+IN_TABLES = [(name, row) for name, row in SAMPLES if name != "answer-lists"]
+
+
+@pytest.mark.parametrize(("name", "row"), IN_TABLES)
+def test_tables_hold_the_same_records(
+    file_of: Callable[..., Path], tmp_path: Path, name: str, row: dict[str, Any]
+) -> None:
+    lines, table = inspect(file_of(row)), inspect(as_table(tmp_path / "rows.csv", [row]))
+    assert (table.kind, table.format, table.records) == (lines.kind, lines.format, lines.records)
+
+
+def test_empty_cells_of_other_columns_change_nothing(tmp_path: Path) -> None:
+    """A table with columns of several layouts is of the one whose cells are filled."""
+    for row in ({"instruction": "q", "input": "i", "output": "x"}, {"question": "q", "answer": "x"}):
+        empty = dict.fromkeys(("prompt", "history", "chosen", "query", "response"), "")
+        inspection = inspect(as_table(tmp_path / "rows.csv", [{**empty, **row}]))
+        assert inspection.kind.__name__ == "Demonstration"
+        assert inspection.records[0].completion.text == "x"
