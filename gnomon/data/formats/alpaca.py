@@ -31,7 +31,7 @@ class Alpaca(Format):
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """An instruction with an output or with instances."""
-        if not has_value(row, "instruction") or any(filled(row.get(key)) for key in OTHER_LAYOUTS):
+        if not has_value(row, "instruction") or any(row.get(key) not in (None, "") for key in OTHER_LAYOUTS):
             return None
         if isinstance(row.get("instances"), list):
             return "instruction comes with instances of input and output"

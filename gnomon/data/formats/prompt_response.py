@@ -34,7 +34,7 @@ class PromptResponse(Format):
         question, answer = question_key(row), answer_key(row)
         if (
             question is None
-            or any(filled(row.get(key)) for key in OTHER_LAYOUTS)
+            or any(row.get(key) not in (None, "") for key in OTHER_LAYOUTS)
             or is_open_transcript(row.get("prompt"))
         ):
             return None
