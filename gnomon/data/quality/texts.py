@@ -18,6 +18,7 @@ from gnomon.data.reading.messages import context_fingerprint, fingerprint, text_
 from gnomon.data.reading.row_fields import name_of
 from gnomon.data.records import completions_of, prompt_of_record
 
+LONGEST = 1_000_000  # characters of a text whose n-grams count; more would need gigabytes of memory
 NGRAM = 5  # characters; right for languages without spaces too
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplication permutes 64-bit numbers
 
@@ -129,12 +130,13 @@ def distinct_ngrams(text: str, length: int) -> int:
 
 
 def rolling(text: str, length: int) -> Digests:
-    """Return a hash of the n-gram at each position of a text.
+    """Return a hash of the n-gram at each position of a text, up to `LONGEST` characters.
 
     Args:
         text: in normal form.
         length: of the n-grams; a shorter text has one.
     """
+    text = text[:LONGEST]
     if not text:
         return np.empty(0, np.uint64)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)

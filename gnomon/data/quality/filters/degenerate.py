@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from gnomon.core.ranges import Range, Share
 from gnomon.data.quality.contract import Part, RecordFilter
-from gnomon.data.quality.texts import distinct_ngrams, named_texts, nfc
+from gnomon.data.quality.texts import LONGEST, distinct_ngrams, named_texts, nfc
 
 NGRAM = 10
 LONG_RUN = 30
@@ -51,7 +51,7 @@ class Degenerate(RecordFilter):
 
 def repeated_share(text: str) -> float:
     """Return the share of a text's n-grams that occurred before in it."""
-    count = max(1, len(text) - NGRAM + 1)
+    count = max(1, min(len(text), LONGEST) - NGRAM + 1)
     return 1 - distinct_ngrams(text, NGRAM) / count if text else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
@@ -108,21 +109,26 @@ class PersonalData(RecordFilter):
 
     def mask(self, text: str) -> str:
         """Replace each match by its sort, as in `[EMAIL]`."""
-        for sort, start, end in sorted(self.matches(text), key=lambda match: -match[1]):
-            text = f"{text[:start]}[{sort.upper()}]{text[end:]}"
-        return text
+        pieces, last = [], 0
+        for sort, start, end in self.matches(text):
+            pieces += [text[last:start], f"[{sort.upper()}]"]
+            last = end
+        return "".join([*pieces, text[last:]])
 
     def matches(self, text: str) -> list[tuple[Sort, int, int]]:
-        """Return the sort, start and end of each match, without overlaps."""
+        """Return the sort, start and end of each match, in their order and without overlaps."""
         text = text.translate(WIDE)
         if not _HINT.search(text):
             return []
-        taken: list[tuple[Sort, int, int]] = []
+        taken: dict[int, tuple[Sort, int, int]] = {}
+        starts: list[int] = []  # of the sorts before, in order
         for sort, (_, pattern, check) in SORTS.items():
             if sort not in self.sorts:
                 continue
             for match in pattern.finditer(text):
                 start, end = match.span()
-                if check(match[0]) and not any(start < e and s < end for _, s, e in taken):
-                    taken.append((sort, start, end))
-        return taken
+                before = bisect_left(starts, end) - 1  # the last match that starts before this one ends
+                if check(match[0]) and (before < 0 or taken[starts[before]][2] <= start):
+                    taken[start] = (sort, start, end)
+            starts = sorted(taken)
+        return [taken[start] for start in starts]

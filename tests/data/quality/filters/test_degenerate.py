@@ -40,6 +40,13 @@ def test_degenerate_texts_are_found(text: str, reason: str) -> None:
     assert any(one.startswith(reason) for one in reasons("degenerate", pair(chosen=text)))
 
 
+def test_a_huge_text_is_measured_by_its_start() -> None:
+    text = "".join(f"{n} " for n in range(400_000))
+    assert len(text) > 2_000_000
+    assert repeated_share(text) < 0.2
+    assert reasons("degenerate", pair(chosen="so " * 1_000_000))[0].startswith("chosen repeats itself: 100%")
+
+
 def test_shares_by_hand() -> None:
     assert repeated_share("abcdefghij" * 2) == pytest.approx(1 / 11)  # 11 places, 10 different n-grams
     assert symbol_share(Counter("ab !?")) == 0.5
