@@ -18,7 +18,9 @@ JOBS = Range("it counts processes", ge=1, le=4096)
 ROWS = Range("it counts records", ge=0, le=10**9)
 SIMILARITY = Range("below 0.5 unrelated prompts of one domain are alike", ge=0.5, le=1)
 app = typer.Typer(no_args_is_help=True, help="Inspect, convert, clean and split data; make pairs.")
-File = Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or a folder of datasets (#split).")]
+File = Annotated[
+    Path, typer.Argument(help="A file, a folder of datasets, a pattern in quotes, - or a hub name; #split.")
+]
 
 PAIRS = "gnomon.data.pairs.settings:PairSettings"
 PAIR_OPTIONS: Options = {  # the fields of `PairSettings`

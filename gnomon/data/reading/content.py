@@ -12,7 +12,7 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,6 @@ from gnomon.data.reading.text_encodings import encoding_by_mark
 
 PACKED = {".gz", ".bz2", ".xz", ".zst"}
 SAMPLE = 1 << 16  # bytes by which a file's format and encoding are recognized
-_ZSTANDARD_PIECE = 256  # bytes; a fault takes those read with it
 LONGEST_LINE = 1 << 30  # bytes; a longer line is no row, and would fill the memory
 _BUFFER = 1 << 18
 _BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
@@ -147,6 +146,13 @@ class _AtStart(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.done = self._file.seek(offset, whence)
+        return self.done
+
     def readinto(self, buffer: Any) -> int:
         wanted = min(len(buffer), self.size - self.done)
         count = self._file.readinto(memoryview(buffer)[:wanted]) or 0
@@ -180,7 +186,7 @@ def _unpacked(stream: Any, compression: str) -> io.BufferedReader:
         "gzip": lambda packed: gzip.GzipFile(fileobj=packed).read1,
         "bzip2": lambda packed: bz2.BZ2File(packed).read1,
         "xz": lambda packed: lzma.LZMAFile(packed).read1,  # noqa: SIM115 - the stream is closed by its owner
-        "zstd": _zstandard_reader,
+        "zstd": lambda packed: _Zstandard(packed).read,
     }
     return io.BufferedReader(_Unpacked(readers[compression](stream)), _BUFFER)
 
@@ -200,27 +206,50 @@ class _Unpacked(io.RawIOBase):
         return len(data)
 
 
-def _zstandard_reader(packed: Any) -> Callable[[int], bytes]:
-    """Return a function that reads content compressed with Zstandard."""
-    import pyarrow
+class _Zstandard:
+    """Reads content compressed with Zstandard. `pyarrow` drops what it has read of a piece with a fault in it.
 
-    stream = pyarrow.CompressedInputStream(packed, "zstd")
-    faults: list[OSError] = []
+    Args:
+        packed: the compressed file, which can be read again.
+    """
 
-    def read(size: int) -> bytes:
-        pieces: list[bytes] = []
-        while not faults and _ZSTANDARD_PIECE * len(pieces) < size:
-            try:
-                pieces.append(stream.read(min(_ZSTANDARD_PIECE, size)))
-            except OSError as error:  # the piece is lost with it
-                faults.append(error)
-            if not pieces or not pieces[-1]:
-                break
-        if not any(pieces) and faults:
-            raise faults[0]
-        return b"".join(pieces)
+    def __init__(self, packed: io.BufferedReader):
+        self._packed, self._done = packed, 0
+        self._fault: OSError | None = None
+        self._stream = self._open()
 
-    return read
+    def _open(self) -> Any:
+        import pyarrow
+
+        return pyarrow.CompressedInputStream(self._packed, "zstd")
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; those before a fault are read before it is raised."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            data: bytes = self._stream.read(size)
+        except OSError as error:
+            self._fault = error
+            data = self._before_fault()
+            if not data:
+                raise
+        self._done += len(data)
+        return data
+
+    def _before_fault(self) -> bytes:
+        """Read from the start again, up to the last byte before the fault."""
+        self._packed.seek(0)
+        broken, self._stream = self._stream, self._open()
+        skipped = 0
+        while skipped < self._done:
+            skipped += len(self._stream.read(min(_BUFFER, self._done - skipped)))
+        data = bytearray()
+        with suppress(OSError):
+            while byte := self._stream.read(1):
+                data += byte
+        del broken  # this closes the file
+        return bytes(data)
 
 
 class _AsUtf8(io.RawIOBase):

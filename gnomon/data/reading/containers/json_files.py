@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from gnomon.core.errors import DataError
 from gnomon.data.reading.containers.json_elements import elements
-from gnomon.data.reading.containers.json_layout import json_layout
+from gnomon.data.reading.containers.json_layout import JsonLayout, json_layout
 from gnomon.data.reading.containers.json_stream import JsonStream
 from gnomon.data.reading.content import Content
 from gnomon.data.reading.rows import Row, RowDecoder, ScannedRow
@@ -29,8 +31,7 @@ def scan_json(file: Path, name: str, split: str | None) -> Iterator[ScannedRow]:
     Raises:
         DataError: the object has several lists, or none of that key.
     """
-    with Content(file, name) as content:
-        layout = json_layout(content, split)
+    layout = _layout_of(_Version.of(file), split)
     with Content(file, name) as content:
         if layout.kind == "lines":
             yield from _scan_lines(content)
@@ -39,9 +40,29 @@ def scan_json(file: Path, name: str, split: str | None) -> Iterator[ScannedRow]:
             yield f"row {number}", row
 
 
-def json_title(content: Content, split: str | None) -> str:
-    """Describe how a file of JSON is laid out."""
-    return json_layout(content, split).title
+def json_title(file: Path, split: str | None) -> str:
+    """Describe how a file of JSON is laid out; `split` is the key of its list of rows, if it has several."""
+    return _layout_of(_Version.of(file), split).title
+
+
+class _Version(NamedTuple):
+    """A file, and what changes when it is written."""
+
+    file: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, file: Path) -> _Version:
+        facts = file.stat()
+        return cls(file, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _layout_of(version: _Version, split: str | None) -> JsonLayout:
+    """The layout of a file, which is read several times."""
+    with Content(version.file, str(version.file)) as content:
+        return json_layout(content, split)
 
 
 def _scan_lines(content: Content) -> Iterator[ScannedRow]:

@@ -116,6 +116,6 @@ def container_title(file: Path, name: str, split: str | None) -> str:
         split: key of the list of rows, where an object of JSON has several lists.
     """
     container = container_of(file, name)
+    title = json_title(file, split) if container is JSON else container.title
     with Content(file, name) as content:
-        title = json_title(content, split) if container is JSON else container.title
         return f"{title}, {content.compression}" if content.compression else title
