@@ -7,6 +7,13 @@ import json
 from broken_files.case import GOOD, PAIR, Broken, row
 
 JSON_FILES = (
+    Broken(
+        "the end of a list behind objects",
+        "a.json",
+        json.dumps(PAIR[0], indent=1).encode() + b"\n]\n" + json.dumps(PAIR[1]).encode(),
+        GOOD,
+        {"row 2": "not valid JSON"},
+    ),
     Broken("an indented list", "a.json", json.dumps(PAIR, indent=4).encode(), GOOD),
     Broken("an indented list with the ending of lines", "a.jsonl", json.dumps(PAIR, indent=2).encode(), GOOD),
     Broken("a list on one line", "a.json", json.dumps(PAIR).encode(), GOOD),

@@ -216,7 +216,7 @@ class _Zstandard:
     def __init__(self, packed: io.BufferedReader):
         self._packed, self._done = packed, 0
         self._fault: OSError | None = None
-        self._stream = self._open()
+        self._stream, self._broken = self._open(), None
 
     def _open(self) -> Any:
         import pyarrow
@@ -240,7 +240,7 @@ class _Zstandard:
     def _before_fault(self) -> bytes:
         """Read from the start again, up to the last byte before the fault."""
         self._packed.seek(0)
-        broken, self._stream = self._stream, self._open()
+        self._broken, self._stream = self._stream, self._open()  # one that is not held closes the file
         skipped = 0
         while skipped < self._done:
             skipped += len(self._stream.read(min(_BUFFER, self._done - skipped)))
@@ -248,7 +248,6 @@ class _Zstandard:
         with suppress(OSError):
             while byte := self._stream.read(1):
                 data += byte
-        del broken  # this closes the file
         return bytes(data)
 
 

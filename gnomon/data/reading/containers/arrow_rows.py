@@ -122,7 +122,8 @@ def damage_errors() -> tuple[type[Exception], ...]:
     """Exceptions that pyarrow raises for damaged files and invalid values."""
     import pyarrow
 
-    return (pyarrow.ArrowException, OSError, RuntimeError, ValueError, OverflowError, KeyError, TypeError)
+    damaged_values = (ValueError, OverflowError, KeyError, TypeError, AttributeError)
+    return (pyarrow.ArrowException, OSError, RuntimeError, *damaged_values)
 
 
 def first_line(error: Exception) -> str:

@@ -140,7 +140,7 @@ class JsonStream:
         is_object = self._text.startswith("{", self._at)
         while True:
             depth = 0
-            for token in _TOKEN.finditer(self._text, self._at):
+            for token in _TOKEN.finditer(self._text, self._at + (not is_object)):
                 depth += {"{": 1, "}": -1}.get(token.group(), 0)
                 if is_object and depth <= 0 and token.group() == "}":
                     self._at, self.indent = token.end(), None
