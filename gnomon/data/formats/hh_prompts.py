@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import most
 from gnomon.data.formats.contract import Format, UnusedRow, carried
@@ -45,6 +46,8 @@ class HHPrompts(Format):
         """Split the transcript of prompt and answer into turns."""
         transcript = text(required(row, "prompt"), "prompt")
         prompt = turns_of(transcript)
+        if not prompt:
+            raise DataError("the prompt is empty")
         if prompt[-1]["role"] == "assistant" and not prompt[-1]["content"].strip():
             prompt = prompt[:-1]
         keys = ("chosen", "rejected") if kind is Preference else (answer_key(row) or "completion",)

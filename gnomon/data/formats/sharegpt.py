@@ -89,7 +89,7 @@ def message_of(turn: Mapping[str, Any]) -> dict[str, Any]:
         DataError: the turn's author is unknown, or it is a call of a function that is not JSON.
     """
     author = required(turn, "from")
-    if author not in ROLES:
+    if not isinstance(author, str) or author not in ROLES:
         raise DataError(f"a turn is from {brief(author)}, which is none of {', '.join(ROLES)}")
     message = {name: turn[name] for name in turn if name not in ("from", "value")}
     message.update(role=ROLES[author], content=required(turn, "value"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import csv
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.registry import RowLayout, find_format, recognize
 from gnomon.data.inspection import inspect
 from gnomon.data.record_rows import record_row
-from gnomon.data.records import read_records
+from gnomon.data.records import parse_record, read_records
 
 USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}
 HUMAN, GPT, OTHER = (
@@ -133,3 +136,46 @@ def test_empty_cells_of_other_columns_change_nothing(tmp_path: Path) -> None:
         inspection = inspect(as_table(tmp_path / "rows.csv", [{**empty, **row}]))
         assert inspection.kind.__name__ == "Demonstration"
         assert inspection.records[0].completion.text == "x"
+
+
+ODD: list[Any] = [
+    None,
+    "",
+    "x",
+    -1.5,
+    True,
+    [],
+    {},
+    [None],
+    [{}],
+    ["x", 3],
+    {"role": "user"},
+    float("nan"),
+    10**400,
+]
+
+
+def paths(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each nested value."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    for key in keys:
+        yield (*before, key)
+        yield from paths(value[key], (*before, key))
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES)
+def test_odd_values_are_read_or_refused(name: str, row: dict[str, Any]) -> None:
+    """Whatever stands in place of any value, nothing but a DataError is raised."""
+    form = find_format(name)
+    for path, odd in itertools.product(paths(row), ODD):
+        damaged = copy.deepcopy(row)
+        owner = damaged
+        for key in path[:-1]:
+            owner = owner[key]
+        owner[path[-1]] = odd
+        form.evidence(damaged)
+        assert form.kind_of([damaged]) in form.kinds
+        for kind in form.kinds:
+            for _, own in form.scan(kind, [("line 1", damaged), ("line 2", row)]):
+                with contextlib.suppress(DataError):
+                    parse_record(kind, own) if isinstance(own, dict) else None
