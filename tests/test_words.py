@@ -28,6 +28,7 @@ SHAPE = re.compile(r"\[[^\]\n]*\]")
 TENSOR = re.compile(r"\bTensor\b")
 STORED = {("feedback/task_types.py", "place")}  # keys of stored judgements
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+OUTSIDE_THE_PACKAGE = ("benchmarks", "tests/algorithms", "tests/rollouts", "tests/training")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 parse = cache(ast.parse)
@@ -120,6 +121,17 @@ def test_results_are_named_by_what_they_are(package: str) -> None:
         for path, source in sources(package)
         for line, name in identifiers(source)
         if name.strip("_").lower() in RETIRED and (path, name) not in STORED
+    ]
+    assert faults == []
+
+
+@pytest.mark.parametrize("folder", OUTSIDE_THE_PACKAGE)
+def test_results_outside_the_package_are_named_by_what_they_are(folder: str) -> None:
+    faults = [
+        f"{path.relative_to(ROOT.parent)}:{line} {name}"
+        for path in sorted((ROOT.parent / folder).rglob("*.py"))
+        for line, name in identifiers(path.read_text(encoding="utf-8"))
+        if name.strip("_").lower() in RETIRED
     ]
     assert faults == []
 

@@ -14,7 +14,7 @@ from replay.shops import Shop
 from gnomon.core.types import Completion, RatedText
 from gnomon.feedback.selection import pairs as pairing
 
-CANDIDATES, ASKED = 20, 5  # texts drawn at a time, and pairs of them that are asked
+CANDIDATES, PAIRS_A_DRAW = 20, 5  # texts drawn at a time, and pairs of them that are asked
 FLOOR = 0.2  # share of the pairs that active pairing leaves to chance
 MEMBERS = 5  # heads of the ensemble
 ROUNDS = 4  # between two amounts at which accuracy is measured
@@ -85,7 +85,7 @@ class Buyer:
             self.draws += 1
             for pair in pairing.pairs(
                 [self.texts[row] for row in rows],
-                min(ASKED, count - len(pairs)),
+                min(PAIRS_A_DRAW, count - len(pairs)),
                 None if heads is None else pairing.uncertainty(heads @ states[rows].T),
                 {},
                 seed=self.plan.seed * 1_000_003 + self.draws,
