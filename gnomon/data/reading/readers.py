@@ -67,7 +67,8 @@ def source_title(path: Path) -> str:
     if is_pattern(source):
         files = files_of(source)
         titles = sorted(set(map(_title_or_damage, files)))
-        return f"{len(files):,} files: {'; '.join(titles)}" if files else "no files"
+        count = "1 file" if len(files) == 1 else f"{len(files):,} files"
+        return f"{count}: {'; '.join(titles)}" if files else "no files"
     if os.path.isdir(source):
         return "a folder of datasets"
     if not is_pipe(source) and not os.path.exists(source):

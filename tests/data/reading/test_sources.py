@@ -91,6 +91,7 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path: Path) -
     (tmp_path / "a1.jsonl").write_text(row("2"))
     assert prompts(tmp_path / "a[1].jsonl") == ["1"]
     assert prompts(tmp_path / "a[1-2].jsonl") == ["2"]
+    assert source_title(tmp_path / "a[1-2].jsonl") == "1 file: JSON lines"
 
 
 def test_a_list_in_an_object_of_json_is_a_split(tmp_path: Path) -> None:
