@@ -45,6 +45,7 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         ("format", f"{inspection.format}{because}"),
         ("kind", NAMES[inspection.kind]),
         ("rows", f"{inspection.rows:,}"),
+        ("records", f"{len(outlines):,}"),
         ("refused", f"{len(inspection.refused):,}"),
     ]
     prompts = {one.prompt for one in outlines if one.prompt is not None}

@@ -56,8 +56,8 @@ class Inspection:
 
     @property
     def rows(self) -> int:
-        """Number of rows of the file that are not blank."""
-        return len(self.outlines) + len(self.refused)
+        """Number of rows of the file that are not blank; one may hold several records."""
+        return len({one.where for one in self.outlines} | {row.where for row in self.refused})
 
 
 @dataclass

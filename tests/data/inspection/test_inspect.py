@@ -79,6 +79,7 @@ def test_facts_are_counted(pairs: Path) -> None:
         "format": "Gnomon's own layout",
         "kind": "preferences",
         "rows": "7",
+        "records": "5",
         "refused": "2",
         "distinct prompts": "2",
         "distinct completions": "7",
