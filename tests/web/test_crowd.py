@@ -164,6 +164,27 @@ def test_without_items_a_worker_finishes_with_a_code_of_their_own(site: Site) ->
     assert "fewer than 4" in late.http.get(site.address).text
 
 
+def test_skipping_everything_earns_no_code(site: Site) -> None:
+    """Two judged and two skipped are enough; one judged and three skipped are not. The list has both numbers."""
+    link = new_link(site, crowd_link("mturk"))
+    finishes = []
+    for offset, (name, judged) in enumerate((("A1B2C3", 2), ("A1B2C4", 1))):
+        worker, _ = open_link(site, link, f"workerId={name}")
+        for number in range(4):
+            item = worker.task()["item"]
+            if number < judged:
+                worker.judge(item, 10 * offset + number, "tie")
+            else:
+                worker.post("/api/skip", {"item": item, "reason": ""})
+        finishes.append(finish_of(worker))
+    assert finishes[0] is not None
+    assert finishes[1] is None
+    assert [(one.judgements, one.skipped, one.code is None) for one in paid(site)] == [
+        (2, 2, False),
+        (1, 3, True),
+    ]
+
+
 def test_a_paused_worker_gets_no_code(here: Site) -> None:
     worker, _ = open_link(here, new_link(here), f"PROLIFIC_PID={PID}")
     worker.judge(worker.task()["item"], 1)

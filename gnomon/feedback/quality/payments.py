@@ -20,6 +20,7 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.task_types import verdict
+from gnomon.feedback.tasks.crowd_progress import SKIPPED
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Payment:
         link: key of the link.
         annotator: id of the annotator in the store.
         judgements: judged items, gold items and surplus judgements included; a corrected judgement counts once.
+        skipped: items skipped since the first visit.
         gold_items: judged gold items.
         gold_correct: correct judgements of gold items.
         active_seconds: time spent on all judgements and corrections, without idle time.
@@ -48,6 +50,7 @@ class Payment:
     link: int
     annotator: str
     judgements: int
+    skipped: int
     gold_items: int
     gold_correct: int
     active_seconds: float
@@ -79,7 +82,7 @@ def payments(store: Store, project: str) -> list[Payment]:
     reliability = {record.annotator: record for record in loaded.annotator_reliability()}
     with store.reading() as session:
         visits = session.execute(
-            select(CrowdVisitRow, CrowdWorkerRow, AnnotatorRow.state)
+            select(CrowdVisitRow, CrowdWorkerRow, AnnotatorRow.state, SKIPPED)
             .join(CrowdLinkRow, CrowdLinkRow.key == CrowdVisitRow.link)
             .join(CrowdWorkerRow, CrowdWorkerRow.annotator == CrowdVisitRow.annotator)
             .join(AnnotatorRow, AnnotatorRow.id == CrowdVisitRow.annotator)
@@ -120,6 +123,7 @@ def payments(store: Store, project: str) -> list[Payment]:
             link=visit.link,
             annotator=visit.annotator,
             judgements=work[visit.invite].judgements,
+            skipped=skipped,
             gold_items=work[visit.invite].gold_items,
             gold_correct=work[visit.invite].gold_correct,
             active_seconds=round(work[visit.invite].active_seconds, 1),
@@ -130,7 +134,7 @@ def payments(store: Store, project: str) -> list[Payment]:
             finished=visit.finished,
             details=visit.details,
         )
-        for visit, worker, state in visits
+        for visit, worker, state, skipped in visits
     ]
 
 

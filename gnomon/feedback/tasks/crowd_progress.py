@@ -11,7 +11,15 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from gnomon.feedback.crowd_platforms import CrowdLink
-from gnomon.feedback.store.schema import CrowdLinkRow, CrowdVisitRow, CrowdWorkerRow, JudgementRow, superseded
+from gnomon.feedback.store.schema import (
+    AssignmentRow,
+    CrowdLinkRow,
+    CrowdVisitRow,
+    CrowdWorkerRow,
+    ItemRow,
+    JudgementRow,
+    superseded,
+)
 from gnomon.feedback.store.store import Store, require
 
 JUDGED = (
@@ -20,8 +28,26 @@ JUDGED = (
     .where(JudgementRow.invite == CrowdVisitRow.invite, ~superseded())
     .scalar_subquery()
 )
+SKIPPED = (
+    select(func.count())
+    .select_from(AssignmentRow)
+    .join(ItemRow, ItemRow.key == AssignmentRow.item)
+    .where(
+        AssignmentRow.annotator == CrowdVisitRow.annotator,
+        AssignmentRow.state == "skipped",
+        AssignmentRow.created >= CrowdVisitRow.created,
+        ItemRow.project == CrowdLinkRow.project,
+    )
+    .scalar_subquery()
+)
 VISIT = (
-    select(CrowdVisitRow, CrowdLinkRow.settings, CrowdWorkerRow.worker, JUDGED.label("judged"))
+    select(
+        CrowdVisitRow,
+        CrowdLinkRow.settings,
+        CrowdWorkerRow.worker,
+        JUDGED.label("judged"),
+        SKIPPED.label("skipped"),
+    )
     .join(CrowdLinkRow, CrowdLinkRow.key == CrowdVisitRow.link)
     .join(CrowdWorkerRow, CrowdWorkerRow.annotator == CrowdVisitRow.annotator)
     .where(CrowdVisitRow.invite == bindparam("invite"))
@@ -44,11 +70,13 @@ class CrowdVisit:
     Attributes:
         link: settings of the link.
         judged: number of items judged through the link.
+        skipped: number of items skipped since the first visit.
         finish: completion code and address, once the worker has finished.
     """
 
     link: CrowdLink
     judged: int
+    skipped: int
     finish: CrowdFinish | None
 
     @property
@@ -84,14 +112,15 @@ class CrowdProgress:
     def finish(self, invite: str) -> CrowdVisit:
         """Finish a visit with enough judgements, and return it with the completion code.
 
-        A visit with fewer judgements than the link's `min_judgements` stays unfinished. Finishing twice gives the
-        same code.
+        A visit below the limit stays unfinished if it has fewer judgements than the link's `min_judgements`, or
+        fewer than skipped items: skipping everything is no work. Finishing twice gives the same code.
         """
         with self.store.writing() as session:
             statement = select(CrowdVisitRow).where(CrowdVisitRow.invite == invite).with_for_update()
             row = require(session.scalars(statement).first(), "visit", invite)
             visit = _visit(session, invite)
-            if visit.finish is not None or visit.judged < visit.link.min_judgements:
+            is_enough = visit.judged >= max(visit.link.min_judgements, visit.skipped)
+            if visit.finish is not None or not (visit.is_at_limit or is_enough):
                 return visit
             row.code = visit.link.code or secrets.token_hex(5).upper()
             row.finished = self.clock()
@@ -112,8 +141,9 @@ class CrowdProgress:
 
 def _visit(session: Session, invite: str) -> CrowdVisit:
     """Read a visit with its number of judgements."""
-    row, settings, worker, judged = require(session.execute(VISIT, {"invite": invite}).first(), "visit", invite)
+    columns = require(session.execute(VISIT, {"invite": invite}).first(), "visit", invite)
+    row, settings, worker, judged, skipped = columns
     link = CrowdLink.model_validate(settings)
     code = row.code
     finish = None if code is None else CrowdFinish(code, link.finish_address(code, worker, row.details))
-    return CrowdVisit(link, int(judged), finish)
+    return CrowdVisit(link, int(judged), int(skipped), finish)
