@@ -14,6 +14,7 @@ from gnomon.core.translations import LANGUAGES
 from gnomon.data.conversion import Conversion, convert_file
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import Inspection, inspect as read_file
+from gnomon.data.output_file import check_output
 from gnomon.data.pairs.build import PairResult, make_pairs
 from gnomon.data.pairs.settings import PairSettings
 from gnomon.data.quality.clean import clean_file
@@ -90,8 +91,7 @@ def data_pairs(
     """
     chosen = validate(PairSettings, settings, "pairs")
     path, target = Path(file), Path(out)
-    if target.exists() and not overwrite:
-        raise ConfigError(f"{target} exists; give another --out, or --overwrite.")
+    check_output(target, path, overwrite=overwrite)
     layout = RowLayout.of(format, columns)
     kind = kind_of_file(path, layout=layout)
     result = make_pairs(read_records(kind, path, layout=layout), chosen)
@@ -183,8 +183,8 @@ def data_split(
     shares = parse_shares(parts if isinstance(parts, str) else ",".join(f"{k}={v}" for k, v in parts.items()))
     path, folder = Path(file), Path(out)
     targets = {name: folder / f"{name}.jsonl" for name in shares}
-    if (existing := next((one for one in targets.values() if one.exists()), None)) and not overwrite:
-        raise ConfigError(f"{existing} exists; give another --out, or --overwrite.")
+    for target in targets.values():
+        check_output(target, path, overwrite=overwrite)
     layout = RowLayout.of(format, columns)
     records: list[Any] = read_records(kind_of_file(path, layout=layout), path, layout=layout)
     values = None if stratify is None else column_values(path, stratify, [record.where for record in records])

@@ -15,6 +15,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import atomically, to_json
 from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_format
+from gnomon.data.output_file import check_output
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import kind_of_file, unread_keys
 from gnomon.data.record_rows import record_row
@@ -71,8 +72,7 @@ def convert_file(
     write = writer_of(to, kind)
     rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
     for file in (out, rejected_file):
-        if file.exists() and not overwrite:
-            raise ConfigError(f"{file} exists; give another --out, or --overwrite.")
+        check_output(file, path, overwrite=overwrite)
     written, rejected, keys = 0, Counter[str](), KeysRead()
     with contextlib.ExitStack() as stack:
         rejects: BinaryIO | None = None

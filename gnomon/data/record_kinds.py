@@ -12,10 +12,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.formats.proposal import as_options, propose_columns
+from gnomon.data.formats.proposal import answer_columns, as_options, propose_columns
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.readers import scan_rows
-from gnomon.data.reading.row_fields import KeysRead
+from gnomon.data.reading.row_fields import KeysRead, filled
 from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS, format_of
 
 KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
@@ -100,7 +100,10 @@ def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = 
     form = format_of(path, None if kinds is KINDS else kinds, layout)
     rows = [row for _, row in itertools.islice(scan_rows(path), PROBED)]
     if form is None:
-        return kind_of(rows, path, kinds)
+        kind = kind_of(rows, path, kinds)
+        if kind is Prompt and kinds is KINDS and not layout.given:
+            _check_no_answers(rows, path)
+        return kind
     if not form.kinds:
         return kind_of(
             [row for _, row in form.scan(Prompt, ((str(n), row) for n, row in enumerate(rows)))], path, kinds
@@ -112,6 +115,17 @@ def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = 
     readable = [row for row in rows if not isinstance(row, DataError)]
     default = form.kind_of(readable)
     return default if default in held else held[0]
+
+
+def _check_no_answers(rows: Sequence[Mapping[str, Any] | DataError], path: Path) -> None:
+    """Refuse to read as prompts alone rows with several columns that look like answers."""
+    names = Counter(str(key) for row in rows if not isinstance(row, DataError) for key in row if filled(row[key]))
+    answers = answer_columns(name for name, count in names.items() if 2 * count > len(rows) and name != "answer")
+    if len(answers) > 1:
+        raise DataError(
+            f"{path} holds prompts, and the columns {', '.join(answers)} look like answers; map them with "
+            "--columns KEY=COLUMN, or read the prompts alone with --format gnomon."
+        )
 
 
 def unread_keys(keys: KeysRead) -> tuple[str, ...]:

@@ -214,10 +214,21 @@ def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) ->
     if form.kinds and kind not in form.kinds:
         names = " or ".join(NAMES[one] for one in form.kinds)
         raise DataError(f"{path} is {form.title}, which hold {names}, not {NAMES[kind]}; give other data.")
-    for where, row in form.scan(kind, ((where, _without_media(row)) for where, row in rows)):
+    plain = ((where, _without_media(row)) for where, row in rows)
+    for where, row in _named(form.scan(kind, plain), path):
         if isinstance(row, DataError) and not isinstance(row, UnusedRow) and not str(row).startswith(str(path)):
             row = DataError(f"{path}, {where}: {str(row).rstrip('.')}; as {form.title}.")
         yield where, row
+
+
+def _named(rows: Iterator[ScannedRow], path: Path) -> Iterator[ScannedRow]:
+    """The rows of a format; an error about the whole file names it."""
+    try:
+        yield from rows
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}, {str(error).rstrip('.')}.") from None
 
 
 def format_of(path: Path, kinds: Sequence[type] | None = None, layout: RowLayout = OWN) -> Format | None:

@@ -12,6 +12,8 @@ from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import unread_keys
 from gnomon.data.records import NAMES, Record, read_records
 
+REASONS = 5  # for rows that are not used, the most frequent ones are printed
+
 
 def first_row(path: Path) -> Mapping[str, Any]:
     """Return the first row of a file; empty if it has none."""
@@ -38,13 +40,16 @@ def report_unread(path: Path, kind: type, keys: KeysRead) -> None:
 
 
 def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
-    """Print which keys of a file were not read, if there are any.
+    """Print which keys of a file were not read, and how many rows were not used, if there are any.
 
     Args:
         path: of the file.
         kind: name of the kind of its rows.
         keys: which keys the rows hold, and which were read.
     """
+    for reason, count in keys.unused.most_common(REASONS):
+        line = f"{path}: {count:,} rows are not used: {reason}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     names = ", ".join(unread_keys(keys))
     if names:
         line = f"{path}: read as {kind}; not read: {names}"

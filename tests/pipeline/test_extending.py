@@ -139,7 +139,9 @@ def test_a_comparison_finds_the_files_of_its_shared_stages(
         "../mine/focal.py:Focal",
     ]
     assert [stage.name for stage in build_recipe(shared, "shared").stages] == ["short", "imitated"]
-    with pytest.raises(ConfigError, match=r"'focal.py:Focal' is in a file, and a comparison takes names"):
+    own = plan_comparison(recipe, ["../mine/focal.py:Focal", "rloo"], AlgorithmBudget())
+    assert list(own.rows) == ["Focal", "rloo"]
+    with pytest.raises(ConfigError, match=r"'focal.py:Focal': there is no file focal.py"):
         plan_comparison(recipe, ["focal.py:Focal"], AlgorithmBudget())
 
 

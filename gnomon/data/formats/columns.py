@@ -208,13 +208,15 @@ def parse_columns(options: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an option has neither form.
     """
-    if len(options) == 1 and "=" not in options[0]:
+    if len(options) == 1 and "=" not in options[0] and (Path(options[0]).exists() or "." in options[0]):
         return read_yaml(Path(options[0]), "mapping of columns", "columns are a mapping such as prompt: question")
     mapping: dict[str, Any] = {}
     for option in options:
         key, mark, value = option.partition("=")
         if not mark:
             raise ConfigError(f"--columns '{option}' is no KEY=COLUMN, as in prompt=question.")
+        if key.strip() in mapping:
+            raise ConfigError(f"--columns names {key.strip()} twice; remove one of them.")
         try:
             mapping[key.strip()] = load_yaml(value) if value.lstrip().startswith("{") else value.strip()
         except (yaml.YAMLError, *YAML_VALUE_ERRORS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gnomon.core.errors import DataError
@@ -12,7 +12,7 @@ from gnomon.data.formats.ballots import JudgedPrompt, pair_ballot, task_id
 from gnomon.data.formats.contract import Format
 from gnomon.data.formats.question_columns import RATERS, answer_cell, has_question, question_of
 from gnomon.data.formats.verdicts import answer_pair, vote_for_first
-from gnomon.data.reading.readers import Row
+from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import filled
 
 VERDICTS = (
@@ -21,6 +21,10 @@ VERDICTS = (
     "preferred_output", "better_response", "better_answer",
 )  # fmt: skip
 ANNOTATOR = re.compile(r"(?:annotator|rater|judge|labeler|worker|voter|human|vote)[ _-]?\d+", re.IGNORECASE)
+
+
+class AmbiguousCode(DataError):
+    """A verdict that shows that the numbers of the whole file mean something else than beside it."""
 
 
 class AnswerComparison(Format):
@@ -38,6 +42,19 @@ class AnswerComparison(Format):
             return None
         return f"{pair.first} and {pair.second} have the verdict in {' and '.join(verdicts)}"
 
+    def scan(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedRow]:
+        """Yield preferences; a verdict of 0 beside answers 1 and 2 refuses the whole file.
+
+        Where 0 is a code, 1 is the second answer, so the rows before it would be read the wrong way round.
+
+        Raises:
+            AmbiguousCode: there is such a verdict.
+        """
+        for where, row in super().scan(kind, rows):
+            if isinstance(row, AmbiguousCode):
+                raise AmbiguousCode(f"{where}: {row}")
+            yield where, row
+
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Count the votes; ties count half."""
         return self.judged(kind, row).rows(kind)
@@ -51,6 +68,13 @@ class AnswerComparison(Format):
         annotators = [name for name in columns if name not in VERDICTS]
         if len(columns) > 1 and len(annotators) < len(columns):
             raise DataError(f"it has several verdicts, {' and '.join(columns)}; map the right one with --columns")
+        if not annotators and pair.suffixes == ("1", "2") and any(_is_zero(row.get(name)) for name in columns):
+            by = f"by: {columns[0]}"
+            raise AmbiguousCode(
+                f"{columns[0]} is 0 beside {pair.first} and {pair.second}, so it counts from 0, or 0 is a tie; "
+                f"map it, as in --columns 'chosen={{{by}, 0: {pair.first}, 1: {pair.second}}}' "
+                f"--columns 'rejected={{{by}, 0: {pair.second}, 1: {pair.first}}}'"
+            )
         alone = next((str(row[name]) for name in RATERS if filled(row.get(name))), "")
         names = pair.first, pair.second
         ballots = [
@@ -71,6 +95,10 @@ def _verdicts(row: Mapping[str, Any], name: str) -> list[Any]:
     """Return the verdicts in a column: a list of several is one of votes, under that name alone."""
     value = row.get(name)
     return value if isinstance(value, list) and name == "votes" else [value]
+
+
+def _is_zero(value: Any) -> bool:
+    return not isinstance(value, bool) and str(value).strip() in ("0", "0.0")
 
 
 def _verdict_columns(row: Mapping[str, Any]) -> list[str]:

@@ -111,10 +111,28 @@ def _answers(data: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[dict[s
         return single_answer(data), None
     if kind == "ranker":
         return _items(data), None
-    pair = answer_pair(data)
+    pair = _shown_pair(data, result) or answer_pair(data)
     if pair is None:
         raise DataError("it compares answers, but its data have no two, such as answer1 and answer2")
     return {name: required(data, name) for name in (pair.first, pair.second)}, pair
+
+
+def _shown_pair(data: Mapping[str, Any], result: Mapping[str, Any]) -> AnswerPair | None:
+    """Return the answers in the order in which the page shows them, where `to_name` has their names.
+
+    Raises:
+        DataError: the page's names are others than those of the answers, so that left and right are not known.
+    """
+    shown = result.get("to_name")
+    if not isinstance(shown, list) or len(shown) != 2:
+        return None
+    first, second = map(str, shown)
+    pair = answer_pair(data)
+    if pair is not None and {first, second} == {pair.first, pair.second}:
+        return pair if first == pair.first else AnswerPair(pair.second, pair.first, pair.suffixes[::-1])
+    if first in data and second in data:
+        return AnswerPair(first, second, ("1", "2"))
+    return pair
 
 
 def _items(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gnomon.data.scripts import script_counts
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
 
+ECHO = 8  # characters of a prompt, from which on an answer that starts with it repeats it
 TOKENIZED = 2_000_000  # characters of a record; longer ones fit no context, and take minutes
 
 
@@ -32,6 +33,7 @@ class Outline:
         sizes: characters of each completion.
         text_size: characters of a rated text.
         empty: number of completions without a text.
+        echoes: whether a completion starts with the last text of its prompt.
         good: the label, if it is one.
         probability: of a preference.
         sides: of a preference, digests of the prompt with both sides in their order and in the other one.
@@ -48,6 +50,7 @@ class Outline:
     sizes: tuple[int, ...]
     text_size: int | None
     empty: int
+    echoes: bool
     good: bool | None
     probability: float | None
     sides: tuple[int, int] | None
@@ -83,6 +86,7 @@ def outline(record: Any, where: str, tokenizer: Any = None, counts: ControlCount
         sizes=tuple(size_of(one) for one in completions),
         text_size=None if text is None else len(text),
         empty=sum(map(is_empty, completions)),
+        echoes=prompt is not None and any(echoes(one, prompt) for one in completions),
         good=good,
         probability=None if preference is None else preference.probability,
         sides=None if preference is None else (digest(context, *answers), digest(context, *answers[::-1])),
@@ -99,6 +103,12 @@ def completion_key(completion: Completion) -> str:
 def is_empty(completion: Completion) -> bool:
     """Return whether a completion has neither a text nor a tool call."""
     return not completion.text.strip() and not _in_calls(completion)
+
+
+def echoes(completion: Completion, prompt: Prompt) -> bool:
+    """Return whether a completion starts with the last text of its prompt, if that is long enough to tell."""
+    asked = prompt.messages[-1].content.strip()
+    return len(asked) >= ECHO and completion.text.lstrip().startswith(asked)
 
 
 def size_of(completion: Completion) -> int:

@@ -60,6 +60,7 @@ def _of_records(inspection: Inspection) -> Iterator[Problem]:
     preferences = [one for one in outlines if one.sides is not None]
     yield from _rows("chosen and rejected are equal", (one for one in preferences if _is_even(one)))
     yield from _rows("an empty completion", (one for one in outlines if one.empty))
+    yield from _rows("a completion that repeats its prompt", (one for one in outlines if one.echoes))
     yield from _rows("an exact duplicate of an earlier row", _repeated(outlines))
     yield from _rows("the reverse of another preference", _reversed(preferences))
 

@@ -29,7 +29,8 @@ _TEXT_ONLY = "which Gnomon does not read; it learns from text"
 REFUSED_COLUMNS = {  # columns that change what a row means and that no record has
     "functions": "the older form of tools; call the column tools",
     "documents": "which Gnomon does not render; write them into a message",
-    "history": "which Gnomon does not read; give the turns as a list of messages",
+    "history": "which --format llama-factory reads; or give the turns as a list of messages",
+    "rejected_response": "which makes a preference; map it with --columns rejected=rejected_response",
     "system_prompt": _SYSTEM,
     "system_message": _SYSTEM,
     "image": _TEXT_ONLY,

@@ -110,6 +110,8 @@ def context_fingerprint(prompt: Prompt) -> str:
 
 def _message(turn: Mapping[str, Any]) -> Message:
     role = required(turn, "role")
+    if role == "developer":  # OpenAI's later name of the system's role
+        role = "system"
     if role not in ROLES:
         raise DataError(f"a message has the role {brief(role)}, not a role of system, user, assistant or tool")
     for key, advice in REFUSED_KEYS.items():

@@ -149,3 +149,10 @@ def test_the_command_reads_and_converts_by_a_mapping(tmp_path: Path, gnomon: Run
     assert rejected == [{"where": "line 2", "reason": "label is 'tie'"}]
     again = gnomon("data", "convert", str(file), *columns, "--to", "gnomon", "--out", str(out))
     assert (again.returncode, "exists; give another --out, or --overwrite." in again.stderr) == (2, True)
+
+
+def test_a_key_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--columns names prompt twice"):
+        parse_columns(["prompt=a", "prompt=b", "completion=c"])
+    with pytest.raises(ConfigError, match="'prompt' is no KEY=COLUMN"):
+        parse_columns(["prompt"])

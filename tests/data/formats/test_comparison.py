@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
+from gnomon.data.formats.registry import RowLayout
 from gnomon.data.formats.verdicts import answer_pair, vote_for_first
 from gnomon.data.inspection import inspect
 from gnomon.data.records import read_records
@@ -132,3 +134,16 @@ def test_images_are_refused_by_name(rows_file: Callable[..., Path]) -> None:
     row = {"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a"}
     inspection = inspect(rows_file(row, {**row, "images": ["a.png"]}))
     assert inspection.refused[0].reason.startswith("the row has images, which Gnomon does not read")
+
+
+def test_verdicts_of_0_and_1_beside_answers_1_and_2_refuse_the_whole_file(tmp_path: Path) -> None:
+    """In such a file 1 means the second answer, and the rows before the first 0 would be inverted."""
+    rows = [{"prompt": f"q{w}", "response_1": "a", "response_2": "b", "winner": w} for w in (1, 1, 0)]
+    file = tmp_path / "votes.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DataError, match=r"votes\.jsonl, line 3: winner is 0.*chosen=\{by: winner, 0: response_1"):
+        read_records(Preference, file)
+    chosen = {"by": "winner", 0: "response_1", 1: "response_2"}
+    rejected = {"by": "winner", 0: "response_2", 1: "response_1"}
+    layout = RowLayout.of(columns={"prompt": "prompt", "chosen": chosen, "rejected": rejected})
+    assert [one.chosen.text for one in read_records(Preference, file, layout=layout)] == ["b", "b", "a"]

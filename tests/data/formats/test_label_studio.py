@@ -109,3 +109,21 @@ def test_ratings_have_their_raters(tmp_path: Path) -> None:
 def test_damaged_tasks_are_refused(tmp_path: Path, data: Any, results: Any, reason: str) -> None:
     with pytest.raises(DataError, match=rf"row 1: .*{reason}"):
         read_records(Preference, export(tmp_path, (data, [annotation(1, *results)])))
+
+
+@pytest.mark.parametrize(
+    ("shown", "chosen"), [(["answer1", "answer2"], "A1"), (["answer2", "answer1"], "A2"), (None, "A1")]
+)
+def test_left_is_the_first_answer_of_the_page(tmp_path: Path, shown: list[str] | None, chosen: str) -> None:
+    result: dict[str, Any] = {"type": "pairwise", "value": {"selected": "left"}, "from_name": "pw"}
+    if shown:
+        result["to_name"] = shown
+    task = {
+        "id": 1,
+        "data": {"prompt": "q", "answer1": "A1", "answer2": "A2"},
+        "annotations": [{"id": 1, "completed_by": 1, "result": [result]}],
+    }
+    file = tmp_path / "tasks.json"
+    file.write_text(json.dumps([task]), encoding="utf-8")
+    (record,) = inspect(file).records
+    assert record.chosen.text == chosen

@@ -10,6 +10,7 @@ import pytest
 from project import write_rows
 
 from gnomon.core.errors import DataError
+from gnomon.core.types import Prompt
 from gnomon.data.formats.columns import parse_columns
 from gnomon.data.formats.proposal import as_options, propose_columns
 from gnomon.data.formats.registry import RowLayout
@@ -54,3 +55,27 @@ def test_a_refusal_has_the_mapping_ready_to_paste(tmp_path: Path) -> None:
     write_rows(file, [{"x": 1}])
     with pytest.raises(DataError, match="or map its columns with --columns KEY=COLUMN"):
         inspect(file)
+
+
+def test_messages_are_proposed_whole_and_roles_and_ids_never() -> None:
+    row = {
+        "input": {"messages": [{"role": "user", "content": "q"}], "tools": []},
+        "preferred_output": [{"role": "assistant", "content": "a"}],
+        "non_preferred_output": [{"role": "assistant", "content": "b"}],
+    }
+    assert propose_columns([row]) == {
+        "prompt": "input.messages", "chosen": "preferred_output", "rejected": "non_preferred_output",
+    }  # fmt: skip
+    answers = {"question": {"dataset": "x", "id": "1", "full_text": "q"}, "answer_0": "a", "answer_1": "b"}
+    assert propose_columns([answers]) is None, "which of two answers is meant would be a guess"
+    assert propose_columns([{"question": {"id": "1", "full_text": "q"}, "answer": "a"}]) == {
+        "prompt": "question.full_text", "completion": "answer",
+    }  # fmt: skip
+
+
+def test_prompts_beside_several_answers_are_not_read_as_prompts_alone(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    write_rows(file, [{"prompt": "q", "answer1": "A1", "answer2": "A2", "pw": {"selected": "left"}}])
+    with pytest.raises(DataError, match="the columns answer1, answer2 look like answers; map them"):
+        inspect(file)
+    assert inspect(file, layout=RowLayout.of("gnomon")).kind is Prompt

@@ -232,3 +232,12 @@ def test_worker_processes_change_nothing_but_the_time(tmp_path: Path, monkeypatc
     assert alone.unread == ("note",)
     assert [record.chosen.text for record in together.records] == ["0 好", "1 好", "2 好"]
     assert len(inspect(path).records) == 1498
+
+
+def test_completions_that_repeat_their_prompt_are_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    asked = "What is a gnomon?"
+    rows = [{"prompt": asked, "chosen": f"{asked} A stick.", "rejected": "No."}]
+    write_rows(path, [*rows, {"prompt": "Q", "chosen": "Q", "rejected": "R"}])
+    sentences = [one.sentence() for one in problems(inspect(path))]
+    assert sentences == ["a completion that repeats its prompt: 1 (line 1)"]

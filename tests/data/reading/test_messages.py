@@ -60,7 +60,7 @@ def test_reasoning_is_read_beside_the_content() -> None:
         (turn(thinking="hm"), "has thinking, call it reasoning_content"),
         (turn(masked=True), "has masked, call it train"),
         ({**HI, "content": [{"type": "image_url"}]}, "a list with 'image_url' in it"),
-        ({"role": "developer", "content": "Hi"}, "the role 'developer'"),
+        ({"role": "critic", "content": "Hi"}, "the role 'critic'"),
         ({"from": "human", "value": "Hi"}, "no 'role' in it, which has from, value"),
     ],
 )
@@ -118,3 +118,7 @@ def test_a_single_message_is_a_completion_and_a_prompt() -> None:
     assert parse_record(Preference, row) == parse_record(
         Preference, {"prompt": "Hi", "chosen": "a", "rejected": "b"}
     )
+
+
+def test_a_developers_message_is_a_systems() -> None:
+    assert messages([{"role": "developer", "content": "Be brief."}]) == (Message("system", "Be brief."),)

@@ -139,7 +139,7 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Any:
     ("content", "title"),
     [
         ((row("1") + row("2")).encode(), "JSON lines"),
-        (gzip.compress((row("1") + row("2")).encode()), "JSON lines, gzip"),
+        (gzip.compress((row("1") + row("2")).encode(), mtime=0), "JSON lines, gzip"),
         (b'[{"prompt": "1"},\n{"prompt": "2"}]', "a JSON list"),
         (b"prompt,completion\n1,Yes.\n2,No.\n", "CSV"),
         (b"prompt\tcompletion\n1\tYes, no.\n2\tNo.\n", "CSV"),
