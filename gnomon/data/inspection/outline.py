@@ -107,8 +107,8 @@ def is_empty(completion: Completion) -> bool:
 
 def echoes(completion: Completion, prompt: Prompt) -> bool:
     """Return whether a completion starts with the last text of its prompt, if that is long enough to tell."""
-    asked = prompt.messages[-1].content.strip()
-    return len(asked) >= ECHO and completion.text.lstrip().startswith(asked)
+    question = prompt.messages[-1].content.strip()
+    return len(question) >= ECHO and completion.text.lstrip().startswith(question)
 
 
 def size_of(completion: Completion) -> int:
