@@ -2,7 +2,7 @@
 
 Indices in an answer refer to the completions in the order displayed to the annotator, from 0; a judgement stores
 that order beside the answer. Answers of two annotators are comparable only in the item's own order, to which
-`label`, `verdict` and `worth` convert them.
+`label`, `vote_label` and `worth` convert them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Setup(Settings):
         gold_rate: share of an annotator's items that are gold items.
         min_reliability: annotators with a lower reliability are paused; `None`: nobody is.
         min_votes_before_pause: minimum number of judgements of an annotator before they are paused.
-        consensus_threshold: an item is done if the most frequent verdict has more than this share of its votes;
+        consensus_threshold: an item is done if the most frequent label has more than this share of its votes;
             otherwise it needs more judgements.
         min_seconds, max_seconds: times outside this range lower an annotator's reliability.
         min_reason_chars: minimum length of a reason, in characters; 0: no reason is requested.
@@ -81,7 +81,7 @@ class Setup(Settings):
     min_reliability: Annotated[float, Range("it is a reliability; null pauses nobody", ge=0, le=1)] | None = None
     min_votes_before_pause: Annotated[int, Range("it counts judgements", ge=1, le=10**9)] = 20
     consensus_threshold: Annotated[
-        float, Range("it is a share that the most frequent verdict can exceed", ge=0, lt=1)
+        float, Range("it is a share that the most frequent label can exceed", ge=0, lt=1)
     ] = 0.5
     min_seconds: Annotated[float, Range("it is a time in seconds", ge=0, le=1e9)] | None = None
     max_seconds: Annotated[float, Range("it is a time in seconds", gt=0, le=1e9)] | None = None
@@ -236,8 +236,8 @@ def worth(answer: Mapping[str, Any], shown: Sequence[str]) -> dict[str, float]:
     }
 
 
-def verdict(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequence[str]) -> Hashable:
-    """Reduce an answer to its verdict: two annotators agree on an item if their verdicts are equal.
+def vote_label(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequence[str]) -> Hashable:
+    """Reduce an answer to its label: two annotators agree on an item if their labels are equal.
 
     Args:
         answer: the answer; indices refer to `shown`.

@@ -1,4 +1,4 @@
-"""Formats numbers, verdicts and answers for the administration's pages; also template filters."""
+"""Formats numbers, labels and answers for the administration's pages; also template filters."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def moment(seconds: float | None) -> str:
     return NOTHING if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def verdict_in_words(verdict: Hashable, t: Mapping[str, Any]) -> str:
-    """Describe a verdict, as `task_types.verdict` returns it, in the page's language."""
-    words: Mapping[str, str] = t["adm"]["verdicts"]
-    if isinstance(verdict, str):
-        return words[verdict]
-    if isinstance(verdict, tuple):
-        return words["best"].replace("{which}", " = ".join(letter(position) for position in verdict))
-    return str(verdict)
+def label_in_words(label: Hashable, t: Mapping[str, Any]) -> str:
+    """Describe a label, as `task_types.vote_label` returns it, in the page's language."""
+    words: Mapping[str, str] = t["adm"]["labels"]
+    if isinstance(label, str):
+        return words[label]
+    if isinstance(label, tuple):
+        return words["best"].replace("{which}", " = ".join(letter(position) for position in label))
+    return str(label)
 
 
 def on_scale(text: str, scale: Mapping[str, Any]) -> str:
@@ -57,7 +57,7 @@ def on_scale(text: str, scale: Mapping[str, Any]) -> str:
 def answer_in_words(answer: Mapping[str, Any], t: Mapping[str, Any]) -> str:
     """Describe an answer on completions in the order in which the page shows them."""
     if "choice" in answer:
-        return verdict_in_words({"first": "a", "second": "b"}.get(answer["choice"], answer["choice"]), t)
+        return label_in_words({"first": "a", "second": "b"}.get(answer["choice"], answer["choice"]), t)
     if "order" in answer:
         return " > ".join(letter(position) for position in answer["order"])
     return str(t["semicolon"]).join(
@@ -72,7 +72,7 @@ FILTERS = {
     "interval": interval,
     "letter": letter,
     "moment": moment,
-    "verdict": verdict_in_words,
+    "label": label_in_words,
     "answer": answer_in_words,
     "on_scale": on_scale,
 }

@@ -79,7 +79,7 @@ class JudgementPayload(PagePayload):
     Attributes:
         id: UUID that the page generates once per judgement.
         who: required from programs too, since a judgement may be sent long after it was made.
-        answer: verdict in the format of the project's task, validated by `feedback.task_types`.
+        answer: label in the format of the project's task, validated by `feedback.task_types`.
     """
 
     id: str = Id

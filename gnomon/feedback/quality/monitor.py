@@ -1,9 +1,9 @@
 """Quality monitor: loads a project's judgements as votes, and pauses annotators with a low reliability.
 
 A judgement is effective if it is not superseded by a correction and its annotator has not withdrawn. It becomes
-a vote whose label is `task_types.verdict`: the answer reduced to what agreement compares, in the item's own order
-of completions, so that displayed orders do not matter. Gold items measure annotators, and are excluded from
-agreement.
+a vote whose label is `task_types.vote_label`: the answer reduced to what agreement compares, in the item's own
+order of completions, so that displayed orders do not matter. Gold items measure annotators, and are excluded
+from agreement.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.store.store import Store, require
 from gnomon.feedback.task_types import Setup, limits_of, setup_of
-from gnomon.feedback.tasks.gold_items import gold_verdicts
+from gnomon.feedback.tasks.gold_items import gold_labels
 from gnomon.feedback.tasks.judgements import judgement_vote, snapshot, stored_judgement
 from gnomon.stats.votes import Vote
 
@@ -45,7 +45,7 @@ class ProjectVotes:
     Attributes:
         votes: one per counted judgement, and per effective judgement of gold items; `Vote.item` is the item's
             key.
-        gold: correct verdict of each gold item.
+        gold: correct label of each gold item.
         categories: category of each item's prompt.
         answers: for each vote, the judgement's answer and its displayed order of completion ids.
         completion_ids: ids of each item's completions, in the item's own order.
@@ -93,7 +93,7 @@ def load_votes(store: Store, project: str) -> ProjectVotes:
             .where(ItemRow.project == project)
         ).all()
         completion_ids = {row.key: [ids[key] for key in row.completions] for row in items}
-        gold = gold_verdicts(session, project, ids)
+        gold = gold_labels(session, project, ids)
         votes: list[Vote] = []
         answers: list[tuple[dict[str, Any], list[str]]] = []
         statement = effective_judgements(JudgementRow).join(ItemRow, ItemRow.key == JudgementRow.item)

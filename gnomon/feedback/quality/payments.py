@@ -19,7 +19,7 @@ from gnomon.feedback.store.schema import (
     JudgementRow,
 )
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.task_types import verdict
+from gnomon.feedback.task_types import vote_label
 from gnomon.feedback.tasks.crowd_progress import SKIPPED
 
 
@@ -113,7 +113,7 @@ def payments(store: Store, project: str) -> list[Payment]:
         own.judgements += 1
         if row.item in loaded.gold:
             own.gold_items += 1
-            own.gold_correct += loaded.gold[row.item] == verdict(
+            own.gold_correct += loaded.gold[row.item] == vote_label(
                 row.answer, row.shown, loaded.completion_ids[row.item]
             )
     return [

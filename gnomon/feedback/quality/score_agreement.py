@@ -1,4 +1,4 @@
-"""Agreement of rankings and scores beyond verdicts: rank correlation and intraclass correlations."""
+"""Agreement of rankings and scores beyond labels: rank correlation and intraclass correlations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Quality report of a project: agreement, reliability of annotators, and minority views.
 
-Annotators agree on an item if their verdicts are equal (`task_types.verdict`). Rankings are also compared on each
-pair of completions, and scores on each criterion.
+Annotators agree on an item if their labels are equal (`task_types.vote_label`). Rankings are also compared on
+each pair of completions, and scores on each criterion.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.schema import DecisionRow, ItemRow, JudgementRow, ProjectRow
-from gnomon.feedback.task_types import setup_of, verdict
+from gnomon.feedback.task_types import setup_of, vote_label
 
 
-def has_consensus(verdicts: Sequence[Hashable], threshold: float) -> bool:
-    """Whether the most frequent verdict has more than this share of the votes; a tie is a verdict like others."""
-    return bool(verdicts) and max(Counter(verdicts).values()) > threshold * len(verdicts)
+def has_consensus(labels: Sequence[Hashable], threshold: float) -> bool:
+    """Whether the most frequent label has more than this share of the votes; a tie is a label like others."""
+    return bool(labels) and max(Counter(labels).values()) > threshold * len(labels)
 
 
 def resolve_item(session: Session, item: ItemRow, project: ProjectRow, now: float | None = None) -> None:
@@ -48,8 +48,8 @@ def resolve_item(session: Session, item: ItemRow, project: ProjectRow, now: floa
 
 def _update_state(item: ItemRow, project: ProjectRow, judgements: Sequence[JudgementRow]) -> None:
     """Set an item's state and target from its counted judgements."""
-    # All judgements are of the same completions, so any order that is the same for all makes verdicts comparable.
-    counted = [verdict(row.answer, row.shown, sorted(row.shown)) for row in judgements if not row.surplus]
+    # All judgements are of the same completions, so any order that is the same for all makes labels comparable.
+    counted = [vote_label(row.answer, row.shown, sorted(row.shown)) for row in judgements if not row.surplus]
     item.vote_count = len(counted)
     if len(counted) >= project.votes_per_item and has_consensus(
         counted, setup_of(project.settings).consensus_threshold
@@ -76,11 +76,11 @@ def _count_surplus(session: Session, item: ItemRow, judgements: Sequence[Judgeme
     return True
 
 
-def counted_verdicts(session: Session, item: ItemRow) -> list[Hashable]:
-    """Return the verdict of each counted judgement of an item, in the item's own order."""
+def counted_labels(session: Session, item: ItemRow) -> list[Hashable]:
+    """Return the label of each counted judgement of an item, in the item's own order."""
     ids = completion_ids(session, item)
     rows = session.execute(queries.COUNTED_ANSWERS, {"item": item.key}).all()
-    return [verdict(answer, shown, ids) for answer, shown in rows]
+    return [vote_label(answer, shown, ids) for answer, shown in rows]
 
 
 def completion_ids(session: Session, item: ItemRow) -> list[str]:

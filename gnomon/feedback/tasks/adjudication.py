@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.store import queries
-from gnomon.feedback.store.resolution import counted_verdicts, effective_decision, resolve_item
+from gnomon.feedback.store.resolution import counted_labels, effective_decision, resolve_item
 from gnomon.feedback.store.schema import (
     AUTHOR,
     AnnotatorRow,
@@ -32,7 +32,7 @@ from gnomon.feedback.store.schema import (
     effective_judgements,
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
-from gnomon.feedback.task_types import check_answer, setup_of, verdict
+from gnomon.feedback.task_types import check_answer, setup_of, vote_label
 
 MAX_LISTED = 200  # items of a list, and of a search for unanimous ones
 
@@ -84,12 +84,12 @@ class ReviewedItem:
 
 @dataclass(frozen=True)
 class ItemSummary:
-    """An item of a list: its key, state and prompt, and the verdicts of its counted judgements."""
+    """An item of a list: its key, state and prompt, and the labels of its counted judgements."""
 
     item: int
     state: str
     prompt: Prompt
-    verdicts: tuple[Any, ...]
+    labels: tuple[Any, ...]
 
 
 def disputed_items(store: Store, project: str) -> list[ItemSummary]:
@@ -107,7 +107,7 @@ def decided_items(store: Store, project: str) -> list[ItemSummary]:
 
 
 def unanimous_items(store: Store, project: str, *, min_votes: int = 2, limit: int = 20) -> list[ItemSummary]:
-    """Return done items whose judgements have one verdict: candidates for gold items.
+    """Return done items whose judgements have one label: candidates for gold items.
 
     Args:
         store: the feedback store.
@@ -116,8 +116,8 @@ def unanimous_items(store: Store, project: str, *, min_votes: int = 2, limit: in
         limit: maximum number of items; those with most judgements come first.
     """
     done = _listed(store, ItemRow.project == project, ItemRow.state == "done", ItemRow.target_votes >= min_votes)
-    unanimous = [row for row in done if len(row.verdicts) >= min_votes and len(set(row.verdicts)) == 1]
-    return sorted(unanimous, key=lambda row: (-len(row.verdicts), row.item))[:limit]
+    unanimous = [row for row in done if len(row.labels) >= min_votes and len(set(row.labels)) == 1]
+    return sorted(unanimous, key=lambda row: (-len(row.labels), row.item))[:limit]
 
 
 def review_item(store: Store, project: str, item: int) -> ReviewedItem:
@@ -232,8 +232,8 @@ def _listed(store: Store, *conditions: Any, order: Any = ItemRow.key) -> list[It
         summaries = []
         for row in rows:
             prompt = require(session.get(PromptRow, row.prompt), "prompt", row.prompt)
-            verdicts = tuple(counted_verdicts(session, row))
-            summaries.append(ItemSummary(row.key, row.state, as_prompt(prompt), verdicts))
+            labels = tuple(counted_labels(session, row))
+            summaries.append(ItemSummary(row.key, row.state, as_prompt(prompt), labels))
         return summaries
 
 
@@ -274,7 +274,7 @@ def in_item_order(answer: Mapping[str, Any], shown: Sequence[str], ids: Sequence
         ids: completion ids in the item's own order.
     """
     if "choice" in answer:
-        choice = str(verdict(answer, shown, ids))
+        choice = str(vote_label(answer, shown, ids))
         return {"choice": {"a": "first", "b": "second"}.get(choice, choice)}
     if "order" in answer:
         return {"order": [ids.index(shown[index]) for index in answer["order"]]}

@@ -28,7 +28,7 @@ from gnomon.feedback.store.schema import (
     effective_judgements,
 )
 from gnomon.feedback.store.store import BankPrompt, Store, require
-from gnomon.feedback.task_types import check_answer, setup_of, verdict
+from gnomon.feedback.task_types import check_answer, setup_of, vote_label
 from gnomon.stats.intervals import Share
 
 
@@ -142,8 +142,8 @@ def check_ordered(project: str, task: str) -> None:
         )
 
 
-def gold_verdicts(session: Session, project: str, ids: Mapping[int, str]) -> dict[int, Hashable]:
-    """Return the correct verdict of each gold item, by the item's key.
+def gold_labels(session: Session, project: str, ids: Mapping[int, str]) -> dict[int, Hashable]:
+    """Return the correct label of each gold item, by the item's key.
 
     Args:
         session: a session to read with.
@@ -153,11 +153,11 @@ def gold_verdicts(session: Session, project: str, ids: Mapping[int, str]) -> dic
     statement = select(ItemRow.key, ItemRow.gold, ItemRow.completions).where(
         ItemRow.project == project, ItemRow.gold.is_not(None)
     )
-    verdicts = {}
+    labels = {}
     for key, answer, completions in session.execute(statement):
         names = [ids[completion] for completion in completions]
-        verdicts[key] = verdict(answer, names, names)
-    return verdicts
+        labels[key] = vote_label(answer, names, names)
+    return labels
 
 
 def gold_items(store: Store, project: str) -> list[GoldItem]:
@@ -175,11 +175,11 @@ def gold_items(store: Store, project: str) -> list[GoldItem]:
         items = []
         for row in rows:
             ids = completion_ids(session, row)
-            correct = verdict(row.gold or {}, ids, ids)
+            correct = vote_label(row.gold or {}, ids, ids)
             statement = effective_judgements(JudgementRow.answer, JudgementRow.shown)
             answers = session.execute(statement.where(JudgementRow.item == row.key))
-            verdicts = [verdict(answer, shown, ids) for answer, shown in answers]
-            accuracy = Share(verdicts.count(correct), len(verdicts))
+            labels = [vote_label(answer, shown, ids) for answer, shown in answers]
+            accuracy = Share(labels.count(correct), len(labels))
             items.append(GoldItem(row.key, row.prompt, row.gold or {}, accuracy))
         return sorted(items, key=lambda gold: (gold.accuracy.value if gold.accuracy.of else 2.0, gold.item))
 

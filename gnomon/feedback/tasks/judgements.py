@@ -29,7 +29,7 @@ from gnomon.feedback.store.schema import (
     superseded,
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt
-from gnomon.feedback.task_types import verdict
+from gnomon.feedback.task_types import vote_label
 from gnomon.stats.votes import Vote
 
 CHUNK = 500  # items in memory at a time
@@ -194,7 +194,7 @@ def item_votes(item: JudgedItem) -> Iterator[Vote]:
 
 
 def judgement_vote(judgement: StoredJudgement, item: int, ids: Sequence[str], lengths: Mapping[str, int]) -> Vote:
-    """Convert a judgement to a vote: its verdict, with times, positions and lengths for metrics of annotators.
+    """Convert a judgement to a vote: its label, with times, positions and lengths for metrics of annotators.
 
     Args:
         judgement: the judgement.
@@ -207,7 +207,7 @@ def judgement_vote(judgement: StoredJudgement, item: int, ids: Sequence[str], le
     return Vote(
         judgement.annotator,
         item,
-        verdict(judgement.answer, judgement.shown, ids),
+        vote_label(judgement.answer, judgement.shown, ids),
         judgement.created,
         judgement.seconds,
         None if chosen is None else chosen == 0,
@@ -219,8 +219,8 @@ def judgement_vote(judgement: StoredJudgement, item: int, ids: Sequence[str], le
 
 
 def gold_label(item: JudgedItem) -> Hashable | None:
-    """Return the correct verdict of a gold item, in its own order; None of other items."""
-    return None if item.gold is None else verdict(item.gold, item.ids, item.ids)
+    """Return the correct label of a gold item, in its own order; None of other items."""
+    return None if item.gold is None else vote_label(item.gold, item.ids, item.ids)
 
 
 def count_judgements(session: Session, project: str, annotators: Collection[str] | None) -> int:

@@ -35,7 +35,7 @@ from gnomon.feedback.store.schema import (
     QualificationItemRow,
 )
 from gnomon.feedback.store.store import BankPrompt, Store, as_completion, as_prompt, require
-from gnomon.feedback.task_types import Setup, check_answer, setup_of, verdict
+from gnomon.feedback.task_types import Setup, check_answer, setup_of, vote_label
 
 QualificationState = Literal["qualified", "open", "failed"]
 QUESTIONS = (
@@ -277,7 +277,7 @@ class Qualification:
             checked = check_answer(project.task, setup, len(row.completions), answer)
             names = completion_ids(session, row)
             shown = [names[index] for index in self._shown(project, annotator, attempt.number, row)]
-            is_correct = verdict(checked, shown, names) == verdict(row.gold or {}, names, names)
+            is_correct = vote_label(checked, shown, names) == vote_label(row.gold or {}, names, names)
             stored = QualificationAnswerRow(
                 id=id,
                 attempt=attempt.key,

@@ -28,7 +28,7 @@ def store(database: str) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "threshold", "expected"),
+    ("labels", "threshold", "expected"),
     [
         (["a"], 0.5, True),
         (["a", "b"], 0.5, False),  # 1 of 2 is not more than a half
@@ -40,10 +40,10 @@ def store(database: str) -> Iterator[Store]:
         ([], 0.0, False),
     ],
 )
-def test_the_most_frequent_verdict_needs_more_than_the_threshold(
-    verdicts: list[str], threshold: float, expected: bool
+def test_the_most_frequent_label_needs_more_than_the_threshold(
+    labels: list[str], threshold: float, expected: bool
 ) -> None:
-    assert has_consensus(verdicts, threshold) is expected
+    assert has_consensus(labels, threshold) is expected
 
 
 def judge(queue: Queue, answers: dict[str, str]) -> int:
@@ -179,7 +179,7 @@ def test_a_review_has_all_judgements_in_the_items_own_order(store: Store) -> Non
     ]
 
 
-def test_unanimous_items_have_one_verdict(store: Store) -> None:
+def test_unanimous_items_have_one_label(store: Store) -> None:
     queue = project(store, 2, votes_per_item=2, max_votes=2)
     items = [judge(queue, {"ann": "a", "bob": "a"}), judge(queue, {"ann": "a", "bob": "b"})]
     assert [one.item for one in unanimous_items(store, "films")] == items[:1]

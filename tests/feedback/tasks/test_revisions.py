@@ -144,7 +144,7 @@ def test_anonymous_annotators_have_no_metrics(store: Store) -> None:
 
 
 def test_a_score_that_rounds_up_past_the_scale_is_high(store: Store) -> None:
-    """A rating of 4.5 on a scale to 4.5 has the verdict 5; the highest number that a person may give is 4."""
+    """A rating of 4.5 on a scale to 4.5 has the label 5; the highest number that a person may give is 4."""
     project(store, 1, task="rating", sides="a", criteria=["o"], scale=[0, 4.5])
     loaded = load_votes(store, "films")
     votes = [Vote(annotator="ann", item=1, label=5), Vote(annotator="bob", item=1, label=0)]
