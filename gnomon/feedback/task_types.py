@@ -2,7 +2,7 @@
 
 Indices in an answer refer to the completions in the order displayed to the annotator, from 0; a judgement stores
 that order beside the answer. Answers of two annotators are comparable only in the item's own order, to which
-`label`, `vote_label` and `worth` convert them.
+`full_label`, `vote_label` and `worth` convert them.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def vote_label(answer: Mapping[str, Any], shown: Sequence[str], completions: Seq
         rounded half up.
     """
     if "choice" in answer:
-        return label(answer, shown, completions)
+        return full_label(answer, shown, completions)
     value = worth(answer, shown)
     if len(value) == 1:
         return math.floor(value[completions[0]] + 0.5)
@@ -258,7 +258,7 @@ def vote_label(answer: Mapping[str, Any], shown: Sequence[str], completions: Seq
     return tuple(index for index, name in enumerate(completions) if math.isclose(value[name], best, abs_tol=1e-9))
 
 
-def label(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequence[str]) -> Hashable:
+def full_label(answer: Mapping[str, Any], shown: Sequence[str], completions: Sequence[str]) -> Hashable:
     """Convert an answer to the item's own order, so that annotators who saw different orders can be compared.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import ConfigError, DataError
-from gnomon.feedback.task_types import Setup, check_answer, label, setup_of, worth
+from gnomon.feedback.task_types import Setup, check_answer, full_label, setup_of, worth
 
 VALID: list[tuple[str, int, dict[str, Any]]] = [
     ("pair", 2, {"choice": "tie"}),
@@ -58,15 +58,15 @@ def test_scores_need_the_criteria_of_the_project() -> None:
 def test_labels_do_not_depend_on_the_displayed_order() -> None:
     item = ("x", "y", "z")
     assert (
-        label({"choice": "first"}, ("y", "x"), item[:2])
-        == label({"choice": "second"}, ("x", "y"), item[:2])
+        full_label({"choice": "first"}, ("y", "x"), item[:2])
+        == full_label({"choice": "second"}, ("x", "y"), item[:2])
         == "b"
     )
-    assert label({"choice": "bad"}, ("y", "x"), item[:2]) == "bad"
-    assert label({"order": [0, 1, 2]}, ("z", "x", "y"), item) == (2, 0, 1)
-    assert label({"order": [2, 0, 1]}, ("x", "y", "z"), item) == (2, 0, 1)
+    assert full_label({"choice": "bad"}, ("y", "x"), item[:2]) == "bad"
+    assert full_label({"order": [0, 1, 2]}, ("z", "x", "y"), item) == (2, 0, 1)
+    assert full_label({"order": [2, 0, 1]}, ("x", "y", "z"), item) == (2, 0, 1)
     scores = [{"k": 1, "a": 2}, {"a": 4, "k": 3}]
-    assert label({"scores": scores}, ("y", "x"), item[:2]) == ((("a", 4), ("k", 3)), (("a", 2), ("k", 1)))
+    assert full_label({"scores": scores}, ("y", "x"), item[:2]) == ((("a", 4), ("k", 3)), (("a", 2), ("k", 1)))
 
 
 def test_worth_by_hand() -> None:

@@ -14,8 +14,8 @@ from gnomon.feedback.export import writers
 from gnomon.feedback.quality import annotator_metrics
 from gnomon.feedback.store import access, store
 from gnomon.feedback.store.schema import Table
-from gnomon.feedback.tasks import adjudication, queue
-from gnomon.web import admin, context
+from gnomon.feedback.tasks import adjudication, qualification, queue
+from gnomon.web import admin, context, server
 from gnomon.web.context import HERE
 from gnomon.web.formatting import answer_in_words, on_scale
 
@@ -54,7 +54,10 @@ def test_texts_name_no_fixed_scale(language: str) -> None:
 def test_translated_refusals_match_error_sentences(language: str) -> None:
     """A page recognizes a refusal by a part of its sentence; unrecognized refusals appear in English."""
     texts = texts_in(language)["annotation_pages"]
-    judging, more = (queue, answers), (store, access, annotator_metrics, adjudication, writers, context, admin)
+    judging, more = (
+        (queue, answers, qualification, server),
+        (store, access, annotator_metrics, adjudication, writers, context, admin),
+    )
     for words, modules in ((texts["page"], judging), (texts["adm"]["page"], judging + more)):
         source = "".join(inspect.getsource(module) for module in modules)
         assert [part for part in words["refusals"] if part not in source] == []

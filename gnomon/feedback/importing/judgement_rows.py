@@ -16,7 +16,7 @@ from gnomon.feedback.store.ingest import IngestCounts
 from gnomon.feedback.store.resolution import resolve_item
 from gnomon.feedback.store.schema import AnnotatorRow, CompletionRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import require
-from gnomon.feedback.task_types import label
+from gnomon.feedback.task_types import full_label
 
 ItemKey = tuple[str, ...]  # the ids of an item's completions
 
@@ -38,7 +38,7 @@ class ImportedJudgement:
     @property
     def label(self) -> Hashable:
         """The answer in an order that does not depend on the file's."""
-        return label(self.answer, self.shown, sorted(self.shown))
+        return full_label(self.answer, self.shown, sorted(self.shown))
 
 
 class ImportedAnnotators:
@@ -130,7 +130,7 @@ def add_judgements(
         select(*columns).where(JudgementRow.item.in_(keys)).order_by(JudgementRow.sequence)
     ):
         last[row.item, row.annotator] = row.id
-        labels[row.item, row.annotator].append(label(row.answer, row.shown, sorted(row.shown)))
+        labels[row.item, row.annotator].append(full_label(row.answer, row.shown, sorted(row.shown)))
     imported: dict[tuple[int, str], list[ImportedJudgement]] = defaultdict(list)
     for one in judgements:
         imported[items[one.shown].key, one.annotator].append(one)

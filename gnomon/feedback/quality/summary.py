@@ -22,7 +22,7 @@ from gnomon.feedback.quality.score_agreement import Intraclass, intraclass, rank
 from gnomon.feedback.requirements import stored_profile
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ItemRow, JudgementRow, superseded
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.task_types import label
+from gnomon.feedback.task_types import full_label
 from gnomon.feedback.tasks.qualification import Qualification
 from gnomon.stats.agreement import Level, cohen_kappa, percent_agreement
 from gnomon.stats.confidence import ConfidenceCalibration, confidence_calibration
@@ -166,14 +166,14 @@ def _aspects(loaded: ProjectVotes) -> dict[str, list[Vote]]:
     """Split rankings into votes on each pair of completions, and scores into votes by criterion."""
     aspects: dict[str, list[Vote]] = {}
     for vote, answer, shown in non_gold_votes(loaded):
-        full_label: Any = label(answer, shown, loaded.completion_ids[vote.item])  # type: ignore[index]
+        whole: Any = full_label(answer, shown, loaded.completion_ids[vote.item])  # type: ignore[index]
         if "order" in answer:
-            for one, other in combinations(range(len(full_label)), 2):
-                first = full_label.index(one) < full_label.index(other)
+            for one, other in combinations(range(len(whole)), 2):
+                first = whole.index(one) < whole.index(other)
                 part = replace(vote, item=(vote.item, one, other), label="a" if first else "b")
                 aspects.setdefault("order", []).append(part)
         elif "scores" in answer:
-            for index, scores in enumerate(full_label):
+            for index, scores in enumerate(whole):
                 for criterion, score in scores:
                     part = replace(vote, item=(vote.item, index), label=score)
                     aspects.setdefault(criterion, []).append(part)

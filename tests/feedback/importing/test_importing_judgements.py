@@ -115,7 +115,7 @@ def test_ratings_of_an_export_have_their_annotators(database: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("data", "results", "reason"),
     [
-        (PAIR, notes("pairwise", side("ann", "up")), "row 2: q is 'up', which is no label"),
+        (PAIR, notes("pairwise", side("ann", "up")), "row 2: q is 'up', which is no verdict"),
         (
             {**PAIR, "prompt": ""},
             notes("pairwise", side("ann", "left")),
