@@ -27,6 +27,7 @@ from gnomon.core.errors import (
 from gnomon.core.ranges import Range
 from gnomon.core.redaction import redact
 from gnomon.core.renamed import renamed_command, renamed_flag
+from gnomon.core.stopping import STOPPED, was_stopped
 from gnomon.core.version import VERSION
 
 ROWS = Range("it counts records", ge=0, le=10**9)
@@ -240,6 +241,9 @@ def main() -> None:
         err.print(printable(str(error)), markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - last resort: users get a message, not a traceback
+        if was_stopped():
+            err.print("stopped; run the same command again.", style="yellow")
+            sys.exit(STOPPED)
         file = write_crash(error)
         where = f"its traceback is in {file}; please report it" if file else "its traceback could not be written"
         err.print("[red]error:[/red]", end=" ")

@@ -18,9 +18,19 @@ class Stop(KeyboardInterrupt):
     """
 
 
+_stopped = False
+
+
 def interrupt(*_: object) -> None:
     """Handle a signal: stop at once."""
+    global _stopped
+    _stopped = True
     raise Stop
+
+
+def was_stopped() -> bool:
+    """Return whether a signal stopped this process; a library may have raised another exception instead."""
+    return _stopped
 
 
 @contextmanager

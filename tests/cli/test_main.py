@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,3 +142,33 @@ def test_a_bug_is_one_sentence_and_a_crash_file(
     assert err == f"{sentence} {file}; please report it.\n"
     assert file.read_text(encoding="utf-8").splitlines()[-1] == "ZeroDivisionError"
     file.unlink()
+
+
+STOP_IN_A_LIBRARY = """
+import os, signal, sys
+from gnomon.core.stopping import ending_in_order
+
+with ending_in_order():
+    from gnomon.cli import main
+
+    def check(*arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            import time; time.sleep(5)
+        except KeyboardInterrupt as stop:
+            raise ValueError("a schema cannot be built") from None
+
+    main._check_arguments = check
+    sys.argv = ["gnomon", "algorithms"]
+    main.main()
+"""
+
+
+def test_a_stop_that_a_library_turns_into_another_error_is_a_stop() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", STOP_IN_A_LIBRARY], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (result.returncode, "stopped; run the same command again." in result.stderr) == (130, True), (
+        result.stderr
+    )
+    assert "bug in Gnomon" not in result.stderr

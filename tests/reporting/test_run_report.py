@@ -308,7 +308,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
     written = set(re.findall(r'\b(?:t|text)\("([a-z_]+\.[a-z_0-9]+)"[,)]', templates + code))
     written |= set(re.findall(r't\("([a-z_.]+)"\) if .*? else', templates))
     families = set(re.findall(r't\("([a-z_]+\.[a-z_]*)" ~', templates))
-    families |= {f"{name}." for name in re.findall(r'text_or_name\("([a-z_]+)"', templates)}
+    families |= {f"{name}." for name in re.findall(r'text_or_name\("([a-z_.]+)"', templates)}
     assert written <= texts.keys()
     assert {key for key in texts if key not in written and not key.startswith(tuple(families))} == set()
     assert {f"{family}.{metric}" for family in ("metric", "note") for metric in CURVES} <= texts.keys()

@@ -66,8 +66,10 @@ def test_a_check_for_a_kind_is_detected(text: str, tmp_path: Path) -> None:
 
 
 def test_kinds_are_listed_by_their_files() -> None:
-    assert list(stage_kinds()) == ["evaluate", "feedback", "hybrid", "train"]
-    assert [kind.key for kind in stage_kinds().values()] == ["evaluate", "feedback", "phases", "algorithm"]
+    assert list(stage_kinds()) == ["clean", "evaluate", "feedback", "hybrid", "train"]
+    assert [kind.key for kind in stage_kinds().values()] == [
+        "clean", "evaluate", "feedback", "phases", "algorithm",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", stage_kinds().values())

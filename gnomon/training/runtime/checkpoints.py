@@ -51,7 +51,7 @@ def save_checkpoint(
         state: everything else; must be JSON.
         extra: other tensors `[…]` by name, returned by `load_checkpoint` under `extra`.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(exist_ok=True)  # not its parents: a run folder that was moved away must not appear again
     target = root / f"{step:08d}"
     with temporary_folder(root) as work:
         new = work / "new"
