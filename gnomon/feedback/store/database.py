@@ -37,6 +37,10 @@ def open_database(url: str) -> Engine:
         except BaseException:
             engine.dispose()
             raise
+    except UnicodeDecodeError:  # the driver decodes SQLite's message, which quotes the damaged schema
+        raise ConfigError(
+            f"the feedback store {redacted_url(url)} cannot be opened (its file is damaged); restore a backup."
+        ) from None
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, DBAPIError) as error:
         problem = _without_password(first_line(getattr(error, "orig", None) or error), url)
         raise ConfigError(

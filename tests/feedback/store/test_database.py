@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,3 +205,15 @@ def test_an_older_store_admits_crowd_workers(database: str) -> None:
         assert session.scalars(select(JudgementRow.invite)).all() == [None]
     assert len(pair_preferences(again, "films").rows) == 1
     again.close()
+
+
+def test_a_store_with_a_damaged_schema_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    """SQLite quotes the damaged name in its message, which the driver cannot decode."""
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE annotators (name TEXT)")
+        connection.commit()
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"CREATE TABLE annotators", b"CREATE TABL\xd6 annotators"))
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        Store(file)
