@@ -207,6 +207,18 @@ HELD_OUT = (
     "Tell me in one sentence what you thought of the movie.",
     "Write an excerpt of a movie review: one sentence.",
     "A single sentence from a film review, please.",
+    "Compose one sentence for the review of a new film.",
+    "Reply with one sentence that a movie critic might publish.",
+    "Write the opening sentence of a film review.",
+    "How might a newspaper describe a movie in one sentence?",
+    "Write one sentence that tells readers whether a film is worth seeing.",
+    "Put a critic's opinion of a movie into one sentence.",
+    "Write one sentence about a film for a magazine.",
+    "One line about a film, as it might appear under its title in a listing.",
+    "Describe how you liked a movie in a single sentence.",
+    "Write a sentence from the last paragraph of a film review.",
+    "Imagine you have just seen a film: review it in one sentence.",
+    "Write one short sentence that a reviewer could write about a movie.",
 )
 
 
