@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,10 @@ def scan_arrow(file: Path, name: str, split: str | None) -> Iterator[ScannedRow]
     Raises:
         DataError: the file's description of its rows is damaged.
     """
-    import pyarrow
+    import pyarrow.ipc
 
     _refuse_split(split)
-    with pyarrow.OSFile(str(file)) as source:
-        try:
-            reader = pyarrow.ipc.open_file(source)
-        except damage_errors() as error:
-            raise _unreadable("Arrow", error) from None
-        check_names(reader.schema.names)
-        yield from numbered_rows([RowGroup(None, partial(_batches, reader))], name, 0)
+    yield from _scan_messages(file, name, pyarrow.ipc.open_file, _batches)
 
 
 def scan_arrow_stream(file: Path, name: str, split: str | None) -> Iterator[ScannedRow]:
@@ -83,16 +77,25 @@ def scan_arrow_stream(file: Path, name: str, split: str | None) -> Iterator[Scan
     Raises:
         DataError: the stream's description of its rows is damaged.
     """
-    import pyarrow
+    import pyarrow.ipc
 
     _refuse_split(split)
+    yield from _scan_messages(file, name, pyarrow.ipc.open_stream, _small)
+
+
+def _scan_messages(
+    file: Path, name: str, open_reader: Callable[[Any], Any], batches: Callable[[Any], Iterator[Any]]
+) -> Iterator[ScannedRow]:
+    """Yield the rows of an Arrow file or stream, whose batches `batches` takes from the reader."""
+    import pyarrow
+
     with pyarrow.OSFile(str(file)) as source:
         try:
-            reader = pyarrow.ipc.open_stream(source)
+            reader = open_reader(source)
         except damage_errors() as error:
             raise _unreadable("Arrow", error) from None
         check_names(reader.schema.names)
-        yield from numbered_rows([RowGroup(None, partial(_small, reader))], name, 0)
+        yield from numbered_rows([RowGroup(None, partial(batches, reader))], name, 0)
 
 
 def _batches(reader: Any) -> Iterator[Any]:
